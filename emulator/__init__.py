@@ -1,0 +1,1 @@
+"""The local AWS: MiniStack on loopback, plus what it lacks."""
