@@ -1,0 +1,74 @@
+"""The errors of the system. Their class names are an API: Step Functions matches them in ``ErrorEquals``.
+
+Source: the Python runtime reports the class name as ``errorType``, which Step Functions uses as the error name
+(https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+class BatchProcessorError(Exception):
+    """Base of every error that this system raises on purpose."""
+
+
+class RetryableError(BatchProcessorError):
+    """Raised when the same call may succeed later."""
+
+
+class PermanentError(BatchProcessorError):
+    """Raised when the same call will fail again until somebody changes something."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake in what a user gave: where it stands, what stands there, what is wrong, what to write instead."""
+
+    path: str
+    value: str
+    message: str
+    fix: str
+
+    def __str__(self) -> str:
+        shown = f" (got {self.value})" if self.value else ""
+        return f"{self.path}: {self.message}{shown}. Fix: {self.fix}"
+
+
+class InvalidInputError(PermanentError):
+    """Raised when the input document or the CSV cannot be processed; nothing has been spent. Names every problem."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = list(problems)
+        count = len(self.problems)
+        head = "1 problem in the input" if count == 1 else f"{count} problems in the input"
+        super().__init__("\n".join([f"{head}:", *(f"{i}. {problem}" for i, problem in enumerate(self.problems, 1))]))
+
+
+class DeploymentError(PermanentError):
+    """Raised when the deployment is at fault (a denied permission, a missing function): no row is to blame."""
+
+
+class RowFailedError(PermanentError):
+    """Raised when rows failed and the execution was told not to tolerate it; its cause is the output document."""
+
+
+class MappingError(PermanentError):
+    """Raised when one row's cells cannot be mapped into the target's input; that row fails alone."""
+
+
+class ThrottledError(RetryableError):
+    """Raised when a service asks for a slower pace; such attempts do not count against ``max_attempts``."""
+
+
+class ServiceUnavailableError(RetryableError):
+    """Raised when a service answers with a fault of its own or cannot be reached."""
+
+
+class ObjectNotFoundError(PermanentError):
+    """Raised when an S3 object that should be read does not exist."""
+
+
+class ObjectChangedError(PermanentError):
+    """Raised when an S3 object changed while it was read (its ETag no longer matches)."""

@@ -1,0 +1,183 @@
+"""What the state machine says to the functions and they to it. The ASL is compared with these by a test."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Message(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+# --- ValidateInput
+
+
+class ExecutionReference(Message):
+    arn: str
+    name: str
+    started_at: datetime
+
+
+class ValidateRequest(Message):
+    execution: ExecutionReference
+    input: Any
+
+
+class Processor(StrEnum):
+    """Which branch ``ChooseProcessor`` takes. NONE: there is no row to process."""
+
+    TOOL = "TOOL"
+    STANDARD_AGENT = "STANDARD_AGENT"
+    EXPRESS_AGENT = "EXPRESS_AGENT"
+    NONE = "NONE"
+
+
+class ObjectVersion(Message):
+    bucket: str
+    key: str
+    version_id: str
+
+
+class MapSettings(Message):
+    """The numbers that the map states need: children at once, rows a child."""
+
+    max_concurrency: int
+    batch_size: int
+
+
+class BatchInput(Message):
+    """What every child gets beside its rows. ``recovery`` marks the second pass over rows that never finished."""
+
+    plan_key: str
+    recovery: bool = False
+
+
+class ValidateResponse(Message):
+    execution_id: str
+    plan_key: str
+    processor: Processor
+    dry_run: bool
+    total_rows: int
+    staged: ObjectVersion
+    map: MapSettings
+    map_prefix: str
+    document: dict[str, Any] | None = None
+    """The execution's output, of a dry run only."""
+
+
+# --- ProcessToolRows. A row is {"r": "<row number>", "c1": "...", ...}, as the native CSV reader gives it.
+
+
+class ToolRowsRequest(Message):
+    BatchInput: BatchInput
+    Items: list[dict[str, str]]
+
+
+class ToolRowsResponse(Message):
+    """Counts only; the rows themselves are in the rows objects. ``remaining`` > 0: call again with the same items."""
+
+    succeeded: int = 0
+    failed: int = 0
+    timed_out: int = 0
+    not_attempted: int = 0
+    remaining: int = 0
+
+
+# --- MapInput, MapOutput (agents)
+
+
+class ErrorOutput(Message):
+    """What a Catch sees: ``$states.errorOutput``."""
+
+    Error: str = ""
+    Cause: str = ""
+
+
+class MapInputRequest(Message):
+    BatchInput: BatchInput
+    Row: dict[str, str]
+
+
+class AgentAction(StrEnum):
+    INVOKE = "INVOKE"  # call the agent
+    RECORD = "RECORD"  # no call: the row has failed already (mapping); let MapOutput write it
+    SKIP = "SKIP"      # the brake is pulled: leave the row unattempted
+
+
+class AgentCall(Message):
+    """One attempt at one row, handed from MapInput through the state machine to MapOutput and back for a retry.
+
+    ``first_started_ms`` and ``deadline_ms`` are milliseconds since the epoch; ``timeout_seconds`` is what is left of the
+    row's budget for this attempt.
+    """
+
+    action: AgentAction
+    row: int
+    attempt: int = 1
+    throttles: int = 0
+    first_started_ms: int = 0
+    deadline_ms: int = 0
+    timeout_seconds: int = 1
+    wait_seconds: int = 0
+    hash: str = ""
+    name: str = ""
+    agent_arn: str = ""
+    error: ErrorOutput | None = None
+
+
+class MapInputResponse(Message):
+    call: AgentCall
+    input: dict[str, Any] | None = None
+    """The agent's input: ``{"batchContext": …, "input": …}``."""
+
+
+class MapOutputRequest(Message):
+    BatchInput: BatchInput
+    Row: dict[str, str]
+    Call: AgentCall
+    Result: Any = None
+    """The agent's answer, parsed; absent when there was an error."""
+    ErrorOutput: ErrorOutput | None = None
+
+
+class MapOutputAction(StrEnum):
+    DONE = "DONE"
+    RETRY = "RETRY"
+
+
+class MapOutputResponse(Message):
+    action: MapOutputAction
+    call: AgentCall | None = None
+    """The next attempt, when ``action`` is RETRY."""
+
+
+# --- AggregateResults
+
+
+class AggregateAction(StrEnum):
+    FIND_MISSING = "FIND_MISSING"
+    AGGREGATE = "AGGREGATE"
+
+
+class AggregateRequest(Message):
+    action: AggregateAction
+    plan_key: str
+    manifests: list[str] = []
+    """Keys of the ResultWriter manifests, for the errors of children that died."""
+
+
+class AggregateResponse(Message):
+    """FIND_MISSING: ``missing`` rows, staged in ``missing_input``. AGGREGATE: call again until ``done``.
+
+    ``error`` is set when the execution must end in Fail; ``document`` is the output document of design 3.9.
+    """
+
+    done: bool = True
+    missing: int = 0
+    missing_input: ObjectVersion | None = None
+    error: ErrorOutput | None = None
+    document: dict[str, Any] | None = None

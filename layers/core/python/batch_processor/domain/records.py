@@ -1,0 +1,37 @@
+"""The finished row, as workers write it and the aggregator reads it: one JSON line (design 3.5).
+
+A rows object holds a run of consecutive rows, and its key carries the first and the last of them. So keys list in row
+order, a gap shows in the listing, and concatenating the objects gives the output in input order.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, NotRequired, TypedDict
+
+
+class RowStatus(StrEnum):
+    SUCCESS = "SUCCESS"
+    FAILED = "FAILED"
+    TIMEOUT = "TIMEOUT"
+
+
+class RowRecord(TypedDict):
+    """One finished row.
+
+    ``csv`` is the finished line of the output, with its line end. ``failed_csv`` is the line of ``failed_rows.csv``, on
+    rows that are not SUCCESS. ``answer`` is the raw answer of the target (``None`` when there is none). Times in
+    milliseconds, ``started_ms`` since the epoch. ``hash`` is the SHA-256 of the mapped input. ``attempts`` 0 = not attempted.
+    """
+
+    row: int
+    status: RowStatus
+    hash: str
+    attempts: int
+    started_ms: int
+    duration_ms: int
+    cast_failures: int
+    csv: str
+    failed_csv: NotRequired[str]
+    error: NotRequired[str]
+    answer: Any
