@@ -37,13 +37,21 @@ class Problem:
 
 
 class InvalidInputError(PermanentError):
-    """Raised when the input document or the CSV cannot be processed; nothing has been spent. Names every problem."""
+    """Raised when the input document or the CSV cannot be processed; nothing has been spent. Names every problem.
+
+    The text lists at most 50 of them: a Cause may have 32,768 characters (Step Functions API, ``SensitiveCause``).
+    """
+
+    MOST_LISTED = 50
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = list(problems)
         count = len(self.problems)
-        head = "1 problem in the input" if count == 1 else f"{count} problems in the input"
-        super().__init__("\n".join([f"{head}:", *(f"{i}. {problem}" for i, problem in enumerate(self.problems, 1))]))
+        lines = ["1 problem in the input:" if count == 1 else f"{count} problems in the input:"]
+        lines += [f"{i}. {problem}" for i, problem in enumerate(self.problems[: self.MOST_LISTED], 1)]
+        if count > self.MOST_LISTED:
+            lines.append(f"… and {count - self.MOST_LISTED} more")
+        super().__init__("\n".join(lines))
 
 
 class DeploymentError(PermanentError):
@@ -56,6 +64,14 @@ class RowFailedError(PermanentError):
 
 class MappingError(PermanentError):
     """Raised when one row's cells cannot be mapped into the target's input; that row fails alone."""
+
+
+class NotAttemptedError(PermanentError):
+    """Raised when the brake is pulled before a row starts; the row is left alone and costs nothing."""
+
+
+class RetryableAnswerError(RetryableError):
+    """Raised when an agent's answer is a failure that asks to be tried again (``metadata.retryable``)."""
 
 
 class ThrottledError(RetryableError):

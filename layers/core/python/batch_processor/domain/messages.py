@@ -28,11 +28,14 @@ class ValidateRequest(Message):
 
 
 class Processor(StrEnum):
-    """Which branch ``ChooseProcessor`` takes. NONE: there is no row to process."""
+    """Which branch ``ChooseProcessor`` takes.
+
+    TOOL: rows in batches, called by ``process_tool_rows``: Lambda functions, and Express state machines, which answer as
+    synchronously as they do. AGENT: one row a child, Standard state machines. NONE: there is no row to process.
+    """
 
     TOOL = "TOOL"
-    STANDARD_AGENT = "STANDARD_AGENT"
-    EXPRESS_AGENT = "EXPRESS_AGENT"
+    AGENT = "AGENT"
     NONE = "NONE"
 
 
@@ -69,7 +72,7 @@ class ValidateResponse(Message):
     """The execution's output, of a dry run only."""
 
 
-# --- ProcessToolRows. A row is {"r": "<row number>", "c1": "...", ...}, as the native CSV reader gives it.
+# --- ProcessToolRows (tools and Express agents). A row is {"r": "<row number>", "c1": "...", ...}, as the native CSV reader gives it.
 
 
 class ToolRowsRequest(Message):
@@ -87,7 +90,7 @@ class ToolRowsResponse(Message):
     remaining: int = 0
 
 
-# --- MapInput, MapOutput (agents)
+# --- MapInput, MapOutput (Standard agents)
 
 
 class ErrorOutput(Message):
@@ -102,22 +105,15 @@ class MapInputRequest(Message):
     Row: dict[str, str]
 
 
-class AgentAction(StrEnum):
-    INVOKE = "INVOKE"  # call the agent
-    RECORD = "RECORD"  # no call: the row has failed already (mapping); let MapOutput write it
-    SKIP = "SKIP"      # the brake is pulled: leave the row unattempted
-
-
 class AgentCall(Message):
-    """One attempt at one row, handed from MapInput through the state machine to MapOutput and back for a retry.
+    """One attempt at one row, handed from MapInput through the state machine to MapOutput, and on for a retry.
 
     ``first_started_ms`` and ``deadline_ms`` are milliseconds since the epoch; ``timeout_seconds`` is what is left of the
-    row's budget for this attempt.
+    row's budget for this attempt. Attempt 0: the row could not be mapped, so no call was made.
     """
 
-    action: AgentAction
     row: int
-    attempt: int = 1
+    attempt: int = 0
     throttles: int = 0
     first_started_ms: int = 0
     deadline_ms: int = 0
@@ -126,21 +122,29 @@ class AgentCall(Message):
     hash: str = ""
     name: str = ""
     agent_arn: str = ""
-    error: ErrorOutput | None = None
 
 
 class MapInputResponse(Message):
+    """The first attempt. A row that cannot be mapped is raised as ``MappingError``, a pulled brake as ``NotAttemptedError``:
+    the ordinary row so needs no Choice state, each of which costs a transition."""
+
     call: AgentCall
-    input: dict[str, Any] | None = None
+    input: dict[str, Any]
     """The agent's input: ``{"batchContext": …, "input": …}``."""
 
 
 class MapOutputRequest(Message):
+    """The end of one attempt: exactly one of ``Result``, ``Description`` and ``ErrorOutput`` is given.
+
+    ``Result`` is the agent's parsed answer: the row ends with it, or ``RetryableAnswerError`` is raised (see above why).
+    ``Description`` is ``{"Status", "Output", "Error", "Cause"}`` of an execution that was looked up, ``Output`` a JSON text.
+    """
+
     BatchInput: BatchInput
     Row: dict[str, str]
     Call: AgentCall
     Result: Any = None
-    """The agent's answer, parsed; absent when there was an error."""
+    Description: dict[str, Any] | None = None
     ErrorOutput: ErrorOutput | None = None
 
 
@@ -167,7 +171,7 @@ class AggregateRequest(Message):
     action: AggregateAction
     plan_key: str
     manifests: list[str] = []
-    """Keys of the ResultWriter manifests, for the errors of children that died."""
+    """Keys of the ResultWriter manifests, one a pass, for the errors of children that died."""
 
 
 class AggregateResponse(Message):
