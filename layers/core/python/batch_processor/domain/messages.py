@@ -30,8 +30,8 @@ class ValidateRequest(Message):
 class Processor(StrEnum):
     """Which branch ``ChooseProcessor`` takes.
 
-    TOOL: rows in batches, called by ``process_tool_rows``: Lambda functions, and Express state machines, which answer as
-    synchronously as they do. AGENT: one row a child, Standard state machines. NONE: there is no row to process.
+    TOOL: rows in batches, called by ``process_tool_rows``: Lambda functions, and Express state machines, which answer
+    as synchronously as they do. AGENT: one row a child, Standard state machines. NONE: there is no row to process.
     """
 
     TOOL = "TOOL"
@@ -72,7 +72,8 @@ class ValidateResponse(Message):
     """The execution's output, of a dry run only."""
 
 
-# --- ProcessToolRows (tools and Express agents). A row is {"r": "<row number>", "c1": "...", ...}, as the native CSV reader gives it.
+# --- ProcessToolRows (tools and Express agents).
+# A row is {"r": "<row number>", "c1": "...", ...}, as the native CSV reader gives it.
 
 
 class ToolRowsRequest(Message):
@@ -108,8 +109,8 @@ class MapInputRequest(Message):
 class AgentCall(Message):
     """One attempt at one row, handed from MapInput through the state machine to MapOutput, and on for a retry.
 
-    ``first_started_ms`` and ``deadline_ms`` are milliseconds since the epoch; ``timeout_seconds`` is what is left of the
-    row's budget for this attempt. Attempt 0: the row could not be mapped, so no call was made.
+    ``first_started_ms`` and ``deadline_ms`` are milliseconds since the epoch; ``timeout_seconds`` is what is left of
+    the row's budget for this attempt. Attempt 0: the row could not be mapped, so no call was made.
     """
 
     row: int
@@ -125,8 +126,11 @@ class AgentCall(Message):
 
 
 class MapInputResponse(Message):
-    """The first attempt. A row that cannot be mapped is raised as ``MappingError``, a pulled brake as ``NotAttemptedError``:
-    the ordinary row so needs no Choice state, each of which costs a transition."""
+    """The first attempt.
+
+    A row that cannot be mapped is raised as ``MappingError``, a pulled brake as ``NotAttemptedError``: the ordinary row
+    so needs no Choice state, each of which costs a transition.
+    """
 
     call: AgentCall
     input: dict[str, Any]
@@ -136,8 +140,9 @@ class MapInputResponse(Message):
 class MapOutputRequest(Message):
     """The end of one attempt: exactly one of ``Result``, ``Description`` and ``ErrorOutput`` is given.
 
-    ``Result`` is the agent's parsed answer: the row ends with it, or ``RetryableAnswerError`` is raised (see above why).
-    ``Description`` is ``{"Status", "Output", "Error", "Cause"}`` of an execution that was looked up, ``Output`` a JSON text.
+    ``Result`` is the agent's parsed answer: the row ends with it, or ``RetryableAnswerError`` is raised, for the same
+    reason as above. ``Description`` is ``{"Status", "Output", "Error", "Cause"}`` of an execution that was looked up,
+    its ``Output`` a JSON text.
     """
 
     BatchInput: BatchInput

@@ -21,7 +21,8 @@ class RowRecord(TypedDict):
 
     ``csv`` is the finished line of the output, with its line end. ``failed_csv`` is the line of ``failed_rows.csv``, on
     rows that are not SUCCESS. ``answer`` is the raw answer of the target (``None`` when there is none). Times in
-    milliseconds, ``started_ms`` since the epoch. ``hash`` is the SHA-256 of the mapped input. ``attempts`` 0 = not attempted.
+    milliseconds, ``started_ms`` since the epoch. ``hash`` is the SHA-256 of the mapped input. ``attempts`` 0: not
+    attempted.
     """
 
     row: int
