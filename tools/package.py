@@ -1,0 +1,201 @@
+"""Build the artefacts that Terraform deploys: function zips, target zips and the two layers.
+
+    python -m tools.package --env local|stage|prod
+
+They land in ``build/artifacts/<env>/`` beside a ``manifest.json``, which is all that Terraform reads. The same
+sources give the same bytes: sorted names, one date, fixed modes, no bytecode, none of the installer's own notes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.environments import uv_environment
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+ENVIRONMENTS = ("local", "stage", "prod")
+ZIP_DATE = (1980, 1, 1, 0, 0, 0)
+"""The earliest date that a zip can hold."""
+FILE_MODE = 0o100644
+MAX_UNZIPPED_BYTES = 262_144_000
+"""A function with its layers: 250 MB (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html)."""
+MAX_UPLOAD_BYTES = 50 * 1024 * 1024
+"""A zip that is uploaded directly, as Terraform's ``filename`` does (same page)."""
+EXCLUDED_FILES = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_build.json", "uv_cache.json", ".lock"}
+"""What the installer notes about the installation; it differs from one machine to the next."""
+
+
+class PackagingError(RuntimeError):
+    """Raised when an artefact cannot be built or is too large; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Platform:
+    """Where the functions run. ``python`` is ``3.13``; ``architecture`` is Lambda's name: ``arm64`` or ``x86_64``."""
+
+    python: str
+    architecture: str
+    wheel_platform: str
+
+
+LAMBDA = Platform(python="3.13", architecture="arm64", wheel_platform="aarch64-manylinux_2_28")
+
+
+def local_platform(interpreter: Path) -> Platform:
+    """The platform of the local AWS: its function workers run its own interpreter."""
+    program = "import platform, sys; print(*sys.version_info[:2], platform.system(), platform.machine())"
+    answer = subprocess.run([str(interpreter), "-c", program], check=True, capture_output=True, text=True).stdout
+    major, minor, system, machine = answer.split()
+    architecture = {"aarch64": "arm64", "arm64": "arm64"}.get(machine, "x86_64")
+    wheel_machine = "aarch64" if architecture == "arm64" else "x86_64"
+    wheel_platform = f"{wheel_machine}-apple-darwin" if system == "Darwin" else f"{wheel_machine}-manylinux_2_28"
+    return Platform(python=f"{major}.{minor}", architecture=architecture, wheel_platform=wheel_platform)
+
+
+def platform_of(environment: str) -> Platform:
+    """Lambda's platform, or for `local` that of the interpreter which `EMULATOR_PYTHON` names."""
+    if environment != "local":
+        return LAMBDA
+    interpreter = Path(os.environ.get("EMULATOR_PYTHON") or REPOSITORY / ".venv-emulator" / "bin" / "python")
+    if not interpreter.exists():
+        raise PackagingError(
+            f"The local AWS has no interpreter at {interpreter}: run `make setup`, or name one in EMULATOR_PYTHON."
+        )
+    return local_platform(interpreter)
+
+
+def files_below(folder: Path, prefix: str = "") -> Iterator[tuple[str, Path]]:
+    """Name in the zip and source of every file that belongs into an artefact, sorted by name."""
+    found = (path for path in folder.rglob("*") if path.is_file() and not is_excluded(path.relative_to(folder)))
+    return iter(sorted((f"{prefix}{path.relative_to(folder).as_posix()}", path) for path in found))
+
+
+def is_excluded(path: Path) -> bool:
+    if "__pycache__" in path.parts or path.suffix == ".pyc":
+        return True
+    return path.name in EXCLUDED_FILES and (len(path.parts) == 1 or path.parent.suffix == ".dist-info")
+
+
+def write_zip(target: Path, files: Iterator[tuple[str, Path]]) -> int:
+    """Write the files to a zip and give their size unzipped, in bytes."""
+    unzipped = 0
+    partial = target.with_suffix(f".{os.getpid()}.partial")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+        for name, source in files:
+            content = source.read_bytes()
+            unzipped += len(content)
+            entry = zipfile.ZipInfo(name, ZIP_DATE)
+            entry.create_system = 3  # Unix, wherever it is built
+            entry.external_attr = FILE_MODE << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, content)
+    partial.replace(target)
+    return unzipped
+
+
+def dependencies_folder(platform: Platform, requirements: Path, cache: Path) -> Path:
+    """The dependencies, installed for the platform; taken from the cache when the list has been installed before."""
+    key = hashlib.sha256(json.dumps([platform.__dict__, requirements.read_text()]).encode()).hexdigest()[:16]
+    installed = cache / f"dependencies-{platform.python}-{platform.architecture}-{key}"
+    if not installed.exists():
+        partial = installed.with_name(f"{installed.name}.{os.getpid()}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        options = ["--quiet", "--target", str(partial), "--requirements", str(requirements)]
+        options += ["--require-hashes", "--no-deps", "--only-binary", ":all:", "--link-mode", "copy", "--no-config"]
+        options += ["--python-platform", platform.wheel_platform, "--python-version", platform.python]
+        command = [sys.executable, "-m", "uv", "pip", "install", *options]
+        done = subprocess.run(command, check=False, env=uv_environment())
+        if done.returncode != 0:
+            raise PackagingError(
+                f"The dependencies of {requirements} could not be installed for {platform}: see uv's message above."
+            )
+        shutil.rmtree(partial / "bin", ignore_errors=True)  # scripts that name this machine's interpreter
+        try:
+            partial.rename(installed)
+        except OSError:  # another build has put it there meanwhile
+            shutil.rmtree(partial)
+    return installed
+
+
+def build(
+    environment: str, destination: Path | None = None, cache: Path | None = None, platform: Platform | None = None
+) -> Path:
+    """Build every artefact of the environment and give the path of its manifest.
+
+    Raises PackagingError when an artefact is over Lambda's limits or the dependencies cannot be installed.
+    """
+    folder = destination or REPOSITORY / "build" / "artifacts" / environment
+    platform = platform or platform_of(environment)
+    artifacts: dict[str, dict[str, object]] = {}
+
+    def add(name: str, files: Iterator[tuple[str, Path]]) -> None:
+        path = folder / f"{name}.zip"
+        unzipped = write_zip(path, files)
+        content = path.read_bytes()
+        if len(content) > MAX_UPLOAD_BYTES:
+            raise PackagingError(
+                f"{path} has {len(content)} bytes; Lambda takes {MAX_UPLOAD_BYTES} in a direct upload."
+            )
+        relative = Path(os.path.relpath(path, REPOSITORY)).as_posix()
+        sha256 = base64.b64encode(hashlib.sha256(content).digest()).decode()
+        artifacts[name] = {"path": relative, "sha256": sha256, "size": len(content), "unzipped_size": unzipped}
+
+    installed = dependencies_folder(
+        platform, REPOSITORY / "requirements" / "core-layer.txt", cache or REPOSITORY / "build" / "cache"
+    )
+    add("layers/dependencies", files_below(installed, "python/"))
+    add("layers/core", files_below(REPOSITORY / "layers" / "core"))
+    for handler in sorted((REPOSITORY / "functions").glob("*/handler.py")):
+        add(f"functions/{handler.parent.name}", files_below(handler.parent))
+    if environment == "local":
+        for handler in sorted((REPOSITORY / "examples" / "targets").glob("*/handler.py")):
+            add(f"targets/{handler.parent.name}", files_below(handler.parent))
+    check_budget(artifacts)
+    manifest = {"runtime": f"python{platform.python}", "architecture": platform.architecture, "artifacts": artifacts}
+    path = folder / "manifest.json"
+    path.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+    return path
+
+
+def check_budget(artifacts: Mapping[str, Mapping[str, object]]) -> None:
+    """Raise PackagingError when a function with all layers is over the limit."""
+    sizes = {name: int(str(artifact["unzipped_size"])) for name, artifact in artifacts.items()}
+    layers = sum(size for name, size in sizes.items() if name.startswith("layers/"))
+    for name, size in sizes.items():
+        if name.startswith("functions/") and layers + size > MAX_UNZIPPED_BYTES:
+            raise PackagingError(
+                f"{name} has {layers + size} bytes unzipped with its layers; Lambda takes {MAX_UNZIPPED_BYTES}."
+            )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.package", description="Build the artefacts that Terraform deploys."
+    )
+    parser.add_argument("--env", choices=ENVIRONMENTS, required=True)
+    options = parser.parse_args(arguments)
+    try:
+        manifest = build(options.env)
+    except PackagingError as error:
+        print(error, file=sys.stderr)
+        return 1
+    artifacts = json.loads(manifest.read_text())["artifacts"]
+    total = sum(artifact["size"] for artifact in artifacts.values())
+    print(f"Built {len(artifacts)} artefacts, {total / 1e6:.1f} MB, for {options.env}: {os.path.relpath(manifest)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
