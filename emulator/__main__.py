@@ -1,6 +1,6 @@
 """Start, stop and look at the local AWS.
 
-    python -m emulator start | stop | status   [--state-dir build/local-aws] [--port 4566]
+python -m emulator start | stop | status   [--state-dir build/local-aws] [--port 4566]
 """
 
 from __future__ import annotations
@@ -48,10 +48,16 @@ def start(state_dir: Path, port: int) -> int:
     if running is not None:
         answering = await_port(state_dir, lambda: running_pid(state_dir) is not None)
         if answering is None:
-            print(f"Process {running} holds {state_dir} but does not answer: run `python -m emulator stop`.", file=sys.stderr)
+            print(
+                f"Process {running} holds {state_dir} but does not answer: run `python -m emulator stop`.",
+                file=sys.stderr,
+            )
             return 1
         if port not in (0, answering):
-            print(f"The local AWS in {state_dir} already runs on port {answering}, not {port}: stop it first.", file=sys.stderr)
+            print(
+                f"The local AWS in {state_dir} already runs on port {answering}, not {port}: stop it first.",
+                file=sys.stderr,
+            )
             return 1
         print(f"Local AWS already runs at http://127.0.0.1:{answering} (process {running}).")
         return 0
@@ -113,17 +119,33 @@ def status(state_dir: Path) -> int:
     if pid is None:
         print(f"No local AWS runs in {state_dir}.")
         return 3
-    print(f"Local AWS runs at http://127.0.0.1:{port} (process {pid})." if port else f"Local AWS is starting (process {pid}).")
+    print(
+        f"Local AWS runs at http://127.0.0.1:{port} (process {pid})."
+        if port
+        else f"Local AWS is starting (process {pid})."
+    )
     return 0
 
 
 def main(arguments: list[str] | None = None) -> int:
     options_of_all = argparse.ArgumentParser(add_help=False)
-    options_of_all.add_argument("--state-dir", type=Path, default=REPOSITORY / "build" / "local-aws", help="folder of the server's files (default: build/local-aws)")
+    options_of_all.add_argument(
+        "--state-dir",
+        type=Path,
+        default=REPOSITORY / "build" / "local-aws",
+        help="folder of the server's files (default: build/local-aws)",
+    )
     parser = argparse.ArgumentParser(prog="python -m emulator", description="Start, stop and look at the local AWS.")
     commands = parser.add_subparsers(dest="command", required=True)
-    starting = commands.add_parser("start", parents=[options_of_all], help="start in the background and wait until it answers")
-    starting.add_argument("--port", type=int, default=int(os.environ.get("LOCAL_AWS_PORT", "4566")), help="port on 127.0.0.1; 0 takes a free one (default: LOCAL_AWS_PORT or 4566)")
+    starting = commands.add_parser(
+        "start", parents=[options_of_all], help="start in the background and wait until it answers"
+    )
+    starting.add_argument(
+        "--port",
+        type=int,
+        default=int(os.environ.get("LOCAL_AWS_PORT", "4566")),
+        help="port on 127.0.0.1; 0 takes a free one (default: LOCAL_AWS_PORT or 4566)",
+    )
     commands.add_parser("stop", parents=[options_of_all], help="stop it and empty its worker folders")
     commands.add_parser("status", parents=[options_of_all], help="say whether it runs, and where")
     options = parser.parse_args(arguments)

@@ -22,7 +22,15 @@ from pathlib import Path
 from types import ModuleType
 
 LOOPBACK = "127.0.0.1"
-INHERITED_VARIABLES = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "SFN_WAIT_SCALE", "LOG_LEVEL", "LAMBDA_ACCOUNT_CONCURRENCY")
+INHERITED_VARIABLES = (
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "PYTHONPATH",
+    "SFN_WAIT_SCALE",
+    "LOG_LEVEL",
+    "LAMBDA_ACCOUNT_CONCURRENCY",
+)
 """What the server keeps of its caller's environment: no credentials, profiles, proxies or endpoints."""
 
 
@@ -63,7 +71,9 @@ def claim_state_directory(state_dir: Path) -> int:
         fcntl.flock(pid_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(pid_file)
-        raise StateDirectoryBusyError(f"A local AWS already runs in {state_dir}: stop it first, or name another --state-dir.") from None
+        raise StateDirectoryBusyError(
+            f"A local AWS already runs in {state_dir}: stop it first, or name another --state-dir."
+        ) from None
     os.ftruncate(pid_file, 0)
     os.write(pid_file, f"{os.getpid()}\n".encode())
     shutil.rmtree(state_dir / "tmp", ignore_errors=True)
@@ -90,7 +100,11 @@ def mends() -> list[ModuleType]:
     """Every module of this package that offers `install()`."""
     import emulator
 
-    modules = (importlib.import_module(f"emulator.{found.name}") for found in pkgutil.iter_modules(emulator.__path__) if found.name not in ("__main__", "server"))
+    modules = (
+        importlib.import_module(f"emulator.{found.name}")
+        for found in pkgutil.iter_modules(emulator.__path__)
+        if found.name not in ("__main__", "server")
+    )
     return [module for module in modules if hasattr(module, "install")]
 
 
@@ -152,9 +166,16 @@ def stop_workers(state_dir: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m emulator.server", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m emulator.server", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--port", type=int, default=4566, help="port on 127.0.0.1; 0 takes a free one (default: 4566)")
-    parser.add_argument("--state-dir", type=Path, default=Path("build/local-aws"), help="folder for everything it writes (default: build/local-aws)")
+    parser.add_argument(
+        "--state-dir",
+        type=Path,
+        default=Path("build/local-aws"),
+        help="folder for everything it writes (default: build/local-aws)",
+    )
     options = parser.parse_args(arguments)
     state_dir: Path = options.state_dir.resolve()
     try:
@@ -164,7 +185,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(busy, file=sys.stderr)
         return 1
     except OSError as refused:
-        print(f"Port {options.port} on {LOOPBACK} cannot be used: {refused.strerror}. Choose another with --port or LOCAL_AWS_PORT.", file=sys.stderr)
+        print(
+            f"Port {options.port} on {LOOPBACK} cannot be used: {refused.strerror}. Choose another with --port or LOCAL_AWS_PORT.",
+            file=sys.stderr,
+        )
         return 1
     prepare_environment(state_dir, listener.getsockname()[1])
     for mend in mends():

@@ -93,7 +93,9 @@ class LocalAws:
 
     def session(self, access_key: str = "test", secret_key: str = "test", token: str | None = None) -> boto3.Session:
         """A session that reads nothing of the caller's AWS configuration but the region."""
-        return boto3.Session(aws_access_key_id=access_key, aws_secret_access_key=secret_key, aws_session_token=token, region_name=REGION)
+        return boto3.Session(
+            aws_access_key_id=access_key, aws_secret_access_key=secret_key, aws_session_token=token, region_name=REGION
+        )
 
     def client(self, service: str, **options: Any) -> Any:
         """A client with root credentials."""
@@ -102,7 +104,9 @@ class LocalAws:
     def client_as(self, role_arn: str, service: str, **options: Any) -> Any:
         """A client with a session of the role, so that its policies decide."""
         session = self.client("sts").assume_role(RoleArn=role_arn, RoleSessionName="test")["Credentials"]
-        return self._client(self.session(session["AccessKeyId"], session["SecretAccessKey"], session["SessionToken"]), service, options)
+        return self._client(
+            self.session(session["AccessKeyId"], session["SecretAccessKey"], session["SessionToken"]), service, options
+        )
 
     def environment(self) -> dict[str, str]:
         """Variables for a command line or Terraform that talks to this server as root."""
@@ -116,6 +120,11 @@ class LocalAws:
         }
 
     def _client(self, session: boto3.Session, service: str, options: dict[str, Any]) -> Any:
-        defaults = Config(retries={"total_max_attempts": 1}, max_pool_connections=64, inject_host_prefix=False, s3={"addressing_style": "path"})
+        defaults = Config(
+            retries={"total_max_attempts": 1},
+            max_pool_connections=64,
+            inject_host_prefix=False,
+            s3={"addressing_style": "path"},
+        )
         config = defaults.merge(options.pop("config", None) or Config())
         return session.client(service, endpoint_url=self.endpoint_url, config=config, **options)

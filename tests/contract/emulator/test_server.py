@@ -13,7 +13,14 @@ from tests.support.local_aws import REPOSITORY, LocalAws
 
 def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
     interpreter = os.environ.get("EMULATOR_PYTHON") or str(REPOSITORY / ".venv-emulator" / "bin" / "python")
-    return subprocess.run([interpreter, "-m", "emulator", *arguments], cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        [interpreter, "-m", "emulator", *arguments],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def alive(pid: int) -> bool:
@@ -32,7 +39,9 @@ def test_two_servers_at_once_keep_their_state_apart(local_aws: LocalAws) -> None
 
 def test_the_server_listens_on_the_loopback_interface_only(local_aws: LocalAws) -> None:
     port = int(local_aws.endpoint_url.rsplit(":", 1)[1])
-    listening = [line.split()[1] for line in Path("/proc/net/tcp").read_text().splitlines()[1:] if line.split()[3] == "0A"]
+    listening = [
+        line.split()[1] for line in Path("/proc/net/tcp").read_text().splitlines()[1:] if line.split()[3] == "0A"
+    ]
     assert f"0100007F:{port:04X}" in listening
     assert f"00000000:{port:04X}" not in listening
 
