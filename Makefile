@@ -40,7 +40,7 @@ help: ## Show this list
 ##@ First steps
 
 .PHONY: demo
-demo: environments ## Start a local AWS, deploy to it, run the three examples, show their output, stop
+demo: setup ## Start a local AWS, deploy to it, run the three examples, show their output, stop
 	@$(DEV) -m tools.demo $(ARGS)
 
 .PHONY: test
@@ -51,30 +51,30 @@ test: lint terraform-checks ## Run every check and test; end-to-end tests at red
 ##@ Row batches (ENV=local|stage|prod)
 
 .PHONY: up
-up: environments ## Start the local AWS, deploy to it, print the variables that reach it
+up: setup ## Start the local AWS, deploy to it, print the variables that reach it
 	@$(DEV) -m tools.up
 
 .PHONY: down
-down: environments ## Stop the local AWS and forget what was deployed to it
+down: setup ## Stop the local AWS and forget what was deployed to it
 	@$(DEV) -m tools.up --down
 
 .PHONY: run
-run: environments ## Start an execution and follow it: INPUT=file.json [CSV=file.csv] [NAME=…] or FOLLOW=execution
+run: setup ## Start an execution and follow it: INPUT=file.json [CSV=file.csv] [NAME=…] or FOLLOW=execution
 	@$(DEV) -m tools.run --env '$(ENV)' $(if $(INPUT),--input '$(INPUT)') $(if $(CSV),--csv '$(CSV)') \
 		$(if $(NAME),--name '$(NAME)') $(if $(FOLLOW),--follow '$(FOLLOW)')
 
 .PHONY: stop
-stop: environments ## Stop an execution and keep what is done: EXECUTION=name [GRACE=seconds]
+stop: setup ## Stop an execution and keep what is done: EXECUTION=name [GRACE=seconds]
 	@$(DEV) -m tools.stop --env '$(ENV)' --execution '$(EXECUTION)' $(if $(GRACE),--grace '$(GRACE)')
 
 .PHONY: output
-output: environments ## Print the Terraform outputs as JSON
+output: setup ## Print the Terraform outputs as JSON
 	@$(DEV) -m tools.output --env '$(ENV)'
 
 ##@ Deploying (ENV=local|stage|prod)
 
 .PHONY: package
-package: environments ## Build the function and layer archives of ENV into build/artifacts
+package: setup ## Build the function and layer archives of ENV into build/artifacts
 	@$(DEV) -m tools.package --env '$(ENV)'
 
 .PHONY: plan
@@ -105,33 +105,33 @@ test-full: ## Run every check and test at full size
 	@$(MAKE) test SCALE=full
 
 .PHONY: test-batch-processor
-test-batch-processor: environments ## Run the integration and end-to-end tests of row batches on a local AWS
+test-batch-processor: setup ## Run the integration and end-to-end tests of row batches on a local AWS
 	@SCALE=$(SCALE) $(DEV) -m pytest -q -n $(WORKERS) --dist loadgroup tests/integration tests/e2e
 
 .PHONY: bench
-bench: environments ## Measure against the plain way and write build/bench.json: [ONLY=name]
+bench: setup ## Measure against the plain way and write build/bench.json: [ONLY=name]
 	@$(DEV) -m tools.bench $(if $(ONLY),--only '$(ONLY)')
 
 .PHONY: format
-format: environments ## Format the code
+format: setup ## Format the code
 	@$(DEV) -m ruff check --fix --quiet . || true
 	@$(DEV) -m ruff format .
 	@$(DEV) -m tools.terraform fmt --write
 
 .PHONY: lint
-lint: environments ## Check style, types and layers; change nothing
+lint: setup ## Check style, types and layers; change nothing
 	$(call step,ruff,$(DEV) -m ruff check . && $(DEV) -m ruff format --check .)
 	$(call step,mypy,$(DEV) -m mypy $(CODE))
 	$(call step,import-linter,.venv/bin/lint-imports)
 
 .PHONY: terraform-checks
-terraform-checks: environments
+terraform-checks: setup
 	$(call step,artefacts for the checks,$(DEV) -m tools.package --env local)
 	$(call step,terraform fmt and validate and test,$(DEV) -m tools.terraform check)
 	$(call step,checkov,$(DEV) -m tools.checkov)
 
 .PHONY: lock
-lock: environments ## Pin the newest packages that the requirements allow, with hashes
+lock: setup ## Pin the newest packages that the requirements allow, with hashes
 	@$(DEV) -m tools.environments --lock requirements/*.in
 
 .PHONY: clean
@@ -142,8 +142,8 @@ clean: ## Remove what was built; the environments stay
 
 # --- environments: each is made once, and again when its lock file changes
 
-.PHONY: environments
-environments: .venv/.made .venv-emulator/.made .venv-checkov/.made asl-validator
+.PHONY: setup
+setup: .venv/.made .venv-emulator/.made .venv-checkov/.made asl-validator ## Make the virtual environments from the lock files
 
 .venv/.made: $(DEV_LOCKS)
 	@echo "Making .venv (the first time, this downloads packages)"

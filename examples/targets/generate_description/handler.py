@@ -9,7 +9,7 @@ PROMPT = re.compile(r"description for (?P<title>.+?) with features: (?P<features
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """Answer ``{"description", "keywords"}`` for the input field ``prompt``. Raises ValueError without a usable prompt."""
+    """Answer ``{"description", "keywords"}`` for the input field ``prompt``. Raises ValueError without one."""
     match = PROMPT.search(str(event["input"].get("prompt", "")))
     if match is None:
         raise ValueError("input.prompt must read: … description for <title> with features: <a, b, …>")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError
+from botocore.exceptions import ConnectionError as AwsConnectionError
 
 from batch_processor.domain.errors import (
     BatchProcessorError,
@@ -90,12 +91,15 @@ def error_code(error: ClientError) -> str:
 
 
 def translate(error: ClientError | BotoCoreError, action: str, resource: str) -> BatchProcessorError:
-    """The error of ours for what botocore raised. ``action`` as in IAM ("s3:GetObject"), ``resource`` a URI, ARN or name."""
+    """The error of ours for what botocore raised.
+
+    ``action`` is named as in IAM ("s3:GetObject"), ``resource`` is a URI, an ARN or a name.
+    """
     if isinstance(error, ClientError):
         return _translate_answer(error, action, resource)
     if isinstance(error, NoCredentialsError):
         return DeploymentError(f"{action} on {resource}: no AWS credentials were found. Give the function a role.")
-    if isinstance(error, HTTPClientError):
+    if isinstance(error, HTTPClientError | AwsConnectionError):
         return ServiceUnavailableError(f"{action} on {resource} got no answer: {error}. Try again later.")
     return PermanentError(f"{action} on {resource} could not be sent: {error}")
 
