@@ -1,0 +1,424 @@
+"""Distributed Map: its map run and children (dg/state-map-distributed.html)."""
+
+import itertools
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ministack.core.responses import new_uuid, now_iso
+from ministack.services import stepfunctions
+from ministack.services.stepfunctions import _ExecutionError as StateError
+
+from emulator.step_functions.executions import MapChild, register, unregister
+from emulator.step_functions.item_reader import Source, items_of, open_source
+from emulator.step_functions.limits import MAX_PAYLOAD_BYTES, byte_size, check_result, to_json
+from emulator.step_functions.result_writer import Results
+from emulator.step_functions.states import Outcome, Running, item_input, map_items, whole_number
+from emulator.step_functions.threads import THREADS
+
+AWS_CONCURRENCY = 10_000
+LOCAL_CONCURRENCY = 256
+"""Children at a time: each Lambda call in flight is a process, so the local AWS stops earlier than AWS."""
+SUCCEEDED_KEPT = 500
+FAILED_KEPT = 5_000
+LOOK_SECONDS = 0.2
+COUNTS = (
+    "pending", "running", "succeeded", "failed", "timedOut", "aborted", "total", "resultsWritten",
+    "failuresNotRedrivable", "pendingRedrive",
+)
+STATUS_COUNT = {"SUCCEEDED": "succeeded", "FAILED": "failed", "TIMED_OUT": "timedOut", "ABORTED": "aborted"}
+
+
+@dataclass(frozen=True)
+class ChildInput:
+    """The input of one child and how many items it holds."""
+
+    index: int
+    value: Any
+    text: str
+    items: int
+
+
+def run_distributed_map(running: Running, processor: dict[str, Any]) -> Outcome:
+    """One attempt of a DISTRIBUTED map: a map run of its own."""
+    state, frame = running.state, running.frame
+    execution = frame.execution
+    if execution.express:
+        raise StateError("States.Runtime", "Express workflows do not support Distributed Map.")
+    run = MapRun(running, processor)
+    reader = state.get("ItemReader")
+    items = None if reader else map_items(running)
+    execution.add_event(
+        "MapStateStarted", mapStateStartedEventDetails={"length": len(items) if isinstance(items, list) else 0}
+    )
+    execution.add_event("MapRunStarted", mapRunStartedEventDetails={"mapRunArn": run.arn})
+    try:
+        result = run.run(_source(running, items))
+    except StateError as error:
+        run.close("FAILED")
+        details = {"error": error.error} | ({"cause": error.cause} if error.cause else {})
+        execution.add_event("MapRunFailed", mapRunFailedEventDetails=details)
+        execution.add_event("MapStateFailed")
+        raise
+    except BaseException:
+        run.close("ABORTED")
+        execution.add_event("MapRunAborted")
+        execution.add_event("MapStateAborted")
+        raise
+    run.close("SUCCEEDED")
+    execution.add_event("MapRunSucceeded")
+    execution.add_event("MapStateSucceeded")
+    return running.finish(result, is_result=True)
+
+
+def _source(running: Running, items: Any) -> Source:
+    """ItemReader first, then ItemSelector, ItemBatcher and ResultWriter (dg/input-output-fields-dist-map.html)."""
+    reader = running.state.get("ItemReader")
+    if reader is None:
+        if not isinstance(items, list):
+            raise StateError("States.Runtime", "The items of a map must be an array.")
+        return Source(lambda: items_of(items), "STATE_DATA")
+    config = reader.get("ReaderConfig", {})
+    nested = _part(running, config)
+    max_items = whole_number(nested, "MaxItems")
+    if max_items < 0:
+        raise StateError("States.ItemReaderFailed", "field MaxItems must be positive")
+    arguments = _arguments(running, reader, "ItemReader")
+    return open_source(reader["Resource"], arguments, config, max_items, running.frame.execution.role)
+
+
+def _part(running: Running, part: dict[str, Any]) -> Running:
+    """A part of the state, such as ReaderConfig, whose fields are evaluated as the state's are."""
+    language = "JSONata" if running.jsonata else "JSONPath"
+    return Running(running.frame, {**part, "InputPath": running.state.get("InputPath", "$"), "QueryLanguage": language}, running.input)
+
+
+def _arguments(running: Running, holder: dict[str, Any], field: str) -> dict[str, Any]:
+    if running.jsonata:
+        found = running.evaluation().template(holder.get("Arguments", {}), f"{field}/Arguments")
+    else:
+        found = running.frame.paths().template(holder.get("Parameters", {}), running.effective_input())
+    if not isinstance(found, dict):
+        raise StateError("States.Runtime", f"{field} needs an object of arguments.")
+    return found
+
+
+class Batcher:
+    """ItemBatcher (dg/input-output-itembatcher.html). Bytes count in UTF-8, the batch's own envelope included."""
+
+    def __init__(self, running: Running, config: dict[str, Any]) -> None:
+        part = _part(running, config)
+        self._max_items = whole_number(part, "MaxItemsPerBatch")
+        max_bytes = whole_number(part, "MaxInputBytesPerBatch")
+        self._max_bytes = min(max_bytes or MAX_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES)
+        if self._max_items < 0 or max_bytes < 0 or not (self._max_items or max_bytes):
+            raise StateError("States.Runtime", "ItemBatcher needs a positive MaxItemsPerBatch or MaxInputBytesPerBatch.")
+        self._head: dict[str, Any] = {}
+        if "BatchInput" in config:
+            if running.jsonata:
+                given = running.evaluation().template(config["BatchInput"], "ItemBatcher/BatchInput")
+            else:
+                given = running.frame.paths().template(config["BatchInput"], running.effective_input())
+            self._head = {"BatchInput": given}
+        self._prefix = to_json({**self._head, "Items": []})[:-2]
+        self._envelope = byte_size(self._prefix) + 2
+
+    def batches(self, items: Iterator[Any]) -> Iterator[ChildInput]:
+        """Raises StateError States.DataLimitExceeded for an item too large for any batch."""
+        numbers = itertools.count()
+        held: list[Any] = []
+        texts: list[str] = []
+        size = self._envelope
+        for item in items:
+            text = to_json(item)
+            weight = byte_size(text) + 1
+            if held and (size + weight - 1 > self._max_bytes or len(held) == self._max_items):
+                yield self._batch(next(numbers), held, texts)
+                held, texts, size = [], [], self._envelope
+            if self._envelope + weight - 1 > MAX_PAYLOAD_BYTES:
+                raise StateError(
+                    "States.DataLimitExceeded", "An item exceeds the maximum size of a child's input, 262144 bytes."
+                )
+            held.append(item)
+            texts.append(text)
+            size += weight
+        if held:
+            yield self._batch(next(numbers), held, texts)
+
+    def _batch(self, number: int, items: list[Any], texts: list[str]) -> ChildInput:
+        return ChildInput(number, {**self._head, "Items": items}, f"{self._prefix}{','.join(texts)}]}}", len(items))
+
+
+class _Lookahead:
+    """Inputs of children, which says whether there are more."""
+
+    def __init__(self, inputs: Iterator[ChildInput]) -> None:
+        self._inputs = inputs
+        self._following = next(inputs, None)
+
+    @property
+    def more(self) -> bool:
+        return self._following is not None
+
+    def __iter__(self) -> "_Lookahead":
+        return self
+
+    def __next__(self) -> ChildInput:
+        given = self._following
+        if given is None:
+            raise StopIteration
+        self._following = next(self._inputs, None)
+        return given
+
+
+class MapRun:
+    """A map run: starts children, counts their items, and ends when they have or when too many failed."""
+
+    def __init__(self, running: Running, processor: dict[str, Any]) -> None:
+        state, execution = running.state, running.frame.execution
+        self._running = running
+        self._execution = execution
+        self._role = execution.role
+        label = state.get("Label") or new_uuid()
+        machine, run_id = execution.machine_arn.split("/")[0], new_uuid()
+        name = machine.split(":")[6]
+        scope = ":".join(machine.split(":")[:5])
+        self._own_machine_arn = machine
+        self.arn = f"{scope}:mapRun:{name}/{label}:{run_id}"
+        self._machine_arn = f"{machine}/{label}"
+        self._express = processor.get("ProcessorConfig", {}).get("ExecutionType") == "EXPRESS"
+        self._child_scope = f"{scope}:{'express' if self._express else 'execution'}:{name}/{label}"
+        self._definition = {"QueryLanguage": running.frame.language, **processor}
+        self._batcher = Batcher(running, state["ItemBatcher"]) if "ItemBatcher" in state else None
+        writer = state.get("ResultWriter", {})
+        self._export = _arguments(running, writer, "ResultWriter") if "Resource" in writer else None
+        self._results = Results(writer.get("WriterConfig", {}), exported=self._export is not None)
+        concurrency = whole_number(running, "MaxConcurrency")
+        if concurrency < 0:
+            raise StateError("States.Runtime", "MaxConcurrency cannot be negative.")
+        self.record: dict[str, Any] = {
+            "mapRunArn": self.arn,
+            "executionArn": execution.arn,
+            "status": "RUNNING",
+            "startDate": now_iso(),
+            "maxConcurrency": concurrency,
+            "toleratedFailurePercentage": _percentage(running),
+            "toleratedFailureCount": _tolerated_count(running),
+            "itemCounts": dict.fromkeys(COUNTS, 0),
+            "executionCounts": dict.fromkeys(COUNTS, 0),
+            "redriveCount": 0,
+            "_stateMachineArn": self._machine_arn,
+        }
+        self._counted = {name for name in ("Percentage", "Count") if f"ToleratedFailure{name}" in state or f"ToleratedFailure{name}Path" in state}
+        self._changed = threading.Condition()
+        self._children: set[MapChild] = set()
+        self._kept: dict[bool, deque[str]] = {True: deque(), False: deque()}
+        stepfunctions._map_runs[self.arn] = self.record
+
+    def run(self, source: Source) -> Any:
+        """Run every item and return the state's result.
+
+        Raises:
+            StateError: States.ExceedToleratedFailureThreshold, or an error of reading, selecting or writing.
+            StoppedError, MachineTimedOutError: when the execution ends before.
+        """
+        self._count_pending(source.count())
+        inputs = _Lookahead(self._inputs(source))
+        try:
+            with self._running.frame.control.stopping(self._wake):
+                self._run_children(inputs)
+            if self._exceeded():
+                raise StateError(
+                    "States.ExceedToleratedFailureThreshold", "The specified tolerated failure threshold was exceeded"
+                )
+        except BaseException:
+            self._abort_children()
+            if self._export is not None:
+                self._add_pending(inputs)
+                self._write()
+            raise
+        for counts in (self.record["itemCounts"], self.record["executionCounts"]):
+            counts["resultsWritten"] = counts["total"] - counts["aborted"]
+        if self._export is not None:
+            return {"MapRunArn": self.arn, "ResultWriterDetails": self._write()}
+        outputs = self._results.outputs()
+        check_result(to_json(outputs), self._running.frame.context["State"]["Name"])
+        return outputs
+
+    def close(self, status: str) -> None:
+        self._results.close()
+        self.record.update(status=status, stopDate=now_iso())
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def _count_pending(self, items: int) -> None:
+        self.record["itemCounts"].update(total=items, pending=items)
+
+    def _inputs(self, source: Source) -> Iterator[ChildInput]:
+        """Inputs of children: items, selected, then batched."""
+        selected = (
+            item_input(
+                self._running,
+                {"Index": index, "Value": item.value, "Source": source.name}
+                | ({} if item.key is None else {"Key": item.key}),
+            )
+            for index, item in enumerate(source.read())
+        )
+        if self._batcher is not None:
+            return self._batcher.batches(selected)
+        return self._single(selected)
+
+    def _single(self, items: Iterator[Any]) -> Iterator[ChildInput]:
+        for index, item in enumerate(items):
+            text = to_json(item)
+            if byte_size(text) > MAX_PAYLOAD_BYTES:
+                raise StateError(
+                    "States.DataLimitExceeded", "An item exceeds the maximum size of a child's input, 262144 bytes."
+                )
+            yield ChildInput(index, item, text, 1)
+
+    def _run_children(self, inputs: "_Lookahead") -> None:
+        while True:
+            self._running.frame.control.check()
+            with self._changed:
+                if self._exceeded() or not (self._children or inputs.more):
+                    return
+                if not inputs.more or len(self._children) >= self._concurrency():
+                    self._changed.wait(LOOK_SECONDS)
+                    continue
+            self._start(next(inputs))
+
+    def _concurrency(self) -> int:
+        """Looked up for each child: UpdateMapRun changes it while the run goes on."""
+        return min(self.record["maxConcurrency"] or AWS_CONCURRENCY, LOCAL_CONCURRENCY)
+
+    def _start(self, given: ChildInput) -> None:
+        denial = self._role.denial("states:StartExecution", self._own_machine_arn)
+        if denial:
+            raise StateError("StepFunctions.AWSStepFunctionsException", f"{denial} (Status Code: 400)")
+        name = new_uuid()
+        arn = f"{self._child_scope}:{name}" + (f":{new_uuid()}" if self._express else "")
+        child = MapChild(
+            arn, self._machine_arn, name, given.text,
+            role=self._role, definition=self._definition, express=self._express,
+        )
+        child.record["mapRunArn"] = self.arn
+        with self._changed:
+            self._children.add(child)
+            self._move(None, "running", given.items)
+        if not self._express:
+            register(child)
+
+        def run() -> None:
+            child.run(given.value, child.context(given.value))
+            unregister(child)
+            self._ended(child, given)
+
+        THREADS.submit(run)
+
+    def _ended(self, child: MapChild, given: ChildInput) -> None:
+        with self._changed:
+            if child not in self._children:
+                return
+            self._children.discard(child)
+            self._move("running", STATUS_COUNT[child.record["status"]], given.items)
+            self._results.add(given.index, child.record)
+            self._forget_older(child)
+            self._changed.notify_all()
+
+    def _move(self, before: str | None, after: str, items: int) -> None:
+        """Count a child and its items under its new status."""
+        of_items, of_children = self.record["itemCounts"], self.record["executionCounts"]
+        if before is None:
+            of_items["pending"] -= items
+            of_children["total"] += 1
+        else:
+            of_items[before] -= items
+            of_children[before] -= 1
+        of_items[after] += items
+        of_children[after] += 1
+
+    def _forget_older(self, child: MapChild) -> None:
+        """Keep the details of the last children only, failed ones longer; the counts stay whole."""
+        if self._express:
+            return
+        succeeded = child.record["status"] == "SUCCEEDED"
+        kept = self._kept[succeeded]
+        kept.append(child.arn)
+        if len(kept) > (SUCCEEDED_KEPT if succeeded else FAILED_KEPT):
+            stepfunctions._executions.pop(kept.popleft(), None)
+
+    def _exceeded(self) -> bool:
+        """Over items: every item of a failed batch counts. Without a threshold the first failure is one too many."""
+        counts = self.record["itemCounts"]
+        failed = counts["failed"] + counts["timedOut"] + counts["aborted"]
+        if failed == 0:
+            return False
+        over_count = failed > self.record["toleratedFailureCount"]
+        over_percentage = failed * 100 > self.record["toleratedFailurePercentage"] * counts["total"]
+        if self._counted == {"Count"}:
+            return over_count
+        if self._counted == {"Percentage"}:
+            return over_percentage
+        return over_count or over_percentage
+
+    def _abort_children(self) -> None:
+        with self._changed:
+            children = list(self._children)
+        for child in children:
+            child.stop(None, None)
+        deadline = time.monotonic() + LOOK_SECONDS
+        with self._changed:
+            while self._children and time.monotonic() < deadline:
+                self._changed.wait(LOOK_SECONDS)
+
+    def _add_pending(self, inputs: Iterator[ChildInput]) -> None:
+        """Records of what never started (dg/input-output-resultwriter.html: PENDING_n.json)."""
+        for given in inputs:
+            name = new_uuid()
+            self._results.add(
+                given.index,
+                {
+                    "executionArn": f"{self._child_scope}:{name}",
+                    "stateMachineArn": self._machine_arn,
+                    "name": name,
+                    "status": "PENDING",
+                    "input": given.text,
+                },
+            )
+
+    def _write(self) -> dict[str, str]:
+        assert self._export is not None
+        return self._results.export(
+            self._export.get("Bucket", ""), self._export.get("Prefix", ""), self.arn, self._role
+        )
+
+
+def _tolerated_count(running: Running) -> int:
+    count = whole_number(running, "ToleratedFailureCount")
+    if count < 0:
+        raise StateError("States.Runtime", "ToleratedFailureCount cannot be negative.")
+    return count
+
+
+def _percentage(running: Running) -> float:
+    value = running.field("ToleratedFailurePercentage", "number", 0)
+    try:
+        if isinstance(value, (bool, dict, list)):
+            raise ValueError
+        percentage = float(value)
+    except (TypeError, ValueError):
+        shown = value if isinstance(value, str) else to_json(value)
+        path = running.state.get("ToleratedFailurePercentagePath")
+        raise StateError(
+            "States.Runtime",
+            f'The ToleratedFailurePercentagePath field refers to value "{shown}" which is not a valid float: {path}',
+        ) from None
+    if not 0 <= percentage <= 100:
+        raise StateError("States.Runtime", "ToleratedFailurePercentage must be between 0 and 100.")
+    return percentage

@@ -1,0 +1,376 @@
+"""Executions: how they start, run and end, and what the API says of them (API_StartExecution and its kin)."""
+
+import copy
+import json
+import logging
+import threading
+import time
+from collections import deque
+from typing import Any
+
+from ministack.core.responses import error_response_json, get_account_id, get_region, json_response, new_uuid, now_iso
+from ministack.services import stepfunctions
+from ministack.services.stepfunctions import _ExecutionError as StateError
+
+from emulator.step_functions.limits import MAX_EXECUTION_NAME, MAX_HISTORY_EVENTS, to_json, too_large
+from emulator.step_functions.roles import Role
+from emulator.step_functions.states import Frame, run_states
+from emulator.step_functions.threads import THREADS, Control, MachineTimedOutError, StoppedError
+
+logger = logging.getLogger("states")
+
+EXPRESS_SECONDS = 300.0
+NESTED_HISTORIES_KEPT = 1_000
+FORBIDDEN_IN_NAMES = frozenset(' <>{}[]?*"#%\\^|~`$&,;:/')
+
+Response = tuple[int, dict[str, str], bytes]
+
+
+class ApiError(Exception):
+    """Raised for what the API refuses."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class Execution:
+    """A running or ended execution. `record` is what MiniStack's API handlers read."""
+
+    def __init__(
+        self, arn: str, machine_arn: str, name: str, text: str, *, role: Role, definition: dict[str, Any], express: bool
+    ) -> None:
+        self.arn = arn
+        self.role = role
+        self.definition = definition
+        self.express = express
+        self.machine_arn = machine_arn
+        self.region = arn.split(":")[3]
+        timeout = definition.get("TimeoutSeconds")
+        if express:
+            timeout = min(timeout or EXPRESS_SECONDS, EXPRESS_SECONDS)
+        self.control = Control(None if timeout is None else time.monotonic() + float(timeout))
+        self.ended = threading.Event()
+        self._lock = threading.Lock()
+        self.record: dict[str, Any] = {
+            "executionArn": arn,
+            "stateMachineArn": machine_arn,
+            "name": name,
+            "status": "RUNNING",
+            "startDate": now_iso(),
+            "stopDate": None,
+            "input": text,
+            "inputDetails": {"included": True},
+            "output": None,
+            "outputDetails": {"included": True},
+            "events": [],
+        }
+        self.add_event(
+            "ExecutionStarted",
+            executionStartedEventDetails={"input": text, "inputDetails": {"truncated": False}, "roleArn": role.arn},
+        )
+
+    def add_event(self, kind: str, **details: Any) -> int:
+        """Add to the history and return the event's number.
+
+        Raises:
+            StateError: States.Runtime when the history is full (dg/bp-history-limit.html).
+        """
+        with self._lock:
+            events = self.record["events"]
+            number = len(events) + 1
+            if number >= MAX_HISTORY_EVENTS and not kind.startswith("Execution"):
+                raise StateError("States.Runtime", f"The history reached its limit of {MAX_HISTORY_EVENTS} events.")
+            events.append({"id": number, "previousEventId": number - 1, "type": kind, "timestamp": now_iso(), **details})
+            return number
+
+    def run(self, data: Any, context: dict[str, Any] | None = None) -> None:
+        """Run to an end; the record holds what came of it."""
+        frame = Frame(
+            self, self.control, context or self.context(data), {}, self.definition.get("QueryLanguage", "JSONPath")
+        )
+        try:
+            output = to_json(run_states(frame, self.definition["States"], self.definition["StartAt"], data))
+        except StateError as error:
+            self.end("FAILED", error=error.error, cause=error.cause)
+        except MachineTimedOutError:
+            self.end("TIMED_OUT")
+        except StoppedError:
+            self.end("ABORTED")
+        except Exception as error:
+            logger.exception("Execution %s broke", self.arn)
+            self.end("FAILED", error="States.Runtime", cause=f"The local AWS failed: {error!r}")
+        else:
+            self.end("SUCCEEDED", output=output)
+
+    def context(self, data: Any) -> dict[str, Any]:
+        """The context object (dg/input-output-contextobject.html)."""
+        return {
+            "Execution": {
+                "Id": self.arn,
+                "Input": data,
+                "Name": self.record["name"],
+                "RoleArn": self.role.arn,
+                "StartTime": self.record["startDate"],
+                "RedriveCount": 0,
+            },
+            "StateMachine": {"Id": self.machine_arn, "Name": self.machine_arn.split(":")[6]},
+        }
+
+    def end(self, status: str, *, output: str | None = None, error: str | None = None, cause: str | None = None) -> bool:
+        """Enter a final status once; False where it was final already."""
+        with self._lock:
+            if self.record["status"] != "RUNNING":
+                return False
+            self.record.update(status=status, stopDate=now_iso(), output=output, error=error, cause=cause)
+        details = {
+            key: value
+            for key, value in {"output": output, "error": error, "cause": cause}.items()
+            if value is not None
+        }
+        kind = f"Execution{''.join(part.capitalize() for part in status.split('_'))}"
+        self.add_event(kind, **{f"e{kind[1:]}EventDetails": details})
+        self.ended.set()
+        self.publish_status()
+        return True
+
+    def stop(self, error: str | None, cause: str | None) -> None:
+        """API_StopExecution: ABORTED at once, and everything that runs for it is told to end."""
+        self.end("ABORTED", error=error, cause=cause)
+        self.control.stop()
+
+    def publish_status(self) -> None:
+        """The event of a status change (dg/eventbridge-integration.html); Standard executions only."""
+        if not self.express:
+            stepfunctions._emit_execution_status_event(self.record)
+
+    def describe(self) -> dict[str, Any]:
+        return describe_record(self.record)
+
+
+class MapChild(Execution):
+    """A child of a map run: no events are published for it."""
+
+    def publish_status(self) -> None:
+        return
+
+
+_running: dict[str, Execution] = {}
+_running_lock = threading.Lock()
+_nested: deque[dict[str, Any]] = deque()
+
+
+def describe_record(record: dict[str, Any]) -> dict[str, Any]:
+    """API_DescribeExecution (recording: map_run_and_execution_api.json)."""
+    status = record["status"]
+    described = {
+        key: record.get(key)
+        for key in (
+            "executionArn", "stateMachineArn", "stateMachineVersionArn", "name", "status", "startDate", "stopDate",
+            "input", "inputDetails", "mapRunArn", "error", "cause", "output",
+        )
+    }
+    if record.get("output") is not None:
+        described["outputDetails"] = record["outputDetails"]
+    described["redriveCount"] = 0
+    redrivable = status in ("FAILED", "TIMED_OUT", "ABORTED")
+    described["redriveStatus"] = "REDRIVABLE" if redrivable else "NOT_REDRIVABLE"
+    if not redrivable:
+        described["redriveStatusReason"] = f"Execution is {status} and cannot be redriven"
+    return {key: value for key, value in described.items() if value is not None}
+
+
+def _machine(reference: str) -> tuple[dict[str, Any], str, str | None]:
+    """A machine by its own, a version's or an alias's ARN: what to run, its ARN, and the version's.
+
+    Raises:
+        ApiError: StateMachineDoesNotExist.
+    """
+    machine_arn = stepfunctions._resolve_state_machine_arn(reference)
+    if machine_arn is None:
+        raise ApiError("StateMachineDoesNotExist", f"State Machine Does Not Exist: '{reference}'")
+    version_arn = stepfunctions._execution_version_arn(reference)
+    version = stepfunctions._state_machine_versions.get(version_arn) if version_arn else None
+    machine = stepfunctions._state_machines[machine_arn]
+    return {**machine, **(version or {})}, machine_arn, version_arn if version else None
+
+
+def _parse_input(text: str) -> Any:
+    if too_large(text):
+        raise ApiError(
+            "ValidationException",
+            "1 validation error detected: Value at 'input' failed to satisfy constraint: "
+            "Member must have length less than or equal to 262144",
+        )
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise ApiError("InvalidExecutionInput", "Invalid State Machine Execution Input: 'not valid JSON'") from None
+
+
+def _new(reference: str, name: str | None, text: str, *, sync: bool = False) -> tuple[Execution, Any]:
+    machine, machine_arn, version_arn = _machine(reference)
+    data = _parse_input(text)
+    express = machine.get("type") == "EXPRESS"
+    if sync and not express:
+        raise ApiError("StateMachineTypeNotSupported", "This operation is not supported by this type of state machine")
+    name = name or new_uuid()
+    if not 0 < len(name) <= MAX_EXECUTION_NAME or set(name) & FORBIDDEN_IN_NAMES:
+        raise ApiError("InvalidName", f"Invalid Name: '{name}'")
+    machine_name = machine_arn.split(":")[6]
+    scope = f"arn:aws:states:{get_region()}:{get_account_id()}"
+    arn = f"{scope}:express:{machine_name}:{name}:{new_uuid()}" if express else f"{scope}:execution:{machine_name}:{name}"
+    execution = Execution(
+        arn, machine_arn, name, text,
+        role=Role(machine["roleArn"], machine_arn), definition=json.loads(machine["definition"]), express=express,
+    )
+    if version_arn:
+        execution.record["stateMachineVersionArn"] = version_arn
+    execution.record["encryptionConfiguration"] = copy.deepcopy(
+        machine.get("encryptionConfiguration") or stepfunctions._default_encryption()
+    )
+    return execution, data
+
+
+def start(reference: str, name: str | None, text: str, *, nested: bool = False) -> Execution:
+    """API_StartExecution. The same name with the same input is idempotent while it runs.
+
+    Recording: start_execution.json.
+
+    Raises:
+        ApiError: what AWS refuses.
+    """
+    execution, data = _new(reference, name, text)
+    with _running_lock:
+        existing = stepfunctions._executions.get(execution.arn)
+        if existing is not None:
+            known = _running.get(execution.arn)
+            if known is not None and existing["status"] == "RUNNING" and existing["input"] == text:
+                return known
+            raise ApiError("ExecutionAlreadyExists", f"Execution Already Exists: '{execution.arn}'")
+        stepfunctions._executions[execution.arn] = execution.record
+        _running[execution.arn] = execution
+        if nested:
+            _trim_nested(execution.record)
+
+    def run() -> None:
+        try:
+            execution.publish_status()
+            execution.run(data)
+        finally:
+            with _running_lock:
+                _running.pop(execution.arn, None)
+
+    THREADS.submit(run)
+    return execution
+
+
+def _trim_nested(record: dict[str, Any]) -> None:
+    """Keep the histories of the last nested executions only: one machine may start very many."""
+    _nested.append(record)
+    while len(_nested) > NESTED_HISTORIES_KEPT and _nested[0]["status"] != "RUNNING":
+        _nested.popleft()["events"].clear()
+
+
+def run_sync(reference: str, name: str | None, text: str) -> dict[str, Any]:
+    """API_StartSyncExecution: run an Express machine to its end (recording: express.json).
+
+    Raises:
+        ApiError: what AWS refuses.
+    """
+    execution, data = _new(reference, name, text, sync=True)
+    started = time.monotonic()
+    execution.run(data)
+    answer = {
+        key: value
+        for key, value in execution.describe().items()
+        if not key.startswith("redrive") and key != "stateMachineVersionArn"
+    }
+    billed = max(100, -(-int((time.monotonic() - started) * 1000) // 100) * 100)
+    answer["outputDetails"] = {"included": True}
+    answer["billingDetails"] = {"billedDurationInMilliseconds": billed, "billedMemoryUsedInMB": 64}
+    return answer
+
+
+def register(execution: Execution) -> None:
+    """Have the API see a child of a map run while it runs."""
+    stepfunctions._executions[execution.arn] = execution.record
+    with _running_lock:
+        _running[execution.arn] = execution
+
+
+def unregister(execution: Execution) -> None:
+    with _running_lock:
+        _running.pop(execution.arn, None)
+
+
+def describe(arn: str) -> dict[str, Any]:
+    record = stepfunctions._executions.get(arn)
+    if record is None:
+        raise ApiError("ExecutionDoesNotExist", f"Execution Does Not Exist: '{arn}'")
+    return describe_record(record)
+
+
+def stop(arn: str, error: str | None, cause: str | None) -> str:
+    """API_StopExecution; returns when it stopped. Stopping what has ended changes nothing.
+
+    Raises:
+        ApiError: ExecutionDoesNotExist.
+    """
+    record = stepfunctions._executions.get(arn)
+    if record is None:
+        raise ApiError("ExecutionDoesNotExist", f"Execution Does Not Exist: '{arn}'")
+    with _running_lock:
+        execution = _running.get(arn)
+    if execution is not None:
+        execution.stop(error, cause)
+    return str(record["stopDate"])
+
+
+# --- API handlers, under the names that MiniStack looks up
+
+
+def _answered(body: dict[str, Any]) -> Response:
+    return json_response(body)
+
+
+def _refused(error: ApiError) -> Response:
+    return error_response_json(error.code, error.message, 400)
+
+
+def api_start_execution(data: dict[str, Any]) -> Response:
+    try:
+        execution = start(data.get("stateMachineArn", ""), data.get("name"), data.get("input", "{}"))
+    except ApiError as error:
+        return _refused(error)
+    return _answered({"executionArn": execution.arn, "startDate": execution.record["startDate"]})
+
+
+def api_start_sync_execution(data: dict[str, Any]) -> Response:
+    try:
+        return _answered(run_sync(data.get("stateMachineArn", ""), data.get("name"), data.get("input", "{}")))
+    except ApiError as error:
+        return _refused(error)
+
+
+def api_stop_execution(data: dict[str, Any]) -> Response:
+    try:
+        return _answered({"stopDate": stop(data.get("executionArn", ""), data.get("error"), data.get("cause"))})
+    except ApiError as error:
+        return _refused(error)
+
+
+def api_describe_execution(data: dict[str, Any]) -> Response:
+    try:
+        return _answered(describe(data.get("executionArn", "")))
+    except ApiError as error:
+        return _refused(error)
+
+
+def install() -> None:
+    """Replace MiniStack's engine and the handlers that start, stop and describe executions."""
+    stepfunctions._start_execution = api_start_execution
+    stepfunctions._start_sync_execution = api_start_sync_execution
+    stepfunctions._stop_execution = api_stop_execution
+    stepfunctions._describe_execution = api_describe_execution

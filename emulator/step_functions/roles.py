@@ -1,0 +1,66 @@
+"""The state machine's own role, asked before everything that the machine does (dg/procedure-create-iam-role.html)."""
+
+import contextvars
+import threading
+import time
+
+from ministack import app
+from ministack.core import iam_evaluator, lambda_runtime, responses
+
+CACHE_SECONDS = 1.0
+CACHE_ENTRIES = 10_000
+
+
+class Role:
+    """The role of one state machine."""
+
+    def __init__(self, role_arn: str, machine_arn: str) -> None:
+        self.arn = role_arn
+        self._machine_arn = machine_arn
+
+    def denial(self, action: str, resource: str) -> str | None:
+        """None where the role may do `action` on `resource`, else AWS's message, which names both."""
+        if not app.AUTH:
+            return None
+        key = (self.arn, action, resource)
+        with _lock:
+            known = _answers.get(key)
+            if known is not None and known[0] > time.monotonic():
+                return known[1]
+        answer = contextvars.Context().run(self._ask, action, resource)
+        with _lock:
+            if len(_answers) >= CACHE_ENTRIES:
+                _answers.clear()
+            _answers[key] = (time.monotonic() + CACHE_SECONDS, answer)
+        return answer
+
+    def _ask(self, action: str, resource: str) -> str | None:
+        _partition, _service, region, account = self._machine_arn.split(":")[1:5]
+        responses.set_request_account_id(account)
+        responses.set_request_region(region)
+        name = self._machine_arn.split(":")[6]
+        session = lambda_runtime.execution_credentials(
+            # MiniStack keeps sessions of roles for functions: this one stands for the machine.
+            {
+                "Role": self.arn,
+                "FunctionArn": f"arn:aws:lambda:{region}:{account}:function:state-machine-{name}",
+                "FunctionName": name,
+            }
+        )
+        denied = iam_evaluator.enforce(
+            session["AWS_ACCESS_KEY_ID"], action, action.split(":")[0], region, resource_arn=resource
+        )
+        if denied is None:
+            return None
+        principal = f"arn:aws:sts::{account}:assumed-role/{self.arn.rsplit('/', 1)[-1]}/{name[:64]}"
+        explicit = isinstance(denied, iam_evaluator.EvalResult) and denied.decision == "Deny"
+        reason = (
+            "with an explicit deny in an identity-based policy"
+            if explicit
+            else f"because no identity-based policy allows the {action} action"
+        )
+        return f"User: {principal} is not authorized to perform: {action} on resource: {resource} {reason}"
+
+
+_answers: dict[tuple[str, str, str], tuple[float, str | None]] = {}
+_lock = threading.Lock()

@@ -1,0 +1,569 @@
+"""The states of a machine (dg/concepts-states.html), in JSONata and JSONPath."""
+
+import random
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ministack.core.responses import now_iso
+from ministack.services import stepfunctions
+from ministack.services.stepfunctions import _ExecutionError as StateError
+
+from emulator.step_functions.expressions import Evaluation
+from emulator.step_functions.json_path import Paths
+from emulator.step_functions.limits import check_input, check_result, to_json
+from emulator.step_functions.tasks import OPTIMIZED, Task
+from emulator.step_functions.threads import THREADS, Control, StoppedError
+
+if TYPE_CHECKING:
+    from emulator.step_functions.executions import Execution
+
+State = dict[str, Any]
+Outcome = tuple[Any, str | None]
+"""A state's output and the next state's name."""
+
+INLINE_CONCURRENCY = 40
+
+
+@dataclass(slots=True)
+class Frame:
+    """Where a machine, a branch or an iteration stands: its variables and context object are its own."""
+
+    execution: "Execution"
+    control: Control
+    context: dict[str, Any]
+    variables: dict[str, Any]
+    language: str
+    entered_event: int = 0
+
+    def inner(self, control: Control, **context: Any) -> "Frame":
+        """The frame of a branch: it sees this frame's variables and keeps its own to itself."""
+        return Frame(self.execution, control, {**self.context, **context}, dict(self.variables), self.language)
+
+    def paths(self) -> Paths:
+        return Paths(self.context, self.variables)
+
+
+class Running:
+    """One state that is running: its definition, its input, and what its fields evaluate to."""
+
+    def __init__(self, frame: Frame, state: State, data: Any) -> None:
+        self.frame = frame
+        self.state = state
+        self.input = data
+        self.jsonata = state.get("QueryLanguage", frame.language) == "JSONata"
+
+    @property
+    def next(self) -> str | None:
+        return None if self.state.get("End") else self.state.get("Next")
+
+    def evaluation(self, context: dict[str, Any] | None = None, **states: Any) -> Evaluation:
+        """Expressions see `$states.input`, `.context` and what is given, such as `result` or `errorOutput`."""
+        known = {"input": self.input, "context": context or self.frame.context, **states}
+        return Evaluation(known, self.frame.variables)
+
+    def effective_input(self) -> Any:
+        """JSONPath: what InputPath leaves."""
+        return self.frame.paths().resolve(self.state.get("InputPath", "$"), self.input)
+
+    def arguments(self) -> Any:
+        if self.jsonata:
+            if "Arguments" not in self.state:
+                return self.input
+            return self.evaluation().template(self.state["Arguments"], "Arguments")
+        data = self.effective_input()
+        return self.frame.paths().template(self.state["Parameters"], data) if "Parameters" in self.state else data
+
+    def field(self, name: str, expected: str, default: Any = None) -> Any:
+        """A field that may be an expression (JSONata) or have a twin `<name>Path` (JSONPath)."""
+        if name in self.state:
+            value = self.state[name]
+            return self.evaluation().typed(value, name, expected) if self.jsonata else value
+        if f"{name}Path" in self.state:
+            return self.frame.paths().resolve(self.state[f"{name}Path"], self.effective_input())
+        return default
+
+    def finish(self, output: Any, *, is_result: bool = False) -> Outcome:
+        """Output and Assign, evaluated side by side (dg/workflow-variables.html), or the JSONPath chain."""
+        if self.jsonata:
+            evaluation = self.evaluation(result=output) if is_result else self.evaluation()
+            if "Output" in self.state:
+                output = evaluation.template(self.state["Output"], "Output")
+            self.assign(self.state, evaluation)
+            return output, self.next
+        paths = self.frame.paths()
+        assigned = paths.template(self.state.get("Assign", {}), output)
+        if "ResultSelector" in self.state:
+            output = paths.template(self.state["ResultSelector"], output)
+        output = stepfunctions._apply_result_path_raw(self.state.get("ResultPath", "$"), self.input, output)
+        output = paths.resolve(self.state.get("OutputPath", "$"), output)
+        self.frame.variables.update(assigned)
+        return output, self.next
+
+    def assign(self, holder: State, evaluation: Evaluation) -> None:
+        """Set variables: every expression sees the values from before (dg/workflow-variables.html)."""
+        if "Assign" in holder:
+            self.frame.variables.update(evaluation.template(holder["Assign"], "Assign"))
+
+
+def run_states(frame: Frame, states: dict[str, State], start_at: str, data: Any) -> Any:
+    """Run states from `start_at` to an end and return the last output.
+
+    Raises:
+        StateError: the error that nothing caught.
+        StoppedError, MachineTimedOutError: see `threads.Control`.
+    """
+    name: str | None = start_at
+    text = to_json(data)
+    while name is not None:
+        frame.control.check()
+        state = states.get(name)
+        if state is None:
+            raise StateError("States.Runtime", f"State '{name}' is not defined.")
+        kind = state["Type"]
+        frame.context["State"] = {"EnteredTime": now_iso(), "Name": name, "RetryCount": 0}
+        frame.entered_event = frame.execution.add_event(
+            f"{kind}StateEntered", stateEnteredEventDetails={"name": name, "input": text, "inputDetails": {"truncated": False}}
+        )
+        entered = frame.entered_event
+        try:
+            data, following = STATES[kind](Running(frame, state, data))
+            text = to_json(data)
+            check_result(text, name)
+        except StateError as error:
+            raise _located(frame, name, entered, error) from None
+        frame.execution.add_event(
+            f"{kind}StateExited", stateExitedEventDetails={"name": name, "output": text, "outputDetails": {"truncated": False}}
+        )
+        name = following
+    return data
+
+
+def _located(frame: Frame, name: str, entered: int, error: StateError) -> StateError:
+    """Errors of the interpreter itself say where they happened (recording: map_items_jsonata.json)."""
+    located = "An error occurred while executing the state"
+    if error.error in ("States.QueryEvaluationError", "States.Runtime") and not str(error.cause).startswith(located):
+        error.cause = f"{located} '{name}' (entered at the event id #{entered}). {error.cause}"
+        if error.error == "States.QueryEvaluationError":
+            frame.execution.add_event(
+                "EvaluationFailed",
+                evaluationFailedEventDetails={"error": error.error, "cause": error.cause, "state": name},
+            )
+    return error
+
+
+# --- Retry and Catch: dg/concepts-error-handling.html
+
+
+def matches(names: list[str], error: str, *, task: bool) -> bool:
+    """Whether ErrorEquals matches.
+
+    Nothing catches States.Runtime. States.ALL leaves out States.DataLimitExceeded, but not on a Task (recording:
+    data_limit.json). States.TaskFailed leaves out States.Timeout.
+    """
+    if error == "States.Runtime":
+        return False
+    if error in names:
+        return True
+    if error == "States.DataLimitExceeded" and not task:
+        return False
+    return "States.ALL" in names or ("States.TaskFailed" in names and error != "States.Timeout")
+
+
+def retry_delay(retrier: dict[str, Any], attempt: int) -> float:
+    """Seconds before retry number `attempt` (from 0)."""
+    delay = retrier.get("IntervalSeconds", 1) * retrier.get("BackoffRate", 2.0) ** attempt
+    delay = min(delay, retrier.get("MaxDelaySeconds", delay))
+    return random.uniform(0, delay) if retrier.get("JitterStrategy") == "FULL" else delay  # noqa: S311
+
+
+def guarded(running: Running, attempt: Callable[[], Outcome]) -> Outcome:
+    """Attempts of a Task, Parallel or Map state under its Retry and Catch."""
+    frame, state = running.frame, running.state
+    entered_state, entered_event = frame.context["State"], frame.entered_event
+    counts: dict[int, int] = {}
+    is_task = state["Type"] == "Task"
+    while True:
+        frame.context["State"] = {**entered_state, "RetryCount": sum(counts.values())}
+        try:
+            return attempt()
+        except StateError as raised:
+            error = _located(frame, entered_state["Name"], entered_event, raised)
+        index, retrier = next(
+            ((i, r) for i, r in enumerate(state.get("Retry", [])) if matches(r["ErrorEquals"], error.error, task=is_task)),
+            (-1, None),
+        )
+        if retrier is not None and counts.get(index, 0) < retrier.get("MaxAttempts", 3):
+            frame.control.sleep(retry_delay(retrier, counts.get(index, 0)))
+            counts[index] = counts.get(index, 0) + 1
+            continue
+        for number, catcher in enumerate(state.get("Catch", [])):
+            if matches(catcher["ErrorEquals"], error.error, task=is_task):
+                return _caught(running, number, catcher, {"Error": error.error, "Cause": error.cause})
+        raise error
+
+
+def _caught(running: Running, number: int, catcher: dict[str, Any], error_output: dict[str, Any]) -> Outcome:
+    if running.jsonata:
+        evaluation = running.evaluation(errorOutput=error_output)
+        output: Any = error_output
+        if "Output" in catcher:
+            output = evaluation.template(catcher["Output"], f"Catch[{number}]/Output")
+        running.assign(catcher, evaluation)
+        return output, catcher["Next"]
+    running.frame.variables.update(running.frame.paths().template(catcher.get("Assign", {}), error_output))
+    output = stepfunctions._apply_result_path_raw(catcher.get("ResultPath", "$"), running.input, error_output)
+    return output, catcher["Next"]
+
+
+# --- Task: dg/state-task.html
+
+
+def run_task(running: Running) -> Outcome:
+    return guarded(running, lambda: _attempt_task(running))
+
+
+def _attempt_task(running: Running) -> Outcome:
+    frame, state = running.frame, running.state
+    resource = state["Resource"]
+    token = None
+    if ".waitForTaskToken" in resource:
+        token = str(uuid.uuid4())
+        frame.context["Task"] = {"Token": token}
+    arguments = running.arguments()
+    text = to_json(arguments)
+    check_input(text, frame.context["State"]["Name"])
+    timeout = _seconds(running, "TimeoutSeconds")
+    heartbeat = _seconds(running, "HeartbeatSeconds")
+    task = Task(frame.execution, frame.control, resource, arguments, token)
+    events = _TaskEvents(frame, task)
+    events.scheduled(text, timeout, heartbeat)
+    limit = timeout if token is None else min((s for s in (timeout, heartbeat) if s is not None), default=None)
+    try:
+        with frame.control.branch() as part:
+            try:
+                result = frame.control.call(
+                    Task(frame.execution, part, resource, arguments, token).run, limit
+                )
+            finally:
+                part.stop()
+        text = to_json(result)
+        check_result(text, task.limit_name)
+    except StateError as error:
+        events.failed(error)
+        raise
+    events.succeeded(text)
+    return running.finish(result, is_result=True)
+
+
+def _seconds(running: Running, field: str) -> float | None:
+    """TimeoutSeconds or HeartbeatSeconds: a positive whole number, or None where there is none."""
+    value = running.field(field, "number")
+    if value is None and f"{field}Path" not in running.state:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0 or value != int(value):
+        error = "States.QueryEvaluationError" if running.jsonata else "States.Runtime"
+        raise StateError(error, f"{field} must be a positive integer but was: {to_json(value)}")
+    return float(value)
+
+
+class _TaskEvents:
+    """History of one attempt: a function by its ARN has events of its own (recording: lambda_invoke.json)."""
+
+    def __init__(self, frame: Frame, task: Task) -> None:
+        self._frame = frame
+        self._by_arn = not task.resource.startswith(OPTIMIZED) and ":function:" in task.resource
+        self._task = task
+
+    def scheduled(self, text: str, timeout: float | None, heartbeat: float | None) -> None:
+        limits = {} if timeout is None else {"timeoutInSeconds": int(timeout)}
+        if self._by_arn:
+            self._add("Scheduled", resource=self._task.resource, input=text, inputDetails={"truncated": False}, **limits)
+        else:
+            if heartbeat is not None:
+                limits["heartbeatInSeconds"] = int(heartbeat)
+            region = self._frame.execution.region
+            self._add("Scheduled", parameters=text, region=region, **self._kind(), **limits)
+        self._add("Started", **({} if self._by_arn else self._kind()))
+
+    def succeeded(self, text: str) -> None:
+        details: dict[str, Any] = {"output": text, "outputDetails": {"truncated": False}}
+        self._add("Succeeded", **details, **({} if self._by_arn else self._kind()))
+
+    def failed(self, error: StateError) -> None:
+        details = {"error": error.error} | ({"cause": error.cause} if error.cause else {})
+        what = "TimedOut" if error.error == "States.Timeout" else "Failed"
+        self._add(what, **details, **({} if self._by_arn else self._kind()))
+
+    def _kind(self) -> dict[str, str]:
+        kind, resource = self._task.kind
+        return {"resourceType": kind, "resource": resource}
+
+    def _add(self, what: str, **details: Any) -> None:
+        name = f"{'LambdaFunction' if self._by_arn else 'Task'}{what}"
+        self._frame.execution.add_event(name, **{f"{name[0].lower()}{name[1:]}EventDetails": details})
+
+
+# --- Pass, Succeed, Fail, Wait, Choice
+
+
+def run_pass(running: Running) -> Outcome:
+    """dg/state-pass.html"""
+    if running.jsonata:
+        return running.finish(running.input)
+    result = running.state["Result"] if "Result" in running.state else running.arguments()
+    return running.finish(result)
+
+
+def run_succeed(running: Running) -> Outcome:
+    """dg/state-succeed.html"""
+    if running.jsonata:
+        return running.finish(running.input)[0], None
+    return running.frame.paths().resolve(running.state.get("OutputPath", "$"), running.effective_input()), None
+
+
+def run_fail(running: Running) -> Outcome:
+    """dg/state-fail.html: Error and Cause may be expressions."""
+
+    def text(field: str) -> str | None:
+        if running.jsonata or f"{field}Path" not in running.state:
+            value = running.state.get(field)
+            return running.evaluation().typed(value, field, "string") if running.jsonata and value is not None else value
+        value = running.frame.paths().resolve(running.state[f"{field}Path"], running.input)
+        if not isinstance(value, str):
+            raise StateError(
+                "States.Runtime",
+                f"The value referenced by {field}Path must be a string, but the value was: {to_json(value)}",
+            )
+        return value
+
+    raise StateError(text("Error"), text("Cause"))
+
+
+def run_wait(running: Running) -> Outcome:
+    """dg/state-wait.html; scaled by SFN_WAIT_SCALE."""
+    running.frame.control.sleep(max(0.0, _wait_seconds(running)))
+    return running.finish(running.input) if running.jsonata else running.finish(running.effective_input())
+
+
+def _wait_seconds(running: Running) -> float:
+    state = running.state
+    if "Seconds" in state or "SecondsPath" in state:
+        seconds = running.field("Seconds", "number")
+        if running.jsonata:
+            if float(seconds) != int(seconds):
+                raise StateError(
+                    "States.QueryEvaluationError",
+                    f"The Seconds field cannot be parsed as an integer: {to_json(seconds)}",
+                )
+            if seconds < 0:
+                raise StateError(
+                    "States.QueryEvaluationError", f"Seconds cannot be negative but was: {to_json(seconds)}"
+                )
+        elif "SecondsPath" in state:
+            path = state["SecondsPath"]
+            if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or seconds != int(seconds):
+                raise StateError(
+                    "States.Runtime",
+                    f"The SecondsPath parameter cannot be parsed as a long value: {path} == {to_json(seconds)}",
+                )
+            if seconds < 0:
+                raise StateError(
+                    "States.Runtime",
+                    f"The SecondsPath parameter references a negative value: {path} == {to_json(seconds)}",
+                )
+        return float(seconds)
+    stamp = running.field("Timestamp", "string")
+    moment = stepfunctions._parse_ts(stamp) if isinstance(stamp, str) and "T" in stamp else None
+    if moment is None or moment.tzinfo is None:
+        shape = "ISO-8601 extended offset date-time format string"
+        if running.jsonata:
+            raise StateError(
+                "States.QueryEvaluationError", f"The Timestamp field cannot be parsed as an {shape}: {stamp}"
+            )
+        raise StateError(
+            "States.Runtime",
+            f"The TimestampPath parameter does not reference a valid {shape}: {state.get('TimestampPath')} == {stamp}",
+        )
+    return (moment - stepfunctions.datetime.now(moment.tzinfo)).total_seconds()
+
+
+def run_choice(running: Running) -> Outcome:
+    """dg/state-choice.html"""
+    state = running.state
+    if running.jsonata:
+        for index, rule in enumerate(state["Choices"]):
+            evaluation = running.evaluation()
+            if evaluation.typed(rule["Condition"], f"Choices[{index}]/Condition", "boolean") is True:
+                return _chosen(running, rule, rule["Next"], f"Choices[{index}]/Output")
+        if "Default" in state:
+            return _chosen(running, state, state["Default"], "Output")
+        raise StateError("States.NoChoiceMatched", "No choice rule matched and there is no Default.")
+    data = running.effective_input()
+    for rule in state["Choices"]:
+        if stepfunctions._evaluate_rule(rule, data, running.frame.context):
+            running.frame.variables.update(running.frame.paths().template(rule.get("Assign", {}), data))
+            return running.frame.paths().resolve(state.get("OutputPath", "$"), data), rule["Next"]
+    if "Default" in state:
+        running.frame.variables.update(running.frame.paths().template(state.get("Assign", {}), data))
+        return running.frame.paths().resolve(state.get("OutputPath", "$"), data), state["Default"]
+    raise StateError("States.NoChoiceMatched", "No choice rule matched and there is no Default.")
+
+
+def _chosen(running: Running, holder: State, following: str, field: str) -> Outcome:
+    evaluation = running.evaluation()
+    output = evaluation.template(holder["Output"], field) if "Output" in holder else running.input
+    running.assign(holder, evaluation)
+    return output, following
+
+
+# --- Parallel and Map
+
+
+def run_parallel(running: Running) -> Outcome:
+    """dg/state-parallel.html: an error of one branch stops the others."""
+
+    def attempt() -> Outcome:
+        data = running.arguments()
+        branches = running.state["Branches"]
+        running.frame.execution.add_event("ParallelStateStarted")
+        results = _side_by_side(
+            running.frame,
+            len(branches),
+            len(branches),
+            lambda index, control: run_states(
+                running.frame.inner(control), branches[index]["States"], branches[index]["StartAt"], data
+            ),
+        )
+        running.frame.execution.add_event("ParallelStateSucceeded")
+        return running.finish(results, is_result=True)
+
+    return guarded(running, attempt)
+
+
+def run_map(running: Running) -> Outcome:
+    """dg/state-map-inline.html or dg/state-map-distributed.html"""
+    processor = running.state.get("ItemProcessor") or running.state["Iterator"]
+    if processor.get("ProcessorConfig", {}).get("Mode") == "DISTRIBUTED":
+        from emulator.step_functions.distributed_map import run_distributed_map
+
+        return guarded(running, lambda: run_distributed_map(running, processor))
+    return guarded(running, lambda: _run_inline_map(running, processor))
+
+
+def map_items(running: Running) -> Any:
+    """The items of a map that has no ItemReader."""
+    if running.jsonata:
+        return running.field("Items", "array", running.input)
+    return running.frame.paths().resolve(running.state.get("ItemsPath", "$"), running.effective_input())
+
+
+def item_input(running: Running, item: dict[str, Any]) -> Any:
+    """An item after ItemSelector, which sees it as `$states.context.Map.Item` (dg/input-output-itemselector.html)."""
+    selector = running.state.get("ItemSelector", running.state.get("Parameters"))
+    if selector is None:
+        return item["Value"]
+    context = {**running.frame.context, "Map": {"Item": item}}
+    if running.jsonata:
+        return running.evaluation(context).template(selector, "ItemSelector")
+    return Paths(context, running.frame.variables).template(selector, running.effective_input())
+
+
+def whole_number(running: Running, field: str, default: int = 0) -> int:
+    """A field such as MaxConcurrency (recording: max_concurrency.json).
+
+    Raises:
+        StateError: States.Runtime, or States.QueryEvaluationError for an expression.
+    """
+    value = running.field(field, "number", default)
+    try:
+        if isinstance(value, (bool, dict, list)) or float(value) != int(float(value)):
+            raise ValueError
+        return int(float(value))
+    except (TypeError, ValueError):
+        path = running.state.get(f"{field}Path")
+        shown = value if isinstance(value, str) else to_json(value)
+        if path is not None:
+            raise StateError(
+                "States.Runtime", f'The {field}Path field refers to value "{shown}" which is not a valid integer: {path}'
+            ) from None
+        raise StateError("States.QueryEvaluationError", f"{field} is not a valid integer: {shown}") from None
+
+
+def _run_inline_map(running: Running, processor: State) -> Outcome:
+    items = map_items(running)
+    if not isinstance(items, list):
+        raise StateError(
+            "States.Runtime", f"Reference path \"{running.state.get('ItemsPath', '$')}\" must point to array."
+        )
+    concurrency = whole_number(running, "MaxConcurrency") or INLINE_CONCURRENCY
+    execution, name = running.frame.execution, running.frame.context["State"]["Name"]
+    execution.add_event("MapStateStarted", mapStateStartedEventDetails={"length": len(items)})
+
+    def iterate(index: int, control: Control) -> Any:
+        details = {"name": name, "index": index}
+        execution.add_event("MapIterationStarted", mapIterationStartedEventDetails=details)
+        item = {"Index": index, "Value": items[index]}
+        data = item_input(running, item)
+        frame = running.frame.inner(control, Map={"Item": item})
+        try:
+            result = run_states(frame, processor["States"], processor["StartAt"], data)
+        except StateError:
+            execution.add_event("MapIterationFailed", mapIterationFailedEventDetails=details)
+            raise
+        except StoppedError:
+            execution.add_event("MapIterationAborted", mapIterationAbortedEventDetails=details)
+            raise
+        execution.add_event("MapIterationSucceeded", mapIterationSucceededEventDetails=details)
+        return result
+
+    try:
+        results = _side_by_side(running.frame, len(items), min(concurrency, INLINE_CONCURRENCY), iterate)
+    except StateError:
+        execution.add_event("MapStateFailed")
+        raise
+    execution.add_event("MapStateSucceeded")
+    return running.finish(results, is_result=True)
+
+
+def _side_by_side(frame: Frame, count: int, concurrency: int, run: Callable[[int, Control], Any]) -> list[Any]:
+    """Results of `run(0..count-1)`, at most `concurrency` at a time. The first error stops the rest."""
+    results: list[Any] = [None] * count
+    errors: list[BaseException] = []
+    remaining = iter(range(count))
+
+    with frame.control.branch() as part:
+
+        def work() -> None:
+            for index in remaining:
+                if errors:
+                    return
+                try:
+                    with part.branch() as control:
+                        results[index] = run(index, control)
+                except BaseException as error:
+                    errors.append(error)
+                    part.stop()
+                    return
+
+        jobs = [THREADS.submit(work) for _ in range(min(concurrency, count) - 1)]
+        work()
+        for job in jobs:
+            job.result()
+    if errors:
+        frame.control.check()
+        raise errors[0]
+    return results
+
+
+STATES: dict[str, Callable[[Running], Outcome]] = {
+    "Choice": run_choice,
+    "Fail": run_fail,
+    "Map": run_map,
+    "Parallel": run_parallel,
+    "Pass": run_pass,
+    "Succeed": run_succeed,
+    "Task": run_task,
+    "Wait": run_wait,
+}

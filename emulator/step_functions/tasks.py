@@ -1,0 +1,427 @@
+"""What Task states do: service integrations with their results and error names (dg/integrate-services.html)."""
+
+import json
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from ministack import app
+from ministack.core.responses import get_account_id, get_region
+from ministack.services import lambda_svc, s3, stepfunctions
+from ministack.services.stepfunctions import _ExecutionError as StateError
+
+from emulator.step_functions.limits import to_json
+
+if TYPE_CHECKING:
+    from emulator.step_functions.executions import Execution
+    from emulator.step_functions.threads import Control
+
+OPTIMIZED = "arn:aws:states:::"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One attempt of a Task state."""
+
+    execution: "Execution"
+    control: "Control"
+    resource: str
+    arguments: Any
+    token: str | None = None
+
+    @property
+    def kind(self) -> tuple[str, str]:
+        """Resource type and resource as the history names them: `("lambda", "invoke")`."""
+        if not self.resource.startswith(OPTIMIZED):
+            return "lambda" if ":function:" in self.resource else "activity", self.resource
+        service, _, action = self.resource[len(OPTIMIZED) :].partition(":")
+        if service == "aws-sdk":
+            name, _, action = action.partition(":")
+            service = f"aws-sdk:{name}"
+        return service, action
+
+    @property
+    def limit_name(self) -> str:
+        """How a DataLimitExceeded names the task (recording: data_limit.json)."""
+        return self.kind[0] if self.resource.startswith(OPTIMIZED) else self.resource
+
+    def argument(self, name: str) -> Any:
+        if not isinstance(self.arguments, dict) or self.arguments.get(name) is None:
+            raise StateError("States.Runtime", f"The task {self.resource} needs the argument {name}.")
+        return self.arguments[name]
+
+    def require(self, action: str, resource: str, error: str) -> None:
+        """Ask the machine's role.
+
+        Raises:
+            StateError: `error`, with a message that names the action and the resource.
+        """
+        denial = self.execution.role.denial(action, resource)
+        if denial:
+            raise StateError(error, _service_message(denial, self.kind[0].split(":")[-1], 403))
+
+    def run(self) -> Any:
+        """Do the task.
+
+        Raises:
+            StateError: what went wrong, by the name that Retry and Catch match.
+        """
+        if not self.resource.startswith(OPTIMIZED) and ":function:" in self.resource:
+            return invoke_function_by_arn(self)
+        integration = INTEGRATIONS.get(self.resource[len(OPTIMIZED) :])
+        if integration is not None:
+            return integration(self)
+        return _emulated(self)
+
+
+def _service_message(text: str, service: str, status: int) -> str:
+    names = {"lambda": "Lambda", "s3": "S3", "sfn": "Sfn", "states": "AWSStepFunctions"}
+    return f"{text} (Service: {names.get(service, service)}, Status Code: {status}, Request ID: {uuid.uuid4()})"
+
+
+# --- Lambda: dg/connect-lambda.html
+
+
+def invoke_function(task: Task) -> dict[str, Any]:
+    """`lambda:invoke`: the result holds the function's answer under `Payload` (recording: lambda_invoke.json)."""
+    name, qualifier = task.argument("FunctionName"), task.arguments.get("Qualifier")
+    payload = task.arguments.get("Payload")
+    if isinstance(payload, str):
+        try:
+            payload = json.loads(payload)
+        except ValueError as error:
+            raise StateError(
+                "Lambda.InvalidRequestContentException",
+                _service_message(f"Could not parse request body into json: {error}", "lambda", 400),
+            ) from None
+    answer, version = _call_function(
+        task, f"{name}:{qualifier}" if qualifier else name, {} if payload is None else payload, to_json, OPTIMIZED
+    )
+    request_id = str(uuid.uuid4())
+    headers = {
+        "Connection": "keep-alive",
+        "Content-Length": str(len(to_json(answer).encode())),
+        "Content-Type": "application/json",
+        "Date": time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime()),
+        "X-Amz-Executed-Version": version,
+        "X-Amzn-Trace-Id": f"root=1-{int(time.time()):x}-{request_id[-12:]}{request_id[:12].replace('-', '0')};sampled=0",
+        "x-amzn-Remapped-Content-Length": "0",
+        "x-amzn-RequestId": request_id,
+    }
+    return {
+        "ExecutedVersion": version,
+        "Payload": answer,
+        "SdkHttpMetadata": {
+            "AllHttpHeaders": {header: [value] for header, value in headers.items()},
+            "HttpHeaders": headers,
+            "HttpStatusCode": 200,
+        },
+        "SdkResponseMetadata": {"RequestId": request_id},
+        "StatusCode": 200,
+    }
+
+
+def invoke_function_by_arn(task: Task) -> Any:
+    """A function's ARN as Resource: the state's input is the event, the answer is the result."""
+    return _call_function(task, task.resource, task.arguments, json.dumps, "")[0]
+
+
+def _call_function(
+    task: Task, reference: str, event: Any, write_cause: Callable[[Any], str], prefix: str
+) -> tuple[Any, str]:
+    resolved = stepfunctions._resolve_lambda_function_ref(reference, optimized=bool(prefix))
+    arn = resolved if resolved.startswith("arn:") else _function_arn(resolved)
+    task.require("lambda:InvokeFunction", arn, "Lambda.AWSLambdaException")
+    function, config, _name = lambda_svc._get_func_record_for_ref(resolved)
+    if not function or not config:
+        named = arn if arn.count(":") > 6 else f"{arn}:$LATEST"
+        raise StateError(
+            "Lambda.ResourceNotFoundException",
+            f"Function not found: {named} (Service: AWSLambda; Status Code: 404; "
+            f"Error Code: ResourceNotFoundException; Request ID: {uuid.uuid4()}; Proxy: null)",
+        )
+    record = lambda_svc._execution_record_for_config(function, config)
+    result = lambda_svc._execute_function_with_config_scope(record, event)
+    if result.get("throttle"):
+        raise StateError(
+            "Lambda.TooManyRequestsException",
+            _service_message(result.get("body", {}).get("message", "Rate Exceeded."), "lambda", 429),
+        )
+    body = result.get("body")
+    if isinstance(body, (str, bytes)):
+        try:
+            body = json.loads(body)
+        except ValueError:
+            body = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
+    if result.get("error"):
+        kind = body.get("errorType") if isinstance(body, dict) else None
+        raise StateError(kind or "Lambda.Unknown", write_cause(body))
+    return body, config.get("Version") or "$LATEST"
+
+
+def _function_arn(reference: str) -> str:
+    return f"arn:aws:lambda:{get_region()}:{get_account_id()}:function:{reference}"
+
+
+# --- Step Functions: dg/connect-stepfunctions.html
+
+
+def start_execution(task: Task) -> dict[str, Any]:
+    """`states:startExecution`: start and go on."""
+    started = _start(task, "StepFunctions")
+    return {
+        "ExecutionArn": started.arn,
+        "SdkHttpMetadata": {"HttpStatusCode": 200},
+        "SdkResponseMetadata": {"RequestId": str(uuid.uuid4())},
+        "StartDate": _milliseconds(started.record["startDate"]),
+    }
+
+
+def run_execution_sync(task: Task) -> dict[str, Any]:
+    """`states:startExecution.sync`: wait for the end; Input and Output stay text (recording: start_execution.json).
+
+    A failure is `States.TaskFailed`, whose cause is the JSON text of the execution.
+    """
+    return _run_execution(task, parse=False)
+
+
+def run_execution_sync_parsed(task: Task) -> dict[str, Any]:
+    """`states:startExecution.sync:2`: as `.sync`, with Input and Output as JSON."""
+    return _run_execution(task, parse=True)
+
+
+def _run_execution(task: Task, *, parse: bool) -> dict[str, Any]:
+    started = _start(task, "StepFunctions")
+    task.require("states:DescribeExecution", started.arn, "StepFunctions.AWSStepFunctionsException")
+
+    def stop() -> None:
+        """Best effort, as AWS says: nothing happens where the role may not."""
+        if task.execution.role.denial("states:StopExecution", started.arn) is None:
+            started.stop(None, None)
+
+    with task.control.stopping(stop):
+        started.ended.wait()
+    task.control.check()
+    described = _capitalised(started.describe(), _milliseconds)
+    if started.record["status"] != "SUCCEEDED":
+        raise StateError("States.TaskFailed", to_json(described))
+    if parse:
+        described["Input"] = json.loads(described["Input"])
+        described["Output"] = json.loads(described["Output"])
+    return described
+
+
+def sdk_start_execution(task: Task) -> dict[str, Any]:
+    started = _start(task, "Sfn")
+    return {"ExecutionArn": started.arn, "StartDate": started.record["startDate"]}
+
+
+def sdk_start_sync_execution(task: Task) -> dict[str, Any]:
+    """`aws-sdk:sfn:startSyncExecution`: answers 200 for a failure too; read `Status`."""
+    from emulator.step_functions import executions
+
+    machine_arn = task.argument("StateMachineArn")
+    task.require("states:StartSyncExecution", machine_arn, "Sfn.SfnException")
+    try:
+        answer = executions.run_sync(machine_arn, task.arguments.get("Name"), _input_text(task.arguments.get("Input")))
+    except executions.ApiError as error:
+        raise StateError(f"Sfn.{error.code.removesuffix('Exception')}Exception", error.message) from None
+    return _capitalised(answer, lambda stamp: stamp)
+
+
+def sdk_describe_execution(task: Task) -> dict[str, Any]:
+    from emulator.step_functions import executions
+
+    arn = task.argument("ExecutionArn")
+    task.require("states:DescribeExecution", arn, "Sfn.SfnException")
+    try:
+        return _capitalised(executions.describe(arn), lambda stamp: stamp)
+    except executions.ApiError as error:
+        raise StateError(f"Sfn.{error.code}Exception", _service_message(error.message, "sfn", 400)) from None
+
+
+def sdk_stop_execution(task: Task) -> dict[str, Any]:
+    from emulator.step_functions import executions
+
+    arn = task.argument("ExecutionArn")
+    task.require("states:StopExecution", arn, "Sfn.SfnException")
+    try:
+        stopped = executions.stop(arn, task.arguments.get("Error"), task.arguments.get("Cause"))
+    except executions.ApiError as error:
+        raise StateError(f"Sfn.{error.code}Exception", _service_message(error.message, "sfn", 400)) from None
+    return {"StopDate": stopped}
+
+
+def _start(task: Task, prefix: str) -> "Execution":
+    from emulator.step_functions import executions
+
+    machine_arn = task.argument("StateMachineArn")
+    denied = "StepFunctions.AWSStepFunctionsException" if prefix == "StepFunctions" else "Sfn.SfnException"
+    task.require("states:StartExecution", machine_arn, denied)
+    try:
+        return executions.start(
+            machine_arn, task.arguments.get("Name"), _input_text(task.arguments.get("Input")), nested=True
+        )
+    except executions.ApiError as error:
+        code = error.code.removesuffix("Exception")
+        service = "states" if prefix == "StepFunctions" else "sfn"
+        raise StateError(f"{prefix}.{code}Exception", _service_message(error.message, service, 400)) from None
+
+
+def _input_text(value: Any) -> str:
+    """The input of a nested execution: `null` arrives as `{}`, text is taken as JSON text."""
+    if value is None:
+        return "{}"
+    return value if isinstance(value, str) else to_json(value)
+
+
+def _capitalised(value: Any, write_date: Callable[[str], Any]) -> dict[str, Any]:
+    """A description under the member names of the integrations. Its Input and Output are texts, so stay as they are."""
+    return {
+        key[0].upper() + key[1:]: (
+            _capitalised(item, write_date)
+            if isinstance(item, dict)
+            else write_date(item) if key.endswith("Date") else item
+        )
+        for key, item in value.items()
+    }
+
+
+def _milliseconds(stamp: str) -> int:
+    return int(datetime.fromisoformat(stamp).timestamp() * 1000)
+
+
+# --- S3: dg/supported-services-awssdk.html
+
+
+def put_object(task: Task) -> dict[str, Any]:
+    """`aws-sdk:s3:putObject`: Body is written as JSON, a text with its quotes (recording: service_errors_and_s3.json)."""
+    bucket, key = task.argument("Bucket"), task.argument("Key")
+    task.require("s3:PutObject", f"arn:aws:s3:::{bucket}/{key}", "S3.S3Exception")
+    headers = {"content-type": task.arguments.get("ContentType", "binary/octet-stream")}
+    body = to_json(task.arguments["Body"]).encode() if "Body" in task.arguments else b""
+    answered = call_s3("PUT", bucket, key, headers, body)
+    return {"ETag": answered.get("etag", ""), "ServerSideEncryption": "AES256"} | (
+        {"VersionId": answered["x-amz-version-id"]} if "x-amz-version-id" in answered else {}
+    )
+
+
+def delete_object(task: Task) -> dict[str, Any]:
+    bucket, key = task.argument("Bucket"), task.argument("Key")
+    task.require("s3:DeleteObject", f"arn:aws:s3:::{bucket}/{key}", "S3.S3Exception")
+    answered = call_s3("DELETE", bucket, key, {}, b"")
+    result: dict[str, Any] = {}
+    if "x-amz-version-id" in answered:
+        result["VersionId"] = answered["x-amz-version-id"]
+    if "x-amz-delete-marker" in answered:
+        result["DeleteMarker"] = answered["x-amz-delete-marker"] == "true"
+    return result
+
+
+def get_object(task: Task) -> dict[str, Any]:
+    """`aws-sdk:s3:getObject`: Body is the object as text (recording: service_errors_and_s3.json)."""
+    bucket, key = task.argument("Bucket"), task.argument("Key")
+    task.require("s3:GetObject", f"arn:aws:s3:::{bucket}/{key}", "S3.S3Exception")
+    status, headers, body = s3._get_object(bucket, key, {"authorization": "internal"}, {})
+    _raise_s3(status, body)
+    found = {name.lower(): value for name, value in headers.items()}
+    modified = datetime.strptime(found["last-modified"], "%a, %d %b %Y %H:%M:%S GMT").replace(tzinfo=UTC)
+    return {
+        "AcceptRanges": "bytes",
+        "Body": body.decode() if isinstance(body, bytes) else body,
+        "ContentLength": len(body),
+        "ContentType": found.get("content-type", "binary/octet-stream"),
+        "ETag": found.get("etag", ""),
+        "LastModified": modified.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "Metadata": {name[11:]: value for name, value in found.items() if name.startswith("x-amz-meta-")},
+        "ServerSideEncryption": "AES256",
+    }
+
+
+def call_s3(method: str, bucket: str, key: str, headers: dict[str, str], body: bytes) -> dict[str, str]:
+    """An S3 request inside the process, so that notifications and versions happen; returns the answer's headers.
+
+    Raises:
+        StateError: `S3.<code>Exception`.
+    """
+    region = get_region()
+    signed = {
+        "host": f"s3.{region}.amazonaws.com",
+        "authorization": f"AWS4-HMAC-SHA256 Credential=test/20260101/{region}/s3/aws4_request",
+        "content-length": str(len(body)),
+        **headers,
+    }
+    status, answered, text = app.call_service_handler_sync(
+        app.SERVICE_HANDLERS["s3"], method, f"/{bucket}/{key}", signed, body, {}
+    )
+    _raise_s3(status, text)
+    return {name.lower(): value for name, value in (answered or {}).items()}
+
+
+def _raise_s3(status: int, body: Any) -> None:
+    if status < 400:
+        return
+    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body)
+
+    def element(name: str, default: str) -> str:
+        start, end = text.find(f"<{name}>"), text.find(f"</{name}>")
+        return text[start + len(name) + 2 : end] if 0 <= start < end else default
+
+    code = element("Code", "S3")
+    raise StateError(f"S3.{code}Exception", _service_message(element("Message", f"Status {status}"), "s3", status))
+
+
+# --- Integrations that MiniStack does itself
+
+
+def _emulated(task: Task) -> Any:
+    """Other integrations go to MiniStack, once the role may use them.
+
+    Raises:
+        StateError: States.Runtime for an integration whose permission the local AWS does not know.
+    """
+    service, action = task.kind
+    arguments = task.arguments if isinstance(task.arguments, dict) else {}
+    resource = _resource_of(service, arguments)
+    if resource is None and app.AUTH and task.resource.startswith(OPTIMIZED):
+        raise StateError(
+            "States.Runtime", f"{task.resource} is not supported by the local AWS with IAM enforced."
+        )
+    if resource is not None:
+        prefix = service.split(":")[-1]
+        name = action.removesuffix(".waitForTaskToken")
+        task.require(f"{prefix}:{name[0].upper()}{name[1:]}", resource, f"{prefix.capitalize()}.AccessDeniedException")
+    if task.token is not None:
+        return stepfunctions._invoke_with_callback(task.resource, task.arguments, task.token, {})
+    return stepfunctions._invoke_resource(task.resource, task.arguments)
+
+
+def _resource_of(service: str, arguments: dict[str, Any]) -> str | None:
+    scope = f"{get_region()}:{get_account_id()}"
+    if service.endswith("dynamodb"):
+        return f"arn:aws:dynamodb:{scope}:table/{str(arguments.get('TableName', '')).rpartition('/')[2]}"
+    if service.endswith("sns"):
+        return arguments.get("TopicArn")
+    if service.endswith("sqs"):
+        return f"arn:aws:sqs:{scope}:{str(arguments.get('QueueUrl', '')).rpartition('/')[2]}"
+    if service.endswith("events"):
+        return f"arn:aws:events:{scope}:event-bus/default"
+    return None
+
+
+INTEGRATIONS: dict[str, Callable[[Task], Any]] = {
+    "lambda:invoke": invoke_function,
+    "states:startExecution": start_execution,
+    "states:startExecution.sync": run_execution_sync,
+    "states:startExecution.sync:2": run_execution_sync_parsed,
+    "aws-sdk:sfn:startExecution": sdk_start_execution,
+    "aws-sdk:sfn:startSyncExecution": sdk_start_sync_execution,
+    "aws-sdk:sfn:describeExecution": sdk_describe_execution,
+    "aws-sdk:sfn:stopExecution": sdk_stop_execution,
+    "aws-sdk:s3:putObject": put_object,
+    "aws-sdk:s3:deleteObject": delete_object,
+    "aws-sdk:s3:getObject": get_object,
+}
