@@ -1,0 +1,98 @@
+"""The results bucket on S3, behind ``app.ports.ObjectStore``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from botocore.exceptions import ClientError
+
+from batch_processor.adapters.aws_errors import error_code, translate, translated
+from batch_processor.app.ports import StoredObject
+from batch_processor.domain.errors import ObjectNotFoundError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+CHUNK_BYTES = 1024 * 1024
+
+
+class S3ObjectStore:
+    """Objects of one bucket. The client is shared between threads, which boto3 allows for clients."""
+
+    def __init__(self, client: S3Client, bucket: str) -> None:
+        self._client = client
+        self._bucket = bucket
+
+    @property
+    def bucket(self) -> str:
+        return self._bucket
+
+    def _uri(self, key: str) -> str:
+        return f"s3://{self._bucket}/{key}"
+
+    def get(self, key: str) -> bytes:
+        with translated("s3:GetObject", self._uri(key)):
+            return self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+
+    def read(self, key: str, version_id: str | None = None) -> Iterator[bytes]:
+        version = {"VersionId": version_id} if version_id else {}
+        with translated("s3:GetObject", self._uri(key)):
+            body = self._client.get_object(Bucket=self._bucket, Key=key, **version)["Body"]  # type: ignore[arg-type]
+            with body:
+                yield from body.iter_chunks(CHUNK_BYTES)
+
+    def exists(self, key: str) -> bool:
+        try:
+            with translated("s3:GetObject", self._uri(key)):
+                self._client.head_object(Bucket=self._bucket, Key=key)
+        except ObjectNotFoundError:
+            return False
+        return True
+
+    def put(self, key: str, body: bytes, tags: dict[str, str] | None = None) -> str:
+        tagging = {"Tagging": urlencode(tags)} if tags else {}
+        with translated("s3:PutObject", self._uri(key)):
+            answer = self._client.put_object(Bucket=self._bucket, Key=key, Body=body, **tagging)  # type: ignore[arg-type]
+        return answer.get("VersionId", "")
+
+    def delete(self, key: str) -> None:
+        with translated("s3:DeleteObject", self._uri(key)):
+            self._client.delete_object(Bucket=self._bucket, Key=key)
+
+    def list_objects(self, prefix: str, start_after: str = "") -> Iterator[StoredObject]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket, Prefix=prefix, StartAfter=start_after
+        )
+        with translated("s3:ListBucket", self._uri(prefix)):
+            for page in pages:
+                for entry in page.get("Contents", []):
+                    yield StoredObject(entry["Key"], entry["Size"])
+
+    def start_upload(self, key: str, tags: dict[str, str] | None = None) -> str:
+        tagging = {"Tagging": urlencode(tags)} if tags else {}
+        with translated("s3:PutObject", self._uri(key)):
+            answer = self._client.create_multipart_upload(Bucket=self._bucket, Key=key, **tagging)  # type: ignore[arg-type]
+        return answer["UploadId"]
+
+    def upload_part(self, key: str, upload_id: str, number: int, body: bytes) -> str:
+        with translated("s3:PutObject", self._uri(key)):
+            return self._client.upload_part(
+                Bucket=self._bucket, Key=key, UploadId=upload_id, PartNumber=number, Body=body
+            )["ETag"]
+
+    def complete_upload(self, key: str, upload_id: str, etags: list[str]) -> str:
+        """No upload, but the object: a call that was killed had completed it. That is success."""
+        try:
+            answer = self._client.complete_multipart_upload(
+                Bucket=self._bucket,
+                Key=key,
+                UploadId=upload_id,
+                MultipartUpload={"Parts": [{"PartNumber": n, "ETag": etag} for n, etag in enumerate(etags, 1)]},
+            )
+        except ClientError as error:
+            if error_code(error) == "NoSuchUpload" and self.exists(key):
+                return ""
+            raise translate(error, "s3:PutObject", self._uri(key)) from error
+        return answer.get("VersionId", "")

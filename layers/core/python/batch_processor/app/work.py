@@ -1,0 +1,168 @@
+"""What lies under ``work/<execution>/``: the plan, the brake, the markers and the finished rows (design 3.5)."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from threading import Lock
+
+import orjson
+
+from batch_processor.app.ports import Clock, ObjectStore
+from batch_processor.domain.errors import DeploymentError, ObjectNotFoundError
+from batch_processor.domain.plan import Keys, Plan
+from batch_processor.domain.records import RowRecord, RowStatus
+
+BRAKE_CACHE_MS = 1000
+CHECKS_PER_LIMIT = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Brake:
+    """Why no further row is started. ``error`` is the name that the execution ends with."""
+
+    reason: str
+    error: str
+    message: str
+
+
+def load_plan(objects: ObjectStore, plan_key: str) -> Plan:
+    """Raises ``DeploymentError`` when there is no plan: it has expired, or was deleted."""
+    try:
+        return Plan.model_validate_json(objects.get(plan_key))
+    except ObjectNotFoundError as error:
+        raise DeploymentError(
+            f"{error} The plan of an execution must outlive it: raise work_retention_days."
+        ) from error
+
+
+def failure_limit(plan: Plan) -> int | None:
+    """How many failed rows end the run; ``None``: it is not ended by failed rows."""
+    execution_config = plan.config.execution_config
+    limits = [] if execution_config.continue_on_error else [1]
+    stop_after = execution_config.stop_after
+    if stop_after is not None and stop_after.failed_rows is not None:
+        limits.append(stop_after.failed_rows)
+    if stop_after is not None and stop_after.failed_percent is not None:
+        limits.append(max(1, -int(-plan.total_rows * stop_after.failed_percent // 100)))
+    return min(limits, default=None)
+
+
+def failure_reason(plan: Plan) -> str:
+    """Why ``failure_limit`` was set, as the user wrote it."""
+    execution_config = plan.config.execution_config
+    if not execution_config.continue_on_error:
+        return "a row failed and continue_on_error is false"
+    return f"{failure_limit(plan)} rows failed, which stop_after does not allow"
+
+
+class Work:
+    """The objects of one execution. Safe in several threads."""
+
+    def __init__(self, objects: ObjectStore, keys: Keys, clock: Clock) -> None:
+        self.objects = objects
+        self.keys = keys
+        self._clock = clock
+        self._lock = Lock()
+        self._brake: Brake | None = None
+        self._brake_read_ms = -BRAKE_CACHE_MS - 1
+
+    # --- the brake
+
+    def brake(self) -> Brake | None:
+        """The brake, if it is pulled; read at most once a second, and not again once it is."""
+        with self._lock:
+            now = self._clock.now_ms()
+            if self._brake is None and now - self._brake_read_ms > BRAKE_CACHE_MS:
+                self._brake = self._read_brake()
+                self._brake_read_ms = now
+            return self._brake
+
+    def _read_brake(self) -> Brake | None:
+        try:
+            body = orjson.loads(self.objects.get(self.keys.brake))
+        except ObjectNotFoundError:
+            return None
+        return Brake(
+            reason=str(body.get("reason", "")), error=str(body.get("error", "")), message=str(body.get("message", ""))
+        )
+
+    def pull_brake(self, brake: Brake) -> None:
+        """Stop every worker before its next row. The first reason stands."""
+        with self._lock:
+            self._brake = self._read_brake()
+            if self._brake is None:
+                body = {"reason": brake.reason, "error": brake.error, "message": brake.message}
+                self.objects.put(self.keys.brake, orjson.dumps(body))
+                self._brake = brake
+
+    # --- markers
+
+    def mark_active(self, first: int) -> None:
+        self.objects.put(self._active_key(first), b"")
+
+    def unmark_active(self, first: int) -> None:
+        self.objects.delete(self._active_key(first))
+
+    def is_active(self) -> bool:
+        """Whether some worker has begun and not ended. One that was killed stays listed."""
+        return next(iter(self.objects.list_objects(self.keys.active)), None) is not None
+
+    def _active_key(self, first: int) -> str:
+        return f"{self.keys.active}{first:012d}"
+
+    # --- finished rows
+
+    def finished_ranges(self, first: int = 1, last: int | None = None) -> Iterator[tuple[int, int]]:
+        """First and last row of each rows object that begins in ``first..last``, in row order."""
+        for stored in self.objects.list_objects(self.keys.rows, f"{self.keys.rows}{first:012d}"):
+            begins, ends = self.keys.rows_range(stored.key)
+            if last is not None and begins > last:
+                return
+            yield begins, ends
+
+    def write_rows(self, records: list[RowRecord]) -> None:
+        """Write finished rows, ascending: one object for each run of consecutive rows."""
+        for run in consecutive_runs(records):
+            lines = b"".join(encode_record(record) for record in run)
+            self.objects.put(self.keys.rows_object(run[0]["row"], run[-1]["row"]), lines)
+
+    def count_failures(self, failed: list[int], limit: int | None, brake: Brake) -> None:
+        """Say that the rows ``failed`` have failed, and pull the brake when as many as ``limit`` have.
+
+        The markers are added up at once for small limits; for large ones only every ``limit / 100``-th failed row,
+        chosen by its number, has them added up, so that listing them stays a small part of the work.
+        """
+        if not failed:
+            return
+        self.objects.put(self.keys.failures_marker(failed[0], len(failed)), b"")
+        if limit is None:
+            return
+        step = max(1, limit // CHECKS_PER_LIMIT)
+        if any(zlib.crc32(b"%d" % row) % step == 0 for row in failed):
+            markers = self.objects.list_objects(self.keys.failures)
+            if sum(int(marker.key.rpartition("-")[2]) for marker in markers) >= limit:
+                self.pull_brake(brake)
+
+
+def consecutive_runs(records: Iterable[RowRecord]) -> Iterator[list[RowRecord]]:
+    """Cut ascending records where a row number is left out."""
+    run: list[RowRecord] = []
+    for record in records:
+        if run and record["row"] != run[-1]["row"] + 1:
+            yield run
+            run = []
+        run.append(record)
+    if run:
+        yield run
+
+
+def encode_record(record: RowRecord) -> bytes:
+    """One line of a rows object. ``answer`` comes last, so that a reader can leave it unparsed."""
+    ordered = {key: value for key, value in record.items() if key != "answer"}
+    return orjson.dumps({**ordered, "answer": record["answer"]}, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def is_failed(record: RowRecord) -> bool:
+    return record["status"] != RowStatus.SUCCESS

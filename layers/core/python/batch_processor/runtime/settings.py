@@ -1,0 +1,71 @@
+"""The settings of each function, one model each. A field's name in capitals is its environment variable.
+
+A test compares the fields with what Terraform sets, both ways.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, Json
+
+
+class FunctionSettings(BaseModel):
+    """What every function has."""
+
+    model_config = ConfigDict(frozen=True)
+
+    results_bucket: str
+    powertools_service_name: str
+    powertools_log_level: str
+
+
+class ValidateInputSettings(FunctionSettings):
+    input_buckets: Json[list[str]]
+    """Names of the buckets that an input may lie in (a JSON list)."""
+    registry_table: str
+    work_retention_days: int
+
+
+class ProcessToolRowsSettings(FunctionSettings):
+    dead_letter_queue_url: str
+
+
+class MapInputSettings(FunctionSettings):
+    pass
+
+
+class MapOutputSettings(FunctionSettings):
+    dead_letter_queue_url: str
+
+
+class AggregateResultsSettings(FunctionSettings):
+    metrics_namespace: str
+    dead_letter_queue_url: str
+
+
+class NotifySettings(FunctionSettings):
+    metrics_namespace: str
+    notification_topic_arn: str
+
+
+SETTINGS_BY_FUNCTION: dict[str, type[FunctionSettings]] = {
+    "validate_input": ValidateInputSettings,
+    "process_tool_rows": ProcessToolRowsSettings,
+    "map_input": MapInputSettings,
+    "map_output": MapOutputSettings,
+    "aggregate_results": AggregateResultsSettings,
+    "notify": NotifySettings,
+}
+
+S = TypeVar("S", bound=FunctionSettings)
+
+
+@cache
+def load(model: type[S]) -> S:
+    """Read the environment once. Raises pydantic's ``ValidationError``, which names each missing variable."""
+    return model.model_validate(
+        {name: os.environ[name.upper()] for name in model.model_fields if name.upper() in os.environ}
+    )
