@@ -1,0 +1,146 @@
+"""Show the whole product on this machine: a local AWS, the real Terraform, three real batches.
+
+    make demo            stops the local AWS at the end
+    make demo ARGS=--keep
+
+Uses the local AWS that `make up` started, when one runs, and then leaves it running.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import sys
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from tools import executions, local_aws, report, run, up
+from tools.errors import CommandError, exit_code_of
+from tools.outputs import Deployment
+from tools.progress import clock
+
+WIDTH = 100
+EXAMPLES = local_aws.REPOSITORY / "examples"
+ROWS_SHOWN = 3
+METADATA = ("_execution_id", "_row_id", "_status", "_error_message", "_execution_time_ms", "_timestamp")
+
+
+@dataclass(frozen=True)
+class Example:
+    """One folder of examples/: ``shown`` are the output's columns worth a look."""
+
+    name: str
+    what: str
+    shown: tuple[str, ...]
+
+    @property
+    def folder(self) -> Path:
+        return EXAMPLES / self.name
+
+
+DEMONSTRATED = (
+    Example(
+        "ticket-classification",
+        "Support tickets go through an agent (a state machine) that gives each a category, a priority and an answer.",
+        ("ticket_id", "description", "category", "priority", "_status"),
+    ),
+    Example(
+        "product-descriptions",
+        "Products go through a tool (a Lambda function); a template makes each row's prompt of two columns.",
+        ("product_id", "title", "marketing_description", "_status"),
+    ),
+    Example(
+        "company-enrichment",
+        "Companies go through an agent that looks each one up; fixed values are sent with every row.",
+        ("company_name", "industry", "employee_count", "linkedin_url", "_status"),
+    ),
+)
+
+
+def differences(expected: str, actual: str) -> list[str]:
+    """Where an output differs from the expected file, which has no column whose values change with each run."""
+    wanted, found = (list(csv.DictReader(io.StringIO(text, newline=""))) for text in (expected, actual))
+    if len(wanted) != len(found):
+        return [f"{len(found)} rows instead of {len(wanted)}"]
+    return [
+        f"row {number}, column {column}: {there.get(column)!r} instead of {value!r}"
+        for number, (here, there) in enumerate(zip(wanted, found, strict=True), 1)
+        for column, value in here.items()
+        if column not in METADATA and there.get(column) != value
+    ]
+
+
+def run_example(console: Console, deployment: Deployment, example: Example) -> None:
+    """Upload, run, show. Raises CommandError when the output is not the expected one."""
+    console.rule(f"[bold]{example.name}[/bold]", align="left")
+    console.print(example.what)
+    storage = deployment.client("s3")
+    key = f"examples/{example.name}/input.csv"
+    storage.upload_file(str(example.folder / "input.csv"), deployment.input_bucket, key)
+    name = run.execution_name(example.name, datetime.now(UTC))
+    follower = run.submit(deployment, run.read_document(example.folder / "batch.json"), None, name)
+    ending = report.show_progress(console, follower)
+    document = ending.document
+    if document is None or ending.status != "SUCCEEDED":
+        raise CommandError(f"{example.name} ended {ending.status}: {ending.error} {ending.cause}")
+    bucket, output_key = executions.split_s3_uri(document["output_s3_uri"])
+    output = storage.get_object(Bucket=bucket, Key=output_key)["Body"].read().decode()
+    rows = list(csv.DictReader(io.StringIO(output, newline="")))
+    console.print(report.rows_table(rows[:ROWS_SHOWN], list(example.shown)))
+    console.print(
+        f"{document['total_rows']} rows, {document['succeeded']} succeeded, "
+        f"{clock(float(document['duration_seconds']))}, {report.total_cost(document)}",
+        highlight=False,
+    )
+    console.print(f"Output: {document['output_s3_uri']}\n", highlight=False, soft_wrap=True)
+    wrong = differences((example.folder / "expected.csv").read_text(encoding="utf-8"), output)
+    if wrong:
+        raise CommandError(f"{example.name}: the output is not the expected one:\n" + "\n".join(wrong))
+
+
+def demonstrate(console: Console, keep: bool) -> int:
+    """Start what is missing, run the examples, stop what was started."""
+    begun = time.monotonic()
+    console.print("[bold]Batch Processor[/bold]: a CSV goes through an agent or a tool, row by row, on a local AWS.\n")
+    started = local_aws.start()
+    try:
+        up.deploy(console)
+        deployment = Deployment.of("local")
+        console.print(f"  The state machine: {deployment.state_machine_arn}\n", highlight=False, soft_wrap=True)
+        for example in DEMONSTRATED:
+            run_example(console, deployment, example)
+    finally:
+        if started and not keep:
+            local_aws.stop()
+    console.rule(style="dim")
+    console.print(f"All three outputs are as expected. {clock(time.monotonic() - begun)} in all.", highlight=False)
+    left = "It is stopped again." if started and not keep else f"It runs on at {local_aws.endpoint_url()}."
+    console.print(f"The local AWS was real Terraform's target. {left}\n", highlight=False)
+    console.print("[bold]Try next[/bold]")
+    folder = "examples/product-descriptions"
+    for command, meaning in (
+        ("make up", "the local AWS again, to stay"),
+        (f"make run INPUT={folder}/batch.json CSV=your.csv", "your own rows (columns title, features)"),
+        ("make help", "everything else"),
+    ):
+        console.print(f"  {command:<68} {meaning}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the command line, show the product."""
+    parser = argparse.ArgumentParser(
+        prog="make demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--keep", action="store_true", help="leave the local AWS running")
+    options = parser.parse_args(arguments)
+    return exit_code_of(lambda: demonstrate(Console(width=WIDTH), options.keep))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,28 @@
+"""Errors that a command explains in one message, without a stack trace."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from batch_processor.domain.errors import BatchProcessorError
+
+
+class CommandError(RuntimeError):
+    """Raised when a command cannot go on; the message says why and what to do."""
+
+
+def exit_code_of(command: Callable[[], int]) -> int:
+    """Run a command. An expected error becomes its message on stderr and exit code 1; Ctrl-C becomes 130."""
+    try:
+        return command()
+    except (CommandError, BatchProcessorError) as expected:
+        print(expected, file=sys.stderr)
+    except (ClientError, BotoCoreError) as refused:
+        print(f"AWS refused: {refused}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
+    return 1

@@ -1,0 +1,142 @@
+"""Start an execution, follow it, read what it left. Everything goes through clients that are handed in."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from batch_processor.domain.plan import Keys
+from tools.errors import CommandError
+from tools.progress import Progress, failed_rows, rows_done
+
+POLL_SECONDS = 1.0
+"""One map-run call a second: DescribeMapRun and ListMapRuns are limited to about that per account.
+
+Source: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+"""
+MARKERS_SECONDS = 5.0
+TERMINAL = ("SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
+FAILED_ROWS_READ_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How an execution ended. ``document`` is its output document (design: what a run leaves), where there is one."""
+
+    status: str
+    error: str = ""
+    cause: str = ""
+    document: dict[str, Any] | None = None
+
+
+def start(states: Any, state_machine_arn: str, name: str, document: dict[str, Any]) -> str:
+    """Start an execution under a name and give its ARN; the same name and input while it runs starts nothing new.
+
+    Raises CommandError when the name was used before.
+    Source: https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
+    """
+    try:
+        answer = states.start_execution(stateMachineArn=state_machine_arn, name=name, input=json.dumps(document))
+    except ClientError as refused:
+        if refused.response["Error"]["Code"] != "ExecutionAlreadyExists":
+            raise
+        raise CommandError(
+            f"An execution named {name} exists already. See it with FOLLOW={name}, or choose another NAME."
+        ) from refused
+    return str(answer["executionArn"])
+
+
+def ending_of(description: dict[str, Any]) -> Ending | None:
+    """From DescribeExecution's answer; None while it runs. A RowFailedError's cause is the output document."""
+    status = description["status"]
+    if status not in TERMINAL:
+        return None
+    error, cause = description.get("error", ""), description.get("cause", "")
+    document = description.get("output") if status == "SUCCEEDED" else cause
+    try:
+        parsed = json.loads(document) if document else None
+    except json.JSONDecodeError:
+        parsed = None
+    return Ending(status, error, cause, parsed if isinstance(parsed, dict) else None)
+
+
+@dataclass
+class Follower:
+    """Follows one execution within the quotas of the API; ``wait`` is called once a second."""
+
+    states: Any
+    storage: Any
+    results_bucket: str
+    execution_arn: str
+    wait: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+    progress: Progress = field(default_factory=Progress)
+
+    def __post_init__(self) -> None:
+        self._keys = Keys(self.execution_arn.rsplit(":", 1)[1])
+        self._map_run = ""
+        self._markers_seen = float("-inf")
+
+    def follow(self) -> Iterator[Ending | None]:
+        """Yield None after each look at the running execution, at last its ending."""
+        while True:
+            ending = ending_of(self.states.describe_execution(executionArn=self.execution_arn))
+            if ending is not None:
+                self._count_failures()
+                yield ending
+                return
+            self.look()
+            yield None
+            self.wait(POLL_SECONDS)
+
+    def look(self) -> None:
+        """Bring ``progress`` up to date: one call about the map run, and now and then the failures."""
+        now = self.clock()
+        if self.progress.total is None:
+            self.progress.total = self._total()
+        if not self._map_run:
+            # The first one has the rows; a second is the pass over rows that never finished.
+            runs = self.states.list_map_runs(executionArn=self.execution_arn)["mapRuns"]
+            self._map_run = min(runs, key=lambda run: run["startDate"])["mapRunArn"] if runs else ""
+        else:
+            counts = self.states.describe_map_run(mapRunArn=self._map_run)["itemCounts"]
+            self.progress.update(now, rows_done(counts))
+        if now - self._markers_seen >= MARKERS_SECONDS:
+            self._markers_seen = now
+            self._count_failures()
+
+    def _total(self) -> int | None:
+        try:
+            plan = self.storage.get_object(Bucket=self.results_bucket, Key=self._keys.plan)
+        except ClientError as refused:
+            if refused.response["Error"]["Code"] in ("NoSuchKey", "404"):
+                return None
+            raise
+        return int(json.loads(plan["Body"].read())["total_rows"])
+
+    def _count_failures(self) -> None:
+        pages = self.storage.get_paginator("list_objects_v2").paginate(
+            Bucket=self.results_bucket, Prefix=self._keys.failures
+        )
+        self.progress.failed = failed_rows([item["Key"] for page in pages for item in page.get("Contents", [])])
+
+
+def first_failures(storage: Any, failed_rows_s3_uri: str, count: int) -> list[dict[str, str]]:
+    """The first failed rows, column to value, from the start of failed_rows.csv."""
+    bucket, key = split_s3_uri(failed_rows_s3_uri)
+    body = storage.get_object(Bucket=bucket, Key=key)["Body"].read(FAILED_ROWS_READ_BYTES)
+    rows = csv.DictReader(io.StringIO(body.decode(errors="ignore"), newline=""))
+    return [row for row, _ in zip(rows, range(count), strict=False)]
+
+
+def split_s3_uri(uri: str) -> tuple[str, str]:
+    """Bucket and key of ``s3://bucket/key``."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    return bucket, key

@@ -1,0 +1,87 @@
+"""Where the local AWS is, and the variables that reach it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+from emulator.__main__ import announced_port, running_pid
+from tools.errors import CommandError
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+REGION = "us-east-1"
+ROOT = "test"
+"""Access key and secret key of its root. Not a secret: it answers on loopback only."""
+DEFAULT_PORT = 4566
+
+
+def state_directory() -> Path:
+    """The folder of the local AWS: the variable LOCAL_AWS_DIR, or build/local-aws."""
+    return Path(os.environ.get("LOCAL_AWS_DIR") or REPOSITORY / "build" / "local-aws").resolve()
+
+
+def is_running() -> bool:
+    """Whether a local AWS of this folder runs."""
+    return running_pid(state_directory()) is not None
+
+
+def endpoint_url() -> str:
+    """Where the local AWS answers. Raises CommandError when none runs."""
+    port = announced_port(state_directory()) if is_running() else None
+    if port is None:
+        raise CommandError("No local AWS runs: start it with `make up`.")
+    return f"http://127.0.0.1:{port}"
+
+
+def environment() -> dict[str, str]:
+    """The variables with which the AWS CLI, an SDK or Terraform reaches the local AWS as its root."""
+    return {
+        "AWS_ENDPOINT_URL": endpoint_url(),
+        "AWS_ACCESS_KEY_ID": ROOT,
+        "AWS_SECRET_ACCESS_KEY": ROOT,
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+def free_port() -> int:
+    """LOCAL_AWS_PORT, or 4566 when nothing listens there, or else 0: any free one."""
+    if named := os.environ.get("LOCAL_AWS_PORT"):
+        return int(named)
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", DEFAULT_PORT))
+        except OSError:
+            return 0
+    return DEFAULT_PORT
+
+
+def start() -> bool:
+    """Start the local AWS; False when it ran already. Raises CommandError when it cannot start."""
+    if is_running():
+        return False
+    command("start", "--port", str(free_port()))
+    return True
+
+
+def stop() -> None:
+    """Stop the local AWS; what was deployed to it is gone with it."""
+    command("stop")
+
+
+def command(*arguments: str) -> None:
+    """Run ``python -m emulator`` with the interpreter of the local AWS. Raises CommandError when it fails."""
+    interpreter = os.environ.get("EMULATOR_PYTHON") or str(REPOSITORY / ".venv-emulator" / "bin" / "python")
+    started = subprocess.run(
+        [interpreter, "-m", "emulator", *arguments, "--state-dir", str(state_directory())],
+        cwd=REPOSITORY,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    if started.returncode != 0:
+        raise CommandError((started.stderr or started.stdout).strip() or f"The local AWS: {arguments[0]} failed.")

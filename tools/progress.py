@@ -1,0 +1,74 @@
+"""How far an execution is: pure arithmetic over what its follower saw."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+RATE_WINDOW_SECONDS = 30.0
+"""The rate is that of the last half minute, so that it follows a change and does not jump with each batch."""
+
+
+@dataclass
+class Progress:
+    """Rows done over time. ``total`` is None until the plan is written; times are seconds of any one clock."""
+
+    total: int | None = None
+    done: int = 0
+    failed: int = 0
+    _samples: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def update(self, now: float, done: int) -> None:
+        """Note how many rows are done. A second map run (recovery) counts anew, so the figure never falls."""
+        self.done = max(self.done, done if self.total is None else min(done, self.total))
+        self._samples.append((now, self.done))
+        while len(self._samples) > 2 and now - self._samples[1][0] >= RATE_WINDOW_SECONDS:
+            self._samples.popleft()
+
+    @property
+    def rate(self) -> float:
+        """Rows a second over the last half minute; 0 before two samples."""
+        if len(self._samples) < 2:
+            return 0.0
+        (first_time, first_done), (last_time, last_done) = self._samples[0], self._samples[-1]
+        return (last_done - first_done) / (last_time - first_time) if last_time > first_time else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the present rate; None when that cannot be said."""
+        if self.total is None or self.rate <= 0:
+            return None
+        return (self.total - self.done) / self.rate
+
+
+def rows_done(item_counts: dict[str, Any]) -> int:
+    """Rows that a map run is through with, from DescribeMapRun's ``itemCounts``.
+
+    Source: https://docs.aws.amazon.com/step-functions/latest/apireference/API_MapRunItemCounts.html
+    """
+    return sum(int(item_counts.get(name, 0)) for name in ("succeeded", "failed", "timedOut", "aborted"))
+
+
+def failed_rows(marker_keys: list[str]) -> int:
+    """Failed rows, from the keys of the workers' markers ``…/failed/<first row>-<count>``."""
+    return sum(int(key.rsplit("-", 1)[1]) for key in marker_keys)
+
+
+def clock(seconds: float) -> str:
+    """A duration as a person reads it: ``42 s``, ``3 min 05 s``, ``2 h 07 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min"
+
+
+def line(progress: Progress) -> str:
+    """One plain line, for an output that is not a terminal."""
+    total = "?" if progress.total is None else f"{progress.total:,}"
+    left = "" if progress.seconds_left is None else f", {clock(progress.seconds_left)} left"
+    return f"{progress.done:,} of {total} rows done, {progress.failed:,} failed, {progress.rate:,.1f} rows/s{left}"

@@ -1,0 +1,138 @@
+"""Start an execution of the batch processor and follow it to its output.
+
+    make run ENV=local INPUT=batch.json [CSV=rows.csv] [NAME=my-run]
+    make run ENV=local FOLLOW=my-run
+
+The input document is checked here first, with the same errors as in the cloud and before anything starts. In its
+csv_s3_uri the word INPUT_BUCKET stands for the deployment's input bucket: s3://INPUT_BUCKET/rows.csv. With CSV the
+file is uploaded there and csv_s3_uri is filled in. Ctrl-C leaves the execution running.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from batch_processor.domain.batch_config import parse_batch_config
+from rich.console import Console
+
+from tools import executions, report
+from tools.errors import CommandError, exit_code_of
+from tools.executions import Ending, Follower
+from tools.outputs import Deployment
+
+FAILURES_SHOWN = 5
+MAX_NAME_CHARACTERS = 80
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """The input document of a file. Raises CommandError when it is not a JSON object."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CommandError(f"There is no file {path}.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as broken:
+        raise CommandError(f"{path} is not JSON: {broken}.") from None
+    if not isinstance(document, dict):
+        raise CommandError(f"{path} must hold one JSON object: the input document.")
+    return document
+
+
+def execution_name(stem: str, now: datetime) -> str:
+    """A name for an execution: what it is about and when. Step Functions takes letters, digits, ``-`` and ``_``."""
+    suffix = now.strftime("-%Y%m%dT%H%M%S")
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-")[: MAX_NAME_CHARACTERS - len(suffix)] + suffix
+
+
+def complete_document(document: dict[str, Any], input_bucket: str, csv: Path | None, name: str) -> dict[str, Any]:
+    """The document with its CSV's address: that of the file to upload, or INPUT_BUCKET replaced."""
+    if csv is not None:
+        return {**document, "csv_s3_uri": f"s3://{input_bucket}/uploads/{name}/{csv.name}"}
+    uri = document.get("csv_s3_uri")
+    if isinstance(uri, str):
+        return {**document, "csv_s3_uri": uri.replace("s3://INPUT_BUCKET/", f"s3://{input_bucket}/", 1)}
+    return document
+
+
+def submit(deployment: Deployment, document: dict[str, Any], csv: Path | None, name: str) -> Follower:
+    """Check the document, upload the CSV, start the execution. Raises InvalidInputError before anything is started."""
+    completed = complete_document(document, deployment.input_bucket, csv, name)
+    parse_batch_config(completed)
+    if csv is not None:
+        if not csv.is_file():
+            raise CommandError(f"There is no file {csv}.")
+        bucket, key = executions.split_s3_uri(completed["csv_s3_uri"])
+        deployment.client("s3").upload_file(str(csv), bucket, key)
+    arn = executions.start(deployment.client("stepfunctions"), deployment.state_machine_arn, name, completed)
+    return follower_of(deployment, arn)
+
+
+def follower_of(deployment: Deployment, arn: str) -> Follower:
+    """A follower of an execution that was started."""
+    return Follower(deployment.client("stepfunctions"), deployment.client("s3"), deployment.results_bucket, arn)
+
+
+def show_ending(console: Console, deployment: Deployment, ending: Ending) -> int:
+    """Print the result and the first failed rows. Exit code 0 when the execution succeeded."""
+    console.print(report.summary(ending))
+    document = ending.document or {}
+    unsuccessful = int(document.get("failed", 0)) + int(document.get("timed_out", 0))
+    if unsuccessful and document.get("failed_rows_s3_uri"):
+        rows = executions.first_failures(deployment.client("s3"), document["failed_rows_s3_uri"], FAILURES_SHOWN)
+        if rows:
+            console.print(report.failures(rows))
+    if ending.document is None and ending.cause:
+        console.print(ending.cause, markup=False, highlight=False)
+    return 0 if ending.status == "SUCCEEDED" else 1
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the command line, start or find the execution, follow it."""
+    parser = argparse.ArgumentParser(
+        prog="make run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--env", default="local", choices=["local", "stage", "prod"], help="default: local")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--input", type=Path, help="file with the input document (INPUT=)")
+    what.add_argument("--follow", metavar="EXECUTION", help="name or ARN of an execution that was started (FOLLOW=)")
+    parser.add_argument("--csv", type=Path, help="CSV file to upload as the input (CSV=)")
+    parser.add_argument("--name", help="name of the execution; used twice, it starts nothing twice (NAME=)")
+    options = parser.parse_args(arguments)
+    return exit_code_of(lambda: run(options))
+
+
+def run(options: argparse.Namespace) -> int:
+    """Start or find the execution, then follow it."""
+    console = Console(soft_wrap=True)
+    if options.follow:
+        deployment = Deployment.of(options.env)
+        follower = follower_of(deployment, deployment.execution_arn(options.follow))
+    else:
+        document = read_document(options.input)
+        deployment = Deployment.of(options.env)
+        named_by = (
+            options.input.stem if options.input.stem not in ("batch", "input") else options.input.resolve().parent.name
+        )
+        name = options.name or execution_name(named_by, datetime.now(UTC))
+        follower = submit(deployment, document, options.csv, name)
+    name = follower.execution_arn.rsplit(":", 1)[1]
+    console.print(f"Execution [bold]{name}[/bold]", highlight=False)
+    try:
+        ending = report.show_progress(console, follower)
+    except KeyboardInterrupt:
+        console.print(
+            f"\nThe execution goes on. Follow it: make run ENV={options.env} FOLLOW={name}\n"
+            f"Stop it:                      make stop ENV={options.env} EXECUTION={name}",
+            highlight=False,
+        )
+        return 130
+    return show_ending(console, deployment, ending)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

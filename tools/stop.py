@@ -1,0 +1,150 @@
+"""Stop an execution and keep what is done.
+
+    make stop ENV=local EXECUTION=my-run [GRACE=60]
+
+Pulls the brake: no worker starts another row, rows in flight finish, and the execution writes its output and ends by
+itself. What has not ended after the grace period is stopped; what was finished by then becomes the output. GRACE=0
+stops at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from batch_processor.domain.plan import Keys
+from tools.errors import CommandError, exit_code_of
+from tools.executions import Ending, ending_of
+from tools.outputs import Deployment
+
+GRACE_SECONDS = 60.0
+OUTPUT_SECONDS = 180.0
+"""How long to wait for the output of a run that was stopped the hard way."""
+POLL_SECONDS = 1.0
+
+
+class Stopper:
+    """Stops one execution. ``wait`` is called between looks."""
+
+    def __init__(self, deployment: Deployment, execution_arn: str, wait: Callable[[float], None] = time.sleep) -> None:
+        self._states = deployment.client("stepfunctions")
+        self._storage = deployment.client("s3")
+        self._bucket = deployment.results_bucket
+        self._arn = execution_arn
+        self._keys = Keys(execution_arn.rsplit(":", 1)[1])
+        self._wait = wait
+
+    def ending(self) -> Ending | None:
+        """How it ended; None while it runs. Raises CommandError when there is no such execution."""
+        try:
+            return ending_of(self._states.describe_execution(executionArn=self._arn))
+        except ClientError as refused:
+            if refused.response["Error"]["Code"] not in ("ExecutionDoesNotExist", "InvalidArn"):
+                raise
+            raise CommandError(f"There is no execution {self._arn.rsplit(':', 1)[1]}.") from refused
+
+    def pull_brake(self, reason: str) -> None:
+        """Write the marker that workers read before they start a row. One that is there already stays as it is."""
+        brake = {"reason": reason, "error": "StoppedError", "message": reason}
+        try:
+            self._storage.put_object(
+                Bucket=self._bucket, Key=self._keys.brake, Body=json.dumps(brake).encode(), IfNoneMatch="*"
+            )
+        except ClientError as refused:
+            if refused.response["Error"]["Code"] not in ("PreconditionFailed", "412"):
+                raise
+
+    def await_ending(self, seconds: float) -> Ending | None:
+        """Wait until it has ended; None when it still runs after so many seconds."""
+        for _ in range(int(seconds / POLL_SECONDS)):
+            ending = self.ending()
+            if ending is not None:
+                return ending
+            self._wait(POLL_SECONDS)
+        return self.ending()
+
+    def stop(self, reason: str) -> None:
+        """End it now, in the middle of whatever it does."""
+        self._states.stop_execution(executionArn=self._arn, error="StoppedError", cause=reason)
+
+    def await_output(self, seconds: float) -> str | None:
+        """Wait for the output that is made of a stopped run; its S3 address, or None when it did not come."""
+        for attempt in range(int(seconds / POLL_SECONDS) + 1):
+            if attempt:
+                self._wait(POLL_SECONDS)
+            try:
+                self._storage.head_object(Bucket=self._bucket, Key=self._keys.summary)
+            except ClientError as refused:
+                if refused.response["Error"]["Code"] not in ("404", "NoSuchKey", "NotFound"):
+                    raise
+            else:
+                return f"s3://{self._bucket}/{self._keys.output}"
+        return None
+
+
+def stop_execution(stopper: Stopper, reason: str, grace: float, tell: Callable[[str], Any]) -> int:
+    """Brake, wait, then stop what is left. Exit code 0 when there is an output at the end."""
+    already = stopper.ending()
+    if already is not None:
+        tell(f"It has ended already: {already.status}.")
+        return show(already, tell)
+    stopper.pull_brake(reason)
+    if grace > 0:
+        tell(f"No new row is started. Waiting up to {grace:.0f} s for the rows in flight and the output.")
+        ending = stopper.await_ending(grace)
+        if ending is not None:
+            return show(ending, tell)
+        tell(f"It still runs after {grace:.0f} s: stopping it now.")
+    stopper.stop(reason)
+    tell("Stopped. Waiting for the output of the rows that were finished.")
+    output = stopper.await_output(OUTPUT_SECONDS)
+    if output is None:
+        tell("No output came: see the log group of the notify function.")
+        return 1
+    tell(f"Output: {output}")
+    return 0
+
+
+def show(ending: Ending, tell: Callable[[str], Any]) -> int:
+    """Say what the execution left."""
+    document = ending.document or {}
+    if not document.get("output_s3_uri"):
+        tell(ending.cause or "It left no output.")
+        return 1
+    counts = (f"{document.get(name, 0):,} {name.replace('_', ' ')}" for name in ("succeeded", "failed", "timed_out"))
+    tell(f"{ending.status}: {', '.join(counts)} of {document.get('total_rows', 0):,} rows.")
+    tell(f"Output: {document['output_s3_uri']}")
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the command line, stop the execution."""
+    parser = argparse.ArgumentParser(
+        prog="make stop", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--env", default="local", choices=["local", "stage", "prod"], help="default: local")
+    parser.add_argument("--execution", required=True, help="name or ARN of the execution (EXECUTION=)")
+    parser.add_argument("--grace", type=float, default=GRACE_SECONDS, help="seconds to end by itself (default: 60)")
+    parser.add_argument("--now", action="store_true", help="the same as --grace 0")
+    options = parser.parse_args(arguments)
+    if not options.execution:
+        parser.error("name the execution: EXECUTION=<name>")
+
+    def command() -> int:
+        deployment = Deployment.of(options.env)
+        stopper = Stopper(deployment, deployment.execution_arn(options.execution))
+        reason = f"stopped by {getpass.getuser()}"
+        return stop_execution(stopper, reason, 0.0 if options.now else options.grace, print)
+
+    return exit_code_of(command)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
