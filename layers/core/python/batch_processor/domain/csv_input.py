@@ -1,0 +1,526 @@
+"""Reading a user's CSV, and the staged copy that Step Functions reads in its place (design 3.7).
+
+Why a copy: the native CSV reader deletes lone backslashes, drops extra cells, pads short rows and dies on a repeated
+header (https://docs.aws.amazon.com/step-functions/latest/dg/example-csv-parse-dist-map.html). The staged copy has the
+header ``r,c1..cN``, ``r`` being the 1-based row number, every cell quoted, quotes and backslashes doubled, LF line ends.
+
+What is accepted: UTF-8 with or without BOM; LF, CRLF or CR; comma, semicolon, tab, pipe or space between cells; RFC 4180
+quoting. Lines without a character are skipped: an empty cell of a one-column file is written ``""``. Cells are
+never changed: a line end, a backslash or a formula inside a cell arrives at the target and in the output as it is.
+
+How it is fast: nothing is done per cell. Text is cut at its quotes, so that every other piece lies outside quotes, where
+delimiters and line ends can be replaced as they stand. Work goes on block by block, a block being some whole rows. Only
+a block in which a check fails is looked at row by row, to say what is wrong and in which line.
+Memory: a few times the larger of 32 KB and the longest row (at most 200 KB), whatever the size of the file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import chain, repeat
+from operator import itemgetter
+
+import orjson
+
+from batch_processor.domain.errors import InvalidInputError, Problem
+
+MAX_FILE_BYTES = 10_000_000_000
+"""Step Functions reads files up to 10 GB
+(https://docs.aws.amazon.com/step-functions/latest/dg/input-output-itemreader.html). Holds for the file and its staged copy."""
+
+MAX_ROW_BYTES = 199_000
+"""Largest row, as the JSON object that a child of the map gets. A batch has at most 200,000 bytes, of which 1,000 are kept
+for what travels beside the row."""
+
+PATH = "csv_s3_uri"
+"""The field of the input document that problems with the file are reported under."""
+
+_DELIMITERS = {b",": "comma", b";": "semicolon", b"\t": "tab", b"|": "pipe", b" ": "space"}
+_LINES_NAMED = 5
+_SAMPLE_BYTES = 65_536
+_BOM = b"\xef\xbb\xbf"
+_LINE_END = re.compile(rb"\r\n|\r|\n")
+_RAW_ROW = re.compile(rb'(?:[^"\r\n]++|"[^"]*+")*+')
+_QUOTED = re.compile(rb'"[^"]*+"')
+_FIRST_BYTE = itemgetter(slice(0, 1))
+_LAST_BYTE = itemgetter(slice(-1, None))
+_STAGED_CELL = re.compile(r'"([^"]*+(?:""[^"]*+)*+)"')
+
+
+def stage(chunks: Iterable[bytes], *, max_rows: int | None = None) -> Staging:
+    """Read the header of a CSV, given as byte chunks of any size, and prepare to stage its rows.
+
+    Raises InvalidInputError for a file without a usable header. Iterate over the result for the staged bytes; that raises
+    InvalidInputError naming the first lines of each kind of mistake. ``max_rows`` ends after so many rows; what follows
+    them is neither read nor checked.
+    """
+    return Staging(chunks, max_rows)
+
+
+class Staging:
+    """A CSV on its way to its staged copy: iterate once for the copy's bytes, in chunks of up to some 100 KB.
+
+    ``columns`` are the header's names, unchanged; ``delimiter`` is the character between cells. ``total_rows`` and
+    ``size_bytes`` (of the staged copy) are complete when the iteration is.
+    """
+
+    columns: list[str]
+    delimiter: str
+    total_rows: int
+    size_bytes: int
+
+    def __init__(self, chunks: Iterable[bytes], max_rows: int | None = None) -> None:
+        self.total_rows = 0
+        self.size_bytes = 0
+        self._max_rows = max_rows
+        self._chunks = iter(chunks)
+        self._line = 1
+        self._offset = 0
+        self._found = _Findings()
+        self._read_header()
+
+    @property
+    def warnings(self) -> list[str]:
+        if self.delimiter == "," or len(self.columns) == 1:
+            return []
+        name = _DELIMITERS[self.delimiter.encode()]
+        return [f"The file's cells are separated by {name}, recognised from its first lines."]
+
+    def __iter__(self) -> Iterator[bytes]:
+        header = staged_header(len(self.columns))
+        self.size_bytes = len(header)
+        yield header
+        for block in self._blocks():
+            staged = self._stage(block)
+            self._line += _count_line_ends(block)
+            self._offset += len(block)
+            if self._found.enough:
+                break
+            self.size_bytes += len(staged)
+            if self.size_bytes > MAX_FILE_BYTES:
+                self._found.problems.append(too_large("the staged copy of the file", self.size_bytes))
+                break
+            if staged:
+                yield staged
+            if self.total_rows == self._max_rows:
+                break
+        self._found.raise_if_any()
+
+    # --- header
+
+    def _read_header(self) -> None:
+        sample = b""
+        end = 0
+        final = False
+        while not final and (len(sample) < _SAMPLE_BYTES or (not end and len(sample) <= MAX_ROW_BYTES)):
+            chunk = next(self._chunks, None)
+            final = chunk is None
+            sample += chunk or b""
+            end = _end_of_last_row(sample)
+        if sample.startswith(_BOM):
+            sample = sample[len(_BOM) :]
+            self._offset = len(_BOM)
+        start = len(sample) - len(sample.lstrip(b"\r\n"))
+        self._line += _count_line_ends(sample[:start])
+        self._offset += start
+        sample = sample[start:]
+        if not sample:
+            raise InvalidInputError([_problem("", "the file is empty", "give it a header line with the names of its columns")])
+        rows = sample if final else sample[: _end_of_last_row(sample)]
+        delimiter = _recognise_delimiter(rows or sample)
+        self.delimiter = delimiter.decode()
+        self._row = re.compile(_row_pattern(delimiter))
+        self._delimiter = delimiter
+        match = self._row.match(sample)
+        assert match is not None
+        header = sample[: match.end()]
+        if not (final and match.end() == len(sample)) and sample[match.end() : match.end() + 1] not in (b"\r", b"\n"):
+            self._examine(sample, final=final, header=True)
+            self._found.raise_if_any()
+            raise InvalidInputError([_problem("line 1", "the header is too long", f"keep it under {MAX_ROW_BYTES:,} bytes")])
+        if not _is_text(header):
+            self._examine(header, final=True, header=True)
+            self._found.raise_if_any()
+        self.columns = [_cell(cell) for cell in _cells(header, delimiter)]
+        problems = _header_problems(self.columns, self._line)
+        keys = len(orjson.dumps(dict.fromkeys(["r", *(f"c{i}" for i in range(1, len(self.columns) + 1))], "")))
+        if keys > MAX_ROW_BYTES // 2:
+            problems.append(_problem(f"{len(self.columns):,} columns", "the header has too many columns", "split the file"))
+        if problems:
+            raise InvalidInputError(problems)
+        # A row in a block of this size cannot pass MAX_ROW_BYTES: a byte becomes six at most in JSON (a control character).
+        self._block_bytes = (MAX_ROW_BYTES - keys) // 6
+        line_end = _LINE_END.match(sample, match.end())
+        rest = line_end.end() if line_end else match.end()
+        self._line += _count_line_ends(sample[:rest])
+        self._offset += rest
+        self._rest = sample[rest:]
+
+    # --- rows
+
+    def _blocks(self) -> Iterator[bytes]:
+        """Cut the rest of the file into blocks of whole rows, each as large as ``_block_bytes`` allows, one row at least."""
+        carry = b""
+        for chunk in chain([self._rest], self._chunks):
+            position = 0
+            while position < len(chunk):
+                step = max(self._block_bytes - len(carry), 4096)
+                data = carry + chunk[position : position + step]
+                position += step
+                end = _end_of_last_row(data)
+                if not end and len(data) > MAX_ROW_BYTES:
+                    # Longer than any row may be: a quote that is never closed must not read the whole file into memory.
+                    self._examine(data, final=False)
+                    return
+                if end:
+                    yield data[:end]
+                carry = data[end:]
+        if carry:
+            yield carry
+
+    def _stage(self, block: bytes) -> bytes:
+        """The staged form of some whole rows. Empty when there is none, or when a check failed (see ``_found``)."""
+        if self._max_rows is not None:
+            block = _first_rows(block, self._max_rows - self.total_rows)
+        pieces = block.replace(b"\\", b"\\\\").split(b'"')
+        # From here on, NUL stands for a quoted piece. (A file with a NUL of its own is refused.)
+        outside = b"\0".join(pieces[0::2])
+        if b"\r" in outside:
+            outside = outside.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        if outside.startswith(b"\n") or b"\n\n" in outside:
+            outside = re.sub(rb"\n{2,}", b"\n", outside).lstrip(b"\n")
+        outside = outside.removesuffix(b"\n")
+        rows = outside.split(b"\n") if outside else []
+        if (
+            not set(map(bytes.count, rows, repeat(self._delimiter))) <= {len(self.columns) - 1}
+            or not self._quotes_stand_right(pieces)
+            or not _is_text(block)
+            or len(block) > self._block_bytes
+        ):
+            self._examine(block, final=True)
+            if self._found:
+                return b""
+        rows = outside.replace(self._delimiter, b'","').split(b"\n") if outside else []
+        first = self.total_rows + 1
+        self.total_rows += len(rows)
+        numbered = [b""] * (2 * len(rows))
+        numbered[0::2] = map(b'"%d","'.__mod__, range(first, self.total_rows + 1))
+        numbered[1::2] = map(bytes.__add__, rows, repeat(b'"\n'))
+        staged = b"".join(numbered)
+        if len(pieces) == 1:
+            return staged
+        outside_pieces = _double_inner_quotes(staged).split(b"\0")
+        pieces[0::2] = outside_pieces
+        return b"".join(pieces)
+
+    def _quotes_stand_right(self, pieces: list[bytes]) -> bool:
+        """Whether each quoted cell begins where a cell begins and ends where one ends. ``pieces``: text cut at its quotes."""
+        # What lies between two quoted pieces: nothing (a doubled quote), or from the end of a cell to the start of the next.
+        before = set(map(_LAST_BYTE, pieces[0:-1:2]))
+        after = set(map(_FIRST_BYTE, pieces[2::2]))
+        return len(pieces) % 2 == 1 and before | after <= {b"", b"\n", b"\r", self._delimiter}
+
+    def _examine(self, data: bytes, *, final: bool, header: bool = False) -> None:
+        """Look at ``data`` row by row and note what is wrong. ``final``: it ends where a row ends."""
+        found = self._found
+        position = 0
+        line = self._line
+        row_number = self.total_rows
+        while position < len(data) and not found.enough:
+            if data[position] in b"\r\n":
+                position = _LINE_END.match(data, position).end()  # type: ignore[union-attr]  # it is a line end
+                line += 1
+                continue
+            match = self._row.match(data, position)
+            assert match is not None
+            end = match.end()
+            raw = data[position:end]
+            row_number += 1
+            if end < len(data) and data[end] not in b"\r\n":
+                raw = _RAW_ROW.match(data, position).group()  # type: ignore[union-attr]  # it matches anywhere
+                bad_line = line + _count_line_ends(data[position:end])
+                opens = data[end] == ord('"') and data[end - 1 : end] in (b"", self._delimiter) or end == position
+                unclosed = position + len(raw) < len(data) and data[position + len(raw)] == ord('"')
+                if not unclosed:
+                    found.bare_quotes.append(f"line {bad_line}")
+                elif not opens:
+                    found.bare_quotes.append(f"line {bad_line}")
+                elif final:
+                    found.unclosed.append(f"line {bad_line}")
+                else:
+                    found.too_long.append(f"line {line}")
+                if unclosed or b"\n" in raw:
+                    # What follows is read inside out: it would only give mistakes that are none.
+                    found.stop = True
+            elif end == len(data) and not final:
+                found.too_long.append(f"line {line}")
+                found.stop = True
+            elif not header:
+                cells = _cells(raw, self._delimiter)
+                if len(cells) != len(self.columns):
+                    found.ragged.append(f"line {line} ({len(cells)})")
+                elif len(raw) * 6 > MAX_ROW_BYTES // 2 and self._json_size(row_number, cells) > MAX_ROW_BYTES:
+                    found.too_long.append(f"line {line}")
+            self._examine_text(raw, line, self._offset + position)
+            line += _count_line_ends(raw)
+            position += len(raw) if len(raw) else 1
+        found.columns = 0 if header else len(self.columns)
+
+    def _examine_text(self, raw: bytes, line: int, offset: int) -> None:
+        try:
+            raw.decode()
+        except UnicodeDecodeError as error:
+            bad_line = line + _count_line_ends(raw[: error.start])
+            self._found.not_utf8.append(f"line {bad_line} (byte {offset + error.start:,} of the file)")
+        nul = raw.find(b"\0")
+        if nul >= 0:
+            self._found.nul.append(f"line {line + _count_line_ends(raw[:nul])}")
+
+    def _json_size(self, row: int, cells: list[bytes]) -> int:
+        names = (f"c{i}" for i in range(1, len(cells) + 1))
+        return len(orjson.dumps({"r": str(row), **dict(zip(names, map(_lenient_cell, cells), strict=True))}))
+
+
+class _Findings:
+    """Mistakes found so far, by kind, as the places to name. Reading ends when one kind has as many as are named."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+        self.ragged: list[str] = []
+        self.bare_quotes: list[str] = []
+        self.unclosed: list[str] = []
+        self.not_utf8: list[str] = []
+        self.nul: list[str] = []
+        self.too_long: list[str] = []
+        self.columns = 0
+        self.stop = False
+
+    def _kinds(self) -> list[tuple[list[str], str, str]]:
+        return [
+            (
+                self.ragged,
+                f"rows have another number of cells (in brackets) than the header, which has {self.columns}",
+                "give every row one cell for each column; put a cell that contains the delimiter in double quotes",
+            ),
+            (
+                self.bare_quotes,
+                'a double quote stands inside an unquoted cell, or text follows a closing quote',
+                'put the whole cell in double quotes and double the quotes inside it: "5"" pipe"',
+            ),
+            (self.unclosed, "a double quote is opened and never closed", "close it, or double it inside a quoted cell"),
+            (self.not_utf8, "the file is not UTF-8", "save it with the encoding UTF-8"),
+            (self.nul, "the file holds NUL characters", "remove them; a file full of them is UTF-16: save it as UTF-8"),
+            (
+                self.too_long,
+                f"a row is longer than {MAX_ROW_BYTES:,} bytes as JSON (a quote that is never closed looks like this, too)",
+                "shorten it: put large texts in S3 objects and their addresses in the cell",
+            ),
+        ]
+
+    def __bool__(self) -> bool:
+        return bool(self.problems) or any(places for places, _, _ in self._kinds())
+
+    @property
+    def enough(self) -> bool:
+        return self.stop or any(len(places) >= _LINES_NAMED for places, _, _ in self._kinds())
+
+    def raise_if_any(self) -> None:
+        if self:
+            named = [_problem(", ".join(places), message, fix) for places, message, fix in self._kinds() if places]
+            raise InvalidInputError([*self.problems, *named])
+
+
+def too_large(what: str, size: int) -> Problem:
+    """The problem of a file over ``MAX_FILE_BYTES``."""
+    return _problem(f"{size:,} bytes", f"{what} is over {MAX_FILE_BYTES:,} bytes, the most that Step Functions reads", "split it")
+
+
+def _problem(value: str, message: str, fix: str) -> Problem:
+    return Problem(path=PATH, value=value, message=message, fix=fix)
+
+
+def _header_problems(columns: list[str], line: int) -> list[Problem]:
+    problems = []
+    unnamed = [str(i) for i, name in enumerate(columns, 1) if not name]
+    if unnamed:
+        value = f"line {line}, column {', '.join(unnamed[:_LINES_NAMED])}"
+        problems.append(_problem(value, "the header has a column without a name", "name every column"))
+    repeated = [name for name, count in Counter(columns).items() if count > 1 and name]
+    if repeated:
+        value = f"line {line}: {', '.join(repr(name) for name in repeated[:_LINES_NAMED])}"
+        problems.append(_problem(value, "the header has a name twice", "give every column a name of its own"))
+    return problems
+
+
+def _recognise_delimiter(sample: bytes) -> bytes:
+    """The delimiter of ``sample``, the first rows of a file: text in quotes does not count.
+
+    It must occur in the header. Of several, the one that divides most rows into as many cells as the header; then the one that
+    gives more columns; then the order of ``_DELIMITERS``. A space counts only if it is the only one and all rows agree
+    on it, and there is a row: a header of two words is the name of one column. None: one column, and a comma.
+    """
+    rows = [row for row in _LINE_END.split(_QUOTED.sub(b"", sample)) if row]
+    header = rows[0] if rows else b""
+    best = b","
+    best_score = (0, 0)
+    for delimiter in list(_DELIMITERS)[:-1]:
+        count = header.count(delimiter)
+        score = (1 + sum(row.count(delimiter) == count for row in rows[1:]), count)
+        if count and score > best_score:
+            best, best_score = delimiter, score
+    if best_score == (0, 0) and len(rows) > 1 and header.count(b" "):
+        # Rows of a quoted cell alone vanish with the quotes, which only makes the rule stricter where it matters.
+        if {row.count(b" ") for row in rows} == {header.count(b" ")}:
+            return b" "
+    return best
+
+
+def _row_pattern(delimiter: bytes) -> bytes:
+    mark = re.escape(delimiter)
+    cell = rb'(?:"[^"]*+(?:""[^"]*+)*+"|[^"\r\n' + mark + rb"]*+)"
+    return cell + rb"(?:" + mark + cell + rb")*+"
+
+
+def _cells(row: bytes, delimiter: bytes) -> list[bytes]:
+    """The cells of a well-formed row, as they stand in the file."""
+    if b'"' not in row:
+        return row.split(delimiter)
+    pieces = row.split(b'"')
+    marked = b'"'.join(piece if i % 2 else piece.replace(delimiter, b"\0") for i, piece in enumerate(pieces))
+    return marked.split(b"\0") if b"\0" not in row else row.split(delimiter)
+
+
+def _cell(raw: bytes) -> str:
+    return _lenient_cell(raw)
+
+
+def _lenient_cell(raw: bytes) -> str:
+    text = raw.decode("utf-8", "replace")
+    return text[1:-1].replace('""', '"') if text.startswith('"') else text
+
+
+def _is_text(block: bytes) -> bool:
+    if b"\0" in block:
+        return False
+    if block.isascii():
+        return True
+    try:
+        block.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _count_line_ends(data: bytes) -> int:
+    return data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
+
+
+def _end_of_last_row(data: bytes) -> int:
+    """Index after the last line end that lies outside quotes; 0 when there is none."""
+    # A CR at the very end may be the first half of a CRLF: it ends a row only when the next bytes are there.
+    end = len(data) - data.endswith(b"\r")
+    quotes = data.count(b'"', 0, end)
+    while True:
+        line_end = max(data.rfind(b"\n", 0, end), data.rfind(b"\r", 0, end))
+        if line_end < 0:
+            return 0
+        quotes -= data.count(b'"', line_end, end)
+        if quotes % 2 == 0:
+            return line_end + 1
+        end = data.rfind(b'"', 0, line_end)
+        quotes -= 1
+
+
+def _first_rows(block: bytes, count: int) -> bytes:
+    """The first ``count`` rows of a block."""
+    if _count_line_ends(block) <= count:
+        return block
+    position = 0
+    while position < len(block):
+        row = _RAW_ROW.match(block, position)
+        assert row is not None
+        if row.end() > position:
+            if not count:
+                break
+            count -= 1
+        line_end = _LINE_END.match(block, row.end())
+        if line_end is None:
+            return block
+        position = line_end.end()
+    return block[:position]
+
+
+def _double_inner_quotes(text: bytes) -> bytes:
+    """Two quoted pieces that touch are one cell with a quote inside: say so between the two NULs."""
+    if b"\0\0" not in text:
+        return text
+    # Twice, as the second NUL of a pair is also the first of the next.
+    return text.replace(b"\0\0", b'\0""\0').replace(b"\0\0", b'\0""\0')
+
+
+# --- the staged copy
+
+
+def staged_header(columns: int) -> bytes:
+    """The staged copy's first line, for a file of so many columns."""
+    return ("r," + ",".join(f"c{i}" for i in range(1, columns + 1)) + "\n").encode()
+
+
+def staged_lines(chunks: Iterable[bytes], ranges: Iterable[tuple[int, int]] | None = None) -> Iterator[tuple[int, bytes]]:
+    """The rows of a staged copy as ``(row, line with its line end)``: all, or those of ``ranges``.
+
+    ``ranges`` are first and last row, ascending and apart. Rows in between are passed over without being parsed, and nothing
+    is read after the last. Rows that the copy does not have are left out.
+    """
+    # In a staged copy, a line end followed by one quote and a digit is the start of a row and nothing else: inside a cell,
+    # quotes are doubled, and the quote that ends a cell is followed by a comma or a line end.
+    source = iter(chunks)
+    data = b""
+    for chunk in source:
+        data += chunk
+        if b"\n" in data:
+            break
+    data = data[data.find(b"\n") :]
+    for first, last in ranges if ranges is not None else [(1, MAX_FILE_BYTES)]:
+        mark = b'\n"%d","' % first
+        while (start := data.find(mark)) < 0:
+            chunk = next(source, b"")
+            if not chunk:
+                return
+            data = data[-len(mark) :] + chunk if len(data) > len(mark) else data + chunk
+        position = start
+        row = first
+        while row <= last:
+            mark = b'\n"%d","' % (row + 1)
+            end = data.find(mark, position + 1)
+            while end < 0:
+                chunk = next(source, b"")
+                if not chunk:
+                    break
+                data = data[position:] + chunk
+                position = 0
+                end = data.find(mark, 1)
+            if end < 0:
+                if position + 1 < len(data):
+                    yield row, data[position + 1 :]
+                return
+            yield row, data[position + 1 : end + 1]
+            position = end
+            row += 1
+        data = data[position:]
+
+
+def read_staged(
+    chunks: Iterable[bytes], ranges: Iterable[tuple[int, int]] | None = None
+) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a staged copy as ``(row, cells)``, cells as in the user's file. ``ranges`` as in ``staged_lines``."""
+    for row, line in staged_lines(chunks, ranges):
+        yield row, parse_staged(line)
+
+
+def parse_staged(line: bytes) -> list[str]:
+    """The cells of one line of a staged copy, without its row number, as in the user's file."""
+    cells = _STAGED_CELL.findall(line.decode())[1:]
+    return [cell.replace('""', '"').replace("\\\\", "\\") if '"' in cell or "\\" in cell else cell for cell in cells]
