@@ -1,0 +1,782 @@
+"""The input document (design 3.1): its model, and every problem in it at once, each with path, value and fix.
+
+Types are strict: ``"5"`` is no number, ``1`` no boolean. What needs the CSV's header is in ``problems_against_header``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from fractions import Fraction
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, NamedTuple, NoReturn
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError, field_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core.core_schema import ValidationInfo
+
+from batch_processor.domain.errors import InvalidInputError, Problem
+from batch_processor.domain.json_path import compile_path
+from batch_processor.domain.number_format import compile_number_format
+from batch_processor.domain.regular_expressions import compile_pattern
+from batch_processor.domain.template_text import parse_template
+
+METADATA_COLUMNS = ("_execution_id", "_row_id", "_status", "_error_message", "_execution_time_ms", "_timestamp")
+"""In the order of the output. Input columns with these names are not mapped and are replaced in the output."""
+
+RESULT_COLUMN = "result"
+"""The one output column of a batch that maps nothing out: the payload as JSON."""
+
+MAX_OUTPUT_COLUMNS = 1_000
+MAX_TOOL_TIMEOUT_SECONDS = 840
+"""A worker has the 900 seconds of a Lambda function, and keeps some for writing its rows."""
+MAX_AGENT_TIMEOUT_SECONDS = 365 * 24 * 3_600
+"""A Standard workflow lives a year at most (https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html)."""
+
+STARTED_BY = "AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID"
+"""Callers add this key by AWS's advice, to link executions in the console; it is accepted and ignored."""
+
+# --- problems, as validators raise them
+
+
+def _refuse(message: str, fix: str) -> NoReturn:
+    raise PydanticCustomError("problem", "{message}", {"message": message, "fix": fix})
+
+
+def _not_available(field: str, instead: str) -> NoReturn:
+    _refuse(f"{field} is not available yet", instead)
+
+
+def _compiles(compile_text: Callable[[str], object], what: str, fix: str) -> AfterValidator:
+    def check(text: str) -> str:
+        try:
+            compile_text(text)
+        except ValueError as error:
+            _refuse(f"{what}: {error}", fix)
+        return text
+
+    return AfterValidator(check)
+
+
+def _matches(pattern: str, what: str, fix: str) -> AfterValidator:
+    compiled = re.compile(pattern)
+
+    def check(text: str) -> str:
+        if compiled.fullmatch(text) is None:
+            _refuse(what, fix)
+        return text
+
+    return AfterValidator(check)
+
+
+def _check_input_column(name: str) -> str:
+    if not name:
+        _refuse("the column name is empty", "name a column of the CSV's header")
+    if name in METADATA_COLUMNS:
+        _refuse(
+            f"{name} is a metadata column of an earlier output and is never mapped", "rename that column in the CSV"
+        )
+    return name
+
+
+def _check_output_column(name: str) -> str:
+    if name in METADATA_COLUMNS:
+        _refuse(f"{name} is the name of a metadata column", "choose another name")
+    if not 1 <= len(name) <= 255 or not name.isprintable():
+        _refuse("a column name has 1 to 255 printable characters", "shorten or clean the name")
+    return name
+
+
+def _check_scalar(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        _refuse("not a finite number", "write a finite number, a text, true, false or null")
+    if value is None or isinstance(value, str | int | float):
+        return value
+    _refuse("not a scalar", "write a text, a number, true, false or null")
+
+
+def _check_metadata(value: object) -> object:
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, list):
+        _refuse(
+            "neither a boolean nor a list of metadata columns",
+            "write true, false or some of " + _listed(METADATA_COLUMNS),
+        )
+    unknown = [name for name in value if name not in METADATA_COLUMNS]
+    if unknown:
+        nearest = closest(str(unknown[0]), METADATA_COLUMNS)
+        hint = f"did you mean {nearest}? " if nearest else ""
+        _refuse(f"no metadata column is named {_shown_value(unknown[0])}", f"{hint}known: {_listed(METADATA_COLUMNS)}")
+    if len(set(value)) < len(value):
+        _refuse("a metadata column is named twice", "name each once")
+    return value
+
+
+# --- the parts of the document
+
+ColumnName = Annotated[str, AfterValidator(_check_input_column)]
+FieldName = Annotated[str, Field(min_length=1, max_length=255)]
+JsonPath = Annotated[
+    str,
+    _compiles(compile_path, "not a JSONPath (RFC 9535)", "write a path such as $.name, $.items[0].id or $.items[*].id"),
+]
+Scalar = Annotated[str | int | float | bool | None, PlainValidator(_check_scalar)]
+
+
+class S3Location(NamedTuple):
+    bucket: str
+    key: str
+
+
+def parse_s3_uri(uri: str) -> S3Location:
+    """Raises ValueError. Bucket rules: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html."""
+    if not uri.startswith("s3://"):
+        raise ValueError("it does not start with s3://")
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    if re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", bucket) is None:
+        raise ValueError("the bucket's name is not valid")
+    if not key:
+        raise ValueError("the object's key is missing")
+    if key.endswith("/"):
+        raise ValueError("it names a folder")
+    if len(key.encode("utf-8", "replace")) > 1_024:
+        raise ValueError("the key has more than 1,024 bytes")
+    return S3Location(bucket, key)
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+
+_ARN_OF: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "agent": (
+            r"arn:aws[a-z-]*:states:[a-z0-9-]+:\d{12}:stateMachine:[^\s:]+(:[^\s:]+)?",
+            "arn:aws:states:<region>:<account>:stateMachine:<name>",
+        ),
+        "tool": (
+            r"arn:aws[a-z-]*:lambda:[a-z0-9-]+:\d{12}:function:[^\s:]+(:[^\s:]+)?",
+            "arn:aws:lambda:<region>:<account>:function:<name>",
+        ),
+    }
+)
+
+
+class TargetReference(Part):
+    """The target by its registered name; ``arn`` overrides the registered one, if the deployment allows it."""
+
+    type: Literal["agent", "tool"]
+    name: Annotated[
+        str,
+        _matches(
+            r"[A-Za-z0-9_.-]{1,128}",
+            "a target's name has 1 to 128 letters, digits, _, - or .",
+            "write the name under which the target is registered",
+        ),
+    ]
+    arn: str | None = None
+
+    @field_validator("arn")
+    @classmethod
+    def _check_arn(cls, arn: str | None, info: ValidationInfo) -> str | None:
+        kind = info.data.get("type")
+        if arn is not None and kind is not None:
+            pattern, shape = _ARN_OF[kind]
+            if re.fullmatch(pattern, arn) is None:
+                _refuse(
+                    f"not the ARN of {'a state machine' if kind == 'agent' else 'a Lambda function'}", f"write {shape}"
+                )
+        return arn
+
+
+class ConcatConfig(Part):
+    columns: Annotated[list[ColumnName], Field(min_length=1)]
+    separator: str = " "
+
+
+class TemplateConfig(Part):
+    """``variables``: name in the template -> column. A name that is not among them is itself a column."""
+
+    template: Annotated[
+        str, _compiles(parse_template, "not a template", "write {name} for a column, {{ and }} for literal braces")
+    ]
+    variables: dict[FieldName, ColumnName] = {}
+
+
+class JsonPathConfig(Part):
+    column: ColumnName
+    path: JsonPath
+
+
+class RegexConfig(Part):
+    column: ColumnName
+    pattern: Annotated[
+        str, _compiles(compile_pattern, "not a regular expression", "write a pattern within RE2's limits")
+    ]
+    group: Annotated[int, Field(ge=0)] = 1
+
+    @field_validator("group")
+    @classmethod
+    def _check_group(cls, group: int, info: ValidationInfo) -> int:
+        pattern = info.data.get("pattern")
+        if pattern is not None and group > (groups := compile_pattern(pattern).groups):
+            _refuse(
+                f"group {group} does not exist: the pattern has {groups} groups",
+                "put parentheses around the part to take, or set group to 0 for the whole match",
+            )
+        return group
+
+
+class ConcatTransformation(Part):
+    type: Literal["concat"]
+    config: ConcatConfig
+
+
+class TemplateTransformation(Part):
+    type: Literal["template"]
+    config: TemplateConfig
+
+
+class JsonPathTransformation(Part):
+    """``default``, when given, is the field's value where the cell is not JSON or the path matches nothing."""
+
+    type: Literal["jsonpath"]
+    config: JsonPathConfig
+    default: Any = None
+
+    @property
+    def has_default(self) -> bool:
+        return "default" in self.model_fields_set
+
+
+class RegexTransformation(Part):
+    """``default``, when given, is the field's value where the pattern does not match."""
+
+    type: Literal["regex"]
+    config: RegexConfig
+    default: Any = None
+
+    @property
+    def has_default(self) -> bool:
+        return "default" in self.model_fields_set
+
+
+Transformation = Annotated[
+    ConcatTransformation | TemplateTransformation | JsonPathTransformation | RegexTransformation,
+    Field(discriminator="type"),
+]
+TRANSFORMATION_TYPES = ("concat", "template", "jsonpath", "regex")
+
+
+class InputMapping(Part):
+    """Mapping in (design 3.2). All empty: every column is passed under its own name."""
+
+    column_mappings: dict[ColumnName, FieldName] = {}
+    static_values: dict[FieldName, Any] = {}
+    transformations: dict[FieldName, Transformation] = {}
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.column_mappings or self.static_values or self.transformations)
+
+    def columns_used(self) -> Iterator[tuple[str, str]]:
+        """Pairs of (path in the document, column), in document order."""
+        root = "input_mapping"
+        for column in self.column_mappings:
+            yield _join(root, "column_mappings", column), column
+        for field, transformation in self.transformations.items():
+            where = _join(root, "transformations", field, "config")
+            match transformation:
+                case ConcatTransformation(config=concat):
+                    yield from ((f"{where}.columns[{i}]", column) for i, column in enumerate(concat.columns))
+                case TemplateTransformation(config=template):
+                    yield from (
+                        (_join(where, "variables", name), column) for name, column in template.variables.items()
+                    )
+                    names = dict.fromkeys(parse_template(template.template).names)
+                    yield from ((f"{where}.template", name) for name in names if name not in template.variables)
+                case JsonPathTransformation(config=one) | RegexTransformation(config=one):
+                    yield f"{where}.column", one.column
+
+
+class OutputColumn(Part):
+    """One mapped column (design 3.4)."""
+
+    name: Annotated[str, AfterValidator(_check_output_column)]
+    source: JsonPath
+    default: Scalar = ""
+    type: Literal["string", "number", "boolean", "json_string"] = "string"
+    format: (
+        Annotated[
+            str,
+            _compiles(
+                compile_number_format,
+                "not a bounded printf number format",
+                "write one conversion such as %.2f, %d or %08.3f",
+            ),
+        ]
+        | None
+    ) = None
+
+    @field_validator("format")
+    @classmethod
+    def _check_format(cls, text: str | None, info: ValidationInfo) -> str | None:
+        kind = info.data.get("type")
+        if text is not None and kind not in ("number", None):
+            _refuse(f"a format needs a column of type number, not {kind}", 'add "type": "number" or leave format out')
+        return text
+
+
+class OutputMapping(Part):
+    """Mapping out. ``extraction_methods`` belongs to a capability that is not built yet."""
+
+    columns: list[OutputColumn] = []
+    include_original: bool = True
+    add_metadata: Annotated[bool | list[str], PlainValidator(_check_metadata)] = True
+    extraction_methods: Any = None
+
+    @field_validator("extraction_methods")
+    @classmethod
+    def _check_extraction_methods(cls, value: object) -> object:
+        if value is not None:
+            _not_available("extraction_methods", "map with output_mapping.columns")
+        return value
+
+
+class RetryPolicy(Part):
+    """``max_attempts`` counts all attempts. The pause after attempt n is initial_interval * backoff_rate^(n-1), at most
+    ``max_delay_seconds``; with ``jitter`` a random part of it."""
+
+    max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
+    backoff_rate: Annotated[float, Field(ge=1, le=100)] = 2.0
+    initial_interval_seconds: Annotated[float, Field(ge=0, le=86_400)] = 1
+    max_delay_seconds: Annotated[float, Field(gt=0, le=86_400)] = 60
+    jitter: bool = True
+    non_retryable_errors: list[FieldName] = []
+
+
+class StopAfter(Part):
+    """When to stop starting rows: exactly one of the two. Percent of all rows, rounded up to whole rows."""
+
+    failed_rows: Annotated[int, Field(ge=1)] | None = None
+    failed_percent: Annotated[float, Field(gt=0, le=100)] | None = None
+
+
+class ExecutionConfig(Part):
+    max_concurrency: Annotated[int, Field(ge=1, le=10_000)] = 1
+    timeout_seconds: Annotated[int, Field(ge=1, le=MAX_AGENT_TIMEOUT_SECONDS)] = 300
+    retry_policy: RetryPolicy = RetryPolicy()
+    continue_on_error: bool = True
+    stop_after: StopAfter | None = None
+    batch_size: Annotated[int, Field(ge=1, le=10_000)] = 100
+    max_rows: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
+    storage_mode: Literal["s3", "dynamodb", "inline"] = "s3"
+    ttl_days: Annotated[int, Field(ge=1, le=3_650)] | None = None
+    enable_compression: bool = False
+    resume_from: Any = None
+    debug: bool = False
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] | None = None
+    enable_xray: bool = False
+
+    @field_validator("storage_mode")
+    @classmethod
+    def _check_storage_mode(cls, mode: str) -> str:
+        if mode != "s3":
+            _not_available(f"storage_mode {mode}", 'write "s3" or leave it out')
+        return mode
+
+    @field_validator("enable_compression", "enable_xray", "resume_from")
+    @classmethod
+    def _check_available(cls, value: object, info: ValidationInfo) -> object:
+        if value is not None and value is not False:
+            _not_available(str(info.field_name), "leave it out")
+        return value
+
+    @property
+    def effective_log_level(self) -> str | None:
+        """``debug`` is log level DEBUG, whatever ``log_level`` says. None: the deployment's."""
+        return "DEBUG" if self.debug else self.log_level
+
+    def failure_limit(self, total_rows: int) -> int | None:
+        """The number of failed rows that pulls the brake; None: never."""
+        limits = [] if self.continue_on_error else [1]
+        if self.stop_after is not None and self.stop_after.failed_rows is not None:
+            limits.append(self.stop_after.failed_rows)
+        if self.stop_after is not None and self.stop_after.failed_percent is not None:
+            # Exact: 0.1 percent of 3,000 rows is 3, which binary fractions would round up to 4.
+            limits.append(max(1, math.ceil(Fraction(repr(self.stop_after.failed_percent)) * total_rows / 100)))
+        return min(limits, default=None)
+
+
+class NotificationConfig(Part):
+    batch_name: (
+        Annotated[
+            str,
+            # Also the value of an S3 object tag, which allows these (and a few more) characters.
+            _matches(
+                r"[A-Za-z0-9 _.-]{1,80}",
+                "a batch name has 1 to 80 letters, digits, spaces, _, . or -",
+                "shorten or clean the name",
+            ),
+        ]
+        | None
+    ) = None
+    include_details: bool = True
+
+
+class BatchConfig(Part):
+    """The whole input document, with defaults filled in. ``model_dump(mode="json")`` parses to an equal one."""
+
+    csv_s3_uri: Annotated[
+        str, _compiles(parse_s3_uri, "not the address of an S3 object", "write s3://<bucket>/<key>.csv")
+    ]
+    target: TargetReference
+    input_mapping: InputMapping = InputMapping()
+    output_mapping: OutputMapping = OutputMapping()
+    execution_config: ExecutionConfig = ExecutionConfig()
+    notification_config: NotificationConfig = NotificationConfig()
+    dry_run: bool = False
+
+    @property
+    def source(self) -> S3Location:
+        return parse_s3_uri(self.csv_s3_uri)
+
+    @property
+    def batch_name(self) -> str:
+        """The name given in ``notification_config``, else the target's."""
+        return self.notification_config.batch_name or self.target.name
+
+    @property
+    def output_columns(self) -> list[str]:
+        """The names of the mapped columns, in order."""
+        return [column.name for column in self.output_mapping.columns] or [RESULT_COLUMN]
+
+    @property
+    def metadata_columns(self) -> list[str]:
+        """The metadata columns that the output has, in the order of METADATA_COLUMNS."""
+        wanted = self.output_mapping.add_metadata
+        if isinstance(wanted, bool):
+            return list(METADATA_COLUMNS) if wanted else []
+        return [name for name in METADATA_COLUMNS if name in wanted]
+
+
+# --- parsing
+
+
+def parse_batch_config(document: object, *, work_retention_days: int | None = None) -> BatchConfig:
+    """The model of an input document. Raises InvalidInputError naming every problem that shows without the CSV.
+
+    ``work_retention_days``: the deployment's; a ``ttl_days`` that differs is refused as not available yet.
+    """
+    if not isinstance(document, dict):
+        raise InvalidInputError([Problem("input", _shown_value(document), "not a JSON object", "start with {...}")])
+    document = {name: value for name, value in document.items() if name != STARTED_BY}
+    problems = list(_problems_across_fields(document, work_retention_days))
+    try:
+        config = BatchConfig.model_validate(document)
+    except ValidationError as invalid:
+        details = invalid.errors(include_url=False)
+        raise InvalidInputError([*(_problem(detail) for detail in details), *problems]) from None
+    if problems:
+        raise InvalidInputError(problems)
+    return config
+
+
+def _problems_across_fields(document: Mapping[str, Any], work_retention_days: int | None) -> Iterator[Problem]:
+    """What no single field shows. Read from the raw document, so that a mistake elsewhere does not hide these."""
+    execution = _section(document, "execution_config")
+    timeout = execution.get("timeout_seconds", 0)
+    is_tool = _section(document, "target").get("type") == "tool"
+    if is_tool and type(timeout) is int and MAX_TOOL_TIMEOUT_SECONDS < timeout <= MAX_AGENT_TIMEOUT_SECONDS:
+        yield Problem(
+            "execution_config.timeout_seconds",
+            str(timeout),
+            f"a tool's row has at most {MAX_TOOL_TIMEOUT_SECONDS} seconds",
+            f"write at most {MAX_TOOL_TIMEOUT_SECONDS}, or use an agent",
+        )
+    days = execution.get("ttl_days")
+    if type(days) is int and work_retention_days is not None and 1 <= days <= 3_650 and days != work_retention_days:
+        yield Problem(
+            "execution_config.ttl_days",
+            str(days),
+            f"a ttl_days other than the deployment's {work_retention_days} is not available yet",
+            "leave it out, or change the deployment's work_retention_days",
+        )
+    stop_after = _section(execution, "stop_after")
+    if isinstance(execution.get("stop_after"), dict):
+        given = [name for name in ("failed_rows", "failed_percent") if stop_after.get(name) is not None]
+        if len(given) != 1:
+            amount = "both limits are" if given else "no limit is"
+            yield Problem(
+                "execution_config.stop_after", "", f"{amount} given", "give failed_rows or failed_percent, one"
+            )
+    fields = [
+        field
+        for field in _section(_section(document, "input_mapping"), "column_mappings").values()
+        if isinstance(field, str)
+    ]
+    for field, count in Counter(fields).items():
+        if count > 1:
+            yield Problem(
+                "input_mapping.column_mappings",
+                _shown_value(field),
+                f"{count} columns are mapped to one field",
+                "map each column to a field of its own, or join them with a concat transformation",
+            )
+    columns = _section(document, "output_mapping").get("columns")
+    if isinstance(columns, list):
+        yield from _problems_of_output_columns(columns)
+
+
+def _problems_of_output_columns(columns: list[Any]) -> Iterator[Problem]:
+    if len(columns) > MAX_OUTPUT_COLUMNS:
+        yield Problem(
+            "output_mapping.columns",
+            f"{len(columns):,} columns",
+            f"more than {MAX_OUTPUT_COLUMNS:,} mapped columns",
+            "keep the ones that are needed; a json_string column can hold a whole object",
+        )
+    first: dict[str, int] = {}
+    for index, column in enumerate(columns):
+        name = column.get("name") if isinstance(column, dict) else None
+        if isinstance(name, str) and first.setdefault(name, index) != index:
+            yield Problem(
+                f"output_mapping.columns[{index}].name",
+                _shown_value(name),
+                f"the name is used twice, first by columns[{first[name]}]",
+                "give each column a name of its own",
+            )
+
+
+def problems_against_header(config: BatchConfig, columns: Sequence[str]) -> list[Problem]:
+    """What only the CSV's header shows: unknown columns, and mapped names that an original column has already.
+
+    The limit of 1,000 columns is not checked here: it is one on ``output_mapping.columns``, on what a user asks a
+    target for. The CSV itself may have more columns than that; they are carried along without being mapped. Originals
+    with a metadata name are replaced in the output, so they clash with nothing.
+    """
+    originals = [column for column in columns if column not in METADATA_COLUMNS]
+    known = set(originals)
+    problems = []
+    for path, column in config.input_mapping.columns_used():
+        if column not in known:
+            nearest = closest(column, originals)
+            fix = f"did you mean {_shown_value(nearest)}?" if nearest else f"the CSV has: {_listed(originals)}"
+            problems.append(Problem(path, _shown_value(column), "the CSV has no such column", fix))
+    if config.output_mapping.include_original:
+        for index, name in enumerate(config.output_columns):
+            if name in known:
+                path = (
+                    f"output_mapping.columns[{index}].name"
+                    if config.output_mapping.columns
+                    else "output_mapping.columns"
+                )
+                problems.append(
+                    Problem(
+                        path,
+                        _shown_value(name),
+                        "the CSV has a column of this name, and original columns are included",
+                        "choose another name, or set output_mapping.include_original to false",
+                    )
+                )
+    return problems
+
+
+# --- from pydantic's errors to problems
+
+_MODELS: tuple[tuple[tuple[str, ...], tuple[type[Part], ...]], ...] = (
+    ((), (BatchConfig,)),
+    (("target",), (TargetReference,)),
+    (("input_mapping",), (InputMapping,)),
+    (("input_mapping", "transformations", "*"), (ConcatTransformation,)),
+    (("output_mapping",), (OutputMapping,)),
+    (("output_mapping", "columns", "*"), (OutputColumn,)),
+    (("execution_config",), (ExecutionConfig,)),
+    (("execution_config", "retry_policy"), (RetryPolicy,)),
+    (("execution_config", "stop_after"), (StopAfter,)),
+    (("notification_config",), (NotificationConfig,)),
+)
+_CONFIGS: Mapping[str, type[Part]] = MappingProxyType(
+    {"concat": ConcatConfig, "template": TemplateConfig, "jsonpath": JsonPathConfig, "regex": RegexConfig}
+)
+_TRANSFORMATIONS: Mapping[str, type[Part]] = MappingProxyType(
+    {
+        "concat": ConcatTransformation,
+        "template": TemplateTransformation,
+        "jsonpath": JsonPathTransformation,
+        "regex": RegexTransformation,
+    }
+)
+_TYPES: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "string_type": ("not a text", "write a text in quotes"),
+        "int_type": ("not a whole number", "write a whole number, without quotes"),
+        "int_from_float": ("not a whole number", "write a whole number, without quotes"),
+        "float_type": ("not a number", "write a number, without quotes"),
+        "finite_number": ("not a finite number", "write a finite number"),
+        "bool_type": ("not a boolean", "write true or false, without quotes"),
+        "dict_type": ("not an object", "write {...}"),
+        "list_type": ("not a list", "write [...]"),
+        "model_type": ("not an object", "write {...}"),
+        "model_attributes_type": ("not an object", "write {...}"),
+    }
+)
+_BOUNDS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "greater_than_equal": ("ge", "at least"),
+        "less_than_equal": ("le", "at most"),
+        "greater_than": ("gt", "more than"),
+        "less_than": ("lt", "less than"),
+    }
+)
+
+
+def _problem(detail: ErrorDetails) -> Problem:
+    kind, location = detail["type"], detail["loc"]
+    context: Mapping[str, Any] = detail.get("ctx", {})
+    tag = ""
+    if (
+        len(location) > 3
+        and location[:2] == ("input_mapping", "transformations")
+        and location[3] in TRANSFORMATION_TYPES
+    ):
+        tag = str(location[3])  # pydantic puts the union's tag into the path; no such level is in the document
+        location = location[:3] + location[4:]
+    if location and location[-1] == "[key]":
+        location = location[:-1]
+    path = _join(*location) or "input"
+    value = _shown(location, detail["input"])
+    if kind == "problem":
+        return Problem(path, value, str(context["message"]), str(context["fix"]))
+    if kind == "missing":
+        return Problem(path, "", "is required", f"add {_shown_value(str(location[-1]))}")
+    if kind == "extra_forbidden":
+        return Problem(path, "", "unknown field", _fix_of_unknown(location, tag))
+    if kind in _TYPES:
+        message, fix = _TYPES[kind]
+        return Problem(path, value, message, fix)
+    if kind in _BOUNDS:
+        key, words = _BOUNDS[kind]
+        message, fix = _bounds(location, f"{words} {context[key]:,}")
+        return Problem(path, value, message, fix)
+    if kind == "literal_error":
+        return Problem(path, value, "not an allowed value", f"write one of {context['expected']}")
+    if kind == "union_tag_invalid":
+        given = str(context["tag"])
+        nearest = closest(given, TRANSFORMATION_TYPES)
+        hint = f"did you mean {nearest}? " if nearest else ""
+        known = _listed(TRANSFORMATION_TYPES)
+        return Problem(f"{path}.type", _shown_value(given), "unknown transformation type", f"{hint}known: {known}")
+    if kind == "union_tag_not_found":
+        return Problem(f"{path}.type", "", "is required", f"write one of {_listed(TRANSFORMATION_TYPES)}")
+    if kind in ("string_too_short", "too_short"):
+        return Problem(path, value, "is empty", "give at least one")
+    if kind == "string_too_long":
+        return Problem(path, value, f"has more than {context['max_length']} characters", "shorten it")
+    return Problem(path, value, detail["msg"], "see the reference of the input document")
+
+
+def _bounds(location: tuple[int | str, ...], broken: str) -> tuple[str, str]:
+    """The bound that is broken, and both bounds as the fix."""
+    for where, models in _MODELS:
+        for model in models:
+            if where == location[:-1] and (field := model.model_fields.get(str(location[-1]))) is not None:
+                low, high = _limits(field.metadata) if field.metadata else _limits_of_optional(field.annotation)
+                if low is not None and high is not None:
+                    return f"must be {broken}", f"write a number from {low:,} to {high:,}"
+    return f"must be {broken}", f"write a number of {broken}"
+
+
+def _limits(metadata: Iterable[Any]) -> tuple[float | None, float | None]:
+    low = high = None
+    for item in metadata:
+        low = getattr(item, "ge", getattr(item, "gt", low))
+        high = getattr(item, "le", high)
+    return low, high
+
+
+def _limits_of_optional(annotation: Any) -> tuple[float | None, float | None]:
+    for member in getattr(annotation, "__args__", ()):
+        for field in getattr(member, "__metadata__", ()):
+            return _limits(field.metadata)
+    return None, None
+
+
+def _fix_of_unknown(location: tuple[int | str, ...], tag: str) -> str:
+    name = str(location[-1])
+    parent = tuple("*" if isinstance(part, int) else part for part in location[:-1])
+    if tag:
+        model = _CONFIGS[tag] if parent[3:4] == ("config",) else _TRANSFORMATIONS[tag]
+        if name in _TRANSFORMATIONS[tag].model_fields:
+            return f"{name} stands beside config, not in it"
+        return _nearest_field(name, [model])
+    here = [models for where, models in _MODELS if where == parent]
+    nearest = _nearest_field(name, here[0] if here else ())
+    if not nearest.startswith("did you mean"):
+        for where, models in _MODELS:
+            if any(name in model.model_fields for model in models):
+                return f"{name} belongs in {_join(*where) or 'the document itself'}"
+    return nearest
+
+
+def _nearest_field(name: str, models: Iterable[type[Part]]) -> str:
+    known = [field for model in models for field in model.model_fields]
+    nearest = closest(name, known)
+    return f"did you mean {nearest}?" if nearest else f"remove it; known: {_listed(known)}"
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is most like ``name``, letter case aside; None when none is."""
+    by_lower = {item.lower(): item for item in known}
+    found = difflib.get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.6)
+    return by_lower[found[0]] if found else None
+
+
+_SECRET_NAME = re.compile(r"secret|password|passwd|token|credential|api_?key|authorization", re.IGNORECASE)
+_SHOWN_CHARACTERS = 60
+
+
+def _shown(location: tuple[int | str, ...], value: object) -> str:
+    """The value for a message: never one that may be a secret. Objects and lists show only their shape."""
+    if any(isinstance(part, str) and (part == "static_values" or _SECRET_NAME.search(part)) for part in location):
+        return ""
+    return _shown_value(value)
+
+
+def _shown_value(value: object) -> str:
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list):
+        return "a list"
+    if isinstance(value, str) and "://" in value:
+        value = value.partition("?")[0]  # a presigned address carries its signature behind the question mark
+    text = json.dumps(value, ensure_ascii=False, default=lambda other: type(other).__name__)
+    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
+
+
+def _listed(names: Sequence[str], limit: int = 12) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
+
+
+def _join(*parts: int | str) -> str:
+    """``execution_config.retry_policy``, ``columns[2].name``, ``column_mappings["First Name"]``."""
+    path = ""
+    for part in parts:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif re.fullmatch(r"[\w.\[\]-]+", part):
+            path += f".{part}" if path else part
+        else:
+            path += f"[{json.dumps(part, ensure_ascii=False)}]"
+    return path
+
+
+def _section(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    section = document.get(name)
+    return section if isinstance(section, dict) else {}

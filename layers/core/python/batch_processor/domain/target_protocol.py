@@ -1,0 +1,250 @@
+"""What targets are sent and what they answer (design 3.3), and the outcome of one attempt at one row."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from batch_processor.domain.json_text import encodable, parse_json, render_json
+from batch_processor.domain.records import RowStatus
+
+MAX_MESSAGE_CHARACTERS = 1_000
+MAX_EXECUTION_NAME = 80
+"""https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html, ``name``."""
+
+TOOL_RESULT_ERROR = "ToolResultError"
+AGENT_RESULT_ERROR = "AgentResultError"
+TOOL_USE_ID_MISMATCH = "ToolUseIdMismatchError"
+ANSWER_TOO_LARGE = "AnswerTooLargeError"
+ROW_TIMEOUT = "RowTimeoutError"
+MAPPING_ERROR = "MappingError"
+THROTTLED = "ThrottledError"
+
+_TIMEOUT_ERRORS = frozenset({"States.Timeout", "Sandbox.Timedout"})
+_TOO_LARGE_ERRORS = frozenset({"States.DataLimitExceeded", "Function.ResponseSizeTooLarge"})
+_THROTTLING_ERRORS = frozenset(
+    {
+        THROTTLED,
+        "ThrottlingException",
+        "ThrottledException",
+        "TooManyRequestsException",
+        "RequestLimitExceeded",
+        "ExecutionLimitExceeded",
+        "ExecutionLimitExceededException",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one attempt came to.
+
+    ``answer``: the target's raw answer, None when there is none. ``payload``: the part of it that mapping out is about.
+    ``retryable``: another attempt may help. ``throttled``: retried too, but apart from the count of attempts.
+    """
+
+    status: RowStatus
+    answer: Any = None
+    payload: Any = None
+    error_name: str = ""
+    error_message: str = ""
+    retryable: bool = False
+    throttled: bool = False
+
+
+# --- what is sent
+
+
+def tool_call_id(execution: str, row: int, attempt: int) -> str:
+    return f"{execution}:{row}:{attempt}"
+
+
+def tool_request(name: str, row_input: dict[str, Any], call_id: str) -> dict[str, Any]:
+    return {"name": name, "input": row_input, "id": call_id}
+
+
+def agent_request(execution_id: str, row: int, total_rows: int, row_input: dict[str, Any]) -> dict[str, Any]:
+    context = {"executionId": execution_id, "rowId": str(row), "totalRows": total_rows}
+    return {"batchContext": context, "input": row_input}
+
+
+def agent_execution_name(batch_name: str, execution_arn: str, row: int, attempt: int) -> str:
+    """The name of an agent's execution: the same for the same attempt, so that none is started twice.
+
+    At most 80 of the characters that need no escaping anywhere (letters, digits, ``-``, ``_``).
+    """
+    digest = hashlib.sha256(execution_arn.encode()).hexdigest()[:16]
+    end = f"-{digest}-{row}-{attempt}"
+    start = re.sub(r"[^A-Za-z0-9_-]+", "-", batch_name)[: MAX_EXECUTION_NAME - len(end)].strip("-")
+    return (start or "batch") + end
+
+
+# --- what is answered
+
+
+def read_tool_answer(answer: Any, call_id: str) -> Outcome:
+    """``{"type": "tool_result", "tool_use_id", "content"}``; anything else is taken as a bare payload."""
+    if not isinstance(answer, dict) or answer.get("type") != "tool_result":
+        return Outcome(RowStatus.SUCCESS, answer, answer)
+    content = answer.get("content")
+    if answer.get("is_error") is True:
+        said = _reason(content) or "it gave no reason"
+        return _refused(answer, content, TOOL_RESULT_ERROR, f"the tool reported an error: {said}")
+    if answer.get("tool_use_id") != call_id:
+        message = f"the tool answered another call than {call_id}; it must return the id of its request as tool_use_id"
+        return _refused(answer, content, TOOL_USE_ID_MISMATCH, message)
+    return Outcome(RowStatus.SUCCESS, answer, content)
+
+
+def read_agent_answer(answer: Any) -> Outcome:
+    """``{"result": "Success", "data", "metadata"}``; an object without ``result``, or no object, is a bare payload.
+
+    A Success without ``data`` is its own payload.
+    """
+    if not isinstance(answer, dict) or "result" not in answer:
+        return Outcome(RowStatus.SUCCESS, answer, answer)
+    data = answer.get("data", answer)
+    if answer["result"] == "Success":
+        return Outcome(RowStatus.SUCCESS, answer, data)
+    said = _reason(answer) or _reason(answer.get("data")) or "it gave no reason"
+    result = _bounded(_text(answer["result"]), 100)
+    message = f"the agent returned result {result} instead of Success: {said}"
+    return _refused(answer, data, AGENT_RESULT_ERROR, message)
+
+
+def read_express_answer(response: dict[str, Any]) -> Outcome:
+    """The response of StartSyncExecution, which is 200 for a failure too: ``status`` tells.
+
+    Source: https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartSyncExecution.html. Step Functions
+    writes the keys in PascalCase; ``Output`` is a JSON text.
+    """
+    status = response.get("Status")
+    if status == "SUCCEEDED":
+        try:
+            return read_agent_answer(parse_json(response.get("Output") or "null"))
+        except ValueError as error:
+            return thrown_error("AgentOutputError", f"the agent's output cannot be read: {error}")
+    if status == "TIMED_OUT":
+        return timed_out("the agent's execution ran into its time-out")
+    return outcome_of_error(*_names_of_failure(response))
+
+
+def _refused(answer: dict[str, Any], payload: Any, name: str, message: str) -> Outcome:
+    metadata = answer.get("metadata")
+    retryable = isinstance(metadata, dict) and metadata.get("retryable") is True
+    return Outcome(RowStatus.FAILED, answer, payload, name, _bounded(message), retryable)
+
+
+def _reason(value: Any) -> str:
+    """The text in which a failed answer says why, wherever targets usually put it."""
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, dict):
+        for key in ("error", "error_message", "errorMessage", "message", "reason", "text"):
+            if value.get(key):
+                return _reason(value[key]) or _text(value[key])
+    if isinstance(value, list):
+        return "; ".join(filter(None, map(_reason, value[:10])))
+    return ""
+
+
+def _text(value: Any) -> str:
+    try:
+        return value if isinstance(value, str) else render_json(value)
+    except ValueError:
+        return f"an unreadable {type(value).__name__}"
+
+
+# --- what goes wrong
+
+
+def thrown_error(error_name: str, message: str) -> Outcome:
+    """The target raised an error, or the call failed: another attempt may help."""
+    said = message.strip() or "no message was given; look into the target's log"
+    return _failed(error_name or "Error", f"{error_name or 'Error'}: {said}", retryable=True)
+
+
+def timed_out(message: str) -> Outcome:
+    advice = "raise execution_config.timeout_seconds or make the target faster"
+    return Outcome(RowStatus.TIMEOUT, error_name=ROW_TIMEOUT, error_message=_bounded(f"{message}; {advice}"))
+
+
+def too_large(message: str) -> Outcome:
+    advice = "have the target answer less, for instance the key of an object in S3"
+    return _failed(ANSWER_TOO_LARGE, f"the answer is too large: {message}; {advice}")
+
+
+def mapping_failed(message: str) -> Outcome:
+    return _failed(MAPPING_ERROR, f"{message}; correct the row, or give the transformation a default")
+
+
+def throttled(message: str) -> Outcome:
+    advice = "lower execution_config.max_concurrency or raise the service's quota"
+    outcome = _failed(THROTTLED, f"the target was throttled: {message}; {advice}", retryable=True)
+    return Outcome(outcome.status, None, None, outcome.error_name, outcome.error_message, True, throttled=True)
+
+
+def outcome_of_error(error_name: str, message: str) -> Outcome:
+    """The outcome that an error name of Lambda or Step Functions stands for; others are thrown errors."""
+    if error_name in _TIMEOUT_ERRORS or "Task timed out after" in message:
+        return timed_out("the attempt ran into its time-out")
+    if error_name in _TOO_LARGE_ERRORS:
+        return too_large(message or error_name)
+    if error_name.rpartition(".")[2] in _THROTTLING_ERRORS:
+        return throttled(message or error_name)
+    return thrown_error(error_name, message)
+
+
+def tool_error(payload: Any) -> Outcome:
+    """A Lambda response with ``FunctionError``: ``{"errorType", "errorMessage", …}``.
+
+    Throttling that the function itself met inside is its own error and counts as an attempt.
+    """
+    body = payload if isinstance(payload, dict) else {}
+    name = str(body.get("errorType") or "Unhandled")
+    message = str(body.get("errorMessage") or "")
+    if name.rpartition(".")[2] in _THROTTLING_ERRORS:
+        return thrown_error(name, message)
+    return outcome_of_error(name, message)
+
+
+def agent_error(error: str, cause: str) -> tuple[str, str]:
+    """The agent's own error name and message.
+
+    A failed ``startExecution.sync:2`` is ``States.TaskFailed`` whose Cause is the JSON text of DescribeExecution, with
+    the child's ``Error`` and ``Cause``; other errors are returned as they are.
+    """
+    if error != "States.TaskFailed":
+        return error, cause
+    try:
+        description = json.loads(cause)
+    except (ValueError, RecursionError):
+        return error, cause
+    return _names_of_failure(description) if isinstance(description, dict) else (error, cause)
+
+
+def _names_of_failure(description: dict[str, Any]) -> tuple[str, str]:
+    status = str(description.get("Status") or "FAILED")
+    name = str(description.get("Error") or ("States.Timeout" if status == "TIMED_OUT" else "States.TaskFailed"))
+    message = str(description.get("Cause") or f"the agent's execution ended as {status}")
+    return name, message
+
+
+def agent_failure(error: str, cause: str) -> Outcome:
+    """The outcome of what a Catch around the agent's invocation saw. ``timed_out`` for the row's own time-out too."""
+    name, message = agent_error(error, cause)
+    if error == "States.TaskFailed" and name.rpartition(".")[2] in _THROTTLING_ERRORS:
+        return thrown_error(name, message)  # throttled inside the agent, whose work has been paid: counts as an attempt
+    return outcome_of_error(name, message)
+
+
+def _failed(name: str, message: str, retryable: bool = False) -> Outcome:
+    return Outcome(RowStatus.FAILED, error_name=name, error_message=_bounded(message), retryable=retryable)
+
+
+def _bounded(text: str, limit: int = MAX_MESSAGE_CHARACTERS) -> str:
+    text = encodable(text)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
