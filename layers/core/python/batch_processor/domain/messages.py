@@ -52,7 +52,7 @@ class MapSettings(Message):
     batch_size: int
 
 
-class BatchInput(Message):
+class BatchReference(Message):
     """What every child gets beside its rows. ``recovery`` marks the second pass over rows that never finished."""
 
     plan_key: str
@@ -77,7 +77,7 @@ class ValidateResponse(Message):
 
 
 class ToolRowsRequest(Message):
-    BatchInput: BatchInput
+    BatchInput: BatchReference
     Items: list[dict[str, str]]
 
 
@@ -94,7 +94,7 @@ class ToolRowsResponse(Message):
 # --- MapInput, MapOutput (Standard agents)
 
 
-class ErrorOutput(Message):
+class CaughtError(Message):
     """What a Catch sees: ``$states.errorOutput``."""
 
     Error: str = ""
@@ -102,7 +102,7 @@ class ErrorOutput(Message):
 
 
 class MapInputRequest(Message):
-    BatchInput: BatchInput
+    BatchInput: BatchReference
     Row: dict[str, str]
 
 
@@ -145,12 +145,12 @@ class MapOutputRequest(Message):
     its ``Output`` a JSON text.
     """
 
-    BatchInput: BatchInput
+    BatchInput: BatchReference
     Row: dict[str, str]
     Call: AgentCall
     Result: Any = None
     Description: dict[str, Any] | None = None
-    ErrorOutput: ErrorOutput | None = None
+    ErrorOutput: CaughtError | None = None
 
 
 class MapOutputAction(StrEnum):
@@ -188,5 +188,5 @@ class AggregateResponse(Message):
     done: bool = True
     missing: int = 0
     missing_input: ObjectVersion | None = None
-    error: ErrorOutput | None = None
+    error: CaughtError | None = None
     document: dict[str, Any] | None = None

@@ -1,0 +1,134 @@
+"""The state machine against the messages, the errors and the functions it names."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batch_processor.domain import errors, messages
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DEFINITION = REPOSITORY / "asl" / "batch_processor.asl.json"
+TEXT = DEFINITION.read_text()
+MACHINE: dict[str, Any] = json.loads(TEXT)
+FUNCTIONS = {"validate_input", "process_tool_rows", "map_input", "map_output", "aggregate_results"}
+AWS_ERRORS = re.compile(r"^(States|Lambda|Runtime|Sandbox|StepFunctions|Sfn|S3)\.[A-Za-z]+$")
+
+
+def states(machine: dict[str, Any] = MACHINE) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, state in machine["States"].items():
+        yield name, state
+        if "ItemProcessor" in state:
+            yield from states(state["ItemProcessor"])
+
+
+ALL = dict(states())
+TASKS = {name: state for name, state in ALL.items() if state["Type"] == "Task"}
+
+
+def test_every_state_name_is_used_once() -> None:
+    assert len(ALL) == len(list(states()))
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_has_a_time_out_a_comment_and_retries_that_back_off(name: str) -> None:
+    task = TASKS[name]
+    assert task["TimeoutSeconds"]
+    assert task["Comment"]
+    for retrier in task.get("Retry", []):
+        assert retrier["JitterStrategy"] == "FULL"
+        assert retrier["MaxDelaySeconds"]
+        assert "Lambda.AWSLambdaException" not in retrier["ErrorEquals"], "a denied permission would be retried"
+        assert "States.ALL" not in retrier["ErrorEquals"]
+    if "Retry" not in task:
+        assert name == "InvokeAgent", "its retries are decided by MapOutput"
+
+
+@pytest.mark.parametrize("name", [name for name, state in ALL.items() if state["Type"] == "Map"])
+def test_maps_tolerate_failed_children_are_labelled_and_never_retried(name: str) -> None:
+    state = ALL[name]
+    assert state["ToleratedFailurePercentage"] == 100
+    assert state["Label"] == name
+    assert "Retry" not in state
+    assert state["ItemProcessor"]["ProcessorConfig"] == {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}
+    assert "VersionId" in state["ItemReader"]["Arguments"]
+
+
+def test_every_error_name_is_a_class_of_ours_or_a_name_of_aws() -> None:
+    named = {
+        error
+        for state in ALL.values()
+        for rule in [*state.get("Retry", []), *state.get("Catch", [])]
+        for error in rule["ErrorEquals"]
+    }
+    for error in named:
+        assert AWS_ERRORS.match(error) or issubclass(getattr(errors, error), errors.BatchProcessorError)
+
+
+def test_every_function_is_called_through_its_template_variable() -> None:
+    called = {
+        task["Arguments"]["FunctionName"] for task in TASKS.values() if task["Resource"].endswith("lambda:invoke")
+    }
+    assert called == {f"${{{name}_arn}}" for name in FUNCTIONS}
+
+
+def test_template_variables_stand_in_strings_and_jsonata_holds_none() -> None:
+    for expression in re.findall(r"\{%.*?%\}", TEXT):
+        assert "${" not in expression
+        assert expression.startswith("{% ")
+        assert expression.endswith(" %}")
+
+
+def _payload(name: str) -> Any:
+    return TASKS[name]["Arguments"]["Payload"]
+
+
+def test_the_payloads_have_the_fields_of_the_messages() -> None:
+    assert set(_payload("ValidateInput")) == set(messages.ValidateRequest.model_fields)
+    assert set(_payload("ValidateInput")["execution"]) == set(messages.ExecutionReference.model_fields)
+    assert set(_payload("FindMissing")) <= set(messages.AggregateRequest.model_fields)
+    assert set(_payload("AggregateResults")) == set(messages.AggregateRequest.model_fields)
+    batch_input = set(messages.BatchReference.model_fields)
+    assert set(ALL["ProcessToolRows"]["ItemBatcher"]["BatchInput"]) == batch_input
+    assert set(ALL["ProcessAgentRows"]["ItemSelector"]["BatchInput"]) == batch_input
+    assert set(ALL["ProcessAgentRows"]["ItemSelector"]) == set(messages.MapInputRequest.model_fields)
+    assert set(messages.ToolRowsRequest.model_fields) == {"BatchInput", "Items"}, "as ItemBatcher gives them"
+
+
+def test_the_answers_that_the_machine_reads_are_fields_of_the_messages() -> None:
+    read = set(re.findall(r"\$states\.result\.Payload\.([a-z_.]+)", json.dumps(MACHINE["States"]["ValidateInput"])))
+    for path in read:
+        model: Any = messages.ValidateResponse
+        for part in path.split("."):
+            model = model.model_fields[part].annotation
+    calls = set(re.findall(r"\$call\.([a-z_]+)", TEXT))
+    assert calls <= set(messages.AgentCall.model_fields)
+    assert {"missing", "missing_input", "done", "error", "document"} <= set(messages.AggregateResponse.model_fields)
+    assert "remaining" in messages.ToolRowsResponse.model_fields
+
+
+def test_choices_use_the_values_of_the_enumerations() -> None:
+    compared = set(re.findall(r"(?:\$processor|\.action) = '([A-Z]+)'", TEXT))
+    assert compared == {"TOOL", "AGENT", "RETRY"}
+    assert compared <= {*messages.Processor, *messages.MapOutputAction}
+
+
+def test_the_definition_passes_the_validator() -> None:
+    validator = REPOSITORY / "tools" / "asl-validator" / "node_modules" / ".bin" / "asl-validator"
+    if shutil.which("npm") is None or not validator.exists():
+        pytest.skip("asl-validator needs npm: `make setup` installs it where npm exists")
+    for path in [DEFINITION, *sorted((REPOSITORY / "examples").glob("*/*/*.asl.json"))]:
+        definition = re.sub(r"\$\{partition\}", "aws", path.read_text())
+        definition = re.sub(r"\$\{\w+_arn\}", "arn:aws:lambda:us-east-1:000000000000:function:name:1", definition)
+        definition = definition.replace("${results_bucket}", "bucket")
+        done = subprocess.run(
+            [str(validator), "--json-definition", definition], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{path.name}: {done.stdout}{done.stderr}"

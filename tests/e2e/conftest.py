@@ -1,0 +1,25 @@
+"""One deployment for all end-to-end tests of a session."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.deployment import Deployment, local_variables, terraform
+from tests.support.local_aws import LocalAws
+
+
+@pytest.fixture(scope="session")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """The environment that ``BATCH_PROCESSOR_ENV`` names, else a local one, started and applied here."""
+    environment = os.environ.get("BATCH_PROCESSOR_ENV", "local")
+    if environment != "local":
+        yield Deployment.of(environment, {})
+        return
+    with LocalAws() as local_aws:
+        variables = local_variables(local_aws, Path(tmp_path_factory.mktemp("terraform")))
+        terraform(["apply", "--env", "local"], variables)
+        yield Deployment.of("local", variables, local_aws)

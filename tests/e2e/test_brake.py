@@ -1,0 +1,132 @@
+"""The brake: what is paid for is kept, the output is complete, the run says why it stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import uuid
+from typing import Any
+
+from tests.support.deployment import REPOSITORY, Deployment, Run, csv_bytes
+
+
+def chaos(**execution: Any) -> dict[str, Any]:
+    return {
+        "target": {"type": "tool", "name": "chaos"},
+        "output_mapping": {"columns": [{"name": "value", "source": "$.value"}]},
+        "execution_config": {"retry_policy": {"max_attempts": 1}, **execution},
+    }
+
+
+def assert_complete(run: Run, total: int) -> None:
+    assert [row["_row_id"] for row in run.rows] == [str(i) for i in range(1, total + 1)]
+    unattempted = [row for row in run.rows if "not attempted" in row["_error_message"]]
+    assert unattempted
+    assert {row["_status"] for row in unattempted} == {"FAILED"}
+    assert len(run.dead_letters()) < len([row for row in run.rows if row["_status"] != "SUCCESS"])
+
+
+def test_a_run_told_not_to_continue_stops_at_the_first_failure_and_fails_by_name(deployment: Deployment) -> None:
+    rows = [["ok", str(i)] for i in range(60)]
+    rows[5] = ["fail", "0"]
+    document = chaos(continue_on_error=False, max_concurrency=1, batch_size=10)
+    run = deployment.run(document, csv_bytes([["mode", "n"], *rows]))
+    assert (run.status, run.error) == ("FAILED", "RowFailedError")
+    assert_complete(run, 60)
+    assert [row["_status"] for row in run.rows[:5]] == ["SUCCESS"] * 5, "what was done before is kept"
+    assert run.document["status"] == "FAILED"
+    assert run.document["total_rows"] == 60
+    assert run.document["output_s3_uri"].startswith("s3://")
+
+
+def test_a_broken_target_stops_at_the_given_percentage(deployment: Deployment) -> None:
+    document = chaos(stop_after={"failed_percent": 10}, max_concurrency=2, batch_size=10)
+    run = deployment.run(document, csv_bytes([["mode", "n"], *[["fail", "0"]] * 300]))
+    assert (run.status, run.error) == ("FAILED", "RowFailedError")
+    assert_complete(run, 300)
+    attempted = [row for row in run.rows if "not attempted" not in row["_error_message"]]
+    assert 30 <= len(attempted) <= 100
+
+
+def _wait_for_rows(deployment: Deployment, name: str) -> None:
+    deadline = time.monotonic() + 60
+    while not deployment.keys(f"work/{name}/rows/"):
+        assert time.monotonic() < deadline, "no row was finished"
+        time.sleep(0.2)
+
+
+def test_make_stop_keeps_what_is_done_and_notifies(deployment: Deployment) -> None:
+    rows = csv_bytes([["mode", "n"], *[["slow", "1"]] * 80])
+    with Subscription(deployment) as subscription:
+        uri = deployment.upload(rows)
+        arn = deployment.start({"csv_s3_uri": uri, **chaos(max_concurrency=4, batch_size=8)})
+        name = arn.rsplit(":", 1)[1]
+        _wait_for_rows(deployment, name)
+        stopped = subprocess.run(
+            [sys.executable, "-m", "tools.stop", "--env", deployment.environment, "--execution", name],
+            cwd=REPOSITORY,
+            env={**os.environ, **deployment.variables},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert stopped.returncode == 0, stopped.stdout + stopped.stderr
+        run = Run(deployment, arn, deployment.wait(arn), uri)
+        assert run.status in {"FAILED", "ABORTED"}
+        message = subscription.message_of(name)
+    assert_complete(run, 80)
+    assert any(row["_status"] == "SUCCESS" for row in run.rows)
+    assert int(message["MessageAttributes"]["rows_processed"]["Value"]) == 80
+
+
+def test_an_aborted_run_still_leaves_an_output(deployment: Deployment) -> None:
+    with Subscription(deployment) as subscription:
+        uri = deployment.upload(csv_bytes([["mode", "n"], *[["slow", "1"]] * 80]))
+        arn = deployment.start({"csv_s3_uri": uri, **chaos(max_concurrency=4, batch_size=8)})
+        name = arn.rsplit(":", 1)[1]
+        _wait_for_rows(deployment, name)
+        deployment.states.stop_execution(executionArn=arn)
+        message = subscription.message_of(name)
+    assert message["MessageAttributes"]["status"]["Value"] == "ABORTED"
+    run = Run(deployment, arn, deployment.wait(arn), uri)
+    assert run.status == "ABORTED"
+    assert_complete(run, 80)
+    assert any(row["_status"] == "SUCCESS" for row in run.rows)
+
+
+class Subscription:
+    """A queue that hears what the notification topic says, while the test runs."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.sqs, self.sns = deployment.client("sqs"), deployment.client("sns")
+        self.topic = deployment.outputs["notification_topic_arn"]
+
+    def __enter__(self) -> Subscription:
+        self.queue = self.sqs.create_queue(QueueName=f"test-{uuid.uuid4()}")["QueueUrl"]
+        arn = self.sqs.get_queue_attributes(QueueUrl=self.queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        statement = {"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage"}
+        policy = {"Version": "2012-10-17", "Statement": [{**statement, "Resource": arn}]}
+        self.sqs.set_queue_attributes(QueueUrl=self.queue, Attributes={"Policy": json.dumps(policy)})
+        self.subscription = self.sns.subscribe(
+            TopicArn=self.topic, Protocol="sqs", Endpoint=arn, ReturnSubscriptionArn=True
+        )["SubscriptionArn"]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.sns.unsubscribe(SubscriptionArn=self.subscription)
+        self.sqs.delete_queue(QueueUrl=self.queue)
+
+    def message_of(self, execution: str, timeout_seconds: float = 90) -> dict[str, Any]:
+        """The notification about the execution: ``{"Message", "MessageAttributes", …}``."""
+        deadline = time.monotonic() + timeout_seconds
+        while time.monotonic() < deadline:
+            for message in self.sqs.receive_message(QueueUrl=self.queue, WaitTimeSeconds=1).get("Messages", []):
+                body = json.loads(message["Body"])
+                self.sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"])
+                if body["MessageAttributes"]["execution_id"]["Value"] == execution:
+                    return dict(body)
+        raise AssertionError(f"no notification about {execution} in {timeout_seconds} s")

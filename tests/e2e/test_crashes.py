@@ -1,0 +1,94 @@
+"""Killed workers, killed aggregators, repeated starts: nothing lost, nothing twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+from tests.support.deployment import Deployment, Run, csv_bytes, scaled
+
+
+def workers_of(deployment: Deployment, function: str) -> list[int]:
+    """Process ids of the local AWS' workers of the function."""
+    if deployment.local_aws is None:
+        pytest.skip("a worker can be killed on the local AWS only")
+    name = f"AWS_LAMBDA_FUNCTION_NAME={deployment.function(function)}\0".encode()
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(status.read_text().rsplit(")", 1)[1].split()[1])
+            environment = (status.parent / "environ").read_bytes() + b"\0"
+        except (OSError, ValueError):
+            continue
+        if parent == deployment.local_aws.pid and name in environment:
+            found.append(int(status.parent.name))
+    return found
+
+
+def kill_one_when(deployment: Deployment, function: str, prefix: str, timeout_seconds: float = 60) -> None:
+    """Kill the function's workers as soon as an object under ``prefix`` exists."""
+    deadline = time.monotonic() + timeout_seconds
+    while not deployment.keys(prefix):
+        assert time.monotonic() < deadline, f"nothing under {prefix}"
+        time.sleep(0.02)
+    workers = workers_of(deployment, function)
+    assert workers, f"{function} has no worker"
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_a_batch_whose_worker_is_killed_is_finished_by_the_second_pass(deployment: Deployment) -> None:
+    rows = [["slow", "1"] for _ in range(24)]
+    document = {
+        "target": {"type": "tool", "name": "chaos"},
+        "execution_config": {"max_concurrency": 2, "batch_size": 12},
+    }
+    uri = deployment.upload(csv_bytes([["mode", "n"], *rows]))
+    arn = deployment.start({"csv_s3_uri": uri, **document})
+    name = arn.rsplit(":", 1)[1]
+    kill_one_when(deployment, "process_tool_rows", f"work/{name}/rows/")
+    run = Run(deployment, arn, deployment.wait(arn), uri).assert_succeeded()
+    assert [row["_row_id"] for row in run.rows] == [str(i) for i in range(1, 25)]
+    assert {row["_status"] for row in run.rows} == {"SUCCESS"}
+    assert len(deployment.states.list_map_runs(executionArn=arn)["mapRuns"]) == 2, "no second pass was needed"
+
+
+def test_an_aggregator_that_is_killed_is_called_again_and_loses_nothing(deployment: Deployment) -> None:
+    rows = [[str(i), "x" * 3000] for i in range(1, scaled(20_000, 6_000) + 1)]
+    document = {"target": {"type": "tool", "name": "echo"}, "execution_config": {"max_concurrency": 10}}
+    uri = deployment.upload(csv_bytes([["id", "text"], *rows]))
+    arn = deployment.start({"csv_s3_uri": uri, **document})
+    name = arn.rsplit(":", 1)[1]
+    kill_one_when(deployment, "aggregate_results", f"work/{name}/aggregate.json", timeout_seconds=300)
+    run = Run(deployment, arn, deployment.wait(arn), uri).assert_succeeded()
+    assert [row[:2] for row in run.table[1:]] == rows
+    assert [row["_row_id"] for row in run.rows] == [str(i) for i in range(1, len(rows) + 1)]
+
+
+def test_the_same_name_started_twice_is_one_execution_and_no_agent_runs_twice(deployment: Deployment) -> None:
+    name = f"test-{uuid.uuid4()}"
+    document = {
+        "csv_s3_uri": deployment.upload(csv_bytes([["mode", "n"], *[["slow", "2"]] * 6])),
+        "target": {"type": "agent", "name": "chaos_agent"},
+        "execution_config": {"max_concurrency": 6},
+        "notification_config": {"batch_name": f"twice{uuid.uuid4().hex[:8]}"},
+    }
+    first, second = deployment.start(document, name), deployment.start(document, name)
+    assert first == second
+    run = Run(deployment, first, deployment.wait(first), "").assert_succeeded()
+    assert run.document["succeeded"] == 6
+    registry = deployment.client("dynamodb")
+    agent = registry.get_item(TableName=deployment.outputs["registry_table"], Key={"name": {"S": "chaos_agent"}})
+    pages = deployment.states.get_paginator("list_executions").paginate(stateMachineArn=agent["Item"]["arn"]["S"])
+    started = [
+        e["name"]
+        for page in pages
+        for e in page["executions"]
+        if e["name"].startswith(document["notification_config"]["batch_name"])
+    ]
+    assert len(started) == 6

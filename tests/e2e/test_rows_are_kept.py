@@ -1,0 +1,121 @@
+"""Every input row appears once, in order, its original values unchanged, whatever the CSV looks like."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+
+from tests.support.deployment import METADATA, Deployment, Run, csv_bytes, scaled
+
+CELLS = [
+    "plain",
+    'quotes "inside"',
+    "a,b;c|d\te",
+    "two\nlines",
+    "carriage\r\nreturn in a cell",
+    "emoji 🎉 ünï ✓ \u2028 line separator",
+    "",
+    "00042",
+    "\\",
+    "C:\\path\\new",
+    '\\"',
+    '"',
+    "=1+1",
+    "  spaces  ",
+    "NULL",
+    "{% $states.input %}",
+    "${aws}",
+]
+
+
+def tricky_rows(count: int) -> list[list[str]]:
+    size = len(CELLS)
+    return [
+        [str(i), CELLS[i % size], CELLS[(i * 7 + 3) % size], CELLS[(i // size) % size]] for i in range(1, count + 1)
+    ]
+
+
+def assert_every_row_once_in_order(run: Run, header: list[str], rows: list[list[str]]) -> None:
+    run.assert_succeeded()
+    width = len(header)
+    assert run.table[0][:width] == header
+    assert [row[:width] for row in run.table[1:]] == rows
+    assert [row["_row_id"] for row in run.rows] == [str(i) for i in range(1, len(rows) + 1)]
+    assert {row["_status"] for row in run.rows} <= {"SUCCESS"}
+    assert run.table[0][-len(METADATA) :] == METADATA
+    assert not run.output.startswith(b"\xef\xbb\xbf")
+
+
+def echo(**execution: object) -> dict[str, object]:
+    return {
+        "target": {"type": "tool", "name": "echo"},
+        "output_mapping": {"columns": [{"name": "echoed", "source": "$.input.text"}]},
+        "execution_config": {"max_concurrency": 10, **execution},
+    }
+
+
+@pytest.mark.parametrize("batch_size", [1, 25, 100])
+def test_rows_of_every_kind_come_back_once_in_order_and_unchanged(deployment: Deployment, batch_size: int) -> None:
+    header = ["id", "text", "note", "last"]
+    rows = tricky_rows(scaled(5000, 300 if batch_size == 1 else 1000))
+    run = deployment.run(echo(batch_size=batch_size), csv_bytes([header, *rows], line_end="\r\n"))
+    assert_every_row_once_in_order(run, header, rows)
+    assert [row["echoed"] for row in run.rows] == [row[1] for row in rows], "the target received other values"
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "|", "\t"])
+def test_delimiters_are_recognised(deployment: Deployment, delimiter: str) -> None:
+    rows = [[str(i), f"a{delimiter}b", "c,d"] for i in range(1, 8)]
+    run = deployment.run(echo(), csv_bytes([["id", "text", "x"], *rows], delimiter=delimiter))
+    assert_every_row_once_in_order(run, ["id", "text", "x"], rows)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_name_and_the_users_object_is_untouched(
+    deployment: Deployment,
+) -> None:
+    body = b"\xef\xbb\xbf" + csv_bytes([["id", "text"], ["1", "x"]])
+    run = deployment.run(echo(), body)
+    assert_every_row_once_in_order(run, ["id", "text"], [["1", "x"]])
+    bucket, key = run.key.removeprefix("s3://").split("/", 1)
+    assert deployment.read(bucket, key) == body
+
+
+def test_a_header_of_900_long_names_is_kept(deployment: Deployment) -> None:
+    header = [f"column_{i:03d}_with_a_long_name" for i in range(900)]
+    rows = [[f"{r}.{i}" for i in range(900)] for r in range(3)]
+    document = {**echo(), "input_mapping": {"column_mappings": {header[0]: "text"}}}
+    run = deployment.run(document, csv_bytes([header, *rows]))
+    assert_every_row_once_in_order(run, header, rows)
+
+
+def test_a_header_without_rows_gives_an_output_without_rows(deployment: Deployment) -> None:
+    run = deployment.run(echo(), b"id,text\n").assert_succeeded()
+    assert run.table == [["id", "text", "echoed", *METADATA]]
+    assert run.document["total_rows"] == 0
+    assert run.document["status"] == "SUCCEEDED"
+
+
+def test_an_output_can_be_the_next_input(deployment: Deployment) -> None:
+    first = deployment.run(echo(), csv_bytes([["id", "text"], ["1", "x"], ["2", "y"]])).assert_succeeded()
+    second = deployment.run(
+        {**echo(), "output_mapping": {"columns": [{"name": "again", "source": "$.input.echoed"}]}}, first.output
+    ).assert_succeeded()
+    assert second.table[0] == ["id", "text", "echoed", "again", *METADATA]
+    assert [row["again"] for row in second.rows] == ["x", "y"]
+    assert {row["_execution_id"] for row in second.rows} == {second.name}
+
+
+def test_only_the_first_rows_run_in_a_trial(deployment: Deployment) -> None:
+    rows = [[str(i), "x"] for i in range(1, 51)]
+    run = deployment.run(echo(max_rows=7), csv_bytes([["id", "text"], *rows])).assert_succeeded()
+    assert [row["id"] for row in run.rows] == [str(i) for i in range(1, 8)]
+
+
+def test_a_large_batch_completes(deployment: Deployment) -> None:
+    rows = [[str(i), f"text {i}"] for i in range(1, scaled(20_000, 3_000) + 1)]
+    run = deployment.run(echo(), csv_bytes([["id", "text"], *rows]), timeout=900)
+    assert_every_row_once_in_order(run, ["id", "text"], rows)
+    assert run.document["succeeded"] == len(rows)
+    assert list(csv.DictReader(io.StringIO(run.failed_rows.decode()))) == []

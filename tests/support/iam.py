@@ -1,0 +1,99 @@
+"""Take a role's grants on one service away for a while."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tests.support.deployment import Deployment
+
+CACHE_SECONDS = 1.5
+"""The local AWS caches an authorization for a second; IAM itself is eventually consistent."""
+
+
+def _statements(document: dict[str, Any]) -> list[dict[str, Any]]:
+    statements = document["Statement"]
+    return statements if isinstance(statements, list) else [statements]
+
+
+def _actions(statement: dict[str, Any]) -> list[str]:
+    actions = statement["Action"]
+    return actions if isinstance(actions, list) else [actions]
+
+
+def role_of(deployment: Deployment, function: str) -> str:
+    configuration = deployment.client("lambda").get_function_configuration(FunctionName=deployment.function(function))
+    return str(configuration["Role"]).rsplit("/", 1)[1]
+
+
+def policies_of(deployment: Deployment, role: str) -> dict[str, dict[str, Any]]:
+    """Name to document of the inline policies, and ARN to document of the attached ones."""
+    iam = deployment.client("iam")
+    documents = {}
+    for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
+        documents[name] = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+    for policy in iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]:
+        arn = policy["PolicyArn"]
+        version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+        documents[arn] = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
+    return {
+        name: document if isinstance(document, dict) else json.loads(document) for name, document in documents.items()
+    }
+
+
+def granted_services(deployment: Deployment, function: str) -> set[str]:
+    """The services that the function's role may use, such as ``{"s3", "sqs"}``."""
+    documents = policies_of(deployment, role_of(deployment, function)).values()
+    return {
+        action.split(":")[0]
+        for document in documents
+        for statement in _statements(document)
+        for action in _actions(statement)
+    }
+
+
+@contextmanager
+def without_grants(deployment: Deployment, function: str, service: str) -> Iterator[None]:
+    """The function's role has no grant on the service inside this context."""
+    iam, role = deployment.client("iam"), role_of(deployment, function)
+    before = policies_of(deployment, role)
+    changed: dict[str, dict[str, Any]] = {}
+    for name, document in before.items():
+        kept = []
+        for statement in _statements(document):
+            actions = [action for action in _actions(statement) if not action.startswith(f"{service}:")]
+            if actions:
+                kept.append({**statement, "Action": actions})
+        if kept != _statements(document):
+            changed[name] = {**document, "Statement": kept}
+    assert changed, f"{function} has no grant on {service}"
+
+    def put(name: str, document: dict[str, Any]) -> None:
+        if document["Statement"]:
+            iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(document))
+        else:
+            iam.delete_role_policy(RoleName=role, PolicyName=name)
+
+    try:
+        for name, document in changed.items():
+            if name.startswith("arn:"):
+                iam.detach_role_policy(RoleName=role, PolicyArn=name)
+                put(name.rsplit("/", 1)[1], {**document, "Statement": document["Statement"] or [_NOTHING]})
+            else:
+                put(name, document)
+        time.sleep(CACHE_SECONDS)
+        yield
+    finally:
+        for name in changed:
+            if name.startswith("arn:"):
+                iam.delete_role_policy(RoleName=role, PolicyName=name.rsplit("/", 1)[1])
+                iam.attach_role_policy(RoleName=role, PolicyArn=name)
+            else:
+                put(name, before[name])
+        time.sleep(CACHE_SECONDS)
+
+
+_NOTHING = {"Effect": "Allow", "Action": ["sts:GetCallerIdentity"], "Resource": "*"}
