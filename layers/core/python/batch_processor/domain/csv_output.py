@@ -1,8 +1,8 @@
 """Writing ``output.csv`` and ``failed_rows.csv``: which columns, in which order, and RFC 4180 text (design 3.4).
 
-UTF-8 without BOM, LF line ends, quotes only around cells with a comma, a quote, a CR or an LF; spaces at a cell's ends need
-none (RFC 4180, 2.4: "Spaces are considered part of a field"). Cells that a spreadsheet would take for a formula (``=1+1``)
-are left as they are: original values are never changed, so open a file of untrusted origin as text.
+UTF-8 without BOM, LF line ends, quotes only around cells with a comma, a quote, a CR or an LF; spaces at a cell's
+ends need none (RFC 4180, 2.4: "Spaces are considered part of a field"). Cells that a spreadsheet would take for a
+formula (``=1+1``) stay as they are: original values are never changed, so open a file of untrusted origin as text.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from batch_processor.domain.plan import Plan
 ERROR_MESSAGE = "_error_message"
 
 _needs_quotes = re.compile('[",\r\n]').search
-# A name with one of these is quoted, so that whoever recognises the delimiter from the header (as csv_input does) finds the
-# comma; a leading BOM in a name would be taken for the file's.
-_name_needs_quotes = re.compile("[\",\r\n;\t| ]|^\ufeff").search
+# A name with one of these is quoted, so that whoever recognises the delimiter from the header (as csv_input does) finds
+# the comma; a leading BOM in a name would be taken for the file's.
+_name_needs_quotes = re.compile('[",\r\n;\t| ]|^\ufeff').search
 
 
 def render_row(cells: Sequence[str]) -> str:
@@ -54,8 +54,9 @@ def is_original(column: str) -> bool:
 class RowRenderer:
     """Turns finished rows into lines of ``output.csv`` and ``failed_rows.csv``. Build one a plan, use it for every row.
 
-    ``header`` and ``failed_header`` are the columns' names. Input columns with a metadata name are dropped: the metadata of
-    this execution takes their place, or nothing does. So an output, and its failed rows, can be submitted again as they are.
+    ``header`` and ``failed_header`` are the columns' names. Input columns with a metadata name are dropped: the
+    metadata of this execution takes their place, or nothing does. So an output, and its failed rows, can be submitted
+    again as they are.
     """
 
     def __init__(self, config: BatchConfig, columns: Sequence[str]) -> None:
@@ -63,7 +64,7 @@ class RowRenderer:
         self._kept = [i for i, name in enumerate(columns) if is_original(name)]
         self._all_kept = len(self._kept) == len(columns)
         self._include_original = mapping.include_original
-        self.metadata = list(config.metadata_columns)
+        self.metadata = config.metadata_columns
         originals = [columns[i] for i in self._kept]
         self.header = [
             *(originals if mapping.include_original else []),
