@@ -1,0 +1,182 @@
+"""Permissions that MiniStack does not ask for, and the words of a denial.
+
+* Message: https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
+* Actions and resources: https://docs.aws.amazon.com/service-authorization/latest/reference/
+* Objects under a KMS key: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html and
+  https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html#mpuAndPermissions
+"""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Callable
+from typing import Any
+
+from ministack.core import iam_actions, iam_evaluator
+from ministack.services import s3
+
+BATCH_ACTIONS = {
+    "sqs:SendMessageBatch": "sqs:SendMessage",
+    "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
+    "sqs:ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
+    "sns:PublishBatch": "sns:Publish",
+}
+"""A batch call is authorised as the single action; the batch has no permission of its own."""
+
+KMS_KEY_HEADER = "x-amz-server-side-encryption-aws-kms-key-id"
+Checks = list[tuple[str, str]]
+
+_denied_resource: contextvars.ContextVar[str] = contextvars.ContextVar("denied_resource", default="")
+
+
+def single_actions(extract: Callable[..., str | None]) -> Callable[..., str | None]:
+    def extract_iam_action(*arguments: Any, **options: Any) -> str | None:
+        action = extract(*arguments, **options)
+        return BATCH_ACTIONS.get(action, action) if action else action
+
+    return extract_iam_action
+
+
+def qualified_functions(extract: Callable[..., str]) -> Callable[..., str]:
+    """`Qualifier=3` addresses `function:name:3`, as a qualified ARN does.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/configuration-versions.html
+    """
+
+    def extract_resource_arn(
+        service: str,
+        method: str,
+        path: str,
+        headers: dict[str, str],
+        body: bytes,
+        query_params: dict[str, Any],
+        region: str,
+        account_id: str,
+    ) -> str:
+        arn = extract(service, method, path, headers, body, query_params, region, account_id)
+        if service == "lambda" and path.endswith("/invocations") and arn.count(":") == 6:
+            qualifier = query_params.get("Qualifier")
+            qualifier = qualifier[0] if isinstance(qualifier, list) else qualifier
+            if qualifier and qualifier != "$LATEST":
+                return f"{arn}:{qualifier}"
+        return arn
+
+    return extract_resource_arn
+
+
+def recording_denials(enforce: Callable[..., Any]) -> Callable[..., Any]:
+    """Remember what was denied, and check KMS actions against the key's own policy."""
+
+    def enforced(
+        access_key_id: str,
+        iam_action: str,
+        service: str,
+        region: str,
+        resource_arn: str = "*",
+        service_context: dict[str, Any] | None = None,
+    ) -> Any:
+        if iam_action.startswith("kms:") and service != "kms":
+            service_context = {**(service_context or {}), "kms:ViaService": f"{service}.{region}.amazonaws.com"}
+            service = "kms"
+        denied = enforce(access_key_id, iam_action, service, region, resource_arn, service_context)
+        if denied:
+            _denied_resource.set(resource_arn)
+        return denied
+
+    return enforced
+
+
+def naming_the_resource(respond: Callable[..., Any]) -> Callable[..., Any]:
+    """Word a denial with the resource, quoted by S3 as S3 does."""
+
+    def access_denied_response(service: str, action: str, principal_arn: str, request_id: str, **options: Any) -> Any:
+        by_identity = not (options.get("explicit_deny") and options.get("resource_policy_arn"))
+        resource = _denied_resource.get() or options.get("resource_arn", "*")
+        if not options.get("message") and not options.get("error_code") and by_identity and resource != "*":
+            named = f'"{resource}"' if service == "s3" and not action.startswith("kms:") else resource
+            options["message"] = iam_actions.identity_denial_message(
+                action, principal_arn, named, bool(options.get("explicit_deny"))
+            )
+        return respond(service, action, principal_arn, request_id, **options)
+
+    return access_denied_response
+
+
+def key_of(sse_headers: dict[str, str]) -> str:
+    """The ARN of the KMS key that the headers of an object or a bucket name, or nothing."""
+    if sse_headers.get("x-amz-server-side-encryption") != "aws:kms":
+        return ""
+    key = sse_headers.get(KMS_KEY_HEADER, "")
+    if key and not key.startswith("arn:"):
+        from ministack.services import kms
+
+        record = kms._resolve_key(key)
+        key = record["Arn"] if record else ""
+    return key
+
+
+def written_key(bucket: str, headers: dict[str, str]) -> str:
+    if headers.get("x-amz-server-side-encryption"):
+        return key_of(headers)
+    return key_of(dict(s3._bucket_default_sse_headers(bucket)))
+
+
+def stored_key(bucket: str, key: str) -> str:
+    found = (s3._buckets.get(bucket) or {}).get("objects", {}).get(key)
+    return key_of(s3._stored_sse_headers(found)) if found else ""
+
+
+def object_checks(method: str, path: str, headers: dict[str, str], query_params: dict[str, Any]) -> Checks:
+    """What a request on one object needs beyond its own action: tagging, and the use of the key."""
+    bucket, _, key = path.lstrip("/").partition("/")
+    if not key or bucket not in s3._buckets:
+        return []
+    checks: Checks = []
+    starts_upload = method == "POST" and "uploads" in query_params
+    in_upload = "uploadId" in query_params
+    writes = (
+        method == "PUT" and not set(query_params) & {"tagging", "acl", "retention", "legal-hold"}
+    ) or starts_upload
+    if writes and headers.get("x-amz-tagging"):
+        checks.append(("s3:PutObjectTagging", f"arn:aws:s3:::{bucket}/{key}"))
+    if in_upload:
+        upload_id = query_params["uploadId"]
+        upload = s3._multipart_uploads.get(upload_id[0] if isinstance(upload_id, list) else upload_id) or {}
+        used = key_of(upload.get("preserved_headers", {}))
+        if used and method in ("PUT", "POST"):
+            checks.append(("kms:Decrypt", used))
+            if method == "PUT":
+                checks.append(("kms:GenerateDataKey", used))
+    elif writes:
+        if used := written_key(bucket, headers):
+            checks.append(("kms:GenerateDataKey", used))
+    elif method == "GET" and not set(query_params) & {"tagging", "acl", "retention", "legal-hold", "attributes"}:
+        if used := stored_key(bucket, key):
+            checks.append(("kms:Decrypt", used))
+    source = headers.get("x-amz-copy-source", "").lstrip("/").split("?")[0]
+    if writes and source:
+        source_bucket, _, source_key = source.partition("/")
+        if used := stored_key(source_bucket, source_key):
+            checks.append(("kms:Decrypt", used))
+    return checks
+
+
+def with_object_checks(additional: Callable[..., Checks]) -> Callable[..., Checks]:
+    def s3_additional_checks(
+        method: str, path: str, headers: dict[str, str], body: bytes, query_params: dict[str, Any]
+    ) -> Checks:
+        from urllib.parse import unquote
+
+        checks = list(additional(method, path, headers, body, query_params))
+        return checks + object_checks(method, unquote(path), headers, query_params)
+
+    return s3_additional_checks
+
+
+def install() -> None:
+    """Ask for every permission that AWS asks for, and name the resource in each denial."""
+    iam_actions.extract_iam_action = single_actions(iam_actions.extract_iam_action)
+    iam_actions.extract_resource_arn = qualified_functions(iam_actions.extract_resource_arn)
+    iam_actions.access_denied_response = naming_the_resource(iam_actions.access_denied_response)
+    iam_actions.s3_additional_checks = with_object_checks(iam_actions.s3_additional_checks)
+    iam_evaluator.enforce = recording_denials(iam_evaluator.enforce)

@@ -1,0 +1,126 @@
+"""S3's rules for multipart uploads, and its answer about a missing object to a caller who may not list.
+
+* Parts: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html
+* Tags of an upload: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateMultipartUpload.html
+* 403 or 404: https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from defusedxml.ElementTree import ParseError, fromstring
+from ministack.core import iam_actions, iam_evaluator, responses, router
+from ministack.services import s3
+
+SMALLEST_PART_BYTES = 5 * 1024 * 1024
+
+Answer = tuple[Any, ...]
+
+
+def named_parts(body: bytes) -> list[int]:
+    """The part numbers of a CompleteMultipartUpload document, in its order."""
+    try:
+        root = fromstring(body)
+    except ParseError:
+        return []
+    parts = (element for element in root if element.tag.rpartition("}")[2] == "Part")
+    return [int(child.text or 0) for part in parts for child in part if child.tag.rpartition("}")[2] == "PartNumber"]
+
+
+def refused_parts(numbers: list[int], upload: dict[str, Any], resource: str) -> Answer | None:
+    """The error of a completion whose parts S3 would not join."""
+    if not numbers:
+        message = "The XML you provided was not well-formed or did not validate against our published schema"
+        return s3._error("MalformedXML", message, 400, resource)  # type: ignore[no-any-return]
+    if numbers != sorted(set(numbers)):
+        message = "The list of parts was not in ascending order. Parts must be ordered by part number."
+        return s3._error("InvalidPartOrder", message, 400, resource)  # type: ignore[no-any-return]
+    for number in numbers[:-1]:
+        part = upload["parts"].get(number)
+        if part is not None and len(part["body"]) < SMALLEST_PART_BYTES:
+            message = "Your proposed upload is smaller than the minimum allowed size"
+            sizes = {
+                "ProposedSize": str(len(part["body"])),
+                "MinSizeAllowed": str(SMALLEST_PART_BYTES),
+                "PartNumber": str(number),
+                "ETag": part["etag"].strip('"'),
+            }
+            return s3._error("EntityTooSmall", message, 400, resource, extra=sizes)  # type: ignore[no-any-return]
+    return None
+
+
+def checked_completion(complete: Callable[..., Answer]) -> Callable[..., Answer]:
+    """Refuse small or misordered parts, and give the object the tags of its upload."""
+
+    def complete_multipart_upload(
+        bucket_name: str, key: str, body: bytes, query_params: dict[str, Any], headers: dict[str, str] | None = None
+    ) -> Answer:
+        upload = s3._multipart_uploads.get(s3._qp(query_params, "uploadId"))
+        if upload is None or (upload["bucket"], upload["key"]) != (bucket_name, key):
+            return complete(bucket_name, key, body, query_params, headers)
+        refused = refused_parts(named_parts(body), upload, f"/{bucket_name}/{key}")
+        if refused is not None:
+            return refused
+        answer = complete(bucket_name, key, body, query_params, headers)
+        if answer[0] == 200 and upload.get("tags"):
+            s3._object_tags[(bucket_name, key, answer[1].get("x-amz-version-id"))] = upload["tags"]
+        return answer
+
+    return complete_multipart_upload
+
+
+def tagged_creation(create: Callable[..., Answer]) -> Callable[..., Answer]:
+    """Keep the tags that CreateMultipartUpload names for the object."""
+    from urllib.parse import parse_qsl
+
+    def create_multipart_upload(bucket_name: str, key: str, headers: dict[str, str]) -> Answer:
+        answer = create(bucket_name, key, headers)
+        if answer[0] == 200 and headers.get("x-amz-tagging"):
+            upload_id = fromstring(answer[2]).findtext("{*}UploadId")
+            tags = dict(parse_qsl(headers["x-amz-tagging"], keep_blank_values=True))
+            s3._multipart_uploads[upload_id]["tags"] = tags
+        return answer
+
+    return create_multipart_upload
+
+
+def hiding_what_may_not_be_listed(handle: Callable[..., Awaitable[Answer]]) -> Callable[..., Awaitable[Answer]]:
+    """A missing object is 404 to a caller with `s3:ListBucket`, 403 to any other."""
+
+    async def handle_request(
+        method: str, path: str, headers: dict[str, str], body: bytes, query_params: dict[str, Any], **options: Any
+    ) -> Answer:
+        answer = await handle(method, path, headers, body, query_params, **options)
+        if answer[0] != 404 or method not in ("GET", "HEAD") or options.get("internal"):
+            return answer
+        bucket, key = s3._parse_bucket_key(path, headers)
+        access_key = router.extract_access_key_id(headers, query_params)
+        if not key or not access_key or bucket not in s3._buckets or "uploadId" in query_params:
+            return answer
+        arn = f"arn:aws:s3:::{bucket}"
+        region = router.extract_region(headers, query_params)
+        denied = iam_evaluator.enforce(access_key, "s3:ListBucket", "s3", region, resource_arn=arn)
+        if not denied or isinstance(denied, iam_evaluator.AuthError):
+            return answer
+        refusal = iam_actions.access_denied_response(
+            "s3",
+            "s3:ListBucket",
+            denied.principal_arn,
+            responses.new_uuid(),
+            headers=headers,
+            resource_arn=arn,
+            explicit_deny=denied.decision == "Deny",
+            resource_policy_arn=denied.resource_policy_arn,
+        )
+        return refusal if method == "GET" else (refusal[0], refusal[1], b"")
+
+    return handle_request
+
+
+def install() -> None:
+    """Hold S3 to its rules."""
+    s3._complete_multipart_upload = checked_completion(s3._complete_multipart_upload)
+    s3._create_multipart_upload = tagged_creation(s3._create_multipart_upload)
+    s3.handle_request = hiding_what_may_not_be_listed(s3.handle_request)

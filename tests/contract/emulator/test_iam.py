@@ -1,0 +1,141 @@
+"""IAM decides every call: the role's policies, the resource's policies, and the words of a denial.
+
+https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.support.aws_resources import allow, invoke, make_function, make_role, unique
+from tests.support.local_aws import LocalAws
+
+ACCOUNT = "arn:aws:{service}:us-east-1:000000000000:{resource}"
+MACHINE = "arn:aws:states:us-east-1:000000000000:stateMachine:m"
+EXECUTION = "arn:aws:states:us-east-1:000000000000:execution:m:e"
+
+
+@pytest.fixture(scope="module")
+def nobody(local_aws: LocalAws) -> Any:
+    role = make_role(local_aws, allow("s3:GetObject", "arn:aws:s3:::elsewhere/*"))
+    return lambda service: local_aws.client_as(role, service)
+
+
+@pytest.fixture(scope="module")
+def resources(local_aws: LocalAws) -> dict[str, str]:
+    table, queue, topic = unique("table"), unique("queue"), unique("topic")
+    local_aws.client("dynamodb").create_table(
+        TableName=table,
+        KeySchema=[{"AttributeName": "k", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "k", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    url = local_aws.client("sqs").create_queue(QueueName=queue)["QueueUrl"]
+    arn = local_aws.client("sns").create_topic(Name=topic)["TopicArn"]
+    function = make_function(local_aws, "def handler(event, context): return 1")
+    local_aws.client("lambda").publish_version(FunctionName=function)
+    bucket = unique("bucket")
+    local_aws.client("s3").create_bucket(Bucket=bucket)
+    return {"bucket": bucket, "table": table, "queue": queue, "queue_url": url, "topic": arn, "function": function}
+
+
+CALLS = {
+    "s3:PutObject": ("s3", lambda c, r: c.put_object(Bucket=r["bucket"], Key="k"), '"arn:aws:s3:::{bucket}/k"'),
+    "dynamodb:PutItem": (
+        "dynamodb",
+        lambda c, r: c.put_item(TableName=r["table"], Item={"k": {"S": "1"}}),
+        ACCOUNT.format(service="dynamodb", resource="table/{table}"),
+    ),
+    "sqs:SendMessage": (
+        "sqs",
+        lambda c, r: c.send_message_batch(QueueUrl=r["queue_url"], Entries=[{"Id": "1", "MessageBody": "x"}]),
+        ACCOUNT.format(service="sqs", resource="{queue}"),
+    ),
+    "sns:Publish": ("sns", lambda c, r: c.publish(TopicArn=r["topic"], Message="x"), "{topic}"),
+    "lambda:InvokeFunction": (
+        "lambda",
+        lambda c, r: c.invoke(FunctionName=r["function"], Qualifier="1"),
+        ACCOUNT.format(service="lambda", resource="function:{function}:1"),
+    ),
+    "states:StartExecution": ("stepfunctions", lambda c, r: c.start_execution(stateMachineArn=MACHINE), MACHINE),
+    "states:StartSyncExecution": (
+        "stepfunctions",
+        lambda c, r: c.start_sync_execution(stateMachineArn=MACHINE),
+        MACHINE,
+    ),
+    "states:DescribeExecution": ("stepfunctions", lambda c, r: c.describe_execution(executionArn=EXECUTION), EXECUTION),
+    "states:StopExecution": ("stepfunctions", lambda c, r: c.stop_execution(executionArn=EXECUTION), EXECUTION),
+}
+
+
+@pytest.mark.parametrize("action", CALLS)
+def test_a_denial_names_the_caller_the_action_and_the_resource(
+    nobody: Any, resources: dict[str, str], action: str
+) -> None:
+    service, call, resource = CALLS[action]
+    with pytest.raises(ClientError) as denied:
+        call(nobody(service), resources)
+    error = denied.value.response["Error"]
+    assert error["Code"] in ("AccessDenied", "AccessDeniedException", "AuthorizationError")
+    assert error["Message"].startswith("User: arn:aws:sts::000000000000:assumed-role/")
+    reason = f"because no identity-based policy allows the {action} action"
+    assert error["Message"].endswith(
+        f"is not authorized to perform: {action} on resource: {resource.format(**resources)} {reason}"
+    )
+
+
+def test_a_function_has_the_permissions_of_its_role_and_no_others(local_aws: LocalAws) -> None:
+    """https://docs.aws.amazon.com/lambda/latest/dg/lambda-intro-execution-role.html"""
+    bucket = unique("role")
+    local_aws.client("s3").create_bucket(Bucket=bucket)
+    code = """
+import boto3
+s3 = boto3.client("s3")
+def handler(event, context):
+    return getattr(s3, event["call"])(Bucket=event["bucket"], Key="k")["ResponseMetadata"]["HTTPStatusCode"]
+"""
+    role = make_role(local_aws, allow("s3:PutObject", f"arn:aws:s3:::{bucket}/*"))
+    name = make_function(local_aws, code, role)
+    assert invoke(local_aws, name, {"call": "put_object", "bucket": bucket}) == 200
+    error = invoke(local_aws, name, {"call": "delete_object", "bucket": bucket})
+    assert error["errorType"] == "AccessDenied"
+    assert f's3:DeleteObject on resource: "arn:aws:s3:::{bucket}/k"' in error["errorMessage"]
+    assert f"assumed-role/{role.rpartition('/')[2]}/{name}" in error["errorMessage"]
+
+
+def test_a_grant_on_a_version_is_for_that_version_only(local_aws: LocalAws, resources: dict[str, str]) -> None:
+    """https://docs.aws.amazon.com/lambda/latest/dg/versioning-aliases-permissions.html"""
+    arn = ACCOUNT.format(service="lambda", resource=f"function:{resources['function']}")
+    of_version = local_aws.client_as(make_role(local_aws, allow("lambda:InvokeFunction", f"{arn}:1")), "lambda")
+    of_latest = local_aws.client_as(make_role(local_aws, allow("lambda:InvokeFunction", arn)), "lambda")
+    for options in ({"FunctionName": f"{arn}:1"}, {"FunctionName": resources["function"], "Qualifier": "1"}):
+        assert of_version.invoke(**options)["StatusCode"] == 200
+        with pytest.raises(ClientError, match="lambda:InvokeFunction"):
+            of_latest.invoke(**options)
+    assert of_latest.invoke(FunctionName=arn)["StatusCode"] == 200
+    with pytest.raises(ClientError, match="lambda:InvokeFunction"):
+        of_version.invoke(FunctionName=arn)
+
+
+def test_an_unknown_key_and_a_wrong_signature_are_refused(local_aws: LocalAws) -> None:
+    """https://docs.aws.amazon.com/IAM/latest/UserGuide/signing-elements.html"""
+    assumed = local_aws.client("sts").assume_role(RoleArn=make_role(local_aws), RoleSessionName="session")[
+        "Credentials"
+    ]
+    wrong = (assumed["AccessKeyId"], "wrong", assumed["SessionToken"])
+    for keys, code in ((("AKIAUNKNOWN", "test"), "InvalidClientTokenId"), (wrong, "SignatureDoesNotMatch")):
+        stranger = local_aws.session(*keys).client("sns", endpoint_url=local_aws.endpoint_url)
+        with pytest.raises(ClientError) as refused:
+            stranger.list_topics()
+        assert refused.value.response["Error"]["Code"] == code
+
+
+def test_a_role_is_assumed_only_by_whom_it_trusts(local_aws: LocalAws) -> None:
+    """https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html"""
+    trusted = make_role(local_aws, allow("sts:AssumeRole", "*"))
+    closed = make_role(local_aws, trusted={"Service": "lambda.amazonaws.com"})
+    with pytest.raises(ClientError, match="sts:AssumeRole"):
+        local_aws.client_as(trusted, "sts").assume_role(RoleArn=closed, RoleSessionName="refused")

@@ -1,0 +1,187 @@
+"""S3 as the product uses it: versions, conditions, tags, parts and listings."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.support.aws_resources import allow, make_role, unique
+from tests.support.local_aws import LocalAws
+
+PART = b"x" * 5 * 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def bucket(local_aws: LocalAws) -> str:
+    name = unique("objects")
+    s3 = local_aws.client("s3")
+    s3.create_bucket(Bucket=name)
+    s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    return name
+
+
+@pytest.fixture(scope="module")
+def s3(local_aws: LocalAws) -> Any:
+    return local_aws.client("s3")
+
+
+def failure(refused: pytest.ExceptionInfo[ClientError]) -> tuple[int, str]:
+    response = refused.value.response
+    return response["ResponseMetadata"]["HTTPStatusCode"], response["Error"]["Code"]
+
+
+def upload_parts(s3: Any, bucket: str, key: str, *bodies: bytes, **options: Any) -> tuple[str, list[dict[str, Any]]]:
+    upload = s3.create_multipart_upload(Bucket=bucket, Key=key, **options)["UploadId"]
+    parts = []
+    for number, body in enumerate(bodies, 1):
+        tag = s3.upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=number, Body=body)["ETag"]
+        parts.append({"PartNumber": number, "ETag": tag})
+    return upload, parts
+
+
+def test_a_version_can_be_read_after_it_was_replaced(s3: Any, bucket: str) -> None:
+    """https://docs.aws.amazon.com/AmazonS3/latest/userguide/RetrievingObjectVersions.html"""
+    first = s3.put_object(Bucket=bucket, Key="versioned", Body=b"one", Metadata={"rows": "1"})
+    s3.put_object(Bucket=bucket, Key="versioned", Body=b"two")
+    old = s3.get_object(Bucket=bucket, Key="versioned", VersionId=first["VersionId"], IfMatch=first["ETag"])
+    assert (old["Body"].read(), old["Metadata"], old["ETag"]) == (b"one", {"rows": "1"}, first["ETag"])
+    assert s3.get_object(Bucket=bucket, Key="versioned")["Body"].read() == b"two"
+
+
+def test_conditions_on_reads_and_writes_are_held(s3: Any, bucket: str) -> None:
+    """https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-requests.html"""
+    tag = s3.put_object(Bucket=bucket, Key="marker", Body=b"a", IfNoneMatch="*")["ETag"]
+    assert s3.get_object(Bucket=bucket, Key="marker", IfMatch=tag)["Body"].read() == b"a"
+    for refused_call in (
+        lambda: s3.get_object(Bucket=bucket, Key="marker", IfMatch='"other"'),
+        lambda: s3.put_object(Bucket=bucket, Key="marker", Body=b"b", IfNoneMatch="*"),
+        lambda: s3.put_object(Bucket=bucket, Key="marker", Body=b"b", IfMatch='"other"'),
+    ):
+        with pytest.raises(ClientError) as refused:
+            refused_call()
+        assert failure(refused) == (412, "PreconditionFailed")
+
+
+def test_a_range_is_read_and_one_beyond_the_end_is_refused(s3: Any, bucket: str) -> None:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html"""
+    s3.put_object(Bucket=bucket, Key="range", Body=b"0123456789")
+    read = s3.get_object(Bucket=bucket, Key="range", Range="bytes=2-4")
+    assert (read["Body"].read(), read["ContentRange"]) == (b"234", "bytes 2-4/10")
+    with pytest.raises(ClientError) as refused:
+        s3.get_object(Bucket=bucket, Key="range", Range="bytes=10-")
+    assert failure(refused) == (416, "InvalidRange")
+
+
+def test_an_upload_in_parts_keeps_its_metadata_and_its_tags(s3: Any, bucket: str) -> None:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateMultipartUpload.html"""
+    options = {"Metadata": {"rows": "2"}, "ContentType": "text/csv", "Tagging": "target=agent%201&batch_name=b"}
+    upload, parts = upload_parts(s3, bucket, "parts", PART, b"end", **options)
+    listed = s3.list_parts(Bucket=bucket, Key="parts", UploadId=upload)["Parts"]
+    assert [(part["PartNumber"], part["Size"], part["ETag"]) for part in listed] == [
+        (1, len(PART), parts[0]["ETag"]),
+        (2, 3, parts[1]["ETag"]),
+    ]
+    s3.complete_multipart_upload(Bucket=bucket, Key="parts", UploadId=upload, MultipartUpload={"Parts": parts})
+    head = s3.head_object(Bucket=bucket, Key="parts")
+    assert (head["ContentLength"], head["Metadata"], head["ContentType"]) == (len(PART) + 3, {"rows": "2"}, "text/csv")
+    assert head["ETag"].endswith('-2"')
+    tags = s3.get_object_tagging(Bucket=bucket, Key="parts")["TagSet"]
+    assert {tag["Key"]: tag["Value"] for tag in tags} == {"target": "agent 1", "batch_name": "b"}
+
+
+@pytest.mark.parametrize(
+    ("choose", "code"),
+    [
+        (lambda parts: parts, "EntityTooSmall"),
+        (lambda parts: parts[::-1], "InvalidPartOrder"),
+        (lambda parts: [{**parts[0], "ETag": '"other"'}], "InvalidPart"),
+        (lambda parts: [], "MalformedXML"),
+    ],
+)
+def test_parts_that_s3_would_not_join_are_refused(s3: Any, bucket: str, choose: Any, code: str) -> None:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html"""
+    upload, parts = upload_parts(s3, bucket, "refused", b"small", b"end")
+    with pytest.raises(ClientError) as refused:
+        s3.complete_multipart_upload(
+            Bucket=bucket, Key="refused", UploadId=upload, MultipartUpload={"Parts": choose(parts)}
+        )
+    assert failure(refused) == (400, code)
+
+
+def test_an_aborted_upload_is_gone(s3: Any, bucket: str) -> None:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_AbortMultipartUpload.html"""
+    upload, _ = upload_parts(s3, bucket, "aborted", b"small")
+    s3.abort_multipart_upload(Bucket=bucket, Key="aborted", UploadId=upload)
+    with pytest.raises(ClientError) as refused:
+        s3.upload_part(Bucket=bucket, Key="aborted", UploadId=upload, PartNumber=2, Body=b"")
+    assert failure(refused) == (404, "NoSuchUpload")
+    assert not s3.list_multipart_uploads(Bucket=bucket, Prefix="aborted").get("Uploads")
+
+
+def test_a_listing_of_thousands_of_keys_is_complete_and_in_order(s3: Any, bucket: str) -> None:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html"""
+    with ThreadPoolExecutor(8) as callers:
+        list(callers.map(lambda row: s3.put_object(Bucket=bucket, Key=f"rows/{row:012d}.jsonl", Body=b""), range(2100)))
+
+    def listed(**options: Any) -> list[str]:
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="rows/", **options)
+        return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+
+    assert listed() == [f"rows/{row:012d}.jsonl" for row in range(2100)]
+    assert listed(StartAfter="rows/000000001500.jsonl")[:1] == ["rows/000000001501.jsonl"]
+    assert len(listed(StartAfter="rows/000000000099.jsonl", PaginationConfig={"PageSize": 300})) == 2000
+
+
+def test_a_missing_object_is_403_without_list_bucket_and_404_with_it(local_aws: LocalAws, bucket: str) -> None:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html"""
+    objects = allow("s3:GetObject", f"arn:aws:s3:::{bucket}/*")
+    for statements, expected in (
+        ([objects], (403, "AccessDenied")),
+        ([objects, allow("s3:ListBucket", f"arn:aws:s3:::{bucket}")], (404, "NoSuchKey")),
+    ):
+        reader = local_aws.client_as(make_role(local_aws, *statements), "s3")
+        with pytest.raises(ClientError) as refused:
+            reader.get_object(Bucket=bucket, Key="no-such-key")
+        assert failure(refused) == expected
+        with pytest.raises(ClientError) as refused:
+            reader.head_object(Bucket=bucket, Key="no-such-key")
+        assert failure(refused)[0] == expected[0]
+
+
+def test_writing_tags_needs_its_own_permission(local_aws: LocalAws, bucket: str) -> None:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html"""
+    writes, tags = (allow(action, f"arn:aws:s3:::{bucket}/*") for action in ("s3:PutObject", "s3:PutObjectTagging"))
+    with pytest.raises(ClientError, match="s3:PutObjectTagging on resource"):
+        local_aws.client_as(make_role(local_aws, writes), "s3").put_object(Bucket=bucket, Key="t", Tagging="a=b")
+    local_aws.client_as(make_role(local_aws, writes, tags), "s3").put_object(Bucket=bucket, Key="t", Tagging="a=b")
+
+
+def test_an_object_under_a_key_needs_the_use_of_the_key(local_aws: LocalAws) -> None:
+    """https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html"""
+    name, root = unique("encrypted"), local_aws.client("s3")
+    key = local_aws.client("kms").create_key()["KeyMetadata"]["Arn"]
+    root.create_bucket(Bucket=name)
+    default = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}
+    root.put_bucket_encryption(
+        Bucket=name,
+        ServerSideEncryptionConfiguration={
+            "Rules": [{"ApplyServerSideEncryptionByDefault": default, "BucketKeyEnabled": True}]
+        },
+    )
+    root.put_object(Bucket=name, Key="a", Body=b"secret")
+    objects = allow("s3:*", "*")
+    without = local_aws.client_as(make_role(local_aws, objects), "s3")
+    with pytest.raises(ClientError, match="kms:Decrypt on resource"):
+        without.get_object(Bucket=name, Key="a")
+    with pytest.raises(ClientError, match="kms:GenerateDataKey on resource"):
+        without.put_object(Bucket=name, Key="b")
+    with pytest.raises(ClientError, match="kms:GenerateDataKey on resource"):
+        without.create_multipart_upload(Bucket=name, Key="b")
+    entitled = local_aws.client_as(
+        make_role(local_aws, objects, allow(["kms:Decrypt", "kms:GenerateDataKey"], key)), "s3"
+    )
+    assert entitled.get_object(Bucket=name, Key="a")["Body"].read() == b"secret"
+    assert entitled.put_object(Bucket=name, Key="b")["SSEKMSKeyId"] == key
