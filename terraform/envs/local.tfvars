@@ -1,0 +1,5 @@
+environment        = "local"
+artifact_manifest  = "../build/artifacts/local/manifest.json"
+s3_use_path_style  = true
+sample_targets     = true
+log_retention_days = 7

@@ -1,0 +1,121 @@
+# What all capabilities share: the key, the buckets, the layers, the registry. Each capability is a module of its own.
+
+data "aws_caller_identity" "current" {}
+
+data "aws_partition" "current" {}
+
+locals {
+  account_id = data.aws_caller_identity.current.account_id
+  partition  = data.aws_partition.current.partition
+  suffix     = var.environment == "prod" ? "" : "-${var.environment}"
+  manifest   = jsondecode(file(var.artifact_manifest))
+  protected  = var.environment == "prod"
+  targets    = merge(var.targets, one(module.sample_targets[*].targets))
+}
+
+module "key" {
+  source = "./modules/key"
+
+  name       = "batch-processor${local.suffix}"
+  partition  = local.partition
+  account_id = local.account_id
+  region     = var.region
+}
+
+module "input_bucket" {
+  source = "./modules/bucket"
+
+  name          = coalesce(var.input_bucket_name, "batch-processor-input-${local.account_id}-${var.region}${local.suffix}")
+  kms_key_arn   = module.key.arn
+  force_destroy = !local.protected
+}
+
+module "results_bucket" {
+  source = "./modules/bucket"
+
+  name              = coalesce(var.results_bucket_name, "batch-processor-results-${local.account_id}-${var.region}${local.suffix}")
+  kms_key_arn       = module.key.arn
+  force_destroy     = !local.protected
+  expiring_prefix   = "work/"
+  expire_after_days = var.work_retention_days
+}
+
+module "layers" {
+  source = "./modules/layers"
+
+  suffix       = local.suffix
+  runtime      = local.manifest.runtime
+  architecture = local.manifest.architecture
+  artifacts    = local.manifest.artifacts
+}
+
+module "registry" {
+  source = "./modules/registry"
+
+  name        = "batch-processor-registry${local.suffix}"
+  policy_name = "batch-processor-invoke${local.suffix}"
+  kms_key_arn = module.key.arn
+  protected   = local.protected
+  targets     = local.targets
+}
+
+module "row_batches" {
+  source = "./modules/row_batches"
+
+  suffix     = local.suffix
+  partition  = local.partition
+  account_id = local.account_id
+  region     = var.region
+
+  runtime      = local.manifest.runtime
+  architecture = local.manifest.architecture
+  artifacts    = local.manifest.artifacts
+  layer_arns   = module.layers.arns
+
+  kms_key_arn             = module.key.arn
+  input_buckets           = concat([module.input_bucket.name], var.input_buckets)
+  input_kms_key_arns      = var.input_kms_key_arns
+  results_bucket          = module.results_bucket.name
+  registry_table          = module.registry.table_name
+  registry_table_arn      = module.registry.table_arn
+  synchronous_policy_arns = module.registry.synchronous_policy_arns
+  standard_policy_arns    = module.registry.standard_policy_arns
+  work_retention_days     = var.work_retention_days
+  log_retention_days      = var.log_retention_days
+  log_level               = var.log_level
+  xray_tracing            = var.xray_tracing
+  daily_cost_alarm_usd    = var.daily_cost_alarm_usd
+}
+
+module "sample_targets" {
+  source = "./modules/sample_targets"
+  count  = var.sample_targets ? 1 : 0
+
+  suffix             = local.suffix
+  account_id         = local.account_id
+  runtime            = local.manifest.runtime
+  architecture       = local.manifest.architecture
+  artifacts          = local.manifest.artifacts
+  kms_key_arn        = module.key.arn
+  log_retention_days = var.log_retention_days
+}
+
+module "parent_state_machine" {
+  source = "../examples/callers/parent_state_machine"
+  count  = var.sample_targets ? 1 : 0
+
+  name                              = "batch-processor-sample-parent${local.suffix}"
+  batch_processor_state_machine_arn = module.row_batches.state_machine_arn
+  caller_policy_json                = module.row_batches.caller_policy_json
+}
+
+module "schedule" {
+  source = "../examples/callers/schedule"
+  count  = var.sample_targets ? 1 : 0
+
+  name                              = "batch-processor-sample-schedule${local.suffix}"
+  batch_processor_state_machine_arn = module.row_batches.state_machine_arn
+  input                             = { csv_s3_uri = "s3://${module.input_bucket.name}/nightly.csv", target = { type = "tool", name = "echo" } }
+  # Deployed as an example only: `enabled = true` lets it start batches.
+  enabled = false
+}

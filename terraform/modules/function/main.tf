@@ -1,0 +1,101 @@
+# A Lambda function with its log group and its role. It is published: whoever starts something long names a version.
+
+resource "aws_cloudwatch_log_group" "this" {
+  name              = "/aws/lambda/${var.name}"
+  retention_in_days = var.log_retention_days
+  kms_key_id        = var.kms_key_arn
+}
+
+resource "aws_iam_role" "this" {
+  name = var.name
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Principal = { Service = "lambda.amazonaws.com" }
+      Action    = "sts:AssumeRole"
+    }]
+  })
+}
+
+resource "aws_iam_role_policy" "this" {
+  name = "function"
+  role = aws_iam_role.this.id
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = concat(
+      [{
+        Sid      = "Logs"
+        Effect   = "Allow"
+        Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+        Resource = "${aws_cloudwatch_log_group.this.arn}:*"
+      }],
+      var.xray_tracing ? [{
+        Sid    = "Traces"
+        Effect = "Allow"
+        Action = ["xray:PutTraceSegments", "xray:PutTelemetryRecords"]
+        # X-Ray has no resources that could be named (https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsx-ray.html).
+        Resource = "*"
+      }] : [],
+      [for statement in var.statements : { for field, value in statement : field => value if value != null }],
+    )
+  })
+}
+
+resource "aws_iam_role_policy_attachment" "this" {
+  for_each = var.policy_arns
+
+  role       = aws_iam_role.this.name
+  policy_arn = each.value
+}
+
+resource "aws_lambda_function" "this" {
+  # checkov:skip=CKV_AWS_117:It talks to AWS APIs only; outside a VPC there is nothing of ours that it could reach, and IAM bounds it.
+  # checkov:skip=CKV_AWS_115:Concurrency is bounded by max_concurrency of each batch; a reserve would take it from the account's other functions.
+  # checkov:skip=CKV_AWS_272:The code comes from the artefacts that were built and hashed in the same run; Terraform's role is the only one that may update it.
+  # checkov:skip=CKV_AWS_116:Called synchronously, so its errors reach the caller; notify, called by events, has a dead-letter queue.
+  # checkov:skip=CKV_AWS_50:Variable xray_tracing turns tracing on; by default it is off because it is billed per row.
+  function_name    = var.name
+  description      = var.description
+  role             = aws_iam_role.this.arn
+  runtime          = var.runtime
+  architectures    = [var.architecture]
+  handler          = "handler.handler"
+  filename         = "${path.root}/../${var.artifact.path}"
+  source_code_hash = var.artifact.sha256
+  layers           = var.layer_arns
+  memory_size      = var.memory_mb
+  timeout          = var.timeout_seconds
+  kms_key_arn      = var.kms_key_arn
+  publish          = true
+
+  dynamic "environment" {
+    for_each = length(var.environment) > 0 ? [var.environment] : []
+
+    content {
+      variables = environment.value
+    }
+  }
+
+  dynamic "dead_letter_config" {
+    for_each = var.dead_letter_queue_arn == null ? [] : [var.dead_letter_queue_arn]
+
+    content {
+      target_arn = dead_letter_config.value
+    }
+  }
+
+  logging_config {
+    log_format = "JSON"
+    log_group  = aws_cloudwatch_log_group.this.name
+    # The functions filter by the batch's own level, which may be DEBUG.
+    application_log_level = "DEBUG"
+    system_log_level      = "WARN"
+  }
+
+  tracing_config {
+    mode = var.xray_tracing ? "Active" : "PassThrough"
+  }
+
+  depends_on = [aws_iam_role_policy.this, aws_iam_role_policy_attachment.this]
+}

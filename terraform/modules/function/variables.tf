@@ -1,0 +1,86 @@
+variable "name" {
+  type        = string
+  description = "Name of the function, its role and its log group."
+}
+
+variable "description" {
+  type        = string
+  description = "What the function does."
+}
+
+variable "runtime" {
+  type        = string
+  description = "Lambda runtime of the artefact."
+}
+
+variable "architecture" {
+  type        = string
+  description = "Lambda architecture of the artefact."
+}
+
+variable "artifact" {
+  type        = object({ path = string, sha256 = string })
+  description = "The function's zip: path from the repository's root, SHA-256 in base64."
+}
+
+variable "layer_arns" {
+  type        = list(string)
+  description = "Layer versions."
+  default     = []
+}
+
+variable "memory_mb" {
+  type        = number
+  description = "Memory in MB; CPU comes in proportion, one core at 1,769 MB."
+}
+
+variable "timeout_seconds" {
+  type        = number
+  description = "Time-out in seconds, at most 900."
+}
+
+variable "environment" {
+  type        = map(string)
+  description = "Environment variables."
+  default     = {}
+}
+
+variable "statements" {
+  type = list(object({
+    Sid       = string
+    Effect    = string
+    Action    = list(string)
+    Resource  = list(string)
+    Condition = optional(map(map(list(string))))
+  }))
+  description = "What the function's role may do, beside writing its log."
+  default     = []
+}
+
+variable "policy_arns" {
+  type        = map(string)
+  description = "Managed policies of the role, by a key that is known before they exist."
+  default     = {}
+}
+
+variable "dead_letter_queue_arn" {
+  type        = string
+  description = "Queue for events that the function failed on, when it is called asynchronously."
+  default     = null
+}
+
+variable "kms_key_arn" {
+  type        = string
+  description = "Key that encrypts environment and log."
+}
+
+variable "log_retention_days" {
+  type        = number
+  description = "Days that log events are kept."
+}
+
+variable "xray_tracing" {
+  type        = bool
+  description = "Trace the function with X-Ray."
+  default     = false
+}

@@ -1,0 +1,50 @@
+# One key per environment: whoever may use it may read what this environment holds, and nothing else.
+
+resource "aws_kms_key" "this" {
+  description             = "Everything that ${var.name} stores"
+  enable_key_rotation     = true
+  deletion_window_in_days = 30
+  policy                  = jsonencode(local.policy)
+}
+
+resource "aws_kms_alias" "this" {
+  name          = "alias/${var.name}"
+  target_key_id = aws_kms_key.this.key_id
+}
+
+locals {
+  policy = {
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Sid       = "AccountByItsOwnPolicies"
+        Effect    = "Allow"
+        Principal = { AWS = "arn:${var.partition}:iam::${var.account_id}:root" }
+        Action    = "kms:*"
+        # In a key policy "*" means this key (https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-overview.html).
+        Resource = "*"
+      },
+      {
+        Sid       = "LogGroups"
+        Effect    = "Allow"
+        Principal = { Service = "logs.${var.region}.amazonaws.com" }
+        Action    = ["kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey"]
+        # This key.
+        Resource = "*"
+        Condition = {
+          ArnLike = { "kms:EncryptionContext:aws:logs:arn" = "arn:${var.partition}:logs:${var.region}:${var.account_id}:log-group:*" }
+        }
+      },
+      {
+        # Alarms publish to the topic; EventBridge puts events that it cannot deliver into a queue.
+        Sid       = "PublishersToEncryptedTopicsAndQueues"
+        Effect    = "Allow"
+        Principal = { Service = ["cloudwatch.amazonaws.com", "events.amazonaws.com"] }
+        Action    = ["kms:Decrypt", "kms:GenerateDataKey*"]
+        # This key.
+        Resource  = "*"
+        Condition = { StringEquals = { "aws:SourceAccount" = var.account_id } }
+      },
+    ]
+  }
+}

@@ -1,0 +1,19 @@
+variable "suffix" {
+  type        = string
+  description = "Suffix of names."
+}
+
+variable "runtime" {
+  type        = string
+  description = "Lambda runtime of the artefacts."
+}
+
+variable "architecture" {
+  type        = string
+  description = "Lambda architecture of the artefacts."
+}
+
+variable "artifacts" {
+  type        = map(object({ path = string, sha256 = string }))
+  description = "Artefacts by name, from the manifest."
+}

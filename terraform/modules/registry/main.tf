@@ -1,0 +1,121 @@
+# The targets that batches may call, and the permissions to call them: made from the same list, so they cannot differ.
+
+resource "aws_dynamodb_table" "this" {
+  name                        = var.name
+  billing_mode                = "PAY_PER_REQUEST"
+  hash_key                    = "name"
+  deletion_protection_enabled = var.protected
+
+  attribute {
+    name = "name"
+    type = "S"
+  }
+
+  point_in_time_recovery {
+    enabled = true
+  }
+
+  server_side_encryption {
+    enabled     = true
+    kms_key_arn = var.kms_key_arn
+  }
+}
+
+resource "aws_dynamodb_table_item" "target" {
+  for_each = var.targets
+
+  table_name = aws_dynamodb_table.this.name
+  hash_key   = aws_dynamodb_table.this.hash_key
+  item = jsonencode(merge(
+    {
+      name       = { S = each.key }
+      type       = { S = each.value.type }
+      arn        = { S = each.value.arn }
+      invocation = { S = local.invocations[each.key] }
+      version    = { S = each.value.version }
+      enabled    = { BOOL = each.value.enabled }
+    },
+    each.value.output_schema == null ? {} : { output_schema = { S = each.value.output_schema } },
+    each.value.cost_per_call_usd == null ? {} : { cost_per_call_usd = { N = tostring(each.value.cost_per_call_usd) } },
+  ))
+}
+
+locals {
+  invocations = {
+    for name, target in var.targets : name => coalesce(target.invocation, target.type == "tool" ? "lambda" : "standard")
+  }
+
+  # Functions and Express state machines answer at once, to process_tool_rows; Standard ones are followed by the state machine.
+  synchronous = sort([for name, invocation in local.invocations : name if invocation != "standard"])
+  standard    = sort([for name, invocation in local.invocations : name if invocation == "standard"])
+
+  # A managed policy holds 6,144 characters (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html). ARNs are not
+  # known when the number of policies must be, so the chunks are counted with the longest ARNs that there can be: 243 characters
+  # for a function with its alias; 226 for a state machine with its alias, and 149 for its executions.
+  synchronous_chunks = chunklist(local.synchronous, 23)
+  standard_chunks    = chunklist(local.standard, 15)
+
+  synchronous_documents = [for chunk in local.synchronous_chunks : jsonencode({
+    Version = "2012-10-17"
+    Statement = [for action, invocation in { "lambda:InvokeFunction" = "lambda", "states:StartSyncExecution" = "express" } : {
+      Effect   = "Allow"
+      Action   = [action]
+      Resource = [for name in chunk : var.targets[name].arn if local.invocations[name] == invocation]
+    } if contains([for name in chunk : local.invocations[name]], invocation)]
+  })]
+
+  standard_documents = [for chunk in local.standard_chunks : jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Effect   = "Allow"
+        Action   = ["states:StartExecution"]
+        Resource = [for name in chunk : var.targets[name].arn]
+      },
+      {
+        # Waiting for an execution looks it up and stops it when the row's time is over. Looking up is also what finds
+        # an execution again that was started before.
+        Effect   = "Allow"
+        Action   = ["states:DescribeExecution", "states:StopExecution"]
+        Resource = [for name in chunk : "${local.execution_prefixes[name]}:*"]
+      },
+    ]
+  })]
+
+  # arn:<partition>:states:<region>:<account>:stateMachine:<name>[:<alias or version>] -> …:execution:<name>
+  execution_prefixes = {
+    for name in local.standard : name => join(":", concat(
+      slice(split(":", var.targets[name].arn), 0, 5), ["execution", element(split(":", var.targets[name].arn), 6)]
+    ))
+  }
+}
+
+resource "aws_iam_policy" "synchronous" {
+  count = length(local.synchronous_chunks)
+
+  name        = "${var.policy_name}-synchronous-${count.index}"
+  description = "Call the registered tools and Express agents"
+  policy      = local.synchronous_documents[count.index]
+
+  lifecycle {
+    precondition {
+      condition     = length(local.synchronous_documents[count.index]) <= 6144
+      error_message = "The policy for the targets ${join(", ", local.synchronous_chunks[count.index])} is longer than IAM allows: shorten their aliases."
+    }
+  }
+}
+
+resource "aws_iam_policy" "standard" {
+  count = length(local.standard_chunks)
+
+  name        = "${var.policy_name}-standard-${count.index}"
+  description = "Start and follow the registered Standard agents"
+  policy      = local.standard_documents[count.index]
+
+  lifecycle {
+    precondition {
+      condition     = length(local.standard_documents[count.index]) <= 6144
+      error_message = "The policy for the targets ${join(", ", local.standard_chunks[count.index])} is longer than IAM allows: shorten their aliases."
+    }
+  }
+}

@@ -1,0 +1,19 @@
+output "table_name" {
+  description = "Name of the table."
+  value       = aws_dynamodb_table.this.name
+}
+
+output "table_arn" {
+  description = "ARN of the table."
+  value       = aws_dynamodb_table.this.arn
+}
+
+output "synchronous_policy_arns" {
+  description = "Policies that allow to call the registered tools and Express agents, by their number."
+  value       = { for number, policy in aws_iam_policy.synchronous : tostring(number) => policy.arn }
+}
+
+output "standard_policy_arns" {
+  description = "Policies that allow to start and follow the registered Standard agents, by their number."
+  value       = { for number, policy in aws_iam_policy.standard : tostring(number) => policy.arn }
+}

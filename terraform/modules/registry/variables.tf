@@ -1,0 +1,37 @@
+variable "name" {
+  type        = string
+  description = "Name of the table."
+}
+
+variable "policy_name" {
+  type        = string
+  description = "Start of the names of the policies that allow to invoke."
+}
+
+variable "kms_key_arn" {
+  type        = string
+  description = "Key that encrypts the table."
+}
+
+variable "protected" {
+  type        = bool
+  description = "Refuse to delete the table."
+}
+
+variable "targets" {
+  type = map(object({
+    type              = string
+    arn               = string
+    invocation        = optional(string)
+    version           = optional(string, "1")
+    enabled           = optional(bool, true)
+    output_schema     = optional(string)
+    cost_per_call_usd = optional(number)
+  }))
+  description = "Targets by registered name."
+
+  validation {
+    condition     = length(var.targets) <= 150
+    error_message = "At most 150 targets: a role takes 10 managed policies (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html)."
+  }
+}

@@ -1,0 +1,60 @@
+# Queues and the topic.
+
+resource "aws_sqs_queue" "dead_letters" {
+  name                              = "batch-processor-dead-letters${var.suffix}"
+  message_retention_seconds         = 1209600 # 14 days, the longest there is
+  kms_master_key_id                 = var.kms_key_arn
+  kms_data_key_reuse_period_seconds = 300
+}
+
+# Events for notify that could not be delivered, or that it failed on. Apart from the failed rows, which are the user's.
+resource "aws_sqs_queue" "undelivered_events" {
+  name                              = "batch-processor-undelivered-events${var.suffix}"
+  message_retention_seconds         = 1209600
+  kms_master_key_id                 = var.kms_key_arn
+  kms_data_key_reuse_period_seconds = 300
+}
+
+resource "aws_sqs_queue_policy" "undelivered_events" {
+  queue_url = aws_sqs_queue.undelivered_events.url
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid       = "EventBridge"
+      Effect    = "Allow"
+      Principal = { Service = "events.amazonaws.com" }
+      Action    = "sqs:SendMessage"
+      Resource  = aws_sqs_queue.undelivered_events.arn
+      Condition = { ArnEquals = { "aws:SourceArn" = aws_cloudwatch_event_rule.execution_ended.arn } }
+    }]
+  })
+}
+
+resource "aws_sns_topic" "notifications" {
+  name              = "batch-processor-notifications${var.suffix}"
+  kms_master_key_id = var.kms_key_arn
+}
+
+resource "aws_sns_topic_policy" "notifications" {
+  arn = aws_sns_topic.notifications.arn
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Sid       = "Alarms"
+        Effect    = "Allow"
+        Principal = { Service = "cloudwatch.amazonaws.com" }
+        Action    = "sns:Publish"
+        Resource  = aws_sns_topic.notifications.arn
+        Condition = { StringEquals = { "aws:SourceAccount" = var.account_id } }
+      },
+      {
+        Sid       = "AccountByItsOwnPolicies"
+        Effect    = "Allow"
+        Principal = { AWS = "arn:${var.partition}:iam::${var.account_id}:root" }
+        Action    = ["sns:Publish", "sns:Subscribe", "sns:GetTopicAttributes", "sns:SetTopicAttributes", "sns:ListSubscriptionsByTopic"]
+        Resource  = aws_sns_topic.notifications.arn
+      },
+    ]
+  })
+}

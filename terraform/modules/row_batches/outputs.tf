@@ -1,0 +1,19 @@
+output "state_machine_arn" {
+  description = "ARN of the state machine."
+  value       = module.state_machine.arn
+}
+
+output "dead_letter_queue_url" {
+  description = "URL of the queue of failed rows."
+  value       = aws_sqs_queue.dead_letters.url
+}
+
+output "notification_topic_arn" {
+  description = "ARN of the topic that announces the end of batches."
+  value       = aws_sns_topic.notifications.arn
+}
+
+output "caller_policy_json" {
+  description = "IAM policy that a person or an agent needs to run batches."
+  value       = jsonencode({ Version = "2012-10-17", Statement = local.caller_statements })
+}

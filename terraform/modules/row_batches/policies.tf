@@ -1,0 +1,267 @@
+# Who may do what: one list of statements for each function, one for the state machine, one for callers.
+
+locals {
+  results_arn = "arn:${var.partition}:s3:::${var.results_bucket}"
+  work        = "${local.results_arn}/work/*"
+  results     = "${local.results_arn}/results/*"
+
+  use_key = {
+    Sid       = "Key"
+    Effect    = "Allow"
+    Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
+    Resource  = [var.kms_key_arn]
+    Condition = null
+  }
+
+  read_work = {
+    Sid       = "ReadWork"
+    Effect    = "Allow"
+    Action    = ["s3:GetObject", "s3:GetObjectVersion"]
+    Resource  = [local.work]
+    Condition = null
+  }
+
+  # Without it S3 answers 403, not 404, for an object that is not there. A GetObject request has no prefix: hence IfExists.
+  list_work = {
+    Sid       = "ListWork"
+    Effect    = "Allow"
+    Action    = ["s3:ListBucket"]
+    Resource  = [local.results_arn]
+    Condition = { StringLikeIfExists = { "s3:prefix" = ["work/*"] } }
+  }
+
+  # What a worker leaves: finished rows, markers of failures, failed inputs too large for the queue, the brake.
+  write_rows = {
+    Sid       = "WriteRows"
+    Effect    = "Allow"
+    Action    = ["s3:PutObject"]
+    Resource  = [for name in ["rows/*", "failed/*", "dead-letters/*", "brake.json"] : "${local.work}/${name}"]
+    Condition = null
+  }
+
+  send_dead_letters = {
+    Sid       = "SendDeadLetters"
+    Effect    = "Allow"
+    Action    = ["sqs:SendMessage"]
+    Resource  = [aws_sqs_queue.dead_letters.arn]
+    Condition = null
+  }
+
+  # Output, failed rows and summary; the list of missing rows and the point to go on from.
+  write_results = [
+    {
+      Sid       = "WriteResults"
+      Effect    = "Allow"
+      Action    = ["s3:GetObject", "s3:PutObject", "s3:PutObjectTagging", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
+      Resource  = [local.results]
+      Condition = null
+    },
+    {
+      Sid       = "WriteProgress"
+      Effect    = "Allow"
+      Action    = ["s3:PutObject", "s3:AbortMultipartUpload"]
+      Resource  = [for name in ["missing.csv", "aggregate.json"] : "${local.work}/${name}"]
+      Condition = null
+    },
+  ]
+
+  function_statements = {
+    validate_input = [
+      {
+        Sid       = "ReadInput"
+        Effect    = "Allow"
+        Action    = ["s3:GetObject"]
+        Resource  = [for bucket in var.input_buckets : "arn:${var.partition}:s3:::${bucket}/*"]
+        Condition = null
+      },
+      {
+        # Only so that a missing object is told from a forbidden one.
+        Sid       = "FindInput"
+        Effect    = "Allow"
+        Action    = ["s3:ListBucket"]
+        Resource  = [for bucket in var.input_buckets : "arn:${var.partition}:s3:::${bucket}"]
+        Condition = null
+      },
+      {
+        Sid       = "DecryptInput"
+        Effect    = "Allow"
+        Action    = ["kms:Decrypt"]
+        Resource  = concat([var.kms_key_arn], var.input_kms_key_arns)
+        Condition = null
+      },
+      {
+        Sid       = "Stage"
+        Effect    = "Allow"
+        Action    = ["s3:PutObject", "s3:AbortMultipartUpload"]
+        Resource  = [for name in ["input.csv", "plan.json"] : "${local.work}/${name}"]
+        Condition = null
+      },
+      {
+        # By name, and all of them to name the closest and to look for an arn.
+        Sid       = "ReadRegistry"
+        Effect    = "Allow"
+        Action    = ["dynamodb:GetItem", "dynamodb:Scan"]
+        Resource  = [var.registry_table_arn]
+        Condition = null
+      },
+      local.read_work,
+      local.list_work,
+      local.use_key,
+    ]
+
+    process_tool_rows = [
+      local.read_work,
+      local.list_work,
+      local.write_rows,
+      {
+        Sid       = "MarkActive"
+        Effect    = "Allow"
+        Action    = ["s3:PutObject", "s3:DeleteObject"]
+        Resource  = ["${local.work}/active/*"]
+        Condition = null
+      },
+      local.send_dead_letters,
+      local.use_key,
+    ]
+
+    map_input = [local.read_work, local.list_work, local.use_key]
+
+    map_output = [local.read_work, local.list_work, local.write_rows, local.send_dead_letters, local.use_key]
+
+    aggregate_results = concat(local.write_results, [local.read_work, local.list_work, local.send_dead_letters, local.use_key])
+
+    notify = concat(local.write_results, [
+      {
+        Sid       = "Announce"
+        Effect    = "Allow"
+        Action    = ["sns:Publish"]
+        Resource  = [aws_sns_topic.notifications.arn]
+        Condition = null
+      },
+      {
+        Sid       = "PullBrake"
+        Effect    = "Allow"
+        Action    = ["s3:PutObject"]
+        Resource  = ["${local.work}/brake.json"]
+        Condition = null
+      },
+      local.read_work,
+      local.list_work,
+      local.use_key,
+    ])
+  }
+
+  function_policy_arns = { process_tool_rows = var.synchronous_policy_arns }
+
+  # Completion of nested executions reaches Step Functions through this rule, which it makes itself
+  # (https://docs.aws.amazon.com/step-functions/latest/dg/connect-stepfunctions.html).
+  follow_nested_executions = {
+    Sid       = "FollowNestedExecutions"
+    Effect    = "Allow"
+    Action    = ["events:PutTargets", "events:PutRule", "events:DescribeRule"]
+    Resource  = ["arn:${var.partition}:events:${var.region}:${var.account_id}:rule/StepFunctionsGetEventsForStepFunctionsExecutionRule"]
+    Condition = null
+  }
+
+  # Read from the definition, so that a map added there has its permissions here.
+  map_labels = [for state in jsondecode(file(local.definition_file)).States : state.Label if state.Type == "Map"]
+
+  state_machine_statements = [
+    {
+      # Every version: a batch that runs goes on with the versions that it began with.
+      Sid       = "InvokeFunctions"
+      Effect    = "Allow"
+      Action    = ["lambda:InvokeFunction"]
+      Resource  = [for name in ["validate_input", "process_tool_rows", "map_input", "map_output", "aggregate_results"] : "${module.function[name].arn}:*"]
+      Condition = null
+    },
+    {
+      # The children of its distributed maps (https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html).
+      Sid       = "StartChildren"
+      Effect    = "Allow"
+      Action    = ["states:StartExecution"]
+      Resource  = [local.state_machine_arn]
+      Condition = null
+    },
+    {
+      Sid       = "FollowChildren"
+      Effect    = "Allow"
+      Action    = ["states:DescribeExecution", "states:StopExecution", "states:RedriveExecution"]
+      Resource  = [for label in local.map_labels : "${local.states_arn}:execution:${local.state_machine_name}/${label}:*"]
+      Condition = null
+    },
+    local.read_work,
+    {
+      # Results of the maps, and the brake when a child finds the deployment broken.
+      Sid       = "WriteWork"
+      Effect    = "Allow"
+      Action    = ["s3:PutObject", "s3:ListMultipartUploadParts", "s3:AbortMultipartUpload"]
+      Resource  = ["${local.work}/map/*", "${local.work}/brake.json"]
+      Condition = null
+    },
+    merge(local.use_key, { Action = ["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"] }),
+    local.follow_nested_executions,
+  ]
+
+  executions_arn = "${local.states_arn}:execution:${local.state_machine_name}:*"
+
+  caller_statements = [
+    {
+      Sid      = "StartBatches"
+      Effect   = "Allow"
+      Action   = ["states:StartExecution", "states:ListExecutions", "states:DescribeStateMachine"]
+      Resource = [local.state_machine_arn]
+    },
+    {
+      Sid      = "FollowBatches"
+      Effect   = "Allow"
+      Action   = ["states:DescribeExecution", "states:StopExecution", "states:ListMapRuns", "states:GetExecutionHistory"]
+      Resource = [local.executions_arn]
+    },
+    {
+      Sid      = "FollowMaps"
+      Effect   = "Allow"
+      Action   = ["states:DescribeMapRun"]
+      Resource = ["${local.states_arn}:mapRun:${local.state_machine_name}/*"]
+    },
+    {
+      # For a state machine that waits with startExecution.sync:2.
+      Sid      = local.follow_nested_executions.Sid
+      Effect   = "Allow"
+      Action   = local.follow_nested_executions.Action
+      Resource = local.follow_nested_executions.Resource
+    },
+    {
+      Sid      = "PutInput"
+      Effect   = "Allow"
+      Action   = ["s3:PutObject"]
+      Resource = ["arn:${var.partition}:s3:::${var.input_buckets[0]}/*"]
+    },
+    {
+      Sid      = "ReadResults"
+      Effect   = "Allow"
+      Action   = ["s3:GetObject"]
+      Resource = [local.results, "${local.work}/plan.json"]
+    },
+    {
+      # Progress is read from the names of finished rows; the brake stops a batch and keeps what is done.
+      Sid       = "ReadProgress"
+      Effect    = "Allow"
+      Action    = ["s3:ListBucket"]
+      Resource  = [local.results_arn]
+      Condition = { StringLikeIfExists = { "s3:prefix" = ["work/*", "results/*"] } }
+    },
+    {
+      Sid      = "PullBrake"
+      Effect   = "Allow"
+      Action   = ["s3:PutObject"]
+      Resource = ["${local.work}/brake.json"]
+    },
+    {
+      Sid      = "Key"
+      Effect   = "Allow"
+      Action   = local.use_key.Action
+      Resource = local.use_key.Resource
+    },
+  ]
+}

@@ -1,0 +1,34 @@
+variable "suffix" {
+  type        = string
+  description = "Suffix of names."
+}
+
+variable "account_id" {
+  type        = string
+  description = "Account."
+}
+
+variable "runtime" {
+  type        = string
+  description = "Lambda runtime of the artefacts."
+}
+
+variable "architecture" {
+  type        = string
+  description = "Lambda architecture of the artefacts."
+}
+
+variable "artifacts" {
+  type        = map(object({ path = string, sha256 = string }))
+  description = "Artefacts by name, from the manifest."
+}
+
+variable "kms_key_arn" {
+  type        = string
+  description = "Key that encrypts logs and environments."
+}
+
+variable "log_retention_days" {
+  type        = number
+  description = "Days that log events are kept."
+}

@@ -1,0 +1,54 @@
+variable "name" {
+  type        = string
+  description = "Name of the state machine, its role and its log group."
+}
+
+variable "account_id" {
+  type        = string
+  description = "Account of the executions that may take the role."
+}
+
+variable "definition" {
+  type        = string
+  description = "The definition, as JSON."
+}
+
+variable "type" {
+  type        = string
+  description = "STANDARD or EXPRESS."
+  default     = "STANDARD"
+}
+
+variable "statements" {
+  type = list(object({
+    Sid       = string
+    Effect    = string
+    Action    = list(string)
+    Resource  = list(string)
+    Condition = optional(map(map(list(string))))
+  }))
+  description = "What the state machine's role may do, beside delivering its log."
+  default     = []
+}
+
+variable "policy_arns" {
+  type        = map(string)
+  description = "Managed policies of the role, by a key that is known before they exist."
+  default     = {}
+}
+
+variable "kms_key_arn" {
+  type        = string
+  description = "Key that encrypts the log."
+}
+
+variable "log_retention_days" {
+  type        = number
+  description = "Days that log events are kept."
+}
+
+variable "xray_tracing" {
+  type        = bool
+  description = "Trace executions with X-Ray."
+  default     = false
+}

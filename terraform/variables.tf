@@ -1,0 +1,185 @@
+variable "environment" {
+  type        = string
+  description = "The environment, which is also the workspace. Names carry it as a suffix, except in prod."
+
+  validation {
+    condition     = contains(["local", "stage", "prod"], var.environment)
+    error_message = "environment is local, stage or prod."
+  }
+
+  validation {
+    condition     = var.environment == terraform.workspace
+    error_message = "Workspace ${terraform.workspace} does not belong to environment ${var.environment}: run `make plan ENV=${var.environment}`, which selects it."
+  }
+}
+
+variable "region" {
+  type        = string
+  description = "The AWS region of everything."
+  default     = "us-east-1"
+}
+
+variable "allowed_account_ids" {
+  type        = list(string)
+  description = "The accounts that this environment may be applied to; nothing happens in another one."
+  default     = null
+
+  validation {
+    condition     = var.environment == "local" || try(length(var.allowed_account_ids), 0) > 0
+    error_message = "Say which account ${var.environment} is: set allowed_account_ids in terraform/envs/${var.environment}.tfvars, or TF_VAR_allowed_account_ids='[\"123456789012\"]'."
+  }
+}
+
+variable "s3_use_path_style" {
+  type        = bool
+  description = "Address buckets by path, for endpoints that are an IP address."
+  default     = false
+}
+
+variable "artifact_manifest" {
+  type        = string
+  description = "The manifest that `make package` wrote, seen from the terraform folder."
+
+  validation {
+    condition     = fileexists(var.artifact_manifest)
+    error_message = "There is no ${var.artifact_manifest}: run `make package ENV=${var.environment}` first."
+  }
+}
+
+variable "input_bucket_name" {
+  type        = string
+  description = "Name of the input bucket to create; null: batch-processor-input-<account>-<region> and the suffix."
+  default     = null
+}
+
+variable "results_bucket_name" {
+  type        = string
+  description = "Name of the results bucket to create; null: batch-processor-results-<account>-<region> and the suffix."
+  default     = null
+}
+
+variable "input_buckets" {
+  type        = list(string)
+  description = "Further buckets of this account and region that batches may read their CSV from."
+  default     = []
+}
+
+variable "input_kms_key_arns" {
+  type        = list(string)
+  description = "Keys that encrypt objects in input_buckets."
+  default     = []
+
+  validation {
+    condition     = alltrue([for arn in var.input_kms_key_arns : can(regex("^arn:[^:]+:kms:[^:]+:[0-9]{12}:key/", arn))])
+    error_message = "input_kms_key_arns holds key ARNs (arn:aws:kms:<region>:<account>:key/<id>), not aliases."
+  }
+}
+
+variable "targets" {
+  type = map(object({
+    type              = string
+    arn               = string
+    invocation        = optional(string)
+    version           = optional(string, "1")
+    enabled           = optional(bool, true)
+    output_schema     = optional(string)
+    cost_per_call_usd = optional(number)
+  }))
+  description = <<-EOT
+    What batches may call, by registered name. type: tool (a Lambda function) or agent (a state machine). invocation: lambda
+    for tools, standard (the default) or express for agents. The permissions to invoke are made from this; nothing else can be invoked.
+  EOT
+  default     = {}
+
+  validation {
+    condition     = alltrue([for name in keys(var.targets) : can(regex("^[A-Za-z0-9_-]{1,64}$", name))])
+    error_message = "A target's name has 1 to 64 letters, digits, - or _."
+  }
+
+  validation {
+    condition     = alltrue([for target in values(var.targets) : contains(["tool", "agent"], target.type)])
+    error_message = "A target's type is tool or agent."
+  }
+
+  validation {
+    condition = alltrue([for target in values(var.targets) :
+      target.invocation == null ? true : contains(target.type == "tool" ? ["lambda"] : ["standard", "express"], target.invocation)
+    ])
+    error_message = "A tool's invocation is lambda, an agent's standard or express."
+  }
+
+  validation {
+    condition = alltrue([for target in values(var.targets) : can(regex(
+      target.type == "tool" ? "^arn:[^:]+:lambda:[^:]+:[0-9]{12}:function:[^:*]+(:[^:*]+)?$" : "^arn:[^:]+:states:[^:]+:[0-9]{12}:stateMachine:[^:*]+(:[^:*]+)?$",
+      target.arn
+    ))])
+    error_message = "A tool's arn is a Lambda function's, an agent's a state machine's, without wildcards."
+  }
+}
+
+variable "sample_targets" {
+  type        = bool
+  description = "Deploy and register the targets of examples/targets and the callers of examples/callers."
+  default     = false
+
+  validation {
+    condition     = !(var.sample_targets && var.environment == "prod")
+    error_message = "Sample targets have no place in prod."
+  }
+}
+
+variable "work_retention_days" {
+  type        = number
+  description = "Days that work/ objects are kept: staged inputs, plans and raw answers."
+  default     = 7
+
+  validation {
+    condition     = var.work_retention_days >= 1 && var.work_retention_days <= 365 && floor(var.work_retention_days) == var.work_retention_days
+    error_message = "work_retention_days is a whole number from 1 to 365."
+  }
+}
+
+variable "log_retention_days" {
+  type        = number
+  description = "Days that log events are kept."
+  default     = 365
+
+  validation {
+    condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.log_retention_days)
+    error_message = "CloudWatch Logs keeps events for 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288 or 3653 days."
+  }
+}
+
+variable "log_level" {
+  type        = string
+  description = "Log level of the functions; a batch may ask for another one for itself."
+  default     = "INFO"
+
+  validation {
+    condition     = contains(["DEBUG", "INFO", "WARNING", "ERROR"], var.log_level)
+    error_message = "log_level is DEBUG, INFO, WARNING or ERROR."
+  }
+}
+
+variable "xray_tracing" {
+  type        = bool
+  description = "Trace functions and state machine with X-Ray. Off by default: traces are billed per row where agents are called."
+  default     = false
+}
+
+variable "daily_cost_alarm_usd" {
+  type        = number
+  description = "An alarm goes off when a day's batches are estimated to cost more, in US dollars."
+  default     = 50
+
+  validation {
+    condition     = var.daily_cost_alarm_usd > 0
+    error_message = "daily_cost_alarm_usd is above 0."
+  }
+}
+
+variable "endpoint_url" {
+  type        = string
+  description = "Where the local AWS answers; only handed on as an output."
+  default     = null
+}
