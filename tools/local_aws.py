@@ -35,6 +35,11 @@ def endpoint_url() -> str:
     return f"http://127.0.0.1:{port}"
 
 
+def location() -> dict[str, str]:
+    """The variables that tell tools/terraform.py which local AWS is meant. Raises CommandError when none runs."""
+    return {"LOCAL_AWS_DIR": str(state_directory()), "LOCAL_AWS_PORT": endpoint_url().rsplit(":", 1)[1]}
+
+
 def environment() -> dict[str, str]:
     """The variables with which the AWS CLI, an SDK or Terraform reaches the local AWS as its root."""
     return {

@@ -21,7 +21,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 def read_outputs(env: str) -> dict[str, Any]:
     """Terraform's outputs of an environment, name to value. Raises CommandError when nothing is deployed."""
-    variables = {**os.environ, **(local_aws.environment() if env == "local" else {})}
+    variables = {**os.environ, **(local_aws.location() if env == "local" else {})}
     answer = subprocess.run(
         [sys.executable, "-m", "tools.terraform", "output", "--env", env],
         cwd=REPOSITORY,
@@ -72,14 +72,9 @@ class Deployment:
 
     def client(self, service: str) -> Any:
         """A boto3 client. Locally with the local AWS's endpoint and root; else as the AWS CLI would be set up."""
-        retries = Config(retries={"mode": "standard", "total_max_attempts": 8}, s3={"addressing_style": "path"})
-        return self._session().client(
-            service,  # type: ignore[call-overload]
-            endpoint_url=local_aws.endpoint_url() if self.env == "local" else None,
-            config=retries if self.env == "local" else Config(retries={"mode": "standard", "total_max_attempts": 8}),
-        )
-
-    def _session(self) -> boto3.Session:
+        client: Any = boto3.Session(region_name=str(self.outputs["region"])).client
+        options: dict[str, Any] = {"config": Config(retries={"mode": "standard", "total_max_attempts": 8})}
         if self.env == "local":
-            return boto3.Session(local_aws.ROOT, local_aws.ROOT, region_name=local_aws.REGION)
-        return boto3.Session(region_name=str(self.outputs["region"]))
+            options |= {"endpoint_url": local_aws.endpoint_url()}
+            options |= {"aws_access_key_id": local_aws.ROOT, "aws_secret_access_key": local_aws.ROOT}
+        return client(service, **options)

@@ -28,11 +28,10 @@ def deploy(console: Console) -> None:
     """Package and apply to the running local AWS. Raises CommandError with the end of the log when a step fails."""
     steps = (
         ("Packaging the functions", ["tools.package", "--env", "local"]),
-        ("Planning", ["tools.terraform", "plan", "--env", "local"]),
-        ("Applying", ["tools.terraform", "apply", "--env", "local"]),
+        ("Applying the Terraform configuration", ["tools.terraform", "apply", "--env", "local"]),
     )
     log = local_aws.state_directory() / "deploy.log"
-    environment = {**os.environ, **local_aws.environment()}
+    environment = {**os.environ, **local_aws.location()}
     with log.open("w") as output:
         for title, module in steps:
             begun = time.monotonic()

@@ -1,0 +1,29 @@
+"""How the tests share two processes: what shares a deployment stays together, the longest first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+SLOWEST_FIRST = ("e2e", "contract", "integration", "unit")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each test a group for ``--dist loadgroup`` and put the longest suites first."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(group_of(item.path.relative_to(TESTS))))
+    items.sort(key=lambda item: suite_order(item.path.relative_to(TESTS)))
+
+
+def group_of(path: Path) -> str:
+    """End-to-end tests share one deployment, which takes a minute to make; other tests stay with their file."""
+    return "e2e" if path.parts[0] == "e2e" else path.as_posix()
+
+
+def suite_order(path: Path) -> int:
+    """Where a suite comes in the order; unknown folders last."""
+    return SLOWEST_FIRST.index(path.parts[0]) if path.parts[0] in SLOWEST_FIRST else len(SLOWEST_FIRST)

@@ -1,0 +1,94 @@
+"""Step Functions and S3 as the commands use them, in memory."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+EXECUTION = "arn:aws:states:us-east-1:000000000000:execution:batch-processor-local:night-run"
+
+
+def refusal(code: str, operation: str) -> ClientError:
+    """The error that boto3 raises."""
+    return ClientError({"Error": {"Code": code, "Message": code}}, operation)
+
+
+@dataclass
+class FakeStates:
+    """Answers DescribeExecution with each of ``descriptions`` in turn, then with the last for ever."""
+
+    descriptions: list[dict[str, Any]] = field(default_factory=list)
+    map_runs: list[dict[str, Any]] = field(default_factory=list)
+    counts: list[dict[str, int]] = field(default_factory=list)
+    start_refusal: str = ""
+    calls: list[str] = field(default_factory=list)
+    started: list[dict[str, Any]] = field(default_factory=list)
+    stopped: list[dict[str, Any]] = field(default_factory=list)
+
+    def describe_execution(self, executionArn: str) -> dict[str, Any]:  # noqa: N803
+        self.calls.append("DescribeExecution")
+        if not self.descriptions:
+            raise refusal("ExecutionDoesNotExist", "DescribeExecution")
+        return self.descriptions.pop(0) if len(self.descriptions) > 1 else self.descriptions[0]
+
+    def list_map_runs(self, executionArn: str) -> dict[str, Any]:  # noqa: N803
+        self.calls.append("ListMapRuns")
+        return {"mapRuns": self.map_runs}
+
+    def describe_map_run(self, mapRunArn: str) -> dict[str, Any]:  # noqa: N803
+        self.calls.append("DescribeMapRun")
+        return {"itemCounts": self.counts.pop(0) if len(self.counts) > 1 else self.counts[0]}
+
+    def start_execution(self, **arguments: Any) -> dict[str, Any]:
+        if self.start_refusal:
+            raise refusal(self.start_refusal, "StartExecution")
+        self.started.append(arguments)
+        return {"executionArn": EXECUTION}
+
+    def stop_execution(self, **arguments: Any) -> None:
+        self.stopped.append(arguments)
+
+
+@dataclass
+class FakeStorage:
+    """One bucket's objects by key."""
+
+    objects: dict[str, bytes] = field(default_factory=dict)
+
+    def get_object(self, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803
+        if Key not in self.objects:
+            raise refusal("NoSuchKey", "GetObject")
+        return {"Body": io.BytesIO(self.objects[Key])}
+
+    def head_object(self, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803
+        if Key not in self.objects:
+            raise refusal("404", "HeadObject")
+        return {}
+
+    def put_object(self, Bucket: str, Key: str, Body: bytes, IfNoneMatch: str = "") -> None:  # noqa: N803
+        if IfNoneMatch == "*" and Key in self.objects:
+            raise refusal("PreconditionFailed", "PutObject")
+        self.objects[Key] = Body
+
+    def get_paginator(self, operation: str) -> FakeStorage:
+        assert operation == "list_objects_v2"
+        return self
+
+    def paginate(self, Bucket: str, Prefix: str) -> Iterator[dict[str, Any]]:  # noqa: N803
+        yield {"Contents": [{"Key": key} for key in sorted(self.objects) if key.startswith(Prefix)]}
+
+
+@dataclass(frozen=True)
+class FakeDeployment:
+    """A deployment whose clients are the fakes."""
+
+    states: FakeStates
+    storage: FakeStorage
+    results_bucket: str = "results"
+
+    def client(self, service: str) -> Any:
+        return {"stepfunctions": self.states, "s3": self.storage}[service]

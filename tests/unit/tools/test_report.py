@@ -1,0 +1,79 @@
+"""What a command shows of an execution."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console, RenderableType
+
+from tools import report
+from tools.demo import DEMONSTRATED, differences
+from tools.executions import Ending
+
+DOCUMENT: dict[str, Any] = {
+    "status": "SUCCEEDED_WITH_FAILURES",
+    "output_s3_uri": "s3://results/results/x/output.csv",
+    "failed_rows_s3_uri": "s3://results/results/x/failed_rows.csv",
+    "summary_s3_uri": "s3://results/results/x/summary.json",
+    "total_rows": 2000,
+    "succeeded": 1990,
+    "failed": 9,
+    "timed_out": 1,
+    "duration_seconds": 75.2,
+}
+
+
+def shown(renderable: RenderableType, width: int = 100) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(renderable)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_the_result_has_status_counts_duration_and_addresses() -> None:
+    lines = [line.split(None, 1) for line in shown(report.summary(Ending("SUCCEEDED", document=DOCUMENT))).splitlines()]
+    assert ["status", "SUCCEEDED_WITH_FAILURES"] in [[line[0], line[1].strip()] for line in lines]
+    text = shown(report.summary(Ending("SUCCEEDED", document=DOCUMENT)))
+    for expected in ("2,000", "1,990", "1 min 15 s", *(DOCUMENT[n] for n in DOCUMENT if n.endswith("_uri"))):
+        assert expected in text
+
+
+def test_an_execution_without_a_document_shows_its_error() -> None:
+    text = shown(report.summary(Ending("FAILED", "InvalidInputError", "1 problem")))
+    assert "FAILED" in text
+    assert "InvalidInputError" in text
+
+
+def test_rows_fit_into_100_columns() -> None:
+    rows = [{"a": "word " * 50, "b": "two\nlines", "c": "x" * 300}]
+    lines = shown(report.rows_table(rows, ["a", "b", "c"])).splitlines()
+    assert max(map(len, lines)) <= 100
+    assert any("two lines" in line for line in lines)
+
+
+def test_failed_rows_are_shown_with_their_messages() -> None:
+    text = shown(report.failures([{"id": "7", "_error_message": "ValueError: no number"}]))
+    assert "id" in text
+    assert "ValueError: no number" in text
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"), [(12.5, "12.50 USD"), (1234.5, "1,234.50 USD"), (0.000123, "0.000123 USD"), (0, "0 USD")]
+)
+def test_small_amounts_keep_the_digits_that_say_something(amount: float, text: str) -> None:
+    assert report.money(amount) == text
+
+
+def test_an_output_is_compared_with_the_expected_one_without_its_metadata() -> None:
+    expected = "id,category\n1,A\n2,B\n"
+    assert differences(expected, "id,category,_timestamp\n1,A,now\n2,B,then\n") == []
+    assert differences(expected, "id,category\n1,A\n2,C\n") == ["row 2, column category: 'C' instead of 'B'"]
+    assert differences(expected, "id,category\n1,A\n") == ["1 rows instead of 2"]
+
+
+@pytest.mark.parametrize("example", DEMONSTRATED, ids=lambda example: str(example.name))
+def test_the_demonstrated_columns_are_those_of_the_example(example: Any) -> None:
+    header = (example.folder / "expected.csv").read_text(encoding="utf-8").splitlines()[0].split(",")
+    assert set(example.shown) <= {*header, "_status"}

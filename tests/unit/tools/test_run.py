@@ -1,0 +1,108 @@
+"""Starting an execution: the input document and the name."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from batch_processor.domain.errors import InvalidInputError
+from tests.unit.tools.fakes import EXECUTION, FakeStates, FakeStorage
+from tools import run
+from tools.errors import CommandError
+from tools.outputs import Deployment
+
+DOCUMENT = {"csv_s3_uri": "s3://INPUT_BUCKET/rows.csv", "target": {"type": "tool", "name": "echo"}}
+OUTPUTS = {
+    "batch_processor_state_machine_arn": EXECUTION.replace(":execution:", ":stateMachine:").rsplit(":", 1)[0],
+    "input_bucket": "inputs",
+    "results_bucket": "results",
+}
+
+
+class FakedDeployment(Deployment):
+    """A real deployment's outputs, fake clients."""
+
+    states = FakeStates()
+    uploads: list[tuple[str, str, str]] = []  # noqa: RUF012
+
+    def client(self, service: str) -> object:
+        return self.states if service == "stepfunctions" else Uploads(self.uploads)
+
+
+class Uploads(FakeStorage):
+    def __init__(self, uploads: list[tuple[str, str, str]]) -> None:
+        super().__init__()
+        self.uploads = uploads
+
+    def upload_file(self, path: str, bucket: str, key: str) -> None:
+        self.uploads.append((Path(path).name, bucket, key))
+
+
+@pytest.fixture
+def deployment(monkeypatch: pytest.MonkeyPatch) -> FakedDeployment:
+    monkeypatch.setattr(FakedDeployment, "states", FakeStates())
+    monkeypatch.setattr(FakedDeployment, "uploads", [])
+    return FakedDeployment("local", OUTPUTS)
+
+
+def test_the_input_bucket_is_filled_in(deployment: FakedDeployment) -> None:
+    run.submit(deployment, DOCUMENT, None, "night-run")
+    assert json.loads(deployment.states.started[0]["input"])["csv_s3_uri"] == "s3://inputs/rows.csv"
+    assert deployment.states.started[0]["name"] == "night-run"
+
+
+def test_a_file_is_uploaded_and_its_address_filled_in(deployment: FakedDeployment, tmp_path: Path) -> None:
+    csv = tmp_path / "my rows.csv"
+    csv.write_text("a\n1\n")
+    run.submit(deployment, {"target": DOCUMENT["target"]}, csv, "night-run")
+    assert deployment.uploads == [("my rows.csv", "inputs", "uploads/night-run/my rows.csv")]
+    sent = json.loads(deployment.states.started[0]["input"])
+    assert sent["csv_s3_uri"] == "s3://inputs/uploads/night-run/my rows.csv"
+
+
+def test_a_mistake_in_the_document_is_found_before_anything_is_uploaded_or_started(
+    deployment: FakedDeployment, tmp_path: Path
+) -> None:
+    csv = tmp_path / "rows.csv"
+    csv.write_text("a\n1\n")
+    with pytest.raises(InvalidInputError, match="max_concurrency"):
+        run.submit(deployment, {**DOCUMENT, "execution_config": {"max_concurrency": 0}}, csv, "night-run")
+    assert (deployment.uploads, deployment.states.started) == ([], [])
+
+
+def test_a_csv_that_is_not_there_is_explained(deployment: FakedDeployment, tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"no file .*rows\.csv"):
+        run.submit(deployment, DOCUMENT, tmp_path / "rows.csv", "night-run")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("{", "is not JSON"), ("[]", "one JSON object"), (b"\xff\xfe", "is not JSON"), (None, "no file")],
+)
+def test_an_input_file_that_cannot_be_read_is_explained(text: str | bytes | None, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "batch.json"
+    if text is not None:
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+    with pytest.raises(CommandError, match=message):
+        run.read_document(path)
+
+
+def test_a_name_says_what_and_when_and_keeps_to_80_characters() -> None:
+    now = datetime(2026, 11, 21, 22, 5, 9, tzinfo=UTC)
+    assert run.execution_name("my tickets, May", now) == "my-tickets-May-20261121T220509"
+    assert len(run.execution_name("x" * 200, now)) == 80
+
+
+@pytest.mark.parametrize("given", ["night-run", EXECUTION])
+def test_an_execution_is_named_by_its_name_or_its_arn(deployment: FakedDeployment, given: str) -> None:
+    assert deployment.execution_arn(given) == EXECUTION
+
+
+def test_a_command_needs_an_input_or_an_execution_to_follow(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run.main(["--env", "local"])
+    assert ended.value.code == 2
+    assert "--follow" in capsys.readouterr().err
