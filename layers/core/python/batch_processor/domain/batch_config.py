@@ -15,7 +15,17 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple, NoReturn
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+)
 from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_core.core_schema import ValidationInfo
 
@@ -85,7 +95,7 @@ def _check_input_column(name: str) -> str:
 
 def _check_output_column(name: str) -> str:
     if name in METADATA_COLUMNS:
-        _refuse(f"{name} is the name of a metadata column", "choose another name")
+        _refuse("this is the name of a metadata column", "choose another name")
     if not 1 <= len(name) <= 255 or not name.isprintable():
         _refuse("a column name has 1 to 255 printable characters", "shorten or clean the name")
     return name
@@ -242,28 +252,29 @@ class TemplateTransformation(Part):
     config: TemplateConfig
 
 
-class JsonPathTransformation(Part):
-    """``default``, when given, is the field's value where the cell is not JSON or the path matches nothing."""
+class WithDefault(Part):
+    """``default``, when given (null counts), is the field's value where the cell does not yield one."""
 
+    default: Any = None
+
+    @property
+    def has_default(self) -> bool:
+        return "default" in self.model_fields_set
+
+    @model_serializer(mode="wrap")
+    def _leave_out_default_not_given(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = serialize(self)
+        return fields if self.has_default else {name: value for name, value in fields.items() if name != "default"}
+
+
+class JsonPathTransformation(WithDefault):
     type: Literal["jsonpath"]
     config: JsonPathConfig
-    default: Any = None
-
-    @property
-    def has_default(self) -> bool:
-        return "default" in self.model_fields_set
 
 
-class RegexTransformation(Part):
-    """``default``, when given, is the field's value where the pattern does not match."""
-
+class RegexTransformation(WithDefault):
     type: Literal["regex"]
     config: RegexConfig
-    default: Any = None
-
-    @property
-    def has_default(self) -> bool:
-        return "default" in self.model_fields_set
 
 
 Transformation = Annotated[
@@ -567,7 +578,9 @@ def problems_against_header(config: BatchConfig, columns: Sequence[str]) -> list
         if column not in known:
             nearest = closest(column, originals)
             fix = f"did you mean {_shown_value(nearest)}?" if nearest else f"the CSV has: {_listed(originals)}"
-            problems.append(Problem(path, _shown_value(column), "the CSV has no such column", fix))
+            is_metadata = column in METADATA_COLUMNS
+            message = "a metadata column is never mapped" if is_metadata else "the CSV has no such column"
+            problems.append(Problem(path, _shown_value(column), message, fix))
     if config.output_mapping.include_original:
         for index, name in enumerate(config.output_columns):
             if name in known:
@@ -674,8 +687,10 @@ def _problem(detail: ErrorDetails) -> Problem:
         return Problem(f"{path}.type", _shown_value(given), "unknown transformation type", f"{hint}known: {known}")
     if kind == "union_tag_not_found":
         return Problem(f"{path}.type", "", "is required", f"write one of {_listed(TRANSFORMATION_TYPES)}")
-    if kind in ("string_too_short", "too_short"):
-        return Problem(path, value, "is empty", "give at least one")
+    if kind == "string_too_short":
+        return Problem(path, "", "is empty", "write at least one character")
+    if kind == "too_short":
+        return Problem(path, "", "is empty", "name at least one")
     if kind == "string_too_long":
         return Problem(path, value, f"has more than {context['max_length']} characters", "shorten it")
     return Problem(path, value, detail["msg"], "see the reference of the input document")
