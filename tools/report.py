@@ -62,14 +62,12 @@ def money(amount: Any) -> str:
 
 
 def total_cost(document: dict[str, Any]) -> str:
-    """The cost in an output document, in words."""
-    cost = document.get("cost")
-    if isinstance(cost, dict):
-        total = cost.get("total_usd", cost.get("total"))
-        if isinstance(total, dict):
-            return f"{money(total['best'])} to {money(total['worst'])}"
-        return "not known" if total is None else money(total)
-    return "not known" if cost is None else money(cost)
+    """The cost in an output document, in words; of a dry run the estimate, from best to worst."""
+    cost = document["cost"]
+    without_target = "" if cost["target_included"] else " without the target's own cost"
+    if "total_usd" in cost:
+        return money(cost["total_usd"]) + without_target
+    return f"{money(cost['total']['best'])} to {money(cost['total']['worst'])}{without_target}"
 
 
 def summary(ending: Ending) -> Table:

@@ -1,0 +1,120 @@
+"""Runs a batch for a benchmark and counts what it used."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from batch_processor.domain.cost import WORKER_GB
+from batch_processor.domain.plan import Keys
+from tools.executions import ending_of
+from tools.outputs import Deployment
+
+LOOK_SECONDS = 0.1
+"""Far under AWS's limit only because the local AWS has none."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One finished execution: its ARN, and the seconds from the call that started it to its end."""
+
+    arn: str
+    seconds: float
+    document: dict[str, Any]
+
+
+def run_batch(deployment: Deployment, document: dict[str, Any], rows: list[dict[str, str]]) -> Batch:
+    """Upload the rows, run the batch; every row must succeed."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    key = f"benchmarks/{uuid.uuid4()}.csv"
+    deployment.client("s3").put_object(Bucket=deployment.input_bucket, Key=key, Body=text.getvalue().encode())
+    states = deployment.client("stepfunctions")
+    complete = {"csv_s3_uri": f"s3://{deployment.input_bucket}/{key}", **document}
+    begun = time.perf_counter()
+    arn = states.start_execution(
+        stateMachineArn=deployment.state_machine_arn, name=f"benchmark-{uuid.uuid4()}", input=json.dumps(complete)
+    )["executionArn"]
+    while (ending := ending_of(states.describe_execution(executionArn=arn))) is None:
+        time.sleep(LOOK_SECONDS)
+    seconds = time.perf_counter() - begun
+    assert ending.document is not None, f"{ending.error}: {ending.cause}"
+    assert ending.document["succeeded"] == len(rows), ending.document
+    return Batch(arn, seconds, ending.document)
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What executions used: states entered, Lambda tasks started and their seconds in all."""
+
+    executions: int = 0
+    transitions: int = 0
+    invocations: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: Counted) -> Counted:
+        return Counted(
+            self.executions + other.executions,
+            self.transitions + other.transitions,
+            self.invocations + other.invocations,
+            self.seconds + other.seconds,
+        )
+
+    @property
+    def gb_seconds(self) -> float:
+        """As if each function had the worker's memory, which is the largest."""
+        return self.seconds * WORKER_GB
+
+
+def history(states: Any, arn: str) -> Iterator[dict[str, Any]]:
+    """The events of an execution."""
+    for page in states.get_paginator("get_execution_history").paginate(executionArn=arn):
+        yield from page["events"]
+
+
+def counted(states: Any, arn: str) -> Counted:
+    """What one execution used, from its history."""
+    transitions = invocations = 0
+    seconds = 0.0
+    started = None
+    for event in history(states, arn):
+        kind = event["type"]
+        if kind.endswith("StateEntered"):
+            transitions += 1
+        elif kind == "TaskScheduled" and event["taskScheduledEventDetails"]["resourceType"] == "lambda":
+            invocations += 1
+            started = event["timestamp"]
+        elif kind in ("TaskSucceeded", "TaskFailed") and started is not None:
+            seconds += (event["timestamp"] - started).total_seconds()
+            started = None
+    return Counted(1, transitions, invocations, seconds)
+
+
+def children(states: Any, arn: str) -> list[str]:
+    """The executions of every map run of an execution."""
+    return [
+        child["executionArn"]
+        for page in states.get_paginator("list_map_runs").paginate(executionArn=arn)
+        for map_run in page["mapRuns"]
+        for listed in states.get_paginator("list_executions").paginate(mapRunArn=map_run["mapRunArn"])
+        for child in listed["executions"]
+    ]
+
+
+def objects(deployment: Deployment, arn: str) -> int:
+    """How many objects an execution left in the results bucket."""
+    keys = Keys(arn.rsplit(":", 1)[1])
+    pages = deployment.client("s3").get_paginator("list_objects_v2")
+    return sum(
+        len(page.get("Contents", []))
+        for prefix in (keys.work, keys.results)
+        for page in pages.paginate(Bucket=deployment.results_bucket, Prefix=prefix)
+    )
