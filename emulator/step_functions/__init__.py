@@ -1,8 +1,13 @@
-"""Step Functions of the local AWS: what MiniStack lacks of Distributed Map, JSONata, time-outs, limits and roles."""
+"""Step Functions of the local AWS: what MiniStack lacks of Distributed Map, JSONata, time-outs, limits and roles.
+
+MiniStack keeps the API's front and its stores; the engine behind StartExecution is this package's.
+"""
+
+from emulator.step_functions import distributed_map, executions, nested
 
 
 def install() -> None:
     """Replace the Step Functions engine of MiniStack in this process. Calling it again changes nothing."""
-    from emulator.step_functions import executions
-
+    nested.install()
+    distributed_map.install()
     executions.install()

@@ -4,7 +4,7 @@ import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +13,10 @@ from ministack.services import stepfunctions
 from ministack.services.stepfunctions import _ExecutionError as StateError
 
 from emulator.step_functions.executions import MapChild, register, unregister
-from emulator.step_functions.item_reader import Source, items_of, open_source
+from emulator.step_functions.item_reader import Source, open_source, reader_error
 from emulator.step_functions.limits import MAX_PAYLOAD_BYTES, byte_size, check_result, to_json
 from emulator.step_functions.result_writer import Results
-from emulator.step_functions.states import Outcome, Running, item_input, map_items, whole_number
+from emulator.step_functions.states import MAP_MODES, Outcome, Running, item_input, map_items, whole_number
 from emulator.step_functions.threads import THREADS
 
 AWS_CONCURRENCY = 10_000
@@ -26,8 +26,16 @@ SUCCEEDED_KEPT = 500
 FAILED_KEPT = 5_000
 LOOK_SECONDS = 0.2
 COUNTS = (
-    "pending", "running", "succeeded", "failed", "timedOut", "aborted", "total", "resultsWritten",
-    "failuresNotRedrivable", "pendingRedrive",
+    "pending",
+    "running",
+    "succeeded",
+    "failed",
+    "timedOut",
+    "aborted",
+    "total",
+    "resultsWritten",
+    "failuresNotRedrivable",
+    "pendingRedrive",
 )
 STATUS_COUNT = {"SUCCEEDED": "succeeded", "FAILED": "failed", "TIMED_OUT": "timedOut", "ABORTED": "aborted"}
 
@@ -48,20 +56,18 @@ def run_distributed_map(running: Running, processor: dict[str, Any]) -> Outcome:
     execution = frame.execution
     if execution.express:
         raise StateError("States.Runtime", "Express workflows do not support Distributed Map.")
+    items = map_items(running) if "ItemReader" not in state else None
+    length = 0 if items is None else len(items)
+    execution.add_event("MapStateStarted", mapStateStartedEventDetails={"length": length})
     run = MapRun(running, processor)
-    reader = state.get("ItemReader")
-    items = None if reader else map_items(running)
-    execution.add_event(
-        "MapStateStarted", mapStateStartedEventDetails={"length": len(items) if isinstance(items, list) else 0}
-    )
+    open_items = _source(running, items)
     execution.add_event("MapRunStarted", mapRunStartedEventDetails={"mapRunArn": run.arn})
     try:
-        result = run.run(_source(running, items))
+        result = run.run(open_items)
     except StateError as error:
         run.close("FAILED")
         details = {"error": error.error} | ({"cause": error.cause} if error.cause else {})
         execution.add_event("MapRunFailed", mapRunFailedEventDetails=details)
-        execution.add_event("MapStateFailed")
         raise
     except BaseException:
         run.close("ABORTED")
@@ -74,26 +80,31 @@ def run_distributed_map(running: Running, processor: dict[str, Any]) -> Outcome:
     return running.finish(result, is_result=True)
 
 
-def _source(running: Running, items: Any) -> Source:
-    """ItemReader first, then ItemSelector, ItemBatcher and ResultWriter (dg/input-output-fields-dist-map.html)."""
-    reader = running.state.get("ItemReader")
-    if reader is None:
-        if not isinstance(items, list):
-            raise StateError("States.Runtime", "The items of a map must be an array.")
-        return Source(lambda: items_of(items), "STATE_DATA")
+def _source(running: Running, items: list[Any] | None) -> Callable[[], Source]:
+    """How to open the items. The reader's fields are evaluated before the map run starts, the object is read after."""
+    if items is not None:
+        return lambda: Source(lambda: iter(items), "STATE_DATA")
+    reader = running.state["ItemReader"]
     config = reader.get("ReaderConfig", {})
-    nested = _part(running, config)
-    max_items = whole_number(nested, "MaxItems")
-    if max_items < 0:
-        raise StateError("States.ItemReaderFailed", "field MaxItems must be positive")
+    max_items = whole_number(_part(running, config), "MaxItems")
     arguments = _arguments(running, reader, "ItemReader")
-    return open_source(reader["Resource"], arguments, config, max_items, running.frame.execution.role)
+
+    def opened() -> Source:
+        if max_items < 0:
+            raise reader_error("field MaxItems must be positive")
+        return open_source(reader["Resource"], arguments, config, max_items, running.frame.execution.role)
+
+    return opened
 
 
 def _part(running: Running, part: dict[str, Any]) -> Running:
     """A part of the state, such as ReaderConfig, whose fields are evaluated as the state's are."""
     language = "JSONata" if running.jsonata else "JSONPath"
-    return Running(running.frame, {**part, "InputPath": running.state.get("InputPath", "$"), "QueryLanguage": language}, running.input)
+    return Running(
+        running.frame,
+        {**part, "InputPath": running.state.get("InputPath", "$"), "QueryLanguage": language},
+        running.input,
+    )
 
 
 def _arguments(running: Running, holder: dict[str, Any], field: str) -> dict[str, Any]:
@@ -115,7 +126,9 @@ class Batcher:
         max_bytes = whole_number(part, "MaxInputBytesPerBatch")
         self._max_bytes = min(max_bytes or MAX_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES)
         if self._max_items < 0 or max_bytes < 0 or not (self._max_items or max_bytes):
-            raise StateError("States.Runtime", "ItemBatcher needs a positive MaxItemsPerBatch or MaxInputBytesPerBatch.")
+            raise StateError(
+                "States.Runtime", "ItemBatcher needs a positive MaxItemsPerBatch or MaxInputBytesPerBatch."
+            )
         self._head: dict[str, Any] = {}
         if "BatchInput" in config:
             if running.jsonata:
@@ -212,19 +225,24 @@ class MapRun:
             "redriveCount": 0,
             "_stateMachineArn": self._machine_arn,
         }
-        self._counted = {name for name in ("Percentage", "Count") if f"ToleratedFailure{name}" in state or f"ToleratedFailure{name}Path" in state}
+        self._counted = {
+            name
+            for name in ("Percentage", "Count")
+            if f"ToleratedFailure{name}" in state or f"ToleratedFailure{name}Path" in state
+        }
         self._changed = threading.Condition()
         self._children: set[MapChild] = set()
         self._kept: dict[bool, deque[str]] = {True: deque(), False: deque()}
         stepfunctions._map_runs[self.arn] = self.record
 
-    def run(self, source: Source) -> Any:
+    def run(self, open_items: Callable[[], Source]) -> Any:
         """Run every item and return the state's result.
 
         Raises:
             StateError: States.ExceedToleratedFailureThreshold, or an error of reading, selecting or writing.
             StoppedError, MachineTimedOutError: when the execution ends before.
         """
+        source = open_items()
         self._count_pending(source.count())
         inputs = _Lookahead(self._inputs(source))
         try:
@@ -262,12 +280,8 @@ class MapRun:
     def _inputs(self, source: Source) -> Iterator[ChildInput]:
         """Inputs of children: items, selected, then batched."""
         selected = (
-            item_input(
-                self._running,
-                {"Index": index, "Value": item.value, "Source": source.name}
-                | ({} if item.key is None else {"Key": item.key}),
-            )
-            for index, item in enumerate(source.read())
+            item_input(self._running, {"Index": index, "Value": value, "Source": source.name})
+            for index, value in enumerate(source.read())
         )
         if self._batcher is not None:
             return self._batcher.batches(selected)
@@ -304,8 +318,13 @@ class MapRun:
         name = new_uuid()
         arn = f"{self._child_scope}:{name}" + (f":{new_uuid()}" if self._express else "")
         child = MapChild(
-            arn, self._machine_arn, name, given.text,
-            role=self._role, definition=self._definition, express=self._express,
+            arn,
+            self._machine_arn,
+            name,
+            given.text,
+            role=self._role,
+            definition=self._definition,
+            express=self._express,
         )
         child.record["mapRunArn"] = self.arn
         with self._changed:
@@ -422,3 +441,8 @@ def _percentage(running: Running) -> float:
     if not 0 <= percentage <= 100:
         raise StateError("States.Runtime", "ToleratedFailurePercentage must be between 0 and 100.")
     return percentage
+
+
+def install() -> None:
+    """Add the distributed mode to Map states."""
+    MAP_MODES["DISTRIBUTED"] = run_distributed_map

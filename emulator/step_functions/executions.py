@@ -6,12 +6,14 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from ministack.core.responses import error_response_json, get_account_id, get_region, json_response, new_uuid, now_iso
 from ministack.services import stepfunctions
 from ministack.services.stepfunctions import _ExecutionError as StateError
 
+from emulator.step_functions import definitions
 from emulator.step_functions.limits import MAX_EXECUTION_NAME, MAX_HISTORY_EVENTS, to_json, too_large
 from emulator.step_functions.roles import Role
 from emulator.step_functions.states import Frame, run_states
@@ -82,7 +84,9 @@ class Execution:
             number = len(events) + 1
             if number >= MAX_HISTORY_EVENTS and not kind.startswith("Execution"):
                 raise StateError("States.Runtime", f"The history reached its limit of {MAX_HISTORY_EVENTS} events.")
-            events.append({"id": number, "previousEventId": number - 1, "type": kind, "timestamp": now_iso(), **details})
+            events.append(
+                {"id": number, "previousEventId": number - 1, "type": kind, "timestamp": now_iso(), **details}
+            )
             return number
 
     def run(self, data: Any, context: dict[str, Any] | None = None) -> None:
@@ -118,15 +122,17 @@ class Execution:
             "StateMachine": {"Id": self.machine_arn, "Name": self.machine_arn.split(":")[6]},
         }
 
-    def end(self, status: str, *, output: str | None = None, error: str | None = None, cause: str | None = None) -> bool:
+    def end(
+        self, status: str, *, output: str | None = None, error: str | None = None, cause: str | None = None
+    ) -> bool:
         """Enter a final status once; False where it was final already."""
         with self._lock:
             if self.record["status"] != "RUNNING":
                 return False
-            self.record.update(status=status, stopDate=now_iso(), output=output, error=error, cause=cause)
+            self.record.update(status=status, stopDate=now_iso(), output=output, error=error, cause=cause or None)
         details = {
             key: value
-            for key, value in {"output": output, "error": error, "cause": cause}.items()
+            for key, value in {"output": output, "error": error, "cause": cause or None}.items()
             if value is not None
         }
         kind = f"Execution{''.join(part.capitalize() for part in status.split('_'))}"
@@ -167,8 +173,19 @@ def describe_record(record: dict[str, Any]) -> dict[str, Any]:
     described = {
         key: record.get(key)
         for key in (
-            "executionArn", "stateMachineArn", "stateMachineVersionArn", "name", "status", "startDate", "stopDate",
-            "input", "inputDetails", "mapRunArn", "error", "cause", "output",
+            "executionArn",
+            "stateMachineArn",
+            "stateMachineVersionArn",
+            "name",
+            "status",
+            "startDate",
+            "stopDate",
+            "input",
+            "inputDetails",
+            "mapRunArn",
+            "error",
+            "cause",
+            "output",
         )
     }
     if record.get("output") is not None:
@@ -220,10 +237,17 @@ def _new(reference: str, name: str | None, text: str, *, sync: bool = False) -> 
         raise ApiError("InvalidName", f"Invalid Name: '{name}'")
     machine_name = machine_arn.split(":")[6]
     scope = f"arn:aws:states:{get_region()}:{get_account_id()}"
-    arn = f"{scope}:express:{machine_name}:{name}:{new_uuid()}" if express else f"{scope}:execution:{machine_name}:{name}"
+    arn = (
+        f"{scope}:express:{machine_name}:{name}:{new_uuid()}" if express else f"{scope}:execution:{machine_name}:{name}"
+    )
     execution = Execution(
-        arn, machine_arn, name, text,
-        role=Role(machine["roleArn"], machine_arn), definition=json.loads(machine["definition"]), express=express,
+        arn,
+        machine_arn,
+        name,
+        text,
+        role=Role(machine["roleArn"], machine_arn),
+        definition=json.loads(machine["definition"]),
+        express=express,
     )
     if version_arn:
         execution.record["stateMachineVersionArn"] = version_arn
@@ -368,8 +392,25 @@ def api_describe_execution(data: dict[str, Any]) -> Response:
         return _refused(error)
 
 
+def refusing_definitions(handler: Callable[[dict[str, Any]], Response]) -> Callable[[dict[str, Any]], Response]:
+    """A create or update handler that refuses what `definitions` finds."""
+
+    def checked(data: dict[str, Any]) -> Response:
+        machine = stepfunctions._state_machines.get(data.get("stateMachineArn", ""), {})
+        problem = definitions.problem(data.get("definition"), data.get("type") or machine.get("type", "STANDARD"))
+        if problem:
+            return error_response_json("InvalidDefinition", f"Invalid State Machine Definition: '{problem}'", 400)
+        return handler(data)
+
+    return checked
+
+
 def install() -> None:
     """Replace MiniStack's engine and the handlers that start, stop and describe executions."""
+    if stepfunctions._start_execution is api_start_execution:
+        return
+    stepfunctions._create_state_machine = refusing_definitions(stepfunctions._create_state_machine)
+    stepfunctions._update_state_machine = refusing_definitions(stepfunctions._update_state_machine)
     stepfunctions._start_execution = api_start_execution
     stepfunctions._start_sync_execution = api_start_sync_execution
     stepfunctions._stop_execution = api_stop_execution

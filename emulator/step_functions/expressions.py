@@ -77,7 +77,8 @@ class Evaluation:
         actual = json_type(result)
         if is_expression(value) and actual != expected:
             raise query_error(
-                value[2:-2].strip(), field,
+                value[2:-2].strip(),
+                field,
                 f"returned an unexpected result type. Expected '{expected}', but was '{actual}' "
                 f"for value: {json.dumps(result, separators=(',', ':'), ensure_ascii=False)}",
             )

@@ -19,18 +19,10 @@ DELIMITERS = {"COMMA": ",", "PIPE": "|", "SEMICOLON": ";", "SPACE": " ", "TAB": 
 
 
 @dataclass(frozen=True)
-class Item:
-    """One item before the ItemSelector: its value, and its key where the items come from an object."""
-
-    value: Any
-    key: str | None = None
-
-
-@dataclass(frozen=True)
 class Source:
     """The items of a map, read afresh by each call of `read`, and what `$states.context.Map.Item.Source` says."""
 
-    read: Callable[[], Iterator[Item]]
+    read: Callable[[], Iterator[Any]]
     name: str
 
     def count(self) -> int:
@@ -39,17 +31,6 @@ class Source:
 
 def reader_error(cause: str) -> StateError:
     return StateError("States.ItemReaderFailed", cause)
-
-
-def items_of(value: Any) -> Iterator[Item]:
-    """Items of an array, or the members of an object as `{Key, Value}` (dg/input-output-contextobject.html).
-
-    Raises:
-        StateError: States.ItemReaderFailed for anything else.
-    """
-    if isinstance(value, list):
-        return (Item(item) for item in value)
-    raise reader_error("Attempting to map over non-iterable node.")
 
 
 def open_source(resource: str, arguments: dict[str, Any], config: dict[str, Any], max_items: int, role: Role) -> Source:
@@ -95,7 +76,7 @@ def _s3_message(text: str) -> str:
     return text[start + len("<Message>") : end] if 0 <= start < end else "The object could not be read."
 
 
-def _listing(bucket: str, prefix: str, config: dict[str, Any], role: Role) -> Callable[[], Iterator[Item]]:
+def _listing(bucket: str, prefix: str, config: dict[str, Any], role: Role) -> Callable[[], Iterator[Any]]:
     denial = role.denial("s3:ListBucket", f"arn:aws:s3:::{bucket}")
     if denial:
         raise reader_error(f"{denial} (Service: S3, Status Code: 403)")
@@ -115,10 +96,10 @@ def _listing(bucket: str, prefix: str, config: dict[str, Any], role: Role) -> Ca
         for key, found in sorted(stored["objects"].items())
         if key.startswith(prefix)
     ]
-    return lambda: items_of(listed)
+    return lambda: iter(listed)
 
 
-def _parser(body: bytes, config: dict[str, Any], key: str) -> Callable[[], Iterator[Item]]:
+def _parser(body: bytes, config: dict[str, Any], key: str) -> Callable[[], Iterator[Any]]:
     kind = config.get("InputType", "JSON")
     if key.endswith((".gz", ".zstd")):
         raise StateError("States.Runtime", "Compressed items are not supported by the local AWS.")
@@ -129,7 +110,7 @@ def _parser(body: bytes, config: dict[str, Any], key: str) -> Callable[[], Itera
         return lambda: _json_lines(body)
     if kind == "JSON":
         values = _json_values(body, config.get("ItemsPointer"))
-        return lambda: items_of(values)
+        return lambda: iter(values)
     raise StateError("States.Runtime", f"InputType {kind} is not supported by the local AWS.")
 
 
@@ -171,21 +152,21 @@ def _csv_headers(body: bytes, config: dict[str, Any]) -> tuple[list[str], int]:
     return headers, first_row
 
 
-def _csv_items(body: bytes, config: dict[str, Any], headers: list[str], first_row: int) -> Iterator[Item]:
+def _csv_items(body: bytes, config: dict[str, Any], headers: list[str], first_row: int) -> Iterator[Any]:
     """Rows as objects: missing cells are empty strings, extra cells are dropped."""
     width = len(headers)
     for record in itertools.islice(csv_records(body, _delimiter(config)), first_row, None):
         if len(record) < width:
             record.extend([""] * (width - len(record)))
-        yield Item(dict(zip(headers, record, strict=False)))
+        yield dict(zip(headers, record, strict=False))
 
 
-def _json_lines(body: bytes) -> Iterator[Item]:
+def _json_lines(body: bytes) -> Iterator[Any]:
     """One JSON value a line; lines end at a newline only."""
     for number, line in enumerate(io.BytesIO(body), start=1):
         if line.strip():
             try:
-                yield Item(json.loads(line))
+                yield json.loads(line)
             except ValueError as error:
                 raise reader_error(f"Line {number} is not valid JSON: {error}") from error
 

@@ -85,7 +85,7 @@ class Results:
     def _write(self, kind: str, text: str) -> None:
         file = self._files.get(kind)
         if file is None:
-            file = self._files[kind] = tempfile.TemporaryFile("w+", encoding="utf-8", newline="")
+            file = self._files[kind] = tempfile.TemporaryFile("w+", encoding="utf-8", newline="")  # noqa: SIM115 - close() does
             if not self._lines:
                 file.write("[")
         else:

@@ -35,10 +35,9 @@ class Role:
         return answer
 
     def _ask(self, action: str, resource: str) -> str | None:
-        _partition, _service, region, account = self._machine_arn.split(":")[1:5]
+        _arn, _partition, _service, region, account, _type, name = self._machine_arn.split(":")
         responses.set_request_account_id(account)
         responses.set_request_region(region)
-        name = self._machine_arn.split(":")[6]
         session = lambda_runtime.execution_credentials(
             # MiniStack keeps sessions of roles for functions: this one stands for the machine.
             {
@@ -48,11 +47,12 @@ class Role:
             }
         )
         denied = iam_evaluator.enforce(
-            session["AWS_ACCESS_KEY_ID"], action, action.split(":")[0], region, resource_arn=resource
+            session["AWS_ACCESS_KEY_ID"], action, action.partition(":")[0], region, resource_arn=resource
         )
         if denied is None:
             return None
-        principal = f"arn:aws:sts::{account}:assumed-role/{self.arn.rsplit('/', 1)[-1]}/{name[:64]}"
+        role_name = self.arn.rpartition("/")[2]
+        principal = f"arn:aws:sts::{account}:assumed-role/{role_name}/{name[:64]}"
         explicit = isinstance(denied, iam_evaluator.EvalResult) and denied.decision == "Deny"
         reason = (
             "with an explicit deny in an identity-based policy"

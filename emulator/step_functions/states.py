@@ -3,7 +3,7 @@
 import random
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ministack.core.responses import now_iso
@@ -40,6 +40,10 @@ class Frame:
     def inner(self, control: Control, **context: Any) -> "Frame":
         """The frame of a branch: it sees this frame's variables and keeps its own to itself."""
         return Frame(self.execution, control, {**self.context, **context}, dict(self.variables), self.language)
+
+    def enter(self, **state: Any) -> None:
+        """Set the context's State. Outputs may hold the context object of before, so it is never changed."""
+        self.context = {**self.context, "State": state}
 
     def paths(self) -> Paths:
         return Paths(self.context, self.variables)
@@ -122,9 +126,10 @@ def run_states(frame: Frame, states: dict[str, State], start_at: str, data: Any)
         if state is None:
             raise StateError("States.Runtime", f"State '{name}' is not defined.")
         kind = state["Type"]
-        frame.context["State"] = {"EnteredTime": now_iso(), "Name": name, "RetryCount": 0}
+        frame.enter(EnteredTime=now_iso(), Name=name)
         frame.entered_event = frame.execution.add_event(
-            f"{kind}StateEntered", stateEnteredEventDetails={"name": name, "input": text, "inputDetails": {"truncated": False}}
+            f"{kind}StateEntered",
+            stateEnteredEventDetails={"name": name, "input": text, "inputDetails": {"truncated": False}},
         )
         entered = frame.entered_event
         try:
@@ -134,7 +139,8 @@ def run_states(frame: Frame, states: dict[str, State], start_at: str, data: Any)
         except StateError as error:
             raise _located(frame, name, entered, error) from None
         frame.execution.add_event(
-            f"{kind}StateExited", stateExitedEventDetails={"name": name, "output": text, "outputDetails": {"truncated": False}}
+            f"{kind}StateExited",
+            stateExitedEventDetails={"name": name, "output": text, "outputDetails": {"truncated": False}},
         )
         name = following
     return data
@@ -185,19 +191,25 @@ def guarded(running: Running, attempt: Callable[[], Outcome]) -> Outcome:
     counts: dict[int, int] = {}
     is_task = state["Type"] == "Task"
     while True:
-        frame.context["State"] = {**entered_state, "RetryCount": sum(counts.values())}
+        frame.enter(**entered_state, RetryCount=sum(counts.values()))
         try:
             return attempt()
         except StateError as raised:
             error = _located(frame, entered_state["Name"], entered_event, raised)
         index, retrier = next(
-            ((i, r) for i, r in enumerate(state.get("Retry", [])) if matches(r["ErrorEquals"], error.error, task=is_task)),
+            (
+                (i, r)
+                for i, r in enumerate(state.get("Retry", []))
+                if matches(r["ErrorEquals"], error.error, task=is_task)
+            ),
             (-1, None),
         )
         if retrier is not None and counts.get(index, 0) < retrier.get("MaxAttempts", 3):
             frame.control.sleep(retry_delay(retrier, counts.get(index, 0)))
             counts[index] = counts.get(index, 0) + 1
             continue
+        if state["Type"] == "Map" and error.error != "States.Runtime":
+            frame.execution.add_event("MapStateFailed")
         for number, catcher in enumerate(state.get("Catch", [])):
             if matches(catcher["ErrorEquals"], error.error, task=is_task):
                 return _caught(running, number, catcher, {"Error": error.error, "Cause": error.cause})
@@ -230,7 +242,7 @@ def _attempt_task(running: Running) -> Outcome:
     token = None
     if ".waitForTaskToken" in resource:
         token = str(uuid.uuid4())
-        frame.context["Task"] = {"Token": token}
+        frame.context = {**frame.context, "Task": {"Token": token}}
     arguments = running.arguments()
     text = to_json(arguments)
     check_input(text, frame.context["State"]["Name"])
@@ -238,14 +250,13 @@ def _attempt_task(running: Running) -> Outcome:
     heartbeat = _seconds(running, "HeartbeatSeconds")
     task = Task(frame.execution, frame.control, resource, arguments, token)
     events = _TaskEvents(frame, task)
+    task = replace(task, submitted=events.submitted)
     events.scheduled(text, timeout, heartbeat)
     limit = timeout if token is None else min((s for s in (timeout, heartbeat) if s is not None), default=None)
     try:
         with frame.control.branch() as part:
             try:
-                result = frame.control.call(
-                    Task(frame.execution, part, resource, arguments, token).run, limit
-                )
+                result = frame.control.call(replace(task, control=part).run, limit)
             finally:
                 part.stop()
         text = to_json(result)
@@ -279,13 +290,18 @@ class _TaskEvents:
     def scheduled(self, text: str, timeout: float | None, heartbeat: float | None) -> None:
         limits = {} if timeout is None else {"timeoutInSeconds": int(timeout)}
         if self._by_arn:
-            self._add("Scheduled", resource=self._task.resource, input=text, inputDetails={"truncated": False}, **limits)
+            self._add(
+                "Scheduled", resource=self._task.resource, input=text, inputDetails={"truncated": False}, **limits
+            )
         else:
             if heartbeat is not None:
                 limits["heartbeatInSeconds"] = int(heartbeat)
             region = self._frame.execution.region
             self._add("Scheduled", parameters=text, region=region, **self._kind(), **limits)
         self._add("Started", **({} if self._by_arn else self._kind()))
+
+    def submitted(self, answer: dict[str, Any]) -> None:
+        self._add("Submitted", output=to_json(answer), outputDetails={"truncated": False}, **self._kind())
 
     def succeeded(self, text: str) -> None:
         details: dict[str, Any] = {"output": text, "outputDetails": {"truncated": False}}
@@ -329,7 +345,9 @@ def run_fail(running: Running) -> Outcome:
     def text(field: str) -> str | None:
         if running.jsonata or f"{field}Path" not in running.state:
             value = running.state.get(field)
-            return running.evaluation().typed(value, field, "string") if running.jsonata and value is not None else value
+            return (
+                running.evaluation().typed(value, field, "string") if running.jsonata and value is not None else value
+            )
         value = running.frame.paths().resolve(running.state[f"{field}Path"], running.input)
         if not isinstance(value, str):
             raise StateError(
@@ -436,7 +454,6 @@ def run_parallel(running: Running) -> Outcome:
                 running.frame.inner(control), branches[index]["States"], branches[index]["StartAt"], data
             ),
         )
-        running.frame.execution.add_event("ParallelStateSucceeded")
         return running.finish(results, is_result=True)
 
     return guarded(running, attempt)
@@ -445,18 +462,22 @@ def run_parallel(running: Running) -> Outcome:
 def run_map(running: Running) -> Outcome:
     """dg/state-map-inline.html or dg/state-map-distributed.html"""
     processor = running.state.get("ItemProcessor") or running.state["Iterator"]
-    if processor.get("ProcessorConfig", {}).get("Mode") == "DISTRIBUTED":
-        from emulator.step_functions.distributed_map import run_distributed_map
-
-        return guarded(running, lambda: run_distributed_map(running, processor))
-    return guarded(running, lambda: _run_inline_map(running, processor))
+    mode = processor.get("ProcessorConfig", {}).get("Mode", "INLINE")
+    return guarded(running, lambda: MAP_MODES[mode](running, processor))
 
 
-def map_items(running: Running) -> Any:
-    """The items of a map that has no ItemReader."""
+def map_items(running: Running) -> list[Any]:
+    """The items of a map that has no ItemReader (recording: map_items_jsonata.json)."""
+    path = running.state.get("ItemsPath", "$")
     if running.jsonata:
-        return running.field("Items", "array", running.input)
-    return running.frame.paths().resolve(running.state.get("ItemsPath", "$"), running.effective_input())
+        items = running.field("Items", "array", running.input)
+    else:
+        items = running.frame.paths().resolve(path, running.effective_input())
+    if isinstance(items, list):
+        return items
+    if running.jsonata:
+        raise StateError("States.QueryEvaluationError", "The items of a Map state must be an array.")
+    raise StateError("States.Runtime", f'Reference path "{path}" must point to array.')
 
 
 def item_input(running: Running, item: dict[str, Any]) -> Any:
@@ -486,17 +507,14 @@ def whole_number(running: Running, field: str, default: int = 0) -> int:
         shown = value if isinstance(value, str) else to_json(value)
         if path is not None:
             raise StateError(
-                "States.Runtime", f'The {field}Path field refers to value "{shown}" which is not a valid integer: {path}'
+                "States.Runtime",
+                f'The {field}Path field refers to value "{shown}" which is not a valid integer: {path}',
             ) from None
         raise StateError("States.QueryEvaluationError", f"{field} is not a valid integer: {shown}") from None
 
 
 def _run_inline_map(running: Running, processor: State) -> Outcome:
     items = map_items(running)
-    if not isinstance(items, list):
-        raise StateError(
-            "States.Runtime", f"Reference path \"{running.state.get('ItemsPath', '$')}\" must point to array."
-        )
     concurrency = whole_number(running, "MaxConcurrency") or INLINE_CONCURRENCY
     execution, name = running.frame.execution, running.frame.context["State"]["Name"]
     execution.add_event("MapStateStarted", mapStateStartedEventDetails={"length": len(items)})
@@ -518,11 +536,7 @@ def _run_inline_map(running: Running, processor: State) -> Outcome:
         execution.add_event("MapIterationSucceeded", mapIterationSucceededEventDetails=details)
         return result
 
-    try:
-        results = _side_by_side(running.frame, len(items), min(concurrency, INLINE_CONCURRENCY), iterate)
-    except StateError:
-        execution.add_event("MapStateFailed")
-        raise
+    results = _side_by_side(running.frame, len(items), min(concurrency, INLINE_CONCURRENCY), iterate)
     execution.add_event("MapStateSucceeded")
     return running.finish(results, is_result=True)
 
@@ -556,6 +570,9 @@ def _side_by_side(frame: Frame, count: int, concurrency: int, run: Callable[[int
         raise errors[0]
     return results
 
+
+MAP_MODES: dict[str, Callable[[Running, State], Outcome]] = {"INLINE": _run_inline_map}
+"""How a map runs. The distributed mode is added from outside: its children are executions, which run states."""
 
 STATES: dict[str, Callable[[Running], Outcome]] = {
     "Choice": run_choice,

@@ -1,8 +1,10 @@
 """What Task states do: service integrations with their results and error names (dg/integrate-services.html)."""
 
+import base64
 import json
 import time
 import uuid
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,6 +33,8 @@ class Task:
     resource: str
     arguments: Any
     token: str | None = None
+    submitted: Callable[[dict[str, Any]], None] = lambda _answer: None
+    """Told when an integration that waits has started what it waits for."""
 
     @property
     def kind(self) -> tuple[str, str]:
@@ -61,7 +65,7 @@ class Task:
         """
         denial = self.execution.role.denial(action, resource)
         if denial:
-            raise StateError(error, _service_message(denial, self.kind[0].split(":")[-1], 403))
+            raise StateError(error, service_message(denial, self.kind[0].split(":")[-1], 403))
 
     def run(self) -> Any:
         """Do the task.
@@ -77,7 +81,7 @@ class Task:
         return _emulated(self)
 
 
-def _service_message(text: str, service: str, status: int) -> str:
+def service_message(text: str, service: str, status: int) -> str:
     names = {"lambda": "Lambda", "s3": "S3", "sfn": "Sfn", "states": "AWSStepFunctions"}
     return f"{text} (Service: {names.get(service, service)}, Status Code: {status}, Request ID: {uuid.uuid4()})"
 
@@ -95,7 +99,7 @@ def invoke_function(task: Task) -> dict[str, Any]:
         except ValueError as error:
             raise StateError(
                 "Lambda.InvalidRequestContentException",
-                _service_message(f"Could not parse request body into json: {error}", "lambda", 400),
+                service_message(f"Could not parse request body into json: {error}", "lambda", 400),
             ) from None
     answer, version = _call_function(
         task, f"{name}:{qualifier}" if qualifier else name, {} if payload is None else payload, to_json, OPTIMIZED
@@ -103,11 +107,11 @@ def invoke_function(task: Task) -> dict[str, Any]:
     request_id = str(uuid.uuid4())
     headers = {
         "Connection": "keep-alive",
-        "Content-Length": str(len(to_json(answer).encode())),
+        "Content-Length": str(len(json.dumps(answer))),
         "Content-Type": "application/json",
         "Date": time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime()),
         "X-Amz-Executed-Version": version,
-        "X-Amzn-Trace-Id": f"root=1-{int(time.time()):x}-{request_id[-12:]}{request_id[:12].replace('-', '0')};sampled=0",
+        "X-Amzn-Trace-Id": f"root=1-{int(time.time()):x}-{uuid.uuid4().hex[:24]};sampled=0",
         "x-amzn-Remapped-Content-Length": "0",
         "x-amzn-RequestId": request_id,
     }
@@ -148,7 +152,7 @@ def _call_function(
     if result.get("throttle"):
         raise StateError(
             "Lambda.TooManyRequestsException",
-            _service_message(result.get("body", {}).get("message", "Rate Exceeded."), "lambda", 429),
+            service_message(result.get("body", {}).get("message", "Rate Exceeded."), "lambda", 429),
         )
     body = result.get("body")
     if isinstance(body, (str, bytes)):
@@ -166,147 +170,25 @@ def _function_arn(reference: str) -> str:
     return f"arn:aws:lambda:{get_region()}:{get_account_id()}:function:{reference}"
 
 
-# --- Step Functions: dg/connect-stepfunctions.html
-
-
-def start_execution(task: Task) -> dict[str, Any]:
-    """`states:startExecution`: start and go on."""
-    started = _start(task, "StepFunctions")
-    return {
-        "ExecutionArn": started.arn,
-        "SdkHttpMetadata": {"HttpStatusCode": 200},
-        "SdkResponseMetadata": {"RequestId": str(uuid.uuid4())},
-        "StartDate": _milliseconds(started.record["startDate"]),
-    }
-
-
-def run_execution_sync(task: Task) -> dict[str, Any]:
-    """`states:startExecution.sync`: wait for the end; Input and Output stay text (recording: start_execution.json).
-
-    A failure is `States.TaskFailed`, whose cause is the JSON text of the execution.
-    """
-    return _run_execution(task, parse=False)
-
-
-def run_execution_sync_parsed(task: Task) -> dict[str, Any]:
-    """`states:startExecution.sync:2`: as `.sync`, with Input and Output as JSON."""
-    return _run_execution(task, parse=True)
-
-
-def _run_execution(task: Task, *, parse: bool) -> dict[str, Any]:
-    started = _start(task, "StepFunctions")
-    task.require("states:DescribeExecution", started.arn, "StepFunctions.AWSStepFunctionsException")
-
-    def stop() -> None:
-        """Best effort, as AWS says: nothing happens where the role may not."""
-        if task.execution.role.denial("states:StopExecution", started.arn) is None:
-            started.stop(None, None)
-
-    with task.control.stopping(stop):
-        started.ended.wait()
-    task.control.check()
-    described = _capitalised(started.describe(), _milliseconds)
-    if started.record["status"] != "SUCCEEDED":
-        raise StateError("States.TaskFailed", to_json(described))
-    if parse:
-        described["Input"] = json.loads(described["Input"])
-        described["Output"] = json.loads(described["Output"])
-    return described
-
-
-def sdk_start_execution(task: Task) -> dict[str, Any]:
-    started = _start(task, "Sfn")
-    return {"ExecutionArn": started.arn, "StartDate": started.record["startDate"]}
-
-
-def sdk_start_sync_execution(task: Task) -> dict[str, Any]:
-    """`aws-sdk:sfn:startSyncExecution`: answers 200 for a failure too; read `Status`."""
-    from emulator.step_functions import executions
-
-    machine_arn = task.argument("StateMachineArn")
-    task.require("states:StartSyncExecution", machine_arn, "Sfn.SfnException")
-    try:
-        answer = executions.run_sync(machine_arn, task.arguments.get("Name"), _input_text(task.arguments.get("Input")))
-    except executions.ApiError as error:
-        raise StateError(f"Sfn.{error.code.removesuffix('Exception')}Exception", error.message) from None
-    return _capitalised(answer, lambda stamp: stamp)
-
-
-def sdk_describe_execution(task: Task) -> dict[str, Any]:
-    from emulator.step_functions import executions
-
-    arn = task.argument("ExecutionArn")
-    task.require("states:DescribeExecution", arn, "Sfn.SfnException")
-    try:
-        return _capitalised(executions.describe(arn), lambda stamp: stamp)
-    except executions.ApiError as error:
-        raise StateError(f"Sfn.{error.code}Exception", _service_message(error.message, "sfn", 400)) from None
-
-
-def sdk_stop_execution(task: Task) -> dict[str, Any]:
-    from emulator.step_functions import executions
-
-    arn = task.argument("ExecutionArn")
-    task.require("states:StopExecution", arn, "Sfn.SfnException")
-    try:
-        stopped = executions.stop(arn, task.arguments.get("Error"), task.arguments.get("Cause"))
-    except executions.ApiError as error:
-        raise StateError(f"Sfn.{error.code}Exception", _service_message(error.message, "sfn", 400)) from None
-    return {"StopDate": stopped}
-
-
-def _start(task: Task, prefix: str) -> "Execution":
-    from emulator.step_functions import executions
-
-    machine_arn = task.argument("StateMachineArn")
-    denied = "StepFunctions.AWSStepFunctionsException" if prefix == "StepFunctions" else "Sfn.SfnException"
-    task.require("states:StartExecution", machine_arn, denied)
-    try:
-        return executions.start(
-            machine_arn, task.arguments.get("Name"), _input_text(task.arguments.get("Input")), nested=True
-        )
-    except executions.ApiError as error:
-        code = error.code.removesuffix("Exception")
-        service = "states" if prefix == "StepFunctions" else "sfn"
-        raise StateError(f"{prefix}.{code}Exception", _service_message(error.message, service, 400)) from None
-
-
-def _input_text(value: Any) -> str:
-    """The input of a nested execution: `null` arrives as `{}`, text is taken as JSON text."""
-    if value is None:
-        return "{}"
-    return value if isinstance(value, str) else to_json(value)
-
-
-def _capitalised(value: Any, write_date: Callable[[str], Any]) -> dict[str, Any]:
-    """A description under the member names of the integrations. Its Input and Output are texts, so stay as they are."""
-    return {
-        key[0].upper() + key[1:]: (
-            _capitalised(item, write_date)
-            if isinstance(item, dict)
-            else write_date(item) if key.endswith("Date") else item
-        )
-        for key, item in value.items()
-    }
-
-
-def _milliseconds(stamp: str) -> int:
-    return int(datetime.fromisoformat(stamp).timestamp() * 1000)
-
-
 # --- S3: dg/supported-services-awssdk.html
 
 
 def put_object(task: Task) -> dict[str, Any]:
-    """`aws-sdk:s3:putObject`: Body is written as JSON, a text with its quotes (recording: service_errors_and_s3.json)."""
+    """`aws-sdk:s3:putObject`: Body is written as JSON, a text with its quotes.
+
+    Recording: service_errors_and_s3.json.
+    """
     bucket, key = task.argument("Bucket"), task.argument("Key")
     task.require("s3:PutObject", f"arn:aws:s3:::{bucket}/{key}", "S3.S3Exception")
     headers = {"content-type": task.arguments.get("ContentType", "binary/octet-stream")}
     body = to_json(task.arguments["Body"]).encode() if "Body" in task.arguments else b""
     answered = call_s3("PUT", bucket, key, headers, body)
-    return {"ETag": answered.get("etag", ""), "ServerSideEncryption": "AES256"} | (
-        {"VersionId": answered["x-amz-version-id"]} if "x-amz-version-id" in answered else {}
-    )
+    return {
+        "ChecksumCRC32": base64.b64encode(zlib.crc32(body).to_bytes(4)).decode(),
+        "ChecksumType": "FULL_OBJECT",
+        "ETag": answered.get("etag", ""),
+        "ServerSideEncryption": "AES256",
+    } | ({"VersionId": answered["x-amz-version-id"]} if "x-amz-version-id" in answered else {})
 
 
 def delete_object(task: Task) -> dict[str, Any]:
@@ -371,7 +253,7 @@ def _raise_s3(status: int, body: Any) -> None:
         return text[start + len(name) + 2 : end] if 0 <= start < end else default
 
     code = element("Code", "S3")
-    raise StateError(f"S3.{code}Exception", _service_message(element("Message", f"Status {status}"), "s3", status))
+    raise StateError(f"S3.{code}Exception", service_message(element("Message", f"Status {status}"), "s3", status))
 
 
 # --- Integrations that MiniStack does itself
@@ -387,14 +269,13 @@ def _emulated(task: Task) -> Any:
     arguments = task.arguments if isinstance(task.arguments, dict) else {}
     resource = _resource_of(service, arguments)
     if resource is None and app.AUTH and task.resource.startswith(OPTIMIZED):
-        raise StateError(
-            "States.Runtime", f"{task.resource} is not supported by the local AWS with IAM enforced."
-        )
+        raise StateError("States.Runtime", f"{task.resource} is not supported by the local AWS with IAM enforced.")
     if resource is not None:
         prefix = service.split(":")[-1]
         name = action.removesuffix(".waitForTaskToken")
         task.require(f"{prefix}:{name[0].upper()}{name[1:]}", resource, f"{prefix.capitalize()}.AccessDeniedException")
     if task.token is not None:
+        task.submitted({})
         return stepfunctions._invoke_with_callback(task.resource, task.arguments, task.token, {})
     return stepfunctions._invoke_resource(task.resource, task.arguments)
 
@@ -414,13 +295,6 @@ def _resource_of(service: str, arguments: dict[str, Any]) -> str | None:
 
 INTEGRATIONS: dict[str, Callable[[Task], Any]] = {
     "lambda:invoke": invoke_function,
-    "states:startExecution": start_execution,
-    "states:startExecution.sync": run_execution_sync,
-    "states:startExecution.sync:2": run_execution_sync_parsed,
-    "aws-sdk:sfn:startExecution": sdk_start_execution,
-    "aws-sdk:sfn:startSyncExecution": sdk_start_sync_execution,
-    "aws-sdk:sfn:describeExecution": sdk_describe_execution,
-    "aws-sdk:sfn:stopExecution": sdk_stop_execution,
     "aws-sdk:s3:putObject": put_object,
     "aws-sdk:s3:deleteObject": delete_object,
     "aws-sdk:s3:getObject": get_object,

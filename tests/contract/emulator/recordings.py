@@ -14,12 +14,19 @@ from botocore.exceptions import ClientError
 from tests.support.aws_resources import allow, archive, eventually, make_role
 from tests.support.local_aws import LocalAws
 
-REPLAYED_APIS = (None, "StartExecution", "StartSyncExecution", "CreateStateMachine", "StartExecution, last CloudWatch log event",
-                 "StartExecution, then DescribeExecution", "StartExecution, then ListMapRuns and DescribeMapRun")
+REPLAYED_APIS = (
+    None,
+    "StartExecution",
+    "StartSyncExecution",
+    "CreateStateMachine",
+    "StartExecution, last CloudWatch log event",
+    "StartExecution, then DescribeExecution",
+    "StartExecution, then ListMapRuns and DescribeMapRun",
+)
 BEFORE_REDRIVE = "2023-11-15"
 BEHAVIOURS = {
     "raises Exception('Some exception was raised.')": 'def handler(event, context):\n    raise Exception("Some exception was raised.")\n',
-    "raises CustomException()": "class CustomException(Exception):\n    pass\n\n\ndef handler(event, context):\n    raise CustomException()\n",
+    "raises CustomException()": "class CustomException(Exception):\n    pass\n\n\n\n\n\ndef handler(event, context):\n    raise CustomException()\n",
     "returns its event unchanged.": "def handler(event, context):\n    return event\n",
     "returns 257 * 1024 letters a": "def handler(event, context):\n    return 'a' * (257 * 1024)\n",
     'returns the bytes "HelloWorld!"': "def handler(event, context):\n    return 'HelloWorld!'\n",
@@ -27,7 +34,11 @@ BEHAVIOURS = {
     "sleeps 60 seconds": "import time\n\n\ndef handler(event, context):\n    time.sleep(8)\n    return event\n",
 }
 FUNCTION_PLACEHOLDERS = (
-    "<lambda_function_name>", "<lambda-function-name>", "<lambda_function_1_name>", "<lambda_function_2_name>", "lambda_function_name",
+    "<lambda_function_name>",
+    "<lambda-function-name>",
+    "<lambda_function_1_name>",
+    "<lambda_function_2_name>",
+    "lambda_function_name",
 )
 
 
@@ -49,7 +60,8 @@ def load(folder: Path) -> list[Recording]:
             name = f"{path.stem}/{case['name']}"
             while name in found:
                 name += "'"
-            found[name] = Recording(name, case)
+            kind = "EXPRESS" if path.stem == "express" else "STANDARD"
+            found[name] = Recording(name, {"type": kind, **case})
     return list(found.values())
 
 
@@ -86,7 +98,11 @@ class Replayer:
     def _make_function(self, code: str) -> str:
         name = f"recorded-{uuid.uuid4().hex[:8]}"
         self._aws.client("lambda").create_function(
-            FunctionName=name, Runtime="python3.11", Role=self._role, Handler="handler.handler", Timeout=30,
+            FunctionName=name,
+            Runtime="python3.11",
+            Role=self._role,
+            Handler="handler.handler",
+            Timeout=30,
             Code={"ZipFile": archive({"handler.py": code})},
         )
         return name
@@ -94,8 +110,14 @@ class Replayer:
     def _prepared(self, case: dict[str, Any]) -> dict[str, Any]:
         text = json.dumps(case)
         values = {
-            "<partition>": "aws", "<region>": self._aws.region, "111111111111": self._aws.account_id,
-            "<sqs_queue_url>": self._queue, "<test-table>": "recorded", "<snf_role_arn>": self._role, "<sfn_role_arn>": self._role,
+            "<partition>": "aws",
+            "<region>": self._aws.region,
+            "111111111111": self._aws.account_id,
+            '"X-Amzn-Trace-Id": "X-Amzn-Trace-Id"': '"X-Amzn-Trace-Id": "<trace>"',
+            "<sqs_queue_url>": self._queue,
+            "<test-table>": "recorded",
+            "<snf_role_arn>": self._role,
+            "<sfn_role_arn>": self._role,
         }
         for wording, name in self._functions.items():
             if wording in case.get("lambda", ""):
@@ -110,7 +132,9 @@ class Replayer:
 
     def _create(self, case: dict[str, Any]) -> str:
         created = self._states.create_state_machine(
-            name=f"recorded-{uuid.uuid4().hex[:12]}", definition=json.dumps(case["definition"]), roleArn=self._role,
+            name=f"recorded-{uuid.uuid4().hex[:12]}",
+            definition=json.dumps(case["definition"]),
+            roleArn=self._role,
             type=case.get("type", "STANDARD"),
         )
         return str(created["stateMachineArn"])
@@ -119,7 +143,9 @@ class Replayer:
         try:
             self._create(case)
         except ClientError as error:
-            return _compare("error", case["expected"].get("error", "InvalidDefinition"), error.response["Error"]["Code"])
+            return _compare(
+                "error", case["expected"].get("error", "InvalidDefinition"), error.response["Error"]["Code"]
+            )
         return ["the definition was accepted"]
 
     def _steps(self, machine: str, steps: list[dict[str, Any]]) -> list[str]:
@@ -128,12 +154,18 @@ class Replayer:
             expected = step["expected"]
             try:
                 self._states.start_execution(
-                    stateMachineArn=machine, name=step["name"].strip("<>").replace(":", "-"), input=json.dumps(step["input"])
+                    stateMachineArn=machine,
+                    name=step["name"].strip("<>").replace(":", "-"),
+                    input=json.dumps(step["input"]),
                 )
                 found += _compare("error", expected.get("error"), None)
             except ClientError as error:
                 found += _compare("error", expected.get("error"), error.response["Error"]["Code"])
-                found += _compare("message", expected.get("message", "").split("'")[0], error.response["Error"]["Message"].split("'")[0])
+                found += _compare(
+                    "message",
+                    expected.get("message", "").split("'")[0],
+                    error.response["Error"]["Message"].split("'")[0],
+                )
         return found
 
     def _run(self, machine: str, case: dict[str, Any], run: dict[str, Any]) -> list[str]:
@@ -141,7 +173,9 @@ class Replayer:
         if case.get("api") == "StartSyncExecution":
             answer = self._states.start_sync_execution(stateMachineArn=machine, input=text)
             keys = sorted(set(answer) - {"ResponseMetadata"})
-            return _compare("response_keys", expected.get("response_keys", keys), keys) + _compare_end(expected, answer, case)
+            return _compare("response_keys", expected.get("response_keys", keys), keys) + _compare_end(
+                expected, answer, case
+            )
         arn = self._states.start_execution(stateMachineArn=machine, input=text)["executionArn"]
 
         def ended() -> dict[str, Any] | None:
@@ -180,18 +214,17 @@ class Replayer:
 
 def _compare_end(expected: dict[str, Any], described: dict[str, Any], case: dict[str, Any]) -> list[str]:
     found = _compare("status", expected["status"], described["status"])
+    redrive = {"RedriveCount", "RedriveStatus", "RedriveStatusReason"} if case["recorded"] < BEFORE_REDRIVE else set()
     if "output" in expected:
-        found += _compare("output", expected["output"], json.loads(described.get("output", "null")))
+        found += _compare("output", expected["output"], _without(json.loads(described.get("output", "null")), redrive))
     for field in ("error", "cause"):
         if field in expected and expected[field] is not None:
             found += _compare(field, expected[field], described.get(field))
     if "cause_json" in expected:
         try:
-            cause = json.loads(described.get("cause", "null"))
+            cause = _without(json.loads(described.get("cause", "null")), redrive)
         except ValueError:
             return [*found, f"cause is no JSON: {described.get('cause')}"]
-        if case["recorded"] < BEFORE_REDRIVE:
-            cause = _without(cause, {"RedriveCount", "RedriveStatus", "RedriveStatusReason"})
         found += _compare("cause", expected["cause_json"], cause)
     return found
 
@@ -208,8 +241,13 @@ def _shown(value: Any) -> str:
 def agrees(expected: Any, actual: Any) -> bool:
     """Equal but for masked values; the place of function code and Python's position marks do not count."""
     if isinstance(expected, str) and "<" in expected:
-        pattern = "".join(".*" if part.startswith("<") else re.escape(part) for part in re.split(r"(<[\w:, -]+>)", _located(expected)))
-        return re.fullmatch(pattern, _located(actual if isinstance(actual, str) else json.dumps(actual)), re.DOTALL) is not None
+        pattern = "".join(
+            ".*" if part.startswith("<") else re.escape(part) for part in re.split(r"(<[\w:, -]+>)", _located(expected))
+        )
+        return (
+            re.fullmatch(pattern, _located(actual if isinstance(actual, str) else json.dumps(actual)), re.DOTALL)
+            is not None
+        )
     if isinstance(expected, dict) and isinstance(actual, dict):
         optional = {key for key, value in expected.items() if value == "<unverified>"}
         return set(expected) - optional <= set(actual) <= set(expected) and all(

@@ -1,0 +1,148 @@
+"""Tasks that start, run, look at and stop other executions (dg/connect-stepfunctions.html)."""
+
+import json
+import uuid
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from ministack.services.stepfunctions import _ExecutionError as StateError
+
+from emulator.step_functions import executions
+from emulator.step_functions.limits import to_json
+from emulator.step_functions.tasks import INTEGRATIONS, Task, service_message
+
+
+def start_execution(task: Task) -> dict[str, Any]:
+    """`states:startExecution`: start and go on."""
+    started = _start(task, "StepFunctions")
+    return {
+        "ExecutionArn": started.arn,
+        "SdkHttpMetadata": {"HttpStatusCode": 200},
+        "SdkResponseMetadata": {"RequestId": str(uuid.uuid4())},
+        "StartDate": _milliseconds(started.record["startDate"]),
+    }
+
+
+def run_execution_sync(task: Task) -> dict[str, Any]:
+    """`states:startExecution.sync`: wait for the end; Input and Output stay text (recording: start_execution.json).
+
+    A failure is `States.TaskFailed`, whose cause is the JSON text of the execution.
+    """
+    return _run_execution(task, parse=False)
+
+
+def run_execution_sync_parsed(task: Task) -> dict[str, Any]:
+    """`states:startExecution.sync:2`: as `.sync`, with Input and Output as JSON."""
+    return _run_execution(task, parse=True)
+
+
+def _run_execution(task: Task, *, parse: bool) -> dict[str, Any]:
+    started = _start(task, "StepFunctions")
+    task.submitted({"ExecutionArn": started.arn, "StartDate": _milliseconds(started.record["startDate"])})
+    task.require("states:DescribeExecution", started.arn, "StepFunctions.AWSStepFunctionsException")
+
+    def stop() -> None:
+        """Best effort, as AWS says: nothing happens where the role may not."""
+        if task.execution.role.denial("states:StopExecution", started.arn) is None:
+            started.stop(None, None)
+
+    with task.control.stopping(stop):
+        started.ended.wait()
+    task.control.check()
+    described = _capitalised(started.describe(), _milliseconds)
+    if started.record["status"] != "SUCCEEDED":
+        raise StateError("States.TaskFailed", to_json(described))
+    if parse:
+        described["Input"] = json.loads(described["Input"])
+        described["Output"] = json.loads(described["Output"])
+    return described
+
+
+def sdk_start_execution(task: Task) -> dict[str, Any]:
+    started = _start(task, "Sfn")
+    return {"ExecutionArn": started.arn, "StartDate": started.record["startDate"]}
+
+
+def sdk_start_sync_execution(task: Task) -> dict[str, Any]:
+    """`aws-sdk:sfn:startSyncExecution`: answers 200 for a failure too; read `Status`."""
+    machine_arn = task.argument("StateMachineArn")
+    task.require("states:StartSyncExecution", machine_arn, "Sfn.SfnException")
+    try:
+        answer = executions.run_sync(machine_arn, task.arguments.get("Name"), _input_text(task.arguments.get("Input")))
+    except executions.ApiError as error:
+        raise StateError(f"Sfn.{error.code.removesuffix('Exception')}Exception", error.message) from None
+    return _capitalised(answer, lambda stamp: stamp)
+
+
+def sdk_describe_execution(task: Task) -> dict[str, Any]:
+    arn = task.argument("ExecutionArn")
+    task.require("states:DescribeExecution", arn, "Sfn.SfnException")
+    try:
+        return _capitalised(executions.describe(arn), lambda stamp: stamp)
+    except executions.ApiError as error:
+        raise StateError(f"Sfn.{error.code}Exception", service_message(error.message, "sfn", 400)) from None
+
+
+def sdk_stop_execution(task: Task) -> dict[str, Any]:
+    arn = task.argument("ExecutionArn")
+    task.require("states:StopExecution", arn, "Sfn.SfnException")
+    try:
+        stopped = executions.stop(arn, task.arguments.get("Error"), task.arguments.get("Cause"))
+    except executions.ApiError as error:
+        raise StateError(f"Sfn.{error.code}Exception", service_message(error.message, "sfn", 400)) from None
+    return {"StopDate": stopped}
+
+
+def _start(task: Task, prefix: str) -> executions.Execution:
+    machine_arn = task.argument("StateMachineArn")
+    denied = "StepFunctions.AWSStepFunctionsException" if prefix == "StepFunctions" else "Sfn.SfnException"
+    task.require("states:StartExecution", machine_arn, denied)
+    try:
+        return executions.start(
+            machine_arn, task.arguments.get("Name"), _input_text(task.arguments.get("Input")), nested=True
+        )
+    except executions.ApiError as error:
+        code = error.code.removesuffix("Exception")
+        service = "states" if prefix == "StepFunctions" else "sfn"
+        raise StateError(f"{prefix}.{code}Exception", service_message(error.message, service, 400)) from None
+
+
+def _input_text(value: Any) -> str:
+    """The input of a nested execution: `null` arrives as `{}`, text is taken as JSON text."""
+    if value is None:
+        return "{}"
+    return value if isinstance(value, str) else to_json(value)
+
+
+def _capitalised(value: Any, write_date: Callable[[str], Any]) -> dict[str, Any]:
+    """A description under the member names of the integrations. Its Input and Output are texts, so stay as they are."""
+    return {
+        key[0].upper() + key[1:]: (
+            _capitalised(item, write_date)
+            if isinstance(item, dict)
+            else write_date(item)
+            if key.endswith("Date")
+            else item
+        )
+        for key, item in value.items()
+    }
+
+
+def _milliseconds(stamp: str) -> int:
+    return int(datetime.fromisoformat(stamp).timestamp() * 1000)
+
+
+def install() -> None:
+    """Add these integrations to those that Task states know."""
+    INTEGRATIONS.update(
+        {
+            "states:startExecution": start_execution,
+            "states:startExecution.sync": run_execution_sync,
+            "states:startExecution.sync:2": run_execution_sync_parsed,
+            "aws-sdk:sfn:startExecution": sdk_start_execution,
+            "aws-sdk:sfn:startSyncExecution": sdk_start_sync_execution,
+            "aws-sdk:sfn:describeExecution": sdk_describe_execution,
+            "aws-sdk:sfn:stopExecution": sdk_stop_execution,
+        }
+    )
