@@ -1,12 +1,12 @@
 """What an execution costs in US dollars: estimated before, from one dated price table, and computed after from counts.
 
-Both take the same formulas, ``counted_usage`` and ``Usage.parts``; the estimate feeds them with assumptions, the summary
-with what was counted. Not included: storage, logs, data transfer, KMS, free tiers, and the target itself unless the
+Both take the same formulas, ``counted_usage`` and ``Usage.parts``: the estimate from assumptions, the summary from
+what was counted. Not included: storage, logs, data transfer, KMS, free tiers; nor the target itself, unless the
 registry has its ``cost_per_call_usd``.
 
 Sources: https://aws.amazon.com/step-functions/pricing/ (Standard workflows: each state entered is a transition, retries
 count), https://aws.amazon.com/lambda/pricing/ (arm64, first tier), https://aws.amazon.com/s3/pricing/ (requests, S3
-Standard), https://aws.amazon.com/sqs/pricing/ (standard queues; a request is 64 KB). Whether AWS charges for the start of
+Standard), https://aws.amazon.com/sqs/pricing/ (standard queues; a request is 64 KB). If AWS charges for the start of
 a child workflow beyond its states is documented nowhere; one transition a child is added to be on the safe side.
 """
 
@@ -153,7 +153,7 @@ def counted_usage(
     """The usage of a run from what the aggregator counted.
 
     Tools and Express agents: ``children`` of the map, ``worker_calls`` of ``process_tool_rows`` and their
-    ``worker_seconds`` in all. Standard agents: a child is a row, and the two numbers of workers are not used. ``attempts``
+    ``worker_seconds`` in all. Standard agents: a child is a row; the two numbers of workers are unused. ``attempts``
     counts all of them, of the ``attempted_rows`` together; ``failed_rows`` are those in the dead-letter queue.
     """
     base = _base(total_rows, staged_bytes)

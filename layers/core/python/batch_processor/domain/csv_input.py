@@ -1,7 +1,7 @@
 """Reading a user's CSV, and the staged copy that Step Functions reads in its place (design 3.7).
 
-Why a copy: the native CSV reader deletes lone backslashes, drops extra cells, pads short rows and dies on a repeated
-header (https://docs.aws.amazon.com/step-functions/latest/dg/example-csv-parse-dist-map.html). The staged copy has the
+Why a copy: the native reader deletes lone backslashes, drops extra cells, pads short rows, dies on a repeated header
+(https://docs.aws.amazon.com/step-functions/latest/dg/example-csv-parse-dist-map.html). The staged copy has the
 header ``r,c1..cN``, ``r`` being the 1-based row number; every cell is quoted, quotes and backslashes are doubled, lines
 end with LF.
 
@@ -9,8 +9,8 @@ What is accepted: UTF-8 with or without BOM; LF, CRLF or CR; comma, semicolon, t
 as in RFC 4180. Lines without a character are skipped: an empty cell of a one-column file is written ``""``. Cells are
 never changed: a line end, a backslash or a formula inside a cell arrives at the target and in the output as it is.
 
-How it is fast: nothing is done per cell. Text is cut at its quotes, so that every other piece lies outside quotes, where
-delimiters and line ends can be replaced as they stand. Work goes on block by block, a block being some whole rows. Only
+How it is fast: nothing is done per cell. Text is cut at its quotes, so every other piece lies outside quotes, where
+delimiters and line ends can be replaced as they stand. Work goes on block by block, a block being some whole rows; only
 a block in which a check fails is looked at row by row, to say what is wrong and in which line. The standard library's
 ``csv`` is three times slower here, and takes a quote inside an unquoted cell without a word; tests compare with it.
 Memory: a few times the larger of 32 KB, the longest row (200 KB at most) and a chunk, whatever the size of the file.
@@ -29,8 +29,8 @@ import orjson
 from batch_processor.domain.errors import InvalidInputError, Problem
 
 MAX_FILE_BYTES = 10_000_000_000
-"""Step Functions reads files up to 10 GB (https://docs.aws.amazon.com/step-functions/latest/dg/input-output-itemreader.html).
-Holds for the file and for its staged copy."""
+"""The most that Step Functions reads, 10 GB, for the file and for its staged copy
+(https://docs.aws.amazon.com/step-functions/latest/dg/input-output-itemreader.html)."""
 
 MAX_ROW_BYTES = 199_000
 """Largest row, as the JSON object that a child of the map gets. A batch has at most 200,000 bytes, of which 1,000 are
@@ -81,6 +81,7 @@ class Staging:
         self._line = 1
         self._offset = 0
         self._found = _Findings()
+        self.columns = []
         self._read_header()
 
     @property
@@ -114,13 +115,12 @@ class Staging:
 
     def _read_header(self) -> None:
         sample = b""
-        end = 0
-        final = False
-        while not final and (len(sample) < _SAMPLE_BYTES or (not end and len(sample) <= MAX_ROW_BYTES)):
-            chunk = next(self._chunks, None)
-            final = chunk is None
-            sample += chunk or b""
-            end = _end_of_last_row(sample)
+        final = True
+        for chunk in self._chunks:
+            sample += chunk
+            if len(sample) > MAX_ROW_BYTES or (len(sample) > _SAMPLE_BYTES and _end_of_last_row(sample)):
+                final = False
+                break
         if sample.startswith(_BOM):
             sample = sample[len(_BOM) :]
             self._offset = len(_BOM)
@@ -139,29 +139,26 @@ class Staging:
         self._delimiter = delimiter
         match = self._row.match(sample)
         assert match is not None
-        header = sample[: match.end()]
-        if not (final and match.end() == len(sample)) and sample[match.end() : match.end() + 1] not in (b"\r", b"\n"):
-            self._examine(sample, final=final, header=True)
-            self._found.raise_if_any()
-            raise InvalidInputError(
-                [_problem("line 1", "the header is too long", f"keep it under {MAX_ROW_BYTES:,} bytes")]
-            )
-        if not _is_text(header):
-            self._examine(header, final=True, header=True)
-            self._found.raise_if_any()
-        self.columns = [_cell(cell) for cell in _cells(header, delimiter)]
-        problems = _header_problems(self.columns, self._line)
-        keys = len(orjson.dumps(dict.fromkeys(["r", *(f"c{i}" for i in range(1, len(self.columns) + 1))], "")))
-        if keys > MAX_ROW_BYTES // 2:
-            problems.append(
-                _problem(f"{len(self.columns):,} columns", "the header has too many columns", "split the file")
-            )
+        header = match.group()
+        complete = (final and match.end() == len(sample)) or _LINE_END.match(sample, match.end())
+        if not complete or not _is_text(header):
+            self._examine(sample, final=final)
+        elif len(header) > MAX_ROW_BYTES:
+            self._found.too_long.append(f"line {self._line}")
+        self._found.raise_if_any()
+        columns = [_text(cell) for cell in _cells(header, delimiter)]
+        problems = _header_problems(columns, self._line)
+        self._keys_bytes = _json_size(MAX_FILE_BYTES, [b""] * len(columns))
+        if self._keys_bytes > MAX_ROW_BYTES // 2:
+            problems.append(_problem(f"{len(columns):,} columns", "the header has too many columns", "split the file"))
         if problems:
             raise InvalidInputError(problems)
         # A row in a block of this size cannot pass MAX_ROW_BYTES: in JSON, a byte becomes six at most (``\\u0001``).
-        self._block_bytes = (MAX_ROW_BYTES - keys) // 6
+        self._block_bytes = (MAX_ROW_BYTES - self._keys_bytes) // 6
+        self.columns = columns
+        self._found.columns = len(columns)
         line_end = _LINE_END.match(sample, match.end())
-        rest = line_end.end() if line_end else match.end()
+        rest = line_end.end() if line_end else len(sample)
         self._line += _count_line_ends(sample[:rest])
         self._offset += rest
         self._rest = sample[rest:]
@@ -174,12 +171,12 @@ class Staging:
         for chunk in chain([self._rest], self._chunks):
             position = 0
             while position < len(chunk):
-                step = max(self._block_bytes - len(carry), 4096)
+                step = max(self._block_bytes - len(carry), self._block_bytes // 2)
                 data = carry + chunk[position : position + step]
                 position += step
                 end = _end_of_last_row(data)
                 if not end and len(data) > MAX_ROW_BYTES:
-                    # Longer than any row may be: a quote that is never closed must not read the whole file into memory.
+                    # Longer than any row may be. A quote that is never closed must not bring the file into memory.
                     self._examine(data, final=False)
                     return
                 if end:
@@ -201,15 +198,17 @@ class Staging:
             outside = re.sub(rb"\n{2,}", b"\n", outside).lstrip(b"\n")
         outside = outside.removesuffix(b"\n")
         rows = outside.split(b"\n") if outside else []
-        if (
+        wrong = (
             not set(map(bytes.count, rows, repeat(self._delimiter))) <= {len(self.columns) - 1}
             or not self._quotes_stand_right(pieces)
             or not _is_text(block)
-            or len(block) > self._block_bytes
-        ):
+        )
+        if wrong or len(block) > self._block_bytes:
             self._examine(block, final=True)
             if self._found:
+                self.total_rows += len(rows)
                 return b""
+            assert not wrong
         rows = outside.replace(self._delimiter, b'","').split(b"\n") if outside else []
         first = self.total_rows + 1
         self.total_rows += len(rows)
@@ -224,71 +223,73 @@ class Staging:
         return b"".join(pieces)
 
     def _quotes_stand_right(self, pieces: list[bytes]) -> bool:
-        """Whether each quoted cell begins where a cell begins, and ends where one ends. ``pieces``: cut at the quotes."""
-        # Between two quoted pieces lies nothing (a doubled quote), or what runs from one cell's end to another's start.
+        """Whether quoted cells begin where cells begin, and end where they end. ``pieces``: cut at the quotes."""
+        # Between two quoted pieces lies nothing (a doubled quote), or all from one cell's end to another's start.
         before = set(map(_LAST_BYTE, pieces[0:-1:2]))
         after = set(map(_FIRST_BYTE, pieces[2::2]))
         return len(pieces) % 2 == 1 and before | after <= {b"", b"\n", b"\r", self._delimiter}
 
-    def _examine(self, data: bytes, *, final: bool, header: bool = False) -> None:
-        """Look at ``data`` row by row and note what is wrong. ``final``: it ends where a row ends."""
+    def _examine(self, data: bytes, *, final: bool) -> None:
+        """Look at ``data`` row by row and note what is wrong. ``final``: it ends where a row ends.
+
+        Before the header is read, its row alone is looked at.
+        """
         found = self._found
         position = 0
         line = self._line
-        row_number = self.total_rows
+        row = self.total_rows
         while position < len(data) and not found.enough:
-            if data[position] in b"\r\n":
-                position = _LINE_END.match(data, position).end()  # type: ignore[union-attr]  # it is a line end
+            if line_end := _LINE_END.match(data, position):
+                position = line_end.end()
                 line += 1
                 continue
-            match = self._row.match(data, position)
-            assert match is not None
-            end = match.end()
-            raw = data[position:end]
-            row_number += 1
-            if end < len(data) and data[end] not in b"\r\n":
-                raw = _RAW_ROW.match(data, position).group()  # type: ignore[union-attr]  # it matches anywhere
-                bad_line = line + _count_line_ends(data[position:end])
-                opens = data[end] == ord('"') and data[end - 1 : end] in (b"", self._delimiter) or end == position
-                unclosed = position + len(raw) < len(data) and data[position + len(raw)] == ord('"')
-                if not unclosed:
-                    found.bare_quotes.append(f"line {bad_line}")
-                elif not opens:
-                    found.bare_quotes.append(f"line {bad_line}")
-                elif final:
-                    found.unclosed.append(f"line {bad_line}")
-                else:
-                    found.too_long.append(f"line {line}")
-                if unclosed or b"\n" in raw:
-                    # What follows is read inside out: it would only give mistakes that are none.
-                    found.stop = True
-            elif end == len(data) and not final:
+            row += 1
+            whole = _RAW_ROW.match(data, position)  # to the line end, or to a quote that is never closed
+            right = self._row.match(data, position)  # as far as it is well-formed
+            assert whole is not None
+            assert right is not None
+            raw = whole.group()
+            unclosed = data[whole.end() : whole.end() + 1] == b'"'
+            if right.end() < whole.end() or unclosed:
+                self._note_quote(data, position, right.end(), line, final=final)
+                # Behind a quote too many, all is read inside out: it would only give mistakes that are none.
+                found.stop |= unclosed or _count_line_ends(raw) > 0
+            elif whole.end() == len(data) and not final:
                 found.too_long.append(f"line {line}")
                 found.stop = True
-            elif not header:
+            elif self.columns:
                 cells = _cells(raw, self._delimiter)
                 if len(cells) != len(self.columns):
                     found.ragged.append(f"line {line} ({len(cells)})")
-                elif len(raw) * 6 > MAX_ROW_BYTES // 2 and self._json_size(row_number, cells) > MAX_ROW_BYTES:
+                elif len(raw) * 6 > MAX_ROW_BYTES - self._keys_bytes and _json_size(row, cells) > MAX_ROW_BYTES:
                     found.too_long.append(f"line {line}")
-            self._examine_text(raw, line, self._offset + position)
+            self._note_text(raw, line, self._offset + position)
+            if not self.columns:
+                return
             line += _count_line_ends(raw)
-            position += len(raw) if len(raw) else 1
-        found.columns = 0 if header else len(self.columns)
+            position = whole.end()
 
-    def _examine_text(self, raw: bytes, line: int, offset: int) -> None:
+    def _note_quote(self, data: bytes, row_start: int, position: int, line: int, *, final: bool) -> None:
+        """Note the quote, or the text behind one, at ``position`` that does not belong there."""
+        there = f"line {line + _count_line_ends(data[row_start:position])}"
+        starts_cell = position == row_start or data[position - 1 : position] == self._delimiter
+        if not starts_cell:
+            self._found.bare_quotes.append(there)
+        elif final:
+            self._found.unclosed.append(there)
+        else:
+            self._found.too_long.append(there)
+
+    def _note_text(self, raw: bytes, line: int, offset: int) -> None:
+        """Note what is not UTF-8, and NUL."""
         try:
             raw.decode()
         except UnicodeDecodeError as error:
-            bad_line = line + _count_line_ends(raw[: error.start])
-            self._found.not_utf8.append(f"line {bad_line} (byte {offset + error.start:,} of the file)")
+            there = f"line {line + _count_line_ends(raw[: error.start])}"
+            self._found.not_utf8.append(f"{there} (byte {offset + error.start:,} of the file)")
         nul = raw.find(b"\0")
         if nul >= 0:
             self._found.nul.append(f"line {line + _count_line_ends(raw[:nul])}")
-
-    def _json_size(self, row: int, cells: list[bytes]) -> int:
-        names = (f"c{i}" for i in range(1, len(cells) + 1))
-        return len(orjson.dumps({"r": str(row), **dict(zip(names, map(_lenient_cell, cells), strict=True))}))
 
 
 class _Findings:
@@ -353,11 +354,11 @@ def _problem(value: str, message: str, fix: str) -> Problem:
 
 def _header_problems(columns: list[str], line: int) -> list[Problem]:
     problems = []
-    unnamed = [str(i) for i, name in enumerate(columns, 1) if not name]
+    unnamed = [str(i) for i, name in enumerate(columns, 1) if not name.strip()]
     if unnamed:
         value = f"line {line}, column {', '.join(unnamed[:_LINES_NAMED])}"
         problems.append(_problem(value, "the header has a column without a name", "name every column"))
-    repeated = [name for name, count in Counter(columns).items() if count > 1 and name]
+    repeated = [name for name, count in Counter(columns).items() if count > 1 and name.strip()]
     if repeated:
         value = f"line {line}: {', '.join(repr(name) for name in repeated[:_LINES_NAMED])}"
         problems.append(_problem(value, "the header has a name twice", "give every column a name of its own"))
@@ -401,13 +402,16 @@ def _cells(row: bytes, delimiter: bytes) -> list[bytes]:
     return marked.split(b"\0") if b"\0" not in row else row.split(delimiter)
 
 
-def _cell(raw: bytes) -> str:
-    return _lenient_cell(raw)
-
-
-def _lenient_cell(raw: bytes) -> str:
-    text = raw.decode("utf-8", "replace")
+def _text(cell: bytes) -> str:
+    """What a cell says. Of bytes that are not UTF-8, which are refused elsewhere, the size stays about the same."""
+    text = cell.decode("utf-8", "replace")
     return text[1:-1].replace('""', '"') if text.startswith('"') else text
+
+
+def _json_size(row: int, cells: list[bytes]) -> int:
+    """Bytes of the JSON object that the native reader makes of a staged row."""
+    values = {f"c{i}": _text(cell) for i, cell in enumerate(cells, 1)}
+    return len(orjson.dumps({"r": str(row), **values}))
 
 
 def _is_text(block: bytes) -> bool:
