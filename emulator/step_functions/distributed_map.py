@@ -20,7 +20,7 @@ from emulator.step_functions.states import MAP_MODES, Outcome, Running, item_inp
 from emulator.step_functions.threads import THREADS
 
 AWS_CONCURRENCY = 10_000
-LOCAL_CONCURRENCY = 256
+LOCAL_CONCURRENCY = 100
 """Children at a time: each Lambda call in flight is a process, so the local AWS stops earlier than AWS."""
 SUCCEEDED_KEPT = 500
 FAILED_KEPT = 5_000
