@@ -31,6 +31,7 @@ from pydantic_core.core_schema import ValidationInfo
 
 from batch_processor.domain.errors import InvalidInputError, Problem
 from batch_processor.domain.json_path import compile_path
+from batch_processor.domain.json_text import encodable
 from batch_processor.domain.number_format import compile_number_format
 from batch_processor.domain.regular_expressions import compile_pattern
 from batch_processor.domain.template_text import parse_template
@@ -770,7 +771,7 @@ def _shown_value(value: object) -> str:
         return "a list"
     if isinstance(value, str) and "://" in value:
         value = value.partition("?")[0]  # a presigned address carries its signature behind the question mark
-    text = json.dumps(value, ensure_ascii=False, default=lambda other: type(other).__name__)
+    text = encodable(json.dumps(value, ensure_ascii=False, default=lambda other: type(other).__name__))
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
 
 
