@@ -28,6 +28,8 @@ from typing import Any, BinaryIO
 
 INVOKE_DEPTH_VARIABLE = "_MINISTACK_INVOKE_DEPTH"
 INVOKE_DEPTH_HEADER = "X-Ministack-Invoke-Depth"
+shown_folders: list[tuple[str, str]] = []
+"""Folders of code and layers, and the names they have on Lambda: `/var/task` and `/opt`."""
 BUILT_IN_LOG_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "aws_request_id"}
 
 Handler = Callable[[Any, Any], Any]
@@ -87,8 +89,14 @@ def error_report(error: BaseException, request_id: str) -> dict[str, Any]:
         "errorMessage": str(error),
         "errorType": type(error).__name__,
         "requestId": request_id,
-        "stackTrace": traceback.format_list(frames),
+        "stackTrace": [as_on_lambda(line) for line in traceback.format_list(frames)],
     }
+
+
+def as_on_lambda(line: str) -> str:
+    for folder, name in shown_folders:
+        line = line.replace(folder, name)
+    return line
 
 
 def load_handler(module_name: str, function_name: str) -> Handler:
@@ -250,6 +258,9 @@ def main() -> None:
 
     start = requests.get()
     order_import_path(start["code_folder"], start["layer_folders"], start["runtime_folder"])
+    shown_folders.extend(
+        [(start["code_folder"], "/var/task"), *((folder, "/opt") for folder in start["layer_folders"])]
+    )
     formatter = install_logging()
     carry_invocation_depth()
     try:

@@ -44,6 +44,7 @@ def test_an_exception_arrives_under_its_class_name_with_its_stack_trace(local_aw
     assert list(error) == ["errorMessage", "errorType", "requestId", "stackTrace"]
     assert error["requestId"] == answer["ResponseMetadata"]["RequestId"] or len(error["requestId"]) == 36
     assert len(error["stackTrace"]) == 1
+    assert error["stackTrace"][0].startswith('  File "/var/task/index.py", line 9, in handler\n')
     assert 'raise RateLimitError("slow down")' in error["stackTrace"][0]
 
 
