@@ -1,0 +1,37 @@
+"""What the documents point at exists."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
+MERMAID = re.compile(r"```mermaid\n(\w+)")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_every_link_to_a_file_leads_somewhere(document: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)\)", document.read_text(encoding="utf-8"))
+    missing = [link for link in links if "://" not in link and not (document.parent / link).exists()]
+    assert missing == []
+
+
+def test_every_document_can_be_reached_from_the_readme() -> None:
+    reached, waiting = set[Path](), [REPOSITORY / "README.md"]
+    while waiting:
+        document = waiting.pop()
+        if document in reached:
+            continue
+        reached.add(document)
+        links = re.findall(r"\]\(([^)#\s]+\.md)\)", document.read_text(encoding="utf-8"))
+        waiting += [(document.parent / link).resolve() for link in links if "://" not in link]
+    assert [str(path) for path in DOCUMENTS if path not in reached] == []
+
+
+def test_each_diagram_is_of_a_known_kind() -> None:
+    kinds = [kind for document in DOCUMENTS for kind in MERMAID.findall(document.read_text(encoding="utf-8"))]
+    assert set(kinds) <= {"flowchart", "sequenceDiagram"}
+    assert len(kinds) >= 7
