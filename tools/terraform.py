@@ -25,6 +25,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tools.local_aws import ROOT
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 ROOT_MODULE = REPOSITORY / "terraform"
 LIBRARY_ENVIRONMENT = REPOSITORY / ".venv-terraform"
@@ -119,6 +121,14 @@ def local_endpoint() -> str:
     return f"http://127.0.0.1:{port}"
 
 
+def plain_text() -> dict[str, str]:
+    """Terraform's options for an output that is no terminal: it writes colours everywhere."""
+    if sys.stdout.isatty() and "NO_COLOR" not in os.environ:
+        return {}
+    commands = ("init", "plan", "apply", "validate", "test")
+    return {f"TF_CLI_ARGS_{command}": "-no-color" for command in commands}
+
+
 class Terraform:
     """Terraform on one environment."""
 
@@ -132,6 +142,7 @@ class Terraform:
             "TF_IN_AUTOMATION": "1",
             "TF_INPUT": "0",
             "CHECKPOINT_DISABLE": "1",
+            **plain_text(),
         }
         self.variables.pop("TF_WORKSPACE", None)
         configuration = cli_configuration()
@@ -142,8 +153,8 @@ class Terraform:
             self.variables = {name: value for name, value in self.variables.items() if not name.startswith("AWS_")}
             self.variables |= {
                 "AWS_ENDPOINT_URL": endpoint,
-                "AWS_ACCESS_KEY_ID": "test",
-                "AWS_SECRET_ACCESS_KEY": "test",
+                "AWS_ACCESS_KEY_ID": ROOT,
+                "AWS_SECRET_ACCESS_KEY": ROOT,
                 "AWS_REGION": "us-east-1",
                 "AWS_EC2_METADATA_DISABLED": "true",
                 "TF_VAR_endpoint_url": endpoint,
@@ -152,11 +163,16 @@ class Terraform:
 
     def client(self, service: str) -> Any:
         """An AWS client with the credentials that Terraform gets."""
+        client: Any = boto3.Session(region_name=self.region).client
         if self.environment != "local":
-            return boto3.Session(region_name=self.region).client(service)
-        options: dict[str, Any] = {"endpoint_url": self.variables["AWS_ENDPOINT_URL"], "region_name": self.region}
-        options |= {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
-        return boto3.Session().client(service, config=Config(s3={"addressing_style": "path"}), **options)
+            return client(service)
+        return client(
+            service,
+            endpoint_url=self.variables["AWS_ENDPOINT_URL"],
+            aws_access_key_id=ROOT,
+            aws_secret_access_key=ROOT,
+            config=Config(s3={"addressing_style": "path"}),
+        )
 
     @property
     def region(self) -> str:
@@ -199,6 +215,7 @@ class Terraform:
         output = subprocess.PIPE if capture else None
         done = subprocess.run(command, env=self.variables, text=True, stdout=output, check=False)
         if done.returncode not in allowed:
+            print(done.stdout or "", end="", file=sys.stderr)
             raise TerraformError(
                 f"terraform {arguments[0]} ended with exit code {done.returncode}: see its message above."
             )
@@ -233,6 +250,10 @@ class Terraform:
         path.unlink()
 
     def outputs(self) -> dict[str, Any]:
+        """The outputs of what has been applied; empty when nothing has."""
+        selected = self.data_dir / "environment"
+        if not (selected.is_file() and selected.read_text().strip() == self.environment):
+            self.prepare()
         answer = self.run("output", "-json", capture=True).stdout
         return {name: output["value"] for name, output in json.loads(answer).items()}
 
@@ -245,13 +266,17 @@ class Terraform:
 
 
 def static_check(arguments: Sequence[str]) -> int:
-    """`terraform validate` or `terraform test`: no backend, no account, every call mocked."""
+    """`terraform fmt`, `validate` or `test`: no backend, no account, every call mocked."""
     data_dir = Path(os.environ.get("TF_DATA_DIR") or REPOSITORY / "build" / "terraform" / "checks").resolve()
     variables = {**os.environ, "TF_DATA_DIR": str(data_dir), "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"}
+    variables |= plain_text()
     configuration = cli_configuration()
     if configuration:
         variables["TF_CLI_CONFIG_FILE"] = str(configuration)
     command = [*terraform_command(), f"-chdir={ROOT_MODULE}"]
+    if arguments[0] == "fmt":
+        folders = [".", str(REPOSITORY / "examples")]
+        return subprocess.run([*command, *arguments, "-recursive", *folders], env=variables, check=False).returncode
     init = [*command, "init", "-backend=false", "-lockfile=readonly", "-input=false"]
     initialised = subprocess.run(init, env=variables, stdout=subprocess.PIPE, text=True, check=False)
     if initialised.returncode != 0:
@@ -261,10 +286,7 @@ def static_check(arguments: Sequence[str]) -> int:
 
 
 def execute(action: str, environment: str, options: Sequence[str]) -> int:
-    if action == "fmt":
-        command = [*terraform_command(), "fmt", "-recursive", *options, str(ROOT_MODULE)]
-        return subprocess.run(command, check=False).returncode
-    if action in ("validate", "test"):
+    if action in ("fmt", "validate", "test"):
         return static_check([action, *options])
     terraform = Terraform(environment)
     if action == "state-bucket":
@@ -272,14 +294,14 @@ def execute(action: str, environment: str, options: Sequence[str]) -> int:
         return 0
     if action == "destroy":
         terraform.confirm_destroy()
-    terraform.prepare()
     if action == "output":
         print(json.dumps(terraform.outputs(), indent=2))
-    elif action == "plan":
+        return 0
+    terraform.prepare()
+    if action == "plan":
         _, differs = terraform.plan(*options)
         return DIFFERENCE if differs and "-detailed-exitcode" in options else 0
-    else:
-        terraform.apply(*(["-destroy"] if action == "destroy" else []), *options)
+    terraform.apply(*(["-destroy"] if action == "destroy" else []), *options)
     return 0
 
 

