@@ -25,12 +25,12 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tools.local_aws import ROOT
-
 REPOSITORY = Path(__file__).resolve().parent.parent
 ROOT_MODULE = REPOSITORY / "terraform"
 LIBRARY_ENVIRONMENT = REPOSITORY / ".venv-terraform"
 REGISTRY = "registry.terraform.io"
+ROOT = "test"
+"""Access key and secret key of the local AWS's root. Not a secret: it answers on loopback only."""
 NO_DIFFERENCE, DIFFERENCE = 0, 2
 """Exit codes of `terraform plan -detailed-exitcode` that are no error."""
 
@@ -240,7 +240,9 @@ class Terraform:
         path = self.data_dir / "plan.tfplan"
         variables = f"-var-file=envs/{self.environment}.tfvars"
         arguments = ["plan", "-detailed-exitcode", f"-out={path}", variables, *options]
-        done = self.run(*arguments, allowed=(NO_DIFFERENCE, DIFFERENCE))
+        done = self.run(*arguments, allowed=(ROOT = "test"
+"""Access key and secret key of the local AWS's root. Not a secret: it answers on loopback only."""
+NO_DIFFERENCE, DIFFERENCE))
         return path, done.returncode == DIFFERENCE
 
     def apply(self, *options: str) -> None:
