@@ -240,9 +240,7 @@ class Terraform:
         path = self.data_dir / "plan.tfplan"
         variables = f"-var-file=envs/{self.environment}.tfvars"
         arguments = ["plan", "-detailed-exitcode", f"-out={path}", variables, *options]
-        done = self.run(*arguments, allowed=(ROOT = "test"
-"""Access key and secret key of the local AWS's root. Not a secret: it answers on loopback only."""
-NO_DIFFERENCE, DIFFERENCE))
+        done = self.run(*arguments, allowed=(NO_DIFFERENCE, DIFFERENCE))
         return path, done.returncode == DIFFERENCE
 
     def apply(self, *options: str) -> None:
