@@ -77,7 +77,7 @@ def follower_of(deployment: Deployment, arn: str) -> Follower:
     return Follower(deployment.client("stepfunctions"), deployment.client("s3"), deployment.results_bucket, arn)
 
 
-def show_ending(console: Console, deployment: Deployment, ending: Ending) -> int:
+def show_ending(console: Console, deployment: Deployment, ending: Ending, name: str) -> int:
     """Print the result and the first failed rows. Exit code 0 when the execution succeeded."""
     console.print(report.summary(ending))
     document = ending.document or {}
@@ -88,6 +88,8 @@ def show_ending(console: Console, deployment: Deployment, ending: Ending) -> int
             console.print(report.failures(rows))
     if ending.document is None and ending.cause:
         console.print(ending.cause, markup=False, highlight=False)
+    if ending.status == "ABORTED":
+        console.print(f"The output of what was finished comes to s3://{deployment.results_bucket}/results/{name}/")
     return 0 if ending.status == "SUCCEEDED" else 1
 
 
@@ -131,7 +133,7 @@ def run(options: argparse.Namespace) -> int:
             highlight=False,
         )
         return 130
-    return show_ending(console, deployment, ending)
+    return show_ending(console, deployment, ending, name)
 
 
 if __name__ == "__main__":
