@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from batch_processor.domain.target_protocol import Outcome
+
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
@@ -52,57 +54,14 @@ class ObjectStore(Protocol):
         """Make the parts the object ``key``; returns its version id, "" when it had been completed before."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """The target returned: its answer, as it came."""
-
-    payload: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Threw:
-    """The target failed: the name of its error and what it says."""
-
-    error: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class TimedOut:
-    """No answer within the time given, or the target's own time-out."""
-
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Throttled:
-    """The target was not started: too many calls at once."""
-
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class TooLarge:
-    """The request or the answer is over the limit of the service, which the message names."""
-
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unreachable:
-    """The service itself failed, or the connection was lost: whether the target ran is not known."""
-
-    message: str
-
-
-InvocationResult = Answered | Threw | TimedOut | Throttled | TooLarge | Unreachable
-
-
 class TargetInvoker(Protocol):
     """Calls a Lambda function or an Express state machine once: no retries of its own, safe in several threads."""
 
-    def invoke(self, arn: str, payload: bytes, timeout_seconds: float) -> InvocationResult:
-        """Raises ``DeploymentError`` when the call is denied or the target does not exist."""
+    def invoke(self, arn: str, payload: bytes, timeout_seconds: float) -> bytes | Outcome:
+        """The target's answer as it came, or the outcome of an attempt that gave none.
+
+        Raises ``DeploymentError`` when the call is denied or the target does not exist.
+        """
 
 
 class DeadLetters(Protocol):
@@ -124,3 +83,8 @@ class Clock(Protocol):
 class Deadline(Protocol):
     def remaining_seconds(self) -> float:
         """What is left of this invocation of the function."""
+
+
+class Metrics(Protocol):
+    def put(self, target: str, values: dict[str, tuple[float, str]]) -> None:
+        """Publish metrics by name, as (value, CloudWatch unit), under the dimension ``target``."""

@@ -11,8 +11,9 @@ import orjson
 
 from batch_processor.app.ports import Clock, ObjectStore
 from batch_processor.domain.errors import DeploymentError, ObjectNotFoundError
+from batch_processor.domain.json_text import render_json
 from batch_processor.domain.plan import Keys, Plan
-from batch_processor.domain.records import RowRecord, RowStatus
+from batch_processor.domain.records import RowRecord
 
 BRAKE_CACHE_MS = 1000
 CHECKS_PER_LIMIT = 100
@@ -37,24 +38,12 @@ def load_plan(objects: ObjectStore, plan_key: str) -> Plan:
         ) from error
 
 
-def failure_limit(plan: Plan) -> int | None:
-    """How many failed rows end the run; ``None``: it is not ended by failed rows."""
-    execution_config = plan.config.execution_config
-    limits = [] if execution_config.continue_on_error else [1]
-    stop_after = execution_config.stop_after
-    if stop_after is not None and stop_after.failed_rows is not None:
-        limits.append(stop_after.failed_rows)
-    if stop_after is not None and stop_after.failed_percent is not None:
-        limits.append(max(1, -int(-plan.total_rows * stop_after.failed_percent // 100)))
-    return min(limits, default=None)
-
-
 def failure_reason(plan: Plan) -> str:
-    """Why ``failure_limit`` was set, as the user wrote it."""
+    """Why rows that failed end the run, in terms of what the user wrote."""
     execution_config = plan.config.execution_config
     if not execution_config.continue_on_error:
         return "a row failed and continue_on_error is false"
-    return f"{failure_limit(plan)} rows failed, which stop_after does not allow"
+    return f"stop_after was reached: {execution_config.failure_limit(plan.total_rows):,} failed rows"
 
 
 class Work:
@@ -122,14 +111,17 @@ class Work:
                 return
             yield begins, ends
 
-    def write_rows(self, records: list[RowRecord]) -> None:
-        """Write finished rows, ascending: one object for each run of consecutive rows."""
-        for run in consecutive_runs(records):
-            lines = b"".join(encode_record(record) for record in run)
-            self.objects.put(self.keys.rows_object(run[0]["row"], run[-1]["row"]), lines)
+    def is_written(self, row: int) -> bool:
+        """Whether the row has a rows object of its own."""
+        return self.objects.exists(self.keys.rows_object(row, row))
 
-    def count_failures(self, failed: list[int], limit: int | None, brake: Brake) -> None:
-        """Say that the rows ``failed`` have failed, and pull the brake when as many as ``limit`` have.
+    def write_rows(self, rows: list[tuple[int, bytes]]) -> None:
+        """Write finished rows, ascending, as (row, line): one object for each run of consecutive rows."""
+        for run in consecutive_runs(rows):
+            self.objects.put(self.keys.rows_object(run[0][0], run[-1][0]), b"".join([line for _, line in run]))
+
+    def count_failures(self, failed: list[int], limit: int | None, brake: Brake | None) -> None:
+        """Say that the rows ``failed`` have failed, and pull ``brake`` when as many as ``limit`` have.
 
         The markers are added up at once for small limits; for large ones only every ``limit / 100``-th failed row,
         chosen by its number, has them added up, so that listing them stays a small part of the work.
@@ -137,7 +129,7 @@ class Work:
         if not failed:
             return
         self.objects.put(self.keys.failures_marker(failed[0], len(failed)), b"")
-        if limit is None:
+        if limit is None or brake is None:
             return
         step = max(1, limit // CHECKS_PER_LIMIT)
         if any(zlib.crc32(b"%d" % row) % step == 0 for row in failed):
@@ -146,23 +138,19 @@ class Work:
                 self.pull_brake(brake)
 
 
-def consecutive_runs(records: Iterable[RowRecord]) -> Iterator[list[RowRecord]]:
-    """Cut ascending records where a row number is left out."""
-    run: list[RowRecord] = []
-    for record in records:
-        if run and record["row"] != run[-1]["row"] + 1:
+def consecutive_runs(rows: Iterable[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:
+    """Cut ascending rows where a row number is left out."""
+    run: list[tuple[int, bytes]] = []
+    for row in rows:
+        if run and row[0] != run[-1][0] + 1:
             yield run
             run = []
-        run.append(record)
+        run.append(row)
     if run:
         yield run
 
 
 def encode_record(record: RowRecord) -> bytes:
     """One line of a rows object. ``answer`` comes last, so that a reader can leave it unparsed."""
-    ordered = {key: value for key, value in record.items() if key != "answer"}
-    return orjson.dumps({**ordered, "answer": record["answer"]}, option=orjson.OPT_APPEND_NEWLINE)
-
-
-def is_failed(record: RowRecord) -> bool:
-    return record["status"] != RowStatus.SUCCESS
+    head = orjson.dumps({key: value for key, value in record.items() if key != "answer"})
+    return b'%b,"answer":%b}\n' % (head[:-1], render_json(record["answer"]).encode())

@@ -6,7 +6,6 @@ A test compares the fields with what Terraform sets, both ways.
 from __future__ import annotations
 
 import os
-from functools import cache
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Json
@@ -63,9 +62,14 @@ SETTINGS_BY_FUNCTION: dict[str, type[FunctionSettings]] = {
 S = TypeVar("S", bound=FunctionSettings)
 
 
-@cache
+_loaded: dict[type[FunctionSettings], FunctionSettings] = {}
+
+
 def load(model: type[S]) -> S:
-    """Read the environment once. Raises pydantic's ``ValidationError``, which names each missing variable."""
-    return model.model_validate(
-        {name: os.environ[name.upper()] for name in model.model_fields if name.upper() in os.environ}
-    )
+    """Read the environment once a process. Raises pydantic's ``ValidationError``, which names each missing variable."""
+    if model not in _loaded:
+        names = {name: name.upper() for name in model.model_fields}
+        _loaded[model] = model.model_validate({n: os.environ[v] for n, v in names.items() if v in os.environ})
+    settings = _loaded[model]
+    assert isinstance(settings, model)
+    return settings

@@ -1,0 +1,25 @@
+"""Runs a batch of rows through a tool or an Express agent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from batch_processor.app.process_tool_rows import process_tool_rows
+from batch_processor.domain.messages import ToolRowsRequest
+from batch_processor.runtime import wiring
+from batch_processor.runtime.settings import ProcessToolRowsSettings
+
+
+def handler(event: dict[str, Any], context: wiring.LambdaContext) -> dict[str, Any]:
+    """``ToolRowsRequest`` to ``ToolRowsResponse`` (domain.messages)."""
+    request = ToolRowsRequest.model_validate(event)
+    settings = wiring.begin(ProcessToolRowsSettings, context, plan_key=request.BatchInput.plan_key)
+    response = process_tool_rows(
+        request,
+        batches=wiring.batches(settings.results_bucket),
+        invoker=wiring.invoker(),
+        dead_letters=wiring.dead_letters(settings.dead_letter_queue_url),
+        clock=wiring.clock,
+        deadline=wiring.InvocationDeadline(context),
+    )
+    return response.model_dump(mode="json")

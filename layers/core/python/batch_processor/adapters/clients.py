@@ -1,0 +1,37 @@
+"""boto3 clients. Endpoints, region and credentials are the SDK's own business (``AWS_ENDPOINT_URL`` among them)."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+
+@cache
+def _session() -> boto3.Session:
+    return boto3.Session()
+
+
+def service_client(service: str, connections: int = 10) -> Any:
+    """A client that tries five times, with back-off, and gives up on a silent connection after a minute."""
+    config = Config(
+        connect_timeout=5,
+        read_timeout=60,
+        retries={"mode": "standard", "total_max_attempts": 5},
+        max_pool_connections=connections,
+    )
+    return _session().client(service, config=config)  # type: ignore[call-overload]  # the name is not a literal here
+
+
+def invoking_client(service: str, read_timeout_seconds: int, connections: int) -> Any:
+    """A client that tries once: the row's retry policy decides. Keep-alive probes, so that no gateway cuts the wait."""
+    config = Config(
+        connect_timeout=5,
+        read_timeout=read_timeout_seconds,
+        retries={"total_max_attempts": 1},
+        max_pool_connections=connections,
+        tcp_keepalive=True,
+    )
+    return _session().client(service, config=config)  # type: ignore[call-overload]  # the name is not a literal here

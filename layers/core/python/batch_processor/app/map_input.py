@@ -1,0 +1,46 @@
+"""Makes the first call of an agent from a row of the staged input (design 3.2, 3.5)."""
+
+from __future__ import annotations
+
+from batch_processor.app.batch import Batch, Batches, input_hash
+from batch_processor.app.ports import Clock
+from batch_processor.domain.errors import MappingError, NotAttemptedError
+from batch_processor.domain.json_text import render_json
+from batch_processor.domain.messages import AgentCall, MapInputRequest, MapInputResponse
+from batch_processor.domain.target_protocol import agent_execution_name, agent_request
+
+MOST_INPUT_BYTES = 200 * 1024
+"""The agent's input travels beside the row through a state's 256 KiB (dg/service-quotas)."""
+
+
+def map_input(request: MapInputRequest, *, batches: Batches, clock: Clock) -> MapInputResponse:
+    """Raises ``NotAttemptedError`` when the brake is pulled, ``MappingError`` when the row cannot be mapped."""
+    batch = batches.open(request.BatchInput.plan_key)
+    brake = batch.work.brake()
+    if brake is not None:
+        raise NotAttemptedError(f"not attempted: {brake.reason}")
+    plan = batch.plan
+    row = int(request.Row["r"])
+    row_input = batch.input_mapper.map(batch.cells(request.Row))
+    sent = agent_request(plan.execution.name, row, plan.total_rows, row_input)
+    size = len(render_json(sent).encode())
+    if size > MOST_INPUT_BYTES:
+        raise MappingError(f"the agent's input has {size:,} bytes and may have {MOST_INPUT_BYTES:,}")
+    now = clock.now_ms()
+    budget_seconds = plan.config.execution_config.timeout_seconds
+    call = AgentCall(
+        row=row,
+        attempt=1,
+        first_started_ms=now,
+        deadline_ms=now + budget_seconds * 1000,
+        timeout_seconds=budget_seconds,
+        hash=input_hash(row_input),
+        name=execution_name(batch, row, 1),
+        agent_arn=plan.target.arn,
+    )
+    return MapInputResponse(call=call, input=sent)
+
+
+def execution_name(batch: Batch, row: int, attempt: int) -> str:
+    """The same for the same attempt at the same row of the same execution: Step Functions then starts it only once."""
+    return agent_execution_name(batch.plan.config.batch_name, batch.plan.execution.arn, row, attempt)

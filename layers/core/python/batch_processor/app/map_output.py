@@ -1,0 +1,143 @@
+"""Ends an attempt of an agent at a row: the row is written, or called again after a pause (design 3.5)."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Any
+
+from batch_processor.app.batch import Batch, Batches
+from batch_processor.app.map_input import execution_name
+from batch_processor.app.ports import Clock, DeadLetters
+from batch_processor.domain.errors import DeploymentError, RetryableAnswerError
+from batch_processor.domain.json_text import parse_json
+from batch_processor.domain.messages import AgentCall, CaughtError, MapOutputAction, MapOutputRequest, MapOutputResponse
+from batch_processor.domain.records import RowStatus
+from batch_processor.domain.retry import Retry, decide
+from batch_processor.domain.target_protocol import (
+    AGENT_RESULT_ERROR,
+    MAPPING_ERROR,
+    Outcome,
+    agent_failure,
+    mapping_failed,
+    read_agent_answer,
+    read_express_answer,
+    too_large,
+)
+
+LOGGER = logging.getLogger("batch_processor.map_output")
+
+DEPLOYMENT_ERRORS = frozenset(
+    {
+        "AccessDeniedException",
+        "InvalidArn",
+        "InvalidArnException",
+        "StateMachineDoesNotExist",
+        "StateMachineDoesNotExistException",
+        "StateMachineDeleting",
+        "StateMachineDeletingException",
+    }
+)
+"""Ends of the names (``StepFunctions.AccessDeniedException``) that say that the agent cannot be called at all
+(https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html)."""
+CALL_PREFIXES = ("StepFunctions.", "Sfn.")
+"""Names with these come from the call itself; the agent's own errors are inside ``States.TaskFailed``."""
+
+
+def map_output(
+    request: MapOutputRequest, *, batches: Batches, dead_letters: DeadLetters, clock: Clock
+) -> MapOutputResponse:
+    """Write the row, or answer with its next attempt.
+
+    Raises ``RetryableAnswerError`` for an answer (``Result``) that asks to be tried again and may be, and
+    ``DeploymentError`` when the agent cannot be called at all. Idempotent: called twice, it writes one row.
+    """
+    batch = batches.open(request.BatchInput.plan_key)
+    call = request.Call
+    row = int(request.Row["r"])
+    now = clock.now_ms()
+    outcome = _read_outcome(request)
+    started_ms = call.first_started_ms or now
+    reached = call.attempt - outcome.throttled if call.attempt else 0
+    if call.attempt:
+        decision = decide(
+            batch.plan.config.execution_config.retry_policy,
+            outcome,
+            call.attempt,
+            call.throttles + outcome.throttled,
+            now - started_ms,
+            max(call.deadline_ms - started_ms, 0),
+        )
+        if isinstance(decision, Retry):
+            if "Result" in request.model_fields_set:
+                raise RetryableAnswerError(outcome.error_message)
+            return MapOutputResponse(
+                action=MapOutputAction.RETRY, call=_next_call(batch, call, outcome, decision.wait_seconds, now)
+            )
+        outcome = decision.outcome
+    if outcome.status is not RowStatus.SUCCESS and batch.work.is_written(row):
+        return MapOutputResponse(action=MapOutputAction.DONE)  # by an earlier call: no second dead letter
+    finished = batch.finish(
+        row,
+        batch.cells(request.Row),
+        outcome,
+        row_hash=call.hash,
+        attempts=reached,
+        started_ms=started_ms,
+        ended_ms=now,
+    )
+    batch.write([finished], dead_letters)
+    if outcome.status is not RowStatus.SUCCESS:
+        LOGGER.info("row not successful", extra={"row_id": row, "status": outcome.status, "attempts": reached})
+    return MapOutputResponse(action=MapOutputAction.DONE)
+
+
+def _next_call(batch: Batch, call: AgentCall, outcome: Outcome, wait_seconds: float, now: int) -> AgentCall:
+    """The next attempt. One that was throttled never began, so it keeps its number, and its name."""
+    attempt = call.attempt if outcome.throttled else call.attempt + 1
+    wait = math.ceil(wait_seconds)  # Wait takes whole seconds
+    left = (call.deadline_ms - now) / 1000 - wait
+    return call.model_copy(
+        update={
+            "attempt": attempt,
+            "throttles": call.throttles + outcome.throttled,
+            "wait_seconds": wait,
+            "timeout_seconds": max(1, math.floor(left)),
+            "name": execution_name(batch, call.row, attempt),
+        }
+    )
+
+
+def _read_outcome(request: MapOutputRequest) -> Outcome:
+    if request.ErrorOutput is not None:
+        return _read_error(request.ErrorOutput)
+    if request.Description is not None:
+        return read_express_answer(request.Description)
+    return read_agent_answer(request.Result)
+
+
+def _read_error(error: CaughtError) -> Outcome:
+    if error.Error.startswith(CALL_PREFIXES) and error.Error.rpartition(".")[2] in DEPLOYMENT_ERRORS:
+        raise DeploymentError(f"the agent cannot be called: {error.Error}: {error.Cause}")
+    if error.Error == MAPPING_ERROR:
+        return mapping_failed(_function_message(error.Cause))
+    if error.Error == RetryableAnswerError.__name__:
+        # Its answer was a failure that asks to be tried again; the message says which.
+        return Outcome(
+            RowStatus.FAILED,
+            error_name=AGENT_RESULT_ERROR,
+            error_message=_function_message(error.Cause),
+            retryable=True,
+        )
+    if error.Error == "States.DataLimitExceeded":
+        return too_large("with the row it is over the 256 KiB (262,144 bytes) that Step Functions allows")
+    return agent_failure(error.Error, error.Cause)
+
+
+def _function_message(cause: str) -> str:
+    """The message of an error that one of our functions raised: Lambda's Cause is ``{"errorMessage", "errorType"}``."""
+    try:
+        described: Any = parse_json(cause)
+    except ValueError:
+        return cause
+    return str(described.get("errorMessage", cause)) if isinstance(described, dict) else cause

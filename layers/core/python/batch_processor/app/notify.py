@@ -1,0 +1,198 @@
+"""Announces the end of an execution, and puts together what exists of one that was stopped (design 3.9).
+
+Driven by EventBridge, "Step Functions Execution Status Change"
+(https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html), which delivers at least once: an
+event that comes twice sends the same message twice, and aggregates once.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, ConfigDict
+
+from batch_processor.app.aggregate_results import RESERVE_SECONDS, STOPPED, Ending, aggregate_results
+from batch_processor.app.batch import Batch, Batches
+from batch_processor.app.ports import Clock, Deadline, Metrics, Notifier
+from batch_processor.app.work import Brake
+from batch_processor.domain.batch_config import MAX_TOOL_TIMEOUT_SECONDS
+from batch_processor.domain.errors import DeploymentError, ObjectNotFoundError, ServiceUnavailableError
+from batch_processor.domain.json_text import parse_json
+from batch_processor.domain.messages import AggregateAction, AggregateRequest
+from batch_processor.domain.plan import Keys
+
+LOGGER = logging.getLogger("batch_processor.notify")
+
+STOPPED_STATUSES = frozenset({"ABORTED", "TIMED_OUT"})
+WRITE_SECONDS = 30
+POLL_SECONDS = 2.0
+MOST_DETAIL_CHARACTERS = 10_000
+"""Of an error's cause in the message: one message has 256 KiB."""
+
+
+class ExecutionDetail(BaseModel):
+    """The part of the event's ``detail`` that matters here; AWS adds to it from time to time."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    executionArn: str  # noqa: N815 (AWS's name)
+    name: str
+    status: str
+    output: str | None = None
+    error: str | None = None
+    cause: str | None = None
+
+
+class ExecutionEvent(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    detail: ExecutionDetail
+
+
+def notify(
+    event: ExecutionEvent,
+    *,
+    batches: Batches,
+    metrics: Metrics,
+    notifier: Notifier,
+    clock: Clock,
+    deadline: Deadline,
+) -> None:
+    """Publish one message. Raises ``ServiceUnavailableError`` when a stopped run needs another call to be put together.
+
+    Lambda repeats a call from EventBridge that fails; the aggregation then goes on where it was.
+    """
+    detail = event.detail
+    keys = Keys(detail.name)
+    try:
+        batch = batches.open(keys.plan)
+    except DeploymentError:
+        batch = None  # refused before there was a plan
+    if batch is not None and detail.status in STOPPED_STATUSES:
+        _aggregate_stopped(batch, batches, metrics, clock, deadline)
+    summary = _read_summary(batches, keys) if batch is not None else None
+    body = summary_body(summary) if summary else event_body(detail, batch)
+    if batch is not None and not batch.plan.config.notification_config.include_details:
+        body.pop("first_failures", None)
+    notifier.publish(
+        f"{body['batch_name']}: {body['status']}",
+        body,
+        {
+            "batch_name": body["batch_name"],
+            "execution_id": body["execution_id"],
+            "status": body["status"],
+            "target": body["target"],
+            "rows_processed": body["rows_processed"],
+            "rows_failed": body["rows_failed"],
+        },
+    )
+    LOGGER.info("notification sent", extra={"status": body["status"]})
+
+
+def _aggregate_stopped(batch: Batch, batches: Batches, metrics: Metrics, clock: Clock, deadline: Deadline) -> None:
+    """Stop the workers, wait until they have written what they had begun, and put the rows together."""
+    reason = "the execution was stopped"
+    batch.work.pull_brake(Brake(reason, STOPPED, reason))
+    row_seconds = min(batch.plan.config.execution_config.timeout_seconds, MAX_TOOL_TIMEOUT_SECONDS)
+    until_ms = clock.now_ms() + (row_seconds + WRITE_SECONDS) * 1000
+    while batch.work.is_active() and clock.now_ms() < until_ms:
+        if deadline.remaining_seconds() <= RESERVE_SECONDS + POLL_SECONDS:
+            break
+        clock.sleep(POLL_SECONDS)
+    request = AggregateRequest(action=AggregateAction.AGGREGATE, plan_key=batch.work.keys.plan)
+    while True:
+        answer = aggregate_results(
+            request,
+            batches=batches,
+            dead_letters=_NO_DEAD_LETTERS,
+            metrics=metrics,
+            clock=clock,
+            deadline=deadline,
+            ending=Ending.OF_STOPPED_RUN,
+        )
+        if answer.done:
+            return
+        if deadline.remaining_seconds() <= RESERVE_SECONDS:
+            raise ServiceUnavailableError("the rows of the stopped execution are not all put together: call again")
+
+
+class _NoDeadLetters:
+    """Rows of a stopped run were not attempted: nothing to put into the queue."""
+
+    def send(self, letters: Any) -> None:
+        assert not letters
+
+
+_NO_DEAD_LETTERS = _NoDeadLetters()
+
+
+def _read_summary(batches: Batches, keys: Keys) -> dict[str, Any] | None:
+    try:
+        summary: dict[str, Any] = orjson.loads(batches.objects.get(keys.summary))
+    except ObjectNotFoundError:
+        return None
+    return summary
+
+
+def summary_body(summary: dict[str, Any]) -> dict[str, Any]:
+    """The message of a run that left a summary."""
+    failed = summary["failed"] + summary["timed_out"]
+    names = (
+        "output_s3_uri",
+        "failed_rows_s3_uri",
+        "summary_s3_uri",
+        "total_rows",
+        "succeeded",
+        "failed",
+        "timed_out",
+        "not_attempted",
+        "duration_seconds",
+        "cost",
+        "warnings",
+        "first_failures",
+    )
+    body = {
+        "batch_name": summary["batch_name"],
+        "execution_id": summary["execution_id"],
+        "execution_arn": summary["execution_arn"],
+        "status": summary["status"],
+        "target": summary["target"],
+        "rows_processed": summary["total_rows"] - summary["not_attempted"],
+        "rows_failed": failed,
+        **{name: summary[name] for name in names},
+    }
+    if summary["error"]:
+        body["error"] = summary["error"]
+        body["cause"] = (summary["brake"] or {}).get("message") or (summary["brake"] or {}).get("reason", "")
+    return body
+
+
+def event_body(detail: ExecutionDetail, batch: Batch | None) -> dict[str, Any]:
+    """The message of a run without a summary: refused before any row ran, a dry run, or broken on the way."""
+    document = _parsed(detail.output)
+    body: dict[str, Any] = {
+        "batch_name": batch.plan.config.batch_name if batch else detail.name,
+        "execution_id": detail.name,
+        "execution_arn": detail.executionArn,
+        "status": str(document.get("status") or detail.status),
+        "target": batch.plan.target.name if batch else "",
+        "rows_processed": 0,
+        "rows_failed": 0,
+    }
+    if detail.error:
+        body["error"] = detail.error
+    if detail.cause:
+        body["cause"] = detail.cause[:MOST_DETAIL_CHARACTERS]
+    if document:
+        body["output"] = document
+    return body
+
+
+def _parsed(output: str | None) -> dict[str, Any]:
+    try:
+        document = parse_json(output or "{}")
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}

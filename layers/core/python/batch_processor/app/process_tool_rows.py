@@ -1,0 +1,235 @@
+"""Runs a batch of rows through a tool, or an Express agent, and writes each row as it finishes (design 3.5).
+
+A row that pauses before its next attempt keeps its place among the calls in flight: the target is never called by more
+than ``threads`` rows of a worker at once, and back-off slows the worker down as it should.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import Empty, SimpleQueue
+from threading import Lock
+
+from batch_processor.app.batch import Batch, Batches, FinishedRow, input_hash
+from batch_processor.app.ports import Clock, DeadLetters, Deadline, TargetInvoker
+from batch_processor.domain.batch_config import MAX_TOOL_TIMEOUT_SECONDS
+from batch_processor.domain.errors import MappingError
+from batch_processor.domain.json_text import parse_json, render_json
+from batch_processor.domain.messages import ToolRowsRequest, ToolRowsResponse
+from batch_processor.domain.plan import Invocation
+from batch_processor.domain.records import RowStatus
+from batch_processor.domain.retry import Final, decide
+from batch_processor.domain.target_protocol import (
+    Outcome,
+    agent_request,
+    mapping_failed,
+    read_agent_answer,
+    read_tool_answer,
+    tool_call_id,
+    tool_request,
+)
+
+LOGGER = logging.getLogger("batch_processor.process_tool_rows")
+FLUSH_BYTES = 4 * 1024 * 1024
+FLUSH_SECONDS = 5.0
+RESERVE_SECONDS = 30.0
+"""What is kept of the function's time beside a row's own: for writing the rows."""
+
+
+def process_tool_rows(
+    request: ToolRowsRequest,
+    *,
+    batches: Batches,
+    invoker: TargetInvoker,
+    dead_letters: DeadLetters,
+    clock: Clock,
+    deadline: Deadline,
+) -> ToolRowsResponse:
+    """Run the rows that are not finished yet. Rows that do not fit into the time left are ``remaining``.
+
+    Raises ``DeploymentError`` when the target cannot be called, after writing what is finished.
+    """
+    batch = batches.open(request.BatchInput.plan_key)
+    items = {int(item["r"]): item for item in request.Items}
+    first, last = min(items), max(items)
+    batch.work.mark_active(first)
+    try:
+        for begins, ends in list(batch.work.finished_ranges(first, last)):
+            for row in range(begins, ends + 1):
+                items.pop(row, None)
+        run = _Run(batch, sorted(items.items()), invoker, dead_letters, clock, deadline)
+        return run.run()
+    finally:
+        batch.work.unmark_active(first)
+
+
+class _Run:
+    """Threads take rows from one list and hand finished ones to the main thread, which alone writes."""
+
+    def __init__(
+        self,
+        batch: Batch,
+        rows: list[tuple[int, dict[str, str]]],
+        invoker: TargetInvoker,
+        dead_letters: DeadLetters,
+        clock: Clock,
+        deadline: Deadline,
+    ) -> None:
+        self._batch = batch
+        self._rows = rows
+        self._invoker = invoker
+        self._dead_letters = dead_letters
+        self._clock = clock
+        self._deadline = deadline
+        config = batch.plan.config.execution_config
+        self._policy = config.retry_policy
+        self._row_seconds = min(config.timeout_seconds, MAX_TOOL_TIMEOUT_SECONDS)
+        self._lock = Lock()
+        self._started = 0
+        self._stopped = False
+        self._finished: SimpleQueue[FinishedRow | None] = SimpleQueue()
+        self._buffer: list[FinishedRow] = []
+        self._buffered_bytes = 0
+        self._counts: Counter[RowStatus] = Counter()
+
+    def run(self) -> ToolRowsResponse:
+        threads = min(self._batch.plan.concurrency.threads, len(self._rows))
+        with ThreadPoolExecutor(max(1, threads), "row") as pool:
+            workers = [pool.submit(self._work) for _ in range(threads)]
+            for worker in workers:
+                worker.add_done_callback(self._worker_ended)
+            try:
+                self._write_until_ended(threads)
+            finally:
+                self._stopped = True
+        for worker in workers:
+            worker.result()  # raises what the thread did
+        left = len(self._rows) - self._started
+        braked = left > 0 and self._batch.work.brake() is not None
+        return ToolRowsResponse(
+            succeeded=self._counts[RowStatus.SUCCESS],
+            failed=self._counts[RowStatus.FAILED],
+            timed_out=self._counts[RowStatus.TIMEOUT],
+            not_attempted=left if braked else 0,
+            remaining=0 if braked else left,
+        )
+
+    # --- in the main thread
+
+    def _write_until_ended(self, working: int) -> None:
+        flushed_ms = self._clock.now_ms()
+        while working:
+            try:
+                finished = self._finished.get(timeout=1.0)
+            except Empty:
+                pass
+            else:
+                if finished is None:
+                    working -= 1
+                else:
+                    self._keep(finished)
+            if self._buffered_bytes >= FLUSH_BYTES or self._clock.now_ms() - flushed_ms >= FLUSH_SECONDS * 1000:
+                self._flush()
+                flushed_ms = self._clock.now_ms()
+        self._flush()
+
+    def _keep(self, finished: FinishedRow) -> None:
+        record = finished.record
+        self._buffer.append(finished)
+        self._buffered_bytes += len(finished.line)
+        self._counts[record["status"]] += 1
+        if record["status"] is not RowStatus.SUCCESS:
+            details = {"row_id": record["row"], "status": record["status"], "attempts": record["attempts"]}
+            LOGGER.info("row not successful", extra=details)
+
+    def _flush(self) -> None:
+        if self._buffer:
+            self._buffer.sort(key=lambda finished: finished.record["row"])
+            self._batch.write(self._buffer, self._dead_letters)
+            self._buffer = []
+            self._buffered_bytes = 0
+
+    def _worker_ended(self, worker: Future[None]) -> None:
+        if worker.exception() is not None:
+            self._stopped = True
+        self._finished.put(None)
+
+    # --- in the workers
+
+    def _work(self) -> None:
+        while (taken := self._take()) is not None:
+            self._finished.put(self._process(*taken))
+
+    def _take(self) -> tuple[int, dict[str, str]] | None:
+        with self._lock:
+            if self._stopped or self._started == len(self._rows):
+                return None
+            enough_time = self._deadline.remaining_seconds() >= self._row_seconds + RESERVE_SECONDS
+            if not enough_time or self._batch.work.brake() is not None:
+                self._stopped = True
+                return None
+            taken = self._rows[self._started]
+            self._started += 1
+            return taken
+
+    def _process(self, row: int, item: dict[str, str]) -> FinishedRow:
+        cells = self._batch.cells(item)
+        started_ms = self._clock.now_ms()
+        row_hash, attempts = "", 0
+        try:
+            row_input = self._batch.input_mapper.map(cells)
+        except MappingError as error:
+            outcome = mapping_failed(str(error))
+        else:
+            row_hash = input_hash(row_input)
+            outcome, attempts = self._attempt_until_final(row, row_input, started_ms)
+        return self._batch.finish(
+            row,
+            cells,
+            outcome,
+            row_hash=row_hash,
+            attempts=attempts,
+            started_ms=started_ms,
+            ended_ms=self._clock.now_ms(),
+        )
+
+    def _attempt_until_final(self, row: int, row_input: dict[str, object], started_ms: int) -> tuple[Outcome, int]:
+        """The row's outcome and how many attempts reached the target."""
+        budget_ms = self._row_seconds * 1000
+        attempt, throttles = 1, 0
+        while True:
+            left_ms = started_ms + budget_ms - self._clock.now_ms()
+            outcome = self._attempt(row, row_input, attempt, max(left_ms, 1) / 1000)
+            throttles += outcome.throttled
+            elapsed_ms = self._clock.now_ms() - started_ms
+            decision = decide(self._policy, outcome, attempt, throttles, elapsed_ms, budget_ms)
+            reached = attempt - outcome.throttled
+            if isinstance(decision, Final):
+                return decision.outcome, reached
+            self._clock.sleep(decision.wait_seconds)
+            attempt = reached + 1
+
+    def _attempt(self, row: int, row_input: dict[str, object], attempt: int, timeout_seconds: float) -> Outcome:
+        plan = self._batch.plan
+        is_tool = plan.target.invocation is Invocation.LAMBDA
+        call_id = tool_call_id(plan.execution.name, row, attempt)
+        if is_tool:
+            sent = tool_request(plan.target.name, row_input, call_id)
+        else:
+            sent = agent_request(plan.execution.name, row, plan.total_rows, row_input)
+        answered = self._invoker.invoke(plan.target.arn, render_json(sent).encode(), timeout_seconds)
+        if isinstance(answered, Outcome):
+            return answered
+        answer = parse_answer(answered)
+        return read_tool_answer(answer, call_id) if is_tool else read_agent_answer(answer)
+
+
+def parse_answer(payload: bytes) -> object:
+    """The target's answer; one that is not JSON is its text, a bare payload."""
+    text = payload.decode("utf-8", "replace")
+    try:
+        return parse_json(text)
+    except ValueError:
+        return text
