@@ -18,9 +18,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from batch_processor.domain.batch_config import parse_batch_config
 from rich.console import Console
 
+from batch_processor.domain.batch_config import parse_batch_config
 from tools import executions, report
 from tools.errors import CommandError, exit_code_of
 from tools.executions import Ending, Follower
