@@ -88,3 +88,7 @@ class ObjectNotFoundError(PermanentError):
 
 class ObjectChangedError(PermanentError):
     """Raised when an S3 object changed while it was read (its ETag no longer matches)."""
+
+
+class CommitConflictError(RetryableError):
+    """Raised when another writer changed a table of the lake first, time after time; nothing was written."""
