@@ -43,8 +43,8 @@ def service_context(principal: str, action: str, resource: str, source_arn: str)
     )
 
 
-def role_allows(role_arn: str, service: str, action: str, resource: str, source_arn: str) -> bool:
-    """Whether the role trusts the service and grants the action."""
+def role_trusts(role_arn: str, service: str, source_arn: str) -> bool:
+    """Whether the role exists and lets the service assume it for the resource."""
     role = iam._roles.get_scoped(responses.get_account_id(), None, role_arn.rsplit("/", 1)[-1])
     if role is None:
         return False
@@ -58,9 +58,14 @@ def role_allows(role_arn: str, service: str, action: str, resource: str, source_
         ]
     }
     assumed = service_context("*", "sts:AssumeRole", role_arn, source_arn)
-    if iam_evaluator.evaluate_resource_policy(trusting, assumed, service=service).decision != "Allow":
+    return bool(iam_evaluator.evaluate_resource_policy(trusting, assumed, service=service).decision == "Allow")
+
+
+def role_allows(role_arn: str, service: str, action: str, resource: str, source_arn: str) -> bool:
+    """Whether the role trusts the service and grants the action."""
+    if not role_trusts(role_arn, service, source_arn):
         return False
-    policies = iam_evaluator._gather_role_policies(role["RoleName"], responses.get_account_id())
+    policies = iam_evaluator._gather_role_policies(role_arn.rsplit("/", 1)[-1], responses.get_account_id())
     return bool(
         iam_evaluator.evaluate(service_context(role_arn, action, resource, source_arn), policies).decision == "Allow"
     )

@@ -30,6 +30,11 @@ INHERITED_VARIABLES = (
     "SFN_WAIT_SCALE",
     "LOG_LEVEL",
     "LAMBDA_ACCOUNT_CONCURRENCY",
+    "BEDROCK_STAGE_SECONDS",
+    "BEDROCK_CONCURRENT_JOBS",
+    "BEDROCK_MINIMUM_RECORDS",
+    "BEDROCK_RECORDS_PER_FILE",
+    "BEDROCK_RECORDS_PER_JOB",
 )
 """What the server keeps of its caller's environment: no credentials, profiles, proxies or endpoints."""
 

@@ -1,4 +1,7 @@
-"""The state machine's own role, asked before everything that the machine does (dg/procedure-create-iam-role.html)."""
+"""The role that a state machine, or a batch inference job, works with, asked before everything that it does.
+
+https://docs.aws.amazon.com/step-functions/latest/dg/procedure-create-iam-role.html
+"""
 
 import contextvars
 import threading
@@ -12,11 +15,11 @@ CACHE_ENTRIES = 10_000
 
 
 class Role:
-    """The role of one state machine."""
+    """The role of one resource."""
 
-    def __init__(self, role_arn: str, machine_arn: str) -> None:
+    def __init__(self, role_arn: str, resource_arn: str) -> None:
         self.arn = role_arn
-        self._machine_arn = machine_arn
+        self._resource_arn = resource_arn
 
     def denial(self, action: str, resource: str) -> str | None:
         """None where the role may do `action` on `resource`, else AWS's message, which names both."""
@@ -35,14 +38,15 @@ class Role:
         return answer
 
     def _ask(self, action: str, resource: str) -> str | None:
-        _arn, _partition, _service, region, account, _type, name = self._machine_arn.split(":")
+        _arn, _partition, _service, region, account, resource_id = self._resource_arn.split(":", 5)
+        name = resource_id.replace("/", ":").rpartition(":")[2]
         responses.set_request_account_id(account)
         responses.set_request_region(region)
         session = lambda_runtime.execution_credentials(
-            # MiniStack keeps sessions of roles for functions: this one stands for the machine.
+            # MiniStack keeps sessions of roles for functions: this one stands for the resource.
             {
                 "Role": self.arn,
-                "FunctionArn": f"arn:aws:lambda:{region}:{account}:function:state-machine-{name}",
+                "FunctionArn": f"arn:aws:lambda:{region}:{account}:function:of-{name}",
                 "FunctionName": name,
             }
         )

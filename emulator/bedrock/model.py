@@ -1,0 +1,120 @@
+"""The built-in model: the same prompt always gets the same answer.
+
+It answers a prompt that asks for JSON with `{"title", "description", "tags"}`, made of what the prompt says about the
+record. As real models do, it sometimes puts the JSON in a fence or a sentence before it; a hash of the prompt decides.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import blake2b
+
+CHARACTERS_PER_TOKEN = 4
+"""Roughly English (https://docs.aws.amazon.com/bedrock/latest/userguide/model-customization-prepare.html)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a model reads: all texts of a request, and the most tokens it may answer with."""
+
+    text: str
+    max_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a model answers. `cut` where the token limit ended the text."""
+
+    text: str
+    cut: bool
+    input_tokens: int
+    output_tokens: int
+
+
+def tokens_of(text: str) -> int:
+    return -(-len(text) // CHARACTERS_PER_TOKEN)
+
+
+def reply_to(prompt: Prompt, *, broken: bool = False) -> Reply:
+    """The answer to a prompt; a `broken` one is no JSON."""
+    text = answer(prompt.text, broken=broken)
+    cut = prompt.max_tokens is not None and tokens_of(text) > prompt.max_tokens
+    if cut and prompt.max_tokens is not None:
+        text = text[: prompt.max_tokens * CHARACTERS_PER_TOKEN]
+    return Reply(text, cut, tokens_of(prompt.text), tokens_of(text))
+
+
+def answer(prompt: str, *, broken: bool = False) -> str:
+    """The model's text."""
+    digest = blake2b(prompt.encode("utf-8", "replace"), digest_size=8).digest()
+    if broken:
+        return f'Here is the record you asked for: {{"title": "{_company(prompt)}", "description": "unfinished'
+    if "json" not in prompt and "JSON" not in prompt:
+        return f"This is the answer to prompt {digest.hex()}."
+    company, kind, city = _company(prompt), _kind(prompt), _city(prompt)
+    place = f" in {city}" if city else ""
+    title = f"{company}: {kind}{place}"
+    description = (
+        f"{company} was cited for {kind.lower()}{place}. The authority's record names what was found on site and what "
+        f"it costs the company. Reference {digest.hex()}."
+    )
+    tags = [slug for slug in (_slug(kind), _slug(city), _slug(company), f"ref-{digest.hex()[:4]}") if slug]
+    content: dict[str, object] = {"title": title[:200], "description": description, "tags": tags}
+    return DRESSES[digest[0] % len(DRESSES)](content)
+
+
+def _plain(content: dict[str, object]) -> str:
+    return json.dumps(content, ensure_ascii=False)
+
+
+def _fenced(content: dict[str, object]) -> str:
+    return f"```json\n{json.dumps(content, ensure_ascii=False, indent=2)}\n```"
+
+
+def _prefixed(content: dict[str, object]) -> str:
+    return f"Here is the JSON for this record:\n\n{_plain(content)}"
+
+
+def _prefixed_and_fenced(content: dict[str, object]) -> str:
+    return f"Sure. Here is the content {{as asked}}:\n\n{_fenced(content)}\n\nLet me know if you need another version."
+
+
+DRESSES: tuple[Callable[[dict[str, object]], str], ...] = (_plain, _fenced, _prefixed, _prefixed_and_fenced)
+
+
+def _field(*names: str) -> Callable[[str, str], str]:
+    """A reader of `name: value`, `"name": "value"` or `name = value` in a prompt."""
+    named = "|".join(name.replace(" ", "[ _]?") for name in names)
+    pattern = re.compile(
+        rf'(?:^|[\s{{,"\-*])(?:{named})\\?"?\s{{0,3}}[:=]\s{{0,3}}\\?"?([^"\\\n;<>{{}}]{{1,80}})', re.IGNORECASE
+    )
+
+    def read(prompt: str, default: str) -> str:
+        found = pattern.search(prompt)
+        return (found[1].strip(" ,.") if found else "") or default
+
+    return read
+
+
+_read_company = _field("company name", "company", "employer")
+_read_kind = _field("violation type", "violation", "type")
+_read_city = _field("city")
+
+
+def _company(prompt: str) -> str:
+    return _read_company(prompt, "The company")
+
+
+def _kind(prompt: str) -> str:
+    return _read_kind(prompt, "a violation")
+
+
+def _city(prompt: str) -> str:
+    return _read_city(prompt, "")
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40]
