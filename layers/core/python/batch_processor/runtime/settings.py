@@ -16,38 +16,58 @@ class FunctionSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    results_bucket: str
     powertools_service_name: str
     powertools_log_level: str
 
 
-class ValidateInputSettings(FunctionSettings):
+class RowBatchSettings(FunctionSettings):
+    results_bucket: str
+
+
+class LakeSettings(FunctionSettings):
+    """Of the functions with DuckDB."""
+
+    s3_table_bucket_arn: str
+    lake_namespace: str
+    agencies: Json[tuple[str, ...]]
+    """Names of the agencies' tables (a JSON list)."""
+    lake_memory_mb: int
+    """DuckDB's share of the function's memory."""
+    data_bucket: str
+    batch_jobs_table: str
+
+
+class ValidateInputSettings(RowBatchSettings):
     input_buckets: Json[list[str]]
     """Names of the buckets that an input may lie in (a JSON list)."""
     registry_table: str
     work_retention_days: int
 
 
-class ProcessToolRowsSettings(FunctionSettings):
+class ProcessToolRowsSettings(RowBatchSettings):
     dead_letter_queue_url: str
 
 
-class MapInputSettings(FunctionSettings):
+class MapInputSettings(RowBatchSettings):
     pass
 
 
-class MapOutputSettings(FunctionSettings):
+class MapOutputSettings(RowBatchSettings):
     dead_letter_queue_url: str
 
 
-class AggregateResultsSettings(FunctionSettings):
+class AggregateResultsSettings(RowBatchSettings):
     metrics_namespace: str
     dead_letter_queue_url: str
 
 
-class NotifySettings(FunctionSettings):
+class NotifySettings(RowBatchSettings):
     metrics_namespace: str
     notification_topic_arn: str
+
+
+class BedrockSyncSettings(LakeSettings):
+    metrics_namespace: str
 
 
 SETTINGS_BY_FUNCTION: dict[str, type[FunctionSettings]] = {
@@ -57,6 +77,7 @@ SETTINGS_BY_FUNCTION: dict[str, type[FunctionSettings]] = {
     "map_output": MapOutputSettings,
     "aggregate_results": AggregateResultsSettings,
     "notify": NotifySettings,
+    "bedrock_sync": BedrockSyncSettings,
 }
 
 S = TypeVar("S", bound=FunctionSettings)

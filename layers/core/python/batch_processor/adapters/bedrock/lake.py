@@ -6,6 +6,8 @@ DuckDB 1.5 does not repeat a commit that lost against another writer, so that is
 Iceberg REST endpoint of S3 Tables: https://docs.aws.amazon.com/AmazonS3/latest/userguide/s3-tables-integrating-open-source.html
 """
 
+# ruff: noqa: S608 (identifiers are checked, values are bound)
+
 from __future__ import annotations
 
 import importlib.util
@@ -110,7 +112,7 @@ class Lake:
         self,
         location: LakeLocation,
         attach: Attach,
-        resources: Resources = Resources(),  # noqa: B008 (frozen)
+        resources: Resources = Resources(),
         sleep: Callable[[float], None] = lambda _: None,
     ) -> None:
         self.location = location
@@ -118,11 +120,15 @@ class Lake:
         self._resources = resources
         self._sleep = sleep
 
+    @property
+    def agencies(self) -> tuple[str, ...]:
+        return self.location.agencies
+
     @contextmanager
     def connected(self) -> Iterator[DuckDBPyConnection]:
         """A connection with the catalog attached. What DuckDB raises inside leaves as an error of ``domain.errors``."""
         with tempfile.TemporaryDirectory(prefix="lake-") as folder:
-            config = {
+            config: dict[str, str | bool | int | float | list[str]] = {
                 "threads": self._resources.threads,
                 "memory_limit": f"{self._resources.memory_mb}MB",
                 "temp_directory": folder,
@@ -169,7 +175,7 @@ class Lake:
         steps = [FilterCount(name, count) for name, count in zip(names, remaining, strict=True)]
         steps.append(FilterCount("notInFlight", counts.matching - counts.in_flight))
         steps.append(FilterCount("usableViolationId", counts.available))
-        steps.append(FilterCount("limits", 0))
+        steps.append(FilterCount("limits", statements.most_records(criteria, counts.available)))
         return tuple(steps)
 
     def merge(self, agency: str, updates: Sequence[ContentUpdate]) -> Merged:
@@ -312,7 +318,7 @@ def aws_lake(
     table_bucket_arn: str,
     namespace: str,
     agencies: Sequence[str],
-    resources: Resources = Resources(),  # noqa: B008 (frozen)
+    resources: Resources = Resources(),
     sleep: Callable[[float], None] = lambda _: None,
     session: boto3.Session | None = None,
     endpoint_url: str | None = None,

@@ -1,0 +1,226 @@
+"""Brings generated and verified content from ``VentureOS-Violations`` into the lake (design 6).
+
+A batch of the table's stream becomes one MERGE for each agency's table, under a lease that makes this call the table's
+only writer. The call does not fail for what it cannot merge: a stream's shard stands still behind a batch that fails,
+and gives it up after a day. Such items are kept, with the reason, in ``bedrock-batches/sync-failed/<date>/<id>.jsonl``,
+counted in the metric ``SyncFailed``, which alarms, and replayed by ``make resync``. Only when they cannot even be kept,
+or when the function dies, does the call fail, and Lambda repeats the whole batch: merging twice changes nothing, and
+``<id>`` is the batch's place in the stream, so the same object is written again.
+
+A deleted item changes nothing in the lake.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import orjson
+
+from batch_processor.app.ports import Clock, Deadline, Metrics, ObjectStore
+from batch_processor.domain.bedrock.lake_content import (
+    ContentUpdate,
+    UnusableContentError,
+    content_update,
+    is_content,
+    newest,
+    plain_item,
+)
+from batch_processor.domain.errors import BatchProcessorError
+
+LOGGER = logging.getLogger("batch_processor.sync_lake")
+
+FAILED_PREFIX = "bedrock-batches/sync-failed/"
+METRIC_DIMENSION = "bedrock_sync"
+RESERVE_SECONDS = 30.0
+"""Kept of the call's time, to write down what could not be merged."""
+POLL_SECONDS = 1.0
+
+
+class MergedRows(Protocol):
+    """Rows written, rows that had this content or newer already, ids that the table lacks."""
+
+    @property
+    def updated(self) -> int: ...
+    @property
+    def unchanged(self) -> int: ...
+    @property
+    def missing(self) -> Sequence[str]: ...
+
+
+class ContentLake(Protocol):
+    @property
+    def agencies(self) -> Sequence[str]: ...
+
+    def merge(self, agency: str, updates: Sequence[ContentUpdate]) -> MergedRows:
+        """Write content into an agency's table, never older over newer; each violation once in ``updates``.
+
+        Raises CommitConflictError, DeploymentError or ServiceUnavailableError; then nothing is written.
+        """
+
+
+class Leases(Protocol):
+    def acquire(self, name: str, owner: str, seconds: float) -> bool:
+        """True when ``owner`` now holds the lease ``name``, for so many seconds at most."""
+
+    def release(self, name: str, owner: str) -> None:
+        """Give it back, if ``owner`` still holds it."""
+
+
+@dataclass(frozen=True)
+class SyncServices:
+    """What a sync needs from outside; ``owner`` names this call."""
+
+    lake: ContentLake
+    leases: Leases
+    objects: ObjectStore
+    metrics: Metrics
+    clock: Clock
+    deadline: Deadline
+    owner: str
+
+
+@dataclass(frozen=True)
+class FailedItem:
+    """An item that is not in the lake, and why."""
+
+    item: Mapping[str, Any]
+    sequence: int
+    reason: str
+
+    def line(self) -> bytes:
+        return orjson.dumps({"reason": self.reason, "sequence": self.sequence, "item": self.item}, default=str) + b"\n"
+
+
+@dataclass
+class SyncResult:
+    """Counts of one call: rows written, rows that needed nothing, what failed, and records that are not content.
+
+    Several versions of one violation count as one row.
+    """
+
+    updated: int = 0
+    unchanged: int = 0
+    ignored: int = 0
+    failed: list[FailedItem] = field(default_factory=list)
+    failed_key: str = ""
+
+    def document(self) -> dict[str, Any]:
+        counts = {"updated": self.updated, "unchanged": self.unchanged, "ignored": self.ignored}
+        return {**counts, "failed": len(self.failed), "failed_key": self.failed_key}
+
+
+Version = tuple[Mapping[str, Any], int]
+"""An item and its place in the stream."""
+
+
+def sync_stream(records: Sequence[Mapping[str, Any]], services: SyncServices) -> SyncResult:
+    """Merge a batch of DynamoDB stream records (event source mapping, view NEW_IMAGE or NEW_AND_OLD_IMAGES).
+
+    https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html
+    """
+    versions = list(_versions(records))
+    result = _merge(versions, services)
+    result.ignored = len(records) - len(versions)
+    if result.failed:
+        places = [sequence for _, sequence in versions]
+        day = datetime.fromtimestamp(services.clock.now_ms() / 1000, UTC).date().isoformat()
+        result.failed_key = f"{FAILED_PREFIX}{day}/{min(places)}-{max(places)}.jsonl"
+        services.objects.put(result.failed_key, b"".join(failed.line() for failed in result.failed))
+    services.metrics.put(
+        METRIC_DIMENSION,
+        {
+            "SyncMerged": (result.updated, "Count"),
+            "SyncFailed": (len(result.failed), "Count"),
+        },
+    )
+    _log(result)
+    return result
+
+
+def replay(key: str, services: SyncServices) -> SyncResult:
+    """Merge the items of an object under ``sync-failed/``; it keeps those that fail again, or is deleted.
+
+    Raises ObjectNotFoundError.
+    """
+    lines = (orjson.loads(line) for line in services.objects.get(key).splitlines() if line)
+    result = _merge([(line["item"], line["sequence"]) for line in lines], services)
+    if result.failed:
+        result.failed_key = key
+        services.objects.put(key, b"".join(failed.line() for failed in result.failed))
+    else:
+        services.objects.delete(key)
+    _log(result)
+    return result
+
+
+def _log(result: SyncResult) -> None:
+    reasons = sorted({failed.reason for failed in result.failed})[:10]
+    level = logging.ERROR if result.failed else logging.INFO
+    LOGGER.log(level, "content synchronised", extra={**result.document(), "reasons": reasons})
+
+
+def _versions(records: Iterable[Mapping[str, Any]]) -> Iterator[Version]:
+    for record in records:
+        change = record["dynamodb"]
+        item = plain_item(change.get("NewImage", {}))
+        if record.get("eventName") != "REMOVE" and is_content(item):
+            yield item, int(change["SequenceNumber"])
+
+
+def _merge(versions: Sequence[Version], services: SyncServices) -> SyncResult:
+    result = SyncResult()
+    items: dict[ContentUpdate, Version] = {}
+    for item, sequence in versions:
+        try:
+            items[content_update(item, sequence)] = item, sequence
+        except UnusableContentError as error:
+            result.failed.append(FailedItem(item, sequence, str(error)))
+    by_agency: dict[str, list[ContentUpdate]] = {}
+    for update in newest(items):
+        by_agency.setdefault(update.agency, []).append(update)
+    for agency, updates in sorted(by_agency.items()):
+        reasons = _merge_agency(agency, updates, services, result)
+        result.failed += [FailedItem(*items[update], reason) for update, reason in reasons]
+    return result
+
+
+def _merge_agency(
+    agency: str, updates: list[ContentUpdate], services: SyncServices, result: SyncResult
+) -> Iterator[tuple[ContentUpdate, str]]:
+    """Merge one table's updates; yields what failed and why."""
+    if agency not in services.lake.agencies:
+        yield from ((update, f"The lake has no agency {agency!r}: correct the item's agency.") for update in updates)
+        return
+    lease = f"sync#{agency}"
+    try:
+        if not _acquire(lease, services):
+            reason = f"Another call held the lease {lease} all the time: run `make resync`."
+            yield from ((update, reason) for update in updates)
+            return
+        try:
+            merged = services.lake.merge(agency, updates)
+        finally:
+            services.leases.release(lease, services.owner)
+    except BatchProcessorError as error:
+        LOGGER.exception("merge failed", extra={"agency": agency})
+        yield from ((update, str(error)) for update in updates)
+        return
+    result.updated += merged.updated
+    result.unchanged += merged.unchanged
+    missing = set(merged.missing)
+    for update in updates:
+        if update.violation_id in missing:
+            yield update, f"Table {agency} has no violation {update.violation_id}: load it, then run `make resync`."
+
+
+def _acquire(lease: str, services: SyncServices) -> bool:
+    """Wait for the lease while there is time; it lasts as long as this call can."""
+    while (remaining := services.deadline.remaining_seconds()) > RESERVE_SECONDS:
+        if services.leases.acquire(lease, services.owner, remaining):
+            return True
+        services.clock.sleep(POLL_SECONDS)
+    return False
