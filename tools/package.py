@@ -1,4 +1,4 @@
-"""Build the artefacts that Terraform deploys: function zips, target zips and the two layers.
+"""Build the artefacts that Terraform deploys: function zips, target zips and the layers.
 
     python -m tools.package --env local|stage|prod
 
@@ -32,6 +32,9 @@ MAX_UNZIPPED_BYTES = 262_144_000
 """A function with its layers: 250 MB (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html)."""
 MAX_UPLOAD_BYTES = 50 * 1024 * 1024
 """A zip that is uploaded directly, as Terraform's ``filename`` does (same page)."""
+UPLOADED_THROUGH_S3 = {"layers/duckdb"}
+"""Larger than that: Terraform puts it into a bucket, from which Lambda takes it."""
+DEPENDENCY_LAYERS = {"layers/dependencies": "core-layer.txt", "layers/duckdb": "duckdb-layer.txt"}
 EXCLUDED_FILES = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_build.json", "uv_cache.json", ".lock"}
 """What the installer notes about the installation; it differs from one machine to the next."""
 
@@ -129,6 +132,15 @@ def dependencies_folder(platform: Platform, requirements: Path, cache: Path) -> 
     return installed
 
 
+def dependencies_zip(platform: Platform, requirements: Path, cache: Path) -> Path:
+    """The layer of these dependencies, from the cache when it was zipped before: DuckDB takes ten seconds."""
+    installed = dependencies_folder(platform, requirements, cache)
+    zipped = installed.with_name(f"{installed.name}.zip")
+    if not zipped.exists():
+        write_zip(zipped, files_below(installed, "python/"))
+    return zipped
+
+
 def build(
     environment: str, destination: Path | None = None, cache: Path | None = None, platform: Platform | None = None
 ) -> Path:
@@ -142,9 +154,11 @@ def build(
 
     def add(name: str, files: Iterator[tuple[str, Path]]) -> None:
         path = folder / f"{name}.zip"
-        unzipped = write_zip(path, files)
+        describe(name, path, write_zip(path, files))
+
+    def describe(name: str, path: Path, unzipped: int) -> None:
         content = path.read_bytes()
-        if len(content) > MAX_UPLOAD_BYTES:
+        if len(content) > MAX_UPLOAD_BYTES and name not in UPLOADED_THROUGH_S3:
             raise PackagingError(
                 f"{path} has {len(content)} bytes; Lambda takes {MAX_UPLOAD_BYTES} in a direct upload."
             )
@@ -152,10 +166,15 @@ def build(
         sha256 = base64.b64encode(hashlib.sha256(content).digest()).decode()
         artifacts[name] = {"path": relative, "sha256": sha256, "size": len(content), "unzipped_size": unzipped}
 
-    installed = dependencies_folder(
-        platform, REPOSITORY / "requirements" / "core-layer.txt", cache or REPOSITORY / "build" / "cache"
-    )
-    add("layers/dependencies", files_below(installed, "python/"))
+    for name, requirements in DEPENDENCY_LAYERS.items():
+        path = folder / f"{name}.zip"
+        zipped = dependencies_zip(
+            platform, REPOSITORY / "requirements" / requirements, cache or REPOSITORY / "build" / "cache"
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(zipped, path)
+        with zipfile.ZipFile(path) as archive:
+            describe(name, path, sum(entry.file_size for entry in archive.infolist()))
     add("layers/core", files_below(REPOSITORY / "layers" / "core"))
     for handler in sorted((REPOSITORY / "functions").glob("*/handler.py")):
         add(f"functions/{handler.parent.name}", files_below(handler.parent))

@@ -1,0 +1,274 @@
+"""Create the tables that the lake lacks and load violations from a CSV.
+
+    make seed-lake ENV=local FILE=examples/violations/violations.csv
+
+The header names the columns: the eleven of a raw violation, in any order; the generated ones stay empty. A record
+whose violation_id is in the lake already is left as it is, so that the same file can be loaded again. Nothing is loaded
+when any row is wrong. An id occurs once over all agencies: it is the key of the generated content.
+"""
+
+# ruff: noqa: S608 (identifiers are checked, values are bound)
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+
+from batch_processor.adapters.bedrock.lake import Lake, aws_lake
+from batch_processor.domain.bedrock.selection import COLUMNS, GENERATED_COLUMNS, MOST_ID_CHARACTERS, identifier
+from batch_processor.domain.errors import InvalidInputError, Problem
+from tools import local_aws
+from tools.errors import CommandError, exit_code_of
+from tools.outputs import Deployment
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+RAW_COLUMNS = tuple(name for name, _ in COLUMNS if name not in GENERATED_COLUMNS)
+CHUNK_ROWS = 10_000
+LARGEST_FINE = Decimal(10) ** 16
+"""What DECIMAL(18, 2) cannot hold any more."""
+MOST_PROBLEMS = 1_000
+MOST_CELL_CHARACTERS = 10_000_000
+
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Of one agency: records that are new in the lake, and records that it had."""
+
+    inserted: int
+    existing: int
+
+
+class RowReader:
+    """Reads and checks a CSV; ``problems`` grows while it is read."""
+
+    def __init__(self, path: Path, agencies: Sequence[str]) -> None:
+        self._path = path
+        self._agencies = {agency.lower(): agency for agency in agencies}
+        self.problems: list[Problem] = []
+
+    def rows(self) -> Iterator[Row]:
+        """The good rows, in RAW_COLUMNS' order; agency as configured, empty cells None.
+
+        Raises InvalidInputError when the file as a whole cannot be read.
+        """
+        csv.field_size_limit(MOST_CELL_CHARACTERS)
+        lines_by_id: dict[str, int] = {}
+        try:
+            with self._path.open(encoding="utf-8-sig", newline="") as file:
+                reader = csv.reader(file, strict=True)
+                header = next(reader, [])
+                self._check_header(header)
+                for cells in reader:
+                    if not cells:
+                        continue
+                    found = len(self.problems)
+                    row = self._row(header, cells, reader.line_num)
+                    first = lines_by_id.setdefault(row[0], reader.line_num)
+                    if row[0] and first != reader.line_num:
+                        self._add(reader.line_num, "violation_id", row[0], f"line {first} has it too", "one row an id")
+                    if len(self.problems) == found:
+                        yield row
+                    elif found >= MOST_PROBLEMS:
+                        return
+        except UnicodeDecodeError as error:
+            raise _refused(
+                self._path, f"is not UTF-8 ({error.reason} at byte {error.start})", "save it as UTF-8"
+            ) from error
+        except csv.Error as error:
+            raise _refused(self._path, f"is no CSV: line {reader.line_num}: {error}", "correct the quoting") from error
+        except OSError as error:
+            raise CommandError(f"{self._path} cannot be read: {error.strerror}.") from error
+
+    def _check_header(self, header: Sequence[str]) -> None:
+        missing = [name for name in RAW_COLUMNS if name not in header]
+        unknown = [name for name in header if name not in RAW_COLUMNS]
+        repeated = sorted({name for name in header if header.count(name) > 1})
+        faults = {"lacks": missing, "has unknown": unknown, "repeats": repeated}
+        told = "; ".join(f"{fault} {', '.join(map(repr, names))}" for fault, names in faults.items() if names)
+        if told:
+            raise _refused(self._path, f"has a header that {told}", f"use the columns {', '.join(RAW_COLUMNS)}")
+
+    def _row(self, header: Sequence[str], cells: Sequence[str], line: int) -> Row:
+        if len(cells) != len(header):
+            self._add(line, "", "", f"{len(cells)} cells for {len(header)} columns", "quote cells that hold a comma")
+            return ("",)
+        cell = dict(zip(header, cells, strict=True))
+        values: dict[str, Any] = {name: text or None for name, text in cell.items()}
+        violation_id = cell["violation_id"]
+        if not 0 < len(violation_id) <= MOST_ID_CHARACTERS or not violation_id.isprintable():
+            fix = f"1 to {MOST_ID_CHARACTERS} printable characters"
+            self._add(line, "violation_id", violation_id, "cannot be a key", fix)
+        values["agency"] = self._agencies.get(cell["agency"].strip().lower())
+        if values["agency"] is None:
+            fix = f"one of {', '.join(self._agencies.values())}"
+            self._add(line, "agency", cell["agency"], "the lake has no such agency", fix)
+        if cell["fine_amount"]:
+            values["fine_amount"] = _fine(cell["fine_amount"])
+            if values["fine_amount"] is None:
+                fix = "an amount like 1234.50, or nothing"
+                self._add(line, "fine_amount", cell["fine_amount"], "is not an amount", fix)
+        if cell["event_date"] and not _is_date(cell["event_date"]):
+            self._add(line, "event_date", cell["event_date"], "is not a day", "YYYY-MM-DD, or nothing")
+        if cell["violation_details"] and not _is_json(cell["violation_details"]):
+            self._add(line, "violation_details", cell["violation_details"], "is not JSON", "JSON, or nothing")
+        return tuple(values[name] for name in RAW_COLUMNS)
+
+    def _add(self, line: int, column: str, value: str, message: str, fix: str) -> None:
+        path = f"{self._path.name} line {line}" + (f", {column}" if column else "")
+        self.problems.append(Problem(path, repr(value[:80]) if value else "", message, fix))
+
+
+def _refused(path: Path, message: str, fix: str) -> InvalidInputError:
+    return InvalidInputError([Problem(path.name, "", message, fix)])
+
+
+def _fine(text: str) -> Decimal | None:
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        return None
+    good = amount.is_finite() and 0 <= amount < LARGEST_FINE and amount == amount.quantize(Decimal("0.01"))
+    return amount if good else None
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def seed(lake: Lake, path: Path) -> dict[str, Loaded]:
+    """Load the file. Raises InvalidInputError, and what ``Lake`` raises; then no record of it is in the lake."""
+    reader = RowReader(path, lake.agencies)
+    with lake.connected() as connection:
+        types = dict(COLUMNS)
+        columns = ", ".join(f"{name} {types[name]}" for name in RAW_COLUMNS)
+        connection.execute(f"CREATE TEMP TABLE seed ({columns})")
+        for chunk in _chunks(reader.rows(), CHUNK_ROWS):
+            _insert(connection, chunk)
+        if reader.problems:
+            raise InvalidInputError(reader.problems)
+        for agency in lake.agencies:
+            every = ", ".join(f"{name} {kind}" for name, kind in COLUMNS)
+            connection.execute(f"CREATE TABLE IF NOT EXISTS {lake.location.schema}.{identifier(agency)} ({every})")
+        _check_ids(connection, lake)
+        # One transaction an agency: S3 Tables commits one table at a time.
+        return {agency: _load(connection, lake, agency) for agency in lake.agencies}
+
+
+def _chunks(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
+    chunk: list[Row] = []
+    for row in rows:
+        chunk.append(row)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _insert(connection: DuckDBPyConnection, rows: Sequence[Row]) -> None:
+    types = dict(COLUMNS)
+    values = {name: [row[place] for row in rows] for place, name in enumerate(RAW_COLUMNS)}
+    lists = ", ".join(f"unnest(${name}::{types[name]}[])" for name in RAW_COLUMNS)
+    connection.execute(f"INSERT INTO seed SELECT {lists}", values)
+
+
+def _check_ids(connection: DuckDBPyConnection, lake: Lake) -> None:
+    """Raise InvalidInputError for ids that the lake has under another agency."""
+    for agency in lake.agencies:
+        table = f"{lake.location.schema}.{identifier(agency)}"
+        taken = connection.execute(
+            f"SELECT violation_id, agency FROM seed WHERE agency <> $agency "
+            f"AND violation_id IN (SELECT violation_id FROM {table}) ORDER BY violation_id",
+            {"agency": agency},
+        ).fetchall()
+        if taken:
+            raise InvalidInputError(
+                Problem(
+                    f"violation_id of {of}", repr(violation_id), f"{agency} has it in the lake", "one id a violation"
+                )
+                for violation_id, of in taken
+            )
+
+
+def _load(connection: DuckDBPyConnection, lake: Lake, agency: str) -> Loaded:
+    table = f"{lake.location.schema}.{identifier(agency)}"
+    names = ", ".join(RAW_COLUMNS)
+    rows = _count(connection, "SELECT count(*) FROM seed WHERE agency = $agency", agency)
+    before = f"SELECT violation_id FROM {table}"
+    new = f"FROM seed WHERE agency = $agency AND violation_id NOT IN ({before} WHERE violation_id IS NOT NULL)"
+    inserted = _count(connection, f"SELECT count(*) {new}", agency)
+    if inserted:
+        connection.execute(f"INSERT INTO {table} ({names}) SELECT {names} {new}", {"agency": agency})
+    return Loaded(inserted, rows - inserted)
+
+
+def _count(connection: DuckDBPyConnection, sql: str, agency: str) -> int:
+    row = connection.execute(sql, {"agency": agency}).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def lake_of(deployment: Deployment) -> Lake:
+    """The lake of an environment, with the caller's own credentials; locally with the local AWS's root."""
+    options: dict[str, Any] = {"session": boto3.Session()}
+    if deployment.env == "local":
+        options["session"] = boto3.Session(
+            aws_access_key_id=local_aws.ROOT,
+            aws_secret_access_key=local_aws.ROOT,
+            region_name=str(deployment.outputs["region"]),
+        )
+        options["endpoint_url"] = local_aws.endpoint_url()
+    return aws_lake(
+        str(deployment.outputs["lake_table_bucket_arn"]),
+        str(deployment.outputs["lake_namespace"]),
+        [str(agency) for agency in deployment.outputs["lake_agencies"]],
+        **options,
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the command line, load the file."""
+    parser = argparse.ArgumentParser(
+        prog="make seed-lake", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--env", default="local", choices=["local", "stage", "prod"], help="default: local")
+    parser.add_argument("--file", required=True, help="the CSV (FILE=)")
+    options = parser.parse_args(arguments)
+    if not options.file:
+        parser.error("name the CSV: FILE=examples/violations/violations.csv")
+
+    def command() -> int:
+        for agency, loaded in seed(lake_of(Deployment.of(options.env)), Path(options.file)).items():
+            print(f"{agency}: {loaded.inserted:,} loaded, {loaded.existing:,} were there")
+        return 0
+
+    return exit_code_of(command)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
