@@ -17,6 +17,7 @@ from batch_processor.runtime.logging import start_invocation
 
 if TYPE_CHECKING:
     from batch_processor.adapters.bedrock.lake import Lake
+    from batch_processor.adapters.bedrock.leases import DynamoDbLeases
     from batch_processor.adapters.dead_letters import SqsDeadLetters
     from batch_processor.adapters.metrics import EmbeddedMetrics
     from batch_processor.adapters.notifier import SnsNotifier
@@ -122,3 +123,11 @@ def lake(of: settings.LakeSettings) -> Lake:
         Resources(memory_mb=of.lake_memory_mb),
         clock.sleep,
     )
+
+
+@cache
+def leases(table: str) -> DynamoDbLeases:
+    from batch_processor.adapters.bedrock.leases import DynamoDbLeases
+    from batch_processor.adapters.clients import service_client
+
+    return DynamoDbLeases(service_client("dynamodb"), table, clock)

@@ -1,0 +1,26 @@
+"""Merges content from the stream of VentureOS-Violations into the lake; replays what could not be merged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from batch_processor.app.bedrock.sync_lake import SyncServices, replay, sync_stream
+from batch_processor.runtime import wiring
+from batch_processor.runtime.settings import BedrockSyncSettings
+
+
+def handler(event: dict[str, Any], context: wiring.LambdaContext) -> dict[str, Any]:
+    """A batch of stream records, or ``{"replay": "<key under bedrock-batches/sync-failed/>"}``; answers counts."""
+    settings = wiring.begin(BedrockSyncSettings, context)
+    services = SyncServices(
+        lake=wiring.lake(settings),
+        leases=wiring.leases(settings.batch_jobs_table),
+        objects=wiring.objects(settings.data_bucket),
+        metrics=wiring.metrics(settings.metrics_namespace),
+        clock=wiring.clock,
+        deadline=wiring.InvocationDeadline(context),
+        owner=context.aws_request_id,
+    )
+    if "replay" in event:
+        return replay(str(event["replay"]), services).document()
+    return sync_stream(event["Records"], services).document()
