@@ -70,10 +70,11 @@ class Deployment:
             return name
         return f"{self.state_machine_arn.replace(':stateMachine:', ':execution:', 1)}:{name}"
 
-    def client(self, service: str) -> Any:
-        """A boto3 client. Locally with the local AWS's endpoint and root; else as the AWS CLI would be set up."""
+    def client(self, service: str, config: Config | None = None) -> Any:
+        """A boto3 client; ``config`` wins over the settings here. Locally with the local AWS's endpoint and root; else as the AWS CLI would be set up."""
         client: Any = boto3.Session(region_name=str(self.outputs["region"])).client
-        options: dict[str, Any] = {"config": Config(retries={"mode": "standard", "total_max_attempts": 8})}
+        patient = Config(retries={"mode": "standard", "total_max_attempts": 8})
+        options: dict[str, Any] = {"config": patient.merge(config) if config else patient}
         if self.env == "local":
             options |= {"endpoint_url": local_aws.endpoint_url()}
             options |= {"aws_access_key_id": local_aws.ROOT, "aws_secret_access_key": local_aws.ROOT}

@@ -29,7 +29,7 @@ from batch_processor.domain.bedrock.lake_content import (
     newest,
     plain_item,
 )
-from batch_processor.domain.errors import BatchProcessorError
+from batch_processor.domain.errors import BatchProcessorError, InvalidInputError, Problem
 
 LOGGER = logging.getLogger("batch_processor.sync_lake")
 
@@ -144,8 +144,11 @@ def sync_stream(records: Sequence[Mapping[str, Any]], services: SyncServices) ->
 def replay(key: str, services: SyncServices) -> SyncResult:
     """Merge the items of an object under ``sync-failed/``; it keeps those that fail again, or is deleted.
 
-    Raises ObjectNotFoundError.
+    Raises ObjectNotFoundError, and InvalidInputError for another key.
     """
+    if not key.startswith(FAILED_PREFIX):
+        problem = Problem("replay", repr(key[:200]), "is no object that this replays", f"a key under {FAILED_PREFIX}")
+        raise InvalidInputError([problem])
     lines = (orjson.loads(line) for line in services.objects.get(key).splitlines() if line)
     result = _merge([(line["item"], line["sequence"]) for line in lines], services)
     if result.failed:

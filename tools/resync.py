@@ -1,0 +1,98 @@
+"""Merge into the lake what could not be merged before.
+
+    make resync ENV=local
+
+Calls the function bedrock_sync with each object under bedrock-batches/sync-failed/ of the data bucket. The function
+deletes the object when all of it is in the lake; otherwise it keeps what failed again, with the reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from botocore.config import Config
+
+from batch_processor.app.bedrock.sync_lake import FAILED_PREFIX
+from tools.errors import exit_code_of
+from tools.outputs import Deployment
+
+FUNCTION = "ventureos-bedrock-sync"
+FUNCTION_SECONDS = 300
+MOST_REASONS = 5
+
+
+class Resync:
+    """The objects that wait, and the function that merges them."""
+
+    def __init__(self, storage: Any, functions: Any, bucket: str, function: str) -> None:
+        self._storage = storage
+        self._functions = functions
+        self._bucket = bucket
+        self._function = function
+
+    def waiting(self) -> Iterator[str]:
+        """Keys of the objects, oldest day first."""
+        for page in self._storage.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=FAILED_PREFIX):
+            for entry in page.get("Contents", []):
+                yield entry["Key"]
+
+    def replay(self, key: str) -> dict[str, Any]:
+        """The function's answer (``SyncResult.document``), or ``{"error": …}`` when it failed."""
+        answer = self._functions.invoke(FunctionName=self._function, Payload=json.dumps({"replay": key}).encode())
+        document: dict[str, Any] = json.loads(answer["Payload"].read())
+        if answer.get("FunctionError"):
+            return {"error": f"{document.get('errorType')}: {document.get('errorMessage')}"}
+        return document
+
+    def reasons(self, key: str) -> list[str]:
+        """Why items of the object failed, each reason once."""
+        lines = self._storage.get_object(Bucket=self._bucket, Key=key)["Body"].read().splitlines()
+        return sorted({str(json.loads(line)["reason"]) for line in lines if line})
+
+
+def resync(waiting: Resync, tell: Callable[[str], Any]) -> int:
+    """Replay every object; exit code 1 when something could not be merged again."""
+    keys = list(waiting.waiting())
+    if not keys:
+        tell("Nothing waits: the lake has all content.")
+    failing = 0
+    for key in keys:
+        answer = waiting.replay(key)
+        if "error" in answer:
+            failing += 1
+            tell(f"{key}: the function failed: {answer['error']}")
+            continue
+        tell(f"{key}: {answer['updated']:,} merged, {answer['unchanged']:,} were there, {answer['failed']:,} failed")
+        if answer["failed"]:
+            failing += 1
+            for reason in waiting.reasons(key)[:MOST_REASONS]:
+                tell(f"    {reason}")
+    return 1 if failing else 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the command line, replay."""
+    parser = argparse.ArgumentParser(
+        prog="make resync", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--env", default="local", choices=["local", "stage", "prod"], help="default: local")
+    options = parser.parse_args(arguments)
+
+    def command() -> int:
+        deployment = Deployment.of(options.env)
+        suffix = "" if options.env == "prod" else f"-{options.env}"
+        # One try: a second one would start while the function still works.
+        patient = Config(read_timeout=FUNCTION_SECONDS + 30, retries={"total_max_attempts": 1})
+        functions = deployment.client("lambda", config=patient)
+        bucket = str(deployment.outputs["data_bucket"])
+        return resync(Resync(deployment.client("s3"), functions, bucket, f"{FUNCTION}{suffix}"), print)
+
+    return exit_code_of(command)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
