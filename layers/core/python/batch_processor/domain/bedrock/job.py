@@ -1,0 +1,272 @@
+"""A logical batch job: its ids, its objects in the data bucket, and its items in ``VentureOS-BedrockBatchJobs``.
+
+All items of a job have ``PK JOB#<jobId>``. ``SK METADATA`` is the job, ``SK PART#0001`` each Bedrock job of it. Beside
+them: ``PK INFLIGHT``, ``SK JOB#<jobId>`` for each job whose records no other job may take (read consistently, which the
+indexes cannot be), and ``PK IDEMPOTENCY#<hash>``, ``SK REQUEST``. Times are ISO 8601 in UTC with milliseconds.
+
+An estimate is a job item too, under an id of its own, that is in no index and lives for a day.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, TypedDict
+
+PREFIX = "bedrock-batches"
+METADATA = "METADATA"
+PART_PREFIX = "PART#"
+IN_FLIGHT_KEY = "INFLIGHT"
+LISTED = "JOBS"
+JOBS_BY_CREATED = "jobs-by-created"
+"""Index of GSI1PK ("JOBS") and GSI1SK (``<createdAt>#<jobId>``)."""
+JOBS_BY_STATUS = "jobs-by-status"
+"""Index of GSI2PK (``STATUS#<status>``) and GSI1SK."""
+CREATE_LEASE = "create"
+KEPT = timedelta(days=30)
+ESTIMATE_KEPT = timedelta(days=1)
+CREATION_TIME = timedelta(minutes=20)
+"""Longest time that a creation takes, Lambda's two repetitions of an asynchronous call included."""
+TYPICAL_COMPLETION = timedelta(hours=24)
+"""Batch inference has no promise of an end; most jobs end within a day
+(https://docs.aws.amazon.com/bedrock/latest/userguide/batch-inference.html)."""
+
+JOB_ID = re.compile(r"(batch|estimate)-\d{9,12}-[0-9a-f]{8}")
+
+
+class JobStatus(StrEnum):
+    """Towards users; ``bedrockStatus`` stands beside it."""
+
+    IN_PROGRESS = "InProgress"
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+
+
+class Creation(StrEnum):
+    """How far the processor is: PENDING until the job's files and parts are written, then DONE."""
+
+    PENDING = "Pending"
+    DONE = "Done"
+
+
+class PartStatus(StrEnum):
+    """QUEUED: not with Bedrock yet. SUBMITTED: with Bedrock. ENDED: in one of Bedrock's final statuses, or run at once
+    through Converse. REFUSED: Bedrock did not take it. CANCELLED: stopped before it was submitted."""
+
+    QUEUED = "queued"
+    SUBMITTED = "submitted"
+    ENDED = "ended"
+    REFUSED = "refused"
+    CANCELLED = "cancelled"
+
+
+ENDED_PARTS = frozenset({PartStatus.ENDED, PartStatus.REFUSED, PartStatus.CANCELLED})
+BEDROCK_FINAL = frozenset({"Completed", "PartiallyCompleted", "Failed", "Stopped", "Expired"})
+ON_DEMAND = "OnDemand"
+"""``bedrockStatus`` of what was run through Converse; such a part has no job ARN."""
+
+
+class Stats(TypedDict):
+    processed: int
+    errors: int
+    total: int
+
+
+class PartItem(TypedDict, total=False):
+    """``bedrockStatus`` and ``message`` are Bedrock's; ``bytes`` is the size of the input file."""
+
+    PK: str
+    SK: str
+    jobId: str
+    part: int
+    status: str
+    jobName: str
+    jobArn: str
+    bedrockStatus: str
+    message: str
+    inputKey: str
+    recordsKey: str
+    recordCount: int
+    bytes: int
+    modelId: str
+    timeoutHours: int
+    submittedAt: str
+    endedAt: str
+    inputTokens: int
+    outputTokens: int
+
+
+class JobItem(TypedDict, total=False):
+    """``status InProgress`` with ``creation Pending``: the processor has not finished; no part exists for certain.
+
+    ``message`` says why a job failed, or that there was nothing to do; ``problems`` are those of a wrong request.
+    ``price`` is what ``pricing.Rate.document`` gives: what the actual cost is calculated with.
+    """
+
+    PK: str
+    SK: str
+    GSI1PK: str
+    GSI1SK: str
+    GSI2PK: str
+    jobId: str
+    jobArn: str
+    status: str
+    bedrockStatus: str
+    creation: str
+    message: str
+    reason: str
+    problems: list[dict[str, str]]
+    emptiedBy: str
+    filters: list[dict[str, Any]]
+    violationCount: int
+    leftOut: dict[str, int]
+    config: dict[str, Any]
+    estimate: dict[str, Any]
+    price: dict[str, Any]
+    modelId: str
+    promptVersion: str
+    partCount: int
+    onDemand: bool
+    dryRun: bool
+    retryOf: str
+    createdAt: str
+    expectedCompletion: str
+    processedAt: str
+    stopRequestedAt: str
+    syncedAt: str
+    stats: Stats
+    inputTokens: int
+    outputTokens: int
+    actualCostUSD: float
+    ttl: int
+
+
+def new_job_id(now: datetime, *, dry_run: bool = False) -> str:
+    """``batch-<epoch seconds>-<8 hex>``, or ``estimate-…``."""
+    return f"{'estimate' if dry_run else 'batch'}-{int(now.timestamp())}-{secrets.token_hex(4)}"
+
+
+def is_job_id(text: str) -> bool:
+    return JOB_ID.fullmatch(text) is not None
+
+
+def is_estimate(job_id: str) -> bool:
+    return job_id.startswith("estimate-")
+
+
+def timestamp(moment: datetime) -> str:
+    """ISO 8601 in UTC with milliseconds: ``2026-11-21T09:30:00.000Z``."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def moment_of(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def job_key(job_id: str) -> str:
+    return f"JOB#{job_id}"
+
+
+def part_sort_key(part: int) -> str:
+    return f"{PART_PREFIX}{part:04d}"
+
+
+def status_key(status: str) -> str:
+    return f"STATUS#{status}"
+
+
+def listing_key(job_id: str, created_at: str) -> str:
+    return f"{created_at}#{job_id}"
+
+
+def part_name(job_id: str, part: int) -> str:
+    """Bedrock's ``jobName`` and ``clientRequestToken``: the same part is never submitted twice."""
+    return f"{job_id}-{part:04d}"
+
+
+def part_of_name(job_name: str) -> tuple[str, int] | None:
+    """Job id and part of a Bedrock job's name; None when the Bedrock job is not one of ours."""
+    job_id, _, number = job_name.rpartition("-")
+    if not is_job_id(job_id) or len(number) != 4 or not number.isdigit():
+        return None
+    return job_id, int(number)
+
+
+def input_key(job_id: str, part: int) -> str:
+    return f"{PREFIX}/input/{job_id}/input-{part:04d}.jsonl"
+
+
+def records_key(job_id: str, part: int) -> str:
+    """Lines of violation id, tab, agency, in the order of the input file."""
+    return f"{PREFIX}/input/{job_id}/records-{part:04d}.txt"
+
+
+def output_prefix(job_id: str) -> str:
+    return f"{PREFIX}/output/{job_id}/"
+
+
+def on_demand_output_key(job_id: str, part: int) -> str:
+    """As Bedrock lays out a batch: a folder of 12 characters, the input file's name, ``.out``.
+
+    The folder is the same however often the job is resumed.
+    """
+    folder = hashlib.sha256(part_name(job_id, part).encode()).hexdigest()[:12]
+    return f"{output_prefix(job_id)}{folder}/input-{part:04d}.jsonl.out"
+
+
+def errors_prefix(job_id: str) -> str:
+    return f"{PREFIX}/errors/{job_id}/"
+
+
+def new_job(
+    job_id: str,
+    now: datetime,
+    config: dict[str, Any],
+    *,
+    dry_run: bool = False,
+    retry_of: str = "",
+) -> JobItem:
+    """The item as it is before the processor runs."""
+    created_at = timestamp(now)
+    kept = ESTIMATE_KEPT if dry_run else KEPT
+    item: JobItem = {
+        "PK": job_key(job_id),
+        "SK": METADATA,
+        "jobId": job_id,
+        "jobArn": "",
+        "status": JobStatus.IN_PROGRESS.value,
+        "bedrockStatus": "",
+        "creation": Creation.PENDING.value,
+        "violationCount": 0,
+        "config": config,
+        "dryRun": dry_run,
+        "createdAt": created_at,
+        "stats": {"processed": 0, "errors": 0, "total": 0},
+        "ttl": int((now + kept).timestamp()),
+    }
+    if retry_of:
+        item["retryOf"] = retry_of
+    if not dry_run:
+        item["GSI1PK"] = LISTED
+        item["GSI1SK"] = listing_key(job_id, created_at)
+        item["GSI2PK"] = status_key(JobStatus.IN_PROGRESS)
+    return item
+
+
+def expected_completion(created_at: datetime, parts: int, concurrent: int) -> datetime:
+    """A day for each round of parts that run side by side; no promise."""
+    rounds = -(-parts // max(1, concurrent))
+    return created_at + TYPICAL_COMPLETION * max(1, rounds)
+
+
+def records_line(violation_id: str, agency: str) -> bytes:
+    return f"{violation_id}\t{agency}\n".encode()
+
+
+def split_records_line(line: str) -> tuple[str, str]:
+    """Violation id and agency of a line of a records file."""
+    violation_id, _, agency = line.rstrip("\n").partition("\t")
+    return violation_id, agency

@@ -1,0 +1,342 @@
+"""The request for a batch: ``{config: {filters, limits, batch?, pricing?}}``, and every problem in it at once.
+
+Names are those of the API, in camel case. Null means absent, everywhere. Types are strict: ``"5"`` is no number.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import date
+from typing import Annotated, Any, Literal, NoReturn
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from batch_processor.domain.bedrock.selection import select_agencies
+from batch_processor.domain.errors import InvalidInputError, Problem
+
+DEFAULT_MAX_TOKENS = 500
+DEFAULT_TEMPERATURE = 0.2
+MOST_VIOLATIONS = 500_000
+"""So many lines fit into the processor's /tmp."""
+MOST_NAMES = 200
+
+
+def _refuse(message: str, fix: str) -> NoReturn:
+    raise PydanticCustomError("problem", "{message}", {"message": message, "fix": fix})
+
+
+def _read_date(value: object) -> object:
+    """A date of the form 2026-01-31. Raises the problem for anything else."""
+    if isinstance(value, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", value, re.ASCII):
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            _refuse("not a day of the calendar", "write an existing day as YYYY-MM-DD")
+    if isinstance(value, date):
+        return value
+    _refuse("not a date", "write a text such as 2026-01-31")
+
+
+def _check_name(value: str) -> str:
+    if not value.strip():
+        _refuse("is empty", "write a name, or remove it")
+    return value
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(
+        strict=True,
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        alias_generator=to_camel,
+        validate_by_alias=True,
+        validate_by_name=False,
+        serialize_by_alias=True,
+        protected_namespaces=(),
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_means_absent(cls, data: Any) -> Any:
+        return {name: value for name, value in data.items() if value is not None} if isinstance(data, dict) else data
+
+
+Day = Annotated[date, BeforeValidator(_read_date), WithJsonSchema({"type": "string", "format": "date"})]
+Names = Annotated[
+    list[Annotated[str, Field(max_length=200), AfterValidator(_check_name)]], Field(max_length=MOST_NAMES)
+]
+Amount = Annotated[float, Field(ge=0, le=1e12)]
+SpendLimit = Annotated[float, Field(gt=0, le=1_000_000)]
+Days = Annotated[int, Field(ge=0, le=100_000)]
+
+
+class DateRange(Part):
+    """Both ends belong to it."""
+
+    start: Day | None = None
+    end: Day | None = None
+
+
+class Filters(Part):
+    """Which violations; an absent or empty filter lets all through. Agencies and types match whatever their case."""
+
+    min_fine_amount: Amount | None = None
+    max_fine_amount: Amount | None = None
+    agencies: Names | None = None
+    date_range: DateRange | None = None
+    violation_types: Names | None = None
+    exclude_types: Names | None = None
+    has_fatalities: bool | None = None
+    min_days_old: Days | None = None
+    max_days_old: Days | None = None
+
+
+class Limits(Part):
+    """Who is cut by a limit is decided by priority: tier, then fine, then date."""
+
+    max_violations: Annotated[int, Field(ge=1, le=MOST_VIOLATIONS)] = 10_000
+    max_spend_usd: Annotated[SpendLimit, Field(alias="maxSpendUSD")] = 50.0
+    max_percent: Annotated[float, Field(ge=1, le=100)] = 100.0
+    priority: Literal["high", "medium", "low", "all"] = "all"
+
+
+class Batch(Part):
+    """How the model runs. ``onDemandBelowMinimum``: fewer records than a batch job takes run at once, at full price."""
+
+    model_id: Annotated[str, Field(max_length=2_048)] | None = None
+    max_tokens: Annotated[int, Field(ge=1, le=8_192)] = DEFAULT_MAX_TOKENS
+    temperature: Annotated[float, Field(ge=0, le=1)] | None = DEFAULT_TEMPERATURE
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    timeout_hours: Annotated[int, Field(ge=24, le=168)] = 24
+    on_demand_below_minimum: bool = False
+
+
+class FlatPricing(Part):
+    """Price of batch inference by a fixed number of tokens a record, instead of by the real prompts."""
+
+    method: Literal["flat"]
+    tokens_per_record: Annotated[int, Field(ge=1, le=1_000_000)] = 300
+    usd_per_1k_tokens: Annotated[float, Field(alias="usdPer1kTokens", gt=0, le=1_000)] = 0.001
+
+
+class JobConfig(Part):
+    filters: Filters = Filters()
+    limits: Limits = Limits()
+    batch: Batch = Batch()
+    pricing: FlatPricing | None = None
+
+    def document(self) -> dict[str, Any]:
+        """As the API gave it, with defaults; absent values left out."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+class JobRequest(Part):
+    """Body of ``POST /admin/bedrock/batch`` and of ``…/estimate``."""
+
+    config: JobConfig
+
+
+class RetryRequest(Part):
+    """Body of ``POST …/{jobId}/retry``, all of it optional; what is absent is as in the job that is retried."""
+
+    on_demand_below_minimum: bool | None = None
+    max_spend_usd: Annotated[SpendLimit | None, Field(alias="maxSpendUSD")] = None
+
+
+def parse_job_request(
+    document: object, *, models: Collection[str], default_model: str, agencies: Sequence[str]
+) -> JobConfig:
+    """The configuration, with the model chosen. Raises InvalidInputError naming every problem.
+
+    ``models``: what batch inference takes here; ``agencies``: those of the lake.
+    """
+    if not isinstance(document, dict):
+        raise InvalidInputError([Problem("body", _shown(document), "not a JSON object", 'write {"config": {...}}')])
+    problems = list(_problems_across_fields(document, models, agencies))
+    try:
+        request = JobRequest.model_validate(document)
+    except ValidationError as invalid:
+        found = [problem_of(detail, JobRequest) for detail in invalid.errors(include_url=False)]
+        raise InvalidInputError([*found, *problems]) from None
+    if problems:
+        raise InvalidInputError(problems)
+    config = request.config
+    if config.batch.model_id is not None:
+        return config
+    return config.model_copy(update={"batch": config.batch.model_copy(update={"model_id": default_model})})
+
+
+def parse_retry_request(document: object) -> RetryRequest:
+    """An absent body asks for no change. Raises InvalidInputError."""
+    if document is None:
+        return RetryRequest()
+    if not isinstance(document, dict):
+        raise InvalidInputError([Problem("body", _shown(document), "not a JSON object", "write {...} or no body")])
+    try:
+        return RetryRequest.model_validate(document)
+    except ValidationError as invalid:
+        details = invalid.errors(include_url=False)
+        raise InvalidInputError([problem_of(detail, RetryRequest) for detail in details]) from None
+
+
+def stored_config(document: Mapping[str, Any]) -> JobConfig:
+    """What ``JobConfig.document`` gave."""
+    return JobConfig.model_validate(document)
+
+
+# --- what no single field shows, read from the raw document, so that a mistake elsewhere does not hide it
+
+
+def _problems_across_fields(
+    document: Mapping[str, Any], models: Collection[str], agencies: Sequence[str]
+) -> Iterator[Problem]:
+    config = _section(document, "config")
+    filters = _section(config, "filters")
+    for low, high in (("minFineAmount", "maxFineAmount"), ("minDaysOld", "maxDaysOld")):
+        least, most = filters.get(low), filters.get(high)
+        if _is_number(least) and _is_number(most) and least > most:
+            yield Problem(
+                f"config.filters.{high}", _shown(most), f"is below {low} ({_shown(least)})", "exchange the two values"
+            )
+    dates = _section(filters, "dateRange")
+    start, end = _day(dates.get("start")), _day(dates.get("end"))
+    if start is not None and end is not None and end < start:
+        yield Problem(
+            "config.filters.dateRange.end", _shown(str(end)), f"is before start ({start})", "exchange the two days"
+        )
+    wanted = filters.get("agencies")
+    if isinstance(wanted, list) and all(isinstance(name, str) for name in wanted):
+        try:
+            select_agencies(wanted, agencies)
+        except InvalidInputError as error:
+            yield from error.problems
+    model = _section(config, "batch").get("modelId")
+    if isinstance(model, str) and model not in models:
+        nearest = closest(model, models)
+        hint = f"did you mean {nearest}? " if nearest else ""
+        yield Problem(
+            "config.batch.modelId",
+            _shown(model),
+            "batch inference does not take this model here",
+            f"{hint}known: {', '.join(sorted(models))}",
+        )
+
+
+def _section(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    section = document.get(name)
+    return section if isinstance(section, dict) else {}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _day(value: object) -> date | None:
+    try:
+        return date.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+# --- from pydantic's errors to problems
+
+_TYPES: Mapping[str, tuple[str, str]] = {
+    "string_type": ("not a text", "write a text in quotes"),
+    "int_type": ("not a whole number", "write a whole number, without quotes"),
+    "int_from_float": ("not a whole number", "write a whole number"),
+    "float_type": ("not a number", "write a number, without quotes"),
+    "finite_number": ("not a finite number", "write a finite number"),
+    "bool_type": ("not a boolean", "write true or false, without quotes"),
+    "list_type": ("not a list", "write [...]"),
+    "model_type": ("not an object", "write {...}"),
+    "model_attributes_type": ("not an object", "write {...}"),
+    "dict_type": ("not an object", "write {...}"),
+}
+_BOUNDS: Mapping[str, tuple[str, str]] = {
+    "greater_than_equal": ("ge", "at least"),
+    "less_than_equal": ("le", "at most"),
+    "greater_than": ("gt", "more than"),
+}
+
+
+def problem_of(detail: ErrorDetails, model: type[Part]) -> Problem:
+    """The problem that pydantic found in a document of ``model``."""
+    kind, location = detail["type"], detail["loc"]
+    context: Mapping[str, Any] = detail.get("ctx", {})
+    path, value = _path(location) or "body", _shown(detail["input"])
+    if kind == "problem":
+        return Problem(path, value, str(context["message"]), str(context["fix"]))
+    if kind == "missing":
+        return Problem(path, "", "is required", f"add {_shown(location[-1])}")
+    if kind == "extra_forbidden":
+        known = _names(model, location[:-1])
+        nearest = closest(str(location[-1]), known)
+        fix = f"did you mean {nearest}?" if nearest else f"remove it; known: {', '.join(known)}"
+        return Problem(path, "", "unknown field", fix)
+    if kind in _TYPES:
+        return Problem(path, value, *_TYPES[kind])
+    if kind in _BOUNDS:
+        name, words = _BOUNDS[kind]
+        bound = f"{words} {context[name]:,.15g}"
+        return Problem(path, value, f"must be {bound}", f"write a number of {bound}")
+    if kind == "literal_error":
+        return Problem(path, value, "not an allowed value", f"write one of {context['expected']}")
+    if kind == "string_too_long":
+        return Problem(path, value, f"has more than {context['max_length']:,} characters", "shorten it")
+    if kind == "too_long":
+        return Problem(path, value, f"has more than {context['max_length']:,} entries", "name fewer")
+    return Problem(path, value, detail["msg"], "see the reference of the admin API")
+
+
+def _names(model: type[BaseModel], location: Sequence[int | str]) -> list[str]:
+    """The fields' names at a place in the document."""
+    for name in location:
+        fields = {field.alias: field.annotation for field in model.model_fields.values()}
+        inner = fields.get(str(name))
+        candidates = [inner, *getattr(inner, "__args__", ())]
+        model = next((one for one in candidates if isinstance(one, type) and issubclass(one, BaseModel)), model)
+    return [str(field.alias) for field in model.model_fields.values()]
+
+
+def closest(name: str, known: Collection[str]) -> str | None:
+    """The known name most like ``name``, letter case aside; None when none is like it."""
+    by_lower = {item.lower(): item for item in known}
+    found = difflib.get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.6)
+    return by_lower[found[0]] if found else None
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list):
+        return "a list"
+    text = json.dumps(value, default=lambda other: type(other).__name__)
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def _path(location: Sequence[int | str]) -> str:
+    path = ""
+    for part in location:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif re.fullmatch(r"\w+", part):
+            path += f".{part}" if path else part
+        else:
+            path += f"[{json.dumps(part)}]"
+    return path

@@ -1,0 +1,70 @@
+"""Cuts a job into parts by Bedrock's quotas: balanced, none below the minimum, in priority order.
+
+The quotas differ by model and Region and can be raised, so they are configuration
+(https://docs.aws.amazon.com/general/latest/gr/bedrock.html#limits_bedrock).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Quotas(BaseModel):
+    """Of batch inference jobs. Each part is one file and one Bedrock job, so the quotas of both hold for it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    minimum_records: int = Field(100, ge=1)
+    records_per_job: int = Field(50_000, ge=1)
+    bytes_per_file: int = Field(1_000_000_000, ge=1)
+    concurrent_jobs: int = Field(20, ge=1)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Records ``start`` to ``end`` (exclusive) of the job; ``number`` counts from 1."""
+
+    number: int
+    start: int
+    end: int
+
+    @property
+    def count(self) -> int:
+        return self.end - self.start
+
+
+def cut(sizes: Sequence[int], quotas: Quotas) -> list[Part]:
+    """The parts of records of these sizes (bytes of their lines), as few as the quotas allow.
+
+    Counts of parts differ by one at most. Where no cut gives each part its minimum, the last records, which are those
+    of the lowest priority, are left for another job; no part at all when there are fewer records than the minimum.
+    """
+    ends = [0, *accumulate(sizes)]
+    total = len(sizes)
+    while total >= quotas.minimum_records:
+        parts = -(-total // quotas.records_per_job)
+        while total // parts >= quotas.minimum_records:
+            bounds = _balanced(total, parts)
+            if all(ends[end] - ends[start] <= quotas.bytes_per_file for start, end in bounds):
+                return [Part(number, start, end) for number, (start, end) in enumerate(bounds, 1)]
+            parts += 1
+        total = _fewer(total, quotas)
+    return []
+
+
+def _balanced(total: int, parts: int) -> list[tuple[int, int]]:
+    size, larger = divmod(total, parts)
+    ends = list(accumulate(size + (index < larger) for index in range(parts)))
+    return list(zip([0, *ends], ends, strict=False))
+
+
+def _fewer(total: int, quotas: Quotas) -> int:
+    """The next smaller number of records to try: what fits one part less, or, where bytes are in the way, 1 % less."""
+    parts = -(-total // quotas.records_per_job)
+    if total // parts < quotas.minimum_records:
+        return (parts - 1) * quotas.records_per_job
+    return total - max(1, total // 100)

@@ -1,0 +1,147 @@
+"""What a batch costs, before it runs.
+
+Tokens of a prompt are estimated as a quarter of its bytes in UTF-8: about four characters a token in English, and more
+tokens a character in other scripts. The answer counts with its full ``maxTokens``, so an estimate is an upper bound
+but for that quarter. Batch inference costs half of on-demand inference (https://aws.amazon.com/bedrock/pricing/).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import ROUND_UP, Decimal
+from types import MappingProxyType
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+BYTES_PER_TOKEN = 4
+BATCH_SHARE = Decimal("0.5")
+_MICRO = Decimal("0.000001")
+
+
+class ModelPrice(BaseModel):
+    """On-demand price of a model that batch inference takes, in USD for 1,000 tokens, and when it was read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    input_usd_per_1k_tokens: Decimal = Field(ge=0)
+    output_usd_per_1k_tokens: Decimal = Field(ge=0)
+    as_of: str
+
+
+Models = Mapping[str, ModelPrice]
+"""Model id, as batch inference takes it, to its price."""
+
+
+def _price(input_usd: str, output_usd: str) -> ModelPrice:
+    return ModelPrice(
+        input_usd_per_1k_tokens=Decimal(input_usd), output_usd_per_1k_tokens=Decimal(output_usd), as_of="2025-06-01"
+    )
+
+
+DEFAULT_MODELS: Models = MappingProxyType(
+    {
+        "amazon.nova-lite-v1:0": _price("0.00006", "0.00024"),
+        "amazon.nova-micro-v1:0": _price("0.000035", "0.00014"),
+        "amazon.nova-pro-v1:0": _price("0.0008", "0.0032"),
+        "anthropic.claude-3-haiku-20240307-v1:0": _price("0.00025", "0.00125"),
+        "anthropic.claude-3-5-haiku-20241022-v1:0": _price("0.0008", "0.004"),
+        "anthropic.claude-3-5-sonnet-20240620-v1:0": _price("0.003", "0.015"),
+        "meta.llama3-1-70b-instruct-v1:0": _price("0.00072", "0.00072"),
+        "mistral.mistral-large-2407-v1:0": _price("0.002", "0.006"),
+    }
+)
+"""us-east-1, or the Region that has the model. A deployment replaces the table by its own."""
+
+
+def tokens_of(text: str) -> int:
+    """Estimated tokens of a text, rounded up."""
+    return -(-len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN)
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Price of one record in USD: by its tokens, or flat. ``max_tokens`` are those of the answer."""
+
+    input_usd_per_1k: Decimal
+    output_usd_per_1k: Decimal
+    max_tokens: int
+    flat_tokens: int | None = None
+
+    def tokens(self, input_tokens: int) -> int:
+        return input_tokens + self.max_tokens if self.flat_tokens is None else self.flat_tokens
+
+    def usd(self, input_tokens: int) -> Decimal:
+        if self.flat_tokens is not None:
+            return self.flat_tokens * self.input_usd_per_1k / 1000
+        return (input_tokens * self.input_usd_per_1k + self.max_tokens * self.output_usd_per_1k) / 1000
+
+    def actual_usd(self, input_tokens: int, output_tokens: int) -> Decimal:
+        """Cost of tokens that were used."""
+        return (input_tokens * self.input_usd_per_1k + output_tokens * self.output_usd_per_1k) / 1000
+
+    def document(self) -> dict[str, Any]:
+        """For the job's item; ``Rate.of_document`` reads it back."""
+        return {
+            "inputUSDPer1kTokens": str(self.input_usd_per_1k),
+            "outputUSDPer1kTokens": str(self.output_usd_per_1k),
+            "maxTokens": self.max_tokens,
+            **({} if self.flat_tokens is None else {"flatTokens": self.flat_tokens}),
+        }
+
+    @staticmethod
+    def of_document(document: Mapping[str, Any]) -> Rate:
+        flat = document.get("flatTokens")
+        return Rate(
+            Decimal(str(document["inputUSDPer1kTokens"])),
+            Decimal(str(document["outputUSDPer1kTokens"])),
+            int(document["maxTokens"]),
+            None if flat is None else int(flat),
+        )
+
+
+def model_rate(price: ModelPrice, max_tokens: int, *, on_demand: bool) -> Rate:
+    share = Decimal(1) if on_demand else BATCH_SHARE
+    return Rate(price.input_usd_per_1k_tokens * share, price.output_usd_per_1k_tokens * share, max_tokens)
+
+
+def flat_rate(tokens_per_record: int, usd_per_1k_tokens: float, *, on_demand: bool) -> Rate:
+    """A fixed number of tokens a record, whose given price is that of batch inference; on demand costs twice that."""
+    price = Decimal(str(usd_per_1k_tokens)) / (BATCH_SHARE if on_demand else 1)
+    return Rate(price, price, tokens_per_record, flat_tokens=tokens_per_record)
+
+
+@dataclass
+class Spend:
+    """Adds up records in priority order, as long as their cost stays within ``most_usd``."""
+
+    rate: Rate
+    most_usd: Decimal
+    count: int = 0
+    tokens: int = 0
+    usd: Decimal = Decimal(0)
+
+    def take(self, input_tokens: int) -> bool:
+        """Whether one more record, of so many input tokens, fits; it is counted when it does."""
+        usd = self.usd + self.rate.usd(input_tokens)
+        if _rounded(usd) > self.most_usd:
+            return False
+        self.usd = usd
+        self.tokens += self.rate.tokens(input_tokens)
+        self.count += 1
+        return True
+
+    def estimate(self) -> dict[str, Any]:
+        """``{violationCount, totalTokens, costUSD, costPerViolation}``; USD rounded up to the sixth decimal."""
+        each = self.usd / self.count if self.count else Decimal(0)
+        return {
+            "violationCount": self.count,
+            "totalTokens": self.tokens,
+            "costUSD": float(_rounded(self.usd)),
+            "costPerViolation": float(_rounded(each)),
+        }
+
+
+def _rounded(usd: Decimal) -> Decimal:
+    return usd.quantize(_MICRO, ROUND_UP)
