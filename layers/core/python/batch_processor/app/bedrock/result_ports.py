@@ -1,0 +1,158 @@
+"""What taking results and reconciling need from outside, as Protocols. The errors are those of ``app.ports``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from batch_processor.domain.errors import PermanentError
+
+
+class ClaimLostError(PermanentError):
+    """Raised when another call goes on with an object that this call had claimed: stop, it counts for both."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResultObject:
+    """One version of an object under ``bedrock-batches/output/``; ``size`` in bytes, ``last_modified`` in UTC."""
+
+    key: str
+    etag: str
+    size: int
+    last_modified: datetime
+
+
+class ResultObjects(Protocol):
+    def head(self, key: str) -> ResultObject:
+        """The object as it is now. Raises ``ObjectNotFoundError``."""
+
+    def read(self, result: ResultObject, offset: int) -> Iterator[bytes]:
+        """This version of the object from ``offset`` on, in ranges of a few MiB.
+
+        Raises ``ObjectChangedError`` when there is another version by now, ``ObjectNotFoundError`` when there is none.
+        """
+
+    def list_objects(self, prefix: str) -> Iterator[ResultObject]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Of the lines of an object that are used up.
+
+    ``processed``: records with content; ``errors``: records without. ``kept`` of the processed ones found content that
+    a person verified, or newer content, and left it as it is. ``truncated`` of the errors were cut off at maxTokens.
+    ``repeated`` lines named a record that an earlier line had answered: they are in no other count.
+    """
+
+    processed: int = 0
+    errors: int = 0
+    kept: int = 0
+    truncated: int = 0
+    repeated: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.processed + other.processed,
+            self.errors + other.errors,
+            self.kept + other.kept,
+            self.truncated + other.truncated,
+            self.repeated + other.repeated,
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """How far one version of an output object is taken. ``part`` is None for the older layout, which has all parts.
+
+    ``offset`` in bytes and ``chunks`` are what is committed; ``answered`` are the bits of
+    ``domain.bedrock.record_index.Answered``.
+    """
+
+    job_id: str
+    key: str
+    etag: str
+    size: int
+    last_modified: datetime
+    part: int | None
+    offset: int = 0
+    chunks: int = 0
+    counts: Counts = field(default_factory=Counts)
+    answered: bytes = b""
+    done: bool = False
+    lease_owner: str = ""
+    lease_until_ms: int = 0
+
+    def is_leased(self, now_ms: int) -> bool:
+        return bool(self.lease_owner) and self.lease_until_ms > now_ms
+
+
+class Claims(Protocol):
+    """The claims of jobs, in the job table."""
+
+    def take(self, claim: Claim, owner: str, until_ms: int, now_ms: int) -> Claim | None:
+        """Take the lease of this object version, creating its claim when there is none.
+
+        Returns what is committed, or None when another call holds the lease, or the object is done.
+        """
+
+    def commit(self, before: Claim, after: Claim) -> None:
+        """Replace ``before`` by ``after``. Raises ``ClaimLostError`` when the stored offset or owner is another."""
+
+    def release(self, claim: Claim) -> None:
+        """Give the lease back, if the claim's owner still holds it."""
+
+    def of_job(self, job_id: str) -> list[Claim]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ContentItem:
+    """One item of ``VentureOS-Violations``. ``generated_at`` is ISO 8601 in UTC, with milliseconds and a ``Z``.
+
+    ``agency`` is "" when nothing says it (an output of the older layout without a records file).
+    """
+
+    violation_id: str
+    agency: str
+    title: str
+    description: str
+    tags: tuple[str, ...]
+    generated_at: str
+    job_id: str
+    model_id: str
+    prompt_version: str
+    input_tokens: int
+    output_tokens: int
+    stop_reason: str
+
+
+class Violations(Protocol):
+    def put_content(self, items: Sequence[ContentItem]) -> int:
+        """Write items, each violation once in ``items``; returns how many were kept as they are.
+
+        An item that a person verified, or that was generated later, is kept. Writing the same again changes nothing.
+        Raises ``ThrottledError`` when the table does not take them in time; some may be written then.
+        """
+
+
+class FunctionCaller(Protocol):
+    def call(self, payload: dict[str, Any]) -> None:
+        """Invoke a function asynchronously: it runs at least once, its answer is not waited for."""
+
+
+def total(claims: Iterable[Claim]) -> Counts:
+    """The sum of a job's claims; of an object that was replaced, its newest version alone counts."""
+    return sum((claim.counts for claim in newest_versions(claims)), Counts())
+
+
+def newest_versions(claims: Iterable[Claim]) -> list[Claim]:
+    newest: dict[str, Claim] = {}
+    for claim in claims:
+        if claim.key not in newest or claim.last_modified >= newest[claim.key].last_modified:
+            newest[claim.key] = claim
+    return list(newest.values())
