@@ -209,8 +209,8 @@ def _problems_across_fields(
     config = _section(document, "config")
     filters = _section(config, "filters")
     for low, high in (("minFineAmount", "maxFineAmount"), ("minDaysOld", "maxDaysOld")):
-        least, most = filters.get(low), filters.get(high)
-        if _is_number(least) and _is_number(most) and least > most:
+        least, most = _number(filters.get(low)), _number(filters.get(high))
+        if least is not None and most is not None and least > most:
             yield Problem(
                 f"config.filters.{high}", _shown(most), f"is below {low} ({_shown(least)})", "exchange the two values"
             )
@@ -243,8 +243,10 @@ def _section(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return section if isinstance(section, dict) else {}
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _number(value: object) -> int | float | None:
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return value
+    return None
 
 
 def _day(value: object) -> date | None:
