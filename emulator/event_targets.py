@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import time
@@ -94,7 +95,7 @@ def may_deliver(target: dict[str, Any], source_arn: str, service: str) -> bool:
         return bool(sqs.queue_policy_allows(arn, service, source_arn, account))
     if kind == "sns":
         return bool(sns.topic_policy_allows(arn, service, source_arn, account))
-    return kind == "events"
+    return bool(kind == "events")
 
 
 def source_of(rule: dict[str, Any]) -> tuple[str, str]:
@@ -190,8 +191,23 @@ def checked_failure_destination(route: Callable[..., None]) -> Callable[..., Non
     return route_async_failure
 
 
+def overlapping(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether an event on one object could belong to both configurations.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-how-to-filtering.html
+    """
+    stems = [[event.removesuffix("*") for event in config["events"]] for config in (one, other)]
+    prefixes = [config["filter_prefix"] or "" for config in (one, other)]
+    suffixes = [config["filter_suffix"] or "" for config in (one, other)]
+    return (
+        any(first.startswith(second) or second.startswith(first) for first, second in itertools.product(*stems))
+        and (prefixes[0].startswith(prefixes[1]) or prefixes[1].startswith(prefixes[0]))
+        and (suffixes[0].endswith(suffixes[1]) or suffixes[1].endswith(suffixes[0]))
+    )
+
+
 def checked_notifications(validate: Callable[..., Any]) -> Callable[..., Any]:
-    """S3 refuses a notification to a function that does not let it in.
+    """S3 refuses notifications that overlap, and one to a function that does not let it in.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/grant-destinations-permissions-to-s3.html
     """
@@ -203,8 +219,14 @@ def checked_notifications(validate: Callable[..., Any]) -> Callable[..., Any]:
         skip_destination_validation: bool = False,
     ) -> Any:
         refused = validate(configs, bucket_region, bucket_name, skip_destination_validation)
-        if refused or skip_destination_validation:
+        if refused:
             return refused
+        if any(overlapping(one, other) for one, other in itertools.combinations(configs, 2)):
+            return s3._invalid_notification_config(
+                "Configurations overlap. Configurations on the same bucket cannot share a common event type."
+            )
+        if skip_destination_validation:
+            return None
         source_arn = f"arn:aws:s3:::{bucket_name}"
         functions = [config["arn"] for config in configs if ":function:" in config["arn"]]
         closed = [arn for arn in functions if not function_allows(arn, "s3.amazonaws.com", source_arn)]

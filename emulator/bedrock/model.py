@@ -51,10 +51,13 @@ def answer(prompt: str, *, broken: bool = False) -> str:
     """The model's text."""
     digest = blake2b(prompt.encode("utf-8", "replace"), digest_size=8).digest()
     if broken:
-        return f'Here is the record you asked for: {{"title": "{_company(prompt)}", "description": "unfinished'
-    if "json" not in prompt and "JSON" not in prompt:
+        return f'Here is the record you asked for: {{"title": "{digest.hex()}", "description": "unfinished'
+    lower = prompt.lower()
+    if "json" not in lower:
         return f"This is the answer to prompt {digest.hex()}."
-    company, kind, city = _company(prompt), _kind(prompt), _city(prompt)
+    company = _value(prompt, lower, "company name", "company_name", "company") or "The company"
+    kind = _value(prompt, lower, "violation type", "violation_type", "violation") or "a violation"
+    city = _value(prompt, lower, "city")
     place = f" in {city}" if city else ""
     title = f"{company}: {kind}{place}"
     description = (
@@ -85,35 +88,20 @@ def _prefixed_and_fenced(content: dict[str, object]) -> str:
 DRESSES: tuple[Callable[[dict[str, object]], str], ...] = (_plain, _fenced, _prefixed, _prefixed_and_fenced)
 
 
-def _field(*names: str) -> Callable[[str, str], str]:
-    """A reader of `name: value`, `"name": "value"` or `name = value` in a prompt."""
-    named = "|".join(name.replace(" ", "[ _]?") for name in names)
-    pattern = re.compile(
-        rf'(?:^|[\s{{,"\-*])(?:{named})\\?"?\s{{0,3}}[:=]\s{{0,3}}\\?"?([^"\\\n;<>{{}}]{{1,80}})', re.IGNORECASE
-    )
-
-    def read(prompt: str, default: str) -> str:
-        found = pattern.search(prompt)
-        return (found[1].strip(" ,.") if found else "") or default
-
-    return read
+VALUE = re.compile(r'\\?"?\s{0,3}[:=]\s{0,3}\\?"?([^"\\\n;<>{}]{1,80})')
+"""What follows a name in `name: value`, `"name": "value"` or `name = value`, in JSON within JSON too."""
 
 
-_read_company = _field("company name", "company", "employer")
-_read_kind = _field("violation type", "violation", "type")
-_read_city = _field("city")
-
-
-def _company(prompt: str) -> str:
-    return _read_company(prompt, "The company")
-
-
-def _kind(prompt: str) -> str:
-    return _read_kind(prompt, "a violation")
-
-
-def _city(prompt: str) -> str:
-    return _read_city(prompt, "")
+def _value(prompt: str, lower: str, *names: str) -> str:
+    """The value that the prompt gives one of the names, the first that has any."""
+    for name in names:
+        place = lower.find(name)
+        while place >= 0:
+            found = VALUE.match(prompt, place + len(name))
+            if found and found[1].strip(" ,."):
+                return found[1].strip(" ,.")
+            place = lower.find(name, place + 1)
+    return ""
 
 
 def _slug(text: str) -> str:

@@ -1,0 +1,174 @@
+"""DynamoDB as the job and content tables use it: conditions, transactions, batches, pages of an index, permissions.
+
+https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Operations_Amazon_DynamoDB.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.support.aws_resources import allow, make_role, unique
+from tests.support.local_aws import LocalAws
+
+
+class Table:
+    """A table like the job table: `PK`, `SK`, and an index of jobs by time."""
+
+    def __init__(self, aws: LocalAws) -> None:
+        self.aws, self.name, self.client = aws, unique("table"), aws.client("dynamodb")
+        keys = ("PK", "SK", "GSI1PK", "GSI1SK")
+        described = self.client.create_table(
+            TableName=self.name,
+            KeySchema=[{"AttributeName": "PK", "KeyType": "HASH"}, {"AttributeName": "SK", "KeyType": "RANGE"}],
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in keys],
+            GlobalSecondaryIndexes=[
+                {
+                    "IndexName": "jobs-by-created",
+                    "KeySchema": [
+                        {"AttributeName": "GSI1PK", "KeyType": "HASH"},
+                        {"AttributeName": "GSI1SK", "KeyType": "RANGE"},
+                    ],
+                    "Projection": {"ProjectionType": "ALL"},
+                }
+            ],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        self.arn: str = described["TableDescription"]["TableArn"]
+
+    def put(self, key: str, **options: Any) -> None:
+        item = {"PK": {"S": f"JOB#{key}"}, "SK": {"S": "METADATA"}, "GSI1PK": {"S": "JOBS"}, "GSI1SK": {"S": key}}
+        self.client.put_item(TableName=self.name, Item=item, **options)
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        found = self.client.get_item(TableName=self.name, Key={"PK": {"S": f"JOB#{key}"}, "SK": {"S": "METADATA"}})
+        item: dict[str, Any] | None = found.get("Item")
+        return item
+
+
+@pytest.fixture(scope="module")
+def table(local_aws: LocalAws) -> Table:
+    return Table(local_aws)
+
+
+def test_a_lease_is_taken_once_and_again_when_it_has_expired(table: Table) -> None:
+    lease = {"PK": {"S": "LEASE#create"}, "SK": {"S": "LEASE"}}
+
+    def take(owner: str, now: int) -> dict[str, Any]:
+        taken: dict[str, Any] = table.client.put_item(
+            TableName=table.name,
+            Item={**lease, "owner": {"S": owner}, "expires_at": {"N": str(now + 30)}},
+            ConditionExpression="attribute_not_exists(PK) OR expires_at < :now",
+            ExpressionAttributeValues={":now": {"N": str(now)}},
+            ReturnValuesOnConditionCheckFailure="ALL_OLD",
+        )
+        return taken
+
+    take("first", 100)
+    with pytest.raises(ClientError, match="ConditionalCheckFailedException") as refused:
+        take("second", 120)
+    assert refused.value.response["Item"]["owner"] == {"S": "first"}  # type: ignore[typeddict-item]
+    take("second", 131)
+
+
+def test_a_transaction_is_done_whole_or_not_at_all_and_says_which_part_failed(table: Table) -> None:
+    table.put("there")
+
+    def parts(key: str) -> list[dict[str, Any]]:
+        item = {"PK": {"S": f"JOB#{key}"}, "SK": {"S": "METADATA"}}
+        return [
+            {"Put": {"TableName": table.name, "Item": item, "ConditionExpression": "attribute_not_exists(PK)"}},
+            {
+                "Update": {
+                    "TableName": table.name,
+                    "Key": {"PK": {"S": "STATS"}, "SK": {"S": "METADATA"}},
+                    "UpdateExpression": "ADD jobs :one",
+                    "ExpressionAttributeValues": {":one": {"N": "1"}},
+                }
+            },
+        ]
+
+    table.client.transact_write_items(TransactItems=parts("new"))
+    with pytest.raises(ClientError, match="TransactionCanceledException") as refused:
+        table.client.transact_write_items(TransactItems=parts("there"))
+    reasons = [reason["Code"] for reason in refused.value.response["CancellationReasons"]]
+    assert reasons == ["ConditionalCheckFailed", "None"]
+    stats = table.client.get_item(TableName=table.name, Key={"PK": {"S": "STATS"}, "SK": {"S": "METADATA"}})["Item"]
+    assert stats["jobs"] == {"N": "1"}
+
+
+def test_an_index_is_read_newest_first_page_by_page(table: Table) -> None:
+    for day in range(10, 17):
+        table.put(f"2026-01-{day}")
+    query: dict[str, Any] = {
+        "TableName": table.name,
+        "IndexName": "jobs-by-created",
+        "KeyConditionExpression": "GSI1PK = :jobs AND begins_with(GSI1SK, :year)",
+        "ExpressionAttributeValues": {":jobs": {"S": "JOBS"}, ":year": {"S": "2026"}},
+        "ScanIndexForward": False,
+        "Limit": 3,
+    }
+    days, sizes = [], []
+    while True:
+        page = table.client.query(**query)
+        days += [item["GSI1SK"]["S"] for item in page["Items"]]
+        sizes.append(len(page["Items"]))
+        if "LastEvaluatedKey" not in page:
+            break
+        assert set(page["LastEvaluatedKey"]) == {"PK", "SK", "GSI1PK", "GSI1SK"}
+        query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+    assert days == [f"2026-01-{day}" for day in range(16, 9, -1)]
+    assert sizes == [3, 3, 1]
+
+
+def test_a_batch_takes_25_items_once_each(table: Table) -> None:
+    def requests(count: int) -> dict[str, Any]:
+        items = [{"PK": {"S": f"VIOLATION#{number}"}, "SK": {"S": "BEDROCK_CONTENT"}} for number in range(count)]
+        return {table.name: [{"PutRequest": {"Item": item}} for item in items]}
+
+    assert table.client.batch_write_item(RequestItems=requests(25))["UnprocessedItems"] == {}
+    for refused in (requests(26), {table.name: requests(1)[table.name] * 2}):
+        with pytest.raises(ClientError, match="ValidationException"):
+            table.client.batch_write_item(RequestItems=refused)
+
+
+def test_a_verified_item_is_not_overwritten(table: Table) -> None:
+    key = {"PK": {"S": "VIOLATION#v"}, "SK": {"S": "BEDROCK_CONTENT"}}
+    table.client.put_item(TableName=table.name, Item={**key, "is_verified": {"BOOL": True}, "title": {"S": "by hand"}})
+    with pytest.raises(ClientError, match="ConditionalCheckFailedException"):
+        table.client.put_item(
+            TableName=table.name,
+            Item={**key, "title": {"S": "generated"}},
+            ConditionExpression="attribute_not_exists(is_verified) OR is_verified <> :yes",
+            ExpressionAttributeValues={":yes": {"BOOL": True}},
+        )
+
+
+def test_a_role_may_do_what_its_policy_names_on_the_table_and_its_index(table: Table) -> None:
+    role = make_role(table.aws, allow(["dynamodb:PutItem", "dynamodb:Query"], table.arn))
+    client = table.aws.client_as(role, "dynamodb")
+    item = {"PK": {"S": "JOB#role"}, "SK": {"S": "METADATA"}}
+    client.put_item(TableName=table.name, Item=item)
+    client.transact_write_items(TransactItems=[{"Put": {"TableName": table.name, "Item": item}}])
+    calls: list[tuple[str, Callable[[], Any]]] = [
+        (
+            "BatchWriteItem",
+            lambda: client.batch_write_item(RequestItems={table.name: [{"PutRequest": {"Item": item}}]}),
+        ),
+        ("DeleteItem", lambda: client.delete_item(TableName=table.name, Key=item)),
+        (
+            "Query",
+            lambda: client.query(
+                TableName=table.name,
+                IndexName="jobs-by-created",
+                KeyConditionExpression="GSI1PK = :jobs",
+                ExpressionAttributeValues={":jobs": {"S": "JOBS"}},
+            ),
+        ),
+    ]
+    for action, call in calls:
+        with pytest.raises(ClientError, match=f"AccessDeniedException.*dynamodb:{action}"):
+            call()
