@@ -86,6 +86,7 @@ class Api:
         """A request, signed with a session of the role where one is given."""
         data = None if body is None else json.dumps(body).encode()
         host = f"{self.id}.execute-api.localhost:{self.aws.endpoint_url.rpartition(':')[2]}"
+        url = f"{self.aws.endpoint_url}{path}"
         request = AWSRequest(method, url, data=data, headers={"host": host, **(headers or {})})
         if role is not None:
             session = self.aws.client("sts").assume_role(RoleArn=role, RoleSessionName="test")["Credentials"]
