@@ -71,7 +71,10 @@ class Deployment:
         return f"{self.state_machine_arn.replace(':stateMachine:', ':execution:', 1)}:{name}"
 
     def client(self, service: str, config: Config | None = None) -> Any:
-        """A boto3 client; ``config`` wins over the settings here. Locally with the local AWS's endpoint and root; else as the AWS CLI would be set up."""
+        """A boto3 client. Locally with the local AWS's endpoint and root; else as the AWS CLI would be set up.
+
+        ``config`` wins over the settings here.
+        """
         client: Any = boto3.Session(region_name=str(self.outputs["region"])).client
         patient = Config(retries={"mode": "standard", "total_max_attempts": 8})
         options: dict[str, Any] = {"config": patient.merge(config) if config else patient}

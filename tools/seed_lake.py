@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,8 +22,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import orjson
 
-from batch_processor.adapters.bedrock.lake import Lake, aws_lake
+from batch_processor.adapters.bedrock.lake import Lake, aws_lake, rows_statement
 from batch_processor.domain.bedrock.selection import COLUMNS, GENERATED_COLUMNS, MOST_ID_CHARACTERS, identifier
 from batch_processor.domain.errors import InvalidInputError, Problem
 from tools import local_aws
@@ -41,7 +41,7 @@ LARGEST_FINE = Decimal(10) ** 16
 MOST_PROBLEMS = 1_000
 MOST_CELL_CHARACTERS = 10_000_000
 
-Row = tuple[Any, ...]
+Row = tuple[str | None, ...]
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,11 @@ class RowReader:
                         continue
                     found = len(self.problems)
                     row = self._row(header, cells, reader.line_num)
-                    first = lines_by_id.setdefault(row[0], reader.line_num)
-                    if row[0] and first != reader.line_num:
-                        self._add(reader.line_num, "violation_id", row[0], f"line {first} has it too", "one row an id")
+                    violation_id = row[0] or ""
+                    first = lines_by_id.setdefault(violation_id, reader.line_num)
+                    if violation_id and first != reader.line_num:
+                        told = f"line {first} has it too"
+                        self._add(reader.line_num, "violation_id", violation_id, told, "one row an id")
                     if len(self.problems) == found:
                         yield row
                     elif found >= MOST_PROBLEMS:
@@ -107,7 +109,7 @@ class RowReader:
             self._add(line, "", "", f"{len(cells)} cells for {len(header)} columns", "quote cells that hold a comma")
             return ("",)
         cell = dict(zip(header, cells, strict=True))
-        values: dict[str, Any] = {name: text or None for name, text in cell.items()}
+        values: dict[str, str | None] = {name: text or None for name, text in cell.items()}
         violation_id = cell["violation_id"]
         if not 0 < len(violation_id) <= MOST_ID_CHARACTERS or not violation_id.isprintable():
             fix = f"1 to {MOST_ID_CHARACTERS} printable characters"
@@ -116,11 +118,9 @@ class RowReader:
         if values["agency"] is None:
             fix = f"one of {', '.join(self._agencies.values())}"
             self._add(line, "agency", cell["agency"], "the lake has no such agency", fix)
-        if cell["fine_amount"]:
-            values["fine_amount"] = _fine(cell["fine_amount"])
-            if values["fine_amount"] is None:
-                fix = "an amount like 1234.50, or nothing"
-                self._add(line, "fine_amount", cell["fine_amount"], "is not an amount", fix)
+        if cell["fine_amount"] and not _is_fine(cell["fine_amount"]):
+            fix = "an amount like 1234.50, or nothing"
+            self._add(line, "fine_amount", cell["fine_amount"], "is not an amount", fix)
         if cell["event_date"] and not _is_date(cell["event_date"]):
             self._add(line, "event_date", cell["event_date"], "is not a day", "YYYY-MM-DD, or nothing")
         if cell["violation_details"] and not _is_json(cell["violation_details"]):
@@ -136,13 +136,12 @@ def _refused(path: Path, message: str, fix: str) -> InvalidInputError:
     return InvalidInputError([Problem(path.name, "", message, fix)])
 
 
-def _fine(text: str) -> Decimal | None:
+def _is_fine(text: str) -> bool:
     try:
         amount = Decimal(text)
     except InvalidOperation:
-        return None
-    good = amount.is_finite() and 0 <= amount < LARGEST_FINE and amount == amount.quantize(Decimal("0.01"))
-    return amount if good else None
+        return False
+    return amount.is_finite() and 0 <= amount < LARGEST_FINE and amount == amount.quantize(Decimal("0.01"))
 
 
 def _is_date(text: str) -> bool:
@@ -154,7 +153,7 @@ def _is_date(text: str) -> bool:
 
 def _is_json(text: str) -> bool:
     try:
-        json.loads(text)
+        orjson.loads(text)
     except ValueError:
         return False
     return True
@@ -191,10 +190,9 @@ def _chunks(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
 
 
 def _insert(connection: DuckDBPyConnection, rows: Sequence[Row]) -> None:
-    types = dict(COLUMNS)
-    values = {name: [row[place] for row in rows] for place, name in enumerate(RAW_COLUMNS)}
-    lists = ", ".join(f"unnest(${name}::{types[name]}[])" for name in RAW_COLUMNS)
-    connection.execute(f"INSERT INTO seed SELECT {lists}", values)
+    columns = [(name, kind) for name, kind in COLUMNS if name in RAW_COLUMNS]
+    chunk = rows_statement(columns, (dict(zip(RAW_COLUMNS, row, strict=True)) for row in rows))
+    connection.execute(f"INSERT INTO seed {chunk.sql}", chunk.parameters)
 
 
 def _check_ids(connection: DuckDBPyConnection, lake: Lake) -> None:
