@@ -46,9 +46,13 @@ class JobStatus(StrEnum):
 
 
 class Creation(StrEnum):
-    """How far the processor is: PENDING until the job's files and parts are written, then DONE."""
+    """How far the processor is. PENDING: nothing is settled, no part exists for certain, its records are free.
+    WRITTEN: files and parts are there, and queued parts may be submitted. DONE: the processor has submitted what it
+    could.
+    """
 
     PENDING = "Pending"
+    WRITTEN = "Written"
     DONE = "Done"
 
 
@@ -100,9 +104,7 @@ class PartItem(TypedDict, total=False):
 
 
 class JobItem(TypedDict, total=False):
-    """``status InProgress`` with ``creation Pending``: the processor has not finished; no part exists for certain.
-
-    ``message`` says why a job failed, or that there was nothing to do; ``problems`` are those of a wrong request.
+    """``message`` says why a job failed, or that there was nothing to do; ``problems`` are those of a wrong request.
     ``price`` is what ``pricing.Rate.document`` gives: what the actual cost is calculated with.
     """
 
@@ -160,6 +162,10 @@ def is_estimate(job_id: str) -> bool:
 def timestamp(moment: datetime) -> str:
     """ISO 8601 in UTC with milliseconds: ``2026-11-21T09:30:00.000Z``."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def timestamp_ms(epoch_ms: int) -> str:
+    return timestamp(datetime.fromtimestamp(epoch_ms / 1000, UTC))
 
 
 def moment_of(text: str) -> datetime:

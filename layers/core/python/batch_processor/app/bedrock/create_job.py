@@ -1,0 +1,376 @@
+"""Creates a batch job: selects, writes the input, cuts it into parts, gives them to Bedrock.
+
+The item of the job exists before (``domain.bedrock.job.new_job``). Calling again for the same job goes on where the
+earlier call ended, so Lambda may repeat the call: until the job is WRITTEN nothing has left our hands and all is done
+anew, over the same keys; afterwards only parts that are still queued are submitted, under tokens that Bedrock takes
+once. Selections run one at a time, under the lease ``create``, and enter the job's records as in flight before they
+give the lease back, so no record is in two jobs.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from batch_processor.app.bedrock.draft import Draft
+from batch_processor.app.bedrock.ports import (
+    BatchInference,
+    JobRefusedError,
+    JobsTable,
+    Leases,
+    OnDemand,
+    ViolationsLake,
+)
+from batch_processor.app.bedrock.records_in_flight import ids_without_content, lines_of, record_lines, write_in_flight
+from batch_processor.app.bedrock.run_on_demand import run_on_demand
+from batch_processor.app.bedrock.submit_parts import submit_queued
+from batch_processor.app.ports import Clock, Deadline, ObjectStore
+from batch_processor.domain.bedrock import job as names
+from batch_processor.domain.bedrock.job import Creation, JobItem, JobStatus, PartItem, PartStatus
+from batch_processor.domain.bedrock.job_config import JobConfig, stored_config
+from batch_processor.domain.bedrock.parts import Part, Quotas, cut
+from batch_processor.domain.bedrock.pricing import Models, Rate, Spend, flat_rate, model_rate
+from batch_processor.domain.bedrock.prompt import PROMPT_VERSION, Inference, request_for, tokens_of_body
+from batch_processor.domain.bedrock.selection import Criteria, Selection
+from batch_processor.domain.errors import DeploymentError, InvalidInputError, PermanentError, ThrottledError
+
+LOGGER = logging.getLogger("batch_processor.create_job")
+
+NOTHING = "No violations to process"
+REFUSED = "Failed to create batch job"
+CREATED = "Batch job created successfully"
+ESTIMATED = "Cost estimation complete"
+
+WORK_SECONDS = 150.0
+"""What a creation may take of its call once it has the lease: no call waits for the lease into this time."""
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class CreateServices:
+    """What creating needs from outside; ``owner`` names this call."""
+
+    lake: ViolationsLake
+    jobs: JobsTable
+    objects: ObjectStore
+    batch: BatchInference
+    on_demand: OnDemand
+    leases: Leases
+    clock: Clock
+    deadline: Deadline
+    models: Models
+    quotas: Quotas
+    owner: str
+
+
+def create_job(job_id: str, services: CreateServices) -> JobItem:
+    """The job's item as it is afterwards. What is wrong with the request, or refused, is in it.
+
+    Raises RetryableError, and then goes on when called again; DeploymentError, once it is noted in the item.
+    """
+    job = services.jobs.get(job_id)
+    if job is None:
+        raise PermanentError(f"There is no job {job_id}: it was deleted, or its creation was never asked for.")
+    try:
+        if _is_open(job) and job["creation"] == Creation.PENDING:
+            job = _prepare(job, services)
+        if _is_open(job):
+            _start(job, services)
+    except InvalidInputError as error:
+        problems = [{"path": p.path, "value": p.value, "message": p.message, "fix": p.fix} for p in error.problems]
+        _fail(job, str(error), services, problems=problems)
+    except PermanentError as error:
+        LOGGER.exception("creation failed", extra={"job_id": job_id})
+        _fail(job, str(error), services)
+        if isinstance(error, DeploymentError):
+            raise
+    return services.jobs.get(job_id) or job
+
+
+def _is_open(job: JobItem) -> bool:
+    """On-demand work is left open until its part has ended, although the creation is done."""
+    in_progress = job["status"] == JobStatus.IN_PROGRESS
+    return in_progress and (job["creation"] != Creation.DONE or bool(job.get("onDemand")))
+
+
+@contextmanager
+def _creating(services: CreateServices) -> Iterator[None]:
+    """Hold the lease. Raises ThrottledError when others hold it all the time."""
+    while not services.leases.acquire(names.CREATE_LEASE, services.owner, services.deadline.remaining_seconds()):
+        if services.deadline.remaining_seconds() < WORK_SECONDS:
+            raise ThrottledError("Other batch jobs are being created all the time: this one is tried again.")
+        services.clock.sleep(POLL_SECONDS)
+    try:
+        yield
+    finally:
+        services.leases.release(names.CREATE_LEASE, services.owner)
+
+
+def _prepare(job: JobItem, services: CreateServices) -> JobItem:
+    if job["dryRun"]:
+        _draft_and_plan(job, services)
+    else:
+        with _creating(services):
+            # Another call for the same job may have held the lease before.
+            job = services.jobs.get(job["jobId"]) or job
+            if _is_open(job) and job["creation"] == Creation.PENDING:
+                _draft_and_plan(job, services)
+    return services.jobs.get(job["jobId"]) or job
+
+
+# --- what the job takes
+
+
+def _draft_and_plan(job: JobItem, services: CreateServices) -> None:
+    config = stored_config(job["config"])
+    with tempfile.TemporaryDirectory(prefix="job-") as name:
+        folder = Path(name)
+        in_flight = write_in_flight(services, folder, but=job["jobId"])
+        with Draft(folder) as draft:
+            spend = _spend(config, services.models, on_demand=False)
+            if job.get("retryOf"):
+                facts = _draft_retry(job["retryOf"], in_flight, draft, spend, services)
+            else:
+                facts = _draft_selection(config, in_flight, draft, spend, services)
+            _settle(job, config, draft, facts, services)
+
+
+def _draft_selection(
+    config: JobConfig, in_flight: list[Path], draft: Draft, spend: Spend, services: CreateServices
+) -> dict[str, Any]:
+    """Fill the draft from the lake; returns what the job's item says of the selection."""
+    today = datetime.fromtimestamp(services.clock.now_ms() / 1000, UTC).date()
+    limits = config.limits
+    criteria = Criteria(config.filters, today, limits.priority, limits.max_violations, limits.max_percent)
+    inference = _inference(config)
+    with services.lake.select(criteria, in_flight) as selection:
+        for record in selection.records:
+            request = request_for(record, inference)
+            if not spend.take(request.input_tokens):
+                break
+            draft.add(
+                request.line(record.violation_id),
+                names.records_line(record.violation_id, record.agency),
+                request.input_tokens,
+            )
+        return {"promptVersion": PROMPT_VERSION, **_selection_facts(selection, draft)}
+
+
+def _selection_facts(selection: Selection, draft: Draft) -> dict[str, Any]:
+    counts = selection.counts
+    facts: dict[str, Any] = {"leftOut": {"inFlight": counts.in_flight, "unusableIds": counts.unusable_ids}}
+    if len(draft) == 0:
+        facts["emptiedBy"] = "maxSpendUSD" if selection.count else (selection.emptied_by or "limits")
+        facts["filters"] = [{"name": step.name, "remaining": step.remaining} for step in selection.filters]
+    return facts
+
+
+def _draft_retry(
+    retried_id: str, in_flight: list[Path], draft: Draft, spend: Spend, services: CreateServices
+) -> dict[str, Any]:
+    """Fill the draft with the failed records of an ended job, as they were asked then."""
+    retried = services.jobs.get(retried_id)
+    if retried is None or retried["status"] == JobStatus.IN_PROGRESS:
+        raise PermanentError(f"Job {retried_id} has not ended, or is gone: only a job that has ended can be retried.")
+    wanted = ids_without_content(retried_id, services)
+    busy = _ids_among(wanted, in_flight)
+    for violation_id, agency, line in _earlier_lines(retried_id, services):
+        if violation_id not in wanted or violation_id in busy:
+            continue
+        tokens = tokens_of_body(orjson.loads(line)["modelInput"])
+        if not spend.take(tokens):
+            break
+        draft.add(line + b"\n", names.records_line(violation_id, agency), tokens)
+    facts: dict[str, Any] = {
+        "promptVersion": retried.get("promptVersion", PROMPT_VERSION),
+        "leftOut": {"inFlight": len(busy), "unusableIds": 0},
+    }
+    if len(draft) == 0:
+        facts["emptiedBy"] = "failed" if not wanted else "notInFlight" if busy == wanted else "maxSpendUSD"
+    return facts
+
+
+def _earlier_lines(job_id: str, services: CreateServices) -> Iterator[tuple[str, str, bytes]]:
+    """Violation id, agency and input line of each record of a job. Raises ObjectNotFoundError once they have expired."""
+    for part in services.jobs.parts(job_id):
+        lines = lines_of(services.objects.read(part["inputKey"]))
+        for line, record in zip(lines, record_lines(part, services), strict=True):
+            violation_id, agency = names.split_records_line(record)
+            yield violation_id, agency, line
+
+
+def _ids_among(wanted: set[str], files: list[Path]) -> set[str]:
+    found: set[str] = set()
+    for file in files:
+        with file.open(encoding="utf-8", newline="\n") as lines:
+            found.update(wanted.intersection(names.split_records_line(line)[0] for line in lines))
+    return found
+
+
+# --- what becomes of it
+
+
+def _settle(job: JobItem, config: JobConfig, draft: Draft, facts: Mapping[str, Any], services: CreateServices) -> None:
+    """Nothing to do, too little, an estimate, or a job with files and parts."""
+    quotas, on_demand = services.quotas, False
+    parts = cut(draft.sizes, quotas)
+    spend = _spent(draft, parts[-1].end if parts else len(draft), config, services.models, on_demand=False)
+    if len(draft) == 0:
+        _end(job, services, message=NOTHING, estimate=spend.estimate(), **facts)
+        return
+    shortfall = ""
+    if not parts and config.batch.on_demand_below_minimum:
+        on_demand = True
+        spend = _spent(draft, len(draft), config, services.models, on_demand=True)
+        parts = [Part(1, 0, spend.count)] if spend.count else []
+        if not parts:
+            _end(job, services, message=NOTHING, estimate=spend.estimate(), **{**facts, "emptiedBy": "maxSpendUSD"})
+            return
+    elif not parts:
+        shortfall = _shortfall(len(draft), quotas)
+    plan = {
+        **facts,
+        "violationCount": spend.count,
+        "estimate": spend.estimate(),
+        "price": spend.rate.document(),
+        "modelId": config.batch.model_id,
+        "onDemand": on_demand,
+    }
+    if job["dryRun"]:
+        _end(job, services, message=ESTIMATED, reason=shortfall or None, **plan)
+    elif shortfall:
+        services.jobs.update(job["jobId"], plan)
+        raise JobRefusedError(shortfall)
+    else:
+        _write(job, config, draft, parts, plan, services)
+
+
+def _shortfall(count: int, quotas: Quotas) -> str:
+    least = quotas.minimum_records
+    return (
+        f"{count:,} records are selected, and a batch inference job takes at least {least:,}: {least - count:,} are "
+        "missing. Widen the filters or the limits, or set batch.onDemandBelowMinimum to run them at once at the "
+        "on-demand price."
+    )
+
+
+def _write(
+    job: JobItem,
+    config: JobConfig,
+    draft: Draft,
+    parts: list[Part],
+    plan: Mapping[str, Any],
+    services: CreateServices,
+) -> None:
+    job_id, concurrent = job["jobId"], services.quotas.concurrent_jobs
+    items: list[PartItem] = [
+        {
+            "jobId": job_id,
+            "part": part.number,
+            "status": PartStatus.QUEUED.value,
+            "jobName": names.part_name(job_id, part.number),
+            "inputKey": names.input_key(job_id, part.number),
+            "recordsKey": names.records_key(job_id, part.number),
+            "recordCount": part.count,
+            "bytes": draft.upload(job_id, part, services.objects),
+            "modelId": str(config.batch.model_id),
+            "timeoutHours": config.batch.timeout_hours,
+        }
+        for part in parts
+    ]
+    services.jobs.put_parts(job_id, items)
+    services.jobs.enter_in_flight(job)
+    expected = names.expected_completion(names.moment_of(job["createdAt"]), len(parts), concurrent)
+    changes = {
+        **plan,
+        "creation": Creation.WRITTEN.value,
+        "partCount": len(parts),
+        "stats": {"processed": 0, "errors": 0, "total": plan["violationCount"]},
+        "expectedCompletion": names.timestamp(expected),
+    }
+    if not services.jobs.update(
+        job_id, changes, expected={"creation": Creation.PENDING.value, "status": job["status"]}
+    ):
+        services.jobs.leave_in_flight(job_id)
+        raise PermanentError(f"Job {job_id} was ended while it was being created.")
+    LOGGER.info("job written", extra={"job_id": job_id, "records": plan["violationCount"], "parts": len(parts)})
+
+
+def _start(job: JobItem, services: CreateServices) -> None:
+    job_id = job["jobId"]
+    parts = submit_queued(job, services)
+    statuses = {part["status"] for part in parts}
+    if statuses == {PartStatus.REFUSED}:
+        raise JobRefusedError(parts[0]["message"])
+    if statuses == {PartStatus.CANCELLED}:
+        _fail(job, "The job was stopped before any record was submitted.", services, bedrockStatus="Stopped")
+        return
+    on_demand, submitted = job.get("onDemand"), PartStatus.SUBMITTED in statuses
+    bedrock_status = names.ON_DEMAND if on_demand else "Submitted" if submitted else "Queued"
+    services.jobs.update(job_id, {"creation": Creation.DONE.value, "bedrockStatus": bedrock_status})
+    if on_demand:
+        run_on_demand(job, services)
+
+
+def _end(job: JobItem, services: CreateServices, **changes: Any) -> None:
+    """An end without any Bedrock job: nothing to do, or an estimate."""
+    ended = {
+        "status": JobStatus.COMPLETED.value,
+        "creation": Creation.DONE.value,
+        "processedAt": names.timestamp_ms(services.clock.now_ms()),
+        "violationCount": 0,
+    }
+    services.jobs.update(job["jobId"], {**ended, **changes}, expected={"creation": Creation.PENDING.value})
+
+
+def _fail(job: JobItem, reason: str, services: CreateServices, **changes: Any) -> None:
+    """End the job, unless records of it are with Bedrock: then it goes on with these."""
+    if any(part["status"] == PartStatus.SUBMITTED for part in services.jobs.parts(job["jobId"])):
+        return
+    ended = {
+        "status": JobStatus.FAILED.value,
+        "creation": Creation.DONE.value,
+        "message": REFUSED,
+        "reason": reason,
+        "processedAt": names.timestamp_ms(services.clock.now_ms()),
+    }
+    if services.jobs.update(job["jobId"], {**ended, **changes}, expected={"status": JobStatus.IN_PROGRESS.value}):
+        services.jobs.leave_in_flight(job["jobId"])
+
+
+# --- price
+
+
+def _inference(config: JobConfig) -> Inference:
+    return Inference(config.batch.max_tokens, config.batch.temperature, config.batch.top_p)
+
+
+def _rate(config: JobConfig, models: Models, *, on_demand: bool) -> Rate:
+    if config.pricing is not None:
+        return flat_rate(config.pricing.tokens_per_record, config.pricing.usd_per_1k_tokens, on_demand=on_demand)
+    model_id = str(config.batch.model_id)
+    if model_id not in models:
+        raise DeploymentError(f"No price is configured for model {model_id}: add it to the deployment's models.")
+    return model_rate(models[model_id], config.batch.max_tokens, on_demand=on_demand)
+
+
+def _spend(config: JobConfig, models: Models, *, on_demand: bool) -> Spend:
+    return Spend(_rate(config, models, on_demand=on_demand), Decimal(str(config.limits.max_spend_usd)))
+
+
+def _spent(draft: Draft, count: int, config: JobConfig, models: Models, *, on_demand: bool) -> Spend:
+    """The first ``count`` records of the draft, as far as the limit lets them through."""
+    spend = _spend(config, models, on_demand=on_demand)
+    for tokens in draft.tokens[:count]:
+        if not spend.take(tokens):
+            break
+    return spend
