@@ -41,7 +41,7 @@ from batch_processor.app.bedrock.result_ports import (
     Violations,
 )
 from batch_processor.app.ports import Clock, Deadline, ObjectStore
-from batch_processor.domain.bedrock.job import records_key, timestamp
+from batch_processor.domain.bedrock.job import JobItem, records_key, timestamp
 from batch_processor.domain.bedrock.model_output import RecordFailure, RecordResult, read_result
 from batch_processor.domain.bedrock.record_index import Answered, RecordIndex
 from batch_processor.domain.bedrock.result_keys import (
@@ -67,17 +67,8 @@ RESERVE_SECONDS = 45.0
 NOT_OF_THE_JOB = "Not a record of this job"
 
 
-@dataclass(frozen=True, slots=True)
-class JobFacts:
-    """What an item says of the job that it comes from."""
-
-    model_id: str
-    prompt_version: str
-
-
-class JobFactsOf(Protocol):
-    def facts(self, job_id: str) -> JobFacts | None:
-        """None when there is no such job (any more)."""
+class JobReader(Protocol):
+    def get(self, job_id: str) -> JobItem | None: ...
 
 
 @dataclass(frozen=True)
@@ -87,7 +78,7 @@ class ResultServices:
     ``again`` is this function itself, ``reconciler`` the function that settles a job.
     """
 
-    jobs: JobFactsOf
+    jobs: JobReader
     claims: Claims
     results: ResultObjects
     objects: ObjectStore
@@ -178,8 +169,8 @@ def _take(key: str, services: ResultServices) -> Taken:
     whose = output_key(key)
     if whose is None:
         return Taken(key, Outcome.IGNORED)
-    facts = services.jobs.facts(whose.job_id)
-    if facts is None:
+    job = services.jobs.get(whose.job_id)
+    if job is None:
         LOGGER.error("output of an unknown job: is its item deleted?", extra={"key": key, "job_id": whose.job_id})
         return Taken(key, Outcome.UNKNOWN_JOB)
     try:
@@ -193,7 +184,7 @@ def _take(key: str, services: ResultServices) -> Taken:
         return Taken(key, Outcome.BUSY_OR_DONE)
     if claim.chunks == 0:
         _forget_replaced(claim, services)
-    return _Taking(whose, facts, result, claim, services).run()
+    return _Taking(whose, job, result, claim, services).run()
 
 
 def _forget_replaced(claim: Claim, services: ResultServices) -> None:
@@ -208,10 +199,10 @@ class _Taking:
     """One call's work on one version of an object."""
 
     def __init__(
-        self, whose: OutputKey, facts: JobFacts, result: ResultObject, claim: Claim, services: ResultServices
+        self, whose: OutputKey, job: JobItem, result: ResultObject, claim: Claim, services: ResultServices
     ) -> None:
         self._job_id = whose.job_id
-        self._facts = facts
+        self._job = job
         self._result = result
         self._claim = claim
         self._services = services
@@ -314,8 +305,8 @@ class _Taking:
             tags=tuple(dict.fromkeys(content.tags)),
             generated_at=self._generated_at,
             job_id=self._job_id,
-            model_id=self._facts.model_id,
-            prompt_version=self._facts.prompt_version,
+            model_id=self._job.get("modelId", ""),
+            prompt_version=self._job.get("promptVersion", ""),
             input_tokens=answer.input_tokens,
             output_tokens=answer.output_tokens,
             stop_reason=answer.stop_reason,

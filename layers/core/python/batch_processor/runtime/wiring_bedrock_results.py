@@ -1,0 +1,87 @@
+"""Puts the use cases of results and their adapters together; see ``runtime.wiring``."""
+
+# ruff: noqa: PLC0415 (imports at first use are the point of this module)
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from batch_processor.runtime import wiring
+from batch_processor.runtime.settings_bedrock_results import BedrockBatchResultSettings, BedrockJobEventsSettings
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from batch_processor.adapters.bedrock.function_calls import LambdaEventCaller
+    from batch_processor.adapters.bedrock.result_objects import S3ResultObjects
+    from batch_processor.app.bedrock.reconcile import ReconcileServices
+    from batch_processor.app.bedrock.take_results import ResultServices
+
+
+@cache
+def dynamodb() -> DynamoDBClient:
+    from batch_processor.adapters.clients import service_client
+
+    client: DynamoDBClient = service_client("dynamodb", wiring.MOST_CONNECTIONS)
+    return client
+
+
+@cache
+def result_objects(bucket: str) -> S3ResultObjects:
+    from batch_processor.adapters.bedrock.result_objects import S3ResultObjects
+    from batch_processor.adapters.clients import service_client
+
+    return S3ResultObjects(service_client("s3"), bucket)
+
+
+@cache
+def caller(function_name: str) -> LambdaEventCaller:
+    from batch_processor.adapters.bedrock.function_calls import LambdaEventCaller
+    from batch_processor.adapters.clients import service_client
+
+    return LambdaEventCaller(service_client("lambda"), function_name)
+
+
+def result_services(settings: BedrockBatchResultSettings, context: wiring.LambdaContext) -> ResultServices:
+    from batch_processor.adapters.bedrock.claims import DynamoDbClaims
+    from batch_processor.adapters.bedrock.jobs_table import DynamoDbJobsTable
+    from batch_processor.adapters.bedrock.violations_table import DynamoDbViolations
+    from batch_processor.app.bedrock.take_results import ResultServices
+
+    return ResultServices(
+        jobs=DynamoDbJobsTable(dynamodb(), settings.batch_jobs_table),
+        claims=DynamoDbClaims(dynamodb(), settings.batch_jobs_table),
+        results=result_objects(settings.data_bucket),
+        objects=wiring.objects(settings.data_bucket),
+        violations=DynamoDbViolations(dynamodb(), settings.violations_table, wiring.clock),
+        again=caller(context.function_name),
+        reconciler=caller(settings.job_events_function),
+        clock=wiring.clock,
+        deadline=wiring.InvocationDeadline(context),
+        owner=context.aws_request_id,
+    )
+
+
+def reconcile_services(settings: BedrockJobEventsSettings, context: wiring.LambdaContext) -> ReconcileServices:
+    from batch_processor.adapters.bedrock.batch_inference import BedrockBatchInference
+    from batch_processor.adapters.bedrock.claims import DynamoDbClaims
+    from batch_processor.adapters.bedrock.jobs_table import DynamoDbJobsTable
+    from batch_processor.adapters.bedrock.leases import DynamoDbLeases
+    from batch_processor.adapters.clients import service_client
+    from batch_processor.app.bedrock.reconcile import ReconcileServices
+
+    return ReconcileServices(
+        jobs=DynamoDbJobsTable(dynamodb(), settings.batch_jobs_table),
+        claims=DynamoDbClaims(dynamodb(), settings.batch_jobs_table),
+        bedrock=BedrockBatchInference(service_client("bedrock"), settings.job_role_arn),
+        results=result_objects(settings.data_bucket),
+        objects=wiring.objects(settings.data_bucket),
+        leases=DynamoDbLeases(dynamodb(), settings.batch_jobs_table, wiring.clock),
+        taker=caller(settings.batch_result_function),
+        notifier=wiring.notifier(settings.notification_topic_arn),
+        clock=wiring.clock,
+        deadline=wiring.InvocationDeadline(context),
+        owner=context.aws_request_id,
+        concurrent_jobs=settings.quotas.concurrent_jobs,
+    )
