@@ -97,7 +97,7 @@ def create_job(job_id: str, services: CreateServices) -> JobItem:
 
 
 def _is_open(job: JobItem) -> bool:
-    """On-demand work is left open until its part has ended, although the creation is done."""
+    """On-demand work is open until its answers are taken, although the creation is done."""
     in_progress = job["status"] == JobStatus.IN_PROGRESS
     return in_progress and (job["creation"] != Creation.DONE or bool(job.get("onDemand")))
 
@@ -200,7 +200,7 @@ def _draft_retry(
 
 
 def _earlier_lines(job_id: str, services: CreateServices) -> Iterator[tuple[str, str, bytes]]:
-    """Violation id, agency and input line of each record of a job. Raises ObjectNotFoundError once they have expired."""
+    """Violation id, agency and input line of each record. Raises ObjectNotFoundError once they have expired."""
     for part in services.jobs.parts(job_id):
         lines = lines_of(services.objects.read(part["inputKey"]))
         for line, record in zip(lines, record_lines(part, services), strict=True):
@@ -225,7 +225,7 @@ def _settle(job: JobItem, config: JobConfig, draft: Draft, facts: Mapping[str, A
     parts = cut(draft.sizes, quotas)
     spend = _spent(draft, parts[-1].end if parts else len(draft), config, services.models, on_demand=False)
     if len(draft) == 0:
-        _end(job, services, message=NOTHING, estimate=spend.estimate(), **facts)
+        _end_empty(job, services, estimate=spend.estimate(), **facts)
         return
     shortfall = ""
     if not parts and config.batch.on_demand_below_minimum:
@@ -233,7 +233,7 @@ def _settle(job: JobItem, config: JobConfig, draft: Draft, facts: Mapping[str, A
         spend = _spent(draft, len(draft), config, services.models, on_demand=True)
         parts = [Part(1, 0, spend.count)] if spend.count else []
         if not parts:
-            _end(job, services, message=NOTHING, estimate=spend.estimate(), **{**facts, "emptiedBy": "maxSpendUSD"})
+            _end_empty(job, services, estimate=spend.estimate(), **{**facts, "emptiedBy": "maxSpendUSD"})
             return
     elif not parts:
         shortfall = _shortfall(len(draft), quotas)
@@ -248,7 +248,7 @@ def _settle(job: JobItem, config: JobConfig, draft: Draft, facts: Mapping[str, A
     if job["dryRun"]:
         _end(job, services, message=ESTIMATED, reason=shortfall or None, **plan)
     elif shortfall:
-        services.jobs.update(job["jobId"], plan)
+        services.jobs.update(job["jobId"], {**plan, "shortfall": quotas.minimum_records - len(draft)})
         raise JobRefusedError(shortfall)
     else:
         _write(job, config, draft, parts, plan, services)
@@ -276,7 +276,7 @@ def _write(
         {
             "jobId": job_id,
             "part": part.number,
-            "status": PartStatus.QUEUED.value,
+            **_first_status(on_demand=plan["onDemand"], now=names.timestamp_ms(services.clock.now_ms())),
             "jobName": names.part_name(job_id, part.number),
             "inputKey": names.input_key(job_id, part.number),
             "recordsKey": names.records_key(job_id, part.number),
@@ -305,6 +305,12 @@ def _write(
     LOGGER.info("job written", extra={"job_id": job_id, "records": plan["violationCount"], "parts": len(parts)})
 
 
+def _first_status(*, on_demand: bool, now: str) -> PartItem:
+    if on_demand:
+        return {"status": PartStatus.ENDED.value, "bedrockStatus": names.ON_DEMAND, "endedAt": now}
+    return {"status": PartStatus.QUEUED.value}
+
+
 def _start(job: JobItem, services: CreateServices) -> None:
     job_id = job["jobId"]
     parts = submit_queued(job, services)
@@ -314,11 +320,15 @@ def _start(job: JobItem, services: CreateServices) -> None:
     if statuses == {PartStatus.CANCELLED}:
         _fail(job, "The job was stopped before any record was submitted.", services, bedrockStatus="Stopped")
         return
-    on_demand, submitted = job.get("onDemand"), PartStatus.SUBMITTED in statuses
-    bedrock_status = names.ON_DEMAND if on_demand else "Submitted" if submitted else "Queued"
+    on_demand = job.get("onDemand")
+    bedrock_status = names.ON_DEMAND if on_demand else "Submitted" if PartStatus.SUBMITTED in statuses else "Queued"
     services.jobs.update(job_id, {"creation": Creation.DONE.value, "bedrockStatus": bedrock_status})
     if on_demand:
         run_on_demand(job, services)
+
+
+def _end_empty(job: JobItem, services: CreateServices, **changes: Any) -> None:
+    _end(job, services, message=ESTIMATED if job["dryRun"] else NOTHING, **changes)
 
 
 def _end(job: JobItem, services: CreateServices, **changes: Any) -> None:

@@ -121,11 +121,6 @@ class Leases(Protocol):
     def release(self, name: str, owner: str) -> None: ...
 
 
-class Processor(Protocol):
-    def start(self, event: Mapping[str, Any]) -> None:
-        """Invoke ``bedrock_batch_processor``, not waiting for it."""
-
-
 def all_jobs(table: JobsTable, status: str | None = None) -> Iterator[JobItem]:
     """Every job of a status, newest first."""
     cursor = ""

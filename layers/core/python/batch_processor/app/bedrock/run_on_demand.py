@@ -45,28 +45,18 @@ class Services(Protocol):
 
 
 def run_on_demand(job: JobItem, services: Services) -> None:
-    """Ask for every record that has no answer yet, and end the job's part. Raises DeploymentError when it is denied."""
+    """Ask for every record, unless that was done. Raises DeploymentError when the model is denied to us."""
     for part in services.jobs.parts(job["jobId"]):
-        if part["status"] in names.ENDED_PARTS:
-            continue
-        services.jobs.update_part(
-            job["jobId"], part["part"], {"status": PartStatus.SUBMITTED.value, "bedrockStatus": names.ON_DEMAND}
-        )
         key = names.on_demand_output_key(job["jobId"], part["part"])
-        ended = {
-            "status": PartStatus.ENDED.value,
-            "bedrockStatus": names.ON_DEMAND,
-            "endedAt": names.timestamp_ms(services.clock.now_ms()),
-        }
-        if not services.objects.exists(key):
-            try:
-                answers = b"".join(_answers(part, services))
-            except DeploymentError as error:
-                refused = {"status": PartStatus.REFUSED.value, "message": str(error)}
-                services.jobs.update_part(job["jobId"], part["part"], {**ended, **refused})
-                raise
-            services.objects.put(key, answers)
-        services.jobs.update_part(job["jobId"], part["part"], ended)
+        if services.objects.exists(key):
+            continue
+        try:
+            answers = b"".join(_answers(part, services))
+        except DeploymentError as error:
+            refused = {"status": PartStatus.REFUSED.value, "message": str(error)}
+            services.jobs.update_part(job["jobId"], part["part"], refused)
+            raise
+        services.objects.put(key, answers)
 
 
 def _answers(part: PartItem, services: Services) -> Iterator[bytes]:

@@ -57,8 +57,8 @@ class Creation(StrEnum):
 
 
 class PartStatus(StrEnum):
-    """QUEUED: not with Bedrock yet. SUBMITTED: with Bedrock. ENDED: in one of Bedrock's final statuses, or run at once
-    through Converse. REFUSED: Bedrock did not take it. CANCELLED: stopped before it was submitted."""
+    """QUEUED: not with Bedrock yet. SUBMITTED: with Bedrock. ENDED: in one of Bedrock's final statuses; a part that is
+    run at once through Converse is ENDED from the beginning, and its output is waited for as that of any other. REFUSED: Bedrock did not take it. CANCELLED: stopped before it was submitted."""
 
     QUEUED = "queued"
     SUBMITTED = "submitted"
@@ -104,7 +104,8 @@ class PartItem(TypedDict, total=False):
 
 
 class JobItem(TypedDict, total=False):
-    """``message`` says why a job failed, or that there was nothing to do; ``problems`` are those of a wrong request.
+    """``message`` says why a job failed, or that there was nothing to do; ``reason`` why it was not created,
+    ``shortfall`` how many records it lacked for that, ``problems`` what is wrong with its request.
     ``price`` is what ``pricing.Rate.document`` gives: what the actual cost is calculated with.
     """
 
@@ -120,6 +121,7 @@ class JobItem(TypedDict, total=False):
     creation: str
     message: str
     reason: str
+    shortfall: int
     problems: list[dict[str, str]]
     emptiedBy: str
     filters: list[dict[str, Any]]
@@ -138,7 +140,6 @@ class JobItem(TypedDict, total=False):
     expectedCompletion: str
     processedAt: str
     stopRequestedAt: str
-    syncedAt: str
     stats: Stats
     inputTokens: int
     outputTokens: int
