@@ -2,6 +2,8 @@
 
 * Alarms, in the Query protocol: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricAlarm.html
 * Tracing of a state machine: https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeStateMachine.html
+* JWT authorizers have no payload format:
+  https://docs.aws.amazon.com/apigatewayv2/latest/api-reference/apis-apiid-authorizers.html
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from functools import wraps
 from typing import Any
 from xml.sax.saxutils import escape
 
-from ministack.services import cloudwatch, stepfunctions
+from ministack.services import apigateway, cloudwatch, stepfunctions
 
 Response = tuple[int, dict[str, str], bytes]
 
@@ -85,8 +87,22 @@ def keeping_tracing(handler: Callable[[dict[str, Any]], Response]) -> Callable[[
     return keep
 
 
+def without_payload_format(
+    create: Callable[[str, dict[str, Any]], Response],
+) -> Callable[[str, dict[str, Any]], Response]:
+    """Only authorizers that are functions have a payload format."""
+
+    def create_authorizer(api_id: str, data: dict[str, Any]) -> Response:
+        if data.get("authorizerType") == "JWT":
+            data = {"authorizerPayloadFormatVersion": None, **data}
+        return create(api_id, data)
+
+    return create_authorizer
+
+
 def install() -> None:
     """Replace the handlers of MiniStack in this process."""
     cloudwatch._describe_alarms = whole_alarms(cloudwatch._describe_alarms)
     stepfunctions._create_state_machine = keeping_tracing(stepfunctions._create_state_machine)
     stepfunctions._update_state_machine = keeping_tracing(stepfunctions._update_state_machine)
+    apigateway._create_authorizer = without_payload_format(apigateway._create_authorizer)

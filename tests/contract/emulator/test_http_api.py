@@ -201,8 +201,14 @@ def test_a_jwt_authorizer_refuses_what_its_issuer_has_not_signed(api: Api) -> No
         Name="tokens",
         IdentitySource=["$request.header.Authorization"],
         JwtConfiguration={"Issuer": "http://127.0.0.1:9/issuer", "Audience": ["admin"]},
-    )["AuthorizerId"]
-    api.route("GET /tokens/jobs", AuthorizationType="JWT", AuthorizerId=authorizer, AuthorizationScopes=["admin"])
+    )
+    assert not authorizer.get("AuthorizerPayloadFormatVersion"), "a second Terraform plan would change it"
+    api.route(
+        "GET /tokens/jobs",
+        AuthorizationType="JWT",
+        AuthorizerId=authorizer["AuthorizerId"],
+        AuthorizationScopes=["admin"],
+    )
     for headers in ({}, {"authorization": "Bearer eyJhbGciOiJub25lIn0.e30."}):
         answer = api.call("GET", "/tokens/jobs", headers=headers)
         assert (answer.status, answer.json) == (401, {"message": "Unauthorized"})
