@@ -1,0 +1,253 @@
+"""A batch of the stream is merged once, by one writer, and nothing of it is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import pytest
+
+from batch_processor.app.bedrock.sync_lake import FAILED_PREFIX, SyncServices, replay, sync_stream
+from batch_processor.domain.bedrock.lake_content import ContentUpdate
+from batch_processor.domain.errors import (
+    CommitConflictError,
+    DeploymentError,
+    InvalidInputError,
+    ObjectNotFoundError,
+    ServiceUnavailableError,
+)
+from tests.support.content import stream_record, update
+
+NOW = datetime(2026, 11, 21, 23, 59, tzinfo=UTC)
+KEY = f"{FAILED_PREFIX}2026-11-21/1-3.jsonl"
+
+
+@dataclass(frozen=True)
+class Merged:
+    updated: int
+    unchanged: int
+    missing: Sequence[str]
+
+
+@dataclass
+class FakeLake:
+    """Tables as dictionaries by id; an agency of ``failures`` raises."""
+
+    agencies: Sequence[str] = ("osha", "epa")
+    tables: dict[str, dict[str, ContentUpdate | None]] = field(default_factory=dict)
+    failures: dict[str, Exception] = field(default_factory=dict)
+    merges: list[tuple[str, int]] = field(default_factory=list)
+
+    def merge(self, agency: str, updates: Sequence[ContentUpdate]) -> Merged:
+        self.merges.append((agency, len(updates)))
+        if agency in self.failures:
+            raise self.failures[agency]
+        table = self.tables.setdefault(agency, {})
+        missing = [one.violation_id for one in updates if one.violation_id not in table]
+        changed = 0
+        for one in updates:
+            if one.violation_id in table:
+                before = table[one.violation_id]
+                if before is None or before.version[:2] < one.version[:2]:
+                    table[one.violation_id] = one
+                    changed += 1
+        return Merged(changed, len(updates) - changed - len(missing), missing)
+
+
+@dataclass
+class World:
+    """Every port of the sync; time passes only by sleeping."""
+
+    lake: FakeLake = field(default_factory=FakeLake)
+    held: dict[str, str] = field(default_factory=dict)
+    stored: dict[str, bytes] = field(default_factory=dict)
+    remaining: float = 290.0
+    slept: float = 0.0
+
+    def services(self) -> SyncServices:
+        fake: Any = self
+        return SyncServices(self.lake, fake, fake, fake, fake, fake, owner="me")
+
+    def acquire(self, name: str, owner: str, seconds: float) -> bool:
+        assert seconds == self.remaining_seconds()
+        return self.held.setdefault(name, owner) == owner
+
+    def release(self, name: str, owner: str) -> None:
+        assert self.held.pop(name) == owner
+
+    def get(self, key: str) -> bytes:
+        if key not in self.stored:
+            raise ObjectNotFoundError(key)
+        return self.stored[key]
+
+    def put(self, key: str, body: bytes, tags: dict[str, str] | None = None) -> str:
+        self.stored[key] = body
+        return ""
+
+    def delete(self, key: str) -> None:
+        del self.stored[key]
+
+    def now_ms(self) -> int:
+        return int(NOW.timestamp() * 1000)
+
+    def sleep(self, seconds: float) -> None:
+        self.slept += seconds
+
+    def remaining_seconds(self) -> float:
+        return self.remaining - self.slept
+
+    def lines(self, key: str = KEY) -> list[dict[str, Any]]:
+        return [orjson.loads(line) for line in self.stored[key].splitlines()]
+
+
+class RecordedMetrics:
+    def __init__(self) -> None:
+        self.values: dict[str, float] = {}
+
+    def put(self, target: str, values: dict[str, tuple[float, str]]) -> None:
+        assert target == "bedrock_sync"
+        self.values = {name: value for name, (value, _) in values.items()}
+
+
+@pytest.fixture
+def world() -> World:
+    world = World()
+    world.lake.tables = {"osha": {"O-1": None, "O-2": None}, "epa": {"E-1": None}}
+    return world
+
+
+def sync(world: World, records: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], RecordedMetrics]:
+    metrics = RecordedMetrics()
+    services = world.services()
+    result = sync_stream(records, SyncServices(**{**vars(services), "metrics": metrics}))
+    return result.document(), metrics
+
+
+def test_a_batch_becomes_one_merge_a_table_under_its_lease(world: World) -> None:
+    records = [
+        stream_record(update("O-1"), 1, "INSERT"),
+        stream_record(update("E-1", agency="EPA"), 2),
+        stream_record(update("O-2"), 3),
+    ]
+    answer, metrics = sync(world, records)
+    assert world.lake.merges == [("epa", 1), ("osha", 2)]
+    assert answer == {"updated": 3, "unchanged": 0, "ignored": 0, "failed": 0, "failed_key": ""}
+    assert metrics.values == {"SyncMerged": 3, "SyncFailed": 0}
+    assert world.held == {}
+    assert world.stored == {}
+
+
+def test_fifty_versions_of_one_violation_are_one_row_the_newest(world: World) -> None:
+    records = [stream_record(update("O-1", hours=place % 7, title=f"v{place}"), place) for place in range(50)]
+    answer, _ = sync(world, records)
+    assert world.lake.merges == [("osha", 1)]
+    assert answer["updated"] == 1
+    row = world.lake.tables["osha"]["O-1"]
+    assert row is not None
+    assert row.title == "v48", "the last of those that were generated at the latest hour"
+
+
+def test_the_same_batch_again_changes_nothing(world: World) -> None:
+    records = [stream_record(update("O-1"), 1), stream_record(update("O-2"), 2)]
+    sync(world, records)
+    answer, _ = sync(world, records)
+    assert (answer["updated"], answer["unchanged"]) == (0, 2)
+
+
+def test_deleted_items_and_other_items_are_ignored(world: World) -> None:
+    records = [
+        stream_record(update("O-1"), 1, "REMOVE"),
+        stream_record(update("O-1"), 2, SK={"S": "METADATA"}),
+    ]
+    answer, _ = sync(world, records)
+    assert answer["ignored"] == 2
+    assert world.lake.merges == []
+
+
+def test_what_cannot_be_merged_is_kept_with_its_reason_and_the_rest_is_merged(world: World) -> None:
+    records = [
+        stream_record(update("O-1"), 1),
+        stream_record(update("O-9"), 2),
+        stream_record(update("O-2"), 3, title_bedrock=None),
+    ]
+    answer, metrics = sync(world, records)
+    assert (answer["updated"], answer["failed"], answer["failed_key"]) == (1, 2, KEY)
+    assert metrics.values["SyncFailed"] == 2
+    reasons = {line["item"]["PK"]: line["reason"] for line in world.lines()}
+    assert "title_bedrock" in reasons["VIOLATION#O-2"]
+    assert "has no violation O-9" in reasons["VIOLATION#O-9"]
+
+
+@pytest.mark.parametrize(
+    "error", [CommitConflictError("lost"), DeploymentError("denied"), ServiceUnavailableError("away")]
+)
+def test_a_table_that_cannot_be_written_does_not_hold_up_the_others(world: World, error: Exception) -> None:
+    world.lake.failures = {"epa": error}
+    answer, _ = sync(world, [stream_record(update("E-1", agency="epa"), 1), stream_record(update("O-1"), 3)])
+    assert (answer["updated"], answer["failed"]) == (1, 1)
+    assert [(line["item"]["agency"], line["reason"], line["sequence"]) for line in world.lines()] == [
+        ("epa", str(error), 1)
+    ]
+    assert world.held == {}, "the lease was given back"
+
+
+def test_an_agency_that_the_lake_does_not_have_is_kept(world: World) -> None:
+    sync(world, [stream_record(update("X-1", agency="doj"), 1), stream_record(update("X-1", agency="doj"), 3)])
+    assert ["no agency 'doj'" in line["reason"] for line in world.lines()] == [True]
+
+
+def test_another_writer_is_waited_for_while_there_is_time(world: World) -> None:
+    world.held = {"sync#osha": "another"}
+    answer, _ = sync(world, [stream_record(update("O-1"), 1), stream_record(update("O-1"), 3)])
+    assert answer["failed"] == 1
+    assert 255 <= world.slept <= 265, "30 of 290 seconds are kept to write down what failed"
+    assert world.held == {"sync#osha": "another"}
+
+
+def test_when_not_even_that_can_be_kept_the_call_fails_so_that_lambda_repeats_it(world: World) -> None:
+    class Refusing(World):
+        def put(self, key: str, body: bytes, tags: dict[str, str] | None = None) -> str:
+            raise ServiceUnavailableError(key)
+
+    with pytest.raises(ServiceUnavailableError):
+        sync(Refusing(lake=world.lake), [stream_record(update("O-9"), 1)])
+
+
+def test_a_replay_merges_what_failed_and_deletes_the_object(world: World) -> None:
+    world.lake.failures = {"osha": CommitConflictError("lost")}
+    sync(world, [stream_record(update("O-1", title="late"), 1), stream_record(update("O-2"), 3)])
+    world.lake.failures = {}
+    answer = replay(KEY, world.services()).document()
+    assert (answer["updated"], answer["failed"]) == (2, 0)
+    assert world.stored == {}
+    row = world.lake.tables["osha"]["O-1"]
+    assert row is not None
+    assert row.title == "late"
+
+
+def test_a_replay_keeps_what_fails_again(world: World) -> None:
+    sync(world, [stream_record(update("O-8"), 1), stream_record(update("O-9"), 3)])
+    world.lake.tables["osha"]["O-8"] = None
+    answer = replay(KEY, world.services()).document()
+    assert (answer["updated"], answer["failed"], answer["failed_key"]) == (1, 1, KEY)
+    assert [line["item"]["PK"] for line in world.lines()] == ["VIOLATION#O-9"]
+
+
+def test_a_replay_brings_no_older_version_over_a_newer(world: World) -> None:
+    world.lake.failures = {"osha": CommitConflictError("lost")}
+    sync(world, [stream_record(update("O-1", title="old"), 1), stream_record(update("O-1", title="old"), 3)])
+    world.lake.failures = {}
+    sync(world, [stream_record(update("O-1", hours=1, title="new"), 4)])
+    assert replay(KEY, world.services()).document()["unchanged"] == 1
+    row = world.lake.tables["osha"]["O-1"]
+    assert row is not None
+    assert row.title == "new"
+
+
+@pytest.mark.parametrize("key", ["bedrock-batches/input/x.jsonl", "", "../sync-failed/x"])
+def test_only_objects_of_failed_items_are_replayed(world: World, key: str) -> None:
+    with pytest.raises(InvalidInputError):
+        replay(key, world.services())

@@ -1,0 +1,68 @@
+"""`make resync`: every object that waits is replayed, and what fails again is told."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+from batch_processor.app.bedrock.sync_lake import FAILED_PREFIX
+from tools.resync import Resync, resync
+
+FIRST, SECOND = f"{FAILED_PREFIX}2026-11-20/1-9.jsonl", f"{FAILED_PREFIX}2026-11-21/10-19.jsonl"
+DONE = {"updated": 9, "unchanged": 1, "ignored": 0, "failed": 0, "failed_key": ""}
+
+
+class FakeAws:
+    """S3 with the objects that wait, and the function, which answers as given."""
+
+    def __init__(self, answers: dict[str, dict[str, Any]], reasons: dict[str, list[str]] | None = None) -> None:
+        self.answers = answers
+        self.reasons = reasons or {}
+
+    def get_paginator(self, operation: str) -> Any:
+        assert operation == "list_objects_v2"
+        return self
+
+    def paginate(self, **request: str) -> list[dict[str, Any]]:
+        assert request == {"Bucket": "data", "Prefix": FAILED_PREFIX}
+        return [{"Contents": [{"Key": key}]} for key in self.answers] or [{}]
+
+    def get_object(self, **request: str) -> dict[str, Any]:
+        lines = [json.dumps({"reason": reason}) for reason in self.reasons[request["Key"]]]
+        return {"Body": io.BytesIO("\n".join(lines).encode())}
+
+    def invoke(self, **request: Any) -> dict[str, Any]:
+        assert request["FunctionName"] == "ventureos-bedrock-sync-local"
+        answer = self.answers[json.loads(request["Payload"])["replay"]]
+        failed = {"FunctionError": "Unhandled"} if "errorType" in answer else {}
+        return {"Payload": io.BytesIO(json.dumps(answer).encode()), **failed}
+
+
+def run(aws: FakeAws) -> tuple[int, list[str]]:
+    told: list[str] = []
+    return resync(Resync(aws, aws, "data", "ventureos-bedrock-sync-local"), told.append), told
+
+
+def test_nothing_to_replay_is_said() -> None:
+    assert run(FakeAws({})) == (0, ["Nothing waits: the lake has all content."])
+
+
+def test_every_object_is_replayed_and_counted() -> None:
+    code, told = run(FakeAws({FIRST: DONE, SECOND: DONE}))
+    assert code == 0
+    assert told == [f"{key}: 9 merged, 1 were there, 0 failed" for key in (FIRST, SECOND)]
+
+
+def test_what_fails_again_is_told_with_its_reasons_and_the_rest_goes_on() -> None:
+    aws = FakeAws({FIRST: {**DONE, "failed": 2}, SECOND: DONE}, {FIRST: ["no such violation", "no such violation"]})
+    code, told = run(aws)
+    assert code == 1
+    assert told[:2] == [f"{FIRST}: 9 merged, 1 were there, 2 failed", "    no such violation"]
+    assert len(told) == 3
+
+
+def test_a_function_that_fails_is_told() -> None:
+    code, told = run(FakeAws({FIRST: {"errorType": "DeploymentError", "errorMessage": "denied"}, SECOND: DONE}))
+    assert code == 1
+    assert told[0] == f"{FIRST}: the function failed: DeploymentError: denied"
