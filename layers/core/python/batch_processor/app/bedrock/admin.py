@@ -141,8 +141,8 @@ def creation_answer(job: JobItem) -> Answer:
     """What became of the request for this job."""
     job_id, message = job["jobId"], job.get("message", "")
     if not is_settled(job):
-        body = {"message": ESTIMATING if job["dryRun"] else CREATING, "jobId": job_id, "status": job["status"]}
-        return Answer(202, body)
+        begun = ESTIMATING if job["dryRun"] else CREATING
+        return Answer(202, {"message": begun, "jobId": job_id, "status": job["status"]})
     if job.get("problems"):
         return Answer(400, {"message": INVALID, "problems": job["problems"]})
     if message == REFUSED:
@@ -161,8 +161,14 @@ def creation_answer(job: JobItem) -> Answer:
         return Answer(200, {**estimated, **_if_given(job, "reason", "emptiedBy", "filters")})
     if message == NOTHING:
         return Answer(200, {"message": NOTHING, "violationCount": 0, **_if_given(job, "emptiedBy", "filters")})
-    body = {"message": CREATED, "jobId": job_id, "jobArn": job["jobArn"], "violationCount": job["violationCount"]}
-    return Answer(200, {**body, "status": job["status"], **_if_given(job, "estimate", "expectedCompletion", "retryOf")})
+    created = {
+        "message": CREATED,
+        "jobId": job_id,
+        "jobArn": job["jobArn"],
+        "violationCount": job["violationCount"],
+        "status": job["status"],
+    }
+    return Answer(200, {**created, **_if_given(job, "estimate", "expectedCompletion", "retryOf")})
 
 
 def _if_given(job: JobItem, *wanted: str) -> dict[str, Any]:

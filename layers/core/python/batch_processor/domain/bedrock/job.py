@@ -58,7 +58,9 @@ class Creation(StrEnum):
 
 class PartStatus(StrEnum):
     """QUEUED: not with Bedrock yet. SUBMITTED: with Bedrock. ENDED: in one of Bedrock's final statuses; a part that is
-    run at once through Converse is ENDED from the beginning, and its output is waited for as that of any other. REFUSED: Bedrock did not take it. CANCELLED: stopped before it was submitted."""
+    run at once through Converse is ENDED from the beginning, and its output is waited for as that of any other.
+    REFUSED: Bedrock did not take it. CANCELLED: stopped before it was submitted.
+    """
 
     QUEUED = "queued"
     SUBMITTED = "submitted"
