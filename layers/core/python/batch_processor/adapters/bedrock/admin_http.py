@@ -1,0 +1,190 @@
+"""The admin API over HTTP: routes, status codes of errors, and the OpenAPI document.
+
+Powertools resolves the routes and checks types; the texts of 400 come from ``domain.bedrock.job_config``, which names
+every problem with its fix. Who may call is decided before, by the API's authoriser.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+import orjson
+from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
+from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
+from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Path, Query
+
+from batch_processor.app.bedrock import admin
+from batch_processor.app.bedrock.admin import INVALID, AdminServices, Answer, JobRunsError, UnknownJobError
+from batch_processor.app.bedrock.ports import KeyReusedError
+from batch_processor.domain.bedrock import admin_messages as bodies
+from batch_processor.domain.bedrock.job_config import (
+    JobRequest,
+    RetryRequest,
+    parse_job_request,
+    parse_retry_request,
+)
+from batch_processor.domain.errors import BatchProcessorError, InvalidInputError, Problem, RetryableError
+
+LOGGER = logging.getLogger("batch_processor.admin_http")
+
+BATCH = "/admin/bedrock/batch"
+OPENAPI = "/admin/openapi.json"
+TITLE = "Bedrock batches"
+VERSION = "1.0.0"
+JSON = "application/json"
+NOT_JSON = "the body is not JSON"
+
+HttpResponse = Response[Any]
+JobId = Annotated[str, Path(description="Id of the job: batch-<epoch seconds>-<8 hex>")]
+Status = Annotated[str | None, Query(description="InProgress, Completed or Failed")]
+Limit = Annotated[int, Query(description="Most jobs of the page, at most 100")]
+Cursor = Annotated[str, Query(description="nextCursor of the page before")]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        max_length=256,
+        description="The same request with the same key, within a day, answers with the same job.",
+    ),
+]
+
+
+def admin_app(services: Callable[[], AdminServices]) -> APIGatewayHttpResolver:
+    """The resolver. ``services`` is called with the first request that needs them."""
+    app = APIGatewayHttpResolver(enable_validation=True, serializer=_json)
+
+    created = {
+        200: _documented("Created, or nothing to do", bodies.Created | bodies.Nothing),
+        202: _documented("Begun", bodies.Begun),
+        400: _documented("Invalid", bodies.Invalid),
+        422: _documented("Too few records, or a reused key", bodies.Refused | bodies.Said),
+        502: _documented("Bedrock refused", bodies.Refused),
+    }
+    estimated = {200: _documented("Estimated", bodies.Estimated)} | {code: created[code] for code in (202, 400, 422)}
+    unknown = {404: _documented("No such job", bodies.Said)}
+
+    @app.post(BATCH, summary="Create a batch job", responses=created, tags=["jobs"])
+    def create(body: Annotated[JobRequest, Body()], idempotency_key: IdempotencyKey = None) -> HttpResponse:  # noqa: ARG001
+        document = app.current_event.json_body
+        return _response(admin.create(document, services(), idempotency_key=idempotency_key or ""))
+
+    @app.post(f"{BATCH}/estimate", summary="Estimate a batch job", responses=estimated, tags=["jobs"])
+    def estimate(body: Annotated[JobRequest, Body()], idempotency_key: IdempotencyKey = None) -> HttpResponse:  # noqa: ARG001
+        document = app.current_event.json_body
+        return _response(admin.create(document, services(), dry_run=True, idempotency_key=idempotency_key or ""))
+
+    listed = {200: _documented("One page", bodies.JobList), 400: created[400]}
+
+    @app.get(f"{BATCH}/jobs", summary="List the jobs, newest first", responses=listed, tags=["jobs"])
+    def list_jobs(status: Status = None, limit: Limit = 20, cursor: Cursor = "") -> HttpResponse:
+        return _response(admin.list_jobs(status, limit, cursor, services()))
+
+    @app.get(f"{BATCH}/<job_id>", summary="One job", responses={200: _documented("Job", bodies.Job)} | unknown)
+    def get_job(job_id: JobId) -> HttpResponse:
+        return _response(admin.get_job(job_id, services()))
+
+    stopped = {202: _documented("Stop requested", bodies.Stopped), 200: _documented("Ended before", bodies.Stopped)}
+
+    @app.post(f"{BATCH}/<job_id>/stop", summary="Stop a job, keeping what is done", responses=stopped | unknown)
+    def stop(job_id: JobId) -> HttpResponse:
+        return _response(admin.stop_job(job_id, services()))
+
+    running = {409: _documented("The job has not ended", bodies.Said)}
+
+    @app.post(f"{BATCH}/<job_id>/retry", summary="A job of the failed records", responses=created | unknown | running)
+    def retry(
+        job_id: JobId,
+        body: Annotated[RetryRequest | None, Body()] = None,  # noqa: ARG001
+        idempotency_key: IdempotencyKey = None,
+    ) -> HttpResponse:
+        document = app.current_event.json_body if app.current_event.body else None
+        return _response(admin.retry_job(job_id, document, services(), idempotency_key=idempotency_key or ""))
+
+    @app.get(OPENAPI, include_in_schema=False)
+    def openapi() -> HttpResponse:
+        return Response(200, JSON, _json(openapi_document(app)))
+
+    def wrong_types(error: RequestValidationError) -> HttpResponse:
+        return _response(_invalid(_problems(error, app, services)))
+
+    def invalid(error: InvalidInputError) -> HttpResponse:
+        return _response(_invalid(error.problems))
+
+    def failed(error: BatchProcessorError) -> HttpResponse:
+        return _response(_failure(error))
+
+    app.exception_handler(RequestValidationError)(wrong_types)
+    app.exception_handler(InvalidInputError)(invalid)
+    app.exception_handler(BatchProcessorError)(failed)
+    return app
+
+
+def openapi_document(app: APIGatewayHttpResolver) -> dict[str, Any]:
+    """Without the 422 that Powertools adds to each route: here wrong types are answered by 400."""
+    document: dict[str, Any] = orjson.loads(app.get_openapi_json_schema(title=TITLE, version=VERSION))
+    for path in document["paths"].values():
+        for operation in path.values():
+            if "HTTPValidationError" in str(operation["responses"].get("422")):
+                del operation["responses"]["422"]
+    for schema in ("HTTPValidationError", "ValidationError"):
+        document["components"]["schemas"].pop(schema, None)
+    return document
+
+
+def _documented(description: str, model: Any) -> Any:
+    return {"description": description, "content": {JSON: {"model": model}}}
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _response(answer: Answer) -> HttpResponse:
+    return Response(answer.status_code, JSON, _json(answer.body))
+
+
+def _invalid(problems: list[Problem]) -> Answer:
+    found = [{"path": p.path, "value": p.value, "message": p.message, "fix": p.fix} for p in problems]
+    return Answer(400, {"message": INVALID, "problems": found})
+
+
+def _problems(
+    error: RequestValidationError, app: APIGatewayHttpResolver, services: Callable[[], AdminServices]
+) -> list[Problem]:
+    """Of a body, every problem in our own words; Powertools stops at those of types."""
+    details: list[Mapping[str, Any]] = list(error.errors())
+    if any(detail["type"] == "json_invalid" for detail in details):
+        return [Problem("body", "", NOT_JSON, 'write {"config": {...}} as JSON')]
+    problems = [
+        Problem(str(detail["loc"][-1]), str(detail.get("input", ""))[:60], detail["msg"], "see /admin/openapi.json")
+        for detail in details
+        if detail["loc"][0] != "body"
+    ]
+    if len(problems) == len(details):
+        return problems
+    try:
+        _parse(app, services())
+    except InvalidInputError as invalid:
+        return [*problems, *invalid.problems]
+    return [*problems, Problem("body", "", str(details[0]["msg"]), "see /admin/openapi.json")]
+
+
+def _parse(app: APIGatewayHttpResolver, services: AdminServices) -> None:
+    document = app.current_event.json_body if app.current_event.body else None
+    if app.current_event.path.endswith("/retry"):
+        parse_retry_request(document)
+    else:
+        parse_job_request(
+            document, models=services.models, default_model=services.default_model, agencies=services.agencies
+        )
+
+
+def _failure(error: BatchProcessorError) -> Answer:
+    """The status code by the kind of error; what is not the caller's fault is logged."""
+    codes: dict[type[BatchProcessorError], int] = {UnknownJobError: 404, JobRunsError: 409, KeyReusedError: 422}
+    code = codes.get(type(error), 503 if isinstance(error, RetryableError) else 500)
+    if code >= 500:
+        LOGGER.error("request failed", exc_info=error)
+    return Answer(code, {"message": str(error)})

@@ -1,0 +1,33 @@
+"""What ``bedrock_batch_processor`` does with an event."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from batch_processor.app.bedrock.admin import creation_answer
+from batch_processor.app.bedrock.create_job import CreateServices, create_job
+from batch_processor.domain.bedrock import job as names
+from batch_processor.domain.bedrock.job_config import parse_job_request
+from batch_processor.domain.errors import InvalidInputError, Problem
+
+
+def process(event: Mapping[str, Any], services: CreateServices, *, default_model: str) -> dict[str, Any]:
+    """``{"jobId"}`` of a job whose item is written, or ``{"config", "dryRun"}``; the body that the admin API answers.
+
+    Raises InvalidInputError for an event or a config that is wrong, and what ``create_job`` raises.
+    """
+    if "jobId" in event:
+        return creation_answer(create_job(str(event["jobId"]), services)).body
+    dry_run = event.get("dryRun") or False
+    if not isinstance(dry_run, bool):
+        raise InvalidInputError([Problem("dryRun", str(dry_run)[:60], "not a boolean", "write true or false")])
+    request = {name: value for name, value in event.items() if name != "dryRun"}
+    config = parse_job_request(
+        request, models=services.models, default_model=default_model, agencies=services.lake.agencies
+    )
+    now = datetime.fromtimestamp(services.clock.now_ms() / 1000, UTC)
+    job_id = names.new_job_id(now, dry_run=dry_run)
+    services.jobs.create(names.new_job(job_id, now, config.document(), dry_run=dry_run))
+    return creation_answer(create_job(job_id, services)).body

@@ -1,0 +1,150 @@
+"""The bodies that the admin API answers with, for its OpenAPI document; a test compares them with the answers."""
+
+# ruff: noqa: N815 (the names are those of the JSON)
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Status = Literal["InProgress", "Completed", "Failed"]
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Estimate(Body):
+    """Every answer counts with its full ``maxTokens``, so the real cost is lower. USD."""
+
+    violationCount: int
+    totalTokens: int
+    costUSD: float
+    costPerViolation: float
+
+
+class FilterCount(Body):
+    """What remained after this filter and those before it."""
+
+    name: str
+    remaining: int
+
+
+class Created(Body):
+    """``jobArn`` is that of the first part, "" while all parts are queued and for jobs run on demand."""
+
+    message: Literal["Batch job created successfully"]
+    jobId: str
+    jobArn: str
+    violationCount: int
+    estimate: Estimate
+    status: Status
+    expectedCompletion: str
+    retryOf: str | None = None
+
+
+class Nothing(Body):
+    """``emptiedBy`` is the filter or limit that left no record."""
+
+    message: Literal["No violations to process"]
+    violationCount: Literal[0]
+    emptiedBy: str
+    filters: list[FilterCount] | None = None
+
+
+class Begun(Body):
+    """The rest comes by GET of the job."""
+
+    message: Literal["Batch job is being created", "Cost estimation is running"]
+    jobId: str
+    status: Status
+
+
+class Estimated(Body):
+    """``reason`` says why a batch of these records would be refused."""
+
+    message: Literal["Cost estimation complete"]
+    violationCount: int
+    estimate: Estimate
+    dryRun: Literal[True]
+    reason: str | None = None
+    emptiedBy: str | None = None
+    filters: list[FilterCount] | None = None
+
+
+class Refused(Body):
+    """``shortfall``: how many records are missing to the least that a batch inference job takes."""
+
+    message: Literal["Failed to create batch job"]
+    reason: str
+    jobId: str
+    violationCount: int
+    shortfall: int | None = None
+
+
+class ProblemBody(Body):
+    path: str
+    value: str
+    message: str
+    fix: str
+
+
+class Invalid(Body):
+    message: Literal["The request is not valid"]
+    problems: list[ProblemBody]
+
+
+class Said(Body):
+    message: str
+
+
+class Stats(Body):
+    processed: int
+    errors: int
+    total: int
+
+
+class JobSummary(Body):
+    PK: str
+    SK: str
+    jobId: str
+    jobArn: str
+    status: Status
+    violationCount: int
+    createdAt: str
+    processedAt: str | None
+    stats: Stats
+
+
+class JobList(Body):
+    """Newest first. ``nextCursor`` is null on the last page."""
+
+    jobs: list[JobSummary]
+    nextCursor: str | None
+
+
+class RecordCounts(Body):
+    """While the job runs, as Bedrock counts; then the results taken. ``processed`` = ``succeeded`` + ``failed``."""
+
+    total: int
+    processed: int
+    succeeded: int
+    failed: int
+
+
+class Job(JobSummary):
+    """The job's item, whatever it has by now, with its parts."""
+
+    model_config = ConfigDict(extra="allow")
+
+    config: dict[str, Any]
+    estimate: Estimate | None = None
+    recordCounts: RecordCounts
+    parts: list[dict[str, Any]]
+
+
+class Stopped(Body):
+    message: Literal["Stop requested", "Batch job has already ended"]
+    jobId: str
+    status: Status

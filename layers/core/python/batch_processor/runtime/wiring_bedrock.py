@@ -1,0 +1,86 @@
+"""Puts the use cases of batch jobs and their adapters together; see ``runtime.wiring``."""
+
+# ruff: noqa: PLC0415 (imports at first use are the point of this module)
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from batch_processor.runtime import settings, wiring
+from batch_processor.runtime.settings_bedrock import BedrockAdminApiSettings, BedrockBatchProcessorSettings
+
+if TYPE_CHECKING:
+    from batch_processor.adapters.bedrock.batch_inference import BedrockBatchInference
+    from batch_processor.adapters.bedrock.function_calls import LambdaEventCaller
+    from batch_processor.adapters.bedrock.jobs_table import DynamoDbJobsTable
+    from batch_processor.app.bedrock.admin import AdminServices
+    from batch_processor.app.bedrock.create_job import CreateServices
+
+
+@cache
+def jobs_table(table: str) -> DynamoDbJobsTable:
+    from batch_processor.adapters.bedrock.jobs_table import DynamoDbJobsTable
+    from batch_processor.adapters.clients import service_client
+
+    return DynamoDbJobsTable(service_client("dynamodb", wiring.MOST_CONNECTIONS), table)
+
+
+@cache
+def batch_inference(job_role_arn: str) -> BedrockBatchInference:
+    from batch_processor.adapters.bedrock.batch_inference import BedrockBatchInference
+    from batch_processor.adapters.clients import service_client
+
+    return BedrockBatchInference(service_client("bedrock"), job_role_arn)
+
+
+def create_services(of: BedrockBatchProcessorSettings, context: wiring.LambdaContext) -> CreateServices:
+    from batch_processor.adapters.bedrock.batch_inference import BedrockOnDemand
+    from batch_processor.adapters.clients import service_client
+    from batch_processor.app.bedrock.create_job import CreateServices
+
+    return CreateServices(
+        lake=wiring.lake(settings.load(settings.LakeSettings)),
+        jobs=jobs_table(of.batch_jobs_table),
+        objects=wiring.objects(of.data_bucket),
+        batch=batch_inference(of.job_role_arn),
+        on_demand=BedrockOnDemand(service_client("bedrock-runtime")),
+        leases=wiring.leases(of.batch_jobs_table),
+        clock=wiring.clock,
+        deadline=wiring.InvocationDeadline(context),
+        models=of.known_models,
+        quotas=of.quotas,
+        owner=context.aws_request_id,
+    )
+
+
+@cache
+def admin_services() -> AdminServices:
+    from batch_processor.app.bedrock.admin import AdminServices
+
+    of = settings.load(BedrockAdminApiSettings)
+    return AdminServices(
+        jobs=jobs_table(of.batch_jobs_table),
+        batch=batch_inference(""),
+        processor=_caller(of.batch_processor_function),
+        reconciler=_caller(of.job_events_function),
+        clock=wiring.clock,
+        models=of.known_models,
+        default_model=of.default_model,
+        agencies=of.agencies,
+    )
+
+
+def _caller(function_name: str) -> LambdaEventCaller:
+    from batch_processor.adapters.bedrock.function_calls import LambdaEventCaller
+    from batch_processor.adapters.clients import service_client
+
+    return LambdaEventCaller(service_client("lambda"), function_name)
+
+
+@cache
+def admin_app() -> Any:
+    """The HTTP application of the admin API, whose settings are read with the first request."""
+    from batch_processor.adapters.bedrock.admin_http import admin_app
+
+    return admin_app(admin_services)
