@@ -360,7 +360,7 @@ def _header_problems(columns: list[str], line: int) -> list[Problem]:
         problems.append(_problem(value, "the header has a column without a name", "name every column"))
     repeated = [name for name, count in Counter(columns).items() if count > 1 and name.strip()]
     if repeated:
-        value = f"line {line}: {', '.join(repr(name) for name in repeated[:_LINES_NAMED])}"
+        value = f"line {line}: {', '.join(repr(name[:60]) for name in repeated[:_LINES_NAMED])}"
         problems.append(_problem(value, "the header has a name twice", "give every column a name of its own"))
     return problems
 
