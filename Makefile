@@ -19,8 +19,9 @@ DEV := .venv/bin/python
 EMULATOR := .venv-emulator/bin/python
 CODE := layers/core/python/batch_processor functions tools emulator examples tests
 
-export PYTHONPATH := layers/core/python:.
 export AWS_EC2_METADATA_DISABLED ?= true
+# The function workers of the local AWS must find our package in the layer, as on AWS, and nowhere else.
+unexport PYTHONPATH
 
 # $(call step,what,command): a header, the command, its time. A failing command ends make.
 step = @printf '\n== %s\n' "$(1)"; begun=$$SECONDS; { $(2); } && printf -- '-- %s s\n' $$((SECONDS - begun))
@@ -118,7 +119,7 @@ format: setup ## Format the code
 lint: setup ## Check style, types and layers; change nothing
 	$(call step,ruff,$(DEV) -m ruff check . && $(DEV) -m ruff format --check .)
 	$(call step,mypy,$(DEV) -m mypy $(CODE))
-	$(call step,import-linter,.venv/bin/lint-imports)
+	$(call step,import-linter,PYTHONPATH=layers/core/python .venv/bin/lint-imports)
 
 .PHONY: terraform-checks
 terraform-checks: setup
