@@ -273,8 +273,8 @@ def test_a_bad_transformation_is_named_with_its_path_and_a_fix(
 BAD_COLUMNS: list[tuple[dict[str, Any], str, str]] = [
     ({"source": "$.a"}, "name", "is required"),
     ({"name": "a"}, "source", "is required"),
-    ({"name": "", "source": "$"}, "name", "1 to 255 printable"),
-    ({"name": "a\nb", "source": "$"}, "name", "1 to 255 printable"),
+    ({"name": "", "source": "$"}, "name", "1 to 255 characters"),
+    ({"name": "a\nb", "source": "$"}, "name", "1 to 255 characters"),
     ({"name": "_status", "source": "$"}, "name", "metadata column"),
     ({"name": "a", "source": "a.b"}, "source", "not a JSONPath"),
     ({"name": "a", "source": "$", "type": "integer"}, "type", "not an allowed value"),
@@ -447,6 +447,18 @@ def test_the_limit_of_failed_rows_is_exact_and_rounded_up(
     settings: dict[str, Any], rows: int, limit: int | None
 ) -> None:
     assert ExecutionConfig.model_validate(settings).failure_limit(rows) == limit
+
+
+def test_a_static_value_that_json_cannot_hold_is_refused_before_any_row_is() -> None:
+    problems = problems_of(document({"input_mapping.static_values": {"ok": 1.5, "far": [float("inf")]}}))
+
+    assert [(problem.path, problem.value) for problem in problems] == [("input_mapping.static_values.far", "")]
+
+
+def test_names_may_have_any_script_and_emoji() -> None:
+    columns = [{"name": "👩‍💻 größe ", "source": "$"}]
+
+    assert parse_batch_config(document({"output_mapping.columns": columns})).output_columns == ["👩‍💻 größe "]
 
 
 def test_debug_is_log_level_debug() -> None:
