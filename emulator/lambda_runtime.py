@@ -39,7 +39,7 @@ ASYNCHRONOUS_REQUEST_BYTES = 1024 * 1024
 RESPONSE_BYTES = 6 * 1024 * 1024 + 100
 """Six megabytes and the hundred bytes that Lambda's own message adds."""
 RUNTIME_PACKAGES = ("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six", "urllib3")
-IDLE_SECONDS = 60.0
+IDLE_SECONDS = float(os.environ.get("LAMBDA_WARM_TTL_SECONDS", "60"))
 """A worker that has waited this long ends."""
 IDLE_WORKERS = 40
 """Above this many waiting workers, the one that has waited longest ends."""
@@ -421,7 +421,7 @@ def reap_idle_workers(ttl: float | None = None) -> int:
 
 def watch_idle_workers() -> None:
     while True:
-        time.sleep(5)
+        time.sleep(min(5.0, IDLE_SECONDS / 2))
         reap_idle_workers()
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from types import ModuleType
 
 LOOPBACK = "127.0.0.1"
+SHUTDOWN_SECONDS = 0.5
 INHERITED_VARIABLES = (
     "PATH",
     "LANG",
@@ -30,6 +31,7 @@ INHERITED_VARIABLES = (
     "SFN_WAIT_SCALE",
     "LOG_LEVEL",
     "LAMBDA_ACCOUNT_CONCURRENCY",
+    "LAMBDA_WARM_TTL_SECONDS",
 )
 """What the server keeps of its caller's environment: no credentials, profiles, proxies or endpoints."""
 
@@ -127,10 +129,14 @@ async def serve(listener: socket.socket, state_dir: Path) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stopping.set)
     announced = asyncio.create_task(announce(port, state_dir))
-    try:
-        await hypercorn_serve(app, config, shutdown_trigger=stopping.wait)
-    finally:
-        announced.cancel()
+    serving = asyncio.create_task(hypercorn_serve(app, config, shutdown_trigger=stopping.wait))
+    asked_to_stop = asyncio.create_task(stopping.wait())
+    await asyncio.wait({serving, asked_to_stop}, return_when=asyncio.FIRST_COMPLETED)
+    # Calls in flight get a moment, not the rest of their time-out.
+    await asyncio.wait({serving}, timeout=SHUTDOWN_SECONDS)
+    announced.cancel()
+    if serving.done():
+        serving.result()
 
 
 async def announce(port: int, state_dir: Path) -> None:

@@ -9,25 +9,11 @@ from __future__ import annotations
 import base64
 import json
 import time
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-from tests.support.aws_resources import archive, eventually, invoke, make_function, make_role, unique
+from tests.support.aws_resources import archive, invoke, make_function, make_role, unique
 from tests.support.local_aws import LocalAws
 
 SHOW_ENVIRONMENT = "import os\ndef handler(event, context): return dict(os.environ)"
-
-
-def worker_processes(aws: LocalAws) -> list[str]:
-    """The server's children that run functions."""
-    found = []
-    for status in Path("/proc").glob("[0-9]*/status"):
-        try:
-            if f"\nPPid:\t{aws.pid}\n" in status.read_text():
-                found.append(status.parent.name)
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return found
 
 
 def test_a_function_sees_lambda_s_variables_and_its_own() -> None:
@@ -191,22 +177,3 @@ def test_a_call_that_logs_nothing_waits_for_nothing(local_aws: LocalAws) -> None
         client.invoke(FunctionName=name, Payload=b"1")
         durations.append(time.perf_counter() - started)
     assert sorted(durations)[3] < 0.04
-
-
-def test_concurrent_calls_have_a_worker_each_and_idle_workers_are_bounded() -> None:
-    """https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html"""
-    with LocalAws() as aws:
-        name = make_function(
-            aws,
-            "import os, time\ndef handler(event, context):\n    time.sleep(event)\n    return os.getpid()",
-            Timeout=60,
-        )
-        client = aws.client("lambda")
-
-        def call(seconds: float) -> int:
-            return int(client.invoke(FunctionName=name, Payload=json.dumps(seconds))["Payload"].read())
-
-        with ThreadPoolExecutor(12) as callers:
-            busy = set(callers.map(call, [2.5] * 12))
-        assert len(busy) == 12
-        assert call(0) in busy
