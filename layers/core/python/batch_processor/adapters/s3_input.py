@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -104,11 +104,11 @@ def _parts(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 class LambdaToolSettings:
-    """Settings of registered functions."""
+    """Settings of registered functions. ``make_client`` is called when the first one is asked for: agents need none."""
 
-    def __init__(self, client: LambdaClient) -> None:
-        self._client = client
+    def __init__(self, make_client: Callable[[], LambdaClient]) -> None:
+        self._make_client = make_client
 
     def timeout_seconds(self, arn: str) -> int:
         with translated("lambda:GetFunctionConfiguration", arn):
-            return self._client.get_function_configuration(FunctionName=arn)["Timeout"]
+            return self._make_client().get_function_configuration(FunctionName=arn)["Timeout"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -38,28 +38,34 @@ NAMES_LISTED_BYTES = 20_000
 """Of column names in a dry run's output: an execution's output has 256 KiB at most."""
 
 
-class ValidateInput:
-    """Use case of the function ``validate_input``. Called twice for one execution, it does the same again."""
+def validate_input(
+    request: ValidateRequest,
+    *,
+    inputs: InputObjects,
+    work: WorkObjects,
+    targets: Targets,
+    tools: ToolSettings,
+    input_buckets: list[str],
+    work_retention_days: int,
+) -> ValidateResponse:
+    """Called twice for one execution, it does the same again.
 
-    def __init__(
-        self,
-        inputs: InputObjects,
-        work: WorkObjects,
-        targets: Targets,
-        tools: ToolSettings,
-        *,
-        input_buckets: Iterable[str],
-        work_retention_days: int,
-    ) -> None:
-        self._inputs = inputs
-        self._work = work
-        self._targets = targets
-        self._tools = tools
-        self._input_buckets = list(input_buckets)
-        self._work_retention_days = work_retention_days
+    Raises ``InvalidInputError`` naming every problem of document, target and CSV; nothing is spent then. Users' files
+    may lie in ``input_buckets``; the results of earlier executions can be submitted where they are.
+    """
+    return _Validation(inputs, work, targets, tools, input_buckets, work_retention_days).run(request)
+
+
+@dataclass(frozen=True, slots=True)
+class _Validation:
+    _inputs: InputObjects
+    _work: WorkObjects
+    _targets: Targets
+    _tools: ToolSettings
+    _input_buckets: list[str]
+    _work_retention_days: int
 
     def run(self, request: ValidateRequest) -> ValidateResponse:
-        """Raises ``InvalidInputError`` naming every problem of document, target and CSV; nothing is spent then."""
         problems: list[Problem] = []
         config = self._parse(request.input, problems)
         target = self._resolve(config.target if config else _target_reference(request.input), problems)
