@@ -47,7 +47,7 @@ def test_other_executions_rows_and_attempts_have_other_names() -> None:
     }
 
     assert len(names) == 8
-    assert all(name.startswith("a-batch-") for name in names)
+    assert all(re.fullmatch(r"a-batch-[0-9a-f]{16}-\d+-\d+", name) for name in names)
 
 
 def test_a_tool_result_with_the_same_id_is_a_success_with_its_content() -> None:

@@ -430,7 +430,7 @@ class ExecutionConfig(Part):
         if self.stop_after is not None and self.stop_after.failed_rows is not None:
             limits.append(self.stop_after.failed_rows)
         if self.stop_after is not None and self.stop_after.failed_percent is not None:
-            # Exact: 0.1 percent of 3,000 rows is 3, which binary fractions would round up to 4.
+            # Exact: 2.2 percent of 3,000 rows are 66, which binary fractions would round up to 67.
             limits.append(max(1, math.ceil(Fraction(repr(self.stop_after.failed_percent)) * total_rows / 100)))
         return min(limits, default=None)
 
