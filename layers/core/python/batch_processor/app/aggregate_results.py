@@ -1,7 +1,7 @@
 """Puts the finished rows of an execution together: output, failed rows, summary, metrics (design 3.5, 3.9).
 
 Every row appears exactly once and in order, whatever the workers left: rows written twice are taken once, and rows
-never written are FAILED with the reason that is known. The call may end anywhere, by its time or by a kill: a checkpoint
+never written are FAILED with the reason that is known. The call may end anywhere, by time or by a kill: a checkpoint
 is written after each part of the upload, and the next call goes on from there. Until both files are complete, nothing
 of them is visible.
 
