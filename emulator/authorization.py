@@ -11,9 +11,10 @@ from __future__ import annotations
 import contextvars
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import unquote
 
 from ministack.core import iam_actions, iam_evaluator
-from ministack.services import s3
+from ministack.services import kms, s3
 
 BATCH_ACTIONS = {
     "sqs:SendMessageBatch": "sqs:SendMessage",
@@ -24,6 +25,7 @@ BATCH_ACTIONS = {
 """A batch call is authorised as the single action; the batch has no permission of its own."""
 
 KMS_KEY_HEADER = "x-amz-server-side-encryption-aws-kms-key-id"
+SUBRESOURCES = frozenset({"tagging", "acl", "retention", "legal-hold"})
 Checks = list[tuple[str, str]]
 
 _denied_resource: contextvars.ContextVar[str] = contextvars.ContextVar("denied_resource", default="")
@@ -108,8 +110,6 @@ def key_of(sse_headers: dict[str, str]) -> str:
         return ""
     key = sse_headers.get(KMS_KEY_HEADER, "")
     if key and not key.startswith("arn:"):
-        from ministack.services import kms
-
         record = kms._resolve_key(key)
         key = record["Arn"] if record else ""
     return key
@@ -134,9 +134,7 @@ def object_checks(method: str, path: str, headers: dict[str, str], query_params:
     checks: Checks = []
     starts_upload = method == "POST" and "uploads" in query_params
     in_upload = "uploadId" in query_params
-    writes = (
-        method == "PUT" and not set(query_params) & {"tagging", "acl", "retention", "legal-hold"}
-    ) or starts_upload
+    writes = (method == "PUT" and not set(query_params) & SUBRESOURCES) or starts_upload
     if writes and headers.get("x-amz-tagging"):
         checks.append(("s3:PutObjectTagging", f"arn:aws:s3:::{bucket}/{key}"))
     if in_upload:
@@ -150,9 +148,10 @@ def object_checks(method: str, path: str, headers: dict[str, str], query_params:
     elif writes:
         if used := written_key(bucket, headers):
             checks.append(("kms:GenerateDataKey", used))
-    elif method == "GET" and not set(query_params) & {"tagging", "acl", "retention", "legal-hold", "attributes"}:
-        if used := stored_key(bucket, key):
-            checks.append(("kms:Decrypt", used))
+    elif (
+        method == "GET" and not set(query_params) & {*SUBRESOURCES, "attributes"} and (used := stored_key(bucket, key))
+    ):
+        checks.append(("kms:Decrypt", used))
     source = headers.get("x-amz-copy-source", "").lstrip("/").split("?")[0]
     if writes and source:
         source_bucket, _, source_key = source.partition("/")
@@ -165,8 +164,6 @@ def with_object_checks(additional: Callable[..., Checks]) -> Callable[..., Check
     def s3_additional_checks(
         method: str, path: str, headers: dict[str, str], body: bytes, query_params: dict[str, Any]
     ) -> Checks:
-        from urllib.parse import unquote
-
         checks = list(additional(method, path, headers, body, query_params))
         return checks + object_checks(method, unquote(path), headers, query_params)
 

@@ -89,7 +89,7 @@ def may_deliver(target: dict[str, Any], source_arn: str, service: str) -> bool:
         return bool(sqs.queue_policy_allows(arn, service, source_arn, account))
     if kind == "sns":
         return bool(sns.topic_policy_allows(arn, service, source_arn, account))
-    return kind == "events"
+    return bool(kind == "events")
 
 
 def source_of(rule: dict[str, Any]) -> tuple[str, str]:

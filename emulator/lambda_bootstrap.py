@@ -189,7 +189,7 @@ def carry_invocation_depth() -> None:
     https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
     """
     try:
-        import botocore.handlers
+        import botocore.handlers  # noqa: PLC0415 - the function's own copy, found only on its completed path
     except ImportError:
         return
 

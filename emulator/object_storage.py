@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import parse_qsl
 
-from defusedxml.ElementTree import ParseError, fromstring
+from defusedxml.ElementTree import ParseError, fromstring  # type: ignore[import-untyped]
 from ministack.core import iam_actions, iam_evaluator, responses, router
 from ministack.services import s3
 
@@ -73,7 +74,6 @@ def checked_completion(complete: Callable[..., Answer]) -> Callable[..., Answer]
 
 def tagged_creation(create: Callable[..., Answer]) -> Callable[..., Answer]:
     """Keep the tags that CreateMultipartUpload names for the object."""
-    from urllib.parse import parse_qsl
 
     def create_multipart_upload(bucket_name: str, key: str, headers: dict[str, str]) -> Answer:
         answer = create(bucket_name, key, headers)

@@ -48,7 +48,7 @@ def prepare_environment(state_dir: Path, port: int) -> None:
     os.environ.update(
         AUTH="true",
         AWS_ACCESS_KEY_ID="test",
-        AWS_SECRET_ACCESS_KEY="test",
+        AWS_SECRET_ACCESS_KEY="test",  # noqa: S106 - the documented root of a server on loopback
         AWS_EC2_METADATA_DISABLED="true",
         BIND_HOST=LOOPBACK,
         DOCKER_HOST=f"unix://{state_dir}/no-docker.sock",
@@ -100,7 +100,7 @@ def listen(port: int) -> socket.socket:
 
 def mends() -> list[ModuleType]:
     """Every module of this package that offers `install()`."""
-    import emulator
+    import emulator  # noqa: PLC0415 - after the environment is prepared
 
     modules = (
         importlib.import_module(f"emulator.{found.name}")
@@ -112,9 +112,9 @@ def mends() -> list[ModuleType]:
 
 async def serve(listener: socket.socket, state_dir: Path) -> None:
     """Serve until SIGTERM or SIGINT. Writes the port file once requests are answered."""
-    from hypercorn.asyncio import serve as hypercorn_serve
-    from hypercorn.config import Config
-    from ministack.app import app
+    from hypercorn.asyncio import serve as hypercorn_serve  # noqa: PLC0415 - after the environment is prepared
+    from hypercorn.config import Config  # noqa: PLC0415 - after the environment is prepared
+    from ministack.app import app  # noqa: PLC0415 - after the environment is prepared
 
     port = listener.getsockname()[1]
     config = Config()
@@ -159,7 +159,7 @@ async def announce(port: int, state_dir: Path) -> None:
 
 def stop_workers(state_dir: Path) -> None:
     """End every function worker and empty their folders."""
-    from ministack.core import lambda_runtime
+    from ministack.core import lambda_runtime  # noqa: PLC0415 - after the environment is prepared
 
     with lambda_runtime._lock:
         workers = [worker for pool in lambda_runtime._workers.values() for worker in pool]
@@ -192,7 +192,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except OSError as refused:
         print(
-            f"Port {options.port} on {LOOPBACK} cannot be used: {refused.strerror}. Choose another with --port or LOCAL_AWS_PORT.",
+            f"Port {options.port} on {LOOPBACK} cannot be used: {refused.strerror}. "
+            "Choose another with --port or LOCAL_AWS_PORT.",
             file=sys.stderr,
         )
         return 1

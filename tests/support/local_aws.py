@@ -42,7 +42,7 @@ class LocalAws:
         """Start the server and wait until it answers."""
         self.state_dir = Path(tempfile.mkdtemp(prefix="local-aws-"))
         interpreter = os.environ.get("EMULATOR_PYTHON") or str(REPOSITORY / ".venv-emulator" / "bin" / "python")
-        with open(self.log_path, "wb") as log:
+        with self.log_path.open("wb") as log:
             self._process = subprocess.Popen(
                 [interpreter, "-m", "emulator.server", "--port", "0", "--state-dir", str(self.state_dir)],
                 cwd=REPOSITORY,
@@ -119,7 +119,7 @@ class LocalAws:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
-    def _client(self, session: boto3.Session, service: str, options: dict[str, Any]) -> Any:
+    def _client(self, session: Any, service: str, options: dict[str, Any]) -> Any:
         defaults = Config(
             retries={"total_max_attempts": 1},
             max_pool_connections=64,

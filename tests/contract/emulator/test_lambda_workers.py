@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tests.support.aws_resources import eventually, make_function
+from tests.support.aws_resources import archive, eventually, make_function
 from tests.support.local_aws import LocalAws
 
 SLEEPING = """
@@ -75,6 +75,20 @@ def test_concurrent_calls_have_a_worker_each_which_is_reused_and_then_ends(short
     assert worker(0) in busy
     assert eventually(lambda: not any(map(running, busy)), 10)
     assert not list((short_lived.state_dir / "tmp").glob("worker-*"))
+
+
+def test_a_call_in_flight_finishes_on_the_code_it_started_with(local_aws: LocalAws) -> None:
+    """https://docs.aws.amazon.com/lambda/latest/dg/configuration-function-zip.html"""
+    name = make_function(local_aws, SLEEPING)
+    with ThreadPoolExecutor(1) as caller:
+        answer = caller.submit(call, local_aws, name, 1.0)
+        time.sleep(0.4)
+        new = archive({"index.py": "def handler(event, context): return -1"})
+        local_aws.client("lambda").update_function_code(FunctionName=name, ZipFile=new)
+        assert call(local_aws, name, 0) == -1
+        old_worker = answer.result()
+    assert old_worker > 0
+    assert eventually(lambda: not running(old_worker), 3)
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
