@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tests.support.aws_resources import archive, eventually, make_function
+from tests.support.aws_resources import allow, archive, eventually, make_function, make_role
 from tests.support.local_aws import LocalAws
 
 SLEEPING = """
@@ -89,6 +89,20 @@ def test_a_call_in_flight_finishes_on_the_code_it_started_with(local_aws: LocalA
         old_worker = answer.result()
     assert old_worker > 0
     assert eventually(lambda: not running(old_worker), 3)
+
+
+def test_a_function_that_invokes_itself_for_ever_is_stopped(local_aws: LocalAws) -> None:
+    """https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html"""
+    code = """
+import boto3, json
+def handler(event, context):
+    answer = boto3.client("lambda").invoke(FunctionName=context.function_name, Payload=str(event + 1))
+    return json.load(answer["Payload"])
+"""
+    role = make_role(local_aws, allow("lambda:InvokeFunction"))
+    name = make_function(local_aws, code, role, Timeout=30)
+    answer = local_aws.client("lambda").invoke(FunctionName=name, Payload=b"1")["Payload"].read().decode()
+    assert "Recursive" in answer
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
