@@ -122,7 +122,7 @@ class FakeObjectStore:
 
 
 class FakeInvoker:
-    """Answers with what ``answer(payload, timeout_seconds)`` returns or raises; keeps the calls, and the most at once."""
+    """Answers with what ``answer(payload, timeout_seconds)`` returns or raises; keeps the calls, the most at once."""
 
     def __init__(self, answer: Callable[[bytes, float], bytes | Outcome]) -> None:
         self._answer = answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import time
@@ -17,7 +18,7 @@ from batch_processor.app.process_tool_rows import process_tool_rows
 from batch_processor.domain.errors import DeploymentError
 from batch_processor.domain.messages import BatchReference, ToolRowsRequest, ToolRowsResponse
 from batch_processor.domain.plan import Invocation
-from batch_processor.domain.target_protocol import Outcome, thrown_error, throttled, timed_out, too_large
+from batch_processor.domain.target_protocol import Outcome, throttled, thrown_error, timed_out, too_large
 from tests.support.batches import KEYS, make_plan, staged_items
 from tests.support.fakes import FakeClock, FakeDeadLetters, FakeDeadline, FakeInvoker, FakeObjectStore, KilledError
 
@@ -129,10 +130,8 @@ def test_a_second_call_after_a_kill_completes_what_was_not_written(kill_at: int,
     worker = Worker(answer, threads=threads, execution_config={"retry_policy": {"max_attempts": 1}})
     before = len(worker.store.writes)
     worker.store.kill_at, worker.store.kill_after_write = before + kill_at, after
-    try:
+    with contextlib.suppress(KilledError):
         worker.run()
-    except KilledError:
-        pass
     worker.store.kill_at = None
     written = {record["row"] for record in worker.records}
     worker.invoker.calls.clear()
@@ -293,7 +292,7 @@ def test_an_active_marker_stands_while_rows_run() -> None:
 
 def test_a_long_input_is_named_in_its_dead_letter_not_copied() -> None:
     worker = Worker(
-        lambda *_: thrown_error("Boom", "e" * 900),
+        lambda *_: thrown_error("Boom", "e" * 990),
         rows=[["1", "x" * 198_900]],
         execution_config={"retry_policy": {"max_attempts": 1}},
     )
