@@ -170,8 +170,21 @@ def with_object_checks(additional: Callable[..., Checks]) -> Callable[..., Check
     return s3_additional_checks
 
 
+def over_tls(resolve: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
+    """Loopback stands in for TLS, which AWS's endpoints speak: else every bucket policy that asks for it refuses all.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-securetransport
+    """
+
+    def resolve_condition_key(key: str, context: Any) -> Any:
+        return "true" if key.lower() == "aws:securetransport" else resolve(key, context)
+
+    return resolve_condition_key
+
+
 def install() -> None:
     """Ask for every permission that AWS asks for, and name the resource in each denial."""
+    iam_evaluator._resolve_condition_key = over_tls(iam_evaluator._resolve_condition_key)
     iam_actions.extract_iam_action = single_actions(iam_actions.extract_iam_action)
     iam_actions.extract_resource_arn = qualified_functions(iam_actions.extract_resource_arn)
     iam_actions.access_denied_response = naming_the_resource(iam_actions.access_denied_response)
