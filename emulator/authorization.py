@@ -28,7 +28,8 @@ KMS_KEY_HEADER = "x-amz-server-side-encryption-aws-kms-key-id"
 SUBRESOURCES = frozenset({"tagging", "acl", "retention", "legal-hold"})
 Checks = list[tuple[str, str]]
 
-_denied_resource: contextvars.ContextVar[str] = contextvars.ContextVar("denied_resource", default="")
+_denied: contextvars.ContextVar[tuple[str, str]] = contextvars.ContextVar("denied", default=("", ""))
+"""The action and the resource that the last denial of this request was about."""
 
 
 def single_actions(extract: Callable[..., str | None]) -> Callable[..., str | None]:
@@ -82,7 +83,7 @@ def recording_denials(enforce: Callable[..., Any]) -> Callable[..., Any]:
             service = "kms"
         denied = enforce(access_key_id, iam_action, service, region, resource_arn, service_context)
         if denied:
-            _denied_resource.set(resource_arn)
+            _denied.set((iam_action, resource_arn))
         return denied
 
     return enforced
@@ -93,7 +94,8 @@ def naming_the_resource(respond: Callable[..., Any]) -> Callable[..., Any]:
 
     def access_denied_response(service: str, action: str, principal_arn: str, request_id: str, **options: Any) -> Any:
         by_identity = not (options.get("explicit_deny") and options.get("resource_policy_arn"))
-        resource = _denied_resource.get() or options.get("resource_arn", "*")
+        denied_action, denied_resource = _denied.get()
+        action, resource = denied_action or action, denied_resource or options.get("resource_arn", "*")
         if not options.get("message") and not options.get("error_code") and by_identity and resource != "*":
             named = f'"{resource}"' if service == "s3" and not action.startswith("kms:") else resource
             options["message"] = iam_actions.identity_denial_message(
