@@ -334,7 +334,7 @@ class MapRun:
             register(child)
 
         def run() -> None:
-            child.run(given.value, child.context(given.value))
+            child.run(given.value)
             unregister(child)
             self._ended(child, given)
 
@@ -378,8 +378,8 @@ class MapRun:
         failed = counts["failed"] + counts["timedOut"] + counts["aborted"]
         if failed == 0:
             return False
-        over_count = failed > self.record["toleratedFailureCount"]
-        over_percentage = failed * 100 > self.record["toleratedFailurePercentage"] * counts["total"]
+        over_count: bool = failed > self.record["toleratedFailureCount"]
+        over_percentage: bool = failed * 100 > self.record["toleratedFailurePercentage"] * counts["total"]
         if self._counted == {"Count"}:
             return over_count
         if self._counted == {"Percentage"}:

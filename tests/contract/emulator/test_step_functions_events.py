@@ -79,7 +79,7 @@ def test_each_status_is_published_with_input_and_output(
     if status == "ABORTED":
         run.stop()
     run.ended()
-    details = eventually(lambda: len(found := received(machine)) == 2 and found)
+    details = eventually(lambda: found if len(found := received(machine)) == 2 else [])
     assert details, received(machine)
     by_status = {detail["status"]: detail for detail in details}
     assert set(by_status) == {"RUNNING", status}
@@ -100,7 +100,7 @@ def test_nested_executions_publish_events_and_children_of_a_map_do_not(machines:
     }
     outer = machines.create(jsonata({"Map": distributed({"Run": task}, Items="{% [1, 2] %}", Label="rows")}))
     machines.start(outer).output()
-    nested = eventually(lambda: len(found := received(inner)) == 4 and found)
+    nested = eventually(lambda: found if len(found := received(inner)) == 4 else [])
     assert sorted(detail["status"] for detail in nested) == ["RUNNING", "RUNNING", "SUCCEEDED", "SUCCEEDED"]
     assert eventually(lambda: len(received(outer)) == 2)
     assert {detail["stateMachineArn"] for detail in received(outer)} == {outer}

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from tests.contract.emulator.machines import Bucket, Machines, client, csv_reader, distributed, jsonata, writer
+from tests.contract.emulator.machines import Bucket, Machines, State, client, csv_reader, distributed, jsonata, writer
 from tests.support.aws_resources import eventually
 from tests.support.local_aws import LocalAws
 
 pytestmark = pytest.mark.local_aws
 
-FAIL_THREE = {
+FAIL_THREE: dict[str, State] = {
     "Check": {
         "Type": "Choice",
         "Choices": [{"Condition": "{% $states.input = 3 or 3 in $states.input.Items %}", "Next": "Break"}],
@@ -23,7 +23,7 @@ FAIL_THREE = {
     "Break": {"Type": "Fail", "Error": "RowError", "Cause": "{% 'three: ' & $string($states.input) %}"},
     "Keep": {"Type": "Pass", "End": True},
 }
-WAIT = {"Hold": {"Type": "Wait", "Seconds": "{% $states.input %}", "End": True}}
+WAIT: dict[str, State] = {"Hold": {"Type": "Wait", "Seconds": "{% $states.input %}", "End": True}}
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,9 @@ def test_children_are_executions_of_the_machine_and_label(machines: Machines) ->
 
 def test_output_and_assign_of_a_map_see_its_result(machines: Machines) -> None:
     """dg/transforming-data.html: Output and Assign of a Map state"""
-    state = distributed(Items="{% [1, 2] %}", Output="{% $sum($states.result) %}", Assign={"all": "{% $states.result %}"})
+    state = distributed(
+        Items="{% [1, 2] %}", Output="{% $sum($states.result) %}", Assign={"all": "{% $states.result %}"}
+    )
     del state["End"]
     states = {"Map": {**state, "Next": "Show"}, "Show": {"Type": "Pass", "Output": ["{% $all %}"], "End": True}}
     run = machines.run(jsonata(states))
@@ -102,9 +104,7 @@ def test_a_map_run_counts_items_and_children(machines: Machines) -> None:
         ({"ToleratedFailureCount": 0, "ToleratedFailurePercentage": 100}, "FAILED"),
     ],
 )
-def test_failures_are_tolerated_up_to_the_threshold(
-    machines: Machines, tolerated: dict[str, Any], status: str
-) -> None:
+def test_failures_are_tolerated_up_to_the_threshold(machines: Machines, tolerated: dict[str, Any], status: str) -> None:
     """dg/state-map-distributed.html: tolerated failure threshold, by percentage (25 of 100 here) or count"""
     run = machines.run(jsonata({"Map": distributed(FAIL_THREE, Items="{% [1..4] %}", **tolerated)}), {"most": 25})
     ended = run.ended()
@@ -157,7 +157,9 @@ def test_result_files_hold_the_children_and_the_state_names_the_manifest(machine
         assert record.items() >= {**shared, "StateMachineArn": f"{machine}/rows"}.items()
         assert record["ExecutionArn"].endswith(f"/rows:{record['Name']}")
         assert record["StartDate"] <= record["StopDate"]
-    assert good.items() >= {"Input": "1", "Output": "1", "Status": "SUCCEEDED", "RedriveStatus": "NOT_REDRIVABLE"}.items()
+    assert (
+        good.items() >= {"Input": "1", "Output": "1", "Status": "SUCCEEDED", "RedriveStatus": "NOT_REDRIVABLE"}.items()
+    )
     assert good["RedriveStatusReason"] == "Execution is SUCCEEDED and cannot be redriven"
     assert bad.items() >= {"Input": "3", "Error": "RowError", "Cause": "three: 3", "Status": "FAILED"}.items()
     assert bad["RedriveStatus"] == "REDRIVABLE_BY_MAP_RUN"
@@ -168,7 +170,9 @@ def exported(machines: Machines, bucket: Bucket, **config: str) -> dict[str, lis
     """Texts of the result files of a run over 1 and 3, by kind."""
     state = distributed(
         {**FAIL_THREE, "Keep": {"Type": "Pass", "Output": ["{% $states.input %}", "x"], "End": True}},
-        Items="{% [1, 3] %}", ResultWriter=writer(**config), ToleratedFailurePercentage=100,
+        Items="{% [1, 3] %}",
+        ResultWriter=writer(**config),
+        ToleratedFailurePercentage=100,
     )
     key = machines.run(jsonata({"Map": state}), {"bucket": bucket.name}).output()["ResultWriterDetails"]["Key"]
     files = bucket.json(key)["ResultFiles"]
@@ -197,9 +201,7 @@ def test_a_missing_result_bucket_fails_the_map_run(machines: Machines) -> None:
 def test_results_too_large_for_a_state_fail_the_map(machines: Machines) -> None:
     """dg/service-quotas.html: 256 KiB; dg/concepts-error-handling.html: States.DataLimitExceeded, by name"""
     large = {"Make": {"Type": "Pass", "Output": "{% $pad('', 200000, 'x') %}", "End": True}}
-    catch = [
-        {"ErrorEquals": ["States.DataLimitExceeded"], "Output": "{% $states.errorOutput.Error %}", "Next": "Done"}
-    ]
+    catch = [{"ErrorEquals": ["States.DataLimitExceeded"], "Output": "{% $states.errorOutput.Error %}", "Next": "Done"}]
     states = {"Map": distributed(large, Items="{% [1, 2] %}", Catch=catch), "Done": {"Type": "Succeed"}}
     assert machines.run(jsonata(states)).output() == "States.DataLimitExceeded"
 
@@ -248,10 +250,9 @@ def test_one_child_can_be_stopped(machines: Machines) -> None:
     state = distributed(WAIT, Items="{% [30, 1] %}", ToleratedFailurePercentage=100)
     run = machines.run(jsonata({"Map": state}))
     states = client(machines.aws, "stepfunctions")
-    children = eventually(lambda: len(found := run.children()) == 2 and found)
+    children = eventually(lambda: found if len(found := run.children()) == 2 else [])
     waiting = next(
-        child for child in children
-        if states.describe_execution(executionArn=child["executionArn"])["input"] == "30"
+        child for child in children if states.describe_execution(executionArn=child["executionArn"])["input"] == "30"
     )
     states.stop_execution(executionArn=waiting["executionArn"])
     run.output()

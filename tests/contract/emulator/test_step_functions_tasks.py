@@ -28,7 +28,7 @@ def handler(event, context):
     if kind == "large": return "x" * 300_000
     return {"got": event, "version": context.function_version}
 """
-CAUGHT = {"Type": "Pass", "End": True}
+CAUGHT: State = {"Type": "Pass", "End": True}
 UNCHECKED = Config(parameter_validation=False)
 
 
@@ -225,7 +225,7 @@ def test_nothing_catches_a_runtime_error(machines: Machines) -> None:
 
 def test_assign_sees_the_values_from_before_the_state(machines: Machines) -> None:
     """dg/workflow-variables.html: all expressions of a state are evaluated at once"""
-    states = {
+    states: dict[str, State] = {
         "First": {"Type": "Pass", "Assign": {"a": 1, "b": 2}, "Next": "Swap"},
         "Swap": {"Type": "Pass", "Assign": {"a": "{% $b %}", "b": "{% $a %}"}, "Output": "{% $a %}", "Next": "Show"},
         "Show": {"Type": "Pass", "Output": ["{% $states.input %}", "{% $a %}", "{% $b %}"], "End": True},
@@ -247,7 +247,7 @@ def test_an_undefined_result_is_a_query_evaluation_error_that_names_the_field(ma
 def test_plain_paths_give_what_the_engine_gives(machines: Machines) -> None:
     """docs.jsonata.org/path-operators: members, null, lists of one, and members of a list's items"""
     data = {"a": {"b": None, "one": [1], "none": [], "list": [{"c": 1}, {"c": 2}, {}]}}
-    output = {
+    output: State = {
         "null": "{% $states.input.a.b %}",
         "one": "{% $states.input.a.one %}",
         "none": "{% $states.input.a.none %}",
@@ -271,7 +271,7 @@ def test_succeed_and_fail_evaluate_their_fields(machines: Machines) -> None:
 def test_inline_maps_and_branches_see_outer_variables_and_keep_their_own(machines: Machines) -> None:
     """dg/workflow-variables.html: scope"""
     add = {"Type": "Pass", "Assign": {"inner": 1}, "Output": "{% $states.input + $outer %}", "End": True}
-    states = {
+    states: dict[str, State] = {
         "Start": {"Type": "Pass", "Assign": {"outer": 10}, "Next": "Map"},
         "Map": {
             "Type": "Map",
@@ -303,7 +303,7 @@ def agent(machines: Machines) -> str:
         ],
         "Default": "Answer",
     }
-    states = {
+    states: dict[str, State] = {
         "Choose": choice,
         "Break": {"Type": "Fail", "Error": "AgentError", "Cause": "no answer"},
         "Wait": {"Type": "Wait", "Seconds": 30, "Next": "Answer"},
@@ -349,7 +349,7 @@ def test_a_used_name_is_refused_and_the_earlier_execution_can_be_looked_up(machi
     again = {**nested(agent, name), "Arguments": {"StateMachineArn": agent, "Name": name, "Input": {"b": 2}}}
     first = {**nested(agent, name), "Next": "Again"}
     del first["End"]
-    states = {"First": first, "Again": {**again, "Catch": catch}, "Look": look}
+    states: dict[str, State] = {"First": first, "Again": {**again, "Catch": catch}, "Look": look}
     assert machines.run(jsonata(states), {"a": 1}).output() == {
         "status": "SUCCEEDED", "output": {"result": {"a": 1}},
     }  # fmt: skip
@@ -422,6 +422,35 @@ def test_bad_names_and_inputs_are_refused(machines: Machines, name: str, data: s
     with pytest.raises(ClientError) as refused:
         states.start_execution(stateMachineArn=machine, name=name, input=data)
     assert refused.value.response["Error"]["Code"] == code
+
+
+# --- Redrive
+
+
+def test_a_redrive_goes_on_at_the_failed_state_with_its_variables(machines: Machines, local_aws: LocalAws) -> None:
+    """API_RedriveExecution; dg/redrive-executions.html: what succeeded is not run again"""
+    bucket = Bucket(local_aws)
+    count = {"Type": "Pass", "Assign": {"kept": "{% $states.input.a %}"}, "Next": "Read"}
+    read = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::aws-sdk:s3:getObject",
+        "Arguments": {"Bucket": bucket.name, "Key": "late"},
+        "Output": ["{% $states.result.Body %}", "{% $kept %}", "{% $states.context.Execution.RedriveCount %}"],
+        "End": True,
+    }
+    run = machines.run(jsonata({"Count": count, "Read": read}), {"a": 1})
+    ended = run.ended()
+    assert (ended["status"], ended["redriveStatus"]) == ("FAILED", "REDRIVABLE")
+    bucket.put("late", "here")
+    states = client(local_aws, "stepfunctions")
+    states.redrive_execution(executionArn=run.arn)
+    assert run.output() == ["here", 1, 1]
+    assert run.describe()["redriveCount"] == 1
+    assert run.event_types().count("PassStateEntered") == 1
+    assert "ExecutionRedriven" in run.event_types()
+    with pytest.raises(ClientError) as refused:
+        states.redrive_execution(executionArn=run.arn)
+    assert refused.value.response["Error"]["Code"] == "ExecutionNotRedrivable"
 
 
 # --- S3
