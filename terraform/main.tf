@@ -78,6 +78,7 @@ module "row_batches" {
   results_bucket          = module.results_bucket.name
   registry_table          = module.registry.table_name
   registry_table_arn      = module.registry.table_arn
+  inspect_policy_arns     = module.registry.inspect_policy_arns
   synchronous_policy_arns = module.registry.synchronous_policy_arns
   standard_policy_arns    = module.registry.standard_policy_arns
   work_retention_days     = var.work_retention_days

@@ -151,7 +151,10 @@ locals {
     ])
   }
 
-  function_policy_arns = { process_tool_rows = var.synchronous_policy_arns }
+  function_policy_arns = {
+    validate_input    = var.inspect_policy_arns
+    process_tool_rows = var.synchronous_policy_arns
+  }
 
   # Completion of nested executions reaches Step Functions through this rule, which it makes itself
   # (https://docs.aws.amazon.com/step-functions/latest/dg/connect-stepfunctions.html).

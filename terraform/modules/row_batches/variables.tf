@@ -68,6 +68,11 @@ variable "registry_table_arn" {
   description = "ARN of the registry's table."
 }
 
+variable "inspect_policy_arns" {
+  type        = map(string)
+  description = "Policies that allow to read the time-outs of the registered tools, by their number."
+}
+
 variable "synchronous_policy_arns" {
   type        = map(string)
   description = "Policies that allow to call the registered tools and Express agents."
