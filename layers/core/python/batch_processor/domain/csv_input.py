@@ -255,7 +255,7 @@ class Staging:
         while position < len(data) and not found.enough:
             if line_end := _LINE_END.match(data, position):
                 position = line_end.end()
-                line += 1
+                line += self._lines(line_end.group())
                 continue
             row += 1
             whole = _RAW_ROW.match(data, position)  # to the line end, or to a quote that is never closed
