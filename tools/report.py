@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
@@ -44,7 +45,7 @@ def _bar(console: Console, follower: Follower) -> Ending:
 
 
 def _lines(console: Console, follower: Follower) -> Ending:
-    shown_at, shown = float("-inf"), ""
+    shown_at, shown = time.monotonic(), ""
     for ending in follower.follow():
         if ending is not None:
             return ending
@@ -108,10 +109,10 @@ def failures(rows: list[dict[str, str]]) -> Table:
 
 
 def rows_table(rows: list[dict[str, str]], columns: list[str]) -> Table:
-    """Rows of an output as a table; cells are cut to fit."""
-    table = Table(pad_edge=False)
+    """Rows of an output as a table, as wide as the console; cells are cut to fit."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        table.add_column(column, overflow="ellipsis", max_width=34, no_wrap=True)
+        table.add_column(column, overflow="ellipsis", no_wrap=True, max_width=40)
     for row in rows:
         table.add_row(*cells(row, columns))
     return table
