@@ -43,6 +43,13 @@ run "each_kind_of_target_gets_its_own_permission" {
   }
 
   assert {
+    condition = jsondecode(aws_iam_policy.inspect[0].policy).Statement == [
+      { Effect = "Allow", Action = ["lambda:GetFunctionConfiguration"], Resource = ["arn:aws:lambda:us-east-1:123456789012:function:echo:live"] },
+    ]
+    error_message = aws_iam_policy.inspect[0].policy
+  }
+
+  assert {
     condition = jsondecode(aws_dynamodb_table_item.target["agent"].item) == {
       name              = { S = "agent" }
       type              = { S = "agent" }
@@ -77,8 +84,8 @@ run "many_targets_with_the_longest_names_fit_into_policies" {
   }
 
   assert {
-    condition     = alltrue([for policy in concat(aws_iam_policy.synchronous, aws_iam_policy.standard) : length(policy.policy) <= 6144])
-    error_message = jsonencode([for policy in concat(aws_iam_policy.synchronous, aws_iam_policy.standard) : length(policy.policy)])
+    condition     = alltrue([for policy in concat(aws_iam_policy.synchronous, aws_iam_policy.standard, aws_iam_policy.inspect) : length(policy.policy) <= 6144])
+    error_message = jsonencode([for policy in concat(aws_iam_policy.synchronous, aws_iam_policy.standard, aws_iam_policy.inspect) : length(policy.policy)])
   }
 
   assert {
@@ -99,7 +106,7 @@ run "no_target_needs_no_policy" {
   }
 
   assert {
-    condition     = length(aws_iam_policy.synchronous) + length(aws_iam_policy.standard) == 0
+    condition     = length(concat(aws_iam_policy.synchronous, aws_iam_policy.standard, aws_iam_policy.inspect)) == 0
     error_message = "IAM refuses a policy without statements."
   }
 }
