@@ -191,10 +191,14 @@ class Execution:
 
 
 class MapChild(Execution):
-    """A child of a map run: no events are published for it."""
+    """A child of a map run, which is told of its end; no events are published."""
+
+    def __init__(self, *identity: str, on_end: Callable[["MapChild"], None], **options: Any) -> None:
+        super().__init__(*identity, **options)
+        self._on_end = on_end
 
     def publish_status(self) -> None:
-        return
+        self._on_end(self)
 
 
 _running: dict[str, Execution] = {}

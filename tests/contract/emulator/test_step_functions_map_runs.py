@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.contract.emulator.machines import Bucket, Machines, State, client, csv_reader, distributed, jsonata, writer
-from tests.support.aws_resources import eventually
+from tests.support.aws_resources import eventually, make_function
 from tests.support.local_aws import LocalAws
 
 pytestmark = pytest.mark.local_aws
@@ -245,6 +245,22 @@ def test_stopping_the_execution_stops_its_map_run(machines: Machines, bucket: Bu
     assert (pending["Status"], pending["Input"]) == ("PENDING", "30")
 
 
+def test_children_inside_a_call_are_aborted_at_once(machines: Machines, local_aws: LocalAws) -> None:
+    """API_StopExecution does not wait for the function that a child calls"""
+    sleepy = make_function(local_aws, "import time\ndef handler(event, context):\n    time.sleep(6)\n")
+    call: State = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::lambda:invoke",
+        "Arguments": {"FunctionName": sleepy},
+        "End": True,
+    }
+    run = machines.run(jsonata({"Map": distributed({"Call": call}, Items="{% [1] %}")}))
+    eventually(lambda: run.map_run()["itemCounts"]["running"])
+    run.stop()
+    assert eventually(lambda: run.map_run()["status"] == "ABORTED", 2)
+    assert run.map_run()["itemCounts"] == counts(aborted=1, total=1)
+
+
 def test_one_child_can_be_stopped(machines: Machines) -> None:
     """API_StopExecution of a child; its item counts as aborted"""
     state = distributed(WAIT, Items="{% [30, 1] %}", ToleratedFailurePercentage=100)
@@ -263,6 +279,23 @@ def test_express_children_run_too(machines: Machines) -> None:
     """dg/state-map-distributed.html: ExecutionType EXPRESS"""
     run = machines.run(jsonata({"Map": distributed(kind="EXPRESS", Items="{% [1, 2] %}")}))
     assert run.output() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"ItemBatcher": {"MaxItemsPerBatch": 1, "Surprise": 1}},
+        {"ResultWriter": writer(Compression="GZIP")},
+        {"ItemReader": csv_reader("items.csv", ExpectedBucketOwner="1")},
+        {"ItemReader": csv_reader("items.csv", {"InputType": "PARQUET"})},
+    ],
+)
+def test_what_the_local_aws_lacks_is_refused(machines: Machines, bucket: Bucket, fields: dict[str, Any]) -> None:
+    """An emulator that accepts a field and ignores it hides the difference."""
+    bucket.put("items.csv", "a\n1\n")
+    fields = fields if "ItemReader" in fields else {**fields, "Items": "{% [1] %}"}
+    ended = machines.run(jsonata({"Map": distributed(**fields)}), {"bucket": bucket.name}).ended()
+    assert (ended["error"], "support" in ended["cause"]) == ("States.Runtime", True)
 
 
 def test_a_retry_of_the_map_is_a_new_map_run(machines: Machines) -> None:
