@@ -40,8 +40,10 @@ class LocalAws:
 
     def start(self) -> LocalAws:
         """Start the server and wait until it answers."""
-        self.state_dir = Path(tempfile.mkdtemp(prefix="local-aws-"))
         interpreter = os.environ.get("EMULATOR_PYTHON") or str(REPOSITORY / ".venv-emulator" / "bin" / "python")
+        if not Path(interpreter).exists():
+            raise LocalAwsError(f"{interpreter} does not exist: run `make setup`, or name another in EMULATOR_PYTHON.")
+        self.state_dir = Path(tempfile.mkdtemp(prefix="local-aws-"))
         with self.log_path.open("wb") as log:
             self._process = subprocess.Popen(
                 [interpreter, "-m", "emulator.server", "--port", "0", "--state-dir", str(self.state_dir)],
