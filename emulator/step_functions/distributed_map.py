@@ -65,8 +65,8 @@ def run_distributed_map(running: Running, processor: dict[str, Any]) -> Outcome:
     items = map_items(running) if "ItemReader" not in state else None
     length = 0 if items is None else len(items)
     execution.add_event("MapStateStarted", mapStateStartedEventDetails={"length": length})
-    run = MapRun(running, processor)
     open_items = _source(running, items)
+    run = MapRun(running, processor)
     execution.add_event("MapRunStarted", mapRunStartedEventDetails={"mapRunArn": run.arn})
     try:
         result = run.run(open_items)

@@ -172,6 +172,26 @@ def test_a_machines_time_out_ends_its_map_run(machines: Machines) -> None:
     assert run.map_run()["itemCounts"]["aborted"] == 1
 
 
+def test_a_history_is_full_at_its_limit(machines: Machines) -> None:
+    """dg/bp-history-limit.html: 25,000 events, the last of which is ExecutionFailed"""
+    run = machines.run(jsonata({"Turn": {"Type": "Pass", "Next": "Turn"}}))
+    ended = run.ended()
+    newest = client(machines.aws, "stepfunctions").get_execution_history(
+        executionArn=run.arn, reverseOrder=True, maxResults=1
+    )["events"]
+    assert ended["error"] == "States.Runtime"
+    assert (newest[0]["type"], newest[0]["id"]) == ("ExecutionFailed", 25_000)
+
+
+def test_waits_are_scaled_and_may_be_jsonata() -> None:
+    """dg/state-wait.html; SFN_WAIT_SCALE is MiniStack's setting and covers waits and pauses of retries"""
+    with LocalAws({"SFN_WAIT_SCALE": "0.01"}) as scaled:
+        wait = {"Type": "Wait", "Seconds": "{% $states.input * 10 %}", "End": True}
+        started = time.monotonic()
+        assert Machines(scaled).run(jsonata({"Wait": wait}), 6).output() == 6
+        assert time.monotonic() - started < 10
+
+
 # --- Retry and Catch
 
 
