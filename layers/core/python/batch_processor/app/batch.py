@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -153,7 +154,7 @@ class Batches:
         self._opened: dict[str, Batch] = {}
 
     def open(self, plan_key: str) -> Batch:
-        """Raises ``DeploymentError`` when there is no such plan."""
+        """From here on, the execution's own log level counts. Raises ``DeploymentError`` when there is no such plan."""
         batch = self._opened.get(plan_key)
         if batch is None:
             plan = load_plan(self.objects, plan_key)
@@ -161,4 +162,7 @@ class Batches:
             if len(self._opened) >= MOST_BATCHES_KEPT:
                 del self._opened[next(iter(self._opened))]
             self._opened[plan_key] = batch
+        level = batch.plan.config.execution_config.effective_log_level
+        if level is not None:
+            logging.getLogger("batch_processor").setLevel(level)
         return batch

@@ -15,7 +15,7 @@ from batch_processor.domain.plan import Keys
 
 READERS = 24
 """Requests at once: agents have one object a row, each some 20 ms away."""
-MOST_OBJECTS_AHEAD = 96
+MOST_OBJECTS_AHEAD = 32
 MOST_BYTES_AHEAD = 32 * 1024 * 1024
 _ANSWER = b',"answer":'
 

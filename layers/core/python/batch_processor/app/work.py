@@ -12,7 +12,7 @@ import orjson
 from batch_processor.app.ports import Clock, ObjectStore
 from batch_processor.domain.errors import DeploymentError, ObjectNotFoundError
 from batch_processor.domain.json_text import render_json
-from batch_processor.domain.plan import Keys, Plan
+from batch_processor.domain.plan import WORK_PREFIX, Keys, Plan
 from batch_processor.domain.records import RowRecord
 
 BRAKE_CACHE_MS = 1000
@@ -26,6 +26,11 @@ class Brake:
     reason: str
     error: str
     message: str
+
+
+def execution_of(plan_key: str) -> str:
+    """The execution's name, out of the key of its plan."""
+    return plan_key.removeprefix(f"{WORK_PREFIX}/").partition("/")[0]
 
 
 def load_plan(objects: ObjectStore, plan_key: str) -> Plan:
