@@ -333,6 +333,7 @@ class MapRun:
             role=self._role,
             definition=self._definition,
             express=self._express,
+            log=self._execution.log,
             on_end=self._ended,
         )
         child.record["mapRunArn"] = self.arn

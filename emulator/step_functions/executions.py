@@ -14,6 +14,7 @@ from ministack.services import stepfunctions
 from ministack.services.stepfunctions import _ExecutionError as StateError
 
 from emulator.step_functions import definitions
+from emulator.step_functions.execution_log import ExecutionLog
 from emulator.step_functions.limits import MAX_EXECUTION_NAME, MAX_HISTORY_EVENTS, to_json, too_large
 from emulator.step_functions.roles import Role
 from emulator.step_functions.states import Frame, run_states
@@ -44,12 +45,22 @@ class Execution:
     """A running or ended execution. `record` is what MiniStack's API handlers read."""
 
     def __init__(
-        self, arn: str, machine_arn: str, name: str, text: str, *, role: Role, definition: dict[str, Any], express: bool
+        self,
+        arn: str,
+        machine_arn: str,
+        name: str,
+        text: str,
+        *,
+        role: Role,
+        definition: dict[str, Any],
+        express: bool,
+        log: ExecutionLog,
     ) -> None:
         self.arn = arn
         self.role = role
         self.definition = definition
         self.express = express
+        self.log = log
         self.machine_arn = machine_arn
         self.region = arn.split(":")[3]
         self.control = self._new_control()
@@ -85,10 +96,10 @@ class Execution:
             number = len(events) + 1
             if number >= MAX_HISTORY_EVENTS and not kind.startswith("Execution"):
                 raise StateError("States.Runtime", f"The history reached its limit of {MAX_HISTORY_EVENTS} events.")
-            events.append(
-                {"id": number, "previousEventId": number - 1, "type": kind, "timestamp": now_iso(), **details}
-            )
-            return number
+            event = {"id": number, "previousEventId": number - 1, "type": kind, "timestamp": now_iso(), **details}
+            events.append(event)
+        self.log.write(self.arn, event, self.record.get("redriveCount", 0))
+        return number
 
     def _new_control(self) -> Control:
         timeout = self.definition.get("TimeoutSeconds")
@@ -289,6 +300,7 @@ def _new(reference: str, name: str | None, text: str, *, sync: bool = False) -> 
         role=Role(machine["roleArn"], machine_arn),
         definition=json.loads(machine["definition"]),
         express=express,
+        log=ExecutionLog(machine.get("loggingConfiguration") or {}, machine_name),
     )
     if version_arn:
         execution.record["stateMachineVersionArn"] = version_arn

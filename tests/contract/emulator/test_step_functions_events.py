@@ -116,6 +116,41 @@ def test_express_executions_publish_no_events(machines: Machines, received: Rece
     assert received(express) == []
 
 
+@pytest.mark.parametrize(("level", "with_data"), [("ERROR", False), ("ALL", True), ("FATAL", False), ("OFF", False)])
+def test_events_of_the_level_reach_the_log_group(machines: Machines, level: str, with_data: bool) -> None:
+    """dg/cloudwatch-log-level.html; recording: express.json for the members of an event"""
+    logs, states = client(machines.aws, "logs"), client(machines.aws, "stepfunctions")
+    group = f"/aws/stepfunctions/{unique('group')}"
+    logs.create_log_group(logGroupName=group)
+    arn = f"arn:aws:logs:{machines.aws.region}:{machines.aws.account_id}:log-group:{group}:*"
+    machine = machines.create(jsonata({"Break": {"Type": "Fail", "Error": "E", "Cause": "c"}}))
+    states.update_state_machine(
+        stateMachineArn=machine,
+        loggingConfiguration={
+            "level": level,
+            "includeExecutionData": with_data,
+            "destinations": [{"cloudWatchLogsLogGroup": {"logGroupArn": arn}}],
+        },
+    )
+    run = machines.start(machine, {"secret": 1})
+    run.ended()
+    found = [json.loads(event["message"]) for event in logs.filter_log_events(logGroupName=group)["events"]]
+    expected = {
+        "ALL": ["ExecutionStarted", "FailStateEntered", "ExecutionFailed"],
+        "ERROR": ["FailStateEntered", "ExecutionFailed"],
+        "FATAL": ["ExecutionFailed"],
+        "OFF": [],
+    }[level]
+    assert [event["type"] for event in found] == expected
+    assert ("secret" in json.dumps(found)) is with_data
+    if found:
+        last = found[-1]
+        keys = ["details", "event_timestamp", "execution_arn", "id", "previous_event_id", "redrive_count", "type"]
+        assert sorted(last) == keys
+        assert (last["id"], last["previous_event_id"], last["execution_arn"]) == ("3", "2", run.arn)
+        assert last["details"] == {"error": "E", "cause": "c"}
+
+
 SYNC = {
     "Type": "Task",
     "Resource": "arn:aws:states:::states:startExecution.sync:2",
