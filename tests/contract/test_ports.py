@@ -16,29 +16,43 @@ from batch_processor.adapters.notifier import SnsNotifier
 from batch_processor.adapters.object_store import S3ObjectStore
 from batch_processor.app.ports import DeadLetters, Notifier, ObjectStore
 from batch_processor.domain.errors import DeploymentError, ObjectNotFoundError
+from tests.support.aws_resources import unique
 from tests.support.fakes import SMALLEST_PART, FakeClock, FakeDeadLetters, FakeNotifier, FakeObjectStore
+from tests.support.local_aws import LocalAws
 
 REGION = "us-east-1"
+MakeClient = Callable[[str], Any]
+WORLDS = ["fake", "moto", pytest.param("local_aws", marks=pytest.mark.local_aws)]
 
 
 @pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def moto(monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeClient]:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     with mock_aws():
-        yield
+        yield lambda service: boto3.client(service)  # type: ignore[call-overload]  # the name is not a literal here
 
 
-@pytest.fixture(params=["fake", "moto"])
+@pytest.fixture(scope="module")
+def local_aws() -> Iterator[MakeClient]:
+    with LocalAws() as aws:
+        yield aws.client
+
+
+def make_bucket(client: Any) -> str:
+    bucket = unique("results")
+    client.create_bucket(Bucket=bucket)
+    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    return bucket
+
+
+@pytest.fixture(params=WORLDS)
 def objects(request: pytest.FixtureRequest) -> ObjectStore:
     if request.param == "fake":
         return FakeObjectStore()
-    request.getfixturevalue("aws")
-    client = boto3.client("s3")
-    client.create_bucket(Bucket="results")
-    client.put_bucket_versioning(Bucket="results", VersioningConfiguration={"Status": "Enabled"})
-    return S3ObjectStore(client, "results")
+    client = request.getfixturevalue(request.param)("s3")
+    return S3ObjectStore(client, make_bucket(client))
 
 
 def test_what_was_put_can_be_got_whole_or_in_chunks(objects: ObjectStore) -> None:
@@ -71,7 +85,7 @@ def test_an_older_version_can_be_read(objects: ObjectStore) -> None:
     ids=["get", "read"],
 )
 def test_an_object_that_does_not_exist_is_named(objects: ObjectStore, read: Callable[[ObjectStore], Any]) -> None:
-    with pytest.raises(ObjectNotFoundError, match="s3://results/no"):
+    with pytest.raises(ObjectNotFoundError, match=f"s3://{objects.bucket}/no"):
         read(objects)
     assert not objects.exists("no")
 
@@ -124,37 +138,41 @@ def test_an_upload_that_was_completed_before_is_no_error(objects: ObjectStore) -
     assert objects.get("out") == b"all"
 
 
-def test_tags_are_set_on_objects_and_uploads(aws: None) -> None:
-    client = boto3.client("s3")
-    client.create_bucket(Bucket="results")
-    store = S3ObjectStore(client, "results")
+@pytest.fixture(params=WORLDS[1:])
+def make_client(request: pytest.FixtureRequest) -> MakeClient:
+    made: MakeClient = request.getfixturevalue(request.param)
+    return made
+
+
+def test_tags_are_set_on_objects_and_uploads(make_client: MakeClient) -> None:
+    client = make_client("s3")
+    store = S3ObjectStore(client, make_bucket(client))
     store.put("a", b"", {"batch_name": "Weekly run", "target": "echo"})
     upload = store.start_upload("b", {"batch_name": "Weekly run"})
     store.complete_upload("b", upload, [store.upload_part("b", upload, 1, b"x")])
 
     def tags(key: str) -> dict[str, str]:
-        return {tag["Key"]: tag["Value"] for tag in client.get_object_tagging(Bucket="results", Key=key)["TagSet"]}
+        return {tag["Key"]: tag["Value"] for tag in client.get_object_tagging(Bucket=store.bucket, Key=key)["TagSet"]}
 
     assert tags("a") == {"batch_name": "Weekly run", "target": "echo"}
     assert tags("b") == {"batch_name": "Weekly run"}
 
 
-def test_a_bucket_that_is_gone_is_a_fault_of_the_deployment(aws: None) -> None:
+def test_a_bucket_that_is_gone_is_a_fault_of_the_deployment(make_client: MakeClient) -> None:
     with pytest.raises(DeploymentError, match="NoSuchBucket"):
-        S3ObjectStore(boto3.client("s3"), "nowhere").get("key")
+        S3ObjectStore(make_client("s3"), "nowhere-at-all").get("key")
 
 
 Received = Callable[[], list[dict[str, Any]]]
 
 
-@pytest.fixture(params=["fake", "moto"])
+@pytest.fixture(params=WORLDS)
 def dead_letters(request: pytest.FixtureRequest) -> tuple[DeadLetters, Received]:
     if request.param == "fake":
         fake = FakeDeadLetters()
         return fake, lambda: fake.letters
-    request.getfixturevalue("aws")
-    client = boto3.client("sqs")
-    url = client.create_queue(QueueName="dead-letters")["QueueUrl"]
+    client = request.getfixturevalue(request.param)("sqs")
+    url = client.create_queue(QueueName=unique("dead-letters"))["QueueUrl"]
 
     def received() -> list[dict[str, Any]]:
         letters: list[dict[str, Any]] = []
@@ -182,23 +200,38 @@ def test_no_letters_are_no_call(dead_letters: tuple[DeadLetters, Received]) -> N
     assert received() == []
 
 
-def test_a_queue_that_is_gone_is_a_fault_of_the_deployment(aws: None) -> None:
-    port = SqsDeadLetters(boto3.client("sqs"), f"https://sqs.{REGION}.amazonaws.com/123456789012/nothing")
+def test_a_queue_that_is_gone_is_a_fault_of_the_deployment(make_client: MakeClient) -> None:
+    client = make_client("sqs")
+    url = client.create_queue(QueueName=unique("gone"))["QueueUrl"]
+    client.delete_queue(QueueUrl=url)
+    port = SqsDeadLetters(client, url)
 
     with pytest.raises(DeploymentError, match="sqs:SendMessage"):
         port.send([{"row": 1}])
 
 
-@pytest.fixture(params=["fake", "moto"])
+@pytest.fixture(params=WORLDS)
 def notifier(request: pytest.FixtureRequest) -> tuple[Notifier, Received]:
     if request.param == "fake":
         fake = FakeNotifier()
         return fake, lambda: [body for _, body, _ in fake.published]
-    request.getfixturevalue("aws")
-    sns, sqs = boto3.client("sns"), boto3.client("sqs")
-    topic = sns.create_topic(Name="notifications")["TopicArn"]
-    url = sqs.create_queue(QueueName="inbox")["QueueUrl"]
+    make = request.getfixturevalue(request.param)
+    sns, sqs = make("sns"), make("sqs")
+    topic = sns.create_topic(Name=unique("notifications"))["TopicArn"]
+    url = sqs.create_queue(QueueName=unique("inbox"))["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    allow_sns = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": {"Service": "sns.amazonaws.com"},
+                "Action": "sqs:SendMessage",
+                "Resource": arn,
+            }
+        ],
+    }
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": orjson.dumps(allow_sns).decode()})
     subscription = sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)["SubscriptionArn"]
     sns.set_subscription_attributes(
         SubscriptionArn=subscription,
@@ -207,7 +240,7 @@ def notifier(request: pytest.FixtureRequest) -> tuple[Notifier, Received]:
     )
 
     def received() -> list[dict[str, Any]]:
-        messages = sqs.receive_message(QueueUrl=url).get("Messages", [])
+        messages = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=5).get("Messages", [])
         envelopes = [orjson.loads(message["Body"]) for message in messages]
         assert all(len(envelope["Subject"]) < 100 for envelope in envelopes)
         return [orjson.loads(envelope["Message"]) for envelope in envelopes]

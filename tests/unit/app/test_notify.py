@@ -10,8 +10,9 @@ import pytest
 from batch_processor.app.batch import Batches
 from batch_processor.app.notify import ExecutionEvent, notify
 from batch_processor.domain.errors import ServiceUnavailableError
+from tests.support.batches import KEYS
 from tests.support.fakes import FakeDeadline, FakeNotifier
-from tests.unit.app.test_aggregate_results import KEYS, Aggregator, rows_of
+from tests.unit.app.test_aggregate_results import Aggregator, rows_of
 
 
 class Notification:

@@ -277,7 +277,7 @@ def test_rows_that_do_not_fit_into_the_time_left_remain() -> None:
 
 
 def test_an_active_marker_stands_while_rows_run() -> None:
-    seen = []
+    seen: list[str] = []
 
     def answer(payload: bytes, timeout: float) -> bytes:
         seen.extend(stored.key for stored in worker.store.list_objects(KEYS.active))
