@@ -61,7 +61,8 @@ resource "aws_lambda_function" "this" {
   runtime          = var.runtime
   architectures    = [var.architecture]
   handler          = "handler.handler"
-  filename         = "${path.root}/../${var.artifact.path}"
+  s3_bucket        = var.artifact.bucket
+  s3_key           = var.artifact.key
   source_code_hash = var.artifact.sha256
   layers           = var.layer_arns
   memory_size      = var.memory_mb

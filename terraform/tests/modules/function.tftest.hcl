@@ -9,7 +9,7 @@ variables {
   description        = "Sample"
   runtime            = "python3.13"
   architecture       = "arm64"
-  artifact           = { path = "sample.zip", sha256 = "c2FtcGxl" }
+  artifact           = { bucket = "bucket", key = "sample.zip", sha256 = "c2FtcGxl" }
   memory_mb          = 256
   timeout_seconds    = 60
   kms_key_arn        = "arn:aws:kms:us-east-1:123456789012:key/00000000-0000-0000-0000-000000000000"
