@@ -11,6 +11,8 @@ from tests.support.local_aws import LocalAws
 
 State = dict[str, Any]
 
+VERSION = {"Version": "2012-10-17"}
+
 _clients: dict[tuple[str, str], Any] = {}
 
 
@@ -115,9 +117,20 @@ class Machines:
         arn: str = self.client.create_state_machine(
             name=unique("machine"),
             definition=json.dumps(definition),
-            roleArn=make_role(self.aws, *statements) if statements else self._role,
+            roleArn=self._limited_role(statements) if statements else self._role,
             type=kind,
         )["stateMachineArn"]
+        return arn
+
+    def _limited_role(self, statements: tuple[dict[str, Any], ...]) -> str:
+        iam, name = client(self.aws, "iam"), unique("role")
+        principal = {"Service": "states.amazonaws.com"}
+        trust = {"Statement": [{"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}]}
+        arn: str = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps({**VERSION, **trust}))["Role"][
+            "Arn"
+        ]
+        policy = json.dumps({**VERSION, "Statement": list(statements)})
+        iam.put_role_policy(RoleName=name, PolicyName="granted", PolicyDocument=policy)
         return arn
 
     def start(self, machine: str, data: Any = None, **options: str) -> Run:
