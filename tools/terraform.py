@@ -162,7 +162,6 @@ class Terraform:
                 "AWS_EC2_METADATA_DISABLED": "true",
                 "TF_VAR_endpoint_url": endpoint,
             }
-        self.command = terraform_command()
 
     def client(self, service: str) -> Any:
         """An AWS client with the credentials that Terraform gets."""
@@ -214,7 +213,7 @@ class Terraform:
         self, *arguments: str, capture: bool = False, allowed: Sequence[int] = (0,)
     ) -> subprocess.CompletedProcess[str]:
         """Run one Terraform command in the root module."""
-        command = [*self.command, f"-chdir={ROOT_MODULE}", *arguments]
+        command = [*terraform_command(), f"-chdir={ROOT_MODULE}", *arguments]
         output = subprocess.PIPE if capture else None
         done = subprocess.run(command, env=self.variables, text=True, stdout=output, check=False)
         if done.returncode not in allowed:
