@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import sys
 import time
@@ -68,7 +69,8 @@ class FileStore:
 
     def get(self, key: str) -> bytes:
         try:
-            return self._path(key).read_bytes()
+            with open(f"{self._folder}/{key}", "rb", buffering=0) as file:  # noqa: PTH123 (a third of pathlib's time)
+                return file.read()
         except FileNotFoundError as error:
             raise ObjectNotFoundError(key) from error
 
@@ -88,10 +90,9 @@ class FileStore:
         self._path(key).unlink(missing_ok=True)
 
     def list_objects(self, prefix: str, start_after: str = "") -> Iterator[StoredObject]:
-        folder = self._path(prefix)
-        for path in sorted(folder.iterdir()) if folder.exists() else []:
-            if prefix + path.name > start_after:
-                yield StoredObject(prefix + path.name, path.stat().st_size)
+        with os.scandir(self._path(prefix)) as entries:
+            listed = sorted((prefix + entry.name, entry.stat().st_size) for entry in entries)
+        yield from (StoredObject(key, size) for key, size in listed if key > start_after)
 
     def start_upload(self, key: str, tags: dict[str, str] | None = None) -> str:
         self.put(f"{key}.upload", b"", tags)
