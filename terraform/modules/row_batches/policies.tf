@@ -60,7 +60,7 @@ locals {
       Sid       = "WriteProgress"
       Effect    = "Allow"
       Action    = ["s3:PutObject", "s3:AbortMultipartUpload"]
-      Resource  = [for name in ["missing.csv", "aggregate.json"] : "${local.work}/${name}"]
+      Resource  = [for name in ["missing.csv", "aggregate.json", "aggregate.json.stopped"] : "${local.work}/${name}"]
       Condition = null
     },
   ]
