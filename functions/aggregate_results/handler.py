@@ -13,6 +13,7 @@ from batch_processor.runtime.settings import AggregateResultsSettings
 
 def handler(event: dict[str, Any], context: wiring.LambdaContext) -> dict[str, Any]:
     """``AggregateRequest`` to ``AggregateResponse`` (domain.messages)."""
+    wiring.use_one_arena()
     request = AggregateRequest.model_validate(event)
     settings = wiring.begin(AggregateResultsSettings, context, execution_id=execution_of(request.plan_key))
     response = aggregate_results(

@@ -4,7 +4,8 @@ Every side writes the same CSV: three original columns, two mapped ones, six of 
 
 * ``ours``: the product's use case on a store of local files, with rows objects of a batch of 100 rows each.
 * ``plain``: one child a row, ResultWriter's default shape, ``json.load``, ``csv.DictWriter``.
-* ``duckdb``: ``read_json`` of the finished cells from one file of JSON lines, answers skipped, ordered ``COPY`` to CSV.
+* ``duckdb``: ``read_json`` of what ``plain`` reads as one file of JSON lines, ordered ``COPY`` to CSV.
+* ``duckdb_finished``: the same, but given the finished cells: it takes nothing out of the answers, and counts nothing.
 * ``copy``: the bytes of the rows objects, copied.
 """
 
@@ -44,7 +45,7 @@ from batch_processor.domain.plan import (
     Target,
 )
 from batch_processor.domain.target_protocol import read_tool_answer
-from batch_processor.runtime.wiring import SystemClock
+from batch_processor.runtime.wiring import SystemClock, use_one_arena
 
 KEYS = Keys("bench")
 BATCH_ROWS = 100
@@ -205,6 +206,7 @@ def child_record(row: int, cells: list[str], answer: dict[str, Any], named: dict
 
 
 def ours(folder: Path) -> Path:
+    use_one_arena()  # as the handler does
     objects = folder / "objects"
     for left in (KEYS.checkpoint, KEYS.output, KEYS.failed_rows):
         (objects / left).unlink(missing_ok=True)
@@ -241,13 +243,25 @@ def plain(folder: Path) -> Path:
 
 
 def with_duckdb(folder: Path) -> Path:
+    answer = f"STRUCT(content STRUCT({', '.join(f'{name} VARCHAR' for name in MAPPED)}))"
+    mapped = {name: f"answer.content.{name} AS {name}" for name in MAPPED}
+    read = [name for name in HEADER if name not in mapped]
+    return copied_by_duckdb(folder, read, {"answer": answer}, [mapped.get(name, name) for name in HEADER])
+
+
+def with_duckdb_finished(folder: Path) -> Path:
+    return copied_by_duckdb(folder, HEADER, {}, HEADER)
+
+
+def copied_by_duckdb(folder: Path, texts: list[str], types: dict[str, str], selected: list[str]) -> Path:
+    """Read ``texts`` and what ``types`` says from the file of JSON lines, and write what is ``selected``, in order."""
     output = folder / "duckdb.csv"
-    types = ", ".join(["row: 'BIGINT'", *(f"{name}: 'VARCHAR'" for name in HEADER)])
-    names = ", ".join(HEADER)
+    typed = {"row": "BIGINT", **dict.fromkeys(texts, "VARCHAR"), **types}
+    columns = ", ".join(f"{name}: '{kind}'" for name, kind in typed.items())
     with duckdb.connect() as connection:
         connection.execute(
-            f"COPY (SELECT {names} FROM read_json('{folder / 'rows.jsonl'}', columns={{{types}}}, "  # noqa: S608
-            f"format='newline_delimited') ORDER BY row) TO '{output}' (HEADER)"
+            f"COPY (SELECT {', '.join(selected)} FROM read_json('{folder / 'rows.jsonl'}', "  # noqa: S608
+            f"columns={{{columns}}}, format='newline_delimited') ORDER BY row) TO '{output}' (HEADER)"
         )
     return output
 
@@ -261,7 +275,13 @@ def copy(folder: Path) -> Path:
     return output
 
 
-SIDES: dict[str, Callable[[Path], Path]] = {"ours": ours, "plain": plain, "duckdb": with_duckdb, "copy": copy}
+SIDES: dict[str, Callable[[Path], Path]] = {
+    "ours": ours,
+    "plain": plain,
+    "duckdb_finished": with_duckdb_finished,
+    "duckdb": with_duckdb,
+    "copy": copy,
+}
 
 
 def print_figures(side: str, folder: str) -> None:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batch_processor.app import aggregate_results as module
-from batch_processor.app import result_file
+from batch_processor.app import result_file, rows_reader
 from batch_processor.app.aggregate_results import Ending, aggregate_results
 from batch_processor.app.batch import Batches
 from batch_processor.app.work import Brake
@@ -246,6 +246,7 @@ def test_killed_at_any_write_and_called_again_it_ends_with_the_same_files(data: 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(result_file, "PART_BYTES", part_bytes)
         patch.setattr(module, "GAP_ROWS_AT_ONCE", 2)
+        patch.setattr(rows_reader, "GROUP_OBJECTS", data.draw(st.integers(1, 3), "objects at once"))
 
         def prepare() -> Aggregator:
             aggregator = Aggregator(rows_of(count))
@@ -309,6 +310,7 @@ def test_the_aggregation_of_a_stopped_run_keeps_apart_from_one_that_was_under_wa
 ) -> None:
     monkeypatch.setattr(result_file, "PART_BYTES", 100)
     aggregator = Aggregator(rows_of(4))
+    monkeypatch.setattr(rows_reader, "GROUP_OBJECTS", 1)
     for row in (1, 2, 3):
         aggregator.write(row, row)
     aggregator.deadline = FakeDeadline(900, 900, 100)

@@ -133,7 +133,7 @@ def test_the_agents_own_error_name_is_in_the_message() -> None:
 @pytest.mark.parametrize(
     ("error", "status", "said"),
     [
-        (caught("States.Timeout"), "TIMEOUT", "time-out"),
+        (caught("States.Timeout"), "TIMEOUT", "timeout_seconds"),
         (caught("States.TaskFailed", {"Status": "TIMED_OUT"}), "TIMEOUT", "time-out"),
         (caught("States.DataLimitExceeded", "big"), "FAILED", "256 KiB"),
     ],

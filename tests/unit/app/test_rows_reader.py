@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batch_processor.app import rows_reader
-from batch_processor.app.rows_reader import RowsObject, find_gaps, read_rows_objects
+from batch_processor.app.rows_reader import FinishedRows, find_gaps, read_finished_rows
 from batch_processor.app.work import encode_record
 from batch_processor.domain.records import RowRecord, RowStatus
 from tests.support.batches import KEYS
 from tests.support.fakes import FakeObjectStore
 
-TEXTS = st.text(alphabet=st.sampled_from('a",:\\{}answer\n\ré'), max_size=20)
+TEXTS = st.text(alphabet=st.sampled_from('a",:\\{}hash\n\ré'), max_size=20)
 ANSWERS: st.SearchStrategy[Any] = st.none() | TEXTS | st.dictionaries(TEXTS, TEXTS, max_size=3)
 
 
@@ -33,14 +33,14 @@ def record(row: int, text: str, answer: Any) -> RowRecord:
 
 
 @given(rows=st.lists(st.tuples(TEXTS, ANSWERS), min_size=1, max_size=6), start=st.integers(1, 8))
-def test_records_come_without_their_answers_whatever_the_texts_hold(rows: list[tuple[str, Any]], start: int) -> None:
+def test_records_come_without_hash_and_answer_whatever_the_texts_hold(rows: list[tuple[str, Any]], start: int) -> None:
     body = b"".join(encode_record(record(row, text, answer)) for row, (text, answer) in enumerate(rows, 1))
-    read = RowsObject("key", 1, len(rows), body).records_from(start)
+    read = FinishedRows("key", 1, len(rows), 1, body).records_from(start)
 
     assert [(one["row"], one["csv"]) for one in read] == [(row, text) for row, (text, _) in enumerate(rows, 1)][
         start - 1 :
     ]
-    assert all("answer" not in one for one in read)
+    assert all("answer" not in one and "hash" not in one for one in read)
 
 
 def test_objects_come_in_order_and_covered_ones_are_not_read() -> None:
@@ -49,10 +49,26 @@ def test_objects_come_in_order_and_covered_ones_are_not_read() -> None:
         store.put(KEYS.rows_object(first, last), b"x")
     store.reads.clear()
 
-    found = [(rows.first, rows.last) for rows in read_rows_objects(store, KEYS, 1)]
+    found = [(rows.first, rows.last) for rows in read_finished_rows(store, KEYS, 1)]
 
-    assert found == [(1, 5), (4, 8), (9, 9), (9, 12)]
+    assert found == [(1, 5), (4, 9), (9, 12)]
     assert KEYS.rows_object(2, 3) not in store.reads
+
+
+def test_small_neighbours_come_as_one() -> None:
+    store = FakeObjectStore()
+    count = rows_reader.GROUP_OBJECTS + 2
+    for row in range(1, count + 1):
+        store.put(KEYS.rows_object(row, row), b"%d\n" % row)
+
+    found = list(read_finished_rows(store, KEYS, 1))
+
+    assert [(rows.first, rows.last, rows.objects) for rows in found] == [
+        (1, count - 2, count - 2),
+        (count - 1, count, 2),
+    ]
+    assert b"".join(rows.body for rows in found).split() == [b"%d" % row for row in range(1, count + 1)]
+    assert found[0].key == KEYS.rows_object(count - 2, count - 2)
 
 
 def test_no_more_is_read_ahead_than_the_bound_allows() -> None:
@@ -62,7 +78,7 @@ def test_no_more_is_read_ahead_than_the_bound_allows() -> None:
     for row in range(1, 21):
         store.put(KEYS.rows_object(row, row), body)
 
-    reader = read_rows_objects(store, KEYS, 1)
+    reader = read_finished_rows(store, KEYS, 1)
     next(reader)
     reader.close()
 

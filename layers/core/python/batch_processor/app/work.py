@@ -156,6 +156,7 @@ def consecutive_runs(rows: Iterable[tuple[int, bytes]]) -> Iterator[list[tuple[i
 
 
 def encode_record(record: RowRecord) -> bytes:
-    """One line of a rows object. ``answer`` comes last, so that a reader can leave it unparsed."""
-    head = orjson.dumps({key: value for key, value in record.items() if key != "answer"})
-    return b'%b,"answer":%b}\n' % (head[:-1], render_json(record["answer"]).encode())
+    """One line of a rows object. ``hash`` and ``answer`` come last, so that the aggregator can leave them unparsed."""
+    head = orjson.dumps({key: value for key, value in record.items() if key not in ("hash", "answer")})
+    rest = (record["hash"].encode(), render_json(record["answer"]).encode())
+    return b'%b,"hash":"%b","answer":%b}\n' % (head[:-1], *rest)
