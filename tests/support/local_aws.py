@@ -130,3 +130,17 @@ class LocalAws:
         )
         config = defaults.merge(options.pop("config", None) or Config())
         return session.client(service, endpoint_url=self.endpoint_url, config=config, **options)
+
+
+class RunningLocalAws(LocalAws):
+    """The local AWS that ``make up`` started; left running."""
+
+    def __init__(self, port: str) -> None:
+        super().__init__()
+        self.endpoint_url = f"http://127.0.0.1:{port}"
+
+    @property
+    def pid(self) -> int:
+        """The server's process id, from its folder."""
+        folder = Path(os.environ.get("LOCAL_AWS_DIR", REPOSITORY / "build" / "local-aws"))
+        return int((folder / "pid").read_text())

@@ -68,10 +68,11 @@ locals {
   function_statements = {
     validate_input = [
       {
+        # An earlier output, or its failed rows, can be the next input.
         Sid       = "ReadInput"
         Effect    = "Allow"
         Action    = ["s3:GetObject"]
-        Resource  = [for bucket in var.input_buckets : "arn:${var.partition}:s3:::${bucket}/*"]
+        Resource  = concat([for bucket in var.input_buckets : "arn:${var.partition}:s3:::${bucket}/*"], [local.results])
         Condition = null
       },
       {

@@ -14,6 +14,7 @@ import orjson
 
 from batch_processor.app.ports import Clock, DeadLetters, ObjectStore
 from batch_processor.app.work import Brake, Work, encode_record, failure_reason, load_plan
+from batch_processor.domain.batch_config import replaced_columns
 from batch_processor.domain.csv_output import RowRenderer
 from batch_processor.domain.json_text import render_json
 from batch_processor.domain.mapping_in import InputMapper, compile_input_mapping
@@ -56,7 +57,8 @@ class Batch:
 
     @cached_property
     def input_mapper(self) -> InputMapper:
-        return compile_input_mapping(self.plan.config.input_mapping, self.plan.columns)
+        config, columns = self.plan.config, self.plan.columns
+        return compile_input_mapping(config.input_mapping, columns, replaced_columns(config, columns))
 
     @cached_property
     def output_mapper(self) -> OutputMapper:

@@ -16,10 +16,11 @@ from batch_processor.domain.batch_config import (
     parse_batch_config,
     parse_s3_uri,
     problems_against_header,
+    replaced_columns,
 )
 from batch_processor.domain.cost import estimate
 from batch_processor.domain.csv_input import MAX_FILE_BYTES, Staging, stage, too_large
-from batch_processor.domain.csv_output import is_original, output_header
+from batch_processor.domain.csv_output import output_header
 from batch_processor.domain.errors import InvalidInputError, ObjectNotFoundError, Problem
 from batch_processor.domain.messages import MapSettings, ObjectVersion, Processor, ValidateRequest, ValidateResponse
 from batch_processor.domain.plan import (
@@ -213,7 +214,7 @@ class _Validation:
     def _warnings(self, config: BatchConfig, target: Target, staging: Staging, concurrency: Concurrency) -> list[str]:
         settings = config.execution_config
         warnings = list(staging.warnings)
-        replaced = [name for name in staging.columns if not is_original(name)]
+        replaced = sorted(replaced_columns(config, staging.columns))
         if replaced:
             warnings.append(f"Columns of an earlier output are not mapped and are replaced: {', '.join(replaced)}.")
         if settings.max_rows is not None:

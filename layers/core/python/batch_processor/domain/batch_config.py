@@ -575,14 +575,28 @@ def _problems_of_output_columns(columns: list[Any]) -> Iterator[Problem]:
             )
 
 
+def replaced_columns(config: BatchConfig, columns: Sequence[str]) -> frozenset[str]:
+    """The input's columns that are not the user's own: they are not mapped, and the output has its own in their place.
+
+    Always those with a metadata name. An input with metadata of a row, other than the ``_error_message`` of a file of
+    failed rows, is an earlier output: there, also the columns named like mapped ones, unless the mapping in uses them.
+    So an output can be submitted again as it is, while a user's own column is never replaced unasked.
+    """
+    metadata = frozenset(columns) & frozenset(METADATA_COLUMNS)
+    if not metadata - {"_error_message"}:
+        return metadata
+    used = {column for _, column in config.input_mapping.columns_used()}
+    return metadata | (frozenset(columns) & frozenset(config.output_columns)) - used
+
+
 def problems_against_header(config: BatchConfig, columns: Sequence[str]) -> list[Problem]:
     """What only the CSV's header shows: unknown columns, and mapped names that an original column has already.
 
     The limit of 1,000 columns is not checked here: it is one on ``output_mapping.columns``, on what a user asks a
-    target for. The CSV itself may have more columns than that; they are carried along without being mapped. Originals
-    with a metadata name are replaced in the output, so they clash with nothing.
+    target for. The CSV itself may have more columns than that; they are carried along without being mapped.
     """
-    originals = [column for column in columns if column not in METADATA_COLUMNS]
+    replaced = replaced_columns(config, columns)
+    originals = [column for column in columns if column not in replaced]
     known = set(originals)
     problems = []
     for path, column in config.input_mapping.columns_used():
