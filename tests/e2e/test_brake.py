@@ -92,7 +92,7 @@ def test_an_aborted_run_still_leaves_an_output(deployment: Deployment) -> None:
         _wait_for_rows(deployment, name)
         deployment.states.stop_execution(executionArn=arn)
         message = subscription.message_of(name)
-    assert message["MessageAttributes"]["status"]["Value"] == "ABORTED"
+    assert message["MessageAttributes"]["status"]["Value"] == "STOPPED"
     run = Run(deployment, arn, deployment.wait(arn), uri)
     assert run.status == "ABORTED"
     assert_complete(run, 80)

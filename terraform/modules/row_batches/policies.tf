@@ -129,7 +129,20 @@ locals {
 
     map_output = [local.read_work, local.list_work, local.write_rows, local.send_dead_letters, local.use_key]
 
-    aggregate_results = concat(local.write_results, [local.read_work, local.list_work, local.send_dead_letters, local.use_key])
+    aggregate_results = concat(local.write_results, [
+      local.read_work,
+      local.list_work,
+      local.send_dead_letters,
+      {
+        # Inputs too large for the queue, of rows that no worker lived to write.
+        Sid       = "KeepOversizedInputs"
+        Effect    = "Allow"
+        Action    = ["s3:PutObject"]
+        Resource  = ["${local.work}/dead-letters/*"]
+        Condition = null
+      },
+      local.use_key,
+    ])
 
     notify = concat(local.write_results, [
       {

@@ -69,10 +69,11 @@ class _Validation:
     def run(self, request: ValidateRequest) -> ValidateResponse:
         problems: list[Problem] = []
         config = self._parse(request.input, problems)
+        sound_part = config or _sound_part(request.input, problems)
         target = self._resolve(config.target if config else _target_reference(request.input), problems)
         found = self._find(config.source if config else _source(request.input), problems)
         keys = Keys(request.execution.name)
-        staging, version_id = self._stage(config, found, keys, problems)
+        staging, version_id = self._stage(sound_part, found, keys, problems)
         if problems:
             raise InvalidInputError(problems)
         assert config is not None
@@ -230,6 +231,22 @@ class _Validation:
         if in_flight < min(settings.max_concurrency, staging.total_rows):
             warnings.append(f"{in_flight} rows are in flight at most, not {settings.max_concurrency:,}.")
         return warnings
+
+
+def _sound_part(document: Any, problems: list[Problem]) -> BatchConfig | None:
+    """The document without the sections that have a problem: the others are held against the CSV all the same."""
+    if not isinstance(document, dict):
+        return None
+    unsound = [problem.path for problem in problems]
+    sections = {
+        name: value
+        for name, value in document.items()
+        if not any(path == name or path.startswith((f"{name}.", f"{name}[")) for path in unsound)
+    }
+    try:
+        return parse_batch_config(sections)
+    except InvalidInputError:
+        return None
 
 
 def _target_reference(document: Any) -> TargetReference | None:
