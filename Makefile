@@ -16,11 +16,14 @@ SCALE ?= small
 WORKERS ?= 2
 
 DEV := .venv/bin/python
+# What the commands need; checks need .venv-checkov and asl-validator too.
+RUNTIME := .venv/.made .venv-emulator/.made
 EMULATOR := .venv-emulator/bin/python
 CODE := layers/core/python/batch_processor functions tools emulator examples tests
 
-export PYTHONPATH := layers/core/python:.
 export AWS_EC2_METADATA_DISABLED ?= true
+# The function workers of the local AWS must find our package in the layer, as on AWS, and nowhere else.
+unexport PYTHONPATH
 
 # $(call step,what,command): a header, the command, its time. A failing command ends make.
 step = @printf '\n== %s\n' "$(1)"; begun=$$SECONDS; { $(2); } && printf -- '-- %s s\n' $$((SECONDS - begun))
@@ -35,7 +38,7 @@ help: ## Show this list
 ##@ First steps
 
 .PHONY: demo
-demo: setup ## Start a local AWS, deploy to it, run the three examples, show their output, stop
+demo: $(RUNTIME) ## Start a local AWS, deploy to it, run the three examples, show their output, stop
 	@$(DEV) -m tools.demo $(ARGS)
 
 .PHONY: test
@@ -46,30 +49,30 @@ test: lint terraform-checks ## Run every check and test; end-to-end tests at red
 ##@ Row batches (ENV=local|stage|prod)
 
 .PHONY: up
-up: setup ## Start the local AWS, deploy to it, print the variables that reach it
+up: $(RUNTIME) ## Start the local AWS, deploy to it, print the variables that reach it
 	@$(DEV) -m tools.up
 
 .PHONY: down
-down: setup ## Stop the local AWS and forget what was deployed to it
+down: $(RUNTIME) ## Stop the local AWS and forget what was deployed to it
 	@$(DEV) -m tools.up --down
 
 .PHONY: run
-run: setup ## Start an execution and follow it: INPUT=file.json [CSV=file.csv] [NAME=…] or FOLLOW=execution
+run: $(RUNTIME) ## Start an execution and follow it: INPUT=file.json [CSV=file.csv] [NAME=…] or FOLLOW=execution
 	@$(DEV) -m tools.run --env '$(ENV)' $(if $(INPUT),--input '$(INPUT)') $(if $(CSV),--csv '$(CSV)') \
 		$(if $(NAME),--name '$(NAME)') $(if $(FOLLOW),--follow '$(FOLLOW)')
 
 .PHONY: stop
-stop: setup ## Stop an execution and keep what is done: EXECUTION=name [GRACE=seconds]
+stop: $(RUNTIME) ## Stop an execution and keep what is done: EXECUTION=name [GRACE=seconds]
 	@$(DEV) -m tools.stop --env '$(ENV)' --execution '$(EXECUTION)' $(if $(GRACE),--grace '$(GRACE)')
 
 .PHONY: output
-output: setup ## Print the Terraform outputs as JSON
+output: $(RUNTIME) ## Print the Terraform outputs as JSON
 	@$(DEV) -m tools.output --env '$(ENV)'
 
 ##@ Deploying (ENV=local|stage|prod)
 
 .PHONY: package
-package: setup ## Build the function and layer archives of ENV into build/artifacts
+package: $(RUNTIME) ## Build the function and layer archives of ENV into build/artifacts
 	@$(DEV) -m tools.package --env '$(ENV)'
 
 .PHONY: plan
@@ -100,12 +103,12 @@ test-full: ## Run every check and test at full size
 	@$(MAKE) test SCALE=full
 
 .PHONY: test-batch-processor
-test-batch-processor: setup ## Run the integration and end-to-end tests of row batches on a local AWS
+test-batch-processor: $(RUNTIME) ## Run the integration and end-to-end tests of row batches on a local AWS
 	@$(DEV) -m tools.package --env local
 	@SCALE=$(SCALE) $(DEV) -m pytest -q -n $(WORKERS) --dist loadgroup tests/integration tests/e2e
 
 .PHONY: bench
-bench: setup ## Measure against the plain way and write build/bench.json: [ONLY=name]
+bench: $(RUNTIME) ## Measure against the plain way and write build/bench.json: [ONLY=name]
 	@$(DEV) -m tools.bench $(if $(ONLY),--only '$(ONLY)')
 
 .PHONY: format
@@ -118,7 +121,7 @@ format: setup ## Format the code
 lint: setup ## Check style, types and layers; change nothing
 	$(call step,ruff,$(DEV) -m ruff check . && $(DEV) -m ruff format --check .)
 	$(call step,mypy,$(DEV) -m mypy $(CODE))
-	$(call step,import-linter,.venv/bin/lint-imports)
+	$(call step,import-linter,PYTHONPATH=layers/core/python .venv/bin/lint-imports)
 
 .PHONY: terraform-checks
 terraform-checks: setup
@@ -129,7 +132,7 @@ terraform-checks: setup
 	$(call step,checkov,$(DEV) -m tools.checkov)
 
 .PHONY: lock
-lock: setup ## Pin the newest packages that the requirements allow, with hashes
+lock: $(RUNTIME) ## Pin the newest packages that the requirements allow, with hashes
 	@$(DEV) -m tools.environments --lock requirements/*.in
 
 .PHONY: clean
@@ -141,7 +144,7 @@ clean: ## Remove what was built; the environments stay
 # --- environments: each is made once, and again when its lock file changes
 
 .PHONY: setup
-setup: .venv/.made .venv-emulator/.made .venv-checkov/.made asl-validator ## Make the virtual environments from the lock files
+setup: $(RUNTIME) .venv-checkov/.made asl-validator ## Make the virtual environments from the lock files
 
 .venv/.made: requirements/dev.txt
 	@echo "Making .venv (the first time, this downloads packages)"

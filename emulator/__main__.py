@@ -23,7 +23,7 @@ STOP_TIMEOUT_SECONDS = 15.0
 def running_pid(state_dir: Path) -> int | None:
     """The process that holds the directory's lock, if any."""
     try:
-        with open(state_dir / "pid") as pid_file:
+        with (state_dir / "pid").open() as pid_file:
             try:
                 fcntl.flock(pid_file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -63,7 +63,7 @@ def start(state_dir: Path, port: int) -> int:
         return 0
     (state_dir / "port").unlink(missing_ok=True)
     log_path = state_dir / "server.log"
-    with open(log_path, "wb") as log:
+    with log_path.open("wb") as log:
         server = subprocess.Popen(
             [sys.executable, "-m", "emulator.server", "--port", str(port), "--state-dir", str(state_dir)],
             cwd=REPOSITORY,

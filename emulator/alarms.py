@@ -92,7 +92,7 @@ def describing_every_setting(describe: Callable[..., Answer], operation: str) ->
     def describe_alarms(params: dict[str, Any], data: dict[str, Any], is_cbor: bool, is_json: bool = False) -> Answer:
         if is_cbor or is_json:
             return describe(params, data, is_cbor, is_json)
-        status, headers, body = describe(params, document(params), is_cbor=False, is_json=True)
+        status, _, body = describe(params, document(params), is_cbor=False, is_json=True)
         if status != 200:
             return describe(params, data, is_cbor, is_json)
         result = f"<{operation}Result>{xml(json.loads(body))}</{operation}Result>"

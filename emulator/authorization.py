@@ -11,9 +11,10 @@ from __future__ import annotations
 import contextvars
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import unquote
 
 from ministack.core import iam_actions, iam_evaluator
-from ministack.services import s3
+from ministack.services import kms, s3
 
 BATCH_ACTIONS = {
     "sqs:SendMessageBatch": "sqs:SendMessage",
@@ -24,9 +25,11 @@ BATCH_ACTIONS = {
 """A batch call is authorised as the single action; the batch has no permission of its own."""
 
 KMS_KEY_HEADER = "x-amz-server-side-encryption-aws-kms-key-id"
+SUBRESOURCES = frozenset({"tagging", "acl", "retention", "legal-hold"})
 Checks = list[tuple[str, str]]
 
-_denied_resource: contextvars.ContextVar[str] = contextvars.ContextVar("denied_resource", default="")
+_denied: contextvars.ContextVar[tuple[str, str]] = contextvars.ContextVar("denied", default=("", ""))
+"""The action and the resource that the last denial of this request was about."""
 
 
 def single_actions(extract: Callable[..., str | None]) -> Callable[..., str | None]:
@@ -80,7 +83,7 @@ def recording_denials(enforce: Callable[..., Any]) -> Callable[..., Any]:
             service = "kms"
         denied = enforce(access_key_id, iam_action, service, region, resource_arn, service_context)
         if denied:
-            _denied_resource.set(resource_arn)
+            _denied.set((iam_action, resource_arn))
         return denied
 
     return enforced
@@ -91,7 +94,8 @@ def naming_the_resource(respond: Callable[..., Any]) -> Callable[..., Any]:
 
     def access_denied_response(service: str, action: str, principal_arn: str, request_id: str, **options: Any) -> Any:
         by_identity = not (options.get("explicit_deny") and options.get("resource_policy_arn"))
-        resource = _denied_resource.get() or options.get("resource_arn", "*")
+        denied_action, denied_resource = _denied.get()
+        action, resource = denied_action or action, denied_resource or options.get("resource_arn", "*")
         if not options.get("message") and not options.get("error_code") and by_identity and resource != "*":
             named = f'"{resource}"' if service == "s3" and not action.startswith("kms:") else resource
             options["message"] = iam_actions.identity_denial_message(
@@ -108,8 +112,6 @@ def key_of(sse_headers: dict[str, str]) -> str:
         return ""
     key = sse_headers.get(KMS_KEY_HEADER, "")
     if key and not key.startswith("arn:"):
-        from ministack.services import kms
-
         record = kms._resolve_key(key)
         key = record["Arn"] if record else ""
     return key
@@ -134,9 +136,7 @@ def object_checks(method: str, path: str, headers: dict[str, str], query_params:
     checks: Checks = []
     starts_upload = method == "POST" and "uploads" in query_params
     in_upload = "uploadId" in query_params
-    writes = (
-        method == "PUT" and not set(query_params) & {"tagging", "acl", "retention", "legal-hold"}
-    ) or starts_upload
+    writes = (method == "PUT" and not set(query_params) & SUBRESOURCES) or starts_upload
     if writes and headers.get("x-amz-tagging"):
         checks.append(("s3:PutObjectTagging", f"arn:aws:s3:::{bucket}/{key}"))
     if in_upload:
@@ -150,9 +150,10 @@ def object_checks(method: str, path: str, headers: dict[str, str], query_params:
     elif writes:
         if used := written_key(bucket, headers):
             checks.append(("kms:GenerateDataKey", used))
-    elif method == "GET" and not set(query_params) & {"tagging", "acl", "retention", "legal-hold", "attributes"}:
-        if used := stored_key(bucket, key):
-            checks.append(("kms:Decrypt", used))
+    elif (
+        method == "GET" and not set(query_params) & {*SUBRESOURCES, "attributes"} and (used := stored_key(bucket, key))
+    ):
+        checks.append(("kms:Decrypt", used))
     source = headers.get("x-amz-copy-source", "").lstrip("/").split("?")[0]
     if writes and source:
         source_bucket, _, source_key = source.partition("/")
@@ -165,16 +166,27 @@ def with_object_checks(additional: Callable[..., Checks]) -> Callable[..., Check
     def s3_additional_checks(
         method: str, path: str, headers: dict[str, str], body: bytes, query_params: dict[str, Any]
     ) -> Checks:
-        from urllib.parse import unquote
-
         checks = list(additional(method, path, headers, body, query_params))
         return checks + object_checks(method, unquote(path), headers, query_params)
 
     return s3_additional_checks
 
 
+def over_tls(resolve: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
+    """Loopback stands in for TLS, which AWS's endpoints speak: else every bucket policy that asks for it refuses all.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-securetransport
+    """
+
+    def resolve_condition_key(key: str, context: Any) -> Any:
+        return "true" if key.lower() == "aws:securetransport" else resolve(key, context)
+
+    return resolve_condition_key
+
+
 def install() -> None:
     """Ask for every permission that AWS asks for, and name the resource in each denial."""
+    iam_evaluator._resolve_condition_key = over_tls(iam_evaluator._resolve_condition_key)
     iam_actions.extract_iam_action = single_actions(iam_actions.extract_iam_action)
     iam_actions.extract_resource_arn = qualified_functions(iam_actions.extract_resource_arn)
     iam_actions.access_denied_response = naming_the_resource(iam_actions.access_denied_response)

@@ -109,8 +109,7 @@ def keep_undelivered(target: dict[str, Any], event: dict[str, Any], rule: dict[s
     queue_arn = (target.get("DeadLetterConfig") or {}).get("Arn")
     source_arn, service = source_of(rule)
     logger.warning("%s was not delivered to %s: %s", source_arn, target.get("Arn"), reason)
-    account = responses.get_account_id()
-    if not queue_arn or not sqs.queue_policy_allows(queue_arn, service, source_arn, account):
+    if not queue_arn or not may_keep(queue_arn, target.get("RoleArn", ""), source_arn, service):
         return
     attributes = {
         "RULE_ARN": source_arn,
@@ -120,6 +119,16 @@ def keep_undelivered(target: dict[str, Any], event: dict[str, Any], rule: dict[s
     }
     body = target.get("Input") or json.dumps(eventbridge._pattern_event_view(event).event_with_detail())
     put_message(queue_arn, body, attributes)
+
+
+def may_keep(queue_arn: str, role_arn: str, source_arn: str, service: str) -> bool:
+    """Whether the dead-letter queue lets a rule in, or a schedule's role may write to it.
+
+    https://docs.aws.amazon.com/scheduler/latest/UserGuide/configuring-schedule-dlq.html
+    """
+    if service == "scheduler.amazonaws.com":
+        return role_allows(role_arn, service, "sqs:SendMessage", queue_arn, source_arn)
+    return bool(sqs.queue_policy_allows(queue_arn, service, source_arn, responses.get_account_id()))
 
 
 def put_message(queue_arn: str, body: str, attributes: dict[str, str]) -> None:

@@ -192,8 +192,25 @@ def write_access(destination_arn: str, line: str) -> None:
     cloudwatch_logs._fanout_to_subscription_filters(name, stream_name, [{"timestamp": now, "message": line}])
 
 
+def without_payload_format(
+    create: Callable[[str, dict[str, Any]], Any],
+) -> Callable[[str, dict[str, Any]], Any]:
+    """Only authorizers that are functions have a payload format, so a JWT authorizer reads back without one.
+
+    https://docs.aws.amazon.com/apigatewayv2/latest/api-reference/apis-apiid-authorizers.html
+    """
+
+    def create_authorizer(api_id: str, data: dict[str, Any]) -> Any:
+        if data.get("authorizerType") == "JWT":
+            data = {"authorizerPayloadFormatVersion": None, **data}
+        return create(api_id, data)
+
+    return create_authorizer
+
+
 def install() -> None:
     """Make HTTP APIs answer, and log, as AWS's do."""
+    apigateway._create_authorizer = without_payload_format(apigateway._create_authorizer)
     lambda_svc.lambda_execute_result_to_api_proxy_response = noticing_errors(
         lambda_svc.lambda_execute_result_to_api_proxy_response
     )

@@ -11,7 +11,9 @@ function prints, to either stream, goes to standard error; a line with the reque
 from __future__ import annotations
 
 import contextlib
-import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
 import json
 import logging
 import os
@@ -24,6 +26,7 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any, BinaryIO
 
 INVOKE_DEPTH_VARIABLE = "_MINISTACK_INVOKE_DEPTH"
@@ -183,22 +186,32 @@ def install_logging() -> LogFormatter:
     return formatter
 
 
-def carry_invocation_depth() -> None:
-    """Let nested calls carry the depth that the recursive-loop guard counts.
+class DepthCarrier(importlib.abc.MetaPathFinder):
+    """Lets nested calls carry the depth that the recursive-loop guard counts, once the function imports botocore.
 
     https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
     """
-    try:
-        import botocore.handlers
-    except ImportError:
-        return
 
-    def add_depth(params: dict[str, Any], **_: object) -> None:
-        depth = os.environ.get(INVOKE_DEPTH_VARIABLE)
-        if depth:
-            params["headers"].setdefault(INVOKE_DEPTH_HEADER, depth)
+    def find_spec(self, name: str, *_: object) -> importlib.machinery.ModuleSpec | None:
+        if name != "botocore.handlers":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
 
-    botocore.handlers.BUILTIN_HANDLERS.append(("before-call", add_depth))
+            def execute_and_register(module: ModuleType) -> None:
+                execute(module)
+                module.BUILTIN_HANDLERS.append(("before-call", add_depth))
+
+            spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
+        return spec
+
+
+def add_depth(params: dict[str, Any], **_: object) -> None:
+    depth = os.environ.get(INVOKE_DEPTH_VARIABLE)
+    if depth:
+        params["headers"].setdefault(INVOKE_DEPTH_HEADER, depth)
 
 
 def invoke(handler: Handler, request: dict[str, Any]) -> tuple[bool, bytes]:
@@ -262,7 +275,7 @@ def main() -> None:
         [(start["code_folder"], "/var/task"), *((folder, "/opt") for folder in start["layer_folders"])]
     )
     formatter = install_logging()
-    carry_invocation_depth()
+    sys.meta_path.insert(0, DepthCarrier())
     try:
         handler = load_handler(start["module"], start["handler"])
     except InitialisationError as error:

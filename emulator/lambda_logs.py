@@ -49,7 +49,8 @@ def log_lines(config: dict[str, Any], request_id: str, text: str, failed: bool, 
         f"START RequestId: {request_id} Version: {version}",
         *printed,
         f"END RequestId: {request_id}",
-        f"REPORT RequestId: {request_id}\tDuration: {milliseconds} ms\tBilled Duration: {milliseconds} ms\tMemory Size: {memory} MB",
+        f"REPORT RequestId: {request_id}\tDuration: {milliseconds} ms\t"
+        f"Billed Duration: {milliseconds} ms\tMemory Size: {memory} MB",
     ]
 
 
@@ -82,7 +83,7 @@ def write_invocation(
     error: bool,
     duration_ms: int,
     *,
-    log_source: str | None = None,
+    log_source: str | None = None,  # noqa: ARG001 - part of the signature that is replaced
 ) -> None:
     """Append an invocation's lines to its environment's stream and publish its embedded metrics."""
     config = func.get("config") or func

@@ -39,7 +39,7 @@ ASYNCHRONOUS_REQUEST_BYTES = 1024 * 1024
 RESPONSE_BYTES = 6 * 1024 * 1024 + 100
 """Six megabytes and the hundred bytes that Lambda's own message adds."""
 RUNTIME_PACKAGES = ("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six", "urllib3")
-IDLE_SECONDS = 60.0
+IDLE_SECONDS = float(os.environ.get("LAMBDA_WARM_TTL_SECONDS", "60"))
 """A worker that has waited this long ends."""
 IDLE_WORKERS = 40
 """Above this many waiting workers, the one that has waited longest ends."""
@@ -59,10 +59,13 @@ class WorkerTimeoutError(Exception):
 class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
     """One execution environment: a process that serves one invocation at a time."""
 
+    _proc: Any
+
     def __init__(self, func_name: str, config: dict[str, Any], code_zip: bytes) -> None:
         super().__init__(func_name, config, code_zip)
         moment = time.strftime("%Y/%m/%d", time.gmtime())
         self.log_stream = f"{moment}/[{config.get('Version', '$LATEST')}]{os.urandom(16).hex()}"
+        self.retired = False
         self._init_error: dict[str, Any] | None = None
         self._answers = b""
         self._log = b""
@@ -168,10 +171,11 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
             if answer[:1] == b"E":
                 return {"status": "error", "report": json.loads(answer[1:]), "log": log}
             if len(answer) - 1 > RESPONSE_BYTES:
-                report = {
-                    "errorType": "Function.ResponseSizeTooLarge",
-                    "errorMessage": f"Response payload size ({len(answer) - 1} bytes) exceeded maximum allowed payload size ({RESPONSE_BYTES} bytes).",
-                }
+                message = (
+                    f"Response payload size ({len(answer) - 1} bytes) exceeded "
+                    f"maximum allowed payload size ({RESPONSE_BYTES} bytes)."
+                )
+                report = {"errorType": "Function.ResponseSizeTooLarge", "errorMessage": message}
                 return {"status": "error", "report": report, "log": log}
             return {"status": "ok", "result": answer[1:], "log": log}
 
@@ -385,6 +389,8 @@ def execute_warm(func: dict[str, Any], event: Any, request_id: str) -> dict[str,
     finally:
         worker.last_used = time.time()
         lambda_runtime.release_worker(worker)
+        if getattr(worker, "retired", False):
+            lambda_runtime.kill_workers([worker])
     if result["status"] == "ok":
         return {"body": json.loads(result["result"]), "log": result.get("log", "")}
     report = result.get("report") or {
@@ -419,9 +425,24 @@ def reap_idle_workers(ttl: float | None = None) -> int:
     return len(ended)
 
 
+def sparing_the_busy(kill: Callable[[list[Any]], None]) -> Callable[[list[Any]], None]:
+    """A change of the function's code or settings lets calls in flight finish on the old ones."""
+
+    def kill_workers(workers: list[Any]) -> None:
+        idle = []
+        for worker in workers:
+            if isinstance(worker, PythonWorker) and worker.in_use:
+                worker.retired = True
+            else:
+                idle.append(worker)
+        kill(idle)
+
+    return kill_workers
+
+
 def watch_idle_workers() -> None:
     while True:
-        time.sleep(5)
+        time.sleep(min(5.0, IDLE_SECONDS / 2))
         reap_idle_workers()
 
 
@@ -442,8 +463,9 @@ def with_request_limits(handle: Callable[..., Awaitable[Answer]]) -> Callable[..
                 message = f"{len(body)} byte payload is too large for the {kind} invocation type (limit {limit} bytes)"
                 if not asynchronous:
                     message = f"Request must be smaller than {limit} bytes for the InvokeFunction operation"
-                refusal = responses.error_response_json("RequestEntityTooLargeException", message, 413)
-                return refusal  # type: ignore[no-any-return]
+                return responses.error_response_json(  # type: ignore[no-any-return]
+                    "RequestEntityTooLargeException", message, 413
+                )
         return await handle(method, path, headers, body, query_params)
 
     return handle_request
@@ -456,6 +478,7 @@ def install() -> None:
         PythonWorker if str(config.get("Runtime", "")).startswith("python") else other_runtimes(config)
     )
     lambda_runtime.reap_idle_workers = reap_idle_workers
+    lambda_runtime.kill_workers = sparing_the_busy(lambda_runtime.kill_workers)
     lambda_svc._execute_function_warm = execute_warm
     lambda_svc.handle_request = with_request_limits(lambda_svc.handle_request)
     threading.Thread(target=watch_idle_workers, name="idle-workers", daemon=True).start()

@@ -1,9 +1,8 @@
 """Settings that MiniStack takes and does not give back, so that a second plan of the same configuration finds nothing.
 
 * Alarms, in the Query protocol: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricAlarm.html
+* The version in the ARN of a function: https://docs.aws.amazon.com/lambda/latest/api/API_ListVersionsByFunction.html
 * Tracing of a state machine: https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeStateMachine.html
-* JWT authorizers have no payload format:
-  https://docs.aws.amazon.com/apigatewayv2/latest/api-reference/apis-apiid-authorizers.html
 """
 
 from __future__ import annotations
@@ -15,7 +14,8 @@ from functools import wraps
 from typing import Any
 from xml.sax.saxutils import escape
 
-from ministack.services import apigateway, cloudwatch, stepfunctions
+from ministack.core.responses import json_response
+from ministack.services import cloudwatch, lambda_svc, stepfunctions
 
 Response = tuple[int, dict[str, str], bytes]
 
@@ -87,22 +87,27 @@ def keeping_tracing(handler: Callable[[dict[str, Any]], Response]) -> Callable[[
     return keep
 
 
-def without_payload_format(
-    create: Callable[[str, dict[str, Any]], Response],
-) -> Callable[[str, dict[str, Any]], Response]:
-    """Only authorizers that are functions have a payload format."""
+def naming_versions(list_versions: Callable[..., Response]) -> Callable[..., Response]:
+    """ListVersionsByFunction whose ARNs end in the version, `$LATEST` included."""
 
-    def create_authorizer(api_id: str, data: dict[str, Any]) -> Response:
-        if data.get("authorizerType") == "JWT":
-            data = {"authorizerPayloadFormatVersion": None, **data}
-        return create(api_id, data)
+    @wraps(list_versions)
+    def list_named(name: str, query_params: dict[str, Any]) -> Response:
+        response = list_versions(name, query_params)
+        if response[0] != 200:
+            return response
+        answer = json.loads(response[2])
+        for version in answer["Versions"]:
+            unqualified = ":".join(version["FunctionArn"].split(":")[:7])
+            version["FunctionArn"] = f"{unqualified}:{version['Version']}"
+        named: Response = json_response(answer)
+        return named
 
-    return create_authorizer
+    return list_named
 
 
 def install() -> None:
     """Replace the handlers of MiniStack in this process."""
     cloudwatch._describe_alarms = whole_alarms(cloudwatch._describe_alarms)
+    lambda_svc._list_versions = naming_versions(lambda_svc._list_versions)
     stepfunctions._create_state_machine = keeping_tracing(stepfunctions._create_state_machine)
     stepfunctions._update_state_machine = keeping_tracing(stepfunctions._update_state_machine)
-    apigateway._create_authorizer = without_payload_format(apigateway._create_authorizer)

@@ -22,6 +22,7 @@ from pathlib import Path
 from types import ModuleType
 
 LOOPBACK = "127.0.0.1"
+SHUTDOWN_SECONDS = 0.5
 INHERITED_VARIABLES = (
     "PATH",
     "LANG",
@@ -35,6 +36,7 @@ INHERITED_VARIABLES = (
     "BEDROCK_MINIMUM_RECORDS",
     "BEDROCK_RECORDS_PER_FILE",
     "BEDROCK_RECORDS_PER_JOB",
+    "LAMBDA_WARM_TTL_SECONDS",
 )
 """What the server keeps of its caller's environment: no credentials, profiles, proxies or endpoints."""
 
@@ -51,7 +53,7 @@ def prepare_environment(state_dir: Path, port: int) -> None:
     os.environ.update(
         AUTH="true",
         AWS_ACCESS_KEY_ID="test",
-        AWS_SECRET_ACCESS_KEY="test",
+        AWS_SECRET_ACCESS_KEY="test",  # noqa: S106 - the documented root of a server on loopback
         AWS_EC2_METADATA_DISABLED="true",
         BIND_HOST=LOOPBACK,
         DOCKER_HOST=f"unix://{state_dir}/no-docker.sock",
@@ -103,7 +105,7 @@ def listen(port: int) -> socket.socket:
 
 def mends() -> list[ModuleType]:
     """Every module of this package that offers `install()`."""
-    import emulator
+    import emulator  # noqa: PLC0415 - after the environment is prepared
 
     modules = (
         importlib.import_module(f"emulator.{found.name}")
@@ -115,9 +117,9 @@ def mends() -> list[ModuleType]:
 
 async def serve(listener: socket.socket, state_dir: Path) -> None:
     """Serve until SIGTERM or SIGINT. Writes the port file once requests are answered."""
-    from hypercorn.asyncio import serve as hypercorn_serve
-    from hypercorn.config import Config
-    from ministack.app import app
+    from hypercorn.asyncio import serve as hypercorn_serve  # noqa: PLC0415 - after the environment is prepared
+    from hypercorn.config import Config  # noqa: PLC0415 - after the environment is prepared
+    from ministack.app import app  # noqa: PLC0415 - after the environment is prepared
 
     port = listener.getsockname()[1]
     config = Config()
@@ -132,10 +134,14 @@ async def serve(listener: socket.socket, state_dir: Path) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stopping.set)
     announced = asyncio.create_task(announce(port, state_dir))
-    try:
-        await hypercorn_serve(app, config, shutdown_trigger=stopping.wait)
-    finally:
-        announced.cancel()
+    serving = asyncio.create_task(hypercorn_serve(app, config, shutdown_trigger=stopping.wait))
+    asked_to_stop = asyncio.create_task(stopping.wait())
+    await asyncio.wait({serving, asked_to_stop}, return_when=asyncio.FIRST_COMPLETED)
+    # Calls in flight get a moment, not the rest of their time-out.
+    await asyncio.wait({serving}, timeout=SHUTDOWN_SECONDS)
+    announced.cancel()
+    if serving.done():
+        serving.result()
 
 
 async def announce(port: int, state_dir: Path) -> None:
@@ -158,7 +164,7 @@ async def announce(port: int, state_dir: Path) -> None:
 
 def stop_workers(state_dir: Path) -> None:
     """End every function worker and empty their folders."""
-    from ministack.core import lambda_runtime
+    from ministack.core import lambda_runtime  # noqa: PLC0415 - after the environment is prepared
 
     with lambda_runtime._lock:
         workers = [worker for pool in lambda_runtime._workers.values() for worker in pool]
@@ -191,7 +197,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except OSError as refused:
         print(
-            f"Port {options.port} on {LOOPBACK} cannot be used: {refused.strerror}. Choose another with --port or LOCAL_AWS_PORT.",
+            f"Port {options.port} on {LOOPBACK} cannot be used: {refused.strerror}. "
+            "Choose another with --port or LOCAL_AWS_PORT.",
             file=sys.stderr,
         )
         return 1

@@ -40,13 +40,21 @@ module "results_bucket" {
   expire_after_days = var.work_retention_days
 }
 
+module "artifacts" {
+  source = "./modules/artifacts"
+
+  bucket      = module.results_bucket.name
+  kms_key_arn = module.key.arn
+  artifacts   = local.manifest.artifacts
+}
+
 module "layers" {
   source = "./modules/layers"
 
   suffix       = local.suffix
   runtime      = local.manifest.runtime
   architecture = local.manifest.architecture
-  artifacts    = local.manifest.artifacts
+  artifacts    = module.artifacts.objects
 }
 
 module "registry" {
@@ -69,7 +77,7 @@ module "row_batches" {
 
   runtime      = local.manifest.runtime
   architecture = local.manifest.architecture
-  artifacts    = local.manifest.artifacts
+  artifacts    = module.artifacts.objects
   layer_arns   = module.layers.arns
 
   kms_key_arn             = module.key.arn
@@ -78,6 +86,7 @@ module "row_batches" {
   results_bucket          = module.results_bucket.name
   registry_table          = module.registry.table_name
   registry_table_arn      = module.registry.table_arn
+  inspect_policy_arns     = module.registry.inspect_policy_arns
   synchronous_policy_arns = module.registry.synchronous_policy_arns
   standard_policy_arns    = module.registry.standard_policy_arns
   work_retention_days     = var.work_retention_days
@@ -95,7 +104,7 @@ module "sample_targets" {
   account_id         = local.account_id
   runtime            = local.manifest.runtime
   architecture       = local.manifest.architecture
-  artifacts          = local.manifest.artifacts
+  artifacts          = module.artifacts.objects
   kms_key_arn        = module.key.arn
   log_retention_days = var.log_retention_days
 }

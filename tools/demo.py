@@ -119,16 +119,18 @@ def demonstrate(console: Console, keep: bool) -> int:
             local_aws.stop()
     console.rule(style="dim")
     console.print(f"All three outputs are as expected. {clock(time.monotonic() - begun)} in all.", highlight=False)
-    left = "It is stopped again." if started and not keep else f"It runs on at {local_aws.endpoint_url()}."
-    console.print(f"The local AWS was real Terraform's target. {left}\n", highlight=False)
+    if started and not keep:
+        console.print("The local AWS is stopped again.\n")
+    else:
+        console.print(f"The local AWS runs on at {local_aws.endpoint_url()}; `make down` stops it.\n", highlight=False)
     console.print("[bold]Try next[/bold]")
     folder = "examples/product-descriptions"
     for command, meaning in (
         ("make up", "the local AWS again, to stay"),
-        (f"make run INPUT={folder}/batch.json CSV=your.csv", "your own rows (columns title, features)"),
+        (f"make run INPUT={folder}/batch.json CSV=my.csv", "your rows: title, features"),
         ("make help", "everything else"),
     ):
-        console.print(f"  {command:<68} {meaning}", highlight=False, soft_wrap=True)
+        console.print(f"  {command:<66} {meaning}", highlight=False, soft_wrap=True)
     return 0
 
 

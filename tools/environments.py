@@ -96,7 +96,7 @@ def install_uv() -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as pinned:
         pinned.write(requirement_of("uv", DEVELOPMENT_LOCK.read_text()))
         pinned.flush()
-        pip = [str(development / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip = [str(development / "bin" / "python"), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
         run([*pip, "--require-hashes", "-r", pinned.name])
 
 

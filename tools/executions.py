@@ -58,13 +58,22 @@ def ending_of(description: dict[str, Any]) -> Ending | None:
     status = description["status"]
     if status not in TERMINAL:
         return None
+    if status == "SUCCEEDED":
+        return Ending(status, document=json.loads(description["output"]))
     error, cause = description.get("error", ""), description.get("cause", "")
-    document = description.get("output") if status == "SUCCEEDED" else cause
+    parsed = _object(cause)
+    if "output_s3_uri" in parsed:
+        return Ending(status, error, cause, parsed)
+    # A function's own error comes as JSON with its stack trace, which belongs into the log.
+    return Ending(status, error, parsed.get("errorMessage", cause))
+
+
+def _object(text: str) -> dict[str, Any]:
     try:
-        parsed = json.loads(document) if document else None
+        parsed = json.loads(text)
     except json.JSONDecodeError:
-        parsed = None
-    return Ending(status, error, cause, parsed if isinstance(parsed, dict) else None)
+        return {}
+    return parsed if isinstance(parsed, dict) else {}
 
 
 @dataclass

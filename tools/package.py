@@ -30,10 +30,6 @@ ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 FILE_MODE = 0o100644
 MAX_UNZIPPED_BYTES = 262_144_000
 """A function with its layers: 250 MB (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html)."""
-MAX_UPLOAD_BYTES = 50 * 1024 * 1024
-"""A zip that is uploaded directly, as Terraform's ``filename`` does (same page)."""
-UPLOADED_THROUGH_S3 = {"layers/duckdb"}
-"""Larger than that: Terraform puts it into a bucket, from which Lambda takes it."""
 DEPENDENCY_LAYERS = {"layers/dependencies": "core-layer.txt", "layers/duckdb": "duckdb-layer.txt"}
 EXCLUDED_FILES = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_build.json", "uv_cache.json", ".lock"}
 """What the installer notes about the installation; it differs from one machine to the next."""
@@ -158,10 +154,6 @@ def build(
 
     def describe(name: str, path: Path, unzipped: int) -> None:
         content = path.read_bytes()
-        if len(content) > MAX_UPLOAD_BYTES and name not in UPLOADED_THROUGH_S3:
-            raise PackagingError(
-                f"{path} has {len(content)} bytes; Lambda takes {MAX_UPLOAD_BYTES} in a direct upload."
-            )
         relative = Path(os.path.relpath(path, REPOSITORY)).as_posix()
         sha256 = base64.b64encode(hashlib.sha256(content).digest()).decode()
         artifacts[name] = {"path": relative, "sha256": sha256, "size": len(content), "unzipped_size": unzipped}

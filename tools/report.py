@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
@@ -44,7 +45,7 @@ def _bar(console: Console, follower: Follower) -> Ending:
 
 
 def _lines(console: Console, follower: Follower) -> Ending:
-    shown_at, shown = float("-inf"), ""
+    shown_at, shown = time.monotonic(), ""
     for ending in follower.follow():
         if ending is not None:
             return ending
@@ -70,30 +71,21 @@ def total_cost(document: dict[str, Any]) -> str:
     return f"{money(cost['total']['best'])} to {money(cost['total']['worst'])}{without_target}"
 
 
-def summary(ending: Ending) -> Table:
-    """The result of an execution as a table of names and values."""
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
+def summary(ending: Ending) -> str:
+    """The result of an execution, a name and a value a line; addresses in one piece, so that they can be copied."""
     document = ending.document or {}
-    table.add_row("status", str(document.get("status", ending.status)))
+    lines = [("status", str(document.get("status", ending.status)))]
     if ending.error:
-        table.add_row("error", ending.error)
-    for count in ("total_rows", "succeeded", "failed", "timed_out"):
-        if count in document:
-            table.add_row(count.replace("_", " "), f"{document[count]:,}")
+        lines.append(("error", ending.error))
+    counts = ("total_rows", "succeeded", "failed", "timed_out")
+    lines += [(count.replace("_", " "), f"{document[count]:,}") for count in counts if count in document]
     if "duration_seconds" in document:
-        table.add_row("duration", clock(float(document["duration_seconds"])))
+        lines.append(("duration", clock(float(document["duration_seconds"]))))
     if "cost" in document:
-        table.add_row("cost", total_cost(document))
-    for name, label in (
-        ("output_s3_uri", "output"),
-        ("failed_rows_s3_uri", "failed rows"),
-        ("summary_s3_uri", "summary"),
-    ):
-        if document.get(name):
-            table.add_row(label, str(document[name]))
-    return table
+        lines.append(("cost", total_cost(document)))
+    objects = ("output", "failed_rows", "summary")
+    lines += [(name.replace("_", " "), document[f"{name}_s3_uri"]) for name in objects if f"{name}_s3_uri" in document]
+    return "\n".join(f"{name:<12} {value}" for name, value in lines)
 
 
 def failures(rows: list[dict[str, str]]) -> Table:
@@ -108,10 +100,10 @@ def failures(rows: list[dict[str, str]]) -> Table:
 
 
 def rows_table(rows: list[dict[str, str]], columns: list[str]) -> Table:
-    """Rows of an output as a table; cells are cut to fit."""
-    table = Table(pad_edge=False)
+    """Rows of an output as a table, as wide as the console; cells are cut to fit."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        table.add_column(column, overflow="ellipsis", max_width=34, no_wrap=True)
+        table.add_column(column, overflow="ellipsis", no_wrap=True, max_width=40)
     for row in rows:
         table.add_row(*cells(row, columns))
     return table

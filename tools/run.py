@@ -79,7 +79,7 @@ def follower_of(deployment: Deployment, arn: str) -> Follower:
 
 def show_ending(console: Console, deployment: Deployment, ending: Ending, name: str) -> int:
     """Print the result and the first failed rows. Exit code 0 when the execution succeeded."""
-    console.print(report.summary(ending))
+    console.print(report.summary(ending), highlight=False)
     document = ending.document or {}
     unsuccessful = int(document.get("failed", 0)) + int(document.get("timed_out", 0))
     if unsuccessful and document.get("failed_rows_s3_uri"):

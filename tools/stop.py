@@ -41,6 +41,11 @@ class Stopper:
         self._keys = Keys(execution_arn.rsplit(":", 1)[1])
         self._wait = wait
 
+    @property
+    def output_uri(self) -> str:
+        """Where the output is, or will be."""
+        return f"s3://{self._bucket}/{self._keys.output}"
+
     def ending(self) -> Ending | None:
         """How it ended; None while it runs. Raises CommandError when there is no such execution."""
         try:
@@ -85,7 +90,7 @@ class Stopper:
                 if refused.response["Error"]["Code"] not in ("404", "NoSuchKey", "NotFound"):
                     raise
             else:
-                return f"s3://{self._bucket}/{self._keys.output}"
+                return self.output_uri
         return None
 
 
@@ -106,7 +111,7 @@ def stop_execution(stopper: Stopper, reason: str, grace: float, tell: Callable[[
     tell("Stopped. Waiting for the output of the rows that were finished.")
     output = stopper.await_output(OUTPUT_SECONDS)
     if output is None:
-        tell("No output came: see the log group of the notify function.")
+        tell(f"No output yet. notify writes it when the rows in flight are over: {stopper.output_uri}")
         return 1
     tell(f"Output: {output}")
     return 0

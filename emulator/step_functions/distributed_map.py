@@ -2,7 +2,6 @@
 
 import itertools
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from ministack.services import stepfunctions
 from ministack.services.stepfunctions import _ExecutionError as StateError
 
 from emulator.step_functions.executions import MapChild, register, unregister
-from emulator.step_functions.item_reader import Source, open_source, reader_error
+from emulator.step_functions.item_reader import Source, open_source, reader_error, refuse_unknown
 from emulator.step_functions.limits import MAX_PAYLOAD_BYTES, byte_size, check_result, to_json
 from emulator.step_functions.result_writer import Results
 from emulator.step_functions.states import MAP_MODES, Outcome, Running, item_input, map_items, whole_number
@@ -37,6 +36,13 @@ COUNTS = (
     "failuresNotRedrivable",
     "pendingRedrive",
 )
+BATCHER_FIELDS = (
+    "BatchInput",
+    "MaxInputBytesPerBatch",
+    "MaxInputBytesPerBatchPath",
+    "MaxItemsPerBatch",
+    "MaxItemsPerBatchPath",
+)
 STATUS_COUNT = {"SUCCEEDED": "succeeded", "FAILED": "failed", "TIMED_OUT": "timedOut", "ABORTED": "aborted"}
 
 
@@ -59,8 +65,8 @@ def run_distributed_map(running: Running, processor: dict[str, Any]) -> Outcome:
     items = map_items(running) if "ItemReader" not in state else None
     length = 0 if items is None else len(items)
     execution.add_event("MapStateStarted", mapStateStartedEventDetails={"length": length})
-    run = MapRun(running, processor)
     open_items = _source(running, items)
+    run = MapRun(running, processor)
     execution.add_event("MapRunStarted", mapRunStartedEventDetails={"mapRunArn": run.arn})
     try:
         result = run.run(open_items)
@@ -121,6 +127,7 @@ class Batcher:
     """ItemBatcher (dg/input-output-itembatcher.html). Bytes count in UTF-8, the batch's own envelope included."""
 
     def __init__(self, running: Running, config: dict[str, Any]) -> None:
+        refuse_unknown(config, BATCHER_FIELDS, "ItemBatcher")
         part = _part(running, config)
         self._max_items = whole_number(part, "MaxItemsPerBatch")
         max_bytes = whole_number(part, "MaxInputBytesPerBatch")
@@ -207,6 +214,7 @@ class MapRun:
         self._definition = {"QueryLanguage": running.frame.language, **processor}
         self._batcher = Batcher(running, state["ItemBatcher"]) if "ItemBatcher" in state else None
         writer = state.get("ResultWriter", {})
+        refuse_unknown(writer.get("WriterConfig", {}), ("Transformation", "OutputType"), "WriterConfig")
         self._export = _arguments(running, writer, "ResultWriter") if "Resource" in writer else None
         self._results = Results(writer.get("WriterConfig", {}), exported=self._export is not None)
         concurrency = whole_number(running, "MaxConcurrency")
@@ -231,7 +239,7 @@ class MapRun:
             if f"ToleratedFailure{name}" in state or f"ToleratedFailure{name}Path" in state
         }
         self._changed = threading.Condition()
-        self._children: set[MapChild] = set()
+        self._children: dict[MapChild, ChildInput] = {}
         self._kept: dict[bool, deque[str]] = {True: deque(), False: deque()}
         stepfunctions._map_runs[self.arn] = self.record
 
@@ -325,26 +333,25 @@ class MapRun:
             role=self._role,
             definition=self._definition,
             express=self._express,
+            log=self._execution.log,
+            on_end=self._ended,
         )
         child.record["mapRunArn"] = self.arn
         with self._changed:
-            self._children.add(child)
+            self._children[child] = given
             self._move(None, "running", given.items)
         if not self._express:
             register(child)
 
         def run() -> None:
-            child.run(given.value, child.context(given.value))
+            child.run(given.value)
             unregister(child)
-            self._ended(child, given)
 
         THREADS.submit(run)
 
-    def _ended(self, child: MapChild, given: ChildInput) -> None:
+    def _ended(self, child: MapChild) -> None:
         with self._changed:
-            if child not in self._children:
-                return
-            self._children.discard(child)
+            given = self._children.pop(child)
             self._move("running", STATUS_COUNT[child.record["status"]], given.items)
             self._results.add(given.index, child.record)
             self._forget_older(child)
@@ -378,8 +385,8 @@ class MapRun:
         failed = counts["failed"] + counts["timedOut"] + counts["aborted"]
         if failed == 0:
             return False
-        over_count = failed > self.record["toleratedFailureCount"]
-        over_percentage = failed * 100 > self.record["toleratedFailurePercentage"] * counts["total"]
+        over_count: bool = failed > self.record["toleratedFailureCount"]
+        over_percentage: bool = failed * 100 > self.record["toleratedFailurePercentage"] * counts["total"]
         if self._counted == {"Count"}:
             return over_count
         if self._counted == {"Percentage"}:
@@ -391,10 +398,6 @@ class MapRun:
             children = list(self._children)
         for child in children:
             child.stop(None, None)
-        deadline = time.monotonic() + LOOK_SECONDS
-        with self._changed:
-            while self._children and time.monotonic() < deadline:
-                self._changed.wait(LOOK_SECONDS)
 
     def _add_pending(self, inputs: Iterator[ChildInput]) -> None:
         """Records of what never started (dg/input-output-resultwriter.html: PENDING_n.json)."""

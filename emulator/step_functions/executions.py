@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ministack.core.responses import error_response_json, get_account_id, get_region, json_response, new_uuid, now_iso
@@ -14,6 +14,7 @@ from ministack.services import stepfunctions
 from ministack.services.stepfunctions import _ExecutionError as StateError
 
 from emulator.step_functions import definitions
+from emulator.step_functions.execution_log import ExecutionLog
 from emulator.step_functions.limits import MAX_EXECUTION_NAME, MAX_HISTORY_EVENTS, to_json, too_large
 from emulator.step_functions.roles import Role
 from emulator.step_functions.states import Frame, run_states
@@ -23,9 +24,12 @@ logger = logging.getLogger("states")
 
 EXPRESS_SECONDS = 300.0
 NESTED_HISTORIES_KEPT = 1_000
+REDRIVABLE_KEPT = 200
 FORBIDDEN_IN_NAMES = frozenset(' <>{}[]?*"#%\\^|~`$&,;:/')
 
 Response = tuple[int, dict[str, str], bytes]
+Handler = Callable[[dict[str, Any]], Response]
+RequestHandler = Callable[[str, str, dict[str, str], bytes, dict[str, Any]], Awaitable[Response]]
 
 
 class ApiError(Exception):
@@ -41,18 +45,26 @@ class Execution:
     """A running or ended execution. `record` is what MiniStack's API handlers read."""
 
     def __init__(
-        self, arn: str, machine_arn: str, name: str, text: str, *, role: Role, definition: dict[str, Any], express: bool
+        self,
+        arn: str,
+        machine_arn: str,
+        name: str,
+        text: str,
+        *,
+        role: Role,
+        definition: dict[str, Any],
+        express: bool,
+        log: ExecutionLog,
     ) -> None:
         self.arn = arn
         self.role = role
         self.definition = definition
         self.express = express
+        self.log = log
         self.machine_arn = machine_arn
         self.region = arn.split(":")[3]
-        timeout = definition.get("TimeoutSeconds")
-        if express:
-            timeout = min(timeout or EXPRESS_SECONDS, EXPRESS_SECONDS)
-        self.control = Control(None if timeout is None else time.monotonic() + float(timeout))
+        self.control = self._new_control()
+        self._frame: Frame | None = None
         self.ended = threading.Event()
         self._lock = threading.Lock()
         self.record: dict[str, Any] = {
@@ -84,18 +96,52 @@ class Execution:
             number = len(events) + 1
             if number >= MAX_HISTORY_EVENTS and not kind.startswith("Execution"):
                 raise StateError("States.Runtime", f"The history reached its limit of {MAX_HISTORY_EVENTS} events.")
-            events.append(
-                {"id": number, "previousEventId": number - 1, "type": kind, "timestamp": now_iso(), **details}
-            )
-            return number
+            event = {"id": number, "previousEventId": number - 1, "type": kind, "timestamp": now_iso(), **details}
+            events.append(event)
+        self.log.write(self.arn, event, self.record.get("redriveCount", 0))
+        return number
 
-    def run(self, data: Any, context: dict[str, Any] | None = None) -> None:
+    def _new_control(self) -> Control:
+        timeout = self.definition.get("TimeoutSeconds")
+        if self.express:
+            timeout = min(timeout or EXPRESS_SECONDS, EXPRESS_SECONDS)
+        return Control(None if timeout is None else time.monotonic() + float(timeout))
+
+    def run(self, data: Any) -> None:
         """Run to an end; the record holds what came of it."""
-        frame = Frame(
-            self, self.control, context or self.context(data), {}, self.definition.get("QueryLanguage", "JSONPath")
+        language = self.definition.get("QueryLanguage", "JSONPath")
+        self._frame = Frame(self, self.control, self.context(data), {}, language)
+        self._run_from(self._frame, self.definition["StartAt"], data)
+
+    def resume(self) -> Callable[[], None]:
+        """Be RUNNING again, and say how to go on at the state that failed (API_RedriveExecution).
+
+        Raises:
+            ApiError: ExecutionNotRedrivable, also where AWS would redrive parts of a Map or Parallel state.
+        """
+        frame = self._frame
+        if frame is None or frame.reached is None or not self.ended.is_set():
+            raise ApiError("ExecutionNotRedrivable", f"Execution is not redrivable: '{self.arn}'")
+        name, data = frame.reached
+        kind = self.definition["States"][name]["Type"]
+        if kind in ("Map", "Parallel"):
+            raise ApiError("ExecutionNotRedrivable", f"The local AWS does not redrive {kind} states: '{name}'")
+        count, moment = self.record.get("redriveCount", 0) + 1, now_iso()
+        self.control = frame.control = self._new_control()
+        frame.context = {
+            **frame.context,
+            "Execution": {**frame.context["Execution"], "RedriveCount": count, "RedriveTime": moment},
+        }
+        self.ended.clear()
+        self.record.update(
+            status="RUNNING", stopDate=None, error=None, cause=None, redriveCount=count, redriveDate=moment
         )
+        self.add_event("ExecutionRedriven", executionRedrivenEventDetails={"redriveCount": count})
+        return lambda: self._run_from(frame, name, data)
+
+    def _run_from(self, frame: Frame, state: str, data: Any) -> None:
         try:
-            output = to_json(run_states(frame, self.definition["States"], self.definition["StartAt"], data))
+            output = to_json(run_states(frame, self.definition["States"], state, data))
         except StateError as error:
             self.end("FAILED", error=error.error, cause=error.cause)
         except MachineTimedOutError:
@@ -156,13 +202,18 @@ class Execution:
 
 
 class MapChild(Execution):
-    """A child of a map run: no events are published for it."""
+    """A child of a map run, which is told of its end; no events are published."""
+
+    def __init__(self, *identity: str, on_end: Callable[["MapChild"], None], **options: Any) -> None:
+        super().__init__(*identity, **options)
+        self._on_end = on_end
 
     def publish_status(self) -> None:
-        return
+        self._on_end(self)
 
 
 _running: dict[str, Execution] = {}
+_redrivable: dict[str, Execution] = {}
 _running_lock = threading.Lock()
 _nested: deque[dict[str, Any]] = deque()
 
@@ -190,7 +241,8 @@ def describe_record(record: dict[str, Any]) -> dict[str, Any]:
     }
     if record.get("output") is not None:
         described["outputDetails"] = record["outputDetails"]
-    described["redriveCount"] = 0
+    described["redriveCount"] = record.get("redriveCount", 0)
+    described["redriveDate"] = record.get("redriveDate")
     redrivable = status in ("FAILED", "TIMED_OUT", "ABORTED")
     described["redriveStatus"] = "REDRIVABLE" if redrivable else "NOT_REDRIVABLE"
     if not redrivable:
@@ -248,6 +300,7 @@ def _new(reference: str, name: str | None, text: str, *, sync: bool = False) -> 
         role=Role(machine["roleArn"], machine_arn),
         definition=json.loads(machine["definition"]),
         express=express,
+        log=ExecutionLog(machine.get("loggingConfiguration") or {}, machine_name),
     )
     if version_arn:
         execution.record["stateMachineVersionArn"] = version_arn
@@ -278,16 +331,43 @@ def start(reference: str, name: str | None, text: str, *, nested: bool = False) 
         if nested:
             _trim_nested(execution.record)
 
-    def run() -> None:
+    _run_in_background(execution, lambda: execution.run(data))
+    return execution
+
+
+def _run_in_background(execution: Execution, run: Callable[[], None]) -> None:
+    def work() -> None:
         try:
             execution.publish_status()
-            execution.run(data)
+            run()
         finally:
             with _running_lock:
                 _running.pop(execution.arn, None)
+                if execution.record["status"] != "SUCCEEDED" and not execution.express:
+                    _redrivable[execution.arn] = execution
+                    while len(_redrivable) > REDRIVABLE_KEPT:
+                        del _redrivable[next(iter(_redrivable))]
 
-    THREADS.submit(run)
-    return execution
+    THREADS.submit(work)
+
+
+def redrive(arn: str) -> str:
+    """API_RedriveExecution: go on at the state that failed, with the definition it began with; returns when.
+
+    Raises:
+        ApiError: ExecutionDoesNotExist or ExecutionNotRedrivable.
+    """
+    if stepfunctions._executions.get(arn) is None:
+        raise ApiError("ExecutionDoesNotExist", f"Execution Does Not Exist: '{arn}'")
+    with _running_lock:
+        execution = _redrivable.get(arn)
+        if execution is None:
+            raise ApiError("ExecutionNotRedrivable", f"Execution is not redrivable: '{arn}'")
+        go_on = execution.resume()
+        del _redrivable[arn]
+        _running[arn] = execution
+    _run_in_background(execution, go_on)
+    return str(execution.record["redriveDate"])
 
 
 def _trim_nested(record: dict[str, Any]) -> None:
@@ -355,63 +435,78 @@ def stop(arn: str, error: str | None, cause: str | None) -> str:
 # --- API handlers, under the names that MiniStack looks up
 
 
-def _answered(body: dict[str, Any]) -> Response:
-    return json_response(body)
+def answering(operation: Callable[[dict[str, Any]], dict[str, Any]]) -> Handler:
+    """A handler that answers what the operation returns, or AWS's error."""
+
+    def handler(data: dict[str, Any]) -> Response:
+        try:
+            response: Response = json_response(operation(data))
+        except ApiError as error:
+            response = error_response_json(error.code, error.message, 400)
+        return response
+
+    return handler
 
 
-def _refused(error: ApiError) -> Response:
-    return error_response_json(error.code, error.message, 400)
+def api_start_execution(data: dict[str, Any]) -> dict[str, Any]:
+    execution = start(data.get("stateMachineArn", ""), data.get("name"), data.get("input", "{}"))
+    return {"executionArn": execution.arn, "startDate": execution.record["startDate"]}
 
 
-def api_start_execution(data: dict[str, Any]) -> Response:
-    try:
-        execution = start(data.get("stateMachineArn", ""), data.get("name"), data.get("input", "{}"))
-    except ApiError as error:
-        return _refused(error)
-    return _answered({"executionArn": execution.arn, "startDate": execution.record["startDate"]})
+def api_start_sync_execution(data: dict[str, Any]) -> dict[str, Any]:
+    return run_sync(data.get("stateMachineArn", ""), data.get("name"), data.get("input", "{}"))
 
 
-def api_start_sync_execution(data: dict[str, Any]) -> Response:
-    try:
-        return _answered(run_sync(data.get("stateMachineArn", ""), data.get("name"), data.get("input", "{}")))
-    except ApiError as error:
-        return _refused(error)
+def api_stop_execution(data: dict[str, Any]) -> dict[str, Any]:
+    return {"stopDate": stop(data.get("executionArn", ""), data.get("error"), data.get("cause"))}
 
 
-def api_stop_execution(data: dict[str, Any]) -> Response:
-    try:
-        return _answered({"stopDate": stop(data.get("executionArn", ""), data.get("error"), data.get("cause"))})
-    except ApiError as error:
-        return _refused(error)
+def api_describe_execution(data: dict[str, Any]) -> dict[str, Any]:
+    return describe(data.get("executionArn", ""))
 
 
-def api_describe_execution(data: dict[str, Any]) -> Response:
-    try:
-        return _answered(describe(data.get("executionArn", "")))
-    except ApiError as error:
-        return _refused(error)
+def api_redrive_execution(data: dict[str, Any]) -> dict[str, Any]:
+    return {"redriveDate": redrive(data.get("executionArn", ""))}
 
 
-def refusing_definitions(handler: Callable[[dict[str, Any]], Response]) -> Callable[[dict[str, Any]], Response]:
+def with_redrive(handle_request: RequestHandler) -> RequestHandler:
+    """MiniStack's entry point, which does not know RedriveExecution."""
+    redriving = answering(api_redrive_execution)
+
+    async def handle(method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]) -> Response:
+        if headers.get("x-amz-target", "").endswith(".RedriveExecution"):
+            response: Response = stepfunctions._finalize_response(redriving(json.loads(body)))
+            return response
+        return await handle_request(method, path, headers, body, query)
+
+    return handle
+
+
+def refusing_definitions(handler: Handler) -> Handler:
     """A create or update handler that refuses what `definitions` finds."""
 
     def checked(data: dict[str, Any]) -> Response:
         machine = stepfunctions._state_machines.get(data.get("stateMachineArn", ""), {})
         problem = definitions.problem(data.get("definition"), data.get("type") or machine.get("type", "STANDARD"))
-        if problem:
-            return error_response_json("InvalidDefinition", f"Invalid State Machine Definition: '{problem}'", 400)
-        return handler(data)
+        if problem is None:
+            return handler(data)
+        refusal: Response = error_response_json(
+            "InvalidDefinition", f"Invalid State Machine Definition: '{problem}'", 400
+        )
+        return refusal
 
     return checked
 
 
 def install() -> None:
-    """Replace MiniStack's engine and the handlers that start, stop and describe executions."""
-    if stepfunctions._start_execution is api_start_execution:
+    """Replace MiniStack's engine and the handlers that start, stop, redrive and describe executions."""
+    if getattr(stepfunctions, "_replaced_engine", False):
         return
+    stepfunctions._replaced_engine = True
     stepfunctions._create_state_machine = refusing_definitions(stepfunctions._create_state_machine)
     stepfunctions._update_state_machine = refusing_definitions(stepfunctions._update_state_machine)
-    stepfunctions._start_execution = api_start_execution
-    stepfunctions._start_sync_execution = api_start_sync_execution
-    stepfunctions._stop_execution = api_stop_execution
-    stepfunctions._describe_execution = api_describe_execution
+    stepfunctions._start_execution = answering(api_start_execution)
+    stepfunctions._start_sync_execution = answering(api_start_sync_execution)
+    stepfunctions._stop_execution = answering(api_stop_execution)
+    stepfunctions._describe_execution = answering(api_describe_execution)
+    stepfunctions.handle_request = with_redrive(stepfunctions.handle_request)

@@ -97,7 +97,7 @@ def query_error(expression: str, field: str, what: str) -> StateError:
 
 
 def json_type(value: Any) -> str:
-    return stepfunctions._json_type(value)
+    return str(stepfunctions._json_type(value))
 
 
 @functools.lru_cache(maxsize=4096)

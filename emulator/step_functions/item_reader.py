@@ -15,6 +15,16 @@ from emulator.step_functions.roles import Role
 
 MAX_ITEM_BYTES = 8 * 1024 * 1024
 MAX_HEADER_BYTES = 10 * 1024
+CONFIG_FIELDS = (
+    "CSVDelimiter",
+    "CSVHeaderLocation",
+    "CSVHeaders",
+    "InputType",
+    "ItemsPointer",
+    "MaxItems",
+    "MaxItemsPath",
+    "Transformation",
+)
 DELIMITERS = {"COMMA": ",", "PIPE": "|", "SEMICOLON": ";", "SPACE": " ", "TAB": "\t"}
 
 
@@ -29,6 +39,17 @@ class Source:
         return sum(1 for _ in self.read())
 
 
+def refuse_unknown(given: dict[str, Any], known: tuple[str, ...], what: str) -> None:
+    """Refuse fields that the local AWS would otherwise ignore.
+
+    Raises:
+        StateError: States.Runtime.
+    """
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        raise StateError("States.Runtime", f"{what}: the local AWS does not support {', '.join(unknown)}.")
+
+
 def reader_error(cause: str) -> StateError:
     return StateError("States.ItemReaderFailed", cause)
 
@@ -39,6 +60,8 @@ def open_source(resource: str, arguments: dict[str, Any], config: dict[str, Any]
     Raises:
         StateError: States.ItemReaderFailed, also where the role may not read.
     """
+    refuse_unknown(arguments, ("Bucket", "Key", "VersionId", "Prefix"), "ItemReader")
+    refuse_unknown(config, CONFIG_FIELDS, "ReaderConfig")
     bucket = arguments.get("Bucket", "")
     if resource.endswith(":s3:getObject"):
         key = arguments.get("Key", "")

@@ -66,6 +66,7 @@ def sdk_start_execution(task: Task) -> dict[str, Any]:
 
 def sdk_start_sync_execution(task: Task) -> dict[str, Any]:
     """`aws-sdk:sfn:startSyncExecution`: answers 200 for a failure too; read `Status`."""
+    task.only("StateMachineArn", "Name", "Input")
     machine_arn = task.argument("StateMachineArn")
     task.require("states:StartSyncExecution", machine_arn, "Sfn.SfnException")
     try:
@@ -76,6 +77,7 @@ def sdk_start_sync_execution(task: Task) -> dict[str, Any]:
 
 
 def sdk_describe_execution(task: Task) -> dict[str, Any]:
+    task.only("ExecutionArn")
     arn = task.argument("ExecutionArn")
     task.require("states:DescribeExecution", arn, "Sfn.SfnException")
     try:
@@ -95,6 +97,7 @@ def sdk_stop_execution(task: Task) -> dict[str, Any]:
 
 
 def _start(task: Task, prefix: str) -> executions.Execution:
+    task.only("StateMachineArn", "Name", "Input")
     machine_arn = task.argument("StateMachineArn")
     denied = "StepFunctions.AWSStepFunctionsException" if prefix == "StepFunctions" else "Sfn.SfnException"
     task.require("states:StartExecution", machine_arn, denied)

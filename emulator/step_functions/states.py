@@ -4,6 +4,7 @@ import random
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ministack.core.responses import now_iso
@@ -36,6 +37,8 @@ class Frame:
     variables: dict[str, Any]
     language: str
     entered_event: int = 0
+    reached: tuple[str, Any] | None = None
+    """The state that was entered last, and its input: where a redrive goes on."""
 
     def inner(self, control: Control, **context: Any) -> "Frame":
         """The frame of a branch: it sees this frame's variables and keeps its own to itself."""
@@ -127,6 +130,7 @@ def run_states(frame: Frame, states: dict[str, State], start_at: str, data: Any)
             raise StateError("States.Runtime", f"State '{name}' is not defined.")
         kind = state["Type"]
         frame.enter(EnteredTime=now_iso(), Name=name)
+        frame.reached = (name, data)
         frame.entered_event = frame.execution.add_event(
             f"{kind}StateEntered",
             stateEnteredEventDetails={"name": name, "input": text, "inputDetails": {"truncated": False}},
@@ -393,7 +397,7 @@ def _wait_seconds(running: Running) -> float:
                 )
         return float(seconds)
     stamp = running.field("Timestamp", "string")
-    moment = stepfunctions._parse_ts(stamp) if isinstance(stamp, str) and "T" in stamp else None
+    moment: datetime | None = stepfunctions._parse_ts(stamp) if isinstance(stamp, str) and "T" in stamp else None
     if moment is None or moment.tzinfo is None:
         shape = "ISO-8601 extended offset date-time format string"
         if running.jsonata:
@@ -404,7 +408,7 @@ def _wait_seconds(running: Running) -> float:
             "States.Runtime",
             f"The TimestampPath parameter does not reference a valid {shape}: {state.get('TimestampPath')} == {stamp}",
         )
-    return (moment - stepfunctions.datetime.now(moment.tzinfo)).total_seconds()
+    return (moment - datetime.now(moment.tzinfo)).total_seconds()
 
 
 def run_choice(running: Running) -> Outcome:

@@ -57,6 +57,16 @@ class Task:
             raise StateError("States.Runtime", f"The task {self.resource} needs the argument {name}.")
         return self.arguments[name]
 
+    def only(self, *names: str) -> None:
+        """Refuse arguments that the local AWS would otherwise ignore.
+
+        Raises:
+            StateError: States.Runtime.
+        """
+        unknown = sorted(set(self.arguments) - set(names)) if isinstance(self.arguments, dict) else ["(no object)"]
+        if unknown:
+            raise StateError("States.Runtime", f"{self.resource}: the local AWS does not support {', '.join(unknown)}.")
+
     def require(self, action: str, resource: str, error: str) -> None:
         """Ask the machine's role.
 
@@ -91,6 +101,7 @@ def service_message(text: str, service: str, status: int) -> str:
 
 def invoke_function(task: Task) -> dict[str, Any]:
     """`lambda:invoke`: the result holds the function's answer under `Payload` (recording: lambda_invoke.json)."""
+    task.only("FunctionName", "Payload", "Qualifier")
     name, qualifier = task.argument("FunctionName"), task.arguments.get("Qualifier")
     payload = task.arguments.get("Payload")
     if isinstance(payload, str):
@@ -173,14 +184,25 @@ def _function_arn(reference: str) -> str:
 # --- S3: dg/supported-services-awssdk.html
 
 
+PUT_HEADERS = {
+    "ContentType": "content-type",
+    "IfNoneMatch": "if-none-match",
+    "ServerSideEncryption": "x-amz-server-side-encryption",
+    "SseKmsKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
+    "Tagging": "x-amz-tagging",
+}
+
+
 def put_object(task: Task) -> dict[str, Any]:
     """`aws-sdk:s3:putObject`: Body is written as JSON, a text with its quotes.
 
     Recording: service_errors_and_s3.json.
     """
+    task.only("Bucket", "Key", "Body", *PUT_HEADERS)
     bucket, key = task.argument("Bucket"), task.argument("Key")
     task.require("s3:PutObject", f"arn:aws:s3:::{bucket}/{key}", "S3.S3Exception")
-    headers = {"content-type": task.arguments.get("ContentType", "binary/octet-stream")}
+    headers = {"content-type": "binary/octet-stream"}
+    headers |= {header: str(task.arguments[name]) for name, header in PUT_HEADERS.items() if name in task.arguments}
     body = to_json(task.arguments["Body"]).encode() if "Body" in task.arguments else b""
     answered = call_s3("PUT", bucket, key, headers, body)
     return {
@@ -192,6 +214,7 @@ def put_object(task: Task) -> dict[str, Any]:
 
 
 def delete_object(task: Task) -> dict[str, Any]:
+    task.only("Bucket", "Key")
     bucket, key = task.argument("Bucket"), task.argument("Key")
     task.require("s3:DeleteObject", f"arn:aws:s3:::{bucket}/{key}", "S3.S3Exception")
     answered = call_s3("DELETE", bucket, key, {}, b"")
@@ -205,6 +228,7 @@ def delete_object(task: Task) -> dict[str, Any]:
 
 def get_object(task: Task) -> dict[str, Any]:
     """`aws-sdk:s3:getObject`: Body is the object as text (recording: service_errors_and_s3.json)."""
+    task.only("Bucket", "Key")
     bucket, key = task.argument("Bucket"), task.argument("Key")
     task.require("s3:GetObject", f"arn:aws:s3:::{bucket}/{key}", "S3.S3Exception")
     status, headers, body = s3._get_object(bucket, key, {"authorization": "internal"}, {})

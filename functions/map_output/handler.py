@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from batch_processor.app.map_output import map_output
+from batch_processor.app.work import execution_of
 from batch_processor.domain.messages import MapOutputRequest
 from batch_processor.runtime import wiring
 from batch_processor.runtime.settings import MapOutputSettings
@@ -14,7 +15,7 @@ def handler(event: dict[str, Any], context: wiring.LambdaContext) -> dict[str, A
     """``MapOutputRequest`` to ``MapOutputResponse`` (domain.messages); raises RetryableAnswerError."""
     request = MapOutputRequest.model_validate(event)
     settings = wiring.begin(
-        MapOutputSettings, context, plan_key=request.BatchInput.plan_key, row_id=request.Row.get("r")
+        MapOutputSettings, context, execution_id=execution_of(request.BatchInput.plan_key), row_id=request.Row.get("r")
     )
     response = map_output(
         request,

@@ -11,6 +11,7 @@ from batch_processor.runtime.settings import NotifySettings
 
 def handler(event: dict[str, Any], context: wiring.LambdaContext) -> None:
     """An EventBridge event "Step Functions Execution Status Change"; answers nothing."""
+    wiring.use_one_arena()
     ended = ExecutionEvent.model_validate(event)
     settings = wiring.begin(NotifySettings, context, execution_id=ended.detail.name)
     notify(

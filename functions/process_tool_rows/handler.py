@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from batch_processor.app.process_tool_rows import process_tool_rows
+from batch_processor.app.work import execution_of
 from batch_processor.domain.messages import ToolRowsRequest
 from batch_processor.runtime import wiring
 from batch_processor.runtime.settings import ProcessToolRowsSettings
@@ -13,7 +14,7 @@ from batch_processor.runtime.settings import ProcessToolRowsSettings
 def handler(event: dict[str, Any], context: wiring.LambdaContext) -> dict[str, Any]:
     """``ToolRowsRequest`` to ``ToolRowsResponse`` (domain.messages)."""
     request = ToolRowsRequest.model_validate(event)
-    settings = wiring.begin(ProcessToolRowsSettings, context, plan_key=request.BatchInput.plan_key)
+    settings = wiring.begin(ProcessToolRowsSettings, context, execution_id=execution_of(request.BatchInput.plan_key))
     response = process_tool_rows(
         request,
         batches=wiring.batches(settings.results_bucket),

@@ -9,14 +9,20 @@ from pathlib import Path
 import pytest
 
 from tests.support.deployment import Deployment, local_variables, terraform
-from tests.support.local_aws import LocalAws
+from tests.support.local_aws import LocalAws, RunningLocalAws
 
 
 @pytest.fixture(scope="session")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """The environment that ``BATCH_PROCESSOR_ENV`` names, else a local one, started and applied here."""
-    environment = os.environ.get("BATCH_PROCESSOR_ENV", "local")
-    if environment != "local":
+    """The environment that ``BATCH_PROCESSOR_ENV`` names, else a local one, started and applied here.
+
+    ``BATCH_PROCESSOR_ENV=local`` is the one that ``make up`` started.
+    """
+    environment = os.environ.get("BATCH_PROCESSOR_ENV")
+    if environment == "local":
+        yield Deployment.of("local", {}, RunningLocalAws(os.environ.get("LOCAL_AWS_PORT", "4566")))
+        return
+    if environment:
         yield Deployment.of(environment, {})
         return
     with LocalAws() as local_aws:

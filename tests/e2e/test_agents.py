@@ -32,7 +32,7 @@ def test_an_agents_failures_time_outs_and_sizes_stay_with_their_row(deployment: 
     assert "ChaosAgentError" in messages[1], "the agent's own error name"
     assert "DataLimitExceeded" in messages[3] or "256" in messages[3]
     assert "Error" in messages[4]
-    attempts = {int(letter["row_id"]): letter["attempts"] for letter in run.dead_letters()}
+    attempts = {letter["row"]: letter["attempts"] for letter in run.dead_letters()}
     assert attempts[2] == 2
     assert attempts[5] == 1, "an answer with result Error is not retried"
 

@@ -50,7 +50,9 @@ def test_a_csv_that_cannot_be_trusted_is_refused(deployment: Deployment, body: b
         pytest.param(
             {"target": {"type": "tool", "name": "ecko"}}, ["target.name", "ecko", "echo"], id="unknown target"
         ),
-        pytest.param({"target": {"type": "tool", "name": "retired"}}, ["target.name", "enabled"], id="disabled target"),
+        pytest.param(
+            {"target": {"type": "tool", "name": "retired"}}, ["target.name", "disabled"], id="disabled target"
+        ),
         pytest.param(
             {
                 "target": {

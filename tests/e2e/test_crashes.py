@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.support.deployment import Deployment, Run, csv_bytes, scaled
+from tests.support.iam import without_grants
 
 
 def workers_of(deployment: Deployment, function: str) -> list[int]:
@@ -56,6 +60,54 @@ def test_a_batch_whose_worker_is_killed_is_finished_by_the_second_pass(deploymen
     assert [row["_row_id"] for row in run.rows] == [str(i) for i in range(1, 25)]
     assert {row["_status"] for row in run.rows} == {"SUCCESS"}
     assert len(deployment.states.list_map_runs(executionArn=arn)["mapRuns"]) == 2, "no second pass was needed"
+
+
+@contextmanager
+def every_worker_killed(deployment: Deployment) -> Iterator[None]:
+    """Workers of ``process_tool_rows`` are killed as soon as one has begun its rows."""
+    over = threading.Event()
+
+    def kill() -> None:
+        while not over.wait(0.02):
+            for key in deployment.keys("work/crash-"):
+                if "/active/" in key:
+                    time.sleep(0.2)
+                    for pid in workers_of(deployment, "process_tool_rows"):
+                        os.kill(pid, signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def crashing_run(deployment: Deployment) -> Run:
+    """A batch of two rows, whose workers never live to write one."""
+    document = {
+        "csv_s3_uri": deployment.upload(csv_bytes([["mode", "n"], ["slow", "3"], ["slow", "3"]])),
+        "target": {"type": "tool", "name": "chaos"},
+        "execution_config": {"max_concurrency": 1},
+    }
+    with every_worker_killed(deployment):
+        arn = deployment.start(document, f"crash-{uuid.uuid4()}")
+        return Run(deployment, arn, deployment.wait(arn), "")
+
+
+def test_rows_whose_worker_dies_twice_fail_with_its_error_and_are_dead_lettered(deployment: Deployment) -> None:
+    run = crashing_run(deployment).assert_succeeded()
+    assert [row["_status"] for row in run.rows] == ["FAILED", "FAILED"]
+    assert all("Runtime.ExitError" in row["_error_message"] for row in run.rows)
+    assert [letter["row"] for letter in run.dead_letters()] == [1, 2]
+
+
+def test_an_aggregator_that_may_not_dead_letter_them_fails_the_run_by_name(deployment: Deployment) -> None:
+    with without_grants(deployment, "aggregate_results", "sqs"):
+        run = crashing_run(deployment)
+    assert (run.status, run.error) == ("FAILED", "DeploymentError")
+    assert "sqs:SendMessage" in run.cause
 
 
 def test_an_aggregator_that_is_killed_is_called_again_and_loses_nothing(deployment: Deployment) -> None:

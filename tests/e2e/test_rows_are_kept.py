@@ -107,6 +107,13 @@ def test_an_output_can_be_the_next_input(deployment: Deployment) -> None:
     assert {row["_execution_id"] for row in second.rows} == {second.name}
 
 
+def test_an_output_can_be_submitted_again_as_it_is(deployment: Deployment) -> None:
+    first = deployment.run(echo(), csv_bytes([["id", "text"], ["1", "x"], ["2", "y"]])).assert_succeeded()
+    again = deployment.run({**echo(), "csv_s3_uri": first.document["output_s3_uri"]}).assert_succeeded()
+    assert again.table[0] == first.table[0]
+    assert [row["echoed"] for row in again.rows] == ["x", "y"]
+
+
 def test_only_the_first_rows_run_in_a_trial(deployment: Deployment) -> None:
     rows = [[str(i), "x"] for i in range(1, 51)]
     run = deployment.run(echo(max_rows=7), csv_bytes([["id", "text"], *rows])).assert_succeeded()

@@ -40,9 +40,11 @@ class LocalAws:
 
     def start(self) -> LocalAws:
         """Start the server and wait until it answers."""
-        self.state_dir = Path(tempfile.mkdtemp(prefix="local-aws-"))
         interpreter = os.environ.get("EMULATOR_PYTHON") or str(REPOSITORY / ".venv-emulator" / "bin" / "python")
-        with open(self.log_path, "wb") as log:
+        if not Path(interpreter).exists():
+            raise LocalAwsError(f"{interpreter} does not exist: run `make setup`, or name another in EMULATOR_PYTHON.")
+        self.state_dir = Path(tempfile.mkdtemp(prefix="local-aws-"))
+        with self.log_path.open("wb") as log:
             self._process = subprocess.Popen(
                 [interpreter, "-m", "emulator.server", "--port", "0", "--state-dir", str(self.state_dir)],
                 cwd=REPOSITORY,
@@ -119,7 +121,7 @@ class LocalAws:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
-    def _client(self, session: boto3.Session, service: str, options: dict[str, Any]) -> Any:
+    def _client(self, session: Any, service: str, options: dict[str, Any]) -> Any:
         defaults = Config(
             retries={"total_max_attempts": 1},
             max_pool_connections=64,
@@ -128,3 +130,17 @@ class LocalAws:
         )
         config = defaults.merge(options.pop("config", None) or Config())
         return session.client(service, endpoint_url=self.endpoint_url, config=config, **options)
+
+
+class RunningLocalAws(LocalAws):
+    """The local AWS that ``make up`` started; left running."""
+
+    def __init__(self, port: str) -> None:
+        super().__init__()
+        self.endpoint_url = f"http://127.0.0.1:{port}"
+
+    @property
+    def pid(self) -> int:
+        """The server's process id, from its folder."""
+        folder = Path(os.environ.get("LOCAL_AWS_DIR", REPOSITORY / "build" / "local-aws"))
+        return int((folder / "pid").read_text())

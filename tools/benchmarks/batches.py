@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from batch_processor.domain.cost import WORKER_GB
 from batch_processor.domain.plan import Keys
 from tools.executions import ending_of
 from tools.outputs import Deployment
@@ -68,11 +67,6 @@ class Counted:
             self.seconds + other.seconds,
         )
 
-    @property
-    def gb_seconds(self) -> float:
-        """As if each function had the worker's memory, which is the largest."""
-        return self.seconds * WORKER_GB
-
 
 def history(states: Any, arn: str) -> Iterator[dict[str, Any]]:
     """The events of an execution."""
@@ -109,12 +103,10 @@ def children(states: Any, arn: str) -> list[str]:
     ]
 
 
-def objects(deployment: Deployment, arn: str) -> int:
-    """How many objects an execution left in the results bucket."""
-    keys = Keys(arn.rsplit(":", 1)[1])
+def rows_objects(deployment: Deployment, arn: str) -> int:
+    """How many rows objects an execution left."""
     pages = deployment.client("s3").get_paginator("list_objects_v2")
+    prefix = Keys(arn.rsplit(":", 1)[1]).rows
     return sum(
-        len(page.get("Contents", []))
-        for prefix in (keys.work, keys.results)
-        for page in pages.paginate(Bucket=deployment.results_bucket, Prefix=prefix)
+        len(page.get("Contents", [])) for page in pages.paginate(Bucket=deployment.results_bucket, Prefix=prefix)
     )

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from batch_processor.domain.cost import CHILD_START_TRANSITIONS, PRICES, Usage
-from tools.benchmarks.batches import Counted, children, counted, objects, run_batch
+from batch_processor.domain.cost import AGENT_STEP_GB, CHILD_START_TRANSITIONS, PRICES, WORKER_GB, Usage
+from tools.benchmarks.batches import Counted, children, counted, rows_objects, run_batch
 from tools.outputs import Deployment
 
 MILLION = 1_000_000
 TOOL_ROWS = 1_000
-AGENT_ROWS = 50
+AGENT_ROWS = 200
 TOOL_SECONDS = 0.2
 TOOL_AIM_USD = 2.0
 PEER_STATES = 4
@@ -30,7 +30,9 @@ AGENT = {
 }
 
 
-def usd_per_million(deployment: Deployment, document: dict[str, Any], rows: list[dict[str, str]]) -> float:
+def usd_per_million(
+    deployment: Deployment, document: dict[str, Any], rows: list[dict[str, str]], row_function_gb: float
+) -> float:
     """Run the batch, count, and take the counts of its rows to a million."""
     states = deployment.client("stepfunctions")
     arn = run_batch(deployment, document, rows).arn
@@ -38,19 +40,17 @@ def usd_per_million(deployment: Deployment, document: dict[str, Any], rows: list
     of_rows = sum((counted(states, child) for child in children(states, arn)), Counted())
     assert of_rows.executions > 0, "the run has no children"
     scale = MILLION / len(rows)
-    return sum(
-        Usage(
-            transitions=once.transitions + (of_rows.transitions + of_rows.executions * CHILD_START_TRANSITIONS) * scale,
-            lambda_requests=once.invocations + of_rows.invocations * scale,
-            # Staging and aggregation take longer with more rows, so their seconds are scaled too.
-            lambda_gb_seconds=(once.gb_seconds + of_rows.gb_seconds) * scale,
-            s3_puts=objects(deployment, arn) * scale,
-            # Each invocation reads the plan and looks at the brake, which it does again each second.
-            s3_gets=(2 * of_rows.invocations + of_rows.seconds) * scale,
-        )
-        .parts()
-        .values()
+    usage = Usage(
+        transitions=once.transitions + (of_rows.transitions + of_rows.executions * CHILD_START_TRANSITIONS) * scale,
+        lambda_requests=once.invocations + of_rows.invocations * scale,
+        # Staging and aggregating a million rows takes a minute each at most.
+        lambda_gb_seconds=once.invocations * 60 * WORKER_GB + of_rows.seconds * row_function_gb * scale,
+        # Beside the rows objects: a marker while a worker is active.
+        s3_puts=(rows_objects(deployment, arn) + of_rows.invocations) * scale,
+        # Each invocation reads the plan and looks at the brake, which it does again each second.
+        s3_gets=(2 * of_rows.invocations + of_rows.seconds) * scale,
     )
+    return sum(usage.parts().values())
 
 
 def run() -> list[dict[str, Any]]:
@@ -59,10 +59,13 @@ def run() -> list[dict[str, Any]]:
     tool_rows = [{"id": str(number)} for number in range(1, TOOL_ROWS + 1)]
     agent_rows = [{"text": "Cannot login to account", "mail": f"{n}@example.com"} for n in range(1, AGENT_ROWS + 1)]
     run_batch(deployment, TOOL, tool_rows[:40])
+    run_batch(deployment, AGENT, agent_rows[:40])
+    tools = usd_per_million(deployment, TOOL, tool_rows, WORKER_GB)
+    agents = usd_per_million(deployment, AGENT, agent_rows, AGENT_STEP_GB)
     peer = MILLION * PEER_STATES * PRICES.state_transition
     return [
-        result("cost_per_million_tool_rows", usd_per_million(deployment, TOOL, tool_rows), peer, TOOL_AIM_USD),
-        result("cost_per_million_agent_rows", usd_per_million(deployment, AGENT, agent_rows), peer, None),
+        result("cost_per_million_tool_rows", tools, peer, TOOL_AIM_USD),
+        result("cost_per_million_agent_rows", agents, peer, None),
     ]
 
 

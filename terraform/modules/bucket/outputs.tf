@@ -7,3 +7,8 @@ output "arn" {
   description = "ARN of the bucket."
   value       = aws_s3_bucket.this.arn
 }
+
+output "force_destroy" {
+  description = "Whether destroying the bucket deletes its objects."
+  value       = aws_s3_bucket.this.force_destroy
+}

@@ -61,7 +61,8 @@ resource "aws_lambda_function" "this" {
   runtime          = var.runtime
   architectures    = [var.architecture]
   handler          = "handler.handler"
-  filename         = "${path.root}/../${var.artifact.path}"
+  s3_bucket        = var.artifact.bucket
+  s3_key           = var.artifact.key
   source_code_hash = var.artifact.sha256
   layers           = var.layer_arns
   memory_size      = var.memory_mb
@@ -85,12 +86,11 @@ resource "aws_lambda_function" "this" {
     }
   }
 
+  # The functions write JSON lines of their own, at the level that the batch asks for. With Lambda's JSON format its level
+  # would filter them, and would set the level of every library too: at DEBUG, the SDK logs whole requests.
   logging_config {
-    log_format = "JSON"
+    log_format = "Text"
     log_group  = aws_cloudwatch_log_group.this.name
-    # The functions filter by the batch's own level, which may be DEBUG.
-    application_log_level = "DEBUG"
-    system_log_level      = "WARN"
   }
 
   tracing_config {

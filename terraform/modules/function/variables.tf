@@ -19,8 +19,8 @@ variable "architecture" {
 }
 
 variable "artifact" {
-  type        = object({ path = string, sha256 = string })
-  description = "The function's zip: path from the repository's root, SHA-256 in base64."
+  type        = object({ bucket = string, key = string, sha256 = string })
+  description = "The function's zip: where it lies, and its SHA-256 in base64."
 }
 
 variable "layer_arns" {

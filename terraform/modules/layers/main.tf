@@ -5,7 +5,8 @@ resource "aws_lambda_layer_version" "this" {
 
   layer_name               = "batch-processor-${each.key}${var.suffix}"
   description              = each.key == "core" ? "Package batch_processor" : "Libraries of package batch_processor"
-  filename                 = "${path.root}/../${var.artifacts["layers/${each.key}"].path}"
+  s3_bucket                = var.artifacts["layers/${each.key}"].bucket
+  s3_key                   = var.artifacts["layers/${each.key}"].key
   source_code_hash         = var.artifacts["layers/${each.key}"].sha256
   compatible_runtimes      = [var.runtime]
   compatible_architectures = [var.architecture]

@@ -14,6 +14,6 @@ variable "architecture" {
 }
 
 variable "artifacts" {
-  type        = map(object({ path = string, sha256 = string }))
-  description = "Artefacts by name, from the manifest."
+  type        = map(object({ bucket = string, key = string, sha256 = string }))
+  description = "Where each artefact lies, by name."
 }

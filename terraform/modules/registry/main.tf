@@ -54,6 +54,7 @@ locals {
   # for a function with its alias; 226 for a state machine with its alias, and 149 for its executions.
   synchronous_chunks = chunklist(local.synchronous, 23)
   standard_chunks    = chunklist(local.standard, 15)
+  tool_chunks        = chunklist(sort([for name, invocation in local.invocations : name if invocation == "lambda"]), 23)
 
   synchronous_documents = [for chunk in local.synchronous_chunks : jsonencode({
     Version = "2012-10-17"
@@ -103,6 +104,22 @@ resource "aws_iam_policy" "synchronous" {
       error_message = "The policy for the targets ${join(", ", local.synchronous_chunks[count.index])} is longer than IAM allows: shorten their aliases."
     }
   }
+}
+
+# ValidateInput warns when a function may run on after its row's time is over.
+resource "aws_iam_policy" "inspect" {
+  count = length(local.tool_chunks)
+
+  name        = "${var.policy_name}-inspect-${count.index}"
+  description = "Read the time-outs of the registered tools"
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect   = "Allow"
+      Action   = ["lambda:GetFunctionConfiguration"]
+      Resource = [for name in local.tool_chunks[count.index] : var.targets[name].arn]
+    }]
+  })
 }
 
 resource "aws_iam_policy" "standard" {

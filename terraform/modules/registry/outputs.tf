@@ -13,7 +13,17 @@ output "synchronous_policy_arns" {
   value       = { for number, policy in aws_iam_policy.synchronous : tostring(number) => policy.arn }
 }
 
+output "inspect_policy_arns" {
+  description = "Policies that allow to read the time-outs of the registered tools, by their number."
+  value       = { for number, policy in aws_iam_policy.inspect : tostring(number) => policy.arn }
+}
+
 output "standard_policy_arns" {
   description = "Policies that allow to start and follow the registered Standard agents, by their number."
   value       = { for number, policy in aws_iam_policy.standard : tostring(number) => policy.arn }
+}
+
+output "protected" {
+  description = "Whether the table refuses to be deleted."
+  value       = aws_dynamodb_table.this.deletion_protection_enabled
 }

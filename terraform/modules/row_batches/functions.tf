@@ -4,8 +4,9 @@ locals {
   functions = {
     validate_input = {
       description = "Checks a batch's input document, stages its CSV and plans the run"
-      # Staging is CPU-bound parsing of a stream: over half a core, at flat memory; the CSV may have 10 GB.
-      memory_mb       = 1024
+      # Staging is CPU-bound parsing of a stream at flat memory: this buys over half a core.
+      memory_mb = 1024
+      # The longest there is: the CSV may have 10 GB.
       timeout_seconds = 900
       environment = {
         INPUT_BUCKETS       = jsonencode(var.input_buckets)

@@ -1,5 +1,9 @@
 # Queues and the topic.
 
+locals {
+  undelivered_events_name = "batch-processor-undelivered-events${var.suffix}"
+}
+
 resource "aws_sqs_queue" "dead_letters" {
   name                              = "batch-processor-dead-letters${var.suffix}"
   message_retention_seconds         = 1209600 # 14 days, the longest there is
@@ -9,14 +13,12 @@ resource "aws_sqs_queue" "dead_letters" {
 
 # Events for notify that could not be delivered, or that it failed on. Apart from the failed rows, which are the user's.
 resource "aws_sqs_queue" "undelivered_events" {
-  name                              = "batch-processor-undelivered-events${var.suffix}"
+  name                              = local.undelivered_events_name
   message_retention_seconds         = 1209600
   kms_master_key_id                 = var.kms_key_arn
   kms_data_key_reuse_period_seconds = 300
-}
 
-resource "aws_sqs_queue_policy" "undelivered_events" {
-  queue_url = aws_sqs_queue.undelivered_events.url
+  # Here and not in a resource of its own: each change of a queue's settings is waited for, half a minute.
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{
@@ -24,7 +26,7 @@ resource "aws_sqs_queue_policy" "undelivered_events" {
       Effect    = "Allow"
       Principal = { Service = "events.amazonaws.com" }
       Action    = "sqs:SendMessage"
-      Resource  = aws_sqs_queue.undelivered_events.arn
+      Resource  = "arn:${var.partition}:sqs:${var.region}:${var.account_id}:${local.undelivered_events_name}"
       Condition = { ArnEquals = { "aws:SourceArn" = aws_cloudwatch_event_rule.execution_ended.arn } }
     }]
   })

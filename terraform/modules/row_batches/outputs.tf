@@ -17,3 +17,18 @@ output "caller_policy_json" {
   description = "IAM policy that a person or an agent needs to run batches."
   value       = jsonencode({ Version = "2012-10-17", Statement = local.caller_statements })
 }
+
+output "state_machine_name" {
+  description = "Name of the state machine."
+  value       = module.state_machine.name
+}
+
+output "function_names" {
+  description = "Names of the functions, by folder."
+  value       = { for folder, function in module.function : folder => function.name }
+}
+
+output "log_groups" {
+  description = "Names of the log groups."
+  value       = concat([module.state_machine.log_group], [for function in module.function : function.log_group])
+}

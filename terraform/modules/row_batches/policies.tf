@@ -60,7 +60,7 @@ locals {
       Sid       = "WriteProgress"
       Effect    = "Allow"
       Action    = ["s3:PutObject", "s3:AbortMultipartUpload"]
-      Resource  = [for name in ["missing.csv", "aggregate.json"] : "${local.work}/${name}"]
+      Resource  = [for name in ["missing.csv", "aggregate.json", "aggregate.json.stopped"] : "${local.work}/${name}"]
       Condition = null
     },
   ]
@@ -68,10 +68,11 @@ locals {
   function_statements = {
     validate_input = [
       {
+        # An earlier output, or its failed rows, can be the next input.
         Sid       = "ReadInput"
         Effect    = "Allow"
         Action    = ["s3:GetObject"]
-        Resource  = [for bucket in var.input_buckets : "arn:${var.partition}:s3:::${bucket}/*"]
+        Resource  = concat([for bucket in var.input_buckets : "arn:${var.partition}:s3:::${bucket}/*"], [local.results])
         Condition = null
       },
       {
@@ -128,7 +129,20 @@ locals {
 
     map_output = [local.read_work, local.list_work, local.write_rows, local.send_dead_letters, local.use_key]
 
-    aggregate_results = concat(local.write_results, [local.read_work, local.list_work, local.send_dead_letters, local.use_key])
+    aggregate_results = concat(local.write_results, [
+      local.read_work,
+      local.list_work,
+      local.send_dead_letters,
+      {
+        # Inputs too large for the queue, of rows that no worker lived to write.
+        Sid       = "KeepOversizedInputs"
+        Effect    = "Allow"
+        Action    = ["s3:PutObject"]
+        Resource  = ["${local.work}/dead-letters/*"]
+        Condition = null
+      },
+      local.use_key,
+    ])
 
     notify = concat(local.write_results, [
       {
@@ -151,7 +165,10 @@ locals {
     ])
   }
 
-  function_policy_arns = { process_tool_rows = var.synchronous_policy_arns }
+  function_policy_arns = {
+    validate_input    = var.inspect_policy_arns
+    process_tool_rows = var.synchronous_policy_arns
+  }
 
   # Completion of nested executions reaches Step Functions through this rule, which it makes itself
   # (https://docs.aws.amazon.com/step-functions/latest/dg/connect-stepfunctions.html).

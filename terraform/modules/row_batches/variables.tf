@@ -29,8 +29,8 @@ variable "architecture" {
 }
 
 variable "artifacts" {
-  type        = map(object({ path = string, sha256 = string }))
-  description = "Artefacts by name, from the manifest."
+  type        = map(object({ bucket = string, key = string, sha256 = string }))
+  description = "Where each artefact lies, by name."
 }
 
 variable "layer_arns" {
@@ -66,6 +66,11 @@ variable "registry_table" {
 variable "registry_table_arn" {
   type        = string
   description = "ARN of the registry's table."
+}
+
+variable "inspect_policy_arns" {
+  type        = map(string)
+  description = "Policies that allow to read the time-outs of the registered tools, by their number."
 }
 
 variable "synchronous_policy_arns" {

@@ -18,5 +18,7 @@ output "targets" {
         cost_per_call_usd = 0
       }
     },
+    # What a batch gets that names a target which is no longer to be called.
+    { retired = { type = "tool", arn = module.tool["echo"].arn, invocation = "lambda", enabled = false, cost_per_call_usd = 0 } },
   )
 }

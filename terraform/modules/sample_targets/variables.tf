@@ -19,8 +19,8 @@ variable "architecture" {
 }
 
 variable "artifacts" {
-  type        = map(object({ path = string, sha256 = string }))
-  description = "Artefacts by name, from the manifest."
+  type        = map(object({ bucket = string, key = string, sha256 = string }))
+  description = "Where each artefact lies, by name."
 }
 
 variable "kms_key_arn" {

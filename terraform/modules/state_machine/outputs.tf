@@ -7,3 +7,8 @@ output "name" {
   description = "Name of the state machine."
   value       = aws_sfn_state_machine.this.name
 }
+
+output "log_group" {
+  description = "Name of the log group."
+  value       = aws_cloudwatch_log_group.this.name
+}

@@ -11,6 +11,18 @@ from tests.support.local_aws import LocalAws
 
 State = dict[str, Any]
 
+VERSION = {"Version": "2012-10-17"}
+
+_clients: dict[tuple[str, str], Any] = {}
+
+
+def client(aws: LocalAws, service: str) -> Any:
+    """A root client, made once: making one takes longer than most tests."""
+    key = (aws.endpoint_url, service)
+    if key not in _clients:
+        _clients[key] = aws.client(service)
+    return _clients[key]
+
 
 def jsonata(states: dict[str, State], **fields: Any) -> dict[str, Any]:
     """A JSONata definition that starts at the first state."""
@@ -50,7 +62,7 @@ class Run:
     arn: str
 
     def describe(self) -> dict[str, Any]:
-        described: dict[str, Any] = self.aws.client("stepfunctions").describe_execution(executionArn=self.arn)
+        described: dict[str, Any] = client(self.aws, "stepfunctions").describe_execution(executionArn=self.arn)
         return described
 
     def ended(self, timeout_seconds: float = 15.0) -> dict[str, Any]:
@@ -67,7 +79,7 @@ class Run:
         return ended["output"]
 
     def events(self) -> list[dict[str, Any]]:
-        events: list[dict[str, Any]] = self.aws.client("stepfunctions").get_execution_history(
+        events: list[dict[str, Any]] = client(self.aws, "stepfunctions").get_execution_history(
             executionArn=self.arn, maxResults=1000
         )["events"]
         return events
@@ -76,18 +88,18 @@ class Run:
         return [event["type"] for event in self.events()]
 
     def stop(self, **reason: str) -> None:
-        self.aws.client("stepfunctions").stop_execution(executionArn=self.arn, **reason)
+        client(self.aws, "stepfunctions").stop_execution(executionArn=self.arn, **reason)
 
     def map_run(self) -> dict[str, Any]:
         """The description of its only map run, once there is one."""
-        client = self.aws.client("stepfunctions")
-        runs = eventually(lambda: client.list_map_runs(executionArn=self.arn)["mapRuns"])
-        described: dict[str, Any] = client.describe_map_run(mapRunArn=runs[0]["mapRunArn"])
+        states = client(self.aws, "stepfunctions")
+        runs = eventually(lambda: states.list_map_runs(executionArn=self.arn)["mapRuns"])
+        described: dict[str, Any] = states.describe_map_run(mapRunArn=runs[0]["mapRunArn"])
         return described
 
     def children(self, **filters: str) -> list[dict[str, Any]]:
-        client = self.aws.client("stepfunctions")
-        listed: list[dict[str, Any]] = client.list_executions(mapRunArn=self.map_run()["mapRunArn"], **filters)[
+        states = client(self.aws, "stepfunctions")
+        listed: list[dict[str, Any]] = states.list_executions(mapRunArn=self.map_run()["mapRunArn"], **filters)[
             "executions"
         ]
         return listed
@@ -98,16 +110,27 @@ class Machines:
 
     def __init__(self, aws: LocalAws) -> None:
         self.aws = aws
-        self.client = aws.client("stepfunctions")
+        self.client = client(aws, "stepfunctions")
         self._role = make_role(aws, allow("*"))
 
     def create(self, definition: dict[str, Any], *statements: dict[str, Any], kind: str = "STANDARD") -> str:
         arn: str = self.client.create_state_machine(
             name=unique("machine"),
             definition=json.dumps(definition),
-            roleArn=make_role(self.aws, *statements) if statements else self._role,
+            roleArn=self._limited_role(statements) if statements else self._role,
             type=kind,
         )["stateMachineArn"]
+        return arn
+
+    def _limited_role(self, statements: tuple[dict[str, Any], ...]) -> str:
+        iam, name = client(self.aws, "iam"), unique("role")
+        principal = {"Service": "states.amazonaws.com"}
+        trust = {"Statement": [{"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}]}
+        arn: str = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps({**VERSION, **trust}))["Role"][
+            "Arn"
+        ]
+        policy = json.dumps({**VERSION, "Statement": list(statements)})
+        iam.put_role_policy(RoleName=name, PolicyName="granted", PolicyDocument=policy)
         return arn
 
     def start(self, machine: str, data: Any = None, **options: str) -> Run:
@@ -126,7 +149,7 @@ class Bucket:
 
     def __init__(self, aws: LocalAws) -> None:
         self.name = unique("bucket")
-        self._s3 = aws.client("s3")
+        self._s3 = client(aws, "s3")
         self._s3.create_bucket(Bucket=self.name)
 
     def put(self, key: str, text: str | bytes) -> None:

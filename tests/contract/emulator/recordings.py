@@ -25,8 +25,13 @@ REPLAYED_APIS = (
 )
 BEFORE_REDRIVE = "2023-11-15"
 BEHAVIOURS = {
-    "raises Exception('Some exception was raised.')": 'def handler(event, context):\n    raise Exception("Some exception was raised.")\n',
-    "raises CustomException()": "class CustomException(Exception):\n    pass\n\n\n\n\n\ndef handler(event, context):\n    raise CustomException()\n",
+    "raises Exception('Some exception was raised.')": (
+        'def handler(event, context):\n    raise Exception("Some exception was raised.")\n'
+    ),
+    "raises CustomException()": (
+        "class CustomException(Exception):\n    pass\n\n\n\n\n\n"
+        "def handler(event, context):\n    raise CustomException()\n"
+    ),
     "returns its event unchanged.": "def handler(event, context):\n    return event\n",
     "returns 257 * 1024 letters a": "def handler(event, context):\n    return 'a' * (257 * 1024)\n",
     'returns the bytes "HelloWorld!"': "def handler(event, context):\n    return 'HelloWorld!'\n",

@@ -220,6 +220,42 @@ def test_a_subscription_filters_by_message_attributes(local_aws: LocalAws) -> No
     assert closed.messages() == []
 
 
+def test_an_encrypted_queue_and_topic_need_the_use_of_their_key(local_aws: LocalAws) -> None:
+    """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html"""
+    key = local_aws.client("kms").create_key()["KeyMetadata"]["Arn"]
+    queue, encryption = make_queue(local_aws), {"KmsMasterKeyId": key}
+    local_aws.client("sqs").set_queue_attributes(QueueUrl=queue.url, Attributes=encryption)
+    topic = local_aws.client("sns").create_topic(Name=unique("topic"), Attributes=encryption)["TopicArn"]
+    sends = allow(["sqs:SendMessage", "sns:Publish"])
+    without = make_role(local_aws, sends)
+    entitled = make_role(local_aws, sends, allow(["kms:GenerateDataKey", "kms:Decrypt"], key))
+    for service, send_one in (
+        ("sqs", lambda client: client.send_message(QueueUrl=queue.url, MessageBody="x")),
+        ("sns", lambda client: client.publish(TopicArn=topic, Message="x")),
+    ):
+        with pytest.raises(ClientError, match=f"kms:GenerateDataKey on resource: {key}"):
+            send_one(local_aws.client_as(without, service))
+        send_one(local_aws.client_as(entitled, service))
+    assert [message["Body"] for message in queue.messages()] == ["x"]
+
+
+def test_a_rule_reaches_an_encrypted_queue_only_when_the_key_lets_eventbridge_in(local_aws: LocalAws) -> None:
+    """https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-troubleshooting.html"""
+    kms, queue, source = local_aws.client("kms"), make_queue(local_aws), unique("source")
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    local_aws.client("sqs").set_queue_attributes(QueueUrl=queue.url, Attributes={"KmsMasterKeyId": key})
+    rule, rule_arn = make_rule(local_aws, source)
+    queue.let_in("events.amazonaws.com", rule_arn)
+    local_aws.client("events").put_targets(Rule=rule, Targets=[{"Id": "q", "Arn": queue.arn}])
+    send(local_aws, source, 1)
+    policy = json.loads(kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"])
+    uses = {**allow(["kms:Decrypt", "kms:GenerateDataKey"]), "Principal": {"Service": "events.amazonaws.com"}}
+    policy["Statement"].append(uses)
+    kms.put_key_policy(KeyId=key, PolicyName="default", Policy=json.dumps(policy))
+    send(local_aws, source, 2)
+    assert [json.loads(message["Body"])["detail"] for message in queue.messages()] == [2]
+
+
 def test_a_one_time_schedule_invokes_its_target_with_its_role(local_aws: LocalAws) -> None:
     """https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html"""
     name = make_function(local_aws, PRINTING)

@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -139,3 +140,16 @@ def test_a_role_is_assumed_only_by_whom_it_trusts(local_aws: LocalAws) -> None:
     closed = make_role(local_aws, trusted={"Service": "lambda.amazonaws.com"})
     with pytest.raises(ClientError, match="sts:AssumeRole"):
         local_aws.client_as(trusted, "sts").assume_role(RoleArn=closed, RoleSessionName="refused")
+
+
+def test_a_bucket_that_asks_for_tls_can_be_read(local_aws: LocalAws) -> None:
+    """https://docs.aws.amazon.com/AmazonS3/latest/userguide/security-best-practices.html (data in transit)"""
+    s3, bucket = local_aws.client("s3"), unique("tls-only")
+    s3.create_bucket(Bucket=bucket)
+    arns = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
+    plain = {"Bool": {"aws:SecureTransport": "false"}}
+    deny = {"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": arns, "Condition": plain}
+    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [deny]}))
+    s3.put_object(Bucket=bucket, Key="k", Body=b"v")
+    reader = local_aws.client_as(make_role(local_aws, allow("s3:GetObject", arns[1])), "s3")
+    assert reader.get_object(Bucket=bucket, Key="k")["Body"].read() == b"v"

@@ -9,25 +9,11 @@ from __future__ import annotations
 import base64
 import json
 import time
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-from tests.support.aws_resources import archive, eventually, invoke, make_function, make_role, unique
+from tests.support.aws_resources import archive, invoke, make_function, make_role, unique
 from tests.support.local_aws import LocalAws
 
 SHOW_ENVIRONMENT = "import os\ndef handler(event, context): return dict(os.environ)"
-
-
-def worker_processes(aws: LocalAws) -> list[str]:
-    """The server's children that run functions."""
-    found = []
-    for status in Path("/proc").glob("[0-9]*/status"):
-        try:
-            if f"\nPPid:\t{aws.pid}\n" in status.read_text():
-                found.append(status.parent.name)
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return found
 
 
 def test_a_function_sees_lambda_s_variables_and_its_own() -> None:
@@ -71,8 +57,9 @@ import time
 def handler(event, context):
     first = context.get_remaining_time_in_millis()
     time.sleep(0.2)
-    return {"first": first, "then": context.get_remaining_time_in_millis(), "id": context.aws_request_id,
-            "arn": context.invoked_function_arn, "memory": context.memory_limit_in_mb, "version": context.function_version}
+    then = context.get_remaining_time_in_millis()
+    seen = {"first": first, "then": then, "id": context.aws_request_id, "arn": context.invoked_function_arn}
+    return seen | {"memory": context.memory_limit_in_mb, "version": context.function_version}
 """
     name = make_function(local_aws, code, Timeout=5)
     seen = invoke(local_aws, name)
@@ -87,7 +74,7 @@ def handler(event, context):
 def test_a_version_keeps_its_code_and_its_environment(local_aws: LocalAws) -> None:
     """https://docs.aws.amazon.com/lambda/latest/dg/configuration-versions.html"""
     client = local_aws.client("lambda")
-    code = 'import os\ndef handler(event, context): return [{n}, os.environ["STAGE"], context.function_version, context.invoked_function_arn]'
+    code = 'import os\ndef handler(e, c): return [{n}, os.environ["STAGE"], c.function_version, c.invoked_function_arn]'
     name = make_function(local_aws, code.replace("{n}", "1"), Environment={"Variables": {"STAGE": "first"}})
     arn = client.get_function(FunctionName=name)["Configuration"]["FunctionArn"]
     assert client.publish_version(FunctionName=name)["Version"] == "1"
@@ -111,7 +98,9 @@ def test_layers_come_after_the_code_and_before_the_runtime_s_packages(local_aws:
     ):
         published = client.publish_layer_version(LayerName=unique("layer"), Content={"ZipFile": archive(content)})
         layers.append(published["LayerVersionArn"])
-    code = "import shared, yaml, own, deep, boto3\ndef handler(event, context): return [shared.name, yaml.name, own.name, deep.name]"
+    code = (
+        "import shared, yaml, own, deep, boto3\ndef handler(e, c): return [m.name for m in (shared, yaml, own, deep)]"
+    )
     name = make_function(local_aws, {"index.py": code, "own.py": 'name = "code"'}, Layers=layers)
     assert invoke(local_aws, name) == ["layer", "layer", "code", "deep"]
 
@@ -119,9 +108,10 @@ def test_layers_come_after_the_code_and_before_the_runtime_s_packages(local_aws:
 def test_a_function_sees_no_package_that_the_managed_runtime_lacks(local_aws: LocalAws) -> None:
     code = """
 import importlib.util, sys
-def handler(event, context): return [importlib.util.find_spec("emulator") is None, importlib.util.find_spec("ministack") is None, importlib.util.find_spec("boto3") is not None]
+def handler(event, context): return [bool(importlib.util.find_spec(name)) for name in event]
 """
-    assert invoke(local_aws, make_function(local_aws, code)) == [True, True, True]
+    names = ["boto3", "emulator", "lambda_bootstrap", "ministack", "hypercorn"]
+    assert invoke(local_aws, make_function(local_aws, code), names) == [True, False, False, False, False]
 
 
 def test_what_a_function_prints_and_logs_is_in_the_tail_and_in_its_log_group(local_aws: LocalAws) -> None:
@@ -161,8 +151,10 @@ def test_embedded_metrics_of_a_function_reach_cloudwatch(local_aws: LocalAws) ->
     code = """
 import json, time
 def handler(event, context):
-    metrics = [{"Namespace": event["namespace"], "Dimensions": [["target"]], "Metrics": [{"Name": "Rows", "Unit": "Count"}]}]
-    print(json.dumps({"_aws": {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": metrics}, "target": "t", "Rows": event["rows"]}))
+    rows = {"Name": "Rows", "Unit": "Count"}
+    metrics = [{"Namespace": event["namespace"], "Dimensions": [["target"]], "Metrics": [rows]}]
+    metadata = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": metrics}
+    print(json.dumps({"_aws": metadata, "target": "t", "Rows": event["rows"]}))
 """
     name = make_function(local_aws, code)
     for rows in (3, 4):
@@ -191,22 +183,3 @@ def test_a_call_that_logs_nothing_waits_for_nothing(local_aws: LocalAws) -> None
         client.invoke(FunctionName=name, Payload=b"1")
         durations.append(time.perf_counter() - started)
     assert sorted(durations)[3] < 0.04
-
-
-def test_concurrent_calls_have_a_worker_each_and_idle_workers_are_bounded() -> None:
-    """https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html"""
-    with LocalAws() as aws:
-        name = make_function(
-            aws,
-            "import os, time\ndef handler(event, context):\n    time.sleep(event)\n    return os.getpid()",
-            Timeout=60,
-        )
-        client = aws.client("lambda")
-
-        def call(seconds: float) -> int:
-            return int(client.invoke(FunctionName=name, Payload=json.dumps(seconds))["Payload"].read())
-
-        with ThreadPoolExecutor(12) as callers:
-            busy = set(callers.map(call, [2.5] * 12))
-        assert len(busy) == 12
-        assert call(0) in busy

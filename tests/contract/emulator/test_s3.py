@@ -185,3 +185,14 @@ def test_an_object_under_a_key_needs_the_use_of_the_key(local_aws: LocalAws) -> 
     )
     assert entitled.get_object(Bucket=name, Key="a")["Body"].read() == b"secret"
     assert entitled.put_object(Bucket=name, Key="b")["SSEKMSKeyId"] == key
+
+
+def test_a_range_of_a_version_is_answered_alone(s3: Any, bucket: str) -> None:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html"""
+    version = s3.put_object(Bucket=bucket, Key="ranged", Body=b"hello world")["VersionId"]
+    s3.put_object(Bucket=bucket, Key="ranged", Body=b"replaced since then")
+    answer = s3.get_object(Bucket=bucket, Key="ranged", VersionId=version, Range="bytes=6-99")
+    assert (answer["ContentRange"], answer["Body"].read()) == ("bytes 6-10/11", b"world")
+    with pytest.raises(ClientError) as refused:
+        s3.get_object(Bucket=bucket, Key="ranged", VersionId=version, Range="bytes=11-")
+    assert failure(refused) == (416, "InvalidRange")

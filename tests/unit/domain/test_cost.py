@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,7 +89,7 @@ def test_counted_cost_uses_what_was_measured() -> None:
     assert usage.transitions == 9 + 10 * 4 + 2 * 2
     assert usage.calls == 1_100
     assert usage.sqs_requests == 3
-    found = actual_cost(usage, TOOL.model_copy(update={"cost_per_call_usd": 0.001}))
+    found: dict[str, Any] = actual_cost(usage, TOOL.model_copy(update={"cost_per_call_usd": 0.001}))
     assert found["parts"]["target"] == 1.1
     assert found["total_usd"] == pytest.approx(sum(found["parts"].values()), abs=1e-7)
     assert found["prices_as_of"] == cost.PRICES.as_of

@@ -10,7 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch_processor.domain.batch_config import METADATA_COLUMNS, parse_batch_config
+from batch_processor.domain.batch_config import (
+    METADATA_COLUMNS,
+    parse_batch_config,
+    problems_against_header,
+    replaced_columns,
+)
 from batch_processor.domain.csv_input import read_staged, stage
 from batch_processor.domain.csv_output import RowRenderer, output_header, render_header, render_row
 
@@ -96,6 +101,28 @@ def test_metadata_of_an_earlier_output_is_replaced_and_is_no_original() -> None:
     assert rows.render(["7", "1", "FAILED", "old"], ["c", "2"], METADATA) == "1,c,2,<_status>\n"
     assert rows.failed_header == ["id", "_error_message"]
     assert rows.render_failed(["7", "1", "FAILED", "old"], "new") == "1,new\n"
+
+
+def test_an_earlier_output_is_submitted_again_as_it_is() -> None:
+    first = renderer(["id", "text"], columns=MAPPED)
+    again = renderer(first.header, columns=MAPPED)
+
+    assert again.header == first.header
+    assert again.render(["1", "t", "old", "0", *["old"] * 6], ["new", "1"], METADATA).startswith("1,t,new,1,")
+    config = parse_batch_config({**DOCUMENT, "output_mapping": {"columns": MAPPED}})
+    assert problems_against_header(config, first.header) == []
+
+
+def test_a_column_of_the_users_own_is_never_replaced_unasked() -> None:
+    config = parse_batch_config({**DOCUMENT, "output_mapping": {"columns": MAPPED}})
+    assert [problem.path for problem in problems_against_header(config, ["id", "category"])] == [
+        "output_mapping.columns[0].name"
+    ]
+
+    used = {**DOCUMENT, "output_mapping": {"columns": MAPPED}}
+    used["input_mapping"] = {"column_mappings": {"category": "kind"}}
+    columns = ["id", "category", "score", "_status"]
+    assert replaced_columns(parse_batch_config(used), columns) == {"score", "_status"}
 
 
 def test_failed_rows_can_be_submitted_again_with_the_same_columns() -> None:

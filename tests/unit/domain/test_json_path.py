@@ -54,7 +54,19 @@ def test_a_path_finds_what_the_standard_says(path: str, many: bool, found: Any) 
 
 @pytest.mark.parametrize(
     "path",
-    ["", "book", "$.", "$[", "$.a b", "$[01]", "$[?foo(@.a)]", "$[?match(@.a, '(')]", "$.a\n.", "$" + ".a" * 2_000],
+    [
+        "",
+        "book",
+        "$.",
+        "$[",
+        "$.a b",
+        "$[01]",
+        "$[?foo(@.a)]",
+        "$[?match(@.a, '(')]",
+        "$.a\n.",
+        "$['a\tb']",
+        "$" + ".a" * 2_000,
+    ],
 )
 def test_a_bad_path_is_a_value_error_that_says_something(path: str) -> None:
     with pytest.raises(ValueError, match=r"\w+ \w+"):
@@ -119,6 +131,8 @@ def test_a_document_nested_too_deep_is_an_error_and_no_crash() -> None:
 
     with pytest.raises(ValueError, match="nested deeper than 100 levels"):
         compile_path("$..deepest").first(document)
+    with pytest.raises(ValueError, match="nested deeper"):
+        compile_path("$[?@.x == @.y]").first([{"x": document, "y": nested(5_000)}])
     assert compile_path("$.a.a.b").first(document) is NO_MATCH
 
 

@@ -47,7 +47,7 @@ def test_other_executions_rows_and_attempts_have_other_names() -> None:
     }
 
     assert len(names) == 8
-    assert all(name.startswith("a-batch-") for name in names)
+    assert all(re.fullmatch(r"a-batch-[0-9a-f]{16}-\d+-\d+", name) for name in names)
 
 
 def test_a_tool_result_with_the_same_id_is_a_success_with_its_content() -> None:
@@ -138,6 +138,7 @@ def test_any_other_result_of_an_agent_is_a_failed_row(result: Any) -> None:
         ("Function.ResponseSizeTooLarge", "…", RowStatus.FAILED, "AnswerTooLargeError", False, False),
         ("Lambda.TooManyRequestsException", "Rate", RowStatus.FAILED, "ThrottledError", True, True),
         ("StepFunctions.ExecutionLimitExceededException", "", RowStatus.FAILED, "ThrottledError", True, True),
+        ("QueryError", "Task timed out after 3 seconds", RowStatus.FAILED, "QueryError", True, False),
         ("", "", RowStatus.FAILED, "Error", True, False),
     ],
 )
@@ -177,6 +178,33 @@ def test_an_agents_own_error_is_read_from_the_cause(error: str, cause: str, name
     assert protocol.agent_error(error, cause) == (name, message)
 
 
+@pytest.mark.parametrize(
+    ("description", "status", "retryable"),
+    [
+        ({"Status": "FAILED", "Error": "QuotaError", "Cause": "used up"}, RowStatus.FAILED, True),
+        ({"Status": "FAILED", "Error": "States.DataLimitExceeded", "Cause": "300 KB"}, RowStatus.FAILED, False),
+        ({"Status": "TIMED_OUT", "Error": "States.Timeout"}, RowStatus.TIMEOUT, False),
+        ({"Status": "TIMED_OUT"}, RowStatus.TIMEOUT, False),
+    ],
+)
+def test_an_agents_failure_keeps_the_agents_own_error_name(
+    description: dict[str, str], status: RowStatus, retryable: bool
+) -> None:
+    outcome = protocol.agent_failure("States.TaskFailed", json.dumps(description))
+
+    name = description.get("Error", "States.Timeout")
+    assert (outcome.status, outcome.error_name, outcome.retryable) == (status, name, retryable)
+    assert outcome.error_message.startswith(f"{name}: ")
+    assert outcome == protocol.read_express_answer(dict(description))
+
+
+def test_the_rows_own_time_out_says_how_to_allow_more() -> None:
+    outcome = protocol.agent_failure("States.Timeout", "")
+
+    assert (outcome.status, outcome.error_name) == (RowStatus.TIMEOUT, "RowTimeoutError")
+    assert "timeout_seconds" in outcome.error_message
+
+
 def test_an_express_agents_failure_is_found_in_its_response() -> None:
     succeeded = {"Status": "SUCCEEDED", "Output": '{"result": "Success", "data": {"a": 1}}'}
     failed = {"Status": "FAILED", "Error": "QuotaError", "Cause": "used up"}
@@ -185,6 +213,14 @@ def test_an_express_agents_failure_is_found_in_its_response() -> None:
     assert protocol.read_express_answer(failed) == protocol.thrown_error("QuotaError", "used up")
     assert protocol.read_express_answer({"Status": "TIMED_OUT"}).status is RowStatus.TIMEOUT
     assert protocol.read_express_answer({"Status": "SUCCEEDED", "Output": "{"}).status is RowStatus.FAILED
+
+
+def test_a_reason_nested_too_deep_to_find_is_no_crash() -> None:
+    reason: Any = "lost"
+    for _ in range(100_000):
+        reason = {"error": reason}
+
+    assert protocol.read_agent_answer({"result": "Error", "error": reason}).status is RowStatus.FAILED
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,13 @@ def test_another_cause_is_left_as_text(cause: str) -> None:
     assert ending == Ending("FAILED", "InvalidInputError", cause, None)
 
 
+def test_the_error_of_a_function_is_shown_without_its_stack_trace() -> None:
+    cause = json.dumps({"errorMessage": "no plan", "errorType": "KeyError", "stackTrace": ["line 1"]})
+    assert ending_of({"status": "FAILED", "error": "KeyError", "cause": cause}) == Ending(
+        "FAILED", "KeyError", "no plan"
+    )
+
+
 def test_a_name_that_was_used_is_explained() -> None:
     states = FakeStates(start_refusal="ExecutionAlreadyExists")
     with pytest.raises(CommandError, match="FOLLOW=night-run"):

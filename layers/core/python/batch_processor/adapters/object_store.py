@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from batch_processor.adapters.aws_errors import error_code, translate, translated
 from batch_processor.app.ports import StoredObject
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 CHUNK_BYTES = 1024 * 1024
+RANGE_BYTES = 8 * CHUNK_BYTES
 
 
 class S3ObjectStore:
@@ -37,11 +38,22 @@ class S3ObjectStore:
             return self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
 
     def read(self, key: str, version_id: str | None = None) -> Iterator[bytes]:
-        version = {"VersionId": version_id} if version_id else {}
-        with translated("s3:GetObject", self._uri(key)):
-            body = self._client.get_object(Bucket=self._bucket, Key=key, **version)["Body"]  # type: ignore[arg-type]
-            with body:
-                yield from body.iter_chunks(CHUNK_BYTES)
+        """Range by range: a reader may take its time between two chunks, and S3 closes connections that wait."""
+        pinned: dict[str, str] = {"VersionId": version_id} if version_id else {}
+        start, size = 0, 1
+        while start < size:
+            asked = f"bytes={start}-{start + RANGE_BYTES - 1}"
+            try:
+                answer = self._client.get_object(Bucket=self._bucket, Key=key, Range=asked, **pinned)  # type: ignore[arg-type]
+                body = answer["Body"].read()
+            except (ClientError, BotoCoreError) as error:
+                if isinstance(error, ClientError) and error_code(error) == "InvalidRange":
+                    return  # an empty object has no range
+                raise translate(error, "s3:GetObject", self._uri(key)) from error
+            pinned.setdefault("IfMatch", answer["ETag"])
+            size = int(answer["ContentRange"].rpartition("/")[2])
+            start += len(body)
+            yield from (body[at : at + CHUNK_BYTES] for at in range(0, len(body), CHUNK_BYTES))
 
     def exists(self, key: str) -> bool:
         try:

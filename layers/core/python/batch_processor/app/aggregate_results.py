@@ -1,11 +1,11 @@
 """Puts the finished rows of an execution together: output, failed rows, summary, metrics (design 3.5, 3.9).
 
 Every row appears exactly once and in order, whatever the workers left: rows written twice are taken once, and rows
-never written are FAILED with the reason that is known. The call may end anywhere, by its time or by a kill: a checkpoint
+never written are FAILED with the reason that is known. The call may end anywhere, by time or by a kill: a checkpoint
 is written after each part of the upload, and the next call goes on from there. Until both files are complete, nothing
 of them is visible.
 
-Memory: ``rows_reader.MOST_BYTES_AHEAD``, one rows object parsed without its answers, a part of each upload.
+Memory: ``rows_reader.MOST_BYTES_AHEAD``, one group of rows objects parsed without their answers, a part of each upload.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from batch_processor.app.child_errors import read_child_errors
 from batch_processor.app.find_missing import find_missing
 from batch_processor.app.ports import Clock, DeadLetters, Deadline, Metrics
 from batch_processor.app.result_file import FileState, ResultFile
-from batch_processor.app.rows_reader import RowsObject, find_gaps, read_rows_objects
+from batch_processor.app.rows_reader import FinishedRows, find_gaps, read_finished_rows
 from batch_processor.app.totals import SUMMARY_SCHEMA_VERSION, Totals, cost_of, warnings_of
 from batch_processor.domain.csv_input import read_staged
 from batch_processor.domain.errors import DeploymentError, ObjectNotFoundError, RowFailedError
@@ -183,7 +183,7 @@ class _Aggregation:
 
     def _write_rows(self) -> bool:
         """Write rows until the last, or until the time is over; whether the last is written."""
-        reader = read_rows_objects(self._objects, self._keys, self._next_row, self._last_key)
+        reader = read_finished_rows(self._objects, self._keys, self._next_row, self._last_key)
         try:
             for rows in reader:
                 if not self._write_gap(rows.first) or not self._has_time():
@@ -203,7 +203,7 @@ class _Aggregation:
         if any(uploads):
             self._save(Phase.ROWS)
 
-    def _write_finished(self, rows: RowsObject) -> None:
+    def _write_finished(self, rows: FinishedRows) -> None:
         records = rows.records_from(self._next_row)
         self._output.append("".join([record["csv"] for record in records]).encode())
         for record in records:
@@ -211,7 +211,7 @@ class _Aggregation:
                 self._failed_rows.append(record["failed_csv"].encode())
                 self._totals.add_failure(record["row"], record["status"], record["error"])
         self._totals.add(records)
-        self._totals.rows_objects += 1
+        self._totals.rows_objects += rows.objects
         self._next_row = rows.last + 1
 
     def _write_gap(self, end: int) -> bool:

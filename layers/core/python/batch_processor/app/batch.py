@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ import orjson
 
 from batch_processor.app.ports import Clock, DeadLetters, ObjectStore
 from batch_processor.app.work import Brake, Work, encode_record, failure_reason, load_plan
+from batch_processor.domain.batch_config import replaced_columns
 from batch_processor.domain.csv_output import RowRenderer
 from batch_processor.domain.json_text import render_json
 from batch_processor.domain.mapping_in import InputMapper, compile_input_mapping
@@ -55,7 +57,8 @@ class Batch:
 
     @cached_property
     def input_mapper(self) -> InputMapper:
-        return compile_input_mapping(self.plan.config.input_mapping, self.plan.columns)
+        config, columns = self.plan.config, self.plan.columns
+        return compile_input_mapping(config.input_mapping, columns, replaced_columns(config, columns))
 
     @cached_property
     def output_mapper(self) -> OutputMapper:
@@ -153,7 +156,7 @@ class Batches:
         self._opened: dict[str, Batch] = {}
 
     def open(self, plan_key: str) -> Batch:
-        """Raises ``DeploymentError`` when there is no such plan."""
+        """From here on, the execution's own log level counts. Raises ``DeploymentError`` when there is no such plan."""
         batch = self._opened.get(plan_key)
         if batch is None:
             plan = load_plan(self.objects, plan_key)
@@ -161,4 +164,7 @@ class Batches:
             if len(self._opened) >= MOST_BATCHES_KEPT:
                 del self._opened[next(iter(self._opened))]
             self._opened[plan_key] = batch
+        level = batch.plan.config.execution_config.effective_log_level
+        if level is not None:
+            logging.getLogger("batch_processor").setLevel(level)
         return batch

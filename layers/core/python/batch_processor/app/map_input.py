@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from batch_processor.app.batch import Batch, Batches, input_hash
 from batch_processor.app.ports import Clock
 from batch_processor.domain.errors import MappingError, NotAttemptedError
@@ -9,6 +11,7 @@ from batch_processor.domain.json_text import render_json
 from batch_processor.domain.messages import AgentCall, MapInputRequest, MapInputResponse
 from batch_processor.domain.target_protocol import agent_execution_name, agent_request
 
+LOGGER = logging.getLogger("batch_processor.map_input")
 MOST_INPUT_BYTES = 200 * 1024
 """The agent's input travels beside the row through a state's 256 KiB (dg/service-quotas)."""
 
@@ -38,6 +41,7 @@ def map_input(request: MapInputRequest, *, batches: Batches, clock: Clock) -> Ma
         name=execution_name(batch, row, 1),
         agent_arn=plan.target.arn,
     )
+    LOGGER.debug("row sent", extra={"attempt": 1, "sent": sent})
     return MapInputResponse(call=call, input=sent)
 
 

@@ -22,6 +22,7 @@ from batch_processor.domain.target_protocol import (
     mapping_failed,
     read_agent_answer,
     read_express_answer,
+    timed_out,
     too_large,
 )
 
@@ -110,13 +111,13 @@ def _next_call(batch: Batch, call: AgentCall, outcome: Outcome, wait_seconds: fl
 
 def _read_outcome(request: MapOutputRequest) -> Outcome:
     if request.ErrorOutput is not None:
-        return _read_error(request.ErrorOutput)
+        return _read_error(request.ErrorOutput, request.Call)
     if request.Description is not None:
         return read_express_answer(request.Description)
     return read_agent_answer(request.Result)
 
 
-def _read_error(error: CaughtError) -> Outcome:
+def _read_error(error: CaughtError, call: AgentCall) -> Outcome:
     if error.Error.startswith(CALL_PREFIXES) and error.Error.rpartition(".")[2] in DEPLOYMENT_ERRORS:
         raise DeploymentError(f"the agent cannot be called: {error.Error}: {error.Cause}")
     if error.Error == MAPPING_ERROR:
@@ -129,6 +130,8 @@ def _read_error(error: CaughtError) -> Outcome:
             error_message=_function_message(error.Cause),
             retryable=True,
         )
+    if error.Error == "States.Timeout":  # of the call: the agent's own is inside States.TaskFailed
+        return timed_out(f"no answer within the {call.timeout_seconds} s that were left for the row")
     if error.Error == "States.DataLimitExceeded":
         return too_large("with the row it is over the 256 KiB (262,144 bytes) that Step Functions allows")
     return agent_failure(error.Error, error.Cause)

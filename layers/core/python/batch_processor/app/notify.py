@@ -18,7 +18,7 @@ from batch_processor.app.batch import Batch, Batches
 from batch_processor.app.ports import Clock, Deadline, Metrics, Notifier
 from batch_processor.app.work import Brake
 from batch_processor.domain.batch_config import MAX_TOOL_TIMEOUT_SECONDS
-from batch_processor.domain.errors import DeploymentError, ObjectNotFoundError, ServiceUnavailableError
+from batch_processor.domain.errors import ObjectNotFoundError, ServiceUnavailableError
 from batch_processor.domain.json_text import parse_json
 from batch_processor.domain.messages import AggregateAction, AggregateRequest
 from batch_processor.domain.plan import Keys
@@ -66,10 +66,8 @@ def notify(
     """
     detail = event.detail
     keys = Keys(detail.name)
-    try:
-        batch = batches.open(keys.plan)
-    except DeploymentError:
-        batch = None  # refused before there was a plan
+    # An input that was refused has no plan.
+    batch = batches.open(keys.plan) if batches.objects.exists(keys.plan) else None
     if batch is not None and detail.status in STOPPED_STATUSES:
         _aggregate_stopped(batch, batches, metrics, clock, deadline)
     summary = _read_summary(batches, keys) if batch is not None else None

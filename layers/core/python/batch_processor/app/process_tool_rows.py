@@ -219,6 +219,7 @@ class _Run:
             sent = tool_request(plan.target.name, row_input, call_id)
         else:
             sent = agent_request(plan.execution.name, row, plan.total_rows, row_input)
+        LOGGER.debug("row sent", extra={"row_id": row, "attempt": attempt, "sent": sent})
         answered = self._invoker.invoke(plan.target.arn, render_json(sent).encode(), timeout_seconds)
         if isinstance(answered, Outcome):
             return answered

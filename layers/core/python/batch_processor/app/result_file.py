@@ -8,9 +8,9 @@ from pydantic import BaseModel
 
 from batch_processor.app.ports import ObjectStore
 
-PART_BYTES = 8 * 1024 * 1024
+PART_BYTES = 6 * 1024 * 1024
 """Parts but the last have 5 MiB at least, and there are 10,000 at most
-(https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html): this size makes 80 GiB."""
+(https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html): this size makes 58 GiB."""
 
 
 class FileState(BaseModel):

@@ -15,70 +15,107 @@ from batch_processor.domain.plan import Keys
 
 READERS = 24
 """Requests at once: agents have one object a row, each some 20 ms away."""
-MOST_OBJECTS_AHEAD = 96
-MOST_BYTES_AHEAD = 32 * 1024 * 1024
-_ANSWER = b',"answer":'
+GROUP_OBJECTS = 16
+GROUP_BYTES = 128 * 1024
+"""Neighbours up to so many and so large are read by one reader and handed on as one."""
+MOST_GROUPS_AHEAD = 24
+MOST_BYTES_AHEAD = 8 * 1024 * 1024
+_REST = b',"hash":'
 
 
 @dataclass(frozen=True, slots=True)
-class RowsObject:
-    """The finished rows ``first`` to ``last``; ``body`` has one JSON line each."""
+class FinishedRows:
+    """The finished rows ``first`` to ``last``, one JSON line each. ``key`` is the last of ``objects`` rows objects."""
 
     key: str
     first: int
     last: int
+    objects: int
     body: bytes
 
     def records_from(self, row: int) -> list[dict[str, Any]]:
-        """The records (``domain.records.RowRecord``) of ``row`` and those after it, without their answers.
+        """The records (``domain.records.RowRecord``) of ``row`` and those after it, without hash and answer.
 
-        The answer is the last key of a line and the text before it is never parsed twice: a quote inside a JSON string
-        is escaped, so the first ``,"answer":`` is that key and not part of a cell.
+        These two are the last keys of a line, and are not parsed: a quote inside a JSON string is escaped, so the first
+        ``,"hash":`` is that key and not part of a cell.
         """
         lines = self.body.split(b"\n", self.last - self.first + 1)
-        heads = [line[: line.find(_ANSWER)] for line in lines[max(0, row - self.first) : -1]]
+        heads = [line[: line.find(_REST)] for line in lines[max(0, row - self.first) : -1]]
         if not heads:
             return []
         records: list[dict[str, Any]] = orjson.loads(b"[%b}]" % b"},".join(heads))
         return records
 
 
-def read_rows_objects(
-    objects: ObjectStore, keys: Keys, next_row: int, start_after: str = ""
-) -> Generator[RowsObject, None, None]:
-    """The rows objects after the key ``start_after`` that hold any row from ``next_row`` on, in row order.
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Rows objects that follow one another without gap or overlap."""
 
-    Objects that overlap (a worker that was thought dead wrote, too) are given as they are, but for those whose rows all
-    are in an earlier one. Memory: ``MOST_BYTES_AHEAD`` and one object.
+    keys: list[str]
+    first: int
+    last: int
+    size: int
+
+
+def read_finished_rows(
+    objects: ObjectStore, keys: Keys, next_row: int, start_after: str = ""
+) -> Generator[FinishedRows, None, None]:
+    """The finished rows after the rows object ``start_after``, from ``next_row`` on, in row order.
+
+    Rows objects that overlap (a worker that was thought dead wrote, too) are given as they are, but for those whose
+    rows all are in an earlier one. Memory: ``MOST_BYTES_AHEAD``, and one group.
     """
-    listing = _useful(objects.list_objects(keys.rows, start_after), keys, next_row)
-    ahead: deque[tuple[StoredObject, Future[bytes]]] = deque()
+
+    def read(group: _Group) -> bytes:
+        bodies = [objects.get(key) for key in group.keys]
+        return bodies[0] if len(bodies) == 1 else b"".join(bodies)
+
+    groups = _grouped(_useful(objects.list_objects(keys.rows, start_after), keys, next_row))
+    ahead: deque[tuple[_Group, Future[bytes]]] = deque()
     bytes_ahead = 0
-    following = next(listing, None)
+    following = next(groups, None)
     with ThreadPoolExecutor(READERS, "rows-reader") as pool:
         try:
             while ahead or following is not None:
                 while following is not None and (
-                    not ahead or (len(ahead) < MOST_OBJECTS_AHEAD and bytes_ahead + following.size <= MOST_BYTES_AHEAD)
+                    not ahead or (len(ahead) < MOST_GROUPS_AHEAD and bytes_ahead + following.size <= MOST_BYTES_AHEAD)
                 ):
-                    ahead.append((following, pool.submit(objects.get, following.key)))
+                    ahead.append((following, pool.submit(read, following)))
                     bytes_ahead += following.size
-                    following = next(listing, None)
-                stored, future = ahead.popleft()
-                first, last = keys.rows_range(stored.key)
-                yield RowsObject(stored.key, first, last, future.result())
-                bytes_ahead -= stored.size
+                    following = next(groups, None)
+                group, future = ahead.popleft()
+                yield FinishedRows(group.keys[-1], group.first, group.last, len(group.keys), future.result())
+                bytes_ahead -= group.size
                 del future
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _useful(listing: Iterator[StoredObject], keys: Keys, next_row: int) -> Iterator[StoredObject]:
+def _useful(listing: Iterator[StoredObject], keys: Keys, next_row: int) -> Iterator[tuple[StoredObject, int, int]]:
+    """Rows objects with their first and last row, but for those that hold nothing new."""
     for stored in listing:
-        last = keys.rows_range(stored.key)[1]
+        first, last = keys.rows_range(stored.key)
         if last >= next_row:
             next_row = last + 1
-            yield stored
+            yield stored, first, last
+
+
+def _grouped(listing: Iterator[tuple[StoredObject, int, int]]) -> Iterator[_Group]:
+    group: _Group | None = None
+    for stored, first, last in listing:
+        if (
+            group is not None
+            and first == group.last + 1
+            and len(group.keys) < GROUP_OBJECTS
+            and group.size + stored.size <= GROUP_BYTES
+        ):
+            group = _Group([*group.keys, stored.key], group.first, last, group.size + stored.size)
+            continue
+        if group is not None:
+            yield group
+        group = _Group([stored.key], first, last, stored.size)
+    if group is not None:
+        yield group
 
 
 def find_gaps(ranges: Iterator[tuple[int, int]], total_rows: int) -> Iterator[tuple[int, int]]:

@@ -63,13 +63,14 @@ class Totals(BaseModel):
         self.attempts += sum(map(_attempts, records))
         self.cast_failures += sum(map(_cast_failures, records))
         self.processing_ms += sum(map(_duration_ms, records))
+        # A row is in flight at the full seconds from ``began`` to before ``ended``: none, when the two are one.
+        began = Counter([-(-started_ms // 1000) for started_ms, _ in map(_times, records)])
+        ended = Counter([(started_ms + duration_ms) // 1000 + 1 for started_ms, duration_ms in map(_times, records)])
+        began.subtract(ended)
         changes = self.in_flight_changes
-        for started_ms, duration_ms in map(_times, records):
-            first = -(-started_ms // 1000)
-            after = (started_ms + duration_ms) // 1000 + 1
-            if first < after:
-                changes[first] = changes.get(first, 0) + 1
-                changes[after] = changes.get(after, 0) - 1
+        for second, change in began.items():
+            if change:
+                changes[second] = changes.get(second, 0) + change
 
     def add_failure(self, row: int, status: RowStatus, error: str) -> None:
         if len(self.first_failures) < MOST_EXAMPLES:

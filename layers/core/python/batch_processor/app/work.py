@@ -12,7 +12,7 @@ import orjson
 from batch_processor.app.ports import Clock, ObjectStore
 from batch_processor.domain.errors import DeploymentError, ObjectNotFoundError
 from batch_processor.domain.json_text import render_json
-from batch_processor.domain.plan import Keys, Plan
+from batch_processor.domain.plan import WORK_PREFIX, Keys, Plan
 from batch_processor.domain.records import RowRecord
 
 BRAKE_CACHE_MS = 1000
@@ -26,6 +26,11 @@ class Brake:
     reason: str
     error: str
     message: str
+
+
+def execution_of(plan_key: str) -> str:
+    """The execution's name, out of the key of its plan."""
+    return plan_key.removeprefix(f"{WORK_PREFIX}/").partition("/")[0]
 
 
 def load_plan(objects: ObjectStore, plan_key: str) -> Plan:
@@ -151,6 +156,7 @@ def consecutive_runs(rows: Iterable[tuple[int, bytes]]) -> Iterator[list[tuple[i
 
 
 def encode_record(record: RowRecord) -> bytes:
-    """One line of a rows object. ``answer`` comes last, so that a reader can leave it unparsed."""
-    head = orjson.dumps({key: value for key, value in record.items() if key != "answer"})
-    return b'%b,"answer":%b}\n' % (head[:-1], render_json(record["answer"]).encode())
+    """One line of a rows object. ``hash`` and ``answer`` come last, so that the aggregator can leave them unparsed."""
+    head = orjson.dumps({key: value for key, value in record.items() if key not in ("hash", "answer")})
+    rest = (record["hash"].encode(), render_json(record["answer"]).encode())
+    return b'%b,"hash":"%b","answer":%b}\n' % (head[:-1], *rest)

@@ -9,6 +9,7 @@ import difflib
 import json
 import math
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
@@ -31,7 +32,7 @@ from pydantic_core.core_schema import ValidationInfo
 
 from batch_processor.domain.errors import InvalidInputError, Problem
 from batch_processor.domain.json_path import compile_path
-from batch_processor.domain.json_text import encodable
+from batch_processor.domain.json_text import encodable, render_json
 from batch_processor.domain.number_format import compile_number_format
 from batch_processor.domain.regular_expressions import compile_pattern
 from batch_processor.domain.template_text import parse_template
@@ -97,8 +98,8 @@ def _check_input_column(name: str) -> str:
 def _check_output_column(name: str) -> str:
     if name in METADATA_COLUMNS:
         _refuse("this is the name of a metadata column", "choose another name")
-    if not 1 <= len(name) <= 255 or not name.isprintable():
-        _refuse("a column name has 1 to 255 printable characters", "shorten or clean the name")
+    if not 1 <= len(name) <= 255 or any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
+        _refuse("a column name has 1 to 255 characters, none of them a control character", "shorten or clean the name")
     return name
 
 
@@ -108,6 +109,14 @@ def _check_scalar(value: object) -> object:
     if value is None or isinstance(value, str | int | float):
         return value
     _refuse("not a scalar", "write a text, a number, true, false or null")
+
+
+def _check_json(value: object) -> object:
+    try:
+        render_json(value)
+    except ValueError as error:
+        _refuse(f"this cannot be sent as JSON: {error}", "write what JSON has, with finite numbers")
+    return value
 
 
 def _check_metadata(value: object) -> object:
@@ -136,6 +145,7 @@ JsonPath = Annotated[
     str,
     _compiles(compile_path, "not a JSONPath (RFC 9535)", "write a path such as $.name, $.items[0].id or $.items[*].id"),
 ]
+Json = Annotated[Any, AfterValidator(_check_json)]
 Scalar = Annotated[str | int | float | bool | None, PlainValidator(_check_scalar)]
 
 
@@ -256,7 +266,7 @@ class TemplateTransformation(Part):
 class WithDefault(Part):
     """``default``, when given (null counts), is the field's value where the cell does not yield one."""
 
-    default: Any = None
+    default: Json = None
 
     @property
     def has_default(self) -> bool:
@@ -289,7 +299,7 @@ class InputMapping(Part):
     """Mapping in (design 3.2). All empty: every column is passed under its own name."""
 
     column_mappings: dict[ColumnName, FieldName] = {}
-    static_values: dict[FieldName, Any] = {}
+    static_values: dict[FieldName, Json] = {}
     transformations: dict[FieldName, Transformation] = {}
 
     @property
@@ -420,7 +430,7 @@ class ExecutionConfig(Part):
         if self.stop_after is not None and self.stop_after.failed_rows is not None:
             limits.append(self.stop_after.failed_rows)
         if self.stop_after is not None and self.stop_after.failed_percent is not None:
-            # Exact: 0.1 percent of 3,000 rows is 3, which binary fractions would round up to 4.
+            # Exact: 2.2 percent of 3,000 rows are 66, which binary fractions would round up to 67.
             limits.append(max(1, math.ceil(Fraction(repr(self.stop_after.failed_percent)) * total_rows / 100)))
         return min(limits, default=None)
 
@@ -565,14 +575,28 @@ def _problems_of_output_columns(columns: list[Any]) -> Iterator[Problem]:
             )
 
 
+def replaced_columns(config: BatchConfig, columns: Sequence[str]) -> frozenset[str]:
+    """The input's columns that are not the user's own: they are not mapped, and the output has its own in their place.
+
+    Always those with a metadata name. An input with metadata of a row, other than the ``_error_message`` of a file of
+    failed rows, is an earlier output: there, also the columns named like mapped ones, unless the mapping in uses them.
+    So an output can be submitted again as it is, while a user's own column is never replaced unasked.
+    """
+    metadata = frozenset(columns) & frozenset(METADATA_COLUMNS)
+    if not metadata - {"_error_message"}:
+        return metadata
+    used = {column for _, column in config.input_mapping.columns_used()}
+    return metadata | (frozenset(columns) & frozenset(config.output_columns)) - used
+
+
 def problems_against_header(config: BatchConfig, columns: Sequence[str]) -> list[Problem]:
     """What only the CSV's header shows: unknown columns, and mapped names that an original column has already.
 
     The limit of 1,000 columns is not checked here: it is one on ``output_mapping.columns``, on what a user asks a
-    target for. The CSV itself may have more columns than that; they are carried along without being mapped. Originals
-    with a metadata name are replaced in the output, so they clash with nothing.
+    target for. The CSV itself may have more columns than that; they are carried along without being mapped.
     """
-    originals = [column for column in columns if column not in METADATA_COLUMNS]
+    replaced = replaced_columns(config, columns)
+    originals = [column for column in columns if column not in replaced]
     known = set(originals)
     problems = []
     for path, column in config.input_mapping.columns_used():

@@ -12,7 +12,7 @@ never changed: a line end, a backslash or a formula inside a cell arrives at the
 How it is fast: nothing is done per cell. Text is cut at its quotes, so every other piece lies outside quotes, where
 delimiters and line ends can be replaced as they stand. Work goes on block by block, a block being some whole rows; only
 a block in which a check fails is looked at row by row, to say what is wrong and in which line. The standard library's
-``csv`` is three times slower here, and takes a quote inside an unquoted cell without a word; tests compare with it.
+``csv`` is slower, and takes a quote inside an unquoted cell without a word; the tests compare with it.
 Memory: a few times the larger of 32 KB, the longest row (200 KB at most) and a chunk, whatever the size of the file.
 """
 
@@ -21,7 +21,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import chain, repeat
+from itertools import chain
 from operator import itemgetter
 
 import orjson
@@ -80,6 +80,7 @@ class Staging:
         self._chunks = iter(chunks)
         self._line = 1
         self._offset = 0
+        self._line_end = b"\n"
         self._found = _Findings()
         self.columns = []
         self._read_header()
@@ -97,7 +98,7 @@ class Staging:
         yield header
         for block in self._blocks():
             staged = self._stage(block)
-            self._line += _count_line_ends(block)
+            self._line += self._lines(block)
             self._offset += len(block)
             if self._found.enough:
                 break
@@ -124,8 +125,10 @@ class Staging:
         if sample.startswith(_BOM):
             sample = sample[len(_BOM) :]
             self._offset = len(_BOM)
+        if line_end := _LINE_END.search(sample):
+            self._line_end = line_end.group()
         start = len(sample) - len(sample.lstrip(b"\r\n"))
-        self._line += _count_line_ends(sample[:start])
+        self._line += self._lines(sample[:start])
         self._offset += start
         sample = sample[start:]
         if not sample:
@@ -137,6 +140,7 @@ class Staging:
         self.delimiter = delimiter.decode()
         self._row = re.compile(_row_pattern(delimiter))
         self._delimiter = delimiter
+        self._no_structure = bytes(set(range(256)) - set(delimiter + b"\r\n"))
         match = self._row.match(sample)
         assert match is not None
         header = match.group()
@@ -159,7 +163,7 @@ class Staging:
         self._found.columns = len(columns)
         line_end = _LINE_END.match(sample, match.end())
         rest = line_end.end() if line_end else len(sample)
-        self._line += _count_line_ends(sample[:rest])
+        self._line += self._lines(sample[:rest])
         self._offset += rest
         self._rest = sample[rest:]
 
@@ -191,43 +195,53 @@ class Staging:
             block = _first_rows(block, self._max_rows - self.total_rows)
         pieces = block.replace(b"\\", b"\\\\").split(b'"')
         # From here on, NUL stands for a quoted piece. (A file with a NUL of its own is refused.)
-        outside = b"\0".join(pieces[0::2])
-        if b"\r" in outside:
-            outside = outside.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        if outside.startswith(b"\n") or b"\n\n" in outside:
-            outside = re.sub(rb"\n{2,}", b"\n", outside).lstrip(b"\n")
-        outside = outside.removesuffix(b"\n")
-        rows = outside.split(b"\n") if outside else []
-        wrong = (
-            not set(map(bytes.count, rows, repeat(self._delimiter))) <= {len(self.columns) - 1}
-            or not self._quotes_stand_right(pieces)
-            or not _is_text(block)
-        )
+        outside, rows, regular = self._regular_rows(b"\0".join(pieces[0::2]))
+        self.total_rows += rows
+        wrong = not regular or not self._quotes_stand_right(pieces) or not _is_text(block)
         if wrong or len(block) > self._block_bytes:
             self._examine(block, final=True)
             if self._found:
-                self.total_rows += len(rows)
                 return b""
             assert not wrong
-        rows = outside.replace(self._delimiter, b'","').split(b"\n") if outside else []
-        first = self.total_rows + 1
-        self.total_rows += len(rows)
-        numbered = [b""] * (2 * len(rows))
-        numbered[0::2] = map(b'"%d","'.__mod__, range(first, self.total_rows + 1))
-        numbered[1::2] = map(bytes.__add__, rows, repeat(b'"\n'))
-        staged = b"".join(numbered)
+        if not rows:
+            return b""
+        cells = outside.removesuffix(b"\n").replace(b"%", b"%%").replace(self._delimiter, b'","')
+        unnumbered = b'"%d","' + cells.replace(b"\n", b'"\n"%d","') + b'"\n'
+        staged = unnumbered % tuple(range(self.total_rows - rows + 1, self.total_rows + 1))
         if len(pieces) == 1:
             return staged
-        outside_pieces = _double_inner_quotes(staged).split(b"\0")
-        pieces[0::2] = outside_pieces
+        # Where two quoted pieces touch, they are one cell with a quote inside.
+        pieces[0::2] = [piece or b'""' for piece in staged.split(b"\0")]
         return b"".join(pieces)
+
+    def _regular_rows(self, outside: bytes) -> tuple[bytes, int, bool]:
+        """The text outside quotes, with LF line ends and no blank lines; its rows; if all have the right width."""
+        skeleton = outside.translate(None, self._no_structure)
+        row = self._delimiter * (len(self.columns) - 1)
+        rows = skeleton.count(self._line_end)
+        # Alone in its column, a blank line would look like a row.
+        if row and skeleton == (row + self._line_end) * rows and outside.endswith(self._line_end):
+            if self._line_end == b"\r\n":
+                outside = outside.replace(b"\r", b"")
+            elif self._line_end == b"\r":
+                outside = outside.replace(b"\r", b"\n")
+            return outside, rows, True
+        outside = outside.replace(b"\r\n", b"\n").replace(b"\r", b"\n").strip(b"\n")
+        outside = re.sub(rb"\n{2,}", b"\n", outside) + b"\n" if outside else b""
+        skeleton = outside.translate(None, self._no_structure)
+        rows = skeleton.count(b"\n")
+        return outside, rows, skeleton == (row + b"\n") * rows
 
     def _quotes_stand_right(self, pieces: list[bytes]) -> bool:
         """Whether quoted cells begin where cells begin, and end where they end. ``pieces``: cut at the quotes."""
-        # Between two quoted pieces lies nothing (a doubled quote), or all from one cell's end to another's start.
-        before = set(map(_LAST_BYTE, pieces[0:-1:2]))
-        after = set(map(_FIRST_BYTE, pieces[2::2]))
-        return len(pieces) % 2 == 1 and before | after <= {b"", b"\n", b"\r", self._delimiter}
+        if len(pieces) % 2 == 0:
+            return False
+        # Between two quoted pieces lies nothing (a doubled quote), or all from one cell's end to another's start. There
+        # are few different such pieces where all cells are quoted.
+        between = set(pieces[2:-1:2])
+        before = set(map(_LAST_BYTE, between | set(pieces[0:-1:2][:1])))
+        after = set(map(_FIRST_BYTE, between | set(pieces[2::2][-1:])))
+        return before | after <= {b"", b"\n", b"\r", self._delimiter}
 
     def _examine(self, data: bytes, *, final: bool) -> None:
         """Look at ``data`` row by row and note what is wrong. ``final``: it ends where a row ends.
@@ -241,7 +255,7 @@ class Staging:
         while position < len(data) and not found.enough:
             if line_end := _LINE_END.match(data, position):
                 position = line_end.end()
-                line += 1
+                line += self._lines(line_end.group())
                 continue
             row += 1
             whole = _RAW_ROW.match(data, position)  # to the line end, or to a quote that is never closed
@@ -253,7 +267,7 @@ class Staging:
             if right.end() < whole.end() or unclosed:
                 self._note_quote(data, position, right.end(), line, final=final)
                 # Behind a quote too many, all is read inside out: it would only give mistakes that are none.
-                found.stop |= unclosed or _count_line_ends(raw) > 0
+                found.stop |= unclosed or self._lines(raw) > 0
             elif whole.end() == len(data) and not final:
                 found.too_long.append(f"line {line}")
                 found.stop = True
@@ -266,12 +280,16 @@ class Staging:
             self._note_text(raw, line, self._offset + position)
             if not self.columns:
                 return
-            line += _count_line_ends(raw)
+            line += self._lines(raw)
             position = whole.end()
+
+    def _lines(self, data: bytes) -> int:
+        """The number of line ends, as an editor counts: a lone CR is one only in a file that has no other."""
+        return data.count(b"\r" if self._line_end == b"\r" else b"\n")
 
     def _note_quote(self, data: bytes, row_start: int, position: int, line: int, *, final: bool) -> None:
         """Note the quote, or the text behind one, at ``position`` that does not belong there."""
-        there = f"line {line + _count_line_ends(data[row_start:position])}"
+        there = f"line {line + self._lines(data[row_start:position])}"
         starts_cell = position == row_start or data[position - 1 : position] == self._delimiter
         if not starts_cell:
             self._found.bare_quotes.append(there)
@@ -285,11 +303,11 @@ class Staging:
         try:
             raw.decode()
         except UnicodeDecodeError as error:
-            there = f"line {line + _count_line_ends(raw[: error.start])}"
+            there = f"line {line + self._lines(raw[: error.start])}"
             self._found.not_utf8.append(f"{there} (byte {offset + error.start:,} of the file)")
         nul = raw.find(b"\0")
         if nul >= 0:
-            self._found.nul.append(f"line {line + _count_line_ends(raw[:nul])}")
+            self._found.nul.append(f"line {line + self._lines(raw[:nul])}")
 
 
 class _Findings:
@@ -360,7 +378,7 @@ def _header_problems(columns: list[str], line: int) -> list[Problem]:
         problems.append(_problem(value, "the header has a column without a name", "name every column"))
     repeated = [name for name, count in Counter(columns).items() if count > 1 and name.strip()]
     if repeated:
-        value = f"line {line}: {', '.join(repr(name) for name in repeated[:_LINES_NAMED])}"
+        value = f"line {line}: {', '.join(repr(name[:60]) for name in repeated[:_LINES_NAMED])}"
         problems.append(_problem(value, "the header has a name twice", "give every column a name of its own"))
     return problems
 
@@ -426,10 +444,6 @@ def _is_text(block: bytes) -> bool:
     return True
 
 
-def _count_line_ends(data: bytes) -> int:
-    return data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
-
-
 def _end_of_last_row(data: bytes) -> int:
     """Index after the last line end that lies outside quotes; 0 when there is none."""
     # A CR at the very end may be the first half of a CRLF: it ends a row only when the next bytes are there.
@@ -448,7 +462,7 @@ def _end_of_last_row(data: bytes) -> int:
 
 def _first_rows(block: bytes, count: int) -> bytes:
     """The first ``count`` rows of a block."""
-    if _count_line_ends(block) <= count:
+    if block.count(b"\n") + block.count(b"\r") <= count:
         return block
     position = 0
     while position < len(block):
@@ -463,14 +477,6 @@ def _first_rows(block: bytes, count: int) -> bytes:
             return block
         position = line_end.end()
     return block[:position]
-
-
-def _double_inner_quotes(text: bytes) -> bytes:
-    """Two quoted pieces that touch are one cell with a quote inside: say so between the two NULs."""
-    if b"\0\0" not in text:
-        return text
-    # Twice, as the second NUL of a pair is also the first of the next.
-    return text.replace(b"\0\0", b'\0""\0').replace(b"\0\0", b'\0""\0')
 
 
 # --- the staged copy

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from batch_processor.domain.batch_config import METADATA_COLUMNS, BatchConfig
+from batch_processor.domain.batch_config import BatchConfig, replaced_columns
 from batch_processor.domain.plan import Plan
 
 ERROR_MESSAGE = "_error_message"
@@ -46,22 +46,18 @@ def output_header(config: BatchConfig, columns: Sequence[str]) -> list[str]:
     return RowRenderer(config, columns).header
 
 
-def is_original(column: str) -> bool:
-    """Whether an input column is the user's own: a column with a metadata name comes from an earlier output."""
-    return column not in METADATA_COLUMNS
-
-
 class RowRenderer:
     """Turns finished rows into lines of ``output.csv`` and ``failed_rows.csv``. Build one a plan, use it for every row.
 
-    ``header`` and ``failed_header`` are the columns' names. Input columns with a metadata name are dropped: the
-    metadata of this execution takes their place, or nothing does. So an output, and its failed rows, can be submitted
-    again as they are.
+    ``header`` and ``failed_header`` are the columns' names. The input's ``replaced_columns`` are dropped: those of
+    this execution take their place, or nothing does. So an output, and its failed rows, can be submitted again as they
+    are.
     """
 
     def __init__(self, config: BatchConfig, columns: Sequence[str]) -> None:
         mapping = config.output_mapping
-        self._kept = [i for i, name in enumerate(columns) if is_original(name)]
+        replaced = replaced_columns(config, columns)
+        self._kept = [i for i, name in enumerate(columns) if name not in replaced]
         self._all_kept = len(self._kept) == len(columns)
         self._include_original = mapping.include_original
         self.metadata = config.metadata_columns

@@ -55,7 +55,7 @@ def find(query: JSONPathQuery, document: Any) -> list[Any]:
         raise ValueError(f"the document is nested deeper than {MAX_DEPTH} levels") from None
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _compile_i_regexp(text: str) -> Pattern:
     if not check(text):
         raise ValueError("not an I-Regexp (RFC 9485): write [0-9] for \\d, [A-Za-z0-9_] for \\w, no look-around")

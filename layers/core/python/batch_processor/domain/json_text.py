@@ -1,12 +1,13 @@
 """JSON as this system reads and writes it: strict (RFC 8259), exact integers, never a crash on hostile documents.
 
 The standard library's ``json`` is kept for reading because it keeps integers of any size exact (orjson turns those
-beyond 64 bits into floats), with its extension (NaN, Infinity) closed.
+beyond 64 bits into floats), with its extensions (NaN, Infinity, ``1e999`` as infinity) closed.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, NoReturn
 
 
@@ -14,7 +15,14 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError("a number is too large")
+    return number
+
+
+_decode = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse_constant).decode
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 

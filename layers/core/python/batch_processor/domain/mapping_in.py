@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from batch_processor.domain.batch_config import (
@@ -50,9 +50,14 @@ class InputMapper:
         return fields
 
 
-def compile_input_mapping(mapping: InputMapping, columns: Sequence[str]) -> InputMapper:
-    """``columns`` is the CSV's header; ``problems_against_header`` has found nothing in it (else KeyError)."""
-    index_of = {name: index for index, name in enumerate(columns) if name not in METADATA_COLUMNS}
+def compile_input_mapping(
+    mapping: InputMapping, columns: Sequence[str], replaced: Collection[str] = METADATA_COLUMNS
+) -> InputMapper:
+    """``columns`` is the CSV's header, in which ``problems_against_header`` has found nothing (else KeyError).
+
+    ``replaced`` are the names that are not mapped: ``replaced_columns`` of the whole config.
+    """
+    index_of = {name: index for index, name in enumerate(columns) if name not in replaced}
     if mapping.is_empty:
         return InputMapper(list(index_of.items()), {}, [])
     copied = [(field, index_of[column]) for column, field in mapping.column_mappings.items()]

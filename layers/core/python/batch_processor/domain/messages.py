@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Message(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)  # a function needs two of these models
 
 
 # --- ValidateInput

@@ -46,7 +46,7 @@ class Pattern:
         return self._regexp.fullmatch(encodable(text)) is not None
 
 
-@lru_cache(maxsize=1_024)
+@lru_cache(maxsize=128)  # each may hold 8 MiB of RE2's own caches
 def compile_pattern(pattern: str) -> Pattern:
     """Raises ValueError, whose message says what RE2 objects to and names its limits."""
     if len(pattern) > MAX_PATTERN_LENGTH:

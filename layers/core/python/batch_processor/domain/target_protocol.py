@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from batch_processor.domain.json_text import encodable, parse_json, render_json
@@ -24,6 +24,9 @@ MAPPING_ERROR = "MappingError"
 THROTTLED = "ThrottledError"
 
 _TIMEOUT_ERRORS = frozenset({"States.Timeout", "Sandbox.Timedout"})
+# Lambda's time-out has a name of its own only in newer runtimes; before, these and its message.
+_NAMELESS_ERRORS = frozenset({"", "Unhandled", "Lambda.Unknown"})
+_LAMBDA_TIMEOUT = re.compile(r"Task timed out after [0-9.]+ seconds")
 _TOO_LARGE_ERRORS = frozenset({"States.DataLimitExceeded", "Function.ResponseSizeTooLarge"})
 _THROTTLING_ERRORS = frozenset(
     {
@@ -121,15 +124,12 @@ def read_express_answer(response: dict[str, Any]) -> Outcome:
     Source: https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartSyncExecution.html. Step Functions
     writes the keys in PascalCase; ``Output`` is a JSON text.
     """
-    status = response.get("Status")
-    if status == "SUCCEEDED":
+    if response.get("Status") == "SUCCEEDED":
         try:
             return read_agent_answer(parse_json(response.get("Output") or "null"))
         except ValueError as error:
             return thrown_error("AgentOutputError", f"the agent's output cannot be read: {error}")
-    if status == "TIMED_OUT":
-        return timed_out("the agent's execution ran into its time-out")
-    return outcome_of_error(*_names_of_failure(response))
+    return _agents_own(*_names_of_failure(response))
 
 
 def _refused(answer: dict[str, Any], payload: Any, name: str, message: str) -> Outcome:
@@ -138,16 +138,18 @@ def _refused(answer: dict[str, Any], payload: Any, name: str, message: str) -> O
     return Outcome(RowStatus.FAILED, answer, payload, name, _bounded(message), retryable)
 
 
-def _reason(value: Any) -> str:
-    """The text in which a failed answer says why, wherever targets usually put it."""
+def _reason(value: Any, levels: int = 4) -> str:
+    """The text in which a failed answer says why, wherever targets usually put it, ``levels`` deep at most."""
     if isinstance(value, str):
         return value.strip()
+    if levels == 0:
+        return ""
     if isinstance(value, dict):
         for key in ("error", "error_message", "errorMessage", "message", "reason", "text"):
             if value.get(key):
-                return _reason(value[key]) or _text(value[key])
+                return _reason(value[key], levels - 1) or _text(value[key])
     if isinstance(value, list):
-        return "; ".join(filter(None, map(_reason, value[:10])))
+        return "; ".join(filter(None, [_reason(item, levels - 1) for item in value[:10]]))
     return ""
 
 
@@ -184,12 +186,12 @@ def mapping_failed(message: str) -> Outcome:
 def throttled(message: str) -> Outcome:
     advice = "lower execution_config.max_concurrency or raise the service's quota"
     outcome = _failed(THROTTLED, f"the target was throttled: {message}; {advice}", retryable=True)
-    return Outcome(outcome.status, None, None, outcome.error_name, outcome.error_message, True, throttled=True)
+    return replace(outcome, throttled=True)
 
 
 def outcome_of_error(error_name: str, message: str) -> Outcome:
     """The outcome that an error name of Lambda or Step Functions stands for; others are thrown errors."""
-    if error_name in _TIMEOUT_ERRORS or "Task timed out after" in message:
+    if error_name in _TIMEOUT_ERRORS or (error_name in _NAMELESS_ERRORS and _LAMBDA_TIMEOUT.search(message)):
         return timed_out("the attempt ran into its time-out")
     if error_name in _TOO_LARGE_ERRORS:
         return too_large(message or error_name)
@@ -234,11 +236,24 @@ def _names_of_failure(description: dict[str, Any]) -> tuple[str, str]:
 
 
 def agent_failure(error: str, cause: str) -> Outcome:
-    """The outcome of what a Catch around the agent's invocation saw. ``timed_out`` for the row's own time-out too."""
+    """The outcome of what a Catch around the agent's invocation saw, the row's own time-out included."""
     name, message = agent_error(error, cause)
-    if error == "States.TaskFailed" and name.rpartition(".")[2] in _THROTTLING_ERRORS:
-        return thrown_error(name, message)  # throttled inside the agent, whose work has been paid: counts as an attempt
-    return outcome_of_error(name, message)
+    return _agents_own(name, message) if error == "States.TaskFailed" else outcome_of_error(name, message)
+
+
+def _agents_own(name: str, message: str) -> Outcome:
+    """The outcome of an agent's execution that ended in an error, which keeps its name."""
+    outcome = outcome_of_error(name, message)
+    if outcome.status is RowStatus.TIMEOUT:
+        said = f"{name}: the agent ran into a time-out of its own, not the row's; raise the one in the agent"
+        return Outcome(RowStatus.TIMEOUT, error_name=name, error_message=_bounded(said))
+    if outcome.throttled:  # inside the agent, whose work has been paid: counts as an attempt
+        return thrown_error(name, message)
+    return replace(outcome, error_name=name, error_message=_bounded(_named(name, outcome.error_message)))
+
+
+def _named(name: str, message: str) -> str:
+    return message if message.startswith(f"{name}: ") else f"{name}: {message}"
 
 
 def _failed(name: str, message: str, retryable: bool = False) -> Outcome:

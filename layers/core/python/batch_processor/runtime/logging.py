@@ -39,14 +39,12 @@ class JsonFormatter(logging.Formatter):
 
 
 def start_invocation(service: str, level: str, **keys: Any) -> None:
-    """Set the level and the keys of every line of this invocation; called once at its start."""
+    """Set the level and the keys of every line of this invocation; called once at its start.
+
+    An execution's own level (``execution_config.log_level``, ``debug``) takes its place when its plan is opened.
+    """
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter({"service": service, **keys}))
     LOGGER.handlers = [handler]
     LOGGER.propagate = False
-    LOGGER.setLevel(level)
-
-
-def set_level(level: str) -> None:
-    """The execution's own level (``execution_config.log_level``, ``debug``) once its plan is known."""
     LOGGER.setLevel(level)

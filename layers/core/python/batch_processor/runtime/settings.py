@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Json
 class FunctionSettings(BaseModel):
     """What every function has."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)  # each function needs one of these models
 
     powertools_service_name: str
     powertools_log_level: str

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from batch_processor.adapters.bedrock.function_calls import LambdaEventCaller
     from batch_processor.adapters.bedrock.result_objects import S3ResultObjects
+    from batch_processor.adapters.bedrock.violations_table import DynamoDbViolations
     from batch_processor.app.bedrock.reconcile import ReconcileServices
     from batch_processor.app.bedrock.take_results import ResultServices
 
@@ -43,10 +44,16 @@ def caller(function_name: str) -> LambdaEventCaller:
     return LambdaEventCaller(service_client("lambda"), function_name)
 
 
+@cache
+def violations(table: str) -> DynamoDbViolations:
+    from batch_processor.adapters.bedrock.violations_table import DynamoDbViolations, bulk_client
+
+    return DynamoDbViolations(bulk_client(), table, wiring.clock)
+
+
 def result_services(settings: BedrockBatchResultSettings, context: wiring.LambdaContext) -> ResultServices:
     from batch_processor.adapters.bedrock.claims import DynamoDbClaims
     from batch_processor.adapters.bedrock.jobs_table import DynamoDbJobsTable
-    from batch_processor.adapters.bedrock.violations_table import DynamoDbViolations
     from batch_processor.app.bedrock.take_results import ResultServices
 
     return ResultServices(
@@ -54,7 +61,7 @@ def result_services(settings: BedrockBatchResultSettings, context: wiring.Lambda
         claims=DynamoDbClaims(dynamodb(), settings.batch_jobs_table),
         results=result_objects(settings.data_bucket),
         objects=wiring.objects(settings.data_bucket),
-        violations=DynamoDbViolations(dynamodb(), settings.violations_table, wiring.clock),
+        violations=violations(settings.violations_table),
         again=caller(context.function_name),
         reconciler=caller(settings.job_events_function),
         clock=wiring.clock,

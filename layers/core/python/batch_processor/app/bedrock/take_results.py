@@ -14,14 +14,14 @@ Driven by S3 notifications, which come at least once, in any order
 A call that is out of time calls its own function again, asynchronously, with what remains; a call that died is made up
 for by ``reconcile``, which looks for claims without a live lease.
 
-Memory: a range of the object, and a chunk of results; with the 1,000 records of a chunk well below 100 MB, whatever
-the object's size.
+Memory: a range of the object, two chunks of 800 records, and 40 bytes a record for the part's index.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Protocol
@@ -55,7 +55,7 @@ from batch_processor.domain.errors import BatchProcessorError, ObjectChangedErro
 
 LOGGER = logging.getLogger("batch_processor.take_results")
 
-CHUNK_RECORDS = 1_000
+CHUNK_RECORDS = 800
 CHUNK_BYTES = 8 * 1024 * 1024
 """A chunk ends at whichever comes first."""
 MOST_LINE_BYTES = 16 * 1024 * 1024
@@ -195,6 +195,24 @@ def _forget_replaced(claim: Claim, services: ResultServices) -> None:
             services.objects.delete(stale.key)
 
 
+@dataclass
+class _Chunk:
+    """What some lines say. ``end`` is the offset after the last, ``answered`` holds all records up to there.
+
+    ``failed`` are lines for the errors object, ``nameless`` those of lines without a record id.
+    """
+
+    end: int
+    items: dict[str, ContentItem] = field(default_factory=dict)
+    failed: dict[str, bytes] = field(default_factory=dict)
+    nameless: list[bytes] = field(default_factory=list)
+    answered: bytes = b""
+    truncated: int = 0
+    repeated: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
 class _Taking:
     """One call's work on one version of an object."""
 
@@ -237,47 +255,69 @@ class _Taking:
             return None
 
     def _chunks(self) -> Outcome:
+        """Read one chunk while the one before it is written."""
         ranges = self._services.results.read(self._result, self._claim.offset)
-        for lines, end in chunks(ranges, self._claim.offset):
-            if self._services.deadline.remaining_seconds() <= RESERVE_SECONDS:
-                return Outcome.CONTINUED
-            self._take_chunk(lines, end)
+        with ThreadPoolExecutor(1) as writer:
+            writing: Future[None] | None = None
+            for lines, end in chunks(ranges, self._claim.offset):
+                chunk = self._read_chunk(lines, end)
+                if writing is not None:
+                    writing.result()
+                if self._services.deadline.remaining_seconds() <= RESERVE_SECONDS:
+                    return Outcome.CONTINUED
+                writing = writer.submit(self._write_chunk, chunk)
+            if writing is not None:
+                writing.result()
         self._commit(replace(self._claim, offset=self._result.size, done=True))
         return Outcome.DONE
 
-    def _take_chunk(self, lines: list[bytes], end: int) -> None:
-        items: dict[str, ContentItem] = {}
-        failed: dict[str, bytes] = {}
-        nameless: list[bytes] = []
-        counts = Counts()
+    def _read_chunk(self, lines: list[bytes], end: int) -> _Chunk:
+        chunk = _Chunk(end)
         for line in lines:
-            result = read_result(line)
-            counts += Counts(input_tokens=result.answer.input_tokens, output_tokens=result.answer.output_tokens)
-            known, agency = self._agency(result.record_id)
-            if not result.record_id:
-                nameless.append(self._failed_line(result, agency))
-                counts += Counts(errors=1)
-            elif result.record_id in items or result.record_id in failed or self._is_answered(known):
-                counts += Counts(repeated=1)
-            elif result.content is None or (self._index is not None and known is None):
-                failed[result.record_id] = self._failed_line(result, agency)
-                counts += Counts(errors=1, truncated=int(result.answer.truncated))
-            else:
-                items[result.record_id] = self._item(result, agency)
-                counts += Counts(processed=1)
-            if known is not None:
-                self._answered.add(known)
-        counts += Counts(kept=self._services.violations.put_content(list(items.values())))
-        if failed or nameless:
+            self._read_line(line, chunk)
+        chunk.answered = bytes(self._answered)
+        return chunk
+
+    def _read_line(self, line: bytes, chunk: _Chunk) -> None:
+        result = read_result(line)
+        record_id = result.record_id
+        known, agency = self._agency(record_id)
+        if not record_id:
+            chunk.nameless.append(self._failed_line(result, agency))
+        elif record_id in chunk.items or record_id in chunk.failed or self._is_answered(known):
+            chunk.repeated += 1
+        elif result.content is None or (self._index is not None and known is None):
+            chunk.failed[record_id] = self._failed_line(result, agency)
+            chunk.truncated += result.answer.truncated
+        else:
+            chunk.items[record_id] = self._item(result, agency)
+        chunk.input_tokens += result.answer.input_tokens
+        chunk.output_tokens += result.answer.output_tokens
+        if known is not None:
+            self._answered.add(known)
+
+    def _write_chunk(self, chunk: _Chunk) -> None:
+        kept = self._services.violations.put_content(list(chunk.items.values()))
+        failed = [*chunk.failed.values(), *chunk.nameless]
+        if failed:
             key = errors_key(self._job_id, self._claim.part, self._claim.chunks + 1)
-            self._services.objects.put(key, b"".join([*failed.values(), *nameless]))
+            self._services.objects.put(key, b"".join(failed))
+        counts = Counts(
+            processed=len(chunk.items),
+            errors=len(failed),
+            kept=kept,
+            truncated=chunk.truncated,
+            repeated=chunk.repeated,
+            input_tokens=chunk.input_tokens,
+            output_tokens=chunk.output_tokens,
+        )
         self._commit(
             replace(
                 self._claim,
-                offset=end,
+                offset=chunk.end,
                 chunks=self._claim.chunks + 1,
                 counts=self._claim.counts + counts,
-                answered=bytes(self._answered),
+                answered=chunk.answered,
             )
         )
 

@@ -1,0 +1,39 @@
+# Environment local, in workspace local.
+
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+variables {
+  environment         = "local"
+  artifact_manifest   = "tests/manifest.json"
+  allowed_account_ids = ["123456789012"]
+}
+
+run "names_carry_the_workspace" {
+  command = plan
+
+  assert {
+    condition     = module.row_batches.state_machine_name == "batch-processor-local"
+    error_message = "The state machine is batch-processor-local."
+  }
+
+  assert {
+    condition     = alltrue([for name in values(module.row_batches.function_names) : endswith(name, "-local")])
+    error_message = "Functions end in -local."
+  }
+
+  assert {
+    condition     = output.registry_table == "batch-processor-registry-local"
+    error_message = "The registry is batch-processor-registry-local."
+  }
+}
+
+run "what_is_here_can_be_destroyed" {
+  command = plan
+
+  assert {
+    condition     = module.results_bucket.force_destroy && module.input_bucket.force_destroy && !module.registry.protected
+    error_message = "Only prod is protected."
+  }
+}

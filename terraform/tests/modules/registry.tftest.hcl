@@ -1,0 +1,112 @@
+# The registry: what is listed can be called, and nothing else.
+
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+variables {
+  name        = "registry"
+  policy_name = "invoke"
+  kms_key_arn = "arn:aws:kms:us-east-1:123456789012:key/00000000-0000-0000-0000-000000000000"
+  protected   = false
+}
+
+run "each_kind_of_target_gets_its_own_permission" {
+  command = plan
+
+  module {
+    source = "./modules/registry"
+  }
+
+  variables {
+    targets = {
+      echo    = { type = "tool", arn = "arn:aws:lambda:us-east-1:123456789012:function:echo:live" }
+      express = { type = "agent", invocation = "express", arn = "arn:aws:states:us-east-1:123456789012:stateMachine:express" }
+      agent   = { type = "agent", arn = "arn:aws:states:us-east-1:123456789012:stateMachine:agent:live", cost_per_call_usd = 0.002 }
+    }
+  }
+
+  assert {
+    condition = jsondecode(aws_iam_policy.synchronous[0].policy).Statement == [
+      { Effect = "Allow", Action = ["lambda:InvokeFunction"], Resource = ["arn:aws:lambda:us-east-1:123456789012:function:echo:live"] },
+      { Effect = "Allow", Action = ["states:StartSyncExecution"], Resource = ["arn:aws:states:us-east-1:123456789012:stateMachine:express"] },
+    ]
+    error_message = aws_iam_policy.synchronous[0].policy
+  }
+
+  assert {
+    condition = jsondecode(aws_iam_policy.standard[0].policy).Statement == [
+      { Effect = "Allow", Action = ["states:StartExecution"], Resource = ["arn:aws:states:us-east-1:123456789012:stateMachine:agent:live"] },
+      { Effect = "Allow", Action = ["states:DescribeExecution", "states:StopExecution"], Resource = ["arn:aws:states:us-east-1:123456789012:execution:agent:*"] },
+    ]
+    error_message = aws_iam_policy.standard[0].policy
+  }
+
+  assert {
+    condition = jsondecode(aws_iam_policy.inspect[0].policy).Statement == [
+      { Effect = "Allow", Action = ["lambda:GetFunctionConfiguration"], Resource = ["arn:aws:lambda:us-east-1:123456789012:function:echo:live"] },
+    ]
+    error_message = aws_iam_policy.inspect[0].policy
+  }
+
+  assert {
+    condition = jsondecode(aws_dynamodb_table_item.target["agent"].item) == {
+      name              = { S = "agent" }
+      type              = { S = "agent" }
+      arn               = { S = "arn:aws:states:us-east-1:123456789012:stateMachine:agent:live" }
+      invocation        = { S = "standard" }
+      version           = { S = "1" }
+      enabled           = { BOOL = true }
+      cost_per_call_usd = { N = "0.002" }
+    }
+    error_message = aws_dynamodb_table_item.target["agent"].item
+  }
+}
+
+run "many_targets_with_the_longest_names_fit_into_policies" {
+  command = plan
+
+  module {
+    source = "./modules/registry"
+  }
+
+  variables {
+    targets = merge(
+      { for n in range(70) : "tool-${n}" => {
+        type = "tool"
+        arn  = format("arn:aws-us-gov:lambda:us-gov-west-1:123456789012:function:%064d:%0128d", n, n)
+      } },
+      { for n in range(70) : "agent-${n}" => {
+        type = "agent"
+        arn  = format("arn:aws-us-gov:states:us-gov-west-1:123456789012:stateMachine:%080d:%080d", n, n)
+      } },
+    )
+  }
+
+  assert {
+    condition     = alltrue([for policy in concat(aws_iam_policy.synchronous, aws_iam_policy.standard, aws_iam_policy.inspect) : length(policy.policy) <= 6144])
+    error_message = jsonencode([for policy in concat(aws_iam_policy.synchronous, aws_iam_policy.standard, aws_iam_policy.inspect) : length(policy.policy)])
+  }
+
+  assert {
+    condition     = length(aws_iam_policy.synchronous) <= 10 && length(aws_iam_policy.standard) <= 10
+    error_message = "A role takes 10 managed policies."
+  }
+}
+
+run "no_target_needs_no_policy" {
+  command = plan
+
+  module {
+    source = "./modules/registry"
+  }
+
+  variables {
+    targets = {}
+  }
+
+  assert {
+    condition     = length(concat(aws_iam_policy.synchronous, aws_iam_policy.standard, aws_iam_policy.inspect)) == 0
+    error_message = "IAM refuses a policy without statements."
+  }
+}

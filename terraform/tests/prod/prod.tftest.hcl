@@ -1,0 +1,152 @@
+# Environment prod, in workspace prod.
+
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+variables {
+  environment         = "prod"
+  artifact_manifest   = "tests/manifest.json"
+  allowed_account_ids = ["123456789012"]
+}
+
+run "names_carry_no_suffix" {
+  command = plan
+
+  assert {
+    condition     = module.row_batches.state_machine_name == "batch-processor"
+    error_message = "In prod the state machine is batch-processor, not ${module.row_batches.state_machine_name}."
+  }
+
+  assert {
+    condition = sort(values(module.row_batches.function_names)) == tolist([
+      "batch-processor-aggregate-results", "batch-processor-map-input", "batch-processor-map-output",
+      "batch-processor-notify", "batch-processor-process-tool-rows", "batch-processor-validate-input",
+    ])
+    error_message = "Functions are batch-processor-<name>: ${jsonencode(module.row_batches.function_names)}"
+  }
+
+  assert {
+    condition     = contains(module.row_batches.log_groups, "/aws/stepfunctions/batch-processor") && contains(module.row_batches.log_groups, "/aws/lambda/batch-processor-notify")
+    error_message = "Log groups are /aws/stepfunctions/batch-processor and /aws/lambda/batch-processor-*."
+  }
+
+  assert {
+    condition     = output.registry_table == "batch-processor-registry"
+    error_message = "The registry is batch-processor-registry."
+  }
+}
+
+run "data_is_protected" {
+  command = plan
+
+  assert {
+    condition     = !module.results_bucket.force_destroy && !module.input_bucket.force_destroy
+    error_message = "Buckets in prod are not destroyed with their objects."
+  }
+
+  assert {
+    condition     = module.registry.protected
+    error_message = "Tables in prod refuse to be deleted."
+  }
+}
+
+run "another_environment_in_this_workspace_is_refused" {
+  command = plan
+
+  variables {
+    environment = "stage"
+  }
+
+  expect_failures = [var.environment]
+}
+
+run "an_account_must_be_named" {
+  command = plan
+
+  variables {
+    allowed_account_ids = []
+  }
+
+  expect_failures = [var.allowed_account_ids]
+}
+
+run "sample_targets_are_refused" {
+  command = plan
+
+  variables {
+    sample_targets = true
+  }
+
+  expect_failures = [var.sample_targets]
+}
+
+run "a_missing_manifest_is_named" {
+  command = plan
+
+  variables {
+    artifact_manifest = "tests/missing.json"
+  }
+
+  expect_failures = [var.artifact_manifest]
+}
+
+run "a_tool_that_is_no_function_is_refused" {
+  command = plan
+
+  variables {
+    targets = { classifier = { type = "tool", arn = "arn:aws:states:us-east-1:123456789012:stateMachine:classifier" } }
+  }
+
+  expect_failures = [var.targets]
+}
+
+run "a_target_arn_with_a_wildcard_is_refused" {
+  command = plan
+
+  variables {
+    targets = { every = { type = "tool", arn = "arn:aws:lambda:us-east-1:123456789012:function:*" } }
+  }
+
+  expect_failures = [var.targets]
+}
+
+run "an_agent_is_not_invoked_as_a_function" {
+  command = plan
+
+  variables {
+    targets = { agent = { type = "agent", invocation = "lambda", arn = "arn:aws:states:us-east-1:123456789012:stateMachine:agent" } }
+  }
+
+  expect_failures = [var.targets]
+}
+
+run "retention_is_in_whole_days" {
+  command = plan
+
+  variables {
+    work_retention_days = 0.5
+  }
+
+  expect_failures = [var.work_retention_days]
+}
+
+run "log_retention_is_one_that_cloudwatch_has" {
+  command = plan
+
+  variables {
+    log_retention_days = 10
+  }
+
+  expect_failures = [var.log_retention_days]
+}
+
+run "a_key_alias_is_refused" {
+  command = plan
+
+  variables {
+    input_kms_key_arns = ["arn:aws:kms:us-east-1:123456789012:alias/other"]
+  }
+
+  expect_failures = [var.input_kms_key_arns]
+}

@@ -1,0 +1,39 @@
+# Environment stage, in workspace stage.
+
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+variables {
+  environment         = "stage"
+  artifact_manifest   = "tests/manifest.json"
+  allowed_account_ids = ["123456789012"]
+}
+
+run "names_carry_the_workspace" {
+  command = plan
+
+  assert {
+    condition     = module.row_batches.state_machine_name == "batch-processor-stage"
+    error_message = "The state machine is batch-processor-stage."
+  }
+
+  assert {
+    condition     = alltrue([for name in values(module.row_batches.function_names) : endswith(name, "-stage")])
+    error_message = "Functions end in -stage."
+  }
+
+  assert {
+    condition     = output.registry_table == "batch-processor-registry-stage"
+    error_message = "The registry is batch-processor-registry-stage."
+  }
+}
+
+run "what_is_here_can_be_destroyed" {
+  command = plan
+
+  assert {
+    condition     = module.results_bucket.force_destroy && module.input_bucket.force_destroy && !module.registry.protected
+    error_message = "Only prod is protected."
+  }
+}

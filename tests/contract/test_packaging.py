@@ -1,0 +1,101 @@
+"""The artefacts: the same bytes every time, within Lambda's limits, for the right machine."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tools import package
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+ELF_MACHINES = {183: "arm64", 62: "x86_64"}
+
+
+@pytest.fixture(scope="module")
+def lambda_artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The artefacts of stage and prod."""
+    return package.build("prod", tmp_path_factory.mktemp("prod")).parent
+
+
+@pytest.fixture(scope="module")
+def local_artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return package.build("local", tmp_path_factory.mktemp("local")).parent
+
+
+def manifest(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / "manifest.json").read_text()))
+
+
+def names(path: Path) -> list[str]:
+    with zipfile.ZipFile(path) as archive:
+        return archive.namelist()
+
+
+def test_a_second_build_with_a_fresh_installation_gives_the_same_bytes(lambda_artifacts: Path, tmp_path: Path) -> None:
+    again = package.build("prod", tmp_path / "prod", cache=tmp_path / "cache").parent
+    for name in manifest(lambda_artifacts)["artifacts"]:
+        assert (again / f"{name}.zip").read_bytes() == (lambda_artifacts / f"{name}.zip").read_bytes(), name
+
+
+def test_the_manifest_names_every_function_with_size_and_hash(lambda_artifacts: Path) -> None:
+    described = manifest(lambda_artifacts)
+    functions = {f"functions/{handler.parent.name}" for handler in (REPOSITORY / "functions").glob("*/handler.py")}
+    assert set(described["artifacts"]) == {"layers/core", "layers/dependencies", *functions}
+    for name, artifact in described["artifacts"].items():
+        content = (lambda_artifacts / f"{name}.zip").read_bytes()
+        assert artifact["size"] == len(content)
+        assert artifact["sha256"] == base64.b64encode(hashlib.sha256(content).digest()).decode()
+
+
+def test_stage_and_prod_run_on_lambdas_python_on_arm64(lambda_artifacts: Path) -> None:
+    described = manifest(lambda_artifacts)
+    assert (described["runtime"], described["architecture"]) == ("python3.13", "arm64")
+
+
+@pytest.mark.parametrize("environment", ["lambda", "local"])
+def test_compiled_libraries_are_for_the_architecture_of_the_manifest(
+    environment: str, request: pytest.FixtureRequest
+) -> None:
+    folder: Path = request.getfixturevalue(f"{environment}_artifacts")
+    machines = set()
+    with zipfile.ZipFile(folder / "layers" / "dependencies.zip") as archive:
+        for name in archive.namelist():
+            if name.endswith(".so") or ".so." in name:
+                header = archive.read(name)[:20]
+                assert header[:4] == b"\x7fELF"
+                machines.add(ELF_MACHINES[int.from_bytes(header[18:20], "little")])
+    assert machines == {manifest(folder)["architecture"]}
+
+
+def test_layers_hold_packages_below_python_and_no_sdk(lambda_artifacts: Path) -> None:
+    dependencies = names(lambda_artifacts / "layers" / "dependencies.zip")
+    assert all(name.startswith("python/") for name in dependencies)
+    packages = {name.split("/")[1] for name in dependencies}
+    assert {"pydantic", "orjson", "aws_lambda_powertools"} <= packages
+    assert not {"boto3", "botocore", "s3transfer"} & packages, "the runtime brings its own"
+    assert "python/batch_processor/__init__.py" in names(lambda_artifacts / "layers" / "core.zip")
+
+
+def test_a_function_holds_its_handler_at_the_root_and_nothing_is_compiled(local_artifacts: Path) -> None:
+    described = manifest(local_artifacts)["artifacts"]
+    for name in described:
+        contents = names(local_artifacts / f"{name}.zip")
+        assert contents == sorted(contents)
+        assert not [entry for entry in contents if entry.endswith(".pyc") or "__pycache__" in entry]
+        if name.startswith(("functions/", "targets/")):
+            assert "handler.py" in contents
+    assert "targets/echo" in described
+
+
+def test_a_function_over_the_limit_with_its_layers_is_refused() -> None:
+    half = package.MAX_UNZIPPED_BYTES // 2
+    artifacts = {"layers/core": {"unzipped_size": half}, "functions/large": {"unzipped_size": half + 1}}
+    with pytest.raises(package.PackagingError, match="functions/large"):
+        package.check_budget(artifacts)
+    package.check_budget({"layers/core": {"unzipped_size": half}, "functions/small": {"unzipped_size": half}})

@@ -1,0 +1,277 @@
+"""One body of assertions for each port, run on the fake and on the adapter over moto."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import boto3
+import orjson
+import pytest
+from moto import mock_aws
+
+from batch_processor.adapters.dead_letters import SqsDeadLetters
+from batch_processor.adapters.metrics import EmbeddedMetrics
+from batch_processor.adapters.notifier import SnsNotifier
+from batch_processor.adapters.object_store import S3ObjectStore
+from batch_processor.app.ports import DeadLetters, Notifier, ObjectStore
+from batch_processor.domain.errors import DeploymentError, ObjectNotFoundError
+from tests.support.aws_resources import unique
+from tests.support.fakes import SMALLEST_PART, FakeClock, FakeDeadLetters, FakeNotifier, FakeObjectStore
+from tests.support.local_aws import LocalAws
+
+REGION = "us-east-1"
+MakeClient = Callable[[str], Any]
+WORLDS = ["fake", "moto", pytest.param("local_aws", marks=pytest.mark.local_aws)]
+
+
+@pytest.fixture
+def moto(monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeClient]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    with mock_aws():
+        yield lambda service: boto3.client(service)  # type: ignore[call-overload]  # the name is not a literal here
+
+
+@pytest.fixture(scope="module")
+def local_aws() -> Iterator[MakeClient]:
+    with LocalAws() as aws:
+        yield aws.client
+
+
+def make_bucket(client: Any) -> str:
+    bucket = unique("results")
+    client.create_bucket(Bucket=bucket)
+    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    return bucket
+
+
+@pytest.fixture(params=WORLDS)
+def objects(request: pytest.FixtureRequest) -> ObjectStore:
+    if request.param == "fake":
+        return FakeObjectStore()
+    client = request.getfixturevalue(request.param)("s3")
+    return S3ObjectStore(client, make_bucket(client))
+
+
+def test_what_was_put_can_be_got_whole_or_in_chunks(objects: ObjectStore) -> None:
+    body = bytes(range(256)) * 50_000  # more than one range of the adapter
+    objects.put("a/b", body)
+
+    assert objects.get("a/b") == body
+    assert b"".join(objects.read("a/b")) == body
+    assert objects.exists("a/b")
+
+
+def test_an_empty_object_has_no_chunks(objects: ObjectStore) -> None:
+    objects.put("empty", b"")
+
+    assert b"".join(objects.read("empty")) == b""
+    assert objects.get("empty") == b""
+
+
+def test_an_older_version_can_be_read(objects: ObjectStore) -> None:
+    first = objects.put("a", b"first")
+    objects.put("a", b"second")
+
+    assert b"".join(objects.read("a", first)) == b"first"
+    assert objects.get("a") == b"second"
+
+
+@pytest.mark.parametrize(
+    "read",
+    [lambda objects: objects.get("no"), lambda objects: list(objects.read("no"))],
+    ids=["get", "read"],
+)
+def test_an_object_that_does_not_exist_is_named(objects: ObjectStore, read: Callable[[ObjectStore], Any]) -> None:
+    with pytest.raises(ObjectNotFoundError, match=f"s3://{objects.bucket}/no"):
+        read(objects)
+    assert not objects.exists("no")
+
+
+def test_a_deleted_object_is_gone_and_may_be_deleted_again(objects: ObjectStore) -> None:
+    objects.put("a", b"")
+    objects.delete("a")
+    objects.delete("a")
+
+    assert not objects.exists("a")
+
+
+def test_listings_are_in_key_order_begin_after_a_key_and_have_sizes(objects: ObjectStore) -> None:
+    for key in ("p/3", "p/1", "p/2", "q/1"):
+        objects.put(key, b"x" * int(key[-1]))
+
+    assert [(stored.key, stored.size) for stored in objects.list_objects("p/", "p/1")] == [("p/2", 2), ("p/3", 3)]
+    assert [stored.key for stored in objects.list_objects("p/", "p/1-")] == ["p/2", "p/3"]
+    assert not list(objects.list_objects("nothing/"))
+
+
+def test_a_listing_longer_than_one_page_is_complete(objects: ObjectStore) -> None:
+    keys = [f"rows/{number:05d}" for number in range(1005)]
+    for key in keys:
+        objects.put(key, b"")
+
+    assert [stored.key for stored in objects.list_objects("rows/")] == keys
+
+
+def test_an_upload_is_visible_when_it_is_completed_and_a_part_may_be_replaced(objects: ObjectStore) -> None:
+    upload = objects.start_upload("out", {"execution_id": "run 1"})
+    objects.upload_part("out", upload, 1, b"w" * SMALLEST_PART)
+    first = objects.upload_part("out", upload, 1, b"x" * SMALLEST_PART)
+    second = objects.upload_part("out", upload, 2, b"end")
+    assert not objects.exists("out")
+
+    version = objects.complete_upload("out", upload, [first, second])
+
+    assert objects.get("out") == b"x" * SMALLEST_PART + b"end"
+    assert b"".join(objects.read("out", version))[-3:] == b"end"
+
+
+def test_an_upload_that_was_completed_before_is_no_error(objects: ObjectStore) -> None:
+    upload = objects.start_upload("out")
+    etag = objects.upload_part("out", upload, 1, b"all")
+    objects.complete_upload("out", upload, [etag])
+
+    objects.complete_upload("out", upload, [etag])
+
+    assert objects.get("out") == b"all"
+
+
+@pytest.fixture(params=WORLDS[1:])
+def make_client(request: pytest.FixtureRequest) -> MakeClient:
+    made: MakeClient = request.getfixturevalue(request.param)
+    return made
+
+
+def test_tags_are_set_on_objects_and_uploads(make_client: MakeClient) -> None:
+    client = make_client("s3")
+    store = S3ObjectStore(client, make_bucket(client))
+    store.put("a", b"", {"batch_name": "Weekly run", "target": "echo"})
+    upload = store.start_upload("b", {"batch_name": "Weekly run"})
+    store.complete_upload("b", upload, [store.upload_part("b", upload, 1, b"x")])
+
+    def tags(key: str) -> dict[str, str]:
+        return {tag["Key"]: tag["Value"] for tag in client.get_object_tagging(Bucket=store.bucket, Key=key)["TagSet"]}
+
+    assert tags("a") == {"batch_name": "Weekly run", "target": "echo"}
+    assert tags("b") == {"batch_name": "Weekly run"}
+
+
+def test_a_bucket_that_is_gone_is_a_fault_of_the_deployment(make_client: MakeClient) -> None:
+    with pytest.raises(DeploymentError, match="NoSuchBucket"):
+        S3ObjectStore(make_client("s3"), "nowhere-at-all").get("key")
+
+
+Received = Callable[[], list[dict[str, Any]]]
+
+
+@pytest.fixture(params=WORLDS)
+def dead_letters(request: pytest.FixtureRequest) -> tuple[DeadLetters, Received]:
+    if request.param == "fake":
+        fake = FakeDeadLetters()
+        return fake, lambda: fake.letters
+    client = request.getfixturevalue(request.param)("sqs")
+    url = client.create_queue(QueueName=unique("dead-letters"))["QueueUrl"]
+
+    def received() -> list[dict[str, Any]]:
+        letters: list[dict[str, Any]] = []
+        while messages := client.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+            letters += [orjson.loads(message["Body"]) for message in messages]
+        return letters
+
+    return SqsDeadLetters(client, url), received
+
+
+def test_every_letter_arrives_be_they_many_or_long(dead_letters: tuple[DeadLetters, Received]) -> None:
+    port, received = dead_letters
+    letters = [{"row": row, "input": "x" * (row % 3) * 90_000} for row in range(25)]
+
+    port.send(letters)
+
+    assert sorted(received(), key=lambda letter: int(letter["row"])) == letters
+
+
+def test_no_letters_are_no_call(dead_letters: tuple[DeadLetters, Received]) -> None:
+    port, received = dead_letters
+
+    port.send([])
+
+    assert received() == []
+
+
+def test_a_queue_that_is_gone_is_a_fault_of_the_deployment(make_client: MakeClient) -> None:
+    client = make_client("sqs")
+    url = client.create_queue(QueueName=unique("gone"))["QueueUrl"]
+    client.delete_queue(QueueUrl=url)
+    port = SqsDeadLetters(client, url)
+
+    with pytest.raises(DeploymentError, match="sqs:SendMessage"):
+        port.send([{"row": 1}])
+
+
+@pytest.fixture(params=WORLDS)
+def notifier(request: pytest.FixtureRequest) -> tuple[Notifier, Received]:
+    if request.param == "fake":
+        fake = FakeNotifier()
+        return fake, lambda: [body for _, body, _ in fake.published]
+    make = request.getfixturevalue(request.param)
+    sns, sqs = make("sns"), make("sqs")
+    topic = sns.create_topic(Name=unique("notifications"))["TopicArn"]
+    url = sqs.create_queue(QueueName=unique("inbox"))["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    allow_sns = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": {"Service": "sns.amazonaws.com"},
+                "Action": "sqs:SendMessage",
+                "Resource": arn,
+            }
+        ],
+    }
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": orjson.dumps(allow_sns).decode()})
+    subscription = sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)["SubscriptionArn"]
+    sns.set_subscription_attributes(
+        SubscriptionArn=subscription,
+        AttributeName="FilterPolicy",
+        AttributeValue='{"status": ["STOPPED"], "rows_failed": [{"numeric": [">", 0]}]}',
+    )
+
+    def received() -> list[dict[str, Any]]:
+        messages = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=5).get("Messages", [])
+        envelopes = [orjson.loads(message["Body"]) for message in messages]
+        assert all(len(envelope["Subject"]) < 100 for envelope in envelopes)
+        return [orjson.loads(envelope["Message"]) for envelope in envelopes]
+
+    return SnsNotifier(sns, topic), received
+
+
+def test_a_message_arrives_as_json_and_its_attributes_can_be_filtered(notifier: tuple[Notifier, Received]) -> None:
+    port, received = notifier
+
+    port.publish(
+        "Wöchentlich: STOPPED " + "x" * 200, {"rows": 1}, {"status": "STOPPED", "rows_failed": 3, "target": ""}
+    )
+
+    assert received() == [{"rows": 1}]
+
+
+def test_metrics_are_one_line_in_the_embedded_format(capsys: pytest.CaptureFixture[str]) -> None:
+    EmbeddedMetrics("BatchProcessor", FakeClock(1234)).put("echo", {"RowsProcessed": (3, "Count")})
+
+    assert orjson.loads(capsys.readouterr().out) == {
+        "_aws": {
+            "Timestamp": 1234,
+            "CloudWatchMetrics": [
+                {
+                    "Namespace": "BatchProcessor",
+                    "Dimensions": [["target"]],
+                    "Metrics": [{"Name": "RowsProcessed", "Unit": "Count"}],
+                }
+            ],
+        },
+        "target": "echo",
+        "RowsProcessed": 3,
+    }

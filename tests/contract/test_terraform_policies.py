@@ -1,0 +1,66 @@
+"""IAM documents in the Terraform configuration: nothing is open without AWS's reason beside it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.terraform_files import FILES, REPOSITORY, ROW_BATCHES, local_value, plain
+
+EVERYTHING = re.compile(r'Resources?\s*=\s*(\[\s*)?"\*"')
+EVERY_ACTION = re.compile(r'"(\w+:)?\*"')
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_a_grant_on_every_resource_has_its_reason_in_a_comment_above(path: Path) -> None:
+    lines = path.read_text().splitlines()
+    for number, line in enumerate(lines):
+        if EVERYTHING.search(line):
+            assert lines[number - 1].strip().startswith("#"), (
+                f"{path}:{number + 1} grants every resource without a reason"
+            )
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_every_action_of_a_service_is_only_the_keys_owner_and_a_denial(path: Path) -> None:
+    for line in path.read_text().splitlines():
+        if line.strip().startswith("Action") and EVERY_ACTION.search(line):
+            allowed = path.parent.name in ("key", "bucket")
+            assert allowed, f"{path} allows every action: {line.strip()}"
+
+
+def test_policies_are_written_as_jsonencode_not_as_data_sources() -> None:
+    # A mocked data source makes every assertion on its document empty.
+    assert not [path for path in FILES if "aws_iam_policy_document" in path.read_text()]
+
+
+def statements() -> list[tuple[str, dict[str, Any]]]:
+    by_function = plain(local_value(ROW_BATCHES / "policies.tf", "function_statements"))
+    return [
+        (name, entry)
+        for name, entries in by_function.items()
+        if isinstance(entries, list)
+        for entry in entries
+        if isinstance(entry, dict)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("function", "statement"), statements(), ids=lambda value: value if isinstance(value, str) else value["Sid"]
+)
+def test_a_functions_own_statement_names_its_resources(function: str, statement: dict[str, Any]) -> None:
+    assert statement["Resource"] not in ("*", ["*"])
+    for action in statement["Action"]:
+        assert re.fullmatch(r"[a-z0-9-]+:[A-Za-z]+", action), f"{function}: {action} is no single action"
+
+
+def test_no_function_but_validate_input_reads_users_buckets() -> None:
+    text = (ROW_BATCHES / "policies.tf").read_text()
+    sections = re.split(
+        r"\n    (\w+) = (?:concat\()?", text[text.index("function_statements = {") : text.index("function_policy_arns")]
+    )
+    readers = [name for name, body in zip(sections[1::2], sections[2::2], strict=True) if "var.input_buckets" in body]
+    assert readers == ["validate_input"]

@@ -1,0 +1,116 @@
+"""A batch as ``validate_input`` leaves it: plan and staged input in a store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from batch_processor.app.batch import Batch
+from batch_processor.app.ports import ObjectStore
+from batch_processor.app.work import Work
+from batch_processor.domain.batch_config import parse_batch_config
+from batch_processor.domain.csv_input import stage
+from batch_processor.domain.csv_output import output_header, render_row
+from batch_processor.domain.plan import (
+    Concurrency,
+    CostEstimate,
+    CostRange,
+    Execution,
+    Invocation,
+    Keys,
+    Plan,
+    StagedInput,
+    Target,
+)
+from batch_processor.domain.records import RowStatus
+from batch_processor.domain.target_protocol import Outcome
+from tests.support.fakes import FakeClock
+
+EXECUTION = "run-1"
+KEYS = Keys(EXECUTION)
+STARTED_AT = datetime(2026, 9, 21, 14, 0, tzinfo=UTC)
+FUNCTION_ARN = "arn:aws:lambda:us-east-1:000000000000:function:echo"
+AGENT_ARN = "arn:aws:states:us-east-1:000000000000:stateMachine:classifier"
+
+
+def make_plan(
+    rows: Sequence[Sequence[str]],
+    columns: Sequence[str] = ("id", "text"),
+    *,
+    store: ObjectStore,
+    invocation: Invocation = Invocation.LAMBDA,
+    threads: int = 2,
+    batch_size: int = 100,
+    **document: Any,
+) -> Plan:
+    """Stage ``rows``, write the plan, and return it."""
+    kind = "tool" if invocation is Invocation.LAMBDA else "agent"
+    config = parse_batch_config(
+        {"csv_s3_uri": "s3://input/rows.csv", "target": {"type": kind, "name": "echo"}, **document}
+    )
+    text = "".join(render_row(cells) for cells in [columns, *rows])
+    staged = b"".join(stage([text.encode()]))
+    version = store.put(KEYS.staged, staged)
+    plan = Plan(
+        execution=Execution(
+            arn=f"arn:aws:states:us-east-1:000000000000:execution:batch-processor:{EXECUTION}",
+            name=EXECUTION,
+            started_at=STARTED_AT,
+        ),
+        config=config,
+        target=Target(
+            name="echo",
+            type="tool" if kind == "tool" else "agent",
+            arn=FUNCTION_ARN if kind == "tool" else AGENT_ARN,
+            invocation=invocation,
+        ),
+        columns=list(columns),
+        output_header=output_header(config, columns),
+        total_rows=len(rows),
+        staged=StagedInput(
+            bucket=store.bucket, key=KEYS.staged, version_id=version, size_bytes=len(staged), source_etag="etag"
+        ),
+        concurrency=Concurrency(children=1, threads=threads, batch_size=batch_size),
+        estimate=CostEstimate(
+            parts={}, total=CostRange(best=0, worst=0), target_included=False, prices_as_of="2026-11-01", assumptions=[]
+        ),
+    )
+    store.put(KEYS.plan, plan.model_dump_json().encode())
+    return plan
+
+
+def staged_items(rows: Sequence[Sequence[str]], first: int = 1) -> list[dict[str, str]]:
+    """Rows as the native CSV reader gives them to a child."""
+    return [
+        {"r": str(row), **{f"c{number}": cell for number, cell in enumerate(cells, 1)}}
+        for row, cells in enumerate(rows, first)
+    ]
+
+
+def open_batch(plan: Plan, store: ObjectStore) -> Batch:
+    return Batch(plan, Work(store, plan.keys, FakeClock()))
+
+
+def write_finished(
+    plan: Plan, store: ObjectStore, rows: Sequence[tuple[int, Sequence[str]]], failed: Sequence[int] = ()
+) -> None:
+    """Write rows as a worker does: one object for each run of consecutive rows; the answer is the row's cells."""
+    batch = open_batch(plan, store)
+    lines = []
+    for row, cells in rows:
+        outcome = Outcome(RowStatus.SUCCESS, list(cells), list(cells))
+        if row in failed:
+            outcome = Outcome(RowStatus.FAILED, error_name="Boom", error_message="Boom: it broke")
+        started_ms = int(STARTED_AT.timestamp() * 1000) + row * 100
+        finished = batch.finish(
+            row, cells, outcome, row_hash="h", attempts=1, started_ms=started_ms, ended_ms=started_ms + 1500
+        )
+        lines.append((row, finished.line))
+    batch.work.write_rows(lines)
+
+
+def json_of(body: bytes) -> Any:
+    return orjson.loads(body)

@@ -1,0 +1,198 @@
+"""Fakes of the workers' ports. The contract tests hold them to the same assertions as the adapters."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from threading import Lock
+from typing import Any
+
+from batch_processor.app.ports import StoredObject
+from batch_processor.domain.errors import ObjectNotFoundError
+from batch_processor.domain.target_protocol import Outcome
+
+SMALLEST_PART = 5 * 1024 * 1024
+
+
+class KilledError(BaseException):
+    """The function was killed: no code of ours may catch it."""
+
+
+class FakeObjectStore:
+    """A versioned bucket in memory. ``kill_at`` counts down writes; the one that reaches zero kills, done or not."""
+
+    bucket = "results"
+
+    def __init__(self, smallest_part: int = SMALLEST_PART) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.tags: dict[str, dict[str, str]] = {}
+        self.versions: dict[tuple[str, str], bytes] = {}
+        self.uploads: dict[str, dict[int, bytes]] = {}
+        self.reads: list[str] = []
+        self.writes: list[str] = []
+        self.kill_at: int | None = None
+        self.kill_after_write = False
+        self.smallest_part = smallest_part
+        self._lock = Lock()
+        self._count = 0
+        self._upload_tags: dict[str, dict[str, str]] = {}
+
+    def _write(self, key: str, act: Callable[[], str]) -> str:
+        with self._lock:
+            self.writes.append(key)
+            killed = self.kill_at is not None and len(self.writes) > self.kill_at
+            if killed and not self.kill_after_write:
+                raise KilledError
+            result = act()
+            if killed:
+                raise KilledError
+            return result
+
+    def _store(self, key: str, body: bytes, tags: dict[str, str] | None) -> str:
+        self._count += 1
+        version = f"v{self._count}"
+        self.objects[key] = body
+        self.tags[key] = tags or {}
+        self.versions[key, version] = body
+        return version
+
+    def get(self, key: str) -> bytes:
+        with self._lock:
+            self.reads.append(key)
+            if key not in self.objects:
+                raise ObjectNotFoundError(f"s3://{self.bucket}/{key} does not exist.")
+            return self.objects[key]
+
+    def read(self, key: str, version_id: str | None = None) -> Iterator[bytes]:
+        if version_id is not None and (key, version_id) not in self.versions:
+            raise ObjectNotFoundError(f"s3://{self.bucket}/{key} does not exist.")
+        body = self.get(key) if version_id is None else self.versions[key, version_id]
+        self.reads.append(key)
+        for start in range(0, len(body), 1024):
+            yield body[start : start + 1024]
+
+    def exists(self, key: str) -> bool:
+        return key in self.objects
+
+    def put(self, key: str, body: bytes, tags: dict[str, str] | None = None) -> str:
+        return self._write(key, lambda: self._store(key, body, tags))
+
+    def delete(self, key: str) -> None:
+        with self._lock:
+            self.objects.pop(key, None)
+
+    def list_objects(self, prefix: str, start_after: str = "") -> Iterator[StoredObject]:
+        with self._lock:
+            keys = sorted(key for key in self.objects if key.startswith(prefix) and key > start_after)
+            listed = [StoredObject(key, len(self.objects[key])) for key in keys]
+        yield from listed
+
+    def start_upload(self, key: str, tags: dict[str, str] | None = None) -> str:
+        def act() -> str:
+            self._count += 1
+            upload_id = f"upload-{self._count}"
+            self.uploads[upload_id] = {}
+            self._upload_tags[upload_id] = tags or {}
+            return upload_id
+
+        return self._write(key, act)
+
+    def upload_part(self, key: str, upload_id: str, number: int, body: bytes) -> str:
+        def act() -> str:
+            self.uploads[upload_id][number] = body
+            return f"{number}-{hashlib.sha256(body).hexdigest()[:8]}"
+
+        return self._write(key, act)
+
+    def complete_upload(self, key: str, upload_id: str, etags: list[str]) -> str:
+        def act() -> str:
+            if upload_id not in self.uploads:
+                if key in self.objects:
+                    return ""
+                raise AssertionError("no such upload")
+            parts = self.uploads[upload_id]
+            bodies = [parts[number] for number in range(1, len(etags) + 1)]
+            assert all(len(body) >= self.smallest_part for body in bodies[:-1]), "EntityTooSmall"
+            for number, (etag, body) in enumerate(zip(etags, bodies, strict=True), 1):
+                assert etag == f"{number}-{hashlib.sha256(body).hexdigest()[:8]}", "InvalidPart"
+            del self.uploads[upload_id]
+            return self._store(key, b"".join(bodies), self._upload_tags[upload_id])
+
+        return self._write(key, act)
+
+
+class FakeInvoker:
+    """Answers with what ``answer(payload, timeout_seconds)`` returns or raises; keeps the calls, the most at once."""
+
+    def __init__(self, answer: Callable[[bytes, float], bytes | Outcome]) -> None:
+        self._answer = answer
+        self.calls: list[tuple[str, bytes, float]] = []
+        self.most_at_once = 0
+        self._at_once = 0
+        self._lock = Lock()
+
+    def invoke(self, arn: str, payload: bytes, timeout_seconds: float) -> bytes | Outcome:
+        with self._lock:
+            self.calls.append((arn, payload, timeout_seconds))
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            return self._answer(payload, timeout_seconds)
+        finally:
+            with self._lock:
+                self._at_once -= 1
+
+
+class FakeDeadLetters:
+    def __init__(self) -> None:
+        self.letters: list[dict[str, Any]] = []
+
+    def send(self, letters: Iterable[dict[str, Any]]) -> None:
+        self.letters.extend(letters)
+
+
+class FakeNotifier:
+    def __init__(self) -> None:
+        self.published: list[tuple[str, dict[str, Any], dict[str, str | int]]] = []
+
+    def publish(self, subject: str, body: dict[str, Any], attributes: dict[str, str | int]) -> None:
+        self.published.append((subject, body, attributes))
+
+
+class FakeMetrics:
+    def __init__(self) -> None:
+        self.sets: list[tuple[str, dict[str, tuple[float, str]]]] = []
+
+    def put(self, target: str, values: dict[str, tuple[float, str]]) -> None:
+        self.sets.append((target, values))
+
+
+class FakeClock:
+    """Time stands still but for ``sleep``, which moves it on at once."""
+
+    def __init__(self, now_ms: int = 1_790_000_000_000) -> None:
+        self._now_ms = now_ms
+        self._lock = Lock()
+        self.sleeps: list[float] = []
+
+    def now_ms(self) -> int:
+        return self._now_ms
+
+    def sleep(self, seconds: float) -> None:
+        with self._lock:
+            self.sleeps.append(seconds)
+            self._now_ms += int(seconds * 1000)
+
+    def move(self, seconds: float) -> None:
+        with self._lock:
+            self._now_ms += int(seconds * 1000)
+
+
+class FakeDeadline:
+    """What is left at each question: the last value stays."""
+
+    def __init__(self, *remaining: float) -> None:
+        self._remaining = list(remaining) or [900.0]
+
+    def remaining_seconds(self) -> float:
+        return self._remaining.pop(0) if len(self._remaining) > 1 else self._remaining[0]

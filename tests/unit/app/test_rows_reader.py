@@ -1,0 +1,96 @@
+"""Rows objects read ahead, in order, without their answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batch_processor.app import rows_reader
+from batch_processor.app.rows_reader import FinishedRows, find_gaps, read_finished_rows
+from batch_processor.app.work import encode_record
+from batch_processor.domain.records import RowRecord, RowStatus
+from tests.support.batches import KEYS
+from tests.support.fakes import FakeObjectStore
+
+TEXTS = st.text(alphabet=st.sampled_from('a",:\\{}hash\n\ré'), max_size=20)
+ANSWERS: st.SearchStrategy[Any] = st.none() | TEXTS | st.dictionaries(TEXTS, TEXTS, max_size=3)
+
+
+def record(row: int, text: str, answer: Any) -> RowRecord:
+    return {
+        "row": row,
+        "status": RowStatus.SUCCESS,
+        "hash": "h",
+        "attempts": 1,
+        "started_ms": 0,
+        "duration_ms": 1,
+        "cast_failures": 0,
+        "csv": text,
+        "answer": answer,
+    }
+
+
+@given(rows=st.lists(st.tuples(TEXTS, ANSWERS), min_size=1, max_size=6), start=st.integers(1, 8))
+def test_records_come_without_hash_and_answer_whatever_the_texts_hold(rows: list[tuple[str, Any]], start: int) -> None:
+    body = b"".join(encode_record(record(row, text, answer)) for row, (text, answer) in enumerate(rows, 1))
+    read = FinishedRows("key", 1, len(rows), 1, body).records_from(start)
+
+    assert [(one["row"], one["csv"]) for one in read] == [(row, text) for row, (text, _) in enumerate(rows, 1)][
+        start - 1 :
+    ]
+    assert all("answer" not in one and "hash" not in one for one in read)
+
+
+def test_objects_come_in_order_and_covered_ones_are_not_read() -> None:
+    store = FakeObjectStore()
+    for first, last in [(1, 5), (2, 3), (4, 8), (9, 9), (9, 12)]:
+        store.put(KEYS.rows_object(first, last), b"x")
+    store.reads.clear()
+
+    found = [(rows.first, rows.last) for rows in read_finished_rows(store, KEYS, 1)]
+
+    assert found == [(1, 5), (4, 9), (9, 12)]
+    assert KEYS.rows_object(2, 3) not in store.reads
+
+
+def test_small_neighbours_come_as_one() -> None:
+    store = FakeObjectStore()
+    count = rows_reader.GROUP_OBJECTS + 2
+    for row in range(1, count + 1):
+        store.put(KEYS.rows_object(row, row), b"%d\n" % row)
+
+    found = list(read_finished_rows(store, KEYS, 1))
+
+    assert [(rows.first, rows.last, rows.objects) for rows in found] == [
+        (1, count - 2, count - 2),
+        (count - 1, count, 2),
+    ]
+    assert b"".join(rows.body for rows in found).split() == [b"%d" % row for row in range(1, count + 1)]
+    assert found[0].key == KEYS.rows_object(count - 2, count - 2)
+
+
+def test_no_more_is_read_ahead_than_the_bound_allows() -> None:
+    store = FakeObjectStore()
+    size = rows_reader.MOST_BYTES_AHEAD // 4
+    body = b"x" * size
+    for row in range(1, 21):
+        store.put(KEYS.rows_object(row, row), body)
+
+    reader = read_finished_rows(store, KEYS, 1)
+    next(reader)
+    reader.close()
+
+    assert len(store.reads) <= 4
+
+
+@given(ranges=st.lists(st.tuples(st.integers(1, 30), st.integers(0, 5)), max_size=10), total=st.integers(0, 30))
+def test_gaps_are_exactly_the_rows_in_no_range(ranges: list[tuple[int, int]], total: int) -> None:
+    listed = sorted((first, min(first + length, max(total, first))) for first, length in ranges if first <= total)
+    covered = {row for first, last in listed for row in range(first, last + 1)}
+
+    gaps = list(find_gaps(iter(listed), total))
+
+    rows = [row for first, last in gaps for row in range(first, last + 1)]
+    assert rows == [row for row in range(1, total + 1) if row not in covered]

@@ -1,0 +1,159 @@
+"""Each handler: parses its event, calls its use case, answers JSON; its settings; its log lines."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import orjson
+import pytest
+from pydantic import ValidationError
+
+from batch_processor.app.batch import Batches
+from batch_processor.runtime import logging, settings, wiring
+from tests.support.batches import EXECUTION, KEYS, make_plan, staged_items
+from tests.support.fakes import FakeClock, FakeDeadLetters, FakeInvoker, FakeMetrics, FakeNotifier, FakeObjectStore
+from tests.unit.app.test_process_tool_rows import echo
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+HANDLERS = sorted(path.parent.name for path in (REPOSITORY / "functions").glob("*/handler.py"))
+ROWS = [["1", "one"], ["2", "two"]]
+ENVIRONMENT = {
+    "RESULTS_BUCKET": "results",
+    "POWERTOOLS_SERVICE_NAME": "batch-processor",
+    "POWERTOOLS_LOG_LEVEL": "INFO",
+    "DEAD_LETTER_QUEUE_URL": "queue",
+    "METRICS_NAMESPACE": "BatchProcessor",
+    "NOTIFICATION_TOPIC_ARN": "topic",
+}
+
+
+class Context:
+    function_name = "batch-processor-test"
+    aws_request_id = "request-1"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 900_000
+
+
+def handler_of(name: str) -> ModuleType:
+    spec = spec_from_file_location(f"{name}_handler", REPOSITORY / "functions" / name / "handler.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class World:
+    """Fakes where the wiring puts adapters."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.store = FakeObjectStore()
+        self.notifier = FakeNotifier()
+        self.clock = FakeClock()
+        make_plan(ROWS, store=self.store)
+        batches = Batches(self.store, self.clock)
+        for name, value in ENVIRONMENT.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(settings, "_loaded", {})
+        monkeypatch.setattr(wiring, "clock", self.clock)
+        monkeypatch.setattr(wiring, "batches", lambda _: batches)
+        monkeypatch.setattr(wiring, "invoker", lambda: FakeInvoker(echo))
+        monkeypatch.setattr(wiring, "dead_letters", lambda _: FakeDeadLetters())
+        monkeypatch.setattr(wiring, "metrics", lambda _: FakeMetrics())
+        monkeypatch.setattr(wiring, "notifier", lambda _: self.notifier)
+
+    def call(self, name: str, event: dict[str, Any]) -> Any:
+        answer = handler_of(name).handler(event, Context())
+        return orjson.loads(orjson.dumps(answer))
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(monkeypatch)
+
+
+def test_process_tool_rows_answers_counts(world: World) -> None:
+    event = {"BatchInput": {"plan_key": KEYS.plan, "recovery": False}, "Items": staged_items(ROWS)}
+
+    assert world.call("process_tool_rows", event) == {
+        "succeeded": 2,
+        "failed": 0,
+        "timed_out": 0,
+        "not_attempted": 0,
+        "remaining": 0,
+    }
+
+
+def test_an_agents_row_goes_through_map_input_and_map_output(world: World) -> None:
+    event = {"BatchInput": {"plan_key": KEYS.plan}, "Row": staged_items(ROWS)[0]}
+
+    made = world.call("map_input", event)
+    answer = world.call("map_output", {**event, "Call": made["call"], "Result": {"result": "Success", "data": 1}})
+
+    assert made["input"]["input"] == {"id": "1", "text": "one"}
+    assert answer == {"action": "DONE", "call": None}
+    assert KEYS.rows_object(1, 1) in world.store.objects
+
+
+def test_aggregate_results_and_notify_end_the_run(world: World) -> None:
+    answer = world.call("aggregate_results", {"action": "AGGREGATE", "plan_key": KEYS.plan})
+    world.call(
+        "notify",
+        {"id": "1", "detail": {"executionArn": "arn", "name": EXECUTION, "status": "SUCCEEDED", "input": "{}"}},
+    )
+
+    assert answer["done"]
+    assert answer["document"]["failed"] == 2
+    assert world.notifier.published[0][0] == "echo: SUCCEEDED_WITH_FAILURES"
+
+
+def test_an_event_with_an_unknown_field_is_refused(world: World) -> None:
+    with pytest.raises(ValidationError, match="unknown"):
+        world.call("aggregate_results", {"action": "AGGREGATE", "plan_key": KEYS.plan, "unknown": 1})
+
+
+def test_a_missing_variable_is_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DEAD_LETTER_QUEUE_URL")
+
+    with pytest.raises(ValidationError, match="dead_letter_queue_url"):
+        world.call("process_tool_rows", {"BatchInput": {"plan_key": KEYS.plan}, "Items": staged_items(ROWS)})
+
+
+def test_every_function_has_settings() -> None:
+    assert sorted(settings.SETTINGS_BY_FUNCTION) == HANDLERS
+
+
+@pytest.mark.parametrize("name", HANDLERS)
+def test_a_handlers_import_makes_no_client_and_needs_no_environment(name: str) -> None:
+    core = REPOSITORY / "layers" / "core" / "python"
+    program = (
+        f"import sys; sys.path[:0] = ['{core}', '{REPOSITORY / 'functions' / name}']; import handler; "
+        "assert not {'boto3', 'botocore', 'duckdb'} & sys.modules.keys()"
+    )
+
+    subprocess.run([sys.executable, "-c", program], check=True, env={"PATH": ""})
+
+
+def test_log_lines_are_json_with_the_invocations_keys(capsys: pytest.CaptureFixture[str]) -> None:
+    logging.start_invocation("batch-processor", "INFO", request_id="r", row_id="5")
+    logger = logging.LOGGER.getChild("test")
+
+    logger.info("row not successful", extra={"status": "FAILED"})
+    logger.debug("cells", extra={"cells": ["secret"]})
+
+    (line,) = [orjson.loads(text) for text in capsys.readouterr().out.splitlines()]
+    assert line.pop("timestamp")
+    assert line == {
+        "level": "INFO",
+        "message": "row not successful",
+        "service": "batch-processor",
+        "request_id": "r",
+        "row_id": "5",
+        "status": "FAILED",
+    }

@@ -1,0 +1,294 @@
+"""What the aggregation is measured against, and the data for all of them: 200,000 rows, answers of about 500 bytes.
+
+Every side writes the same CSV: three original columns, two mapped ones, six of metadata, in input order.
+
+* ``ours``: the product's use case on a store of local files, with rows objects of a batch of 100 rows each.
+* ``plain``: one child a row, ResultWriter's default shape, ``json.load``, ``csv.DictWriter``.
+* ``duckdb``: ``read_json`` of what ``plain`` reads as one file of JSON lines, ordered ``COPY`` to CSV.
+* ``duckdb_finished``: the same, but given the finished cells: it takes nothing out of the answers, and counts nothing.
+* ``copy``: the bytes of the rows objects, copied.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from batch_processor.adapters.metrics import EmbeddedMetrics
+from batch_processor.app.aggregate_results import aggregate_results
+from batch_processor.app.batch import Batch, Batches
+from batch_processor.app.ports import StoredObject
+from batch_processor.app.work import Work
+from batch_processor.domain.batch_config import METADATA_COLUMNS, parse_batch_config
+from batch_processor.domain.csv_output import output_header
+from batch_processor.domain.errors import ObjectNotFoundError
+from batch_processor.domain.messages import AggregateAction, AggregateRequest
+from batch_processor.domain.plan import (
+    Concurrency,
+    CostEstimate,
+    CostRange,
+    Execution,
+    Invocation,
+    Keys,
+    Plan,
+    StagedInput,
+    Target,
+)
+from batch_processor.domain.target_protocol import read_tool_answer
+from batch_processor.runtime.wiring import SystemClock, use_one_arena
+
+KEYS = Keys("bench")
+BATCH_ROWS = 100
+COLUMNS = ["id", "name", "text"]
+MAPPED = ["label", "score"]
+HEADER = [*COLUMNS, *MAPPED, *METADATA_COLUMNS]
+ANSWER_TEXT = 'a fairly ordinary sentence of an answer, with "quotes", commas and é; ' * 5
+STARTED_MS = 1_790_000_000_000
+ROW_MS = 200
+
+
+class FileStore:
+    """``app.ports.ObjectStore`` on a folder. A completed upload is moved, as S3 copies nothing either."""
+
+    bucket = "bench"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def _path(self, key: str) -> Path:
+        return self._folder / key
+
+    def get(self, key: str) -> bytes:
+        try:
+            with open(f"{self._folder}/{key}", "rb", buffering=0) as file:  # noqa: PTH123 (a third of pathlib's time)
+                return file.read()
+        except FileNotFoundError as error:
+            raise ObjectNotFoundError(key) from error
+
+    def read(self, key: str, version_id: str | None = None) -> Iterator[bytes]:  # noqa: ARG002 (no versions here)
+        yield self.get(key)
+
+    def exists(self, key: str) -> bool:
+        return self._path(key).exists()
+
+    def put(self, key: str, body: bytes, tags: dict[str, str] | None = None) -> str:  # noqa: ARG002
+        path = self._path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(body)
+        return "1"
+
+    def delete(self, key: str) -> None:
+        self._path(key).unlink(missing_ok=True)
+
+    def list_objects(self, prefix: str, start_after: str = "") -> Iterator[StoredObject]:
+        with os.scandir(self._path(prefix)) as entries:
+            listed = sorted((prefix + entry.name, entry.stat().st_size) for entry in entries)
+        yield from (StoredObject(key, size) for key, size in listed if key > start_after)
+
+    def start_upload(self, key: str, tags: dict[str, str] | None = None) -> str:
+        self.put(f"{key}.upload", b"", tags)
+        return f"{key}.upload"
+
+    def upload_part(self, key: str, upload_id: str, number: int, body: bytes) -> str:  # noqa: ARG002
+        with self._path(upload_id).open("ab") as file:
+            file.write(body)
+        return str(number)
+
+    def complete_upload(self, key: str, upload_id: str, etags: list[str]) -> str:  # noqa: ARG002
+        self._path(upload_id).rename(self._path(key))
+        return "1"
+
+
+class UnlimitedTime:
+    def remaining_seconds(self) -> float:
+        return 900.0
+
+
+class NoDeadLetters:
+    def send(self, letters: object) -> None:
+        assert not letters
+
+
+def cells_of(row: int) -> list[str]:
+    return [f"P{row:07}", f"Name, of {row}", "some original text of the row"]
+
+
+def answer_of(row: int) -> dict[str, Any]:
+    content = {"label": f"label {row % 17}", "score": row % 1000 / 10, "text": ANSWER_TEXT, "tags": ["a", "b", "c"]}
+    return {"type": "tool_result", "tool_use_id": f"bench:{row}:1", "content": content}
+
+
+def make_plan(rows: int) -> Plan:
+    document = {
+        "csv_s3_uri": "s3://bench/input.csv",
+        "target": {"type": "tool", "name": "bench"},
+        "output_mapping": {"columns": [{"name": name, "source": f"$.{name}"} for name in MAPPED]},
+    }
+    config = parse_batch_config(document)
+    nothing = CostRange(best=0, worst=0)
+    return Plan(
+        execution=Execution(arn="arn", name="bench", started_at=datetime.fromtimestamp(STARTED_MS / 1000, UTC)),
+        config=config,
+        target=Target(name="bench", type="tool", arn="arn:aws:lambda:x", invocation=Invocation.LAMBDA),
+        columns=COLUMNS,
+        output_header=output_header(config, COLUMNS),
+        total_rows=rows,
+        staged=StagedInput(bucket="bench", key=KEYS.staged, version_id="1", size_bytes=0, source_etag=""),
+        concurrency=Concurrency(children=1, threads=10, batch_size=BATCH_ROWS),
+        estimate=CostEstimate(
+            parts={}, total=nothing, target_included=False, prices_as_of="2026-11-01", assumptions=[]
+        ),
+    )
+
+
+def prepare(folder: Path, rows: int) -> None:
+    """Write the same finished rows as each side expects to find them."""
+    store = FileStore(folder / "objects")
+    plan = make_plan(rows)
+    store.put(KEYS.plan, plan.model_dump_json().encode())
+    batch = Batch(plan, Work(store, plan.keys, SystemClock()))
+    with (folder / "results.json").open("w") as results, (folder / "rows.jsonl").open("w") as lines:
+        results.write("[")
+        pending: list[tuple[int, bytes]] = []
+        for row in range(1, rows + 1):
+            cells, answer = cells_of(row), answer_of(row)
+            started_ms = STARTED_MS + row * 20
+            finished = batch.finish(
+                row,
+                cells,
+                read_tool_answer(answer, f"bench:{row}:1"),
+                row_hash="0" * 64,
+                attempts=1,
+                started_ms=started_ms,
+                ended_ms=started_ms + ROW_MS,
+            )
+            pending.append((row, finished.line))
+            if len(pending) == BATCH_ROWS or row == rows:
+                batch.work.write_rows(pending)
+                pending = []
+            values = next(csv.reader([finished.record["csv"]]))
+            named = dict(zip(HEADER, values, strict=True))
+            lines.write(json.dumps({"row": row, **named, "answer": answer}) + "\n")
+            results.write(("" if row == 1 else ",") + json.dumps(child_record(row, cells, answer, named)))
+        results.write("]")
+
+
+def child_record(row: int, cells: list[str], answer: dict[str, Any], named: dict[str, str]) -> dict[str, Any]:
+    """One child in ResultWriter's default shape
+    (https://docs.aws.amazon.com/step-functions/latest/dg/input-output-resultwriter.html)."""
+    metadata = {name: named[name] for name in METADATA_COLUMNS}
+    child = f"arn:aws:states:us-east-1:000000000000:execution:batch/Rows:{row:08}"
+    return {
+        "ExecutionArn": child,
+        "Input": json.dumps({"row": row, "cells": dict(zip(COLUMNS, cells, strict=True))}),
+        "InputDetails": {"Included": True},
+        "Name": f"{row:08}",
+        "Output": json.dumps({"answer": answer, "metadata": metadata}),
+        "OutputDetails": {"Included": True},
+        "RedriveCount": 0,
+        "RedriveStatus": "NOT_REDRIVABLE",
+        "RedriveStatusReason": "Execution is SUCCEEDED and cannot be redriven",
+        "StartDate": "2026-09-21T14:13:20.000Z",
+        "StateMachineArn": "arn:aws:states:us-east-1:000000000000:stateMachine:batch/Rows",
+        "Status": "SUCCEEDED",
+        "StopDate": "2026-09-21T14:13:20.200Z",
+    }
+
+
+def ours(folder: Path) -> Path:
+    use_one_arena()  # as the handler does
+    objects = folder / "objects"
+    for left in (KEYS.checkpoint, KEYS.output, KEYS.failed_rows):
+        (objects / left).unlink(missing_ok=True)
+    store = FileStore(objects)
+    clock = SystemClock()
+    response = aggregate_results(
+        AggregateRequest(action=AggregateAction.AGGREGATE, plan_key=KEYS.plan),
+        batches=Batches(store, clock),
+        dead_letters=NoDeadLetters(),
+        metrics=EmbeddedMetrics("Bench", clock, sys.stderr),
+        clock=clock,
+        deadline=UnlimitedTime(),
+    )
+    assert response.done
+    return objects / KEYS.output
+
+
+def plain(folder: Path) -> Path:
+    output = folder / "plain.csv"
+    with (folder / "results.json").open() as file:
+        children = json.load(file)
+    rows = []
+    for child in children:
+        sent, answered = json.loads(child["Input"]), json.loads(child["Output"])
+        content = answered["answer"]["content"]
+        mapped = {name: content.get(name, "") for name in MAPPED}
+        rows.append((sent["row"], {**sent["cells"], **mapped, **answered["metadata"]}))
+    rows.sort(key=lambda row: int(row[0]))
+    with output.open("w", newline="") as file:
+        writer = csv.DictWriter(file, HEADER, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(row for _, row in rows)
+    return output
+
+
+def with_duckdb(folder: Path) -> Path:
+    answer = f"STRUCT(content STRUCT({', '.join(f'{name} VARCHAR' for name in MAPPED)}))"
+    mapped = {name: f"answer.content.{name} AS {name}" for name in MAPPED}
+    read = [name for name in HEADER if name not in mapped]
+    return copied_by_duckdb(folder, read, {"answer": answer}, [mapped.get(name, name) for name in HEADER])
+
+
+def with_duckdb_finished(folder: Path) -> Path:
+    return copied_by_duckdb(folder, HEADER, {}, HEADER)
+
+
+def copied_by_duckdb(folder: Path, texts: list[str], types: dict[str, str], selected: list[str]) -> Path:
+    """Read ``texts`` and what ``types`` says from the file of JSON lines, and write what is ``selected``, in order."""
+    output = folder / "duckdb.csv"
+    typed = {"row": "BIGINT", **dict.fromkeys(texts, "VARCHAR"), **types}
+    columns = ", ".join(f"{name}: '{kind}'" for name, kind in typed.items())
+    with duckdb.connect() as connection:
+        connection.execute(
+            f"COPY (SELECT {', '.join(selected)} FROM read_json('{folder / 'rows.jsonl'}', "  # noqa: S608
+            f"columns={{{columns}}}, format='newline_delimited') ORDER BY row) TO '{output}' (HEADER)"
+        )
+    return output
+
+
+def copy(folder: Path) -> Path:
+    output = folder / "copy.jsonl"
+    with output.open("wb") as target:
+        for path in sorted((folder / "objects" / KEYS.rows).iterdir()):
+            with path.open("rb") as source:
+                shutil.copyfileobj(source, target)
+    return output
+
+
+SIDES: dict[str, Callable[[Path], Path]] = {
+    "ours": ours,
+    "plain": plain,
+    "duckdb_finished": with_duckdb_finished,
+    "duckdb": with_duckdb,
+    "copy": copy,
+}
+
+
+def print_figures(side: str, folder: str) -> None:
+    """Run one side and print its seconds, and its process's peak memory in MB."""
+    started = time.perf_counter()
+    SIDES[side](Path(folder))
+    seconds = time.perf_counter() - started
+    # Not getrusage, whose figure starts from that of the process that made this one.
+    status = Path("/proc/self/status").read_text()
+    print(json.dumps([seconds, int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6]))
