@@ -359,10 +359,12 @@ class _Job:
 
     def _conclude(self, bedrock_status: str) -> str:
         """Write down the end; a job that had ended only gets what came late."""
+        had_ended = self._job["status"] != JobStatus.IN_PROGRESS
+        if had_ended and not self._claims:
+            return self._job["status"]
         counts = self._counts()
         reason = self._trouble(counts["stats"]["processed"])
         status = JobStatus.FAILED if reason else JobStatus.COMPLETED
-        had_ended = self._job["status"] != JobStatus.IN_PROGRESS
         changes: dict[str, Any] = {"status": status.value, "bedrockStatus": bedrock_status, "message": reason or None}
         changes |= counts | self._first_arn()
         if not had_ended:

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, NoReturn
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
-from pydantic import Field as ModelField
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from batch_processor.domain.json_text import encodable, parse_json
 
@@ -36,6 +35,14 @@ TRUNCATED = frozenset({"max_tokens", "length", "model_context_window_exceeded"})
 """Stop reasons, in lower case, of an answer that was cut off (Converse and Anthropic; Mistral, Llama and Titan)."""
 
 
+def _encodable(value: Any) -> Any:
+    return encodable(value) if isinstance(value, str) else value
+
+
+Text = Annotated[str, BeforeValidator(_encodable)]
+Tag = Annotated[str, Field(min_length=1, max_length=MOST_TAG_CHARACTERS), BeforeValidator(_encodable)]
+
+
 class GeneratedContent(BaseModel):
     """What the prompt asks for. The bounds keep an item far below DynamoDB's 400 KB.
 
@@ -45,16 +52,9 @@ class GeneratedContent(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True, str_strip_whitespace=True)
 
-    title: Annotated[str, AfterValidator(encodable), StringConstraints(min_length=1, max_length=MOST_TITLE_CHARACTERS)]
-    description: Annotated[
-        str, AfterValidator(encodable), StringConstraints(min_length=1, max_length=MOST_DESCRIPTION_CHARACTERS)
-    ]
-    tags: Annotated[
-        list[
-            Annotated[str, AfterValidator(encodable), StringConstraints(min_length=1, max_length=MOST_TAG_CHARACTERS)]
-        ],
-        ModelField(max_length=MOST_TAGS),
-    ]
+    title: Text = Field(min_length=1, max_length=MOST_TITLE_CHARACTERS)
+    description: Text = Field(min_length=1, max_length=MOST_DESCRIPTION_CHARACTERS)
+    tags: list[Tag] = Field(max_length=MOST_TAGS)
 
 
 @dataclass(frozen=True, slots=True)
