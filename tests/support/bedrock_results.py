@@ -16,6 +16,7 @@ from batch_processor.app.bedrock.result_ports import Claim, ClaimLostError, Cont
 from batch_processor.app.bedrock.take_results import ResultServices, notification
 from batch_processor.app.ports import StoredObject
 from batch_processor.domain.bedrock.job import JobItem, PartItem, input_key, output_prefix, part_name, records_key
+from batch_processor.domain.bedrock.parts import Quotas
 from batch_processor.domain.errors import ObjectChangedError, ObjectNotFoundError
 
 BUCKET = "data"
@@ -123,7 +124,7 @@ class Process:
         return ReconcileServices(
             jobs=FakeJobs(self),
             claims=FakeClaims(self),
-            bedrock=self.bedrock,
+            batch=self.bedrock,
             results=FakeResults(self),
             objects=FakeObjects(self),
             leases=FakeLeases(self),
@@ -132,7 +133,7 @@ class Process:
             clock=self,
             deadline=self,
             owner=self.owner,
-            concurrent_jobs=concurrent_jobs,
+            quotas=Quotas(concurrent_jobs=concurrent_jobs),
         )
 
 

@@ -14,6 +14,7 @@ from batch_processor.app.bedrock.take_results import take_results
 from batch_processor.domain.bedrock.job import output_prefix
 from batch_processor.domain.errors import ServiceUnavailableError, ThrottledError
 from tests.support.bedrock_results import (
+    CREATED_AT,
     JOB_ID,
     FakeBedrock,
     KilledError,
@@ -76,7 +77,7 @@ def test_a_running_job_shows_bedrocks_status_and_what_is_taken(world: World, bed
 
     job = world.jobs[JOB_ID]
     assert (reconciled.status, job["status"], job["bedrockStatus"]) == ("InProgress", "InProgress", "InProgress")
-    assert job["stats"] == {"processed": 2, "errors": 0, "total": 2}
+    assert job["stats"] == {"processed": 2, "errors": 0, "total": 4}
     assert job["jobArn"] == job_arn(1)
     assert call.published == []
 
@@ -188,7 +189,7 @@ def test_half_the_results_of_a_stopped_job_are_kept_and_the_other_half_is_listed
     reconciled, _ = run(world, bedrock)
 
     assert reconciled.status == "Failed"
-    assert world.jobs[JOB_ID]["stats"] == {"processed": 2, "errors": 0, "total": 2}
+    assert world.jobs[JOB_ID]["stats"] == {"processed": 2, "errors": 0, "total": 4}
     assert sorted(world.violations) == [violation_id(1), violation_id(3)]
     lines = world.failed_lines()
     assert [(line["recordId"], line["agency"]) for line in lines] == [(violation_id(n), "osha") for n in (0, 2)]
@@ -292,16 +293,7 @@ def test_a_part_that_bedrock_refuses_fails_the_job_once_the_others_have_ended(be
 
     assert reconciled.status == "Failed"
     assert world.jobs[JOB_ID]["message"] == "Part 2: Failed (ValidationException: no such model)."
-    assert world.jobs[JOB_ID]["stats"]["processed"] == 1
-    assert [line["recordId"] for line in world.failed_lines()] == [violation_id(1)]
-
-
-def test_a_part_whose_arn_was_never_written_down_gets_it_by_its_token(world: World, bedrock: FakeBedrock) -> None:
-    del world.parts[JOB_ID][1]["jobArn"]
-
-    run(world, bedrock)
-
-    assert world.parts[JOB_ID][1]["jobArn"] == job_arn(1)
+    assert world.jobs[JOB_ID]["stats"] == {"processed": 1, "errors": 0, "total": 2}
 
 
 def test_after_a_stop_nothing_is_submitted_and_what_runs_is_stopped(bedrock: FakeBedrock) -> None:
@@ -328,6 +320,20 @@ def test_what_ran_on_demand_is_completed_with_tokens_from_its_answers(bedrock: F
 
     assert (reconciled.status, reconciled.bedrock_status) == ("Completed", "OnDemand")
     assert (world.jobs[JOB_ID]["inputTokens"], world.jobs[JOB_ID]["outputTokens"]) == (20, 10)
+
+
+def test_the_output_of_what_runs_on_demand_is_waited_for_as_long_as_its_processor_may_take(
+    bedrock: FakeBedrock,
+) -> None:
+    world = World()
+    add_job(world, [2])
+    world.parts[JOB_ID][1] |= {"status": "ended", "bedrockStatus": "OnDemand", "endedAt": CREATED_AT}
+    statuses = []
+    for _ in range(3):
+        statuses.append(run(world, bedrock)[0].status)
+        world.sleep_minutes(15)
+
+    assert statuses == ["InProgress", "InProgress", "Failed"]
 
 
 def test_a_job_that_is_being_created_is_left_alone_until_its_processor_must_be_dead(bedrock: FakeBedrock) -> None:

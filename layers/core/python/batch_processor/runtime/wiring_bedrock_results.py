@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from batch_processor.runtime import wiring
 from batch_processor.runtime.settings_bedrock_results import BedrockBatchResultSettings, BedrockJobEventsSettings
+from batch_processor.runtime.wiring_bedrock import batch_inference, jobs_table
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
+    from batch_processor.adapters.bedrock.claims import DynamoDbClaims
     from batch_processor.adapters.bedrock.function_calls import LambdaEventCaller
     from batch_processor.adapters.bedrock.result_objects import S3ResultObjects
     from batch_processor.adapters.bedrock.violations_table import DynamoDbViolations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 @cache
-def dynamodb() -> DynamoDBClient:
+def claims(table: str) -> DynamoDbClaims:
+    from batch_processor.adapters.bedrock.claims import DynamoDbClaims
     from batch_processor.adapters.clients import service_client
 
-    client: DynamoDBClient = service_client("dynamodb", wiring.MOST_CONNECTIONS)
-    return client
+    return DynamoDbClaims(service_client("dynamodb"), table)
 
 
 @cache
@@ -52,13 +52,11 @@ def violations(table: str) -> DynamoDbViolations:
 
 
 def result_services(settings: BedrockBatchResultSettings, context: wiring.LambdaContext) -> ResultServices:
-    from batch_processor.adapters.bedrock.claims import DynamoDbClaims
-    from batch_processor.adapters.bedrock.jobs_table import DynamoDbJobsTable
     from batch_processor.app.bedrock.take_results import ResultServices
 
     return ResultServices(
-        jobs=DynamoDbJobsTable(dynamodb(), settings.batch_jobs_table),
-        claims=DynamoDbClaims(dynamodb(), settings.batch_jobs_table),
+        jobs=jobs_table(settings.batch_jobs_table),
+        claims=claims(settings.batch_jobs_table),
         results=result_objects(settings.data_bucket),
         objects=wiring.objects(settings.data_bucket),
         violations=violations(settings.violations_table),
@@ -71,24 +69,19 @@ def result_services(settings: BedrockBatchResultSettings, context: wiring.Lambda
 
 
 def reconcile_services(settings: BedrockJobEventsSettings, context: wiring.LambdaContext) -> ReconcileServices:
-    from batch_processor.adapters.bedrock.batch_inference import BedrockBatchInference
-    from batch_processor.adapters.bedrock.claims import DynamoDbClaims
-    from batch_processor.adapters.bedrock.jobs_table import DynamoDbJobsTable
-    from batch_processor.adapters.bedrock.leases import DynamoDbLeases
-    from batch_processor.adapters.clients import service_client
     from batch_processor.app.bedrock.reconcile import ReconcileServices
 
     return ReconcileServices(
-        jobs=DynamoDbJobsTable(dynamodb(), settings.batch_jobs_table),
-        claims=DynamoDbClaims(dynamodb(), settings.batch_jobs_table),
-        bedrock=BedrockBatchInference(service_client("bedrock"), settings.job_role_arn),
+        jobs=jobs_table(settings.batch_jobs_table),
+        claims=claims(settings.batch_jobs_table),
+        batch=batch_inference(settings.job_role_arn),
         results=result_objects(settings.data_bucket),
         objects=wiring.objects(settings.data_bucket),
-        leases=DynamoDbLeases(dynamodb(), settings.batch_jobs_table, wiring.clock),
+        leases=wiring.leases(settings.batch_jobs_table),
         taker=caller(settings.batch_result_function),
         notifier=wiring.notifier(settings.notification_topic_arn),
         clock=wiring.clock,
         deadline=wiring.InvocationDeadline(context),
         owner=context.aws_request_id,
-        concurrent_jobs=settings.quotas.concurrent_jobs,
+        quotas=settings.quotas,
     )

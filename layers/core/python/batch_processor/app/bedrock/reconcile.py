@@ -24,7 +24,7 @@ from typing import Any
 
 import orjson
 
-from batch_processor.app.bedrock.ports import BatchInference, JobRefusedError, JobsTable, Leases, all_jobs
+from batch_processor.app.bedrock.ports import BatchInference, JobsTable, Leases, all_jobs
 from batch_processor.app.bedrock.result_ports import (
     Claim,
     Claims,
@@ -35,6 +35,7 @@ from batch_processor.app.bedrock.result_ports import (
     newest_versions,
     total,
 )
+from batch_processor.app.bedrock.submit_parts import submit_queued
 from batch_processor.app.bedrock.take_results import failed_line, notification
 from batch_processor.app.ports import Clock, Deadline, Notifier, ObjectStore
 from batch_processor.domain.bedrock.job import (
@@ -54,10 +55,11 @@ from batch_processor.domain.bedrock.job import (
     timestamp,
 )
 from batch_processor.domain.bedrock.model_output import RecordFailure
+from batch_processor.domain.bedrock.parts import Quotas
 from batch_processor.domain.bedrock.pricing import Rate
 from batch_processor.domain.bedrock.record_index import Answered, RecordIndex
 from batch_processor.domain.bedrock.result_keys import MANIFEST, output_key, unanswered_key
-from batch_processor.domain.errors import BatchProcessorError, ObjectNotFoundError, ThrottledError
+from batch_processor.domain.errors import BatchProcessorError, ObjectNotFoundError
 
 LOGGER = logging.getLogger("batch_processor.reconcile")
 
@@ -66,7 +68,7 @@ SUCCESSFUL = frozenset({"Completed", "PartiallyCompleted", ON_DEMAND})
 NOTICE_TIME = timedelta(seconds=60)
 """So long may the notification of an output object take before the object is given to the result function from here."""
 OUTPUT_TIME = timedelta(minutes=10)
-"""So long after its successful end a part's output is waited for."""
+"""So long after its successful end a part's output is waited for; that of one that is run on demand may take longer."""
 LEASE_SECONDS = 120.0
 LEASE_WAIT_SECONDS = 20.0
 POLL_SECONDS = 0.5
@@ -82,7 +84,7 @@ class ReconcileServices:
 
     jobs: JobsTable
     claims: Claims
-    bedrock: BatchInference
+    batch: BatchInference
     results: ResultObjects
     objects: ObjectStore
     leases: Leases
@@ -91,8 +93,7 @@ class ReconcileServices:
     clock: Clock
     deadline: Deadline
     owner: str
-    concurrent_jobs: int
-    """Bedrock's quota of jobs of a model that are submitted or run."""
+    quotas: Quotas
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,21 +179,23 @@ class _Job:
         self._claims: list[Claim] = []
 
     def reconcile(self) -> Reconciled:
-        job = self._job
+        job, services = self._job, self._services
         if job.get("creation") == Creation.PENDING and not self._creation_died():
             return Reconciled(self._job_id, job["status"], job.get("bedrockStatus", ""))
         for part in self._parts:
             if part["status"] == PartStatus.SUBMITTED:
                 self._follow(part)
-        submitted = self._submit_queued()
-        self._claims = self._services.claims.of_job(self._job_id)
+        queued = _queued(self._parts)
+        if job.get("creation") != Creation.PENDING:
+            self._parts = submit_queued(job, services)
+        self._claims = services.claims.of_job(self._job_id)
         if not self._parts and not self._claims and job.get("creation") != Creation.PENDING:
             return Reconciled(self._job_id, job["status"], job.get("bedrockStatus", ""))
         given, waiting = self._give_untaken()
         ended = all(part["status"] in ENDED_PARTS for part in self._parts) and not waiting
         bedrock_status = self._bedrock_status()
         status = self._conclude(bedrock_status) if ended else self._note_progress(bedrock_status)
-        return Reconciled(self._job_id, status, bedrock_status, submitted, given)
+        return Reconciled(self._job_id, status, bedrock_status, queued - _queued(self._parts), given)
 
     def _creation_died(self) -> bool:
         """A processor that has not finished by now never will; parts that it had not submitted are given up."""
@@ -206,12 +209,9 @@ class _Job:
     # --- 1 parts
 
     def _follow(self, part: PartItem) -> None:
-        if not part.get("jobArn"):
-            self._submit(part)
-            return
-        found = self._services.bedrock.get(part["jobArn"])
+        found = self._services.batch.get(part["jobArn"])
         if self._job.get("stopRequestedAt") and found.status not in BEDROCK_FINAL | {"Stopping"}:
-            self._services.bedrock.stop(part["jobArn"])
+            self._services.batch.stop(part["jobArn"])
         changes: dict[str, Any] = {}
         if found.status != part.get("bedrockStatus"):
             changes["bedrockStatus"] = found.status
@@ -240,46 +240,6 @@ class _Job:
         ):
             part.update(changes)  # type: ignore[typeddict-item]  # only names of PartItem
 
-    # --- 2 queued parts
-
-    def _submit_queued(self) -> int:
-        queued = [part for part in self._parts if part["status"] == PartStatus.QUEUED]
-        if not queued:
-            return 0
-        if self._job.get("stopRequestedAt"):
-            for part in queued:
-                self._update_part(part, {"status": PartStatus.CANCELLED.value, "endedAt": timestamp(self._now)})
-            return 0
-        submitted = 0
-        free = self._services.concurrent_jobs - self._services.bedrock.running(queued[0]["modelId"])
-        for part in queued[: max(0, free)]:
-            if not self._submit(part):
-                break
-            submitted += part["status"] == PartStatus.SUBMITTED
-        return submitted
-
-    def _submit(self, part: PartItem) -> bool:
-        """Whether the next part is worth a try. The token makes that a part is never started twice."""
-        try:
-            arn = self._services.bedrock.submit(part, self._services.objects.bucket)
-        except ThrottledError as error:
-            LOGGER.info("part stays queued", extra={"job_id": self._job_id, "part": part["part"], "reason": str(error)})
-            return False
-        except JobRefusedError as error:
-            changes = {"status": PartStatus.REFUSED.value, "message": str(error), "endedAt": timestamp(self._now)}
-            self._update_part(part, changes)
-            return True
-        self._update_part(
-            part,
-            {
-                "status": PartStatus.SUBMITTED.value,
-                "bedrockStatus": "Submitted",
-                "jobArn": arn,
-                "submittedAt": timestamp(self._now),
-            },
-        )
-        return True
-
     # --- 3 results
 
     def _give_untaken(self) -> tuple[list[str], bool]:
@@ -306,7 +266,8 @@ class _Job:
             if part["status"] == PartStatus.ENDED and part.get("bedrockStatus") in SUCCESSFUL:
                 ended_at = moment_of(part.get("endedAt") or self._job["createdAt"])
                 missing = not parts_with_output & {part["part"], None}
-                waiting |= missing and self._now - ended_at < OUTPUT_TIME
+                most = CREATION_TIME if part.get("bedrockStatus") == ON_DEMAND else OUTPUT_TIME
+                waiting |= missing and self._now - ended_at < most
         return given, waiting
 
     def _stands_still(self, result: ResultObject, claim: Claim | None, now_ms: int) -> bool:
@@ -332,7 +293,7 @@ class _Job:
             "stats": {
                 "processed": counts.processed,
                 "errors": counts.errors,
-                "total": counts.processed + counts.errors,
+                "total": self._job.get("violationCount") or counts.processed + counts.errors,
             },
             "inputTokens": tokens[0],
             "outputTokens": tokens[1],
@@ -410,10 +371,10 @@ class _Job:
         return {"jobArn": arns[0]} if arns else {}
 
     def _write_unanswered(self) -> None:
-        """The records that Bedrock left without an answer, so that a retry finds all failed records in one place."""
+        """The records of parts that Bedrock ran, but left without an answer: a retry looks for them there."""
         begin = 0
         for part in self._parts:
-            lines = list(self._unanswered(part, begin))
+            lines = list(self._unanswered(part, begin)) if part["status"] == PartStatus.ENDED else []
             begin += part.get("recordCount", 0)
             if lines:
                 self._services.objects.put(unanswered_key(self._job_id, part["part"]), b"".join(lines))
@@ -460,6 +421,10 @@ class _Job:
             "errors": int(job["stats"]["errors"]),
         }
         self._services.notifier.publish(f"Bedrock batch {self._job_id}: {job['status']}", body, attributes)
+
+
+def _queued(parts: list[PartItem]) -> int:
+    return sum(part["status"] == PartStatus.QUEUED for part in parts)
 
 
 def _status_of(part: PartItem) -> str:
