@@ -1,0 +1,290 @@
+"""Creating batch jobs on moto: table, bucket, a lake in memory, a fake Bedrock, and a clock that tests move."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+import boto3
+from moto import mock_aws
+
+from batch_processor.adapters.bedrock.jobs_table import DynamoDbJobsTable
+from batch_processor.adapters.bedrock.leases import DynamoDbLeases
+from batch_processor.adapters.object_store import S3ObjectStore
+from batch_processor.app.bedrock.admin import AdminServices, Answer
+from batch_processor.app.bedrock.create_job import CreateServices, create_job
+from batch_processor.app.bedrock.ports import BatchInferenceJob, ViolationsLake
+from batch_processor.domain.bedrock import job as names
+from batch_processor.domain.bedrock.job import JobItem, PartItem
+from batch_processor.domain.bedrock.job_config import parse_job_request
+from batch_processor.domain.bedrock.parts import Quotas
+from batch_processor.domain.bedrock.pricing import DEFAULT_MODELS
+from tests.support.lake import Record, memory_lake
+
+TABLE = "VentureOS-BedrockBatchJobs"
+BUCKET = "data"
+REGION = "us-east-1"
+MODEL = "amazon.nova-lite-v1:0"
+AGENCIES = ("osha", "epa")
+
+
+def violations(count: int, agency: str = "osha", first: int = 0) -> list[Record]:
+    """Fines rise with the number, so the highest number has the highest priority."""
+    return [
+        {
+            "violation_id": f"{agency.upper()}-{number:06}",
+            "agency": agency,
+            "company_name": f"Company {number}",
+            "fine_amount": str(1_000 + number),
+            "violation_type": "Serious",
+            "raw_title": "Fall protection",
+            "raw_description": "Nobody wore a harness.",
+            "city": "Mobile",
+            "event_date": "2020-01-01",
+        }
+        for number in range(first, first + count)
+    ]
+
+
+class Clock:
+    """Stands still but for what is slept."""
+
+    def __init__(self) -> None:
+        self.ms = int(datetime(2026, 11, 21, 9, tzinfo=UTC).timestamp() * 1000)
+
+    def now_ms(self) -> int:
+        return self.ms
+
+    def sleep(self, seconds: float) -> None:
+        self.ms += int(seconds * 1000)
+
+    @property
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.ms / 1000, UTC)
+
+    def pass_by(self, **time: float) -> None:
+        self.ms += int(timedelta(**time).total_seconds() * 1000)
+
+
+class WaitingClock(Clock):
+    """Lets other threads go on, and no lease expire meanwhile."""
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(0.01)
+
+
+@dataclass
+class Deadline:
+    seconds: float = 300.0
+
+    def remaining_seconds(self) -> float:
+        return self.seconds
+
+
+class FakeBedrock:
+    """Takes each token once. ``refusals`` are raised by the next submissions, one each (None: accepted)."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, BatchInferenceJob] = {}
+        self.submitted: list[PartItem] = []
+        self.refusals: list[Exception | None] = []
+        self.stopped: list[str] = []
+        self.answer: Callable[[Mapping[str, Any]], dict[str, Any]] = answer_to
+        self.conversed = 0
+
+    def submit(self, part: PartItem, bucket: str) -> str:
+        refusal = self.refusals.pop(0) if self.refusals else None
+        if refusal is not None:
+            raise refusal
+        arn = f"arn:aws:bedrock:{REGION}:000000000000:model-invocation-job/{part['jobName'][-12:]}"
+        if arn not in self.jobs:
+            self.jobs[arn] = BatchInferenceJob(arn, "Submitted")
+            self.submitted.append(part)
+        return arn
+
+    def get(self, job_arn: str) -> BatchInferenceJob:
+        return self.jobs[job_arn]
+
+    def stop(self, job_arn: str) -> None:
+        self.stopped.append(job_arn)
+
+    def running(self, model_id: str) -> int:
+        return sum(job.status not in names.BEDROCK_FINAL for job in self.jobs.values())
+
+    def converse(self, model_id: str, model_input: Mapping[str, Any]) -> dict[str, Any]:
+        self.conversed += 1
+        return self.answer(model_input)
+
+
+def answer_to(model_input: Mapping[str, Any]) -> dict[str, Any]:
+    text = json.dumps({"title": "A title", "description": "What happened.", "tags": ["a"]})
+    return {
+        "output": {"message": {"role": "assistant", "content": [{"text": text}]}},
+        "stopReason": "end_turn",
+        "usage": {"inputTokens": 10, "outputTokens": 5, "totalTokens": 15},
+    }
+
+
+class SetEnvironment(Protocol):
+    def setenv(self, name: str, value: str) -> None: ...
+
+
+@dataclass
+class JobsWorld:
+    """What outlives a call of the processor. ``called`` are the events that the API sent it."""
+
+    dynamodb: Any
+    s3: Any
+    lake: ViolationsLake
+    clock: Clock = field(default_factory=Clock)
+    bedrock: FakeBedrock = field(default_factory=FakeBedrock)
+    quotas: Quotas = field(default_factory=Quotas)
+    called: list[dict[str, Any]] = field(default_factory=list)
+    reconciled: list[dict[str, Any]] = field(default_factory=list)
+    runs_at_once: bool = True
+
+    @property
+    def jobs(self) -> DynamoDbJobsTable:
+        return DynamoDbJobsTable(self.dynamodb, TABLE)
+
+    @property
+    def objects(self) -> S3ObjectStore:
+        return S3ObjectStore(self.s3, BUCKET)
+
+    def services(self, **changes: Any) -> CreateServices:
+        services = CreateServices(
+            lake=self.lake,
+            jobs=self.jobs,
+            objects=self.objects,
+            batch=self.bedrock,
+            on_demand=self.bedrock,
+            leases=DynamoDbLeases(self.dynamodb, TABLE, self.clock),
+            clock=self.clock,
+            deadline=Deadline(),
+            models=DEFAULT_MODELS,
+            quotas=self.quotas,
+            owner=uuid.uuid4().hex,
+        )
+        return replace(services, **changes)
+
+    def admin(self) -> AdminServices:
+        return AdminServices(
+            jobs=self.jobs,
+            batch=self.bedrock,
+            processor=_Caller(self.called, self._process),
+            reconciler=_Caller(self.reconciled, lambda _: None),
+            clock=self.clock,
+            models=DEFAULT_MODELS,
+            default_model=MODEL,
+            agencies=AGENCIES,
+        )
+
+    def _process(self, event: dict[str, Any]) -> None:
+        if self.runs_at_once:
+            create_job(event["jobId"], self.services())
+
+    def new_job(self, config: Mapping[str, Any], *, dry_run: bool = False, retry_of: str = "") -> str:
+        """Writes the item, as the API does; its id."""
+        parsed = parse_job_request({"config": config}, models=DEFAULT_MODELS, default_model=MODEL, agencies=AGENCIES)
+        job_id = names.new_job_id(self.clock.now, dry_run=dry_run)
+        item = names.new_job(job_id, self.clock.now, parsed.document(), dry_run=dry_run, retry_of=retry_of)
+        return self.jobs.create(item)
+
+    def create(self, config: Mapping[str, Any], *, dry_run: bool = False, retry_of: str = "") -> JobItem:
+        return create_job(self.new_job(config, dry_run=dry_run, retry_of=retry_of), self.services())
+
+    def keys(self, prefix: str = "") -> list[str]:
+        return [found.key for found in self.objects.list_objects(prefix)]
+
+    def lines(self, key: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.objects.get(key).splitlines()]
+
+    def records(self, job_id: str) -> list[str]:
+        """The violation ids of a job's input, part after part."""
+        return [
+            line["recordId"]
+            for part in self.jobs.parts(job_id)
+            for line in self.lines(names.input_key(job_id, part["part"]))
+        ]
+
+    def end(self, job_id: str, failed: Iterable[str] = (), status: str = "Completed") -> None:
+        """Ends a job as ``reconcile`` does: its submitted parts, its status, its failed records."""
+        for part in self.jobs.parts(job_id):
+            if part["status"] == "submitted":
+                self.jobs.update_part(job_id, part["part"], {"status": "ended", "bedrockStatus": "Completed"})
+            elif part["status"] == "queued":
+                self.jobs.update_part(job_id, part["part"], {"status": "cancelled"})
+        lines = "".join(json.dumps({"recordId": violation_id}) + "\n" for violation_id in failed)
+        if lines:
+            self.objects.put(f"{names.errors_prefix(job_id)}0001-0001.jsonl", lines.encode())
+        self.jobs.update(job_id, {"status": status, "processedAt": names.timestamp(self.clock.now)})
+
+
+@dataclass
+class _Caller:
+    calls: list[dict[str, Any]]
+    run: Callable[[dict[str, Any]], None]
+
+    def call(self, payload: dict[str, Any]) -> None:
+        self.calls.append(payload)
+        self.run(payload)
+
+
+@contextmanager
+def jobs_world(environment: SetEnvironment, records: Iterable[Record]) -> Iterator[JobsWorld]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        environment.setenv(name, "test")
+    with mock_aws():
+        dynamodb = boto3.client("dynamodb", region_name=REGION)
+        s3 = boto3.client("s3", region_name=REGION)
+        s3.create_bucket(Bucket=BUCKET)
+        create_jobs_table(dynamodb)
+        yield JobsWorld(_Locked(dynamodb), _Locked(s3), memory_lake(records, AGENCIES))
+
+
+class _Locked:
+    """A client that one thread uses at a time: moto's table is not made for conditions in two."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._lock = threading.RLock()
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._client, name)
+        if not callable(found) or name == "get_paginator":
+            return found
+
+        def locked(*arguments: Any, **options: Any) -> Any:
+            with self._lock:
+                return found(*arguments, **options)
+
+        return locked
+
+
+def create_jobs_table(dynamodb: Any) -> None:
+    keys = ("PK", "SK", "GSI1PK", "GSI1SK", "GSI2PK")
+    dynamodb.create_table(
+        TableName=TABLE,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=_key("PK", "SK"),
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in keys],
+        GlobalSecondaryIndexes=[
+            {"IndexName": index, "KeySchema": _key(partition, "GSI1SK"), "Projection": {"ProjectionType": "ALL"}}
+            for index, partition in ((names.JOBS_BY_CREATED, "GSI1PK"), (names.JOBS_BY_STATUS, "GSI2PK"))
+        ],
+    )
+
+
+def _key(partition: str, sort: str) -> list[dict[str, str]]:
+    return [{"AttributeName": partition, "KeyType": "HASH"}, {"AttributeName": sort, "KeyType": "RANGE"}]
+
+
+def body_of(answer: Answer) -> tuple[int, dict[str, Any]]:
+    return answer.status_code, answer.body
