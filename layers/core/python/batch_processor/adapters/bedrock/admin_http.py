@@ -62,7 +62,7 @@ def admin_app(services: Callable[[], AdminServices]) -> APIGatewayHttpResolver:
         422: _documented("Too few records, or a reused key", bodies.Refused | bodies.Said),
         502: _documented("Bedrock refused", bodies.Refused),
     }
-    estimated = {200: _documented("Estimated", bodies.Estimated)} | {code: created[code] for code in (202, 400, 422, 502)}
+    estimated = created | {200: _documented("Estimated", bodies.Estimated)}
     unknown = {404: _documented("No such job", bodies.Said)}
 
     @app.post(BATCH, summary="Create a batch job", responses=created, tags=["jobs"])
