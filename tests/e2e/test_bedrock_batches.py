@@ -1,0 +1,344 @@
+"""From the lake, through batch inference, back into the lake, behind the admin API."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import boto3
+import duckdb
+import pytest
+
+from batch_processor.adapters.bedrock.lake import Lake, aws_lake
+from tests.support.admin_api import AdminApi
+from tests.support.bedrock import bedrock_fault
+from tests.support.deployment import Deployment
+from tests.support.lake import example_records, rows_of
+from tests.support.local_aws import REPOSITORY
+from tools.seed_lake import seed
+
+SEED = REPOSITORY / "examples" / "violations" / "violations.csv"
+
+
+@pytest.fixture(scope="module")
+def lake(deployment: Deployment) -> Lake:
+    """The lake with the example's violations."""
+    session, endpoint = boto3.Session(region_name=deployment.outputs["region"]), None
+    if deployment.local_aws is not None:
+        session, endpoint = deployment.local_aws.session(), deployment.local_aws.endpoint_url
+    lake = aws_lake(
+        deployment.outputs["lake_table_bucket_arn"],
+        deployment.outputs["lake_namespace"],
+        deployment.outputs["lake_agencies"],
+        session=session,
+        endpoint_url=endpoint,
+    )
+    seed(lake, SEED)
+    return lake
+
+
+@pytest.fixture(scope="module")
+def api(deployment: Deployment) -> AdminApi:
+    session = boto3.Session() if deployment.local_aws is None else deployment.local_aws.session()
+    return AdminApi(deployment, session)
+
+
+def expected(where: str) -> set[str]:
+    """Ids that a plain SQL over the seed CSV gives."""
+    with duckdb.connect() as connection:
+        rows = connection.execute(
+            f"SELECT violation_id FROM read_csv('{SEED}', all_varchar = true) WHERE {where}"
+        ).fetchall()
+    return {row[0] for row in rows}
+
+
+def requested(deployment: Deployment, job: dict[str, Any]) -> list[str]:
+    """The record ids in the job's input files."""
+    bucket, found = deployment.outputs["data_bucket"], []
+    pages = deployment.s3.get_paginator("list_objects_v2").paginate(
+        Bucket=bucket, Prefix=f"bedrock-batches/input/{job['jobId']}/"
+    )
+    for page in pages:
+        for item in page.get("Contents", []):
+            if item["Key"].endswith(".jsonl"):
+                lines = deployment.read(bucket, item["Key"]).decode().split("\n")
+                found += [json.loads(line)["recordId"] for line in lines if line]
+    return found
+
+
+def contents(deployment: Deployment) -> dict[str, dict[str, Any]]:
+    """The content items of VentureOS-Violations, by violation id."""
+    pages = (
+        deployment.client("dynamodb").get_paginator("scan").paginate(TableName=deployment.outputs["violations_table"])
+    )
+    return {item["PK"]["S"].removeprefix("VIOLATION#"): item for page in pages for item in page["Items"]}
+
+
+def until(check: Callable[[], bool], what: str, timeout_seconds: float = 60) -> None:
+    deadline = time.monotonic() + timeout_seconds
+    while not check():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.5)
+
+
+def generated(lake: Lake) -> set[str]:
+    """Ids of the lake's rows that have generated content."""
+    with lake.connected() as connection:
+        return {
+            row[0]
+            for agency in lake.agencies
+            for row in connection.execute(
+                f"SELECT violation_id FROM {lake.location.schema}.{agency} WHERE bedrock_title IS NOT NULL"
+            ).fetchall()
+        }
+
+
+def raw_rows(lake: Lake) -> dict[str, list[tuple[Any, ...]]]:
+    """Every row without its generated columns."""
+    return {agency: [row[:11] for row in rows] for agency, rows in rows_of(lake).items()}
+
+
+@pytest.fixture(scope="module")
+def first_job(deployment: Deployment, lake: Lake, api: AdminApi) -> dict[str, Any]:
+    """The issue's own batch: osha violations of 50,000 and more."""
+    before = raw_rows(lake)
+    job = api.create({"filters": {"agencies": ["OSHA"], "minFineAmount": 50000}, "limits": {}})
+    job = api.wait(job["jobId"])
+    assert job["status"] == "Completed", job
+    until(lambda: len(generated(lake)) >= job["violationCount"], "not every record reached the lake")
+    assert raw_rows(lake) == before, "another column or row of the lake changed"
+    return job
+
+
+def test_a_job_takes_exactly_the_records_of_its_filters_and_brings_content_for_each(
+    deployment: Deployment, lake: Lake, first_job: dict[str, Any]
+) -> None:
+    wanted = expected("agency = 'osha' AND try_cast(fine_amount AS decimal(18, 2)) >= 50000")
+    assert len(wanted) >= 150
+    taken = requested(deployment, first_job)
+    assert len(taken) == len(set(taken))
+    assert set(taken) == wanted
+    assert first_job["violationCount"] == len(wanted)
+    assert first_job["stats"] == {"processed": len(wanted), "errors": 0, "total": len(wanted)}
+    items = contents(deployment)
+    assert set(items) >= wanted
+    one = items[min(wanted)]
+    assert one["attribution"]["S"] == "Generated by AWS Bedrock (Batch)"
+    assert one["title_bedrock"]["S"]
+    assert generated(lake) == wanted
+
+
+def test_a_second_job_with_the_same_filters_finds_nothing_and_says_which_filter_left_none(
+    api: AdminApi, first_job: dict[str, Any]
+) -> None:
+    status, answer = api(
+        "POST", "/admin/bedrock/batch", {"config": {"filters": {"agencies": ["osha"], "minFineAmount": 50000}}}
+    )
+    assert status == 200
+    assert answer["message"] == "No violations to process"
+    assert answer["violationCount"] == 0
+
+
+def test_the_same_event_again_and_at_once_changes_nothing(
+    deployment: Deployment, lake: Lake, api: AdminApi, first_job: dict[str, Any]
+) -> None:
+    bucket = deployment.outputs["data_bucket"]
+    keys = [
+        item["Key"]
+        for item in deployment.s3.list_objects_v2(
+            Bucket=bucket, Prefix=f"bedrock-batches/output/{first_job['jobId']}/"
+        )["Contents"]
+        if item["Key"].endswith(".jsonl.out")
+    ]
+    etag = deployment.s3.head_object(Bucket=bucket, Key=keys[0])["ETag"].strip('"')
+    event = {
+        "Records": [
+            {
+                "eventSource": "aws:s3",
+                "eventName": "ObjectCreated:Put",
+                "s3": {"bucket": {"name": bucket}, "object": {"key": keys[0], "eTag": etag}},
+            }
+        ]
+    }
+    before = contents(deployment)
+    functions = deployment.client("lambda")
+    name = f"ventureos-bedrock-batch-result{deployment.suffix}"
+
+    def deliver() -> None:
+        answer = functions.invoke(FunctionName=name, Payload=json.dumps(event))
+        assert "FunctionError" not in answer, answer["Payload"].read()
+
+    threads = [threading.Thread(target=deliver) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert contents(deployment) == before
+    assert api.job(first_job["jobId"])["stats"] == first_job["stats"]
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"agencies": ["osha' OR 1=1 --"]},
+        {"violationTypes": ["Serious'; DROP TABLE osha; --"]},
+        {"minFineAmount": -1},
+        {"dateRange": {"start": "2026-02-01", "end": "2026-01-01"}},
+        {"minFineAmount": "50000; --"},
+    ],
+    ids=["agency", "type", "negative", "end before start", "not a number"],
+)
+def test_hostile_filters_are_bound_or_refused_and_the_lake_is_unharmed(
+    lake: Lake, api: AdminApi, filters: dict[str, Any]
+) -> None:
+    before = rows_of(lake)
+    status, answer = api("POST", "/admin/bedrock/batch/estimate", {"config": {"filters": filters}})
+    assert status in {200, 400}, answer
+    if status == 200:
+        assert answer["violationCount"] == 0
+    assert rows_of(lake) == before
+
+
+def test_an_estimate_creates_nothing_and_null_means_absent(api: AdminApi, lake: Lake) -> None:
+    before = api("GET", "/admin/bedrock/batch/jobs")[1]["jobs"]
+    config = {"filters": {"agencies": ["msha"], "minFineAmount": None}, "limits": {"maxViolations": 150}}
+    status, answer = api("POST", "/admin/bedrock/batch/estimate", {"config": config})
+    assert status == 200, answer
+    assert answer["message"] == "Cost estimation complete"
+    assert answer["dryRun"] is True
+    assert answer["violationCount"] == 150
+    assert answer["estimate"]["costUSD"] > 0
+    assert api("GET", "/admin/bedrock/batch/jobs")[1]["jobs"] == before
+
+
+def test_too_few_records_are_refused_with_the_shortfall_or_run_at_once(api: AdminApi, lake: Lake) -> None:
+    config: dict[str, Any] = {"filters": {"agencies": ["epa"]}, "limits": {"maxViolations": 5}}
+    status, answer = api("POST", "/admin/bedrock/batch", {"config": config})
+    assert "95" in json.dumps(answer), answer
+    job = api.create({**config, "batch": {"onDemandBelowMinimum": True}})
+    job = api.wait(job["jobId"])
+    assert job["status"] == "Completed", job
+    assert job["stats"]["processed"] == 5
+
+
+@pytest.mark.parametrize(("fault", "status"), [("fail", "Failed"), ("expire", "Failed")])
+def test_a_job_that_ends_badly_says_so(
+    deployment: Deployment, lake: Lake, api: AdminApi, fault: str, status: str
+) -> None:
+    assert deployment.local_aws is not None
+    with bedrock_fault(deployment.local_aws.endpoint_url, fault):
+        job = api.create({"filters": {"agencies": ["nhtsa"]}, "limits": {"maxViolations": 100}})
+        job = api.wait(job["jobId"])
+    assert job["status"] == status
+    assert job["bedrockStatus"] in {"Failed", "Expired"}
+    assert job["message"]
+
+
+def test_half_of_a_stopped_job_is_kept_and_retry_makes_a_job_of_the_other_half(
+    deployment: Deployment, lake: Lake, api: AdminApi
+) -> None:
+    assert deployment.local_aws is not None
+    with bedrock_fault(deployment.local_aws.endpoint_url, "stop_half"):
+        job = api.create({"filters": {"agencies": ["faa"]}, "limits": {"maxViolations": 220}})
+        job = api.wait(job["jobId"])
+    taken = set(requested(deployment, job))
+    until(lambda: len(taken & set(contents(deployment))) > 0, "nothing of the stopped job was kept")
+    kept = taken & set(contents(deployment))
+    assert 0 < len(kept) < len(taken)
+    until(lambda: api.job(job["jobId"])["stats"]["processed"] == len(kept), "stats do not tell what was kept")
+    status, answer = api("POST", f"/admin/bedrock/batch/{job['jobId']}/retry")
+    assert status in {200, 202}, answer
+    again = api.wait(answer["jobId"])
+    assert again["status"] == "Completed", again
+    assert set(requested(deployment, again)) == taken - kept
+    assert taken <= set(contents(deployment))
+
+
+def test_two_creates_at_once_never_take_a_record_twice(deployment: Deployment, lake: Lake, api: AdminApi) -> None:
+    config = {"filters": {"agencies": ["uscg"]}, "limits": {"maxViolations": 100}}
+    jobs: list[dict[str, Any]] = []
+    threads = [threading.Thread(target=lambda: jobs.append(api.create(config))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    ended = [api.wait(job["jobId"]) for job in jobs if "jobId" in job]
+    taken = [record for job in ended for record in requested(deployment, job)]
+    assert len(taken) == len(set(taken))
+
+
+def test_an_idempotency_key_gives_the_same_job_again(api: AdminApi, lake: Lake) -> None:
+    config = {"filters": {"agencies": ["fra"]}, "limits": {"maxViolations": 100}}
+    key = str(uuid.uuid4())
+    first = api("POST", "/admin/bedrock/batch", {"config": config}, {"Idempotency-Key": key})[1]
+    second = api("POST", "/admin/bedrock/batch", {"config": config}, {"Idempotency-Key": key})[1]
+    assert first["jobId"] == second["jobId"]
+    assert api.wait(first["jobId"])["status"] == "Completed"
+
+
+def test_an_edit_by_hand_reaches_the_lake_and_is_not_overwritten(
+    deployment: Deployment, lake: Lake, first_job: dict[str, Any]
+) -> None:
+    violation = min(requested(deployment, first_job))
+    deployment.client("dynamodb").update_item(
+        TableName=deployment.outputs["violations_table"],
+        Key={"PK": {"S": f"VIOLATION#{violation}"}, "SK": {"S": "BEDROCK_CONTENT"}},
+        UpdateExpression="SET title_bedrock = :title, is_verified = :yes, verified_at = :now",
+        ExpressionAttributeValues={
+            ":title": {"S": "Corrected by hand"},
+            ":yes": {"BOOL": True},
+            ":now": {"S": time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())},
+        },
+    )
+
+    def title() -> str:
+        with lake.connected() as connection:
+            row = connection.execute(
+                f"SELECT bedrock_title FROM {lake.location.schema}.osha WHERE violation_id = $id", {"id": violation}
+            ).fetchone()
+        return str(row and row[0])
+
+    until(lambda: title() == "Corrected by hand", "the correction did not reach the lake")
+
+
+def test_wrong_bodies_unknown_jobs_and_strangers_are_refused(
+    deployment: Deployment, api: AdminApi, stranger: AdminApi
+) -> None:
+    status, answer = api(
+        "POST", "/admin/bedrock/batch", {"config": {"filters": {"minFine": 1}, "limits": {"maxPercent": 0}}}
+    )
+    assert status == 400
+    assert "minFineAmount" in json.dumps(answer)
+    assert "maxPercent" in json.dumps(answer)
+    assert api("GET", "/admin/bedrock/batch/batch-1700000000-00000000")[0] == 404
+    assert AdminApi(deployment, None)("GET", "/admin/bedrock/batch/jobs")[0] == 403
+    assert stranger("GET", "/admin/bedrock/batch/jobs")[0] == 403
+
+
+@pytest.fixture
+def stranger(deployment: Deployment) -> Iterator[AdminApi]:
+    """A role that has no right to the API."""
+    iam, name = deployment.client("iam"), f"test-stranger-{uuid.uuid4().hex[:8]}"
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}],
+    }
+    arn = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+    found = deployment.client("sts").assume_role(RoleArn=arn, RoleSessionName="test")["Credentials"]
+    yield AdminApi(
+        deployment,
+        boto3.Session(
+            found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"], deployment.outputs["region"]
+        ),
+    )
+    iam.delete_role(RoleName=name)
+
+
+def test_the_seed_holds_what_the_examples_need() -> None:
+    records = example_records()
+    assert len(records) >= 2_000
+    assert {record["agency"] for record in records} == {"osha", "msha", "nhtsa", "faa", "uscg", "fra", "epa"}
