@@ -217,7 +217,7 @@ def test_an_estimate_creates_nothing_and_null_means_absent(api: AdminApi, lake: 
 
 def test_too_few_records_are_refused_with_the_shortfall_or_run_at_once(api: AdminApi, lake: Lake) -> None:
     config: dict[str, Any] = {"filters": {"agencies": ["epa"]}, "limits": {"maxViolations": 5}}
-    status, answer = api("POST", "/admin/bedrock/batch", {"config": config})
+    _, answer = api("POST", "/admin/bedrock/batch", {"config": config})
     assert "95" in json.dumps(answer), answer
     job = api.create({**config, "batch": {"onDemandBelowMinimum": True}})
     job = api.wait(job["jobId"])
