@@ -78,10 +78,13 @@ class Credentials:
 
 @dataclass(frozen=True)
 class Resources:
-    """What DuckDB may use. Beyond ``memory_mb`` it writes to a folder of its own in /tmp, up to ``temporary_mb``."""
+    """What DuckDB may use. Beyond ``memory_mb`` it writes to a folder of its own in /tmp, up to ``temporary_mb``.
+
+    Each thread holds a row group of each column that it reads; a function of 2 GB has little more than one core.
+    """
 
     memory_mb: int = 768
-    threads: int = 2
+    threads: int = 1
     temporary_mb: int = 1_024
 
 
@@ -141,6 +144,8 @@ class Lake:
             }
             with translated(self.location), duckdb.connect(config=config) as connection:
                 connection.execute("SET TimeZone = 'UTC'")
+                connection.execute("SET enable_progress_bar = false")  # it would write into the log
+                connection.execute("SET enable_external_file_cache = false")  # every file is read once, and it is large
                 self._attach(connection)
                 yield connection
 
@@ -165,6 +170,8 @@ class Lake:
             if most == 0:
                 yield Selection(counts, 0, iter(()), self._diagnose(connection, agencies, criteria, counts))
             else:
+                # Texts are read page by page: fetched ahead, a row group of them takes 100 MB more.
+                connection.execute("SET disable_parquet_prefetching = true")
                 _run(connection, statements.records_statement(schema, agencies, most))
                 yield Selection(counts, most, _records(connection))
 

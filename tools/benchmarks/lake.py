@@ -1,0 +1,207 @@
+"""Selecting violations from a million rows on S3 Tables of a local AWS, down to the input file of Bedrock.
+
+Each measurement is a process of its own, with DuckDB's settings of a function of 2 GB. The peer is the plain
+way on the same tables: one query over all columns, every row fetched, then written as the same JSONL.
+"""
+
+# ruff: noqa: S608 (identifiers are checked, values are bound)
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from batch_processor.adapters.bedrock.lake import Lake, Resources, aws_lake
+from batch_processor.domain.bedrock.job_config import Filters
+from batch_processor.domain.bedrock.prompt import Inference, request_for
+from batch_processor.domain.bedrock.selection import COLUMNS, TIERS, Criteria, ViolationRecord
+from tools import local_aws
+
+AGENCIES = ("osha", "msha", "nhtsa", "faa", "uscg", "fra", "epa")
+ROWS = 1_000_000
+RECORDS = 100_000
+IN_FLIGHT = 50_000
+AIM_SECONDS = 60
+AIM_MB = 512
+REPEATS = 3
+TODAY = date(2026, 10, 1)
+BUCKET = "bench-lake"
+REGION = "us-east-1"
+INFERENCE = Inference(max_tokens=500, temperature=0.2)
+FILTERS = Filters.model_validate(
+    {
+        "minFineAmount": 500.0,
+        "maxFineAmount": 900_000.0,
+        "agencies": [agency.upper() for agency in AGENCIES],
+        "dateRange": {"start": str(TODAY - timedelta(days=2_000)), "end": str(TODAY)},
+        "violationTypes": ["serious", "WILLFUL", "Repeat"],
+        "excludeTypes": ["repeat"],
+        "hasFatalities": False,
+        "minDaysOld": 1,
+        "maxDaysOld": 1_990,
+    }
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """``seconds`` from opening the lake to the last line; ``peak_mb`` of the whole process."""
+
+    seconds: float
+    peak_mb: float
+    records: int
+
+
+def lake() -> Lake:
+    session = boto3.Session(aws_access_key_id=local_aws.ROOT, aws_secret_access_key=local_aws.ROOT, region_name=REGION)
+    tables = session.client("s3tables", endpoint_url=local_aws.endpoint_url())
+    (arn,) = (found["arn"] for found in tables.list_table_buckets()["tableBuckets"] if found["name"] == BUCKET)
+    return aws_lake(arn, "silver", AGENCIES, Resources(), time.sleep, session, local_aws.endpoint_url())
+
+
+def fill() -> None:
+    """A million rows over the agencies: texts of 300 to 1,500 bytes, a fifth with content."""
+    client = boto3.client(
+        "s3tables",
+        endpoint_url=local_aws.endpoint_url(),
+        aws_access_key_id=local_aws.ROOT,
+        aws_secret_access_key=local_aws.ROOT,
+        region_name=REGION,
+    )
+    arn = client.create_table_bucket(name=BUCKET)["arn"]
+    client.create_namespace(tableBucketARN=arn, namespace=["silver"])
+    columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS)
+    with lake().connected() as connection:
+        for agency in AGENCIES:
+            connection.execute(f"CREATE TABLE lake.silver.{agency} ({columns})")
+            connection.execute(
+                f"INSERT INTO lake.silver.{agency} "
+                "SELECT upper($agency) || '-' || i, $agency, 'Company ' || hash(i) % 20000, "
+                "(hash(i, 1) % 30000000) / 100.0, "
+                "['Serious', 'Willful', 'Repeat', 'Other-than-Serious'][1 + (hash(i, 2) % 4)::INTEGER], 'Title ' || i, "
+                "repeat(md5(i::VARCHAR) || ' it''s an \"open\" hole; ', 5 + (hash(i, 3) % 20)::INTEGER), "
+                "'{\"fatalities\": ' || CASE WHEN hash(i, 4) % 50 = 0 THEN 1 ELSE 0 END || '}', 'Toledo', 'OH', "
+                "$today::DATE - (hash(i, 5) % 2200)::INTEGER, CASE WHEN hash(i, 6) % 5 = 0 THEN 'Done' END, "
+                f"NULL, NULL, NULL, false, NULL FROM range({ROWS // len(AGENCIES)}) AS t(i)",
+                {"agency": agency, "today": TODAY},
+            )
+
+
+def ours(folder: Path) -> int:
+    """Select and write the input file as the processor does; the number of records."""
+    criteria = Criteria(FILTERS, TODAY, max_violations=RECORDS)
+    with (
+        lake().select(criteria, [folder / "in-flight.txt"]) as selection,
+        (folder / "ours.jsonl").open("wb") as file,
+    ):
+        for record in selection.records:
+            file.write(request_for(record, INFERENCE).line(record.violation_id))
+        return selection.count
+
+
+def plain(folder: Path) -> int:
+    """One query over all columns, all rows fetched, sorted and cut by DuckDB."""
+    columns = ", ".join(name for name in ViolationRecord._fields if name not in ("agency", "tier"))
+    union = " UNION ALL ".join(
+        f"SELECT '{agency}' AS source, {columns}, bedrock_title FROM lake.silver.{agency}" for agency in AGENCIES
+    )
+    fatal = "(violation_details->>'$.fatalities')::DOUBLE > 0"
+    age = f"date_diff('day', event_date, DATE '{TODAY}')"
+    sql = (
+        f"SELECT violation_id, source, CASE WHEN {fatal} OR fine_amount > 100000 OR {age} < 30 THEN 1 "
+        f"WHEN fine_amount >= 50000 OR violation_type = 'Serious' OR {age} <= 90 THEN 2 ELSE 3 END AS tier, "
+        f"{columns.removeprefix('violation_id, ')} FROM ({union}) WHERE bedrock_title IS NULL "
+        f"AND fine_amount BETWEEN 500 AND 900000 AND event_date BETWEEN DATE '{TODAY}' - 2000 AND DATE '{TODAY}' "
+        f"AND violation_type IN ('Serious', 'Willful') AND NOT {fatal} AND {age} BETWEEN 1 AND 1990 "
+        f"AND violation_id NOT IN (SELECT column0 FROM read_csv('{folder}/in-flight.txt', header=false, delim='\t')) "
+        f"ORDER BY tier, fine_amount DESC, event_date DESC, violation_id LIMIT {RECORDS}"
+    )
+    with lake().connected() as connection, (folder / "plain.jsonl").open("wb") as file:
+        rows = connection.execute(sql).fetchall()
+        for violation_id, source, tier, *others in rows:
+            record = ViolationRecord(violation_id, source, TIERS[tier - 1], *others)
+            file.write(request_for(record, INFERENCE).line(record.violation_id))
+        return len(rows)
+
+
+def measure(what: str, folder: Path) -> Measured:
+    """Run ``ours`` or ``plain`` in a process of its own."""
+    return Measured(**json.loads(own_process(f"measured({what!r}, {str(folder)!r})")))
+
+
+def own_process(call: str) -> str:
+    """What a function of this module prints. Its peak counts from that of this process, which stays small so."""
+    program = f"from tools.benchmarks import lake; lake.{call}"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=local_aws.REPOSITORY, stdout=subprocess.PIPE, text=True, check=True
+    )
+    return done.stdout
+
+
+def measured(what: str, folder: str) -> None:
+    """The process of ``measure``: prints its result."""
+    begun = time.perf_counter()
+    path = Path(folder)
+    records = ours(path) if what == "ours" else plain(path)
+    seconds = time.perf_counter() - begun
+    unit = 1024 if sys.platform == "linux" else 1024 * 1024
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    print(json.dumps({"seconds": seconds, "peak_mb": peak_mb, "records": records}))
+
+
+@contextmanager
+def million_rows() -> Iterator[Path]:
+    """A local AWS of the benchmark's own with the filled lake; the folder holds the records in flight."""
+    with tempfile.TemporaryDirectory(prefix="bench-lake-") as name:
+        folder = Path(name)
+        os.environ |= {"LOCAL_AWS_DIR": str(folder / "aws"), "LOCAL_AWS_PORT": "0"}
+        local_aws.start()
+        try:
+            own_process("fill()")
+            (folder / "in-flight.txt").write_text("".join(f"OSHA-{number}\tosha\n" for number in range(IN_FLIGHT)))
+            yield folder
+        finally:
+            local_aws.stop()
+
+
+def run() -> list[dict[str, Any]]:
+    """Seconds and memory of a selection of 100,000 records out of a million rows."""
+    with million_rows() as folder:
+        mine = [measure("ours", folder) for _ in range(REPEATS)]
+        peer = [measure("plain", folder) for _ in range(REPEATS)]
+        assert {one.records for one in [*mine, *peer]} == {RECORDS}
+        assert (folder / "ours.jsonl").read_bytes() == (folder / "plain.jsonl").read_bytes()
+    seconds, peer_seconds = [one.seconds for one in mine], [one.seconds for one in peer]
+    peaks, peer_peaks = [one.peak_mb for one in mine], [one.peak_mb for one in peer]
+    return [
+        result("lake_selection_seconds", seconds, peer_seconds, AIM_SECONDS, "s, 100,000 records of 1,000,000"),
+        result("lake_selection_peak_mb", peaks, peer_peaks, AIM_MB, "MB of the process, 100,000 records"),
+    ]
+
+
+def result(name: str, ours: list[float], peer: list[float], aim: float, unit: str) -> dict[str, Any]:
+    mine, theirs = statistics.median(ours), statistics.median(peer)
+    return {
+        "name": name,
+        "ours": mine,
+        "peer": theirs,
+        "ratio": mine / theirs,
+        "aim": f"<= {aim:g}",
+        "met": max(ours) <= aim,
+        "unit": f"{unit}; peer: one query, all fetched",
+        "spread": max(ours) - min(ours),
+    }
