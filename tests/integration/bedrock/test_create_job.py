@@ -102,6 +102,23 @@ def test_after_its_end_only_failed_records_are_free_again(world: JobsWorld) -> N
     assert world.records(world.create(config())["jobId"]) == failed
 
 
+def test_a_day_after_its_end_a_job_is_struck_off_but_content_that_is_not_merged_stays_in_flight(
+    world: JobsWorld,
+) -> None:
+    first = world.create(config())
+    world.end(first["jobId"])
+    waiting = in_priority_order(OSHA)[7]
+    item = {"PK": f"VIOLATION#{waiting}", "SK": "BEDROCK_CONTENT", "agency": "osha"}
+    failed = {"reason": "no row", "sequence": 1, "item": item}
+    world.objects.put("bedrock-batches/sync-failed/2026-11-21/1-1.jsonl", json.dumps(failed).encode() + b"\n")
+    world.clock.pass_by(hours=23)
+    assert world.create(config())["emptiedBy"] == "notInFlight"
+    world.clock.pass_by(hours=2)
+    second = world.create(config())
+    assert set(world.records(second["jobId"])) == set(in_priority_order(OSHA)) - {waiting}
+    assert world.jobs.in_flight() == [second["jobId"]]
+
+
 def test_repeating_a_call_for_a_job_changes_nothing(world: JobsWorld) -> None:
     job = world.create(config())
     keys = world.keys()
@@ -167,6 +184,13 @@ def test_too_few_records_are_refused_with_the_shortfall_and_stay_free(world: Job
     assert job["reason"].startswith("37 records are selected, and a batch inference job takes at least 100: 63 are")
     assert world.jobs.in_flight() == []
     assert not world.bedrock.submitted
+
+
+def test_quotas_that_no_job_can_keep_are_named(world: JobsWorld) -> None:
+    world.quotas = Quotas(bytes_per_file=1_000)
+    job = world.create(config(batch={"onDemandBelowMinimum": True}))
+    assert job["status"] == "Failed"
+    assert job["reason"].endswith("correct the deployment's quotas.")
 
 
 def test_too_few_records_run_at_once_when_that_is_asked_for(world: JobsWorld) -> None:

@@ -88,6 +88,9 @@ def create_job(job_id: str, services: CreateServices) -> JobItem:
     except InvalidInputError as error:
         problems = [{"path": p.path, "value": p.value, "message": p.message, "fix": p.fix} for p in error.problems]
         _fail(job, str(error), services, problems=problems)
+    except JobRefusedError as error:
+        LOGGER.warning("job refused", extra={"job_id": job_id, "why": str(error)})
+        _fail(job, str(error), services)
     except PermanentError as error:
         LOGGER.exception("creation failed", extra={"job_id": job_id})
         _fail(job, str(error), services)
@@ -228,6 +231,11 @@ def _settle(job: JobItem, config: JobConfig, draft: Draft, facts: Mapping[str, A
         _end_empty(job, services, estimate=spend.estimate(), **facts)
         return
     shortfall = ""
+    if not parts and len(draft) >= quotas.minimum_records:
+        raise JobRefusedError(
+            f"{quotas.minimum_records:,} records, the fewest of a batch inference job, have more than the "
+            f"{quotas.bytes_per_file:,} bytes that it takes: correct the deployment's quotas."
+        )
     if not parts and config.batch.on_demand_below_minimum:
         on_demand = True
         spend = _spent(draft, len(draft), config, services.models, on_demand=True)

@@ -1,7 +1,9 @@
 """Which records no other job may take, and which a job left without content.
 
 A job's records are in flight while it runs. Afterwards those with an answer still are, until the lake has their content
-(records with content are not selected anyhow); those without one are free: records under ``bedrock-batches/errors/``,
+(records with content are not selected anyhow): for a day, since a table's stream keeps a change no longer
+(https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html), and then for as long as they lie under
+``bedrock-batches/sync-failed/``. Those without an answer are free at once: records under ``bedrock-batches/errors/``,
 and those of parts that Bedrock never ran.
 """
 
@@ -15,12 +17,15 @@ from typing import Protocol
 import orjson
 
 from batch_processor.app.bedrock.ports import JobsTable
-from batch_processor.app.ports import ObjectStore
+from batch_processor.app.bedrock.sync_lake import FAILED_PREFIX
+from batch_processor.app.ports import Clock, ObjectStore
 from batch_processor.domain.bedrock import job as names
-from batch_processor.domain.bedrock.job import Creation, JobStatus, PartItem, PartStatus
+from batch_processor.domain.bedrock.job import Creation, JobItem, JobStatus, PartItem, PartStatus
+from batch_processor.domain.bedrock.lake_content import KEY_PREFIX
 from batch_processor.domain.errors import ObjectNotFoundError
 
 THREADS = 8
+SYNC_MS = 24 * 3_600_000
 
 
 class Services(Protocol):
@@ -28,14 +33,19 @@ class Services(Protocol):
     def jobs(self) -> JobsTable: ...
     @property
     def objects(self) -> ObjectStore: ...
+    @property
+    def clock(self) -> Clock: ...
 
 
 def write_in_flight(services: Services, folder: Path, *, but: str = "") -> list[Path]:
-    """Files with the records in flight of all jobs ``but`` one, as lines of violation id, tab, agency."""
+    """Files with the records in flight of all jobs ``but`` one, as lines of violation id, tab, agency.
+
+    Jobs whose records are no longer in flight are struck off.
+    """
     jobs = [job_id for job_id in services.jobs.in_flight() if job_id != but]
     with ThreadPoolExecutor(THREADS) as threads:
         written = threads.map(lambda job_id: _write(job_id, services, folder / f"{job_id}.txt"), jobs)
-        return [path for path in written if path is not None]
+        return [*(path for path in written if path is not None), _write_not_synced(services, folder / "not-synced.txt")]
 
 
 def _write(job_id: str, services: Services, path: Path) -> Path | None:
@@ -48,6 +58,9 @@ def _write(job_id: str, services: Services, path: Path) -> Path | None:
     parts = services.jobs.parts(job_id)
     failed: set[str] = set()
     if job["status"] != JobStatus.IN_PROGRESS:
+        if _is_synced(job, services):
+            services.jobs.leave_in_flight(job_id)
+            return None
         parts = [part for part in parts if part["status"] == PartStatus.ENDED]
         failed = _failed_ids(job_id, services)
     with path.open("wb") as file:
@@ -55,6 +68,22 @@ def _write(job_id: str, services: Services, path: Path) -> Path | None:
             for line in record_lines(part, services):
                 if names.split_records_line(line)[0] not in failed:
                     file.write(line.encode() + b"\n")
+    return path
+
+
+def _is_synced(job: JobItem, services: Services) -> bool:
+    ended_at = job.get("processedAt") or job["createdAt"]
+    return services.clock.now_ms() - int(names.moment_of(ended_at).timestamp() * 1000) > SYNC_MS
+
+
+def _write_not_synced(services: Services, path: Path) -> Path:
+    """The records whose content ``bedrock_sync`` could not merge and keeps for ``make resync``."""
+    with path.open("wb") as file:
+        for found in services.objects.list_objects(FAILED_PREFIX):
+            for line in lines_of(services.objects.read(found.key)):
+                item = orjson.loads(line)["item"]
+                violation_id = str(item["PK"]).removeprefix(KEY_PREFIX)
+                file.write(names.records_line(violation_id, str(item.get("agency", ""))))
     return path
 
 
