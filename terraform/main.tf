@@ -36,8 +36,7 @@ module "results_bucket" {
   name              = coalesce(var.results_bucket_name, "batch-processor-results-${local.account_id}-${var.region}${local.suffix}")
   kms_key_arn       = module.key.arn
   force_destroy     = !local.protected
-  expiring_prefix   = "work/"
-  expire_after_days = var.work_retention_days
+  expire_after_days = { "work/" = var.work_retention_days }
 }
 
 module "artifacts" {
@@ -94,6 +93,52 @@ module "row_batches" {
   log_level               = var.log_level
   xray_tracing            = var.xray_tracing
   daily_cost_alarm_usd    = var.daily_cost_alarm_usd
+}
+
+module "lake" {
+  source = "./modules/lake"
+  count  = var.bedrock_batches ? 1 : 0
+
+  name         = coalesce(var.lake_name, "ventureos-lake-${local.account_id}-${var.region}${local.suffix}")
+  namespace    = "silver"
+  suffix       = local.suffix
+  runtime      = local.manifest.runtime
+  architecture = local.manifest.architecture
+  artifacts    = module.artifacts.objects
+  kms_key_arn  = module.key.arn
+}
+
+module "bedrock_batches" {
+  source = "./modules/bedrock_batches"
+  count  = var.bedrock_batches ? 1 : 0
+
+  suffix     = local.suffix
+  partition  = local.partition
+  account_id = local.account_id
+  region     = var.region
+
+  runtime          = local.manifest.runtime
+  architecture     = local.manifest.architecture
+  artifacts        = module.artifacts.objects
+  layer_arns       = module.layers.arns
+  duckdb_layer_arn = module.lake[0].layer_arn
+
+  kms_key_arn            = module.key.arn
+  protected              = local.protected
+  table_bucket_arn       = module.lake[0].table_bucket_arn
+  namespace              = module.lake[0].namespace
+  agencies               = var.agencies
+  data_bucket_name       = coalesce(var.data_bucket_name, "ventureos-data-${local.account_id}-${var.region}${local.suffix}")
+  notification_topic_arn = module.row_batches.notification_topic_arn
+  models                 = var.bedrock_models
+  default_model          = var.bedrock_default_model
+  quotas                 = var.bedrock_quotas
+  sync_window_seconds    = var.sync_window_seconds
+  jwt_issuer             = var.jwt_issuer
+  jwt_audience           = var.jwt_audience
+  log_retention_days     = var.log_retention_days
+  log_level              = var.log_level
+  xray_tracing           = var.xray_tracing
 }
 
 module "sample_targets" {

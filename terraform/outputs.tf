@@ -24,13 +24,58 @@ output "dead_letter_queue_url" {
 }
 
 output "notification_topic_arn" {
-  description = "Topic that announces the end of batches."
+  description = "Topic that announces the end of batches and of Bedrock batch jobs, and alarms."
   value       = module.row_batches.notification_topic_arn
 }
 
 output "caller_policy_json" {
   description = "IAM policy that a person or a calling agent needs."
   value       = module.row_batches.caller_policy_json
+}
+
+output "admin_api_url" {
+  description = "Where the admin API of Bedrock batches answers; null without Bedrock batches, as the next ones."
+  value       = one(module.bedrock_batches[*].admin_api_url)
+}
+
+output "admin_api_caller_policy_json" {
+  description = "IAM policy that a caller of the admin API needs."
+  value       = one(module.bedrock_batches[*].admin_api_caller_policy_json)
+}
+
+output "bedrock_jobs_table" {
+  description = "DynamoDB table of Bedrock batch jobs."
+  value       = one(module.bedrock_batches[*].jobs_table)
+}
+
+output "violations_table" {
+  description = "DynamoDB table of the generated content."
+  value       = one(module.bedrock_batches[*].violations_table)
+}
+
+output "data_bucket" {
+  description = "Bucket of bedrock-batches/."
+  value       = one(module.bedrock_batches[*].data_bucket)
+}
+
+output "lake_table_bucket_arn" {
+  description = "ARN of the lake's table bucket."
+  value       = one(module.lake[*].table_bucket_arn)
+}
+
+output "lake_namespace" {
+  description = "Namespace of the agencies' tables."
+  value       = one(module.lake[*].namespace)
+}
+
+output "lake_agencies" {
+  description = "Agencies; each has a table of its name."
+  value       = var.agencies
+}
+
+output "bedrock_function_names" {
+  description = "Names of the functions of Bedrock batches, by folder."
+  value       = one(module.bedrock_batches[*].function_names)
 }
 
 output "environment" {

@@ -178,6 +178,142 @@ variable "daily_cost_alarm_usd" {
   }
 }
 
+variable "bedrock_batches" {
+  type        = bool
+  description = "Deploy Bedrock batches: the lake, the jobs and the admin API."
+  default     = true
+}
+
+variable "lake_name" {
+  type        = string
+  description = "Name of the table bucket to create; null: ventureos-lake-<account>-<region> and the suffix."
+  default     = null
+}
+
+variable "data_bucket_name" {
+  type        = string
+  description = "Name of the bucket of bedrock-batches/ to create; null: ventureos-data-<account>-<region> and the suffix."
+  default     = null
+}
+
+variable "agencies" {
+  type        = list(string)
+  description = "Agencies of the lake; each has a table of its name. A new one needs `make seed-lake`, which makes the table."
+  default     = ["osha", "msha", "nhtsa", "faa", "uscg", "fra", "epa"]
+
+  validation {
+    condition     = length(var.agencies) > 0 && alltrue([for agency in var.agencies : can(regex("^[a-z][a-z0-9_]{0,62}$", agency))])
+    error_message = "An agency is the name of a table: 1 to 63 lower-case letters, digits or _, a letter first."
+  }
+
+  validation {
+    condition     = length(distinct(var.agencies)) == length(var.agencies)
+    error_message = "Each agency once."
+  }
+}
+
+variable "bedrock_models" {
+  type = map(object({
+    input_usd_per_1k_tokens  = number
+    output_usd_per_1k_tokens = number
+    as_of                    = string
+  }))
+  description = <<-EOT
+    Models that batch inference takes in this region, by the id or inference profile id that Bedrock knows them by: on-demand
+    price in US dollars for 1,000 tokens, and when it was read. Jobs may use no other; batch inference costs half.
+  EOT
+  default = {
+    "amazon.nova-lite-v1:0"                     = { input_usd_per_1k_tokens = 0.00006, output_usd_per_1k_tokens = 0.00024, as_of = "2025-06-01" }
+    "amazon.nova-micro-v1:0"                    = { input_usd_per_1k_tokens = 0.000035, output_usd_per_1k_tokens = 0.00014, as_of = "2025-06-01" }
+    "amazon.nova-pro-v1:0"                      = { input_usd_per_1k_tokens = 0.0008, output_usd_per_1k_tokens = 0.0032, as_of = "2025-06-01" }
+    "anthropic.claude-3-haiku-20240307-v1:0"    = { input_usd_per_1k_tokens = 0.00025, output_usd_per_1k_tokens = 0.00125, as_of = "2025-06-01" }
+    "anthropic.claude-3-5-haiku-20241022-v1:0"  = { input_usd_per_1k_tokens = 0.0008, output_usd_per_1k_tokens = 0.004, as_of = "2025-06-01" }
+    "anthropic.claude-3-5-sonnet-20240620-v1:0" = { input_usd_per_1k_tokens = 0.003, output_usd_per_1k_tokens = 0.015, as_of = "2025-06-01" }
+    "meta.llama3-1-70b-instruct-v1:0"           = { input_usd_per_1k_tokens = 0.00072, output_usd_per_1k_tokens = 0.00072, as_of = "2025-06-01" }
+    "mistral.mistral-large-2407-v1:0"           = { input_usd_per_1k_tokens = 0.002, output_usd_per_1k_tokens = 0.006, as_of = "2025-06-01" }
+  }
+
+  validation {
+    condition     = length(var.bedrock_models) > 0 && alltrue([for id in keys(var.bedrock_models) : can(regex("^[a-z0-9.:-]+$", id))])
+    error_message = "bedrock_models holds model ids such as amazon.nova-lite-v1:0, or inference profile ids such as us.amazon.nova-lite-v1:0; at least one."
+  }
+
+  validation {
+    condition = alltrue([for model in values(var.bedrock_models) :
+      model.input_usd_per_1k_tokens >= 0 && model.output_usd_per_1k_tokens >= 0 && can(regex("^[0-9]{4}-[0-9]{2}-[0-9]{2}$", model.as_of))
+    ])
+    error_message = "A price is not negative, and as_of is the day it was read (2025-06-01)."
+  }
+}
+
+variable "bedrock_default_model" {
+  type        = string
+  description = "Model of a job that names none."
+  default     = "amazon.nova-lite-v1:0"
+
+  validation {
+    condition     = contains(keys(var.bedrock_models), var.bedrock_default_model)
+    error_message = "bedrock_default_model is one of bedrock_models."
+  }
+}
+
+variable "bedrock_quotas" {
+  type = object({
+    minimum_records = optional(number, 100)
+    records_per_job = optional(number, 50000)
+    bytes_per_file  = optional(number, 1000000000)
+    concurrent_jobs = optional(number, 20)
+  })
+  description = <<-EOT
+    The account's quotas of batch inference, as Service Quotas shows them for the models in use: fewest and most records of a
+    job, bytes of an input file, jobs of a model that are submitted or run at once.
+  EOT
+  default     = {}
+
+  validation {
+    condition     = alltrue([for quota in values(var.bedrock_quotas) : quota >= 1 && floor(quota) == quota])
+    error_message = "A quota is a whole number from 1."
+  }
+
+  validation {
+    condition     = var.bedrock_quotas.minimum_records <= var.bedrock_quotas.records_per_job
+    error_message = "minimum_records is at most records_per_job."
+  }
+}
+
+variable "sync_window_seconds" {
+  type        = number
+  description = "Seconds that content is gathered before it is merged into the lake. Each merge is a commit and new files: longer is cheaper."
+  default     = 300
+
+  validation {
+    condition     = var.sync_window_seconds >= 0 && var.sync_window_seconds <= 300 && floor(var.sync_window_seconds) == var.sync_window_seconds
+    error_message = "sync_window_seconds is a whole number from 0 to 300 (https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html)."
+  }
+}
+
+variable "jwt_issuer" {
+  type        = string
+  description = "Issuer whose tokens the admin API takes (https://…); null: IAM authorises."
+  default     = null
+
+  validation {
+    condition     = var.jwt_issuer == null ? true : can(regex("^https://", var.jwt_issuer))
+    error_message = "jwt_issuer is an https address, as in the tokens' iss."
+  }
+}
+
+variable "jwt_audience" {
+  type        = list(string)
+  description = "Audiences of which a token must have one."
+  default     = []
+
+  validation {
+    condition     = var.jwt_issuer == null || length(var.jwt_audience) > 0
+    error_message = "With jwt_issuer, jwt_audience says whom the tokens are for: without it every token of the issuer would do."
+  }
+}
+
 variable "endpoint_url" {
   type        = string
   description = "Where the local AWS answers; only handed on as an output."

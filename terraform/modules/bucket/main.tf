@@ -3,7 +3,7 @@
 resource "aws_s3_bucket" "this" {
   # checkov:skip=CKV_AWS_18:Who reads and writes is in CloudTrail's data events, which an account turns on for itself; access logs would be a third copy.
   # checkov:skip=CKV_AWS_144:Inputs come from the user and outputs can be made again; versions protect against overwriting and deleting.
-  # checkov:skip=CKV2_AWS_62:Nothing waits for single objects: batches start by StartExecution and their end is an EventBridge event.
+  # checkov:skip=CKV2_AWS_62:Who waits for objects adds a notification beside the bucket (module bedrock_batches does); row batches start by StartExecution.
   bucket        = var.name
   force_destroy = var.force_destroy
 }
@@ -71,18 +71,18 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
   }
 
   dynamic "rule" {
-    for_each = var.expiring_prefix == null ? [] : [var.expiring_prefix]
+    for_each = var.expire_after_days
 
     content {
-      id     = "expire-${trimsuffix(rule.value, "/")}"
+      id     = "expire-${replace(trimsuffix(rule.key, "/"), "/", "-")}"
       status = "Enabled"
 
       filter {
-        prefix = rule.value
+        prefix = rule.key
       }
 
       expiration {
-        days = var.expire_after_days
+        days = rule.value
       }
 
       # An expired object only becomes noncurrent in a versioned bucket: this is what frees the space.

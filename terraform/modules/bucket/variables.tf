@@ -13,14 +13,8 @@ variable "force_destroy" {
   description = "Delete the objects when the bucket is destroyed."
 }
 
-variable "expiring_prefix" {
-  type        = string
-  description = "Prefix of objects that expire; null: none do."
-  default     = null
-}
-
 variable "expire_after_days" {
-  type        = number
-  description = "Days until objects below expiring_prefix expire."
-  default     = null
+  type        = map(number)
+  description = "Days until objects expire, by prefix; objects below no prefix stay."
+  default     = {}
 }

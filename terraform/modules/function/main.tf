@@ -7,7 +7,7 @@ resource "aws_cloudwatch_log_group" "this" {
 }
 
 resource "aws_iam_role" "this" {
-  name = var.name
+  name = coalesce(var.role_name, var.name)
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{
@@ -37,6 +37,12 @@ resource "aws_iam_role_policy" "this" {
         # X-Ray has no resources that could be named (https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsx-ray.html).
         Resource = "*"
       }] : [],
+      var.dead_letter_queue_arn == null ? [] : [{
+        Sid      = "DeadLetters"
+        Effect   = "Allow"
+        Action   = ["sqs:SendMessage"]
+        Resource = [var.dead_letter_queue_arn]
+      }],
       [for statement in var.statements : { for field, value in statement : field => value if value != null }],
     )
   })
@@ -51,9 +57,9 @@ resource "aws_iam_role_policy_attachment" "this" {
 
 resource "aws_lambda_function" "this" {
   # checkov:skip=CKV_AWS_117:It talks to AWS APIs only; outside a VPC there is nothing of ours that it could reach, and IAM bounds it.
-  # checkov:skip=CKV_AWS_115:Concurrency is bounded by max_concurrency of each batch; a reserve would take it from the account's other functions.
+  # checkov:skip=CKV_AWS_115:Concurrency is bounded by max_concurrency of each batch, by leases or by the API's throttle; a reserve would take it from the account's other functions.
   # checkov:skip=CKV_AWS_272:The code comes from the artefacts that were built and hashed in the same run; Terraform's role is the only one that may update it.
-  # checkov:skip=CKV_AWS_116:Called synchronously, so its errors reach the caller; notify, called by events, has a dead-letter queue.
+  # checkov:skip=CKV_AWS_116:Called synchronously, so its errors reach the caller; those called by events have a dead-letter queue.
   # checkov:skip=CKV_AWS_50:Variable xray_tracing turns tracing on; by default it is off because it is billed per row.
   function_name    = var.name
   description      = var.description
@@ -76,6 +82,10 @@ resource "aws_lambda_function" "this" {
     content {
       variables = environment.value
     }
+  }
+
+  ephemeral_storage {
+    size = var.temporary_mb
   }
 
   dynamic "dead_letter_config" {

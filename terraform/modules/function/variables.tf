@@ -1,6 +1,12 @@
 variable "name" {
   type        = string
-  description = "Name of the function, its role and its log group."
+  description = "Name of the function and its log group."
+}
+
+variable "role_name" {
+  type        = string
+  description = "Name of the role; null: the function's."
+  default     = null
 }
 
 variable "description" {
@@ -37,6 +43,12 @@ variable "memory_mb" {
 variable "timeout_seconds" {
   type        = number
   description = "Time-out in seconds, at most 900."
+}
+
+variable "temporary_mb" {
+  type        = number
+  description = "Space in /tmp in MB."
+  default     = 512
 }
 
 variable "environment" {

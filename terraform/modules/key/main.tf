@@ -45,6 +45,17 @@ locals {
         Resource  = "*"
         Condition = { StringEquals = { "aws:SourceAccount" = var.account_id } }
       },
+      {
+        # Compaction and clean-up of the lake's tables
+        # (https://docs.aws.amazon.com/AmazonS3/latest/userguide/s3-tables-kms-permissions.html).
+        Sid       = "TableMaintenance"
+        Effect    = "Allow"
+        Principal = { Service = "maintenance.s3tables.amazonaws.com" }
+        Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
+        # This key.
+        Resource  = "*"
+        Condition = { StringLike = { "kms:EncryptionContext:aws:s3:arn" = "arn:${var.partition}:s3tables:${var.region}:${var.account_id}:bucket/*" } }
+      },
     ]
   }
 }

@@ -18,18 +18,22 @@ run "objects_below_the_prefix_expire_with_their_versions" {
   }
 
   variables {
-    expiring_prefix   = "work/"
-    expire_after_days = 7
+    expire_after_days = { "work/" = 7, "work/input/" = 3 }
   }
 
   assert {
-    condition     = length(aws_s3_bucket_lifecycle_configuration.this.rule) == 2
-    error_message = "One rule for uploads, one for the prefix."
+    condition     = length(aws_s3_bucket_lifecycle_configuration.this.rule) == 3
+    error_message = "One rule for uploads, one for each prefix."
   }
 
   assert {
     condition     = one([for rule in aws_s3_bucket_lifecycle_configuration.this.rule : rule.expiration[0].days if rule.id == "expire-work"]) == 7
     error_message = "Objects expire after 7 days."
+  }
+
+  assert {
+    condition     = one([for rule in aws_s3_bucket_lifecycle_configuration.this.rule : rule.filter[0].prefix if rule.id == "expire-work-input"]) == "work/input/"
+    error_message = "A rule is named after its prefix."
   }
 
   assert {

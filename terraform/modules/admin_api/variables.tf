@@ -1,0 +1,45 @@
+variable "name" {
+  type        = string
+  description = "Name of the API."
+}
+
+variable "account_id" {
+  type        = string
+  description = "Account."
+}
+
+variable "function_name" {
+  type        = string
+  description = "Name of the function that answers."
+}
+
+variable "function_arn" {
+  type        = string
+  description = "ARN of the function that answers."
+}
+
+variable "jwt_issuer" {
+  type        = string
+  description = "Issuer whose tokens are taken; null: IAM authorises."
+}
+
+variable "jwt_audience" {
+  type        = list(string)
+  description = "Audiences of which a token must have one."
+}
+
+variable "requests_per_second" {
+  type        = number
+  description = "Requests a second that are let through; twice as many in a burst."
+  default     = 20
+}
+
+variable "kms_key_arn" {
+  type        = string
+  description = "Key that encrypts the access log."
+}
+
+variable "log_retention_days" {
+  type        = number
+  description = "Days that log events are kept."
+}

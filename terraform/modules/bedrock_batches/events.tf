@@ -1,0 +1,119 @@
+# What sets the functions off: output objects, Bedrock's events, a clock, the stream of the content.
+
+locals {
+  # A notification is not delivered twice for overlapping suffixes: neither ends in the other.
+  output_suffixes = { bedrock = ".jsonl.out", older = ".jsonl" }
+
+  job_rules = {
+    status = {
+      description = "A Bedrock batch inference job has changed its status"
+      schedule    = null
+      # https://docs.aws.amazon.com/bedrock/latest/userguide/monitoring-eventbridge.html
+      pattern = jsonencode({
+        source      = ["aws.bedrock"]
+        detail-type = ["Batch Inference Job State Change"]
+        detail      = { batchJobName = [{ prefix = "batch-" }] }
+      })
+    }
+    clock = {
+      description = "Unfinished Bedrock batch jobs are looked after"
+      schedule    = "rate(5 minutes)"
+      pattern     = null
+    }
+  }
+}
+
+# A bucket has one such resource: a second one would replace the first.
+resource "aws_s3_bucket_notification" "output" {
+  bucket = module.data_bucket.name
+
+  dynamic "lambda_function" {
+    for_each = local.output_suffixes
+
+    content {
+      id                  = lambda_function.key
+      lambda_function_arn = module.function["bedrock_batch_result"].arn
+      events              = ["s3:ObjectCreated:*"]
+      filter_prefix       = "${local.prefix}/output/"
+      filter_suffix       = lambda_function.value
+    }
+  }
+
+  # S3 tries the function out.
+  depends_on = [aws_lambda_permission.output]
+}
+
+resource "aws_lambda_permission" "output" {
+  statement_id   = "output-objects"
+  action         = "lambda:InvokeFunction"
+  function_name  = module.function["bedrock_batch_result"].name
+  principal      = "s3.amazonaws.com"
+  source_arn     = module.data_bucket.arn
+  source_account = var.account_id
+}
+
+resource "aws_cloudwatch_event_rule" "job_events" {
+  for_each = local.job_rules
+
+  name                = "ventureos-bedrock-job-${each.key}${var.suffix}"
+  description         = each.value.description
+  schedule_expression = each.value.schedule
+  event_pattern       = each.value.pattern
+}
+
+resource "aws_cloudwatch_event_target" "job_events" {
+  for_each = local.job_rules
+
+  rule      = aws_cloudwatch_event_rule.job_events[each.key].name
+  target_id = "job-events"
+  arn       = module.function["bedrock_job_events"].arn
+
+  retry_policy {
+    maximum_event_age_in_seconds = 3600
+    maximum_retry_attempts       = 20
+  }
+
+  dead_letter_config {
+    arn = aws_sqs_queue.undelivered.arn
+  }
+}
+
+resource "aws_lambda_permission" "job_events" {
+  for_each = local.job_rules
+
+  statement_id   = "job-${each.key}"
+  action         = "lambda:InvokeFunction"
+  function_name  = module.function["bedrock_job_events"].name
+  principal      = "events.amazonaws.com"
+  source_arn     = aws_cloudwatch_event_rule.job_events[each.key].arn
+  source_account = var.account_id
+}
+
+resource "aws_lambda_event_source_mapping" "content" {
+  event_source_arn                   = aws_dynamodb_table.violations.stream_arn
+  function_name                      = module.function["bedrock_sync"].arn
+  starting_position                  = "TRIM_HORIZON"
+  batch_size                         = 5000
+  maximum_batching_window_in_seconds = var.sync_window_seconds
+  # The function keeps what it cannot merge and succeeds. It fails only when it dies: then a smaller batch may pass.
+  bisect_batch_on_function_error = true
+  maximum_retry_attempts         = 10
+
+  filter_criteria {
+    filter {
+      pattern = jsonencode({
+        eventName = ["INSERT", "MODIFY"]
+        dynamodb  = { Keys = { SK = { S = ["BEDROCK_CONTENT"] } } }
+      })
+    }
+  }
+
+  destination_config {
+    on_failure {
+      destination_arn = aws_sqs_queue.undelivered.arn
+    }
+  }
+
+  # Lambda looks whether the role may read the stream: its ARN alone is known before its policy is in force.
+  depends_on = [module.function]
+}

@@ -1,0 +1,44 @@
+output "admin_api_url" {
+  description = "Where the admin API answers."
+  value       = module.admin_api.url
+}
+
+output "admin_api_caller_policy_json" {
+  description = "IAM policy that a caller of the admin API needs."
+  value       = jsonencode({ Version = "2012-10-17", Statement = local.caller_statements })
+}
+
+output "jobs_table" {
+  description = "DynamoDB table of the batch jobs."
+  value       = aws_dynamodb_table.jobs.name
+}
+
+output "violations_table" {
+  description = "DynamoDB table of the generated content."
+  value       = aws_dynamodb_table.violations.name
+}
+
+output "data_bucket" {
+  description = "Bucket of bedrock-batches/."
+  value       = module.data_bucket.name
+}
+
+output "data_bucket_force_destroy" {
+  description = "Whether destroying the bucket deletes its objects."
+  value       = module.data_bucket.force_destroy
+}
+
+output "function_names" {
+  description = "Names of the functions, by folder."
+  value       = { for folder, function in module.function : folder => function.name }
+}
+
+output "role_names" {
+  description = "Names of the roles, by function; that of Bedrock's jobs under `job`."
+  value       = merge(local.function_roles, { job = aws_iam_role.job.name })
+}
+
+output "log_groups" {
+  description = "Names of the functions' log groups."
+  value       = [for function in module.function : function.log_group]
+}

@@ -1,0 +1,319 @@
+# Who may do what: one list of statements for each function, one for Bedrock's jobs, one for callers of the API.
+
+locals {
+  data_arn         = "arn:${var.partition}:s3:::${var.data_bucket_name}"
+  files            = "${local.data_arn}/${local.prefix}"
+  jobs_arn         = "arn:${var.partition}:dynamodb:${var.region}:${var.account_id}:table/${local.jobs_table}"
+  violations_arn   = "arn:${var.partition}:dynamodb:${var.region}:${var.account_id}:table/${local.violations_table}"
+  tables_of_bucket = "${var.table_bucket_arn}/table/*"
+
+  use_key = {
+    Sid       = "Key"
+    Effect    = "Allow"
+    Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
+    Resource  = [var.kms_key_arn]
+    Condition = null
+  }
+
+  # Without it S3 answers 403, not 404, for an object that is not there. A GetObject request has no prefix: hence IfExists.
+  list_files = {
+    Sid       = "ListFiles"
+    Effect    = "Allow"
+    Action    = ["s3:ListBucket"]
+    Resource  = [local.data_arn]
+    Condition = { StringLikeIfExists = { "s3:prefix" = ["${local.prefix}/*"] } }
+  }
+
+  use_leases = {
+    Sid       = "Leases"
+    Effect    = "Allow"
+    Action    = ["dynamodb:PutItem", "dynamodb:DeleteItem"]
+    Resource  = [local.jobs_arn]
+    Condition = { "ForAllValues:StringLike" = { "dynamodb:LeadingKeys" = ["LEASE#*"] } }
+  }
+
+  # The tables are made by `make seed-lake`, under ids that only S3 Tables knows: hence table/*, in this one bucket.
+  read_lake = {
+    Sid    = "ReadLake"
+    Effect = "Allow"
+    Action = [
+      "s3tables:GetTableBucket", "s3tables:GetNamespace", "s3tables:ListNamespaces", "s3tables:ListTables",
+      "s3tables:GetTable", "s3tables:GetTableMetadataLocation", "s3tables:GetTableData",
+    ]
+    Resource  = [var.table_bucket_arn, local.tables_of_bucket]
+    Condition = null
+  }
+
+  follow_jobs = {
+    Sid       = "FollowBatchInference"
+    Effect    = "Allow"
+    Action    = ["bedrock:GetModelInvocationJob", "bedrock:StopModelInvocationJob"]
+    Resource  = ["${local.bedrock_arn}:model-invocation-job/*"]
+    Condition = null
+  }
+
+  # Submitting needs the right to the model and to the job that comes of it
+  # (https://docs.aws.amazon.com/bedrock/latest/userguide/batch-inference-prereq.html).
+  submit_jobs = [
+    {
+      Sid       = "SubmitBatchInference"
+      Effect    = "Allow"
+      Action    = ["bedrock:CreateModelInvocationJob"]
+      Resource  = concat(local.model_arns, ["${local.bedrock_arn}:model-invocation-job/*"])
+      Condition = null
+    },
+    {
+      Sid    = "CountBatchInference"
+      Effect = "Allow"
+      Action = ["bedrock:ListModelInvocationJobs"]
+      # A list has no resource (https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonbedrock.html).
+      Resource  = ["*"]
+      Condition = null
+    },
+    {
+      Sid       = "GiveJobItsRole"
+      Effect    = "Allow"
+      Action    = ["iam:PassRole"]
+      Resource  = [local.job_role_arn]
+      Condition = { StringEquals = { "iam:PassedToService" = ["bedrock.amazonaws.com"] } }
+    },
+  ]
+
+  function_statements = {
+    bedrock_batch_processor = concat(local.submit_jobs, [
+      local.read_lake,
+      local.follow_jobs,
+      {
+        # Queries are by a job's key; creating a job in a transaction needs the rights of its parts.
+        Sid       = "Jobs"
+        Effect    = "Allow"
+        Action    = ["dynamodb:GetItem", "dynamodb:Query", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:BatchWriteItem"]
+        Resource  = [local.jobs_arn]
+        Condition = null
+      },
+      {
+        # Input of its own; and of earlier jobs, with their errors, for what is in flight and for retries.
+        Sid       = "ReadFiles"
+        Effect    = "Allow"
+        Action    = ["s3:GetObject"]
+        Resource  = ["${local.files}/input/*", "${local.files}/errors/*", "${local.files}/output/*"]
+        Condition = null
+      },
+      {
+        # Output only of what is run at once, through Converse.
+        Sid       = "WriteFiles"
+        Effect    = "Allow"
+        Action    = ["s3:PutObject", "s3:AbortMultipartUpload"]
+        Resource  = ["${local.files}/input/*", "${local.files}/output/*"]
+        Condition = null
+      },
+      local.list_files,
+      {
+        Sid       = "RunAtOnce"
+        Effect    = "Allow"
+        Action    = ["bedrock:InvokeModel"]
+        Resource  = local.model_arns
+        Condition = null
+      },
+      local.use_key,
+    ])
+
+    bedrock_batch_result = [
+      {
+        Sid       = "ReadFiles"
+        Effect    = "Allow"
+        Action    = ["s3:GetObject"]
+        Resource  = ["${local.files}/output/*", "${local.files}/input/*"]
+        Condition = null
+      },
+      {
+        Sid       = "WriteErrors"
+        Effect    = "Allow"
+        Action    = ["s3:PutObject", "s3:DeleteObject"]
+        Resource  = ["${local.files}/errors/*"]
+        Condition = null
+      },
+      local.list_files,
+      {
+        Sid       = "Claims"
+        Effect    = "Allow"
+        Action    = ["dynamodb:GetItem", "dynamodb:Query", "dynamodb:PutItem", "dynamodb:UpdateItem"]
+        Resource  = [local.jobs_arn]
+        Condition = null
+      },
+      {
+        Sid       = "WriteContent"
+        Effect    = "Allow"
+        Action    = ["dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:PutItem"]
+        Resource  = [local.violations_arn]
+        Condition = null
+      },
+      {
+        # Itself, to go on when its time is over; and who settles the job.
+        Sid       = "GoOn"
+        Effect    = "Allow"
+        Action    = ["lambda:InvokeFunction"]
+        Resource  = [local.function_arns["bedrock_batch_result"], local.function_arns["bedrock_job_events"]]
+        Condition = null
+      },
+      local.use_key,
+    ]
+
+    bedrock_job_events = concat(local.submit_jobs, [
+      local.follow_jobs,
+      {
+        Sid       = "Jobs"
+        Effect    = "Allow"
+        Action    = ["dynamodb:GetItem", "dynamodb:Query", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"]
+        Resource  = [local.jobs_arn]
+        Condition = null
+      },
+      {
+        Sid       = "ListJobs"
+        Effect    = "Allow"
+        Action    = ["dynamodb:Query"]
+        Resource  = ["${local.jobs_arn}/index/*"]
+        Condition = null
+      },
+      {
+        Sid       = "ReadFiles"
+        Effect    = "Allow"
+        Action    = ["s3:GetObject"]
+        Resource  = ["${local.files}/output/*", "${local.files}/input/*", "${local.files}/errors/*"]
+        Condition = null
+      },
+      {
+        # Records that got no answer.
+        Sid       = "WriteErrors"
+        Effect    = "Allow"
+        Action    = ["s3:PutObject", "s3:DeleteObject"]
+        Resource  = ["${local.files}/errors/*"]
+        Condition = null
+      },
+      local.list_files,
+      {
+        Sid       = "TakeResults"
+        Effect    = "Allow"
+        Action    = ["lambda:InvokeFunction"]
+        Resource  = [local.function_arns["bedrock_batch_result"]]
+        Condition = null
+      },
+      {
+        Sid       = "Announce"
+        Effect    = "Allow"
+        Action    = ["sns:Publish"]
+        Resource  = [var.notification_topic_arn]
+        Condition = null
+      },
+      local.use_key,
+    ])
+
+    bedrock_sync = [
+      merge(local.read_lake, {
+        Sid    = "WriteLake"
+        Action = concat(local.read_lake.Action, ["s3tables:PutTableData", "s3tables:UpdateTableMetadataLocation"])
+      }),
+      {
+        Sid       = "ReadStream"
+        Effect    = "Allow"
+        Action    = ["dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:DescribeStream"]
+        Resource  = ["${local.violations_arn}/stream/*"]
+        Condition = null
+      },
+      {
+        Sid    = "FindStreams"
+        Effect = "Allow"
+        Action = ["dynamodb:ListStreams"]
+        # Lambda asks for it, and the list has no other resource
+        # (https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-eventsourcemapping.html).
+        Resource  = ["*"]
+        Condition = null
+      },
+      {
+        Sid       = "Undelivered"
+        Effect    = "Allow"
+        Action    = ["sqs:SendMessage"]
+        Resource  = [aws_sqs_queue.undelivered.arn]
+        Condition = null
+      },
+      local.use_leases,
+      {
+        # What could not be merged, until it can.
+        Sid       = "KeepFailed"
+        Effect    = "Allow"
+        Action    = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"]
+        Resource  = ["${local.files}/sync-failed/*"]
+        Condition = null
+      },
+      local.list_files,
+      local.use_key,
+    ]
+
+    bedrock_admin_api = [
+      local.follow_jobs,
+      {
+        Sid       = "Jobs"
+        Effect    = "Allow"
+        Action    = ["dynamodb:GetItem", "dynamodb:Query", "dynamodb:PutItem", "dynamodb:UpdateItem"]
+        Resource  = [local.jobs_arn]
+        Condition = null
+      },
+      {
+        Sid       = "ListJobs"
+        Effect    = "Allow"
+        Action    = ["dynamodb:Query"]
+        Resource  = ["${local.jobs_arn}/index/*"]
+        Condition = null
+      },
+      {
+        Sid       = "CreateAndStop"
+        Effect    = "Allow"
+        Action    = ["lambda:InvokeFunction"]
+        Resource  = [local.function_arns["bedrock_batch_processor"], local.function_arns["bedrock_job_events"]]
+        Condition = null
+      },
+      local.use_key,
+    ]
+  }
+
+  job_role_statements = concat(
+    [
+      {
+        Sid       = "ReadInput"
+        Effect    = "Allow"
+        Action    = ["s3:GetObject"]
+        Resource  = ["${local.files}/input/*"]
+        Condition = { StringEquals = { "aws:ResourceAccount" = [var.account_id] } }
+      },
+      {
+        Sid       = "WriteOutput"
+        Effect    = "Allow"
+        Action    = ["s3:PutObject"]
+        Resource  = ["${local.files}/output/*"]
+        Condition = { StringEquals = { "aws:ResourceAccount" = [var.account_id] } }
+      },
+      {
+        Sid       = "ListFiles"
+        Effect    = "Allow"
+        Action    = ["s3:ListBucket"]
+        Resource  = [local.data_arn]
+        Condition = { StringLikeIfExists = { "s3:prefix" = ["${local.prefix}/*"] } }
+      },
+      local.use_key,
+    ],
+    length(local.profiles) == 0 ? [] : [{
+      Sid       = "InvokeBehindProfiles"
+      Effect    = "Allow"
+      Action    = ["bedrock:InvokeModel"]
+      Resource  = local.profile_arns
+      Condition = null
+    }],
+  )
+
+  caller_statements = [{
+    Sid      = "CallAdminApi"
+    Effect   = "Allow"
+    Action   = ["execute-api:Invoke"]
+    Resource = ["${module.admin_api.execution_arn}/*"]
+  }]
+}

@@ -1,0 +1,109 @@
+# Where jobs, content and files are.
+
+module "data_bucket" {
+  source = "../bucket"
+
+  name          = var.data_bucket_name
+  kms_key_arn   = var.kms_key_arn
+  force_destroy = !var.protected
+
+  # A job's item is kept for 30 days, and until then the job can be retried. Outputs stay: they are what was paid for.
+  expire_after_days = {
+    "${local.prefix}/input/"  = 35
+    "${local.prefix}/errors/" = 35
+  }
+}
+
+resource "aws_dynamodb_table" "jobs" {
+  name                        = local.jobs_table
+  billing_mode                = "PAY_PER_REQUEST"
+  hash_key                    = "PK"
+  range_key                   = "SK"
+  deletion_protection_enabled = var.protected
+
+  dynamic "attribute" {
+    for_each = toset(["PK", "SK", "GSI1PK", "GSI1SK", "GSI2PK"])
+
+    content {
+      name = attribute.value
+      type = "S"
+    }
+  }
+
+  global_secondary_index {
+    name            = "jobs-by-created"
+    hash_key        = "GSI1PK"
+    range_key       = "GSI1SK"
+    projection_type = "ALL"
+  }
+
+  global_secondary_index {
+    name            = "jobs-by-status"
+    hash_key        = "GSI2PK"
+    range_key       = "GSI1SK"
+    projection_type = "ALL"
+  }
+
+  ttl {
+    attribute_name = "ttl"
+    enabled        = true
+  }
+
+  point_in_time_recovery {
+    enabled = true
+  }
+
+  server_side_encryption {
+    enabled     = true
+    kms_key_arn = var.kms_key_arn
+  }
+}
+
+resource "aws_dynamodb_table" "violations" {
+  name                        = local.violations_table
+  billing_mode                = "PAY_PER_REQUEST"
+  hash_key                    = "PK"
+  range_key                   = "SK"
+  deletion_protection_enabled = var.protected
+  stream_enabled              = true
+  stream_view_type            = "NEW_IMAGE"
+
+  dynamic "attribute" {
+    for_each = toset(["PK", "SK"])
+
+    content {
+      name = attribute.value
+      type = "S"
+    }
+  }
+
+  point_in_time_recovery {
+    enabled = true
+  }
+
+  server_side_encryption {
+    enabled     = true
+    kms_key_arn = var.kms_key_arn
+  }
+}
+
+# Events that a function failed on, or could not be given.
+resource "aws_sqs_queue" "undelivered" {
+  name                              = local.undelivered_name
+  message_retention_seconds         = 1209600 # 14 days, the longest there is
+  kms_master_key_id                 = var.kms_key_arn
+  kms_data_key_reuse_period_seconds = 300
+
+  # Here and not in a resource of its own: each change of a queue's settings is waited for, half a minute.
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid       = "EventBridge"
+      Effect    = "Allow"
+      Principal = { Service = "events.amazonaws.com" }
+      Action    = "sqs:SendMessage"
+      Resource  = "arn:${var.partition}:sqs:${var.region}:${var.account_id}:${local.undelivered_name}"
+      Condition = { ArnEquals = { "aws:SourceArn" = [for rule in aws_cloudwatch_event_rule.job_events : rule.arn] } }
+    }]
+  })
+}
