@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import date
 from threading import Barrier, Thread
+from typing import Any
 
 import duckdb
 import pytest
 
 from batch_processor.adapters.bedrock.lake import Lake, Merged, TableCounts, aws_lake
+from batch_processor.app.bedrock.sync_lake import FAILED_PREFIX
 from batch_processor.domain.bedrock.selection import Criteria
 from batch_processor.domain.errors import DeploymentError
-from tests.support.content import update
-from tests.support.lake import AGENCIES, VIOLATIONS, Filters, Slept, rows_of
+from tests.support.content import stream_record, update
+from tests.support.lake import AGENCIES, REPOSITORY, VIOLATIONS, Filters, Slept, insert, rows_of
 from tests.support.local_aws import LocalAws
 from tools.seed_lake import seed
 
@@ -106,3 +112,62 @@ def test_without_the_right_the_error_names_the_role(local_aws: LocalAws, seeded:
     )
     with pytest.raises(DeploymentError, match="role of this function"):
         lake.counts()
+
+
+def test_the_function_merges_a_batch_keeps_what_it_cannot_and_replays_it(local_aws: LocalAws, seeded: Lake) -> None:
+    # Given the function's table and bucket, and content of a violation that is not in the lake yet
+    local_aws.client("dynamodb").create_table(
+        TableName="jobs",
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "PK", "KeyType": "HASH"}, {"AttributeName": "SK", "KeyType": "RANGE"}],
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("PK", "SK")],
+    )
+    storage = local_aws.client("s3")
+    storage.create_bucket(Bucket="data")
+    records = [stream_record(update("FRA-000001", agency="FRA"), 5), stream_record(update("FRA-9", agency="fra"), 6)]
+    # When its batch comes
+    merged = call(local_aws, seeded, {"Records": records})
+    # Then the one is merged and the other kept
+    assert (merged["updated"], merged["failed"]) == (1, 1)
+    assert merged["failed_key"].startswith(FAILED_PREFIX)
+    assert merged["failed_key"].endswith("/5-6.jsonl")
+    # And when the violation is loaded, a replay merges it
+    with seeded.connected() as connection:
+        insert(connection, [{"violation_id": "FRA-9", "agency": "fra"}])
+    replayed = call(local_aws, seeded, {"replay": merged["failed_key"]})
+    assert (replayed["updated"], replayed["failed"]) == (1, 0)
+    assert storage.list_objects_v2(Bucket="data").get("Contents", []) == []
+    assert seeded.counts()["fra"].with_content == 2
+
+
+def call(server: LocalAws, lake: Lake, event: dict[str, Any]) -> dict[str, Any]:
+    """The handler's answer, in a process with the variables of the function."""
+    program = (
+        "import json, sys, types; from functions.bedrock_sync.handler import handler; "
+        "context = types.SimpleNamespace(function_name='sync', aws_request_id='request', "
+        "get_remaining_time_in_millis=lambda: 120000); "
+        "print(json.dumps(handler(json.load(sys.stdin), context)))"
+    )
+    variables = {
+        "S3_TABLE_BUCKET_ARN": lake.location.table_bucket_arn,
+        "LAKE_NAMESPACE": "silver",
+        "AGENCIES": json.dumps(AGENCIES),
+        "LAKE_MEMORY_MB": "256",
+        "DATA_BUCKET": "data",
+        "BATCH_JOBS_TABLE": "jobs",
+        "METRICS_NAMESPACE": "BatchProcessor",
+        "POWERTOOLS_SERVICE_NAME": "bedrock-batches",
+        "POWERTOOLS_LOG_LEVEL": "INFO",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        input=json.dumps(event),
+        env={**os.environ, **server.environment(), **variables},
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
