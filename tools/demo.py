@@ -1,4 +1,4 @@
-"""Show the whole product on this machine: a local AWS, the real Terraform, three real batches.
+"""Show the whole product on this machine: a local AWS, the real Terraform, three row batches, a Bedrock batch.
 
     make demo            stops the local AWS at the end
     make demo ARGS=--keep
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tools import executions, local_aws, report, run, up
+from tools import bedrock_demo, executions, local_aws, report, run, up
 from tools.errors import CommandError, exit_code_of
 from tools.outputs import Deployment
 from tools.progress import clock
@@ -114,11 +114,12 @@ def demonstrate(console: Console, keep: bool) -> int:
         console.print(f"  The state machine: {deployment.state_machine_arn}\n", highlight=False, soft_wrap=True)
         for example in DEMONSTRATED:
             run_example(console, deployment, example)
+        bedrock_demo.run_bedrock_batch(console, deployment)
     finally:
         if started and not keep:
             local_aws.stop()
     console.rule(style="dim")
-    console.print(f"All three outputs are as expected. {clock(time.monotonic() - begun)} in all.", highlight=False)
+    console.print(f"All three outputs are as expected, and the lake has its content. {clock(time.monotonic() - begun)} in all.", highlight=False)
     if started and not keep:
         console.print("The local AWS is stopped again.\n")
     else:

@@ -135,7 +135,7 @@ def test_a_job_takes_exactly_the_records_of_its_filters_and_brings_content_for_e
 def test_a_second_job_with_the_same_filters_finds_nothing_and_says_which_filter_left_none(
     api: AdminApi, first_job: dict[str, Any]
 ) -> None:
-    status, answer = api(
+    status, answer = api.request(
         "POST", "/admin/bedrock/batch", {"config": {"filters": {"agencies": ["osha"], "minFineAmount": 50000}}}
     )
     assert status == 200
@@ -196,7 +196,7 @@ def test_hostile_filters_are_bound_or_refused_and_the_lake_is_unharmed(
     lake: Lake, api: AdminApi, filters: dict[str, Any]
 ) -> None:
     before = rows_of(lake)
-    status, answer = api("POST", "/admin/bedrock/batch/estimate", {"config": {"filters": filters}})
+    status, answer = api.request("POST", "/admin/bedrock/batch/estimate", {"config": {"filters": filters}})
     assert status in {200, 400}, answer
     if status == 200:
         assert answer["violationCount"] == 0
@@ -204,20 +204,20 @@ def test_hostile_filters_are_bound_or_refused_and_the_lake_is_unharmed(
 
 
 def test_an_estimate_creates_nothing_and_null_means_absent(api: AdminApi, lake: Lake) -> None:
-    before = api("GET", "/admin/bedrock/batch/jobs")[1]["jobs"]
+    before = api.request("GET", "/admin/bedrock/batch/jobs")[1]["jobs"]
     config = {"filters": {"agencies": ["msha"], "minFineAmount": None}, "limits": {"maxViolations": 150}}
-    status, answer = api("POST", "/admin/bedrock/batch/estimate", {"config": config})
+    status, answer = api.request("POST", "/admin/bedrock/batch/estimate", {"config": config})
     assert status == 200, answer
     assert answer["message"] == "Cost estimation complete"
     assert answer["dryRun"] is True
     assert answer["violationCount"] == 150
     assert answer["estimate"]["costUSD"] > 0
-    assert api("GET", "/admin/bedrock/batch/jobs")[1]["jobs"] == before
+    assert api.request("GET", "/admin/bedrock/batch/jobs")[1]["jobs"] == before
 
 
 def test_too_few_records_are_refused_with_the_shortfall_or_run_at_once(api: AdminApi, lake: Lake) -> None:
     config: dict[str, Any] = {"filters": {"agencies": ["epa"]}, "limits": {"maxViolations": 5}}
-    _, answer = api("POST", "/admin/bedrock/batch", {"config": config})
+    _, answer = api.request("POST", "/admin/bedrock/batch", {"config": config})
     assert "95" in json.dumps(answer), answer
     job = api.create({**config, "batch": {"onDemandBelowMinimum": True}})
     job = api.wait(job["jobId"])
@@ -250,7 +250,7 @@ def test_half_of_a_stopped_job_is_kept_and_retry_makes_a_job_of_the_other_half(
     kept = taken & set(contents(deployment))
     assert 0 < len(kept) < len(taken)
     until(lambda: api.job(job["jobId"])["stats"]["processed"] == len(kept), "stats do not tell what was kept")
-    status, answer = api("POST", f"/admin/bedrock/batch/{job['jobId']}/retry")
+    status, answer = api.request("POST", f"/admin/bedrock/batch/{job['jobId']}/retry")
     assert status in {200, 202}, answer
     again = api.wait(answer["jobId"])
     assert again["status"] == "Completed", again
@@ -274,8 +274,8 @@ def test_two_creates_at_once_never_take_a_record_twice(deployment: Deployment, l
 def test_an_idempotency_key_gives_the_same_job_again(api: AdminApi, lake: Lake) -> None:
     config = {"filters": {"agencies": ["fra"]}, "limits": {"maxViolations": 100}}
     key = str(uuid.uuid4())
-    first = api("POST", "/admin/bedrock/batch", {"config": config}, {"Idempotency-Key": key})[1]
-    second = api("POST", "/admin/bedrock/batch", {"config": config}, {"Idempotency-Key": key})[1]
+    first = api.request("POST", "/admin/bedrock/batch", {"config": config}, {"Idempotency-Key": key})[1]
+    second = api.request("POST", "/admin/bedrock/batch", {"config": config}, {"Idempotency-Key": key})[1]
     assert first["jobId"] == second["jobId"]
     assert api.wait(first["jobId"])["status"] == "Completed"
 
@@ -308,15 +308,15 @@ def test_an_edit_by_hand_reaches_the_lake_and_is_not_overwritten(
 def test_wrong_bodies_unknown_jobs_and_strangers_are_refused(
     deployment: Deployment, api: AdminApi, stranger: AdminApi
 ) -> None:
-    status, answer = api(
+    status, answer = api.request(
         "POST", "/admin/bedrock/batch", {"config": {"filters": {"minFine": 1}, "limits": {"maxPercent": 0}}}
     )
     assert status == 400
     assert "minFineAmount" in json.dumps(answer)
     assert "maxPercent" in json.dumps(answer)
-    assert api("GET", "/admin/bedrock/batch/batch-1700000000-00000000")[0] == 404
-    assert AdminApi(deployment, None)("GET", "/admin/bedrock/batch/jobs")[0] == 403
-    assert stranger("GET", "/admin/bedrock/batch/jobs")[0] == 403
+    assert api.request("GET", "/admin/bedrock/batch/batch-1700000000-00000000")[0] == 404
+    assert AdminApi(deployment, None).request("GET", "/admin/bedrock/batch/jobs")[0] == 403
+    assert stranger.request("GET", "/admin/bedrock/batch/jobs")[0] == 403
 
 
 @pytest.fixture

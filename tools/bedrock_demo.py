@@ -1,0 +1,100 @@
+"""The second half of the demo: a Bedrock batch through the admin API, from the lake and back into it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import boto3
+from rich.console import Console
+from rich.table import Table
+
+from tools import local_aws
+from tools.admin_api import AdminApi
+from tools.errors import CommandError
+from tools.outputs import Deployment
+from tools.progress import clock
+from tools.seed_lake import lake_of, seed
+
+VIOLATIONS = local_aws.REPOSITORY / "examples" / "violations" / "violations.csv"
+CONFIG = {"filters": {"agencies": ["osha"], "minFineAmount": 50000}, "limits": {"maxSpendUSD": 5}}
+LONGEST_SECONDS = 180
+ROWS_SHOWN = 3
+
+
+def run_bedrock_batch(console: Console, deployment: Deployment) -> None:
+    """Seed the lake, create a job, wait for it, show its content in the table and in the lake."""
+    console.rule("[bold]bedrock batch[/bold]", align="left")
+    console.print(
+        "Records of an Iceberg lake are chosen by filters and budget, sent through Bedrock batch inference at half\n"
+        "price, and what is generated comes back into DynamoDB and, through its stream, into the lake."
+    )
+    lake = lake_of(deployment)
+    loaded = seed(lake, VIOLATIONS)
+    records = sum(agency.inserted + agency.existing for agency in loaded.values())
+    console.print(f"  The lake: {records:,} violations of {len(loaded)} agencies", highlight=False)
+    api = AdminApi(
+        str(deployment.outputs["admin_api_url"]),
+        str(deployment.outputs["region"]),
+        boto3.Session(local_aws.ROOT, local_aws.ROOT, region_name=str(deployment.outputs["region"])),
+    )
+    estimate = _answer(api, "POST", "/admin/bedrock/batch/estimate", {"config": CONFIG})["estimate"]
+    console.print(
+        f"  The estimate: {estimate['violationCount']} violations, {estimate['costUSD']:.4f} USD", highlight=False
+    )
+    job = _follow(console, api, _answer(api, "POST", "/admin/bedrock/batch", {"config": CONFIG})["jobId"])
+    if job["status"] != "Completed":
+        raise CommandError(f"The job ended {job['status']}: {job.get('message', '')}")
+    rows = _merged(lake, job["violationCount"])
+    table = Table(show_lines=False)
+    for name in ("violation_id", "fine", "bedrock_title", "bedrock_tags"):
+        table.add_column(name, overflow="fold")
+    for row in rows[:ROWS_SHOWN]:
+        table.add_row(*(", ".join(cell) if isinstance(cell, list) else str(cell) for cell in row))
+    console.print(table)
+    stats = job["stats"]
+    console.print(
+        f"{stats['processed']} records with content, {stats['errors']} errors; all {len(rows)} are merged into the lake",
+        highlight=False,
+    )
+    console.print(
+        f"Content: DynamoDB table {deployment.outputs['violations_table']}; lake table silver.osha\n", highlight=False
+    )
+
+
+def _follow(console: Console, api: AdminApi, job_id: str) -> dict[str, Any]:
+    begun = time.monotonic()
+    with console.status(f"Job {job_id}") as status:
+        while True:
+            job = _answer(api, "GET", f"/admin/bedrock/batch/{job_id}")
+            if job["status"] != "InProgress":
+                break
+            if time.monotonic() - begun > LONGEST_SECONDS:
+                raise CommandError(f"Job {job_id} still runs after {LONGEST_SECONDS} s.")
+            status.update(f"Job {job_id}: {job.get('bedrockStatus', 'being created')}")
+            time.sleep(0.5)
+    console.print(f"  Job {job_id}: {job['status']} after {clock(time.monotonic() - begun)}", highlight=False)
+    return job
+
+
+def _merged(lake: Any, count: int) -> list[tuple[Any, ...]]:
+    """The lake's rows with generated content, as soon as all of them have it."""
+    deadline = time.monotonic() + LONGEST_SECONDS
+    while True:
+        with lake.connected() as connection:
+            rows: list[tuple[Any, ...]] = connection.execute(
+                "SELECT violation_id, fine_amount, bedrock_title, bedrock_tags FROM lake.silver.osha "
+                "WHERE bedrock_title IS NOT NULL ORDER BY fine_amount DESC"
+            ).fetchall()
+        if len(rows) >= count:
+            return rows
+        if time.monotonic() > deadline:
+            raise CommandError(f"Only {len(rows)} of {count} records reached the lake.")
+        time.sleep(0.5)
+
+
+def _answer(api: AdminApi, method: str, path: str, body: Any = None) -> dict[str, Any]:
+    status, answer = api.request(method, path, body)
+    if status not in {200, 202}:
+        raise CommandError(f"{method} {path} answered {status}: {answer}")
+    return answer
