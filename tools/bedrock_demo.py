@@ -54,7 +54,7 @@ def run_bedrock_batch(console: Console, deployment: Deployment) -> None:
     console.print(table)
     stats = job["stats"]
     console.print(
-        f"{stats['processed']} records with content, {stats['errors']} errors; all {len(rows)} are merged into the lake",
+        f"{stats['processed']} records with content, {stats['errors']} errors; {len(rows)} rows of the lake have it",
         highlight=False,
     )
     console.print(
