@@ -46,7 +46,7 @@ def test_a_second_build_with_a_fresh_installation_gives_the_same_bytes(lambda_ar
 def test_the_manifest_names_every_function_with_size_and_hash(lambda_artifacts: Path) -> None:
     described = manifest(lambda_artifacts)
     functions = {f"functions/{handler.parent.name}" for handler in (REPOSITORY / "functions").glob("*/handler.py")}
-    assert set(described["artifacts"]) == {"layers/core", "layers/dependencies", *functions}
+    assert set(described["artifacts"]) == {"layers/core", "layers/dependencies", "layers/duckdb", *functions}
     for name, artifact in described["artifacts"].items():
         content = (lambda_artifacts / f"{name}.zip").read_bytes()
         assert artifact["size"] == len(content)
@@ -58,15 +58,16 @@ def test_stage_and_prod_run_on_lambdas_python_on_arm64(lambda_artifacts: Path) -
     assert (described["runtime"], described["architecture"]) == ("python3.13", "arm64")
 
 
+@pytest.mark.parametrize("layer", ["dependencies", "duckdb"])
 @pytest.mark.parametrize("environment", ["lambda", "local"])
 def test_compiled_libraries_are_for_the_architecture_of_the_manifest(
-    environment: str, request: pytest.FixtureRequest
+    environment: str, layer: str, request: pytest.FixtureRequest
 ) -> None:
     folder: Path = request.getfixturevalue(f"{environment}_artifacts")
     machines = set()
-    with zipfile.ZipFile(folder / "layers" / "dependencies.zip") as archive:
+    with zipfile.ZipFile(folder / "layers" / f"{layer}.zip") as archive:
         for name in archive.namelist():
-            if name.endswith(".so") or ".so." in name:
+            if name.endswith((".so", ".duckdb_extension")) or ".so." in name:
                 header = archive.read(name)[:20]
                 assert header[:4] == b"\x7fELF"
                 machines.add(ELF_MACHINES[int.from_bytes(header[18:20], "little")])
@@ -80,6 +81,16 @@ def test_layers_hold_packages_below_python_and_no_sdk(lambda_artifacts: Path) ->
     assert {"pydantic", "orjson", "aws_lambda_powertools"} <= packages
     assert not {"boto3", "botocore", "s3transfer"} & packages, "the runtime brings its own"
     assert "python/batch_processor/__init__.py" in names(lambda_artifacts / "layers" / "core.zip")
+
+
+def test_the_layer_of_duckdb_brings_the_extensions_that_are_loaded(lambda_artifacts: Path) -> None:
+    extensions = {
+        name.rsplit("/", 1)[1] for name in names(lambda_artifacts / "layers" / "duckdb.zip") if "/v1." in name
+    }
+    assert extensions == {f"{name}.duckdb_extension" for name in ("avro", "aws", "httpfs", "iceberg")}
+    sizes = manifest(lambda_artifacts)["artifacts"]
+    layers = sum(artifact["unzipped_size"] for name, artifact in sizes.items() if name.startswith("layers/"))
+    assert layers < package.MAX_UNZIPPED_BYTES * 0.8
 
 
 def test_a_function_holds_its_handler_at_the_root_and_nothing_is_compiled(local_artifacts: Path) -> None:
