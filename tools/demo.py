@@ -119,7 +119,10 @@ def demonstrate(console: Console, keep: bool) -> int:
         if started and not keep:
             local_aws.stop()
     console.rule(style="dim")
-    console.print(f"All three outputs are as expected, and the lake has its content. {clock(time.monotonic() - begun)} in all.", highlight=False)
+    console.print(
+        f"All three outputs are as expected, and the lake has its content. {clock(time.monotonic() - begun)} in all.",
+        highlight=False,
+    )
     if started and not keep:
         console.print("The local AWS is stopped again.\n")
     else:
