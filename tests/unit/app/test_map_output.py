@@ -19,7 +19,7 @@ from batch_processor.domain.messages import (
     MapOutputResponse,
 )
 from batch_processor.domain.plan import Invocation
-from tests.support.batches import KEYS, make_plan, staged_items
+from tests.support.batches import KEYS, make_plan, records_of, staged_items
 from tests.support.fakes import FakeClock, FakeDeadLetters, FakeObjectStore
 
 ROWS = [["1", "a text"], ["2", "b text"]]
@@ -65,7 +65,7 @@ class Ending:
 
     @property
     def record(self) -> dict[str, Any]:
-        record: dict[str, Any] = orjson.loads(self.store.objects[KEYS.rows_object(1, 1)])
+        (record,) = records_of(self.store.objects[KEYS.rows_object(1, 1)])
         return record
 
 
