@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 TAG_CATEGORIES = "LNZ"
 TAG_SIGNS = "_.:/=+-@"
 """A tag's value has letters, numbers, spaces and these
-(https://docs.aws.amazon.com/AmazonS3/latest/userguide/tagging-managing.html); a name of an execution may have others."""
+(https://docs.aws.amazon.com/AmazonS3/latest/userguide/tagging-managing.html); an execution's name may have others."""
 CHUNK_BYTES = 1024 * 1024
 RANGE_BYTES = 8 * CHUNK_BYTES
 

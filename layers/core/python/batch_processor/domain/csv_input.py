@@ -37,7 +37,7 @@ MAX_ROW_BYTES = 199_000
 kept for what travels beside the row."""
 
 MAX_COLUMNS = 1_890
-"""Step Functions reads a header line of 10 KiB at most (the same page). That of the staged copy, ``r,c1..cN``, is within
+"""Step Functions reads a header line of 10 KiB at most (the same page). That of the staged copy, ``r,c1..cN``, keeps to
 it up to here, however long the user's own names are."""
 
 PATH = "csv_s3_uri"
