@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from ministack.services import stepfunctions
@@ -14,39 +15,28 @@ from ministack.services import stepfunctions
 Answer = tuple[int, dict[str, str], bytes]
 Operation = Callable[[dict[str, Any]], Answer]
 
-_tracing: dict[str, dict[str, Any]] = {}
 
+def keeping_tracing(operation: Operation) -> Operation:
+    """Keep the `tracingConfiguration` of a request that succeeds in the machine's record, which is what is described.
 
-def remembering(operation: Operation) -> Operation:
-    """Keep the `tracingConfiguration` of a request that succeeds."""
+    Tracing is off unless given.
+    """
 
+    @wraps(operation)
     def write(data: dict[str, Any]) -> Answer:
         answer = operation(data)
-        if answer[0] == 200 and "tracingConfiguration" in data:
+        if answer[0] == 200:
             arn = data.get("stateMachineArn") or json.loads(answer[2])["stateMachineArn"]
-            _tracing[arn] = {"enabled": bool(data["tracingConfiguration"].get("enabled"))}
+            machine = stepfunctions._state_machines.get(arn)
+            if machine is not None:
+                given = data.get("tracingConfiguration") or machine.get("tracingConfiguration") or {}
+                machine["tracingConfiguration"] = {"enabled": bool(given.get("enabled"))}
         return answer
 
     return write
 
 
-def telling(operation: Operation) -> Operation:
-    """Describe the setting of a machine, or of the machine of a version."""
-
-    def describe(data: dict[str, Any]) -> Answer:
-        status, headers, body = operation(data)
-        if status != 200:
-            return status, headers, body
-        described = json.loads(body)
-        machine = ":".join(described.get("stateMachineArn", "").split(":")[:7])
-        described["tracingConfiguration"] = _tracing.get(machine, {"enabled": False})
-        return status, headers, json.dumps(described).encode()
-
-    return describe
-
-
 def install() -> None:
-    """Keep tracing settings beside MiniStack's own records."""
-    stepfunctions._create_state_machine = remembering(stepfunctions._create_state_machine)
-    stepfunctions._update_state_machine = remembering(stepfunctions._update_state_machine)
-    stepfunctions._describe_state_machine = telling(stepfunctions._describe_state_machine)
+    """Keep tracing settings with the machine."""
+    stepfunctions._create_state_machine = keeping_tracing(stepfunctions._create_state_machine)
+    stepfunctions._update_state_machine = keeping_tracing(stepfunctions._update_state_machine)

@@ -158,6 +158,16 @@ def test_tags_are_set_on_objects_and_uploads(make_client: MakeClient) -> None:
     assert tags("b") == {"batch_name": "Weekly run"}
 
 
+def test_names_of_executions_that_no_tag_can_hold_are_tagged_all_the_same(make_client: MakeClient) -> None:
+    client = make_client("s3")
+    store = S3ObjectStore(client, make_bucket(client))
+
+    store.put("a", b"", {"execution_id": "Größe(2)!_1.+-=@"})
+
+    tags = client.get_object_tagging(Bucket=store.bucket, Key="a")["TagSet"]
+    assert tags == [{"Key": "execution_id", "Value": "Größe_2___1.+-=@"}]
+
+
 def test_a_bucket_that_is_gone_is_a_fault_of_the_deployment(make_client: MakeClient) -> None:
     with pytest.raises(DeploymentError, match="NoSuchBucket"):
         S3ObjectStore(make_client("s3"), "nowhere-at-all").get("key")
@@ -190,6 +200,24 @@ def test_every_letter_arrives_be_they_many_or_long(dead_letters: tuple[DeadLette
     port.send(letters)
 
     assert sorted(received(), key=lambda letter: int(letter["row"])) == letters
+
+
+def test_characters_that_sqs_refuses_are_sent_escaped() -> None:
+    # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html, MessageBody.
+    sent: list[str] = []
+
+    class Client:
+        def send_message_batch(self, *, QueueUrl: str, Entries: list[dict[str, str]]) -> dict[str, Any]:  # noqa: N803
+            sent.extend(entry["MessageBody"] for entry in Entries)
+            return {}
+
+    letter = {"input": "\ufffe, \uffff, \x00, \x7f and \\uffff"}
+    port: Any = SqsDeadLetters(Client(), "url")  # type: ignore[arg-type]  # all that it calls
+
+    port.send([letter])
+
+    assert not set(sent[0]) & {"\ufffe", "\uffff", "\x00"}
+    assert orjson.loads(sent[0]) == letter
 
 
 def test_no_letters_are_no_call(dead_letters: tuple[DeadLetters, Received]) -> None:

@@ -10,7 +10,8 @@ import time
 import uuid
 from typing import Any
 
-from tests.support.deployment import REPOSITORY, Deployment, Run, csv_bytes
+from tests.support.deployment import Deployment, Run, csv_bytes
+from tests.support.local_aws import REPOSITORY
 
 
 def chaos(**execution: Any) -> dict[str, Any]:

@@ -9,7 +9,8 @@ import uuid
 
 import pytest
 
-from tests.support.deployment import REPOSITORY, Deployment, csv_bytes
+from tests.support.deployment import Deployment, csv_bytes
+from tests.support.local_aws import REPOSITORY
 
 EXAMPLES = REPOSITORY / "examples"
 DOCUMENT_KEYS = {

@@ -123,24 +123,15 @@ def test_an_aggregator_that_is_killed_is_called_again_and_loses_nothing(deployme
 
 
 def test_the_same_name_started_twice_is_one_execution_and_no_agent_runs_twice(deployment: Deployment) -> None:
-    name = f"test-{uuid.uuid4()}"
+    name, batch_name = f"test-{uuid.uuid4()}", f"twice{uuid.uuid4().hex[:8]}"
     document = {
         "csv_s3_uri": deployment.upload(csv_bytes([["mode", "n"], *[["slow", "2"]] * 6])),
         "target": {"type": "agent", "name": "chaos_agent"},
         "execution_config": {"max_concurrency": 6},
-        "notification_config": {"batch_name": f"twice{uuid.uuid4().hex[:8]}"},
+        "notification_config": {"batch_name": batch_name},
     }
     first, second = deployment.start(document, name), deployment.start(document, name)
     assert first == second
     run = Run(deployment, first, deployment.wait(first), "").assert_succeeded()
     assert run.document["succeeded"] == 6
-    registry = deployment.client("dynamodb")
-    agent = registry.get_item(TableName=deployment.outputs["registry_table"], Key={"name": {"S": "chaos_agent"}})
-    pages = deployment.states.get_paginator("list_executions").paginate(stateMachineArn=agent["Item"]["arn"]["S"])
-    started = [
-        e["name"]
-        for page in pages
-        for e in page["executions"]
-        if e["name"].startswith(document["notification_config"]["batch_name"])
-    ]
-    assert len(started) == 6
+    assert len(deployment.agent_executions(batch_name)) == 6

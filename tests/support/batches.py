@@ -108,8 +108,22 @@ def write_finished(
         finished = batch.finish(
             row, cells, outcome, row_hash="h", attempts=1, started_ms=started_ms, ended_ms=started_ms + 1500
         )
-        lines.append((row, finished.line))
+        lines.append((finished.record, finished.line))
     batch.work.write_rows(lines)
+
+
+def records_of(body: bytes) -> list[dict[str, Any]]:
+    """The rows of a rows object, each with all that is kept of it."""
+    head, *answers = [orjson.loads(line) for line in body.splitlines()]
+    failures = {failure["row"]: failure for failure in head.pop("failures")}
+    records = []
+    for answer, *values in zip(answers, *head.values(), strict=True):
+        record = answer | dict(zip(head, values, strict=True))
+        if answer["row"] in failures:
+            failure = failures[answer["row"]]
+            record |= {"error": failure["error"], "failed_csv": failure["csv"]}
+        records.append(record)
+    return records
 
 
 def json_of(body: bytes) -> Any:

@@ -121,7 +121,8 @@ class Deployment:
     def client(self, service: str) -> Any:
         if self.local_aws is not None:
             return self.local_aws.client(service)
-        return boto3.client(service, region_name=self.outputs["region"], config=Config(retries={"mode": "standard"}))
+        session: Any = boto3  # any service's client: its name is not known here
+        return session.client(service, region_name=self.outputs["region"], config=Config(retries={"mode": "standard"}))
 
     @cached_property
     def s3(self) -> Any:
@@ -176,6 +177,14 @@ class Deployment:
             document = {"csv_s3_uri": self.upload(body), **document}
         arn = self.start(document, name)
         return Run(self, arn, self.wait(arn, timeout), str(document.get("csv_s3_uri", "")))
+
+    def agent_executions(self, batch_name: str) -> list[str]:
+        """Names of the executions of ``chaos_agent`` that belong to the batch."""
+        registry = self.client("dynamodb")
+        entry = registry.get_item(TableName=self.outputs["registry_table"], Key={"name": {"S": "chaos_agent"}})
+        pages = self.states.get_paginator("list_executions").paginate(stateMachineArn=entry["Item"]["arn"]["S"])
+        names = [execution["name"] for page in pages for execution in page["executions"]]
+        return [name for name in names if name.startswith(batch_name)]
 
     def dead_letters(self, execution: str) -> list[dict[str, Any]]:
         """The execution's messages in the dead-letter queue, by row."""

@@ -37,11 +37,13 @@ resource "aws_iam_role_policy" "this" {
         # X-Ray has no resources that could be named (https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsx-ray.html).
         Resource = "*"
       }] : [],
+      # Lambda sends with the function's role, and refuses a function whose role may not
+      # (https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html).
       var.dead_letter_queue_arn == null ? [] : [{
-        Sid      = "DeadLetters"
+        Sid      = "SendFailedEvents"
         Effect   = "Allow"
         Action   = ["sqs:SendMessage"]
-        Resource = [var.dead_letter_queue_arn]
+        Resource = var.dead_letter_queue_arn
       }],
       [for statement in var.statements : { for field, value in statement : field => value if value != null }],
     )

@@ -55,3 +55,29 @@ run "its_role_has_the_given_statements_and_its_log" {
     error_message = "IAM refuses a null condition."
   }
 }
+
+run "its_role_may_send_to_its_dead_letter_queue" {
+  # Lambda refuses to create the function otherwise.
+  command = apply
+
+  module {
+    source = "./modules/function"
+  }
+
+  variables {
+    dead_letter_queue_arn = "arn:aws:sqs:us-east-1:123456789012:undelivered"
+  }
+
+  assert {
+    condition = anytrue([
+      for statement in jsondecode(aws_iam_role_policy.this.policy).Statement :
+      contains(statement.Action, "sqs:SendMessage") && statement.Resource == "arn:aws:sqs:us-east-1:123456789012:undelivered"
+    ])
+    error_message = aws_iam_role_policy.this.policy
+  }
+
+  assert {
+    condition     = one(aws_lambda_function.this.dead_letter_config).target_arn == "arn:aws:sqs:us-east-1:123456789012:undelivered"
+    error_message = "Failed events go to the queue."
+  }
+}

@@ -123,16 +123,20 @@ def test_a_dashboard_reads_back_as_it_was_written(local_aws: LocalAws) -> None:
     assert json.loads(cloudwatch.get_dashboard(DashboardName=name)["DashboardBody"]) == json.loads(body)
 
 
-def test_a_state_machine_keeps_its_tracing_setting(local_aws: LocalAws) -> None:
+def test_a_state_machine_keeps_its_tracing_setting_which_is_off_unless_given(local_aws: LocalAws) -> None:
     """https://docs.aws.amazon.com/step-functions/latest/apireference/API_TracingConfiguration.html"""
     states = local_aws.client("stepfunctions")
     definition = json.dumps({"StartAt": "Done", "States": {"Done": {"Type": "Pass", "End": True}}})
     role = make_role(local_aws)
-    for enabled in (True, False):
+    for given, enabled in (({"tracingConfiguration": {"enabled": True}}, True), ({}, False)):
         machine = states.create_state_machine(
-            name=unique("traced"), roleArn=role, definition=definition, tracingConfiguration={"enabled": enabled}
+            name=unique("traced"),
+            roleArn=role,
+            definition=definition,
+            **given,
         )["stateMachineArn"]
         assert states.describe_state_machine(stateMachineArn=machine)["tracingConfiguration"] == {"enabled": enabled}
         states.update_state_machine(stateMachineArn=machine, tracingConfiguration={"enabled": not enabled})
         described = states.describe_state_machine(stateMachineArn=machine)
         assert described["tracingConfiguration"] == {"enabled": not enabled}
+        states.delete_state_machine(stateMachineArn=machine)

@@ -19,7 +19,7 @@ from batch_processor.domain.messages import (
     MapOutputResponse,
 )
 from batch_processor.domain.plan import Invocation
-from tests.support.batches import KEYS, make_plan, staged_items
+from tests.support.batches import KEYS, make_plan, records_of, staged_items
 from tests.support.fakes import FakeClock, FakeDeadLetters, FakeObjectStore
 
 ROWS = [["1", "a text"], ["2", "b text"]]
@@ -65,7 +65,7 @@ class Ending:
 
     @property
     def record(self) -> dict[str, Any]:
-        record: dict[str, Any] = orjson.loads(self.store.objects[KEYS.rows_object(1, 1)])
+        (record,) = records_of(self.store.objects[KEYS.rows_object(1, 1)])
         return record
 
 
@@ -155,6 +155,24 @@ def test_a_throttled_start_keeps_its_attempt_and_its_name() -> None:
     assert response.call is not None
     assert (response.call.attempt, response.call.throttles) == (3, 1)
     assert response.call.name.endswith("-1-3")
+
+
+@pytest.mark.parametrize("name", ["StepFunctions.AWSStepFunctionsException", "Sfn.SfnException"])
+def test_a_denied_call_has_the_name_of_the_service_and_is_told_by_its_cause(name: str) -> None:
+    denial = "User: arn is not authorized to perform: states:StartExecution on resource: arn (Status Code: 400)"
+
+    with pytest.raises(DeploymentError, match="states:StartExecution"):
+        Ending().call(ErrorOutput=caught(name, denial))
+
+
+def test_a_throttled_call_has_the_name_of_the_service_and_does_not_count_as_an_attempt() -> None:
+    said = "Rate exceeded (Service: AWSStepFunctions; Status Code: 400; Error Code: ThrottlingException)"
+
+    response = Ending().call(attempt=3, ErrorOutput=caught("StepFunctions.AWSStepFunctionsException", said))
+
+    assert response.action is MapOutputAction.RETRY
+    assert response.call is not None
+    assert (response.call.attempt, response.call.throttles) == (3, 1)
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batch_processor.app import rows_reader
+from batch_processor.app.rows_object import encode_answer, encode_rows, first_line
 from batch_processor.app.rows_reader import FinishedRows, find_gaps, read_finished_rows
-from batch_processor.app.work import encode_record
 from batch_processor.domain.records import RowRecord, RowStatus
 from tests.support.batches import KEYS
 from tests.support.fakes import FakeObjectStore
@@ -18,35 +18,61 @@ TEXTS = st.text(alphabet=st.sampled_from('a",:\\{}hash\n\ré'), max_size=20)
 ANSWERS: st.SearchStrategy[Any] = st.none() | TEXTS | st.dictionaries(TEXTS, TEXTS, max_size=3)
 
 
-def record(row: int, text: str, answer: Any) -> RowRecord:
-    return {
-        "row": row,
-        "status": RowStatus.SUCCESS,
-        "hash": "h",
-        "attempts": 1,
-        "started_ms": 0,
-        "duration_ms": 1,
-        "cast_failures": 0,
-        "csv": text,
-        "answer": answer,
-    }
+def encoded(first: int, rows: list[tuple[str, Any]], failed: frozenset[int] = frozenset()) -> bytes:
+    """A rows object; the CSV text of a row, and its answer."""
+    records: list[RowRecord] = []
+    for row, (text, answer) in enumerate(rows, first):
+        record: RowRecord = {
+            "row": row,
+            "status": RowStatus.SUCCESS,
+            "hash": "h",
+            "attempts": 1,
+            "started_ms": 0,
+            "duration_ms": 1,
+            "cast_failures": 0,
+            "csv": text,
+            "answer": answer,
+        }
+        if row in failed:
+            record |= {"status": RowStatus.FAILED, "error": "Boom", "failed_csv": text}
+        records.append(record)
+    return encode_rows(records, [encode_answer(record) for record in records])
 
 
-@given(rows=st.lists(st.tuples(TEXTS, ANSWERS), min_size=1, max_size=6), start=st.integers(1, 8))
-def test_records_come_without_hash_and_answer_whatever_the_texts_hold(rows: list[tuple[str, Any]], start: int) -> None:
-    body = b"".join(encode_record(record(row, text, answer)) for row, (text, answer) in enumerate(rows, 1))
-    read = FinishedRows("key", 1, len(rows), 1, body).records_from(start)
+@given(
+    objects=st.lists(st.lists(st.tuples(TEXTS, ANSWERS), min_size=1, max_size=4), min_size=1, max_size=3),
+    start=st.integers(1, 4),
+    failed=st.frozensets(st.integers(1, 12)),
+)
+def test_columns_hold_the_rows_from_one_on_whatever_the_texts_hold(
+    objects: list[list[tuple[str, Any]]], start: int, failed: frozenset[int]
+) -> None:
+    start = min(start, len(objects[0]))
+    rows = [row for rows in objects for row in rows]
+    lines, first = [], 1
+    for part in objects:
+        lines.append(first_line(encoded(first, part, failed)))
+        first += len(part)
 
-    assert [(one["row"], one["csv"]) for one in read] == [(row, text) for row, (text, _) in enumerate(rows, 1)][
-        start - 1 :
-    ]
-    assert all("answer" not in one and "hash" not in one for one in read)
+    read = FinishedRows("key", 1, len(rows), lines).columns_from(start)
+
+    numbered = list(enumerate(rows, 1))[start - 1 :]
+    assert read["csv"] == [text for _, (text, _) in numbered]
+    assert len(read["status"]) == len(read["started_ms"]) == len(numbered)
+    failures = [(row, text) for row, (text, _) in numbered if row in failed]
+    assert [(failure["row"], failure["csv"]) for failure in read["failures"]] == failures
+
+
+def test_answers_follow_the_first_line_a_row_each() -> None:
+    lines = encoded(7, [("a\n", {"b": "c\n"}), ("d", None)]).splitlines()
+
+    assert lines[1:] == [b'{"row":7,"hash":"h","answer":{"b":"c\\n"}}', b'{"row":8,"hash":"h","answer":null}']
 
 
 def test_objects_come_in_order_and_covered_ones_are_not_read() -> None:
     store = FakeObjectStore()
     for first, last in [(1, 5), (2, 3), (4, 8), (9, 9), (9, 12)]:
-        store.put(KEYS.rows_object(first, last), b"x")
+        store.put(KEYS.rows_object(first, last), b"x\n")
     store.reads.clear()
 
     found = [(rows.first, rows.last) for rows in read_finished_rows(store, KEYS, 1)]
@@ -63,18 +89,18 @@ def test_small_neighbours_come_as_one() -> None:
 
     found = list(read_finished_rows(store, KEYS, 1))
 
-    assert [(rows.first, rows.last, rows.objects) for rows in found] == [
+    assert [(rows.first, rows.last, len(rows.lines)) for rows in found] == [
         (1, count - 2, count - 2),
         (count - 1, count, 2),
     ]
-    assert b"".join(rows.body for rows in found).split() == [b"%d" % row for row in range(1, count + 1)]
+    assert [line for rows in found for line in rows.lines] == [b"%d" % row for row in range(1, count + 1)]
     assert found[0].key == KEYS.rows_object(count - 2, count - 2)
 
 
 def test_no_more_is_read_ahead_than_the_bound_allows() -> None:
     store = FakeObjectStore()
     size = rows_reader.MOST_BYTES_AHEAD // 4
-    body = b"x" * size
+    body = b"x" * (size - 1) + b"\n"
     for row in range(1, 21):
         store.put(KEYS.rows_object(row, row), body)
 

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from batch_processor.domain import csv_input
-from batch_processor.domain.csv_input import MAX_ROW_BYTES, parse_staged, read_staged, stage, staged_lines
+from batch_processor.domain.csv_input import MAX_COLUMNS, MAX_ROW_BYTES, parse_staged, read_staged, stage, staged_lines
 from batch_processor.domain.errors import InvalidInputError
 from tests.support import aws_csv
 
@@ -183,6 +183,17 @@ def test_keeps_900_long_column_names() -> None:
     data = written(names, [cells] * 50)
 
     assert staged_rows(data, 4096) == (names, [cells] * 50)
+
+
+def test_refuses_more_columns_than_a_staged_header_of_10_kib_holds() -> None:
+    # https://docs.aws.amazon.com/step-functions/latest/dg/input-output-itemreader.html: headers of up to 10 KiB.
+    def header(columns: int) -> bytes:
+        return ",".join(f"name {i}" for i in range(columns)).encode() + b"\n"
+
+    staged = next(iter(stage([header(MAX_COLUMNS)])))
+
+    assert len(staged) <= 10_240 < len(staged) + len(f",c{MAX_COLUMNS + 1}")
+    assert "1,891 columns" in refusal(header(MAX_COLUMNS + 1))
 
 
 def test_a_header_alone_is_a_file_without_rows() -> None:

@@ -31,12 +31,13 @@ class SqsDeadLetters:
         batch: list[str] = []
         size = 0
         for letter in letters:
-            body = orjson.dumps(letter)
-            if batch and (len(batch) == MOST_ENTRIES or size + len(body) > MOST_BYTES):
+            body = _encoded(letter)
+            body_bytes = len(body.encode())
+            if batch and (len(batch) == MOST_ENTRIES or size + body_bytes > MOST_BYTES):
                 self._send_batch(batch)
                 batch, size = [], 0
-            batch.append(body.decode())
-            size += len(body)
+            batch.append(body)
+            size += body_bytes
         if batch:
             self._send_batch(batch)
 
@@ -54,3 +55,10 @@ class SqsDeadLetters:
             reason = "; ".join(f"{entry['Code']}: {entry.get('Message', '')}" for entry in failed.values())
             entries = [entry for entry in entries if entry["Id"] in failed]
         raise ServiceUnavailableError(f"sqs:SendMessage on {self._queue_url} refused messages: {reason}")
+
+
+def _encoded(letter: dict[str, Any]) -> str:
+    """JSON with U+FFFE and U+FFFF escaped, as control characters are: SQS refuses or replaces them
+    (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html).
+    """
+    return orjson.dumps(letter).decode().replace("\ufffe", "\\ufffe").replace("\uffff", "\\uffff")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
+from unicodedata import category
 from urllib.parse import urlencode
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -15,6 +16,10 @@ from batch_processor.domain.errors import ObjectNotFoundError
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+TAG_CATEGORIES = "LNZ"
+TAG_SIGNS = "_.:/=+-@"
+"""A tag's value has letters, numbers, spaces and these
+(https://docs.aws.amazon.com/AmazonS3/latest/userguide/tagging-managing.html); an execution's name may have others."""
 CHUNK_BYTES = 1024 * 1024
 RANGE_BYTES = 8 * CHUNK_BYTES
 
@@ -64,7 +69,7 @@ class S3ObjectStore:
         return True
 
     def put(self, key: str, body: bytes, tags: dict[str, str] | None = None) -> str:
-        tagging = {"Tagging": urlencode(tags)} if tags else {}
+        tagging = _tagging(tags)
         with translated("s3:PutObject", self._uri(key)):
             answer = self._client.put_object(Bucket=self._bucket, Key=key, Body=body, **tagging)  # type: ignore[arg-type]
         return answer.get("VersionId", "")
@@ -83,7 +88,7 @@ class S3ObjectStore:
                     yield StoredObject(entry["Key"], entry["Size"])
 
     def start_upload(self, key: str, tags: dict[str, str] | None = None) -> str:
-        tagging = {"Tagging": urlencode(tags)} if tags else {}
+        tagging = _tagging(tags)
         with translated("s3:PutObject", self._uri(key)):
             answer = self._client.create_multipart_upload(Bucket=self._bucket, Key=key, **tagging)  # type: ignore[arg-type]
         return answer["UploadId"]
@@ -108,3 +113,14 @@ class S3ObjectStore:
                 return ""
             raise translate(error, "s3:PutObject", self._uri(key)) from error
         return answer.get("VersionId", "")
+
+
+def _tagging(tags: dict[str, str] | None) -> dict[str, str]:
+    """The request's field for ``tags``. Characters that S3 refuses in a value become underscores."""
+    if not tags:
+        return {}
+    return {"Tagging": urlencode({name: "".join(map(_tag_character, value)) for name, value in tags.items()})}
+
+
+def _tag_character(character: str) -> str:
+    return character if category(character)[0] in TAG_CATEGORIES or character in TAG_SIGNS else "_"

@@ -5,7 +5,7 @@ never written are FAILED with the reason that is known. The call may end anywher
 is written after each part of the upload, and the next call goes on from there. Until both files are complete, nothing
 of them is visible.
 
-Memory: ``rows_reader.MOST_BYTES_AHEAD``, one group of rows objects parsed without their answers, a part of each upload.
+Memory: ``rows_reader.MOST_BYTES_AHEAD``, one group of rows objects without their answers, a part of each upload.
 """
 
 from __future__ import annotations
@@ -204,14 +204,13 @@ class _Aggregation:
             self._save(Phase.ROWS)
 
     def _write_finished(self, rows: FinishedRows) -> None:
-        records = rows.records_from(self._next_row)
-        self._output.append("".join([record["csv"] for record in records]).encode())
-        for record in records:
-            if "failed_csv" in record:
-                self._failed_rows.append(record["failed_csv"].encode())
-                self._totals.add_failure(record["row"], record["status"], record["error"])
-        self._totals.add(records)
-        self._totals.rows_objects += rows.objects
+        columns = rows.columns_from(self._next_row)
+        self._output.append("".join(columns["csv"]).encode())
+        for failure in columns["failures"]:
+            self._failed_rows.append(failure["csv"].encode())
+            self._totals.add_failure(failure["row"], failure["status"], failure["error"])
+        self._totals.add(columns)
+        self._totals.rows_objects += len(rows.lines)
         self._next_row = rows.last + 1
 
     def _write_gap(self, end: int) -> bool:

@@ -13,7 +13,8 @@ from typing import Any
 import orjson
 
 from batch_processor.app.ports import Clock, DeadLetters, ObjectStore
-from batch_processor.app.work import Brake, Work, encode_record, failure_reason, load_plan
+from batch_processor.app.rows_object import encode_answer
+from batch_processor.app.work import Brake, Work, failure_reason, load_plan
 from batch_processor.domain.batch_config import replaced_columns
 from batch_processor.domain.csv_output import RowRenderer
 from batch_processor.domain.json_text import render_json
@@ -30,7 +31,7 @@ MOST_BATCHES_KEPT = 4
 
 @dataclass(frozen=True, slots=True)
 class FinishedRow:
-    """A row that is over: its cells as the user wrote them, its record, and that as a line of a rows object."""
+    """A row that is over: its cells as the user wrote them, its record, and the answer's line of a rows object."""
 
     cells: Sequence[str]
     record: RowRecord
@@ -114,7 +115,7 @@ class Batch:
         if outcome.status is not RowStatus.SUCCESS:
             record["error"] = outcome.error_message
             record["failed_csv"] = self.renderer.render_failed(cells, outcome.error_message)
-        return FinishedRow(cells, record, encode_record(record))
+        return FinishedRow(cells, record, encode_answer(record))
 
     def write(self, finished: list[FinishedRow], dead_letters: DeadLetters) -> None:
         """Keep finished rows, ascending: dead letters, then rows objects, then the count of failures.
@@ -123,7 +124,7 @@ class Batch:
         """
         failed = [row for row in finished if row.record["status"] is not RowStatus.SUCCESS]
         dead_letters.send([self.dead_letter(row) for row in failed])
-        self.work.write_rows([(row.record["row"], row.line) for row in finished])
+        self.work.write_rows([(row.record, row.line) for row in finished])
         brake = Brake(failure_reason(self.plan), "RowFailedError", "") if self.failure_limit else None
         self.work.count_failures([row.record["row"] for row in failed], self.failure_limit, brake)
 

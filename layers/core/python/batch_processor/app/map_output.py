@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from typing import Any
 
 from batch_processor.app.batch import Batch, Batches
@@ -22,6 +23,7 @@ from batch_processor.domain.target_protocol import (
     mapping_failed,
     read_agent_answer,
     read_express_answer,
+    throttled,
     timed_out,
     too_large,
 )
@@ -43,6 +45,10 @@ DEPLOYMENT_ERRORS = frozenset(
 (https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html)."""
 CALL_PREFIXES = ("StepFunctions.", "Sfn.")
 """Names with these come from the call itself; the agent's own errors are inside ``States.TaskFailed``."""
+DENIED = re.compile(r"is not authorized to perform|Error Code: (AccessDenied|UnrecognizedClient)")
+RATE_EXCEEDED = re.compile(r"Rate exceeded|Error Code: Throttl")
+"""Errors that are common to all services have the service's own name (``StepFunctions.AWSStepFunctionsException``,
+``Sfn.SfnException``): only the cause tells them apart."""
 
 
 def map_output(
@@ -118,8 +124,11 @@ def _read_outcome(request: MapOutputRequest) -> Outcome:
 
 
 def _read_error(error: CaughtError, call: AgentCall) -> Outcome:
-    if error.Error.startswith(CALL_PREFIXES) and error.Error.rpartition(".")[2] in DEPLOYMENT_ERRORS:
-        raise DeploymentError(f"the agent cannot be called: {error.Error}: {error.Cause}")
+    if error.Error.startswith(CALL_PREFIXES):
+        if error.Error.rpartition(".")[2] in DEPLOYMENT_ERRORS or DENIED.search(error.Cause):
+            raise DeploymentError(f"the agent cannot be called: {error.Error}: {error.Cause}")
+        if RATE_EXCEEDED.search(error.Cause):
+            return throttled(error.Cause)
     if error.Error == MAPPING_ERROR:
         return mapping_failed(_function_message(error.Cause))
     if error.Error == RetryableAnswerError.__name__:

@@ -1,4 +1,4 @@
-"""Reads the rows objects of an execution in row order, several at once, with bounded memory."""
+"""Reads the rows objects of an execution in row order, several at once, with bounded memory, without their answers."""
 
 from __future__ import annotations
 
@@ -6,45 +6,33 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
-
-import orjson
 
 from batch_processor.app.ports import ObjectStore, StoredObject
+from batch_processor.app.rows_object import first_line, read_columns
 from batch_processor.domain.plan import Keys
+from batch_processor.domain.records import RowColumns
 
 READERS = 24
 """Requests at once: agents have one object a row, each some 20 ms away."""
 GROUP_OBJECTS = 16
-GROUP_BYTES = 128 * 1024
+GROUP_BYTES = 256 * 1024
 """Neighbours up to so many and so large are read by one reader and handed on as one."""
 MOST_GROUPS_AHEAD = 24
 MOST_BYTES_AHEAD = 8 * 1024 * 1024
-_REST = b',"hash":'
 
 
 @dataclass(frozen=True, slots=True)
 class FinishedRows:
-    """The finished rows ``first`` to ``last``, one JSON line each. ``key`` is the last of ``objects`` rows objects."""
+    """The finished rows ``first`` to ``last``: the first lines of their rows objects, of which ``key`` is the last."""
 
     key: str
     first: int
     last: int
-    objects: int
-    body: bytes
+    lines: list[bytes]
 
-    def records_from(self, row: int) -> list[dict[str, Any]]:
-        """The records (``domain.records.RowRecord``) of ``row`` and those after it, without hash and answer.
-
-        These two are the last keys of a line, and are not parsed: a quote inside a JSON string is escaped, so the first
-        ``,"hash":`` is that key and not part of a cell.
-        """
-        lines = self.body.split(b"\n", self.last - self.first + 1)
-        heads = [line[: line.find(_REST)] for line in lines[max(0, row - self.first) : -1]]
-        if not heads:
-            return []
-        records: list[dict[str, Any]] = orjson.loads(b"[%b}]" % b"},".join(heads))
-        return records
+    def columns_from(self, row: int) -> RowColumns:
+        """``row`` and those after it."""
+        return read_columns(self.lines, row, row - self.first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +54,11 @@ def read_finished_rows(
     rows all are in an earlier one. Memory: ``MOST_BYTES_AHEAD``, and one group.
     """
 
-    def read(group: _Group) -> bytes:
-        bodies = [objects.get(key) for key in group.keys]
-        return bodies[0] if len(bodies) == 1 else b"".join(bodies)
+    def read(group: _Group) -> list[bytes]:
+        return [first_line(objects.get(key)) for key in group.keys]
 
     groups = _grouped(_useful(objects.list_objects(keys.rows, start_after), keys, next_row))
-    ahead: deque[tuple[_Group, Future[bytes]]] = deque()
+    ahead: deque[tuple[_Group, Future[list[bytes]]]] = deque()
     bytes_ahead = 0
     following = next(groups, None)
     with ThreadPoolExecutor(READERS, "rows-reader") as pool:
@@ -84,7 +71,7 @@ def read_finished_rows(
                     bytes_ahead += following.size
                     following = next(groups, None)
                 group, future = ahead.popleft()
-                yield FinishedRows(group.keys[-1], group.first, group.last, len(group.keys), future.result())
+                yield FinishedRows(group.keys[-1], group.first, group.last, future.result())
                 bytes_ahead -= group.size
                 del future
         finally:

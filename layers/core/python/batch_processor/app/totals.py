@@ -6,23 +6,15 @@ from collections import Counter
 from collections.abc import Iterable
 from itertools import accumulate
 from math import ceil
-from operator import itemgetter
-from typing import Any
 
 from pydantic import BaseModel
 
 from batch_processor.domain.cost import WORKER_SECONDS, WORKER_START_SECONDS, actual_cost, counted_usage
 from batch_processor.domain.plan import Invocation, Plan
-from batch_processor.domain.records import RowStatus
+from batch_processor.domain.records import RowColumns, RowStatus
 
 MOST_EXAMPLES = 10
 SUMMARY_SCHEMA_VERSION = 1
-
-_status = itemgetter("status")
-_attempts = itemgetter("attempts")
-_duration_ms = itemgetter("duration_ms")
-_cast_failures = itemgetter("cast_failures")
-_times = itemgetter("started_ms", "duration_ms")
 
 
 class Failure(BaseModel):
@@ -53,19 +45,20 @@ class Totals(BaseModel):
     in_flight_changes: dict[int, int] = {}
     first_failures: list[Failure] = []
 
-    def add(self, records: list[dict[str, Any]]) -> None:
-        """Count finished rows (``domain.records.RowRecord``, without their answers)."""
-        statuses = Counter(map(_status, records))
+    def add(self, rows: RowColumns) -> None:
+        """Count finished rows."""
+        statuses = Counter(rows["status"])
         self.succeeded += statuses[RowStatus.SUCCESS]
         self.failed += statuses[RowStatus.FAILED]
         self.timed_out += statuses[RowStatus.TIMEOUT]
-        self.attempted += len(records)
-        self.attempts += sum(map(_attempts, records))
-        self.cast_failures += sum(map(_cast_failures, records))
-        self.processing_ms += sum(map(_duration_ms, records))
+        self.attempted += len(rows["status"])
+        self.attempts += sum(rows["attempts"])
+        self.cast_failures += sum(rows["cast_failures"])
+        self.processing_ms += sum(rows["duration_ms"])
         # A row is in flight at the full seconds from ``began`` to before ``ended``: none, when the two are one.
-        began = Counter([-(-started_ms // 1000) for started_ms, _ in map(_times, records)])
-        ended = Counter([(started_ms + duration_ms) // 1000 + 1 for started_ms, duration_ms in map(_times, records)])
+        began = Counter([-(-started_ms // 1000) for started_ms in rows["started_ms"]])
+        times = zip(rows["started_ms"], rows["duration_ms"], strict=True)
+        ended = Counter([(started_ms + duration_ms) // 1000 + 1 for started_ms, duration_ms in times])
         began.subtract(ended)
         changes = self.in_flight_changes
         for second, change in began.items():

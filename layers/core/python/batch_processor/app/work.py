@@ -10,8 +10,8 @@ from threading import Lock
 import orjson
 
 from batch_processor.app.ports import Clock, ObjectStore
+from batch_processor.app.rows_object import encode_rows
 from batch_processor.domain.errors import DeploymentError, ObjectNotFoundError
-from batch_processor.domain.json_text import render_json
 from batch_processor.domain.plan import WORK_PREFIX, Keys, Plan
 from batch_processor.domain.records import RowRecord
 
@@ -120,10 +120,12 @@ class Work:
         """Whether the row has a rows object of its own."""
         return self.objects.exists(self.keys.rows_object(row, row))
 
-    def write_rows(self, rows: list[tuple[int, bytes]]) -> None:
-        """Write finished rows, ascending, as (row, line): one object for each run of consecutive rows."""
+    def write_rows(self, rows: Iterable[tuple[RowRecord, bytes]]) -> None:
+        """Write finished rows, ascending, with their ``encode_answer``: one object for each run of consecutive rows."""
         for run in consecutive_runs(rows):
-            self.objects.put(self.keys.rows_object(run[0][0], run[-1][0]), b"".join([line for _, line in run]))
+            records, answers = zip(*run, strict=True)
+            key = self.keys.rows_object(records[0]["row"], records[-1]["row"])
+            self.objects.put(key, encode_rows(records, answers))
 
     def count_failures(self, failed: list[int], limit: int | None, brake: Brake | None) -> None:
         """Say that the rows ``failed`` have failed, and pull ``brake`` when as many as ``limit`` have.
@@ -143,20 +145,13 @@ class Work:
                 self.pull_brake(brake)
 
 
-def consecutive_runs(rows: Iterable[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:
+def consecutive_runs(rows: Iterable[tuple[RowRecord, bytes]]) -> Iterator[list[tuple[RowRecord, bytes]]]:
     """Cut ascending rows where a row number is left out."""
-    run: list[tuple[int, bytes]] = []
-    for row in rows:
-        if run and row[0] != run[-1][0] + 1:
+    run: list[tuple[RowRecord, bytes]] = []
+    for record, answer in rows:
+        if run and record["row"] != run[-1][0]["row"] + 1:
             yield run
             run = []
-        run.append(row)
+        run.append((record, answer))
     if run:
         yield run
-
-
-def encode_record(record: RowRecord) -> bytes:
-    """One line of a rows object. ``hash`` and ``answer`` come last, so that the aggregator can leave them unparsed."""
-    head = orjson.dumps({key: value for key, value in record.items() if key not in ("hash", "answer")})
-    rest = (record["hash"].encode(), render_json(record["answer"]).encode())
-    return b'%b,"hash":"%b","answer":%b}\n' % (head[:-1], *rest)

@@ -36,6 +36,10 @@ MAX_ROW_BYTES = 199_000
 """Largest row, as the JSON object that a child of the map gets. A batch has at most 200,000 bytes, of which 1,000 are
 kept for what travels beside the row."""
 
+MAX_COLUMNS = 1_890
+"""Step Functions reads a header line of 10 KiB at most (the same page). That of the staged copy, ``r,c1..cN``, keeps to
+it up to here, however long the user's own names are."""
+
 PATH = "csv_s3_uri"
 """The field of the input document that problems with the file are reported under."""
 
@@ -153,8 +157,9 @@ class Staging:
         columns = [_text(cell) for cell in _cells(header, delimiter)]
         problems = _header_problems(columns, self._line)
         self._keys_bytes = _json_size(MAX_FILE_BYTES, [b""] * len(columns))
-        if self._keys_bytes > MAX_ROW_BYTES // 2:
-            problems.append(_problem(f"{len(columns):,} columns", "the header has too many columns", "split the file"))
+        if len(columns) > MAX_COLUMNS:
+            message = f"the header has more than {MAX_COLUMNS:,} columns, the most that Step Functions reads"
+            problems.append(_problem(f"{len(columns):,} columns", message, "split the file by columns"))
         if problems:
             raise InvalidInputError(problems)
         # A row in a block of this size cannot pass MAX_ROW_BYTES: in JSON, a byte becomes six at most (``\\u0001``).

@@ -1,4 +1,4 @@
-"""The finished row, as workers write it and the aggregator reads it: one JSON line (design 3.5).
+"""The finished row, as workers write it and the aggregator reads it (design 3.5).
 
 A rows object holds a run of consecutive rows, and its key carries the first and the last of them. So keys list in row
 order, a gap shows in the listing, and concatenating the objects gives the output in input order.
@@ -36,3 +36,27 @@ class RowRecord(TypedDict):
     failed_csv: NotRequired[str]
     error: NotRequired[str]
     answer: Any
+
+
+class RowFailure(TypedDict):
+    """A row that is not SUCCESS: its message, and its line of ``failed_rows.csv``."""
+
+    row: int
+    status: RowStatus
+    error: str
+    csv: str
+
+
+class RowColumns(TypedDict):
+    """What the aggregator needs of consecutive finished rows: fields of ``RowRecord``, a value for each row.
+
+    ``failures`` has an element for each row that is not SUCCESS only.
+    """
+
+    csv: list[str]
+    status: list[RowStatus]
+    attempts: list[int]
+    started_ms: list[int]
+    duration_ms: list[int]
+    cast_failures: list[int]
+    failures: list[RowFailure]
