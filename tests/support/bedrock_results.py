@@ -38,6 +38,7 @@ class World:
         self.now_ms = BEGAN_MS
         self.objects: dict[str, bytes] = {}
         self.modified: dict[str, datetime] = {}
+        self.etags: dict[str, str] = {}
         self.violations: dict[str, dict[str, Any]] = {}
         self.claims: dict[tuple[str, str, str], Claim] = {}
         self.jobs: dict[str, JobItem] = {}
@@ -48,15 +49,13 @@ class World:
 
     def put(self, key: str, body: bytes) -> None:
         self.objects[key] = body
+        self.etags[key] = hashlib.md5(body).hexdigest()
         self.modified[key] = datetime.fromtimestamp(self.now_ms / 1000, UTC)
-
-    def etag(self, key: str) -> str:
-        return hashlib.md5(self.objects[key]).hexdigest()
 
     def result(self, key: str) -> ResultObject:
         if key not in self.objects:
             raise ObjectNotFoundError(key)
-        return ResultObject(key, self.etag(key), len(self.objects[key]), self.modified[key])
+        return ResultObject(key, self.etags[key], len(self.objects[key]), self.modified[key])
 
     def keys(self, prefix: str) -> list[str]:
         return sorted(key for key in self.objects if key.startswith(prefix))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from batch_processor.adapters.aws_errors import translated
@@ -27,7 +27,7 @@ class S3ResultObjects:
     def head(self, key: str) -> ResultObject:
         with translated("s3:GetObject", self._uri(key)):
             found = self._client.head_object(Bucket=self._bucket, Key=key)
-        return ResultObject(key, found["ETag"], found["ContentLength"], found["LastModified"].astimezone(UTC))
+        return ResultObject(key, found["ETag"], found["ContentLength"], _moment(found["LastModified"]))
 
     def read(self, result: ResultObject, offset: int) -> Iterator[bytes]:
         while offset < result.size:
@@ -44,6 +44,9 @@ class S3ResultObjects:
         with translated("s3:ListBucket", self._uri(prefix)):
             for page in pages:
                 for entry in page.get("Contents", []):
-                    yield ResultObject(
-                        entry["Key"], entry["ETag"], entry["Size"], entry["LastModified"].astimezone(UTC)
-                    )
+                    yield ResultObject(entry["Key"], entry["ETag"], entry["Size"], _moment(entry["LastModified"]))
+
+
+def _moment(last_modified: datetime) -> datetime:
+    """A header has whole seconds, a listing may have more."""
+    return last_modified.astimezone(UTC).replace(microsecond=0)
