@@ -11,9 +11,11 @@ from typing import Any, Protocol, cast
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from batch_processor.adapters.bedrock.claims import DynamoDbClaims
+from batch_processor.adapters.bedrock.function_calls import LambdaEventCaller
 from batch_processor.adapters.bedrock.result_objects import S3ResultObjects
 from batch_processor.adapters.bedrock.violations_table import DynamoDbViolations, bulk_client
 from batch_processor.app.bedrock.result_ports import (
@@ -445,3 +447,37 @@ def test_objects_are_listed_as_head_gives_them(results: Any) -> None:
     put("other", b"")
 
     assert list(port.list_objects("out/")) == [port.head("out/a"), port.head("out/b")]
+
+
+# --- calls of functions
+
+
+class FakeLambda:
+    """boto3's client, as far as it is used; ``refuse`` is the code of its answer."""
+
+    def __init__(self, refuse: str = "") -> None:
+        self.requests: list[dict[str, Any]] = []
+        self._refuse = refuse
+
+    def invoke(self, **request: Any) -> dict[str, Any]:
+        self.requests.append(request)
+        if self._refuse:
+            raise ClientError({"Error": {"Code": self._refuse, "Message": "no"}}, "Invoke")
+        return {"StatusCode": 202}
+
+
+def test_a_function_is_called_without_waiting_for_it() -> None:
+    client = FakeLambda()
+
+    LambdaEventCaller(cast(Any, client), "job-events").call({"jobId": JOB})
+
+    payload = b'{"jobId":"' + JOB.encode() + b'"}'
+    assert client.requests == [{"FunctionName": "job-events", "InvocationType": "Event", "Payload": payload}]
+
+
+@pytest.mark.parametrize(
+    ("code", "error"), [("AccessDeniedException", DeploymentError), ("TooManyRequestsException", ThrottledError)]
+)
+def test_a_call_that_lambda_refuses_is_named(code: str, error: type[Exception]) -> None:
+    with pytest.raises(error, match="lambda:InvokeFunction on job-events"):
+        LambdaEventCaller(cast(Any, FakeLambda(code)), "job-events").call({})

@@ -22,7 +22,7 @@ from tests.support.local_aws import LocalAws
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RECORDS = 5_000
-ROUNDS = 3
+ROUNDS = 5
 FEW, MANY = 20_000, 100_000
 SPEED_AIM = 5.0
 MEMORY_AIM = 1.1
