@@ -69,6 +69,16 @@ stop: $(RUNTIME) ## Stop an execution and keep what is done: EXECUTION=name [GRA
 output: $(RUNTIME) ## Print the Terraform outputs as JSON
 	@$(DEV) -m tools.output --env '$(ENV)'
 
+##@ Bedrock batches (ENV=local|stage|prod)
+
+.PHONY: seed-lake
+seed-lake: $(RUNTIME) ## Make the lake's tables and load violations: FILE=violations.csv
+	@$(DEV) -m tools.seed_lake --env '$(ENV)' --file '$(FILE)'
+
+.PHONY: resync
+resync: $(RUNTIME) ## Merge into the lake what could not be merged before
+	@$(DEV) -m tools.resync --env '$(ENV)'
+
 ##@ Deploying (ENV=local|stage|prod)
 
 .PHONY: package

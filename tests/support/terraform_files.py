@@ -11,6 +11,7 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ROW_BATCHES = REPOSITORY / "terraform" / "modules" / "row_batches"
+BEDROCK_BATCHES = REPOSITORY / "terraform" / "modules" / "bedrock_batches"
 FILES = sorted([*(REPOSITORY / "terraform").rglob("*.tf"), *(REPOSITORY / "examples").rglob("*.tf")])
 
 

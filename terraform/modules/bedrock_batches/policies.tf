@@ -47,42 +47,51 @@ locals {
   follow_jobs = {
     Sid       = "FollowBatchInference"
     Effect    = "Allow"
-    Action    = ["bedrock:GetModelInvocationJob", "bedrock:StopModelInvocationJob"]
+    Action    = ["bedrock:GetModelInvocationJob"]
     Resource  = ["${local.bedrock_arn}:model-invocation-job/*"]
     Condition = null
   }
 
+  stop_jobs = merge(local.follow_jobs, { Sid = "StopBatchInference", Action = ["bedrock:StopModelInvocationJob"] })
+
+  # Ids and agencies of a job's records, beside its input.
+  records = "${local.files}/input/*/records-*"
+
   # Submitting needs the right to the model and to the job that comes of it
   # (https://docs.aws.amazon.com/bedrock/latest/userguide/batch-inference-prereq.html).
-  submit_jobs = [
-    {
-      Sid       = "SubmitBatchInference"
-      Effect    = "Allow"
-      Action    = ["bedrock:CreateModelInvocationJob"]
-      Resource  = concat(local.model_arns, ["${local.bedrock_arn}:model-invocation-job/*"])
-      Condition = null
-    },
-    {
-      Sid    = "CountBatchInference"
-      Effect = "Allow"
-      Action = ["bedrock:ListModelInvocationJobs"]
-      # A list has no resource (https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonbedrock.html).
-      Resource  = ["*"]
-      Condition = null
-    },
-    {
-      Sid       = "GiveJobItsRole"
-      Effect    = "Allow"
-      Action    = ["iam:PassRole"]
-      Resource  = [local.job_role_arn]
-      Condition = { StringEquals = { "iam:PassedToService" = ["bedrock.amazonaws.com"] } }
-    },
-  ]
+  submit_jobs = {
+    Sid       = "SubmitBatchInference"
+    Effect    = "Allow"
+    Action    = ["bedrock:CreateModelInvocationJob"]
+    Resource  = concat(local.model_arns, ["${local.bedrock_arn}:model-invocation-job/*"])
+    Condition = null
+  }
+
+  count_jobs = {
+    Sid    = "CountBatchInference"
+    Effect = "Allow"
+    Action = ["bedrock:ListModelInvocationJobs"]
+    # A list has no resource (https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonbedrock.html).
+    Resource  = ["*"]
+    Condition = null
+  }
+
+  pass_job_role = {
+    Sid       = "GiveJobItsRole"
+    Effect    = "Allow"
+    Action    = ["iam:PassRole"]
+    Resource  = [local.job_role_arn]
+    Condition = { StringEquals = { "iam:PassedToService" = ["bedrock.amazonaws.com"] } }
+  }
 
   function_statements = {
-    bedrock_batch_processor = concat(local.submit_jobs, [
+    bedrock_batch_processor = [
+      local.submit_jobs,
+      local.count_jobs,
+      local.pass_job_role,
       local.read_lake,
-      local.follow_jobs,
+      # A job that is stopped while it is being submitted.
+      local.stop_jobs,
       {
         # Queries are by a job's key; creating a job in a transaction needs the rights of its parts.
         Sid       = "Jobs"
@@ -116,14 +125,14 @@ locals {
         Condition = null
       },
       local.use_key,
-    ])
+    ]
 
     bedrock_batch_result = [
       {
         Sid       = "ReadFiles"
         Effect    = "Allow"
         Action    = ["s3:GetObject"]
-        Resource  = ["${local.files}/output/*", "${local.files}/input/*"]
+        Resource  = ["${local.files}/output/*", local.records]
         Condition = null
       },
       {
@@ -159,8 +168,12 @@ locals {
       local.use_key,
     ]
 
-    bedrock_job_events = concat(local.submit_jobs, [
+    bedrock_job_events = [
+      local.submit_jobs,
+      local.count_jobs,
+      local.pass_job_role,
       local.follow_jobs,
+      local.stop_jobs,
       {
         Sid       = "Jobs"
         Effect    = "Allow"
@@ -179,7 +192,7 @@ locals {
         Sid       = "ReadFiles"
         Effect    = "Allow"
         Action    = ["s3:GetObject"]
-        Resource  = ["${local.files}/output/*", "${local.files}/input/*", "${local.files}/errors/*"]
+        Resource  = ["${local.files}/output/*", local.records]
         Condition = null
       },
       {
@@ -206,7 +219,7 @@ locals {
         Condition = null
       },
       local.use_key,
-    ])
+    ]
 
     bedrock_sync = [
       merge(local.read_lake, {

@@ -32,6 +32,30 @@ run "names_carry_no_suffix" {
   }
 
   assert {
+    condition = module.bedrock_batches[0].function_names == {
+      for name in ["admin_api", "batch_processor", "batch_result", "job_events", "sync"] : "bedrock_${name}" => "ventureos-bedrock-${replace(name, "_", "-")}"
+    }
+    error_message = jsonencode(module.bedrock_batches[0].function_names)
+  }
+
+  assert {
+    condition = module.bedrock_batches[0].role_names == {
+      bedrock_admin_api       = "ventureos-bedrock-admin-api-role"
+      bedrock_batch_processor = "ventureos-bedrock-batch-processor-role"
+      bedrock_batch_result    = "ventureos-bedrock-batch-result-role"
+      bedrock_job_events      = "ventureos-bedrock-job-events-role"
+      bedrock_sync            = "ventureos-bedrock-sync-role"
+      job                     = "ventureos-bedrock-batch-job-role"
+    }
+    error_message = jsonencode(module.bedrock_batches[0].role_names)
+  }
+
+  assert {
+    condition     = output.bedrock_jobs_table == "VentureOS-BedrockBatchJobs" && output.violations_table == "VentureOS-Violations"
+    error_message = "Tables are VentureOS-BedrockBatchJobs and VentureOS-Violations."
+  }
+
+  assert {
     condition     = output.registry_table == "batch-processor-registry"
     error_message = "The registry is batch-processor-registry."
   }
@@ -41,7 +65,7 @@ run "data_is_protected" {
   command = plan
 
   assert {
-    condition     = !module.results_bucket.force_destroy && !module.input_bucket.force_destroy
+    condition     = !module.results_bucket.force_destroy && !module.input_bucket.force_destroy && !module.bedrock_batches[0].data_bucket_force_destroy
     error_message = "Buckets in prod are not destroyed with their objects."
   }
 
@@ -149,4 +173,67 @@ run "a_key_alias_is_refused" {
   }
 
   expect_failures = [var.input_kms_key_arns]
+}
+
+run "bedrock_batches_can_be_left_out" {
+  command = plan
+
+  variables {
+    bedrock_batches = false
+  }
+
+  assert {
+    condition     = length(module.bedrock_batches) + length(module.lake) == 0 && output.admin_api_url == null
+    error_message = "Nothing of it is deployed."
+  }
+}
+
+run "a_default_model_without_a_price_is_refused" {
+  command = plan
+
+  variables {
+    bedrock_default_model = "mistral.mistral-large-2402-v1:0"
+  }
+
+  expect_failures = [var.bedrock_default_model]
+}
+
+run "a_quota_of_nothing_is_refused" {
+  command = plan
+
+  variables {
+    bedrock_quotas = { concurrent_jobs = 0 }
+  }
+
+  expect_failures = [var.bedrock_quotas]
+}
+
+run "an_agency_that_is_no_table_name_is_refused" {
+  command = plan
+
+  variables {
+    agencies = ["osha", "Fish & Wildlife"]
+  }
+
+  expect_failures = [var.agencies]
+}
+
+run "tokens_need_an_audience" {
+  command = plan
+
+  variables {
+    jwt_issuer = "https://issuer.example"
+  }
+
+  expect_failures = [var.jwt_audience]
+}
+
+run "content_waits_for_the_lake_for_five_minutes_at_most" {
+  command = plan
+
+  variables {
+    sync_window_seconds = 301
+  }
+
+  expect_failures = [var.sync_window_seconds]
 }

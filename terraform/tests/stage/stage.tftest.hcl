@@ -24,6 +24,11 @@ run "names_carry_the_workspace" {
   }
 
   assert {
+    condition     = alltrue([for name in concat(values(module.bedrock_batches[0].function_names), values(module.bedrock_batches[0].role_names), [output.bedrock_jobs_table, output.violations_table]) : endswith(name, "-stage")])
+    error_message = "Functions, roles and tables of Bedrock batches end in -stage."
+  }
+
+  assert {
     condition     = output.registry_table == "batch-processor-registry-stage"
     error_message = "The registry is batch-processor-registry-stage."
   }
@@ -33,7 +38,7 @@ run "what_is_here_can_be_destroyed" {
   command = plan
 
   assert {
-    condition     = module.results_bucket.force_destroy && module.input_bucket.force_destroy && !module.registry.protected
+    condition     = module.results_bucket.force_destroy && module.input_bucket.force_destroy && !module.registry.protected && module.bedrock_batches[0].data_bucket_force_destroy
     error_message = "Only prod is protected."
   }
 }
