@@ -6,7 +6,7 @@ from typing import Any
 
 from batch_processor.app.bedrock.take_results import take_results
 from batch_processor.runtime import wiring
-from batch_processor.runtime.settings_bedrock_results import BedrockBatchResultSettings
+from batch_processor.runtime.settings_bedrock import BedrockBatchResultSettings
 from batch_processor.runtime.wiring_bedrock_results import result_services
 
 

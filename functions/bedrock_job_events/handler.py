@@ -6,7 +6,7 @@ from typing import Any
 
 from batch_processor.app.bedrock.reconcile import reconcile_event
 from batch_processor.runtime import wiring
-from batch_processor.runtime.settings_bedrock_results import BedrockJobEventsSettings
+from batch_processor.runtime.settings_bedrock import BedrockJobEventsSettings
 from batch_processor.runtime.wiring_bedrock_results import reconcile_services
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from batch_processor.app.bedrock.sync_lake import SyncServices, replay, sync_stream
-from batch_processor.runtime import wiring
-from batch_processor.runtime.settings import BedrockSyncSettings
+from batch_processor.runtime import wiring, wiring_bedrock
+from batch_processor.runtime.settings_bedrock import BedrockSyncSettings
 
 
 def handler(event: dict[str, Any], context: wiring.LambdaContext) -> dict[str, Any]:
     """A batch of stream records, or ``{"replay": "<key under bedrock-batches/sync-failed/>"}``; answers counts."""
     settings = wiring.begin(BedrockSyncSettings, context)
     services = SyncServices(
-        lake=wiring.lake(settings),
-        leases=wiring.leases(settings.batch_jobs_table),
+        lake=wiring_bedrock.lake(settings),
+        leases=wiring_bedrock.leases(settings.batch_jobs_table),
         objects=wiring.objects(settings.data_bucket),
         metrics=wiring.metrics(settings.metrics_namespace),
         clock=wiring.clock,

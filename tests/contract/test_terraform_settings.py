@@ -9,25 +9,40 @@ from typing import Any
 
 import pytest
 
-from batch_processor.runtime.settings import SETTINGS_BY_FUNCTION
-from tests.support.terraform_files import REPOSITORY, ROW_BATCHES, local_value, plain
+from batch_processor.domain.bedrock.job import JOBS_BY_CREATED, JOBS_BY_STATUS, PREFIX
+from batch_processor.domain.bedrock.lake_content import CONTENT_SORT_KEY
+from batch_processor.domain.bedrock.parts import Quotas
+from batch_processor.domain.bedrock.pricing import DEFAULT_MODELS, ModelPrice
+from batch_processor.runtime.settings import SETTINGS_BY_FUNCTION as ROW_BATCH_SETTINGS
+from batch_processor.runtime.settings_bedrock import SETTINGS_BY_FUNCTION as BEDROCK_SETTINGS
+from tests.support.terraform_files import BEDROCK_BATCHES, REPOSITORY, ROW_BATCHES, local_value, parsed, plain
 
-FUNCTIONS: dict[str, Any] = plain(local_value(ROW_BATCHES / "functions.tf", "functions"))
-COMMON: dict[str, Any] = plain(local_value(ROW_BATCHES / "functions.tf", "common_environment"))
-STATEMENTS: dict[str, Any] = plain(local_value(ROW_BATCHES / "policies.tf", "function_statements"))
+MODULES = (ROW_BATCHES, BEDROCK_BATCHES)
+SETTINGS = {**ROW_BATCH_SETTINGS, **BEDROCK_SETTINGS}
+
+
+def of_modules(file: str, name: str) -> dict[str, Any]:
+    """A map of the modules with functions, put together."""
+    return {key: value for module in MODULES for key, value in plain(local_value(module / file, name)).items()}
+
+
+FUNCTIONS = of_modules("functions.tf", "functions")
+STATEMENTS = of_modules("policies.tf", "function_statements")
+MODULE_OF = {name: module for module in MODULES for name in plain(local_value(module / "functions.tf", "functions"))}
 DEFINITION = (REPOSITORY / "asl" / "batch_processor.asl.json").read_text()
 
 
 @pytest.mark.parametrize("function", sorted(FUNCTIONS))
 def test_terraform_sets_exactly_the_variables_that_the_function_reads(function: str) -> None:
-    set_by_terraform = {*COMMON, *plain(FUNCTIONS[function]["environment"])}
-    read_by_function = {field.upper() for field in SETTINGS_BY_FUNCTION[function].model_fields}
+    common = plain(local_value(MODULE_OF[function] / "functions.tf", "common_environment"))
+    set_by_terraform = {*common, *plain(FUNCTIONS[function]["environment"])}
+    read_by_function = {field.upper() for field in SETTINGS[function].model_fields}
     assert set_by_terraform == read_by_function
 
 
 def test_every_folder_of_functions_is_deployed_and_has_settings_and_statements() -> None:
     folders = {handler.parent.name for handler in (REPOSITORY / "functions").glob("*/handler.py")}
-    assert set(FUNCTIONS) == set(SETTINGS_BY_FUNCTION) == set(STATEMENTS) == folders
+    assert set(FUNCTIONS) == set(SETTINGS) == set(STATEMENTS) == folders
 
 
 @pytest.mark.parametrize("function", sorted(FUNCTIONS))
@@ -35,7 +50,7 @@ def test_memory_and_time_out_are_within_lambdas_limits_and_each_has_its_reason(f
     settings = FUNCTIONS[function]
     assert 128 <= settings["memory_mb"] <= 10_240
     assert settings["timeout_seconds"] <= 900
-    text = (ROW_BATCHES / "functions.tf").read_text()
+    text = (MODULE_OF[function] / "functions.tf").read_text()
     block = text[text.index(f"    {function} = {{") :]
     for field in ("memory_mb", "timeout_seconds"):
         lines = block[: block.index(f"{field} ")].splitlines()
@@ -83,3 +98,52 @@ def test_the_machine_may_invoke_exactly_the_functions_that_it_names() -> None:
     granted = re.search(r'Sid\s*=\s*"InvokeFunctions".*?for name in (\[.*?\])', text, re.DOTALL)
     assert granted
     assert set(re.findall(r'"(\w+)"', granted.group(1))) == named
+
+
+def test_bedrock_functions_name_each_other_as_they_are_named() -> None:
+    named = re.compile(r"ventureos-(bedrock-[a-z-]+)\$\{var.suffix\}")
+    for function in BEDROCK_SETTINGS:
+        environment = plain(FUNCTIONS[function]["environment"])
+        callees = {key: named.fullmatch(str(value)) for key, value in environment.items() if key.endswith("_FUNCTION")}
+        for variable, callee in callees.items():
+            assert callee, f"{function}: {variable}"
+            assert callee.group(1).replace("-", "_") in FUNCTIONS
+            assert callee.group(1).replace("-", "_").endswith(variable.removesuffix("_FUNCTION").lower())
+
+
+def default_of(variable: str) -> Any:
+    blocks = parsed(REPOSITORY / "terraform" / "variables.tf")["variable"]
+    return plain(next(block[variable] for block in blocks if variable in block)["default"])
+
+
+def test_the_price_table_of_terraform_is_that_of_the_code() -> None:
+    def written(price: ModelPrice) -> tuple[float, float, str]:
+        return float(price.input_usd_per_1k_tokens), float(price.output_usd_per_1k_tokens), price.as_of
+
+    table = {name.strip('"'): plain(price) for name, price in default_of("bedrock_models").items()}
+    prices = {name: written(ModelPrice.model_validate(price)) for name, price in table.items()}
+    assert prices == {name: written(price) for name, price in DEFAULT_MODELS.items()}
+
+
+def test_the_quotas_of_terraform_are_those_of_the_code() -> None:
+    text = (REPOSITORY / "terraform" / "variables.tf").read_text()
+    block = text[text.index('variable "bedrock_quotas"') :].split("description = ", 1)[0]
+    quotas = {name: int(value) for name, value in re.findall(r"(\w+)\s*= optional\(number, (\d+)\)", block)}
+    assert quotas == Quotas().model_dump()
+
+
+def test_the_jobs_table_has_the_indexes_that_the_listing_asks() -> None:
+    resources = parsed(BEDROCK_BATCHES / "storage.tf")["resource"]
+    tables = [block["aws_dynamodb_table"] for block in resources if "aws_dynamodb_table" in block]
+    jobs = next(table["jobs"] for table in tables if "jobs" in table)
+    indexes = {
+        plain(index["name"]): (plain(index["hash_key"]), plain(index["range_key"]))
+        for index in jobs["global_secondary_index"]
+    }
+    assert indexes == {JOBS_BY_CREATED: ("GSI1PK", "GSI1SK"), JOBS_BY_STATUS: ("GSI2PK", "GSI1SK")}
+    assert plain(plain(jobs["ttl"])["attribute_name"]) == "ttl"
+
+
+def test_prefix_and_sort_key_of_terraform_are_those_of_the_code() -> None:
+    assert plain(local_value(BEDROCK_BATCHES / "names.tf", "prefix")) == PREFIX
+    assert f'SK = {{ S = ["{CONTENT_SORT_KEY}"] }}' in (BEDROCK_BATCHES / "events.tf").read_text()

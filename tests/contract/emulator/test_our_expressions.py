@@ -1,4 +1,4 @@
-"""Expressions of our state machine that AWS's own texts must not break: nothing catches an error in a Catch's Output."""
+"""Expressions of our state machine that AWS's own texts must not break: nothing catches an error there."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ import pytest
 from pydantic import ValidationError
 
 from batch_processor.app.batch import Batches
-from batch_processor.runtime import logging, settings, wiring
+from batch_processor.runtime import logging, settings, settings_bedrock, wiring
 from tests.support.batches import EXECUTION, KEYS, make_plan, staged_items
 from tests.support.fakes import FakeClock, FakeDeadLetters, FakeInvoker, FakeMetrics, FakeNotifier, FakeObjectStore
 from tests.unit.app.test_process_tool_rows import echo
@@ -126,7 +126,7 @@ def test_a_missing_variable_is_named(world: World, monkeypatch: pytest.MonkeyPat
 
 
 def test_every_function_has_settings() -> None:
-    assert sorted(settings.SETTINGS_BY_FUNCTION) == HANDLERS
+    assert sorted(settings.SETTINGS_BY_FUNCTION | settings_bedrock.SETTINGS_BY_FUNCTION) == HANDLERS
 
 
 @pytest.mark.parametrize("name", HANDLERS)

@@ -24,19 +24,6 @@ class RowBatchSettings(FunctionSettings):
     results_bucket: str
 
 
-class LakeSettings(FunctionSettings):
-    """Of the functions with DuckDB."""
-
-    s3_table_bucket_arn: str
-    lake_namespace: str
-    agencies: Json[tuple[str, ...]]
-    """Names of the agencies' tables (a JSON list)."""
-    lake_memory_mb: int
-    """DuckDB's share of the function's memory."""
-    data_bucket: str
-    batch_jobs_table: str
-
-
 class ValidateInputSettings(RowBatchSettings):
     input_buckets: Json[list[str]]
     """Names of the buckets that an input may lie in (a JSON list)."""
@@ -66,10 +53,6 @@ class NotifySettings(RowBatchSettings):
     notification_topic_arn: str
 
 
-class BedrockSyncSettings(LakeSettings):
-    metrics_namespace: str
-
-
 SETTINGS_BY_FUNCTION: dict[str, type[FunctionSettings]] = {
     "validate_input": ValidateInputSettings,
     "process_tool_rows": ProcessToolRowsSettings,
@@ -77,7 +60,6 @@ SETTINGS_BY_FUNCTION: dict[str, type[FunctionSettings]] = {
     "map_output": MapOutputSettings,
     "aggregate_results": AggregateResultsSettings,
     "notify": NotifySettings,
-    "bedrock_sync": BedrockSyncSettings,
 }
 
 S = TypeVar("S", bound=FunctionSettings)

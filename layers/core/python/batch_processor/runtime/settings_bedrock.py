@@ -1,4 +1,4 @@
-"""The settings of the functions that create and administer batch jobs; see ``runtime.settings``."""
+"""The settings of the functions of Bedrock batches; see ``runtime.settings``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,20 @@ from pydantic import Json
 
 from batch_processor.domain.bedrock.parts import Quotas
 from batch_processor.domain.bedrock.pricing import DEFAULT_MODELS, ModelPrice, Models
-from batch_processor.runtime.settings import FunctionSettings, LakeSettings
+from batch_processor.runtime.settings import FunctionSettings
+
+
+class LakeSettings(FunctionSettings):
+    """Of the functions with DuckDB."""
+
+    s3_table_bucket_arn: str
+    lake_namespace: str
+    agencies: Json[tuple[str, ...]]
+    """Names of the agencies' tables (a JSON list)."""
+    lake_memory_mb: int
+    """DuckDB's share of the function's memory."""
+    data_bucket: str
+    batch_jobs_table: str
 
 
 class ModelSettings(FunctionSettings):
@@ -36,7 +49,34 @@ class BedrockAdminApiSettings(ModelSettings):
     """Name of ``bedrock_job_events``."""
 
 
-JOB_SETTINGS: dict[str, type[FunctionSettings]] = {
+class BedrockBatchResultSettings(FunctionSettings):
+    violations_table: str
+    batch_jobs_table: str
+    data_bucket: str
+    job_events_function: str
+    """Name of ``bedrock_job_events``."""
+
+
+class BedrockJobEventsSettings(FunctionSettings):
+    batch_jobs_table: str
+    data_bucket: str
+    batch_result_function: str
+    """Name of ``bedrock_batch_result``."""
+    job_role_arn: str
+    """The role that Bedrock runs a job with."""
+    notification_topic_arn: str
+    quotas: Json[Quotas]
+    """As ``bedrock_batch_processor`` has them (a JSON object)."""
+
+
+class BedrockSyncSettings(LakeSettings):
+    metrics_namespace: str
+
+
+SETTINGS_BY_FUNCTION: dict[str, type[FunctionSettings]] = {
     "bedrock_batch_processor": BedrockBatchProcessorSettings,
     "bedrock_admin_api": BedrockAdminApiSettings,
+    "bedrock_batch_result": BedrockBatchResultSettings,
+    "bedrock_job_events": BedrockJobEventsSettings,
+    "bedrock_sync": BedrockSyncSettings,
 }

@@ -16,8 +16,6 @@ from batch_processor.runtime import settings
 from batch_processor.runtime.logging import start_invocation
 
 if TYPE_CHECKING:
-    from batch_processor.adapters.bedrock.lake import Lake
-    from batch_processor.adapters.bedrock.leases import DynamoDbLeases
     from batch_processor.adapters.dead_letters import SqsDeadLetters
     from batch_processor.adapters.metrics import EmbeddedMetrics
     from batch_processor.adapters.notifier import SnsNotifier
@@ -124,24 +122,3 @@ def invoker() -> TargetInvoker:
         LambdaInvoker(lambda seconds: invoking_client("lambda", seconds, MOST_CONNECTIONS)),
         ExpressInvoker(lambda seconds: invoking_client("stepfunctions", seconds, MOST_CONNECTIONS)),
     )
-
-
-@cache
-def lake(of: settings.LakeSettings) -> Lake:
-    from batch_processor.adapters.bedrock.lake import Resources, aws_lake
-
-    return aws_lake(
-        of.s3_table_bucket_arn,
-        of.lake_namespace,
-        of.agencies,
-        Resources(memory_mb=of.lake_memory_mb),
-        clock.sleep,
-    )
-
-
-@cache
-def leases(table: str) -> DynamoDbLeases:
-    from batch_processor.adapters.bedrock.leases import DynamoDbLeases
-    from batch_processor.adapters.clients import service_client
-
-    return DynamoDbLeases(service_client("dynamodb"), table, clock)

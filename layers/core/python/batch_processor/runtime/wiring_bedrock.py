@@ -8,14 +8,41 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from batch_processor.runtime import settings, wiring
-from batch_processor.runtime.settings_bedrock import BedrockAdminApiSettings, BedrockBatchProcessorSettings
+from batch_processor.runtime.settings_bedrock import (
+    BedrockAdminApiSettings,
+    BedrockBatchProcessorSettings,
+    LakeSettings,
+)
 
 if TYPE_CHECKING:
     from batch_processor.adapters.bedrock.batch_inference import BedrockBatchInference
     from batch_processor.adapters.bedrock.function_calls import LambdaEventCaller
     from batch_processor.adapters.bedrock.jobs_table import DynamoDbJobsTable
+    from batch_processor.adapters.bedrock.lake import Lake
+    from batch_processor.adapters.bedrock.leases import DynamoDbLeases
     from batch_processor.app.bedrock.admin import AdminServices
     from batch_processor.app.bedrock.create_job import CreateServices
+
+
+@cache
+def lake(of: LakeSettings) -> Lake:
+    from batch_processor.adapters.bedrock.lake import Resources, aws_lake
+
+    return aws_lake(
+        of.s3_table_bucket_arn,
+        of.lake_namespace,
+        of.agencies,
+        Resources(memory_mb=of.lake_memory_mb),
+        wiring.clock.sleep,
+    )
+
+
+@cache
+def leases(table: str) -> DynamoDbLeases:
+    from batch_processor.adapters.bedrock.leases import DynamoDbLeases
+    from batch_processor.adapters.clients import service_client
+
+    return DynamoDbLeases(service_client("dynamodb"), table, wiring.clock)
 
 
 @cache
@@ -40,12 +67,12 @@ def create_services(of: BedrockBatchProcessorSettings, context: wiring.LambdaCon
     from batch_processor.app.bedrock.create_job import CreateServices
 
     return CreateServices(
-        lake=wiring.lake(settings.load(settings.LakeSettings)),
+        lake=lake(settings.load(LakeSettings)),
         jobs=jobs_table(of.batch_jobs_table),
         objects=wiring.objects(of.data_bucket),
         batch=batch_inference(of.job_role_arn),
         on_demand=BedrockOnDemand(service_client("bedrock-runtime")),
-        leases=wiring.leases(of.batch_jobs_table),
+        leases=leases(of.batch_jobs_table),
         clock=wiring.clock,
         deadline=wiring.InvocationDeadline(context),
         models=of.known_models,

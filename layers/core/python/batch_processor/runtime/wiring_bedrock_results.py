@@ -8,8 +8,8 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from batch_processor.runtime import wiring
-from batch_processor.runtime.settings_bedrock_results import BedrockBatchResultSettings, BedrockJobEventsSettings
-from batch_processor.runtime.wiring_bedrock import batch_inference, jobs_table
+from batch_processor.runtime.settings_bedrock import BedrockBatchResultSettings, BedrockJobEventsSettings
+from batch_processor.runtime.wiring_bedrock import batch_inference, jobs_table, leases
 
 if TYPE_CHECKING:
     from batch_processor.adapters.bedrock.claims import DynamoDbClaims
@@ -77,7 +77,7 @@ def reconcile_services(settings: BedrockJobEventsSettings, context: wiring.Lambd
         batch=batch_inference(settings.job_role_arn),
         results=result_objects(settings.data_bucket),
         objects=wiring.objects(settings.data_bucket),
-        leases=wiring.leases(settings.batch_jobs_table),
+        leases=leases(settings.batch_jobs_table),
         taker=caller(settings.batch_result_function),
         notifier=wiring.notifier(settings.notification_topic_arn),
         clock=wiring.clock,
