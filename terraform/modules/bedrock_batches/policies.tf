@@ -101,11 +101,11 @@ locals {
         Condition = null
       },
       {
-        # Input of its own; and of earlier jobs, with their errors, for what is in flight and for retries.
+        # Input of its own; and of earlier jobs, with what failed of them, for what is in flight and for retries.
         Sid       = "ReadFiles"
         Effect    = "Allow"
         Action    = ["s3:GetObject"]
-        Resource  = ["${local.files}/input/*", "${local.files}/errors/*", "${local.files}/output/*"]
+        Resource  = [for folder in ["input", "output", "errors", "sync-failed"] : "${local.files}/${folder}/*"]
         Condition = null
       },
       {

@@ -189,9 +189,19 @@ def test_a_table_that_cannot_be_written_does_not_hold_up_the_others(world: World
     answer, _ = sync(world, [stream_record(update("E-1", agency="epa"), 1), stream_record(update("O-1"), 3)])
     assert (answer["updated"], answer["failed"]) == (1, 1)
     assert [(line["item"]["agency"], line["reason"], line["sequence"]) for line in world.lines()] == [
-        ("epa", str(error), 1)
+        ("epa", str(error), "1")
     ]
     assert world.held == {}, "the lease was given back"
+
+
+def test_a_place_in_the_stream_may_have_forty_digits_as_dynamodb_allows(world: World) -> None:
+    # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_streams_StreamRecord.html
+    place = 10**39 + 1
+    answer, _ = sync(world, [stream_record(update("O-9"), place)])
+    key = answer["failed_key"]
+    assert [line["sequence"] for line in world.lines(key)] == [str(place)]
+    world.lake.tables["osha"]["O-9"] = None
+    assert replay(key, world.services()).updated == 1
 
 
 def test_an_agency_that_the_lake_does_not_have_is_kept(world: World) -> None:

@@ -92,7 +92,9 @@ class FailedItem:
     reason: str
 
     def line(self) -> bytes:
-        return orjson.dumps({"reason": self.reason, "sequence": self.sequence, "item": self.item}, default=str) + b"\n"
+        # As text, as DynamoDB has it: it is longer than the 64 bits that orjson takes.
+        line = {"reason": self.reason, "sequence": str(self.sequence), "item": self.item}
+        return orjson.dumps(line, default=str) + b"\n"
 
 
 @dataclass
@@ -150,7 +152,7 @@ def replay(key: str, services: SyncServices) -> SyncResult:
         problem = Problem("replay", repr(key[:200]), "is no object that this replays", f"a key under {FAILED_PREFIX}")
         raise InvalidInputError([problem])
     lines = (orjson.loads(line) for line in services.objects.get(key).splitlines() if line)
-    result = _merge([(line["item"], line["sequence"]) for line in lines], services)
+    result = _merge([(line["item"], int(line["sequence"])) for line in lines], services)
     if result.failed:
         result.failed_key = key
         services.objects.put(key, b"".join(failed.line() for failed in result.failed))
