@@ -37,16 +37,17 @@ def test_each_diagram_is_of_a_known_kind() -> None:
     assert len(kinds) >= 7
 
 
-def test_the_table_of_states_names_functions_use_cases_and_adapters_that_exist() -> None:
+@pytest.mark.parametrize(("first", "rows", "folder"), [("state", 6, ""), ("event", 5, "bedrock")])
+def test_the_tables_of_functions_name_use_cases_and_adapters_that_exist(first: str, rows: int, folder: str) -> None:
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    table = readme.split("| state | function |", 1)[1].split("\n\n", 1)[0].splitlines()[2:]
+    table = readme.split(f"| {first} | function |", 1)[1].split("\n\n", 1)[0].splitlines()[2:]
     package = REPOSITORY / "layers" / "core" / "python" / "batch_processor"
     missing = []
     for row in table:
         _, functions, use_cases, adapters = (re.findall(r"`(\w+)`", cell) for cell in row.strip("|").split("|"))
         named = [(REPOSITORY / "functions" / name / "handler.py") for name in functions]
-        named += [package / "app" / f"{name}.py" for name in use_cases]
-        named += [package / "adapters" / f"{name}.py" for name in adapters]
+        named += [package / "app" / folder / f"{name}.py" for name in use_cases]
+        named += [package / "adapters" / folder / f"{name}.py" for name in adapters]
         missing += [str(path.relative_to(REPOSITORY)) for path in named if not path.is_file()]
     assert missing == []
-    assert len(table) == 6
+    assert len(table) == rows
