@@ -54,7 +54,8 @@ locals {
       description = "Announces the end of a batch; for an aborted one, puts together what exists"
       # Aggregates as aggregate_results does, and no one waits for it.
       memory_mb = 512
-      # It waits until the workers of an aborted run are through: 840 s for a row and 30 s to write it.
+      # The longest there is: it waits until the workers of an aborted run are through, 840 s for a row and 30 s to write
+      # it, which a second call may have to go on with.
       timeout_seconds = 900
       environment = {
         METRICS_NAMESPACE      = local.metrics_namespace
