@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextvars
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
@@ -184,6 +185,16 @@ def over_tls(resolve: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
     return resolve_condition_key
 
 
+def parsed_once(parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Policies are parsed for each request, and twice: keep what their texts say. A changed policy is another text."""
+    parse_text = lru_cache(maxsize=4096)(parse)
+
+    def parse_policy_document(document: Any) -> Any:
+        return list(parse_text(document)) if isinstance(document, str) else parse(document)
+
+    return parse_policy_document
+
+
 def install() -> None:
     """Ask for every permission that AWS asks for, and name the resource in each denial."""
     iam_evaluator._resolve_condition_key = over_tls(iam_evaluator._resolve_condition_key)
@@ -192,3 +203,4 @@ def install() -> None:
     iam_actions.access_denied_response = naming_the_resource(iam_actions.access_denied_response)
     iam_actions.s3_additional_checks = with_object_checks(iam_actions.s3_additional_checks)
     iam_evaluator.enforce = recording_denials(iam_evaluator.enforce)
+    iam_evaluator.parse_policy_document = parsed_once(iam_evaluator.parse_policy_document)

@@ -19,6 +19,7 @@ from rich.console import Console
 
 from tools import local_aws
 from tools.errors import CommandError, exit_code_of
+from tools.outputs import Deployment
 from tools.progress import clock
 
 LOG_LINES_SHOWN = 40
@@ -57,7 +58,8 @@ def up(console: Console) -> None:
         console.print("  Started the local AWS", highlight=False)
     deploy(console)
     console.print(f"\nThe local AWS runs at [bold]{local_aws.endpoint_url()}[/bold]. To use it with the AWS CLI:\n")
-    for name, value in local_aws.environment().items():
+    arn = Deployment.of("local").state_machine_arn
+    for name, value in {**local_aws.environment(), "STATE_MACHINE_ARN": arn}.items():
         console.print(f"  export {name}={value}", highlight=False)
     console.print(
         "\nNext: make run INPUT=examples/ticket-classification/batch.json CSV=examples/ticket-classification/input.csv"

@@ -13,6 +13,7 @@ from batch_processor.runtime.settings import ProcessToolRowsSettings
 
 def handler(event: dict[str, Any], context: wiring.LambdaContext) -> dict[str, Any]:
     """``ToolRowsRequest`` to ``ToolRowsResponse`` (domain.messages)."""
+    wiring.use_one_arena()
     request = ToolRowsRequest.model_validate(event)
     settings = wiring.begin(ProcessToolRowsSettings, context, execution_id=execution_of(request.BatchInput.plan_key))
     response = process_tool_rows(

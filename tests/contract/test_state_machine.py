@@ -51,6 +51,14 @@ def test_every_task_has_a_time_out_a_comment_and_retries_that_back_off(name: str
         assert name == "InvokeAgent", "its retries are decided by MapOutput"
 
 
+@pytest.mark.parametrize("name", [name for name, task in TASKS.items() if task["Resource"].endswith("lambda:invoke")])
+def test_functions_without_concurrency_left_are_waited_for(name: str) -> None:
+    # Rows that give up go through one second pass only: an account of 10 or 1,000 must not cost any.
+    (retrier,) = [rule for rule in TASKS[name]["Retry"] if "Lambda.TooManyRequestsException" in rule["ErrorEquals"]]
+    pauses = [min(2**attempt, retrier["MaxDelaySeconds"]) for attempt in range(retrier["MaxAttempts"])]
+    assert sum(pauses) / 2 > 900, "full jitter halves them"
+
+
 @pytest.mark.parametrize("name", [name for name, state in ALL.items() if state["Type"] == "Map"])
 def test_maps_tolerate_failed_children_are_labelled_and_never_retried(name: str) -> None:
     state = ALL[name]

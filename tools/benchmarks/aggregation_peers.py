@@ -4,7 +4,7 @@ Every side writes the same CSV: three original columns, two mapped ones, six of 
 
 * ``ours``: the product's use case on a store of local files, with rows objects of a batch of 100 rows each.
 * ``plain``: one child a row, ResultWriter's default shape, ``json.load``, ``csv.DictWriter``.
-* ``duckdb``: ``read_json`` of what ``plain`` reads, ordered ``COPY`` to CSV. It reads one file of JSON lines, a row each,
+* ``duckdb``: ``read_json`` of what ``plain`` reads, ordered ``COPY`` to CSV. It reads one file of JSON lines,
   as ResultWriter leaves it (``FLATTEN``, ``JSONL``); a file for each batch of 100 rows takes it as long or longer. It
   takes the mapped cells out of the answers, which in ``ours`` the workers have done; in exchange it counts nothing and
   writes no failed rows. All its columns are texts, so that it casts nothing.

@@ -16,7 +16,8 @@ locals {
     }
     process_tool_rows = {
       description = "Runs a batch of rows through a tool"
-      # Holds up to 30 answers of 6 MB at once, and maps and writes them beside the calls in flight.
+      # Up to 30 answers of 6 MB as they came, one of them parsed, and finished rows on their way: half of it at most.
+      # The rest buys the CPU share that serves 30 calls.
       memory_mb = 1024
       # The longest there is: it returns the rows that it did not start when too little is left for one more.
       timeout_seconds = 900
@@ -53,7 +54,8 @@ locals {
       description = "Announces the end of a batch; for an aborted one, puts together what exists"
       # Aggregates as aggregate_results does, and no one waits for it.
       memory_mb = 512
-      # It waits until the workers of an aborted run are through: 840 s for a row and 30 s to write it.
+      # The longest there is: it waits until the workers of an aborted run are through, 840 s for a row and 30 s to write
+      # it, which a second call may have to go on with.
       timeout_seconds = 900
       environment = {
         METRICS_NAMESPACE      = local.metrics_namespace

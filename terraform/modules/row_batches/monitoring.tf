@@ -118,7 +118,7 @@ locals {
       metrics = [for metric in ["RowsProcessed", "RowsFailed"] : [{ expression = "SEARCH('{${local.metrics_namespace},target} ${metric}', 'Sum')", label = metric }]]
     },
     {
-      title   = "Milliseconds a row, by target"
+      title   = "Milliseconds a batch, by target"
       stat    = "Average"
       metrics = [[{ expression = "SEARCH('{${local.metrics_namespace},target} ProcessingTime', 'Average')" }]]
     },

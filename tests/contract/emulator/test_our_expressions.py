@@ -1,4 +1,4 @@
-"""Expressions of our state machine that AWS's own texts must not break: nothing catches an error there."""
+"""Expressions of our state machine on what AWS may give them: nothing catches an error in a Catch's Output."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.emulator.machines import Machines, jsonata
+from tests.contract.emulator.machines import Machines, State, jsonata
 from tests.support.local_aws import LocalAws
 
 DEFINITION = Path(__file__).resolve().parents[3] / "asl" / "batch_processor.asl.json"
@@ -53,7 +53,7 @@ def test_an_execution_is_looked_up_under_its_machines_name_without_alias_or_vers
     machines: Machines, qualifier: str
 ) -> None:
     call = {"agent_arn": f"arn:aws:states:us-east-1:000000000000:stateMachine:agent{qualifier}", "name": "batch-1-1"}
-    states = {
+    states: dict[str, State] = {
         "Call": {"Type": "Pass", "Assign": {"call": call}, "Next": "LookUp"},
         "LookUp": {"Type": "Pass", "Output": {"arn": LOOKED_UP}, "End": True},
     }

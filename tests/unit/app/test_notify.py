@@ -109,6 +109,23 @@ def test_rows_in_flight_are_waited_for_while_their_workers_are_active() -> None:
     assert sum(notification.aggregator.clock.sleeps) == 50  # the row's 20 s, and 30 s to write it
 
 
+def test_a_wait_too_long_for_one_call_is_gone_on_with_by_the_next_one_and_not_begun_anew() -> None:
+    notification = Notification(execution_config={"timeout_seconds": 840})
+    store, clock = notification.aggregator.store, notification.aggregator.clock
+    store.put(f"{KEYS.active}000000000001", b"")  # a worker that was killed
+    stopped = clock.now_ms()
+    notification.deadline = FakeDeadline(181)
+
+    with pytest.raises(ServiceUnavailableError, match="call again"):
+        notification.send("ABORTED", stopDate=stopped)
+    assert KEYS.output not in store.objects, "a row in flight may still be written"
+
+    clock.sleep(780)
+    notification.deadline = FakeDeadline()
+    assert notification.send("ABORTED", stopDate=stopped)["status"] == "STOPPED"
+    assert clock.now_ms() - stopped == 870_000
+
+
 def test_the_same_event_twice_gives_the_same_message_and_writes_nothing_anew() -> None:
     notification = Notification()
     notification.aggregator.write(1, 2)

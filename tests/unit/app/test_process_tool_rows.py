@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from batch_processor.app.batch import Batches
 from batch_processor.app.process_tool_rows import process_tool_rows
-from batch_processor.domain.errors import DeploymentError
+from batch_processor.domain.errors import DeploymentError, ServiceUnavailableError
 from batch_processor.domain.messages import BatchReference, ToolRowsRequest, ToolRowsResponse
 from batch_processor.domain.plan import Invocation
 from batch_processor.domain.target_protocol import Outcome, throttled, thrown_error, timed_out, too_large
@@ -287,6 +287,24 @@ def test_an_active_marker_stands_while_rows_run() -> None:
 
     assert seen == [f"{KEYS.active}000000000001"]
     assert not list(worker.store.list_objects(KEYS.active))
+
+
+def test_paid_answers_are_kept_when_the_dead_letter_queue_fails() -> None:
+    def third_fails(payload: bytes, timeout: float) -> bytes | Outcome:
+        return too_large("7 MB") if row_of(payload) == 3 else echo(payload, timeout)
+
+    class BrokenQueue(FakeDeadLetters):
+        def send(self, letters: Any) -> None:
+            if letters:
+                raise ServiceUnavailableError("no answer")
+
+    worker = Worker(third_fails)
+    worker.dead_letters = BrokenQueue()
+
+    with pytest.raises(ServiceUnavailableError):
+        worker.run()
+
+    assert [record["row"] for record in worker.records] == [1, 2, 4, 5, 6, 7]
 
 
 def test_a_long_input_is_named_in_its_dead_letter_not_copied() -> None:

@@ -95,6 +95,27 @@ def test_counted_cost_uses_what_was_measured() -> None:
     assert found["prices_as_of"] == cost.PRICES.as_of
 
 
+def test_rows_of_agents_that_find_the_brake_pulled_cost_their_children() -> None:
+    def counted(idle_rows: int) -> Usage:
+        return counted_usage(
+            TOOL.model_copy(update={"invocation": Invocation.STANDARD}),
+            children=10,
+            worker_seconds=0,
+            worker_calls=0,
+            attempts=10,
+            attempted_rows=10,
+            failed_rows=0,
+            rows_objects=10,
+            staged_bytes=0,
+            total_rows=1_010,
+            idle_rows=idle_rows,
+        )
+
+    assert counted(1_000).transitions - counted(0).transitions == 3 * 1_000
+    assert counted(1_000).lambda_requests - counted(0).lambda_requests == 1_000
+    assert counted(1_000).calls == counted(0).calls
+
+
 def test_no_usage_costs_nothing() -> None:
     assert set(Usage().parts().values()) == {0}
 
@@ -121,3 +142,4 @@ def test_transitions_are_those_of_the_state_machine() -> None:
     assert retried == cost.AGENT_FAILURE_TRANSITIONS
     failed = path(agent, "MapInput", "InvokeAgent", "RecordFailure", "ChooseRetry", "RowDone")
     assert failed == cost.AGENT_FAILED_ROW_TRANSITIONS
+    assert path(agent, "MapInput", "RowDone") == cost.AGENT_IDLE_ROW_TRANSITIONS

@@ -205,6 +205,20 @@ def test_the_rows_own_time_out_says_how_to_allow_more() -> None:
     assert "timeout_seconds" in outcome.error_message
 
 
+def test_an_agents_own_error_is_read_from_a_cause_that_was_cut_off() -> None:
+    # The description holds the agent's input; a Cause has 32,768 characters at most.
+    description = {
+        "Cause": 'it said "no"',
+        "Error": "AgentError",
+        "Input": json.dumps({"Error": "not this", "text": "x" * 40_000}),
+        "Status": "FAILED",
+    }
+    cut = json.dumps(description, separators=(",", ":"))[:32_768]
+
+    assert protocol.agent_error("States.TaskFailed", cut) == ("AgentError", 'it said "no"')
+    assert protocol.agent_error("States.TaskFailed", '{"Cause":"cut o') == ("States.TaskFailed", '{"Cause":"cut o')
+
+
 def test_an_express_agents_failure_is_found_in_its_response() -> None:
     succeeded = {"Status": "SUCCEEDED", "Output": '{"result": "Success", "data": {"a": 1}}'}
     failed = {"Status": "FAILED", "Error": "QuotaError", "Cause": "used up"}

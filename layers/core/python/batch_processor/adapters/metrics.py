@@ -1,5 +1,8 @@
 """CloudWatch metrics as log lines, behind ``app.ports.Metrics``: no call, no permission, no waiting.
 
+Powertools' Metrics is not used: it writes each value as a list, ``"EstimatedCostUSD": [0.5]``, and the metric filter
+behind the cost alarm takes a number from the top level of a line.
+
 Embedded metric format: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html.
 """
 

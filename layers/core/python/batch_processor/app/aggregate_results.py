@@ -276,7 +276,7 @@ class _Aggregation:
         now_ms = self._clock.now_ms()
         plan, totals, objects = self._plan, self._totals, self._objects
         duration_ms = now_ms - int(plan.execution.started_at.timestamp() * 1000)
-        cost = cost_of(plan, totals)
+        cost = cost_of(plan, totals, stopped=self._ending is Ending.OF_STOPPED_RUN)
         error_name = self._error_name()
         status = "FAILED" if error_name else "SUCCEEDED_WITH_FAILURES" if totals.all_failed else "SUCCEEDED"
         document = {

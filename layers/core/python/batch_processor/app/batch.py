@@ -17,6 +17,7 @@ from batch_processor.app.rows_object import encode_answer
 from batch_processor.app.work import Brake, Work, failure_reason, load_plan
 from batch_processor.domain.batch_config import replaced_columns
 from batch_processor.domain.csv_output import RowRenderer
+from batch_processor.domain.errors import BatchProcessorError
 from batch_processor.domain.json_text import render_json
 from batch_processor.domain.mapping_in import InputMapper, compile_input_mapping
 from batch_processor.domain.mapping_out import OutputMapper, compile_output_mapping
@@ -120,10 +121,17 @@ class Batch:
     def write(self, finished: list[FinishedRow], dead_letters: DeadLetters) -> None:
         """Keep finished rows, ascending: dead letters, then rows objects, then the count of failures.
 
-        Killed in between, a row is done again: a dead letter may then come twice, but none is missing.
+        Killed in between, a row is done again: a dead letter may then come twice, but none is missing. Where the queue
+        fails, the rows that need no letter are written all the same: their answers are paid.
         """
         failed = [row for row in finished if row.record["status"] is not RowStatus.SUCCESS]
-        dead_letters.send([self.dead_letter(row) for row in failed])
+        try:
+            dead_letters.send([self.dead_letter(row) for row in failed])
+        except BatchProcessorError:
+            self.work.write_rows(
+                (row.record, row.line) for row in finished if row.record["status"] is RowStatus.SUCCESS
+            )
+            raise
         self.work.write_rows([(row.record, row.line) for row in finished])
         brake = Brake(failure_reason(self.plan), "RowFailedError", "") if self.failure_limit else None
         self.work.count_failures([row.record["row"] for row in failed], self.failure_limit, brake)

@@ -43,6 +43,8 @@ class ExecutionDetail(BaseModel):
     output: str | None = None
     error: str | None = None
     cause: str | None = None
+    stopDate: int | None = None  # noqa: N815 (AWS's name)
+    """Milliseconds since the epoch."""
 
 
 class ExecutionEvent(BaseModel):
@@ -69,7 +71,7 @@ def notify(
     # An input that was refused has no plan.
     batch = batches.open(keys.plan) if batches.objects.exists(keys.plan) else None
     if batch is not None and detail.status in STOPPED_STATUSES:
-        _aggregate_stopped(batch, batches, metrics, clock, deadline)
+        _aggregate_stopped(batch, detail.stopDate or clock.now_ms(), batches, metrics, clock, deadline)
     summary = _read_summary(batches, keys) if batch is not None else None
     body = summary_body(summary) if summary else event_body(detail, batch)
     if batch is not None and not batch.plan.config.notification_config.include_details:
@@ -89,15 +91,21 @@ def notify(
     LOGGER.info("notification sent", extra={"status": body["status"]})
 
 
-def _aggregate_stopped(batch: Batch, batches: Batches, metrics: Metrics, clock: Clock, deadline: Deadline) -> None:
-    """Stop the workers, wait until they have written what they had begun, and put the rows together."""
+def _aggregate_stopped(
+    batch: Batch, stopped_ms: int, batches: Batches, metrics: Metrics, clock: Clock, deadline: Deadline
+) -> None:
+    """Stop the workers, wait until they have written what they had begun, and put the rows together.
+
+    One call may be too short for the longest row. The wait is counted from the stop, so that the next call does not
+    begin it anew for a worker that was killed and stays listed.
+    """
     reason = "the execution was stopped"
     batch.work.pull_brake(Brake(reason, STOPPED, reason))
     row_seconds = min(batch.plan.config.execution_config.timeout_seconds, MAX_TOOL_TIMEOUT_SECONDS)
-    until_ms = clock.now_ms() + (row_seconds + WRITE_SECONDS) * 1000
+    until_ms = stopped_ms + (row_seconds + WRITE_SECONDS) * 1000
     while batch.work.is_active() and clock.now_ms() < until_ms:
         if deadline.remaining_seconds() <= RESERVE_SECONDS + POLL_SECONDS:
-            break
+            raise ServiceUnavailableError("rows of the stopped execution are still in flight: call again")
         clock.sleep(POLL_SECONDS)
     request = AggregateRequest(action=AggregateAction.AGGREGATE, plan_key=batch.work.keys.plan)
     while True:

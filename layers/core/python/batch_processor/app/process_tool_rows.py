@@ -2,15 +2,21 @@
 
 A row that pauses before its next attempt keeps its place among the calls in flight: the target is never called by more
 than ``threads`` rows of a worker at once, and back-off slows the worker down as it should.
+
+Memory: an answer of at most 6 MB for each thread as it came, one of them parsed (some 20 times its size where it is a
+long list of small objects), and ``MOST_UNWRITTEN_BYTES`` of finished rows with the one that passes it.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from queue import Empty, SimpleQueue
-from threading import Lock
+from threading import Condition, Lock
 
 from batch_processor.app.batch import Batch, Batches, FinishedRow, input_hash
 from batch_processor.app.ports import Clock, DeadLetters, Deadline, TargetInvoker
@@ -19,6 +25,7 @@ from batch_processor.domain.errors import MappingError
 from batch_processor.domain.json_text import parse_json, render_json
 from batch_processor.domain.messages import ToolRowsRequest, ToolRowsResponse
 from batch_processor.domain.plan import Invocation
+from batch_processor.domain.planning import MAX_THREADS
 from batch_processor.domain.records import RowStatus
 from batch_processor.domain.retry import Final, decide
 from batch_processor.domain.target_protocol import (
@@ -34,6 +41,10 @@ from batch_processor.domain.target_protocol import (
 LOGGER = logging.getLogger("batch_processor.process_tool_rows")
 FLUSH_BYTES = 4 * 1024 * 1024
 FLUSH_SECONDS = 5.0
+LARGE_ANSWER_BYTES = 256 * 1024
+"""Larger answers are read and mapped one after the other."""
+MOST_UNWRITTEN_BYTES = 32 * 1024 * 1024
+"""Of finished rows: above it, no row is started and no large answer read until some are written."""
 RESERVE_SECONDS = 30.0
 """What is kept of the function's time beside a row's own: for writing the rows."""
 
@@ -65,6 +76,12 @@ def process_tool_rows(
         batch.work.unmark_active(first)
 
 
+@cache
+def row_threads() -> ThreadPoolExecutor:
+    """Kept from one batch to the next: starting threads while the first of them work takes some 20 ms a batch."""
+    return ThreadPoolExecutor(MAX_THREADS, "row")
+
+
 class _Run:
     """Threads take rows from one list and hand finished ones to the main thread, which alone writes."""
 
@@ -87,6 +104,9 @@ class _Run:
         self._policy = config.retry_policy
         self._row_seconds = min(config.timeout_seconds, MAX_TOOL_TIMEOUT_SECONDS)
         self._lock = Lock()
+        self._large_answer = Lock()
+        self._room = Condition()
+        self._unwritten_bytes = 0
         self._started = 0
         self._stopped = False
         self._finished: SimpleQueue[FinishedRow | None] = SimpleQueue()
@@ -96,14 +116,14 @@ class _Run:
 
     def run(self) -> ToolRowsResponse:
         threads = min(self._batch.plan.concurrency.threads, len(self._rows))
-        with ThreadPoolExecutor(max(1, threads), "row") as pool:
-            workers = [pool.submit(self._work) for _ in range(threads)]
-            for worker in workers:
-                worker.add_done_callback(self._worker_ended)
-            try:
-                self._write_until_ended(threads)
-            finally:
-                self._stopped = True
+        workers = [row_threads().submit(self._work) for _ in range(threads)]
+        for worker in workers:
+            worker.add_done_callback(self._worker_ended)
+        try:
+            self._write_until_ended(threads)
+        finally:
+            self._stop()
+            wait(workers)
         for worker in workers:
             worker.result()  # raises what the thread did
         left = len(self._rows) - self._started
@@ -138,7 +158,7 @@ class _Run:
     def _keep(self, finished: FinishedRow) -> None:
         record = finished.record
         self._buffer.append(finished)
-        self._buffered_bytes += len(finished.line)
+        self._buffered_bytes += _size(finished)
         self._counts[record["status"]] += 1
         if record["status"] is not RowStatus.SUCCESS:
             details = {"row_id": record["row"], "status": record["status"], "attempts": record["attempts"]}
@@ -149,12 +169,20 @@ class _Run:
             self._buffer.sort(key=lambda finished: finished.record["row"])
             self._batch.write(self._buffer, self._dead_letters)
             self._buffer = []
+            with self._room:
+                self._unwritten_bytes -= self._buffered_bytes
+                self._room.notify_all()
             self._buffered_bytes = 0
 
     def _worker_ended(self, worker: Future[None]) -> None:
         if worker.exception() is not None:
-            self._stopped = True
+            self._stop()
         self._finished.put(None)
+
+    def _stop(self) -> None:
+        with self._room:
+            self._stopped = True
+            self._room.notify_all()
 
     # --- in the workers
 
@@ -162,7 +190,18 @@ class _Run:
         while (taken := self._take()) is not None:
             self._finished.put(self._process(*taken))
 
+    def _await_room(self) -> None:
+        with self._room:
+            self._room.wait_for(lambda: self._stopped or self._unwritten_bytes < MOST_UNWRITTEN_BYTES)
+
+    @contextmanager
+    def _reading_large_answer(self) -> Iterator[None]:
+        with self._large_answer:
+            self._await_room()
+            yield
+
     def _take(self) -> tuple[int, dict[str, str]] | None:
+        self._await_room()
         with self._lock:
             if self._stopped or self._started == len(self._rows):
                 return None
@@ -176,55 +215,72 @@ class _Run:
 
     def _process(self, row: int, item: dict[str, str]) -> FinishedRow:
         cells = self._batch.cells(item)
-        started_ms = self._clock.now_ms()
+        started_ms = ended_ms = self._clock.now_ms()
         row_hash, attempts = "", 0
-        try:
-            row_input = self._batch.input_mapper.map(cells)
-        except MappingError as error:
-            outcome = mapping_failed(str(error))
-        else:
-            row_hash = input_hash(row_input)
-            outcome, attempts = self._attempt_until_final(row, row_input, started_ms)
-        return self._batch.finish(
-            row,
-            cells,
-            outcome,
-            row_hash=row_hash,
-            attempts=attempts,
-            started_ms=started_ms,
-            ended_ms=self._clock.now_ms(),
-        )
+        with ExitStack() as reading:
+            try:
+                row_input = self._batch.input_mapper.map(cells)
+            except MappingError as error:
+                outcome = mapping_failed(str(error))
+            else:
+                row_hash = input_hash(row_input)
+                outcome, attempts, ended_ms = self._attempt_until_final(row, row_input, started_ms, reading)
+            finished = self._batch.finish(
+                row, cells, outcome, row_hash=row_hash, attempts=attempts, started_ms=started_ms, ended_ms=ended_ms
+            )
+            finished.record["answer"] = None  # its text is in the line: the objects are not needed any more
+            with self._room:
+                self._unwritten_bytes += _size(finished)
+            del outcome
+        return finished
 
-    def _attempt_until_final(self, row: int, row_input: dict[str, object], started_ms: int) -> tuple[Outcome, int]:
-        """The row's outcome and how many attempts reached the target."""
+    def _attempt_until_final(
+        self, row: int, row_input: dict[str, object], started_ms: int, reading: ExitStack
+    ) -> tuple[Outcome, int, int]:
+        """The row's outcome, how many attempts reached the target, and when the last one ended.
+
+        ``reading`` is left open when the answer is large: to be closed when it is not needed any more.
+        """
         budget_ms = self._row_seconds * 1000
         attempt, throttles = 1, 0
         while True:
             left_ms = started_ms + budget_ms - self._clock.now_ms()
-            outcome = self._attempt(row, row_input, attempt, max(left_ms, 1) / 1000)
+            call_id = tool_call_id(self._batch.plan.execution.name, row, attempt)
+            answered = self._invoke(row, row_input, attempt, call_id, max(left_ms, 1) / 1000)
+            ended_ms = self._clock.now_ms()
+            outcome = answered if isinstance(answered, Outcome) else self._read(answered, call_id, reading)
+            del answered
             throttles += outcome.throttled
-            elapsed_ms = self._clock.now_ms() - started_ms
-            decision = decide(self._policy, outcome, attempt, throttles, elapsed_ms, budget_ms)
+            decision = decide(self._policy, outcome, attempt, throttles, ended_ms - started_ms, budget_ms)
             reached = attempt - outcome.throttled
             if isinstance(decision, Final):
-                return decision.outcome, reached
+                return decision.outcome, reached, ended_ms
+            del outcome
+            reading.close()
             self._clock.sleep(decision.wait_seconds)
             attempt = reached + 1
 
-    def _attempt(self, row: int, row_input: dict[str, object], attempt: int, timeout_seconds: float) -> Outcome:
+    def _invoke(
+        self, row: int, row_input: dict[str, object], attempt: int, call_id: str, timeout_seconds: float
+    ) -> bytes | Outcome:
         plan = self._batch.plan
-        is_tool = plan.target.invocation is Invocation.LAMBDA
-        call_id = tool_call_id(plan.execution.name, row, attempt)
-        if is_tool:
+        if plan.target.invocation is Invocation.LAMBDA:
             sent = tool_request(plan.target.name, row_input, call_id)
         else:
             sent = agent_request(plan.execution.name, row, plan.total_rows, row_input)
         LOGGER.debug("row sent", extra={"row_id": row, "attempt": attempt, "sent": sent})
-        answered = self._invoker.invoke(plan.target.arn, render_json(sent).encode(), timeout_seconds)
-        if isinstance(answered, Outcome):
-            return answered
+        return self._invoker.invoke(plan.target.arn, render_json(sent).encode(), timeout_seconds)
+
+    def _read(self, answered: bytes, call_id: str, reading: ExitStack) -> Outcome:
+        if len(answered) > LARGE_ANSWER_BYTES:
+            reading.enter_context(self._reading_large_answer())
         answer = parse_answer(answered)
+        is_tool = self._batch.plan.target.invocation is Invocation.LAMBDA
         return read_tool_answer(answer, call_id) if is_tool else read_agent_answer(answer)
+
+
+def _size(finished: FinishedRow) -> int:
+    return len(finished.line) + len(finished.record["csv"])
 
 
 def parse_answer(payload: bytes) -> object:

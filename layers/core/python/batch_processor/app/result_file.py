@@ -10,7 +10,8 @@ from batch_processor.app.ports import ObjectStore
 
 PART_BYTES = 6 * 1024 * 1024
 """Parts but the last have 5 MiB at least, and there are 10,000 at most
-(https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html): this size makes 58 GiB."""
+(https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html). This size would make 58 GiB; each thousand of parts
+has larger ones, up to 60 MiB, which makes 322 GiB."""
 
 
 class FileState(BaseModel):
@@ -23,7 +24,7 @@ class FileState(BaseModel):
 
 
 class ResultFile:
-    """One object on its way. Holds at most ``PART_BYTES`` and the largest piece appended."""
+    """One object on its way. Holds at most a part and the largest piece appended."""
 
     def __init__(self, objects: ObjectStore, state: FileState) -> None:
         self._objects = objects
@@ -48,7 +49,7 @@ class ResultFile:
 
     def upload_full_part(self) -> bool:
         """Upload what is pending if it makes a part; whether it did."""
-        if len(self._pending) < PART_BYTES:
+        if len(self._pending) < PART_BYTES * (1 + len(self._etags) // 1_000):
             return False
         self._upload_pending()
         return True

@@ -86,8 +86,8 @@ class Totals(BaseModel):
         return max(accumulate(in_order), default=0) or min(self.attempted, 1)
 
 
-def cost_of(plan: Plan, totals: Totals) -> dict[str, object]:
-    """The cost of what was counted (``domain.cost.actual_cost``).
+def cost_of(plan: Plan, totals: Totals, *, stopped: bool = False) -> dict[str, object]:
+    """The cost of what was counted (``domain.cost.actual_cost``). ``stopped``: from outside, before every child began.
 
     Workers are paid for while they wait: the rows' own time, spread over the threads of a worker, and its start.
     """
@@ -106,6 +106,7 @@ def cost_of(plan: Plan, totals: Totals) -> dict[str, object]:
         rows_objects=totals.rows_objects,
         staged_bytes=plan.staged.size_bytes,
         total_rows=plan.total_rows,
+        idle_rows=0 if stopped else totals.not_attempted,
     )
     return actual_cost(usage, plan.target)
 

@@ -49,6 +49,8 @@ AGENT_FAILURE_TRANSITIONS = 4
 """A failed attempt that is tried again: InvokeAgent, RecordFailure, ChooseRetry, WaitBeforeRetry."""
 AGENT_FAILED_ROW_TRANSITIONS = 5
 """A row that fails at its last attempt: MapInput, InvokeAgent, RecordFailure, ChooseRetry, RowDone."""
+AGENT_IDLE_ROW_TRANSITIONS = 2
+"""A row that finds the brake pulled: MapInput, RowDone."""
 CHILD_START_TRANSITIONS = 1
 
 # Memory in GB, as Terraform gives it to the functions.
@@ -149,28 +151,31 @@ def counted_usage(
     rows_objects: int,
     staged_bytes: int,
     total_rows: int,
+    idle_rows: int = 0,
 ) -> Usage:
     """The usage of a run from what the aggregator counted.
 
     Tools and Express agents: ``children`` of the map, ``worker_calls`` of ``process_tool_rows`` and their
     ``worker_seconds`` in all. Standard agents: a child is a row; the two numbers of workers are unused. ``attempts``
-    counts all of them, of the ``attempted_rows`` together; ``failed_rows`` are those in the dead-letter queue.
+    counts all of them, of the ``attempted_rows`` together; ``failed_rows`` are those in the dead-letter queue. With
+    Standard agents, each of ``idle_rows``, which found the brake pulled, had a child too.
     """
     base = _base(total_rows, staged_bytes)
     retries = max(0, attempts - attempted_rows)
     if target.invocation is Invocation.STANDARD:
         succeeded = max(0, attempted_rows - failed_rows)
+        steps = 2 * attempted_rows + retries + idle_rows
         return Usage(
             transitions=base.transitions
-            + children * CHILD_START_TRANSITIONS
+            + (children + idle_rows) * CHILD_START_TRANSITIONS
+            + idle_rows * AGENT_IDLE_ROW_TRANSITIONS
             + succeeded * AGENT_ROW_TRANSITIONS
             + failed_rows * AGENT_FAILED_ROW_TRANSITIONS
             + retries * AGENT_FAILURE_TRANSITIONS,
-            lambda_requests=base.lambda_requests + 2 * attempted_rows + retries,
-            lambda_gb_seconds=base.lambda_gb_seconds
-            + (2 * attempted_rows + retries) * SECONDS_PER_AGENT_STEP * AGENT_STEP_GB,
+            lambda_requests=base.lambda_requests + steps,
+            lambda_gb_seconds=base.lambda_gb_seconds + steps * SECONDS_PER_AGENT_STEP * AGENT_STEP_GB,
             s3_puts=base.s3_puts + rows_objects + failed_rows,
-            s3_gets=base.s3_gets + 2 * attempted_rows + retries + rows_objects,
+            s3_gets=base.s3_gets + steps + rows_objects,
             sqs_requests=failed_rows,
             calls=attempts,
         )

@@ -6,6 +6,7 @@ Source: the Python runtime reports the class name as ``errorType``, which Step F
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -39,19 +40,38 @@ class Problem:
 class InvalidInputError(PermanentError):
     """Raised when the input document or the CSV cannot be processed; nothing has been spent. Names every problem.
 
-    The text lists at most 50 of them: a Cause may have 32,768 characters (Step Functions API, ``SensitiveCause``).
+    The text lists at most 50 of them, and cuts long ones: a Cause may have 32,768 characters (Step Functions API,
+    ``SensitiveCause``), in which the text stands as JSON, beside a stack trace.
     """
 
     MOST_LISTED = 50
+    MOST_CHARACTERS = 24_000
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = list(problems)
         count = len(self.problems)
         lines = ["1 problem in the input:" if count == 1 else f"{count} problems in the input:"]
-        lines += [f"{i}. {problem}" for i, problem in enumerate(self.problems[: self.MOST_LISTED], 1)]
-        if count > self.MOST_LISTED:
-            lines.append(f"… and {count - self.MOST_LISTED} more")
+        room = self.MOST_CHARACTERS
+        for number, problem in enumerate(self.problems[: self.MOST_LISTED], 1):
+            line = _cut(f"{number}. {problem}", self.MOST_CHARACTERS // 10)
+            room -= _size_in_json(line)
+            if room < 0:
+                break
+            lines.append(line)
+        if count >= len(lines):
+            lines.append(f"… and {count - len(lines) + 1} more")
         super().__init__("\n".join(lines))
+
+
+def _cut(text: str, most: int) -> str:
+    while _size_in_json(text) > most:
+        text = text[: min(len(text), most) * 9 // 10] + "…"
+    return text
+
+
+def _size_in_json(text: str) -> int:
+    """Characters of the text in JSON, where all that is not ASCII is escaped."""
+    return len(json.dumps(text))
 
 
 class DeploymentError(PermanentError):

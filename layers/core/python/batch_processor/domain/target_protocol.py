@@ -27,6 +27,8 @@ _TIMEOUT_ERRORS = frozenset({"States.Timeout", "Sandbox.Timedout"})
 # Lambda's time-out has a name of its own only in newer runtimes; before, these and its message.
 _NAMELESS_ERRORS = frozenset({"", "Unhandled", "Lambda.Unknown"})
 _LAMBDA_TIMEOUT = re.compile(r"Task timed out after [0-9.]+ seconds")
+# In JSON that was cut off; what stands in a text inside it has its quotes escaped.
+_FIELD_OF_FAILURE = re.compile(r'"(Error|Cause|Status)":\s?("(?:[^"\\\x00-\x1f]|\\["\\/bfnrt]|\\u[0-9A-Fa-f]{4})*+")')
 _TOO_LARGE_ERRORS = frozenset({"States.DataLimitExceeded", "Function.ResponseSizeTooLarge"})
 _THROTTLING_ERRORS = frozenset(
     {
@@ -224,8 +226,9 @@ def agent_error(error: str, cause: str) -> tuple[str, str]:
     try:
         description = json.loads(cause)
     except (ValueError, RecursionError):
-        return error, cause
-    return _names_of_failure(description) if isinstance(description, dict) else (error, cause)
+        # A Cause has 32,768 characters at most, an agent's input, which is part of the description, more.
+        description = {name: json.loads(text) for name, text in _FIELD_OF_FAILURE.findall(cause)}
+    return _names_of_failure(description) if isinstance(description, dict) and description else (error, cause)
 
 
 def _names_of_failure(description: dict[str, Any]) -> tuple[str, str]:

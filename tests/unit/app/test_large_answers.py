@@ -1,0 +1,100 @@
+"""A worker's memory when its tool answers as much as Lambda lets it: 6 MB, in every call at once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from batch_processor.app.batch import Batches
+from batch_processor.app.process_tool_rows import MOST_UNWRITTEN_BYTES, process_tool_rows
+from batch_processor.domain.messages import BatchReference, ToolRowsRequest, ToolRowsResponse
+from tests.support.batches import KEYS, make_plan, staged_items
+from tests.support.fakes import FakeClock, FakeDeadLetters, FakeDeadline, FakeInvoker, FakeObjectStore
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+COLUMNS = {"columns": [{"name": "size", "source": "$.size"}]}
+MEGABYTE = 1024 * 1024
+
+
+def run(store: FakeObjectStore, answer: bytes, rows: int, threads: int, invoker: FakeInvoker) -> ToolRowsResponse:
+    cells = [[str(row), "text"] for row in range(1, rows + 1)]
+    make_plan(cells, store=store, threads=threads, output_mapping=COLUMNS)
+    clock = FakeClock()
+    return process_tool_rows(
+        ToolRowsRequest(BatchInput=BatchReference(plan_key=KEYS.plan), Items=staged_items(cells)),
+        batches=Batches(store, clock),
+        invoker=invoker,
+        dead_letters=FakeDeadLetters(),
+        clock=clock,
+        deadline=FakeDeadline(),
+    )
+
+
+def test_no_row_is_started_while_too_many_bytes_wait_to_be_written() -> None:
+    written = threading.Event()
+
+    class SlowStore(FakeObjectStore):
+        def put(self, key: str, body: bytes, tags: dict[str, str] | None = None) -> str:
+            if key.startswith(KEYS.rows):
+                written.wait(20)
+                body = b""
+            return super().put(key, body, tags)
+
+    answer = orjson.dumps({"text": "x" * 4 * MEGABYTE})
+    invoker = FakeInvoker(lambda payload, timeout: answer)
+    done: list[ToolRowsResponse] = []
+    worker = threading.Thread(target=lambda: done.append(run(SlowStore(), answer, 60, 4, invoker)))
+
+    worker.start()
+    before = -1
+    while before != (before := len(invoker.calls)) or before < MOST_UNWRITTEN_BYTES // len(answer):
+        time.sleep(0.3)
+    written.set()
+    worker.join(60)
+
+    assert before <= MOST_UNWRITTEN_BYTES // len(answer) + 1 + 4
+    assert done[0].succeeded == 60
+
+
+def test_thirty_answers_of_6_mb_at_once_fit_into_the_functions_1024_mb() -> None:
+    python_path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "layers" / "core" / "python")])
+    environment = {**os.environ, "PYTHONPATH": python_path}
+
+    done = subprocess.run([sys.executable, __file__], capture_output=True, text=True, check=True, env=environment)
+
+    peak_mb = float(done.stdout)
+    assert peak_mb < 700  # beside it, the SDK's clients and buffers
+
+
+def main() -> None:
+    """Print the peak memory of this process, in MB, after 60 rows in 30 threads."""
+    import resource  # noqa: PLC0415 (not on every system)
+
+    from batch_processor.runtime import wiring  # noqa: PLC0415
+
+    class ForgetfulStore(FakeObjectStore):
+        def put(self, key: str, body: bytes, tags: dict[str, str] | None = None) -> str:
+            return super().put(key, b"" if key.startswith(KEYS.rows) else body, tags)
+
+    # One character beyond U+FFFF makes every character of the text take four bytes.
+    answer = ('{"text": "' + "x" * (6_000_000 - 20) + '\U0001f600"}').encode()
+
+    def answering(payload: bytes, timeout: float) -> Any:
+        time.sleep(0.1)
+        return bytes(bytearray(answer))
+
+    wiring.use_one_arena()
+    response = run(ForgetfulStore(), answer, 60, 30, FakeInvoker(answering))
+    assert response.succeeded == 60
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+if __name__ == "__main__":
+    main()
