@@ -1,6 +1,6 @@
 """Stop an execution and keep what is done.
 
-    make stop ENV=local EXECUTION=my-run [GRACE=60]
+    make stop ENV=local EXECUTION=my-run [GRACE=900]
 
 Pulls the brake: no worker starts another row, rows in flight finish, and the execution writes its output and ends by
 itself. What has not ended after the grace period is stopped; what was finished by then becomes the output. GRACE=0
@@ -24,7 +24,8 @@ from tools.errors import CommandError, exit_code_of
 from tools.executions import Ending, ending_of
 from tools.outputs import Deployment
 
-GRACE_SECONDS = 60.0
+GRACE_SECONDS = 900.0
+"""No row of a tool takes longer than 14 minutes; an agent that does loses what it has done of its row."""
 OUTPUT_SECONDS = 180.0
 """How long to wait for the output of a run that was stopped the hard way."""
 POLL_SECONDS = 1.0
@@ -136,7 +137,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--env", default="local", choices=["local", "stage", "prod"], help="default: local")
     parser.add_argument("--execution", required=True, help="name or ARN of the execution (EXECUTION=)")
-    parser.add_argument("--grace", type=float, default=GRACE_SECONDS, help="seconds to end by itself (default: 60)")
+    parser.add_argument("--grace", type=float, default=GRACE_SECONDS, help="seconds to end by itself (default: 900)")
     parser.add_argument("--now", action="store_true", help="the same as --grace 0")
     options = parser.parse_args(arguments)
     if not options.execution:

@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import boto3
@@ -269,6 +270,47 @@ def test_two_creates_at_once_never_take_a_record_twice(deployment: Deployment, l
     ended = [api.wait(job["jobId"]) for job in jobs if "jobId" in job]
     taken = [record for job in ended for record in requested(deployment, job)]
     assert len(taken) == len(set(taken))
+
+
+@contextmanager
+def with_quotas(deployment: Deployment, **quotas: int) -> Iterator[None]:
+    """The functions that submit jobs have these quotas inside this context."""
+    functions, before = deployment.client("lambda"), {}
+    names = [f"ventureos-bedrock-{name}{deployment.suffix}" for name in ("batch-processor", "job-events")]
+    for name in names:
+        before[name] = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    try:
+        for name in names:
+            changed = {**before[name], "QUOTAS": json.dumps({**json.loads(before[name]["QUOTAS"]), **quotas})}
+            functions.update_function_configuration(FunctionName=name, Environment={"Variables": changed})
+        yield
+    finally:
+        for name in names:
+            functions.update_function_configuration(FunctionName=name, Environment={"Variables": before[name]})
+
+
+def test_a_job_over_the_quotas_is_cut_into_balanced_parts_that_wait_for_one_another(
+    deployment: Deployment, lake: Lake, api: AdminApi
+) -> None:
+    with with_quotas(deployment, records_per_job=110, concurrent_jobs=2):
+        job = api.create({"filters": {"agencies": ["msha"]}, "limits": {"maxViolations": 302}})
+        table = deployment.client("dynamodb")
+
+        def parts() -> list[dict[str, Any]]:
+            found = table.query(
+                TableName=deployment.outputs["bedrock_jobs_table"],
+                KeyConditionExpression="PK = :job AND begins_with(SK, :part)",
+                ExpressionAttributeValues={":job": {"S": f"JOB#{job['jobId']}"}, ":part": {"S": "PART#"}},
+            )
+            return list(found["Items"])
+
+        assert sorted(int(part["recordCount"]["N"]) for part in parts()) == [100, 101, 101]
+        job = api.wait(job["jobId"])
+    assert job["status"] == "Completed", job
+    assert job["stats"] == {"processed": 302, "errors": 0, "total": 302}
+    submitted = sorted(part["submittedAt"]["S"] for part in parts())
+    ended = min(part["endedAt"]["S"] for part in parts())
+    assert submitted[2] >= ended, "the third part did not wait for one of the others"
 
 
 def test_an_idempotency_key_gives_the_same_job_again(api: AdminApi, lake: Lake) -> None:

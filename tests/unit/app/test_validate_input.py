@@ -370,3 +370,18 @@ def test_a_dry_run_of_very_many_columns_fits_into_an_execution_s_output(world: W
     assert response.document["column_count"] == 900
     assert 0 < len(response.document["columns"]) < 900
     assert len(response.model_dump_json()) < 100_000
+
+
+def test_an_express_agent_is_given_no_more_time_than_it_can_run(world: World) -> None:
+    world.document["target"] = {"type": "agent", "name": "quick"}
+    world.document["execution_config"]["timeout_seconds"] = 301
+
+    assert [problem.path for problem in world.refusal().problems] == ["execution_config.timeout_seconds"]
+
+
+def test_a_run_that_may_outlive_its_finished_rows_is_warned_of(world: World) -> None:
+    world.document["execution_config"] |= {"timeout_seconds": 800, "max_concurrency": 1}
+    world.file(b"id,text\n" + b"1,x\n" * 1_000)
+    world.validate()
+
+    assert any("work_retention_days" in warning for warning in world.plan.warnings)

@@ -28,7 +28,7 @@ class FakedDeployment(Deployment):
     states = FakeStates()
     uploads: list[tuple[str, str, str]] = []  # noqa: RUF012
 
-    def client(self, service: str) -> object:
+    def client(self, service: str, config: object = None) -> object:
         return self.states if service == "stepfunctions" else Uploads(self.uploads)
 
 

@@ -35,6 +35,8 @@ from batch_processor.domain.plan import (
 )
 from batch_processor.domain.planning import plan_concurrency
 
+SECONDS_A_DAY = 86_400
+MAX_EXPRESS_SECONDS = 300
 NAMES_LISTED_BYTES = 20_000
 """Of column names in a dry run's output: an execution's output has 256 KiB at most."""
 
@@ -71,6 +73,8 @@ class _Validation:
         config = self._parse(request.input, problems)
         sound_part = config or _sound_part(request.input, problems)
         target = self._resolve(config.target if config else _target_reference(request.input), problems)
+        if target is not None and config is not None and target.invocation is Invocation.EXPRESS:
+            problems += _express_problems(config)
         found = self._find(config.source if config else _source(request.input), problems)
         keys = Keys(request.execution.name)
         staging, version_id = self._stage(sound_part, found, keys, problems)
@@ -228,9 +232,30 @@ class _Validation:
                     f"({settings.timeout_seconds}): a call that times out runs on, and is paid for, until then."
                 )
         in_flight = concurrency.children * concurrency.threads
+        longest_days = staging.total_rows / in_flight * settings.timeout_seconds / SECONDS_A_DAY
+        if longest_days > self._work_retention_days:
+            warnings.append(
+                f"If every row took its timeout_seconds, the run would take {longest_days:,.0f} days; finished "
+                f"rows are kept for {self._work_retention_days} (the Terraform variable work_retention_days)."
+            )
         if in_flight < min(settings.max_concurrency, staging.total_rows):
             warnings.append(f"{in_flight} rows are in flight at most, not {settings.max_concurrency:,}.")
         return warnings
+
+
+def _express_problems(config: BatchConfig) -> list[Problem]:
+    """An Express execution ends after five minutes (https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas)."""
+    seconds = config.execution_config.timeout_seconds
+    if seconds <= MAX_EXPRESS_SECONDS:
+        return []
+    return [
+        Problem(
+            "execution_config.timeout_seconds",
+            str(seconds),
+            "an Express agent runs for 300 seconds at most",
+            "write a number from 1 to 300, or register a Standard agent",
+        )
+    ]
 
 
 def _sound_part(document: Any, problems: list[Problem]) -> BatchConfig | None:
