@@ -293,7 +293,7 @@ def test_a_job_over_the_quotas_is_cut_into_balanced_parts_that_wait_for_one_anot
     deployment: Deployment, lake: Lake, api: AdminApi
 ) -> None:
     with with_quotas(deployment, records_per_job=110, concurrent_jobs=2):
-        job = api.create({"filters": {"agencies": ["msha"]}, "limits": {"maxViolations": 302}})
+        job = api.create({"filters": {"agencies": ["msha", "osha"]}, "limits": {"maxViolations": 302}})
         table = deployment.client("dynamodb")
 
         def parts() -> list[dict[str, Any]]:
