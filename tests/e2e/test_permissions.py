@@ -21,7 +21,6 @@ BODY = csv_bytes([["mode", "n", "fail"], *[["ok", "1", "false"], ["fail", "0", "
 NOT_FATAL = {
     "logs": "a function without its log still works",
     "xray": "a function without its trace still works",
-    "kms": "the local AWS does not check the key's grants: docs/reference/real-account-checks.md",
     "cloudwatch": "metrics are log lines",
 }
 CASES = [
@@ -32,6 +31,8 @@ CASES = [
     ("process_tool_rows", "lambda", TOOL),
     ("process_tool_rows", "sqs", TOOL),
     ("process_tool_rows", "states", EXPRESS),
+    *((function, "kms", TOOL) for function in ("validate_input", "process_tool_rows", "aggregate_results")),
+    *((function, "kms", AGENT) for function in ("map_input", "map_output")),
     ("map_input", "s3", AGENT),
     ("map_output", "s3", AGENT),
     ("map_output", "sqs", AGENT),
