@@ -7,9 +7,8 @@ from typing import Any
 
 import boto3
 from rich.console import Console
-from rich.table import Table
 
-from tools import local_aws
+from tools import local_aws, report
 from tools.admin_api import AdminApi
 from tools.errors import CommandError
 from tools.outputs import Deployment
@@ -20,14 +19,15 @@ VIOLATIONS = local_aws.REPOSITORY / "examples" / "violations" / "violations.csv"
 CONFIG = {"filters": {"agencies": ["osha"], "minFineAmount": 50000}, "limits": {"maxSpendUSD": 5}}
 LONGEST_SECONDS = 180
 ROWS_SHOWN = 3
+SHOWN = ("violation_id", "fine_amount", "bedrock_title", "bedrock_tags")
 
 
 def run_bedrock_batch(console: Console, deployment: Deployment) -> None:
     """Seed the lake, create a job, wait for it, show its content in the table and in the lake."""
     console.rule("[bold]bedrock batch[/bold]", align="left")
     console.print(
-        "Records of an Iceberg lake are chosen by filters and budget, sent through Bedrock batch inference at half\n"
-        "price, and what is generated comes back into DynamoDB and, through its stream, into the lake."
+        "Records of a lake are chosen by filters and budget and sent through Bedrock batch inference; what is generated "
+        "comes back into DynamoDB and, through its stream, into the lake."
     )
     lake = lake_of(deployment)
     loaded = seed(lake, VIOLATIONS)
@@ -46,12 +46,7 @@ def run_bedrock_batch(console: Console, deployment: Deployment) -> None:
     if job["status"] != "Completed":
         raise CommandError(f"The job ended {job['status']}: {job.get('message', '')}")
     rows = _merged(lake, job["violationCount"])
-    table = Table(show_lines=False)
-    for name in ("violation_id", "fine", "bedrock_title", "bedrock_tags"):
-        table.add_column(name, overflow="fold")
-    for row in rows[:ROWS_SHOWN]:
-        table.add_row(*(", ".join(cell) if isinstance(cell, list) else str(cell) for cell in row))
-    console.print(table)
+    console.print(report.rows_table([_texts(row) for row in rows[:ROWS_SHOWN]], list(SHOWN)))
     stats = job["stats"]
     console.print(
         f"{stats['processed']} records with content, {stats['errors']} errors; {len(rows)} rows of the lake have it",
@@ -60,6 +55,11 @@ def run_bedrock_batch(console: Console, deployment: Deployment) -> None:
     console.print(
         f"Content: DynamoDB table {deployment.outputs['violations_table']}; lake table silver.osha\n", highlight=False
     )
+
+
+def _texts(row: tuple[Any, ...]) -> dict[str, str]:
+    cells = (", ".join(cell) if isinstance(cell, list) else str(cell) for cell in row)
+    return dict(zip(SHOWN, cells, strict=True))
 
 
 def _follow(console: Console, api: AdminApi, job_id: str) -> dict[str, Any]:
