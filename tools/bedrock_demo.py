@@ -26,8 +26,8 @@ def run_bedrock_batch(console: Console, deployment: Deployment) -> None:
     """Seed the lake, create a job, wait for it, show its content in the table and in the lake."""
     console.rule("[bold]bedrock batch[/bold]", align="left")
     console.print(
-        "Records of a lake are chosen by filters and budget and sent through Bedrock batch inference; what is generated "
-        "comes back into DynamoDB and, through its stream, into the lake."
+        "Records of a lake are chosen by filters and budget and sent through Bedrock batch inference; what is "
+        "generated comes back into DynamoDB and, through its stream, into the lake."
     )
     lake = lake_of(deployment)
     loaded = seed(lake, VIOLATIONS)
