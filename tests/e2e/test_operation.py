@@ -75,9 +75,10 @@ def test_a_redrive_after_a_failed_aggregation_runs_no_row_again(deployment: Depl
 
 
 MEASURE = """
-import json, resource, sys
+import json, sys
 sys.path[:0] = ["functions/aggregate_results", "layers/core/python"]
 from handler import handler
+from tests.support.memory import peak_kilobytes
 
 class Context:
     aws_request_id = "measured"
@@ -89,7 +90,7 @@ class Context:
 
 answer = handler(json.loads(sys.argv[1]), Context())
 assert answer["done"], answer
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(peak_kilobytes())
 """
 
 

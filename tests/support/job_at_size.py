@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from batch_processor.domain.bedrock.pricing import DEFAULT_MODELS
 from tests.support.bedrock_jobs import MODEL, Clock, Deadline, FakeBedrock
 from tests.support.bedrock_results import FakeJobs, FakeLeases, Process, World
 from tests.support.lake import BUCKET_ARN, create_tables
+from tests.support.memory import peak_kilobytes
 
 SEED = """
 INSERT INTO lake.silver.osha SELECT 'OSHA-' || i, 'osha', 'Company ' || i, i % 200000, 'Serious', 'Title ' || i,
@@ -125,5 +125,5 @@ def measure(path: Path, count: int) -> dict[str, object]:
         "parts": [part["recordCount"] for part in jobs.parts(job_id)],
         "megabytes": round(objects.bytes / 1e6),
         "seconds": round(time.perf_counter() - began, 1),
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "peak_mb": peak_kilobytes() // 1024,
     }

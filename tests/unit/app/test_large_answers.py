@@ -17,6 +17,7 @@ from batch_processor.app.process_tool_rows import MOST_UNWRITTEN_BYTES, process_
 from batch_processor.domain.messages import BatchReference, ToolRowsRequest, ToolRowsResponse
 from tests.support.batches import KEYS, make_plan, staged_items
 from tests.support.fakes import FakeClock, FakeDeadLetters, FakeDeadline, FakeInvoker, FakeObjectStore
+from tests.support.memory import peak_kilobytes
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 COLUMNS = {"columns": [{"name": "size", "source": "$.size"}]}
@@ -75,8 +76,6 @@ def test_thirty_answers_of_6_mb_at_once_fit_into_the_functions_1024_mb() -> None
 
 def main() -> None:
     """Print the peak memory of this process, in MB, after 60 rows in 30 threads."""
-    import resource  # noqa: PLC0415 (not on every system)
-
     from batch_processor.runtime import wiring  # noqa: PLC0415
 
     class ForgetfulStore(FakeObjectStore):
@@ -93,7 +92,7 @@ def main() -> None:
     wiring.use_one_arena()
     response = run(ForgetfulStore(), answer, 60, 30, FakeInvoker(answering))
     assert response.succeeded == 60
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    print(peak_kilobytes() / 1024)
 
 
 if __name__ == "__main__":
