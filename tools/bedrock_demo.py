@@ -19,7 +19,7 @@ VIOLATIONS = local_aws.REPOSITORY / "examples" / "violations" / "violations.csv"
 CONFIG = {"filters": {"agencies": ["osha"], "minFineAmount": 50000}, "limits": {"maxSpendUSD": 5}}
 LONGEST_SECONDS = 180
 ROWS_SHOWN = 3
-SHOWN = ("violation_id", "fine_amount", "bedrock_title", "bedrock_tags")
+SHOWN = ("violation_id", "fine_amount", "bedrock_title")
 
 
 def run_bedrock_batch(console: Console, deployment: Deployment) -> None:
@@ -58,8 +58,7 @@ def run_bedrock_batch(console: Console, deployment: Deployment) -> None:
 
 
 def _texts(row: tuple[Any, ...]) -> dict[str, str]:
-    cells = (", ".join(cell) if isinstance(cell, list) else str(cell) for cell in row)
-    return dict(zip(SHOWN, cells, strict=True))
+    return dict(zip(SHOWN, map(str, row), strict=True))
 
 
 def _follow(console: Console, api: AdminApi, job_id: str) -> dict[str, Any]:
@@ -83,7 +82,7 @@ def _merged(lake: Any, count: int) -> list[tuple[Any, ...]]:
     while True:
         with lake.connected() as connection:
             rows: list[tuple[Any, ...]] = connection.execute(
-                "SELECT violation_id, fine_amount, bedrock_title, bedrock_tags FROM lake.silver.osha "
+                "SELECT violation_id, fine_amount, bedrock_title FROM lake.silver.osha "
                 "WHERE bedrock_title IS NOT NULL ORDER BY fine_amount DESC"
             ).fetchall()
         if len(rows) >= count:
