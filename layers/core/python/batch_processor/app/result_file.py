@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import Self
 
 from pydantic import BaseModel
 
 from batch_processor.app.ports import ObjectStore
 
-PART_BYTES = 6 * 1024 * 1024
+PART_BYTES = 5 * 1024 * 1024
 """Parts but the last have 5 MiB at least, and there are 10,000 at most
-(https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html). This size would make 58 GiB; each thousand of parts
-has larger ones, up to 60 MiB, which makes 322 GiB."""
+(https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html). This size would make 49 GiB; each thousand of parts
+has larger ones, up to 50 MiB, which makes 269 GiB."""
 
 
 class FileState(BaseModel):
@@ -31,7 +32,8 @@ class ResultFile:
         self._key = state.key
         self._upload_id = state.upload_id
         self._etags = list(state.etags)
-        self._pending = bytearray(state.pending.encode())
+        self._pending = BytesIO()
+        self._pending.write(state.pending.encode())
 
     @classmethod
     def start(cls, objects: ObjectStore, key: str, tags: dict[str, str] | None = None) -> Self:
@@ -40,22 +42,22 @@ class ResultFile:
     @property
     def state(self) -> FileState:
         return FileState(
-            key=self._key, upload_id=self._upload_id, etags=list(self._etags), pending=self._pending.decode()
+            key=self._key, upload_id=self._upload_id, etags=list(self._etags), pending=self._pending.getvalue().decode()
         )
 
     def append(self, text: bytes) -> None:
         """Whole lines of UTF-8; kept until ``upload_full_part``."""
-        self._pending += text
+        self._pending.write(text)
 
     def upload_full_part(self) -> bool:
         """Upload what is pending if it makes a part; whether it did."""
-        if len(self._pending) < PART_BYTES * (1 + len(self._etags) // 1_000):
+        if self._pending.tell() < PART_BYTES * (1 + len(self._etags) // 1_000):
             return False
         self._upload_pending()
         return True
 
     def upload_last_part(self) -> None:
-        if self._pending or not self._etags:
+        if self._pending.tell() or not self._etags:
             self._upload_pending()
 
     def complete(self) -> str:
@@ -63,6 +65,6 @@ class ResultFile:
         return self._objects.complete_upload(self._key, self._upload_id, self._etags)
 
     def _upload_pending(self) -> None:
-        part = bytes(self._pending)
+        part = self._pending.getvalue()  # without a copy: BytesIO lends its own bytes
+        self._pending = BytesIO()
         self._etags.append(self._objects.upload_part(self._key, self._upload_id, len(self._etags) + 1, part))
-        self._pending = bytearray()

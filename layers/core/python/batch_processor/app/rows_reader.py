@@ -18,7 +18,7 @@ GROUP_OBJECTS = 16
 GROUP_BYTES = 256 * 1024
 """Neighbours up to so many and so large are read by one reader and handed on as one."""
 MOST_GROUPS_AHEAD = 24
-MOST_BYTES_AHEAD = 8 * 1024 * 1024
+MOST_BYTES_AHEAD = 2 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
