@@ -143,7 +143,7 @@ def test_stages_a_file_and_writes_the_plan(aws: Aws) -> None:
         "map_prefix": "work/run-1/map",
         "document": None,
     }
-    assert staged == 'r,c1,c2\n"1","1","a;\r\n\\\\b"\n"2","2","😀"\n'.encode()
+    assert staged == 'r,c1,c2\n"1","1","a;\\\\r\n\\\\\\\\b"\n"2","2","😀"\n'.encode()
     assert plan.columns == ["id", "text"]
     assert plan.target.arn == aws.echo_arn
     assert plan.target.cost_per_call_usd == 0.001

@@ -12,7 +12,7 @@ from batch_processor.app.batch import Batch
 from batch_processor.app.ports import ObjectStore
 from batch_processor.app.work import Work
 from batch_processor.domain.batch_config import parse_batch_config
-from batch_processor.domain.csv_input import stage
+from batch_processor.domain.csv_input import escaped, stage
 from batch_processor.domain.csv_output import output_header, render_row
 from batch_processor.domain.plan import (
     Concurrency,
@@ -85,7 +85,7 @@ def make_plan(
 def staged_items(rows: Sequence[Sequence[str]], first: int = 1) -> list[dict[str, str]]:
     """Rows as the native CSV reader gives them to a child."""
     return [
-        {"r": str(row), **{f"c{number}": cell for number, cell in enumerate(cells, 1)}}
+        {"r": str(row), **{f"c{number}": escaped(cell) for number, cell in enumerate(cells, 1)}}
         for row, cells in enumerate(rows, first)
     ]
 

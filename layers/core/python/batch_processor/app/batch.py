@@ -16,6 +16,7 @@ from batch_processor.app.ports import Clock, DeadLetters, ObjectStore
 from batch_processor.app.rows_object import encode_answer
 from batch_processor.app.work import Brake, Work, failure_reason, load_plan
 from batch_processor.domain.batch_config import replaced_columns
+from batch_processor.domain.csv_input import unescaped
 from batch_processor.domain.csv_output import RowRenderer
 from batch_processor.domain.errors import BatchProcessorError
 from batch_processor.domain.json_text import render_json
@@ -75,8 +76,8 @@ class Batch:
         return self.plan.config.execution_config.failure_limit(self.plan.total_rows)
 
     def cells(self, item: Mapping[str, str]) -> list[str]:
-        """The cells of a staged row, in the order of ``plan.columns``."""
-        return [item[column] for column in self._staged_columns]
+        """The user's cells of a staged row, in the order of ``plan.columns``."""
+        return [unescaped(item[column]) for column in self._staged_columns]
 
     def finish(
         self,

@@ -2,8 +2,9 @@
 
 Why a copy: the native reader deletes lone backslashes, drops extra cells, pads short rows, dies on a repeated header
 (https://docs.aws.amazon.com/step-functions/latest/dg/example-csv-parse-dist-map.html). The staged copy has the
-header ``r,c1..cN``, ``r`` being the 1-based row number; every cell is quoted, quotes and backslashes are doubled, lines
-end with LF.
+header ``r,c1..cN``, ``r`` being the 1-based row number; every cell is quoted, lines end with LF. In a cell, a CR is
+written ``\\r``, since what the native reader does with one is not documented, and a backslash is doubled; then quotes
+and backslashes are doubled as that reader wants them. ``unescaped`` takes back what it leaves of that.
 
 What is accepted: UTF-8 with or without BOM; LF, CRLF or CR; comma, semicolon, tab, pipe or space between cells; quoting
 as in RFC 4180. Lines without a character are skipped: an empty cell of a one-column file is written ``""``. Cells are
@@ -52,6 +53,7 @@ _RAW_ROW = re.compile(rb'(?:[^"\r\n]++|"[^"]*+")*+')
 _QUOTED = re.compile(rb'"[^"]*+"')
 _FIRST_BYTE = itemgetter(slice(0, 1))
 _LAST_BYTE = itemgetter(slice(-1, None))
+_ESCAPE = re.compile(r"\\[\\r]")
 _STAGED_CELL = re.compile(r'"([^"]*+(?:""[^"]*+)*+)"')
 
 
@@ -198,7 +200,9 @@ class Staging:
         """The staged form of some whole rows. Empty when there is none, or when a check failed (see ``_found``)."""
         if self._max_rows is not None:
             block = _first_rows(block, self._max_rows - self.total_rows)
-        pieces = block.replace(b"\\", b"\\\\").split(b'"')
+        pieces = block.replace(b"\\", b"\\\\" * 2).split(b'"')
+        if b"\r" in block:
+            pieces[1::2] = [piece.replace(b"\r", b"\\\\r") for piece in pieces[1::2]]
         # From here on, NUL stands for a quoted piece. (A file with a NUL of its own is refused.)
         outside, rows, regular = self._regular_rows(b"\0".join(pieces[0::2]))
         self.total_rows += rows
@@ -433,7 +437,7 @@ def _text(cell: bytes) -> str:
 
 def _json_size(row: int, cells: list[bytes]) -> int:
     """Bytes of the JSON object that the native reader makes of a staged row."""
-    values = {f"c{i}": _text(cell) for i, cell in enumerate(cells, 1)}
+    values = {f"c{i}": escaped(_text(cell)) for i, cell in enumerate(cells, 1)}
     return len(orjson.dumps({"r": str(row), **values}))
 
 
@@ -485,6 +489,16 @@ def _first_rows(block: bytes, count: int) -> bytes:
 
 
 # --- the staged copy
+
+
+def escaped(cell: str) -> str:
+    """A user's cell as the native reader gives it to a child."""
+    return cell.replace("\\", "\\\\").replace("\r", "\\r")
+
+
+def unescaped(cell: str) -> str:
+    """The user's cell, of a cell that the native reader gives to a child."""
+    return _ESCAPE.sub(lambda found: "\r" if found.group() == "\\r" else "\\", cell) if "\\" in cell else cell
 
 
 def staged_header(columns: int) -> bytes:
@@ -549,4 +563,4 @@ def read_staged(
 def parse_staged(line: bytes) -> list[str]:
     """The cells of one line of a staged copy, without its row number, as in the user's file."""
     cells = _STAGED_CELL.findall(line.decode())[1:]
-    return [cell.replace('""', '"').replace("\\\\", "\\") if '"' in cell or "\\" in cell else cell for cell in cells]
+    return [unescaped(cell.replace('""', '"').replace("\\\\", "\\")) for cell in cells]
