@@ -64,7 +64,8 @@ locals {
     }
   }
 
-  metrics_namespace = "BatchProcessor"
+  # Environments that share an account must not share metrics, and these know no dimension but the target.
+  metrics_namespace = "BatchProcessor${var.suffix}"
 
   common_environment = {
     RESULTS_BUCKET          = var.results_bucket

@@ -14,7 +14,7 @@ resource "aws_cloudwatch_log_metric_filter" "cost" {
 
   metric_transformation {
     namespace = local.metrics_namespace
-    name      = "EstimatedCostUSDOfAllTargets${var.suffix}"
+    name      = "EstimatedCostUSDOfAllTargets"
     value     = "$.EstimatedCostUSD"
     unit      = "None"
   }
@@ -24,7 +24,7 @@ resource "aws_cloudwatch_metric_alarm" "daily_cost" {
   alarm_name          = "batch-processor-daily-cost${var.suffix}"
   alarm_description   = "The batches of a day are estimated to cost more than ${var.daily_cost_alarm_usd} USD."
   namespace           = local.metrics_namespace
-  metric_name         = "EstimatedCostUSDOfAllTargets${var.suffix}"
+  metric_name         = "EstimatedCostUSDOfAllTargets"
   statistic           = "Sum"
   period              = 86400
   evaluation_periods  = 1
@@ -113,26 +113,30 @@ resource "aws_cloudwatch_dashboard" "this" {
 }
 
 locals {
+  # Without the quotes a search refuses the `-` of a suffix
+  # (https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/search-expression-syntax.html).
+  by_target = "\"${local.metrics_namespace}\",target"
+
   widgets = [
     {
       title   = "Rows by target"
       stat    = "Sum"
-      metrics = [for metric in ["RowsProcessed", "RowsFailed"] : [{ expression = "SEARCH('{${local.metrics_namespace},target} ${metric}', 'Sum')", label = metric }]]
+      metrics = [for metric in ["RowsProcessed", "RowsFailed"] : [{ expression = "SEARCH('{${local.by_target}} ${metric}', 'Sum')", label = metric }]]
     },
     {
       title   = "Milliseconds a batch, by target"
       stat    = "Average"
-      metrics = [[{ expression = "SEARCH('{${local.metrics_namespace},target} ProcessingTime', 'Average')" }]]
+      metrics = [[{ expression = "SEARCH('{${local.by_target}} ProcessingTime', 'Average')" }]]
     },
     {
       title   = "Rows in flight, peak by target"
       stat    = "Maximum"
-      metrics = [[{ expression = "SEARCH('{${local.metrics_namespace},target} ConcurrentExecutions', 'Maximum')" }]]
+      metrics = [[{ expression = "SEARCH('{${local.by_target}} ConcurrentExecutions', 'Maximum')" }]]
     },
     {
       title   = "Estimated cost in USD, by target"
       stat    = "Sum"
-      metrics = [[{ expression = "SEARCH('{${local.metrics_namespace},target} EstimatedCostUSD', 'Sum')" }]]
+      metrics = [[{ expression = "SEARCH('{${local.by_target}} EstimatedCostUSD', 'Sum')" }]]
     },
     {
       title   = "Batches"

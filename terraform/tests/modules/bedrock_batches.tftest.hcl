@@ -119,3 +119,16 @@ run "functions_have_the_size_that_the_work_needs" {
     error_message = "Memory, time-out and /tmp are those of the contract."
   }
 }
+
+run "environments_of_one_account_have_metrics_of_their_own" {
+  command = plan
+
+  module {
+    source = "./modules/bedrock_batches"
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.sync_failed.namespace == "BatchProcessor-test" && local.functions["bedrock_sync"].environment.METRICS_NAMESPACE == "BatchProcessor-test"
+    error_message = "Content that stage cannot merge is no alarm of prod."
+  }
+}

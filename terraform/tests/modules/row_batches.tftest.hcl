@@ -1,0 +1,71 @@
+# Row batches: what is watched.
+
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+variables {
+  suffix                  = "-test"
+  partition               = "aws"
+  account_id              = "123456789012"
+  region                  = "us-east-1"
+  runtime                 = "python3.13"
+  architecture            = "arm64"
+  layer_arns              = ["arn:aws:lambda:us-east-1:123456789012:layer:core:1"]
+  kms_key_arn             = "arn:aws:kms:us-east-1:123456789012:key/00000000-0000-0000-0000-000000000000"
+  input_buckets           = ["input"]
+  input_kms_key_arns      = []
+  results_bucket          = "results"
+  registry_table          = "registry"
+  registry_table_arn      = "arn:aws:dynamodb:us-east-1:123456789012:table/registry"
+  inspect_policy_arns     = {}
+  synchronous_policy_arns = {}
+  standard_policy_arns    = {}
+  work_retention_days     = 7
+  daily_cost_alarm_usd    = 50
+  log_retention_days      = 30
+  log_level               = "INFO"
+  xray_tracing            = false
+  artifacts = { for name in ["validate_input", "process_tool_rows", "map_input", "map_output", "aggregate_results", "notify"] :
+    "functions/${name}" => { bucket = "artifacts", key = "${name}.zip", sha256 = "c2FtcGxl" }
+  }
+}
+
+run "environments_of_one_account_have_metrics_of_their_own" {
+  command = plan
+
+  module {
+    source = "./modules/row_batches"
+  }
+
+  assert {
+    condition = distinct(concat(
+      [for name in ["aggregate_results", "notify"] : local.functions[name].environment.METRICS_NAMESPACE],
+      [for filter in aws_cloudwatch_log_metric_filter.cost : filter.metric_transformation[0].namespace],
+      [aws_cloudwatch_metric_alarm.daily_cost.namespace],
+    )) == tolist(["BatchProcessor-test"])
+    error_message = "Functions, filters and alarm name one namespace, that of the environment."
+  }
+
+  assert {
+    condition     = length([for widget in local.widgets : widget if strcontains(jsonencode(widget.metrics), "BatchProcessor-test")]) == 4
+    error_message = aws_cloudwatch_dashboard.this.dashboard_body
+  }
+}
+
+run "in_prod_the_namespace_is_that_of_the_contract" {
+  command = plan
+
+  module {
+    source = "./modules/row_batches"
+  }
+
+  variables {
+    suffix = ""
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.daily_cost.namespace == "BatchProcessor" && local.functions["notify"].environment.METRICS_NAMESPACE == "BatchProcessor"
+    error_message = "Without a suffix it is BatchProcessor."
+  }
+}
