@@ -65,3 +65,8 @@ def test_no_function_but_validate_input_reads_users_buckets() -> None:
     )
     readers = [name for name, body in zip(sections[1::2], sections[2::2], strict=True) if "var.input_buckets" in body]
     assert readers == ["validate_input"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_no_role_deletes_versions_which_stand_in_for_a_copy_of_the_buckets(path: Path) -> None:
+    assert "s3:DeleteObjectVersion" not in path.read_text()

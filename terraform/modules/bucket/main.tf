@@ -2,7 +2,7 @@
 
 resource "aws_s3_bucket" "this" {
   # checkov:skip=CKV_AWS_18:Who reads and writes is in CloudTrail's data events, which an account turns on for itself; access logs would be a third copy.
-  # checkov:skip=CKV_AWS_144:Inputs come from the user and outputs can be made again; versions protect against overwriting and deleting.
+  # checkov:skip=CKV_AWS_144:S3 keeps objects in three Availability Zones, and no role of ours may delete a version: what is overwritten or deleted can be restored, below a prefix that expires for a day. What reads them is in this Region too.
   # checkov:skip=CKV2_AWS_62:Who waits for objects adds a notification beside the bucket (module bedrock_batches does); row batches start by StartExecution.
   bucket        = var.name
   force_destroy = var.force_destroy
