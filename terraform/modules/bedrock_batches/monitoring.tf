@@ -1,142 +1,59 @@
+# What is watched: alarms, and a dashboard.
+
+module "monitoring" {
+  source = "../monitoring"
+
+  region         = var.region
+  topic_arn      = var.notification_topic_arn
+  alarms         = merge(local.alarms, local.error_alarms, local.throttle_alarms)
+  dashboard_name = "ventureos-bedrock-batches${var.suffix}"
+  widgets        = local.widgets
+}
+
 locals {
-  alarm_actions = [var.notification_topic_arn]
+  alarms = {
+    "ventureos-bedrock-sync-failed${var.suffix}" = {
+      description = "Content is not in the lake: see sync-failed/ of the data bucket, then run make resync."
+      namespace   = local.metrics_namespace
+      metric      = "SyncFailed"
+      dimensions  = { target = "bedrock_sync" }
+    }
+    (local.undelivered_name) = {
+      description = "A function of Bedrock batches failed for good on an event, or could not be given it."
+      namespace   = "AWS/SQS"
+      metric      = "ApproximateNumberOfMessagesVisible"
+      dimensions  = { QueueName = aws_sqs_queue.undelivered.name }
+      statistic   = "Maximum"
+    }
+    "${local.function_names["bedrock_admin_api"]}-5xx" = {
+      description = "The admin API answered with an error of ours: see its access log, then the function's log group."
+      namespace   = "AWS/ApiGateway"
+      metric      = "5xx"
+      dimensions  = { ApiId = module.admin_api.id }
+    }
+  }
+
+  error_alarms = {
+    for function, name in local.function_names : "${name}-errors" => {
+      description = "Function ${function} failed: see its log group."
+      namespace   = "AWS/Lambda"
+      metric      = "Errors"
+      dimensions  = { FunctionName = name }
+    }
+  }
+
+  throttle_alarms = {
+    for function, name in local.function_names : "${name}-throttles" => {
+      description = "Function ${function} was throttled: raise the account's concurrency."
+      namespace   = "AWS/Lambda"
+      metric      = "Throttles"
+      dimensions  = { FunctionName = name }
+    }
+  }
 
   # The models that jobs can run on. Bedrock's metrics have no other dimension.
   watched_models = toset(keys(var.models))
-}
 
-resource "aws_cloudwatch_metric_alarm" "sync_failed" {
-  alarm_name          = "ventureos-bedrock-sync-failed${var.suffix}"
-  alarm_description   = "Content is not in the lake: see sync-failed/ of the data bucket, then run make resync."
-  namespace           = local.metrics_namespace
-  metric_name         = "SyncFailed"
-  dimensions          = { target = "bedrock_sync" }
-  statistic           = "Sum"
-  period              = 300
-  evaluation_periods  = 1
-  threshold           = 0
-  comparison_operator = "GreaterThanThreshold"
-  treat_missing_data  = "notBreaching"
-  alarm_actions       = local.alarm_actions
-}
-
-resource "aws_cloudwatch_metric_alarm" "functions" {
-  for_each = {
-    for pair in setproduct(keys(local.functions), ["Errors", "Throttles"]) : "${pair[0]}-${pair[1]}" => { function = pair[0], metric = pair[1] }
-  }
-
-  alarm_name          = "${local.function_names[each.value.function]}-${lower(each.value.metric)}"
-  alarm_description   = each.value.metric == "Errors" ? "Function ${each.value.function} failed: see its log group." : "Function ${each.value.function} was throttled: raise the account's concurrency."
-  namespace           = "AWS/Lambda"
-  metric_name         = each.value.metric
-  dimensions          = { FunctionName = local.function_names[each.value.function] }
-  statistic           = "Sum"
-  period              = 300
-  evaluation_periods  = 1
-  threshold           = 0
-  comparison_operator = "GreaterThanThreshold"
-  treat_missing_data  = "notBreaching"
-  alarm_actions       = local.alarm_actions
-}
-
-resource "aws_cloudwatch_metric_alarm" "undelivered" {
-  alarm_name          = local.undelivered_name
-  alarm_description   = "A function of Bedrock batches failed for good on an event, or could not be given it."
-  namespace           = "AWS/SQS"
-  metric_name         = "ApproximateNumberOfMessagesVisible"
-  dimensions          = { QueueName = aws_sqs_queue.undelivered.name }
-  statistic           = "Maximum"
-  period              = 300
-  evaluation_periods  = 1
-  threshold           = 0
-  comparison_operator = "GreaterThanThreshold"
-  treat_missing_data  = "notBreaching"
-  alarm_actions       = local.alarm_actions
-}
-
-resource "aws_cloudwatch_metric_alarm" "api" {
-  alarm_name          = "${local.function_names["bedrock_admin_api"]}-5xx"
-  alarm_description   = "The admin API answered with an error of ours: see its access log, then the function's log group."
-  namespace           = "AWS/ApiGateway"
-  metric_name         = "5xx"
-  dimensions          = { ApiId = module.admin_api.id }
-  statistic           = "Sum"
-  period              = 300
-  evaluation_periods  = 1
-  threshold           = 0
-  comparison_operator = "GreaterThanThreshold"
-  treat_missing_data  = "notBreaching"
-  alarm_actions       = local.alarm_actions
-}
-
-# Records wait and no token has been processed for half an hour
-# (https://docs.aws.amazon.com/bedrock/latest/userguide/monitoring.html).
-resource "aws_cloudwatch_metric_alarm" "stuck" {
-  for_each = local.watched_models
-
-  alarm_name          = "ventureos-bedrock-stuck-${replace(each.key, "/[^A-Za-z0-9-]/", "-")}${var.suffix}"
-  alarm_description   = "Batch inference on ${each.key} stands still: records wait, and none was processed for half an hour."
-  comparison_operator = "GreaterThanThreshold"
-  threshold           = 0
-  evaluation_periods  = 6
-  treat_missing_data  = "notBreaching"
-  alarm_actions       = local.alarm_actions
-
-  metric_query {
-    id          = "stuck"
-    expression  = "IF(pending > 0 AND FILL(tokens, 0) == 0, 1, 0)"
-    label       = "Stands still"
-    return_data = true
-  }
-
-  metric_query {
-    id = "pending"
-
-    metric {
-      namespace   = "AWS/Bedrock/Batch"
-      metric_name = "NumberOfRecordsPendingProcessing"
-      dimensions  = { ModelId = each.key }
-      period      = 300
-      stat        = "Maximum"
-    }
-  }
-
-  metric_query {
-    id = "tokens"
-
-    metric {
-      namespace   = "AWS/Bedrock/Batch"
-      metric_name = "NumberOfInputTokensProcessedPerMinute"
-      dimensions  = { ModelId = each.key }
-      period      = 300
-      stat        = "Maximum"
-    }
-  }
-}
-
-resource "aws_cloudwatch_dashboard" "this" {
-  dashboard_name = "ventureos-bedrock-batches${var.suffix}"
-  dashboard_body = jsonencode({
-    widgets = [
-      for number, widget in local.widgets : {
-        type   = "metric"
-        x      = number % 2 * 12
-        y      = floor(number / 2) * 6
-        width  = 12
-        height = 6
-        properties = {
-          title   = widget.title
-          region  = var.region
-          period  = 300
-          stat    = widget.stat
-          metrics = widget.metrics
-        }
-      }
-    ]
-  })
-}
-
-locals {
   widgets = [
     {
       title   = "Records that wait in Bedrock, by model"
@@ -179,4 +96,49 @@ locals {
       metrics = [["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", aws_sqs_queue.undelivered.name]]
     },
   ]
+}
+
+# Records wait and no token has been processed for half an hour
+# (https://docs.aws.amazon.com/bedrock/latest/userguide/monitoring.html).
+resource "aws_cloudwatch_metric_alarm" "stuck" {
+  for_each = local.watched_models
+
+  alarm_name          = "ventureos-bedrock-stuck-${replace(each.key, "/[^A-Za-z0-9-]/", "-")}${var.suffix}"
+  alarm_description   = "Batch inference on ${each.key} stands still: records wait, and none was processed for half an hour."
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  evaluation_periods  = 6
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [var.notification_topic_arn]
+
+  metric_query {
+    id          = "stuck"
+    expression  = "IF(pending > 0 AND FILL(tokens, 0) == 0, 1, 0)"
+    label       = "Stands still"
+    return_data = true
+  }
+
+  metric_query {
+    id = "pending"
+
+    metric {
+      namespace   = "AWS/Bedrock/Batch"
+      metric_name = "NumberOfRecordsPendingProcessing"
+      dimensions  = { ModelId = each.key }
+      period      = 300
+      stat        = "Maximum"
+    }
+  }
+
+  metric_query {
+    id = "tokens"
+
+    metric {
+      namespace   = "AWS/Bedrock/Batch"
+      metric_name = "NumberOfInputTokensProcessedPerMinute"
+      dimensions  = { ModelId = each.key }
+      period      = 300
+      stat        = "Maximum"
+    }
+  }
 }

@@ -128,7 +128,7 @@ run "environments_of_one_account_have_metrics_of_their_own" {
   }
 
   assert {
-    condition     = aws_cloudwatch_metric_alarm.sync_failed.namespace == "BatchProcessor-test" && local.functions["bedrock_sync"].environment.METRICS_NAMESPACE == "BatchProcessor-test"
+    condition     = local.alarms["ventureos-bedrock-sync-failed-test"].namespace == "BatchProcessor-test" && local.functions["bedrock_sync"].environment.METRICS_NAMESPACE == "BatchProcessor-test"
     error_message = "Content that stage cannot merge is no alarm of prod."
   }
 }

@@ -42,14 +42,14 @@ run "environments_of_one_account_have_metrics_of_their_own" {
     condition = distinct(concat(
       [for name in ["aggregate_results", "notify"] : local.functions[name].environment.METRICS_NAMESPACE],
       [for filter in aws_cloudwatch_log_metric_filter.cost : filter.metric_transformation[0].namespace],
-      [aws_cloudwatch_metric_alarm.daily_cost.namespace],
+      [local.alarms["batch-processor-daily-cost-test"].namespace],
     )) == tolist(["BatchProcessor-test"])
     error_message = "Functions, filters and alarm name one namespace, that of the environment."
   }
 
   assert {
-    condition     = length([for widget in local.widgets : widget if strcontains(jsonencode(widget.metrics), "BatchProcessor-test")]) == 4
-    error_message = aws_cloudwatch_dashboard.this.dashboard_body
+    condition     = length([for widget in local.widgets : widget if strcontains(jsonencode(widget), "BatchProcessor-test")]) == 4
+    error_message = jsonencode(local.widgets)
   }
 }
 
@@ -65,7 +65,7 @@ run "in_prod_the_namespace_is_that_of_the_contract" {
   }
 
   assert {
-    condition     = aws_cloudwatch_metric_alarm.daily_cost.namespace == "BatchProcessor" && local.functions["notify"].environment.METRICS_NAMESPACE == "BatchProcessor"
+    condition     = local.alarms["batch-processor-daily-cost"].namespace == "BatchProcessor" && local.functions["notify"].environment.METRICS_NAMESPACE == "BatchProcessor"
     error_message = "Without a suffix it is BatchProcessor."
   }
 }
