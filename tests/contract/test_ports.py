@@ -71,6 +71,13 @@ def test_an_empty_object_has_no_chunks(objects: ObjectStore) -> None:
     assert objects.get("empty") == b""
 
 
+def test_a_new_object_does_not_replace_one_that_is_there(objects: ObjectStore) -> None:
+    assert objects.put_new("brake", b"first")
+    assert not objects.put_new("brake", b"second")
+
+    assert objects.get("brake") == b"first"
+
+
 def test_an_older_version_can_be_read(objects: ObjectStore) -> None:
     first = objects.put("a", b"first")
     objects.put("a", b"second")

@@ -192,12 +192,31 @@ def test_a_fault_of_the_service_may_be_tried_again(endpoint: type[Endpoint]) -> 
 
 
 @pytest.mark.parametrize(
+    ("arn", "code"),
+    [
+        (FUNCTION, "ResourceConflictException"),
+        (FUNCTION, "SnapStartNotReadyException"),
+        (FUNCTION, "InvalidRequestContentException"),
+        (EXPRESS, "InvalidExecutionInput"),
+    ],
+)
+def test_another_refusal_is_that_row_s_own(endpoint: type[Endpoint], arn: str, code: str) -> None:
+    answers(endpoint, 400, {"__type": code, "message": "x"}, x_amzn_ErrorType=code)
+
+    outcome = failed(invoke(arn))
+
+    assert (outcome.error_name, outcome.retryable, outcome.throttled) == (code, True, False)
+
+
+@pytest.mark.parametrize(
     ("arn", "code", "said"),
     [
         (FUNCTION, "AccessDeniedException", "lambda:InvokeFunction"),
         (FUNCTION, "ResourceNotFoundException", "does not exist"),
         (EXPRESS, "AccessDeniedException", "states:StartSyncExecution"),
         (EXPRESS, "StateMachineDoesNotExist", "does not exist"),
+        (EXPRESS, "StateMachineDeleting", "does not exist"),
+        (EXPRESS, "KmsAccessDeniedException", "states:StartSyncExecution"),
     ],
 )
 def test_a_target_that_cannot_be_called_is_a_fault_of_the_deployment(

@@ -77,6 +77,12 @@ class FakeObjectStore:
     def put(self, key: str, body: bytes, tags: dict[str, str] | None = None) -> str:
         return self._write(key, lambda: self._store(key, body, tags))
 
+    def put_new(self, key: str, body: bytes) -> bool:
+        if key in self.objects:
+            return False
+        self.put(key, body)
+        return True
+
     def delete(self, key: str) -> None:
         with self._lock:
             self.objects.pop(key, None)

@@ -282,6 +282,7 @@ def test_gaps_are_found_from_the_listing_and_staged_for_a_second_pass() -> None:
     response = aggregator.call(AggregateAction.FIND_MISSING)
 
     assert response.missing == 4
+    assert response.max_concurrency == aggregator.plan.concurrency.children * aggregator.plan.concurrency.threads
     assert response.missing_input is not None
     staged = aggregator.store.versions[KEYS.missing, response.missing_input.version_id]
     original = aggregator.store.objects[KEYS.staged]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -81,6 +82,16 @@ def test_an_input_that_no_execution_can_take_raises() -> None:
 
     with pytest.raises(MappingError, match="bytes"):
         call(store, row)
+
+
+def test_half_an_emoji_does_not_reach_the_runtime_s_json() -> None:
+    transformation = {"type": "jsonpath", "config": {"column": "text", "path": "$.t"}}
+    store = store_with_plan(input_mapping={"transformations": {"x": transformation}})
+
+    response = call(store, ["1", '{"t": "hello \\ud83d"}'])
+
+    assert response.input["input"]["x"].startswith("hello ")
+    json.dumps(response.input, ensure_ascii=False).encode()
 
 
 def test_a_plan_that_is_gone_is_a_fault_of_the_deployment() -> None:

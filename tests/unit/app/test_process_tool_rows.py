@@ -264,6 +264,62 @@ def test_the_first_failure_pulls_the_brake_when_the_run_must_not_go_on() -> None
     assert KEYS.failures_marker(2, 1) in worker.store.objects
 
 
+def test_no_row_is_paid_for_while_a_failure_waits_to_be_counted() -> None:
+    rows = [[str(number), "text"] for number in range(1, 101)]
+
+    def answer(payload: bytes, timeout: float) -> bytes | Outcome:
+        time.sleep(0.01)
+        return thrown_error("Boom", "broke") if row_of(payload) == 1 else echo(payload, timeout)
+
+    worker = Worker(
+        answer, rows, threads=2, execution_config={"continue_on_error": False, "retry_policy": {"max_attempts": 1}}
+    )
+
+    response = worker.run()
+
+    assert response.not_attempted > 50
+
+
+def test_what_is_paid_is_written_though_a_write_failed() -> None:
+    class Unsteady(FakeObjectStore):
+        failures = 1
+
+        def put(self, key: str, body: bytes, tags: dict[str, str] | None = None) -> str:
+            if key.startswith(KEYS.rows) and self.failures:
+                self.failures -= 1
+                raise ServiceUnavailableError("no answer")
+            return super().put(key, body, tags)
+
+    def answer(payload: bytes, timeout: float) -> bytes:
+        worker.clock.move(3)
+        return echo(payload, timeout)
+
+    worker = Worker(answer, threads=2)
+    worker.store.__class__ = Unsteady
+
+    with pytest.raises(ServiceUnavailableError):
+        worker.run()
+    called = {row_of(payload) for _, payload, _ in worker.invoker.calls}
+    assert {record["row"] for record in worker.records} == called
+
+    worker.run()
+
+    assert len(worker.invoker.calls) == 7
+    assert [record["row"] for record in worker.records] == list(range(1, 8))
+
+
+def test_the_worker_s_own_time_is_recorded_once_each_time_it_writes() -> None:
+    def answer(payload: bytes, timeout: float) -> bytes:
+        worker.clock.move(10 if row_of(payload) == 1 else 1)
+        return echo(payload, timeout)
+
+    worker = Worker(answer, threads=1)
+    worker.run()
+
+    assert sum(record["worker_ms"] for record in worker.records) == 16_000
+    assert sum(record["worker_calls"] for record in worker.records) == 1
+
+
 def test_rows_that_do_not_fit_into_the_time_left_remain() -> None:
     worker = Worker(threads=1, execution_config={"timeout_seconds": 60})
     worker.deadline = FakeDeadline(200, 150, 89)

@@ -116,6 +116,27 @@ def test_rows_of_agents_that_find_the_brake_pulled_cost_their_children() -> None
     assert counted(1_000).calls == counted(0).calls
 
 
+def test_calls_of_agents_that_came_to_nothing_cost_their_steps() -> None:
+    def counted(throttles: int) -> Usage:
+        return counted_usage(
+            TOOL.model_copy(update={"invocation": Invocation.STANDARD}),
+            children=10,
+            worker_seconds=0,
+            worker_calls=0,
+            attempts=10,
+            attempted_rows=10,
+            failed_rows=0,
+            rows_objects=10,
+            staged_bytes=0,
+            total_rows=10,
+            throttles=throttles,
+        )
+
+    assert counted(50).transitions - counted(0).transitions == 4 * 50
+    assert counted(50).lambda_requests - counted(0).lambda_requests == 50
+    assert counted(50).calls == counted(0).calls
+
+
 def test_no_usage_costs_nothing() -> None:
     assert set(Usage().parts().values()) == {0}
 

@@ -54,6 +54,14 @@ def test_an_express_agent_is_planned_like_a_tool_and_a_standard_one_row_by_row()
     assert planned == Concurrency(children=60, threads=1, batch_size=1)
 
 
+def test_a_batch_of_slow_rows_is_one_that_its_child_s_history_can_take() -> None:
+    slow = config(max_concurrency=1, batch_size=10_000, timeout_seconds=840)
+    quick = config(max_concurrency=1, batch_size=10_000, timeout_seconds=60)
+
+    assert plan_concurrency(slow, TOOL, 1_000_000).batch_size == 3_000
+    assert plan_concurrency(quick, TOOL, 1_000_000).batch_size == 10_000
+
+
 def test_large_rows_make_smaller_batches_and_more_children() -> None:
     planned = plan_concurrency(config(max_concurrency=60), TOOL, 1_000, row_bytes=20_000)
 

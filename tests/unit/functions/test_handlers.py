@@ -79,7 +79,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 def test_process_tool_rows_answers_counts(world: World) -> None:
-    event = {"BatchInput": {"plan_key": KEYS.plan, "recovery": False}, "Items": staged_items(ROWS)}
+    event = {"BatchInput": {"plan_key": KEYS.plan}, "Items": staged_items(ROWS)}
 
     assert world.call("process_tool_rows", event) == {
         "succeeded": 2,

@@ -35,6 +35,7 @@ DENIED = frozenset(
         "KMS.AccessDeniedException",
         "KMSAccessDenied",
         "KMSAccessDeniedException",
+        "KmsAccessDeniedException",
         "NotAuthorized",
         "UnauthorizedOperation",
         "UnrecognizedClientException",
@@ -46,10 +47,12 @@ MISSING_RESOURCE = frozenset(
         "KMS.NotFoundException",
         "KMSDisabledException",
         "KMSNotFoundException",
+        "KmsInvalidStateException",
         "NoSuchBucket",
         "NotFound",
         "QueueDoesNotExist",
         "ResourceNotFoundException",
+        "StateMachineDeleting",
         "StateMachineDoesNotExist",
     }
 )
@@ -62,6 +65,7 @@ THROTTLED = frozenset(
         "KMS.ThrottlingException",
         "KMSThrottledException",
         "KMSThrottlingException",
+        "KmsThrottlingException",
         "ProvisionedThroughputExceededException",
         "RequestLimitExceeded",
         "RequestThrottled",

@@ -20,6 +20,8 @@ TAG_CATEGORIES = "LNZ"
 TAG_SIGNS = "_.:/=+-@"
 """A tag's value has letters, numbers, spaces and these
 (https://docs.aws.amazon.com/AmazonS3/latest/userguide/tagging-managing.html); an execution's name may have others."""
+ALREADY_THERE = frozenset({"PreconditionFailed", "ConditionalRequestConflict"})
+"""The second: another such write is under way."""
 CHUNK_BYTES = 1024 * 1024
 RANGE_BYTES = 8 * CHUNK_BYTES
 
@@ -73,6 +75,16 @@ class S3ObjectStore:
         with translated("s3:PutObject", self._uri(key)):
             answer = self._client.put_object(Bucket=self._bucket, Key=key, Body=body, **tagging)  # type: ignore[arg-type]
         return answer.get("VersionId", "")
+
+    def put_new(self, key: str, body: bytes) -> bool:
+        # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+        try:
+            self._client.put_object(Bucket=self._bucket, Key=key, Body=body, IfNoneMatch="*")
+        except (ClientError, BotoCoreError) as error:
+            if isinstance(error, ClientError) and error_code(error) in ALREADY_THERE:
+                return False
+            raise translate(error, "s3:PutObject", self._uri(key)) from error
+        return True
 
     def delete(self, key: str) -> None:
         with translated("s3:DeleteObject", self._uri(key)):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 
 from batch_processor.adapters.aws_errors import error_code, translate
-from batch_processor.domain.errors import ServiceUnavailableError, ThrottledError
+from batch_processor.domain.errors import DeploymentError, ServiceUnavailableError, ThrottledError
 from batch_processor.domain.json_text import parse_json
 from batch_processor.domain.target_protocol import (
     Outcome,
@@ -63,7 +63,10 @@ def _failure(error: ClientError | BotoCoreError, action: str, arn: str, timeout_
         return throttled(str(translated))
     if isinstance(translated, ServiceUnavailableError):
         return thrown_error("ServiceUnavailableError", str(translated))
-    raise translated from error
+    if isinstance(translated, DeploymentError):
+        raise translated from error
+    # Whatever else is answered concerns this call: the row's policy decides, and its neighbours go on.
+    return thrown_error(error_code(error) if isinstance(error, ClientError) else type(error).__name__, str(translated))
 
 
 class LambdaInvoker:

@@ -34,4 +34,5 @@ def find_missing(batch: Batch) -> AggregateResponse:
     missing.upload_last_part()
     version = missing.complete()
     staged = ObjectVersion(bucket=objects.bucket, key=batch.work.keys.missing, version_id=version)
-    return AggregateResponse(missing=count, missing_input=staged)
+    in_flight = plan.concurrency.children * plan.concurrency.threads
+    return AggregateResponse(missing=count, missing_input=staged, max_concurrency=in_flight)

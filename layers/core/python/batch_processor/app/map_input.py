@@ -7,7 +7,7 @@ import logging
 from batch_processor.app.batch import Batch, Batches, input_hash
 from batch_processor.app.ports import Clock
 from batch_processor.domain.errors import MappingError, NotAttemptedError
-from batch_processor.domain.json_text import render_json
+from batch_processor.domain.json_text import parse_json, render_json
 from batch_processor.domain.messages import AgentCall, MapInputRequest, MapInputResponse
 from batch_processor.domain.target_protocol import agent_execution_name, agent_request
 
@@ -26,7 +26,8 @@ def map_input(request: MapInputRequest, *, batches: Batches, clock: Clock) -> Ma
     row = int(request.Row["r"])
     row_input = batch.input_mapper.map(batch.cells(request.Row))
     sent = agent_request(plan.execution.name, row, plan.total_rows, row_input)
-    size = len(render_json(sent).encode())
+    text = render_json(sent)
+    size = len(text.encode())
     if size > MOST_INPUT_BYTES:
         raise MappingError(f"the agent's input has {size:,} bytes and may have {MOST_INPUT_BYTES:,}")
     now = clock.now_ms()
@@ -42,7 +43,8 @@ def map_input(request: MapInputRequest, *, batches: Batches, clock: Clock) -> Ma
         agent_arn=plan.target.arn,
     )
     LOGGER.debug("row sent", extra={"attempt": 1, "sent": sent})
-    return MapInputResponse(call=call, input=sent)
+    # Rendered and read again: half an emoji, cut off by some other program, would break Lambda's own JSON.
+    return MapInputResponse(call=call, input=parse_json(text))
 
 
 def execution_name(batch: Batch, row: int, attempt: int) -> str:

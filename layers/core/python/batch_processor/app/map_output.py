@@ -16,7 +16,6 @@ from batch_processor.domain.messages import AgentCall, CaughtError, MapOutputAct
 from batch_processor.domain.records import RowStatus
 from batch_processor.domain.retry import Retry, decide
 from batch_processor.domain.target_protocol import (
-    AGENT_RESULT_ERROR,
     MAPPING_ERROR,
     Outcome,
     agent_failure,
@@ -26,23 +25,25 @@ from batch_processor.domain.target_protocol import (
     throttled,
     timed_out,
     too_large,
+    unanswered,
 )
 
 LOGGER = logging.getLogger("batch_processor.map_output")
 
 DEPLOYMENT_ERRORS = frozenset(
     {
-        "AccessDeniedException",
+        "AccessDenied",
         "InvalidArn",
-        "InvalidArnException",
-        "StateMachineDoesNotExist",
-        "StateMachineDoesNotExistException",
+        "KmsAccessDenied",
+        "KmsInvalidState",
         "StateMachineDeleting",
-        "StateMachineDeletingException",
+        "StateMachineDoesNotExist",
     }
 )
-"""Ends of the names (``StepFunctions.AccessDeniedException``) that say that the agent cannot be called at all
-(https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html)."""
+"""``StepFunctions.AccessDeniedException`` and the like, without prefix and ``Exception``: the agent cannot be called at
+all (https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html)."""
+REFUSALS = frozenset({"ExecutionDoesNotExist", "InvalidExecutionInput", "InvalidName", "Validation"})
+"""The same page: no execution has this attempt's name. After other errors of the call there may be one."""
 CALL_PREFIXES = ("StepFunctions.", "Sfn.")
 """Names with these come from the call itself; the agent's own errors are inside ``States.TaskFailed``."""
 DENIED = re.compile(r"is not authorized to perform|Error Code: (AccessDenied|UnrecognizedClient)")
@@ -76,8 +77,9 @@ def map_output(
             max(call.deadline_ms - started_ms, 0),
         )
         if isinstance(decision, Retry):
-            if "Result" in request.model_fields_set:
-                raise RetryableAnswerError(outcome.error_message)
+            if request.ErrorOutput is None and request.Description is None:
+                # Lambda logs what a function raises: no word of the answer. The state machine sends it back with this.
+                raise RetryableAnswerError("the answer asks to be tried again")
             return MapOutputResponse(
                 action=MapOutputAction.RETRY, call=_next_call(batch, call, outcome, decision.wait_seconds, now)
             )
@@ -90,6 +92,7 @@ def map_output(
         outcome,
         row_hash=call.hash,
         attempts=reached,
+        throttles=call.throttles + outcome.throttled,
         started_ms=started_ms,
         ended_ms=now,
     )
@@ -100,7 +103,7 @@ def map_output(
 
 
 def _next_call(batch: Batch, call: AgentCall, outcome: Outcome, wait_seconds: float, now: int) -> AgentCall:
-    """The next attempt. One that was throttled never began, so it keeps its number, and its name."""
+    """The next attempt. One that the call failed of keeps its number, and its name."""
     attempt = call.attempt if outcome.throttled else call.attempt + 1
     wait = math.ceil(wait_seconds)  # Wait takes whole seconds
     left = (call.deadline_ms - now) / 1000 - wait
@@ -116,7 +119,7 @@ def _next_call(batch: Batch, call: AgentCall, outcome: Outcome, wait_seconds: fl
 
 
 def _read_outcome(request: MapOutputRequest) -> Outcome:
-    if request.ErrorOutput is not None:
+    if request.ErrorOutput is not None and request.ErrorOutput.Error != RetryableAnswerError.__name__:
         return _read_error(request.ErrorOutput, request.Call)
     if request.Description is not None:
         return read_express_answer(request.Description)
@@ -125,25 +128,26 @@ def _read_outcome(request: MapOutputRequest) -> Outcome:
 
 def _read_error(error: CaughtError, call: AgentCall) -> Outcome:
     if error.Error.startswith(CALL_PREFIXES):
-        if error.Error.rpartition(".")[2] in DEPLOYMENT_ERRORS or DENIED.search(error.Cause):
-            raise DeploymentError(f"the agent cannot be called: {error.Error}: {error.Cause}")
-        if RATE_EXCEEDED.search(error.Cause):
-            return throttled(error.Cause)
+        return _read_call_error(error)
     if error.Error == MAPPING_ERROR:
         return mapping_failed(_function_message(error.Cause))
-    if error.Error == RetryableAnswerError.__name__:
-        # Its answer was a failure that asks to be tried again; the message says which.
-        return Outcome(
-            RowStatus.FAILED,
-            error_name=AGENT_RESULT_ERROR,
-            error_message=_function_message(error.Cause),
-            retryable=True,
-        )
     if error.Error == "States.Timeout":  # of the call: the agent's own is inside States.TaskFailed
         return timed_out(f"no answer within the {call.timeout_seconds} s that were left for the row")
     if error.Error == "States.DataLimitExceeded":
         return too_large("with the row it is over the 256 KiB (262,144 bytes) that Step Functions allows")
     return agent_failure(error.Error, error.Cause)
+
+
+def _read_call_error(error: CaughtError) -> Outcome:
+    """The call failed, not the agent. It may have started the execution all the same, so it is made again by its name:
+    Step Functions then starts nothing twice."""
+    name = error.Error.rpartition(".")[2].removesuffix("Exception")
+    if name in DEPLOYMENT_ERRORS or DENIED.search(error.Cause):
+        raise DeploymentError(f"the agent cannot be called: {error.Error}: {error.Cause}")
+    if RATE_EXCEEDED.search(error.Cause):
+        return throttled(error.Cause)
+    outcome = agent_failure(error.Error, error.Cause)
+    return outcome if name in REFUSALS or outcome.throttled else unanswered(outcome.error_message)
 
 
 def _function_message(cause: str) -> str:

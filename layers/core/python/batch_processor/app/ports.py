@@ -38,6 +38,9 @@ class ObjectStore(Protocol):
     def put(self, key: str, body: bytes, tags: dict[str, str] | None = None) -> str:
         """Write the object, or replace it; returns its version id."""
 
+    def put_new(self, key: str, body: bytes) -> bool:
+        """Write the object unless there is one; whether it did. Of several at once, one does."""
+
     def delete(self, key: str) -> None:
         """Delete the object; a key that does not exist is no error."""
 

@@ -13,15 +13,16 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from queue import Empty, SimpleQueue
 from threading import Condition, Lock
 
 from batch_processor.app.batch import Batch, Batches, FinishedRow, input_hash
 from batch_processor.app.ports import Clock, DeadLetters, Deadline, TargetInvoker
+from batch_processor.app.work import CHECKS_PER_LIMIT
 from batch_processor.domain.batch_config import MAX_TOOL_TIMEOUT_SECONDS
-from batch_processor.domain.errors import MappingError
+from batch_processor.domain.errors import BatchProcessorError, MappingError
 from batch_processor.domain.json_text import parse_json, render_json
 from batch_processor.domain.messages import ToolRowsRequest, ToolRowsResponse
 from batch_processor.domain.plan import Invocation
@@ -112,6 +113,11 @@ class _Run:
         self._finished: SimpleQueue[FinishedRow | None] = SimpleQueue()
         self._buffer: list[FinishedRow] = []
         self._buffered_bytes = 0
+        self._failures_to_count = 0
+        limit = batch.failure_limit
+        self._most_failures_to_count = None if limit is None else max(1, limit // CHECKS_PER_LIMIT)
+        self._wrote_ms: int | None = None
+        self._began_ms = clock.now_ms()
         self._counts: Counter[RowStatus] = Counter()
 
     def run(self) -> ToolRowsResponse:
@@ -121,6 +127,11 @@ class _Run:
             worker.add_done_callback(self._worker_ended)
         try:
             self._write_until_ended(threads)
+        except BatchProcessorError:
+            self._stop()
+            wait(workers)
+            self._write_what_is_paid()
+            raise
         finally:
             self._stop()
             wait(workers)
@@ -150,7 +161,8 @@ class _Run:
                     working -= 1
                 else:
                     self._keep(finished)
-            if self._buffered_bytes >= FLUSH_BYTES or self._clock.now_ms() - flushed_ms >= FLUSH_SECONDS * 1000:
+            full = self._buffered_bytes >= FLUSH_BYTES or self._failures_to_count == self._most_failures_to_count
+            if full or self._clock.now_ms() - flushed_ms >= FLUSH_SECONDS * 1000:
                 self._flush()
                 flushed_ms = self._clock.now_ms()
         self._flush()
@@ -161,13 +173,30 @@ class _Run:
         self._buffered_bytes += _size(finished)
         self._counts[record["status"]] += 1
         if record["status"] is not RowStatus.SUCCESS:
+            self._failures_to_count += 1
             details = {"row_id": record["row"], "status": record["status"], "attempts": record["attempts"]}
             LOGGER.info("row not successful", extra=details)
+
+    def _write_what_is_paid(self) -> None:
+        """After a write failed: once more, with what came in meanwhile. The batch is called again for the rest."""
+        with suppress(Empty):
+            while True:
+                finished = self._finished.get_nowait()
+                if finished is not None:
+                    self._keep(finished)
+        with suppress(BatchProcessorError):
+            self._flush()
 
     def _flush(self) -> None:
         if self._buffer:
             self._buffer.sort(key=lambda finished: finished.record["row"])
+            now = self._clock.now_ms()
+            first = self._buffer[0].record
+            first["worker_ms"] = now - (self._wrote_ms or self._began_ms)
+            first["worker_calls"] = int(self._wrote_ms is None)
             self._batch.write(self._buffer, self._dead_letters)
+            self._wrote_ms = now
+            self._failures_to_count = 0
             self._buffer = []
             with self._room:
                 self._unwritten_bytes -= self._buffered_bytes
@@ -216,7 +245,7 @@ class _Run:
     def _process(self, row: int, item: dict[str, str]) -> FinishedRow:
         cells = self._batch.cells(item)
         started_ms = ended_ms = self._clock.now_ms()
-        row_hash, attempts = "", 0
+        row_hash, attempts, throttles = "", 0, 0
         with ExitStack() as reading:
             try:
                 row_input = self._batch.input_mapper.map(cells)
@@ -224,9 +253,16 @@ class _Run:
                 outcome = mapping_failed(str(error))
             else:
                 row_hash = input_hash(row_input)
-                outcome, attempts, ended_ms = self._attempt_until_final(row, row_input, started_ms, reading)
+                outcome, attempts, throttles, ended_ms = self._attempt_until_final(row, row_input, started_ms, reading)
             finished = self._batch.finish(
-                row, cells, outcome, row_hash=row_hash, attempts=attempts, started_ms=started_ms, ended_ms=ended_ms
+                row,
+                cells,
+                outcome,
+                row_hash=row_hash,
+                attempts=attempts,
+                throttles=throttles,
+                started_ms=started_ms,
+                ended_ms=ended_ms,
             )
             finished.record["answer"] = None  # its text is in the line: the objects are not needed any more
             with self._room:
@@ -236,8 +272,8 @@ class _Run:
 
     def _attempt_until_final(
         self, row: int, row_input: dict[str, object], started_ms: int, reading: ExitStack
-    ) -> tuple[Outcome, int, int]:
-        """The row's outcome, how many attempts reached the target, and when the last one ended.
+    ) -> tuple[Outcome, int, int, int]:
+        """The row's outcome, how many attempts reached the target, how many calls did not, and when the last one ended.
 
         ``reading`` is left open when the answer is large: to be closed when it is not needed any more.
         """
@@ -254,7 +290,7 @@ class _Run:
             decision = decide(self._policy, outcome, attempt, throttles, ended_ms - started_ms, budget_ms)
             reached = attempt - outcome.throttled
             if isinstance(decision, Final):
-                return decision.outcome, reached, ended_ms
+                return decision.outcome, reached, throttles, ended_ms
             del outcome
             reading.close()
             self._clock.sleep(decision.wait_seconds)

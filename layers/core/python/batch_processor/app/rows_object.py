@@ -30,8 +30,11 @@ def encode_rows(records: Sequence[RowRecord], answers: Sequence[bytes]) -> bytes
         "csv": [record["csv"] for record in records],
         "status": [record["status"] for record in records],
         "attempts": [record["attempts"] for record in records],
+        "throttles": [record["throttles"] for record in records],
         "started_ms": [record["started_ms"] for record in records],
         "duration_ms": [record["duration_ms"] for record in records],
+        "worker_ms": [record["worker_ms"] for record in records],
+        "worker_calls": [record["worker_calls"] for record in records],
         "cast_failures": [record["cast_failures"] for record in records],
         "failures": [
             {

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from itertools import accumulate
-from math import ceil
 
 from pydantic import BaseModel
 
-from batch_processor.domain.cost import WORKER_SECONDS, WORKER_START_SECONDS, actual_cost, counted_usage
+from batch_processor.domain.cost import WORKER_START_SECONDS, actual_cost, counted_usage
 from batch_processor.domain.plan import Invocation, Plan
 from batch_processor.domain.records import RowColumns, RowStatus
 
@@ -39,8 +38,12 @@ class Totals(BaseModel):
     """Of the failed: rows that no worker finished, with no word of theirs."""
     attempted: int = 0
     attempts: int = 0
+    throttles: int = 0
     cast_failures: int = 0
     processing_ms: int = 0
+    """Of the rows; ``worker_ms`` of the workers, each of which has many in flight."""
+    worker_ms: int = 0
+    worker_calls: int = 0
     rows_objects: int = 0
     in_flight_changes: dict[int, int] = {}
     first_failures: list[Failure] = []
@@ -53,8 +56,11 @@ class Totals(BaseModel):
         self.timed_out += statuses[RowStatus.TIMEOUT]
         self.attempted += len(rows["status"])
         self.attempts += sum(rows["attempts"])
+        self.throttles += sum(rows["throttles"])
         self.cast_failures += sum(rows["cast_failures"])
         self.processing_ms += sum(rows["duration_ms"])
+        self.worker_ms += sum(rows["worker_ms"])
+        self.worker_calls += sum(rows["worker_calls"])
         # A row is in flight at the full seconds from ``began`` to before ``ended``: none, when the two are one.
         began = Counter([-(-started_ms // 1000) for started_ms in rows["started_ms"]])
         times = zip(rows["started_ms"], rows["duration_ms"], strict=True)
@@ -89,18 +95,17 @@ class Totals(BaseModel):
 def cost_of(plan: Plan, totals: Totals, *, stopped: bool = False) -> dict[str, object]:
     """The cost of what was counted (``domain.cost.actual_cost``). ``stopped``: from outside, before every child began.
 
-    Workers are paid for while they wait: the rows' own time, spread over the threads of a worker, and its start.
+    A worker is taken for a child of its own, also where it went on for one whose 15 minutes were over. Workers that
+    were killed are not counted: nobody knows their time.
     """
     is_agent = plan.target.invocation is Invocation.STANDARD
-    batches = ceil(totals.attempted / plan.concurrency.batch_size)
-    busy_seconds = totals.processing_ms / 1000 / min(plan.concurrency.threads, plan.concurrency.batch_size)
-    worker_calls = max(batches, ceil(busy_seconds / WORKER_SECONDS))
     usage = counted_usage(
         plan.target,
-        children=totals.attempted if is_agent else batches,
-        worker_seconds=busy_seconds + worker_calls * WORKER_START_SECONDS,
-        worker_calls=worker_calls,
+        children=totals.attempted if is_agent else totals.worker_calls,
+        worker_seconds=totals.worker_ms / 1000 + totals.worker_calls * WORKER_START_SECONDS,
+        worker_calls=totals.worker_calls,
         attempts=totals.attempts,
+        throttles=totals.throttles,
         attempted_rows=totals.attempted,
         failed_rows=totals.all_failed - totals.not_attempted,
         rows_objects=totals.rows_objects,

@@ -85,11 +85,9 @@ class Work:
     def pull_brake(self, brake: Brake) -> None:
         """Stop every worker before its next row. The first reason stands."""
         with self._lock:
-            self._brake = self._read_brake()
-            if self._brake is None:
-                body = {"reason": brake.reason, "error": brake.error, "message": brake.message}
-                self.objects.put(self.keys.brake, orjson.dumps(body))
-                self._brake = brake
+            body = {"reason": brake.reason, "error": brake.error, "message": brake.message}
+            pulled = self.objects.put_new(self.keys.brake, orjson.dumps(body))
+            self._brake = brake if pulled else self._read_brake()
 
     # --- markers
 

@@ -151,27 +151,30 @@ def counted_usage(
     rows_objects: int,
     staged_bytes: int,
     total_rows: int,
+    throttles: int = 0,
     idle_rows: int = 0,
 ) -> Usage:
     """The usage of a run from what the aggregator counted.
 
     Tools and Express agents: ``children`` of the map, ``worker_calls`` of ``process_tool_rows`` and their
     ``worker_seconds`` in all. Standard agents: a child is a row; the two numbers of workers are unused. ``attempts``
-    counts all of them, of the ``attempted_rows`` together; ``failed_rows`` are those in the dead-letter queue. With
-    Standard agents, each of ``idle_rows``, which found the brake pulled, had a child too.
+    counts all of them, of the ``attempted_rows`` together; ``throttles`` are calls that did not come to one;
+    ``failed_rows`` are those in the dead-letter queue. With Standard agents, each of ``idle_rows``, which found the
+    brake pulled, had a child too.
     """
     base = _base(total_rows, staged_bytes)
     retries = max(0, attempts - attempted_rows)
     if target.invocation is Invocation.STANDARD:
         succeeded = max(0, attempted_rows - failed_rows)
-        steps = 2 * attempted_rows + retries + idle_rows
+        calls_again = retries + throttles
+        steps = 2 * attempted_rows + calls_again + idle_rows
         return Usage(
             transitions=base.transitions
             + (children + idle_rows) * CHILD_START_TRANSITIONS
             + idle_rows * AGENT_IDLE_ROW_TRANSITIONS
             + succeeded * AGENT_ROW_TRANSITIONS
             + failed_rows * AGENT_FAILED_ROW_TRANSITIONS
-            + retries * AGENT_FAILURE_TRANSITIONS,
+            + calls_again * AGENT_FAILURE_TRANSITIONS,
             lambda_requests=base.lambda_requests + steps,
             lambda_gb_seconds=base.lambda_gb_seconds + steps * SECONDS_PER_AGENT_STEP * AGENT_STEP_GB,
             s3_puts=base.s3_puts + rows_objects + failed_rows,

@@ -53,10 +53,9 @@ class MapSettings(Message):
 
 
 class BatchReference(Message):
-    """What every child gets beside its rows. ``recovery`` marks the second pass over rows that never finished."""
+    """What every child gets beside its rows."""
 
     plan_key: str
-    recovery: bool = False
 
 
 class ValidateResponse(Message):
@@ -138,11 +137,11 @@ class MapInputResponse(Message):
 
 
 class MapOutputRequest(Message):
-    """The end of one attempt: exactly one of ``Result``, ``Description`` and ``ErrorOutput`` is given.
+    """The end of one attempt: one of ``Result``, ``Description`` and ``ErrorOutput`` is given.
 
     ``Result`` is the agent's parsed answer: the row ends with it, or ``RetryableAnswerError`` is raised, for the same
-    reason as above. ``Description`` is ``{"Status", "Output", "Error", "Cause"}`` of an execution that was looked up,
-    its ``Output`` a JSON text.
+    reason as above, and comes back as ``ErrorOutput`` beside it. ``Description`` is ``{"Status", "Output", "Error",
+    "Cause"}`` of an execution that was looked up, its ``Output`` a JSON text.
     """
 
     BatchInput: BatchReference
@@ -187,6 +186,8 @@ class AggregateResponse(Message):
 
     done: bool = True
     missing: int = 0
+    max_concurrency: int = 1
+    """Children at once of the pass over the missing rows, one row each."""
     missing_input: ObjectVersion | None = None
     error: CaughtError | None = None
     document: dict[str, Any] | None = None

@@ -10,6 +10,12 @@ from batch_processor.domain.plan import Concurrency, Invocation, Target
 MAX_THREADS = 30
 """Calls in flight in one worker: what its 1,024 MB (0.58 of a vCPU) serves without becoming the bottleneck."""
 
+MAX_CALLS_A_CHILD = 3_000
+"""A call of the worker takes some 7 of the 25,000 events that a child's history may have
+(https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html)."""
+CALL_SECONDS = 870
+"""What a call of the worker has for rows: one that may take half of it or longer may be all that a thread gets done."""
+
 MAX_BATCH_BYTES = 200_000
 """``MaxInputBytesPerBatch`` of the map: a batch ends here, however few rows it has."""
 
@@ -25,7 +31,8 @@ def plan_concurrency(config: BatchConfig, target: Target, total_rows: int, *, ro
 
     ``batch_size`` is the configured one, or less where the rows would not fill a batch for every child: 200 rows at 60
     are two batches of 100, but 100 rows are two of 50, so that all 60 calls are in flight. Threads are no more than the
-    rows a batch can hold; ``row_bytes`` is the average size of a staged row (0: small).
+    rows a batch can hold; ``row_bytes`` is the average size of a staged row (0: small). Where rows may take so long
+    that a worker gets to one each, a batch has no more than a child's history can take.
     """
     settings = config.execution_config
     if target.invocation is Invocation.STANDARD:
@@ -35,6 +42,8 @@ def plan_concurrency(config: BatchConfig, target: Target, total_rows: int, *, ro
     most = min(MAX_THREADS, batch_size, in_flight)
     threads = max(range(max(1, most // 3), most + 1), key=lambda count: (in_flight // count * count, count))
     children = in_flight // threads
+    if 2 * settings.timeout_seconds > CALL_SECONDS:
+        batch_size = min(batch_size, MAX_CALLS_A_CHILD * threads)
     return Concurrency(
         children=children,
         threads=threads,

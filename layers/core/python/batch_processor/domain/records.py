@@ -22,15 +22,21 @@ class RowRecord(TypedDict):
     ``csv`` is the finished line of the output, with its line end. ``failed_csv`` is the line of ``failed_rows.csv``, on
     rows that are not SUCCESS. ``answer`` is the raw answer of the target (``None`` when there is none). Times in
     milliseconds, ``started_ms`` since the epoch. ``hash`` is the SHA-256 of the mapped input. ``attempts`` 0: not
-    attempted.
+    attempted; ``throttles``: calls that did not come to an attempt.
+
+    ``worker_ms`` is the time that a worker of many rows took since it last wrote, ``worker_calls`` 1 when it wrote for
+    the first time: on the first row of what it writes, else 0. What a worker costs is its own time, not its rows'.
     """
 
     row: int
     status: RowStatus
     hash: str
     attempts: int
+    throttles: int
     started_ms: int
     duration_ms: int
+    worker_ms: int
+    worker_calls: int
     cast_failures: int
     csv: str
     failed_csv: NotRequired[str]
@@ -56,7 +62,10 @@ class RowColumns(TypedDict):
     csv: list[str]
     status: list[RowStatus]
     attempts: list[int]
+    throttles: list[int]
     started_ms: list[int]
     duration_ms: list[int]
+    worker_ms: list[int]
+    worker_calls: list[int]
     cast_failures: list[int]
     failures: list[RowFailure]

@@ -22,6 +22,7 @@ ANSWER_TOO_LARGE = "AnswerTooLargeError"
 ROW_TIMEOUT = "RowTimeoutError"
 MAPPING_ERROR = "MappingError"
 THROTTLED = "ThrottledError"
+UNAVAILABLE = "ServiceUnavailableError"
 
 _TIMEOUT_ERRORS = frozenset({"States.Timeout", "Sandbox.Timedout"})
 # Lambda's time-out has a name of its own only in newer runtimes; before, these and its message.
@@ -48,7 +49,8 @@ class Outcome:
     """What one attempt came to.
 
     ``answer``: the target's raw answer, None when there is none. ``payload``: the part of it that mapping out is about.
-    ``retryable``: another attempt may help. ``throttled``: retried too, but apart from the count of attempts.
+    ``retryable``: another attempt may help. ``throttled``: the call did not come to an attempt; it is made again, apart
+    from the count of attempts.
     """
 
     status: RowStatus
@@ -189,6 +191,11 @@ def throttled(message: str) -> Outcome:
     advice = "lower execution_config.max_concurrency or raise the service's quota"
     outcome = _failed(THROTTLED, f"the target was throttled: {message}; {advice}", retryable=True)
     return replace(outcome, throttled=True)
+
+
+def unanswered(message: str) -> Outcome:
+    """Step Functions itself failed at the call, and may or may not have started an execution."""
+    return replace(_failed(UNAVAILABLE, f"the call failed: {message}", retryable=True), throttled=True)
 
 
 def outcome_of_error(error_name: str, message: str) -> Outcome:
