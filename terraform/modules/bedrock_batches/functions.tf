@@ -17,6 +17,7 @@ locals {
         LAKE_MEMORY_MB      = "1024"
         DATA_BUCKET         = var.data_bucket_name
         BATCH_JOBS_TABLE    = local.jobs_table
+        VIOLATIONS_TABLE    = local.violations_table
         MODELS              = jsonencode(var.models)
         DEFAULT_MODEL       = var.default_model
         JOB_ROLE_ARN        = local.job_role_arn
@@ -119,7 +120,7 @@ module "function" {
   timeout_seconds = each.value.timeout_seconds
   temporary_mb    = each.value.temporary_mb
   environment     = merge(local.common_environment, each.value.environment)
-  statements      = local.function_statements[each.key]
+  statements      = concat(local.function_statements[each.key], [local.use_key])
 
   dead_letter_queue_arn = contains(local.called_by_events, each.key) ? aws_sqs_queue.undelivered.arn : null
 

@@ -23,6 +23,6 @@ resource "aws_iam_role_policy" "job" {
   role = aws_iam_role.job.id
   policy = jsonencode({
     Version   = "2012-10-17"
-    Statement = [for statement in local.job_role_statements : { for field, value in statement : field => value if value != null }]
+    Statement = local.job_role_statements
   })
 }

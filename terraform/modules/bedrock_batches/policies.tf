@@ -7,12 +7,12 @@ locals {
   violations_arn   = "arn:${var.partition}:dynamodb:${var.region}:${var.account_id}:table/${local.violations_table}"
   tables_of_bucket = "${var.table_bucket_arn}/table/*"
 
+  # Every function gets it, after its own statements.
   use_key = {
-    Sid       = "Key"
-    Effect    = "Allow"
-    Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
-    Resource  = [var.kms_key_arn]
-    Condition = null
+    Sid      = "Key"
+    Effect   = "Allow"
+    Action   = ["kms:Decrypt", "kms:GenerateDataKey"]
+    Resource = [var.kms_key_arn]
   }
 
   # Without it S3 answers 403, not 404, for an object that is not there. A GetObject request has no prefix: hence IfExists.
@@ -22,6 +22,28 @@ locals {
     Action    = ["s3:ListBucket"]
     Resource  = [local.data_arn]
     Condition = { StringLikeIfExists = { "s3:prefix" = ["${local.prefix}/*"] } }
+  }
+
+  # Results, and beside a job's input the ids and agencies of its records.
+  read_output = {
+    Sid      = "ReadFiles"
+    Effect   = "Allow"
+    Action   = ["s3:GetObject"]
+    Resource = ["${local.files}/output/*", "${local.files}/input/*/records-*"]
+  }
+
+  write_errors = {
+    Sid      = "WriteErrors"
+    Effect   = "Allow"
+    Action   = ["s3:PutObject", "s3:DeleteObject"]
+    Resource = ["${local.files}/errors/*"]
+  }
+
+  list_jobs = {
+    Sid      = "ListJobs"
+    Effect   = "Allow"
+    Action   = ["dynamodb:Query"]
+    Resource = ["${local.jobs_arn}/index/*"]
   }
 
   use_leases = {
@@ -40,31 +62,25 @@ locals {
       "s3tables:GetTableBucket", "s3tables:GetNamespace", "s3tables:ListNamespaces", "s3tables:ListTables",
       "s3tables:GetTable", "s3tables:GetTableMetadataLocation", "s3tables:GetTableData",
     ]
-    Resource  = [var.table_bucket_arn, local.tables_of_bucket]
-    Condition = null
+    Resource = [var.table_bucket_arn, local.tables_of_bucket]
   }
 
   follow_jobs = {
-    Sid       = "FollowBatchInference"
-    Effect    = "Allow"
-    Action    = ["bedrock:GetModelInvocationJob"]
-    Resource  = ["${local.bedrock_arn}:model-invocation-job/*"]
-    Condition = null
+    Sid      = "FollowBatchInference"
+    Effect   = "Allow"
+    Action   = ["bedrock:GetModelInvocationJob"]
+    Resource = ["${local.bedrock_arn}:model-invocation-job/*"]
   }
 
   stop_jobs = merge(local.follow_jobs, { Sid = "StopBatchInference", Action = ["bedrock:StopModelInvocationJob"] })
 
-  # Ids and agencies of a job's records, beside its input.
-  records = "${local.files}/input/*/records-*"
-
   # Submitting needs the right to the model and to the job that comes of it
   # (https://docs.aws.amazon.com/bedrock/latest/userguide/batch-inference-prereq.html).
   submit_jobs = {
-    Sid       = "SubmitBatchInference"
-    Effect    = "Allow"
-    Action    = ["bedrock:CreateModelInvocationJob"]
-    Resource  = concat(local.model_arns, ["${local.bedrock_arn}:model-invocation-job/*"])
-    Condition = null
+    Sid      = "SubmitBatchInference"
+    Effect   = "Allow"
+    Action   = ["bedrock:CreateModelInvocationJob"]
+    Resource = concat(local.model_arns, ["${local.bedrock_arn}:model-invocation-job/*"])
   }
 
   count_jobs = {
@@ -72,8 +88,7 @@ locals {
     Effect = "Allow"
     Action = ["bedrock:ListModelInvocationJobs"]
     # A list has no resource (https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonbedrock.html).
-    Resource  = ["*"]
-    Condition = null
+    Resource = ["*"]
   }
 
   pass_job_role = {
@@ -94,78 +109,64 @@ locals {
       local.stop_jobs,
       {
         # Queries are by a job's key; creating a job in a transaction needs the rights of its parts.
-        Sid       = "Jobs"
-        Effect    = "Allow"
-        Action    = ["dynamodb:GetItem", "dynamodb:Query", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:BatchWriteItem"]
-        Resource  = [local.jobs_arn]
-        Condition = null
+        Sid      = "Jobs"
+        Effect   = "Allow"
+        Action   = ["dynamodb:GetItem", "dynamodb:Query", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:BatchWriteItem"]
+        Resource = [local.jobs_arn]
+      },
+      {
+        # A retry leaves out what has content by now.
+        Sid      = "LookForContent"
+        Effect   = "Allow"
+        Action   = ["dynamodb:BatchGetItem"]
+        Resource = [local.violations_arn]
       },
       {
         # Input of its own; and of earlier jobs, with what failed of them, for what is in flight and for retries.
-        Sid       = "ReadFiles"
-        Effect    = "Allow"
-        Action    = ["s3:GetObject"]
-        Resource  = [for folder in ["input", "output", "errors", "sync-failed"] : "${local.files}/${folder}/*"]
-        Condition = null
+        Sid      = "ReadFiles"
+        Effect   = "Allow"
+        Action   = ["s3:GetObject"]
+        Resource = [for folder in ["input", "output", "errors", "sync-failed"] : "${local.files}/${folder}/*"]
       },
       {
         # Output only of what is run at once, through Converse.
-        Sid       = "WriteFiles"
-        Effect    = "Allow"
-        Action    = ["s3:PutObject", "s3:AbortMultipartUpload"]
-        Resource  = ["${local.files}/input/*", "${local.files}/output/*"]
-        Condition = null
+        Sid      = "WriteFiles"
+        Effect   = "Allow"
+        Action   = ["s3:PutObject", "s3:AbortMultipartUpload"]
+        Resource = ["${local.files}/input/*", "${local.files}/output/*"]
       },
       local.list_files,
       {
-        Sid       = "RunAtOnce"
-        Effect    = "Allow"
-        Action    = ["bedrock:InvokeModel"]
-        Resource  = local.model_arns
-        Condition = null
+        Sid      = "RunAtOnce"
+        Effect   = "Allow"
+        Action   = ["bedrock:InvokeModel"]
+        Resource = local.model_arns
       },
-      local.use_key,
     ]
 
     bedrock_batch_result = [
-      {
-        Sid       = "ReadFiles"
-        Effect    = "Allow"
-        Action    = ["s3:GetObject"]
-        Resource  = ["${local.files}/output/*", local.records]
-        Condition = null
-      },
-      {
-        Sid       = "WriteErrors"
-        Effect    = "Allow"
-        Action    = ["s3:PutObject", "s3:DeleteObject"]
-        Resource  = ["${local.files}/errors/*"]
-        Condition = null
-      },
+      local.read_output,
+      local.write_errors,
       local.list_files,
       {
-        Sid       = "Claims"
-        Effect    = "Allow"
-        Action    = ["dynamodb:GetItem", "dynamodb:Query", "dynamodb:PutItem", "dynamodb:UpdateItem"]
-        Resource  = [local.jobs_arn]
-        Condition = null
+        Sid      = "Claims"
+        Effect   = "Allow"
+        Action   = ["dynamodb:GetItem", "dynamodb:Query", "dynamodb:PutItem", "dynamodb:UpdateItem"]
+        Resource = [local.jobs_arn]
       },
       {
-        Sid       = "WriteContent"
-        Effect    = "Allow"
-        Action    = ["dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:PutItem"]
-        Resource  = [local.violations_arn]
-        Condition = null
+        Sid      = "WriteContent"
+        Effect   = "Allow"
+        Action   = ["dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:PutItem"]
+        Resource = [local.violations_arn]
       },
       {
         # Itself, to go on when its time is over; and who settles the job.
-        Sid       = "GoOn"
-        Effect    = "Allow"
-        Action    = ["lambda:InvokeFunction"]
-        Resource  = [local.function_arns["bedrock_batch_result"], local.function_arns["bedrock_job_events"]]
-        Condition = null
+        Sid      = "GoOn"
+        Effect   = "Allow"
+        Action   = ["lambda:InvokeFunction"]
+        Resource = [local.function_arns["bedrock_batch_result"], local.function_arns["bedrock_job_events"]]
       },
-      local.use_key,
     ]
 
     bedrock_job_events = [
@@ -175,50 +176,28 @@ locals {
       local.follow_jobs,
       local.stop_jobs,
       {
-        Sid       = "Jobs"
-        Effect    = "Allow"
-        Action    = ["dynamodb:GetItem", "dynamodb:Query", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"]
-        Resource  = [local.jobs_arn]
-        Condition = null
+        Sid      = "Jobs"
+        Effect   = "Allow"
+        Action   = ["dynamodb:GetItem", "dynamodb:Query", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"]
+        Resource = [local.jobs_arn]
       },
-      {
-        Sid       = "ListJobs"
-        Effect    = "Allow"
-        Action    = ["dynamodb:Query"]
-        Resource  = ["${local.jobs_arn}/index/*"]
-        Condition = null
-      },
-      {
-        Sid       = "ReadFiles"
-        Effect    = "Allow"
-        Action    = ["s3:GetObject"]
-        Resource  = ["${local.files}/output/*", local.records]
-        Condition = null
-      },
-      {
-        # Records that got no answer.
-        Sid       = "WriteErrors"
-        Effect    = "Allow"
-        Action    = ["s3:PutObject", "s3:DeleteObject"]
-        Resource  = ["${local.files}/errors/*"]
-        Condition = null
-      },
+      local.list_jobs,
+      local.read_output,
+      # For records that got no answer.
+      local.write_errors,
       local.list_files,
       {
-        Sid       = "TakeResults"
-        Effect    = "Allow"
-        Action    = ["lambda:InvokeFunction"]
-        Resource  = [local.function_arns["bedrock_batch_result"]]
-        Condition = null
+        Sid      = "TakeResults"
+        Effect   = "Allow"
+        Action   = ["lambda:InvokeFunction"]
+        Resource = [local.function_arns["bedrock_batch_result"]]
       },
       {
-        Sid       = "Announce"
-        Effect    = "Allow"
-        Action    = ["sns:Publish"]
-        Resource  = [var.notification_topic_arn]
-        Condition = null
+        Sid      = "Announce"
+        Effect   = "Allow"
+        Action   = ["sns:Publish"]
+        Resource = [var.notification_topic_arn]
       },
-      local.use_key,
     ]
 
     bedrock_sync = [
@@ -227,11 +206,10 @@ locals {
         Action = concat(local.read_lake.Action, ["s3tables:PutTableData", "s3tables:UpdateTableMetadataLocation"])
       }),
       {
-        Sid       = "ReadStream"
-        Effect    = "Allow"
-        Action    = ["dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:DescribeStream"]
-        Resource  = ["${local.violations_arn}/stream/*"]
-        Condition = null
+        Sid      = "ReadStream"
+        Effect   = "Allow"
+        Action   = ["dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:DescribeStream"]
+        Resource = ["${local.violations_arn}/stream/*"]
       },
       {
         Sid    = "FindStreams"
@@ -239,53 +217,40 @@ locals {
         Action = ["dynamodb:ListStreams"]
         # Lambda asks for it, and the list has no other resource
         # (https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-eventsourcemapping.html).
-        Resource  = ["*"]
-        Condition = null
+        Resource = ["*"]
       },
       {
-        Sid       = "Undelivered"
-        Effect    = "Allow"
-        Action    = ["sqs:SendMessage"]
-        Resource  = [aws_sqs_queue.undelivered.arn]
-        Condition = null
+        Sid      = "Undelivered"
+        Effect   = "Allow"
+        Action   = ["sqs:SendMessage"]
+        Resource = [aws_sqs_queue.undelivered.arn]
       },
       local.use_leases,
       {
         # What could not be merged, until it can.
-        Sid       = "KeepFailed"
-        Effect    = "Allow"
-        Action    = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"]
-        Resource  = ["${local.files}/sync-failed/*"]
-        Condition = null
+        Sid      = "KeepFailed"
+        Effect   = "Allow"
+        Action   = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"]
+        Resource = ["${local.files}/sync-failed/*"]
       },
       local.list_files,
-      local.use_key,
     ]
 
     bedrock_admin_api = [
       local.follow_jobs,
       {
-        Sid       = "Jobs"
-        Effect    = "Allow"
-        Action    = ["dynamodb:GetItem", "dynamodb:Query", "dynamodb:PutItem", "dynamodb:UpdateItem"]
-        Resource  = [local.jobs_arn]
-        Condition = null
+        Sid      = "Jobs"
+        Effect   = "Allow"
+        Action   = ["dynamodb:GetItem", "dynamodb:Query", "dynamodb:PutItem", "dynamodb:UpdateItem"]
+        Resource = [local.jobs_arn]
       },
+      local.list_jobs,
       {
-        Sid       = "ListJobs"
-        Effect    = "Allow"
-        Action    = ["dynamodb:Query"]
-        Resource  = ["${local.jobs_arn}/index/*"]
-        Condition = null
+        Sid      = "CreateAndStop"
+        Effect   = "Allow"
+        Action   = ["lambda:InvokeFunction"]
+        Resource = [local.function_arns["bedrock_batch_processor"], local.function_arns["bedrock_job_events"]]
       },
-      {
-        Sid       = "CreateAndStop"
-        Effect    = "Allow"
-        Action    = ["lambda:InvokeFunction"]
-        Resource  = [local.function_arns["bedrock_batch_processor"], local.function_arns["bedrock_job_events"]]
-        Condition = null
-      },
-      local.use_key,
     ]
   }
 
@@ -315,11 +280,10 @@ locals {
       local.use_key,
     ],
     length(local.profiles) == 0 ? [] : [{
-      Sid       = "InvokeBehindProfiles"
-      Effect    = "Allow"
-      Action    = ["bedrock:InvokeModel"]
-      Resource  = local.profile_arns
-      Condition = null
+      Sid      = "InvokeBehindProfiles"
+      Effect   = "Allow"
+      Action   = ["bedrock:InvokeModel"]
+      Resource = local.profile_arns
     }],
   )
 

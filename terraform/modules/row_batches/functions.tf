@@ -90,7 +90,7 @@ module "function" {
   memory_mb       = each.value.memory_mb
   timeout_seconds = each.value.timeout_seconds
   environment     = merge(local.common_environment, each.value.environment)
-  statements      = local.function_statements[each.key]
+  statements      = concat(local.function_statements[each.key], [local.use_key])
   policy_arns     = lookup(local.function_policy_arns, each.key, {})
 
   # Only notify is called by events; the errors of the others reach the state machine.

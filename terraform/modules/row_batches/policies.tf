@@ -5,20 +5,19 @@ locals {
   work        = "${local.results_arn}/work/*"
   results     = "${local.results_arn}/results/*"
 
+  # Every function gets it, after its own statements.
   use_key = {
-    Sid       = "Key"
-    Effect    = "Allow"
-    Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
-    Resource  = [var.kms_key_arn]
-    Condition = null
+    Sid      = "Key"
+    Effect   = "Allow"
+    Action   = ["kms:Decrypt", "kms:GenerateDataKey"]
+    Resource = [var.kms_key_arn]
   }
 
   read_work = {
-    Sid       = "ReadWork"
-    Effect    = "Allow"
-    Action    = ["s3:GetObject", "s3:GetObjectVersion"]
-    Resource  = [local.work]
-    Condition = null
+    Sid      = "ReadWork"
+    Effect   = "Allow"
+    Action   = ["s3:GetObject", "s3:GetObjectVersion"]
+    Resource = [local.work]
   }
 
   # Without it S3 answers 403, not 404, for an object that is not there. A GetObject request has no prefix: hence IfExists.
@@ -32,36 +31,32 @@ locals {
 
   # What a worker leaves: finished rows, markers of failures, failed inputs too large for the queue, the brake.
   write_rows = {
-    Sid       = "WriteRows"
-    Effect    = "Allow"
-    Action    = ["s3:PutObject"]
-    Resource  = [for name in ["rows/*", "failed/*", "dead-letters/*", "brake.json"] : "${local.work}/${name}"]
-    Condition = null
+    Sid      = "WriteRows"
+    Effect   = "Allow"
+    Action   = ["s3:PutObject"]
+    Resource = [for name in ["rows/*", "failed/*", "dead-letters/*", "brake.json"] : "${local.work}/${name}"]
   }
 
   send_dead_letters = {
-    Sid       = "SendDeadLetters"
-    Effect    = "Allow"
-    Action    = ["sqs:SendMessage"]
-    Resource  = [aws_sqs_queue.dead_letters.arn]
-    Condition = null
+    Sid      = "SendDeadLetters"
+    Effect   = "Allow"
+    Action   = ["sqs:SendMessage"]
+    Resource = [aws_sqs_queue.dead_letters.arn]
   }
 
   # Output, failed rows and summary; the list of missing rows and the point to go on from.
   write_results = [
     {
-      Sid       = "WriteResults"
-      Effect    = "Allow"
-      Action    = ["s3:GetObject", "s3:PutObject", "s3:PutObjectTagging", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
-      Resource  = [local.results]
-      Condition = null
+      Sid      = "WriteResults"
+      Effect   = "Allow"
+      Action   = ["s3:GetObject", "s3:PutObject", "s3:PutObjectTagging", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
+      Resource = [local.results]
     },
     {
-      Sid       = "WriteProgress"
-      Effect    = "Allow"
-      Action    = ["s3:PutObject", "s3:AbortMultipartUpload"]
-      Resource  = [for name in ["missing.csv", "aggregate.json", "aggregate.json.stopped"] : "${local.work}/${name}"]
-      Condition = null
+      Sid      = "WriteProgress"
+      Effect   = "Allow"
+      Action   = ["s3:PutObject", "s3:AbortMultipartUpload"]
+      Resource = [for name in ["missing.csv", "aggregate.json", "aggregate.json.stopped"] : "${local.work}/${name}"]
     },
   ]
 
@@ -69,45 +64,39 @@ locals {
     validate_input = [
       {
         # An earlier output, or its failed rows, can be the next input.
-        Sid       = "ReadInput"
-        Effect    = "Allow"
-        Action    = ["s3:GetObject"]
-        Resource  = concat([for bucket in var.input_buckets : "arn:${var.partition}:s3:::${bucket}/*"], [local.results])
-        Condition = null
+        Sid      = "ReadInput"
+        Effect   = "Allow"
+        Action   = ["s3:GetObject"]
+        Resource = concat([for bucket in var.input_buckets : "arn:${var.partition}:s3:::${bucket}/*"], [local.results])
       },
       {
         # Only so that a missing object is told from a forbidden one.
-        Sid       = "FindInput"
-        Effect    = "Allow"
-        Action    = ["s3:ListBucket"]
-        Resource  = [for bucket in var.input_buckets : "arn:${var.partition}:s3:::${bucket}"]
-        Condition = null
+        Sid      = "FindInput"
+        Effect   = "Allow"
+        Action   = ["s3:ListBucket"]
+        Resource = [for bucket in var.input_buckets : "arn:${var.partition}:s3:::${bucket}"]
       },
       {
-        Sid       = "DecryptInput"
-        Effect    = "Allow"
-        Action    = ["kms:Decrypt"]
-        Resource  = concat([var.kms_key_arn], var.input_kms_key_arns)
-        Condition = null
+        Sid      = "DecryptInput"
+        Effect   = "Allow"
+        Action   = ["kms:Decrypt"]
+        Resource = concat([var.kms_key_arn], var.input_kms_key_arns)
       },
       {
-        Sid       = "Stage"
-        Effect    = "Allow"
-        Action    = ["s3:PutObject", "s3:AbortMultipartUpload"]
-        Resource  = [for name in ["input.csv", "plan.json"] : "${local.work}/${name}"]
-        Condition = null
+        Sid      = "Stage"
+        Effect   = "Allow"
+        Action   = ["s3:PutObject", "s3:AbortMultipartUpload"]
+        Resource = [for name in ["input.csv", "plan.json"] : "${local.work}/${name}"]
       },
       {
         # By name, and all of them to name the closest and to look for an arn.
-        Sid       = "ReadRegistry"
-        Effect    = "Allow"
-        Action    = ["dynamodb:GetItem", "dynamodb:Scan"]
-        Resource  = [var.registry_table_arn]
-        Condition = null
+        Sid      = "ReadRegistry"
+        Effect   = "Allow"
+        Action   = ["dynamodb:GetItem", "dynamodb:Scan"]
+        Resource = [var.registry_table_arn]
       },
       local.read_work,
       local.list_work,
-      local.use_key,
     ]
 
     process_tool_rows = [
@@ -115,19 +104,17 @@ locals {
       local.list_work,
       local.write_rows,
       {
-        Sid       = "MarkActive"
-        Effect    = "Allow"
-        Action    = ["s3:PutObject", "s3:DeleteObject"]
-        Resource  = ["${local.work}/active/*"]
-        Condition = null
+        Sid      = "MarkActive"
+        Effect   = "Allow"
+        Action   = ["s3:PutObject", "s3:DeleteObject"]
+        Resource = ["${local.work}/active/*"]
       },
       local.send_dead_letters,
-      local.use_key,
     ]
 
-    map_input = [local.read_work, local.list_work, local.use_key]
+    map_input = [local.read_work, local.list_work]
 
-    map_output = [local.read_work, local.list_work, local.write_rows, local.send_dead_letters, local.use_key]
+    map_output = [local.read_work, local.list_work, local.write_rows, local.send_dead_letters]
 
     aggregate_results = concat(local.write_results, [
       local.read_work,
@@ -135,33 +122,28 @@ locals {
       local.send_dead_letters,
       {
         # Inputs too large for the queue, of rows that no worker lived to write.
-        Sid       = "KeepOversizedInputs"
-        Effect    = "Allow"
-        Action    = ["s3:PutObject"]
-        Resource  = ["${local.work}/dead-letters/*"]
-        Condition = null
+        Sid      = "KeepOversizedInputs"
+        Effect   = "Allow"
+        Action   = ["s3:PutObject"]
+        Resource = ["${local.work}/dead-letters/*"]
       },
-      local.use_key,
     ])
 
     notify = concat(local.write_results, [
       {
-        Sid       = "Announce"
-        Effect    = "Allow"
-        Action    = ["sns:Publish"]
-        Resource  = [aws_sns_topic.notifications.arn]
-        Condition = null
+        Sid      = "Announce"
+        Effect   = "Allow"
+        Action   = ["sns:Publish"]
+        Resource = [aws_sns_topic.notifications.arn]
       },
       {
-        Sid       = "PullBrake"
-        Effect    = "Allow"
-        Action    = ["s3:PutObject"]
-        Resource  = ["${local.work}/brake.json"]
-        Condition = null
+        Sid      = "PullBrake"
+        Effect   = "Allow"
+        Action   = ["s3:PutObject"]
+        Resource = ["${local.work}/brake.json"]
       },
       local.read_work,
       local.list_work,
-      local.use_key,
     ])
   }
 
@@ -173,11 +155,10 @@ locals {
   # Completion of nested executions reaches Step Functions through this rule, which it makes itself
   # (https://docs.aws.amazon.com/step-functions/latest/dg/connect-stepfunctions.html).
   follow_nested_executions = {
-    Sid       = "FollowNestedExecutions"
-    Effect    = "Allow"
-    Action    = ["events:PutTargets", "events:PutRule", "events:DescribeRule"]
-    Resource  = ["arn:${var.partition}:events:${var.region}:${var.account_id}:rule/StepFunctionsGetEventsForStepFunctionsExecutionRule"]
-    Condition = null
+    Sid      = "FollowNestedExecutions"
+    Effect   = "Allow"
+    Action   = ["events:PutTargets", "events:PutRule", "events:DescribeRule"]
+    Resource = ["arn:${var.partition}:events:${var.region}:${var.account_id}:rule/StepFunctionsGetEventsForStepFunctionsExecutionRule"]
   }
 
   # Read from the definition, so that a map added there has its permissions here.
@@ -186,35 +167,31 @@ locals {
   state_machine_statements = [
     {
       # Every version: a batch that runs goes on with the versions that it began with.
-      Sid       = "InvokeFunctions"
-      Effect    = "Allow"
-      Action    = ["lambda:InvokeFunction"]
-      Resource  = [for name in ["validate_input", "process_tool_rows", "map_input", "map_output", "aggregate_results"] : "${module.function[name].arn}:*"]
-      Condition = null
+      Sid      = "InvokeFunctions"
+      Effect   = "Allow"
+      Action   = ["lambda:InvokeFunction"]
+      Resource = [for name in ["validate_input", "process_tool_rows", "map_input", "map_output", "aggregate_results"] : "${module.function[name].arn}:*"]
     },
     {
       # The children of its distributed maps (https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html).
-      Sid       = "StartChildren"
-      Effect    = "Allow"
-      Action    = ["states:StartExecution"]
-      Resource  = [local.state_machine_arn]
-      Condition = null
+      Sid      = "StartChildren"
+      Effect   = "Allow"
+      Action   = ["states:StartExecution"]
+      Resource = [local.state_machine_arn]
     },
     {
-      Sid       = "FollowChildren"
-      Effect    = "Allow"
-      Action    = ["states:DescribeExecution", "states:StopExecution", "states:RedriveExecution"]
-      Resource  = [for label in local.map_labels : "${local.states_arn}:execution:${local.state_machine_name}/${label}:*"]
-      Condition = null
+      Sid      = "FollowChildren"
+      Effect   = "Allow"
+      Action   = ["states:DescribeExecution", "states:StopExecution", "states:RedriveExecution"]
+      Resource = [for label in local.map_labels : "${local.states_arn}:execution:${local.state_machine_name}/${label}:*"]
     },
     local.read_work,
     {
       # Results of the maps, and the brake when a child finds the deployment broken.
-      Sid       = "WriteWork"
-      Effect    = "Allow"
-      Action    = ["s3:PutObject", "s3:ListMultipartUploadParts", "s3:AbortMultipartUpload"]
-      Resource  = ["${local.work}/map/*", "${local.work}/brake.json"]
-      Condition = null
+      Sid      = "WriteWork"
+      Effect   = "Allow"
+      Action   = ["s3:PutObject", "s3:ListMultipartUploadParts", "s3:AbortMultipartUpload"]
+      Resource = ["${local.work}/map/*", "${local.work}/brake.json"]
     },
     merge(local.use_key, { Action = ["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"] }),
     local.follow_nested_executions,
@@ -241,13 +218,8 @@ locals {
       Action   = ["states:DescribeMapRun"]
       Resource = ["${local.states_arn}:mapRun:${local.state_machine_name}/*"]
     },
-    {
-      # For a state machine that waits with startExecution.sync:2.
-      Sid      = local.follow_nested_executions.Sid
-      Effect   = "Allow"
-      Action   = local.follow_nested_executions.Action
-      Resource = local.follow_nested_executions.Resource
-    },
+    # For a state machine that waits with startExecution.sync:2.
+    local.follow_nested_executions,
     {
       Sid      = "PutInput"
       Effect   = "Allow"
@@ -274,11 +246,6 @@ locals {
       Action   = ["s3:PutObject"]
       Resource = ["${local.work}/brake.json"]
     },
-    {
-      Sid      = "Key"
-      Effect   = "Allow"
-      Action   = local.use_key.Action
-      Resource = local.use_key.Resource
-    },
+    local.use_key,
   ]
 }
