@@ -176,6 +176,9 @@ class FakeObjects:
         self.process.world.put(key, body)
         return ""
 
+    def put_new(self, key: str, body: bytes) -> bool:
+        raise AssertionError("not used here")
+
     def delete(self, key: str) -> None:
         self.process.write("delete")
         self.process.world.objects.pop(key, None)

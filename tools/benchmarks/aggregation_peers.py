@@ -91,6 +91,9 @@ class FileStore:
         path.write_bytes(body)
         return "1"
 
+    def put_new(self, key: str, body: bytes) -> bool:
+        raise AssertionError("not used here")
+
     def delete(self, key: str) -> None:
         self._path(key).unlink(missing_ok=True)
 

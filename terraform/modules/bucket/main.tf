@@ -66,7 +66,8 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
     filter {}
 
     abort_incomplete_multipart_upload {
-      days_after_initiation = 2
+      # Longer than work is kept: an aggregation that is redriven goes on with its uploads.
+      days_after_initiation = max(7, values(var.expire_after_days)...) + 1
     }
   }
 

@@ -36,10 +36,20 @@ locals {
         }
       },
       {
-        # Alarms publish to the topic; EventBridge puts events that it cannot deliver into a queue.
-        Sid       = "PublishersToEncryptedTopicsAndQueues"
+        # Events that cannot be delivered go into a queue. No condition: EventBridge's requests carry no source account
+        # (https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html, "not supported for
+        # EventBridge-to-encrypted topics"); the queue's policy names the rules.
+        Sid       = "UndeliveredEvents"
         Effect    = "Allow"
-        Principal = { Service = ["cloudwatch.amazonaws.com", "events.amazonaws.com"] }
+        Principal = { Service = "events.amazonaws.com" }
+        Action    = ["kms:Decrypt", "kms:GenerateDataKey*"]
+        # This key.
+        Resource = "*"
+      },
+      {
+        Sid       = "AlarmsToTheEncryptedTopic"
+        Effect    = "Allow"
+        Principal = { Service = "cloudwatch.amazonaws.com" }
         Action    = ["kms:Decrypt", "kms:GenerateDataKey*"]
         # This key.
         Resource  = "*"
