@@ -19,7 +19,7 @@ def handler(event: dict[str, Any], context: wiring.LambdaContext) -> dict[str, A
         metrics=wiring.metrics(settings.metrics_namespace),
         clock=wiring.clock,
         deadline=wiring.InvocationDeadline(context),
-        owner=context.aws_request_id,
+        owner=wiring_bedrock.call_owner(context),
     )
     if "replay" in event:
         return replay(str(event["replay"]), services).document()

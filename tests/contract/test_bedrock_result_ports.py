@@ -368,6 +368,15 @@ def test_unprocessed_items_and_keys_that_are_taken_later_are_all_written(table: 
     assert (table.count(), table.get("OSHA-59")["title"]) == (60, "verified")
 
 
+def test_only_violations_with_content_are_named(table: TableShelf) -> None:
+    store = DynamoDbViolations(table.client, table.table, FakeClock())
+    store.put_content([content(number) for number in range(150)])
+
+    wanted = {f"OSHA-{number}" for number in range(100, 260)}
+    assert store.with_content(wanted) == {f"OSHA-{number}" for number in range(100, 150)}
+    assert store.with_content(set()) == set()
+
+
 def test_a_person_who_verifies_between_reading_and_writing_wins(table: TableShelf) -> None:
     old = "2020-01-01T00:00:00.000Z"
     table.set("OSHA-1", title="old", generated_at=old)

@@ -6,7 +6,7 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -138,7 +138,8 @@ class SetEnvironment(Protocol):
 
 @dataclass
 class JobsWorld:
-    """What outlives a call of the processor. ``called`` are the events that the API sent it."""
+    """What outlives a call of the processor. ``called`` are the events that the API sent it, ``contents`` the
+    violations with content in DynamoDB."""
 
     dynamodb: Any
     s3: Any
@@ -149,6 +150,7 @@ class JobsWorld:
     called: list[dict[str, Any]] = field(default_factory=list)
     reconciled: list[dict[str, Any]] = field(default_factory=list)
     runs_at_once: bool = True
+    contents: set[str] = field(default_factory=set)
 
     @property
     def jobs(self) -> DynamoDbJobsTable:
@@ -171,8 +173,12 @@ class JobsWorld:
             models=DEFAULT_MODELS,
             quotas=self.quotas,
             owner=uuid.uuid4().hex,
+            contents=self,
         )
         return replace(services, **changes)
+
+    def with_content(self, violation_ids: Collection[str]) -> set[str]:
+        return self.contents & set(violation_ids)
 
     def admin(self) -> AdminServices:
         return AdminServices(

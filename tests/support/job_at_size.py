@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from duckdb import DuckDBPyConnection
@@ -52,6 +52,9 @@ class Discarded:
         self.bytes += len(body)
         return ""
 
+    def put_new(self, key: str, body: bytes) -> bool:
+        raise AssertionError("not used here")
+
     def delete(self, key: str) -> None:
         raise AssertionError("not used here")
 
@@ -67,6 +70,11 @@ class Discarded:
 
     def complete_upload(self, key: str, upload_id: str, etags: list[str]) -> str:
         return ""
+
+
+class _NoContents:
+    def with_content(self, violation_ids: Collection[str]) -> set[str]:
+        return set()
 
 
 def attach_file(path: Path) -> Attach:
@@ -114,6 +122,7 @@ def measure(path: Path, count: int) -> dict[str, object]:
         models=DEFAULT_MODELS,
         quotas=Quotas(),
         owner="measured",
+        contents=_NoContents(),
     )
     request = {"config": {"limits": {"maxViolations": count, "maxSpendUSD": 100_000}}}
     config = parse_job_request(request, models=DEFAULT_MODELS, default_model=MODEL, agencies=["osha"])

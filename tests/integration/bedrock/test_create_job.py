@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,6 +15,7 @@ import pytest
 from batch_processor.app.bedrock.create_job import create_job
 from batch_processor.app.bedrock.ports import JobRefusedError
 from batch_processor.app.bedrock.process import process
+from batch_processor.app.bedrock.submit_parts import submit_queued
 from batch_processor.domain.bedrock import job as names
 from batch_processor.domain.bedrock.parts import Quotas
 from batch_processor.domain.errors import (
@@ -214,6 +217,31 @@ def test_too_few_records_run_at_once_when_that_is_asked_for(world: JobsWorld) ->
     assert world.bedrock.conversed == 5
 
 
+def test_two_calls_at_once_ask_each_record_on_demand_once(world: JobsWorld) -> None:
+    # Given a call that has created the job and is asking, and waits in the middle of it for a second one
+    world.clock = WaitingClock()
+    job_id = world.new_job(config(limits={"maxViolations": 5}, batch={"onDemandBelowMinimum": True}))
+    usual, asking, go_on = world.bedrock.answer, threading.Event(), threading.Event()
+
+    def slow(model_input: Any) -> dict[str, Any]:
+        asking.set()
+        go_on.wait(10)
+        return usual(model_input)
+
+    world.bedrock.answer = slow
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(create_job, job_id, world.services())
+        asking.wait(10)
+        # When the second comes
+        second = threads.submit(create_job, job_id, world.services())
+        time.sleep(0.1)
+        go_on.set()
+        first.result()
+        second.result()
+    # Then
+    assert world.bedrock.conversed == 5
+
+
 def test_a_record_that_the_model_refuses_is_an_error_line_and_a_throttled_one_is_asked_again(world: JobsWorld) -> None:
     answers: list[Exception | None] = [ThrottledError("slow down"), PermanentError("bad input")]
     usual = world.bedrock.answer
@@ -333,6 +361,47 @@ def test_a_part_stays_queued_when_bedrock_wants_it_later(world: JobsWorld) -> No
     assert [part["status"] for part in world.jobs.parts(job["jobId"])] == ["queued"]
 
 
+def test_parts_that_waited_when_their_job_failed_are_never_submitted(world: JobsWorld) -> None:
+    # Given a job of two parts, whose one may run at a time and is refused
+    world.quotas = Quotas(minimum_records=50, records_per_job=150, concurrent_jobs=1)
+    world.bedrock.refusals = [DeploymentError("the job's role is missing")]
+    job_id = world.new_job(config())
+    with pytest.raises(DeploymentError):
+        create_job(job_id, world.services())
+    assert [part["status"] for part in world.jobs.parts(job_id)] == ["cancelled", "cancelled"]
+    # When somebody submits what is queued, as it was before the job failed, Then nothing is
+    world.jobs.update_part(job_id, 1, {"status": "queued"})
+    job = world.jobs.get(job_id)
+    assert job is not None
+    submit_queued(job, world.services())
+    assert not world.bedrock.submitted
+    assert [part["status"] for part in world.jobs.parts(job_id)] == ["cancelled", "cancelled"]
+
+
+def test_of_two_calls_for_one_job_the_later_leaves_its_records_in_flight(world: JobsWorld) -> None:
+    # Given a call that has lost the lease to another one, which has written the job and submitted it
+    job_id = world.new_job(config())
+    late = world.services()
+
+    class Overtaken:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(late.jobs, name)
+
+        def enter_in_flight(self, job: Any) -> None:
+            late.jobs.enter_in_flight(job)
+            world.clock.pass_by(minutes=6)
+            create_job(job_id, world.services())
+
+    # When the first one goes on
+    overtaken: Any = Overtaken()
+    create_job(job_id, replace(late, jobs=overtaken))
+    # Then
+    assert world.jobs.in_flight() == [job_id]
+    job = world.jobs.get(job_id)
+    assert job is not None
+    assert (job["status"], job["bedrockStatus"]) == ("InProgress", "Submitted")
+
+
 def test_a_service_that_does_not_answer_leaves_the_job_for_the_next_call(world: JobsWorld) -> None:
     world.bedrock.refusals = [ServiceUnavailableError("no answer")]
     job_id = world.new_job(config())
@@ -373,6 +442,23 @@ def test_a_retry_takes_the_failed_records_and_those_of_parts_that_never_ran(worl
     assert records.splitlines()[0] == f"{failed[0]}\tosha"
     again = world.create({}, retry_of=first["jobId"])
     assert (again["message"], again["emptiedBy"]) == ("No violations to process", "notInFlight")
+
+
+def test_a_second_retry_does_not_pay_again_for_what_the_first_brought_content(world: JobsWorld) -> None:
+    # Given a job with six failed records, four of which have got content from a retry that has ended
+    world.quotas = Quotas(minimum_records=1)
+    first = world.create(config(limits={"maxViolations": 50}))
+    failed = in_priority_order(6)
+    world.end(first["jobId"], failed)
+    retry = world.create({}, retry_of=first["jobId"])
+    world.end(retry["jobId"], failed[4:])
+    world.contents = set(failed[:4])
+    world.clock.pass_by(hours=25)  # nothing is in flight any more
+    # When it is retried again, Then only the two are asked again
+    assert world.records(world.create({}, retry_of=first["jobId"])["jobId"]) == failed[4:]
+    world.contents = set(failed)
+    job = world.create({}, retry_of=first["jobId"])
+    assert (job["message"], job["emptiedBy"]) == ("No violations to process", "withoutGeneratedContent")
 
 
 def test_a_retry_without_failed_records_has_nothing_to_do(world: JobsWorld) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -11,6 +12,7 @@ from moto import mock_aws
 
 from batch_processor.adapters.bedrock.leases import DynamoDbLeases
 from batch_processor.domain.errors import DeploymentError
+from batch_processor.runtime.wiring_bedrock import call_owner
 
 TABLE = "VentureOS-BedrockBatchJobs"
 
@@ -42,6 +44,15 @@ def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
             ],
         )
         yield client
+
+
+def test_an_event_that_lambda_delivers_twice_at_once_is_worked_on_by_one_call(client: Any) -> None:
+    # Given two calls under one request id, as Lambda gives them to a repeated event
+    leases, context = DynamoDbLeases(client, TABLE, Clock()), SimpleNamespace(aws_request_id="request-1")
+    first, second = call_owner(context), call_owner(context)  # type: ignore[arg-type]  # only the id is read
+    # Then one of them holds the lease
+    assert leases.acquire("create", first, 60)
+    assert not leases.acquire("create", second, 60)
 
 
 def test_one_holder_at_a_time_until_it_is_given_back(client: Any) -> None:

@@ -34,6 +34,7 @@ class ModelSettings(FunctionSettings):
 
 
 class BedrockBatchProcessorSettings(LakeSettings, ModelSettings):
+    violations_table: str
     job_role_arn: str
     """The role that Bedrock runs a job with."""
     quotas: Json[Quotas]

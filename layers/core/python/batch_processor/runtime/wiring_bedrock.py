@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import uuid
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from batch_processor.adapters.bedrock.jobs_table import DynamoDbJobsTable
     from batch_processor.adapters.bedrock.lake import Lake
     from batch_processor.adapters.bedrock.leases import DynamoDbLeases
+    from batch_processor.adapters.bedrock.violations_table import DynamoDbViolations
     from batch_processor.app.bedrock.admin import AdminServices
     from batch_processor.app.bedrock.create_job import CreateServices
 
@@ -61,6 +63,18 @@ def batch_inference(job_role_arn: str) -> BedrockBatchInference:
     return BedrockBatchInference(service_client("bedrock"), job_role_arn)
 
 
+@cache
+def violations(table: str) -> DynamoDbViolations:
+    from batch_processor.adapters.bedrock.violations_table import DynamoDbViolations, bulk_client
+
+    return DynamoDbViolations(bulk_client(), table, wiring.clock)
+
+
+def call_owner(context: wiring.LambdaContext) -> str:
+    """Names this call to the leases. Lambda may deliver an event twice under one request id, and that are two calls."""
+    return f"{context.aws_request_id}/{uuid.uuid4().hex}"
+
+
 def create_services(of: BedrockBatchProcessorSettings, context: wiring.LambdaContext) -> CreateServices:
     from batch_processor.adapters.bedrock.batch_inference import BedrockOnDemand
     from batch_processor.adapters.clients import service_client
@@ -77,7 +91,8 @@ def create_services(of: BedrockBatchProcessorSettings, context: wiring.LambdaCon
         deadline=wiring.InvocationDeadline(context),
         models=of.known_models,
         quotas=of.quotas,
-        owner=context.aws_request_id,
+        owner=call_owner(context),
+        contents=violations(of.violations_table),
     )
 
 

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 
 from batch_processor.runtime import wiring
 from batch_processor.runtime.settings_bedrock import BedrockBatchResultSettings, BedrockJobEventsSettings
-from batch_processor.runtime.wiring_bedrock import batch_inference, jobs_table, leases
+from batch_processor.runtime.wiring_bedrock import batch_inference, call_owner, jobs_table, leases, violations
 
 if TYPE_CHECKING:
     from batch_processor.adapters.bedrock.claims import DynamoDbClaims
     from batch_processor.adapters.bedrock.function_calls import LambdaEventCaller
     from batch_processor.adapters.bedrock.result_objects import S3ResultObjects
-    from batch_processor.adapters.bedrock.violations_table import DynamoDbViolations
     from batch_processor.app.bedrock.reconcile import ReconcileServices
     from batch_processor.app.bedrock.take_results import ResultServices
 
@@ -44,13 +43,6 @@ def caller(function_name: str) -> LambdaEventCaller:
     return LambdaEventCaller(service_client("lambda"), function_name)
 
 
-@cache
-def violations(table: str) -> DynamoDbViolations:
-    from batch_processor.adapters.bedrock.violations_table import DynamoDbViolations, bulk_client
-
-    return DynamoDbViolations(bulk_client(), table, wiring.clock)
-
-
 def result_services(settings: BedrockBatchResultSettings, context: wiring.LambdaContext) -> ResultServices:
     from batch_processor.app.bedrock.take_results import ResultServices
 
@@ -64,7 +56,7 @@ def result_services(settings: BedrockBatchResultSettings, context: wiring.Lambda
         reconciler=caller(settings.job_events_function),
         clock=wiring.clock,
         deadline=wiring.InvocationDeadline(context),
-        owner=context.aws_request_id,
+        owner=call_owner(context),
     )
 
 
@@ -82,6 +74,6 @@ def reconcile_services(settings: BedrockJobEventsSettings, context: wiring.Lambd
         notifier=wiring.notifier(settings.notification_topic_arn),
         clock=wiring.clock,
         deadline=wiring.InvocationDeadline(context),
-        owner=context.aws_request_id,
+        owner=call_owner(context),
         quotas=settings.quotas,
     )

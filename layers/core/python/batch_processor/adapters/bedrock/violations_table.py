@@ -16,9 +16,9 @@ once, one call at a time holds an object's lease, and a person verifies what exi
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
 from botocore.config import Config
@@ -42,6 +42,7 @@ MOST_ATTEMPTS = 8
 """Of what a request left unprocessed; with the pauses between them at most 13 seconds."""
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
+Item = TypeVar("Item")
 READ = "PK, generated_at, is_verified, job_id"
 
 
@@ -77,19 +78,26 @@ class DynamoDbViolations:
         with ThreadPoolExecutor(min(self._threads, len(groups))) as threads:
             return sum(threads.map(self._put_group, groups))
 
+    def with_content(self, violation_ids: Collection[str]) -> set[str]:
+        """``app.bedrock.ports.Contents``."""
+        groups = _groups([f"{KEY_PREFIX}{violation_id}" for violation_id in violation_ids], MOST_READ)
+        with ThreadPoolExecutor(self._threads) as threads:
+            found = threads.map(self._existing, groups)
+            return {key.removeprefix(KEY_PREFIX) for group in found for key in group}
+
     def _put_group(self, items: Sequence[ContentItem]) -> int:
         """Write at most ``MOST_READ`` items; returns how many were kept."""
-        existing = self._existing(items)
+        existing = self._existing([_partition_key(item) for item in items])
         absent = [item for item in items if _partition_key(item) not in existing]
         for group in _groups(absent, MOST_WRITTEN):
             self._write(group)
         found = [(item, existing[_partition_key(item)]) for item in items if _partition_key(item) in existing]
         return sum(self._is_kept(item, stored) for item, stored in found)
 
-    def _existing(self, items: Sequence[ContentItem]) -> dict[str, dict[str, Any]]:
+    def _existing(self, partition_keys: Sequence[str]) -> dict[str, dict[str, Any]]:
         """The stored items by partition key, as far as it matters whether they are kept."""
         found: dict[str, dict[str, Any]] = {}
-        keys: list[Any] = [{"PK": {"S": _partition_key(i)}, "SK": {"S": CONTENT_SORT_KEY}} for i in items]
+        keys: list[Any] = [{"PK": {"S": key}, "SK": {"S": CONTENT_SORT_KEY}} for key in partition_keys]
         for pause in self._pauses():
             with translated("dynamodb:BatchGetItem", self._table):
                 answer = self._client.batch_get_item(
@@ -189,5 +197,5 @@ def _generated_at(stored: dict[str, Any]) -> str:
     return str(stored.get("generated_at", {}).get("S", ""))
 
 
-def _groups(items: Sequence[ContentItem], size: int) -> Iterator[Sequence[ContentItem]]:
+def _groups(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
     return (items[begin : begin + size] for begin in range(0, len(items), size))

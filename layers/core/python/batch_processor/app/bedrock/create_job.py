@@ -24,6 +24,7 @@ import orjson
 from batch_processor.app.bedrock.draft import Draft
 from batch_processor.app.bedrock.ports import (
     BatchInference,
+    Contents,
     JobRefusedError,
     JobsTable,
     Leases,
@@ -32,7 +33,7 @@ from batch_processor.app.bedrock.ports import (
 )
 from batch_processor.app.bedrock.records_in_flight import ids_without_content, lines_of, record_lines, write_in_flight
 from batch_processor.app.bedrock.run_on_demand import run_on_demand
-from batch_processor.app.bedrock.submit_parts import submit_queued
+from batch_processor.app.bedrock.submit_parts import cancel_queued, submit_queued
 from batch_processor.app.ports import Clock, Deadline, ObjectStore
 from batch_processor.domain.bedrock import job as names
 from batch_processor.domain.bedrock.job import Creation, JobItem, JobStatus, PartItem, PartStatus
@@ -57,7 +58,7 @@ POLL_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class CreateServices:
-    """What creating needs from outside; ``owner`` names this call."""
+    """What creating needs from outside; ``owner`` names this call, and no other call has the same."""
 
     lake: ViolationsLake
     jobs: JobsTable
@@ -70,6 +71,7 @@ class CreateServices:
     models: Models
     quotas: Quotas
     owner: str
+    contents: Contents
 
 
 def create_job(job_id: str, services: CreateServices) -> JobItem:
@@ -106,23 +108,24 @@ def _is_open(job: JobItem) -> bool:
 
 
 @contextmanager
-def _creating(services: CreateServices) -> Iterator[None]:
-    """Hold the lease. Raises ThrottledError when others hold it all the time."""
-    while not services.leases.acquire(names.CREATE_LEASE, services.owner, services.deadline.remaining_seconds()):
+def _holding(lease: str, services: CreateServices, busy: ThrottledError) -> Iterator[None]:
+    """Hold the lease for what is left of this call. Raises ``busy`` when others hold it all the time."""
+    while not services.leases.acquire(lease, services.owner, services.deadline.remaining_seconds()):
         if services.deadline.remaining_seconds() < WORK_SECONDS:
-            raise ThrottledError("Other batch jobs are being created all the time: this one is tried again.")
+            raise busy
         services.clock.sleep(POLL_SECONDS)
     try:
         yield
     finally:
-        services.leases.release(names.CREATE_LEASE, services.owner)
+        services.leases.release(lease, services.owner)
 
 
 def _prepare(job: JobItem, services: CreateServices) -> JobItem:
     if job["dryRun"]:
         _draft_and_plan(job, services)
     else:
-        with _creating(services):
+        busy = ThrottledError("Other batch jobs are being created all the time: this one is tried again.")
+        with _holding(names.CREATE_LEASE, services, busy):
             # Another call for the same job may have held the lease before.
             job = services.jobs.get(job["jobId"]) or job
             if _is_open(job) and job["creation"] == Creation.PENDING:
@@ -180,11 +183,16 @@ def _selection_facts(selection: Selection, draft: Draft) -> dict[str, Any]:
 def _draft_retry(
     retried_id: str, in_flight: list[Path], draft: Draft, spend: Spend, services: CreateServices
 ) -> dict[str, Any]:
-    """Fill the draft with the failed records of an ended job, as they were asked then."""
+    """Fill the draft with the records of an ended job that still have no content, as they were asked then.
+
+    Another retry of that job, or another job, may have brought some of them content since: the table that holds the
+    content says so, which the lake does only later.
+    """
     retried = services.jobs.get(retried_id)
     if retried is None or retried["status"] == JobStatus.IN_PROGRESS:
         raise PermanentError(f"Job {retried_id} has not ended, or is gone: only a job that has ended can be retried.")
-    wanted = ids_without_content(retried_id, services)
+    failed = ids_without_content(retried_id, services)
+    wanted = failed - services.contents.with_content(failed)
     busy = _ids_among(wanted, in_flight)
     for violation_id, agency, line in _earlier_lines(retried_id, services):
         if violation_id not in wanted or violation_id in busy:
@@ -198,7 +206,15 @@ def _draft_retry(
         "leftOut": {"inFlight": len(busy), "unusableIds": 0},
     }
     if len(draft) == 0:
-        facts["emptiedBy"] = "failed" if not wanted else "notInFlight" if busy == wanted else "maxSpendUSD"
+        facts["emptiedBy"] = (
+            "failed"
+            if not failed
+            else "withoutGeneratedContent"
+            if not wanted
+            else "notInFlight"
+            if busy == wanted
+            else "maxSpendUSD"
+        )
     return facts
 
 
@@ -308,7 +324,9 @@ def _write(
     if not services.jobs.update(
         job_id, changes, expected={"creation": Creation.PENDING.value, "status": job["status"]}
     ):
-        services.jobs.leave_in_flight(job_id)
+        # Another call may have written the job, with the same files: then its records are in flight.
+        if (services.jobs.get(job_id) or job)["status"] == JobStatus.FAILED:
+            services.jobs.leave_in_flight(job_id)
         raise PermanentError(f"Job {job_id} was ended while it was being created.")
     LOGGER.info("job written", extra={"job_id": job_id, "records": plan["violationCount"], "parts": len(parts)})
 
@@ -332,7 +350,11 @@ def _start(job: JobItem, services: CreateServices) -> None:
     bedrock_status = names.ON_DEMAND if on_demand else "Submitted" if PartStatus.SUBMITTED in statuses else "Queued"
     services.jobs.update(job_id, {"creation": Creation.DONE.value, "bedrockStatus": bedrock_status})
     if on_demand:
-        run_on_demand(job, services)
+        busy = ThrottledError("Another call asks for the records of this job: whether it ended is looked at again.")
+        with _holding(names.on_demand_lease(job_id), services, busy):
+            # The call that held the lease before may have ended the job.
+            if _is_open(services.jobs.get(job_id) or job):
+                run_on_demand(job, services)
 
 
 def _end_empty(job: JobItem, services: CreateServices, **changes: Any) -> None:
@@ -352,7 +374,8 @@ def _end(job: JobItem, services: CreateServices, **changes: Any) -> None:
 
 def _fail(job: JobItem, reason: str, services: CreateServices, **changes: Any) -> None:
     """End the job, unless records of it are with Bedrock: then it goes on with these."""
-    if any(part["status"] == PartStatus.SUBMITTED for part in services.jobs.parts(job["jobId"])):
+    parts = services.jobs.parts(job["jobId"])
+    if any(part["status"] == PartStatus.SUBMITTED for part in parts):
         return
     ended = {
         "status": JobStatus.FAILED.value,
@@ -363,6 +386,7 @@ def _fail(job: JobItem, reason: str, services: CreateServices, **changes: Any) -
     }
     if services.jobs.update(job["jobId"], {**ended, **changes}, expected={"status": JobStatus.IN_PROGRESS.value}):
         services.jobs.leave_in_flight(job["jobId"])
+        cancel_queued(parts, services)
 
 
 # --- price

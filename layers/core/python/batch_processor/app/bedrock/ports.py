@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,6 +113,11 @@ class ViolationsLake(Protocol):
 
     def select(self, criteria: Criteria, in_flight: Sequence[Path] = ()) -> AbstractContextManager[Selection]:
         """See ``adapters.bedrock.lake.Lake.select``."""
+
+
+class Contents(Protocol):
+    def with_content(self, violation_ids: Collection[str]) -> set[str]:
+        """Those of the violations that have content in ``VentureOS-Violations``; read consistently."""
 
 
 class Leases(Protocol):

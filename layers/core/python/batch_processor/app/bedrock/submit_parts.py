@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Protocol
 
 from batch_processor.app.bedrock.ports import BatchInference, JobRefusedError, JobsTable
 from batch_processor.app.ports import Clock, ObjectStore
 from batch_processor.domain.bedrock import job as names
-from batch_processor.domain.bedrock.job import JobItem, PartItem, PartStatus
+from batch_processor.domain.bedrock.job import JobItem, JobStatus, PartItem, PartStatus
 from batch_processor.domain.bedrock.parts import Quotas
 from batch_processor.domain.errors import ThrottledError
 
@@ -32,13 +33,12 @@ def submit_queued(job: JobItem, services: Services) -> list[PartItem]:
     """Submit in order; returns all parts as they are then. Safe to call again, and by two at once.
 
     A part that Bedrock will take later stays queued; one that it will not take is REFUSED with its reason. A part of a
-    job that is being stopped is CANCELLED. Raises ServiceUnavailableError, DeploymentError.
+    job that is being stopped, or has ended, is CANCELLED. Raises ServiceUnavailableError, DeploymentError.
     """
     parts = services.jobs.parts(job["jobId"])
     queued = [part for part in parts if part["status"] == PartStatus.QUEUED]
-    if job.get("stopRequestedAt"):
-        for part in queued:
-            _change(part, services, status=PartStatus.CANCELLED.value, endedAt=_now(services))
+    if job.get("stopRequestedAt") or job["status"] != JobStatus.IN_PROGRESS:
+        cancel_queued(queued, services)
         return parts
     if not queued or job.get("onDemand"):
         return parts
@@ -55,6 +55,13 @@ def submit_queued(job: JobItem, services: Services) -> list[PartItem]:
         else:
             _note_submission(job, part, arn, services)
     return parts
+
+
+def cancel_queued(parts: Iterable[PartItem], services: Services) -> None:
+    """Those of the parts that are still queued will never be submitted."""
+    for part in parts:
+        if part["status"] == PartStatus.QUEUED:
+            _change(part, services, status=PartStatus.CANCELLED.value, endedAt=_now(services))
 
 
 def _note_submission(job: JobItem, part: PartItem, arn: str, services: Services) -> None:

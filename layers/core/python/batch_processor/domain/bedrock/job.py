@@ -226,6 +226,11 @@ def on_demand_output_key(job_id: str, part: int) -> str:
     return f"{output_prefix(job_id)}{folder}/input-{part:04d}.jsonl.out"
 
 
+def on_demand_lease(job_id: str) -> str:
+    """Held by the call that asks for the records of a job through Converse."""
+    return f"ondemand#{job_id}"
+
+
 def errors_prefix(job_id: str) -> str:
     return f"{PREFIX}/errors/{job_id}/"
 
