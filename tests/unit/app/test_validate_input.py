@@ -92,6 +92,7 @@ class World:
     def __init__(self) -> None:
         self.inputs = FakeInputs({("uploads", "data.csv"): CSV})
         self.work = FakeWork()
+        self.registry = list(REGISTRY)
         self.document: dict[str, Any] = {
             "csv_s3_uri": "s3://uploads/data.csv",
             "target": {"type": "tool", "name": "echo"},
@@ -114,7 +115,7 @@ class World:
             request,
             inputs=self.inputs,
             work=self.work,
-            targets=FakeTargets(REGISTRY),
+            targets=FakeTargets(self.registry),
             tools=FakeTools(),
             input_buckets=["uploads", "shared-uploads"],
             work_retention_days=7,
@@ -333,6 +334,18 @@ def test_warnings_tell_what_a_user_would_not_expect(world: World) -> None:
     assert "semicolon" in delimiter
     assert "first 2 rows" in trial
     assert "60 s" in timeout
+
+
+def test_a_schema_that_is_not_applied_is_said_where_no_column_is_named(world: World) -> None:
+    world.registry[0] = REGISTRY[0].model_copy(update={"output_schema": "echo.yaml"})
+    world.document["execution_config"] = {"timeout_seconds": 60}
+
+    world.validate()
+    assert ["echo.yaml" in warning for warning in world.plan.warnings] == [True]
+
+    world.document["output_mapping"] = {"columns": [MAPPED]}
+    world.validate()
+    assert world.plan.warnings == []
 
 
 def test_concurrency_that_cannot_be_used_is_said(world: World) -> None:

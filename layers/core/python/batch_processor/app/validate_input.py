@@ -224,6 +224,11 @@ class _Validation:
             warnings.append(f"Columns of an earlier output are not mapped and are replaced: {', '.join(replaced)}.")
         if settings.max_rows is not None:
             warnings.append(f"A trial: only the first {settings.max_rows:,} rows are read, checked and processed.")
+        if target.output_schema and not config.output_mapping.columns:
+            warnings.append(
+                f"The target's output schema {target.output_schema} is not applied yet: without columns in "
+                "output_mapping, the output has one column, result, with the answer as JSON."
+            )
         if target.invocation is Invocation.LAMBDA:
             timeout = self._tools.timeout_seconds(target.arn)
             if timeout > settings.timeout_seconds:
