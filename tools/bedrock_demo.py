@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import boto3
 from rich.console import Console
 
 from tools import local_aws, report
@@ -34,9 +33,7 @@ def run_bedrock_batch(console: Console, deployment: Deployment) -> None:
     records = sum(agency.inserted + agency.existing for agency in loaded.values())
     console.print(f"  The lake: {records:,} violations of {len(loaded)} agencies", highlight=False)
     api = AdminApi(
-        str(deployment.outputs["admin_api_url"]),
-        str(deployment.outputs["region"]),
-        boto3.Session(local_aws.ROOT, local_aws.ROOT, region_name=str(deployment.outputs["region"])),
+        str(deployment.bedrock_output("admin_api_url")), deployment.region, local_aws.session(deployment.region)
     )
     estimate = _answer(api, "POST", "/admin/bedrock/batch/estimate", {"config": CONFIG})["estimate"]
     console.print(

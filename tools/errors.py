@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from botocore.exceptions import BotoCoreError, ClientError
+from boto3.exceptions import Boto3Error, S3UploadFailedError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as NoConnectionError
 
 from batch_processor.domain.errors import BatchProcessorError
 
@@ -20,8 +22,12 @@ def exit_code_of(command: Callable[[], int]) -> int:
         return command()
     except (CommandError, BatchProcessorError) as expected:
         print(expected, file=sys.stderr)
-    except (ClientError, BotoCoreError) as refused:
+    except (ClientError, S3UploadFailedError) as refused:  # an upload fails so when AWS refuses it
         print(f"AWS refused: {refused}", file=sys.stderr)
+    except (NoConnectionError, HTTPClientError) as silent:
+        print(f"AWS could not be reached: {silent}", file=sys.stderr)
+    except (BotoCoreError, Boto3Error) as unsent:
+        print(f"AWS was not asked: {unsent}", file=sys.stderr)
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130

@@ -53,6 +53,17 @@ def start(states: Any, state_machine_arn: str, name: str, document: dict[str, An
     return str(answer["executionArn"])
 
 
+def describe(states: Any, execution_arn: str) -> dict[str, Any]:
+    """DescribeExecution's answer. Raises CommandError when there is no such execution."""
+    try:
+        answer: dict[str, Any] = states.describe_execution(executionArn=execution_arn)
+    except ClientError as refused:
+        if refused.response["Error"]["Code"] not in ("ExecutionDoesNotExist", "InvalidArn"):
+            raise
+        raise CommandError(f"There is no execution {execution_arn.rsplit(':', 1)[1]}.") from refused
+    return answer
+
+
 def ending_of(description: dict[str, Any]) -> Ending | None:
     """From DescribeExecution's answer; None while it runs. A RowFailedError's cause is the output document."""
     status = description["status"]
@@ -96,7 +107,7 @@ class Follower:
     def follow(self) -> Iterator[Ending | None]:
         """Yield None after each look at the running execution, at last its ending."""
         while True:
-            ending = ending_of(self.states.describe_execution(executionArn=self.execution_arn))
+            ending = ending_of(describe(self.states, self.execution_arn))
             if ending is not None:
                 self._count_failures()
                 yield ending

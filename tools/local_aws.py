@@ -7,6 +7,8 @@ import socket
 import subprocess
 from pathlib import Path
 
+import boto3
+
 from emulator.__main__ import announced_port, running_pid
 from tools.errors import CommandError
 
@@ -31,13 +33,13 @@ def endpoint_url() -> str:
     """Where the local AWS answers. Raises CommandError when none runs."""
     port = announced_port(state_directory()) if is_running() else None
     if port is None:
-        raise CommandError("No local AWS runs: start it with `make up`.")
+        raise CommandError(f"No local AWS runs in {state_directory()}: start it with `make up`.")
     return f"http://127.0.0.1:{port}"
 
 
-def location() -> dict[str, str]:
-    """The variables that tell tools/terraform.py which local AWS is meant. Raises CommandError when none runs."""
-    return {"LOCAL_AWS_DIR": str(state_directory()), "LOCAL_AWS_PORT": endpoint_url().rsplit(":", 1)[1]}
+def session(region: str = REGION) -> boto3.Session:
+    """A session of its root, which reads nothing of the caller's AWS configuration."""
+    return boto3.Session(aws_access_key_id=ROOT, aws_secret_access_key=ROOT, region_name=region)
 
 
 def environment() -> dict[str, str]:

@@ -5,21 +5,20 @@ python -m tools.output --env local
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 
+from tools.command_line import parser_of
 from tools.errors import exit_code_of
 from tools.outputs import read_outputs
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line, print the outputs."""
-    parser = argparse.ArgumentParser(prog="make output", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--env", default="local", choices=["local", "stage", "prod"], help="default: local")
-    options = parser.parse_args(arguments)
+    parser = parser_of("make output", __doc__)
 
     def command() -> int:
+        options = parser.parse_args(arguments)
         print(json.dumps(read_outputs(options.env), indent=2, sort_keys=True))
         return 0
 

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -15,24 +10,12 @@ from botocore.config import Config
 
 from tools import local_aws
 from tools.errors import CommandError
-
-REPOSITORY = Path(__file__).resolve().parent.parent
+from tools.terraform import Terraform
 
 
 def read_outputs(env: str) -> dict[str, Any]:
     """Terraform's outputs of an environment, name to value. Raises CommandError when nothing is deployed."""
-    variables = {**os.environ, **(local_aws.location() if env == "local" else {})}
-    answer = subprocess.run(
-        [sys.executable, "-m", "tools.terraform", "output", "--env", env],
-        cwd=REPOSITORY,
-        env=variables,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    if answer.returncode != 0:
-        raise CommandError(f"No Terraform outputs of {env}:\n{(answer.stderr or answer.stdout).strip()}")
-    outputs: dict[str, Any] = json.loads(answer.stdout)
+    outputs = Terraform(env).outputs()
     if not outputs:
         raise CommandError(
             f"Nothing is deployed to {env}: run `make {'up' if env == 'local' else f'apply ENV={env}'}`."
@@ -64,6 +47,19 @@ class Deployment:
     def results_bucket(self) -> str:
         return str(self.outputs["results_bucket"])
 
+    @property
+    def region(self) -> str:
+        return str(self.outputs["region"])
+
+    def bedrock_output(self, name: str) -> Any:
+        """An output that only Bedrock batches have. Raises CommandError where they are left out."""
+        if self.outputs.get(name) is None:
+            raise CommandError(
+                f"{self.env} has no Bedrock batches: set bedrock_batches = true in terraform/envs/{self.env}.tfvars "
+                f"and apply."
+            )
+        return self.outputs[name]
+
     def execution_arn(self, name: str) -> str:
         """The ARN of an execution of the state machine, from its name; an ARN is left as it is."""
         if name.startswith("arn:"):
@@ -75,10 +71,10 @@ class Deployment:
 
         ``config`` wins over the settings here.
         """
-        client: Any = boto3.Session(region_name=str(self.outputs["region"])).client
+        client: Any = boto3.Session(region_name=self.region).client
         patient = Config(retries={"mode": "standard", "total_max_attempts": 8})
         options: dict[str, Any] = {"config": patient.merge(config) if config else patient}
         if self.env == "local":
-            options |= {"endpoint_url": local_aws.endpoint_url()}
-            options |= {"aws_access_key_id": local_aws.ROOT, "aws_secret_access_key": local_aws.ROOT}
+            client = local_aws.session(self.region).client
+            options["endpoint_url"] = local_aws.endpoint_url()
         return client(service, **options)

@@ -8,7 +8,6 @@ deletes the object when all of it is in the lake; otherwise it keeps what failed
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -17,10 +16,10 @@ from typing import Any
 from botocore.config import Config
 
 from batch_processor.app.bedrock.sync_lake import FAILED_PREFIX
+from tools.command_line import parser_of
 from tools.errors import exit_code_of
 from tools.outputs import Deployment
 
-FUNCTION = "ventureos-bedrock-sync"
 FUNCTION_SECONDS = 300
 MOST_REASONS = 5
 
@@ -76,20 +75,16 @@ def resync(waiting: Resync, tell: Callable[[str], Any]) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line, replay."""
-    parser = argparse.ArgumentParser(
-        prog="make resync", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--env", default="local", choices=["local", "stage", "prod"], help="default: local")
-    options = parser.parse_args(arguments)
+    parser = parser_of("make resync", __doc__)
 
     def command() -> int:
-        deployment = Deployment.of(options.env)
-        suffix = "" if options.env == "prod" else f"-{options.env}"
+        deployment = Deployment.of(parser.parse_args(arguments).env)
+        bucket = str(deployment.bedrock_output("data_bucket"))
+        function = str(deployment.bedrock_output("bedrock_function_names")["bedrock_sync"])
         # One try: a second one would start while the function still works.
         patient = Config(read_timeout=FUNCTION_SECONDS + 30, retries={"total_max_attempts": 1})
         functions = deployment.client("lambda", config=patient)
-        bucket = str(deployment.outputs["data_bucket"])
-        return resync(Resync(deployment.client("s3"), functions, bucket, f"{FUNCTION}{suffix}"), print)
+        return resync(Resync(deployment.client("s3"), functions, bucket, function), print)
 
     return exit_code_of(command)
 

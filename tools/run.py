@@ -22,6 +22,7 @@ from rich.console import Console
 
 from batch_processor.domain.batch_config import parse_batch_config
 from tools import executions, report
+from tools.command_line import parser_of, readable_file
 from tools.errors import CommandError, exit_code_of
 from tools.executions import Ending, Follower
 from tools.outputs import Deployment
@@ -33,9 +34,7 @@ MAX_NAME_CHARACTERS = 80
 def read_document(path: Path) -> dict[str, Any]:
     """The input document of a file. Raises CommandError when it is not a JSON object."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CommandError(f"There is no file {path}.") from None
+        document = json.loads(readable_file(str(path)).read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as broken:
         raise CommandError(f"{path} is not JSON: {broken}.") from None
     if not isinstance(document, dict):
@@ -64,8 +63,6 @@ def submit(deployment: Deployment, document: dict[str, Any], csv: Path | None, n
     completed = complete_document(document, deployment.input_bucket, csv, name)
     parse_batch_config(completed)
     if csv is not None:
-        if not csv.is_file():
-            raise CommandError(f"There is no file {csv}.")
         bucket, key = executions.split_s3_uri(completed["csv_s3_uri"])
         deployment.client("s3").upload_file(str(csv), bucket, key)
     arn = executions.start(deployment.client("stepfunctions"), deployment.state_machine_arn, name, completed)
@@ -95,17 +92,13 @@ def show_ending(console: Console, deployment: Deployment, ending: Ending, name: 
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line, start or find the execution, follow it."""
-    parser = argparse.ArgumentParser(
-        prog="make run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--env", default="local", choices=["local", "stage", "prod"], help="default: local")
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--input", type=Path, help="file with the input document (INPUT=)")
+    parser = parser_of("make run", __doc__)
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--input", type=readable_file, help="file with the input document (INPUT=)")
     what.add_argument("--follow", metavar="EXECUTION", help="name or ARN of an execution that was started (FOLLOW=)")
-    parser.add_argument("--csv", type=Path, help="CSV file to upload as the input (CSV=)")
+    parser.add_argument("--csv", type=readable_file, help="CSV file to upload as the input (CSV=)")
     parser.add_argument("--name", help="name of the execution; used twice, it starts nothing twice (NAME=)")
-    options = parser.parse_args(arguments)
-    return exit_code_of(lambda: run(options))
+    return exit_code_of(lambda: run(parser.parse_args(arguments)))
 
 
 def run(options: argparse.Namespace) -> int:
@@ -114,6 +107,8 @@ def run(options: argparse.Namespace) -> int:
     if options.follow:
         deployment = Deployment.of(options.env)
         follower = follower_of(deployment, deployment.execution_arn(options.follow))
+    elif options.input is None:
+        raise CommandError("Name the document: make run INPUT=batch.json. Or a run to follow: FOLLOW=<execution>.")
     else:
         document = read_document(options.input)
         deployment = Deployment.of(options.env)

@@ -11,7 +11,6 @@ when any row is wrong. An id occurs once over all agencies: it is the key of the
 
 from __future__ import annotations
 
-import argparse
 import csv
 import sys
 from collections.abc import Iterator, Sequence
@@ -28,6 +27,7 @@ from batch_processor.adapters.bedrock.lake import Lake, aws_lake, rows_statement
 from batch_processor.domain.bedrock.selection import COLUMNS, GENERATED_COLUMNS, MOST_ID_CHARACTERS, identifier
 from batch_processor.domain.errors import InvalidInputError, Problem
 from tools import local_aws
+from tools.command_line import parser_of, readable_file
 from tools.errors import CommandError, exit_code_of
 from tools.outputs import Deployment
 
@@ -235,15 +235,10 @@ def lake_of(deployment: Deployment) -> Lake:
     """The lake of an environment, with the caller's own credentials; locally with the local AWS's root."""
     options: dict[str, Any] = {"session": boto3.Session()}
     if deployment.env == "local":
-        options["session"] = boto3.Session(
-            aws_access_key_id=local_aws.ROOT,
-            aws_secret_access_key=local_aws.ROOT,
-            region_name=str(deployment.outputs["region"]),
-        )
-        options["endpoint_url"] = local_aws.endpoint_url()
+        options = {"session": local_aws.session(deployment.region), "endpoint_url": local_aws.endpoint_url()}
     return aws_lake(
-        str(deployment.outputs["lake_table_bucket_arn"]),
-        str(deployment.outputs["lake_namespace"]),
+        str(deployment.bedrock_output("lake_table_bucket_arn")),
+        str(deployment.bedrock_output("lake_namespace")),
         [str(agency) for agency in deployment.outputs["lake_agencies"]],
         **options,
     )
@@ -251,17 +246,14 @@ def lake_of(deployment: Deployment) -> Lake:
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line, load the file."""
-    parser = argparse.ArgumentParser(
-        prog="make seed-lake", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--env", default="local", choices=["local", "stage", "prod"], help="default: local")
-    parser.add_argument("--file", required=True, help="the CSV (FILE=)")
-    options = parser.parse_args(arguments)
-    if not options.file:
-        parser.error("name the CSV: FILE=examples/violations/violations.csv")
+    parser = parser_of("make seed-lake", __doc__)
+    parser.add_argument("--file", type=readable_file, help="the CSV (FILE=)")
 
     def command() -> int:
-        for agency, loaded in seed(lake_of(Deployment.of(options.env)), Path(options.file)).items():
+        options = parser.parse_args(arguments)
+        if options.file is None:
+            raise CommandError("Name the CSV: make seed-lake FILE=violations.csv.")
+        for agency, loaded in seed(lake_of(Deployment.of(options.env)), options.file).items():
             print(f"{agency}: {loaded.inserted:,} loaded, {loaded.existing:,} were there")
         return 0
 

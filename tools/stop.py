@@ -9,7 +9,6 @@ stops at once.
 
 from __future__ import annotations
 
-import argparse
 import getpass
 import json
 import sys
@@ -20,8 +19,9 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from batch_processor.domain.plan import Keys
+from tools.command_line import parser_of, seconds
 from tools.errors import CommandError, exit_code_of
-from tools.executions import Ending, ending_of
+from tools.executions import Ending, describe, ending_of
 from tools.outputs import Deployment
 
 GRACE_SECONDS = 900.0
@@ -49,12 +49,7 @@ class Stopper:
 
     def ending(self) -> Ending | None:
         """How it ended; None while it runs. Raises CommandError when there is no such execution."""
-        try:
-            return ending_of(self._states.describe_execution(executionArn=self._arn))
-        except ClientError as refused:
-            if refused.response["Error"]["Code"] not in ("ExecutionDoesNotExist", "InvalidArn"):
-                raise
-            raise CommandError(f"There is no execution {self._arn.rsplit(':', 1)[1]}.") from refused
+        return ending_of(describe(self._states, self._arn))
 
     def pull_brake(self, reason: str) -> None:
         """Write the marker that workers read before they start a row. One that is there already stays as it is."""
@@ -132,18 +127,15 @@ def show(ending: Ending, tell: Callable[[str], Any]) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line, stop the execution."""
-    parser = argparse.ArgumentParser(
-        prog="make stop", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--env", default="local", choices=["local", "stage", "prod"], help="default: local")
-    parser.add_argument("--execution", required=True, help="name or ARN of the execution (EXECUTION=)")
-    parser.add_argument("--grace", type=float, default=GRACE_SECONDS, help="seconds to end by itself (default: 900)")
+    parser = parser_of("make stop", __doc__)
+    parser.add_argument("--execution", help="name or ARN of the execution (EXECUTION=)")
+    parser.add_argument("--grace", type=seconds, default=GRACE_SECONDS, help="seconds to end by itself (GRACE=)")
     parser.add_argument("--now", action="store_true", help="the same as --grace 0")
-    options = parser.parse_args(arguments)
-    if not options.execution:
-        parser.error("name the execution: EXECUTION=<name>")
 
     def command() -> int:
+        options = parser.parse_args(arguments)
+        if not options.execution:
+            raise CommandError("Name the execution: make stop EXECUTION=<name>.")
         deployment = Deployment.of(options.env)
         stopper = Stopper(deployment, deployment.execution_arn(options.execution))
         reason = f"stopped by {getpass.getuser()}"

@@ -23,8 +23,6 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-import boto3
-
 from batch_processor.adapters.bedrock.lake import Lake, Resources, aws_lake
 from batch_processor.domain.bedrock.job_config import Filters
 from batch_processor.domain.bedrock.prompt import Inference, request_for
@@ -40,7 +38,6 @@ AIM_MB = 512
 REPEATS = 3
 TODAY = date(2026, 10, 1)
 BUCKET = "bench-lake"
-REGION = "us-east-1"
 INFERENCE = Inference(max_tokens=500, temperature=0.2)
 FILTERS = Filters.model_validate(
     {
@@ -67,7 +64,7 @@ class Measured:
 
 
 def lake() -> Lake:
-    session = boto3.Session(aws_access_key_id=local_aws.ROOT, aws_secret_access_key=local_aws.ROOT, region_name=REGION)
+    session: Any = local_aws.session()
     tables = session.client("s3tables", endpoint_url=local_aws.endpoint_url())
     (arn,) = (found["arn"] for found in tables.list_table_buckets()["tableBuckets"] if found["name"] == BUCKET)
     return aws_lake(arn, "silver", AGENCIES, Resources(), time.sleep, session, local_aws.endpoint_url())
@@ -75,13 +72,8 @@ def lake() -> Lake:
 
 def fill() -> None:
     """A million rows over the agencies: texts of 300 to 1,500 bytes, a fifth with content."""
-    client = boto3.client(
-        "s3tables",
-        endpoint_url=local_aws.endpoint_url(),
-        aws_access_key_id=local_aws.ROOT,
-        aws_secret_access_key=local_aws.ROOT,
-        region_name=REGION,
-    )
+    session: Any = local_aws.session()
+    client = session.client("s3tables", endpoint_url=local_aws.endpoint_url())
     arn = client.create_table_bucket(name=BUCKET)["arn"]
     client.create_namespace(tableBucketARN=arn, namespace=["silver"])
     columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from boto3.exceptions import S3UploadFailedError
 
 from batch_processor.domain.errors import InvalidInputError
 from tests.unit.tools.fakes import EXECUTION, FakeStates, FakeStorage
@@ -73,11 +74,6 @@ def test_a_mistake_in_the_document_is_found_before_anything_is_uploaded_or_start
     assert (deployment.uploads, deployment.states.started) == ([], [])
 
 
-def test_a_csv_that_is_not_there_is_explained(deployment: FakedDeployment, tmp_path: Path) -> None:
-    with pytest.raises(CommandError, match=r"no file .*rows\.csv"):
-        run.submit(deployment, DOCUMENT, tmp_path / "rows.csv", "night-run")
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [("{", "is not JSON"), ("[]", "one JSON object"), (b"\xff\xfe", "is not JSON"), (None, "no file")],
@@ -101,8 +97,25 @@ def test_an_execution_is_named_by_its_name_or_its_arn(deployment: FakedDeploymen
     assert deployment.execution_arn(given) == EXECUTION
 
 
-def test_a_command_needs_an_input_or_an_execution_to_follow(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        run.main(["--env", "local"])
-    assert ended.value.code == 2
-    assert "--follow" in capsys.readouterr().err
+def test_following_an_unknown_execution_is_explained(
+    deployment: FakedDeployment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Deployment, "of", lambda env: deployment)
+    assert run.main(["--follow", "nope"]) == 1
+    assert capsys.readouterr().err == "There is no execution nope.\n"
+
+
+def test_an_upload_that_is_refused_is_explained(
+    deployment: FakedDeployment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def refuse(self: Uploads, path: str, bucket: str, key: str) -> None:
+        raise S3UploadFailedError(f"Failed to upload {path} to {bucket}/{key}: AccessDenied")
+
+    monkeypatch.setattr(Deployment, "of", lambda env: deployment)
+    monkeypatch.setattr(Uploads, "upload_file", refuse)
+    document, rows = tmp_path / "batch.json", tmp_path / "rows.csv"
+    document.write_text(json.dumps(DOCUMENT))
+    rows.write_text("a\n1\n")
+    assert run.main(["--input", str(document), "--csv", str(rows)]) == 1
+    assert "AWS refused: Failed to upload" in capsys.readouterr().err
+    assert deployment.states.started == []
