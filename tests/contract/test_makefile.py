@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
+
+import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MAKEFILE = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 PROMISED = {
     *("demo", "test", "test-full", "up", "down", "run", "stop", "output", "test-batch-processor"),
-    *("plan", "apply", "destroy", "package", "deploy-shared", "deploy-tool"),
+    *("plan", "apply", "destroy", "package", "state-bucket", "deploy-shared", "deploy-tool"),
     *("bench", "lint", "format", "help", "clean"),
 }
 OUR_TARGET = re.compile(r"^([a-z][a-z-]*):", re.MULTILINE)
@@ -48,6 +51,49 @@ def test_every_target_is_phony_or_a_file() -> None:
 
 def test_help_is_what_make_shows_by_itself() -> None:
     assert ".DEFAULT_GOAL := help" in MAKEFILE
+
+
+def commands(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """What make would run."""
+    return subprocess.run(
+        ["make", "--dry-run", *arguments],
+        cwd=REPOSITORY,
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.mark.parametrize("target", ["run", "stop", "seed-lake", "destroy", "bench", "demo"])
+def test_what_a_command_acts_on_does_not_come_from_the_shell(target: str) -> None:
+    own = re.findall(r"^\$\(foreach variable,([A-Z_ ]+),", MAKEFILE, re.MULTILINE)[0].split()
+    assert {"NAME", "INPUT", "CSV", "FILE", "FOLLOW", "EXECUTION", "GRACE"} <= set(own)
+    assert commands(target, **dict.fromkeys(own, "of-the-shell")).stdout == commands(target).stdout
+
+
+def test_the_command_line_says_what_a_command_acts_on() -> None:
+    assert "--name 'mine'" in commands("run", "NAME=mine", NAME="of-the-shell").stdout
+
+
+@pytest.mark.parametrize("environment", [".venv", ".venv-emulator", ".venv-checkov"])
+def test_a_machine_without_python_is_told_so(environment: str) -> None:
+    done = commands("--always-make", f"{environment}/.made", "PYTHON=")
+    assert done.returncode != 0
+    assert "make … PYTHON=<path>" in done.stderr
+
+
+def test_the_tests_of_row_batches_leave_out_those_of_bedrock_batches() -> None:
+    pytest_command = commands("test-batch-processor").stdout
+    ignored = re.findall(r"--ignore (\S+)", pytest_command)
+    ours = {path for suite in ("integration", "e2e") for path in (REPOSITORY / "tests" / suite).rglob("*bedrock*")}
+    left = [path for path in ours if not any(path.is_relative_to(REPOSITORY / folder) for folder in ignored)]
+    assert "tests/integration tests/e2e" in pytest_command
+    assert [path for path in left if path.suffix == ".py"] == []
+
+
+def test_format_fails_when_the_linter_cannot_run() -> None:
+    assert "||" not in commands("format").stdout
 
 
 def test_an_unknown_tool_is_refused_before_anything_is_deployed() -> None:

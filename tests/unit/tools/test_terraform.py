@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import terraform
+from tools import local_aws, terraform
 
 
 @pytest.fixture
@@ -60,15 +60,14 @@ def test_a_configuration_that_does_not_exist_is_replaced(home: Path, monkeypatch
     assert terraform.cli_configuration()
 
 
-def test_the_endpoint_comes_from_the_file_of_the_local_aws(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LOCAL_AWS_DIR", str(home))
-    (home / "port").write_text("4599\n")
-    assert terraform.local_endpoint() == "http://127.0.0.1:4599"
-
-
-def test_no_local_aws_is_said_with_the_command_that_starts_one(home: Path) -> None:
-    with pytest.raises(terraform.TerraformError, match="make up"):
-        terraform.local_endpoint()
+def test_the_local_aws_is_reached_as_its_root_whatever_the_callers_variables_say(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "mine")
+    monkeypatch.setattr(local_aws, "endpoint_url", lambda: "http://127.0.0.1:4599")
+    variables = terraform.Terraform("local").variables
+    assert "AWS_PROFILE" not in variables
+    assert variables["AWS_ENDPOINT_URL"] == variables["TF_VAR_endpoint_url"] == "http://127.0.0.1:4599"
 
 
 @pytest.mark.parametrize("confirmation", [None, "", "999999999999"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,21 @@ from tools.outputs import Deployment
 
 README = Path(__file__).resolve().parents[3] / "README.md"
 ARN = "arn:aws:states:us-east-1:000000000000:stateMachine:batch-processor-local"
+
+
+def test_it_applies_what_is_there_now_and_no_plan_that_was_saved(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    commands: list[list[str]] = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        commands.append(command[2:])
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setenv("LOCAL_AWS_DIR", str(tmp_path))
+    monkeypatch.setattr(subprocess, "run", run)
+    up.deploy(Console(file=io.StringIO()))
+    assert commands[-1] == ["tools.terraform", "apply", "--env", "local", "--plan-anew"]
 
 
 def test_every_variable_of_the_readmes_commands_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
