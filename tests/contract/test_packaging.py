@@ -19,8 +19,8 @@ ELF_MACHINES = {183: "arm64", 62: "x86_64"}
 
 @pytest.fixture(scope="module")
 def lambda_artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The artefacts of stage and prod."""
-    return package.build("prod", tmp_path_factory.mktemp("prod")).parent
+    """The artefacts of stage; prod has the same but for the sample targets."""
+    return package.build("stage", tmp_path_factory.mktemp("stage")).parent
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def names(path: Path) -> list[str]:
 
 
 def test_a_second_build_with_a_fresh_installation_gives_the_same_bytes(lambda_artifacts: Path, tmp_path: Path) -> None:
-    again = package.build("prod", tmp_path / "prod", cache=tmp_path / "cache").parent
+    again = package.build("stage", tmp_path / "stage", cache=tmp_path / "cache").parent
     for name in manifest(lambda_artifacts)["artifacts"]:
         assert (again / f"{name}.zip").read_bytes() == (lambda_artifacts / f"{name}.zip").read_bytes(), name
 
@@ -46,11 +46,28 @@ def test_a_second_build_with_a_fresh_installation_gives_the_same_bytes(lambda_ar
 def test_the_manifest_names_every_function_with_size_and_hash(lambda_artifacts: Path) -> None:
     described = manifest(lambda_artifacts)
     functions = {f"functions/{handler.parent.name}" for handler in (REPOSITORY / "functions").glob("*/handler.py")}
-    assert set(described["artifacts"]) == {"layers/core", "layers/dependencies", "layers/duckdb", *functions}
+    targets = {f"targets/{handler.parent.name}" for handler in (REPOSITORY / "examples/targets").glob("*/handler.py")}
+    assert set(described["artifacts"]) == {"layers/core", "layers/dependencies", "layers/duckdb", *functions, *targets}
     for name, artifact in described["artifacts"].items():
         content = (lambda_artifacts / f"{name}.zip").read_bytes()
         assert artifact["size"] == len(content)
         assert artifact["sha256"] == base64.b64encode(hashlib.sha256(content).digest()).decode()
+
+
+def test_terraforms_own_tests_have_the_artefacts_that_are_built(lambda_artifacts: Path) -> None:
+    assumed = json.loads((REPOSITORY / "terraform" / "tests" / "manifest.json").read_text())
+    built = manifest(lambda_artifacts)
+    assert set(assumed["artifacts"]) == set(built["artifacts"])
+    assert [assumed[name] for name in ("runtime", "architecture")] == [
+        built[name] for name in ("runtime", "architecture")
+    ]
+
+
+def test_prod_has_what_stage_has_but_no_sample_targets(lambda_artifacts: Path, tmp_path: Path) -> None:
+    prod, stage = manifest(package.build("prod", tmp_path).parent), manifest(lambda_artifacts)
+    hashes = {name: artifact["sha256"] for name, artifact in prod["artifacts"].items()}
+    in_stage = {name: artifact["sha256"] for name, artifact in stage["artifacts"].items()}
+    assert hashes == {name: sha256 for name, sha256 in in_stage.items() if not name.startswith("targets/")}
 
 
 def test_stage_and_prod_run_on_lambdas_python_on_arm64(lambda_artifacts: Path) -> None:
