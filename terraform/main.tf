@@ -11,15 +11,30 @@ locals {
   manifest   = jsondecode(file(var.artifact_manifest))
   protected  = var.environment == "prod"
   targets    = merge(var.targets, one(module.sample_targets[*].targets))
+
+  # A module's variable `deployment` names what it takes of this. All of it is known before anything is created: otherwise
+  # every resource that is named with the suffix would wait for the slowest.
+  deployment = {
+    suffix       = local.suffix
+    partition    = local.partition
+    account_id   = local.account_id
+    region       = var.region
+    runtime      = local.manifest.runtime
+    architecture = local.manifest.architecture
+    protected    = local.protected
+    # Environments that share an account must not share metrics, and these have no dimension but the target.
+    metrics_namespace  = "BatchProcessor${local.suffix}"
+    log_retention_days = var.log_retention_days
+    log_level          = var.log_level
+    xray_tracing       = var.xray_tracing
+  }
 }
 
 module "key" {
   source = "./modules/key"
 
   name       = "batch-processor${local.suffix}"
-  partition  = local.partition
-  account_id = local.account_id
-  region     = var.region
+  deployment = local.deployment
 }
 
 module "input_bucket" {
@@ -50,10 +65,9 @@ module "artifacts" {
 module "layers" {
   source = "./modules/layers"
 
-  suffix       = local.suffix
-  runtime      = local.manifest.runtime
-  architecture = local.manifest.architecture
-  artifacts    = module.artifacts.objects
+  deployment = local.deployment
+  artifacts  = module.artifacts.objects
+  duckdb     = var.bedrock_batches
 }
 
 module "registry" {
@@ -69,15 +83,9 @@ module "registry" {
 module "row_batches" {
   source = "./modules/row_batches"
 
-  suffix     = local.suffix
-  partition  = local.partition
-  account_id = local.account_id
-  region     = var.region
-
-  runtime      = local.manifest.runtime
-  architecture = local.manifest.architecture
-  artifacts    = module.artifacts.objects
-  layer_arns   = module.layers.arns
+  deployment = local.deployment
+  artifacts  = module.artifacts.objects
+  layer_arns = module.layers.arns
 
   kms_key_arn             = module.key.arn
   input_buckets           = concat([module.input_bucket.name], var.input_buckets)
@@ -89,9 +97,6 @@ module "row_batches" {
   synchronous_policy_arns = module.registry.synchronous_policy_arns
   standard_policy_arns    = module.registry.standard_policy_arns
   work_retention_days     = var.work_retention_days
-  log_retention_days      = var.log_retention_days
-  log_level               = var.log_level
-  xray_tracing            = var.xray_tracing
   daily_cost_alarm_usd    = var.daily_cost_alarm_usd
 }
 
@@ -99,32 +104,21 @@ module "lake" {
   source = "./modules/lake"
   count  = var.bedrock_batches ? 1 : 0
 
-  name         = coalesce(var.lake_name, "ventureos-lake-${local.account_id}-${var.region}${local.suffix}")
-  namespace    = "silver"
-  suffix       = local.suffix
-  runtime      = local.manifest.runtime
-  architecture = local.manifest.architecture
-  artifacts    = module.artifacts.objects
-  kms_key_arn  = module.key.arn
+  name        = coalesce(var.lake_name, "ventureos-lake-${local.account_id}-${var.region}${local.suffix}")
+  namespace   = "silver"
+  kms_key_arn = module.key.arn
 }
 
 module "bedrock_batches" {
   source = "./modules/bedrock_batches"
   count  = var.bedrock_batches ? 1 : 0
 
-  suffix     = local.suffix
-  partition  = local.partition
-  account_id = local.account_id
-  region     = var.region
-
-  runtime          = local.manifest.runtime
-  architecture     = local.manifest.architecture
+  deployment       = local.deployment
   artifacts        = module.artifacts.objects
   layer_arns       = module.layers.arns
-  duckdb_layer_arn = module.lake[0].layer_arn
+  duckdb_layer_arn = module.layers.duckdb_arn
 
   kms_key_arn            = module.key.arn
-  protected              = local.protected
   table_bucket_arn       = module.lake[0].table_bucket_arn
   namespace              = module.lake[0].namespace
   agencies               = var.agencies
@@ -136,9 +130,6 @@ module "bedrock_batches" {
   sync_window_seconds    = var.sync_window_seconds
   jwt_issuer             = var.jwt_issuer
   jwt_audience           = var.jwt_audience
-  log_retention_days     = var.log_retention_days
-  log_level              = var.log_level
-  xray_tracing           = var.xray_tracing
 }
 
 module "sample_targets" {

@@ -101,7 +101,7 @@ def test_the_machine_may_invoke_exactly_the_functions_that_it_names() -> None:
 
 
 def test_bedrock_functions_name_each_other_as_they_are_named() -> None:
-    named = re.compile(r"ventureos-(bedrock-[a-z-]+)\$\{var.suffix\}")
+    named = re.compile(r"ventureos-(bedrock-[a-z-]+)\$\{var\.deployment\.suffix\}")
     for function in BEDROCK_SETTINGS:
         environment = plain(FUNCTIONS[function]["environment"])
         callees = {key: named.fullmatch(str(value)) for key, value in environment.items() if key.endswith("_FUNCTION")}

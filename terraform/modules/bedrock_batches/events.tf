@@ -49,13 +49,13 @@ resource "aws_lambda_permission" "output" {
   function_name  = module.function["bedrock_batch_result"].name
   principal      = "s3.amazonaws.com"
   source_arn     = module.data_bucket.arn
-  source_account = var.account_id
+  source_account = var.deployment.account_id
 }
 
 resource "aws_cloudwatch_event_rule" "job_events" {
   for_each = local.job_rules
 
-  name                = "ventureos-bedrock-job-${each.key}${var.suffix}"
+  name                = "ventureos-bedrock-job-${each.key}${var.deployment.suffix}"
   description         = each.value.description
   schedule_expression = each.value.schedule
   event_pattern       = each.value.pattern
@@ -86,7 +86,7 @@ resource "aws_lambda_permission" "job_events" {
   function_name  = module.function["bedrock_job_events"].name
   principal      = "events.amazonaws.com"
   source_arn     = aws_cloudwatch_event_rule.job_events[each.key].arn
-  source_account = var.account_id
+  source_account = var.deployment.account_id
 }
 
 resource "aws_lambda_event_source_mapping" "content" {

@@ -36,7 +36,7 @@ locals {
         VIOLATIONS_TABLE    = local.violations_table
         BATCH_JOBS_TABLE    = local.jobs_table
         DATA_BUCKET         = var.data_bucket_name
-        JOB_EVENTS_FUNCTION = "ventureos-bedrock-job-events${var.suffix}"
+        JOB_EVENTS_FUNCTION = "ventureos-bedrock-job-events${var.deployment.suffix}"
       }
     }
     bedrock_job_events = {
@@ -49,7 +49,7 @@ locals {
       environment = {
         BATCH_JOBS_TABLE       = local.jobs_table
         DATA_BUCKET            = var.data_bucket_name
-        BATCH_RESULT_FUNCTION  = "ventureos-bedrock-batch-result${var.suffix}"
+        BATCH_RESULT_FUNCTION  = "ventureos-bedrock-batch-result${var.deployment.suffix}"
         JOB_ROLE_ARN           = local.job_role_arn
         NOTIFICATION_TOPIC_ARN = var.notification_topic_arn
         QUOTAS                 = jsonencode(var.quotas)
@@ -70,7 +70,7 @@ locals {
         LAKE_MEMORY_MB      = "1024"
         DATA_BUCKET         = var.data_bucket_name
         BATCH_JOBS_TABLE    = local.jobs_table
-        METRICS_NAMESPACE   = local.metrics_namespace
+        METRICS_NAMESPACE   = var.deployment.metrics_namespace
       }
     }
     bedrock_admin_api = {
@@ -85,18 +85,15 @@ locals {
         MODELS                   = jsonencode(var.models)
         DEFAULT_MODEL            = var.default_model
         AGENCIES                 = jsonencode(var.agencies)
-        BATCH_PROCESSOR_FUNCTION = "ventureos-bedrock-batch-processor${var.suffix}"
-        JOB_EVENTS_FUNCTION      = "ventureos-bedrock-job-events${var.suffix}"
+        BATCH_PROCESSOR_FUNCTION = "ventureos-bedrock-batch-processor${var.deployment.suffix}"
+        JOB_EVENTS_FUNCTION      = "ventureos-bedrock-job-events${var.deployment.suffix}"
       }
     }
   }
 
-  # Environments that share an account must not share metrics, and these know no dimension but the target.
-  metrics_namespace = "BatchProcessor${var.suffix}"
-
   common_environment = {
     POWERTOOLS_SERVICE_NAME = "bedrock-batches"
-    POWERTOOLS_LOG_LEVEL    = var.log_level
+    POWERTOOLS_LOG_LEVEL    = var.deployment.log_level
   }
 
   with_duckdb = ["bedrock_batch_processor", "bedrock_sync"]
@@ -111,8 +108,8 @@ module "function" {
   name         = local.function_names[each.key]
   role_name    = local.function_roles[each.key]
   description  = each.value.description
-  runtime      = var.runtime
-  architecture = var.architecture
+  runtime      = var.deployment.runtime
+  architecture = var.deployment.architecture
   artifact     = var.artifacts["functions/${each.key}"]
   layer_arns   = concat(var.layer_arns, contains(local.with_duckdb, each.key) ? [var.duckdb_layer_arn] : [])
 
@@ -125,19 +122,19 @@ module "function" {
   dead_letter_queue_arn = contains(local.called_by_events, each.key) ? aws_sqs_queue.undelivered.arn : null
 
   kms_key_arn        = var.kms_key_arn
-  log_retention_days = var.log_retention_days
-  xray_tracing       = var.xray_tracing
+  log_retention_days = var.deployment.log_retention_days
+  xray_tracing       = var.deployment.xray_tracing
 }
 
 module "admin_api" {
   source = "../admin_api"
 
   name               = local.function_names["bedrock_admin_api"]
-  account_id         = var.account_id
+  account_id         = var.deployment.account_id
   function_name      = module.function["bedrock_admin_api"].name
   function_arn       = module.function["bedrock_admin_api"].arn
   jwt_issuer         = var.jwt_issuer
   jwt_audience       = var.jwt_audience
   kms_key_arn        = var.kms_key_arn
-  log_retention_days = var.log_retention_days
+  log_retention_days = var.deployment.log_retention_days
 }

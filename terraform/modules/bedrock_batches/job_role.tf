@@ -11,7 +11,7 @@ resource "aws_iam_role" "job" {
       Principal = { Service = "bedrock.amazonaws.com" }
       Action    = "sts:AssumeRole"
       Condition = {
-        StringEquals = { "aws:SourceAccount" = var.account_id }
+        StringEquals = { "aws:SourceAccount" = var.deployment.account_id }
         ArnEquals    = { "aws:SourceArn" = "${local.bedrock_arn}:model-invocation-job/*" }
       }
     }]

@@ -3,18 +3,18 @@
 module "monitoring" {
   source = "../monitoring"
 
-  region         = var.region
+  region         = var.deployment.region
   topic_arn      = var.notification_topic_arn
   alarms         = merge(local.alarms, local.error_alarms, local.throttle_alarms)
-  dashboard_name = "ventureos-bedrock-batches${var.suffix}"
+  dashboard_name = "ventureos-bedrock-batches${var.deployment.suffix}"
   widgets        = local.widgets
 }
 
 locals {
   alarms = {
-    "ventureos-bedrock-sync-failed${var.suffix}" = {
+    "ventureos-bedrock-sync-failed${var.deployment.suffix}" = {
       description = "Content is not in the lake: see sync-failed/ of the data bucket, then run make resync."
-      namespace   = local.metrics_namespace
+      namespace   = var.deployment.metrics_namespace
       metric      = "SyncFailed"
       dimensions  = { target = "bedrock_sync" }
     }
@@ -68,7 +68,7 @@ locals {
     {
       title   = "Content merged into the lake, and what could not be"
       stat    = "Sum"
-      metrics = [for metric in ["SyncMerged", "SyncFailed"] : [local.metrics_namespace, metric, "target", "bedrock_sync"]]
+      metrics = [for metric in ["SyncMerged", "SyncFailed"] : [var.deployment.metrics_namespace, metric, "target", "bedrock_sync"]]
     },
     {
       title   = "Age of the oldest content that waits for the lake, milliseconds"
@@ -103,7 +103,7 @@ locals {
 resource "aws_cloudwatch_metric_alarm" "stuck" {
   for_each = local.watched_models
 
-  alarm_name          = "ventureos-bedrock-stuck-${replace(each.key, "/[^A-Za-z0-9-]/", "-")}${var.suffix}"
+  alarm_name          = "ventureos-bedrock-stuck-${replace(each.key, "/[^A-Za-z0-9-]/", "-")}${var.deployment.suffix}"
   alarm_description   = "Batch inference on ${each.key} stands still: records wait, and none was processed for half an hour."
   comparison_operator = "GreaterThanThreshold"
   threshold           = 0

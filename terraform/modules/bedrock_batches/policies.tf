@@ -1,10 +1,10 @@
 # Who may do what: one list of statements for each function, one for Bedrock's jobs, one for callers of the API.
 
 locals {
-  data_arn         = "arn:${var.partition}:s3:::${var.data_bucket_name}"
+  data_arn         = "arn:${var.deployment.partition}:s3:::${var.data_bucket_name}"
   files            = "${local.data_arn}/${local.prefix}"
-  jobs_arn         = "arn:${var.partition}:dynamodb:${var.region}:${var.account_id}:table/${local.jobs_table}"
-  violations_arn   = "arn:${var.partition}:dynamodb:${var.region}:${var.account_id}:table/${local.violations_table}"
+  jobs_arn         = "arn:${var.deployment.partition}:dynamodb:${var.deployment.region}:${var.deployment.account_id}:table/${local.jobs_table}"
+  violations_arn   = "arn:${var.deployment.partition}:dynamodb:${var.deployment.region}:${var.deployment.account_id}:table/${local.violations_table}"
   tables_of_bucket = "${var.table_bucket_arn}/table/*"
 
   # Every function gets it, after its own statements.
@@ -261,14 +261,14 @@ locals {
         Effect    = "Allow"
         Action    = ["s3:GetObject"]
         Resource  = ["${local.files}/input/*"]
-        Condition = { StringEquals = { "aws:ResourceAccount" = [var.account_id] } }
+        Condition = { StringEquals = { "aws:ResourceAccount" = [var.deployment.account_id] } }
       },
       {
         Sid       = "WriteOutput"
         Effect    = "Allow"
         Action    = ["s3:PutObject"]
         Resource  = ["${local.files}/output/*"]
-        Condition = { StringEquals = { "aws:ResourceAccount" = [var.account_id] } }
+        Condition = { StringEquals = { "aws:ResourceAccount" = [var.deployment.account_id] } }
       },
       {
         Sid       = "ListFiles"

@@ -5,7 +5,7 @@ module "data_bucket" {
 
   name          = var.data_bucket_name
   kms_key_arn   = var.kms_key_arn
-  force_destroy = !var.protected
+  force_destroy = !var.deployment.protected
 
   # A job's item is kept for 30 days, and until then the job can be retried. Outputs stay: they are what was paid for.
   expire_after_days = {
@@ -19,7 +19,7 @@ resource "aws_dynamodb_table" "jobs" {
   billing_mode                = "PAY_PER_REQUEST"
   hash_key                    = "PK"
   range_key                   = "SK"
-  deletion_protection_enabled = var.protected
+  deletion_protection_enabled = var.deployment.protected
 
   dynamic "attribute" {
     for_each = toset(["PK", "SK", "GSI1PK", "GSI1SK", "GSI2PK"])
@@ -64,7 +64,7 @@ resource "aws_dynamodb_table" "violations" {
   billing_mode                = "PAY_PER_REQUEST"
   hash_key                    = "PK"
   range_key                   = "SK"
-  deletion_protection_enabled = var.protected
+  deletion_protection_enabled = var.deployment.protected
   stream_enabled              = true
   stream_view_type            = "NEW_IMAGE"
 
@@ -102,7 +102,7 @@ resource "aws_sqs_queue" "undelivered" {
       Effect    = "Allow"
       Principal = { Service = "events.amazonaws.com" }
       Action    = "sqs:SendMessage"
-      Resource  = "arn:${var.partition}:sqs:${var.region}:${var.account_id}:${local.undelivered_name}"
+      Resource  = "arn:${var.deployment.partition}:sqs:${var.deployment.region}:${var.deployment.account_id}:${local.undelivered_name}"
       Condition = { ArnEquals = { "aws:SourceArn" = [for rule in aws_cloudwatch_event_rule.job_events : rule.arn] } }
     }]
   })

@@ -1,31 +1,18 @@
-variable "suffix" {
-  type        = string
-  description = "Suffix of names."
-}
-
-variable "partition" {
-  type        = string
-  description = "AWS partition."
-}
-
-variable "account_id" {
-  type        = string
-  description = "Account."
-}
-
-variable "region" {
-  type        = string
-  description = "Region."
-}
-
-variable "runtime" {
-  type        = string
-  description = "Lambda runtime of the artefacts."
-}
-
-variable "architecture" {
-  type        = string
-  description = "Lambda architecture of the artefacts."
+variable "deployment" {
+  type = object({
+    suffix             = string
+    partition          = string
+    account_id         = string
+    region             = string
+    runtime            = string
+    architecture       = string
+    protected          = bool
+    metrics_namespace  = string
+    log_retention_days = number
+    log_level          = string
+    xray_tracing       = bool
+  })
+  description = "What is the same for everything of an environment: suffix of names, place, runtime of the artefacts, logs, traces, metrics."
 }
 
 variable "artifacts" {
@@ -46,11 +33,6 @@ variable "duckdb_layer_arn" {
 variable "kms_key_arn" {
   type        = string
   description = "Key that encrypts what is stored."
-}
-
-variable "protected" {
-  type        = bool
-  description = "Refuse to delete data."
 }
 
 variable "table_bucket_arn" {
@@ -117,17 +99,3 @@ variable "jwt_audience" {
   description = "Audiences of which a token must have one."
 }
 
-variable "log_retention_days" {
-  type        = number
-  description = "Days that log events are kept."
-}
-
-variable "log_level" {
-  type        = string
-  description = "Log level of the functions."
-}
-
-variable "xray_tracing" {
-  type        = bool
-  description = "Trace the functions with X-Ray."
-}

@@ -19,7 +19,7 @@ locals {
       {
         Sid       = "AccountByItsOwnPolicies"
         Effect    = "Allow"
-        Principal = { AWS = "arn:${var.partition}:iam::${var.account_id}:root" }
+        Principal = { AWS = "arn:${var.deployment.partition}:iam::${var.deployment.account_id}:root" }
         Action    = "kms:*"
         # In a key policy "*" means this key (https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-overview.html).
         Resource = "*"
@@ -27,12 +27,12 @@ locals {
       {
         Sid       = "LogGroups"
         Effect    = "Allow"
-        Principal = { Service = "logs.${var.region}.amazonaws.com" }
+        Principal = { Service = "logs.${var.deployment.region}.amazonaws.com" }
         Action    = ["kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey"]
         # This key.
         Resource = "*"
         Condition = {
-          ArnLike = { "kms:EncryptionContext:aws:logs:arn" = "arn:${var.partition}:logs:${var.region}:${var.account_id}:log-group:*" }
+          ArnLike = { "kms:EncryptionContext:aws:logs:arn" = "arn:${var.deployment.partition}:logs:${var.deployment.region}:${var.deployment.account_id}:log-group:*" }
         }
       },
       {
@@ -53,7 +53,7 @@ locals {
         Action    = ["kms:Decrypt", "kms:GenerateDataKey*"]
         # This key.
         Resource  = "*"
-        Condition = { StringEquals = { "aws:SourceAccount" = var.account_id } }
+        Condition = { StringEquals = { "aws:SourceAccount" = var.deployment.account_id } }
       },
       {
         # Compaction and clean-up of the lake's tables
@@ -64,7 +64,7 @@ locals {
         Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
         # This key.
         Resource  = "*"
-        Condition = { StringLike = { "kms:EncryptionContext:aws:s3:arn" = "arn:${var.partition}:s3tables:${var.region}:${var.account_id}:bucket/*" } }
+        Condition = { StringLike = { "kms:EncryptionContext:aws:s3:arn" = "arn:${var.deployment.partition}:s3tables:${var.deployment.region}:${var.deployment.account_id}:bucket/*" } }
       },
     ]
   }

@@ -3,17 +3,7 @@ variable "name" {
   description = "Name of the key's alias."
 }
 
-variable "partition" {
-  type        = string
-  description = "AWS partition."
-}
-
-variable "account_id" {
-  type        = string
-  description = "Account that the key belongs to."
-}
-
-variable "region" {
-  type        = string
-  description = "Region that the key belongs to."
+variable "deployment" {
+  type        = object({ partition = string, account_id = string, region = string })
+  description = "Where the key is."
 }

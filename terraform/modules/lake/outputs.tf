@@ -7,8 +7,3 @@ output "namespace" {
   description = "Namespace of the agencies' tables."
   value       = aws_s3tables_namespace.this.namespace
 }
-
-output "layer_arn" {
-  description = "ARN of the layer version with DuckDB."
-  value       = aws_lambda_layer_version.duckdb.arn
-}

@@ -13,26 +13,6 @@ variable "namespace" {
   description = "Namespace of the agencies' tables."
 }
 
-variable "suffix" {
-  type        = string
-  description = "Suffix of names."
-}
-
-variable "runtime" {
-  type        = string
-  description = "Lambda runtime of the artefacts."
-}
-
-variable "architecture" {
-  type        = string
-  description = "Lambda architecture of the artefacts."
-}
-
-variable "artifacts" {
-  type        = map(object({ bucket = string, key = string, sha256 = string }))
-  description = "Where each artefact lies, by name."
-}
-
 variable "kms_key_arn" {
   type        = string
   description = "Key that encrypts the tables."

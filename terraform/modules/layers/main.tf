@@ -1,13 +1,21 @@
-# Our shared package and its libraries. Versions that are replaced stay usable by the function versions that name them.
+# What functions share: our package, its libraries, DuckDB. Versions that are replaced stay usable by the function versions that name them.
+
+locals {
+  layers = {
+    core         = { name = "batch-processor-core", description = "Package batch_processor" }
+    dependencies = { name = "batch-processor-dependencies", description = "Libraries of package batch_processor" }
+    duckdb       = { name = "ventureos-duckdb", description = "DuckDB with the extensions that S3 Tables needs" }
+  }
+}
 
 resource "aws_lambda_layer_version" "this" {
-  for_each = toset(["core", "dependencies"])
+  for_each = { for key, layer in local.layers : key => layer if key != "duckdb" || var.duckdb }
 
-  layer_name               = "batch-processor-${each.key}${var.suffix}"
-  description              = each.key == "core" ? "Package batch_processor" : "Libraries of package batch_processor"
+  layer_name               = "${each.value.name}${var.deployment.suffix}"
+  description              = each.value.description
   s3_bucket                = var.artifacts["layers/${each.key}"].bucket
   s3_key                   = var.artifacts["layers/${each.key}"].key
   source_code_hash         = var.artifacts["layers/${each.key}"].sha256
-  compatible_runtimes      = [var.runtime]
-  compatible_architectures = [var.architecture]
+  compatible_runtimes      = [var.deployment.runtime]
+  compatible_architectures = [var.deployment.architecture]
 }

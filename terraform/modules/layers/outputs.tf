@@ -1,4 +1,9 @@
 output "arns" {
   description = "ARNs of the layer versions that every function gets."
-  value       = [for layer in aws_lambda_layer_version.this : layer.arn]
+  value       = [for key in ["core", "dependencies"] : aws_lambda_layer_version.this[key].arn]
+}
+
+output "duckdb_arn" {
+  description = "ARN of the layer version for the functions that read or write the lake; null without it."
+  value       = one([for key, layer in aws_lambda_layer_version.this : layer.arn if key == "duckdb"])
 }

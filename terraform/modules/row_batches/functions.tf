@@ -47,7 +47,7 @@ locals {
       timeout_seconds = 900
       environment = {
         DEAD_LETTER_QUEUE_URL = aws_sqs_queue.dead_letters.url
-        METRICS_NAMESPACE     = local.metrics_namespace
+        METRICS_NAMESPACE     = var.deployment.metrics_namespace
       }
     }
     notify = {
@@ -58,22 +58,19 @@ locals {
       # it, which a second call may have to go on with.
       timeout_seconds = 900
       environment = {
-        METRICS_NAMESPACE      = local.metrics_namespace
+        METRICS_NAMESPACE      = var.deployment.metrics_namespace
         NOTIFICATION_TOPIC_ARN = aws_sns_topic.notifications.arn
       }
     }
   }
 
-  # Environments that share an account must not share metrics, and these know no dimension but the target.
-  metrics_namespace = "BatchProcessor${var.suffix}"
-
   common_environment = {
     RESULTS_BUCKET          = var.results_bucket
     POWERTOOLS_SERVICE_NAME = "batch-processor"
-    POWERTOOLS_LOG_LEVEL    = var.log_level
+    POWERTOOLS_LOG_LEVEL    = var.deployment.log_level
   }
 
-  function_names = { for name in keys(local.functions) : name => "batch-processor-${replace(name, "_", "-")}${var.suffix}" }
+  function_names = { for name in keys(local.functions) : name => "batch-processor-${replace(name, "_", "-")}${var.deployment.suffix}" }
 }
 
 module "function" {
@@ -82,8 +79,8 @@ module "function" {
 
   name         = local.function_names[each.key]
   description  = each.value.description
-  runtime      = var.runtime
-  architecture = var.architecture
+  runtime      = var.deployment.runtime
+  architecture = var.deployment.architecture
   artifact     = var.artifacts["functions/${each.key}"]
   layer_arns   = var.layer_arns
 
@@ -97,6 +94,6 @@ module "function" {
   dead_letter_queue_arn = each.key == "notify" ? aws_sqs_queue.undelivered_events.arn : null
 
   kms_key_arn        = var.kms_key_arn
-  log_retention_days = var.log_retention_days
-  xray_tracing       = var.xray_tracing
+  log_retention_days = var.deployment.log_retention_days
+  xray_tracing       = var.deployment.xray_tracing
 }

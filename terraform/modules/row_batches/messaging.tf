@@ -1,11 +1,11 @@
 # Queues and the topic.
 
 locals {
-  undelivered_events_name = "batch-processor-undelivered-events${var.suffix}"
+  undelivered_events_name = "batch-processor-undelivered-events${var.deployment.suffix}"
 }
 
 resource "aws_sqs_queue" "dead_letters" {
-  name                              = "batch-processor-dead-letters${var.suffix}"
+  name                              = "batch-processor-dead-letters${var.deployment.suffix}"
   message_retention_seconds         = 1209600 # 14 days, the longest there is
   kms_master_key_id                 = var.kms_key_arn
   kms_data_key_reuse_period_seconds = 300
@@ -26,14 +26,14 @@ resource "aws_sqs_queue" "undelivered_events" {
       Effect    = "Allow"
       Principal = { Service = "events.amazonaws.com" }
       Action    = "sqs:SendMessage"
-      Resource  = "arn:${var.partition}:sqs:${var.region}:${var.account_id}:${local.undelivered_events_name}"
+      Resource  = "arn:${var.deployment.partition}:sqs:${var.deployment.region}:${var.deployment.account_id}:${local.undelivered_events_name}"
       Condition = { ArnEquals = { "aws:SourceArn" = aws_cloudwatch_event_rule.execution_ended.arn } }
     }]
   })
 }
 
 resource "aws_sns_topic" "notifications" {
-  name              = "batch-processor-notifications${var.suffix}"
+  name              = "batch-processor-notifications${var.deployment.suffix}"
   kms_master_key_id = var.kms_key_arn
 }
 
@@ -48,12 +48,12 @@ resource "aws_sns_topic_policy" "notifications" {
         Principal = { Service = "cloudwatch.amazonaws.com" }
         Action    = "sns:Publish"
         Resource  = aws_sns_topic.notifications.arn
-        Condition = { StringEquals = { "aws:SourceAccount" = var.account_id } }
+        Condition = { StringEquals = { "aws:SourceAccount" = var.deployment.account_id } }
       },
       {
         Sid       = "AccountByItsOwnPolicies"
         Effect    = "Allow"
-        Principal = { AWS = "arn:${var.partition}:iam::${var.account_id}:root" }
+        Principal = { AWS = "arn:${var.deployment.partition}:iam::${var.deployment.account_id}:root" }
         Action    = ["sns:Publish", "sns:Subscribe", "sns:GetTopicAttributes", "sns:SetTopicAttributes", "sns:ListSubscriptionsByTopic"]
         Resource  = aws_sns_topic.notifications.arn
       },

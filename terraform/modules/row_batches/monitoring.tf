@@ -8,12 +8,12 @@ locals {
 resource "aws_cloudwatch_log_metric_filter" "cost" {
   for_each = local.cost_log_groups
 
-  name           = "batch-processor-cost-${replace(each.key, "_", "-")}${var.suffix}"
+  name           = "batch-processor-cost-${replace(each.key, "_", "-")}${var.deployment.suffix}"
   log_group_name = module.function[each.key].log_group
   pattern        = "{ $.EstimatedCostUSD = * }"
 
   metric_transformation {
-    namespace = local.metrics_namespace
+    namespace = var.deployment.metrics_namespace
     name      = "EstimatedCostUSDOfAllTargets"
     value     = "$.EstimatedCostUSD"
     unit      = "None"
@@ -23,36 +23,36 @@ resource "aws_cloudwatch_log_metric_filter" "cost" {
 module "monitoring" {
   source = "../monitoring"
 
-  region         = var.region
+  region         = var.deployment.region
   topic_arn      = aws_sns_topic.notifications.arn
   alarms         = merge(local.alarms, local.error_alarms, local.throttle_alarms)
-  dashboard_name = "batch-processor${var.suffix}"
+  dashboard_name = "batch-processor${var.deployment.suffix}"
   widgets        = local.widgets
 }
 
 locals {
   alarms = {
-    "batch-processor-daily-cost${var.suffix}" = {
+    "batch-processor-daily-cost${var.deployment.suffix}" = {
       description = "The batches of a day are estimated to cost more than ${var.daily_cost_alarm_usd} USD."
-      namespace   = local.metrics_namespace
+      namespace   = var.deployment.metrics_namespace
       metric      = "EstimatedCostUSDOfAllTargets"
       period      = 86400
       threshold   = var.daily_cost_alarm_usd
     }
-    "batch-processor-failed-executions${var.suffix}" = {
+    "batch-processor-failed-executions${var.deployment.suffix}" = {
       description = "A batch ended in failure: see its execution's error and cause."
       namespace   = "AWS/States"
       metric      = "ExecutionsFailed"
       dimensions  = { StateMachineArn = local.state_machine_arn }
     }
-    "batch-processor-dead-letters${var.suffix}" = {
+    "batch-processor-dead-letters${var.deployment.suffix}" = {
       description = "Failed rows wait in the dead-letter queue."
       namespace   = "AWS/SQS"
       metric      = "ApproximateNumberOfMessagesVisible"
       dimensions  = { QueueName = aws_sqs_queue.dead_letters.name }
       statistic   = "Maximum"
     }
-    "batch-processor-undelivered-events${var.suffix}" = {
+    "batch-processor-undelivered-events${var.deployment.suffix}" = {
       description = "The end of a batch was not announced: notify could not be called, or failed."
       namespace   = "AWS/SQS"
       metric      = "ApproximateNumberOfMessagesVisible"
@@ -83,7 +83,7 @@ locals {
 
   # Without the quotes a search refuses the `-` of a suffix
   # (https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/search-expression-syntax.html).
-  by_target = "\"${local.metrics_namespace}\",target"
+  by_target = "\"${var.deployment.metrics_namespace}\",target"
 
   widgets = [
     {

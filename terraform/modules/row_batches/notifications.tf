@@ -1,7 +1,7 @@
 # The end of every execution of the machine, aborts included, reaches function notify. Children of its maps have another ARN.
 
 resource "aws_cloudwatch_event_rule" "execution_ended" {
-  name        = "batch-processor-execution-ended${var.suffix}"
+  name        = "batch-processor-execution-ended${var.deployment.suffix}"
   description = "An execution of ${local.state_machine_name} has ended"
   event_pattern = jsonencode({
     source      = ["aws.states"]
@@ -34,5 +34,5 @@ resource "aws_lambda_permission" "execution_ended" {
   function_name  = module.function["notify"].name
   principal      = "events.amazonaws.com"
   source_arn     = aws_cloudwatch_event_rule.execution_ended.arn
-  source_account = var.account_id
+  source_account = var.deployment.account_id
 }

@@ -1,7 +1,7 @@
 # Who may do what: one list of statements for each function, one for the state machine, one for callers.
 
 locals {
-  results_arn = "arn:${var.partition}:s3:::${var.results_bucket}"
+  results_arn = "arn:${var.deployment.partition}:s3:::${var.results_bucket}"
   work        = "${local.results_arn}/work/*"
   results     = "${local.results_arn}/results/*"
 
@@ -67,14 +67,14 @@ locals {
         Sid      = "ReadInput"
         Effect   = "Allow"
         Action   = ["s3:GetObject"]
-        Resource = concat([for bucket in var.input_buckets : "arn:${var.partition}:s3:::${bucket}/*"], [local.results])
+        Resource = concat([for bucket in var.input_buckets : "arn:${var.deployment.partition}:s3:::${bucket}/*"], [local.results])
       },
       {
         # Only so that a missing object is told from a forbidden one.
         Sid      = "FindInput"
         Effect   = "Allow"
         Action   = ["s3:ListBucket"]
-        Resource = [for bucket in var.input_buckets : "arn:${var.partition}:s3:::${bucket}"]
+        Resource = [for bucket in var.input_buckets : "arn:${var.deployment.partition}:s3:::${bucket}"]
       },
       {
         Sid      = "DecryptInput"
@@ -158,7 +158,7 @@ locals {
     Sid      = "FollowNestedExecutions"
     Effect   = "Allow"
     Action   = ["events:PutTargets", "events:PutRule", "events:DescribeRule"]
-    Resource = ["arn:${var.partition}:events:${var.region}:${var.account_id}:rule/StepFunctionsGetEventsForStepFunctionsExecutionRule"]
+    Resource = ["arn:${var.deployment.partition}:events:${var.deployment.region}:${var.deployment.account_id}:rule/StepFunctionsGetEventsForStepFunctionsExecutionRule"]
   }
 
   # Read from the definition, so that a map added there has its permissions here.
@@ -224,7 +224,7 @@ locals {
       Sid      = "PutInput"
       Effect   = "Allow"
       Action   = ["s3:PutObject"]
-      Resource = ["arn:${var.partition}:s3:::${var.input_buckets[0]}/*"]
+      Resource = ["arn:${var.deployment.partition}:s3:::${var.input_buckets[0]}/*"]
     },
     {
       Sid      = "ReadResults"

@@ -1,8 +1,8 @@
 locals {
-  state_machine_name = "batch-processor${var.suffix}"
+  state_machine_name = "batch-processor${var.deployment.suffix}"
 
   # Built from the name, because the machine's role and its events name the machine, and the machine needs its role.
-  states_arn        = "arn:${var.partition}:states:${var.region}:${var.account_id}"
+  states_arn        = "arn:${var.deployment.partition}:states:${var.deployment.region}:${var.deployment.account_id}"
   state_machine_arn = "${local.states_arn}:stateMachine:${local.state_machine_name}"
 
   definition_file = "${path.module}/../../../asl/batch_processor.asl.json"
@@ -14,7 +14,7 @@ locals {
     map_output_arn        = module.function["map_output"].qualified_arn
     aggregate_results_arn = module.function["aggregate_results"].qualified_arn
     results_bucket        = var.results_bucket
-    partition             = var.partition
+    partition             = var.deployment.partition
   })
 }
 
@@ -22,11 +22,11 @@ module "state_machine" {
   source = "../state_machine"
 
   name               = local.state_machine_name
-  account_id         = var.account_id
+  account_id         = var.deployment.account_id
   definition         = local.definition
   statements         = local.state_machine_statements
   policy_arns        = var.standard_policy_arns
   kms_key_arn        = var.kms_key_arn
-  log_retention_days = var.log_retention_days
-  xray_tracing       = var.xray_tracing
+  log_retention_days = var.deployment.log_retention_days
+  xray_tracing       = var.deployment.xray_tracing
 }

@@ -1,31 +1,17 @@
-variable "suffix" {
-  type        = string
-  description = "Suffix of names."
-}
-
-variable "partition" {
-  type        = string
-  description = "AWS partition."
-}
-
-variable "account_id" {
-  type        = string
-  description = "Account."
-}
-
-variable "region" {
-  type        = string
-  description = "Region."
-}
-
-variable "runtime" {
-  type        = string
-  description = "Lambda runtime of the artefacts."
-}
-
-variable "architecture" {
-  type        = string
-  description = "Lambda architecture of the artefacts."
+variable "deployment" {
+  type = object({
+    suffix             = string
+    partition          = string
+    account_id         = string
+    region             = string
+    runtime            = string
+    architecture       = string
+    metrics_namespace  = string
+    log_retention_days = number
+    log_level          = string
+    xray_tracing       = bool
+  })
+  description = "What is the same for everything of an environment: suffix of names, place, runtime of the artefacts, logs, traces, metrics."
 }
 
 variable "artifacts" {
@@ -86,21 +72,6 @@ variable "standard_policy_arns" {
 variable "work_retention_days" {
   type        = number
   description = "Days that work/ objects are kept."
-}
-
-variable "log_retention_days" {
-  type        = number
-  description = "Days that log events are kept."
-}
-
-variable "log_level" {
-  type        = string
-  description = "Log level of the functions."
-}
-
-variable "xray_tracing" {
-  type        = bool
-  description = "Trace functions and state machine with X-Ray."
 }
 
 variable "daily_cost_alarm_usd" {

@@ -32,6 +32,11 @@ run "names_carry_the_workspace" {
     condition     = output.registry_table == "batch-processor-registry-local"
     error_message = "The registry is batch-processor-registry-local."
   }
+
+  assert {
+    condition     = local.deployment.metrics_namespace == "BatchProcessor-local"
+    error_message = "Metrics are in BatchProcessor-local, not ${local.deployment.metrics_namespace}."
+  }
 }
 
 run "what_is_here_can_be_destroyed" {

@@ -5,16 +5,22 @@ mock_provider "aws" {
 }
 
 variables {
-  suffix                 = "-test"
-  partition              = "aws"
-  account_id             = "123456789012"
-  region                 = "us-east-1"
-  runtime                = "python3.13"
-  architecture           = "arm64"
+  deployment = {
+    suffix             = "-test"
+    partition          = "aws"
+    account_id         = "123456789012"
+    region             = "us-east-1"
+    runtime            = "python3.13"
+    architecture       = "arm64"
+    protected          = false
+    metrics_namespace  = "BatchProcessor-test"
+    log_retention_days = 30
+    log_level          = "INFO"
+    xray_tracing       = false
+  }
   layer_arns             = ["arn:aws:lambda:us-east-1:123456789012:layer:core:1"]
   duckdb_layer_arn       = "arn:aws:lambda:us-east-1:123456789012:layer:ventureos-duckdb:1"
   kms_key_arn            = "arn:aws:kms:us-east-1:123456789012:key/00000000-0000-0000-0000-000000000000"
-  protected              = false
   table_bucket_arn       = "arn:aws:s3tables:us-east-1:123456789012:bucket/lake"
   namespace              = "silver"
   agencies               = ["osha"]
@@ -26,9 +32,6 @@ variables {
   sync_window_seconds    = 300
   jwt_issuer             = null
   jwt_audience           = []
-  log_retention_days     = 30
-  log_level              = "INFO"
-  xray_tracing           = false
   artifacts = { for name in ["batch_processor", "batch_result", "job_events", "sync", "admin_api"] :
     "functions/bedrock_${name}" => { bucket = "artifacts", key = "${name}.zip", sha256 = "c2FtcGxl" }
   }

@@ -5,12 +5,18 @@ mock_provider "aws" {
 }
 
 variables {
-  suffix                  = "-test"
-  partition               = "aws"
-  account_id              = "123456789012"
-  region                  = "us-east-1"
-  runtime                 = "python3.13"
-  architecture            = "arm64"
+  deployment = {
+    suffix             = "-test"
+    partition          = "aws"
+    account_id         = "123456789012"
+    region             = "us-east-1"
+    runtime            = "python3.13"
+    architecture       = "arm64"
+    metrics_namespace  = "BatchProcessor-test"
+    log_retention_days = 30
+    log_level          = "INFO"
+    xray_tracing       = false
+  }
   layer_arns              = ["arn:aws:lambda:us-east-1:123456789012:layer:core:1"]
   kms_key_arn             = "arn:aws:kms:us-east-1:123456789012:key/00000000-0000-0000-0000-000000000000"
   input_buckets           = ["input"]
@@ -23,9 +29,6 @@ variables {
   standard_policy_arns    = {}
   work_retention_days     = 7
   daily_cost_alarm_usd    = 50
-  log_retention_days      = 30
-  log_level               = "INFO"
-  xray_tracing            = false
   artifacts = { for name in ["validate_input", "process_tool_rows", "map_input", "map_output", "aggregate_results", "notify"] :
     "functions/${name}" => { bucket = "artifacts", key = "${name}.zip", sha256 = "c2FtcGxl" }
   }
@@ -50,22 +53,5 @@ run "environments_of_one_account_have_metrics_of_their_own" {
   assert {
     condition     = length([for widget in local.widgets : widget if strcontains(jsonencode(widget), "BatchProcessor-test")]) == 4
     error_message = jsonencode(local.widgets)
-  }
-}
-
-run "in_prod_the_namespace_is_that_of_the_contract" {
-  command = plan
-
-  module {
-    source = "./modules/row_batches"
-  }
-
-  variables {
-    suffix = ""
-  }
-
-  assert {
-    condition     = local.alarms["batch-processor-daily-cost"].namespace == "BatchProcessor" && local.functions["notify"].environment.METRICS_NAMESPACE == "BatchProcessor"
-    error_message = "Without a suffix it is BatchProcessor."
   }
 }

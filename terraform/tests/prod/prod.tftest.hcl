@@ -59,6 +59,11 @@ run "names_carry_no_suffix" {
     condition     = output.registry_table == "batch-processor-registry"
     error_message = "The registry is batch-processor-registry."
   }
+
+  assert {
+    condition     = local.deployment.metrics_namespace == "BatchProcessor"
+    error_message = "Metrics are in BatchProcessor, not ${local.deployment.metrics_namespace}."
+  }
 }
 
 run "data_is_protected" {

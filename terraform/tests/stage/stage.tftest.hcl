@@ -32,6 +32,11 @@ run "names_carry_the_workspace" {
     condition     = output.registry_table == "batch-processor-registry-stage"
     error_message = "The registry is batch-processor-registry-stage."
   }
+
+  assert {
+    condition     = local.deployment.metrics_namespace == "BatchProcessor-stage"
+    error_message = "Metrics are in BatchProcessor-stage, not ${local.deployment.metrics_namespace}."
+  }
 }
 
 run "what_is_here_can_be_destroyed" {
