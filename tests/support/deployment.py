@@ -30,7 +30,7 @@ FULL_SIZE = os.environ.get("SCALE", "small") == "full"
 
 
 def scaled(full: int, small: int) -> int:
-    """The issue's size in ``make test-full``, a smaller one in ``make test``."""
+    """The full size in ``make test-full``, a smaller one in ``make test``."""
     return full if FULL_SIZE else small
 
 

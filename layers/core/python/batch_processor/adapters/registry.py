@@ -1,4 +1,4 @@
-"""The registry of targets in DynamoDB, behind ``app.ports_input.Targets`` (design 3.8)."""
+"""The registry of targets in DynamoDB, behind ``app.ports_input.Targets``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Puts the finished rows of an execution together: output, failed rows, summary, metrics (design 3.5, 3.9).
+"""Puts the finished rows of an execution together: output, failed rows, summary, metrics.
 
 Every row appears exactly once and in order, whatever the workers left: rows written twice are taken once, and rows
 never written are FAILED with the reason that is known. The call may end anywhere, by time or by a kill: a checkpoint

@@ -1,4 +1,4 @@
-"""Finds the rows that no worker finished, and stages them for one second pass (design 3.5)."""
+"""Finds the rows that no worker finished, and stages them for one second pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makes the first call of an agent from a row of the staged input (design 3.2, 3.5)."""
+"""Makes the first call of an agent from a row of the staged input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ends an attempt of an agent at a row: the row is written, or called again after a pause (design 3.5)."""
+"""Ends an attempt of an agent at a row: the row is written, or called again after a pause."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Announces the end of an execution, and puts together what exists of one that was stopped (design 3.9).
+"""Announces the end of an execution, and puts together what exists of one that was stopped.
 
 Driven by EventBridge, "Step Functions Execution Status Change"
 (https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html), which delivers at least once: an

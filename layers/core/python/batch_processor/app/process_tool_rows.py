@@ -1,4 +1,4 @@
-"""Runs a batch of rows through a tool, or an Express agent, and writes each row as it finishes (design 3.5).
+"""Runs a batch of rows through a tool, or an Express agent, and writes each row as it finishes.
 
 A row that pauses before its next attempt keeps its place among the calls in flight: the target is never called by more
 than ``threads`` rows of a worker at once, and back-off slows the worker down as it should.

@@ -1,4 +1,4 @@
-"""What the aggregator counts while rows pass by, and what it says about the run in the end (design 3.9)."""
+"""What the aggregator counts while rows pass by, and what it says about the run in the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks the document and the CSV, stages the rows, plans and estimates, all before any row runs (design 3.5-3.8)."""
+"""Checks the document and the CSV, stages the rows, plans and estimates, all before any row runs."""
 
 from __future__ import annotations
 

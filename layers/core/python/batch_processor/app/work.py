@@ -1,4 +1,4 @@
-"""What lies under ``work/<execution>/``: the plan, the brake, the markers and the finished rows (design 3.5)."""
+"""What lies under ``work/<execution>/``: the plan, the brake, the markers and the finished rows."""
 
 from __future__ import annotations
 

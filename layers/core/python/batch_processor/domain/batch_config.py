@@ -1,4 +1,4 @@
-"""The input document (design 3.1): its model, and every problem in it at once, each with path, value and fix.
+"""The input document (docs/reference/input-document.md): its model, and every problem in it at once, each with path, value and fix.
 
 Types are strict: ``"5"`` is no number, ``1`` no boolean. What needs the CSV's header is in ``problems_against_header``.
 """
@@ -296,7 +296,7 @@ TRANSFORMATION_TYPES = ("concat", "template", "jsonpath", "regex")
 
 
 class InputMapping(Part):
-    """Mapping in (design 3.2). All empty: every column is passed under its own name."""
+    """Mapping in. All empty: every column is passed under its own name."""
 
     column_mappings: dict[ColumnName, FieldName] = {}
     static_values: dict[FieldName, Json] = {}
@@ -327,7 +327,7 @@ class InputMapping(Part):
 
 
 class OutputColumn(Part):
-    """One mapped column (design 3.4)."""
+    """One mapped column."""
 
     name: Annotated[str, AfterValidator(_check_output_column)]
     source: JsonPath

@@ -1,4 +1,4 @@
-"""Reading a user's CSV, and the staged copy that Step Functions reads in its place (design 3.7).
+"""Reading a user's CSV, and the staged copy that Step Functions reads in its place.
 
 Why a copy: the native reader deletes lone backslashes, drops extra cells, pads short rows, dies on a repeated header
 (https://docs.aws.amazon.com/step-functions/latest/dg/example-csv-parse-dist-map.html). The staged copy has the

@@ -1,4 +1,4 @@
-"""Writing ``output.csv`` and ``failed_rows.csv``: which columns, in which order, and RFC 4180 text (design 3.4).
+"""Writing ``output.csv`` and ``failed_rows.csv``: which columns, in which order, and RFC 4180 text.
 
 UTF-8 without BOM, LF line ends, quotes only around cells with a comma, a quote, a CR or an LF; spaces at a cell's
 ends need none (RFC 4180, 2.4: "Spaces are considered part of a field"). Cells that a spreadsheet would take for a

@@ -86,6 +86,10 @@ class MappingError(PermanentError):
     """Raised when one row's cells cannot be mapped into the target's input; that row fails alone."""
 
 
+class RemapError(PermanentError):
+    """Raised when an execution cannot be mapped anew: it has no output yet, or its answers have expired."""
+
+
 class NotAttemptedError(PermanentError):
     """Raised when the brake is pulled before a row starts; the row is left alone and costs nothing."""
 

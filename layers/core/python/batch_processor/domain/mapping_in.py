@@ -1,4 +1,4 @@
-"""Mapping in (design 3.2): from the cells of a row to the input of the target. Compiled once, run per row."""
+"""Mapping in: from the cells of a row to the input of the target. Compiled once, run per row."""
 
 from __future__ import annotations
 

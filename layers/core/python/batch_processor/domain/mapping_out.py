@@ -1,4 +1,4 @@
-"""Mapping out (design 3.4): from a target's answer to the cells of the mapped columns. Compiled once, run per row.
+"""Mapping out: from a target's answer to the cells of the mapped columns. Compiled once, run per row.
 
 How a match is rendered, by the column's ``type``:
 

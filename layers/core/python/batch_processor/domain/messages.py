@@ -181,7 +181,7 @@ class AggregateRequest(Message):
 class AggregateResponse(Message):
     """FIND_MISSING: ``missing`` rows, staged in ``missing_input``. AGGREGATE: call again until ``done``.
 
-    ``error`` is set when the execution must end in Fail; ``document`` is the output document of design 3.9.
+    ``error`` is set when the execution must end in Fail; ``document`` is the output document.
     """
 
     done: bool = True

@@ -1,4 +1,4 @@
-"""Printf number formats, bounded: one conversion, width and precision of at most two digits (design 3.4)."""
+"""Printf number formats, bounded: one conversion, width and precision of at most two digits."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class Invocation(StrEnum):
 
 
 class Target(Frozen):
-    """A registry entry (design 3.8), resolved."""
+    """A registry entry, resolved."""
 
     name: str
     type: Literal["agent", "tool"]

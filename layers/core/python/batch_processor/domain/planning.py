@@ -1,4 +1,4 @@
-"""How many children of the map, threads in each, and rows a child (design 3.6)."""
+"""How many children of the map, threads in each, and rows a child."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The finished row, as workers write it and the aggregator reads it (design 3.5).
+"""The finished row, as workers write it and the aggregator reads it.
 
 A rows object holds a run of consecutive rows, and its key carries the first and the last of them. So keys list in row
 order, a gap shows in the listing, and concatenating the objects gives the output in input order.

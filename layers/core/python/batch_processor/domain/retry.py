@@ -1,4 +1,4 @@
-"""Whether a row is tried again, and when (design 3.1). One place for tools, in process, and agents, through the ASL."""
+"""Whether a row is tried again, and when. One place for tools, in process, and agents, through the ASL."""
 
 from __future__ import annotations
 

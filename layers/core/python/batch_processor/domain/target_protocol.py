@@ -1,4 +1,4 @@
-"""What targets are sent and what they answer (design 3.3), and the outcome of one attempt at one row."""
+"""What targets are sent and what they answer (docs/reference/targets.md), and the outcome of one attempt at one row."""
 
 from __future__ import annotations
 
