@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
@@ -92,10 +93,10 @@ def failures(rows: list[dict[str, str]]) -> Table:
     """Failed rows: their first cell and what went wrong."""
     table = Table(title="First failed rows", title_justify="left", title_style="bold")
     first = next(iter(rows[0]))
-    table.add_column(first)
+    table.add_column(escape(first))
     table.add_column("_error_message", overflow="fold")
     for row in rows:
-        table.add_row(shortened(row.get(first) or ""), row.get("_error_message") or "")
+        table.add_row(escape(shortened(row.get(first) or "")), escape(row.get("_error_message") or ""))
     return table
 
 
@@ -103,9 +104,9 @@ def rows_table(rows: list[dict[str, str]], columns: list[str]) -> Table:
     """Rows of an output as a table, as wide as the console; cells are cut to fit."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        table.add_column(column, overflow="ellipsis", no_wrap=True, max_width=40)
+        table.add_column(escape(column), overflow="ellipsis", no_wrap=True, max_width=40)
     for row in rows:
-        table.add_row(*cells(row, columns))
+        table.add_row(*map(escape, cells(row, columns)))
     return table
 
 

@@ -66,6 +66,11 @@ def test_failed_rows_are_shown_with_their_messages() -> None:
     assert "ValueError: no number" in text
 
 
+def test_brackets_in_names_and_cells_are_no_markup() -> None:
+    assert "[red] [/x]" in shown(report.rows_table([{"[b]": "[red] [/x]"}], ["[b]"]))
+    assert "[/error] in [1]" in shown(report.failures([{"[id]": "[7]", "_error_message": "[/error] in [1]"}]))
+
+
 @pytest.mark.parametrize(
     ("amount", "text"), [(12.5, "12.50 USD"), (1234.5, "1,234.50 USD"), (0.000123, "0.000123 USD"), (0, "0 USD")]
 )
