@@ -13,7 +13,7 @@ PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11; do 
 # In recipes, which without an interpreter would begin with `-m`: make takes that for a command that may fail.
 NEEDED_PYTHON = $(or $(PYTHON),$(error Python 3.11 or newer is needed; name one: make … PYTHON=<path>))
 # What a command acts on comes from the command line only: a shell may have a NAME of its own, as WSL does.
-$(foreach variable,INPUT CSV NAME FOLLOW EXECUTION GRACE FILE CONFIRM TOOL_NAME ONLY ARGS,$(eval $(variable) :=))
+$(foreach variable,INPUT OUTPUT CSV NAME FOLLOW EXECUTION GRACE FILE CONFIRM TOOL_NAME ONLY ARGS,$(eval $(variable) :=))
 # Size of the end-to-end tests: small or full.
 SCALE ?= small
 # Test processes at once.
@@ -68,6 +68,11 @@ run: $(RUNTIME) ## Start an execution and follow it: INPUT=file.json [CSV=file.c
 .PHONY: stop
 stop: $(RUNTIME) ## Stop an execution and keep what is done: EXECUTION=name [GRACE=seconds]
 	@$(DEV) -m tools.stop --env '$(ENV)' $(if $(EXECUTION),--execution '$(EXECUTION)') $(if $(GRACE),--grace '$(GRACE)')
+
+.PHONY: remap
+remap: $(RUNTIME) ## Give a run that has ended other columns: EXECUTION=name INPUT=file.json [OUTPUT=file.csv]
+	@$(DEV) -m tools.remap --env '$(ENV)' $(if $(EXECUTION),--execution '$(EXECUTION)') $(if $(INPUT),--input '$(INPUT)') \
+		$(if $(OUTPUT),--output '$(OUTPUT)')
 
 .PHONY: output
 output: $(RUNTIME) ## Print the Terraform outputs as JSON

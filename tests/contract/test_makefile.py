@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 MAKEFILE = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 PROMISED = {
-    *("demo", "test", "test-full", "up", "down", "run", "stop", "output", "test-batch-processor"),
+    *("demo", "test", "test-full", "up", "down", "run", "stop", "remap", "output", "test-batch-processor"),
     *("plan", "apply", "destroy", "package", "state-bucket", "deploy-shared", "deploy-tool"),
     *("bench", "lint", "format", "help", "clean"),
 }

@@ -1,0 +1,98 @@
+"""Reads the finished rows of an execution in row order, several rows objects at once, with their raw answers."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+from batch_processor.app.ports import ObjectStore
+from batch_processor.app.rows_object import read_columns
+from batch_processor.domain.json_text import parse_json
+from batch_processor.domain.plan import Keys
+from batch_processor.domain.records import RowStatus
+
+READERS = 24
+"""Requests at once: agents have one object a row, each some 20 ms away."""
+MOST_OBJECTS_AHEAD = 48
+MOST_BYTES_AHEAD = 32 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredRow:
+    """A finished row. ``answer`` is None, and ``error`` says why, on a row that is not SUCCESS."""
+
+    row: int
+    status: RowStatus
+    started_ms: int
+    ended_ms: int
+    error: str
+    answer: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A rows object. Its rows before ``first_new`` are in one before it."""
+
+    key: str
+    size: int
+    first: int
+    first_new: int
+
+
+def read_answers(objects: ObjectStore, keys: Keys) -> Generator[AnsweredRow, None, None]:
+    """Every finished row once, ascending. Of rows that were written twice, the one that the aggregator takes.
+
+    Memory: ``MOST_BYTES_AHEAD``, and one rows object (a worker's are some 40 MB at most) with one answer parsed.
+    """
+    parts = _parts(objects, keys)
+    ahead: deque[tuple[_Part, Future[bytes]]] = deque()
+    bytes_ahead = 0
+    following = next(parts, None)
+    with ThreadPoolExecutor(READERS, "answers-reader") as pool:
+        try:
+            while ahead or following is not None:
+                while following is not None and (
+                    not ahead or (len(ahead) < MOST_OBJECTS_AHEAD and bytes_ahead + following.size <= MOST_BYTES_AHEAD)
+                ):
+                    ahead.append((following, pool.submit(objects.get, following.key)))
+                    bytes_ahead += following.size
+                    following = next(parts, None)
+                part, body = ahead.popleft()
+                bytes_ahead -= part.size
+                yield from _rows(part, BytesIO(body.result()))
+                del body
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _parts(objects: ObjectStore, keys: Keys) -> Iterator[_Part]:
+    """The rows objects, but for those that hold nothing new."""
+    next_row = 1
+    for stored in objects.list_objects(keys.rows):
+        first, last = keys.rows_range(stored.key)
+        if last >= next_row:
+            yield _Part(stored.key, stored.size, first, max(first, next_row))
+            next_row = last + 1
+
+
+def _rows(part: _Part, lines: BytesIO) -> Iterator[AnsweredRow]:
+    skip = part.first_new - part.first
+    columns = read_columns([lines.readline()], part.first_new, skip)
+    for _ in range(skip):
+        lines.readline()
+    errors = {failure["row"]: failure["error"] for failure in columns["failures"]}
+    values = zip(columns["status"], columns["started_ms"], columns["duration_ms"], strict=True)
+    for row, (status, started_ms, duration_ms) in enumerate(values, part.first_new):
+        line = lines.readline()
+        yield AnsweredRow(
+            row=row,
+            status=RowStatus(status),
+            started_ms=started_ms,
+            ended_ms=started_ms + duration_ms,
+            error=errors.get(row, ""),
+            answer=parse_json(line.decode())["answer"] if status == RowStatus.SUCCESS else None,
+        )
