@@ -20,7 +20,7 @@ from typing import Any
 
 from rich.console import Console
 
-from batch_processor.domain.batch_config import parse_batch_config
+from batch_processor.domain.input_document import parse_batch_config
 from tools import executions, report
 from tools.command_line import parser_of, readable_file
 from tools.errors import CommandError, exit_code_of

@@ -11,9 +11,9 @@ import orjson
 from batch_processor.app.batch import Batch
 from batch_processor.app.ports import ObjectStore
 from batch_processor.app.work import Work
-from batch_processor.domain.batch_config import parse_batch_config
 from batch_processor.domain.csv_input import escaped, stage
 from batch_processor.domain.csv_output import output_header, render_row
+from batch_processor.domain.input_document import parse_batch_config
 from batch_processor.domain.plan import (
     Concurrency,
     CostEstimate,

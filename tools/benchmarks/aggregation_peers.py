@@ -32,9 +32,10 @@ from batch_processor.app.aggregate_results import aggregate_results
 from batch_processor.app.batch import Batch, Batches
 from batch_processor.app.ports import StoredObject
 from batch_processor.app.work import Work
-from batch_processor.domain.batch_config import METADATA_COLUMNS, parse_batch_config
+from batch_processor.domain.batch_config import METADATA_COLUMNS
 from batch_processor.domain.csv_output import output_header
 from batch_processor.domain.errors import ObjectNotFoundError
+from batch_processor.domain.input_document import parse_batch_config
 from batch_processor.domain.messages import AggregateAction, AggregateRequest
 from batch_processor.domain.plan import (
     Concurrency,
@@ -91,7 +92,7 @@ class FileStore:
         path.write_bytes(body)
         return "1"
 
-    def put_new(self, key: str, body: bytes) -> bool:
+    def put_new(self, key: str, body: bytes) -> bool:  # noqa: ARG002
         raise AssertionError("not used here")
 
     def delete(self, key: str) -> None:

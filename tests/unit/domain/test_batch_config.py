@@ -13,11 +13,10 @@ from batch_processor.domain.batch_config import (
     BatchConfig,
     ExecutionConfig,
     JsonPathTransformation,
-    parse_batch_config,
     parse_s3_uri,
-    problems_against_header,
 )
 from batch_processor.domain.errors import InvalidInputError, Problem
+from batch_processor.domain.input_document import parse_batch_config, problems_against_header
 
 MINIMAL: dict[str, Any] = {"csv_s3_uri": "s3://bucket/data.csv", "target": {"type": "tool", "name": "echo"}}
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from batch_processor.domain import cost
-from batch_processor.domain.batch_config import BatchConfig, parse_batch_config
+from batch_processor.domain.batch_config import BatchConfig
 from batch_processor.domain.cost import Usage, actual_cost, counted_usage, estimate
+from batch_processor.domain.input_document import parse_batch_config
 from batch_processor.domain.plan import Concurrency, CostEstimate, Invocation, Target
 
 TOOL = Target(name="echo", type="tool", arn="arn", invocation=Invocation.LAMBDA)

@@ -10,14 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch_processor.domain.batch_config import (
-    METADATA_COLUMNS,
-    parse_batch_config,
-    problems_against_header,
-    replaced_columns,
-)
+from batch_processor.domain.batch_config import METADATA_COLUMNS, replaced_columns
 from batch_processor.domain.csv_input import read_staged, stage
 from batch_processor.domain.csv_output import RowRenderer, output_header, render_header, render_row
+from batch_processor.domain.input_document import parse_batch_config, problems_against_header
 
 METADATA = {name: f"<{name}>" for name in METADATA_COLUMNS}
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=10)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch_processor.domain.batch_config import BatchConfig, parse_batch_config
+from batch_processor.domain.batch_config import BatchConfig
+from batch_processor.domain.input_document import parse_batch_config
 from batch_processor.domain.plan import Concurrency, Invocation, Target
 from batch_processor.domain.planning import MAX_BATCH_BYTES, MAX_THREADS, plan_concurrency
 

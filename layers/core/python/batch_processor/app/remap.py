@@ -22,10 +22,12 @@ from batch_processor.app.ports import Clock, ObjectStore
 from batch_processor.app.result_file import ResultFile
 from batch_processor.app.rows_reader import find_gaps
 from batch_processor.app.work import Work
-from batch_processor.domain.batch_config import BatchConfig, closest, parse_batch_config, problems_against_header
+from batch_processor.domain.batch_config import BatchConfig
 from batch_processor.domain.csv_input import read_staged
 from batch_processor.domain.errors import DeploymentError, InvalidInputError, ObjectNotFoundError, Problem, RemapError
+from batch_processor.domain.input_document import parse_batch_config, problems_against_header
 from batch_processor.domain.plan import Invocation, Keys, Plan
+from batch_processor.domain.problems import closest
 from batch_processor.domain.records import RowStatus
 from batch_processor.domain.target_protocol import Outcome, read_agent_answer, read_tool_answer
 

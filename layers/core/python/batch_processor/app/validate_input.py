@@ -8,20 +8,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from batch_processor.app.ports_input import InputObject, InputObjects, Targets, ToolSettings, WorkObjects
-from batch_processor.domain.batch_config import (
-    BatchConfig,
-    S3Location,
-    TargetReference,
-    closest,
-    parse_batch_config,
-    parse_s3_uri,
-    problems_against_header,
-    replaced_columns,
-)
+from batch_processor.domain.batch_config import BatchConfig, S3Location, TargetReference, parse_s3_uri, replaced_columns
 from batch_processor.domain.cost import estimate
 from batch_processor.domain.csv_input import MAX_FILE_BYTES, Staging, stage, too_large
 from batch_processor.domain.csv_output import output_header
 from batch_processor.domain.errors import InvalidInputError, ObjectNotFoundError, Problem
+from batch_processor.domain.input_document import parse_batch_config, problems_against_header
 from batch_processor.domain.messages import MapSettings, ObjectVersion, Processor, ValidateRequest, ValidateResponse
 from batch_processor.domain.plan import (
     RESULTS_PREFIX,
@@ -34,6 +26,7 @@ from batch_processor.domain.plan import (
     Target,
 )
 from batch_processor.domain.planning import plan_concurrency
+from batch_processor.domain.problems import closest
 
 SECONDS_A_DAY = 86_400
 MAX_EXPRESS_SECONDS = 300

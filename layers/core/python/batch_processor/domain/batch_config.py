@@ -1,17 +1,14 @@
-"""The input document (docs/reference/input-document.md): its model, and every problem in it at once, each with path, value and fix.
+"""The model of the input document (docs/reference/input-document.md). ``input_document`` reads one.
 
-Types are strict: ``"5"`` is no number, ``1`` no boolean. What needs the CSV's header is in ``problems_against_header``.
+Types are strict: ``"5"`` is no number, ``1`` no boolean.
 """
 
 from __future__ import annotations
 
-import difflib
-import json
 import math
 import re
 import unicodedata
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple, NoReturn
@@ -23,17 +20,16 @@ from pydantic import (
     Field,
     PlainValidator,
     SerializerFunctionWrapHandler,
-    ValidationError,
     field_validator,
     model_serializer,
 )
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 from pydantic_core.core_schema import ValidationInfo
 
-from batch_processor.domain.errors import InvalidInputError, Problem
 from batch_processor.domain.json_path import compile_path
-from batch_processor.domain.json_text import encodable, render_json
+from batch_processor.domain.json_text import render_json
 from batch_processor.domain.number_format import compile_number_format
+from batch_processor.domain.problems import closest, listed, path_of, shown
 from batch_processor.domain.regular_expressions import compile_pattern
 from batch_processor.domain.template_text import parse_template
 
@@ -125,13 +121,13 @@ def _check_metadata(value: object) -> object:
     if not isinstance(value, list):
         _refuse(
             "neither a boolean nor a list of metadata columns",
-            "write true, false or some of " + _listed(METADATA_COLUMNS),
+            "write true, false or some of " + listed(METADATA_COLUMNS),
         )
     unknown = [name for name in value if name not in METADATA_COLUMNS]
     if unknown:
         nearest = closest(str(unknown[0]), METADATA_COLUMNS)
         hint = f"did you mean {nearest}? " if nearest else ""
-        _refuse(f"no metadata column is named {_shown_value(unknown[0])}", f"{hint}known: {_listed(METADATA_COLUMNS)}")
+        _refuse(f"no metadata column is named {shown(unknown[0])}", f"{hint}known: {listed(METADATA_COLUMNS)}")
     if len(set(value)) < len(value):
         _refuse("a metadata column is named twice", "name each once")
     return value
@@ -310,15 +306,15 @@ class InputMapping(Part):
         """Pairs of (path in the document, column), in document order."""
         root = "input_mapping"
         for column in self.column_mappings:
-            yield _join(root, "column_mappings", column), column
+            yield path_of(root, "column_mappings", column), column
         for field, transformation in self.transformations.items():
-            where = _join(root, "transformations", field, "config")
+            where = path_of(root, "transformations", field, "config")
             match transformation:
                 case ConcatTransformation(config=concat):
                     yield from ((f"{where}.columns[{i}]", column) for i, column in enumerate(concat.columns))
                 case TemplateTransformation(config=template):
                     yield from (
-                        (_join(where, "variables", name), column) for name, column in template.variables.items()
+                        (path_of(where, "variables", name), column) for name, column in template.variables.items()
                     )
                     names = dict.fromkeys(parse_template(template.template).names)
                     yield from ((f"{where}.template", name) for name in names if name not in template.variables)
@@ -487,94 +483,6 @@ class BatchConfig(Part):
         return [name for name in METADATA_COLUMNS if name in wanted]
 
 
-# --- parsing
-
-
-def parse_batch_config(document: object, *, work_retention_days: int | None = None) -> BatchConfig:
-    """The model of an input document. Raises InvalidInputError naming every problem that shows without the CSV.
-
-    ``work_retention_days``: the deployment's; a ``ttl_days`` that differs is refused as not available yet.
-    """
-    if not isinstance(document, dict):
-        raise InvalidInputError([Problem("input", _shown_value(document), "not a JSON object", "start with {...}")])
-    document = {name: value for name, value in document.items() if name != STARTED_BY}
-    problems = list(_problems_across_fields(document, work_retention_days))
-    try:
-        config = BatchConfig.model_validate(document)
-    except ValidationError as invalid:
-        details = invalid.errors(include_url=False)
-        raise InvalidInputError([*(_problem(detail) for detail in details), *problems]) from None
-    if problems:
-        raise InvalidInputError(problems)
-    return config
-
-
-def _problems_across_fields(document: Mapping[str, Any], work_retention_days: int | None) -> Iterator[Problem]:
-    """What no single field shows. Read from the raw document, so that a mistake elsewhere does not hide these."""
-    execution = _section(document, "execution_config")
-    timeout = execution.get("timeout_seconds", 0)
-    is_tool = _section(document, "target").get("type") == "tool"
-    if is_tool and type(timeout) is int and MAX_TOOL_TIMEOUT_SECONDS < timeout <= MAX_AGENT_TIMEOUT_SECONDS:
-        yield Problem(
-            "execution_config.timeout_seconds",
-            str(timeout),
-            f"a tool's row has at most {MAX_TOOL_TIMEOUT_SECONDS} seconds",
-            f"write at most {MAX_TOOL_TIMEOUT_SECONDS}, or use an agent",
-        )
-    days = execution.get("ttl_days")
-    if type(days) is int and work_retention_days is not None and 1 <= days <= 3_650 and days != work_retention_days:
-        yield Problem(
-            "execution_config.ttl_days",
-            str(days),
-            f"a ttl_days other than the deployment's {work_retention_days} is not available yet",
-            "leave it out, or change the deployment's work_retention_days",
-        )
-    stop_after = _section(execution, "stop_after")
-    if isinstance(execution.get("stop_after"), dict):
-        given = [name for name in ("failed_rows", "failed_percent") if stop_after.get(name) is not None]
-        if len(given) != 1:
-            amount = "both limits are" if given else "no limit is"
-            yield Problem(
-                "execution_config.stop_after", "", f"{amount} given", "give failed_rows or failed_percent, one"
-            )
-    fields = [
-        field
-        for field in _section(_section(document, "input_mapping"), "column_mappings").values()
-        if isinstance(field, str)
-    ]
-    for field, count in Counter(fields).items():
-        if count > 1:
-            yield Problem(
-                "input_mapping.column_mappings",
-                _shown_value(field),
-                f"{count} columns are mapped to one field",
-                "map each column to a field of its own, or join them with a concat transformation",
-            )
-    columns = _section(document, "output_mapping").get("columns")
-    if isinstance(columns, list):
-        yield from _problems_of_output_columns(columns)
-
-
-def _problems_of_output_columns(columns: list[Any]) -> Iterator[Problem]:
-    if len(columns) > MAX_OUTPUT_COLUMNS:
-        yield Problem(
-            "output_mapping.columns",
-            f"{len(columns):,} columns",
-            f"more than {MAX_OUTPUT_COLUMNS:,} mapped columns",
-            "keep the ones that are needed; a json_string column can hold a whole object",
-        )
-    first: dict[str, int] = {}
-    for index, column in enumerate(columns):
-        name = column.get("name") if isinstance(column, dict) else None
-        if isinstance(name, str) and first.setdefault(name, index) != index:
-            yield Problem(
-                f"output_mapping.columns[{index}].name",
-                _shown_value(name),
-                f"the name is used twice, first by columns[{first[name]}]",
-                "give each column a name of its own",
-            )
-
-
 def replaced_columns(config: BatchConfig, columns: Sequence[str]) -> frozenset[str]:
     """The input's columns that are not the user's own: they are not mapped, and the output has its own in their place.
 
@@ -587,236 +495,3 @@ def replaced_columns(config: BatchConfig, columns: Sequence[str]) -> frozenset[s
         return metadata
     used = {column for _, column in config.input_mapping.columns_used()}
     return metadata | (frozenset(columns) & frozenset(config.output_columns)) - used
-
-
-def problems_against_header(config: BatchConfig, columns: Sequence[str]) -> list[Problem]:
-    """What only the CSV's header shows: unknown columns, and mapped names that an original column has already.
-
-    The limit of 1,000 columns is not checked here: it is one on ``output_mapping.columns``, on what a user asks a
-    target for. The CSV itself may have more columns than that; they are carried along without being mapped.
-    """
-    replaced = replaced_columns(config, columns)
-    originals = [column for column in columns if column not in replaced]
-    known = set(originals)
-    problems = []
-    for path, column in config.input_mapping.columns_used():
-        if column not in known:
-            nearest = closest(column, originals)
-            fix = f"did you mean {_shown_value(nearest)}?" if nearest else f"the CSV has: {_listed(originals)}"
-            is_metadata = column in METADATA_COLUMNS
-            message = "a metadata column is never mapped" if is_metadata else "the CSV has no such column"
-            problems.append(Problem(path, _shown_value(column), message, fix))
-    if config.output_mapping.include_original:
-        for index, name in enumerate(config.output_columns):
-            if name in known:
-                path = (
-                    f"output_mapping.columns[{index}].name"
-                    if config.output_mapping.columns
-                    else "output_mapping.columns"
-                )
-                problems.append(
-                    Problem(
-                        path,
-                        _shown_value(name),
-                        "the CSV has a column of this name, and original columns are included",
-                        "choose another name, or set output_mapping.include_original to false",
-                    )
-                )
-    return problems
-
-
-# --- from pydantic's errors to problems
-
-_MODELS: tuple[tuple[tuple[str, ...], tuple[type[Part], ...]], ...] = (
-    ((), (BatchConfig,)),
-    (("target",), (TargetReference,)),
-    (("input_mapping",), (InputMapping,)),
-    (("input_mapping", "transformations", "*"), (ConcatTransformation,)),
-    (("output_mapping",), (OutputMapping,)),
-    (("output_mapping", "columns", "*"), (OutputColumn,)),
-    (("execution_config",), (ExecutionConfig,)),
-    (("execution_config", "retry_policy"), (RetryPolicy,)),
-    (("execution_config", "stop_after"), (StopAfter,)),
-    (("notification_config",), (NotificationConfig,)),
-)
-_CONFIGS: Mapping[str, type[Part]] = MappingProxyType(
-    {"concat": ConcatConfig, "template": TemplateConfig, "jsonpath": JsonPathConfig, "regex": RegexConfig}
-)
-_TRANSFORMATIONS: Mapping[str, type[Part]] = MappingProxyType(
-    {
-        "concat": ConcatTransformation,
-        "template": TemplateTransformation,
-        "jsonpath": JsonPathTransformation,
-        "regex": RegexTransformation,
-    }
-)
-_TYPES: Mapping[str, tuple[str, str]] = MappingProxyType(
-    {
-        "string_type": ("not a text", "write a text in quotes"),
-        "int_type": ("not a whole number", "write a whole number, without quotes"),
-        "int_from_float": ("not a whole number", "write a whole number, without quotes"),
-        "float_type": ("not a number", "write a number, without quotes"),
-        "finite_number": ("not a finite number", "write a finite number"),
-        "bool_type": ("not a boolean", "write true or false, without quotes"),
-        "dict_type": ("not an object", "write {...}"),
-        "list_type": ("not a list", "write [...]"),
-        "model_type": ("not an object", "write {...}"),
-        "model_attributes_type": ("not an object", "write {...}"),
-    }
-)
-_BOUNDS: Mapping[str, tuple[str, str]] = MappingProxyType(
-    {
-        "greater_than_equal": ("ge", "at least"),
-        "less_than_equal": ("le", "at most"),
-        "greater_than": ("gt", "more than"),
-        "less_than": ("lt", "less than"),
-    }
-)
-
-
-def _problem(detail: ErrorDetails) -> Problem:
-    kind, location = detail["type"], detail["loc"]
-    context: Mapping[str, Any] = detail.get("ctx", {})
-    tag = ""
-    if (
-        len(location) > 3
-        and location[:2] == ("input_mapping", "transformations")
-        and location[3] in TRANSFORMATION_TYPES
-    ):
-        tag = str(location[3])  # pydantic puts the union's tag into the path; no such level is in the document
-        location = location[:3] + location[4:]
-    if location and location[-1] == "[key]":
-        location = location[:-1]
-    path = _join(*location) or "input"
-    value = _shown(location, detail["input"])
-    if kind == "problem":
-        return Problem(path, value, str(context["message"]), str(context["fix"]))
-    if kind == "missing":
-        return Problem(path, "", "is required", f"add {_shown_value(str(location[-1]))}")
-    if kind == "extra_forbidden":
-        return Problem(path, "", "unknown field", _fix_of_unknown(location, tag))
-    if kind in _TYPES:
-        message, fix = _TYPES[kind]
-        return Problem(path, value, message, fix)
-    if kind in _BOUNDS:
-        key, words = _BOUNDS[kind]
-        message, fix = _bounds(location, f"{words} {context[key]:,}")
-        return Problem(path, value, message, fix)
-    if kind == "literal_error":
-        return Problem(path, value, "not an allowed value", f"write one of {context['expected']}")
-    if kind == "union_tag_invalid":
-        given = str(context["tag"])
-        nearest = closest(given, TRANSFORMATION_TYPES)
-        hint = f"did you mean {nearest}? " if nearest else ""
-        known = _listed(TRANSFORMATION_TYPES)
-        return Problem(f"{path}.type", _shown_value(given), "unknown transformation type", f"{hint}known: {known}")
-    if kind == "union_tag_not_found":
-        return Problem(f"{path}.type", "", "is required", f"write one of {_listed(TRANSFORMATION_TYPES)}")
-    if kind == "string_too_short":
-        return Problem(path, "", "is empty", "write at least one character")
-    if kind == "too_short":
-        return Problem(path, "", "is empty", "name at least one")
-    if kind == "string_too_long":
-        return Problem(path, value, f"has more than {context['max_length']} characters", "shorten it")
-    return Problem(path, value, detail["msg"], "see the reference of the input document")
-
-
-def _bounds(location: tuple[int | str, ...], broken: str) -> tuple[str, str]:
-    """The bound that is broken, and both bounds as the fix."""
-    for where, models in _MODELS:
-        for model in models:
-            if where == location[:-1] and (field := model.model_fields.get(str(location[-1]))) is not None:
-                low, high = _limits(field.metadata) if field.metadata else _limits_of_optional(field.annotation)
-                if low is not None and high is not None:
-                    return f"must be {broken}", f"write a number from {low:,} to {high:,}"
-    return f"must be {broken}", f"write a number of {broken}"
-
-
-def _limits(metadata: Iterable[Any]) -> tuple[float | None, float | None]:
-    low = high = None
-    for item in metadata:
-        low = getattr(item, "ge", getattr(item, "gt", low))
-        high = getattr(item, "le", high)
-    return low, high
-
-
-def _limits_of_optional(annotation: Any) -> tuple[float | None, float | None]:
-    for member in getattr(annotation, "__args__", ()):
-        for field in getattr(member, "__metadata__", ()):
-            return _limits(field.metadata)
-    return None, None
-
-
-def _fix_of_unknown(location: tuple[int | str, ...], tag: str) -> str:
-    name = str(location[-1])
-    parent = tuple("*" if isinstance(part, int) else part for part in location[:-1])
-    if tag:
-        model = _CONFIGS[tag] if parent[3:4] == ("config",) else _TRANSFORMATIONS[tag]
-        if name in _TRANSFORMATIONS[tag].model_fields:
-            return f"{name} stands beside config, not in it"
-        return _nearest_field(name, [model])
-    here = [models for where, models in _MODELS if where == parent]
-    nearest = _nearest_field(name, here[0] if here else ())
-    if not nearest.startswith("did you mean"):
-        for where, models in _MODELS:
-            if any(name in model.model_fields for model in models):
-                return f"{name} belongs in {_join(*where) or 'the document itself'}"
-    return nearest
-
-
-def _nearest_field(name: str, models: Iterable[type[Part]]) -> str:
-    known = [field for model in models for field in model.model_fields]
-    nearest = closest(name, known)
-    return f"did you mean {nearest}?" if nearest else f"remove it; known: {_listed(known)}"
-
-
-def closest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that is most like ``name``, letter case aside; None when none is."""
-    by_lower = {item.lower(): item for item in known}
-    found = difflib.get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.6)
-    return by_lower[found[0]] if found else None
-
-
-_SECRET_NAME = re.compile(r"secret|password|passwd|token|credential|api_?key|authorization", re.IGNORECASE)
-_SHOWN_CHARACTERS = 60
-
-
-def _shown(location: tuple[int | str, ...], value: object) -> str:
-    """The value for a message: never one that may be a secret. Objects and lists show only their shape."""
-    if any(isinstance(part, str) and (part == "static_values" or _SECRET_NAME.search(part)) for part in location):
-        return ""
-    return _shown_value(value)
-
-
-def _shown_value(value: object) -> str:
-    if isinstance(value, dict):
-        return "an object"
-    if isinstance(value, list):
-        return "a list"
-    if isinstance(value, str) and "://" in value:
-        value = value.partition("?")[0]  # a presigned address carries its signature behind the question mark
-    text = encodable(json.dumps(value, ensure_ascii=False, default=lambda other: type(other).__name__))
-    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
-
-
-def _listed(names: Sequence[str], limit: int = 12) -> str:
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
-
-
-def _join(*parts: int | str) -> str:
-    """``execution_config.retry_policy``, ``columns[2].name``, ``column_mappings["First Name"]``."""
-    path = ""
-    for part in parts:
-        if isinstance(part, int):
-            path += f"[{part}]"
-        elif re.fullmatch(r"[\w.\[\]-]+", part):
-            path += f".{part}" if path else part
-        else:
-            path += f"[{json.dumps(part, ensure_ascii=False)}]"
-    return path
-
-
-def _section(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    section = document.get(name)
-    return section if isinstance(section, dict) else {}

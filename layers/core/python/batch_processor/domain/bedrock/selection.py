@@ -33,6 +33,17 @@ ALL_TIERS = "all"
 IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,62}")
 """What a namespace or a table may be called: within what S3 Tables allows, and safe in SQL."""
 MOST_ID_CHARACTERS = 200
+READ_CHARACTERS = {
+    "company_name": 2_000,
+    "violation_type": 2_000,
+    "raw_title": 2_000,
+    "raw_description": 24_000,
+    "violation_details": 16_000,
+    "city": 2_000,
+    "state": 2_000,
+}
+"""So much of a text is read: four times what the prompt takes of it, which leaves out blanks. One text of megabytes
+would not fit into memory with a thousand others."""
 
 # (column, DuckDB type) of an agency's table, in the order of the issue.
 COLUMNS = (
@@ -113,7 +124,8 @@ class Criteria:
 
 
 class ViolationRecord(NamedTuple):
-    """One selected violation. ``agency`` is the name of its table, ``tier`` one of TIERS."""
+    """One selected violation, its texts cut as in READ_CHARACTERS. ``agency`` is the name of its table, ``tier`` one of
+    TIERS."""
 
     violation_id: str
     agency: str
@@ -152,14 +164,14 @@ class Counts:
 
 @dataclass(frozen=True)
 class Selection:
-    """The answer: ``count`` records, highest priority first, read once while the lake is open.
+    """The answer: ``count`` records in any order, each with its place by priority, read once while the lake is open.
 
     ``filters`` tells, for an empty selection only, what each filter left; ``emptied_by`` names the one that left none.
     """
 
     counts: Counts
     count: int
-    records: Iterator[ViolationRecord]
+    records: Iterator[tuple[int, ViolationRecord]]
     filters: tuple[FilterCount, ...] = ()
 
     @property
@@ -320,18 +332,28 @@ def counts_statement() -> Statement:
     )
 
 
-def records_statement(schema: str, agencies: Sequence[str], limit: int) -> Statement:
-    """The columns of ViolationRecord (the tier by its number) of the first ``limit`` records of ``matching``."""
-    columns = [name for name, _ in COLUMNS if name not in GENERATED_COLUMNS and name != "agency"]
-    others = [name for name in ViolationRecord._fields if name not in ("violation_id", "agency", "tier")]
+def chosen_statement(limit: int) -> Statement:
+    """Fill the temporary table ``chosen``: the first ``limit`` records of ``matching``, with their places from 0."""
     sql = (
-        "WITH chosen AS (SELECT source, violation_id, tier FROM matching WHERE NOT in_flight AND NOT unusable_id "
-        f"ORDER BY {_PRIORITY} LIMIT $most) "
-        f"SELECT violation_id, source, tier, {', '.join(others)} "
-        f"FROM {_union(schema, agencies, ', '.join(columns))} JOIN chosen USING (source, violation_id) "
-        f"ORDER BY {_PRIORITY}"
+        f"CREATE OR REPLACE TEMP TABLE chosen AS SELECT row_number() OVER (ORDER BY {_PRIORITY}) - 1 AS place, "
+        "source, violation_id, tier FROM matching WHERE NOT in_flight AND NOT unusable_id "
+        f"QUALIFY place < $most"
     )
     return Statement(sql, {"most": limit})
+
+
+def records_statement(schema: str, agencies: Sequence[str]) -> Statement:
+    """Place and columns of ViolationRecord (the tier by its number) of each record of ``chosen``.
+
+    In no order: DuckDB sorts texts in memory, and gives up where they do not fit.
+    """
+    others = [name for name in ViolationRecord._fields if name not in ("violation_id", "agency", "tier")]
+    read = [f"left({name}, {READ_CHARACTERS[name]}) AS {name}" if name in READ_CHARACTERS else name for name in others]
+    sql = (
+        f"SELECT place, violation_id, source, tier, {', '.join(others)} "
+        f"FROM {_union(schema, agencies, ', '.join(['violation_id', *read]))} JOIN chosen USING (source, violation_id)"
+    )
+    return Statement(sql, {})
 
 
 def diagnosis_statement(schema: str, agencies: Sequence[str], criteria: Criteria) -> tuple[list[str], Statement]:
