@@ -4,7 +4,8 @@
     make bench ONLY=mapping one of them
 
 Each benchmark is a module of tools/benchmarks and runs in an interpreter of its own. A ratio is ours / peer of times,
-memory and cost (smaller is better) or of speeds (larger is better), as the benchmark says.
+memory and cost (smaller is better) or of speeds (larger is better), as the benchmark says. The spread is that of the
+rounds, (max - min) / median.
 """
 
 from __future__ import annotations
@@ -73,11 +74,13 @@ def table(results: dict[str, dict[str, Any]]) -> Table:
     for column in ("ours", "peer", "ratio", "aim"):
         shown.add_column(column, justify="right")
     shown.add_column("met")
+    shown.add_column("spread", justify="right")
     shown.add_column("unit", overflow="fold")
     for name, result in results.items():
         met = {True: "[green]yes[/green]", False: "[red]no[/red]"}.get(result["met"], "–")
         numbers = (figure(result[column]) for column in ("ours", "peer", "ratio"))
-        shown.add_row(name, *numbers, aim(result["aim"]), met, str(result["unit"]))
+        spread = "–" if result["spread"] is None else f"{result['spread']:.0%}"
+        shown.add_row(name, *numbers, aim(result["aim"]), met, spread, str(result["unit"]))
     return shown
 
 

@@ -195,5 +195,5 @@ def result(name: str, ours: list[float], peer: list[float], aim: float, unit: st
         "aim": f"<= {aim:g}",
         "met": max(ours) <= aim,
         "unit": f"{unit}; peer: one query, all fetched",
-        "spread": max(ours) - min(ours),
+        "spread": (max(ours) - min(ours)) / mine,
     }
