@@ -85,8 +85,8 @@ seed-lake: $(RUNTIME) ## Make the lake's tables and load violations: FILE=violat
 	@$(DEV) -m tools.seed_lake --env '$(ENV)' $(if $(FILE),--file '$(FILE)')
 
 .PHONY: resync
-resync: $(RUNTIME) ## Merge into the lake what could not be merged before
-	@$(DEV) -m tools.resync --env '$(ENV)'
+resync: $(RUNTIME) ## Merge into the lake what could not be merged before: [FILE=key]
+	@$(DEV) -m tools.resync --env '$(ENV)' $(if $(FILE),--file '$(FILE)')
 
 ##@ Deploying (ENV=local|stage|prod)
 

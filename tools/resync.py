@@ -1,9 +1,10 @@
 """Merge into the lake what could not be merged before.
 
-    make resync ENV=local
+    make resync ENV=local [FILE=1-9.jsonl]
 
-Calls the function bedrock_sync with each object under bedrock-batches/sync-failed/ of the data bucket. The function
-deletes the object when all of it is in the lake; otherwise it keeps what failed again, with the reason.
+Calls the function bedrock_sync with each object under bedrock-batches/sync-failed/ of the data bucket, or with the one
+that FILE names: its key, or the end of it. The function deletes the object when all of it is in the lake; otherwise it
+keeps what failed again, with the reason.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from botocore.config import Config
 
 from batch_processor.app.bedrock.sync_lake import FAILED_PREFIX
 from tools.command_line import parser_of
-from tools.errors import exit_code_of
+from tools.errors import CommandError, exit_code_of
 from tools.outputs import Deployment
 
 FUNCTION_SECONDS = 300
@@ -53,9 +54,11 @@ class Resync:
         return sorted({str(json.loads(line)["reason"]) for line in lines if line})
 
 
-def resync(waiting: Resync, tell: Callable[[str], Any]) -> int:
-    """Replay every object; exit code 1 when something could not be merged again."""
-    keys = list(waiting.waiting())
+def resync(waiting: Resync, tell: Callable[[str], Any], only: str = "") -> int:
+    """Replay objects whose key ends in ``only``; exit code 1 when something could not be merged again."""
+    keys = [key for key in waiting.waiting() if key.endswith(only)]
+    if not keys and only:
+        raise CommandError(f"Nothing that waits has a key that ends in {only}: see the names under {FAILED_PREFIX}.")
     if not keys:
         tell("Nothing waits: the lake has all content.")
     failing = 0
@@ -77,14 +80,17 @@ def main(arguments: list[str] | None = None) -> int:
     """Parse the command line, replay."""
     parser = parser_of("make resync", __doc__)
 
+    parser.add_argument("--file", default="", help="key of one object, or its end (FILE=)")
+
     def command() -> int:
-        deployment = Deployment.of(parser.parse_args(arguments).env)
+        options = parser.parse_args(arguments)
+        deployment = Deployment.of(options.env)
         bucket = str(deployment.bedrock_output("data_bucket"))
         function = str(deployment.bedrock_output("bedrock_function_names")["bedrock_sync"])
         # One try: a second one would start while the function still works.
         patient = Config(read_timeout=FUNCTION_SECONDS + 30, retries={"total_max_attempts": 1})
         functions = deployment.client("lambda", config=patient)
-        return resync(Resync(deployment.client("s3"), functions, bucket, function), print)
+        return resync(Resync(deployment.client("s3"), functions, bucket, function), print, options.file)
 
     return exit_code_of(command)
 

@@ -6,7 +6,10 @@ import io
 import json
 from typing import Any
 
+import pytest
+
 from batch_processor.app.bedrock.sync_lake import FAILED_PREFIX
+from tools.errors import CommandError
 from tools.resync import Resync, resync
 
 FIRST, SECOND = f"{FAILED_PREFIX}2026-11-20/1-9.jsonl", f"{FAILED_PREFIX}2026-11-21/10-19.jsonl"
@@ -39,9 +42,9 @@ class FakeAws:
         return {"Payload": io.BytesIO(json.dumps(answer).encode()), **failed}
 
 
-def run(aws: FakeAws) -> tuple[int, list[str]]:
+def run(aws: FakeAws, only: str = "") -> tuple[int, list[str]]:
     told: list[str] = []
-    return resync(Resync(aws, aws, "data", "ventureos-bedrock-sync-local"), told.append), told
+    return resync(Resync(aws, aws, "data", "ventureos-bedrock-sync-local"), told.append, only), told
 
 
 def test_nothing_to_replay_is_said() -> None:
@@ -52,6 +55,16 @@ def test_every_object_is_replayed_and_counted() -> None:
     code, told = run(FakeAws({FIRST: DONE, SECOND: DONE}))
     assert code == 0
     assert told == [f"{key}: 9 merged, 1 were there, 0 failed" for key in (FIRST, SECOND)]
+
+
+@pytest.mark.parametrize("only", [SECOND, "10-19.jsonl"])
+def test_one_object_can_be_named(only: str) -> None:
+    assert run(FakeAws({FIRST: DONE, SECOND: DONE}), only) == (0, [f"{SECOND}: 9 merged, 1 were there, 0 failed"])
+
+
+def test_a_name_that_nothing_has_is_not_taken_for_an_empty_queue() -> None:
+    with pytest.raises(CommandError, match=r"ends in 2\.jsonl"):
+        run(FakeAws({FIRST: DONE}), "2.jsonl")
 
 
 def test_what_fails_again_is_told_with_its_reasons_and_the_rest_goes_on() -> None:
