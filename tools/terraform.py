@@ -383,6 +383,8 @@ def execute(arguments: argparse.Namespace, options: Sequence[str]) -> int:
         path, differs = terraform.plan(*options)
         if "-destroy" in options:
             path.unlink()  # to look at: `destroy` asks before it destroys
+        else:
+            print(f"Saved: `make apply ENV={environment}` applies exactly this.")
         return DIFFERENCE if differs and "-detailed-exitcode" in options else 0
     if saved:
         terraform.apply_saved()

@@ -31,6 +31,17 @@ def test_every_document_can_be_reached_from_the_readme() -> None:
     assert [str(path) for path in DOCUMENTS if path not in reached] == []
 
 
+def test_the_signing_example_uses_no_variable_that_nothing_sets() -> None:
+    page = (REPOSITORY / "docs" / "reference" / "admin-api.md").read_text(encoding="utf-8")
+    (example,) = [block for block in re.findall(r"```bash\n(.*?)```", page, re.DOTALL) if "aws-sigv4" in block]
+    # https://docs.aws.amazon.com/cli/latest/reference/configure/export-credentials.html
+    exported = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
+    used = set(re.findall(r"\$\{?([A-Z_]+)", example))
+    assert used - exported <= set(re.findall(r"\b([A-Z_]+)=", example))
+    outputs = (REPOSITORY / "terraform" / "outputs.tf").read_text(encoding="utf-8")
+    assert [name for name in re.findall(r"jq -r \.(\w+)", example) if f'output "{name}"' not in outputs] == []
+
+
 def test_each_diagram_is_of_a_known_kind() -> None:
     kinds = [kind for document in DOCUMENTS for kind in MERMAID.findall(document.read_text(encoding="utf-8"))]
     assert set(kinds) <= {"flowchart", "sequenceDiagram"}
