@@ -6,9 +6,11 @@ import csv
 import io
 import json
 import uuid
+from datetime import UTC, datetime
 
 import pytest
 
+from tests.support.aws_resources import eventually
 from tests.support.deployment import Deployment, csv_bytes
 from tests.support.local_aws import REPOSITORY
 
@@ -67,3 +69,43 @@ def test_another_state_machine_can_start_a_batch_and_wait_for_it(deployment: Dep
     output = json.loads(description["output"])
     assert set(output) >= DOCUMENT_KEYS
     assert output["succeeded"] == 2
+
+
+def execution_of(deployment: Deployment, batch_name: str) -> str:
+    """The ARN of the execution whose input names the batch; "" while there is none."""
+    listed = deployment.states.list_executions(stateMachineArn=deployment.machine, maxResults=20)["executions"]
+    for arn in (one["executionArn"] for one in listed):
+        if batch_name in deployment.states.describe_execution(executionArn=arn)["input"]:
+            return arn
+    return ""
+
+
+def test_a_schedule_starts_a_batch_by_its_own_role(deployment: Deployment) -> None:
+    if deployment.local_aws is None:
+        pytest.skip("the test would start a schedule of a real account")
+    scheduler = deployment.client("scheduler")
+    (listed,) = scheduler.list_schedules()["Schedules"]
+    schedule = scheduler.get_schedule(Name=listed["Name"])
+    assert schedule["State"] == "DISABLED"
+    batch_name = f"nightly-{uuid.uuid4().hex[:8]}"
+    document = {
+        "csv_s3_uri": deployment.upload(csv_bytes([["text"], ["a"], ["b"]])),
+        "target": {"type": "tool", "name": "echo"},
+        "notification_config": {"batch_name": batch_name},
+    }
+    kept = {name: schedule[name] for name in ("Name", "FlexibleTimeWindow", "ScheduleExpression", "State", "Target")}
+    now = {
+        "ScheduleExpression": f"at({datetime.now(UTC):%Y-%m-%dT%H:%M:%S})",
+        "State": "ENABLED",
+        "Target": schedule["Target"] | {"Input": json.dumps(document)},
+    }
+    try:
+        scheduler.update_schedule(**kept | now)
+        started = eventually(lambda: execution_of(deployment, batch_name), timeout_seconds=60)
+    finally:
+        scheduler.update_schedule(**kept)
+
+    assert started, "no execution was started within a minute"
+    description = deployment.wait(started)
+    assert description["status"] == "SUCCEEDED", description
+    assert json.loads(description["output"])["succeeded"] == 2
