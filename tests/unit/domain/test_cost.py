@@ -96,46 +96,24 @@ def test_counted_cost_uses_what_was_measured() -> None:
     assert found["prices_as_of"] == cost.PRICES.as_of
 
 
-def test_rows_of_agents_that_find_the_brake_pulled_cost_their_children() -> None:
-    def counted(idle_rows: int) -> Usage:
-        return counted_usage(
-            TOOL.model_copy(update={"invocation": Invocation.STANDARD}),
-            children=10,
-            worker_seconds=0,
-            worker_calls=0,
-            attempts=10,
-            attempted_rows=10,
-            failed_rows=0,
-            rows_objects=10,
-            staged_bytes=0,
-            total_rows=1_010,
-            idle_rows=idle_rows,
-        )
-
-    assert counted(1_000).transitions - counted(0).transitions == 3 * 1_000
-    assert counted(1_000).lambda_requests - counted(0).lambda_requests == 1_000
-    assert counted(1_000).calls == counted(0).calls
+def ten_rows_of_agents(**counts: int) -> Usage:
+    base = {"children": 10, "attempts": 10, "attempted_rows": 10, "rows_objects": 10, "total_rows": 10}
+    unused = {"worker_seconds": 0, "worker_calls": 0, "failed_rows": 0, "staged_bytes": 0}
+    return counted_usage(TOOL.model_copy(update={"invocation": Invocation.STANDARD}), **base | unused | counts)
 
 
-def test_calls_of_agents_that_came_to_nothing_cost_their_steps() -> None:
-    def counted(throttles: int) -> Usage:
-        return counted_usage(
-            TOOL.model_copy(update={"invocation": Invocation.STANDARD}),
-            children=10,
-            worker_seconds=0,
-            worker_calls=0,
-            attempts=10,
-            attempted_rows=10,
-            failed_rows=0,
-            rows_objects=10,
-            staged_bytes=0,
-            total_rows=10,
-            throttles=throttles,
-        )
+@pytest.mark.parametrize(
+    ("counts", "transitions", "requests"),
+    [({"idle_rows": 1_000}, 3 * 1_000, 1_000), ({"throttles": 50}, 4 * 50, 50)],
+)
+def test_rows_behind_the_brake_and_calls_that_came_to_nothing_cost_their_steps(
+    counts: dict[str, int], transitions: int, requests: int
+) -> None:
+    usual, with_them = ten_rows_of_agents(), ten_rows_of_agents(**counts)
 
-    assert counted(50).transitions - counted(0).transitions == 4 * 50
-    assert counted(50).lambda_requests - counted(0).lambda_requests == 50
-    assert counted(50).calls == counted(0).calls
+    assert with_them.transitions - usual.transitions == transitions
+    assert with_them.lambda_requests - usual.lambda_requests == requests
+    assert with_them.calls == usual.calls
 
 
 def test_no_usage_costs_nothing() -> None:
