@@ -100,7 +100,7 @@ def ours(folder: Path) -> int:
         lake().select(criteria, [folder / "in-flight.txt"]) as selection,
         (folder / "ours.jsonl").open("wb") as file,
     ):
-        for record in selection.records:
+        for _, record in selection.records:
             file.write(request_for(record, INFERENCE).line(record.violation_id))
         return selection.count
 
