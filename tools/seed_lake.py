@@ -171,8 +171,7 @@ def seed(lake: Lake, path: Path) -> dict[str, Loaded]:
         if reader.problems:
             raise InvalidInputError(reader.problems)
         for agency in lake.agencies:
-            every = ", ".join(f"{name} {kind}" for name, kind in COLUMNS)
-            connection.execute(f"CREATE TABLE IF NOT EXISTS {lake.location.schema}.{identifier(agency)} ({every})")
+            lake.make_table(connection, agency)
         _check_ids(connection, lake)
         # One transaction an agency: S3 Tables commits one table at a time.
         return {agency: _load(connection, lake, agency) for agency in lake.agencies}

@@ -64,10 +64,26 @@ def test_the_made_up_violations_are_there_and_loading_them_again_adds_none(seede
     )
 
 
+def test_texts_lie_in_small_row_groups_so_that_reading_them_takes_little_memory(seeded: Lake) -> None:
+    with seeded.connected() as connection:
+        assert seeded.make_table(connection, "wide") == seeded.make_table(connection, "wide")
+        connection.execute(
+            "INSERT INTO lake.silver.wide (violation_id, raw_description) "
+            "SELECT i::VARCHAR, repeat(md5(i::VARCHAR), 180) FROM range(12000) AS t(i)"
+        )
+        files = connection.execute("SELECT file_path FROM iceberg_metadata(lake.silver.wide)").fetchall()
+        sizes = connection.execute(
+            "SELECT total_uncompressed_size FROM parquet_metadata($files) WHERE path_in_schema = 'raw_description'",
+            {"files": [path for (path,) in files]},
+        ).fetchall()
+    assert len(sizes) > 1
+    assert max(size for (size,) in sizes) < 32 * 1024 * 1024
+
+
 def test_a_selection_is_that_of_plain_sql_over_the_csv(seeded: Lake) -> None:
     criteria = Criteria(Filters(agencies=["OSHA"], min_fine_amount=50_000), date(2026, 10, 1))
     with seeded.select(criteria) as selection:
-        chosen = {row.violation_id for row in selection.records}
+        chosen = {row.violation_id for _, row in selection.records}
     plain = f"SELECT violation_id FROM read_csv('{VIOLATIONS}') WHERE agency = 'osha' AND fine_amount >= 50000"
     assert chosen == {row[0] for row in duckdb.sql(plain).fetchall()}
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from batch_processor.adapters.bedrock.lake import Resources
+from batch_processor.app.bedrock.draft import MOST_BYTES
 from batch_processor.domain.bedrock.job import JOBS_BY_CREATED, JOBS_BY_STATUS, PREFIX
 from batch_processor.domain.bedrock.lake_content import CONTENT_SORT_KEY
 from batch_processor.domain.bedrock.parts import Quotas
@@ -38,6 +40,12 @@ def test_terraform_sets_exactly_the_variables_that_the_function_reads(function: 
     set_by_terraform = {*common, *plain(FUNCTIONS[function]["environment"])}
     read_by_function = {field.upper() for field in SETTINGS[function].model_fields}
     assert set_by_terraform == read_by_function
+
+
+def test_the_processor_has_the_memory_for_duckdb_that_its_size_is_measured_with() -> None:
+    environment = plain(FUNCTIONS["bedrock_batch_processor"]["environment"])
+    assert int(environment["LAKE_MEMORY_MB"]) == Resources().memory_mb
+    assert MOST_BYTES / 2**20 + Resources().temporary_mb < FUNCTIONS["bedrock_batch_processor"]["temporary_mb"] * 0.9
 
 
 def test_every_folder_of_functions_is_deployed_and_has_settings_and_statements() -> None:

@@ -1,4 +1,4 @@
-"""Creates a job of a given size over a lake in a DuckDB file and prints what it took, in a process of its own."""
+"""Creates a job of a given size over a lake in a Parquet file and prints what it took, in a process of its own."""
 
 from __future__ import annotations
 
@@ -10,24 +10,26 @@ import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+import duckdb
 from duckdb import DuckDBPyConnection
 
-from batch_processor.adapters.bedrock.lake import Attach, Lake, LakeLocation, Resources
+from batch_processor.adapters.bedrock.lake import TABLE_PROPERTIES, Attach, Lake, LakeLocation
 from batch_processor.app.bedrock.create_job import CreateServices, create_job
 from batch_processor.app.ports import StoredObject
 from batch_processor.domain.bedrock import job as names
 from batch_processor.domain.bedrock.job_config import parse_job_request
 from batch_processor.domain.bedrock.parts import Quotas
 from batch_processor.domain.bedrock.pricing import DEFAULT_MODELS
+from batch_processor.domain.bedrock.selection import COLUMNS
 from tests.support.bedrock_jobs import MODEL, Clock, Deadline, FakeBedrock
 from tests.support.bedrock_results import FakeJobs, FakeLeases, Process, World
-from tests.support.lake import BUCKET_ARN, create_tables
+from tests.support.lake import BUCKET_ARN
 from tests.support.memory import peak_kilobytes
 
 SEED = """
-INSERT INTO lake.silver.osha SELECT 'OSHA-' || i, 'osha', 'Company ' || i, i % 200000, 'Serious', 'Title ' || i,
-repeat('Inspectors found a breach of the rule. ', 25), '{{"rule": "x"}}', 'Mobile', 'AL',
-DATE '2024-01-01' + (i % 700)::INTEGER, NULL, NULL, NULL, NULL, NULL, NULL FROM range({count}) t(i)
+INSERT INTO osha SELECT 'OSHA-' || i, 'osha', 'Company ' || i, hash(i) % 200000, 'Serious', 'Title ' || i,
+left(repeat(md5(i::VARCHAR) || ': inspectors found a breach of the rule. ', 90), {characters}), '{{"rule": "x"}}',
+'Mobile', 'AL', DATE '2024-01-01' + (i % 700)::INTEGER, NULL, NULL, NULL, NULL, NULL, NULL FROM range({count}) t(i)
 """
 
 
@@ -79,29 +81,37 @@ class _NoContents:
 
 def attach_file(path: Path) -> Attach:
     def attach(connection: DuckDBPyConnection) -> None:
-        connection.execute(f"ATTACH '{path}' AS lake")
-        connection.execute("CREATE SCHEMA IF NOT EXISTS lake.silver")
+        connection.execute("ATTACH ':memory:' AS lake")
+        connection.execute("CREATE SCHEMA lake.silver")
+        connection.execute(f"CREATE VIEW lake.silver.osha AS SELECT * FROM read_parquet('{path}')")
 
     return attach
 
 
 def lake_of(path: Path) -> Lake:
     location = LakeLocation(BUCKET_ARN, "silver", ("osha",), "", "")
-    return Lake(location, attach_file(path), Resources(memory_mb=256))
+    return Lake(location, attach_file(path))
 
 
-def fill(path: Path, count: int) -> None:
-    with lake_of(path).connected() as connection:
-        create_tables(connection, ["osha"])
-        connection.execute(SEED.format(count=count))
+def fill(path: Path, count: int, characters: int) -> None:
+    """As a table of the lake is written."""
+    size = TABLE_PROPERTIES["write.parquet.row-group-size-bytes"]
+    columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS)
+    with duckdb.connect(config={"preserve_insertion_order": False}) as connection:
+        connection.execute("SET enable_progress_bar = false")
+        connection.execute(f"CREATE TABLE osha ({columns})")
+        connection.execute(SEED.format(count=count, characters=characters))
+        connection.execute(f"COPY osha TO '{path}' (FORMAT parquet, ROW_GROUP_SIZE_BYTES {size})")
 
 
-def main(count: int) -> None:
+def main(count: int, characters: int) -> None:
+    """Descriptions have so many characters."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "lake.duckdb"
+        path = Path(folder) / "osha.parquet"
         # In another process: its memory would count here.
         code = (
-            f"from pathlib import Path; from tests.support.job_at_size import fill; fill(Path({str(path)!r}), {count})"
+            "from pathlib import Path; from tests.support.job_at_size import fill; "
+            f"fill(Path({str(path)!r}), {count}, {characters})"
         )
         subprocess.run([sys.executable, "-c", code], check=True)
         print(json.dumps(measure(path, count)))

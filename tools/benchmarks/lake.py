@@ -24,9 +24,11 @@ from pathlib import Path
 from typing import Any
 
 from batch_processor.adapters.bedrock.lake import Lake, Resources, aws_lake
+from batch_processor.app.bedrock.draft import Draft
 from batch_processor.domain.bedrock.job_config import Filters
+from batch_processor.domain.bedrock.parts import Part
 from batch_processor.domain.bedrock.prompt import Inference, request_for
-from batch_processor.domain.bedrock.selection import COLUMNS, TIERS, Criteria, ViolationRecord
+from batch_processor.domain.bedrock.selection import TIERS, Criteria, ViolationRecord
 from tools import local_aws
 
 AGENCIES = ("osha", "msha", "nhtsa", "faa", "uscg", "fra", "epa")
@@ -71,21 +73,21 @@ def lake() -> Lake:
 
 
 def fill() -> None:
-    """A million rows over the agencies: texts of 300 to 1,500 bytes, a fifth with content."""
+    """A million rows over the agencies: texts of 300 to 6,000 bytes, a fifth with content."""
     session: Any = local_aws.session()
     client = session.client("s3tables", endpoint_url=local_aws.endpoint_url())
     arn = client.create_table_bucket(name=BUCKET)["arn"]
     client.create_namespace(tableBucketARN=arn, namespace=["silver"])
-    columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS)
-    with lake().connected() as connection:
+    made = lake()
+    with made.connected() as connection:
         for agency in AGENCIES:
-            connection.execute(f"CREATE TABLE lake.silver.{agency} ({columns})")
+            made.make_table(connection, agency)
             connection.execute(
                 f"INSERT INTO lake.silver.{agency} "
                 "SELECT upper($agency) || '-' || i, $agency, 'Company ' || hash(i) % 20000, "
                 "(hash(i, 1) % 30000000) / 100.0, "
                 "['Serious', 'Willful', 'Repeat', 'Other-than-Serious'][1 + (hash(i, 2) % 4)::INTEGER], 'Title ' || i, "
-                "repeat(md5(i::VARCHAR) || ' it''s an \"open\" hole; ', 5 + (hash(i, 3) % 20)::INTEGER), "
+                "repeat(md5(i::VARCHAR) || ' it''s an \"open\" hole; ', 5 + (hash(i, 3) % 95)::INTEGER), "
                 "'{\"fatalities\": ' || CASE WHEN hash(i, 4) % 50 = 0 THEN 1 ELSE 0 END || '}', 'Toledo', 'OH', "
                 "$today::DATE - (hash(i, 5) % 2200)::INTEGER, CASE WHEN hash(i, 6) % 5 = 0 THEN 'Done' END, "
                 f"NULL, NULL, NULL, false, NULL FROM range({ROWS // len(AGENCIES)}) AS t(i)",
@@ -96,13 +98,14 @@ def fill() -> None:
 def ours(folder: Path) -> int:
     """Select and write the input file as the processor does; the number of records."""
     criteria = Criteria(FILTERS, TODAY, max_violations=RECORDS)
-    with (
-        lake().select(criteria, [folder / "in-flight.txt"]) as selection,
-        (folder / "ours.jsonl").open("wb") as file,
-    ):
-        for _, record in selection.records:
-            file.write(request_for(record, INFERENCE).line(record.violation_id))
-        return selection.count
+    with lake().select(criteria, [folder / "in-flight.txt"]) as selection, Draft(folder) as draft:
+        for place, record in selection.records:
+            request = request_for(record, INFERENCE)
+            draft.add(place, request.line(record.violation_id), b"", request.input_tokens)
+        draft.put_in_order()
+        with (folder / "ours.jsonl").open("wb") as file:
+            file.writelines(draft.lines(Part(1, 0, len(draft))))
+        return len(draft)
 
 
 def plain(folder: Path) -> int:

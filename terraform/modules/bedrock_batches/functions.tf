@@ -14,7 +14,7 @@ locals {
         S3_TABLE_BUCKET_ARN = var.table_bucket_arn
         LAKE_NAMESPACE      = var.namespace
         AGENCIES            = jsonencode(var.agencies)
-        LAKE_MEMORY_MB      = "1024"
+        LAKE_MEMORY_MB      = "384"
         DATA_BUCKET         = var.data_bucket_name
         BATCH_JOBS_TABLE    = local.jobs_table
         VIOLATIONS_TABLE    = local.violations_table

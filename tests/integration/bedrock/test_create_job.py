@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import threading
 import time
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from batch_processor.app.bedrock.create_job import create_job
+from batch_processor.app.bedrock.draft import Draft
 from batch_processor.app.bedrock.ports import JobRefusedError
 from batch_processor.app.bedrock.process import process
 from batch_processor.app.bedrock.submit_parts import submit_queued
@@ -318,6 +320,17 @@ def test_the_spend_limit_cuts_the_records_of_the_lowest_priority(world: JobsWorl
 def test_a_limit_below_one_record_is_named(world: JobsWorld) -> None:
     job = world.create(config(limits={"maxSpendUSD": 0.000001}))
     assert (job["message"], job["emptiedBy"]) == ("No violations to process", "maxSpendUSD")
+
+
+def test_a_full_disk_ends_the_job_and_says_what_to_do(world: JobsWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Draft, "add", full)
+    job = world.create(config())
+    assert job["status"] == "Failed"
+    assert job["reason"] == "The records and those in flight do not fit into /tmp: lower limits.maxViolations."
+    assert world.jobs.in_flight() == []
 
 
 def test_the_filter_that_left_none_is_named(world: JobsWorld) -> None:

@@ -28,6 +28,7 @@ ENVIRONMENT = {
     "S3_TABLE_BUCKET_ARN": "arn:aws:s3tables:us-east-1:000000000000:bucket/lake",
     "LAKE_NAMESPACE": "silver",
     "LAKE_MEMORY_MB": "768",
+    "VIOLATIONS_TABLE": "VentureOS-Violations",
 }
 CONTEXT = (
     "type('Context', (), {'aws_request_id': 'r', 'function_name': 'f', "
@@ -85,8 +86,8 @@ print(min(services.models), services.deadline.remaining_seconds())
     assert printed == ["2 100 ['osha']", "amazon.nova-lite-v1:0 300.0"]
 
 
-def test_an_input_of_100_000_records_is_written_within_512_mb() -> None:
-    (printed,) = run("from tests.support.job_at_size import main; main(100_000)")
+def test_an_input_of_100_000_records_with_long_texts_is_written_within_512_mb() -> None:
+    (printed,) = run("from tests.support.job_at_size import main; main(100_000, characters=6_000)")
     measured = json.loads(printed)
     assert measured["records"] == 100_000
     assert measured["parts"] == [50_000, 50_000]

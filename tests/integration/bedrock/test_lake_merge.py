@@ -168,6 +168,7 @@ def test_after_the_last_attempt_the_conflict_is_told_and_nothing_is_written(lake
         (duckdb.IOException("HTTP 403 AccessDenied"), DeploymentError, "role of this function"),
         (duckdb.CatalogException("Table with name faa does not exist!"), DeploymentError, "make seed-lake"),
         (duckdb.OutOfMemoryException("could not allocate"), PermanentError, "narrow the filters"),
+        (duckdb.IOException("Could not write: No space left on device"), PermanentError, "narrow the filters"),
         (duckdb.IOException("Could not connect"), ServiceUnavailableError, "Try again later"),
         (duckdb.BinderException("column"), PermanentError, "could not work"),
     ],

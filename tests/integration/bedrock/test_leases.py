@@ -49,7 +49,7 @@ def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 def test_an_event_that_lambda_delivers_twice_at_once_is_worked_on_by_one_call(client: Any) -> None:
     # Given two calls under one request id, as Lambda gives them to a repeated event
     leases, context = DynamoDbLeases(client, TABLE, Clock()), SimpleNamespace(aws_request_id="request-1")
-    first, second = call_owner(context), call_owner(context)  # type: ignore[arg-type]  # only the id is read
+    first, second = call_owner(context), call_owner(context)
     # Then one of them holds the lease
     assert leases.acquire("create", first, 60)
     assert not leases.acquire("create", second, 60)

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batch_processor.adapters.bedrock.lake import Lake
+from batch_processor.domain.bedrock.prompt import record_text
 from batch_processor.domain.bedrock.selection import Criteria, Selection, ViolationRecord, identifier, select_agencies
 from batch_processor.domain.errors import DeploymentError, InvalidInputError
 from tests.support.lake import (
@@ -43,7 +44,7 @@ def select(
     lake: Lake, criteria: Criteria, in_flight: list[Path] | None = None
 ) -> tuple[Selection, list[ViolationRecord]]:
     with lake.select(criteria, in_flight or []) as selection:
-        return selection, list(selection.records)
+        return selection, [record for _, record in sorted(selection.records)]
 
 
 def ids(lake: Lake, criteria: Criteria) -> list[str]:
@@ -274,3 +275,10 @@ def test_every_unknown_agency_is_named_with_its_place() -> None:
         "config.filters.agencies[1]",
         "config.filters.agencies[3]",
     ]
+
+
+def test_of_a_text_of_megabytes_no_more_is_read_than_the_prompt_may_take() -> None:
+    long = {**example_records()[0], "raw_description": "Nobody wore a harness. " * 50_000}
+    _, (record,) = select(memory_lake([long]), Criteria(Filters(), date(2026, 10, 1)))
+    assert len(record.raw_description or "") == 24_000
+    assert record_text(record) == record_text(record._replace(raw_description=long["raw_description"]))

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -42,6 +43,8 @@ CATALOG = "lake"
 EXTENSIONS = ("httpfs", "avro", "iceberg")
 """In the order in which they need each other. ``aws`` is in the layer too, but credentials come from boto3."""
 FETCH_ROWS = 1_000
+TABLE_PROPERTIES = MappingProxyType({"write.parquet.row-group-size-bytes": str(16 * 1024 * 1024)})
+"""Who reads a page needs twice its size in memory, and DuckDB writes pages of up to 100 MB, or of a row group."""
 COMMIT_ATTEMPTS = 8
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 5.0
@@ -83,9 +86,9 @@ class Resources:
     Each thread holds a row group of each column that it reads; a function of 2 GB has little more than one core.
     """
 
-    memory_mb: int = 768
+    memory_mb: int = 384
     threads: int = 1
-    temporary_mb: int = 1_024
+    temporary_mb: int = 512
 
 
 @dataclass(frozen=True)
@@ -118,8 +121,11 @@ class Lake:
         attach: Attach,
         resources: Resources = Resources(),
         sleep: Callable[[float], None] = lambda _: None,
+        table_properties: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
+        """``table_properties`` are those that a table of this lake should have."""
         self.location = location
+        self._table_properties = table_properties
         self._attach = attach
         self._resources = resources
         self._sleep = sleep
@@ -149,12 +155,25 @@ class Lake:
                 self._attach(connection)
                 yield connection
 
+    def make_table(self, connection: DuckDBPyConnection, name: str) -> str:
+        """Make the agency's table unless it is there, with the properties that it should have; its name in SQL."""
+        table = f"{self.location.schema}.{statements.identifier(name)}"
+        columns = ", ".join(f"{column} {kind}" for column, kind in statements.COLUMNS)
+        connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({columns})")
+        if self._table_properties:
+            has = dict(connection.execute(f"SELECT * FROM iceberg_table_properties({table})").fetchall())
+            lacks = {key: value for key, value in self._table_properties.items() if has.get(key) != value}
+            if lacks:
+                pairs = ", ".join(f"{_quoted(key)}: {_quoted(value)}" for key, value in lacks.items())
+                connection.execute(f"CALL set_iceberg_table_properties({table}, {{{pairs}}})")
+        return table
+
     @contextmanager
     def select(self, criteria: Criteria, in_flight: Sequence[Path] = ()) -> Iterator[Selection]:
-        """The records that a batch takes, while the block runs; they are streamed, a thousand at a time.
+        """The records that a batch takes, while the block runs; they are streamed, some hundred at a time.
 
-        ``in_flight`` are local files of lines ``<violation_id>\\t<agency>``, whose records are left out. Memory: the
-        texts of at most ``max_violations`` records are sorted, on disk beyond the limit of ``Resources``.
+        ``in_flight`` are local files of lines ``<violation_id>\\t<agency>``, whose records are left out. Memory: keys
+        of all matching records, on disk beyond the limit of ``Resources``, and a row group of the texts.
 
         Raises InvalidInputError for an agency that is not configured, DeploymentError when access is denied or a table
         is missing, ServiceUnavailableError when the lake does not answer.
@@ -172,7 +191,8 @@ class Lake:
             else:
                 # Texts are read page by page: fetched ahead, a row group of them takes 100 MB more.
                 connection.execute("SET disable_parquet_prefetching = true")
-                _run(connection, statements.records_statement(schema, agencies, most))
+                _run(connection, statements.chosen_statement(most))
+                _run(connection, statements.records_statement(schema, agencies))
                 yield Selection(counts, most, _records(connection))
 
     def _diagnose(
@@ -294,10 +314,10 @@ def _one(connection: DuckDBPyConnection) -> tuple[Any, ...]:
     return row
 
 
-def _records(connection: DuckDBPyConnection) -> Iterator[ViolationRecord]:
+def _records(connection: DuckDBPyConnection) -> Iterator[tuple[int, ViolationRecord]]:
     while rows := connection.fetchmany(FETCH_ROWS):
-        for violation_id, agency, tier, *others in rows:
-            yield ViolationRecord(violation_id, agency, statements.TIERS[tier - 1], *others)
+        for place, violation_id, agency, tier, *others in rows:
+            yield place, ViolationRecord(violation_id, agency, statements.TIERS[tier - 1], *others)
 
 
 @contextmanager
@@ -319,7 +339,7 @@ def translate(error: duckdb.Error, location: LakeLocation) -> BatchProcessorErro
         return DeploymentError(f"Access to {where} was denied: {said}. Allow it in the role of this function.")
     if isinstance(error, duckdb.CatalogException):
         return DeploymentError(f"A table of {where} is missing: {said}. Run `make seed-lake`, which creates it.")
-    if isinstance(error, duckdb.OutOfMemoryException):
+    if isinstance(error, duckdb.OutOfMemoryException) or "No space left on device" in said:
         return PermanentError(
             f"DuckDB ran out of its memory or of its space in /tmp: {said}. Give the function more of it, "
             "or narrow the filters."
@@ -356,7 +376,7 @@ def aws_lake(
         endpoint=f"{endpoint('s3tables')}/iceberg",
         storage_endpoint=endpoint("s3"),
     )
-    return Lake(location, s3_tables(location, lambda: _credentials(session)), resources, sleep)
+    return Lake(location, s3_tables(location, lambda: _credentials(session)), resources, sleep, TABLE_PROPERTIES)
 
 
 def _credentials(session: boto3.Session) -> Credentials:

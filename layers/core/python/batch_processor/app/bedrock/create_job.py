@@ -9,6 +9,7 @@ give the lease back, so no record is in two jobs.
 
 from __future__ import annotations
 
+import errno
 import logging
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -54,6 +55,7 @@ ESTIMATED = "Cost estimation complete"
 WORK_SECONDS = 150.0
 """What a creation may take of its call once it has the lease: no call waits for the lease into this time."""
 POLL_SECONDS = 0.5
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -140,18 +142,26 @@ def _draft_and_plan(job: JobItem, services: CreateServices) -> None:
     config = stored_config(job["config"])
     with tempfile.TemporaryDirectory(prefix="job-") as name:
         folder = Path(name)
-        in_flight = write_in_flight(services, folder, but=job["jobId"])
-        with Draft(folder) as draft:
-            spend = _spend(config, services.models, on_demand=False)
-            if job.get("retryOf"):
-                facts = _draft_retry(job["retryOf"], in_flight, draft, spend, services)
-            else:
-                facts = _draft_selection(config, in_flight, draft, spend, services)
-            _settle(job, config, draft, facts, services)
+        try:
+            in_flight = write_in_flight(services, folder, but=job["jobId"])
+            with Draft(folder) as draft:
+                if job.get("retryOf"):
+                    facts = _draft_retry(job["retryOf"], in_flight, draft, services)
+                else:
+                    facts = _draft_selection(config, in_flight, draft, services)
+                draft.put_in_order()
+                draft.cut_after(_spent(draft, len(draft), config, services.models, on_demand=False).count)
+                _settle(job, config, draft, facts, services)
+        except OSError as error:
+            if error.errno not in DISK_FULL:
+                raise
+            raise PermanentError(
+                "The records and those in flight do not fit into /tmp: lower limits.maxViolations."
+            ) from error
 
 
 def _draft_selection(
-    config: JobConfig, in_flight: list[Path], draft: Draft, spend: Spend, services: CreateServices
+    config: JobConfig, in_flight: list[Path], draft: Draft, services: CreateServices
 ) -> dict[str, Any]:
     """Fill the draft from the lake; returns what the job's item says of the selection."""
     today = datetime.fromtimestamp(services.clock.now_ms() / 1000, UTC).date()
@@ -159,30 +169,27 @@ def _draft_selection(
     criteria = Criteria(config.filters, today, limits.priority, limits.max_violations, limits.max_percent)
     inference = _inference(config)
     with services.lake.select(criteria, in_flight) as selection:
-        for record in selection.records:
+        for place, record in selection.records:
             request = request_for(record, inference)
-            if not spend.take(request.input_tokens):
-                break
             draft.add(
+                place,
                 request.line(record.violation_id),
                 names.records_line(record.violation_id, record.agency),
                 request.input_tokens,
             )
-        return {"promptVersion": PROMPT_VERSION, **_selection_facts(selection, draft)}
+        return {"promptVersion": PROMPT_VERSION, **_selection_facts(selection)}
 
 
-def _selection_facts(selection: Selection, draft: Draft) -> dict[str, Any]:
+def _selection_facts(selection: Selection) -> dict[str, Any]:
     counts = selection.counts
     facts: dict[str, Any] = {"leftOut": {"inFlight": counts.in_flight, "unusableIds": counts.unusable_ids}}
-    if len(draft) == 0:
-        facts["emptiedBy"] = "maxSpendUSD" if selection.count else (selection.emptied_by or "limits")
+    if selection.count == 0:
+        facts["emptiedBy"] = selection.emptied_by or "limits"
         facts["filters"] = [{"name": step.name, "remaining": step.remaining} for step in selection.filters]
     return facts
 
 
-def _draft_retry(
-    retried_id: str, in_flight: list[Path], draft: Draft, spend: Spend, services: CreateServices
-) -> dict[str, Any]:
+def _draft_retry(retried_id: str, in_flight: list[Path], draft: Draft, services: CreateServices) -> dict[str, Any]:
     """Fill the draft with the records of an ended job that still have no content, as they were asked then.
 
     Another retry of that job, or another job, may have brought some of them content since: the table that holds the
@@ -198,23 +205,13 @@ def _draft_retry(
         if violation_id not in wanted or violation_id in busy:
             continue
         tokens = tokens_of_body(orjson.loads(line)["modelInput"])
-        if not spend.take(tokens):
-            break
-        draft.add(line + b"\n", names.records_line(violation_id, agency), tokens)
+        draft.add(len(draft), line + b"\n", names.records_line(violation_id, agency), tokens)
     facts: dict[str, Any] = {
         "promptVersion": retried.get("promptVersion", PROMPT_VERSION),
         "leftOut": {"inFlight": len(busy), "unusableIds": 0},
     }
     if len(draft) == 0:
-        facts["emptiedBy"] = (
-            "failed"
-            if not failed
-            else "withoutGeneratedContent"
-            if not wanted
-            else "notInFlight"
-            if busy == wanted
-            else "maxSpendUSD"
-        )
+        facts["emptiedBy"] = "failed" if not failed else "notInFlight" if wanted else "withoutGeneratedContent"
     return facts
 
 
@@ -244,7 +241,7 @@ def _settle(job: JobItem, config: JobConfig, draft: Draft, facts: Mapping[str, A
     parts = cut(draft.sizes, quotas)
     spend = _spent(draft, parts[-1].end if parts else len(draft), config, services.models, on_demand=False)
     if len(draft) == 0:
-        _end_empty(job, services, estimate=spend.estimate(), **facts)
+        _end_empty(job, services, estimate=spend.estimate(), **{"emptiedBy": "maxSpendUSD", **facts})
         return
     shortfall = ""
     if not parts and len(draft) >= quotas.minimum_records:

@@ -1,13 +1,14 @@
-"""The input of a job while it is put together: its lines on disk in priority order, then as objects in parts.
+"""The input of a job while it is put together: its lines on disk as they come, then as objects in priority order.
 
-Memory: 12 bytes a record, and 8 MiB while an object is written.
+Memory: 48 bytes a record, and 8 MiB while an object is written.
 """
 
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 from batch_processor.app.ports import ObjectStore
 from batch_processor.domain.bedrock import job as names
@@ -16,18 +17,17 @@ from batch_processor.domain.errors import PermanentError
 
 UPLOAD_BYTES = 8 * 1024 * 1024
 MOST_BYTES = 1_300_000_000
-"""Of the function's 2048 MB of /tmp; the rest is for DuckDB and the records in flight."""
+"""Of the function's 2048 MB of /tmp; the rest is for DuckDB (``adapters.bedrock.lake.Resources``) and the records in
+flight."""
 
 
 class Draft:
-    """Lines are only ever added. Use as a context manager, which closes the files."""
+    """Lines are only ever added, in any order, and then put in order. A context manager, which closes the files."""
 
     def __init__(self, folder: Path) -> None:
-        self._lines = (folder / "input.jsonl").open("w+b")
-        self._records = (folder / "records.txt").open("w+b")
-        self._record_sizes = array("L")
-        self.sizes = array("L")
-        """Bytes of each line of the input."""
+        self._lines = _File(folder / "input.jsonl")
+        self._records = _File(folder / "records.txt")
+        self._places = array("L")
         self.tokens = array("L")
         """Estimated input tokens of each record."""
 
@@ -39,36 +39,93 @@ class Draft:
         self._records.close()
 
     def __len__(self) -> int:
-        return len(self.sizes)
+        return len(self.tokens)
 
-    def add(self, line: bytes, record: bytes, input_tokens: int) -> None:
-        """Raises PermanentError when /tmp would not hold the line."""
-        if self._lines.tell() + len(line) > MOST_BYTES:
+    @property
+    def sizes(self) -> array[int]:
+        """Bytes of each line of the input."""
+        return self._lines.sizes
+
+    def add(self, place: int, line: bytes, record: bytes, input_tokens: int) -> None:
+        """``place`` counts by priority. Raises PermanentError when /tmp would not hold the line."""
+        if self._lines.end + len(line) > MOST_BYTES:
             raise PermanentError(
                 f"{len(self) + 1:,} records make an input of over {MOST_BYTES:,} bytes: lower limits.maxViolations."
             )
-        self._lines.write(line)
-        self._records.write(record)
-        self.sizes.append(len(line))
-        self._record_sizes.append(len(record))
+        self._lines.add(line)
+        self._records.add(record)
+        self._places.append(place)
         self.tokens.append(input_tokens)
+
+    def put_in_order(self) -> None:
+        """By place. Nothing is added any more."""
+        order = sorted(range(len(self)), key=self._places.__getitem__)
+        self._lines.put_in_order(order)
+        self._records.put_in_order(order)
+        self.tokens = _picked(self.tokens, order)
+
+    def cut_after(self, count: int) -> None:
+        """Leave out what comes after the first ``count`` records."""
+        for values in (self.tokens, self._lines.sizes, self._records.sizes):
+            del values[count:]
+
+    def lines(self, part: Part) -> Iterator[bytes]:
+        """The lines of a part, some MiB at a time."""
+        return self._lines.chunks(part)
 
     def upload(self, job_id: str, part: Part, objects: ObjectStore) -> int:
         """Write a part's two objects; returns the bytes of its input."""
-        _write(self._records, self._record_sizes, part, names.records_key(job_id, part.number), objects)
-        return _write(self._lines, self.sizes, part, names.input_key(job_id, part.number), objects)
+        _write(self._records, part, names.records_key(job_id, part.number), objects)
+        return _write(self._lines, part, names.input_key(job_id, part.number), objects)
 
 
-def _write(file: BinaryIO, sizes: array[int], part: Part, key: str, objects: ObjectStore) -> int:
-    size = sum(sizes[part.start : part.end])
-    file.seek(sum(sizes[: part.start]))
+@dataclass
+class _File:
+    """Lines in a file, found by their number."""
+
+    path: Path
+    end: int = 0
+    begins: array[int] = field(default_factory=lambda: array("L"))
+    sizes: array[int] = field(default_factory=lambda: array("L"))
+
+    def __post_init__(self) -> None:
+        self._file = self.path.open("w+b")
+
+    def close(self) -> None:
+        self._file.close()
+
+    def add(self, line: bytes) -> None:
+        self._file.write(line)
+        self.begins.append(self.end)
+        self.sizes.append(len(line))
+        self.end += len(line)
+
+    def put_in_order(self, order: list[int]) -> None:
+        self.begins, self.sizes = _picked(self.begins, order), _picked(self.sizes, order)
+
+    def chunks(self, part: Part) -> Iterator[bytes]:
+        """The lines of a part, some MiB at a time."""
+        chunk = bytearray()
+        for number in range(part.start, part.end):
+            self._file.seek(self.begins[number])
+            chunk += self._file.read(self.sizes[number])
+            if len(chunk) >= UPLOAD_BYTES:
+                yield bytes(chunk)
+                chunk.clear()
+        if chunk:
+            yield bytes(chunk)
+
+
+def _picked(values: array[int], order: list[int]) -> array[int]:
+    return array("L", (values[number] for number in order))
+
+
+def _write(file: _File, part: Part, key: str, objects: ObjectStore) -> int:
+    size = sum(file.sizes[part.start : part.end])
     if size <= UPLOAD_BYTES:
-        objects.put(key, file.read(size))
+        objects.put(key, b"".join(file.chunks(part)))
         return size
     upload = objects.start_upload(key)
-    etags = [
-        objects.upload_part(key, upload, number, file.read(min(UPLOAD_BYTES, size - offset)))
-        for number, offset in enumerate(range(0, size, UPLOAD_BYTES), 1)
-    ]
+    etags = [objects.upload_part(key, upload, number, chunk) for number, chunk in enumerate(file.chunks(part), 1)]
     objects.complete_upload(key, upload, etags)
     return size
