@@ -182,6 +182,23 @@ def test_throttling_is_told_apart_and_not_tried_again_by_the_sdk(endpoint: type[
     assert len(endpoint.requests) == 1
 
 
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("CodeArtifactUserPendingException", 409),
+        ("ResourceConflictException", 409),
+        ("ResourceNotReadyException", 502),
+    ],
+)
+def test_a_function_that_is_being_woken_is_waited_for(endpoint: type[Endpoint], code: str, status: int) -> None:
+    answers(endpoint, status, {"Message": "x"}, x_amzn_ErrorType=code)
+
+    outcome = failed(invoke())
+
+    assert outcome.throttled  # not an attempt
+    assert code in outcome.error_message
+
+
 def test_a_fault_of_the_service_may_be_tried_again(endpoint: type[Endpoint]) -> None:
     answers(endpoint, 500, {"Message": "x"}, x_amzn_ErrorType="ServiceException")
 
@@ -194,8 +211,7 @@ def test_a_fault_of_the_service_may_be_tried_again(endpoint: type[Endpoint]) -> 
 @pytest.mark.parametrize(
     ("arn", "code"),
     [
-        (FUNCTION, "ResourceConflictException"),
-        (FUNCTION, "SnapStartNotReadyException"),
+        (FUNCTION, "SnapStartException"),
         (FUNCTION, "InvalidRequestContentException"),
         (EXPRESS, "InvalidExecutionInput"),
     ],

@@ -26,6 +26,7 @@ from batch_processor.domain.target_protocol import (
     timed_out,
     too_large,
     tool_error,
+    unanswered,
 )
 
 if TYPE_CHECKING:
@@ -39,6 +40,18 @@ LAMBDA_PAYLOAD_BYTES = 6_291_556
 EXECUTION_PAYLOAD_BYTES = 262_144
 """Largest input and output of an execution (https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html)."""
 
+NOT_READY = frozenset(
+    {
+        "CodeArtifactUserDeletedException",
+        "CodeArtifactUserPendingException",
+        "ENINotReadyException",
+        "ResourceConflictException",
+        "ResourceNotReadyException",
+        "SnapStartNotReadyException",
+    }
+)
+"""The function is being set up, updated, or woken after weeks without a call: it was not called, and soon can be
+(https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html, "Errors")."""
 TOO_LARGE_FOR_LAMBDA = "is over Lambda's limit of 6 MB (6,291,556 bytes)"
 TOO_LARGE_FOR_EXECUTION = "is over the 256 KiB (262,144 bytes) that Step Functions allows"
 
@@ -85,6 +98,8 @@ class LambdaInvoker:
         except (ClientError, BotoCoreError) as error:
             if isinstance(error, ClientError) and error_code(error) == "RequestTooLargeException":
                 return request_too_large(payload, TOO_LARGE_FOR_LAMBDA)
+            if isinstance(error, ClientError) and error_code(error) in NOT_READY:
+                return unanswered(str(translate(error, "lambda:InvokeFunction", arn)))
             return _failure(error, "lambda:InvokeFunction", arn, timeout_seconds)
         return _function_error(body) if "FunctionError" in answer else body
 

@@ -194,7 +194,7 @@ def throttled(message: str) -> Outcome:
 
 
 def unanswered(message: str) -> Outcome:
-    """Step Functions itself failed at the call, and may or may not have started an execution."""
+    """The call failed before the target, or under a name that AWS will not start twice: it is safe to make it again."""
     return replace(_failed(UNAVAILABLE, f"the call failed: {message}", retryable=True), throttled=True)
 
 
