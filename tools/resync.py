@@ -4,7 +4,8 @@
 
 Calls the function bedrock_sync with each object under bedrock-batches/sync-failed/ of the data bucket, or with the one
 that FILE names: its key, or the end of it. The function deletes the object when all of it is in the lake; otherwise it
-keeps what failed again, with the reason.
+keeps what failed again, with the reason. Without FILE it then compares all content in VentureOS-Violations with the
+lake, some thousand items a call, and merges what the lake lacks.
 """
 
 from __future__ import annotations
@@ -42,7 +43,14 @@ class Resync:
 
     def replay(self, key: str) -> dict[str, Any]:
         """The function's answer (``SyncResult.document``), or ``{"error": …}`` when it failed."""
-        answer = self._functions.invoke(FunctionName=self._function, Payload=json.dumps({"replay": key}).encode())
+        return self._call({"replay": key})
+
+    def compare(self, cursor: str) -> dict[str, Any]:
+        """As ``replay``, for a page of the table, with the next page's ``cursor`` and ``reasons``."""
+        return self._call({"compare": cursor})
+
+    def _call(self, event: dict[str, str]) -> dict[str, Any]:
+        answer = self._functions.invoke(FunctionName=self._function, Payload=json.dumps(event).encode())
         document: dict[str, Any] = json.loads(answer["Payload"].read())
         if answer.get("FunctionError"):
             return {"error": f"{document.get('errorType')}: {document.get('errorMessage')}"}
@@ -59,8 +67,6 @@ def resync(waiting: Resync, tell: Callable[[str], Any], only: str = "") -> int:
     keys = [key for key in waiting.waiting() if key.endswith(only)]
     if not keys and only:
         raise CommandError(f"Nothing that waits has a key that ends in {only}: see the names under {FAILED_PREFIX}.")
-    if not keys:
-        tell("Nothing waits: the lake has all content.")
     failing = 0
     for key in keys:
         answer = waiting.replay(key)
@@ -73,7 +79,35 @@ def resync(waiting: Resync, tell: Callable[[str], Any], only: str = "") -> int:
             failing += 1
             for reason in waiting.reasons(key)[:MOST_REASONS]:
                 tell(f"    {reason}")
+    if not only:
+        failing += compare(waiting, tell)
     return 1 if failing else 0
+
+
+def compare(waiting: Resync, tell: Callable[[str], Any]) -> int:
+    """Go through the content; how many items are not in the lake after all."""
+    compared = merged = failed = 0
+    reasons: set[str] = set()
+    cursor = ""
+    while True:
+        answer = waiting.compare(cursor)
+        if "error" in answer:
+            tell(f"Content was not compared with the lake to the end: the function failed: {answer['error']}")
+            return 1
+        updated, unchanged, kept_out = (int(answer[name]) for name in ("updated", "unchanged", "failed"))
+        compared += updated + unchanged + kept_out
+        merged += updated
+        failed += kept_out
+        reasons |= set(answer["reasons"])
+        cursor = answer["cursor"]
+        if not cursor:
+            break
+    tell(f"{compared:,} items of content compared with the lake: {merged:,} merged, {failed:,} failed")
+    for reason in sorted(reasons)[:MOST_REASONS]:
+        tell(f"    {reason}")
+    if not failed:
+        tell("The lake has all content.")
+    return failed
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from batch_processor.app.bedrock.sync_lake import SyncServices, replay, sync_stream
+from batch_processor.app.bedrock.sync_lake import SyncServices, compare, replay, sync_stream
 from batch_processor.runtime import wiring, wiring_bedrock
 from batch_processor.runtime.settings_bedrock import BedrockSyncSettings
 
 
 def handler(event: dict[str, Any], context: wiring.LambdaContext) -> dict[str, Any]:
-    """A batch of stream records, or ``{"replay": "<key under bedrock-batches/sync-failed/>"}``; answers counts."""
+    """A batch of stream records, ``{"replay": "<key under bedrock-batches/sync-failed/>"}``, or, for a page of the table,
+    ``{"compare": "<cursor, or nothing for the first>"}``; answers counts."""
     settings = wiring.begin(BedrockSyncSettings, context)
     services = SyncServices(
         lake=wiring_bedrock.lake(settings),
+        contents=wiring_bedrock.violations(settings.violations_table),
         leases=wiring_bedrock.leases(settings.batch_jobs_table),
         objects=wiring.objects(settings.data_bucket),
         metrics=wiring.metrics(settings.metrics_namespace),
@@ -23,4 +25,6 @@ def handler(event: dict[str, Any], context: wiring.LambdaContext) -> dict[str, A
     )
     if "replay" in event:
         return replay(str(event["replay"]), services).document()
+    if "compare" in event:
+        return compare(str(event["compare"]), services)
     return sync_stream(event["Records"], services).document()

@@ -14,6 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
+from batch_processor.adapters.bedrock import violations_table
 from batch_processor.adapters.bedrock.claims import DynamoDbClaims
 from batch_processor.adapters.bedrock.function_calls import LambdaEventCaller
 from batch_processor.adapters.bedrock.result_objects import S3ResultObjects
@@ -27,6 +28,7 @@ from batch_processor.app.bedrock.result_ports import (
     ResultObjects,
     Violations,
 )
+from batch_processor.domain.bedrock.lake_content import content_update
 from batch_processor.domain.errors import (
     DeploymentError,
     ObjectChangedError,
@@ -375,6 +377,34 @@ def test_only_violations_with_content_are_named(table: TableShelf) -> None:
     wanted = {f"OSHA-{number}" for number in range(100, 260)}
     assert store.with_content(wanted) == {f"OSHA-{number}" for number in range(100, 150)}
     assert store.with_content(set()) == set()
+
+
+def test_items_are_read_whole_by_id_and_page_by_page(table: TableShelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(violations_table, "PAGE_ITEMS", 40)
+    store = DynamoDbViolations(table.client, table.table, FakeClock())
+    store.put_content([content(number) for number in range(130)])
+    table.client.put_item(TableName=table.table, Item={"PK": {"S": "VIOLATION#OSHA-1"}, "SK": {"S": "NOTE"}})
+
+    found = store.current({"OSHA-7", "OSHA-129", "OSHA-130"})
+    assert sorted(found) == ["OSHA-129", "OSHA-7"]
+    assert content_update(found["OSHA-7"]).title == "Title 7"
+
+    class SmallAnswers:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(table.client, name)
+
+        def scan(self, **request: Any) -> Any:
+            return table.client.scan(Limit=30, **request)
+
+    small: Any = SmallAnswers()
+    store, cursor = DynamoDbViolations(small, table.table, FakeClock()), ""
+    pages: list[list[str]] = []
+    while cursor or not pages:
+        items, cursor = store.page(cursor)
+        pages.append([item["PK"] for item in items])
+    assert all(len(page) >= 40 for page in pages[:-1])
+    assert len(pages) > 2
+    assert sorted(key for page in pages for key in page) == sorted(f"VIOLATION#OSHA-{n}" for n in range(130))
 
 
 def test_a_person_who_verifies_between_reading_and_writing_wins(table: TableShelf) -> None:

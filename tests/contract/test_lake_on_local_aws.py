@@ -18,7 +18,7 @@ from batch_processor.adapters.bedrock.lake import Lake, Merged, TableCounts, aws
 from batch_processor.app.bedrock.sync_lake import FAILED_PREFIX
 from batch_processor.domain.bedrock.selection import Criteria
 from batch_processor.domain.errors import DeploymentError
-from tests.support.content import stream_record, update
+from tests.support.content import image, stream_record, update
 from tests.support.lake import AGENCIES, REPOSITORY, VIOLATIONS, Filters, Slept, insert, rows_of
 from tests.support.local_aws import LocalAws
 from tools.seed_lake import seed
@@ -132,12 +132,14 @@ def test_without_the_right_the_error_names_the_role(local_aws: LocalAws, seeded:
 
 def test_the_function_merges_a_batch_keeps_what_it_cannot_and_replays_it(local_aws: LocalAws, seeded: Lake) -> None:
     # Given the function's table and bucket, and content of a violation that is not in the lake yet
-    local_aws.client("dynamodb").create_table(
-        TableName="jobs",
-        BillingMode="PAY_PER_REQUEST",
-        KeySchema=[{"AttributeName": "PK", "KeyType": "HASH"}, {"AttributeName": "SK", "KeyType": "RANGE"}],
-        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("PK", "SK")],
-    )
+    dynamodb = local_aws.client("dynamodb")
+    for table in ("jobs", "violations"):
+        dynamodb.create_table(
+            TableName=table,
+            BillingMode="PAY_PER_REQUEST",
+            KeySchema=[{"AttributeName": "PK", "KeyType": "HASH"}, {"AttributeName": "SK", "KeyType": "RANGE"}],
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("PK", "SK")],
+        )
     storage = local_aws.client("s3")
     storage.create_bucket(Bucket="data")
     records = [stream_record(update("FRA-000001", agency="FRA"), 5), stream_record(update("FRA-9", agency="fra"), 6)]
@@ -150,10 +152,15 @@ def test_the_function_merges_a_batch_keeps_what_it_cannot_and_replays_it(local_a
     # And when the violation is loaded, a replay merges it
     with seeded.connected() as connection:
         insert(connection, [{"violation_id": "FRA-9", "agency": "fra"}])
+    dynamodb.put_item(TableName="violations", Item=image(update("FRA-9", agency="fra")))
     replayed = call(local_aws, seeded, {"replay": merged["failed_key"]})
     assert (replayed["updated"], replayed["failed"]) == (1, 0)
     assert storage.list_objects_v2(Bucket="data").get("Contents", []) == []
     assert seeded.counts()["fra"].with_content == 2
+    # And content that no record of the stream brought is found
+    dynamodb.put_item(TableName="violations", Item=image(update("FRA-000002", agency="fra")))
+    compared = call(local_aws, seeded, {"compare": ""})
+    assert (compared["updated"], compared["unchanged"], compared["cursor"]) == (1, 1, "")
 
 
 def call(server: LocalAws, lake: Lake, event: dict[str, Any]) -> dict[str, Any]:
@@ -171,6 +178,7 @@ def call(server: LocalAws, lake: Lake, event: dict[str, Any]) -> dict[str, Any]:
         "LAKE_MEMORY_MB": "256",
         "DATA_BUCKET": "data",
         "BATCH_JOBS_TABLE": "jobs",
+        "VIOLATIONS_TABLE": "violations",
         "METRICS_NAMESPACE": "BatchProcessor",
         "POWERTOOLS_SERVICE_NAME": "bedrock-batches",
         "POWERTOOLS_LOG_LEVEL": "INFO",

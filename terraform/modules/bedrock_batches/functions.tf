@@ -70,6 +70,7 @@ locals {
         LAKE_MEMORY_MB      = "1024"
         DATA_BUCKET         = var.data_bucket_name
         BATCH_JOBS_TABLE    = local.jobs_table
+        VIOLATIONS_TABLE    = local.violations_table
         METRICS_NAMESPACE   = var.deployment.metrics_namespace
       }
     }

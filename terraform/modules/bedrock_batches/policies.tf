@@ -227,6 +227,13 @@ locals {
       },
       local.use_leases,
       {
+        # What is merged late, as it is now; all of it for `make resync`.
+        Sid      = "ReadContent"
+        Effect   = "Allow"
+        Action   = ["dynamodb:BatchGetItem", "dynamodb:Scan"]
+        Resource = [local.violations_arn]
+      },
+      {
         # What could not be merged, until it can.
         Sid      = "KeepFailed"
         Effect   = "Allow"

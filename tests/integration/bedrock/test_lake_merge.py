@@ -84,6 +84,15 @@ def test_what_a_person_verified_reaches_the_lake_and_stays(lake: Lake) -> None:
     assert row(lake)[0] == "By hand"
 
 
+def test_a_verified_row_is_named_when_its_update_takes_that_back_without_saying_when(lake: Lake) -> None:
+    verified_at = MORNING + timedelta(hours=3)
+    lake.merge("osha", [update(is_verified=True, verified_at=verified_at), update("OSHA-000002")])
+    assert lake.merge("osha", [update(), update("OSHA-000002")]) == Merged(0, 2, (), ("OSHA-000001",))
+    assert lake.merge("osha", [update(hours=-1)]) == Merged(0, 1, ())
+    assert lake.merge("osha", [update(verified_at=verified_at + timedelta(hours=1))]) == Merged(1, 0, ())
+    assert row(lake)[4:] == (False, micros(4))
+
+
 def test_a_correction_by_hand_that_keeps_both_times_reaches_the_lake(lake: Lake) -> None:
     lake.merge("osha", [update(title="Tpyo")])
     assert lake.merge("osha", [update(title="Typo")]) == Merged(1, 0, ())

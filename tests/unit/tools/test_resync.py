@@ -15,13 +15,22 @@ from tools.resync import Resync, resync
 FIRST, SECOND = f"{FAILED_PREFIX}2026-11-20/1-9.jsonl", f"{FAILED_PREFIX}2026-11-21/10-19.jsonl"
 DONE = {"updated": 9, "unchanged": 1, "ignored": 0, "failed": 0, "failed_key": ""}
 
+SAME = {**DONE, "updated": 0, "unchanged": 7, "reasons": [], "cursor": ""}
+ALL = ["7 items of content compared with the lake: 0 merged, 0 failed", "The lake has all content."]
+
 
 class FakeAws:
     """S3 with the objects that wait, and the function, which answers as given."""
 
-    def __init__(self, answers: dict[str, dict[str, Any]], reasons: dict[str, list[str]] | None = None) -> None:
+    def __init__(
+        self,
+        answers: dict[str, dict[str, Any]],
+        reasons: dict[str, list[str]] | None = None,
+        pages: dict[str, dict[str, Any]] | None = None,
+    ) -> None:
         self.answers = answers
         self.reasons = reasons or {}
+        self.pages = pages or {"": SAME}
 
     def get_paginator(self, operation: str) -> Any:
         assert operation == "list_objects_v2"
@@ -37,7 +46,8 @@ class FakeAws:
 
     def invoke(self, **request: Any) -> dict[str, Any]:
         assert request["FunctionName"] == "ventureos-bedrock-sync-local"
-        answer = self.answers[json.loads(request["Payload"])["replay"]]
+        event = json.loads(request["Payload"])
+        answer = self.pages[event["compare"]] if "compare" in event else self.answers[event["replay"]]
         failed = {"FunctionError": "Unhandled"} if "errorType" in answer else {}
         return {"Payload": io.BytesIO(json.dumps(answer).encode()), **failed}
 
@@ -47,14 +57,27 @@ def run(aws: FakeAws, only: str = "") -> tuple[int, list[str]]:
     return resync(Resync(aws, aws, "data", "ventureos-bedrock-sync-local"), told.append, only), told
 
 
-def test_nothing_to_replay_is_said() -> None:
-    assert run(FakeAws({})) == (0, ["Nothing waits: the lake has all content."])
+def test_that_the_lake_has_all_content_is_said_once_all_of_it_is_compared() -> None:
+    assert run(FakeAws({})) == (0, ALL)
+
+
+def test_content_that_the_lake_lacks_is_merged_page_by_page_and_what_cannot_be_is_told() -> None:
+    last = {**SAME, "unchanged": 3, "failed": 1, "reasons": ["no such violation"]}
+    code, told = run(FakeAws({}, pages={"": {**SAME, "updated": 2, "cursor": "next"}, "next": last}))
+    assert code == 1
+    assert told == ["13 items of content compared with the lake: 2 merged, 1 failed", "    no such violation"]
+
+
+def test_a_comparison_that_fails_is_told() -> None:
+    code, told = run(FakeAws({}, pages={"": {"errorType": "DeploymentError", "errorMessage": "denied"}}))
+    assert code == 1
+    assert told[0].endswith("to the end: the function failed: DeploymentError: denied")
 
 
 def test_every_object_is_replayed_and_counted() -> None:
     code, told = run(FakeAws({FIRST: DONE, SECOND: DONE}))
     assert code == 0
-    assert told == [f"{key}: 9 merged, 1 were there, 0 failed" for key in (FIRST, SECOND)]
+    assert told == [*(f"{key}: 9 merged, 1 were there, 0 failed" for key in (FIRST, SECOND)), *ALL]
 
 
 @pytest.mark.parametrize("only", [SECOND, "10-19.jsonl"])
@@ -72,7 +95,7 @@ def test_what_fails_again_is_told_with_its_reasons_and_the_rest_goes_on() -> Non
     code, told = run(aws)
     assert code == 1
     assert told[:2] == [f"{FIRST}: 9 merged, 1 were there, 2 failed", "    no such violation"]
-    assert len(told) == 3
+    assert told[3:] == ALL
 
 
 def test_a_function_that_fails_is_told() -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
 import pytest
 
-from batch_processor.app.bedrock.sync_lake import FAILED_PREFIX, SyncServices, replay, sync_stream
-from batch_processor.domain.bedrock.lake_content import ContentUpdate
+from batch_processor.app.bedrock.sync_lake import FAILED_PREFIX, SyncServices, compare, replay, sync_stream
+from batch_processor.domain.bedrock.lake_content import ContentUpdate, plain_item
 from batch_processor.domain.errors import (
     CommitConflictError,
     DeploymentError,
@@ -19,7 +19,7 @@ from batch_processor.domain.errors import (
     ObjectNotFoundError,
     ServiceUnavailableError,
 )
-from tests.support.content import stream_record, update
+from tests.support.content import MORNING, image, stream_record, update
 
 NOW = datetime(2026, 11, 21, 23, 59, tzinfo=UTC)
 KEY = f"{FAILED_PREFIX}2026-11-21/1-3.jsonl"
@@ -30,6 +30,7 @@ class Merged:
     updated: int
     unchanged: int
     missing: Sequence[str]
+    verified: Sequence[str] = ()
 
 
 @dataclass
@@ -54,7 +55,12 @@ class FakeLake:
                 if before is None or before.version[:2] < one.version[:2]:
                     table[one.violation_id] = one
                     changed += 1
-        return Merged(changed, len(updates) - changed - len(missing), missing)
+        verified = [one.violation_id for one in updates if self._is_taken_back(table.get(one.violation_id), one)]
+        return Merged(changed, len(updates) - changed - len(missing), missing, verified)
+
+    def _is_taken_back(self, row: ContentUpdate | None, update: ContentUpdate) -> bool:
+        said = update.is_verified or update.verified_at
+        return row is not None and row.is_verified and not said and row.generated_at == update.generated_at
 
 
 @dataclass
@@ -62,6 +68,7 @@ class World:
     """Every port of the sync; time passes only by sleeping."""
 
     lake: FakeLake = field(default_factory=FakeLake)
+    items: dict[str, dict[str, Any]] = field(default_factory=dict)
     held: dict[str, str] = field(default_factory=dict)
     stored: dict[str, bytes] = field(default_factory=dict)
     remaining: float = 290.0
@@ -69,7 +76,15 @@ class World:
 
     def services(self) -> SyncServices:
         fake: Any = self
-        return SyncServices(self.lake, fake, fake, fake, fake, fake, owner="me")
+        return SyncServices(self.lake, fake, fake, fake, fake, fake, fake, owner="me")
+
+    def current(self, violation_ids: Collection[str]) -> dict[str, dict[str, Any]]:
+        return {violation_id: self.items[violation_id] for violation_id in violation_ids if violation_id in self.items}
+
+    def page(self, cursor: str) -> tuple[list[dict[str, Any]], str]:
+        """Two items a page."""
+        after = sorted(one for one in self.items if one > cursor)[:2]
+        return [self.items[one] for one in after], after[-1] if len(after) == 2 else ""
 
     def acquire(self, name: str, owner: str, seconds: float) -> bool:
         assert seconds == self.remaining_seconds()
@@ -122,6 +137,10 @@ def world() -> World:
 def sync(world: World, records: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], RecordedMetrics]:
     metrics = RecordedMetrics()
     services = world.services()
+    for record in records:
+        item = plain_item(record["dynamodb"].get("NewImage", {}))
+        if item:
+            world.items[item["PK"].removeprefix("VIOLATION#")] = item
     result = sync_stream(records, SyncServices(**{**vars(services), "metrics": metrics}))
     return result.document(), metrics
 
@@ -255,6 +274,78 @@ def test_a_replay_brings_no_older_version_over_a_newer(world: World) -> None:
     row = world.lake.tables["osha"]["O-1"]
     assert row is not None
     assert row.title == "new"
+
+
+def test_a_replay_merges_the_item_as_it_is_now(world: World) -> None:
+    # Given content that could not be merged, and that a person has corrected since, keeping both times
+    world.lake.failures = {"osha": CommitConflictError("lost")}
+    sync(world, [stream_record(update("O-1", title="Tpyo"), 1), stream_record(update("O-2"), 3)])
+    world.lake.failures = {}
+    world.items["O-1"] = plain_item(image(update("O-1", title="Typo")))
+    # And another that has been deleted
+    del world.items["O-2"]
+    # When it is replayed
+    result = replay(KEY, world.services())
+    # Then
+    assert (result.updated, result.ignored, result.failed) == (1, 1, [])
+    row = world.lake.tables["osha"]["O-1"]
+    assert row is not None
+    assert row.title == "Typo"
+    assert world.lake.tables["osha"]["O-2"] is None
+    assert world.stored == {}
+
+
+VERIFIED = update("O-1", is_verified=True, verified_at=MORNING + timedelta(hours=3))
+
+
+def test_a_verification_is_taken_back_by_an_item_that_says_when(world: World) -> None:
+    sync(world, [stream_record(VERIFIED, 1)])
+    answer, _ = sync(world, [stream_record(update("O-1", verified_at=MORNING + timedelta(hours=4)), 2)])
+    assert (answer["updated"], answer["failed"]) == (1, 0)
+    row = world.lake.tables["osha"]["O-1"]
+    assert row is not None
+    assert not row.is_verified
+
+
+def test_one_that_does_not_say_when_is_kept_with_what_to_do(world: World) -> None:
+    sync(world, [stream_record(VERIFIED, 1)])
+    answer, _ = sync(world, [stream_record(update("O-1"), 2)])
+    assert (answer["updated"], answer["unchanged"], answer["failed"]) == (0, 0, 1)
+    (line,) = world.lines(answer["failed_key"])
+    assert line["reason"] == (
+        "Violation O-1 is verified in the lake: to take that back, set is_verified to false and verified_at to now."
+    )
+    assert world.lake.tables["osha"]["O-1"] == replace(VERIFIED, sequence=1)
+
+
+def test_an_older_version_that_comes_after_the_verification_is_nothing_to_mend(world: World) -> None:
+    sync(world, [stream_record(VERIFIED, 2)])
+    metrics = RecordedMetrics()
+    services = SyncServices(**{**vars(world.services()), "metrics": metrics})
+    result = sync_stream([stream_record(update("O-1"), 1)], services)
+    assert (result.unchanged, result.failed) == (1, [])
+
+
+def test_content_that_no_stream_record_brings_any_more_is_found_and_merged(world: World) -> None:
+    # Given three items, of which the lake has one
+    sync(world, [stream_record(update("O-1"), 1)])
+    for violation_id, agency in (("E-1", "epa"), ("O-2", "osha")):
+        world.items[violation_id] = plain_item(image(update(violation_id, agency=agency)))
+    # When the table is compared with it, page by page
+    first = compare("", world.services())
+    second = compare(first["cursor"], world.services())
+    # Then
+    assert [(page["updated"], page["unchanged"], page["cursor"]) for page in (first, second)] == [
+        (1, 1, "O-1"),
+        (1, 0, ""),
+    ]
+    assert compare("", world.services())["updated"] == 0
+    # And what cannot be merged is told, not kept a second time
+    world.items["O-9"] = plain_item(image(update("O-9")))
+    assert compare("O-2", world.services())["reasons"] == [
+        "Table osha has no violation O-9: load it, then run `make resync`."
+    ]
+    assert world.stored == {}
 
 
 @pytest.mark.parametrize("key", ["bedrock-batches/input/x.jsonl", "", "../sync-failed/x"])

@@ -71,6 +71,7 @@ class BedrockJobEventsSettings(FunctionSettings):
 
 
 class BedrockSyncSettings(LakeSettings):
+    violations_table: str
     metrics_namespace: str
 
 

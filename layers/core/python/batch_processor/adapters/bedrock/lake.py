@@ -93,11 +93,15 @@ class Resources:
 
 @dataclass(frozen=True)
 class Merged:
-    """What a merge did: rows written, rows that had this content or newer already, ids that the table lacks."""
+    """What a merge did: rows written, rows that had this content or newer already, ids that the table lacks.
+
+    ``verified`` of the unchanged are verified, by their update not, and that does not say since when.
+    """
 
     updated: int
     unchanged: int
     missing: tuple[str, ...]
+    verified: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -231,12 +235,13 @@ class Lake:
             connection.execute("BEGIN")
             connection.execute(_COMPARED.format(table=table))
             found = connection.fetchall()
-            missing = tuple(sorted(violation_id for violation_id, rows, _ in found if rows == 0))
-            updated = sum(1 for _, _, outdated in found if outdated)
+            missing = tuple(sorted(violation_id for violation_id, rows, *_ in found if rows == 0))
+            verified = tuple(sorted(violation_id for violation_id, *_, is_verified in found if is_verified))
+            updated = sum(1 for _, _, outdated, _ in found if outdated)
             if updated:
                 connection.execute(_MERGE.format(table=table))
             connection.execute("COMMIT")
-        return Merged(updated, len(found) - len(missing) - updated, missing)
+        return Merged(updated, len(found) - len(missing) - updated, missing, verified)
 
     def counts(self) -> dict[str, TableCounts]:
         """Of each configured agency."""
@@ -275,7 +280,9 @@ _OUTDATED = """(
 """
 _COMPARED = f"""
 SELECT incoming.violation_id, count(target.violation_id),
-    coalesce(bool_or({_OUTDATED}) FILTER (target.violation_id IS NOT NULL), false)
+    coalesce(bool_or({_OUTDATED}) FILTER (target.violation_id IS NOT NULL), false),
+    coalesce(bool_or(target.is_verified AND NOT incoming.is_verified AND incoming.verified_at IS NULL
+        AND epoch_us(target.bedrock_generated_at) = epoch_us(incoming.generated_at)), false)
 FROM incoming LEFT JOIN {{table}} AS target ON target.violation_id = incoming.violation_id
 GROUP BY incoming.violation_id
 """

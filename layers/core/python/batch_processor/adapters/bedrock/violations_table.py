@@ -16,8 +16,9 @@ once, one call at a time holds an object's lease, and a person verifies what exi
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
@@ -27,7 +28,7 @@ from botocore.exceptions import ClientError
 from batch_processor.adapters.aws_errors import error_code, translate, translated
 from batch_processor.app.bedrock.result_ports import ContentItem
 from batch_processor.app.ports import Clock
-from batch_processor.domain.bedrock.lake_content import CONTENT_SORT_KEY, KEY_PREFIX
+from batch_processor.domain.bedrock.lake_content import CONTENT_SORT_KEY, KEY_PREFIX, plain_item
 from batch_processor.domain.errors import ThrottledError
 
 if TYPE_CHECKING:
@@ -43,7 +44,9 @@ MOST_ATTEMPTS = 8
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
 Item = TypeVar("Item")
-READ = "PK, generated_at, is_verified, job_id"
+PAGE_ITEMS = 5_000
+"""A page of a scan ends with the answer that reaches this; an answer has at most 1 MB."""
+READ = MappingProxyType({"ProjectionExpression": "PK, generated_at, is_verified, job_id"})
 
 
 def bulk_client(threads: int = THREADS) -> DynamoDBClient:
@@ -85,6 +88,34 @@ class DynamoDbViolations:
             found = threads.map(self._existing, groups)
             return {key.removeprefix(KEY_PREFIX) for group in found for key in group}
 
+    def current(self, violation_ids: Collection[str]) -> dict[str, dict[str, Any]]:
+        """``app.bedrock.sync_lake.ContentItems``."""
+        groups = _groups([f"{KEY_PREFIX}{violation_id}" for violation_id in violation_ids], MOST_READ)
+        with ThreadPoolExecutor(self._threads) as threads:
+            found = threads.map(lambda group: self._existing(group, {}), groups)
+            return {key.removeprefix(KEY_PREFIX): plain_item(item) for group in found for key, item in group.items()}
+
+    def page(self, cursor: str) -> tuple[list[dict[str, Any]], str]:
+        """``app.bedrock.sync_lake.ContentItems``. The cursor is the sort and the partition key of the page's end."""
+        items: list[dict[str, Any]] = []
+        while len(items) < PAGE_ITEMS:
+            sort, _, partition = cursor.partition("/")
+            start: dict[str, Any] = {"ExclusiveStartKey": {"PK": {"S": partition}, "SK": {"S": sort}}} if cursor else {}
+            with translated("dynamodb:Scan", self._table):
+                answer = self._client.scan(
+                    TableName=self._table,
+                    ConsistentRead=True,
+                    FilterExpression="SK = :content",
+                    ExpressionAttributeValues={":content": {"S": CONTENT_SORT_KEY}},
+                    **start,
+                )
+            items += [plain_item(item) for item in answer["Items"]]
+            last = answer.get("LastEvaluatedKey")
+            if not last:
+                return items, ""
+            cursor = f"{last['SK']['S']}/{last['PK']['S']}"
+        return items, cursor
+
     def _put_group(self, items: Sequence[ContentItem]) -> int:
         """Write at most ``MOST_READ`` items; returns how many were kept."""
         existing = self._existing([_partition_key(item) for item in items])
@@ -94,15 +125,16 @@ class DynamoDbViolations:
         found = [(item, existing[_partition_key(item)]) for item in items if _partition_key(item) in existing]
         return sum(self._is_kept(item, stored) for item, stored in found)
 
-    def _existing(self, partition_keys: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """The stored items by partition key, as far as it matters whether they are kept."""
+    def _existing(
+        self, partition_keys: Sequence[str], projection: Mapping[str, str] = READ
+    ) -> dict[str, dict[str, Any]]:
+        """The stored items by partition key, as far as it matters whether they are kept; or whole, without ``READ``."""
         found: dict[str, dict[str, Any]] = {}
         keys: list[Any] = [{"PK": {"S": key}, "SK": {"S": CONTENT_SORT_KEY}} for key in partition_keys]
         for pause in self._pauses():
+            request: Any = {"Keys": keys, "ConsistentRead": True, **projection}
             with translated("dynamodb:BatchGetItem", self._table):
-                answer = self._client.batch_get_item(
-                    RequestItems={self._table: {"Keys": keys, "ConsistentRead": True, "ProjectionExpression": READ}}
-                )
+                answer = self._client.batch_get_item(RequestItems={self._table: request})
             for stored in answer["Responses"].get(self._table, []):
                 found[stored["PK"]["S"]] = dict(stored)
             unprocessed = answer.get("UnprocessedKeys", {}).get(self._table)

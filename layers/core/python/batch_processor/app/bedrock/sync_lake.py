@@ -7,13 +7,17 @@ counted in the metric ``SyncFailed``, which alarms, and replayed by ``make resyn
 or when the function dies, does the call fail, and Lambda repeats the whole batch: merging twice changes nothing, and
 ``<id>`` is the batch's place in the stream, so the same object is written again.
 
-A deleted item changes nothing in the lake.
+A stream brings the versions of an item in order, but what is merged later than that comes out of order: a replay, and
+``compare``, which goes through the whole table for content that never arrived. Both merge each item as it is now.
+
+A deleted item changes nothing in the lake. An item that takes a verification back says when, in ``verified_at``: one
+without it cannot be told from a version before the verification, so it is not merged, but kept with that reason.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -22,6 +26,7 @@ import orjson
 
 from batch_processor.app.ports import Clock, Deadline, Metrics, ObjectStore
 from batch_processor.domain.bedrock.lake_content import (
+    KEY_PREFIX,
     ContentUpdate,
     UnusableContentError,
     content_update,
@@ -38,6 +43,7 @@ METRIC_DIMENSION = "bedrock_sync"
 RESERVE_SECONDS = 30.0
 """Kept of the call's time, to write down what could not be merged."""
 POLL_SECONDS = 1.0
+WITHDRAW = "to take that back, set is_verified to false and verified_at to now."
 
 
 class MergedRows(Protocol):
@@ -49,6 +55,9 @@ class MergedRows(Protocol):
     def unchanged(self) -> int: ...
     @property
     def missing(self) -> Sequence[str]: ...
+    @property
+    def verified(self) -> Sequence[str]:
+        """Of the unchanged: verified rows of content whose update is not verified, and does not say since when."""
 
 
 class ContentLake(Protocol):
@@ -60,6 +69,16 @@ class ContentLake(Protocol):
 
         Raises CommitConflictError, DeploymentError or ServiceUnavailableError; then nothing is written.
         """
+
+
+class ContentItems(Protocol):
+    """Items of ``VentureOS-Violations``, as ``plain_item`` gives them; read consistently."""
+
+    def current(self, violation_ids: Collection[str]) -> dict[str, dict[str, Any]]:
+        """The content items of violations that have one, by id."""
+
+    def page(self, cursor: str) -> tuple[list[dict[str, Any]], str]:
+        """Some thousand content items, and the cursor of the page after them; "" begins, and is the end."""
 
 
 class Leases(Protocol):
@@ -75,6 +94,7 @@ class SyncServices:
     """What a sync needs from outside; ``owner`` names this call."""
 
     lake: ContentLake
+    contents: ContentItems
     leases: Leases
     objects: ObjectStore
     metrics: Metrics
@@ -144,15 +164,20 @@ def sync_stream(records: Sequence[Mapping[str, Any]], services: SyncServices) ->
 
 
 def replay(key: str, services: SyncServices) -> SyncResult:
-    """Merge the items of an object under ``sync-failed/``; it keeps those that fail again, or is deleted.
+    """Merge the items of an object under ``sync-failed/`` as they are now, without those that were deleted since.
+
+    The object keeps those that fail again, or is deleted.
 
     Raises ObjectNotFoundError, and InvalidInputError for another key.
     """
     if not key.startswith(FAILED_PREFIX):
         problem = Problem("replay", repr(key[:200]), "is no object that this replays", f"a key under {FAILED_PREFIX}")
         raise InvalidInputError([problem])
-    lines = (orjson.loads(line) for line in services.objects.get(key).splitlines() if line)
-    result = _merge([(line["item"], int(line["sequence"])) for line in lines], services)
+    lines = [orjson.loads(line) for line in services.objects.get(key).splitlines() if line]
+    sequences = {_violation_id(line["item"]): int(line["sequence"]) for line in lines}
+    current = services.contents.current(sequences)
+    result = _merge([(item, sequences[violation_id]) for violation_id, item in current.items()], services)
+    result.ignored = len(sequences) - len(current)
     if result.failed:
         result.failed_key = key
         services.objects.put(key, b"".join(failed.line() for failed in result.failed))
@@ -162,10 +187,28 @@ def replay(key: str, services: SyncServices) -> SyncResult:
     return result
 
 
+def compare(cursor: str, services: SyncServices) -> dict[str, Any]:
+    """Merge what the lake lacks of a page of the table: ``SyncResult.document``, ``reasons``, and the next ``cursor``.
+
+    Finds content that no stream record brings any more, since ``bedrock_sync`` died on it, or did not run for a day.
+    """
+    items, following = services.contents.page(cursor)
+    result = _merge([(item, 0) for item in items], services)
+    _log(result)
+    return {**result.document(), "reasons": _reasons(result), "cursor": following}
+
+
+def _violation_id(item: Mapping[str, Any]) -> str:
+    return str(item["PK"]).removeprefix(KEY_PREFIX)
+
+
+def _reasons(result: SyncResult) -> list[str]:
+    return sorted({failed.reason for failed in result.failed})[:10]
+
+
 def _log(result: SyncResult) -> None:
-    reasons = sorted({failed.reason for failed in result.failed})[:10]
     level = logging.ERROR if result.failed else logging.INFO
-    LOGGER.log(level, "content synchronised", extra={**result.document(), "reasons": reasons})
+    LOGGER.log(level, "content synchronised", extra={**result.document(), "reasons": _reasons(result)})
 
 
 def _versions(records: Iterable[Mapping[str, Any]]) -> Iterator[Version]:
@@ -216,10 +259,19 @@ def _merge_agency(
         return
     result.updated += merged.updated
     result.unchanged += merged.unchanged
-    missing = set(merged.missing)
+    missing, unverified = set(merged.missing), _withdrawn(merged.verified, services)
     for update in updates:
         if update.violation_id in missing:
             yield update, f"Table {agency} has no violation {update.violation_id}: load it, then run `make resync`."
+        if update.violation_id in unverified:
+            result.unchanged -= 1
+            yield update, f"Violation {update.violation_id} is verified in the lake: {WITHDRAW}"
+
+
+def _withdrawn(verified: Sequence[str], services: SyncServices) -> set[str]:
+    """Those of the violations whose item is not verified now either: it is no older version that came late."""
+    items = services.contents.current(verified) if verified else {}
+    return {violation_id for violation_id, item in items.items() if not item.get("verified_at")}
 
 
 def _acquire(lease: str, services: SyncServices) -> bool:

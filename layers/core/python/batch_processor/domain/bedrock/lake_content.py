@@ -2,7 +2,8 @@
 
 An item is content when its key is ``VIOLATION#<id>`` / ``BEDROCK_CONTENT``. Which of two versions is newer is decided
 by ``generated_at``, then ``verified_at`` (none is older than any), then the order of the stream. A change by hand must
-therefore keep ``generated_at`` and set ``verified_at`` to now, also when it withdraws a verification.
+therefore keep ``generated_at`` and set ``verified_at`` to now, also when it takes a verification back
+(``app.bedrock.sync_lake`` says what becomes of one that does not).
 """
 
 from __future__ import annotations
