@@ -78,7 +78,7 @@ def summary(ending: Ending) -> str:
     lines = [("status", str(document.get("status", ending.status)))]
     if ending.error:
         lines.append(("error", ending.error))
-    counts = ("total_rows", "succeeded", "failed", "timed_out")
+    counts = ("total_rows", "succeeded", "resumed", "failed", "timed_out")
     lines += [(count.replace("_", " "), f"{document[count]:,}") for count in counts if count in document]
     if "duration_seconds" in document:
         lines.append(("duration", clock(float(document["duration_seconds"]))))

@@ -12,7 +12,10 @@ from batch_processor.runtime.settings import MapInputSettings
 
 
 def handler(event: dict[str, Any], context: wiring.LambdaContext) -> dict[str, Any]:
-    """``MapInputRequest`` to ``MapInputResponse`` (domain.messages); raises MappingError, NotAttemptedError."""
+    """``MapInputRequest`` to ``MapInputResponse`` (domain.messages).
+
+    Raises MappingError, NotAttemptedError, TakenOverError.
+    """
     request = MapInputRequest.model_validate(event)
     settings = wiring.begin(
         MapInputSettings, context, execution_id=execution_of(request.BatchInput.plan_key), row_id=request.Row.get("r")

@@ -18,6 +18,7 @@ from batch_processor.domain.plan import (
     Concurrency,
     CostEstimate,
     CostRange,
+    EarlierExecution,
     Execution,
     Invocation,
     Keys,
@@ -44,20 +45,23 @@ def make_plan(
     invocation: Invocation = Invocation.LAMBDA,
     threads: int = 2,
     batch_size: int = 100,
+    execution: str = EXECUTION,
+    resume_from: Sequence[EarlierExecution] = (),
     **document: Any,
 ) -> Plan:
     """Stage ``rows``, write the plan, and return it."""
+    keys = Keys(execution)
     kind = "tool" if invocation is Invocation.LAMBDA else "agent"
     config = parse_batch_config(
         {"csv_s3_uri": "s3://input/rows.csv", "target": {"type": kind, "name": "echo"}, **document}
     )
     text = "".join(render_row(cells) for cells in [columns, *rows])
     staged = b"".join(stage([text.encode()]))
-    version = store.put(KEYS.staged, staged)
+    version = store.put(keys.staged, staged)
     plan = Plan(
         execution=Execution(
-            arn=f"arn:aws:states:us-east-1:000000000000:execution:batch-processor:{EXECUTION}",
-            name=EXECUTION,
+            arn=f"arn:aws:states:us-east-1:000000000000:execution:batch-processor:{execution}",
+            name=execution,
             started_at=STARTED_AT,
         ),
         config=config,
@@ -71,14 +75,15 @@ def make_plan(
         output_header=output_header(config, columns),
         total_rows=len(rows),
         staged=StagedInput(
-            bucket=store.bucket, key=KEYS.staged, version_id=version, size_bytes=len(staged), source_etag="etag"
+            bucket=store.bucket, key=keys.staged, version_id=version, size_bytes=len(staged), source_etag="etag"
         ),
         concurrency=Concurrency(children=1, threads=threads, batch_size=batch_size),
         estimate=CostEstimate(
             parts={}, total=CostRange(best=0, worst=0), target_included=False, prices_as_of="2026-11-01", assumptions=[]
         ),
+        resume_from=list(resume_from),
     )
-    store.put(KEYS.plan, plan.model_dump_json().encode())
+    store.put(keys.plan, plan.model_dump_json().encode())
     return plan
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 import pytest
 
 from batch_processor.app.ports_input import InputObject
@@ -22,7 +23,7 @@ from batch_processor.domain.messages import (
     ValidateRequest,
     ValidateResponse,
 )
-from batch_processor.domain.plan import Invocation, Plan, Target
+from batch_processor.domain.plan import EarlierExecution, Invocation, Plan, Target
 
 CSV = b"id,text\n1,one\n2,two\n3,three\n"
 PREFIX = "arn:aws:states:eu-west-1:123456789012:stateMachine:"
@@ -60,6 +61,12 @@ class FakeWork:
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
+        self.earlier: dict[str, bytes] = {}
+
+    def get(self, key: str) -> bytes:
+        if key not in self.earlier:
+            raise ObjectNotFoundError("no such key")
+        return self.earlier[key]
 
     def put(self, key: str, body: bytes) -> str:
         self.objects[key] = body
@@ -398,3 +405,144 @@ def test_a_run_that_may_outlive_its_finished_rows_is_warned_of(world: World) -> 
     world.validate()
 
     assert any("work_retention_days" in warning for warning in world.plan.warnings)
+
+
+# --- resume_from
+
+EARLIER_ARN = "arn:aws:states:eu-west-1:123456789012:execution:batch-processor:earlier"
+
+
+def after_an_earlier_run(world: World, *, not_attempted: int = 1, ended: bool = True, **changes: Any) -> Plan:
+    """``world`` with what an execution of the same document left, and its document resuming it."""
+    world.validate()
+    execution = world.plan.execution.model_copy(update={"name": "earlier", "arn": EARLIER_ARN})
+    earlier = world.plan.model_copy(update={"execution": execution, **changes})
+    world.work.earlier["work/earlier/plan.json"] = earlier.model_dump_json().encode()
+    if ended:
+        summary = {"total_rows": 3, "succeeded": 2, "not_attempted": not_attempted, "status": "FAILED"}
+        world.work.earlier["results/earlier/summary.json"] = orjson.dumps(summary)
+    world.work.objects.clear()
+    world.document["execution_config"]["resume_from"] = "earlier"
+    return earlier
+
+
+@pytest.mark.parametrize("name", ["earlier", EARLIER_ARN])
+def test_a_batch_can_resume_an_earlier_one(world: World, name: str) -> None:
+    earlier = after_an_earlier_run(world)
+    world.document["execution_config"]["resume_from"] = name
+
+    world.validate()
+
+    assert world.plan.resume_from == [EarlierExecution(name="earlier", batch_size=earlier.concurrency.batch_size)]
+    (warning,) = world.plan.warnings
+    assert warning.startswith("Of the 3 rows of earlier, 2 were successful")
+    assert "earlier" in world.plan.estimate.assumptions[-1]
+    assert world.plan.estimate.total == earlier.estimate.total
+
+
+@pytest.mark.parametrize(
+    ("not_attempted", "ended", "resumed"), [(0, True, ["earlier"]), (1, True, None), (0, False, None)]
+)
+def test_an_earlier_run_that_was_stopped_leads_to_what_it_resumed_itself(
+    world: World, not_attempted: int, ended: bool, resumed: list[str] | None
+) -> None:
+    # An earlier run that came to all its rows has taken over what there was.
+    chain = [EarlierExecution(name=f"before-{number}", batch_size=1) for number in range(12)]
+    after_an_earlier_run(world, not_attempted=not_attempted, ended=ended, resume_from=chain)
+
+    world.validate()
+
+    expected = resumed or ["earlier", *(f"before-{number}" for number in range(9))]
+    assert [earlier.name for earlier in world.plan.resume_from] == expected
+
+
+def test_what_makes_fewer_rows_be_taken_over_is_said_before_any_row_runs(world: World) -> None:
+    after_an_earlier_run(world, ended=False, total_rows=4, target=REGISTRY[0].model_copy(update={"version": "0"}))
+    world.document["dry_run"] = True
+
+    warnings = (world.validate().document or {})["warnings"]
+
+    assert [warning.split(":")[0] for warning in warnings] == [
+        "earlier has no output yet",
+        "The CSV has 3 rows, that of earlier has 4",
+        "echo is version 1; answers that are taken over are those of version 0.",
+    ]
+
+
+def test_a_trial_can_be_resumed_and_be_one(world: World) -> None:
+    after_an_earlier_run(world)
+    world.document["execution_config"]["max_rows"] = 2
+
+    world.validate()
+
+    assert not [warning for warning in world.plan.warnings if "failed_rows.csv" in warning]
+
+
+@pytest.mark.parametrize(
+    ("resume_from", "gone", "said", "fix"),
+    [
+        ("run-1", "", "cannot resume itself", "earlier one"),
+        ("unknown", "", "no execution of this name", "make run"),
+        ("earlier", "work/earlier/plan.json", "have expired", "work_retention_days"),
+        (EARLIER_ARN.replace(":batch-processor:", ":other:"), "", f"is {EARLIER_ARN}", "correct the ARN"),
+    ],
+)
+def test_an_execution_that_cannot_be_resumed_is_refused(
+    world: World, resume_from: str, gone: str, said: str, fix: str
+) -> None:
+    after_an_earlier_run(world)
+    world.work.earlier.pop(gone, None)
+    world.document["execution_config"]["resume_from"] = resume_from
+
+    (problem,) = world.refusal().problems
+
+    assert (problem.path, problem.value) == ("execution_config.resume_from", resume_from)
+    assert said in problem.message
+    assert fix in problem.fix
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"name": "other"}, {"arn": f"{ECHO_ARN}:canary"}, {"type": "agent"}, {"invocation": Invocation.EXPRESS}],
+)
+def test_answers_of_another_target_are_refused(world: World, change: dict[str, Any]) -> None:
+    after_an_earlier_run(world, target=REGISTRY[0].model_copy(update=change))
+
+    (problem,) = world.refusal().problems
+
+    assert problem.path == "execution_config.resume_from"
+    assert "another target" in problem.message
+
+
+def test_a_dry_run_has_nothing_to_resume(world: World) -> None:
+    world.document["dry_run"] = True
+    after_an_earlier_run(world, ended=False)
+
+    (problem,) = world.refusal().problems
+
+    assert "dry run" in problem.message
+
+
+def test_a_plan_of_another_version_is_refused(world: World) -> None:
+    after_an_earlier_run(world)
+    world.work.earlier["work/earlier/plan.json"] = b'{"schema_version": 2}'
+
+    (problem,) = world.refusal().problems
+
+    assert "another version" in problem.message
+
+
+def test_a_mistake_elsewhere_does_not_hide_that_of_the_earlier_execution(world: World) -> None:
+    after_an_earlier_run(world)
+    world.document["csv_s3_uri"] = "s3://uploads/missing.csv"
+    world.document["execution_config"]["resume_from"] = "unknown"
+
+    assert [problem.path for problem in world.refusal().problems] == ["csv_s3_uri", "execution_config.resume_from"]
+
+
+def test_a_plan_from_before_there_was_anything_to_resume_is_read(world: World) -> None:
+    world.validate()
+    written = orjson.loads(world.work.objects["work/run-1/plan.json"])
+    del written["resume_from"]
+
+    assert Plan.model_validate(written) == world.plan

@@ -53,6 +53,10 @@ class S3WorkObjects:
         self._client = client
         self.bucket = bucket
 
+    def get(self, key: str) -> bytes:
+        with translated("s3:GetObject", f"s3://{self.bucket}/{key}"):
+            return self._client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+
     def put(self, key: str, body: bytes) -> str:
         with translated("s3:PutObject", f"s3://{self.bucket}/{key}"):
             return self._client.put_object(Bucket=self.bucket, Key=key, Body=body).get("VersionId", "")

@@ -291,6 +291,8 @@ class _Aggregation:
             "duration_seconds": round(duration_ms / 1000, 3),
             "cost": cost,
         }
+        if plan.resume_from:
+            document["resumed"] = totals.resumed
         stopped = error_name == STOPPED
         summary = {
             "schema_version": SUMMARY_SCHEMA_VERSION,
@@ -302,6 +304,8 @@ class _Aggregation:
             "status": "STOPPED" if stopped else status,
             "error": error_name,
             "not_attempted": totals.not_attempted,
+            "resume_from": plan.resume_from[0].name if plan.resume_from else None,
+            "resumed": totals.resumed,
             "attempts": totals.attempts,
             "cast_failures": totals.cast_failures,
             "peak_rows_in_flight": totals.peak_rows_in_flight,

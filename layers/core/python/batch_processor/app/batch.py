@@ -22,9 +22,9 @@ from batch_processor.domain.errors import BatchProcessorError
 from batch_processor.domain.json_text import render_json
 from batch_processor.domain.mapping_in import InputMapper, compile_input_mapping
 from batch_processor.domain.mapping_out import OutputMapper, compile_output_mapping
-from batch_processor.domain.plan import Plan
+from batch_processor.domain.plan import Invocation, Plan
 from batch_processor.domain.records import RowRecord, RowStatus
-from batch_processor.domain.target_protocol import Outcome
+from batch_processor.domain.target_protocol import Outcome, read_agent_answer, read_tool_answer
 
 DEAD_LETTER_BYTES = 200_000
 """Above this, a dead letter names an object that holds its input: SQS takes 256 KiB from every client."""
@@ -78,6 +78,13 @@ class Batch:
     def cells(self, item: Mapping[str, str]) -> list[str]:
         """The user's cells of a staged row, in the order of ``plan.columns``."""
         return [unescaped(item[column]) for column in self._staged_columns]
+
+    def read_kept(self, answer: Any) -> Outcome:
+        """The outcome of an answer that is kept in a rows object, of this execution or another of the same target."""
+        if self.plan.target.invocation is Invocation.LAMBDA:
+            call_id = answer.get("tool_use_id", "") if isinstance(answer, dict) else ""
+            return read_tool_answer(answer, call_id)
+        return read_agent_answer(answer)
 
     def finish(
         self,

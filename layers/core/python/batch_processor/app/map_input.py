@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 
 from batch_processor.app.batch import Batch, Batches, input_hash
+from batch_processor.app.earlier_answers import take_over
 from batch_processor.app.ports import Clock
-from batch_processor.domain.errors import MappingError, NotAttemptedError
+from batch_processor.domain.errors import MappingError, NotAttemptedError, TakenOverError
 from batch_processor.domain.json_text import parse_json, render_json
 from batch_processor.domain.messages import AgentCall, MapInputRequest, MapInputResponse
 from batch_processor.domain.target_protocol import agent_execution_name, agent_request
@@ -17,13 +18,19 @@ MOST_INPUT_BYTES = 200 * 1024
 
 
 def map_input(request: MapInputRequest, *, batches: Batches, clock: Clock) -> MapInputResponse:
-    """Raises ``NotAttemptedError`` when the brake is pulled, ``MappingError`` when the row cannot be mapped."""
+    """Raises ``NotAttemptedError`` when the brake is pulled, ``MappingError`` when the row cannot be mapped.
+
+    A row that an earlier execution answered is written; then ``TakenOverError`` is raised.
+    """
     batch = batches.open(request.BatchInput.plan_key)
     brake = batch.work.brake()
     if brake is not None:
         raise NotAttemptedError(f"not attempted: {brake.reason}")
     plan = batch.plan
     row = int(request.Row["r"])
+    for finished in take_over(batch, {row: request.Row}, clock):
+        batch.work.write_rows([(finished.record, finished.line)])
+        raise TakenOverError(f"row {row} was answered in an earlier execution: its answer is taken over")
     row_input = batch.input_mapper.map(batch.cells(request.Row))
     sent = agent_request(plan.execution.name, row, plan.total_rows, row_input)
     text = render_json(sent)

@@ -34,10 +34,13 @@ class InputObjects(Protocol):
 
 
 class WorkObjects(Protocol):
-    """The results bucket, where the staged input and the plan go."""
+    """The results bucket, where the staged input and the plan go, and those of earlier executions are."""
 
     @property
     def bucket(self) -> str: ...
+
+    def get(self, key: str) -> bytes:
+        """The whole object. Raises ``ObjectNotFoundError``."""
 
     def put(self, key: str, body: bytes) -> str:
         """Write the object, or replace it; returns its version id."""

@@ -19,6 +19,7 @@ from queue import Empty, SimpleQueue
 from threading import Condition, Lock
 
 from batch_processor.app.batch import Batch, Batches, FinishedRow, input_hash
+from batch_processor.app.earlier_answers import take_over
 from batch_processor.app.ports import Clock, DeadLetters, Deadline, TargetInvoker
 from batch_processor.app.work import CHECKS_PER_LIMIT
 from batch_processor.domain.batch_config import MAX_TOOL_TIMEOUT_SECONDS
@@ -48,6 +49,8 @@ MOST_UNWRITTEN_BYTES = 32 * 1024 * 1024
 """Of finished rows: above it, no row is started and no large answer read until some are written."""
 RESERVE_SECONDS = 30.0
 """What is kept of the function's time beside a row's own: for writing the rows."""
+START_SECONDS = 5.0
+"""What is kept beside these for starting rows, while none is found that could be taken over."""
 
 
 def process_tool_rows(
@@ -59,7 +62,9 @@ def process_tool_rows(
     clock: Clock,
     deadline: Deadline,
 ) -> ToolRowsResponse:
-    """Run the rows that are not finished yet. Rows that do not fit into the time left are ``remaining``.
+    """Run the rows that neither this execution nor one that it resumes has finished.
+
+    Rows that do not fit into the time left are ``remaining``.
 
     Raises ``DeploymentError`` when the target cannot be called, after writing what is finished.
     """
@@ -121,6 +126,8 @@ class _Run:
         self._counts: Counter[RowStatus] = Counter()
 
     def run(self) -> ToolRowsResponse:
+        if self._batch.plan.resume_from:
+            self._take_over()
         threads = min(self._batch.plan.concurrency.threads, len(self._rows))
         workers = [row_threads().submit(self._work) for _ in range(threads)]
         for worker in workers:
@@ -148,6 +155,26 @@ class _Run:
         )
 
     # --- in the main thread
+
+    def _take_over(self) -> None:
+        """Finish the rows that an earlier execution answered. They are written with those that run, where they can be:
+        in one object for consecutive rows."""
+        left = dict(self._rows)
+        for finished in take_over(self._batch, left, self._clock, self._goes_on_taking_over):
+            del left[finished.record["row"]]
+            with self._room:
+                self._unwritten_bytes += _size(finished)
+            self._keep(finished)
+            if self._buffered_bytes >= FLUSH_BYTES:
+                self._flush()
+        self._rows = sorted(left.items())
+
+    def _goes_on_taking_over(self) -> bool:
+        """Not behind the brake, nor without time to write. While nothing was found, not so long that no row could be
+        started: the batch would be called again for nothing, time after time."""
+        found = bool(self._counts)
+        needed = RESERVE_SECONDS if found else self._row_seconds + RESERVE_SECONDS + START_SECONDS
+        return self._deadline.remaining_seconds() >= needed and self._batch.work.brake() is None
 
     def _write_until_ended(self, working: int) -> None:
         flushed_ms = self._clock.now_ms()

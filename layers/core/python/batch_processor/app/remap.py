@@ -26,10 +26,10 @@ from batch_processor.domain.batch_config import BatchConfig
 from batch_processor.domain.csv_input import read_staged
 from batch_processor.domain.errors import DeploymentError, InvalidInputError, ObjectNotFoundError, Problem, RemapError
 from batch_processor.domain.input_document import parse_batch_config, problems_against_header
-from batch_processor.domain.plan import Invocation, Keys, Plan
+from batch_processor.domain.plan import Keys, Plan
 from batch_processor.domain.problems import closest
 from batch_processor.domain.records import RowStatus
-from batch_processor.domain.target_protocol import Outcome, read_agent_answer, read_tool_answer
+from batch_processor.domain.target_protocol import Outcome
 
 FIRST_ROWS = 5
 PROGRESS_ROWS = 1_000
@@ -226,11 +226,7 @@ class _Remapping:
     def _outcome(self, answered: AnsweredRow) -> Outcome:
         if answered.status is not RowStatus.SUCCESS:
             return Outcome(answered.status, error_message=answered.error)
-        answer = answered.answer
-        if self._plan.target.invocation is Invocation.LAMBDA:
-            call_id = answer.get("tool_use_id", "") if isinstance(answer, dict) else ""
-            return read_tool_answer(answer, call_id)
-        return read_agent_answer(answer)
+        return self._batch.read_kept(answered.answer)
 
     def _unfinished(self, row: int) -> Outcome:
         died = self._child_errors.get(row)

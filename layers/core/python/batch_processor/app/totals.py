@@ -37,6 +37,8 @@ class Totals(BaseModel):
     not_attempted: int = 0
     """Of the failed: rows that no worker finished, with no word of theirs."""
     attempted: int = 0
+    resumed: int = 0
+    """Of the attempted: rows that were taken over from an earlier execution."""
     attempts: int = 0
     throttles: int = 0
     cast_failures: int = 0
@@ -61,9 +63,10 @@ class Totals(BaseModel):
         self.processing_ms += sum(rows["duration_ms"])
         self.worker_ms += sum(rows["worker_ms"])
         self.worker_calls += sum(rows["worker_calls"])
+        times = _times(rows)
+        self.resumed += len(rows["status"]) - len(times)
         # A row is in flight at the full seconds from ``began`` to before ``ended``: none, when the two are one.
-        began = Counter([-(-started_ms // 1000) for started_ms in rows["started_ms"]])
-        times = zip(rows["started_ms"], rows["duration_ms"], strict=True)
+        began = Counter([-(-started_ms // 1000) for started_ms, _ in times])
         ended = Counter([(started_ms + duration_ms) // 1000 + 1 for started_ms, duration_ms in times])
         began.subtract(ended)
         changes = self.in_flight_changes
@@ -87,9 +90,18 @@ class Totals(BaseModel):
 
     @property
     def peak_rows_in_flight(self) -> int:
-        """The most rows in flight at the full seconds of the run; at least one when any row was attempted."""
+        """The most rows in flight at the full seconds of the run; at least one when any row was run."""
         in_order: Iterable[int] = (change for _, change in sorted(self.in_flight_changes.items()))
-        return max(accumulate(in_order), default=0) or min(self.attempted, 1)
+        return max(accumulate(in_order), default=0) or min(self.attempted - self.resumed, 1)
+
+
+def _times(rows: RowColumns) -> list[tuple[int, int]]:
+    """Start and duration of the rows, but for those that were taken over: SUCCESS without an attempt."""
+    times = list(zip(rows["started_ms"], rows["duration_ms"], strict=True))
+    if 0 not in rows["attempts"]:
+        return times
+    runs = zip(times, rows["attempts"], rows["status"], strict=True)
+    return [time for time, attempts, status in runs if attempts or status != RowStatus.SUCCESS]
 
 
 def cost_of(plan: Plan, totals: Totals, *, stopped: bool = False) -> dict[str, object]:
@@ -99,19 +111,20 @@ def cost_of(plan: Plan, totals: Totals, *, stopped: bool = False) -> dict[str, o
     were killed are not counted: nobody knows their time.
     """
     is_agent = plan.target.invocation is Invocation.STANDARD
+    rows_run = totals.attempted - totals.resumed
     usage = counted_usage(
         plan.target,
-        children=totals.attempted if is_agent else totals.worker_calls,
+        children=rows_run if is_agent else totals.worker_calls,
         worker_seconds=totals.worker_ms / 1000 + totals.worker_calls * WORKER_START_SECONDS,
         worker_calls=totals.worker_calls,
         attempts=totals.attempts,
         throttles=totals.throttles,
-        attempted_rows=totals.attempted,
+        attempted_rows=rows_run,
         failed_rows=totals.all_failed - totals.not_attempted,
         rows_objects=totals.rows_objects,
         staged_bytes=plan.staged.size_bytes,
         total_rows=plan.total_rows,
-        idle_rows=0 if stopped else totals.not_attempted,
+        idle_rows=totals.resumed + (0 if stopped else totals.not_attempted),
     )
     return actual_cost(usage, plan.target)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from batch_processor.app.earlier_execution import Earlier, find_earlier
 from batch_processor.app.ports_input import InputObject, InputObjects, Targets, ToolSettings, WorkObjects
 from batch_processor.domain.batch_config import BatchConfig, S3Location, TargetReference, parse_s3_uri, replaced_columns
 from batch_processor.domain.cost import estimate
@@ -47,7 +48,8 @@ def validate_input(
     """Called twice for one execution, it does the same again.
 
     Raises ``InvalidInputError`` naming every problem of document, target and CSV; nothing is spent then. Users' files
-    may lie in ``input_buckets``; the results of earlier executions can be submitted where they are.
+    may lie in ``input_buckets``; the results of earlier executions can be submitted where they are. Only answers of an
+    earlier execution of this deployment, from the same target, can be taken over.
     """
     return _Validation(inputs, work, targets, tools, input_buckets, work_retention_days).run(request)
 
@@ -70,6 +72,7 @@ class _Validation:
             problems += _express_problems(config)
         found = self._find(config.source if config else _source(request.input), problems)
         keys = Keys(request.execution.name)
+        earlier = self._find_earlier(config, target, request.execution.name, problems)
         staging, version_id = self._stage(sound_part, found, keys, problems)
         if problems:
             raise InvalidInputError(problems)
@@ -77,7 +80,7 @@ class _Validation:
         assert target is not None
         assert found is not None
         assert staging is not None
-        plan = self._plan(request, config, target, found, staging, version_id)
+        plan = self._plan(request, config, target, found, staging, version_id, earlier)
         self._work.put(keys.plan, plan.model_dump_json().encode())
         return _response(plan)
 
@@ -154,6 +157,16 @@ class _Validation:
             return None
         return found
 
+    def _find_earlier(
+        self, config: BatchConfig | None, target: Target | None, current: str, problems: list[Problem]
+    ) -> Earlier | None:
+        settings = config.execution_config if config else None
+        if settings is None or settings.resumed_execution is None or settings.resume_from is None:
+            return None
+        name = settings.resumed_execution
+        arn = settings.resume_from if settings.resume_from != name else None
+        return find_earlier(self._work, name, arn, current, target, problems)
+
     def _stage(
         self, config: BatchConfig | None, found: InputObject | None, keys: Keys, problems: list[Problem]
     ) -> tuple[Staging | None, str]:
@@ -183,9 +196,15 @@ class _Validation:
         found: InputObject,
         staging: Staging,
         version_id: str,
+        earlier: Earlier | None,
     ) -> Plan:
         row_bytes = staging.size_bytes // max(1, staging.total_rows)
         concurrency = plan_concurrency(config, target, staging.total_rows, row_bytes=row_bytes)
+        costs = estimate(config, target, concurrency, total_rows=staging.total_rows, staged_bytes=staging.size_bytes)
+        warnings = self._warnings(config, target, staging, concurrency)
+        if earlier is not None:
+            costs = costs.model_copy(update={"assumptions": [*costs.assumptions, earlier.assumption]})
+            warnings += earlier.warnings(target, staging.total_rows, config.execution_config.max_rows)
         return Plan(
             execution=Execution(
                 arn=request.execution.arn, name=request.execution.name, started_at=request.execution.started_at
@@ -203,10 +222,9 @@ class _Validation:
                 source_etag=found.etag,
             ),
             concurrency=concurrency,
-            estimate=estimate(
-                config, target, concurrency, total_rows=staging.total_rows, staged_bytes=staging.size_bytes
-            ),
-            warnings=self._warnings(config, target, staging, concurrency),
+            estimate=costs,
+            warnings=warnings,
+            resume_from=earlier.executions if earlier else [],
         )
 
     def _warnings(self, config: BatchConfig, target: Target, staging: Staging, concurrency: Concurrency) -> list[str]:

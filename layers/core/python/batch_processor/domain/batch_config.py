@@ -184,6 +184,11 @@ _ARN_OF: Mapping[str, tuple[str, str]] = MappingProxyType(
 )
 
 
+_EXECUTION_ARN_START = r"arn:aws[a-z-]*:states:[a-z0-9-]+:\d{12}:execution:[^\s:/]+:"
+_EXECUTION_NAME = r"""[^\s<>{}\[\]?*"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]{1,80}"""
+"""https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html, ``name``."""
+
+
 class TargetReference(Part):
     """The target by its registered name; ``arn`` overrides the registered one, if the deployment allows it."""
 
@@ -396,7 +401,17 @@ class ExecutionConfig(Part):
     storage_mode: Literal["s3", "dynamodb", "inline"] = "s3"
     ttl_days: Annotated[int, Field(ge=1, le=3_650)] | None = None
     enable_compression: bool = False
-    resume_from: Any = None
+    resume_from: (
+        Annotated[
+            str,
+            _matches(
+                rf"({_EXECUTION_ARN_START})?{_EXECUTION_NAME}",
+                "neither the name nor the ARN of an execution",
+                "write the name of the earlier execution, as make run shows it",
+            ),
+        ]
+        | None
+    ) = None
     debug: bool = False
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] | None = None
     enable_xray: bool = False
@@ -408,12 +423,17 @@ class ExecutionConfig(Part):
             _not_available(f"storage_mode {mode}", 'write "s3" or leave it out')
         return mode
 
-    @field_validator("enable_compression", "enable_xray", "resume_from")
+    @field_validator("enable_compression", "enable_xray")
     @classmethod
-    def _check_available(cls, value: object, info: ValidationInfo) -> object:
-        if value is not None and value is not False:
+    def _check_available(cls, value: bool, info: ValidationInfo) -> bool:
+        if value:
             _not_available(str(info.field_name), "leave it out")
         return value
+
+    @property
+    def resumed_execution(self) -> str | None:
+        """The name in ``resume_from``, which may be an ARN."""
+        return self.resume_from and self.resume_from.rpartition(":")[2]
 
     @property
     def effective_log_level(self) -> str | None:

@@ -50,7 +50,7 @@ AGENT_FAILURE_TRANSITIONS = 4
 AGENT_FAILED_ROW_TRANSITIONS = 5
 """A row that fails at its last attempt: MapInput, InvokeAgent, RecordFailure, ChooseRetry, RowDone."""
 AGENT_IDLE_ROW_TRANSITIONS = 2
-"""A row that finds the brake pulled: MapInput, RowDone."""
+"""A row that finds the brake pulled, or is taken over from an earlier execution: MapInput, RowDone."""
 CHILD_START_TRANSITIONS = 1
 
 # Memory in GB, as Terraform gives it to the functions.
@@ -160,7 +160,7 @@ def counted_usage(
     ``worker_seconds`` in all. Standard agents: a child is a row; the two numbers of workers are unused. ``attempts``
     counts all of them, of the ``attempted_rows`` together; ``throttles`` are calls that did not come to one;
     ``failed_rows`` are those in the dead-letter queue. With Standard agents, each of ``idle_rows``, which found the
-    brake pulled, had a child too.
+    brake pulled or were taken over, had a child too.
     """
     base = _base(total_rows, staged_bytes)
     retries = max(0, attempts - attempted_rows)

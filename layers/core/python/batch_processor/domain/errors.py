@@ -94,6 +94,10 @@ class NotAttemptedError(PermanentError):
     """Raised when the brake is pulled before a row starts; the row is left alone and costs nothing."""
 
 
+class TakenOverError(PermanentError):
+    """Raised when an agent's row has its answer from an earlier execution; it is written, and nothing is to call."""
+
+
 class RetryableAnswerError(RetryableError):
     """Raised when an agent's answer is a failure that asks to be tried again (``metadata.retryable``)."""
 

@@ -127,8 +127,9 @@ class AgentCall(Message):
 class MapInputResponse(Message):
     """The first attempt.
 
-    A row that cannot be mapped is raised as ``MappingError``, a pulled brake as ``NotAttemptedError``: the ordinary row
-    so needs no Choice state, each of which costs a transition.
+    A row that cannot be mapped is raised as ``MappingError``, a pulled brake as ``NotAttemptedError``, a row that an
+    earlier execution answered as ``TakenOverError``: the ordinary row so needs no Choice state, each of which costs a
+    transition.
     """
 
     call: AgentCall

@@ -88,6 +88,13 @@ class CostEstimate(Frozen):
     assumptions: list[str]
 
 
+class EarlierExecution(Frozen):
+    """An execution whose answers are taken over. None of its rows objects has more than ``batch_size`` rows."""
+
+    name: str
+    batch_size: int = Field(ge=1)
+
+
 class Plan(Frozen):
     """One execution's plan. ``columns[i]`` is the user's name of the staged column ``c{i+1}``."""
 
@@ -102,6 +109,8 @@ class Plan(Frozen):
     concurrency: Concurrency
     estimate: CostEstimate
     warnings: list[str] = []
+    resume_from: list[EarlierExecution] = []
+    """``execution_config.resume_from``, then what that one resumed: the first that has a row's answer gives it."""
 
     @property
     def keys(self) -> Keys:
