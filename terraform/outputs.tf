@@ -18,6 +18,11 @@ output "registry_table" {
   value       = module.registry.table_name
 }
 
+output "results_table" {
+  description = "DynamoDB table of rows with storage_mode dynamodb, which is not available yet."
+  value       = module.row_batches.results_table
+}
+
 output "dead_letter_queue_url" {
   description = "Queue of failed rows."
   value       = module.row_batches.dead_letter_queue_url

@@ -3,6 +3,11 @@ output "state_machine_arn" {
   value       = module.state_machine.arn
 }
 
+output "results_table" {
+  description = "Name of the table of rows."
+  value       = aws_dynamodb_table.results.name
+}
+
 output "dead_letter_queue_url" {
   description = "URL of the queue of failed rows."
   value       = aws_sqs_queue.dead_letters.url

@@ -6,6 +6,7 @@ variable "deployment" {
     region             = string
     runtime            = string
     architecture       = string
+    protected          = bool
     metrics_namespace  = string
     log_retention_days = number
     log_level          = string

@@ -12,6 +12,7 @@ variables {
     region             = "us-east-1"
     runtime            = "python3.13"
     architecture       = "arm64"
+    protected          = false
     metrics_namespace  = "BatchProcessor-test"
     log_retention_days = 30
     log_level          = "INFO"

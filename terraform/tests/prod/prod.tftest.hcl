@@ -61,6 +61,11 @@ run "names_carry_no_suffix" {
   }
 
   assert {
+    condition     = output.results_table == "batch_processor_results"
+    error_message = "The table of rows is batch_processor_results."
+  }
+
+  assert {
     condition     = local.deployment.metrics_namespace == "BatchProcessor"
     error_message = "Metrics are in BatchProcessor, not ${local.deployment.metrics_namespace}."
   }

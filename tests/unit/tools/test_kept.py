@@ -17,6 +17,7 @@ OUTPUTS = {
     "results_bucket": "results",
     "data_bucket": "data",
     "registry_table": "registry",
+    "results_table": "rows",
     "bedrock_jobs_table": "jobs",
     "violations_table": "violations",
     "lake_table_bucket_arn": LAKE,
