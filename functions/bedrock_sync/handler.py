@@ -10,8 +10,8 @@ from batch_processor.runtime.settings_bedrock import BedrockSyncSettings
 
 
 def handler(event: dict[str, Any], context: wiring.LambdaContext) -> dict[str, Any]:
-    """A batch of stream records, ``{"replay": "<key under bedrock-batches/sync-failed/>"}``, or, for a page of the table,
-    ``{"compare": "<cursor, or nothing for the first>"}``; answers counts."""
+    """A batch of stream records; ``{"replay": "<key>"}`` for an object under sync-failed/; or, for a page of the table,
+    ``{"compare": "<cursor>"}``, which is empty for the first. Answers counts."""
     settings = wiring.begin(BedrockSyncSettings, context)
     services = SyncServices(
         lake=wiring_bedrock.lake(settings),

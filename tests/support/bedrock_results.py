@@ -379,8 +379,8 @@ class FakeBedrock:
         final = {"Completed", "PartiallyCompleted", "Failed", "Stopped", "Expired"}
         return sum(job.status not in final for job in self.jobs.values())
 
-    def end(self, part: int, status: str, message: str = "") -> None:
-        self.jobs[job_arn(part)] = BatchInferenceJob(job_arn(part), status, message)
+    def end(self, part: int, status: str, message: str = "", processed: int = 0) -> None:
+        self.jobs[job_arn(part)] = BatchInferenceJob(job_arn(part), status, message, processed=processed)
 
 
 def job_arn(part: int) -> str:

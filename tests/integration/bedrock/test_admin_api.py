@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -28,6 +29,12 @@ class Context:
     function_name = "ventureos-bedrock-admin-api"
 
 
+def _text(body: object) -> str:
+    if isinstance(body, bytes):
+        return base64.b64encode(body).decode()
+    return body if isinstance(body, str) else json.dumps(body)
+
+
 class Api:
     def __init__(self, world: JobsWorld) -> None:
         self._app: APIGatewayHttpResolver = admin_app(world.admin)
@@ -45,13 +52,13 @@ class Api:
             "routeKey": "$default",
             "rawPath": path,
             "rawQueryString": "",
-            "headers": {"content-type": "application/json", **(headers or {})},
+            "headers": {"Content-Type": "application/json", **(headers or {})},
             "queryStringParameters": query or {},
             "requestContext": {"http": {"method": method, "path": path}, "stage": "$default"},
-            "isBase64Encoded": False,
+            "isBase64Encoded": isinstance(body, bytes),
         }
         if body is not None:
-            event["body"] = body if isinstance(body, str) else json.dumps(body)
+            event["body"] = _text(body)
         response = self._app.resolve(event, Context())  # type: ignore[arg-type]
         answered: dict[str, Any] = json.loads(str(response["body"]))
         return int(response["statusCode"]), answered
@@ -197,6 +204,17 @@ def test_a_body_that_is_no_request_is_400(api: Api, body: object, path: str, mes
     assert [(problem["path"], problem["message"]) for problem in answered["problems"]] == [(path, message)]
 
 
+@pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", "text/plain", "application/xml", ""])
+def test_a_body_is_json_whatever_its_type_says(api: Api, content_type: str) -> None:
+    headers = {"Content-Type": content_type}
+    status, body = api.post(f"{BATCH}/estimate", CONFIG, headers=headers)
+    assert (status, body["violationCount"]) == (200, 150)
+    # As an HTTP API passes bodies on that it does not take for text
+    assert api.post(f"{BATCH}/estimate", json.dumps(CONFIG).encode(), headers=headers)[0] == 200
+    status, body = api.post(BATCH, "config=1", headers=headers)
+    assert (status, body["problems"][0]["message"]) == (400, "the body is not JSON")
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [
@@ -303,6 +321,21 @@ def test_a_retry_makes_a_job_of_the_failed_records(world: JobsWorld, api: Api) -
     assert (body["violationCount"], body["retryOf"]) == (2, job_id)
     assert world.records(body["jobId"]) == ["OSHA-000255", "OSHA-000250"]
     assert api.post(f"{BATCH}/{job_id}/retry", {"onDemand": True})[0] == 400
+    wrong = {"batch": {"maxTokens": 0, "modelId": "amazon.nova-lite"}}
+    status, body = api.post(f"{BATCH}/{job_id}/retry", wrong)
+    assert (status, [problem["path"] for problem in body["problems"]]) == (400, ["batch.maxTokens", "batch.modelId"])
+
+
+def test_a_retry_changes_what_its_body_names(world: JobsWorld, api: Api) -> None:
+    job_id = api.post(BATCH, CONFIG)[1]["jobId"]
+    world.end(job_id, ["OSHA-000255", "OSHA-000250"])
+    changes = {"batch": {"maxTokens": 900, "timeoutHours": 48}, "onDemandBelowMinimum": True}
+    retried = world.jobs.get(api.post(f"{BATCH}/{job_id}/retry", changes)[1]["jobId"])
+    before = world.jobs.get(job_id)
+    assert retried is not None
+    assert before is not None
+    batch = {**before["config"]["batch"], "maxTokens": 900, "timeoutHours": 48, "onDemandBelowMinimum": True}
+    assert retried["config"] == {**before["config"], "batch": batch}
 
 
 def test_the_same_request_with_the_same_key_answers_with_the_same_job(world: JobsWorld, api: Api) -> None:
@@ -327,6 +360,24 @@ def test_a_repeated_request_starts_a_processor_again_that_had_not_finished(world
     assert world.called == 2 * [{"jobId": begun["jobId"]}]
 
 
+def test_a_creation_whose_processor_died_is_told_as_failed_when_it_is_asked_for_again(
+    world: JobsWorld, api: Api
+) -> None:
+    # Given a creation whose processor died, and which was given up
+    world.runs_at_once = False
+    key = {"idempotency-key": "order-7"}
+    job_id = api.post(BATCH, CONFIG, headers=key)[1]["jobId"]
+    world.jobs.update(job_id, {"status": "Failed", "message": "The processor ended before the job was created."})
+    # When the same request comes again
+    status, body = api.post(BATCH, CONFIG, headers=key)
+    # Then it has not been created
+    assert status == 502
+    assert fits(bodies.Refused, body)
+    assert (body["message"], body["jobId"]) == ("Failed to create batch job", job_id)
+    assert body["reason"] == "The processor ended before the job was created."
+    assert len(world.called) == 1
+
+
 def test_the_openapi_document_names_every_route_its_bodies_and_its_errors(api: Api) -> None:
     status, document = api.get("/admin/openapi.json")
     assert status == 200
@@ -337,9 +388,9 @@ def test_the_openapi_document_names_every_route_its_bodies_and_its_errors(api: A
         ("post", BATCH): {"200", "202", "400", "422", "502"},
         ("post", f"{BATCH}/estimate"): {"200", "202", "400", "422", "502"},
         ("get", f"{BATCH}/jobs"): {"200", "400"},
-        ("get", f"{BATCH}/{{job_id}}"): {"200", "404"},
-        ("post", f"{BATCH}/{{job_id}}/stop"): {"200", "202", "404"},
-        ("post", f"{BATCH}/{{job_id}}/retry"): {"200", "202", "400", "404", "409", "422", "502"},
+        ("get", f"{BATCH}/{{jobId}}"): {"200", "404"},
+        ("post", f"{BATCH}/{{jobId}}/stop"): {"200", "202", "404"},
+        ("post", f"{BATCH}/{{jobId}}/retry"): {"200", "202", "400", "404", "409", "422", "502"},
     }
     schemas = document["components"]["schemas"]
     assert "maxSpendUSD" in schemas["Limits"]["properties"]

@@ -57,6 +57,7 @@ def test_a_job_takes_exactly_the_records_of_its_filters_in_priority_order(world:
     (part,) = world.jobs.parts(job_id)
     assert part["status"] == "submitted"
     assert part["recordCount"] == 150
+    assert part["ttl"] == job["ttl"], "a part goes with its job"
     assert part["bytes"] == len(world.objects.get(part["inputKey"]))
     assert job["status"] == "InProgress"
     assert job["bedrockStatus"] == "Submitted"
@@ -472,6 +473,36 @@ def test_a_second_retry_does_not_pay_again_for_what_the_first_brought_content(wo
     world.contents = set(failed)
     job = world.create({}, retry_of=first["jobId"])
     assert (job["message"], job["emptiedBy"]) == ("No violations to process", "withoutGeneratedContent")
+
+
+def test_a_retry_may_ask_with_other_tokens_time_and_model(world: JobsWorld) -> None:
+    world.quotas = Quotas(minimum_records=1)
+    first = world.create(config(limits={"maxViolations": 5}))
+    world.end(first["jobId"], in_priority_order(2))
+    changed = {"maxTokens": 900, "timeoutHours": 48, "modelId": "amazon.nova-pro-v1:0"}
+    retried = world.create({"batch": changed}, retry_of=first["jobId"])
+    (part,) = world.jobs.parts(retried["jobId"])
+    assert (part["modelId"], part["timeoutHours"], retried["modelId"]) == ("amazon.nova-pro-v1:0", 48, part["modelId"])
+    for line, before in zip(
+        world.lines(part["inputKey"]), world.lines(names.input_key(first["jobId"], 1)), strict=False
+    ):
+        assert line["modelInput"]["inferenceConfig"] == {"maxTokens": 900, "temperature": 0.2}
+        assert line["modelInput"]["messages"] == before["modelInput"]["messages"]
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ({}, {"temperature": 0.2}),
+        ({"topP": 0.9}, {"topP": 0.9}),
+        ({"temperature": None, "topP": 0.9}, {"topP": 0.9}),
+        ({"temperature": 0.7}, {"temperature": 0.7}),
+    ],
+)
+def test_a_default_temperature_is_not_sent_beside_top_p(world: JobsWorld, given: Any, sent: Any) -> None:
+    job = world.create(config(batch=given))
+    (line, *_) = world.lines(names.input_key(job["jobId"], 1))
+    assert line["modelInput"]["inferenceConfig"] == {"maxTokens": 500, **sent}
 
 
 def test_a_retry_without_failed_records_has_nothing_to_do(world: JobsWorld) -> None:

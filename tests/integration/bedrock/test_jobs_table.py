@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
+from batch_processor.adapters.bedrock import jobs_table
 from batch_processor.app.bedrock.ports import KeyReusedError, all_jobs
 from batch_processor.domain.bedrock import job as names
 from batch_processor.domain.bedrock.job import JobItem, PartItem
-from batch_processor.domain.errors import DeploymentError
-from tests.support.bedrock_jobs import JobsWorld, jobs_world
+from batch_processor.domain.errors import DeploymentError, ThrottledError
+from tests.support.bedrock_jobs import TABLE, JobsWorld, jobs_world
 
 NOW = datetime(2026, 11, 21, 9, tzinfo=UTC)
 
@@ -47,6 +50,49 @@ def test_the_same_key_and_request_give_the_first_job_and_another_request_is_refu
     assert table.create(job(4), "other key", {"a": 1}) != first
     assert table.get(job(2)["jobId"]) is None
     assert table.get(job(3)["jobId"]) is None
+
+
+class Conflicting:
+    """Its first transactions meet another one, which has not ended, as moto's never do."""
+
+    def __init__(self, client: Any, conflicts: int) -> None:
+        self._client = client
+        self.conflicts = conflicts
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def transact_write_items(self, **request: Any) -> Any:
+        self.conflicts -= 1
+        if self.conflicts >= 0:
+            reasons = [{"Code": "None"}, {"Code": "TransactionConflict", "Message": "Transaction is ongoing"}]
+            error: Any = {"Error": {"Code": "TransactionCanceledException"}, "CancellationReasons": reasons}
+            raise ClientError(error, "TransactWriteItems")
+        return self._client.transact_write_items(**request)
+
+
+@pytest.fixture
+def paused(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    return pauses
+
+
+def test_of_the_same_key_twice_at_once_the_later_tries_again(world: JobsWorld, paused: list[float]) -> None:
+    client: Any = Conflicting(world.dynamodb, 2)
+    table = jobs_table.DynamoDbJobsTable(client, TABLE)
+    assert table.create(job(1), "key", {"a": 1}) == job(1)["jobId"]
+    assert len(paused) == 2
+    # And when the other one has written the key meanwhile, its job is the answer
+    client.conflicts = 1
+    assert table.create(job(2), "key", {"a": 1}) == job(1)["jobId"]
+
+
+def test_a_conflict_that_does_not_end_is_told(world: JobsWorld, paused: list[float]) -> None:
+    client: Any = Conflicting(world.dynamodb, 100)
+    with pytest.raises(ThrottledError):
+        jobs_table.DynamoDbJobsTable(client, TABLE).create(job(1), "key", {"a": 1})
+    assert len(paused) == len(jobs_table.CONFLICT_PAUSES)
 
 
 def test_a_key_can_be_used_again_after_a_day(world: JobsWorld) -> None:

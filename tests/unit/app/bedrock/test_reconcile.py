@@ -198,6 +198,40 @@ def test_half_the_results_of_a_stopped_job_are_kept_and_the_other_half_is_listed
     assert world.in_flight == {JOB_ID}
 
 
+def test_the_answers_of_a_stopped_job_are_waited_for_though_their_object_comes_after_the_status(
+    world: World, bedrock: FakeBedrock
+) -> None:
+    # Given a job that is stopped with two records processed, whose object is not there yet
+    bedrock.end(1, "Stopped", processed=2)
+    assert run(world, bedrock)[0].status == "InProgress"
+    # When the object comes
+    write_output(world, numbers=(3, 1))
+    take(world)
+    # Then it counts
+    assert run(world, bedrock)[0].status == "Failed"
+    assert world.jobs[JOB_ID]["stats"] == {"processed": 2, "errors": 0, "total": 4}
+    assert world.in_flight == {JOB_ID}
+
+
+def test_they_are_not_waited_for_for_ever(world: World, bedrock: FakeBedrock) -> None:
+    bedrock.end(1, "Stopped", processed=2)
+    run(world, bedrock)
+    world.sleep_minutes(11)
+
+    assert run(world, bedrock)[0].status == "Failed"
+
+
+def test_records_whose_results_come_after_the_end_are_in_flight_again(world: World, bedrock: FakeBedrock) -> None:
+    bedrock.end(1, "Stopped")
+    run(world, bedrock)
+    assert world.in_flight == set()
+    write_output(world, numbers=(0, 1))
+    take(world)
+    run(world, bedrock)
+
+    assert world.in_flight == {JOB_ID}
+
+
 def test_a_partially_completed_job_is_completed_with_its_rest_listed(world: World, bedrock: FakeBedrock) -> None:
     write_output(world, numbers=(0, 1, 2))
     take(world)
@@ -394,6 +428,19 @@ def test_an_event_of_a_job_that_is_gone_is_no_error(world: World, bedrock: FakeB
     services = Process(world, bedrock=bedrock).reconcile_services()
 
     assert reconcile_event({"jobId": "batch-1764000000-ffffffff"}, services)[0].status == ""
+
+
+def test_a_schedule_whose_time_is_not_enough_does_not_always_leave_the_same_jobs(
+    world: World, bedrock: FakeBedrock
+) -> None:
+    others = [f"batch-176400000{number}-0123abcd" for number in range(1, 4)]
+    for other in others:
+        world.jobs[other] = {**world.jobs[JOB_ID], "jobId": other}
+    reached = set()
+    for _ in range(100):
+        services = Process(world, bedrock=bedrock, looks=1).reconcile_services()
+        reached |= {done.job_id for done in reconcile_event({"detail-type": "Scheduled Event"}, services)}
+    assert reached == {JOB_ID, *others}
 
 
 def test_a_schedule_reconciles_all_unfinished_jobs_though_one_fails(world: World, bedrock: FakeBedrock) -> None:

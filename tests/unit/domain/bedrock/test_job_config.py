@@ -126,7 +126,7 @@ def test_fines_in_the_wrong_order_are_one_problem() -> None:
 
 
 def test_a_retry_may_change_two_things_only() -> None:
-    assert parse_retry_request(None).on_demand_below_minimum is None
-    assert parse_retry_request({"onDemandBelowMinimum": True, "maxSpendUSD": 2}).max_spend_usd == 2
+    assert parse_retry_request(None, MODELS).on_demand_below_minimum is None
+    assert parse_retry_request({"onDemandBelowMinimum": True, "maxSpendUSD": 2}, MODELS).max_spend_usd == 2
     with pytest.raises(InvalidInputError, match="did you mean onDemandBelowMinimum"):
-        parse_retry_request({"onDemandBelowMinimun": True})
+        parse_retry_request({"onDemandBelowMinimun": True}, MODELS)

@@ -14,6 +14,7 @@ import orjson
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
 from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Path, Query
+from aws_lambda_powertools.utilities.data_classes.common import BaseProxyEvent
 
 from batch_processor.app.bedrock import admin
 from batch_processor.app.bedrock.admin import INVALID, AdminServices, Answer, JobRunsError, UnknownJobError
@@ -51,9 +52,20 @@ IdempotencyKey = Annotated[
 ]
 
 
+class _JsonResolver(APIGatewayHttpResolver):
+    """Takes every body for JSON, whatever its type says: ``curl --data`` calls it a form, Powertools refuses others."""
+
+    def resolve(self, event: Mapping[str, Any] | BaseProxyEvent, context: Any) -> dict[str, Any]:
+        given = event.raw_event if isinstance(event, BaseProxyEvent) else event
+        headers = {
+            name: value for name, value in (given.get("headers") or {}).items() if name.lower() != "content-type"
+        }
+        return super().resolve({**given, "headers": {**headers, "content-type": JSON}}, context)
+
+
 def admin_app(services: Callable[[], AdminServices]) -> APIGatewayHttpResolver:
     """The resolver. ``services`` is called with the first request that needs them."""
-    app = APIGatewayHttpResolver(enable_validation=True, serializer=_json)
+    app = _JsonResolver(enable_validation=True, serializer=_json)
 
     created = {
         200: _documented("Created, or nothing to do", bodies.Created | bodies.Nothing),
@@ -81,26 +93,26 @@ def admin_app(services: Callable[[], AdminServices]) -> APIGatewayHttpResolver:
     def list_jobs(status: Status = None, limit: Limit = 20, cursor: Cursor = "") -> HttpResponse:
         return _response(admin.list_jobs(status, limit, cursor, services()))
 
-    @app.get(f"{BATCH}/<job_id>", summary="One job", responses={200: _documented("Job", bodies.Job)} | unknown)
-    def get_job(job_id: JobId) -> HttpResponse:
-        return _response(admin.get_job(job_id, services()))
+    @app.get(f"{BATCH}/<jobId>", summary="One job", responses={200: _documented("Job", bodies.Job)} | unknown)
+    def get_job(jobId: JobId) -> HttpResponse:  # noqa: N803
+        return _response(admin.get_job(jobId, services()))
 
     stopped = {202: _documented("Stop requested", bodies.Stopped), 200: _documented("Ended before", bodies.Stopped)}
 
-    @app.post(f"{BATCH}/<job_id>/stop", summary="Stop a job, keeping what is done", responses=stopped | unknown)
-    def stop(job_id: JobId) -> HttpResponse:
-        return _response(admin.stop_job(job_id, services()))
+    @app.post(f"{BATCH}/<jobId>/stop", summary="Stop a job, keeping what is done", responses=stopped | unknown)
+    def stop(jobId: JobId) -> HttpResponse:  # noqa: N803
+        return _response(admin.stop_job(jobId, services()))
 
     running = {409: _documented("The job has not ended", bodies.Said)}
 
-    @app.post(f"{BATCH}/<job_id>/retry", summary="A job of the failed records", responses=created | unknown | running)
+    @app.post(f"{BATCH}/<jobId>/retry", summary="A job of the failed records", responses=created | unknown | running)
     def retry(
-        job_id: JobId,
+        jobId: JobId,  # noqa: N803
         body: Annotated[RetryRequest | None, Body()] = None,  # noqa: ARG001
         idempotency_key: IdempotencyKey = None,
     ) -> HttpResponse:
         document = app.current_event.json_body if app.current_event.body else None
-        return _response(admin.retry_job(job_id, document, services(), idempotency_key=idempotency_key or ""))
+        return _response(admin.retry_job(jobId, document, services(), idempotency_key=idempotency_key or ""))
 
     @app.get(OPENAPI, include_in_schema=False)
     def openapi() -> HttpResponse:
@@ -174,7 +186,7 @@ def _problems(
 def _parse(app: APIGatewayHttpResolver, services: AdminServices) -> None:
     document = app.current_event.json_body if app.current_event.body else None
     if app.current_event.path.endswith("/retry"):
-        parse_retry_request(document)
+        parse_retry_request(document, services.models)
     else:
         parse_job_request(
             document, models=services.models, default_model=services.default_model, agencies=services.agencies

@@ -18,6 +18,7 @@ from batch_processor.adapters.aws_errors import error_code, translate, translate
 from batch_processor.app.bedrock.ports import JobPage, KeyReusedError
 from batch_processor.domain.bedrock import job as names
 from batch_processor.domain.bedrock.job import JobItem, PartItem
+from batch_processor.domain.errors import ThrottledError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 REFUSED = "ConditionalCheckFailedException"
 CANCELLED = "TransactionCanceledException"
 IDEMPOTENCY_SECONDS = 24 * 3_600
+CONFLICT_PAUSES = (0.1, 0.2, 0.4, 0.8)
+"""Seconds between attempts of a transaction that met another one on the same item: the same key, sent twice at once."""
 BATCH_ITEMS = 25
 """Most items of one BatchWriteItem
 (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html)."""
@@ -62,17 +65,26 @@ class DynamoDbJobsTable:
                     }
                 }
             )
-        try:
-            self._client.transact_write_items(TransactItems=writes)
-        except ClientError as error:
-            earlier = self._get(key, "REQUEST") if idempotency_key and error_code(error) == CANCELLED else None
-            if earlier is None:
-                raise translate(error, "dynamodb:TransactWriteItems", self._table) from error
-            if earlier["request"] != body:
-                raise KeyReusedError(
-                    "This Idempotency-Key was used for another request: send a new key, or the request as it was."
-                ) from None
-            return str(earlier["jobId"])
+        for pause in (*CONFLICT_PAUSES, None):
+            try:
+                self._client.transact_write_items(TransactItems=writes)
+            except ClientError as error:
+                earlier = self._get(key, "REQUEST") if idempotency_key and error_code(error) == CANCELLED else None
+                if earlier is None and _is_conflict(error):
+                    if pause is None:
+                        raise ThrottledError(
+                            "Another request with this Idempotency-Key is being taken: send it again later."
+                        ) from error
+                    time.sleep(pause)
+                    continue
+                if earlier is None:
+                    raise translate(error, "dynamodb:TransactWriteItems", self._table) from error
+                if earlier["request"] != body:
+                    raise KeyReusedError(
+                        "This Idempotency-Key was used for another request: send a new key, or the request as it was."
+                    ) from None
+                return str(earlier["jobId"])
+            break
         return job["jobId"]
 
     def get(self, job_id: str) -> JobItem | None:
@@ -232,6 +244,12 @@ def _numbers(value: Any) -> Any:
     if isinstance(value, list):
         return [_numbers(item) for item in value]
     return value
+
+
+def _is_conflict(error: ClientError) -> bool:
+    """https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html"""
+    reasons: Any = error.response.get("CancellationReasons", [])
+    return any(reason.get("Code") == "TransactionConflict" for reason in reasons)
 
 
 def _hash(data: bytes) -> str:

@@ -99,14 +99,14 @@ def retry_job(job_id: str, document: object, services: AdminServices, *, idempot
 
     Raises InvalidInputError, UnknownJobError, JobRunsError, KeyReusedError.
     """
-    changes = parse_retry_request(document)
+    changes = parse_retry_request(document, services.models)
     retried = _job(job_id, services)
     if retried["status"] == JobStatus.IN_PROGRESS:
         raise JobRunsError(f"Job {job_id} has not ended: wait for its end, or stop it first.")
     config = stored_config(retried["config"])
-    if changes.on_demand_below_minimum is not None:
-        batch = config.batch.model_copy(update={"on_demand_below_minimum": changes.on_demand_below_minimum})
-        config = config.model_copy(update={"batch": batch})
+    batch = {**changes.batch.model_dump(by_alias=False), "on_demand_below_minimum": changes.on_demand_below_minimum}
+    given = {name: value for name, value in batch.items() if value is not None}
+    config = config.model_copy(update={"batch": config.batch.model_copy(update=given)})
     if changes.max_spend_usd is not None:
         limits = config.limits.model_copy(update={"max_spend_usd": changes.max_spend_usd})
         config = config.model_copy(update={"limits": limits})
@@ -123,7 +123,7 @@ def _new_job(config: JobConfig, services: AdminServices, *, dry_run: bool = Fals
 def _begin(job: JobItem, request: Mapping[str, Any], services: AdminServices, idempotency_key: str) -> Answer:
     job_id = services.jobs.create(job, idempotency_key, request)
     job = services.jobs.get(job_id) or job
-    if job["creation"] == Creation.PENDING:
+    if not is_settled(job) and job["creation"] == Creation.PENDING:
         # Again for a repeated request: its first call may have ended before this one, and two calls do no harm.
         services.processor.call({"jobId": job_id})
     until_ms = services.clock.now_ms() + int(WAIT_SECONDS * 1000)
@@ -145,8 +145,10 @@ def creation_answer(job: JobItem) -> Answer:
         return Answer(202, {"message": begun, "jobId": job_id, "status": job["status"]})
     if job.get("problems"):
         return Answer(400, {"message": INVALID, "problems": job["problems"]})
-    if message == REFUSED:
-        refused: dict[str, Any] = {"message": REFUSED, "reason": job.get("reason", ""), "jobId": job_id}
+    died = job["status"] == JobStatus.FAILED and job["creation"] != Creation.DONE
+    if message == REFUSED or died:
+        reason = message if died else job.get("reason", "")
+        refused: dict[str, Any] = {"message": REFUSED, "reason": reason, "jobId": job_id}
         refused["violationCount"] = job["violationCount"]
         if "shortfall" in job:
             return Answer(422, {**refused, "shortfall": job["shortfall"]})

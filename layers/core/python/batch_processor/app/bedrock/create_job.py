@@ -146,7 +146,7 @@ def _draft_and_plan(job: JobItem, services: CreateServices) -> None:
             in_flight = write_in_flight(services, folder, but=job["jobId"])
             with Draft(folder) as draft:
                 if job.get("retryOf"):
-                    facts = _draft_retry(job["retryOf"], in_flight, draft, services)
+                    facts = _draft_retry(job["retryOf"], config.batch.max_tokens, in_flight, draft, services)
                 else:
                     facts = _draft_selection(config, in_flight, draft, services)
                 draft.put_in_order()
@@ -189,8 +189,11 @@ def _selection_facts(selection: Selection) -> dict[str, Any]:
     return facts
 
 
-def _draft_retry(retried_id: str, in_flight: list[Path], draft: Draft, services: CreateServices) -> dict[str, Any]:
-    """Fill the draft with the records of an ended job that still have no content, as they were asked then.
+def _draft_retry(
+    retried_id: str, max_tokens: int, in_flight: list[Path], draft: Draft, services: CreateServices
+) -> dict[str, Any]:
+    """Fill the draft with the records of an ended job that still have no content, as they were asked then but for
+    ``maxTokens``.
 
     Another retry of that job, or another job, may have brought some of them content since: the table that holds the
     content says so, which the lake does only later.
@@ -204,8 +207,10 @@ def _draft_retry(retried_id: str, in_flight: list[Path], draft: Draft, services:
     for violation_id, agency, line in _earlier_lines(retried_id, services):
         if violation_id not in wanted or violation_id in busy:
             continue
-        tokens = tokens_of_body(orjson.loads(line)["modelInput"])
-        draft.add(len(draft), line + b"\n", names.records_line(violation_id, agency), tokens)
+        request = orjson.loads(line)
+        request["modelInput"]["inferenceConfig"]["maxTokens"] = max_tokens
+        tokens = tokens_of_body(request["modelInput"])
+        draft.add(len(draft), orjson.dumps(request) + b"\n", names.records_line(violation_id, agency), tokens)
     facts: dict[str, Any] = {
         "promptVersion": retried.get("promptVersion", PROMPT_VERSION),
         "leftOut": {"inFlight": len(busy), "unusableIds": 0},
@@ -305,6 +310,7 @@ def _write(
             "bytes": draft.upload(job_id, part, services.objects),
             "modelId": str(config.batch.model_id),
             "timeoutHours": config.batch.timeout_hours,
+            "ttl": job["ttl"],
         }
         for part in parts
     ]

@@ -17,6 +17,7 @@ has content. All else is Failed, with the reason in ``message``; what results th
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -68,7 +69,7 @@ SUCCESSFUL = frozenset({"Completed", "PartiallyCompleted", ON_DEMAND})
 NOTICE_TIME = timedelta(seconds=60)
 """So long may the notification of an output object take before the object is given to the result function from here."""
 OUTPUT_TIME = timedelta(minutes=10)
-"""So long after its successful end a part's output is waited for; that of one that is run on demand may take longer."""
+"""So long after its end the output of a part is waited for; that of one that is run on demand may take longer."""
 LEASE_SECONDS = 120.0
 LEASE_WAIT_SECONDS = 20.0
 POLL_SECONDS = 0.5
@@ -147,7 +148,10 @@ def _job_ids(event: Mapping[str, Any], jobs: JobsTable) -> list[str]:
     if event.get("source") == EVENT_SOURCE:
         named = part_of_name(str(event.get("detail", {}).get("batchJobName", "")))
         return [named[0]] if named else []
-    return [job["jobId"] for job in all_jobs(jobs, JobStatus.IN_PROGRESS)][::-1]
+    running = [job["jobId"] for job in all_jobs(jobs, JobStatus.IN_PROGRESS)]
+    # When the time is not enough for all of them, it is not always for the same ones.
+    random.shuffle(running)
+    return running
 
 
 def reconcile(job_id: str, services: ReconcileServices) -> Reconciled:
@@ -219,6 +223,7 @@ class _Job:
             changes["message"] = found.message
         if found.status in BEDROCK_FINAL:
             changes |= {"status": PartStatus.ENDED.value, "endedAt": timestamp(self._now), **self._manifest(part)}
+            changes["processedCount"] = found.processed
         self._update_part(part, changes)
 
     def _manifest(self, part: PartItem) -> dict[str, int]:
@@ -263,7 +268,7 @@ class _Job:
         if given:
             self._services.taker.call(notification(self._services.objects.bucket, given))
         for part in self._parts:
-            if part["status"] == PartStatus.ENDED and part.get("bedrockStatus") in SUCCESSFUL:
+            if part["status"] == PartStatus.ENDED and _has_output(part):
                 ended_at = moment_of(part.get("endedAt") or self._job["createdAt"])
                 missing = not parts_with_output & {part["part"], None}
                 most = CREATION_TIME if part.get("bedrockStatus") == ON_DEMAND else OUTPUT_TIME
@@ -335,6 +340,9 @@ class _Job:
         self._write_unanswered()
         if not counts["stats"]["processed"]:
             self._services.jobs.leave_in_flight(self._job_id)
+        elif had_ended:
+            # It may have ended without any result, and left its records to others; these have their content now.
+            self._services.jobs.enter_in_flight(self._job)
         if not had_ended:
             self._notify({**self._job, **changes})
         self._update(changes)
@@ -435,6 +443,12 @@ def _status_of(part: PartItem) -> str:
         PartStatus.CANCELLED.value: "Stopped",
     }
     return words.get(part["status"]) or part.get("bedrockStatus") or "Submitted"
+
+
+def _has_output(part: PartItem) -> bool:
+    """Of a part that has ended: whether Bedrock writes an object for it. It does for what was answered before a stop,
+    and counts it, though the object may come after the status."""
+    return part.get("bedrockStatus") in SUCCESSFUL or part.get("processedCount", 0) > 0
 
 
 def _said(part: PartItem) -> str:

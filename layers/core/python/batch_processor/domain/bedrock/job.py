@@ -82,7 +82,8 @@ class Stats(TypedDict):
 
 
 class PartItem(TypedDict, total=False):
-    """``bedrockStatus`` and ``message`` are Bedrock's; ``bytes`` is the size of the input file."""
+    """``bedrockStatus`` and ``message`` are Bedrock's, ``processedCount`` too, at its end; ``bytes`` is the size of the
+    input file."""
 
     PK: str
     SK: str
@@ -96,6 +97,7 @@ class PartItem(TypedDict, total=False):
     inputKey: str
     recordsKey: str
     recordCount: int
+    processedCount: int
     bytes: int
     modelId: str
     timeoutHours: int
@@ -103,6 +105,7 @@ class PartItem(TypedDict, total=False):
     endedAt: str
     inputTokens: int
     outputTokens: int
+    ttl: int
 
 
 class JobItem(TypedDict, total=False):

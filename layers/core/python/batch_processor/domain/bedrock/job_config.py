@@ -84,6 +84,8 @@ Names = Annotated[
 Amount = Annotated[float, Field(ge=0, le=1e12)]
 SpendLimit = Annotated[float, Field(gt=0, le=1_000_000)]
 Days = Annotated[int, Field(ge=0, le=100_000)]
+MaxTokens = Annotated[int, Field(ge=1, le=8_192)]
+TimeoutHours = Annotated[int, Field(ge=24, le=168)]
 
 
 class DateRange(Part):
@@ -116,14 +118,19 @@ class Limits(Part):
     priority: Literal["high", "medium", "low", "all"] = "all"
 
 
+def _default_temperature(before: Mapping[str, Any]) -> float | None:
+    """None beside ``topP``: models take one of the two, and some refuse both."""
+    return DEFAULT_TEMPERATURE if before.get("top_p") is None else None
+
+
 class Batch(Part):
     """How the model runs. ``onDemandBelowMinimum``: fewer records than a batch job takes run at once, at full price."""
 
     model_id: Annotated[str, Field(max_length=2_048)] | None = None
-    max_tokens: Annotated[int, Field(ge=1, le=8_192)] = DEFAULT_MAX_TOKENS
-    temperature: Annotated[float, Field(ge=0, le=1)] | None = DEFAULT_TEMPERATURE
+    max_tokens: MaxTokens = DEFAULT_MAX_TOKENS
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    timeout_hours: Annotated[int, Field(ge=24, le=168)] = 24
+    temperature: Annotated[float, Field(ge=0, le=1)] | None = Field(default_factory=_default_temperature)
+    timeout_hours: TimeoutHours = 24
     on_demand_below_minimum: bool = False
 
 
@@ -152,8 +159,16 @@ class JobRequest(Part):
     config: JobConfig
 
 
+class RetryBatch(Part):
+    model_id: Annotated[str, Field(max_length=2_048)] | None = None
+    max_tokens: MaxTokens | None = None
+    timeout_hours: TimeoutHours | None = None
+
+
 class RetryRequest(Part):
     """Body of ``POST …/{jobId}/retry``, all of it optional; what is absent is as in the job that is retried."""
+
+    batch: RetryBatch = RetryBatch()
 
     on_demand_below_minimum: bool | None = None
     max_spend_usd: Annotated[SpendLimit | None, Field(alias="maxSpendUSD")] = None
@@ -182,17 +197,21 @@ def parse_job_request(
     return config.model_copy(update={"batch": config.batch.model_copy(update={"model_id": default_model})})
 
 
-def parse_retry_request(document: object) -> RetryRequest:
-    """An absent body asks for no change. Raises InvalidInputError."""
+def parse_retry_request(document: object, models: Collection[str]) -> RetryRequest:
+    """An absent body asks for no change. Raises InvalidInputError naming every problem."""
     if document is None:
         return RetryRequest()
     if not isinstance(document, dict):
         raise InvalidInputError([Problem("body", _shown(document), "not a JSON object", "write {...} or no body")])
+    problems = list(_problems_of_model("batch.modelId", _section(document, "batch").get("modelId"), models))
     try:
-        return RetryRequest.model_validate(document)
+        request = RetryRequest.model_validate(document)
     except ValidationError as invalid:
-        details = invalid.errors(include_url=False)
-        raise InvalidInputError([problem_of(detail, RetryRequest) for detail in details]) from None
+        found = [problem_of(detail, RetryRequest) for detail in invalid.errors(include_url=False)]
+        raise InvalidInputError([*found, *problems]) from None
+    if problems:
+        raise InvalidInputError(problems)
+    return request
 
 
 def stored_config(document: Mapping[str, Any]) -> JobConfig:
@@ -226,12 +245,15 @@ def _problems_across_fields(
             select_agencies(wanted, agencies)
         except InvalidInputError as error:
             yield from error.problems
-    model = _section(config, "batch").get("modelId")
+    yield from _problems_of_model("config.batch.modelId", _section(config, "batch").get("modelId"), models)
+
+
+def _problems_of_model(path: str, model: object, models: Collection[str]) -> Iterator[Problem]:
     if isinstance(model, str) and model not in models:
         nearest = closest(model, models)
         hint = f"did you mean {nearest}? " if nearest else ""
         yield Problem(
-            "config.batch.modelId",
+            path,
             _shown(model),
             "batch inference does not take this model here",
             f"{hint}known: {', '.join(sorted(models))}",
