@@ -80,6 +80,16 @@ def test_every_error_name_is_a_class_of_ours_or_a_name_of_aws() -> None:
         assert AWS_ERRORS.match(error) or issubclass(getattr(errors, error), errors.BatchProcessorError)
 
 
+def test_a_row_that_needs_no_call_ends_after_map_input_without_one_more_state() -> None:
+    # Two transitions: a Choice after MapInput would cost one for every row that runs.
+    (rule,) = [rule for rule in TASKS["MapInput"]["Catch"] if errors.TakenOverError.__name__ in rule["ErrorEquals"]]
+    assert set(rule["ErrorEquals"]) == {errors.TakenOverError.__name__, errors.NotAttemptedError.__name__}
+    assert (rule["Next"], rule["Output"], ALL["RowDone"]["Type"]) == ("RowDone", {}, "Succeed")
+    assert TASKS["MapInput"]["Next"] == "InvokeAgent"
+    retried = {error for retrier in TASKS["MapInput"]["Retry"] for error in retrier["ErrorEquals"]}
+    assert not retried & set(rule["ErrorEquals"])
+
+
 def test_every_function_is_called_through_its_template_variable() -> None:
     called = {
         task["Arguments"]["FunctionName"] for task in TASKS.values() if task["Resource"].endswith("lambda:invoke")

@@ -48,6 +48,11 @@ def test_the_result_has_status_counts_duration_and_addresses() -> None:
     ]
 
 
+def test_the_result_of_a_run_that_went_on_with_another_has_the_rows_taken_over() -> None:
+    lines = report.summary(Ending("SUCCEEDED", document={**DOCUMENT, "resumed": 1500})).splitlines()
+    assert lines[2:4] == ["succeeded    1,990", "resumed      1,500"]
+
+
 def test_an_execution_without_a_document_shows_its_error() -> None:
     summary = report.summary(Ending("FAILED", "InvalidInputError", "1 problem"))
     assert summary.splitlines() == ["status       FAILED", "error        InvalidInputError"]
