@@ -76,7 +76,7 @@ def execution_of(deployment: Deployment, batch_name: str) -> str:
     listed = deployment.states.list_executions(stateMachineArn=deployment.machine, maxResults=20)["executions"]
     for arn in (one["executionArn"] for one in listed):
         if batch_name in deployment.states.describe_execution(executionArn=arn)["input"]:
-            return arn
+            return str(arn)
     return ""
 
 
