@@ -33,6 +33,12 @@ ALL = dict(states())
 TASKS = {name: state for name, state in ALL.items() if state["Type"] == "Task"}
 
 
+def longest_wait(retrier: dict[str, Any]) -> float:
+    """Seconds of all pauses of a retrier, without jitter."""
+    first, rate, most = retrier["IntervalSeconds"], retrier["BackoffRate"], retrier["MaxDelaySeconds"]
+    return sum(min(first * rate**attempt, most) for attempt in range(retrier["MaxAttempts"]))
+
+
 def test_every_state_name_is_used_once() -> None:
     assert len(ALL) == len(list(states()))
 
@@ -45,7 +51,8 @@ def test_every_task_has_a_time_out_a_comment_and_retries_that_back_off(name: str
     for retrier in task.get("Retry", []):
         assert retrier["JitterStrategy"] == "FULL"
         assert retrier["MaxDelaySeconds"]
-        assert "Lambda.AWSLambdaException" not in retrier["ErrorEquals"], "a denied permission would be retried"
+        if "Lambda.AWSLambdaException" in retrier["ErrorEquals"]:  # a denied permission is one, too
+            assert longest_wait(retrier) < 15, "a fault of the deployment must show within a minute"
         assert "States.ALL" not in retrier["ErrorEquals"]
     if "Retry" not in task:
         assert name == "InvokeAgent", "its retries are decided by MapOutput"
@@ -55,8 +62,15 @@ def test_every_task_has_a_time_out_a_comment_and_retries_that_back_off(name: str
 def test_functions_without_concurrency_left_are_waited_for(name: str) -> None:
     # Rows that give up go through one second pass only: an account of 10 or 1,000 must not cost any.
     (retrier,) = [rule for rule in TASKS[name]["Retry"] if "Lambda.TooManyRequestsException" in rule["ErrorEquals"]]
-    pauses = [min(2**attempt, retrier["MaxDelaySeconds"]) for attempt in range(retrier["MaxAttempts"])]
-    assert sum(pauses) / 2 > 900, "full jitter halves them"
+    assert longest_wait(retrier) / 2 > 900, "full jitter halves them"
+
+
+@pytest.mark.parametrize("name", [name for name, task in TASKS.items() if task["Resource"].endswith("lambda:invoke")])
+def test_functions_that_are_being_woken_are_waited_for(name: str) -> None:
+    waking = "Lambda.CodeArtifactUserPendingException"
+    (retrier,) = [rule for rule in TASKS[name]["Retry"] if waking in rule["ErrorEquals"]]
+    # Seen to take up to two minutes.
+    assert longest_wait(retrier) / 2 > 240, "full jitter halves them"
 
 
 @pytest.mark.parametrize("name", [name for name, state in ALL.items() if state["Type"] == "Map"])
