@@ -65,9 +65,9 @@ module "artifacts" {
 module "layers" {
   source = "./modules/layers"
 
-  deployment = local.deployment
-  artifacts  = module.artifacts.objects
-  duckdb     = var.bedrock_batches
+  deployment      = local.deployment
+  artifacts       = module.artifacts.objects
+  bedrock_batches = var.bedrock_batches
 }
 
 module "registry" {
@@ -117,6 +117,7 @@ module "bedrock_batches" {
   artifacts        = module.artifacts.objects
   layer_arns       = module.layers.arns
   duckdb_layer_arn = module.layers.duckdb_arn
+  sdk_layer_arn    = module.layers.sdk_arn
 
   kms_key_arn            = module.key.arn
   table_bucket_arn       = module.lake[0].table_bucket_arn

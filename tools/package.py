@@ -30,7 +30,11 @@ ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 FILE_MODE = 0o100644
 MAX_UNZIPPED_BYTES = 262_144_000
 """A function with its layers: 250 MB (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html)."""
-DEPENDENCY_LAYERS = {"layers/dependencies": "core-layer.txt", "layers/duckdb": "duckdb-layer.txt"}
+DEPENDENCY_LAYERS = {
+    "layers/dependencies": "core-layer.txt",
+    "layers/duckdb": "duckdb-layer.txt",
+    "layers/sdk": "sdk-layer.txt",
+}
 EXCLUDED_FILES = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_build.json", "uv_cache.json", ".lock"}
 """What the installer notes about the installation; it differs from one machine to the next."""
 

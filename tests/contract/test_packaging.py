@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import botocore
 import pytest
 
 from tools import package
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+LAYERS = {"layers/core", "layers/dependencies", "layers/duckdb", "layers/sdk"}
 ELF_MACHINES = {183: "arm64", 62: "x86_64"}
 
 
@@ -47,7 +51,7 @@ def test_the_manifest_names_every_function_with_size_and_hash(lambda_artifacts: 
     described = manifest(lambda_artifacts)
     functions = {f"functions/{handler.parent.name}" for handler in (REPOSITORY / "functions").glob("*/handler.py")}
     targets = {f"targets/{handler.parent.name}" for handler in (REPOSITORY / "examples/targets").glob("*/handler.py")}
-    assert set(described["artifacts"]) == {"layers/core", "layers/dependencies", "layers/duckdb", *functions, *targets}
+    assert set(described["artifacts"]) == {*LAYERS, *functions, *targets}
     for name, artifact in described["artifacts"].items():
         content = (lambda_artifacts / f"{name}.zip").read_bytes()
         assert artifact["size"] == len(content)
@@ -96,8 +100,20 @@ def test_layers_hold_packages_below_python_and_no_sdk(lambda_artifacts: Path) ->
     assert all(name.startswith("python/") for name in dependencies)
     packages = {name.split("/")[1] for name in dependencies}
     assert {"pydantic", "orjson", "aws_lambda_powertools"} <= packages
-    assert not {"boto3", "botocore", "s3transfer"} & packages, "the runtime brings its own"
+    assert not {"boto3", "botocore", "s3transfer"} & packages, "the runtime brings its own, or the layer for it"
     assert "python/batch_processor/__init__.py" in names(lambda_artifacts / "layers" / "core.zip")
+
+
+def test_the_layer_of_the_sdk_knows_what_is_sent_to_bedrock_and_is_what_the_tests_run_with(
+    lambda_artifacts: Path,
+) -> None:
+    """A model without ``modelInvocationType`` refuses each job before it is sent."""
+    with zipfile.ZipFile(lambda_artifacts / "layers" / "sdk.zip") as archive:
+        (model,) = [name for name in archive.namelist() if re.search(r"/data/bedrock/.*/service-2\.json\.gz$", name)]
+        shapes = json.loads(gzip.decompress(archive.read(model)))["shapes"]
+        versions = archive.read("python/botocore/__init__.py").decode()
+    assert "modelInvocationType" in shapes["CreateModelInvocationJobRequest"]["members"]
+    assert f"__version__ = '{botocore.__version__}'" in versions
 
 
 def test_the_layer_of_duckdb_brings_the_extensions_that_are_loaded(lambda_artifacts: Path) -> None:

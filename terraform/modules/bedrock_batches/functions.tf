@@ -98,6 +98,8 @@ locals {
   }
 
   with_duckdb = ["bedrock_batch_processor", "bedrock_sync"]
+  # They name modelInvocationType, which the runtime's own SDK may not know yet.
+  submitting = ["bedrock_batch_processor", "bedrock_job_events"]
   # Called asynchronously: an event that failed for good must not vanish.
   called_by_events = ["bedrock_batch_processor", "bedrock_batch_result", "bedrock_job_events"]
 }
@@ -112,7 +114,11 @@ module "function" {
   runtime      = var.deployment.runtime
   architecture = var.deployment.architecture
   artifact     = var.artifacts["functions/${each.key}"]
-  layer_arns   = concat(var.layer_arns, contains(local.with_duckdb, each.key) ? [var.duckdb_layer_arn] : [])
+  layer_arns = concat(
+    var.layer_arns,
+    contains(local.with_duckdb, each.key) ? [var.duckdb_layer_arn] : [],
+    contains(local.submitting, each.key) ? [var.sdk_layer_arn] : [],
+  )
 
   memory_mb       = each.value.memory_mb
   timeout_seconds = each.value.timeout_seconds

@@ -30,6 +30,11 @@ variable "duckdb_layer_arn" {
   description = "Layer version with DuckDB."
 }
 
+variable "sdk_layer_arn" {
+  type        = string
+  description = "Layer version with the AWS SDK that submits jobs."
+}
+
 variable "kms_key_arn" {
   type        = string
   description = "Key that encrypts what is stored."

@@ -1,15 +1,16 @@
-# What functions share: our package, its libraries, DuckDB. Versions that are replaced stay usable by the function versions that name them.
+# What functions share: our package, its libraries, DuckDB, the SDK. Versions that are replaced stay usable by the function versions that name them.
 
 locals {
   layers = {
     core         = { name = "batch-processor-core", description = "Package batch_processor" }
     dependencies = { name = "batch-processor-dependencies", description = "Libraries of package batch_processor" }
     duckdb       = { name = "ventureos-duckdb", description = "DuckDB with the extensions that S3 Tables needs" }
+    sdk          = { name = "ventureos-sdk", description = "An AWS SDK that knows all of Bedrock's batch inference" }
   }
 }
 
 resource "aws_lambda_layer_version" "this" {
-  for_each = { for key, layer in local.layers : key => layer if key != "duckdb" || var.duckdb }
+  for_each = { for key, layer in local.layers : key => layer if !contains(["duckdb", "sdk"], key) || var.bedrock_batches }
 
   layer_name               = "${each.value.name}${var.deployment.suffix}"
   description              = each.value.description

@@ -7,3 +7,8 @@ output "duckdb_arn" {
   description = "ARN of the layer version for the functions that read or write the lake; null without it."
   value       = one([for key, layer in aws_lambda_layer_version.this : layer.arn if key == "duckdb"])
 }
+
+output "sdk_arn" {
+  description = "ARN of the layer version for the functions that submit Bedrock jobs; null without it."
+  value       = one([for key, layer in aws_lambda_layer_version.this : layer.arn if key == "sdk"])
+}

@@ -8,7 +8,7 @@ variable "artifacts" {
   description = "Where each artefact lies, by name."
 }
 
-variable "duckdb" {
+variable "bedrock_batches" {
   type        = bool
-  description = "With the layer of DuckDB."
+  description = "With the layers of Bedrock batches: DuckDB and the SDK."
 }

@@ -20,6 +20,7 @@ variables {
   }
   layer_arns             = ["arn:aws:lambda:us-east-1:123456789012:layer:core:1"]
   duckdb_layer_arn       = "arn:aws:lambda:us-east-1:123456789012:layer:ventureos-duckdb:1"
+  sdk_layer_arn          = "arn:aws:lambda:us-east-1:123456789012:layer:ventureos-sdk:1"
   kms_key_arn            = "arn:aws:kms:us-east-1:123456789012:key/00000000-0000-0000-0000-000000000000"
   table_bucket_arn       = "arn:aws:s3tables:us-east-1:123456789012:bucket/lake"
   namespace              = "silver"
