@@ -11,7 +11,6 @@ import time
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
-from batch_processor.app.batch import Batches
 from batch_processor.runtime import settings
 from batch_processor.runtime.logging import start_invocation
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from batch_processor.adapters.metrics import EmbeddedMetrics
     from batch_processor.adapters.notifier import SnsNotifier
     from batch_processor.adapters.object_store import S3ObjectStore
+    from batch_processor.app.batch import Batches
     from batch_processor.app.ports import TargetInvoker
 
 M_ARENA_MAX = -8
@@ -87,6 +87,8 @@ def objects(bucket: str) -> S3ObjectStore:
 
 @cache
 def batches(bucket: str) -> Batches:
+    from batch_processor.app.batch import Batches
+
     return Batches(objects(bucket), clock)
 
 
