@@ -125,7 +125,7 @@ def test_fines_in_the_wrong_order_are_one_problem() -> None:
     }
 
 
-def test_a_retry_may_change_two_things_only() -> None:
+def test_a_retry_may_change_some_things_only() -> None:
     assert parse_retry_request(None, MODELS).on_demand_below_minimum is None
     assert parse_retry_request({"onDemandBelowMinimum": True, "maxSpendUSD": 2}, MODELS).max_spend_usd == 2
     with pytest.raises(InvalidInputError, match="did you mean onDemandBelowMinimum"):
