@@ -40,6 +40,7 @@ AIM_MB = 512
 REPEATS = 3
 TODAY = date(2026, 10, 1)
 BUCKET = "bench-lake"
+OURS = Resources()
 PLAIN = Resources(memory_mb=1_536)
 """What a function of 2 GB can give: with our 384 MB the plain query ends for want of memory."""
 INFERENCE = Inference(max_tokens=500, temperature=0.2)
@@ -67,7 +68,7 @@ class Measured:
     records: int
 
 
-def lake(resources: Resources = Resources()) -> Lake:
+def lake(resources: Resources = OURS) -> Lake:
     session: Any = local_aws.session()
     tables = session.client("s3tables", endpoint_url=local_aws.endpoint_url())
     (arn,) = (found["arn"] for found in tables.list_table_buckets()["tableBuckets"] if found["name"] == BUCKET)
