@@ -36,7 +36,7 @@ TASKS = {name: state for name, state in ALL.items() if state["Type"] == "Task"}
 def longest_wait(retrier: dict[str, Any]) -> float:
     """Seconds of all pauses of a retrier, without jitter."""
     first, rate, most = retrier["IntervalSeconds"], retrier["BackoffRate"], retrier["MaxDelaySeconds"]
-    return sum(min(first * rate**attempt, most) for attempt in range(retrier["MaxAttempts"]))
+    return float(sum(min(first * rate**attempt, most) for attempt in range(retrier["MaxAttempts"])))
 
 
 def test_every_state_name_is_used_once() -> None:
