@@ -28,7 +28,7 @@ FAILED_ROWS_READ_BYTES = 256 * 1024
 
 @dataclass(frozen=True)
 class Ending:
-    """How an execution ended. ``document`` is its output document (design: what a run leaves), where there is one."""
+    """How an execution ended. ``document`` is its output document, where there is one."""
 
     status: str
     error: str = ""

@@ -105,7 +105,7 @@ def raw_rows(lake: Lake) -> dict[str, list[tuple[Any, ...]]]:
 
 @pytest.fixture(scope="module")
 def first_job(deployment: Deployment, lake: Lake, api: AdminApi) -> dict[str, Any]:
-    """The issue's own batch: osha violations of 50,000 and more."""
+    """The usual batch: osha violations of 50,000 and more."""
     before = raw_rows(lake)
     job = api.create({"filters": {"agencies": ["OSHA"], "minFineAmount": 50000}, "limits": {}})
     job = api.wait(job["jobId"])

@@ -143,7 +143,7 @@ def days_old(record: Record, today: date) -> int | None:
 
 
 def tier_of(record: Record, today: date) -> str:
-    """The issue's words: high, medium, else low."""
+    """The tiers in words: high, medium, else low."""
     fine, age = record["fine_amount"], days_old(record, today)
     if has_fatality(record) or (fine is not None and fine > 100_000) or (age is not None and age < 30):
         return "high"

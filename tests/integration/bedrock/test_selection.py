@@ -65,7 +65,7 @@ def record(violation_id: str = "OSHA-1", **values: Any) -> Record:
 
 
 def test_the_issues_example_gives_exactly_what_plain_sql_over_the_csv_gives(examples: Lake) -> None:
-    # Given the made-up violations and the filters of the issue
+    # Given the made-up violations and some filters
     criteria = Criteria(Filters(agencies=["osha"], min_fine_amount=50_000), TODAY)
     # When they are selected
     selection, chosen = select(examples, criteria)

@@ -1,4 +1,4 @@
-"""Writes the output of an execution anew with another output mapping, from the answers that are kept (design 3.5).
+"""Writes the output of an execution anew with another output mapping, from the answers that are kept.
 
 Nothing is invoked. A row keeps its status, message and times; only the mapped columns differ. A row that no worker
 finished is FAILED as the aggregator says it: with the brake's reason, else with the error of its child.

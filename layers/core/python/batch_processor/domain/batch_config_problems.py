@@ -31,7 +31,7 @@ from batch_processor.domain.batch_config import (
     TemplateTransformation,
 )
 from batch_processor.domain.errors import Problem
-from batch_processor.domain.problems import closest, listed, path_of, shown
+from batch_processor.domain.problems import PROBLEMS_OF_BOUND, PROBLEMS_OF_TYPE, closest, listed, path_of, shown
 
 _SECRET_NAME = re.compile(r"secret|password|passwd|token|credential|api_?key|authorization", re.IGNORECASE)
 _MODELS: tuple[tuple[tuple[str, ...], tuple[type[Part], ...]], ...] = (
@@ -57,28 +57,6 @@ _TRANSFORMATIONS: Mapping[str, type[Part]] = MappingProxyType(
         "regex": RegexTransformation,
     }
 )
-_TYPES: Mapping[str, tuple[str, str]] = MappingProxyType(
-    {
-        "string_type": ("not a text", "write a text in quotes"),
-        "int_type": ("not a whole number", "write a whole number, without quotes"),
-        "int_from_float": ("not a whole number", "write a whole number, without quotes"),
-        "float_type": ("not a number", "write a number, without quotes"),
-        "finite_number": ("not a finite number", "write a finite number"),
-        "bool_type": ("not a boolean", "write true or false, without quotes"),
-        "dict_type": ("not an object", "write {...}"),
-        "list_type": ("not a list", "write [...]"),
-        "model_type": ("not an object", "write {...}"),
-        "model_attributes_type": ("not an object", "write {...}"),
-    }
-)
-_BOUNDS: Mapping[str, tuple[str, str]] = MappingProxyType(
-    {
-        "greater_than_equal": ("ge", "at least"),
-        "less_than_equal": ("le", "at most"),
-        "greater_than": ("gt", "more than"),
-        "less_than": ("lt", "less than"),
-    }
-)
 
 
 def problem_of(detail: ErrorDetails) -> Problem:
@@ -102,11 +80,11 @@ def problem_of(detail: ErrorDetails) -> Problem:
         return Problem(path, "", "is required", f"add {shown(str(location[-1]))}")
     if kind == "extra_forbidden":
         return Problem(path, "", "unknown field", _fix_of_unknown(location, tag))
-    if kind in _TYPES:
-        message, fix = _TYPES[kind]
+    if kind in PROBLEMS_OF_TYPE:
+        message, fix = PROBLEMS_OF_TYPE[kind]
         return Problem(path, value, message, fix)
-    if kind in _BOUNDS:
-        key, words = _BOUNDS[kind]
+    if kind in PROBLEMS_OF_BOUND:
+        key, words = PROBLEMS_OF_BOUND[kind]
         message, fix = _bounds(location, f"{words} {context[key]:,}")
         return Problem(path, value, message, fix)
     if kind == "literal_error":

@@ -1,4 +1,4 @@
-"""The use cases of the admin API. Answers are HTTP status codes and JSON bodies, as the issue of this part names them.
+"""The use cases of the admin API. Answers are HTTP status codes and JSON bodies, see docs/reference/admin-api.md.
 
 Creating, estimating and retrying write the job's item, call the processor without waiting for it, and look at the item
 for at most 20 seconds, since an HTTP API gives up after 30

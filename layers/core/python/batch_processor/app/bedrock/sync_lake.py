@@ -1,4 +1,4 @@
-"""Brings generated and verified content from ``VentureOS-Violations`` into the lake (design 6).
+"""Brings generated and verified content from ``VentureOS-Violations`` into the lake.
 
 A batch of the table's stream becomes one MERGE for each agency's table, under a lease that makes this call the table's
 only writer. The call does not fail for what it cannot merge: a stream's shard stands still behind a batch that fails,

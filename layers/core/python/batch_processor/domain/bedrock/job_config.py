@@ -5,8 +5,6 @@ Names are those of the API, in camel case. Null means absent, everywhere. Types 
 
 from __future__ import annotations
 
-import difflib
-import json
 import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -28,6 +26,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from batch_processor.domain.bedrock.selection import select_agencies
 from batch_processor.domain.errors import InvalidInputError, Problem
+from batch_processor.domain.problems import PROBLEMS_OF_BOUND, PROBLEMS_OF_TYPE, closest, path_of, shown
 
 DEFAULT_MAX_TOKENS = 500
 DEFAULT_TEMPERATURE = 0.2
@@ -182,7 +181,7 @@ def parse_job_request(
     ``models``: what batch inference takes here; ``agencies``: those of the lake.
     """
     if not isinstance(document, dict):
-        raise InvalidInputError([Problem("body", _shown(document), "not a JSON object", 'write {"config": {...}}')])
+        raise InvalidInputError([Problem("body", shown(document), "not a JSON object", 'write {"config": {...}}')])
     problems = list(_problems_across_fields(document, models, agencies))
     try:
         request = JobRequest.model_validate(document)
@@ -202,7 +201,7 @@ def parse_retry_request(document: object, models: Collection[str]) -> RetryReque
     if document is None:
         return RetryRequest()
     if not isinstance(document, dict):
-        raise InvalidInputError([Problem("body", _shown(document), "not a JSON object", "write {...} or no body")])
+        raise InvalidInputError([Problem("body", shown(document), "not a JSON object", "write {...} or no body")])
     problems = list(_problems_of_model("batch.modelId", _section(document, "batch").get("modelId"), models))
     try:
         request = RetryRequest.model_validate(document)
@@ -231,13 +230,13 @@ def _problems_across_fields(
         least, most = _number(filters.get(low)), _number(filters.get(high))
         if least is not None and most is not None and least > most:
             yield Problem(
-                f"config.filters.{high}", _shown(most), f"is below {low} ({_shown(least)})", "exchange the two values"
+                f"config.filters.{high}", shown(most), f"is below {low} ({shown(least)})", "exchange the two values"
             )
     dates = _section(filters, "dateRange")
     start, end = _day(dates.get("start")), _day(dates.get("end"))
     if start is not None and end is not None and end < start:
         yield Problem(
-            "config.filters.dateRange.end", _shown(str(end)), f"is before start ({start})", "exchange the two days"
+            "config.filters.dateRange.end", shown(str(end)), f"is before start ({start})", "exchange the two days"
         )
     wanted = filters.get("agencies")
     if isinstance(wanted, list) and all(isinstance(name, str) for name in wanted):
@@ -254,7 +253,7 @@ def _problems_of_model(path: str, model: object, models: Collection[str]) -> Ite
         hint = f"did you mean {nearest}? " if nearest else ""
         yield Problem(
             path,
-            _shown(model),
+            shown(model),
             "batch inference does not take this model here",
             f"{hint}known: {', '.join(sorted(models))}",
         )
@@ -280,43 +279,25 @@ def _day(value: object) -> date | None:
 
 # --- from pydantic's errors to problems
 
-_TYPES: Mapping[str, tuple[str, str]] = {
-    "string_type": ("not a text", "write a text in quotes"),
-    "int_type": ("not a whole number", "write a whole number, without quotes"),
-    "int_from_float": ("not a whole number", "write a whole number"),
-    "float_type": ("not a number", "write a number, without quotes"),
-    "finite_number": ("not a finite number", "write a finite number"),
-    "bool_type": ("not a boolean", "write true or false, without quotes"),
-    "list_type": ("not a list", "write [...]"),
-    "model_type": ("not an object", "write {...}"),
-    "model_attributes_type": ("not an object", "write {...}"),
-    "dict_type": ("not an object", "write {...}"),
-}
-_BOUNDS: Mapping[str, tuple[str, str]] = {
-    "greater_than_equal": ("ge", "at least"),
-    "less_than_equal": ("le", "at most"),
-    "greater_than": ("gt", "more than"),
-}
-
 
 def problem_of(detail: ErrorDetails, model: type[Part]) -> Problem:
     """The problem that pydantic found in a document of ``model``."""
     kind, location = detail["type"], detail["loc"]
     context: Mapping[str, Any] = detail.get("ctx", {})
-    path, value = _path(location) or "body", _shown(detail["input"])
+    path, value = path_of(*location) or "body", shown(detail["input"])
     if kind == "problem":
         return Problem(path, value, str(context["message"]), str(context["fix"]))
     if kind == "missing":
-        return Problem(path, "", "is required", f"add {_shown(location[-1])}")
+        return Problem(path, "", "is required", f"add {shown(location[-1])}")
     if kind == "extra_forbidden":
         known = _names(model, location[:-1])
         nearest = closest(str(location[-1]), known)
         fix = f"did you mean {nearest}?" if nearest else f"remove it; known: {', '.join(known)}"
         return Problem(path, "", "unknown field", fix)
-    if kind in _TYPES:
-        return Problem(path, value, *_TYPES[kind])
-    if kind in _BOUNDS:
-        name, words = _BOUNDS[kind]
+    if kind in PROBLEMS_OF_TYPE:
+        return Problem(path, value, *PROBLEMS_OF_TYPE[kind])
+    if kind in PROBLEMS_OF_BOUND:
+        name, words = PROBLEMS_OF_BOUND[kind]
         bound = f"{words} {context[name]:,.15g}"
         return Problem(path, value, f"must be {bound}", f"write a number of {bound}")
     if kind == "literal_error":
@@ -336,31 +317,3 @@ def _names(model: type[BaseModel], location: Sequence[int | str]) -> list[str]:
         candidates = [inner, *getattr(inner, "__args__", ())]
         model = next((one for one in candidates if isinstance(one, type) and issubclass(one, BaseModel)), model)
     return [str(field.alias) for field in model.model_fields.values()]
-
-
-def closest(name: str, known: Collection[str]) -> str | None:
-    """The known name most like ``name``, letter case aside; None when none is like it."""
-    by_lower = {item.lower(): item for item in known}
-    found = difflib.get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.6)
-    return by_lower[found[0]] if found else None
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, dict):
-        return "an object"
-    if isinstance(value, list):
-        return "a list"
-    text = json.dumps(value, default=lambda other: type(other).__name__)
-    return text if len(text) <= 60 else text[:59] + "…"
-
-
-def _path(location: Sequence[int | str]) -> str:
-    path = ""
-    for part in location:
-        if isinstance(part, int):
-            path += f"[{part}]"
-        elif re.fullmatch(r"\w+", part):
-            path += f".{part}" if path else part
-        else:
-            path += f"[{json.dumps(part)}]"
-    return path

@@ -45,7 +45,7 @@ READ_CHARACTERS = {
 """So much of a text is read: four times what the prompt takes of it, which leaves out blanks. One text of megabytes
 would not fit into memory with a thousand others."""
 
-# (column, DuckDB type) of an agency's table, in the order of the issue.
+# (column, DuckDB type) of an agency's table, in its order.
 COLUMNS = (
     ("violation_id", "VARCHAR"),
     ("agency", "VARCHAR"),
