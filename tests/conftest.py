@@ -1,7 +1,8 @@
-"""How the tests share two processes: what shares a deployment stays together, the longest first."""
+"""For all tests: how they share two processes (what shares a deployment stays together, the longest first), and logging."""
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,11 @@ def group_of(path: Path) -> str:
 def suite_order(path: Path) -> int:
     """Where a suite comes in the order; unknown folders last."""
     return SLOWEST_FIRST.index(path.parts[0]) if path.parts[0] in SLOWEST_FIRST else len(SLOWEST_FIRST)
+
+
+@pytest.fixture(autouse=True)
+def logging_afresh() -> None:
+    """A handler's log lines go to the output of the test that called it, which is closed after it."""
+    logger = logging.getLogger("batch_processor")
+    logger.handlers, logger.propagate = [], True
+    logger.setLevel(logging.NOTSET)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 
 import pytest
@@ -15,13 +14,3 @@ def no_sockets() -> Iterator[None]:
     disable_socket()
     yield
     enable_socket()
-
-
-@pytest.fixture(autouse=True)
-def logging_as_before() -> Iterator[None]:
-    """A handler's log lines go to the output of its own test, which is closed after it."""
-    logger = logging.getLogger("batch_processor")
-    handlers, propagate, level = logger.handlers, logger.propagate, logger.level
-    yield
-    logger.handlers, logger.propagate = handlers, propagate
-    logger.setLevel(level)
