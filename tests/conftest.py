@@ -1,4 +1,4 @@
-"""For all tests: how they share two processes (what shares a deployment stays together, the longest first), and logging."""
+"""For all tests: how they share two processes (what shares a deployment stays together, the longest first); logging."""
 
 from __future__ import annotations
 
