@@ -17,8 +17,8 @@ from botocore.config import Config
 from rich.console import Console
 
 from batch_processor.adapters.object_store import S3ObjectStore
-from batch_processor.app.answers_reader import READERS
 from batch_processor.app.ports import ObjectStore
+from batch_processor.app.read_ahead import READERS
 from batch_processor.app.remap import Remapped, remap
 from batch_processor.domain.records import RowStatus
 from batch_processor.runtime.wiring import SystemClock

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
 from batch_processor.app.ports import ObjectStore
+from batch_processor.app.read_ahead import read_ahead
 from batch_processor.app.rows_object import read_columns
 from batch_processor.domain.json_text import parse_json
 from batch_processor.domain.plan import Keys
 from batch_processor.domain.records import RowStatus
 
-READERS = 24
-"""Requests at once: agents have one object a row, each some 20 ms away."""
 MOST_OBJECTS_AHEAD = 48
 MOST_BYTES_AHEAD = 32 * 1024 * 1024
 
@@ -48,25 +46,16 @@ def read_answers(objects: ObjectStore, keys: Keys) -> Generator[AnsweredRow, Non
 
     Memory: ``MOST_BYTES_AHEAD``, and one rows object (a worker's are some 40 MB at most) with one answer parsed.
     """
-    parts = _parts(objects, keys)
-    ahead: deque[tuple[_Part, Future[bytes]]] = deque()
-    bytes_ahead = 0
-    following = next(parts, None)
-    with ThreadPoolExecutor(READERS, "answers-reader") as pool:
-        try:
-            while ahead or following is not None:
-                while following is not None and (
-                    not ahead or (len(ahead) < MOST_OBJECTS_AHEAD and bytes_ahead + following.size <= MOST_BYTES_AHEAD)
-                ):
-                    ahead.append((following, pool.submit(objects.get, following.key)))
-                    bytes_ahead += following.size
-                    following = next(parts, None)
-                part, body = ahead.popleft()
-                bytes_ahead -= part.size
-                yield from _rows(part, BytesIO(body.result()))
-                del body
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    reading = read_ahead(
+        _parts(objects, keys),
+        lambda part: objects.get(part.key),
+        most_parts=MOST_OBJECTS_AHEAD,
+        most_bytes=MOST_BYTES_AHEAD,
+    )
+    with closing(reading):
+        for part, body in reading:
+            yield from _rows(part, BytesIO(body))
+            del body
 
 
 def _parts(objects: ObjectStore, keys: Keys) -> Iterator[_Part]:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 
 from batch_processor.app.ports import ObjectStore, StoredObject
+from batch_processor.app.read_ahead import read_ahead
 from batch_processor.app.rows_object import first_line, read_columns
 from batch_processor.domain.plan import Keys
 from batch_processor.domain.records import RowColumns
 
-READERS = 24
-"""Requests at once: agents have one object a row, each some 20 ms away."""
 GROUP_OBJECTS = 16
 GROUP_BYTES = 256 * 1024
 """Neighbours up to so many and so large are read by one reader and handed on as one."""
@@ -58,24 +56,11 @@ def read_finished_rows(
         return [first_line(objects.get(key)) for key in group.keys]
 
     groups = _grouped(_useful(objects.list_objects(keys.rows, start_after), keys, next_row))
-    ahead: deque[tuple[_Group, Future[list[bytes]]]] = deque()
-    bytes_ahead = 0
-    following = next(groups, None)
-    with ThreadPoolExecutor(READERS, "rows-reader") as pool:
-        try:
-            while ahead or following is not None:
-                while following is not None and (
-                    not ahead or (len(ahead) < MOST_GROUPS_AHEAD and bytes_ahead + following.size <= MOST_BYTES_AHEAD)
-                ):
-                    ahead.append((following, pool.submit(read, following)))
-                    bytes_ahead += following.size
-                    following = next(groups, None)
-                group, future = ahead.popleft()
-                yield FinishedRows(group.keys[-1], group.first, group.last, future.result())
-                bytes_ahead -= group.size
-                del future
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    reading = read_ahead(groups, read, most_parts=MOST_GROUPS_AHEAD, most_bytes=MOST_BYTES_AHEAD)
+    with closing(reading):
+        for group, lines in reading:
+            yield FinishedRows(group.keys[-1], group.first, group.last, lines)
+            del lines
 
 
 def _useful(listing: Iterator[StoredObject], keys: Keys, next_row: int) -> Iterator[tuple[StoredObject, int, int]]:
