@@ -149,22 +149,13 @@ class _Aggregation:
             return None
 
     def _begin(self) -> Checkpoint:
-        output = ResultFile.start(self._objects, self._keys.output, self._tags)
-        failed_rows = ResultFile.start(self._objects, self._keys.failed_rows, self._tags)
+        output = ResultFile.start(self._objects, self._keys.output, self._batch.tags)
+        failed_rows = ResultFile.start(self._objects, self._keys.failed_rows, self._batch.tags)
         output.append(self._batch.renderer.header_line.encode())
         failed_rows.append(self._batch.renderer.failed_header_line.encode())
         checkpoint = Checkpoint(began_ms=self._clock.now_ms(), output=output.state, failed_rows=failed_rows.state)
         self._objects.put(self._checkpoint_key, checkpoint.model_dump_json().encode())
         return checkpoint
-
-    @property
-    def _tags(self) -> dict[str, str]:
-        plan = self._plan
-        return {
-            "execution_id": plan.execution.name,
-            "batch_name": plan.config.batch_name,
-            "target": plan.target.name,
-        }
 
     def _save(self, phase: Phase, response: AggregateResponse | None = None) -> None:
         checkpoint = Checkpoint(
@@ -317,7 +308,7 @@ class _Aggregation:
             "brake": asdict(self._brake) if self._brake else None,
             "first_failures": [failure.model_dump(mode="json") for failure in totals.first_failures],
         }
-        objects.put(self._keys.summary, orjson.dumps(summary, option=orjson.OPT_INDENT_2), self._tags)
+        objects.put(self._keys.summary, orjson.dumps(summary, option=orjson.OPT_INDENT_2), self._batch.tags)
         self._metrics.put(
             plan.target.name,
             {

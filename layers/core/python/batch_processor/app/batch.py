@@ -72,6 +72,15 @@ class Batch:
         return RowRenderer.of_plan(self.plan)
 
     @property
+    def tags(self) -> dict[str, str]:
+        """Of the objects that a user reads."""
+        return {
+            "execution_id": self.plan.execution.name,
+            "batch_name": self.plan.config.batch_name,
+            "target": self.plan.target.name,
+        }
+
+    @property
     def failure_limit(self) -> int | None:
         return self.plan.config.execution_config.failure_limit(self.plan.total_rows)
 

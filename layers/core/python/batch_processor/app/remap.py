@@ -152,7 +152,7 @@ class _Remapping:
         self._brake = self._batch.work.brake()
         self._child_errors = read_child_errors(self._objects, self._manifests() if gaps else [], gaps)
         remapped = Remapped(key, self._batch.output_mapper.names)
-        output = ResultFile.start(self._objects, key, self._tags)
+        output = ResultFile.start(self._objects, key, self._batch.tags)
         output.append(self._batch.renderer.header_line.encode())
         for row, cells, answered in self._rows():
             output.append(self._line(row, cells, answered, remapped))
@@ -162,15 +162,6 @@ class _Remapping:
         output.upload_last_part()
         output.complete()
         return remapped
-
-    @property
-    def _tags(self) -> dict[str, str]:
-        plan = self._plan
-        return {
-            "execution_id": plan.execution.name,
-            "batch_name": plan.config.batch_name,
-            "target": plan.target.name,
-        }
 
     def _gaps(self) -> list[tuple[int, int]]:
         """The rows that no worker finished. Raises ``RemapError`` when the output had more: rows objects expired."""
