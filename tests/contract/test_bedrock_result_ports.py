@@ -12,7 +12,6 @@ from typing import Any, Protocol, cast
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from moto import mock_aws
 
 from batch_processor.adapters.bedrock import violations_table
 from batch_processor.adapters.bedrock.claims import DynamoDbClaims
@@ -39,6 +38,7 @@ from tests.support.aws_resources import unique
 from tests.support.bedrock_results import BUCKET, FakeClaims, FakeResults, FakeViolations, Process, World
 from tests.support.fakes import FakeClock
 from tests.support.local_aws import LocalAws
+from tests.support.moto_aws import moto_aws
 
 MakeClient = Callable[[str], Any]
 WORLDS = ["fake", "moto", pytest.param("local_aws", marks=pytest.mark.local_aws)]
@@ -47,11 +47,8 @@ OUTPUT = Claim(JOB, "bedrock-batches/output/x/input-0001.jsonl.out", '"e1"', 900
 
 
 @pytest.fixture
-def moto(monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeClient]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    with mock_aws():
+def moto() -> Iterator[MakeClient]:
+    with moto_aws():
         yield lambda service: boto3.client(service)  # type: ignore[call-overload]  # the name is not a literal here
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import boto3
 import orjson
 import pytest
-from moto import mock_aws
 
 from batch_processor.adapters.dead_letters import SqsDeadLetters
 from batch_processor.adapters.metrics import EmbeddedMetrics
@@ -19,6 +18,7 @@ from batch_processor.domain.errors import DeploymentError, ObjectNotFoundError
 from tests.support.aws_resources import unique
 from tests.support.fakes import SMALLEST_PART, FakeClock, FakeDeadLetters, FakeNotifier, FakeObjectStore
 from tests.support.local_aws import LocalAws
+from tests.support.moto_aws import moto_aws
 
 REGION = "us-east-1"
 MakeClient = Callable[[str], Any]
@@ -26,11 +26,8 @@ WORLDS = ["fake", "moto", pytest.param("local_aws", marks=pytest.mark.local_aws)
 
 
 @pytest.fixture
-def moto(monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeClient]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
-    with mock_aws():
+def moto() -> Iterator[MakeClient]:
+    with moto_aws(REGION):
         yield lambda service: boto3.client(service)  # type: ignore[call-overload]  # the name is not a literal here
 
 

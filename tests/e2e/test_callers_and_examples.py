@@ -101,7 +101,7 @@ def test_a_schedule_starts_a_batch_by_its_own_role(deployment: Deployment) -> No
     }
     try:
         scheduler.update_schedule(**kept | now)
-        started = eventually(lambda: execution_of(deployment, batch_name), timeout_seconds=60)
+        started = eventually(lambda: execution_of(deployment, batch_name))
     finally:
         scheduler.update_schedule(**kept)
 

@@ -14,7 +14,6 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from moto import mock_aws
 
 from batch_processor.adapters.s3_input import PART_BYTES, S3InputObjects, S3WorkObjects
 from batch_processor.domain.batch_config import S3Location
@@ -22,6 +21,7 @@ from batch_processor.domain.csv_input import read_staged
 from batch_processor.domain.errors import DeploymentError, InvalidInputError, ObjectChangedError, ObjectNotFoundError
 from batch_processor.domain.plan import Plan
 from batch_processor.runtime import wiring_input
+from tests.support.moto_aws import moto_aws
 
 HANDLER = Path(__file__).parents[2] / "functions/validate_input/handler.py"
 CONTEXT = SimpleNamespace(
@@ -78,9 +78,6 @@ class Aws:
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
     variables = {
-        "AWS_DEFAULT_REGION": "eu-west-1",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
         "RESULTS_BUCKET": "results",
         "INPUT_BUCKETS": '["uploads"]',
         "REGISTRY_TABLE": "registry",
@@ -90,9 +87,8 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
     }
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     _forget()
-    with mock_aws():
+    with moto_aws("eu-west-1"):
         yield Aws()
     _forget()
 

@@ -13,7 +13,6 @@ from typing import Any
 import boto3
 import orjson
 import pytest
-from moto import mock_aws
 
 from batch_processor.adapters import clients
 from batch_processor.adapters.object_store import S3ObjectStore
@@ -21,6 +20,7 @@ from batch_processor.domain.errors import NotAttemptedError, RetryableAnswerErro
 from batch_processor.domain.plan import Invocation
 from batch_processor.runtime import settings, wiring
 from tests.support.batches import EXECUTION, KEYS, make_plan, staged_items
+from tests.support.moto_aws import moto_aws
 
 FUNCTIONS = Path(__file__).resolve().parents[2] / "functions"
 ROWS = [["1", "one"], ["2", "two"], ["3", "three"]]
@@ -47,14 +47,11 @@ def run(name: str, event: dict[str, Any]) -> Any:
 
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3ObjectStore]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     caches = [clients._session, wiring.objects, wiring.batches, wiring.dead_letters, wiring.notifier, wiring.metrics]
     for cache in caches:
         cache.cache_clear()
     settings._loaded.clear()
-    with mock_aws():
+    with moto_aws():
         client = boto3.client("s3")
         client.create_bucket(Bucket="results")
         client.put_bucket_versioning(Bucket="results", VersioningConfiguration={"Status": "Enabled"})

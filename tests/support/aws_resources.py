@@ -8,6 +8,7 @@ import time
 import uuid
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.support.local_aws import LocalAws
@@ -66,7 +67,30 @@ def invoke(aws: LocalAws, name: str, event: Any = None, **options: Any) -> Any:
     return json.loads(answer["Payload"].read())
 
 
-def eventually(look: Callable[[], Result], timeout_seconds: float = 10.0) -> Result:
+class Gate:
+    """Holds the calls of a function with its ``code`` until it is opened, so that a test need not guess how long."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.code = f"""
+import os, pathlib, time
+def handler(event, context):
+    folder = pathlib.Path({str(folder)!r})
+    (folder / f"{{os.getpid()}}.inside").touch()
+    while not (folder / "open").exists():
+        time.sleep(0.02)
+    return os.getpid()
+"""
+
+    def inside(self) -> set[int]:
+        """The processes that have come to the gate."""
+        return {int(path.stem) for path in self._folder.glob("*.inside")}
+
+    def open(self) -> None:
+        (self._folder / "open").touch()
+
+
+def eventually(look: Callable[[], Result], timeout_seconds: float = 60.0) -> Result:
     """The first truthy answer of `look`, or its last."""
     deadline = time.monotonic() + timeout_seconds
     while not (found := look()) and time.monotonic() < deadline:

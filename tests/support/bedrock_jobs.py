@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import boto3
-from moto import mock_aws
 
 from batch_processor.adapters.bedrock.jobs_table import DynamoDbJobsTable
 from batch_processor.adapters.bedrock.leases import DynamoDbLeases
@@ -27,6 +25,7 @@ from batch_processor.domain.bedrock.job_config import parse_job_request
 from batch_processor.domain.bedrock.parts import Quotas
 from batch_processor.domain.bedrock.pricing import DEFAULT_MODELS
 from tests.support.lake import Record, memory_lake
+from tests.support.moto_aws import moto_aws
 
 TABLE = "VentureOS-BedrockBatchJobs"
 BUCKET = "data"
@@ -130,10 +129,6 @@ def answer_to(model_input: Mapping[str, Any]) -> dict[str, Any]:
         "stopReason": "end_turn",
         "usage": {"inputTokens": 10, "outputTokens": 5, "totalTokens": 15},
     }
-
-
-class SetEnvironment(Protocol):
-    def setenv(self, name: str, value: str) -> None: ...
 
 
 @dataclass
@@ -244,34 +239,13 @@ class _Caller:
 
 
 @contextmanager
-def jobs_world(environment: SetEnvironment, records: Iterable[Record]) -> Iterator[JobsWorld]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        environment.setenv(name, "test")
-    with mock_aws():
-        dynamodb = boto3.client("dynamodb", region_name=REGION)
-        s3 = boto3.client("s3", region_name=REGION)
+def jobs_world(records: Iterable[Record]) -> Iterator[JobsWorld]:
+    with moto_aws(REGION):
+        dynamodb = boto3.client("dynamodb")
+        s3 = boto3.client("s3")
         s3.create_bucket(Bucket=BUCKET)
         create_jobs_table(dynamodb)
-        yield JobsWorld(_Locked(dynamodb), _Locked(s3), memory_lake(records, AGENCIES))
-
-
-class _Locked:
-    """A client that one thread uses at a time: moto's table is not made for conditions in two."""
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-        self._lock = threading.RLock()
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._client, name)
-        if not callable(found) or name == "get_paginator":
-            return found
-
-        def locked(*arguments: Any, **options: Any) -> Any:
-            with self._lock:
-                return found(*arguments, **options)
-
-        return locked
+        yield JobsWorld(dynamodb, s3, memory_lake(records, AGENCIES))
 
 
 def create_jobs_table(dynamodb: Any) -> None:

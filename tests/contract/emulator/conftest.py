@@ -1,9 +1,11 @@
-"""One local AWS for all contract tests of the emulator."""
+"""One local AWS for all contract tests of the emulator, and a gate to hold its functions at."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.support.aws_resources import Gate
 from tests.support.local_aws import LocalAws
 
 
@@ -11,3 +13,10 @@ from tests.support.local_aws import LocalAws
 def local_aws() -> Iterator[LocalAws]:
     with LocalAws() as aws:
         yield aws
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    made = Gate(tmp_path)
+    yield made
+    made.open()

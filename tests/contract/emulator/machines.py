@@ -65,7 +65,7 @@ class Run:
         described: dict[str, Any] = client(self.aws, "stepfunctions").describe_execution(executionArn=self.arn)
         return described
 
-    def ended(self, timeout_seconds: float = 15.0) -> dict[str, Any]:
+    def ended(self, timeout_seconds: float = 60.0) -> dict[str, Any]:
         """The description of the ended execution, its output parsed."""
         found = eventually(lambda: (shown := self.describe())["status"] != "RUNNING" and shown, timeout_seconds)
         assert found, f"still running: {self.events()}"

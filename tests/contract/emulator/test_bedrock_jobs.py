@@ -83,7 +83,7 @@ class Batch:
             found = self.describe(arn)
             return found if found["status"] in ENDED else None
 
-        found = eventually(look, 30)
+        found = eventually(look)
         assert found is not None, self.describe(arn)
         return found
 

@@ -271,4 +271,4 @@ def test_a_one_time_schedule_invokes_its_target_with_its_role(local_aws: LocalAw
             FlexibleTimeWindow={"Mode": "OFF"},
             Target={"Arn": arn, "RoleArn": role, "Input": json.dumps(text)},
         )
-    assert eventually(lambda: events_of(local_aws, name), 15) == ["allowed"]
+    assert eventually(lambda: events_of(local_aws, name)) == ["allowed"]

@@ -6,33 +6,25 @@ https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tests.support.aws_resources import allow, archive, eventually, invoke, make_function, make_role
+from tests.support.aws_resources import Gate, allow, archive, eventually, invoke, make_function, make_role
 from tests.support.local_aws import LocalAws
-
-SLEEPING = """
-import os, time
-def handler(event, context):
-    time.sleep(event)
-    return os.getpid()
-"""
 
 
 @pytest.fixture
 def short_lived() -> Iterator[LocalAws]:
-    """A server whose idle workers end after two seconds."""
-    with LocalAws({"LAMBDA_WARM_TTL_SECONDS": "2"}) as aws:
+    """A server whose idle workers end after four seconds."""
+    with LocalAws({"LAMBDA_WARM_TTL_SECONDS": "4"}) as aws:
         yield aws
 
 
@@ -54,41 +46,32 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def call(aws: LocalAws, name: str, seconds: float) -> int:
-    """The process that served the call; 0 when the server went away meanwhile."""
-    try:
-        return int(aws.client("lambda").invoke(FunctionName=name, Payload=json.dumps(seconds))["Payload"].read())
-    except (BotoCoreError, ClientError, OSError):
-        return 0
-
-
-def test_concurrent_calls_have_a_worker_each_which_is_reused_and_then_ends(short_lived: LocalAws) -> None:
-    name = make_function(short_lived, SLEEPING, Timeout=60)
-    client = short_lived.client("lambda")
-
-    def worker(seconds: float) -> int:
-        return int(client.invoke(FunctionName=name, Payload=json.dumps(seconds))["Payload"].read())
-
+def test_concurrent_calls_have_a_worker_each_which_is_reused_and_then_ends(short_lived: LocalAws, gate: Gate) -> None:
+    name = make_function(short_lived, gate.code, Timeout=60)
     with ThreadPoolExecutor(10) as callers:
-        busy = set(callers.map(worker, [2.5] * 10))
-    assert len(busy) == 10
-    assert worker(0) in busy
-    assert eventually(lambda: not any(map(running, busy)), 10)
-    assert eventually(lambda: not list((short_lived.state_dir / "tmp").glob("worker-*")), 5)
+        answers = [callers.submit(invoke, short_lived, name) for _ in range(10)]
+        assert eventually(lambda: len(gate.inside()) == 10)
+        gate.open()
+        busy = {answer.result() for answer in answers}
+    assert busy == gate.inside()
+    assert invoke(short_lived, name) in busy
+    assert eventually(lambda: not any(map(running, busy)))
+    assert eventually(lambda: not list((short_lived.state_dir / "tmp").glob("worker-*")))
 
 
-def test_a_call_in_flight_finishes_on_the_code_it_started_with(local_aws: LocalAws) -> None:
+def test_a_call_in_flight_finishes_on_the_code_it_started_with(local_aws: LocalAws, gate: Gate) -> None:
     """https://docs.aws.amazon.com/lambda/latest/dg/configuration-function-zip.html"""
-    name = make_function(local_aws, SLEEPING)
+    name = make_function(local_aws, gate.code, Timeout=60)
     with ThreadPoolExecutor(1) as caller:
-        answer = caller.submit(call, local_aws, name, 1.0)
-        time.sleep(0.4)
+        answer = caller.submit(invoke, local_aws, name)
+        assert eventually(gate.inside)
         new = archive({"index.py": "def handler(event, context): return -1"})
         local_aws.client("lambda").update_function_code(FunctionName=name, ZipFile=new)
-        assert call(local_aws, name, 0) == -1
+        assert invoke(local_aws, name) == -1
+        gate.open()
         old_worker = answer.result()
-    assert old_worker > 0
-    assert eventually(lambda: not running(old_worker), 3)
+    assert {old_worker} == gate.inside()
+    assert eventually(lambda: not running(old_worker))
 
 
 def test_a_nested_call_carries_the_depth_that_ends_endless_recursion(local_aws: LocalAws) -> None:
@@ -101,21 +84,25 @@ def handler(event, context):
     client.invoke(FunctionName=event)
     return [str(headers.get("X-Ministack-Invoke-Depth")) for headers in sent]
 """
-    inner = make_function(local_aws, SLEEPING)
+    inner = make_function(local_aws, "def handler(event, context): pass")
     outer = make_function(local_aws, code, make_role(local_aws, allow("lambda:InvokeFunction")), Timeout=30)
     assert "1" in invoke(local_aws, outer, inner)[0]
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_workers_end_with_the_server_even_in_the_middle_of_a_call(how: signal.Signals) -> None:
+def test_workers_end_with_the_server_even_in_the_middle_of_a_call(how: signal.Signals, gate: Gate) -> None:
     with LocalAws() as aws:
-        name, pid = make_function(aws, SLEEPING, Timeout=60), aws.pid
-        call(aws, name, 0)
-        busy = threading.Thread(target=call, args=(aws, name, 30))
+        name, pid = make_function(aws, gate.code, Timeout=120), aws.pid
+
+        def call() -> None:
+            with suppress(BotoCoreError, ClientError, OSError):  # the server goes away
+                invoke(aws, name)
+
+        busy = threading.Thread(target=call)
         busy.start()
-        time.sleep(0.5)
+        assert eventually(gate.inside)
         workers = children(pid)
-        assert workers
+        assert gate.inside() <= set(workers)
         os.kill(pid, how)
-        assert eventually(lambda: not any(map(running, [pid, *workers])), 5)
+        assert eventually(lambda: not any(map(running, [pid, *workers])))
         busy.join()

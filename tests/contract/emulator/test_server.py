@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import time
 from pathlib import Path
 
 from tests.support.local_aws import REPOSITORY, LocalAws
@@ -70,9 +69,7 @@ def test_a_taken_port_is_refused_by_name(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        started = time.monotonic()
         refused = run_command("start", "--port", str(port), "--state-dir", str(tmp_path))
     assert refused.returncode == 1
     assert f"Port {port}" in refused.stderr
     assert "LOCAL_AWS_PORT" in refused.stderr
-    assert time.monotonic() - started < 10

@@ -189,7 +189,7 @@ def test_waits_are_scaled_and_may_be_jsonata() -> None:
         wait = {"Type": "Wait", "Seconds": "{% $states.input * 10 %}", "End": True}
         started = time.monotonic()
         assert Machines(scaled).run(jsonata({"Wait": wait}), 6).output() == 6
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 40
 
 
 # --- Retry and Catch
@@ -387,7 +387,7 @@ def test_a_timed_out_task_stops_its_nested_execution(machines: Machines, agent: 
     assert caught(machines, nested(agent, name, TimeoutSeconds=1), {"do": "wait"}, "States.Timeout")["Cause"] == ""
     arn = f"{agent.replace(':stateMachine:', ':execution:')}:{name}"
     states = client(machines.aws, "stepfunctions")
-    assert eventually(lambda: states.describe_execution(executionArn=arn)["status"] == "ABORTED", 3)
+    assert eventually(lambda: states.describe_execution(executionArn=arn)["status"] == "ABORTED")
 
 
 def test_stopping_an_execution_stops_what_it_waits_for(machines: Machines, agent: str) -> None:
@@ -398,7 +398,7 @@ def test_stopping_an_execution_stops_what_it_waits_for(machines: Machines, agent
     states = client(machines.aws, "stepfunctions")
     eventually(lambda: "TaskSubmitted" in run.event_types())
     run.stop()
-    assert eventually(lambda: states.describe_execution(executionArn=arn)["status"] == "ABORTED", 3)
+    assert eventually(lambda: states.describe_execution(executionArn=arn)["status"] == "ABORTED")
 
 
 def test_a_nested_execution_can_be_left_to_itself(machines: Machines, agent: str) -> None:

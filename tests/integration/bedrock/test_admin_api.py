@@ -71,8 +71,8 @@ class Api:
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[JobsWorld]:
-    with jobs_world(monkeypatch, violations(OSHA)) as made:
+def world() -> Iterator[JobsWorld]:
+    with jobs_world(violations(OSHA)) as made:
         yield made
 
 

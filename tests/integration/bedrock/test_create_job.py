@@ -34,8 +34,8 @@ EPA = 120
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[JobsWorld]:
-    with jobs_world(monkeypatch, [*violations(OSHA), *violations(EPA, "epa")]) as made:
+def world() -> Iterator[JobsWorld]:
+    with jobs_world([*violations(OSHA), *violations(EPA, "epa")]) as made:
         yield made
 
 

@@ -21,8 +21,8 @@ NOW = datetime(2026, 11, 21, 9, tzinfo=UTC)
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[JobsWorld]:
-    with jobs_world(monkeypatch, []) as made:
+def world() -> Iterator[JobsWorld]:
+    with jobs_world([]) as made:
         yield made
 
 

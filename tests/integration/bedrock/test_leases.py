@@ -8,11 +8,11 @@ from typing import Any
 
 import boto3
 import pytest
-from moto import mock_aws
 
 from batch_processor.adapters.bedrock.leases import DynamoDbLeases
 from batch_processor.domain.errors import DeploymentError
 from batch_processor.runtime.wiring_bedrock import call_owner
+from tests.support.moto_aws import moto_aws
 
 TABLE = "VentureOS-BedrockBatchJobs"
 
@@ -29,11 +29,9 @@ class Clock:
 
 
 @pytest.fixture
-def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    with mock_aws():
-        client = boto3.client("dynamodb", region_name="us-east-1")
+def client() -> Iterator[Any]:
+    with moto_aws():
+        client = boto3.client("dynamodb")
         client.create_table(
             TableName=TABLE,
             BillingMode="PAY_PER_REQUEST",

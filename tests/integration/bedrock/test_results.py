@@ -13,7 +13,6 @@ from typing import Any
 import boto3
 import orjson
 import pytest
-from moto import mock_aws
 
 from batch_processor.adapters import clients
 from batch_processor.adapters.bedrock.jobs_table import DynamoDbJobsTable
@@ -34,6 +33,7 @@ from tests.support.bedrock_results import (
     s3_event,
     violation_id,
 )
+from tests.support.moto_aws import moto_aws
 
 FUNCTIONS = Path(__file__).resolve().parents[3] / "functions"
 JOBS_TABLE, VIOLATIONS_TABLE = "VentureOS-BedrockBatchJobs", "VentureOS-Violations"
@@ -130,9 +130,6 @@ def make_tables() -> None:
 
 @pytest.fixture
 def deployed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployed]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     modules = (clients, wiring, wiring_bedrock, wiring_bedrock_results)
     caches = {value for module in modules for value in vars(module).values() if hasattr(value, "cache_clear")}
     for cache in caches:
@@ -141,7 +138,7 @@ def deployed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployed]:
     deployed = Deployed()
     monkeypatch.setattr(wiring_bedrock_results, "caller", lambda name: Caller(name, deployed.calls))
     monkeypatch.setattr(wiring_bedrock_results, "batch_inference", lambda role: deployed.bedrock)
-    with mock_aws():
+    with moto_aws():
         boto3.client("s3").create_bucket(Bucket=BUCKET)
         make_tables()
         topic = boto3.client("sns").create_topic(Name="notifications")["TopicArn"]
