@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -17,10 +19,10 @@ import pytest
 from batch_processor.adapters.bedrock.lake import Lake, aws_lake
 from tests.support.admin_api import AdminApi
 from tests.support.bedrock import bedrock_fault
-from tests.support.deployment import Deployment
+from tests.support.deployment import FULL_SIZE, Deployment
 from tests.support.lake import example_records, rows_of
 from tests.support.local_aws import REPOSITORY
-from tools.seed_lake import seed
+from tools.seed_lake import RAW_COLUMNS, seed
 
 SEED = REPOSITORY / "examples" / "violations" / "violations.csv"
 
@@ -289,11 +291,25 @@ def with_quotas(deployment: Deployment, **quotas: int) -> Iterator[None]:
             functions.update_function_configuration(FunctionName=name, Environment={"Variables": before[name]})
 
 
+def write_violations(path: Path, count: int, violation_type: str) -> None:
+    """A CSV of made-up violations of one type."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, RAW_COLUMNS)
+        writer.writeheader()
+        for number in range(count):
+            violation_id = f"{violation_type}-{number:06}"
+            writer.writerow({"violation_id": violation_id, "agency": "msha", "violation_type": violation_type})
+
+
 def test_a_job_over_the_quotas_is_cut_into_balanced_parts_that_wait_for_one_another(
-    deployment: Deployment, lake: Lake, api: AdminApi
+    deployment: Deployment, lake: Lake, api: AdminApi, tmp_path: Path
 ) -> None:
-    with with_quotas(deployment, records_per_job=110, concurrent_jobs=2):
-        job = api.create({"filters": {"agencies": ["msha", "osha"]}, "limits": {"maxViolations": 302}})
+    count, quota, sizes = (120_050, 50_000, [40_016, 40_017, 40_017]) if FULL_SIZE else (302, 110, [100, 101, 101])
+    violation_type = f"parts-{uuid.uuid4().hex[:8]}"
+    write_violations(tmp_path / "violations.csv", count, violation_type)
+    seed(lake, tmp_path / "violations.csv")
+    with with_quotas(deployment, records_per_job=quota, concurrent_jobs=2):
+        job = api.create({"filters": {"violationTypes": [violation_type]}, "limits": {"maxViolations": count}})
         table = deployment.client("dynamodb")
 
         def parts() -> list[dict[str, Any]]:
@@ -304,15 +320,25 @@ def test_a_job_over_the_quotas_is_cut_into_balanced_parts_that_wait_for_one_anot
             )
             return list(found["Items"])
 
-        assert sorted(int(part["recordCount"]["N"]) for part in parts()) == [100, 101, 101]
-        job = api.wait(job["jobId"])
+        assert sorted(int(part["recordCount"]["N"]) for part in parts()) == sizes
+        job = api.wait(job["jobId"], timeout_seconds=900)
     assert job["status"] == "Completed", job
-    assert job["stats"] == {"processed": 302, "errors": 0, "total": 302}
+    assert job["stats"] == {"processed": count, "errors": 0, "total": count}
     # By Bedrock's times: ours of an end is when it was heard of.
     bedrock = deployment.client("bedrock")
     jobs = [bedrock.get_model_invocation_job(jobIdentifier=part["jobArn"]["S"]) for part in parts()]
     submitted = sorted(one["submitTime"] for one in jobs)
     assert submitted[2] >= min(one["endTime"] for one in jobs), "the third part did not wait for one of the others"
+
+    def merged() -> bool:
+        with lake.connected() as connection:
+            (found,) = connection.execute(
+                f"SELECT count(bedrock_title) FROM {lake.location.schema}.msha WHERE violation_type = $type",
+                {"type": violation_type},
+            ).fetchall()
+        return found == (count,)
+
+    until(merged, "not all content reached the lake", timeout_seconds=300)
 
 
 def test_an_idempotency_key_gives_the_same_job_again(api: AdminApi, lake: Lake) -> None:
