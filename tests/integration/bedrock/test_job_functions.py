@@ -45,7 +45,7 @@ def run(code: str) -> list[str]:
         env={**ENVIRONMENT, "PYTHONPATH": path, "PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr
