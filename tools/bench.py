@@ -18,7 +18,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -50,7 +49,7 @@ def run_benchmark(name: str) -> list[dict[str, Any]]:
 def local_deployment(console: Console) -> Iterator[None]:
     """A local AWS of the benchmarks' own, deployed to; the variables name it to this process and its children."""
     with tempfile.TemporaryDirectory(prefix="bench-local-aws-") as folder:
-        os.environ |= {"LOCAL_AWS_DIR": folder, "LOCAL_AWS_PORT": "0", "TF_DATA_DIR": str(Path(folder) / "terraform")}
+        os.environ |= {"LOCAL_AWS_DIR": folder, "LOCAL_AWS_PORT": "0"}
         console.print("Starting a local AWS for the benchmarks")
         local_aws.start()
         try:

@@ -131,7 +131,9 @@ class Terraform:
     def __init__(self, environment: str) -> None:
         self.environment = environment
         given = os.environ.get("TF_DATA_DIR")
-        self.data_dir = Path(given).resolve() if given else REPOSITORY / "build" / "terraform" / environment
+        # Each local AWS has a folder of its own, so that two can be deployed to at once.
+        folder = local_aws.state_directory() if environment == "local" else REPOSITORY / "build"
+        self.data_dir = Path(given).resolve() if given else folder / "terraform" / environment
         self.variables = {
             **os.environ,
             "TF_DATA_DIR": str(self.data_dir),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -13,7 +12,7 @@ from tests.support.local_aws import LocalAws, RunningLocalAws
 
 
 @pytest.fixture(scope="session")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def deployment() -> Iterator[Deployment]:
     """The environment that ``BATCH_PROCESSOR_ENV`` names, else a local one, started and applied here.
 
     ``BATCH_PROCESSOR_ENV=local`` is the one that ``make up`` started.
@@ -26,6 +25,6 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
         yield Deployment.of(environment, {})
         return
     with LocalAws() as local_aws:
-        variables = local_variables(local_aws, Path(tmp_path_factory.mktemp("terraform")))
+        variables = local_variables(local_aws)
         terraform(["apply", "--env", "local"], variables)
         yield Deployment.of("local", variables, local_aws)

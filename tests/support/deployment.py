@@ -16,7 +16,6 @@ import time
 import uuid
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -217,11 +216,10 @@ def terraform_outputs(environment: str, variables: dict[str, str]) -> dict[str, 
     return dict(json.loads(terraform(["output", "--env", environment], variables)))
 
 
-def local_variables(local_aws: LocalAws, folder: Path) -> dict[str, str]:
+def local_variables(local_aws: LocalAws) -> dict[str, str]:
     """The environment of commands that work on this local AWS and leave the repository's own state alone."""
     return {
         **local_aws.environment(),
         "LOCAL_AWS_PORT": local_aws.endpoint_url.rsplit(":", 1)[1],
         "LOCAL_AWS_DIR": str(local_aws.state_dir),
-        "TF_DATA_DIR": str(folder / "terraform"),
     }
