@@ -1,4 +1,6 @@
-"""For all tests: how they share two processes (what shares a deployment stays together, the longest first); logging."""
+"""For all tests: how they share two processes (what shares a deployment stays together, the longest first); logging;
+Hypothesis.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +8,14 @@ import logging
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 TESTS = Path(__file__).parent
 SLOWEST_FIRST = ("e2e", "contract", "integration", "unit")
+
+# How long an example takes says how busy the machine is, nothing of the product.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -171,7 +171,7 @@ CRITERIA = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(RECORDS, CRITERIA, st.sets(st.integers(1, 40).map(lambda number: f"V-{number}'"), max_size=5))
 def test_any_selection_is_the_one_of_plain_python(
     tmp_path_factory: pytest.TempPathFactory, records: list[Record], criteria: Criteria, busy: set[str]
@@ -184,7 +184,7 @@ def test_any_selection_is_the_one_of_plain_python(
     assert bool(chosen) == (selection.emptied_by is None)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(RECORDS)
 def test_the_tiers_are_a_partition(records: list[Record]) -> None:
     lake = memory_lake(records, ["osha", "epa"])

@@ -235,7 +235,7 @@ def test_a_call_without_time_says_so_and_the_next_one_goes_on(monkeypatch: pytes
     aggregator.assert_every_row_once()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_killed_at_any_write_and_called_again_it_ends_with_the_same_files(data: st.DataObject) -> None:
     count = data.draw(st.integers(1, 12), "rows")

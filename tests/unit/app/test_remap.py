@@ -198,7 +198,7 @@ MAPPINGS: list[dict[str, Any]] = [
 ]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_the_same_mapping_gives_the_same_file_whatever_the_workers_left(data: st.DataObject) -> None:
     count = data.draw(st.integers(0, 8), "rows")

@@ -296,7 +296,7 @@ def test_the_summary_says_how_many_rows_were_taken_over_and_does_not_bill_them()
     assert second["peak_rows_in_flight"] == 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data(), count=st.integers(1, 25), sizes=st.tuples(st.integers(1, 7), st.integers(1, 7)))
 def test_an_output_with_resumption_is_the_output_without(
     data: st.DataObject, count: int, sizes: tuple[int, int]
