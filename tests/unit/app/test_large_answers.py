@@ -15,6 +15,7 @@ import orjson
 from batch_processor.app.batch import Batches
 from batch_processor.app.process_tool_rows import MOST_UNWRITTEN_BYTES, process_tool_rows
 from batch_processor.domain.messages import BatchReference, ToolRowsRequest, ToolRowsResponse
+from tests.support.aws_resources import eventually
 from tests.support.batches import KEYS, make_plan, staged_items
 from tests.support.fakes import FakeClock, FakeDeadLetters, FakeDeadline, FakeInvoker, FakeObjectStore
 from tests.support.memory import peak_kilobytes
@@ -44,24 +45,27 @@ def test_no_row_is_started_while_too_many_bytes_wait_to_be_written() -> None:
     class SlowStore(FakeObjectStore):
         def put(self, key: str, body: bytes, tags: dict[str, str] | None = None) -> str:
             if key.startswith(KEYS.rows):
-                written.wait(20)
+                written.wait(300)
                 body = b""
             return super().put(key, body, tags)
 
     answer = orjson.dumps({"text": "x" * 4 * MEGABYTE})
     invoker = FakeInvoker(lambda payload, timeout: answer)
     done: list[ToolRowsResponse] = []
-    worker = threading.Thread(target=lambda: done.append(run(SlowStore(), answer, 60, 4, invoker)))
+    worker = threading.Thread(target=lambda: done.append(run(SlowStore(), answer, 30, 4, invoker)))
 
     worker.start()
-    before = -1
-    while before != (before := len(invoker.calls)) or before < MOST_UNWRITTEN_BYTES // len(answer):
-        time.sleep(0.3)
-    written.set()
-    worker.join(60)
+    try:
+        enough = eventually(lambda: len(invoker.calls) >= MOST_UNWRITTEN_BYTES // len(answer))
+        time.sleep(0.5)  # for one too many to come, if there were one
+        before = len(invoker.calls)
+    finally:
+        written.set()
+        worker.join()
 
+    assert enough
     assert before <= MOST_UNWRITTEN_BYTES // len(answer) + 1 + 4
-    assert done[0].succeeded == 60
+    assert done[0].succeeded == 30
 
 
 def test_thirty_answers_of_6_mb_at_once_fit_into_the_functions_1024_mb() -> None:
@@ -85,9 +89,12 @@ def main() -> None:
     # One character beyond U+FFFF makes every character of the text take four bytes.
     answer = ('{"text": "' + "x" * (6_000_000 - 20) + '\U0001f600"}').encode()
 
+    all_threads = threading.Barrier(30)
+
     def answering(payload: bytes, timeout: float) -> Any:
-        time.sleep(0.1)
-        return bytes(bytearray(answer))
+        own = bytes(bytearray(answer))
+        all_threads.wait(300)
+        return own
 
     wiring.use_one_arena()
     response = run(ForgetfulStore(), answer, 60, 30, FakeInvoker(answering))
