@@ -272,7 +272,7 @@ def notifier(request: pytest.FixtureRequest) -> tuple[Notifier, Received]:
     )
 
     def received() -> list[dict[str, Any]]:
-        messages = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=5).get("Messages", [])
+        messages = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=20).get("Messages", [])
         envelopes = [orjson.loads(message["Body"]) for message in messages]
         assert all(len(envelope["Subject"]) < 100 for envelope in envelopes)
         return [orjson.loads(envelope["Message"]) for envelope in envelopes]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -222,22 +221,28 @@ def test_too_few_records_run_at_once_when_that_is_asked_for(world: JobsWorld) ->
 
 def test_two_calls_at_once_ask_each_record_on_demand_once(world: JobsWorld) -> None:
     # Given a call that has created the job and is asking, and waits in the middle of it for a second one
-    world.clock = WaitingClock()
+    usual, asking, waiting, go_on = world.bedrock.answer, threading.Event(), threading.Event(), threading.Event()
+
+    class ToldClock(WaitingClock):
+        def sleep(self, seconds: float) -> None:
+            waiting.set()
+            super().sleep(seconds)
+
+    world.clock = ToldClock()
     job_id = world.new_job(config(limits={"maxViolations": 5}, batch={"onDemandBelowMinimum": True}))
-    usual, asking, go_on = world.bedrock.answer, threading.Event(), threading.Event()
 
     def slow(model_input: Any) -> dict[str, Any]:
         asking.set()
-        go_on.wait(10)
+        go_on.wait(60)
         return usual(model_input)
 
     world.bedrock.answer = slow
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(create_job, job_id, world.services())
-        asking.wait(10)
+        assert asking.wait(60)
         # When the second comes
         second = threads.submit(create_job, job_id, world.services())
-        time.sleep(0.1)
+        waiting.wait(30)
         go_on.set()
         first.result()
         second.result()
