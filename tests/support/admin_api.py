@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from typing import Any
 
 import boto3
@@ -17,10 +18,17 @@ class AdminApi(admin_api.AdminApi):
     def __init__(self, deployment: Deployment, session: boto3.Session | None) -> None:
         super().__init__(deployment.outputs["admin_api_url"], deployment.outputs["region"], session)
 
+    def ask(self, config: dict[str, Any], path: str = "/admin/bedrock/batch") -> tuple[int, dict[str, Any]]:
+        """The answer to a creation or an estimate; one that takes long is asked for again, under its key."""
+        key, deadline = {"Idempotency-Key": str(uuid.uuid4())}, time.monotonic() + 300
+        while (answered := self.request("POST", path, {"config": config}, key))[0] == 202:
+            assert time.monotonic() < deadline, answered
+        return answered
+
     def create(self, config: dict[str, Any]) -> dict[str, Any]:
-        """The job that was created, also where the API answered before it was; else the answer."""
-        status, answer = self.request("POST", "/admin/bedrock/batch", {"config": config})
-        assert status in {200, 202}, answer
+        """The job that was created; else the answer."""
+        status, answer = self.ask(config)
+        assert status == 200, answer
         return answer if "jobId" not in answer else self.job(answer["jobId"])
 
     def job(self, job_id: str) -> dict[str, Any]:
