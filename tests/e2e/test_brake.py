@@ -10,6 +10,7 @@ import time
 import uuid
 from typing import Any
 
+from tests.support.aws_resources import eventually
 from tests.support.deployment import Deployment, Run, csv_bytes
 from tests.support.local_aws import REPOSITORY
 
@@ -52,20 +53,23 @@ def test_a_broken_target_stops_at_the_given_percentage(deployment: Deployment) -
     assert 30 <= len(attempted) <= 100
 
 
-def _wait_for_rows(deployment: Deployment, name: str) -> None:
-    deadline = time.monotonic() + 60
-    while not deployment.keys(f"work/{name}/rows/"):
-        assert time.monotonic() < deadline, "no row was finished"
-        time.sleep(0.2)
+LONG_ROWS = 800
+"""So many rows of a second each that a run ends before the last of them only when it is stopped."""
+
+
+def start_long_run(deployment: Deployment) -> tuple[str, str]:
+    """The execution's ARN and its input's URI, once it has finished a row."""
+    uri = deployment.upload(csv_bytes([["mode", "n"], *[["slow", "1"]] * LONG_ROWS]))
+    arn = deployment.start({"csv_s3_uri": uri, **chaos(max_concurrency=4, batch_size=LONG_ROWS // 10)})
+    name = arn.rsplit(":", 1)[1]
+    assert eventually(lambda: deployment.keys(f"work/{name}/rows/"), 300), "no row was finished"
+    return arn, uri
 
 
 def test_make_stop_keeps_what_is_done_and_notifies(deployment: Deployment) -> None:
-    rows = csv_bytes([["mode", "n"], *[["slow", "1"]] * 80])
     with Subscription(deployment) as subscription:
-        uri = deployment.upload(rows)
-        arn = deployment.start({"csv_s3_uri": uri, **chaos(max_concurrency=4, batch_size=8)})
+        arn, uri = start_long_run(deployment)
         name = arn.rsplit(":", 1)[1]
-        _wait_for_rows(deployment, name)
         stopped = subprocess.run(
             [sys.executable, "-m", "tools.stop", "--env", deployment.environment, "--execution", name],
             cwd=REPOSITORY,
@@ -79,7 +83,7 @@ def test_make_stop_keeps_what_is_done_and_notifies(deployment: Deployment) -> No
         run = Run(deployment, arn, deployment.wait(arn), uri)
         assert run.status in {"FAILED", "ABORTED"}
         message = subscription.message_of(name)
-    assert_complete(run, 80)
+    assert_complete(run, LONG_ROWS)
     assert any(row["_status"] == "SUCCESS" for row in run.rows)
     attempted = [row for row in run.rows if "not attempted" not in row["_error_message"]]
     assert int(message["MessageAttributes"]["rows_processed"]["Value"]) == len(attempted)
@@ -87,16 +91,13 @@ def test_make_stop_keeps_what_is_done_and_notifies(deployment: Deployment) -> No
 
 def test_an_aborted_run_still_leaves_an_output(deployment: Deployment) -> None:
     with Subscription(deployment) as subscription:
-        uri = deployment.upload(csv_bytes([["mode", "n"], *[["slow", "1"]] * 80]))
-        arn = deployment.start({"csv_s3_uri": uri, **chaos(max_concurrency=4, batch_size=8)})
-        name = arn.rsplit(":", 1)[1]
-        _wait_for_rows(deployment, name)
+        arn, uri = start_long_run(deployment)
         deployment.states.stop_execution(executionArn=arn)
-        message = subscription.message_of(name)
+        message = subscription.message_of(arn.rsplit(":", 1)[1])
     assert message["MessageAttributes"]["status"]["Value"] == "STOPPED"
     run = Run(deployment, arn, deployment.wait(arn), uri)
     assert run.status == "ABORTED"
-    assert_complete(run, 80)
+    assert_complete(run, LONG_ROWS)
     assert any(row["_status"] == "SUCCESS" for row in run.rows)
 
 
@@ -122,7 +123,7 @@ class Subscription:
         self.sns.unsubscribe(SubscriptionArn=self.subscription)
         self.sqs.delete_queue(QueueUrl=self.queue)
 
-    def message_of(self, execution: str, timeout_seconds: float = 90) -> dict[str, Any]:
+    def message_of(self, execution: str, timeout_seconds: float = 300) -> dict[str, Any]:
         """The notification about the execution: ``{"Message", "MessageAttributes", …}``."""
         deadline = time.monotonic() + timeout_seconds
         while time.monotonic() < deadline:

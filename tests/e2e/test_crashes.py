@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from tests.support.aws_resources import eventually
 from tests.support.deployment import Deployment, Run, csv_bytes, scaled
 from tests.support.iam import without_grants
 
@@ -34,28 +34,31 @@ def workers_of(deployment: Deployment, function: str) -> list[int]:
     return found
 
 
-def kill_one_when(deployment: Deployment, function: str, prefix: str, timeout_seconds: float = 60) -> None:
-    """Kill the function's workers as soon as an object under ``prefix`` exists."""
-    deadline = time.monotonic() + timeout_seconds
-    while not deployment.keys(prefix):
-        assert time.monotonic() < deadline, f"nothing under {prefix}"
-        time.sleep(0.02)
+def kill_workers_of(deployment: Deployment, function: str) -> int:
+    """How many there were."""
     workers = workers_of(deployment, function)
-    assert workers, f"{function} has no worker"
     for pid in workers:
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return len(workers)
+
+
+def kill_when(deployment: Deployment, function: str, prefix: str) -> None:
+    """Kill the function's workers as soon as an object under ``prefix`` exists."""
+    assert eventually(lambda: deployment.keys(prefix), 300), f"nothing under {prefix}"
+    assert kill_workers_of(deployment, function), f"{function} has no worker"
 
 
 def test_a_batch_whose_worker_is_killed_is_finished_by_the_second_pass(deployment: Deployment) -> None:
     rows = [["slow", "1"] for _ in range(24)]
     document = {
         "target": {"type": "tool", "name": "chaos"},
-        "execution_config": {"max_concurrency": 2, "batch_size": 12},
+        "execution_config": {"max_concurrency": 2, "batch_size": 24},
     }
     uri = deployment.upload(csv_bytes([["mode", "n"], *rows]))
     arn = deployment.start({"csv_s3_uri": uri, **document})
     name = arn.rsplit(":", 1)[1]
-    kill_one_when(deployment, "process_tool_rows", f"work/{name}/rows/")
+    kill_when(deployment, "process_tool_rows", f"work/{name}/rows/")
     run = Run(deployment, arn, deployment.wait(arn), uri).assert_succeeded()
     assert [row["_row_id"] for row in run.rows] == [str(i) for i in range(1, 25)]
     assert {row["_status"] for row in run.rows} == {"SUCCESS"}
@@ -71,9 +74,7 @@ def every_worker_killed(deployment: Deployment) -> Iterator[None]:
         while not over.wait(0.02):
             for key in deployment.keys("work/crash-"):
                 if "/active/" in key:
-                    time.sleep(0.2)
-                    for pid in workers_of(deployment, "process_tool_rows"):
-                        os.kill(pid, signal.SIGKILL)
+                    kill_workers_of(deployment, "process_tool_rows")
 
     thread = threading.Thread(target=kill)
     thread.start()
@@ -116,7 +117,7 @@ def test_an_aggregator_that_is_killed_is_called_again_and_loses_nothing(deployme
     uri = deployment.upload(csv_bytes([["id", "text"], *rows]))
     arn = deployment.start({"csv_s3_uri": uri, **document})
     name = arn.rsplit(":", 1)[1]
-    kill_one_when(deployment, "aggregate_results", f"work/{name}/aggregate.json", timeout_seconds=300)
+    kill_when(deployment, "aggregate_results", f"work/{name}/aggregate.json")
     run = Run(deployment, arn, deployment.wait(arn), uri).assert_succeeded()
     assert [row[:2] for row in run.table[1:]] == rows
     assert [row["_row_id"] for row in run.rows] == [str(i) for i in range(1, len(rows) + 1)]
