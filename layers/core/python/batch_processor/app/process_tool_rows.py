@@ -15,8 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
-from queue import Empty, SimpleQueue
-from threading import Condition, Lock
+from threading import Condition, Event, Lock
 
 from batch_processor.app.batch import Batch, Batches, FinishedRow, input_hash
 from batch_processor.app.earlier_answers import take_over
@@ -43,6 +42,8 @@ from batch_processor.domain.target_protocol import (
 LOGGER = logging.getLogger("batch_processor.process_tool_rows")
 FLUSH_BYTES = 4 * 1024 * 1024
 FLUSH_SECONDS = 5.0
+LOOK_SECONDS = 1.0
+"""How often it is asked whether rows have waited FLUSH_SECONDS while none is finished."""
 LARGE_ANSWER_BYTES = 256 * 1024
 """Larger answers are read and mapped one after the other."""
 MOST_UNWRITTEN_BYTES = 32 * 1024 * 1024
@@ -71,14 +72,16 @@ def process_tool_rows(
     batch = batches.open(request.BatchInput.plan_key)
     items = {int(item["r"]): item for item in request.Items}
     first, last = min(items), max(items)
-    batch.work.mark_active(first)
+    marked = row_threads().submit(batch.work.mark_active, first)  # while the list is read, which is as long a way
     try:
         for begins, ends in list(batch.work.finished_ranges(first, last)):
             for row in range(begins, ends + 1):
                 items.pop(row, None)
+        marked.result()
         run = _Run(batch, sorted(items.items()), invoker, dead_letters, clock, deadline)
         return run.run()
     finally:
+        wait([marked])
         batch.work.unmark_active(first)
 
 
@@ -89,7 +92,11 @@ def row_threads() -> ThreadPoolExecutor:
 
 
 class _Run:
-    """Threads take rows from one list and hand finished ones to the main thread, which alone writes."""
+    """Threads take rows from one list and put finished ones into a buffer, which the main thread alone writes.
+
+    It sleeps until there is something to write: woken for each row, it would contend with the threads for the
+    interpreter, at a fifth of the worker's time.
+    """
 
     def __init__(
         self,
@@ -115,29 +122,31 @@ class _Run:
         self._unwritten_bytes = 0
         self._started = 0
         self._stopped = False
-        self._finished: SimpleQueue[FinishedRow | None] = SimpleQueue()
-        self._buffer: list[FinishedRow] = []
-        self._buffered_bytes = 0
+        self._unwritten: list[FinishedRow] = []
+        self._working = 0
+        self._due = Event()
         self._failures_to_count = 0
         limit = batch.failure_limit
         self._most_failures_to_count = None if limit is None else max(1, limit // CHECKS_PER_LIMIT)
         self._wrote_ms: int | None = None
-        self._began_ms = clock.now_ms()
+        self._began_ms = self._flushed_ms = clock.now_ms()
         self._counts: Counter[RowStatus] = Counter()
 
     def run(self) -> ToolRowsResponse:
         if self._batch.plan.resume_from:
             self._take_over()
-        threads = min(self._batch.plan.concurrency.threads, len(self._rows))
-        workers = [row_threads().submit(self._work) for _ in range(threads)]
+        self._working = min(self._batch.plan.concurrency.threads, len(self._rows))
+        workers = [row_threads().submit(self._work) for _ in range(self._working)]
         for worker in workers:
             worker.add_done_callback(self._worker_ended)
         try:
-            self._write_until_ended(threads)
+            self._write_until_ended()
         except BatchProcessorError:
             self._stop()
             wait(workers)
-            self._write_what_is_paid()
+            # Once more, with what came in meanwhile. The batch is called again for the rest.
+            with suppress(BatchProcessorError):
+                self._flush()
             raise
         finally:
             self._stop()
@@ -162,10 +171,8 @@ class _Run:
         left = dict(self._rows)
         for finished in take_over(self._batch, left, self._clock, self._goes_on_taking_over):
             del left[finished.record["row"]]
-            with self._room:
-                self._unwritten_bytes += _size(finished)
             self._keep(finished)
-            if self._buffered_bytes >= FLUSH_BYTES:
+            if self._unwritten_bytes >= FLUSH_BYTES:
                 self._flush()
         self._rows = sorted(left.items())
 
@@ -176,64 +183,36 @@ class _Run:
         needed = RESERVE_SECONDS if found else self._row_seconds + RESERVE_SECONDS + START_SECONDS
         return self._deadline.remaining_seconds() >= needed and self._batch.work.brake() is None
 
-    def _write_until_ended(self, working: int) -> None:
-        flushed_ms = self._clock.now_ms()
-        while working:
-            try:
-                finished = self._finished.get(timeout=1.0)
-            except Empty:
-                pass
-            else:
-                if finished is None:
-                    working -= 1
-                else:
-                    self._keep(finished)
-            full = self._buffered_bytes >= FLUSH_BYTES or self._failures_to_count == self._most_failures_to_count
-            if full or self._clock.now_ms() - flushed_ms >= FLUSH_SECONDS * 1000:
+    def _write_until_ended(self) -> None:
+        while self._working:
+            self._due.wait(LOOK_SECONDS)
+            self._due.clear()
+            if self._is_due():
                 self._flush()
-                flushed_ms = self._clock.now_ms()
         self._flush()
 
-    def _keep(self, finished: FinishedRow) -> None:
-        record = finished.record
-        self._buffer.append(finished)
-        self._buffered_bytes += _size(finished)
-        self._counts[record["status"]] += 1
-        if record["status"] is not RowStatus.SUCCESS:
-            self._failures_to_count += 1
-            details = {"row_id": record["row"], "status": record["status"], "attempts": record["attempts"]}
-            LOGGER.info("row not successful", extra=details)
-
-    def _write_what_is_paid(self) -> None:
-        """After a write failed: once more, with what came in meanwhile. The batch is called again for the rest."""
-        with suppress(Empty):
-            while True:
-                finished = self._finished.get_nowait()
-                if finished is not None:
-                    self._keep(finished)
-        with suppress(BatchProcessorError):
-            self._flush()
-
     def _flush(self) -> None:
-        if self._buffer:
-            self._buffer.sort(key=lambda finished: finished.record["row"])
-            now = self._clock.now_ms()
-            first = self._buffer[0].record
-            first["worker_ms"] = now - (self._wrote_ms or self._began_ms)
-            first["worker_calls"] = int(self._wrote_ms is None)
-            self._batch.write(self._buffer, self._dead_letters)
-            self._wrote_ms = now
-            self._failures_to_count = 0
-            self._buffer = []
-            with self._room:
-                self._unwritten_bytes -= self._buffered_bytes
-                self._room.notify_all()
-            self._buffered_bytes = 0
+        self._flushed_ms = now = self._clock.now_ms()
+        with self._room:
+            rows = sorted(self._unwritten, key=lambda finished: finished.record["row"])
+        if not rows:
+            return
+        rows[0].record["worker_ms"] = now - (self._wrote_ms or self._began_ms)
+        rows[0].record["worker_calls"] = int(self._wrote_ms is None)
+        self._batch.write(rows, self._dead_letters)
+        self._wrote_ms = now
+        with self._room:
+            del self._unwritten[: len(rows)]
+            self._unwritten_bytes -= sum(map(_size, rows))
+            self._failures_to_count -= sum(finished.record["status"] is not RowStatus.SUCCESS for finished in rows)
+            self._room.notify_all()
 
     def _worker_ended(self, worker: Future[None]) -> None:
         if worker.exception() is not None:
             self._stop()
-        self._finished.put(None)
+        with self._room:
+            self._working -= 1
+        self._due.set()
 
     def _stop(self) -> None:
         with self._room:
@@ -244,7 +223,25 @@ class _Run:
 
     def _work(self) -> None:
         while (taken := self._take()) is not None:
-            self._finished.put(self._process(*taken))
+            self._process(*taken)
+
+    def _keep(self, finished: FinishedRow) -> None:
+        record = finished.record
+        with self._room:
+            self._unwritten.append(finished)
+            self._unwritten_bytes += _size(finished)
+            self._counts[record["status"]] += 1
+            if record["status"] is not RowStatus.SUCCESS:
+                self._failures_to_count += 1
+                details = {"row_id": record["row"], "status": record["status"], "attempts": record["attempts"]}
+                LOGGER.info("row not successful", extra=details)
+            if self._is_due():
+                self._due.set()
+
+    def _is_due(self) -> bool:
+        full = self._unwritten_bytes >= FLUSH_BYTES
+        to_count = self._most_failures_to_count is not None and self._failures_to_count >= self._most_failures_to_count
+        return full or to_count or self._clock.now_ms() - self._flushed_ms >= FLUSH_SECONDS * 1000
 
     def _await_room(self) -> None:
         with self._room:
@@ -269,7 +266,7 @@ class _Run:
             self._started += 1
             return taken
 
-    def _process(self, row: int, item: dict[str, str]) -> FinishedRow:
+    def _process(self, row: int, item: dict[str, str]) -> None:
         cells = self._batch.cells(item)
         started_ms = ended_ms = self._clock.now_ms()
         row_hash, attempts, throttles = "", 0, 0
@@ -292,10 +289,8 @@ class _Run:
                 ended_ms=ended_ms,
             )
             finished.record["answer"] = None  # its text is in the line: the objects are not needed any more
-            with self._room:
-                self._unwritten_bytes += _size(finished)
+            self._keep(finished)
             del outcome
-        return finished
 
     def _attempt_until_final(
         self, row: int, row_input: dict[str, object], started_ms: int, reading: ExitStack
