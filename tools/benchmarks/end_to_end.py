@@ -1,6 +1,6 @@
 """A whole batch beside a bare loop that invokes the same function as often and as concurrently.
 
-Both run on the same local AWS, one after the other, warmed. ``tools/bench.py`` starts it.
+Both run on the same local AWS, one after the other, warmed, and both as roles: their requests are authorised. ``tools/bench.py`` starts it.
 """
 
 from __future__ import annotations
@@ -8,15 +8,19 @@ from __future__ import annotations
 import json
 import statistics
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import boto3
+
+from tools import local_aws
 from tools.benchmarks.batches import run_batch
 from tools.outputs import Deployment
 
 ROWS = 2_000
 CONCURRENCY = 10
-ROUNDS = 3
+ROUNDS = 5
 AIM = 1.3
 DOCUMENT = {
     "target": {"type": "tool", "name": "echo"},
@@ -47,27 +51,56 @@ def bare_loop(client: Any, function: str, rows: list[dict[str, str]]) -> float:
     return time.perf_counter() - begun
 
 
+def role_client(deployment: Deployment, function: str) -> Any:
+    """A client as a role that may invoke the function and nothing else: the local AWS asks its root no permission."""
+    name, iam = f"bare-loop-{uuid.uuid4().hex[:8]}", deployment.client("iam")
+    root = deployment.client("sts").get_caller_identity()["Arn"]
+    trust = {"Effect": "Allow", "Principal": {"AWS": root}, "Action": "sts:AssumeRole"}
+    allowed = {"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": function}
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=_policy(trust))["Role"]["Arn"]
+    iam.put_role_policy(RoleName=name, PolicyName="invoke", PolicyDocument=_policy(allowed))
+    given = deployment.client("sts").assume_role(RoleArn=role, RoleSessionName="bare-loop")["Credentials"]
+    session = boto3.Session(
+        aws_access_key_id=given["AccessKeyId"],
+        aws_secret_access_key=given["SecretAccessKey"],
+        aws_session_token=given["SessionToken"],
+        region_name=deployment.region,
+    )
+    return session.client("lambda", endpoint_url=local_aws.endpoint_url())
+
+
+def _policy(statement: dict[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
 def run() -> list[dict[str, Any]]:
-    """Median seconds of both, and ours / theirs."""
+    """Median seconds of both, and ours / theirs; and beside a loop of the root, which is not authorised."""
     deployment = Deployment.of("local")
     rows = [{"id": str(number), "text": f"text of row {number}"} for number in range(1, ROWS + 1)]
-    client, function = deployment.client("lambda"), echo_function(deployment)
-    bare_loop(client, function, rows[:200])
+    function = echo_function(deployment)
+    peer, root = role_client(deployment, function), deployment.client("lambda")
+    bare_loop(peer, function, rows[:200])
     run_batch(deployment, DOCUMENT, rows)
-    ours, peer = [], []
+    ours, peers, roots = [], [], []
     for _ in range(ROUNDS):
-        peer.append(bare_loop(client, function, rows))
+        peers.append(bare_loop(peer, function, rows))
         ours.append(run_batch(deployment, DOCUMENT, rows).seconds)
-    ratio = statistics.median(ours) / statistics.median(peer)
+        roots.append(bare_loop(root, function, rows))
     return [
-        {
-            "name": "end_to_end",
-            "ours": statistics.median(ours),
-            "peer": statistics.median(peer),
-            "ratio": ratio,
-            "aim": AIM,
-            "met": ratio <= AIM,
-            "unit": f"s for {ROWS:,} rows, concurrency {CONCURRENCY}; peer: bare loop",
-            "spread": (max(ours) - min(ours)) / statistics.median(ours),
-        }
+        _result("end_to_end", ours, peers, AIM, "bare loop of a role that may only invoke the function"),
+        _result("end_to_end_against_root", ours, roots, None, "bare loop of the root, which is asked no permission"),
     ]
+
+
+def _result(name: str, ours: list[float], peers: list[float], aim: float | None, peer: str) -> dict[str, Any]:
+    ratio = statistics.median(ours) / statistics.median(peers)
+    return {
+        "name": name,
+        "ours": statistics.median(ours),
+        "peer": statistics.median(peers),
+        "ratio": ratio,
+        "aim": aim,
+        "met": None if aim is None else ratio <= aim,
+        "unit": f"s for {ROWS:,} rows, concurrency {CONCURRENCY}; peer: {peer}",
+        "spread": (max(ours) - min(ours)) / statistics.median(ours),
+    }
