@@ -1,6 +1,7 @@
 """A whole batch beside a bare loop that invokes the same function as often and as concurrently.
 
-Both run on the same local AWS, one after the other, warmed, and both as roles: their requests are authorised. ``tools/bench.py`` starts it.
+Both run on the same local AWS, one after the other, warmed, and both as roles: their requests are authorised.
+``tools/bench.py`` starts it.
 """
 
 from __future__ import annotations
