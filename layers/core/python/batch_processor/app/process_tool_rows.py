@@ -94,8 +94,7 @@ def row_threads() -> ThreadPoolExecutor:
 class _Run:
     """Threads take rows from one list and put finished ones into a buffer, which the main thread alone writes.
 
-    It sleeps until there is something to write: woken for each row, it would contend with the threads for the
-    interpreter, at a fifth of the worker's time.
+    It sleeps until there is something to write: woken for each row, it would contend with them for the interpreter.
     """
 
     def __init__(
