@@ -330,7 +330,7 @@ def test_jobs_are_listed_by_name_status_and_time_in_pages(batch: Batch) -> None:
 
 def test_a_stopped_job_keeps_the_records_it_has_processed(batch: Batch) -> None:
     """https://docs.aws.amazon.com/bedrock/latest/userguide/batch-inference-stop.html"""
-    with bedrock_fault(batch.aws.endpoint_url, "slow", seconds_per_record=0.005, job_name_pattern="slow-*"):
+    with bedrock_fault(batch.aws.endpoint_url, "slow", seconds_per_record=0.05, job_name_pattern="slow-*"):
         arn = batch.create(batch.put(records(400)), jobName=unique("slow"))
         assert eventually(lambda: batch.describe(arn)["processedRecordCount"] > 20)
         batch.bedrock.stop_model_invocation_job(jobIdentifier=arn)
@@ -344,7 +344,7 @@ def test_a_stopped_job_keeps_the_records_it_has_processed(batch: Batch) -> None:
 
 
 def test_a_job_stopped_before_it_began_has_no_output(batch: Batch) -> None:
-    with bedrock_settings(batch.aws.endpoint_url, stage_seconds=0.5):
+    with bedrock_settings(batch.aws.endpoint_url, stage_seconds=3):
         arn = batch.create(batch.put(records(100)))
         batch.bedrock.stop_model_invocation_job(jobIdentifier=arn.rpartition("/")[2])
         assert batch.ended(arn)["status"] == "Stopped"
