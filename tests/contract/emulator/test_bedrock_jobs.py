@@ -294,7 +294,7 @@ def test_a_repeated_token_is_ignored_without_an_error(batch: Batch) -> None:
 
 def test_jobs_above_the_quota_for_a_model_are_refused_until_one_ends(batch: Batch) -> None:
     source, other = batch.put(records(100)), "amazon.nova-lite-v1:0"
-    with bedrock_settings(batch.aws.endpoint_url, concurrent_jobs=2, stage_seconds=0.3):
+    with bedrock_settings(batch.aws.endpoint_url, concurrent_jobs=2, stage_seconds=1):
         arns = [batch.create(source, modelId=other), batch.create(source, modelId=f"us.{other}", roleArn=batch.role)]
         with pytest.raises(ClientError, match="ServiceQuotaExceededException"):
             batch.create(source, modelId=other)

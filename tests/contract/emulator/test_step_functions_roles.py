@@ -125,7 +125,7 @@ def test_sdk_tasks_need_their_action(
 
 def test_a_nested_execution_is_stopped_only_where_the_role_may(machines: Machines) -> None:
     """dg/connect-to-resource.html: stopping is best effort"""
-    waiting = machines.create(jsonata({"Wait": {"Type": "Wait", "Seconds": 2, "End": True}}))
+    waiting = machines.create(jsonata({"Wait": {"Type": "Wait", "Seconds": 5, "End": True}}))
     run = machines.run(
         jsonata({"Run": task("states:startExecution.sync:2", StateMachineArn=waiting, Name="nested")}),
         {},
