@@ -93,6 +93,32 @@ def permitted_invocation(invoke: Callable[..., Awaitable[Answer]]) -> Callable[.
     return invoke_lambda_proxy
 
 
+def needing_a_signature(enforce: Callable[..., Answer | None]) -> Callable[..., Answer | None]:
+    """On a route with IAM authorisation a bearer token, a password or nothing is no credential.
+
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-access-control-iam.html
+    """
+
+    def _enforce_execute_api(
+        api_id: str,
+        stage: str,
+        method: str,
+        execute_path: str,
+        headers: dict[str, str],
+        query_params: dict[str, Any],
+        *arguments: Any,
+        **options: Any,
+    ) -> Answer | None:
+        signed = headers.get("authorization", "").startswith("AWS4-HMAC-SHA256 ") or "X-Amz-Signature" in query_params
+        if app.AUTH and not signed and apigateway.find_api_scope(api_id) is not None:
+            kind = app._execute_api_authorization_type(api_id, stage, method, execute_path)
+            if kind == "AWS_IAM":
+                return own_answer(403, "Forbidden")
+        return enforce(api_id, stage, method, execute_path, headers, query_params, *arguments, **options)
+
+    return _enforce_execute_api
+
+
 def answering_as_http_api(handle: Callable[..., Awaitable[Answer | None]]) -> Callable[..., Awaitable[Answer | None]]:
     """Word denials as HTTP APIs do, and write each call to the stage's access log."""
 
@@ -215,4 +241,5 @@ def install() -> None:
         lambda_svc.lambda_execute_result_to_api_proxy_response
     )
     apigateway._invoke_lambda_proxy = permitted_invocation(apigateway._invoke_lambda_proxy)
+    app._enforce_execute_api = needing_a_signature(app._enforce_execute_api)
     app._handle_execute_api_request = answering_as_http_api(app._handle_execute_api_request)

@@ -116,6 +116,12 @@ def test_an_unsigned_call_is_forbidden(api: Api) -> None:
     assert (answer.status, answer.json) == (403, {"message": "Forbidden"})
 
 
+@pytest.mark.parametrize("header", ["", "garbage", "Bearer abc", "Basic dGVzdDp0ZXN0"])
+def test_what_is_no_signature_is_forbidden(api: Api, header: str) -> None:
+    answer = api.call("GET", "/admin/bedrock/batch/jobs", headers={"authorization": header})
+    assert (answer.status, answer.json) == (403, {"message": "Forbidden"})
+
+
 def test_a_role_without_the_right_is_forbidden(api: Api) -> None:
     answer = api.call("GET", "/admin/bedrock/batch/jobs", make_role(api.aws))
     assert answer.status == 403
