@@ -104,6 +104,17 @@ def test_ids_that_the_table_lacks_are_named_and_nothing_is_inserted(lake: Lake) 
     assert lake.counts()["osha"] == TableCounts(5, 1)
 
 
+def test_the_lake_tells_in_which_table_a_violation_is(lake: Lake) -> None:
+    ids = {}
+    with lake.connected() as connection:
+        for agency in lake.agencies:
+            query = f"SELECT min(violation_id) FROM {lake.location.schema}.{agency}"
+            ids[agency] = connection.execute(query).fetchall()[0][0]
+    told = lake.agencies_of(["nowhere", *(one for one in ids.values() if one)])
+    assert told == {one: agency for agency, one in ids.items() if one}
+    assert told
+
+
 def test_five_thousand_rows_are_merged_at_once(lake: Lake) -> None:
     ids = [f"MANY-{number}" for number in range(5_000)]
     with lake.connected() as connection:

@@ -58,6 +58,11 @@ class FakeLake:
         verified = [one.violation_id for one in updates if self._is_taken_back(table.get(one.violation_id), one)]
         return Merged(changed, len(updates) - changed - len(missing), missing, verified)
 
+    def agencies_of(self, violation_ids: Collection[str]) -> dict[str, str]:
+        if "" in self.failures:
+            raise self.failures[""]
+        return {one: agency for agency, table in self.tables.items() for one in violation_ids if one in table}
+
     def _is_taken_back(self, row: ContentUpdate | None, update: ContentUpdate) -> bool:
         said = update.is_verified or update.verified_at
         return row is not None and row.is_verified and not said and row.generated_at == update.generated_at
@@ -157,6 +162,20 @@ def test_a_batch_becomes_one_merge_a_table_under_its_lease(world: World) -> None
     assert metrics.values == {"SyncMerged": 3, "SyncFailed": 0}
     assert world.held == {}
     assert world.stored == {}
+
+
+def test_an_item_that_names_no_agency_is_merged_where_the_lake_has_its_violation(world: World) -> None:
+    records = [stream_record(update("E-1"), 1, agency=None), stream_record(update("X-1"), 2, agency=None)]
+    answer, _ = sync(world, records)
+    assert world.lake.merges == [("epa", 1)]
+    assert (answer["updated"], answer["failed"]) == (1, 1)
+    assert [line["item"]["PK"] for line in world.lines(answer["failed_key"])] == ["VIOLATION#X-1"]
+
+
+def test_a_lake_that_does_not_tell_agencies_leaves_the_others_to_be_merged(world: World) -> None:
+    world.lake.failures[""] = ServiceUnavailableError("no answer")
+    answer, _ = sync(world, [stream_record(update("O-1"), 1), stream_record(update("O-2"), 2, agency=None)])
+    assert (answer["updated"], answer["failed"]) == (1, 1)
 
 
 def test_fifty_versions_of_one_violation_are_one_row_the_newest(world: World) -> None:

@@ -67,6 +67,8 @@ def test_tags_may_be_a_set_and_times_any_zone() -> None:
         ({"PK": "VIOLATION#"}, "PK"),
         ({"tags": [1]}, "tags.0"),
         ({"verified_at": "soon"}, "verified_at"),
+        ({"is_verified": "true"}, "is_verified"),
+        ({"is_verified": 1}, "is_verified"),
     ],
 )
 def test_an_item_that_cannot_be_a_row_names_its_attribute(change: dict[str, Any], named: str) -> None:

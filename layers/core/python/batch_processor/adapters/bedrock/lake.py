@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib.util
 import random
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -242,6 +242,18 @@ class Lake:
                 connection.execute(_MERGE.format(table=table))
             connection.execute("COMMIT")
         return Merged(updated, len(found) - len(missing) - updated, missing, verified)
+
+    def agencies_of(self, violation_ids: Collection[str]) -> dict[str, str]:
+        """The agency of each violation that the lake has: an id is in one table only. Raises what ``select`` raises."""
+        found: dict[str, str] = {}
+        with self.connected() as connection:
+            wanted = rows_statement([("violation_id", "VARCHAR")], ({"violation_id": one} for one in violation_ids))
+            connection.execute(f"CREATE TEMP TABLE wanted AS {wanted.sql}", wanted.parameters)
+            for agency in self.location.agencies:
+                table = f"{self.location.schema}.{statements.identifier(agency)}"
+                rows = connection.execute(f"SELECT violation_id FROM {table} SEMI JOIN wanted USING (violation_id)")
+                found |= dict.fromkeys((violation_id for (violation_id,) in rows.fetchall()), agency)
+        return found
 
     def counts(self) -> dict[str, TableCounts]:
         """Of each configured agency."""

@@ -169,10 +169,10 @@ class DynamoDbViolations:
                 TableName=self._table,
                 Item=stored_item(item),
                 ConditionExpression=(
-                    "(attribute_not_exists(is_verified) OR is_verified <> :true)"
+                    "(attribute_not_exists(is_verified) OR is_verified = :false)"
                     " AND (attribute_not_exists(generated_at) OR generated_at <= :generated_at)"
                 ),
-                ExpressionAttributeValues={":true": {"BOOL": True}, ":generated_at": {"S": item.generated_at}},
+                ExpressionAttributeValues={":false": {"BOOL": False}, ":generated_at": {"S": item.generated_at}},
             )
         except ClientError as error:
             if error_code(error) == REFUSED:
@@ -222,7 +222,8 @@ def _partition_key(item: ContentItem) -> str:
 
 
 def _is_verified(stored: dict[str, Any]) -> bool:
-    return bool(stored.get("is_verified", {}).get("BOOL", False))
+    """Also by what is no BOOL, such as a text: somebody meant something by it, and the sync asks what."""
+    return bool(stored.get("is_verified", {"BOOL": False}) != {"BOOL": False})
 
 
 def _generated_at(stored: dict[str, Any]) -> str:

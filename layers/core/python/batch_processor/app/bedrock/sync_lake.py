@@ -64,6 +64,9 @@ class ContentLake(Protocol):
     @property
     def agencies(self) -> Sequence[str]: ...
 
+    def agencies_of(self, violation_ids: Collection[str]) -> dict[str, str]:
+        """The agency of each violation that a table has. Raises as ``merge`` does."""
+
     def merge(self, agency: str, updates: Sequence[ContentUpdate]) -> MergedRows:
         """Write content into an agency's table, never older over newer; each violation once in ``updates``.
 
@@ -222,9 +225,11 @@ def _versions(records: Iterable[Mapping[str, Any]]) -> Iterator[Version]:
 def _merge(versions: Sequence[Version], services: SyncServices) -> SyncResult:
     result = SyncResult()
     items: dict[ContentUpdate, Version] = {}
+    agencies = _agencies([_violation_id(item) for item, _ in versions if not item.get("agency")], services)
     for item, sequence in versions:
+        agency = item.get("agency") or agencies.get(_violation_id(item), "")
         try:
-            items[content_update(item, sequence)] = item, sequence
+            items[content_update({**item, "agency": agency}, sequence)] = item, sequence
         except UnusableContentError as error:
             result.failed.append(FailedItem(item, sequence, str(error)))
     by_agency: dict[str, list[ContentUpdate]] = {}
@@ -234,6 +239,15 @@ def _merge(versions: Sequence[Version], services: SyncServices) -> SyncResult:
         reasons = _merge_agency(agency, updates, services, result)
         result.failed += [FailedItem(*items[update], reason) for update, reason in reasons]
     return result
+
+
+def _agencies(violation_ids: Sequence[str], services: SyncServices) -> dict[str, str]:
+    """Of items that do not say: content of an output whose job did not keep which records it took."""
+    try:
+        return services.lake.agencies_of(violation_ids) if violation_ids else {}
+    except BatchProcessorError:
+        LOGGER.exception("agencies not found", extra={"violations": len(violation_ids)})
+        return {}
 
 
 def _merge_agency(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, field_validator
 
 from batch_processor.domain.errors import PermanentError
 
@@ -37,7 +37,7 @@ class _Item(BaseModel):
     description_bedrock: str = ""
     tags: tuple[str, ...] = ()
     generated_at: datetime
-    is_verified: bool = False
+    is_verified: StrictBool = False
     verified_at: datetime | None = None
 
     @field_validator("generated_at", "verified_at")
