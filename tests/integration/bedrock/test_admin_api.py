@@ -21,6 +21,7 @@ from tests.support.bedrock_jobs import JobsWorld, jobs_world, violations
 
 OSHA = 260
 BATCH = "/admin/bedrock/batch"
+MIN_FINE = "config.filters.minFineAmount"
 CONFIG: dict[str, Any] = {"config": {"filters": {"agencies": ["OSHA"]}, "limits": {"maxViolations": 150}}}
 
 
@@ -191,6 +192,11 @@ def test_every_problem_of_a_body_is_named(world: JobsWorld, api: Api) -> None:
     ("body", "path", "message"),
     [
         ("{", "body", "the body is not JSON"),
+        (b"\xff", "body", "the body is not JSON"),
+        (f'{{"config": {3_000 * "["}{3_000 * "]"}}}', "body", "the body is not JSON"),
+        (f'{{"config": {500 * "["}{500 * "]"}}}', "config", "not an object"),
+        (f'{{"config": {{"filters": {{"minFineAmount": {5_000 * "9"}}}}}}}', "body", "the body is not JSON"),
+        (f'{{"config": {{"filters": {{"minFineAmount": {400 * "9"}}}}}}}', MIN_FINE, "not a number"),
         (None, "body", "not a JSON object"),
         ([1], "body", "not a JSON object"),
         ("null", "body", "not a JSON object"),
@@ -321,6 +327,8 @@ def test_a_retry_makes_a_job_of_the_failed_records(world: JobsWorld, api: Api) -
     assert (body["violationCount"], body["retryOf"]) == (2, job_id)
     assert world.records(body["jobId"]) == ["OSHA-000255", "OSHA-000250"]
     assert api.post(f"{BATCH}/{job_id}/retry", {"onDemand": True})[0] == 400
+    status, body = api.post(f"{BATCH}/{job_id}/retry", f'{{"maxSpendUSD": {5_000 * "9"}}}')
+    assert (status, body["problems"][0]["message"]) == (400, "the body is not JSON")
     wrong = {"batch": {"maxTokens": 0, "modelId": "amazon.nova-lite"}}
     status, body = api.post(f"{BATCH}/{job_id}/retry", wrong)
     assert (status, [problem["path"] for problem in body["problems"]]) == (400, ["batch.maxTokens", "batch.modelId"])

@@ -108,6 +108,7 @@ def test_all_problems_are_named_at_once_each_with_its_fix() -> None:
         ({"config": {"filters": {"violationTypes": [" "]}}}, "config.filters.violationTypes[0]", "is empty"),
         ({"config": {"filters": {"minFineAmount": "5"}}}, "config.filters.minFineAmount", "not a number"),
         ({"config": {"filters": {"minFineAmount": True}}}, "config.filters.minFineAmount", "not a number"),
+        ({"config": {"filters": {"maxFineAmount": 10**400}}}, "config.filters.maxFineAmount", "not a number"),
         ({"config": {"filters": {"dateRange": {"end": "2026-02-30"}}}}, END, "not a day of the calendar"),
         ({"config": {"filters": {"dateRange": {"end": 20260101}}}}, END, "not a date"),
         ({"config": {"limits": {"maxViolations": 0}}}, "config.limits.maxViolations", "must be at least 1"),
@@ -117,6 +118,11 @@ def test_all_problems_are_named_at_once_each_with_its_fix() -> None:
 )  # fmt: skip
 def test_a_wrong_value_is_refused(document: Any, path: str, message: str) -> None:
     assert problems_of(document)[path][0] == message
+
+
+@pytest.mark.parametrize("batch", [{"maxTokens": 0}, {"topP": 2}, {"modelId": 5}])
+def test_a_wrong_field_is_the_only_problem_of_its_section(batch: Any) -> None:
+    assert [*problems_of({"config": {"batch": batch}})] == [f"config.batch.{name}" for name in batch]
 
 
 def test_fines_in_the_wrong_order_are_one_problem() -> None:

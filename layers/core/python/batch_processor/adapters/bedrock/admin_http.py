@@ -6,6 +6,7 @@ every problem with its fix. Who may call is decided before, by the API's authori
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
@@ -65,7 +66,7 @@ class _JsonResolver(APIGatewayHttpResolver):
 
 def admin_app(services: Callable[[], AdminServices]) -> APIGatewayHttpResolver:
     """The resolver. ``services`` is called with the first request that needs them."""
-    app = _JsonResolver(enable_validation=True, serializer=_json)
+    app = _JsonResolver(enable_validation=True, serializer=_json, json_body_deserializer=_read_json)
 
     created = {
         200: _documented("Created, or nothing to do", bodies.Created | bodies.Nothing),
@@ -121,6 +122,9 @@ def admin_app(services: Callable[[], AdminServices]) -> APIGatewayHttpResolver:
     def wrong_types(error: RequestValidationError) -> HttpResponse:
         return _response(_invalid(_problems(error, app, services)))
 
+    def not_text(_: UnicodeDecodeError) -> HttpResponse:
+        return _response(_invalid([_not_json()]))
+
     def invalid(error: InvalidInputError) -> HttpResponse:
         return _response(_invalid(error.problems))
 
@@ -128,6 +132,7 @@ def admin_app(services: Callable[[], AdminServices]) -> APIGatewayHttpResolver:
         return _response(_failure(error))
 
     app.exception_handler(RequestValidationError)(wrong_types)
+    app.exception_handler(UnicodeDecodeError)(not_text)
     app.exception_handler(InvalidInputError)(invalid)
     app.exception_handler(BatchProcessorError)(failed)
     return app
@@ -153,6 +158,21 @@ def _json(value: Any) -> str:
     return orjson.dumps(value).decode()
 
 
+def _read_json(text: str) -> Any:
+    """Raises JSONDecodeError, the only error that Powertools takes for a wrong body, whatever is wrong."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except (ValueError, RecursionError) as error:
+        # A number of more digits than Python reads, or arrays nested deeper than it goes
+        raise json.JSONDecodeError(str(error), text[:100], 0) from None
+
+
+def _not_json() -> Problem:
+    return Problem("body", "", NOT_JSON, 'write {"config": {...}} as JSON')
+
+
 def _response(answer: Answer) -> HttpResponse:
     return Response(answer.status_code, JSON, _json(answer.body))
 
@@ -168,7 +188,7 @@ def _problems(
     """Of a body, every problem in our own words; Powertools stops at those of types."""
     details: list[Mapping[str, Any]] = list(error.errors())
     if any(detail["type"] == "json_invalid" for detail in details):
-        return [Problem("body", "", NOT_JSON, 'write {"config": {...}} as JSON')]
+        return [_not_json()]
     problems = [
         Problem(str(detail["loc"][-1]), str(detail.get("input", ""))[:60], detail["msg"], "see /admin/openapi.json")
         for detail in details

@@ -186,8 +186,7 @@ def parse_job_request(
     try:
         request = JobRequest.model_validate(document)
     except ValidationError as invalid:
-        found = [problem_of(detail, JobRequest) for detail in invalid.errors(include_url=False)]
-        raise InvalidInputError([*found, *problems]) from None
+        raise InvalidInputError([*_problems_of_fields(invalid, JobRequest), *problems]) from None
     if problems:
         raise InvalidInputError(problems)
     config = request.config
@@ -206,8 +205,7 @@ def parse_retry_request(document: object, models: Collection[str]) -> RetryReque
     try:
         request = RetryRequest.model_validate(document)
     except ValidationError as invalid:
-        found = [problem_of(detail, RetryRequest) for detail in invalid.errors(include_url=False)]
-        raise InvalidInputError([*found, *problems]) from None
+        raise InvalidInputError([*_problems_of_fields(invalid, RetryRequest), *problems]) from None
     if problems:
         raise InvalidInputError(problems)
     return request
@@ -265,9 +263,13 @@ def _section(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _number(value: object) -> int | float | None:
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return value
-    return None
+    """What compares as a number; whole numbers beyond every bound are left to the fields' own checks."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        return value if math.isfinite(value) else None
+    except OverflowError:
+        return None
 
 
 def _day(value: object) -> date | None:
@@ -278,6 +280,12 @@ def _day(value: object) -> date | None:
 
 
 # --- from pydantic's errors to problems
+
+
+def _problems_of_fields(invalid: ValidationError, model: type[Part]) -> list[Problem]:
+    """Without defaults that pydantic could not compute beside a field that is wrong: nobody wrote these."""
+    details = invalid.errors(include_url=False)
+    return [problem_of(detail, model) for detail in details if detail["type"] != "default_factory_not_called"]
 
 
 def problem_of(detail: ErrorDetails, model: type[Part]) -> Problem:
