@@ -334,6 +334,17 @@ def test_a_retry_makes_a_job_of_the_failed_records(world: JobsWorld, api: Api) -
     assert (status, [problem["path"] for problem in body["problems"]]) == (400, ["batch.maxTokens", "batch.modelId"])
 
 
+def test_a_retry_of_a_job_that_was_refused_for_its_shortfall_takes_the_records_of_its_config(
+    world: JobsWorld, api: Api
+) -> None:
+    config = {"filters": {"agencies": ["OSHA"]}, "limits": {"maxViolations": 3}}
+    job_id = api.post(BATCH, {"config": config})[1]["jobId"]
+    assert api.post(f"{BATCH}/{job_id}/retry")[1]["shortfall"] == 97
+    status, body = api.post(f"{BATCH}/{job_id}/retry", {"onDemandBelowMinimum": True})
+    assert (status, body["violationCount"], body["retryOf"]) == (200, 3, job_id)
+    assert world.records(body["jobId"]) == ["OSHA-000259", "OSHA-000258", "OSHA-000257"]
+
+
 def test_a_retry_changes_what_its_body_names(world: JobsWorld, api: Api) -> None:
     job_id = api.post(BATCH, CONFIG)[1]["jobId"]
     world.end(job_id, ["OSHA-000255", "OSHA-000250"])

@@ -480,6 +480,22 @@ def test_a_second_retry_does_not_pay_again_for_what_the_first_brought_content(wo
     assert (job["message"], job["emptiedBy"]) == ("No violations to process", "withoutGeneratedContent")
 
 
+def test_a_retry_of_a_refused_retry_takes_the_records_of_the_job_that_it_retried(world: JobsWorld) -> None:
+    first = world.create(config())
+    failed = in_priority_order(12)[10:]
+    world.end(first["jobId"], failed)
+    refused = world.create({}, retry_of=first["jobId"])
+    assert refused["shortfall"] == 98
+    job = world.create({"batch": {"onDemandBelowMinimum": True}}, retry_of=refused["jobId"])
+    assert world.records(job["jobId"]) == failed
+
+
+def test_a_retry_of_a_job_that_had_nothing_to_do_has_nothing_to_do(world: JobsWorld) -> None:
+    first = world.create({"filters": {"minFineAmount": 1_000_000}})
+    job = world.create(config(), retry_of=first["jobId"])
+    assert (job["message"], job["violationCount"]) == ("No violations to process", 0)
+
+
 def test_a_retry_may_ask_with_other_tokens_time_and_model(world: JobsWorld) -> None:
     world.quotas = Quotas(minimum_records=1)
     first = world.create(config(limits={"maxViolations": 5}))

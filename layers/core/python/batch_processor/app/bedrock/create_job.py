@@ -146,7 +146,7 @@ def _draft_and_plan(job: JobItem, services: CreateServices) -> None:
             in_flight = write_in_flight(services, folder, but=job["jobId"])
             with Draft(folder) as draft:
                 if job.get("retryOf"):
-                    facts = _draft_retry(job["retryOf"], config.batch.max_tokens, in_flight, draft, services)
+                    facts = _draft_retry(job["retryOf"], config, in_flight, draft, services)
                 else:
                     facts = _draft_selection(config, in_flight, draft, services)
                 draft.put_in_order()
@@ -190,10 +190,11 @@ def _selection_facts(selection: Selection) -> dict[str, Any]:
 
 
 def _draft_retry(
-    retried_id: str, max_tokens: int, in_flight: list[Path], draft: Draft, services: CreateServices
+    retried_id: str, config: JobConfig, in_flight: list[Path], draft: Draft, services: CreateServices
 ) -> dict[str, Any]:
     """Fill the draft with the records of an ended job that still have no content, as they were asked then but for
-    ``maxTokens``.
+    ``maxTokens``. A job that failed before its records were written has them selected anew, by ``config``; a retry
+    that did, those of the job that it retried.
 
     Another retry of that job, or another job, may have brought some of them content since: the table that holds the
     content says so, which the lake does only later.
@@ -201,6 +202,10 @@ def _draft_retry(
     retried = services.jobs.get(retried_id)
     if retried is None or retried["status"] == JobStatus.IN_PROGRESS:
         raise PermanentError(f"Job {retried_id} has not ended, or is gone: only a job that has ended can be retried.")
+    if retried["status"] == JobStatus.FAILED and not services.jobs.parts(retried_id):
+        if retried.get("retryOf"):
+            return _draft_retry(retried["retryOf"], config, in_flight, draft, services)
+        return _draft_selection(config, in_flight, draft, services)
     failed = ids_without_content(retried_id, services)
     wanted = failed - services.contents.with_content(failed)
     busy = _ids_among(wanted, in_flight)
@@ -208,7 +213,7 @@ def _draft_retry(
         if violation_id not in wanted or violation_id in busy:
             continue
         request = orjson.loads(line)
-        request["modelInput"]["inferenceConfig"]["maxTokens"] = max_tokens
+        request["modelInput"]["inferenceConfig"]["maxTokens"] = config.batch.max_tokens
         tokens = tokens_of_body(request["modelInput"])
         draft.add(len(draft), orjson.dumps(request) + b"\n", names.records_line(violation_id, agency), tokens)
     facts: dict[str, Any] = {
