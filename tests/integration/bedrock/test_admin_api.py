@@ -12,12 +12,13 @@ from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
 from pydantic import TypeAdapter
 
 from batch_processor.adapters.bedrock.admin_http import admin_app, openapi_document
+from batch_processor.adapters.bedrock.jobs_table import to_item
 from batch_processor.app.bedrock.ports import BatchInferenceJob, JobRefusedError
 from batch_processor.domain.bedrock import admin_messages as bodies
 from batch_processor.domain.bedrock import job as names
 from batch_processor.domain.bedrock.parts import Quotas
 from batch_processor.domain.errors import ServiceUnavailableError
-from tests.support.bedrock_jobs import JobsWorld, jobs_world, violations
+from tests.support.bedrock_jobs import TABLE, JobsWorld, jobs_world, violations
 
 OSHA = 260
 BATCH = "/admin/bedrock/batch"
@@ -291,6 +292,20 @@ def test_a_job_shows_the_live_counts_of_bedrock_and_then_the_results(world: Jobs
     world.jobs.update(job_id, {"stats": {"processed": 149, "errors": 1, "total": 150}})
     body = api.get(f"{BATCH}/{job_id}")[1]
     assert body["recordCounts"] == {"total": 150, "processed": 150, "succeeded": 149, "failed": 1}
+
+
+def test_a_job_that_was_written_by_hand_is_shown_without_what_it_lacks(world: JobsWorld, api: Api) -> None:
+    job_id, created_at = "batch-1790000000-Test1", "2026-11-21T09:00:00.000Z"
+    key = {"PK": f"JOB#{job_id}", "SK": "METADATA", "GSI1PK": "JOBS", "GSI1SK": names.listing_key(job_id, created_at)}
+    item = {**key, "status": "Completed", "createdAt": created_at, "violationCount": 7}
+    world.dynamodb.put_item(TableName=TABLE, Item=to_item(item))
+    status, body = api.get(f"{BATCH}/{job_id}")
+    assert (status, body["jobId"]) == (200, job_id)
+    assert body["stats"] == {"processed": 0, "errors": 0, "total": 7}
+    assert body["recordCounts"] == {"total": 7, "processed": 0, "succeeded": 0, "failed": 0}
+    (listed,) = api.get(f"{BATCH}/jobs")[1]["jobs"]
+    assert (listed["jobId"], listed["jobArn"], listed["stats"]) == (job_id, "", body["stats"])
+    assert api.post(f"{BATCH}/{job_id}/stop")[1]["message"] == "Batch job has already ended"
 
 
 def test_a_job_is_shown_without_live_counts_while_bedrock_does_not_answer(

@@ -41,6 +41,25 @@ def test_a_job_comes_back_as_it_was_written(world: JobsWorld) -> None:
     assert world.jobs.get("batch-1790000000-ffffffff") is None
 
 
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        ("batch-1790000000-0123abcd", True),
+        ("estimate-1790000000-0123abcd", True),
+        ("batch-1-Test1", True),
+        (f"batch-179000000000-{32 * 'x'}", True),
+        (f"batch-1790000000-{33 * 'x'}", False),
+        ("batch-1790000000-", False),
+        ("batch-1790000000-a-b", False),
+        ("batch-١-a", False),
+        ("job-1790000000-0123abcd", False),
+    ],
+)
+def test_an_id_has_a_number_and_letters_or_digits(text: str, is_one: bool) -> None:
+    assert names.is_job_id(text) is is_one
+    assert names.part_of_name(names.part_name(text, 7)) == ((text, 7) if is_one else None)
+
+
 def test_the_same_key_and_request_give_the_first_job_and_another_request_is_refused(world: JobsWorld) -> None:
     table = world.jobs
     first = table.create(job(1), "key", {"a": 1, "b": [2]})
@@ -110,11 +129,11 @@ def test_a_change_is_made_only_where_the_expected_values_stand(world: JobsWorld)
     table, job_id = world.jobs, world.jobs.create(job())
     assert not table.update(job_id, {"message": "x"}, expected={"status": "Failed"})
     assert not table.update(job_id, {"message": "x"}, expected={"createdAt": None})
-    assert table.update(job_id, {"message": "x", "jobArn": None}, expected={"status": "InProgress", "message": None})
+    assert table.update(job_id, {"message": "x", "bedrockStatus": None}, expected={"status": "InProgress", "message": None})
     changed = table.get(job_id)
     assert changed is not None
     assert changed["message"] == "x"
-    assert "jobArn" not in changed
+    assert "bedrockStatus" not in changed
     assert not table.update("batch-1790000000-ffffffff", {"message": "x"}), "no item comes into being"
     assert table.get("batch-1790000000-ffffffff") is None
 

@@ -88,7 +88,8 @@ class DynamoDbJobsTable:
         return job["jobId"]
 
     def get(self, job_id: str) -> JobItem | None:
-        return cast("JobItem | None", self._get(names.job_key(job_id), names.METADATA))
+        item = self._get(names.job_key(job_id), names.METADATA)
+        return None if item is None else _job(item)
 
     def parts(self, job_id: str) -> list[PartItem]:
         found = self._query(
@@ -148,7 +149,7 @@ class DynamoDbJobsTable:
                 Limit=limit,
                 **start,
             )
-        jobs = [cast("JobItem", from_item(item)) for item in answer["Items"]]
+        jobs = [_job(from_item(item)) for item in answer["Items"]]
         return JobPage(jobs, _cursor(answer.get("LastEvaluatedKey")))
 
     def in_flight(self) -> list[str]:
@@ -210,6 +211,18 @@ class DynamoDbJobsTable:
                 return False
             raise translate(error, "dynamodb:UpdateItem", self._table) from error
         return True
+
+
+def _job(item: Mapping[str, Any]) -> JobItem:
+    """What an item lacks that was written by hand is as in a job that has just been created."""
+    count = item.get("violationCount", 0)
+    absent = {
+        "jobId": names.job_id_of_key(item["PK"]),
+        "jobArn": "",
+        "violationCount": count,
+        "stats": {"processed": 0, "errors": 0, "total": count},
+    }
+    return cast("JobItem", {**absent, **item})
 
 
 def _in_flight_key(job_id: str) -> dict[str, str]:

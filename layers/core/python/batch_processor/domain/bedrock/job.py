@@ -34,7 +34,8 @@ TYPICAL_COMPLETION = timedelta(hours=24)
 """Batch inference has no promise of an end; most jobs end within a day
 (https://docs.aws.amazon.com/bedrock/latest/userguide/batch-inference.html)."""
 
-JOB_ID = re.compile(r"(batch|estimate)-\d{9,12}-[0-9a-f]{8}")
+JOB_ID = re.compile(r"(batch|estimate)-[0-9]{1,12}-[0-9A-Za-z]{1,32}")
+"""Wider than our own ids, for jobs that were written by hand; a part's name still fits into Bedrock's 63 characters."""
 
 
 class JobStatus(StrEnum):
@@ -180,6 +181,10 @@ def moment_of(text: str) -> datetime:
 
 def job_key(job_id: str) -> str:
     return f"JOB#{job_id}"
+
+
+def job_id_of_key(key: str) -> str:
+    return key.removeprefix(job_key(""))
 
 
 def part_sort_key(part: int) -> str:
