@@ -18,10 +18,10 @@ from tests.support.fakes import FakeClock, FakeObjectStore
 ROW = ["7", "a text"]
 
 
-def call(store: FakeObjectStore, row: list[str] = ROW) -> MapInputResponse:
+def call(store: FakeObjectStore, row: list[str] = ROW, batches: Batches | None = None) -> MapInputResponse:
     request = MapInputRequest(BatchInput=BatchReference(plan_key=KEYS.plan), Row=staged_items([row])[0])
     clock = FakeClock()
-    return map_input(request, batches=Batches(store, clock), clock=clock)
+    return map_input(request, batches=batches or Batches(store, clock), clock=clock)
 
 
 def store_with_plan(**document: Any) -> FakeObjectStore:
@@ -59,6 +59,16 @@ def test_a_row_behind_a_pulled_brake_is_not_attempted() -> None:
 
     with pytest.raises(NotAttemptedError, match="stopped by hand"):
         call(store)
+
+
+def test_where_failures_may_end_the_run_each_row_reads_the_brake_as_it_is() -> None:
+    store = store_with_plan(execution_config={"continue_on_error": False})
+    batches = Batches(store, FakeClock())
+    call(store, batches=batches)
+    store.put(KEYS.brake, b'{"reason": "a row failed", "error": "RowFailedError", "message": ""}')
+
+    with pytest.raises(NotAttemptedError, match="a row failed"):
+        call(store, batches=batches)
 
 
 def test_a_row_that_cannot_be_mapped_raises() -> None:

@@ -44,12 +44,13 @@ class Worker:
         self.dead_letters = FakeDeadLetters()
         self.clock = FakeClock()
         self.deadline = FakeDeadline()
+        self.batches = Batches(self.store, self.clock)
 
     def run(self, first: int = 1, last: int | None = None) -> ToolRowsResponse:
         items = staged_items(self.rows)[first - 1 : last]
         return process_tool_rows(
             ToolRowsRequest(BatchInput=BatchReference(plan_key=KEYS.plan), Items=items),
-            batches=Batches(self.store, self.clock),
+            batches=self.batches,
             invoker=self.invoker,
             dead_letters=self.dead_letters,
             clock=self.clock,
@@ -272,6 +273,25 @@ def test_the_first_failure_pulls_the_brake_when_the_run_must_not_go_on() -> None
     assert response.not_attempted >= 4
     assert response.succeeded + response.failed + response.not_attempted == 7
     assert KEYS.failures_marker(2, 1) in worker.store.objects
+
+
+def test_a_worker_starts_no_row_behind_a_failure_of_its_own_that_ends_the_run() -> None:
+    def answer(payload: bytes, timeout: float) -> bytes | Outcome:
+        return thrown_error("Boom", "broke") if row_of(payload) == 3 else echo(payload, timeout)
+
+    worker = Worker(
+        answer, threads=1, execution_config={"continue_on_error": False, "retry_policy": {"max_attempts": 1}}
+    )
+
+    assert worker.run() == ToolRowsResponse(succeeded=2, failed=1, not_attempted=4)
+
+
+def test_a_batch_begins_with_the_brake_as_it_is_where_failures_may_end_the_run() -> None:
+    worker = Worker(execution_config={"continue_on_error": False})
+    worker.run(1, 2)
+    worker.store.put(KEYS.brake, b'{"reason": "r", "error": "RowFailedError", "message": ""}')
+
+    assert worker.run(3, 7) == ToolRowsResponse(not_attempted=5)
 
 
 def test_no_row_is_paid_for_while_a_failure_waits_to_be_counted() -> None:

@@ -23,7 +23,7 @@ def map_input(request: MapInputRequest, *, batches: Batches, clock: Clock) -> Ma
     A row that an earlier execution answered is written; then ``TakenOverError`` is raised.
     """
     batch = batches.open(request.BatchInput.plan_key)
-    brake = batch.work.brake()
+    brake = batch.work.brake(fresh=batch.failure_limit is not None)
     if brake is not None:
         raise NotAttemptedError(f"not attempted: {brake.reason}")
     plan = batch.plan

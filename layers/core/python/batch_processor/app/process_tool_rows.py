@@ -124,9 +124,9 @@ class _Run:
         self._unwritten: list[FinishedRow] = []
         self._working = 0
         self._due = Event()
-        self._failures_to_count = 0
-        limit = batch.failure_limit
-        self._most_failures_to_count = None if limit is None else max(1, limit // CHECKS_PER_LIMIT)
+        self._failures = self._failures_to_count = 0
+        self._limit = batch.failure_limit
+        self._most_failures_to_count = None if self._limit is None else max(1, self._limit // CHECKS_PER_LIMIT)
         self._wrote_ms: int | None = None
         self._began_ms = self._flushed_ms = clock.now_ms()
         self._counts: Counter[RowStatus] = Counter()
@@ -231,7 +231,10 @@ class _Run:
             self._unwritten_bytes += _size(finished)
             self._counts[record["status"]] += 1
             if record["status"] is not RowStatus.SUCCESS:
+                self._failures += 1
                 self._failures_to_count += 1
+                if self._limit is not None and self._failures >= self._limit:
+                    self._stop()  # at once: the brake, by which the other workers hear of it, is a write away
                 details = {"row_id": record["row"], "status": record["status"], "attempts": record["attempts"]}
                 LOGGER.info("row not successful", extra=details)
             if self._is_due():
@@ -258,7 +261,8 @@ class _Run:
             if self._stopped or self._started == len(self._rows):
                 return None
             enough_time = self._deadline.remaining_seconds() >= self._row_seconds + RESERVE_SECONDS
-            if not enough_time or self._batch.work.brake() is not None:
+            first_of_batch = self._started == 0 and self._limit is not None
+            if not enough_time or self._batch.work.brake(fresh=first_of_batch) is not None:
                 self._stopped = True
                 return None
             taken = self._rows[self._started]

@@ -64,11 +64,11 @@ class Work:
 
     # --- the brake
 
-    def brake(self) -> Brake | None:
-        """The brake, if it is pulled; read at most once a second, and not again once it is."""
+    def brake(self, *, fresh: bool = False) -> Brake | None:
+        """The brake, if it is pulled; read at most once a second unless ``fresh``, and not again once it is."""
         with self._lock:
             now = self._clock.now_ms()
-            if self._brake is None and now - self._brake_read_ms > BRAKE_CACHE_MS:
+            if self._brake is None and (fresh or now - self._brake_read_ms > BRAKE_CACHE_MS):
                 self._brake = self._read_brake()
                 self._brake_read_ms = now
             return self._brake
