@@ -56,14 +56,16 @@ resource "aws_iam_role_policy_attachment" "this" {
 
 resource "aws_sfn_state_machine" "this" {
   # checkov:skip=CKV_AWS_284:Variable xray_tracing turns tracing on; by default it is off because it is billed per row.
-  # checkov:skip=CKV_AWS_285:Errors are logged; execution data is left out on purpose, because it holds users' cell values.
+  # checkov:skip=CKV_AWS_285:Execution data is left out on purpose, because it holds users' cell values.
   name       = var.name
   type       = var.type
   role_arn   = aws_iam_role.this.arn
   definition = var.definition
 
   logging_configuration {
-    level                  = "ERROR"
+    # Errors of executions. Level ERROR would log those of tasks too, and the cause of a failed agent's task, which is no
+    # execution data, has the agent's input in it.
+    level                  = "FATAL"
     include_execution_data = false
     log_destination        = "${aws_cloudwatch_log_group.this.arn}:*"
   }
