@@ -272,7 +272,11 @@ class _Job:
                 ended_at = moment_of(part.get("endedAt") or self._job["createdAt"])
                 missing = not parts_with_output & {part["part"], None}
                 most = CREATION_TIME if part.get("bedrockStatus") == ON_DEMAND else OUTPUT_TIME
-                waiting |= missing and self._now - ended_at < most
+                is_late = self._now - ended_at >= most
+                waiting |= missing and not is_late
+                if missing and is_late and part.get("bedrockStatus") == ON_DEMAND and self._job.get("stopRequestedAt"):
+                    # The call that asked died, and none came after it that would have noted the stop.
+                    self._update_part(part, {"bedrockStatus": "Stopped"})
         return given, waiting
 
     def _stands_still(self, result: ResultObject, claim: Claim | None, now_ms: int) -> bool:
