@@ -129,7 +129,9 @@ def test_a_change_is_made_only_where_the_expected_values_stand(world: JobsWorld)
     table, job_id = world.jobs, world.jobs.create(job())
     assert not table.update(job_id, {"message": "x"}, expected={"status": "Failed"})
     assert not table.update(job_id, {"message": "x"}, expected={"createdAt": None})
-    assert table.update(job_id, {"message": "x", "bedrockStatus": None}, expected={"status": "InProgress", "message": None})
+    assert table.update(
+        job_id, {"message": "x", "bedrockStatus": None}, expected={"status": "InProgress", "message": None}
+    )
     changed = table.get(job_id)
     assert changed is not None
     assert changed["message"] == "x"

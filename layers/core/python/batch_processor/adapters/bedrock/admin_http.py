@@ -18,9 +18,10 @@ from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Pat
 from aws_lambda_powertools.utilities.data_classes.common import BaseProxyEvent
 
 from batch_processor.app.bedrock import admin
-from batch_processor.app.bedrock.admin import INVALID, AdminServices, Answer, JobRunsError, UnknownJobError
+from batch_processor.app.bedrock.admin import INVALID, MOST_LISTED, AdminServices, Answer, JobRunsError, UnknownJobError
 from batch_processor.app.bedrock.ports import KeyReusedError
 from batch_processor.domain.bedrock import admin_messages as bodies
+from batch_processor.domain.bedrock.job import JobStatus
 from batch_processor.domain.bedrock.job_config import (
     JobRequest,
     RetryRequest,
@@ -37,11 +38,29 @@ TITLE = "Bedrock batches"
 VERSION = "1.0.0"
 JSON = "application/json"
 NOT_JSON = "the body is not JSON"
+SECURITY_SCHEMES = {
+    "sigv4": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "Authorization",
+        "description": "AWS Signature Version 4, service execute-api: where the deployment names no issuer of tokens.",
+        "x-amazon-apigateway-authtype": "awsSigv4",
+    },
+    "token": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "A token of the deployment's issuer, where it names one.",
+    },
+}
+"""Which of the two a deployment takes is decided by its API, which the functions behind it do not see."""
 
 HttpResponse = Response[Any]
 JobId = Annotated[str, Path(description="Id of the job: batch-<epoch seconds>-<8 hex>")]
-Status = Annotated[str | None, Query(description="InProgress, Completed or Failed")]
-Limit = Annotated[int, Query(description="Most jobs of the page, at most 100")]
+Status = Annotated[str | None, Query(json_schema_extra={"enum": [one.value for one in JobStatus]})]
+Limit = Annotated[
+    int, Query(description="Most jobs of the page", json_schema_extra={"minimum": 1, "maximum": MOST_LISTED})
+]
 Cursor = Annotated[str, Query(description="nextCursor of the page before")]
 IdempotencyKey = Annotated[
     str | None,
@@ -68,7 +87,14 @@ def admin_app(services: Callable[[], AdminServices]) -> APIGatewayHttpResolver:
     """The resolver. ``services`` is called with the first request that needs them."""
     app = _JsonResolver(enable_validation=True, serializer=_json, json_body_deserializer=_read_json)
 
-    created = {
+    always = {
+        401: _documented("Not a token that the deployment takes", bodies.Said),
+        403: _documented("Not signed, or not allowed", bodies.Said),
+        429: _documented("Too many requests", bodies.Said),
+        500: _documented("A fault of the deployment", bodies.Said),
+        503: _documented("Try again later", bodies.Said),
+    }
+    created = always | {
         200: _documented("Created, or nothing to do", bodies.Created | bodies.Nothing),
         202: _documented("Begun", bodies.Begun),
         400: _documented("Invalid", bodies.Invalid),
@@ -76,7 +102,7 @@ def admin_app(services: Callable[[], AdminServices]) -> APIGatewayHttpResolver:
         502: _documented("Bedrock refused", bodies.Refused),
     }
     estimated = created | {200: _documented("Estimated", bodies.Estimated)}
-    unknown = {404: _documented("No such job", bodies.Said)}
+    unknown = always | {404: _documented("No such job", bodies.Said)}
 
     @app.post(BATCH, summary="Create a batch job", responses=created, tags=["jobs"])
     def create(body: Annotated[JobRequest, Body()], idempotency_key: IdempotencyKey = None) -> HttpResponse:  # noqa: ARG001
@@ -88,7 +114,7 @@ def admin_app(services: Callable[[], AdminServices]) -> APIGatewayHttpResolver:
         document = app.current_event.json_body
         return _response(admin.create(document, services(), dry_run=True, idempotency_key=idempotency_key or ""))
 
-    listed = {200: _documented("One page", bodies.JobList), 400: created[400]}
+    listed = always | {200: _documented("One page", bodies.JobList), 400: created[400]}
 
     @app.get(f"{BATCH}/jobs", summary="List the jobs, newest first", responses=listed, tags=["jobs"])
     def list_jobs(status: Status = None, limit: Limit = 20, cursor: Cursor = "") -> HttpResponse:
@@ -139,7 +165,7 @@ def admin_app(services: Callable[[], AdminServices]) -> APIGatewayHttpResolver:
 
 
 def openapi_document(app: APIGatewayHttpResolver) -> dict[str, Any]:
-    """Without the 422 that Powertools adds to each route: here wrong types are answered by 400."""
+    """Without the 422 that Powertools adds to each route: here wrong types are answered by 400. With who may call."""
     document: dict[str, Any] = orjson.loads(app.get_openapi_json_schema(title=TITLE, version=VERSION))
     for path in document["paths"].values():
         for operation in path.values():
@@ -147,6 +173,8 @@ def openapi_document(app: APIGatewayHttpResolver) -> dict[str, Any]:
                 del operation["responses"]["422"]
     for schema in ("HTTPValidationError", "ResponseValidationError", "ValidationError"):
         document["components"]["schemas"].pop(schema, None)
+    document["components"]["securitySchemes"] = SECURITY_SCHEMES
+    document["security"] = [{name: []} for name in SECURITY_SCHEMES]
     return document
 
 

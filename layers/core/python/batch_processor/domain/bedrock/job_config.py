@@ -17,12 +17,14 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     ValidationError,
     WithJsonSchema,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError
 
 from batch_processor.domain.bedrock.selection import select_agencies
 from batch_processor.domain.errors import InvalidInputError, Problem
@@ -74,6 +76,17 @@ class Part(BaseModel):
     @classmethod
     def _null_means_absent(cls, data: Any) -> Any:
         return {name: value for name, value in data.items() if value is not None} if isinstance(data, dict) else data
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """With null for every field that may be absent."""
+        schema = handler(core_schema)
+        own = handler.resolve_ref_schema(schema)
+        for name, field in own["properties"].items():
+            if name not in own.get("required", ()) and {"type": "null"} not in field.get("anyOf", ()):
+                about = {word: field.pop(word) for word in ("title", "description", "default") if word in field}
+                own["properties"][name] = {"anyOf": [field, {"type": "null"}], **about}
+        return schema
 
 
 Day = Annotated[date, BeforeValidator(_read_date), WithJsonSchema({"type": "string", "format": "date"})]
