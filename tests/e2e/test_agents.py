@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from tests.support.deployment import Deployment, csv_bytes
@@ -44,6 +45,20 @@ def test_an_agent_over_its_time_is_timed_out_once(deployment: Deployment) -> Non
     assert [row["_status"] for row in run.rows] == ["TIMEOUT", "SUCCESS"]
     assert "timeout_seconds" in run.rows[0]["_error_message"]
     assert run.dead_letters()[0]["attempts"] == 1
+
+
+def test_no_cell_is_in_the_logs(deployment: Deployment) -> None:
+    secret = f"cell-{uuid.uuid4()}"
+    rows = [["ok", secret], ["fail", secret], ["error", secret], ["flaky", secret]]
+    deployment.run(agent("chaos_agent"), csv_bytes([["mode", "n"], *rows])).assert_succeeded()
+
+    logs = deployment.client("logs")
+    groups = [group["logGroupName"] for group in logs.describe_log_groups()["logGroups"] if "sample" not in str(group)]
+    assert f"/aws/stepfunctions/batch-processor{deployment.suffix}" in groups
+    for group in groups:
+        pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group)
+        found = [event["message"] for page in pages for event in page["events"] if secret in event["message"]]
+        assert not found, group
 
 
 def test_an_express_agent_runs_in_batches(deployment: Deployment) -> None:
