@@ -156,6 +156,18 @@ def first_failures(storage: Any, failed_rows_s3_uri: str, count: int) -> list[di
     return [row for row, _ in zip(rows, range(count), strict=False)]
 
 
+def warnings_of(storage: Any, document: dict[str, Any]) -> list[str]:
+    """The warnings of a run: in a dry run's output document, else in its summary; none where the summary is gone."""
+    if "warnings" in document or "summary_s3_uri" not in document:
+        return list(document.get("warnings", []))
+    bucket, key = split_s3_uri(document["summary_s3_uri"])
+    try:
+        summary = json.loads(storage.get_object(Bucket=bucket, Key=key)["Body"].read())
+    except ClientError:
+        return []  # the result is shown all the same
+    return list(summary.get("warnings", []))
+
+
 def split_s3_uri(uri: str) -> tuple[str, str]:
     """Bucket and key of ``s3://bucket/key``."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")

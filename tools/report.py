@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -65,14 +65,14 @@ def money(amount: Any) -> str:
 
 def total_cost(document: dict[str, Any]) -> str:
     """The cost in an output document, in words; of a dry run the estimate, from best to worst."""
-    cost = document["cost"]
+    cost = document["cost"] if "cost" in document else document["estimate"]
     without_target = "" if cost["target_included"] else " without the target's own cost"
     if "total_usd" in cost:
         return money(cost["total_usd"]) + without_target
     return f"{money(cost['total']['best'])} to {money(cost['total']['worst'])}{without_target}"
 
 
-def summary(ending: Ending) -> str:
+def summary(ending: Ending, warnings: Iterable[str] = ()) -> str:
     """The result of an execution, a name and a value a line; addresses in one piece, so that they can be copied."""
     document = ending.document or {}
     lines = [("status", str(document.get("status", ending.status)))]
@@ -82,10 +82,10 @@ def summary(ending: Ending) -> str:
     lines += [(count.replace("_", " "), f"{document[count]:,}") for count in counts if count in document]
     if "duration_seconds" in document:
         lines.append(("duration", clock(float(document["duration_seconds"]))))
-    if "cost" in document:
-        lines.append(("cost", total_cost(document)))
+    lines += [(name, total_cost(document)) for name in ("cost", "estimate") if name in document]
     objects = ("output", "failed_rows", "summary")
     lines += [(name.replace("_", " "), document[f"{name}_s3_uri"]) for name in objects if f"{name}_s3_uri" in document]
+    lines += [("warning", warning) for warning in warnings]
     return "\n".join(f"{name:<12} {value}" for name, value in lines)
 
 

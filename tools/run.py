@@ -76,8 +76,9 @@ def follower_of(deployment: Deployment, arn: str) -> Follower:
 
 def show_ending(console: Console, deployment: Deployment, ending: Ending, name: str) -> int:
     """Print the result and the first failed rows. Exit code 0 when the execution succeeded."""
-    console.print(report.summary(ending), highlight=False)
     document = ending.document or {}
+    warnings = executions.warnings_of(deployment.client("s3"), document)
+    console.print(report.summary(ending, warnings), markup=False, highlight=False)
     unsuccessful = int(document.get("failed", 0)) + int(document.get("timed_out", 0))
     if unsuccessful and document.get("failed_rows_s3_uri"):
         rows = executions.first_failures(deployment.client("s3"), document["failed_rows_s3_uri"], FAILURES_SHOWN)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from tests.unit.tools.fakes import EXECUTION, FakeStates, FakeStorage
 from tools.errors import CommandError
-from tools.executions import Ending, Follower, ending_of, first_failures, start
+from tools.executions import Ending, Follower, ending_of, first_failures, start, warnings_of
 
 RUNNING = {"status": "RUNNING"}
 MAP_RUN = {"mapRunArn": "arn:map-run", "startDate": datetime(2026, 1, 1, tzinfo=UTC)}
@@ -95,3 +96,16 @@ def test_the_first_failed_rows_are_read_from_the_start_of_the_file() -> None:
         ("1", "a\nb", "bad"),
         ("2", "c", "worse"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("document", "warnings"),
+    [
+        ({"status": "DRY_RUN", "warnings": ["few rows"]}, ["few rows"]),
+        ({"summary_s3_uri": "s3://results/results/x/summary.json"}, ["slow"]),
+        ({"summary_s3_uri": "s3://results/results/gone/summary.json"}, []),
+        ({}, []),
+    ],
+)
+def test_warnings_come_from_the_document_or_from_the_summary(document: dict[str, Any], warnings: list[str]) -> None:
+    assert warnings_of(FakeStorage({"results/x/summary.json": b'{"warnings": ["slow"]}'}), document) == warnings

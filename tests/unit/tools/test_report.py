@@ -53,6 +53,17 @@ def test_the_result_of_a_run_that_went_on_with_another_has_the_rows_taken_over()
     assert lines[2:4] == ["succeeded    1,990", "resumed      1,500"]
 
 
+def test_the_result_of_a_dry_run_has_the_estimate_and_the_warnings() -> None:
+    estimate = {"total": {"best": 0.5, "worst": 1.5}, "target_included": True}
+    document = {"status": "DRY_RUN", "total_rows": 2, "estimate": estimate}
+    assert report.summary(Ending("SUCCEEDED", document=document), ["1 row is in flight at most."]).splitlines() == [
+        "status       DRY_RUN",
+        "total rows   2",
+        "estimate     0.5 USD to 1.50 USD",
+        "warning      1 row is in flight at most.",
+    ]
+
+
 def test_an_execution_without_a_document_shows_its_error() -> None:
     summary = report.summary(Ending("FAILED", "InvalidInputError", "1 problem"))
     assert summary.splitlines() == ["status       FAILED", "error        InvalidInputError"]

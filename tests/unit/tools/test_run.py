@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from boto3.exceptions import S3UploadFailedError
+from rich.console import Console
 
 from batch_processor.domain.errors import InvalidInputError
 from tests.unit.tools.fakes import EXECUTION, FakeStates, FakeStorage
 from tools import run
 from tools.errors import CommandError
+from tools.executions import Ending
 from tools.outputs import Deployment
 
 DOCUMENT = {"csv_s3_uri": "s3://INPUT_BUCKET/rows.csv", "target": {"type": "tool", "name": "echo"}}
@@ -90,6 +93,14 @@ def test_a_name_says_what_and_when_and_keeps_to_80_characters() -> None:
     now = datetime(2026, 11, 21, 22, 5, 9, tzinfo=UTC)
     assert run.execution_name("my tickets, May", now) == "my-tickets-May-20261121T220509"
     assert len(run.execution_name("x" * 200, now)) == 80
+
+
+def test_the_warnings_of_a_run_are_shown_as_they_are(deployment: FakedDeployment) -> None:
+    console = Console(file=io.StringIO(), width=200)
+    document = {"status": "DRY_RUN", "warnings": ["Columns are replaced: [red]."]}
+    assert run.show_ending(console, deployment, Ending("SUCCEEDED", document=document), "night-run") == 0
+    assert isinstance(console.file, io.StringIO)
+    assert "Columns are replaced: [red]." in console.file.getvalue()
 
 
 @pytest.mark.parametrize("given", ["night-run", EXECUTION])
