@@ -207,6 +207,8 @@ MAPPED = {"name": "x", "source": "$.x"}
         ({"csv_s3_uri": "s3://elsewhere/data.csv"}, "csv_s3_uri", "input_buckets"),
         ({"csv_s3_uri": "s3://results/work/run-0/input.csv"}, "csv_s3_uri", "input_buckets"),
         ({"csv_s3_uri": "data.csv"}, "csv_s3_uri", "s3://"),
+        ({"csv_s3_uri": "s3://uploads/\ud800"}, "csv_s3_uri", "surrogate"),
+        ({"target": {"type": "tool", "name": "echo", "arn": f"{ECHO_ARN}\ud800"}}, "target.arn", "surrogate"),
         ({"target": {"type": "tool", "name": "ehco"}}, "target.name", "did you mean echo?"),
         ({"target": {"type": "tool", "name": "zzz"}}, "target.name", "known: classifier, echo, echo_canary, quick"),
         ({"target": {"type": "tool", "name": "retired"}}, "target.name", "disabled"),

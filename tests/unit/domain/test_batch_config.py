@@ -478,3 +478,52 @@ def test_every_message_can_be_encoded() -> None:
     problems = problems_of(document({"execution_config.log_level": "\ud800"}))
 
     assert str(problems[0]).encode()
+
+
+LONE = "a\ud800"
+
+
+@pytest.mark.parametrize(
+    ("given", "path", "value"),
+    [
+        (document({"csv_s3_uri": f"s3://bucket/{LONE}"}), "csv_s3_uri", '"s3://bucket/a\\ud800"'),
+        (document({"input_mapping.static_values.x": [LONE]}), "input_mapping.static_values.x[0]", ""),
+        (
+            document({"input_mapping.transformations.x": {"type": "concat", "config": {"separator": LONE}}}),
+            "input_mapping.transformations.x.config.separator",
+            '"a\\ud800"',
+        ),
+        (
+            document({"output_mapping.columns": [{"name": "x", "source": LONE, "default": "x"}]}),
+            "output_mapping.columns[0].source",
+            '"a\\ud800"',
+        ),
+        (
+            document({"input_mapping.column_mappings": {LONE: "x"}}),
+            'input_mapping.column_mappings["a\\ud800"]',
+            "",
+        ),
+        (document() | {LONE: 1}, '["a\\ud800"]', ""),
+    ],
+)
+def test_half_a_character_is_refused_wherever_it_stands(given: dict[str, Any], path: str, value: str) -> None:
+    (problem,) = problems_of(given)
+
+    assert (problem.path, problem.value) == (path, value)
+    assert "half of a surrogate pair" in problem.message
+    assert str(problem).encode()
+
+
+@pytest.mark.parametrize("levels", [97, 98, 500, 50_000])
+def test_nesting_is_refused_beyond_a_hundred_levels(levels: int) -> None:
+    # The document, input_mapping and static_values are three levels more.
+    value: Any = {}
+    for _ in range(levels - 1):
+        value = [value]
+    given = {**MINIMAL, "input_mapping": {"static_values": {"deep": value, "other": 1}}}
+
+    if levels == 97:
+        assert parse_batch_config(given).model_dump_json()
+        return
+    (problem,) = problems_of(given)
+    assert (problem.path, problem.message) == ("input_mapping.static_values.deep", "nested deeper than 100 levels")

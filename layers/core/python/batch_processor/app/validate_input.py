@@ -67,7 +67,7 @@ class _Validation:
         problems: list[Problem] = []
         config = self._parse(request.input, problems)
         sound_part = config or _sound_part(request.input, problems)
-        target = self._resolve(config.target if config else _target_reference(request.input), problems)
+        target = self._resolve(config.target if config else _target_reference(request.input, problems), problems)
         if target is not None and config is not None and target.invocation is Invocation.EXPRESS:
             problems += _express_problems(config)
         found = self._find(config.source if config else _source(request.input), problems)
@@ -290,8 +290,10 @@ def _sound_part(document: Any, problems: list[Problem]) -> BatchConfig | None:
         return None
 
 
-def _target_reference(document: Any) -> TargetReference | None:
+def _target_reference(document: Any, problems: list[Problem]) -> TargetReference | None:
     """The target of a document that has problems, if this part of it has none."""
+    if any(problem.path.startswith("target") for problem in problems):
+        return None
     try:
         return TargetReference.model_validate(document.get("target") if isinstance(document, dict) else None)
     except ValidationError:

@@ -151,7 +151,7 @@ class S3Location(NamedTuple):
 
 
 def parse_s3_uri(uri: str) -> S3Location:
-    """Raises ValueError. Bucket rules: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html."""
+    """Raises ValueError, also of what UTF-8 cannot hold. Bucket rules: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html."""
     if not uri.startswith("s3://"):
         raise ValueError("it does not start with s3://")
     bucket, _, key = uri.removeprefix("s3://").partition("/")
@@ -161,7 +161,7 @@ def parse_s3_uri(uri: str) -> S3Location:
         raise ValueError("the object's key is missing")
     if key.endswith("/"):
         raise ValueError("it names a folder")
-    if len(key.encode("utf-8", "replace")) > 1_024:
+    if len(key.encode()) > 1_024:
         raise ValueError("the key has more than 1,024 bytes")
     return S3Location(bucket, key)
 

@@ -73,7 +73,7 @@ def problem_of(detail: ErrorDetails) -> Problem:
     if location and location[-1] == "[key]":
         location = location[:-1]
     path = path_of(*location) or "input"
-    value = _value(location, detail["input"])
+    value = shown_unless_secret(location, detail["input"])
     if kind == "problem":
         return Problem(path, value, str(context["message"]), str(context["fix"]))
     if kind == "missing":
@@ -155,7 +155,7 @@ def _nearest_field(name: str, models: Iterable[type[Part]]) -> str:
     return f"did you mean {nearest}?" if nearest else f"remove it; known: {listed(known)}"
 
 
-def _value(location: tuple[int | str, ...], value: object) -> str:
+def shown_unless_secret(location: tuple[int | str, ...], value: object) -> str:
     """The value for a message: never one that may be a secret. Objects and lists show only their shape."""
     if any(isinstance(part, str) and (part == "static_values" or _SECRET_NAME.search(part)) for part in location):
         return ""

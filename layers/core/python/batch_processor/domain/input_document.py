@@ -20,19 +20,28 @@ from batch_processor.domain.batch_config import (
     BatchConfig,
     replaced_columns,
 )
-from batch_processor.domain.batch_config_problems import problem_of
+from batch_processor.domain.batch_config_problems import problem_of, shown_unless_secret
 from batch_processor.domain.errors import InvalidInputError, Problem
-from batch_processor.domain.problems import closest, listed, shown
+from batch_processor.domain.problems import closest, listed, path_of, shown
+
+MAX_LEVELS = 100
+"""Of objects and lists in one another: fewer than any step on a row's way bears."""
+_LEVELS_SHOWN = 3
 
 
 def parse_batch_config(document: object, *, work_retention_days: int | None = None) -> BatchConfig:
     """The model of an input document. Raises InvalidInputError naming every problem that shows without the CSV.
 
-    ``work_retention_days``: the deployment's; a ``ttl_days`` that differs is refused as not available yet.
+    ``work_retention_days``: the deployment's; a ``ttl_days`` that differs is refused as not available yet. While the
+    document has texts that UTF-8 cannot hold, or more than ``MAX_LEVELS``, these alone are named.
     """
     if not isinstance(document, dict):
         raise InvalidInputError([Problem("input", shown(document), "not a JSON object", "start with {...}")])
     document = {name: value for name, value in document.items() if name != STARTED_BY}
+    # First, because what reads the document further would break at these instead of refusing them.
+    unwritable = list(_problems_of_writing(document))
+    if unwritable:
+        raise InvalidInputError(unwritable)
     problems = list(_problems_across_fields(document, work_retention_days))
     try:
         config = BatchConfig.model_validate(document)
@@ -42,6 +51,46 @@ def parse_batch_config(document: object, *, work_retention_days: int | None = No
     if problems:
         raise InvalidInputError(problems)
     return config
+
+
+def _problems_of_writing(document: Mapping[str, Any]) -> Iterator[Problem]:
+    """What could be read as JSON, but not be written again. Without recursion: the nesting is what is looked for."""
+    too_deep: set[str] = set()
+    left: list[tuple[tuple[int | str, ...], Any]] = [((), document)]
+    while left:
+        location, value = left.pop()
+        if isinstance(value, str):
+            if not _is_writable(value):
+                yield Problem(
+                    path_of(*location),
+                    shown_unless_secret(location, value),
+                    "holds half of a surrogate pair, which is no character",
+                    "write the whole character, or leave it out",
+                )
+        elif isinstance(value, dict | list):
+            if len(location) >= MAX_LEVELS:
+                too_deep.add(path_of(*location[:_LEVELS_SHOWN]))
+                continue
+            members = list(value.items() if isinstance(value, dict) else enumerate(value))
+            for name, _ in members:
+                if isinstance(name, str) and not _is_writable(name):
+                    yield Problem(
+                        path_of(*location, name),
+                        "",
+                        "the name holds half of a surrogate pair, which is no character",
+                        "write the whole character, or leave it out",
+                    )
+            left += [((*location, name), member) for name, member in reversed(members)]
+    for path in sorted(too_deep):
+        yield Problem(path, "", f"nested deeper than {MAX_LEVELS} levels", "flatten it, or pass it as one text of JSON")
+
+
+def _is_writable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _problems_across_fields(document: Mapping[str, Any], work_retention_days: int | None) -> Iterator[Problem]:

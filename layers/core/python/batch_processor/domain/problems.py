@@ -8,8 +8,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
-from batch_processor.domain.json_text import encodable
-
 _SHOWN_CHARACTERS = 60
 PROBLEMS_OF_TYPE: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -51,7 +49,7 @@ def shown(value: object) -> str:
         return "a list"
     if isinstance(value, str) and "://" in value:
         value = value.partition("?")[0]  # a presigned address carries its signature behind the question mark
-    text = encodable(json.dumps(value, ensure_ascii=False, default=lambda other: type(other).__name__))
+    text = _encodable(json.dumps(value, ensure_ascii=False, default=lambda other: type(other).__name__))
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
 
 
@@ -69,5 +67,10 @@ def path_of(*parts: int | str) -> str:
         elif re.fullmatch(r"[\w.\[\]-]+", part):
             path += f".{part}" if path else part
         else:
-            path += f"[{json.dumps(part, ensure_ascii=False)}]"
+            path += f"[{_encodable(json.dumps(part, ensure_ascii=False))}]"
     return path
+
+
+def _encodable(text: str) -> str:
+    """The text with lone surrogates, which UTF-8 cannot hold, written as the escapes that they are in JSON."""
+    return text.encode("utf-8", "backslashreplace").decode()
