@@ -10,6 +10,8 @@ import time
 import uuid
 from typing import Any
 
+import pytest
+
 from tests.support.aws_resources import eventually
 from tests.support.deployment import Deployment, Run, csv_bytes
 from tests.support.local_aws import REPOSITORY
@@ -31,14 +33,19 @@ def assert_complete(run: Run, total: int) -> None:
     assert len(run.dead_letters()) < len([row for row in run.rows if row["_status"] != "SUCCESS"])
 
 
-def test_a_run_told_not_to_continue_stops_at_the_first_failure_and_fails_by_name(deployment: Deployment) -> None:
+@pytest.mark.parametrize("target", [("tool", "chaos"), ("agent", "chaos_agent")], ids=["tool", "agent"])
+def test_a_run_told_not_to_continue_stops_at_the_first_failure_and_fails_by_name(
+    deployment: Deployment, target: tuple[str, str]
+) -> None:
     rows = [["ok", str(i)] for i in range(60)]
     rows[5] = ["fail", "0"]
     document = chaos(continue_on_error=False, max_concurrency=1, batch_size=10)
+    document["target"] = dict(zip(("type", "name"), target, strict=True))
     run = deployment.run(document, csv_bytes([["mode", "n"], *rows]))
     assert (run.status, run.error) == ("FAILED", "RowFailedError")
     assert_complete(run, 60)
     assert [row["_status"] for row in run.rows[:5]] == ["SUCCESS"] * 5, "what was done before is kept"
+    assert all("not attempted" in row["_error_message"] for row in run.rows[6:]), "one row at a time, and none after it"
     assert run.document["status"] == "FAILED"
     assert run.document["total_rows"] == 60
     assert run.document["output_s3_uri"].startswith("s3://")
