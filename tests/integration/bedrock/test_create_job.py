@@ -21,7 +21,6 @@ from batch_processor.domain.bedrock import job as names
 from batch_processor.domain.bedrock.parts import Quotas
 from batch_processor.domain.errors import (
     DeploymentError,
-    InvalidInputError,
     PermanentError,
     ServiceUnavailableError,
     ThrottledError,
@@ -559,10 +558,20 @@ def test_the_older_invocation_creates_and_estimates(world: JobsWorld) -> None:
     created = process({"config": config(), "dryRun": None}, world.services(), default_model=MODEL)
     assert created["message"] == "Batch job created successfully"
     assert created["violationCount"] == OSHA
-    with pytest.raises(InvalidInputError, match="minFineAmount"):
-        process({"config": {"filters": {"minFineAmount": -1}}}, world.services(), default_model=MODEL)
-    with pytest.raises(InvalidInputError, match="dryRun"):
-        process({"config": {}, "dryRun": "no"}, world.services(), default_model=MODEL)
+
+
+@pytest.mark.parametrize(
+    ("event", "path"),
+    [
+        ({"config": {"filters": {"minFineAmount": -1}}}, "config.filters.minFineAmount"),
+        ({"config": {}, "dryRun": "no"}, "dryRun"),
+        ({}, "config"),
+    ],
+)
+def test_the_older_invocation_answers_with_every_problem(world: JobsWorld, event: Any, path: str) -> None:
+    body = process(event, world.services(), default_model=MODEL)
+    assert body["message"] == "The request is not valid"
+    assert [problem["path"] for problem in body["problems"]] == [path]
 
 
 def test_lines_of_the_input_are_what_bedrock_reads(world: JobsWorld) -> None:

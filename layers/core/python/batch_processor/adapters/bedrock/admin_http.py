@@ -18,7 +18,14 @@ from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Pat
 from aws_lambda_powertools.utilities.data_classes.common import BaseProxyEvent
 
 from batch_processor.app.bedrock import admin
-from batch_processor.app.bedrock.admin import INVALID, MOST_LISTED, AdminServices, Answer, JobRunsError, UnknownJobError
+from batch_processor.app.bedrock.admin import (
+    MOST_LISTED,
+    AdminServices,
+    Answer,
+    JobRunsError,
+    UnknownJobError,
+    invalid_answer,
+)
 from batch_processor.app.bedrock.ports import KeyReusedError
 from batch_processor.domain.bedrock import admin_messages as bodies
 from batch_processor.domain.bedrock.job import JobStatus
@@ -146,13 +153,13 @@ def admin_app(services: Callable[[], AdminServices]) -> APIGatewayHttpResolver:
         return Response(200, JSON, _json(openapi_document(app)))
 
     def wrong_types(error: RequestValidationError) -> HttpResponse:
-        return _response(_invalid(_problems(error, app, services)))
+        return _response(invalid_answer(_problems(error, app, services)))
 
     def not_text(_: UnicodeDecodeError) -> HttpResponse:
-        return _response(_invalid([_not_json()]))
+        return _response(invalid_answer([_not_json()]))
 
     def invalid(error: InvalidInputError) -> HttpResponse:
-        return _response(_invalid(error.problems))
+        return _response(invalid_answer(error.problems))
 
     def failed(error: BatchProcessorError) -> HttpResponse:
         return _response(_failure(error))
@@ -203,11 +210,6 @@ def _not_json() -> Problem:
 
 def _response(answer: Answer) -> HttpResponse:
     return Response(answer.status_code, JSON, _json(answer.body))
-
-
-def _invalid(problems: list[Problem]) -> Answer:
-    found = [{"path": p.path, "value": p.value, "message": p.message, "fix": p.fix} for p in problems]
-    return Answer(400, {"message": INVALID, "problems": found})
 
 
 def _problems(

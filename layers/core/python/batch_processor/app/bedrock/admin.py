@@ -9,9 +9,9 @@ GET of the job.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -83,6 +83,10 @@ class AdminServices:
 class Answer:
     status_code: int
     body: dict[str, Any]
+
+
+def invalid_answer(problems: Iterable[Problem]) -> Answer:
+    return Answer(400, {"message": INVALID, "problems": [asdict(problem) for problem in problems]})
 
 
 def create(document: object, services: AdminServices, *, dry_run: bool = False, idempotency_key: str = "") -> Answer:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from batch_processor.app.bedrock.admin import creation_answer
+from batch_processor.app.bedrock.admin import creation_answer, invalid_answer
 from batch_processor.app.bedrock.create_job import CreateServices, create_job
 from batch_processor.domain.bedrock import job as names
 from batch_processor.domain.bedrock.job_config import parse_job_request
@@ -16,10 +16,19 @@ from batch_processor.domain.errors import InvalidInputError, Problem
 def process(event: Mapping[str, Any], services: CreateServices, *, default_model: str) -> dict[str, Any]:
     """``{"jobId"}`` of a job whose item is written, or ``{"config", "dryRun"}``; the body that the admin API answers.
 
-    Raises InvalidInputError for an event or a config that is wrong, and what ``create_job`` raises.
+    Raises what ``create_job`` raises.
     """
     if "jobId" in event:
         return creation_answer(create_job(str(event["jobId"]), services)).body
+    try:
+        job_id = _new_job(event, services, default_model)
+    except InvalidInputError as error:
+        return invalid_answer(error.problems).body
+    return creation_answer(create_job(job_id, services)).body
+
+
+def _new_job(event: Mapping[str, Any], services: CreateServices, default_model: str) -> str:
+    """Write the item of the job that an event asks for; its id. Raises InvalidInputError."""
     dry_run = event.get("dryRun") or False
     if not isinstance(dry_run, bool):
         raise InvalidInputError([Problem("dryRun", str(dry_run)[:60], "not a boolean", "write true or false")])
@@ -29,5 +38,4 @@ def process(event: Mapping[str, Any], services: CreateServices, *, default_model
     )
     now = datetime.fromtimestamp(services.clock.now_ms() / 1000, UTC)
     job_id = names.new_job_id(now, dry_run=dry_run)
-    services.jobs.create(names.new_job(job_id, now, config.document(), dry_run=dry_run))
-    return creation_answer(create_job(job_id, services)).body
+    return services.jobs.create(names.new_job(job_id, now, config.document(), dry_run=dry_run))
