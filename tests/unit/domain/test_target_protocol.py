@@ -93,6 +93,40 @@ def test_a_tool_that_reports_an_error_is_a_failed_row_in_its_own_words(content: 
     assert outcome.answer == answer
 
 
+@pytest.mark.parametrize(
+    ("rest", "said"),
+    [
+        ({"content": {}, "error": "beside"}, "beside"),
+        ({"content": [], "error": {"message": "beside"}, "metadata": {"error": "within"}}, "beside"),
+        ({"content": None, "metadata": {"error_message": "within"}}, "within"),
+        ({"content": "itself", "error": "beside", "metadata": {"error": "within"}}, "itself"),
+        ({"content": {}, "metadata": "no object"}, "it gave no reason"),
+    ],
+)
+def test_a_tools_reason_may_stand_beside_its_content_or_in_the_metadata(rest: dict[str, Any], said: str) -> None:
+    answer = {"type": "tool_result", "tool_use_id": "run:1:1", "is_error": True, **rest}
+
+    message = protocol.read_tool_answer(answer, "run:1:1").error_message
+
+    assert message == f"the tool reported an error: {said}"
+
+
+@pytest.mark.parametrize(
+    ("rest", "said"),
+    [
+        ({"data": {}, "metadata": {"error": "refused as asked"}}, "refused as asked"),
+        ({"metadata": {"error_message": "meta why"}}, "meta why"),
+        ({"data": {"reason": "in data"}, "metadata": {"error": "within"}}, "in data"),
+        ({"error": "itself", "data": {"reason": "in data"}, "metadata": {"error": "within"}}, "itself"),
+        ({"data": {}, "metadata": ["no object"]}, "it gave no reason"),
+    ],
+)
+def test_an_agents_reason_may_stand_in_the_answer_its_data_or_its_metadata(rest: dict[str, Any], said: str) -> None:
+    message = protocol.read_agent_answer({"result": "Error", **rest}).error_message
+
+    assert message == f"the agent returned result Error instead of Success: {said}"
+
+
 @pytest.mark.parametrize(("retryable", "expected"), [(True, True), (False, False), ("true", False), (1, False)])
 def test_a_failed_answer_is_retryable_only_when_it_says_so(retryable: Any, expected: bool) -> None:
     metadata = {"retryable": retryable}

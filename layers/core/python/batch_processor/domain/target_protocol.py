@@ -98,7 +98,7 @@ def read_tool_answer(answer: Any, call_id: str) -> Outcome:
         return Outcome(RowStatus.SUCCESS, answer, answer)
     content = answer.get("content")
     if answer.get("is_error") is True:
-        said = _reason(content) or "it gave no reason"
+        said = _said(content, answer, _metadata(answer))
         return _refused(answer, content, TOOL_RESULT_ERROR, f"the tool reported an error: {said}")
     if answer.get("tool_use_id") != call_id:
         message = f"the tool answered another call than {call_id}; it must return the id of its request as tool_use_id"
@@ -116,7 +116,7 @@ def read_agent_answer(answer: Any) -> Outcome:
     data = answer.get("data", answer)
     if answer["result"] == "Success":
         return Outcome(RowStatus.SUCCESS, answer, data)
-    said = _reason(answer) or _reason(answer.get("data")) or "it gave no reason"
+    said = _said(answer, answer.get("data"), _metadata(answer))
     result = _bounded(_text(answer["result"]), 100)
     message = f"the agent returned result {result} instead of Success: {said}"
     return _refused(answer, data, AGENT_RESULT_ERROR, message)
@@ -137,9 +137,18 @@ def read_express_answer(response: dict[str, Any]) -> Outcome:
 
 
 def _refused(answer: dict[str, Any], payload: Any, name: str, message: str) -> Outcome:
-    metadata = answer.get("metadata")
-    retryable = isinstance(metadata, dict) and metadata.get("retryable") is True
+    retryable = _metadata(answer).get("retryable") is True
     return Outcome(RowStatus.FAILED, answer, payload, name, _bounded(message), retryable)
+
+
+def _metadata(answer: dict[str, Any]) -> dict[str, Any]:
+    metadata = answer.get("metadata")
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def _said(*places: Any) -> str:
+    """The reason in the first of these places that has one."""
+    return next(filter(None, map(_reason, places)), "it gave no reason")
 
 
 def _reason(value: Any, levels: int = 4) -> str:
