@@ -264,6 +264,7 @@ def test_a_row_that_was_finished_after_the_output_was_written_has_its_answer() -
     ("document", "problems"),
     [
         ({"output_maping": {}}, ["output_mapping: is required. Fix: did you mean output_maping?"]),
+        ({"output_mapping": None}, ["output_mapping: is required. Fix: give a batch document that has one"]),
         ({"columns": []}, ["output_mapping: is required. Fix: give a batch document that has one"]),
         ({"output_mapping": []}, ["output_mapping: not an object"]),
         (
@@ -288,7 +289,7 @@ def test_a_row_that_was_finished_after_the_output_was_written_has_its_answer() -
             ["output_mapping.columns[0].name: the CSV has a column of this name"],
         ),
     ],
-    ids=["misspelt", "missing", "no object", "several", "original column"],
+    ids=["misspelt", "null", "missing", "no object", "several", "original column"],
 )
 def test_every_mistake_in_the_mapping_is_named_and_nothing_is_written(
     document: dict[str, Any], problems: list[str]

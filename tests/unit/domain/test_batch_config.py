@@ -133,6 +133,13 @@ def test_the_key_that_links_executions_in_the_console_is_accepted_and_dropped() 
     assert config == parse_batch_config(MINIMAL)
 
 
+def test_an_optional_section_that_is_null_is_absent() -> None:
+    sections = ("input_mapping", "output_mapping", "execution_config", "notification_config")
+
+    assert parse_batch_config(MINIMAL | dict.fromkeys(sections)) == parse_batch_config(MINIMAL)
+    assert problems_of(MINIMAL | {"target": None})[0].path == "target"
+
+
 def test_metadata_columns_keep_the_order_of_the_output_whatever_the_order_asked_for() -> None:
     assert parse_batch_config(FULL).metadata_columns == ["_row_id", "_status"]
     assert parse_batch_config(document({"output_mapping.add_metadata": False})).metadata_columns == []

@@ -124,8 +124,8 @@ def _load_checkpoint(objects: ObjectStore, keys: Keys) -> Checkpoint:
 
 def _remapped_config(plan: Plan, document: Mapping[str, Any]) -> BatchConfig:
     """The execution's own document with the new mapping, held to the rules of a new batch."""
-    if SECTION not in document:
-        nearest = closest(SECTION, document)
+    if document.get(SECTION) is None:
+        nearest = closest(SECTION, document.keys() - {SECTION})
         fix = f"did you mean {nearest}?" if nearest else "give a batch document that has one"
         raise InvalidInputError([Problem(SECTION, "", "is required", fix)])
     original = plan.config.model_dump(mode="json")

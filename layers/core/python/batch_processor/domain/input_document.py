@@ -27,6 +27,8 @@ from batch_processor.domain.problems import closest, listed, path_of, shown
 MAX_LEVELS = 100
 """Of objects and lists in one another: fewer than any step on a row's way bears."""
 _LEVELS_SHOWN = 3
+_OPTIONAL_SECTIONS = ("input_mapping", "output_mapping", "execution_config", "notification_config")
+"""Null is as good as absent here: an expression that puts a document together cannot always leave a key out."""
 
 
 def parse_batch_config(document: object, *, work_retention_days: int | None = None) -> BatchConfig:
@@ -37,7 +39,11 @@ def parse_batch_config(document: object, *, work_retention_days: int | None = No
     """
     if not isinstance(document, dict):
         raise InvalidInputError([Problem("input", shown(document), "not a JSON object", "start with {...}")])
-    document = {name: value for name, value in document.items() if name != STARTED_BY}
+    document = {
+        name: value
+        for name, value in document.items()
+        if name != STARTED_BY and not (name in _OPTIONAL_SECTIONS and value is None)
+    }
     # First, because what reads the document further would break at these instead of refusing them.
     unwritable = list(_problems_of_writing(document))
     if unwritable:
