@@ -81,6 +81,28 @@ def test_an_input_that_was_refused_is_announced_with_its_problems() -> None:
     assert body["rows_processed"] == 0
 
 
+@pytest.mark.parametrize(
+    ("given", "batch_name", "target"),
+    [
+        ('{"notification_config": {"batch_name": "nightly"}, "target": {"name": "echo"}}', "nightly", "echo"),
+        ('{"target": {"name": "echo"}, "execution_config": 5}', "echo", "echo"),
+        ('{"notification_config": {"batch_name": "\\ud800"}, "target": {"name": ["echo"]}}', "run-1", ""),
+        ('{"notification_config": {"batch_name": "%s"}, "target": "echo"}' % ("x" * 500), "run-1", ""),
+        ('{"target": {"name": "ec', "run-1", ""),
+        ("[]", "run-1", ""),
+        (None, "run-1", ""),
+    ],
+)
+def test_a_refused_input_is_announced_under_the_names_it_gives(given: str | None, batch_name: str, target: str) -> None:
+    notification = Notification()
+    del notification.aggregator.store.objects[KEYS.plan]
+
+    notification.send("FAILED", error="InvalidInputError", cause="1 problem in the input: …", input=given)
+
+    attributes = notification.notifier.published[0][2]
+    assert (attributes["batch_name"], attributes["target"]) == (batch_name, target)
+
+
 def test_a_run_that_broke_before_its_summary_is_announced_from_the_event() -> None:
     body = Notification().send("FAILED", error="States.Runtime", cause="bug")
 

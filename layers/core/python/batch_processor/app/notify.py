@@ -8,6 +8,7 @@ event that comes twice sends the same message twice, and aggregates once.
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
 import orjson
@@ -30,6 +31,8 @@ WRITE_SECONDS = 30
 POLL_SECONDS = 2.0
 MOST_DETAIL_CHARACTERS = 10_000
 """Of an error's cause in the message: one message has 256 KiB."""
+NAME = re.compile(r"[A-Za-z0-9 _.-]{1,128}")
+"""What a batch or a target can be called: nothing else of an input that was refused goes into an attribute."""
 
 
 class ExecutionDetail(BaseModel):
@@ -40,6 +43,8 @@ class ExecutionDetail(BaseModel):
     executionArn: str  # noqa: N815 (AWS's name)
     name: str
     status: str
+    input: str | None = None
+    """JSON; EventBridge leaves out one that is too large."""
     output: str | None = None
     error: str | None = None
     cause: str | None = None
@@ -178,12 +183,13 @@ def summary_body(summary: dict[str, Any]) -> dict[str, Any]:
 def event_body(detail: ExecutionDetail, batch: Batch | None) -> dict[str, Any]:
     """The message of a run without a summary: refused before any row ran, a dry run, or broken on the way."""
     document = _parsed(detail.output)
+    batch_name, target = (batch.plan.config.batch_name, batch.plan.target.name) if batch else _names_given(detail)
     body: dict[str, Any] = {
-        "batch_name": batch.plan.config.batch_name if batch else detail.name,
+        "batch_name": batch_name,
         "execution_id": detail.name,
         "execution_arn": detail.executionArn,
         "status": str(document.get("status") or detail.status),
-        "target": batch.plan.target.name if batch else "",
+        "target": target,
         "rows_processed": 0,
         "rows_failed": 0,
     }
@@ -196,9 +202,21 @@ def event_body(detail: ExecutionDetail, batch: Batch | None) -> dict[str, Any]:
     return body
 
 
-def _parsed(output: str | None) -> dict[str, Any]:
+def _names_given(detail: ExecutionDetail) -> tuple[str, str]:
+    """The batch's name and the target's of an input without a plan, so that subscribers' filters find them."""
+    document = _parsed(detail.input)
+    target = _name_in(document.get("target"), "name")
+    return _name_in(document.get("notification_config"), "batch_name") or target or detail.name, target
+
+
+def _name_in(section: Any, key: str) -> str:
+    name = section.get(key) if isinstance(section, dict) else None
+    return name if isinstance(name, str) and NAME.fullmatch(name) else ""
+
+
+def _parsed(text: str | None) -> dict[str, Any]:
     try:
-        document = parse_json(output or "{}")
+        document = parse_json(text or "{}")
     except ValueError:
         return {}
     return document if isinstance(document, dict) else {}
