@@ -162,6 +162,37 @@ def test_tags_are_set_on_objects_and_uploads(make_client: MakeClient) -> None:
     assert tags("b") == {"batch_name": "Weekly run"}
 
 
+@pytest.mark.parametrize(
+    ("key", "content_type"),
+    [
+        ("run/output.csv", "text/csv; charset=utf-8"),
+        ("run/summary.json", "application/json"),
+        ("run/rows/1-2.jsonl", "application/x-ndjson"),
+        ("a.csv/b", None),
+        ("csv", None),
+    ],
+)
+def test_objects_and_uploads_have_the_type_of_their_ending(
+    make_client: MakeClient, key: str, content_type: str | None
+) -> None:
+    client = make_client("s3")
+    store = S3ObjectStore(client, make_bucket(client))
+    client.put_object(Bucket=store.bucket, Key="plain", Body=b"x")
+
+    def type_of(key: str) -> str:
+        found: str = client.head_object(Bucket=store.bucket, Key=key)["ContentType"]
+        return found
+
+    def upload() -> None:
+        started = store.start_upload(key)
+        store.complete_upload(key, started, [store.upload_part(key, started, 1, b"x")])
+
+    for write in (lambda: store.put_new(key, b"x"), lambda: store.put(key, b"x"), upload):
+        store.delete(key)
+        write()
+        assert type_of(key) == (content_type or type_of("plain"))
+
+
 def test_names_of_executions_that_no_tag_can_hold_are_tagged_all_the_same(make_client: MakeClient) -> None:
     client = make_client("s3")
     store = S3ObjectStore(client, make_bucket(client))

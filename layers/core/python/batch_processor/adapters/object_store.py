@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 from unicodedata import category
 from urllib.parse import urlencode
@@ -22,6 +23,12 @@ TAG_SIGNS = "_.:/=+-@"
 (https://docs.aws.amazon.com/AmazonS3/latest/userguide/tagging-managing.html); an execution's name may have others."""
 ALREADY_THERE = frozenset({"PreconditionFailed", "ConditionalRequestConflict"})
 """The second: another such write is under way."""
+CONTENT_TYPES = {
+    ".csv": "text/csv; charset=utf-8",
+    ".json": "application/json",
+    ".jsonl": "application/x-ndjson",
+}
+"""By a key's ending, so that browsers and other readers know what they get; others are left to S3's default."""
 CHUNK_BYTES = 1024 * 1024
 RANGE_BYTES = 8 * CHUNK_BYTES
 
@@ -71,15 +78,15 @@ class S3ObjectStore:
         return True
 
     def put(self, key: str, body: bytes, tags: dict[str, str] | None = None) -> str:
-        tagging = _tagging(tags)
+        described = _described(key, tags)
         with translated("s3:PutObject", self._uri(key)):
-            answer = self._client.put_object(Bucket=self._bucket, Key=key, Body=body, **tagging)  # type: ignore[arg-type]
+            answer = self._client.put_object(Bucket=self._bucket, Key=key, Body=body, **described)  # type: ignore[arg-type]
         return answer.get("VersionId", "")
 
     def put_new(self, key: str, body: bytes) -> bool:
         # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
         try:
-            self._client.put_object(Bucket=self._bucket, Key=key, Body=body, IfNoneMatch="*")
+            self._client.put_object(Bucket=self._bucket, Key=key, Body=body, IfNoneMatch="*", **_described(key))  # type: ignore[arg-type]
         except (ClientError, BotoCoreError) as error:
             if isinstance(error, ClientError) and error_code(error) in ALREADY_THERE:
                 return False
@@ -100,9 +107,9 @@ class S3ObjectStore:
                     yield StoredObject(entry["Key"], entry["Size"])
 
     def start_upload(self, key: str, tags: dict[str, str] | None = None) -> str:
-        tagging = _tagging(tags)
+        described = _described(key, tags)
         with translated("s3:PutObject", self._uri(key)):
-            answer = self._client.create_multipart_upload(Bucket=self._bucket, Key=key, **tagging)  # type: ignore[arg-type]
+            answer = self._client.create_multipart_upload(Bucket=self._bucket, Key=key, **described)  # type: ignore[arg-type]
         return answer["UploadId"]
 
     def upload_part(self, key: str, upload_id: str, number: int, body: bytes) -> str:
@@ -127,11 +134,14 @@ class S3ObjectStore:
         return answer.get("VersionId", "")
 
 
-def _tagging(tags: dict[str, str] | None) -> dict[str, str]:
-    """The request's field for ``tags``. Characters that S3 refuses in a value become underscores."""
-    if not tags:
-        return {}
-    return {"Tagging": urlencode({name: "".join(map(_tag_character, value)) for name, value in tags.items()})}
+def _described(key: str, tags: dict[str, str] | None = None) -> dict[str, str]:
+    """The request's fields for type and tags. Characters that S3 refuses in a tag's value become underscores."""
+    fields = {}
+    if content_type := CONTENT_TYPES.get(PurePosixPath(key).suffix):
+        fields["ContentType"] = content_type
+    if tags:
+        fields["Tagging"] = urlencode({name: "".join(map(_tag_character, value)) for name, value in tags.items()})
+    return fields
 
 
 def _tag_character(character: str) -> str:
