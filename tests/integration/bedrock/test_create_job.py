@@ -211,6 +211,7 @@ def test_too_few_records_run_at_once_when_that_is_asked_for(world: JobsWorld) ->
     assert lines[0]["modelInput"] == world.lines(part["inputKey"])[0]["modelInput"]
     assert (part["status"], part["bedrockStatus"]) == ("ended", "OnDemand")
     assert (job["onDemand"], job["bedrockStatus"], job["status"]) == (True, "OnDemand", "InProgress")
+    assert job["expectedCompletion"] == "2026-11-21T09:20:00.000Z"
     batch_price = world.create(config(limits={"maxViolations": 5}), dry_run=True)["estimate"]["costUSD"]
     assert job["estimate"] == estimated["estimate"]
     assert job["estimate"]["costUSD"] == pytest.approx(2 * batch_price, abs=5e-6)
@@ -487,6 +488,16 @@ def test_a_retry_of_a_refused_retry_takes_the_records_of_the_job_that_it_retried
     assert refused["shortfall"] == 98
     job = world.create({"batch": {"onDemandBelowMinimum": True}}, retry_of=refused["jobId"])
     assert world.records(job["jobId"]) == failed
+
+
+@pytest.mark.parametrize("key", [names.input_key, names.records_key])
+def test_a_retry_of_a_job_whose_input_is_gone_says_so(world: JobsWorld, key: Any) -> None:
+    job_id = world.create(config())["jobId"]
+    world.end(job_id, in_priority_order(2))
+    world.objects.delete(key(job_id, 1))
+    job = world.create({}, retry_of=job_id)
+    reason = f"The input of job {job_id} is gone, since inputs are kept for a time only: create the job anew."
+    assert (job["status"], job["reason"]) == ("Failed", reason)
 
 
 def test_a_retry_of_a_job_that_had_nothing_to_do_has_nothing_to_do(world: JobsWorld) -> None:

@@ -32,7 +32,7 @@ from batch_processor.app.bedrock.ports import (
     OnDemand,
     ViolationsLake,
 )
-from batch_processor.app.bedrock.records_in_flight import ids_without_content, lines_of, record_lines, write_in_flight
+from batch_processor.app.bedrock.records_in_flight import ids_without_content, lines_of, write_in_flight
 from batch_processor.app.bedrock.run_on_demand import run_on_demand
 from batch_processor.app.bedrock.submit_parts import cancel_queued, submit_queued
 from batch_processor.app.ports import Clock, Deadline, ObjectStore
@@ -43,7 +43,13 @@ from batch_processor.domain.bedrock.parts import Part, Quotas, cut
 from batch_processor.domain.bedrock.pricing import Models, Rate, Spend, flat_rate, model_rate
 from batch_processor.domain.bedrock.prompt import PROMPT_VERSION, Inference, request_for, tokens_of_body
 from batch_processor.domain.bedrock.selection import Criteria, Selection
-from batch_processor.domain.errors import DeploymentError, InvalidInputError, PermanentError, ThrottledError
+from batch_processor.domain.errors import (
+    DeploymentError,
+    InvalidInputError,
+    ObjectNotFoundError,
+    PermanentError,
+    ThrottledError,
+)
 
 LOGGER = logging.getLogger("batch_processor.create_job")
 
@@ -226,12 +232,18 @@ def _draft_retry(
 
 
 def _earlier_lines(job_id: str, services: CreateServices) -> Iterator[tuple[str, str, bytes]]:
-    """Violation id, agency and input line of each record. Raises ObjectNotFoundError once they have expired."""
-    for part in services.jobs.parts(job_id):
-        lines = lines_of(services.objects.read(part["inputKey"]))
-        for line, record in zip(lines, record_lines(part, services), strict=True):
-            violation_id, agency = names.split_records_line(record)
-            yield violation_id, agency, line
+    """Violation id, agency and input line of each record. Raises PermanentError once they have expired."""
+    try:
+        for part in services.jobs.parts(job_id):
+            lines = lines_of(services.objects.read(part["inputKey"]))
+            records = lines_of(services.objects.read(part["recordsKey"]))
+            for line, record in zip(lines, records, strict=True):
+                violation_id, agency = names.split_records_line(record.decode())
+                yield violation_id, agency, line
+    except ObjectNotFoundError:
+        raise PermanentError(
+            f"The input of job {job_id} is gone, since inputs are kept for a time only: create the job anew."
+        ) from None
 
 
 def _ids_among(wanted: set[str], files: list[Path]) -> set[str]:
@@ -321,7 +333,8 @@ def _write(
     ]
     services.jobs.put_parts(job_id, items)
     services.jobs.enter_in_flight(job)
-    expected = names.expected_completion(names.moment_of(job["createdAt"]), len(parts), concurrent)
+    created_at = names.moment_of(job["createdAt"])
+    expected = names.expected_completion(created_at, len(parts), concurrent, on_demand=plan["onDemand"])
     changes = {
         **plan,
         "creation": Creation.WRITTEN.value,

@@ -278,8 +278,11 @@ def new_job(
     return item
 
 
-def expected_completion(created_at: datetime, parts: int, concurrent: int) -> datetime:
-    """A day for each round of parts that run side by side; no promise."""
+def expected_completion(created_at: datetime, parts: int, concurrent: int, *, on_demand: bool = False) -> datetime:
+    """A day for each round of parts that run side by side; no promise. On demand, records are asked while the job is
+    created."""
+    if on_demand:
+        return created_at + CREATION_TIME
     rounds = -(-parts // max(1, concurrent))
     return created_at + TYPICAL_COMPLETION * max(1, rounds)
 
