@@ -251,6 +251,15 @@ def test_a_mistake_in_the_document_is_named_with_its_path_and_a_fix(
     assert others == []
 
 
+@pytest.mark.parametrize("bucket", ["uploads", "elsewhere"])
+def test_the_signature_of_a_presigned_address_is_not_repeated(world: World, bucket: str) -> None:
+    world.document["csv_s3_uri"] = f"s3://{bucket}/missing.csv?X-Amz-Signature=0123"
+
+    (problem,) = world.refusal().problems
+
+    assert problem.value == f"s3://{bucket}/missing.csv"
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [

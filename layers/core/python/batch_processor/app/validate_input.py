@@ -139,7 +139,8 @@ class _Validation:
     def _find(self, location: S3Location | None, problems: list[Problem]) -> InputObject | None:
         if location is None:
             return None
-        uri = f"s3://{location.bucket}/{location.key}"
+        # A presigned address carries its signature behind the question mark.
+        uri = f"s3://{location.bucket}/{location.key.partition('?')[0]}"
         # The results of earlier runs can be submitted where they lie.
         is_result = location.bucket == self._work.bucket and location.key.startswith(f"{RESULTS_PREFIX}/")
         if location.bucket not in self._input_buckets and not is_result:
