@@ -251,6 +251,12 @@ def test_a_mistake_in_the_document_is_named_with_its_path_and_a_fix(
     assert others == []
 
 
+def test_an_unknown_target_is_named_beside_a_mistake_in_its_type(world: World) -> None:
+    world.document["target"] = {"type": "tools", "name": "echoo"}
+
+    assert [problem.path for problem in world.refusal().problems] == ["target.type", "target.name"]
+
+
 @pytest.mark.parametrize("bucket", ["uploads", "elsewhere"])
 def test_the_signature_of_a_presigned_address_is_not_repeated(world: World, bucket: str) -> None:
     world.document["csv_s3_uri"] = f"s3://{bucket}/missing.csv?X-Amz-Signature=0123"

@@ -67,7 +67,10 @@ class _Validation:
         problems: list[Problem] = []
         config = self._parse(request.input, problems)
         sound_part = config or _sound_part(request.input, problems)
-        target = self._resolve(config.target if config else _target_reference(request.input, problems), problems)
+        reference = config.target if config else _target_reference(request.input, problems)
+        target = self._resolve(reference, problems) if reference else None
+        if reference is None and (name := _target_name(request.input)):
+            self._registered(name, problems)
         if target is not None and config is not None and target.invocation is Invocation.EXPRESS:
             problems += _express_problems(config)
         found = self._find(config.source if config else _source(request.input), problems)
@@ -93,26 +96,27 @@ class _Validation:
             problems += error.problems
             return None
 
-    def _resolve(self, reference: TargetReference | None, problems: list[Problem]) -> Target | None:
-        """The registered target, with the ARN that the document asks for."""
-        if reference is None:
-            return None
-        target = self._targets.get(reference.name)
+    def _registered(self, name: str, problems: list[Problem]) -> Target | None:
+        target = self._targets.get(name)
         if target is None:
             names = sorted(known.name for known in self._targets.all() if known.enabled)
-            nearest = closest(reference.name, names)
+            nearest = closest(name, names)
             fix = f"did you mean {nearest}? " if nearest else ""
             known = ", ".join(names[:12]) or "none"
             problems.append(
-                Problem(
-                    "target.name", reference.name, "no target is registered under this name", f"{fix}known: {known}"
-                )
+                Problem("target.name", name, "no target is registered under this name", f"{fix}known: {known}")
             )
-            return None
-        before = len(problems)
-        if not target.enabled:
+        elif not target.enabled:
             fix = "enable it in the Terraform variable targets, or name another"
-            problems.append(Problem("target.name", reference.name, "the target is disabled", fix))
+            problems.append(Problem("target.name", name, "the target is disabled", fix))
+        return target
+
+    def _resolve(self, reference: TargetReference, problems: list[Problem]) -> Target | None:
+        """The registered target, with the ARN that the document asks for."""
+        before = len(problems)
+        target = self._registered(reference.name, problems)
+        if target is None:
+            return None
         if target.type != reference.type:
             problems.append(
                 Problem("target.type", reference.type, f"{target.name} is registered as {target.type}", "correct it")
@@ -297,6 +301,16 @@ def _target_reference(document: Any, problems: list[Problem]) -> TargetReference
         return None
     try:
         return TargetReference.model_validate(document.get("target") if isinstance(document, dict) else None)
+    except ValidationError:
+        return None
+
+
+def _target_name(document: Any) -> str | None:
+    """The name of a target whose other fields have problems, if the name has none."""
+    section = document.get("target") if isinstance(document, dict) else None
+    name = section.get("name") if isinstance(section, dict) else None
+    try:
+        return TargetReference(type="tool", name=name).name if isinstance(name, str) else None
     except ValidationError:
         return None
 
