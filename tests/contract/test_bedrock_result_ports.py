@@ -104,7 +104,7 @@ def test_its_owner_takes_a_claim_again(claims: Claims) -> None:
 def test_a_claim_goes_on_with_all_that_was_committed(claims: Claims) -> None:
     first = taken(claims)
     counts = Counts(1, 2, 3, 4, 5, 6, 7)
-    after = replace(first, offset=450, chunks=1, counts=counts, answered=b"\x05\x00\xff")
+    after = replace(first, offset=450, chunks=1, counts=counts, answered=b"\x05\x00\xff", succeeded=b"\x04")
     claims.commit(first, after)
     claims.release(after)
 
@@ -163,6 +163,20 @@ def test_of_many_that_take_a_claim_at_once_one_gets_it(claims: Claims) -> None:
 
     with ThreadPoolExecutor(8) as threads:
         assert sum(threads.map(take, range(8))) == 1
+
+
+def test_a_claim_of_an_earlier_version_does_not_say_which_records_have_content(moto: MakeClient) -> None:
+    client = moto("dynamodb")
+    table = make_table(client)
+    claims = DynamoDbClaims(client, table)
+    claims.take(replace(OUTPUT, counts=Counts(processed=1), answered=b"\x01"), "a", 1_500, 1_000)
+    (item,) = client.scan(TableName=table)["Items"]
+    del item["succeeded"]
+    client.put_item(TableName=table, Item=item)
+
+    (claim,) = claims.of_job(JOB)
+
+    assert (claim.answered, claim.succeeded) == (b"\x01", b"")
 
 
 # --- content

@@ -220,6 +220,22 @@ def test_the_same_event_again_changes_nothing(job: Deployed) -> None:
     assert sorted(job.items(), key=lambda item: item["PK"]["S"]) == before
 
 
+def test_the_output_under_a_second_key_changes_neither_counts_nor_cost(job: Deployed) -> None:
+    job.run("bedrock_batch_result", s3_event(output_file_key()))
+    job.run("bedrock_job_events", {"jobId": JOB_ID})
+    before = job.jobs.get(JOB_ID)
+    body = boto3.client("s3").get_object(Bucket=BUCKET, Key=output_file_key())["Body"].read()
+
+    for key in ("output.jsonl", "mnopqrstuvwx/input-0001.jsonl.out"):
+        copy = f"{names.output_prefix(JOB_ID)}{key}"
+        job.put(copy, body)
+        (taken,) = job.run("bedrock_batch_result", s3_event(copy))["objects"]
+        assert taken["outcome"] == "done"
+        job.run("bedrock_job_events", {"jobId": JOB_ID})
+        assert job.jobs.get(JOB_ID) == before
+    assert len(job.items()) == PROCESSED
+
+
 def test_a_schedule_finds_the_job_and_an_event_of_bedrock_names_it(job: Deployed) -> None:
     schedule = job.run("bedrock_job_events", {"source": "aws.events", "detail-type": "Scheduled Event"})
     event = {"source": "aws.bedrock", "detail": {"batchJobName": f"{JOB_ID}-0001", "status": "Completed"}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -269,6 +270,116 @@ def test_an_object_of_the_older_layout_answers_for_all_parts(bedrock: FakeBedroc
 
     assert reconciled.status == "Completed"
     assert sorted(line["recordId"] for line in world.failed_lines()) == [violation_id(2), violation_id(4)]
+
+
+WHOLE = f"{output_prefix(JOB_ID)}output.jsonl"
+OTHER_FOLDER = f"{output_prefix(JOB_ID)}mnopqrstuvwx/input-0001.jsonl.out"
+
+
+def deliver(world: World, key: str, body: bytes) -> None:
+    world.sleep_minutes(1)
+    world.put(key, body)
+    take_results(s3_event(key), Process(world, owner="taker").result_services())
+
+
+def told(world: World) -> tuple[Any, ...]:
+    job = world.jobs[JOB_ID]
+    return (*job["stats"].values(), job["inputTokens"], job["outputTokens"])
+
+
+@pytest.mark.parametrize("key", [WHOLE, OTHER_FOLDER])
+def test_a_copy_of_an_output_counts_and_costs_nothing(world: World, bedrock: FakeBedrock, key: str) -> None:
+    write_output(world)
+    world.put(output_file_key(1), world.objects[output_file_key(1)] + b"not JSON\n")
+    take(world)
+    bedrock.end(1, "Completed")
+    run(world, bedrock)
+    assert told(world) == (4, 0, 4, 4000, 2000)
+
+    deliver(world, key, world.objects[output_file_key(1)])
+    run(world, bedrock)
+
+    assert told(world) == (4, 0, 4, 4000, 2000)
+    assert world.jobs[JOB_ID]["actualCostUSD"] == 0.8
+
+
+@pytest.mark.parametrize("key", [WHOLE, OTHER_FOLDER])
+def test_a_copy_of_what_ran_on_demand_costs_nothing(world: World, bedrock: FakeBedrock, key: str) -> None:
+    world.parts[JOB_ID][1] |= {"status": "ended", "bedrockStatus": "OnDemand"}
+    write_output(world, manifest=False)
+    take(world)
+    deliver(world, key, world.objects[output_file_key(1)])
+
+    run(world, bedrock)
+
+    assert told(world) == (4, 0, 4, 40, 20)
+
+
+@pytest.mark.parametrize("key", [WHOLE, OTHER_FOLDER])
+def test_a_failed_record_that_another_object_answers_is_an_error_no_longer(
+    world: World, bedrock: FakeBedrock, key: str
+) -> None:
+    write_output(world)
+    answers = [answer_line(violation_id(n)) for n in (0, 1)]
+    world.put(output_file_key(1), b"".join([*answers, error_line(violation_id(2)), error_line(violation_id(3))]))
+    take(world)
+    bedrock.end(1, "Completed")
+    run(world, bedrock)
+    assert told(world) == (2, 2, 4, 4000, 2000)
+
+    deliver(world, key, b"".join(answer_line(violation_id(n)) for n in (2, 3)))
+    run(world, bedrock)
+
+    assert told(world) == (4, 0, 4, 4000, 2000)
+    assert len(world.violations) == 4
+
+
+def test_an_object_of_all_parts_beside_those_of_the_parts_counts_what_they_lack(bedrock: FakeBedrock) -> None:
+    # Given a part with a manifest, one whose two answers are there, and one that has none
+    world = World()
+    add_job(world, [2, 3, 1])
+    write_output(world, 1, (0, 1))
+    write_output(world, 2, (2, 3), manifest=False)
+    take(world, 1, 2)
+    bedrock.end(1, "Completed")
+    bedrock.end(2, "InProgress")
+    bedrock.end(3, "InProgress")
+    run(world, bedrock)
+    assert told(world) == (4, 0, 6, 2020, 1010)
+    # When the answers of all come in the older layout
+    deliver(world, WHOLE, b"".join(answer_line(violation_id(n)) for n in range(6)))
+    run(world, bedrock)
+    # Then those of records 4 and 5 are new
+    assert told(world) == (6, 0, 6, 2040, 1020)
+
+
+def test_claims_of_an_earlier_version_count_as_they_did(bedrock: FakeBedrock) -> None:
+    world = World()
+    add_job(world, [2, 2])
+    write_output(world, 1, (0, 1), manifest=False)
+    world.put(output_file_key(2), answer_line(violation_id(2)) + error_line(violation_id(3)))
+    take(world, 1, 2)
+    bedrock.end(1, "Completed")
+    bedrock.end(2, "Completed")
+    for key, claim in world.claims.items():
+        world.claims[key] = replace(claim, succeeded=b"")
+
+    run(world, bedrock)
+
+    assert told(world) == (3, 1, 4, 30, 15)
+
+
+def test_lines_that_name_no_record_of_the_job_are_errors_as_far_as_records_lack_an_answer(
+    world: World, bedrock: FakeBedrock
+) -> None:
+    write_output(world, numbers=(0, 1, 2))
+    world.put(output_file_key(1), world.objects[output_file_key(1)] + b"not JSON\n" + answer_line("SOMEBODY-ELSES"))
+    take(world)
+    bedrock.end(1, "Completed")
+
+    run(world, bedrock)
+
+    assert told(world)[:3] == (3, 1, 4)
 
 
 def test_queued_parts_are_submitted_as_others_end(bedrock: FakeBedrock) -> None:

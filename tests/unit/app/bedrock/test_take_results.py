@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from batch_processor.app.bedrock import take_results as module
-from batch_processor.app.bedrock.result_ports import Counts, total
+from batch_processor.app.bedrock.result_ports import Claim, Counts, total
 from batch_processor.app.bedrock.take_results import Outcome, Taken, chunks, notified_keys, take_results
 from batch_processor.domain.errors import ThrottledError
 from tests.support.bedrock_results import (
@@ -56,7 +60,7 @@ def take(world: World, *keys: str, **process: Any) -> list[Taken]:
 
 def assert_complete(world: World) -> None:
     assert sorted(world.violations) == [violation_id(n) for n in range(45)]
-    counts = total(world.claims.values())
+    counts = total(world.claims.values(), {1: 0, 2: 3})
     assert (counts.processed, counts.errors, counts.repeated) == (45, 2, 0)
     assert (counts.input_tokens, counts.output_tokens) == (46 * 10, 46 * 5)
     assert sorted(line["recordId"] for line in world.failed_lines()) == [violation_id(45), violation_id(46)]
@@ -217,7 +221,7 @@ def test_parts_in_any_order_add_up(world: World) -> None:
     take(world, output_file_key(2))
     take(world, output_file_key(1), output_file_key(2))
 
-    assert total(world.claims.values()).processed == 5
+    assert total(world.claims.values(), {1: 0, 2: 3}).processed == 5
     assert len(world.violations) == 5
 
 
@@ -240,6 +244,44 @@ def test_a_record_that_stands_twice_in_an_object_counts_once(world: World) -> No
     (taken,) = take(world)
 
     assert (taken.counts.processed, taken.counts.repeated) == (15, 15)
+    assert (taken.counts.input_tokens, taken.counts.output_tokens) == (15 * 10, 15 * 5)
+
+
+def test_a_claim_remembers_which_of_the_answered_records_have_content(world: World) -> None:
+    for number in range(30):
+        world.sleep_minutes(2)
+        with contextlib.suppress(KilledError):
+            take(world, owner=f"call-{number}", kill_at=5)
+
+    (claim,) = world.claims.values()
+    assert int.from_bytes(claim.answered, "little") == 2**47 - 1
+    assert int.from_bytes(claim.succeeded, "little") == 2**45 - 1
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([None, 1, 2]), st.sets(st.integers(0, 19)), st.sets(st.integers(0, 19))), max_size=5
+    )
+)
+def test_records_that_any_objects_answer_count_once(objects: list[tuple[int | None, set[int], set[int]]]) -> None:
+    claims: list[Claim] = []
+    answered: set[int] = set()
+    succeeded: set[int] = set()
+    for number, (part, good, bad) in enumerate(objects):
+        begin = 20 if part == 2 else 0
+        seen = good | bad
+        counts = Counts(processed=len(good), errors=len(seen) - len(good))
+        bits = [sum(1 << place for place in some).to_bytes(3, "little") for some in (seen, good)]
+        modified = datetime(2026, 1, 1, tzinfo=UTC)
+        claims.append(
+            Claim(JOB_ID, str(number), "e", 1, modified, part, counts=counts, answered=bits[0], succeeded=bits[1])
+        )
+        answered |= {begin + place for place in seen}
+        succeeded |= {begin + place for place in good}
+
+    counts = total(claims, {1: 0, 2: 20})
+
+    assert (counts.processed, counts.errors) == (len(succeeded), len(answered - succeeded))
 
 
 def test_a_record_that_is_not_of_the_job_is_a_failed_record(world: World) -> None:
@@ -270,6 +312,19 @@ def test_the_older_layout_is_taken_for_all_parts_of_its_job(world: World) -> Non
 
     assert (taken.outcome, taken.counts.processed, taken.counts.errors) == (Outcome.DONE, 5, 1)
     assert world.keys("bedrock-batches/errors/") == [f"bedrock-batches/errors/{JOB_ID}/output-0001.jsonl"]
+
+
+@pytest.mark.parametrize("part", [0, 3])
+def test_a_file_named_after_a_part_that_the_job_does_not_have_is_taken_for_all_its_parts(
+    world: World, part: int
+) -> None:
+    add_job(world, [3, 2], partCount=2)
+    world.put(output_file_key(part), b"".join(answer_line(violation_id(n)) for n in range(5)))
+
+    take(world, output_file_key(part))
+
+    (claim,) = world.claims.values()
+    assert (claim.part, claim.answered) == (None, b"\x1f")
 
 
 def test_a_job_without_records_files_keeps_its_paid_content(world: World) -> None:
@@ -308,7 +363,7 @@ def test_a_new_version_of_an_object_takes_the_place_of_the_old_one(world: World)
 
     take(world, owner="call-2")
 
-    counts = total(world.claims.values())
+    counts = total(world.claims.values(), {1: 0, 2: 3})
     assert (counts.processed, counts.errors) == (3, 0)
     assert world.failed_lines() == []
 

@@ -1,8 +1,9 @@
 """Claims on output objects, in ``VentureOS-BedrockBatchJobs``.
 
 Item: ``PK JOB#<jobId>``, ``SK CLAIM#<sha256 of key and ETag>``, ``key, etag, size, lastModified, part, offset, chunks,
-processed, errors, kept, truncated, repeated, inputTokens, outputTokens, answered`` (bits), ``done, leaseOwner,
-leaseUntil`` (milliseconds since the epoch), ``ttl`` (seconds).
+processed, errors, kept, truncated, repeated, inputTokens, outputTokens, answered, succeeded`` (bits; ``succeeded`` is
+missing in claims of earlier versions), ``done, leaseOwner, leaseUntil`` (milliseconds since the epoch), ``ttl``
+(seconds).
 """
 
 from __future__ import annotations
@@ -122,6 +123,7 @@ def _item(claim: Claim) -> dict[str, Any]:
         "offset": claim.offset,
         "chunks": claim.chunks,
         "answered": claim.answered,
+        "succeeded": claim.succeeded,
         "done": claim.done,
         "leaseOwner": claim.lease_owner,
         "leaseUntil": claim.lease_until_ms,
@@ -145,6 +147,7 @@ def _claim(item: dict[str, Any]) -> Claim:
         chunks=int(found["chunks"]),
         counts=Counts(**{name: int(found[NAMES.get(name, name)]) for name in fields}),
         answered=bytes(found["answered"]),
+        succeeded=bytes(found.get("succeeded", b"")),
         done=found["done"],
         lease_owner=found["leaseOwner"],
         lease_until_ms=int(found["leaseUntil"]),

@@ -7,8 +7,9 @@ when an object is done, and by a schedule over all unfinished jobs: so nothing d
 1. Parts that are with Bedrock: status, message, and at their end the tokens of ``manifest.json.out``.
 2. Queued parts are submitted while the quota of concurrent jobs allows.
 3. Output objects that nobody has taken, or whose taker died, are given to the result function again.
-4. Counts are the sum of the claims. When all parts have ended and all their objects are taken, the job is Completed or
-   Failed: records that got no answer are written to ``bedrock-batches/errors/<jobId>/``, and one message is published.
+4. Each record counts once, whichever and however many objects answer it. When all parts have ended and all their
+   objects are taken, the job is Completed or Failed: records that got no answer are written to
+   ``bedrock-batches/errors/<jobId>/``, and one message is published.
 
 A job is Completed when each part ended Completed or PartiallyCompleted (or was run on demand) and at least one record
 has content. All else is Failed, with the reason in ``message``; what results there are, are kept.
@@ -21,6 +22,7 @@ import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from typing import Any
 
 import orjson
@@ -29,11 +31,11 @@ from batch_processor.app.bedrock.ports import BatchInference, JobsTable, Leases,
 from batch_processor.app.bedrock.result_ports import (
     Claim,
     Claims,
-    Counts,
     FunctionCaller,
     ResultObject,
     ResultObjects,
     newest_versions,
+    places,
     total,
 )
 from batch_processor.app.bedrock.submit_parts import submit_queued
@@ -296,13 +298,15 @@ class _Job:
         return self._job.get("bedrockStatus", "")
 
     def _counts(self) -> dict[str, Any]:
-        counts = total(self._claims)
-        tokens = self._tokens(counts)
+        counts = total(self._claims, self._begins())
+        tokens = self._tokens()
+        records = self._job.get("violationCount") or counts.processed + counts.errors
         found: dict[str, Any] = {
             "stats": {
                 "processed": counts.processed,
-                "errors": counts.errors,
-                "total": self._job.get("violationCount") or counts.processed + counts.errors,
+                # Lines that name no record of the job stand for records without an answer, as far as there are any.
+                "errors": min(counts.errors, max(0, records - counts.processed)),
+                "total": records,
             },
             "inputTokens": tokens[0],
             "outputTokens": tokens[1],
@@ -311,16 +315,32 @@ class _Job:
             found["actualCostUSD"] = float(round(Rate.of_document(self._job["price"]).actual_usd(*tokens), 6))
         return found
 
-    def _tokens(self, counts: Counts) -> tuple[int, int]:
-        """By the manifests; of parts without one (they run still, or ran on demand) by what the answers say."""
-        without = {part["part"] for part in self._parts if "inputTokens" not in part}
-        if not self._parts or any(claim.part is None for claim in self._claims):
-            return counts.input_tokens, counts.output_tokens
-        said = total(claim for claim in self._claims if claim.part in without)
-        return (
-            said.input_tokens + sum(part.get("inputTokens", 0) for part in self._parts),
-            said.output_tokens + sum(part.get("outputTokens", 0) for part in self._parts),
-        )
+    def _begins(self) -> dict[int, int]:
+        """The place of each part's first record in the job."""
+        ends = accumulate((part.get("recordCount", 0) for part in self._parts), initial=0)
+        return {part["part"]: begin for part, begin in zip(self._parts, ends, strict=False)}
+
+    def _tokens(self) -> tuple[int, int]:
+        """By the manifests; of parts without one (they run still, or ran on demand) by what the answers say.
+
+        Of an object whose records another one has too, or a manifest, the share of its other records counts.
+        """
+        begins, seen = self._begins(), 0
+        told = {part["part"]: part for part in self._parts if "inputTokens" in part}
+        input_tokens = sum(part["inputTokens"] for part in told.values())
+        output_tokens = sum(part.get("outputTokens", 0) for part in told.values())
+        for number, part in told.items():
+            seen |= ((1 << part.get("recordCount", 0)) - 1) << begins[number]
+        all_told = bool(told) and len(told) == len(self._parts)
+        for claim in sorted(newest_versions(self._claims), key=lambda claim: (claim.last_modified, claim.key)):
+            answered = places(claim, claim.answered, begins)
+            if all_told or claim.part in told:
+                continue
+            new, of = ((answered & ~seen).bit_count(), answered.bit_count()) if answered else (1, 1)
+            input_tokens += claim.counts.input_tokens * new // of
+            output_tokens += claim.counts.output_tokens * new // of
+            seen |= answered
+        return input_tokens, output_tokens
 
     def _note_progress(self, bedrock_status: str) -> str:
         if self._job["status"] == JobStatus.IN_PROGRESS:
@@ -384,10 +404,9 @@ class _Job:
 
     def _write_unanswered(self) -> None:
         """The records of parts that Bedrock ran, but left without an answer: a retry looks for them there."""
-        begin = 0
+        begins = self._begins()
         for part in self._parts:
-            lines = list(self._unanswered(part, begin)) if part["status"] == PartStatus.ENDED else []
-            begin += part.get("recordCount", 0)
+            lines = list(self._unanswered(part, begins[part["part"]])) if part["status"] == PartStatus.ENDED else []
             if lines:
                 self._services.objects.put(unanswered_key(self._job_id, part["part"]), b"".join(lines))
             else:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -70,8 +70,9 @@ class Counts:
 class Claim:
     """How far one version of an output object is taken. ``part`` is None for the older layout, which has all parts.
 
-    ``offset`` in bytes and ``chunks`` are what is committed; ``answered`` are the bits of
-    ``domain.bedrock.record_index.Answered``.
+    ``offset`` in bytes and ``chunks`` are what is committed. ``answered`` are the bits of
+    ``domain.bedrock.record_index.Answered``, ``succeeded`` those of the records among them that have content: both
+    together take 12.5 KB for a part of 50,000 records, of the 400 KB that an item may have.
     """
 
     job_id: str
@@ -84,6 +85,7 @@ class Claim:
     chunks: int = 0
     counts: Counts = field(default_factory=Counts)
     answered: bytes = b""
+    succeeded: bytes = b""
     done: bool = False
     lease_owner: str = ""
     lease_until_ms: int = 0
@@ -145,9 +147,32 @@ class FunctionCaller(Protocol):
         """Invoke a function asynchronously: it runs at least once, its answer is not waited for."""
 
 
-def total(claims: Iterable[Claim]) -> Counts:
-    """The sum of a job's claims; of an object that was replaced, its newest version alone counts."""
-    return sum((claim.counts for claim in newest_versions(claims)), Counts())
+def total(claims: Iterable[Claim], begins: Mapping[int, int]) -> Counts:
+    """A job's records, each once however many objects answer it; of a replaced object the newest version alone counts.
+
+    ``begins`` are the places of the parts' first records in the job. A record with content in any object is processed,
+    else it is an error. What has no place is added up: lines without a record of the job, and all of a claim that does
+    not say which records have content (the records files are gone, or the claim is of an earlier version).
+    """
+    counts, placed, answered, succeeded = Counts(), Counts(), 0, 0
+    for claim in newest_versions(claims):
+        counts += claim.counts
+        seen, good = places(claim, claim.answered, begins), places(claim, claim.succeeded, begins)
+        if good.bit_count() == claim.counts.processed:
+            placed += Counts(processed=good.bit_count(), errors=(seen & ~good).bit_count())
+            answered |= seen
+            succeeded |= good
+    return replace(
+        counts,
+        processed=counts.processed - placed.processed + succeeded.bit_count(),
+        errors=counts.errors - placed.errors + (answered & ~succeeded).bit_count(),
+    )
+
+
+def places(claim: Claim, bits: bytes, begins: Mapping[int, int]) -> int:
+    """Bits of a claim by their places in the whole job; none when the place of the claim's part is not known."""
+    begin = 0 if claim.part is None else begins.get(claim.part)
+    return 0 if begin is None else int.from_bytes(bits, "little") << begin
 
 
 def newest_versions(claims: Iterable[Claim]) -> list[Claim]:

@@ -9,7 +9,8 @@ Driven by S3 notifications, which come at least once, in any order
   condition that its offset is still the one that the chunk began at. A call that is killed leaves at most one chunk
   written and not counted; the next call writes the same items again (``generated_at`` is the object's LastModified)
   and counts them.
-* Which records are answered is part of the claim, so a record that stands in an object twice counts once.
+* Which records are answered, and which of them have content, is part of the claim: a record that stands twice in an
+  object, or in several objects, counts once (``result_ports.total``).
 
 A call that is out of time calls its own function again, asynchronously, with what remains; a call that died is made up
 for by ``reconcile``, which looks for claims without a live lease.
@@ -165,6 +166,12 @@ def notification(bucket: str, keys: Sequence[str]) -> dict[str, Any]:
     return {"Records": [{"s3": {"bucket": {"name": bucket}, "object": {"key": quote_plus(key)}}} for key in keys]}
 
 
+def _of_its_job(whose: OutputKey, job: JobItem) -> OutputKey:
+    """A file that is named after a part that the job does not have is of no one part."""
+    parts = job.get("partCount")
+    return whose if not parts or whose.part in range(1, parts + 1) else replace(whose, part=None)
+
+
 def _take(key: str, services: ResultServices) -> Taken:
     whose = output_key(key)
     if whose is None:
@@ -173,6 +180,7 @@ def _take(key: str, services: ResultServices) -> Taken:
     if job is None:
         LOGGER.error("output of an unknown job: is its item deleted?", extra={"key": key, "job_id": whose.job_id})
         return Taken(key, Outcome.UNKNOWN_JOB)
+    whose = _of_its_job(whose, job)
     try:
         result = services.results.head(key)
     except ObjectNotFoundError:
@@ -197,7 +205,8 @@ def _forget_replaced(claim: Claim, services: ResultServices) -> None:
 
 @dataclass
 class _Chunk:
-    """What some lines say. ``end`` is the offset after the last, ``answered`` holds all records up to there.
+    """What some lines say. ``end`` is the offset after the last, ``answered`` and ``succeeded`` hold all records up to
+    there.
 
     ``failed`` are lines for the errors object, ``nameless`` those of lines without a record id.
     """
@@ -207,6 +216,7 @@ class _Chunk:
     failed: dict[str, bytes] = field(default_factory=dict)
     nameless: list[bytes] = field(default_factory=list)
     answered: bytes = b""
+    succeeded: bytes = b""
     truncated: int = 0
     repeated: int = 0
     input_tokens: int = 0
@@ -226,6 +236,7 @@ class _Taking:
         self._services = services
         self._generated_at = timestamp(result.last_modified)
         self._answered = Answered(claim.answered)
+        self._succeeded = Answered(claim.succeeded)
         self._index: RecordIndex | None = None
 
     def run(self) -> Taken:
@@ -276,6 +287,7 @@ class _Taking:
         for line in lines:
             self._read_line(line, chunk)
         chunk.answered = bytes(self._answered)
+        chunk.succeeded = bytes(self._succeeded)
         return chunk
 
     def _read_line(self, line: bytes, chunk: _Chunk) -> None:
@@ -286,11 +298,14 @@ class _Taking:
             chunk.nameless.append(self._failed_line(result, agency))
         elif record_id in chunk.items or record_id in chunk.failed or self._is_answered(known):
             chunk.repeated += 1
+            return
         elif result.content is None or (self._index is not None and known is None):
             chunk.failed[record_id] = self._failed_line(result, agency)
             chunk.truncated += result.answer.truncated
         else:
             chunk.items[record_id] = self._item(result, agency)
+            if known is not None:
+                self._succeeded.add(known)
         chunk.input_tokens += result.answer.input_tokens
         chunk.output_tokens += result.answer.output_tokens
         if known is not None:
@@ -318,6 +333,7 @@ class _Taking:
                 chunks=self._claim.chunks + 1,
                 counts=self._claim.counts + counts,
                 answered=chunk.answered,
+                succeeded=chunk.succeeded,
             )
         )
 
