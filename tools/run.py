@@ -20,6 +20,7 @@ from typing import Any
 
 from rich.console import Console
 
+from batch_processor.domain.batch_config import EXECUTION_NAME
 from batch_processor.domain.input_document import parse_batch_config
 from tools import executions, report
 from tools.command_line import parser_of, readable_file
@@ -29,12 +30,13 @@ from tools.outputs import Deployment
 
 FAILURES_SHOWN = 5
 MAX_NAME_CHARACTERS = 80
+REFUSED_SIGNS = '< > { } [ ] ? * " # % \\ ^ | ~ ` $ & , ; : /'
 
 
 def read_document(path: Path) -> dict[str, Any]:
     """The input document of a file. Raises CommandError when it is not a JSON object."""
     try:
-        document = json.loads(readable_file(str(path)).read_text(encoding="utf-8"))
+        document = json.loads(readable_file(str(path)).read_text(encoding="utf-8-sig"))
     except (json.JSONDecodeError, UnicodeDecodeError) as broken:
         raise CommandError(f"{path} is not JSON: {broken}.") from None
     if not isinstance(document, dict):
@@ -48,6 +50,15 @@ def execution_name(stem: str, now: datetime) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-")[: MAX_NAME_CHARACTERS - len(suffix)] + suffix
 
 
+def check_name(name: str) -> None:
+    """Raise CommandError for a name that Step Functions does not take (batch_config.EXECUTION_NAME)."""
+    if re.fullmatch(EXECUTION_NAME, name) is None:
+        raise CommandError(
+            f"No execution can be named {name!r}. A name has 1 to 80 characters, no white space, no control character "
+            f"and none of {REFUSED_SIGNS}. Choose another NAME: letters, digits, - and _."
+        )
+
+
 def complete_document(document: dict[str, Any], input_bucket: str, csv: Path | None, name: str) -> dict[str, Any]:
     """The document with its CSV's address: that of the file to upload, or INPUT_BUCKET replaced."""
     if csv is not None:
@@ -59,7 +70,11 @@ def complete_document(document: dict[str, Any], input_bucket: str, csv: Path | N
 
 
 def submit(deployment: Deployment, document: dict[str, Any], csv: Path | None, name: str) -> Follower:
-    """Check the document, upload the CSV, start the execution. Raises InvalidInputError before anything is started."""
+    """Check name and document, upload the CSV, start the execution.
+
+    Raises CommandError or InvalidInputError before anything is uploaded.
+    """
+    check_name(name)
     completed = complete_document(document, deployment.input_bucket, csv, name)
     parse_batch_config(completed)
     if csv is not None:

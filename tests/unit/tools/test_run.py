@@ -89,6 +89,29 @@ def test_an_input_file_that_cannot_be_read_is_explained(text: str | bytes | None
         run.read_document(path)
 
 
+def test_an_input_file_may_have_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "batch.json"
+    path.write_text(json.dumps(DOCUMENT), encoding="utf-8-sig")
+    assert run.read_document(path) == DOCUMENT
+
+
+@pytest.mark.parametrize("name", ["bad name", "a/b", "x" * 81, "a\x00", "half\ud800"])
+def test_a_name_that_no_execution_can_have_is_refused_before_anything_is_uploaded(
+    deployment: FakedDeployment, tmp_path: Path, name: str
+) -> None:
+    csv = tmp_path / "rows.csv"
+    csv.write_text("a\n1\n")
+    with pytest.raises(CommandError, match="Choose another NAME"):
+        run.submit(deployment, DOCUMENT, csv, name)
+    assert (deployment.uploads, deployment.states.started) == ([], [])
+
+
+@pytest.mark.parametrize("name", ["night-run", "Nächte.2026", "x" * 80])
+def test_a_name_that_an_execution_can_have_is_taken(deployment: FakedDeployment, name: str) -> None:
+    run.submit(deployment, DOCUMENT, None, name)
+    assert deployment.states.started[0]["name"] == name
+
+
 def test_a_name_says_what_and_when_and_keeps_to_80_characters() -> None:
     now = datetime(2026, 11, 21, 22, 5, 9, tzinfo=UTC)
     assert run.execution_name("my tickets, May", now) == "my-tickets-May-20261121T220509"

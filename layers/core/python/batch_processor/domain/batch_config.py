@@ -151,7 +151,10 @@ class S3Location(NamedTuple):
 
 
 def parse_s3_uri(uri: str) -> S3Location:
-    """Raises ValueError, also of what UTF-8 cannot hold. Bucket rules: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html."""
+    """Raises ValueError, also of what UTF-8 cannot hold.
+
+    Bucket rules: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html.
+    """
     if not uri.startswith("s3://"):
         raise ValueError("it does not start with s3://")
     bucket, _, key = uri.removeprefix("s3://").partition("/")
@@ -185,7 +188,7 @@ _ARN_OF: Mapping[str, tuple[str, str]] = MappingProxyType(
 
 
 _EXECUTION_ARN_START = r"arn:aws[a-z-]*:states:[a-z0-9-]+:\d{12}:execution:[^\s:/]+:"
-_EXECUTION_NAME = r"""[^\s<>{}\[\]?*"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]{1,80}"""
+EXECUTION_NAME = r"""[^\s<>{}\[\]?*"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\U0010ffff]{1,80}"""
 """https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html, ``name``."""
 
 
@@ -405,7 +408,7 @@ class ExecutionConfig(Part):
         Annotated[
             str,
             _matches(
-                rf"({_EXECUTION_ARN_START})?{_EXECUTION_NAME}",
+                rf"({_EXECUTION_ARN_START})?{EXECUTION_NAME}",
                 "neither the name nor the ARN of an execution",
                 "write the name of the earlier execution, as make run shows it",
             ),
