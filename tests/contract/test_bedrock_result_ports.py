@@ -297,6 +297,25 @@ def table(moto: MakeClient) -> TableShelf:
     return TableShelf(moto("dynamodb"))
 
 
+@pytest.mark.parametrize("is_verified", [{"S": "true"}, {"S": "false"}, {"N": "1"}])
+@pytest.mark.parametrize("race", [False, True], ids=["seen before", "set meanwhile"])
+def test_content_that_is_verified_by_another_type_than_bool_is_kept(
+    table: TableShelf, is_verified: dict[str, str], race: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table.set("OSHA-1", title="edited", generated_at="2020-01-01T00:00:00.000Z")
+    key = {"PK": {"S": "VIOLATION#OSHA-1"}, "SK": {"S": "BEDROCK_CONTENT"}}
+    values = {":given": is_verified}
+    table.client.update_item(
+        TableName=table.table, Key=key, UpdateExpression="SET is_verified = :given", ExpressionAttributeValues=values
+    )
+    if race:
+        monkeypatch.setattr(violations_table, "_is_verified", lambda stored: False)
+
+    assert table.port.put_content([content(1)]) == 1
+
+    assert table.get("OSHA-1")["title"] == "edited"
+
+
 def test_an_item_has_all_that_is_promised(table: TableShelf) -> None:
     table.port.put_content([content(1)])
 
