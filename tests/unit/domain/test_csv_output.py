@@ -117,8 +117,21 @@ def test_a_column_of_the_users_own_is_never_replaced_unasked() -> None:
 
     used = {**DOCUMENT, "output_mapping": {"columns": MAPPED}}
     used["input_mapping"] = {"column_mappings": {"category": "kind"}}
-    columns = ["id", "category", "score", "_status"]
-    assert replaced_columns(parse_batch_config(used), columns) == {"score", "_status"}
+    metadata = ["_execution_id", "_row_id", "_status"]
+    columns = ["id", "category", "score", *metadata]
+    assert replaced_columns(parse_batch_config(used), columns) == {"score", *metadata}
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [[], ["_timestamp"], ["_error_message"], ["_row_id", "_status", "_timestamp"], ["_execution_id", "_row_id"]],
+)
+def test_a_few_metadata_names_do_not_make_an_earlier_output(metadata: list[str]) -> None:
+    config = parse_batch_config({**DOCUMENT, "output_mapping": {"columns": MAPPED}})
+    columns = ["mode", "n", "category", *metadata]
+
+    assert replaced_columns(config, columns) == set(metadata)
+    assert [problem.path for problem in problems_against_header(config, columns)] == ["output_mapping.columns[0].name"]
 
 
 def test_failed_rows_can_be_submitted_again_with_the_same_columns() -> None:
