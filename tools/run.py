@@ -39,6 +39,8 @@ def read_document(path: Path) -> dict[str, Any]:
         document = json.loads(readable_file(str(path)).read_text(encoding="utf-8-sig"))
     except (json.JSONDecodeError, UnicodeDecodeError) as broken:
         raise CommandError(f"{path} is not JSON: {broken}.") from None
+    except RecursionError:
+        raise CommandError(f"{path} is not JSON: nested too deep.") from None
     if not isinstance(document, dict):
         raise CommandError(f"{path} must hold one JSON object: the input document.")
     return document

@@ -79,7 +79,13 @@ def test_a_mistake_in_the_document_is_found_before_anything_is_uploaded_or_start
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "is not JSON"), ("[]", "one JSON object"), (b"\xff\xfe", "is not JSON"), (None, "no file")],
+    [
+        ("{", "is not JSON"),
+        ("[]", "one JSON object"),
+        (b"\xff\xfe", "is not JSON"),
+        ("[" * 200_000, "nested too deep"),
+        (None, "no file"),
+    ],
 )
 def test_an_input_file_that_cannot_be_read_is_explained(text: str | bytes | None, message: str, tmp_path: Path) -> None:
     path = tmp_path / "batch.json"
