@@ -75,6 +75,18 @@ def test_a_bad_path_is_a_value_error_that_says_something(path: str) -> None:
         compile_path(path)
 
 
+@pytest.mark.parametrize("path", ["$..*..*..*..*", "$..a..b[?@..c]..d", "$[?count(@..*..*) > count($..*..*)]"])
+def test_a_path_that_descends_too_often_is_refused_before_it_takes_hours(path: str) -> None:
+    with pytest.raises(ValueError, match=r"has '\.\.' 4 times; at most 3 are allowed"):
+        compile_path(path)
+
+
+def test_a_path_may_descend_three_times_and_names_may_have_dots() -> None:
+    document = {"a": {"x": {"b": {"c....": 1}}}}
+
+    assert compile_path("$..a..b..['c....']").first(document) == [1]
+
+
 names = st.text(st.characters(codec="utf-8", exclude_characters="'\\", exclude_categories=("Cc", "Cs")), max_size=4)
 documents = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=3),

@@ -14,23 +14,33 @@ from iregexp_check import check
 from jsonpath_rfc9535 import JSONPathEnvironment, JSONPathError, JSONPathQuery, JSONPathTypeError
 from jsonpath_rfc9535.filter_expressions import Expression, StringLiteral
 from jsonpath_rfc9535.function_extensions import ExpressionType, FilterFunction
+from jsonpath_rfc9535.lex import tokenize
 from jsonpath_rfc9535.selectors import IndexSelector, NameSelector
-from jsonpath_rfc9535.tokens import Token
+from jsonpath_rfc9535.tokens import Token, TokenType
 
 from batch_processor.domain.regular_expressions import Pattern, compile_pattern
 
 MAX_DEPTH = 100
 """Levels that ``..`` descends into: the library visits recursively, so Python's stack bounds it."""
+MAX_DESCENTS = 3
+"""How often ``..`` may stand in a path: each multiplies the matches by the levels of the document, of which a small
+cell can have 100. Six of them took minutes and gigabytes."""
 
 
 def compile_query(text: str) -> JSONPathQuery:
     """Raises ValueError saying what is wrong, and where."""
     try:
-        return _environment.compile(text)
+        query = _environment.compile(text)
+        descents = sum(token.type_ is TokenType.DOUBLE_DOT for token in tokenize(text))  # those in filters included
     except JSONPathError as error:
         raise ValueError(str(error)) from None
     except RecursionError:
         raise ValueError("the path is nested too deep") from None
+    if descents > MAX_DESCENTS:
+        raise ValueError(
+            f"the path has '..' {descents} times; at most {MAX_DESCENTS} are allowed: name the levels between them"
+        )
+    return query
 
 
 def singular_steps(query: JSONPathQuery) -> list[str | int] | None:
