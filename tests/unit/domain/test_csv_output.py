@@ -117,15 +117,12 @@ def test_a_column_of_the_users_own_is_never_replaced_unasked() -> None:
 
     used = {**DOCUMENT, "output_mapping": {"columns": MAPPED}}
     used["input_mapping"] = {"column_mappings": {"category": "kind"}}
-    metadata = ["_execution_id", "_row_id", "_status"]
+    metadata = ["_row_id", "_status"]
     columns = ["id", "category", "score", *metadata]
     assert replaced_columns(parse_batch_config(used), columns) == {"score", *metadata}
 
 
-@pytest.mark.parametrize(
-    "metadata",
-    [[], ["_timestamp"], ["_error_message"], ["_row_id", "_status", "_timestamp"], ["_execution_id", "_row_id"]],
-)
+@pytest.mark.parametrize("metadata", [[], ["_timestamp"], ["_error_message"], ["_status", "_timestamp"]])
 def test_a_few_metadata_names_do_not_make_an_earlier_output(metadata: list[str]) -> None:
     config = parse_batch_config({**DOCUMENT, "output_mapping": {"columns": MAPPED}})
     columns = ["mode", "n", "category", *metadata]

@@ -509,12 +509,12 @@ class BatchConfig(Part):
 def replaced_columns(config: BatchConfig, columns: Sequence[str]) -> frozenset[str]:
     """The input's columns that are not the user's own: they are not mapped, and the output has its own in their place.
 
-    Always those with a metadata name. An input with ``_execution_id``, ``_row_id`` and ``_status`` is an earlier
-    output: there, also the columns named like mapped ones, unless the mapping in uses them. So an output can be
-    submitted again as it is, while no column of a user's is replaced because another is called ``_timestamp``.
+    Always those with a metadata name. An input with ``_execution_id`` or ``_row_id`` is an earlier output: there, also
+    the columns named like mapped ones, unless the mapping in uses them. So an output can be submitted again as it is,
+    while no column of a user's is replaced because another is called ``_timestamp``.
     """
     metadata = frozenset(columns) & frozenset(METADATA_COLUMNS)
-    if not metadata >= {"_execution_id", "_row_id", "_status"}:
+    if not metadata & {"_execution_id", "_row_id"}:
         return metadata
     used = {column for _, column in config.input_mapping.columns_used()}
     return metadata | (frozenset(columns) & frozenset(config.output_columns)) - used
