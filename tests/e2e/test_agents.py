@@ -52,9 +52,13 @@ def test_no_cell_is_in_the_logs(deployment: Deployment) -> None:
     rows = [["ok", secret], ["fail", secret], ["error", secret], ["flaky", secret]]
     deployment.run(agent("chaos_agent"), csv_bytes([["mode", "n"], *rows])).assert_succeeded()
 
-    logs = deployment.client("logs")
-    groups = [group["logGroupName"] for group in logs.describe_log_groups()["logGroups"] if "sample" not in str(group)]
+    logs, groups = deployment.client("logs"), []
+    for prefix in ("/aws/lambda/batch-processor-", "/aws/stepfunctions/batch-processor"):
+        for page in logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=prefix):
+            names = [group["logGroupName"] for group in page["logGroups"]]
+            groups += [name for name in names if name.endswith(deployment.suffix) and "-sample-" not in name]
     assert f"/aws/stepfunctions/batch-processor{deployment.suffix}" in groups
+    assert f"/aws/lambda/batch-processor-map-input{deployment.suffix}" in groups
     for group in groups:
         pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group)
         found = [event["message"] for page in pages for event in page["events"] if secret in event["message"]]
