@@ -25,7 +25,10 @@ RUNTIME := .venv/.made .venv-emulator/.made
 EMULATOR := .venv-emulator/bin/python
 CODE := layers/core/python/batch_processor functions tools emulator examples tests
 
+# Local commands must not look for an instance's role; in an account it may be the only credentials (EC2, CodeBuild, Cloud9).
+ifeq ($(ENV),local)
 export AWS_EC2_METADATA_DISABLED ?= true
+endif
 # The function workers of the local AWS must find our package in the layer, as on AWS, and nowhere else.
 unexport PYTHONPATH
 

@@ -76,6 +76,25 @@ def test_the_command_line_says_what_a_command_acts_on() -> None:
     assert "--name 'mine'" in commands("run", "NAME=mine", NAME="of-the-shell").stdout
 
 
+@pytest.mark.parametrize(("environment", "expected"), [("local", "true"), ("stage", ""), ("prod", "")])
+def test_credentials_of_an_instance_are_refused_for_the_local_aws_only(
+    environment: str, expected: str, tmp_path: Path
+) -> None:
+    """On EC2, CodeBuild or Cloud9 the instance's role is how an account is reached."""
+    probe = tmp_path / "probe.mk"
+    probe.write_text("probe:\n\t@printf '%s' \"$${AWS_EC2_METADATA_DISABLED:-}\"\n")
+    variables = {name: value for name, value in os.environ.items() if name != "AWS_EC2_METADATA_DISABLED"}
+    done = subprocess.run(
+        ["make", "--no-print-directory", "-f", "Makefile", "-f", str(probe), "probe", f"ENV={environment}"],
+        cwd=REPOSITORY,
+        check=True,
+        capture_output=True,
+        text=True,
+        env=variables,
+    )
+    assert done.stdout == expected
+
+
 @pytest.mark.parametrize("environment", [".venv", ".venv-emulator", ".venv-checkov"])
 def test_a_machine_without_python_is_told_so(environment: str) -> None:
     done = commands("--always-make", f"{environment}/.made", "PYTHON=")
