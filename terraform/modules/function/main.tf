@@ -75,8 +75,9 @@ resource "aws_lambda_function" "this" {
   layers           = var.layer_arns
   memory_size      = var.memory_mb
   timeout          = var.timeout_seconds
-  kms_key_arn      = var.kms_key_arn
-  publish          = true
+  # Lambda keeps no key for a function without environment variables: naming one there would be a difference in every plan.
+  kms_key_arn = length(var.environment) > 0 ? var.kms_key_arn : null
+  publish     = true
 
   dynamic "environment" {
     for_each = length(var.environment) > 0 ? [var.environment] : []

@@ -34,6 +34,37 @@ run "it_is_published_and_logs_to_its_group" {
   }
 }
 
+run "its_environment_is_encrypted_with_our_key" {
+  command = plan
+
+  module {
+    source = "./modules/function"
+  }
+
+  variables {
+    environment = { LOG_LEVEL = "INFO" }
+  }
+
+  assert {
+    condition     = aws_lambda_function.this.kms_key_arn == var.kms_key_arn
+    error_message = "Environment variables are encrypted with the environment's key."
+  }
+}
+
+run "without_an_environment_it_names_no_key" {
+  # Lambda forgets it, so that every plan would want to set it again.
+  command = plan
+
+  module {
+    source = "./modules/function"
+  }
+
+  assert {
+    condition     = aws_lambda_function.this.kms_key_arn == null
+    error_message = "There is nothing to encrypt: ${coalesce(aws_lambda_function.this.kms_key_arn, "null")}"
+  }
+}
+
 run "its_role_has_the_given_statements_and_its_log" {
   command = apply
 
