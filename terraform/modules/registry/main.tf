@@ -19,6 +19,19 @@ resource "aws_dynamodb_table" "this" {
     enabled     = true
     kms_key_arn = var.kms_key_arn
   }
+
+  lifecycle {
+    precondition {
+      condition     = length(local.standard_chunks) <= local.policies_per_role
+      error_message = "${length(local.standard)} Standard agents need ${length(local.standard_chunks)} policies of ${local.standard_per_policy}, and IAM attaches at most ${local.policies_per_role} managed policies to a role: register at most ${local.policies_per_role * local.standard_per_policy} Standard agents, or make some of them Express."
+    }
+
+    # It covers the policies that read tools' time-outs too: they have no Express agents in them.
+    precondition {
+      condition     = length(local.synchronous_chunks) <= local.policies_per_role
+      error_message = "${length(local.synchronous)} tools and Express agents need ${length(local.synchronous_chunks)} policies of ${local.synchronous_per_policy}, and IAM attaches at most ${local.policies_per_role} managed policies to a role: register at most ${local.policies_per_role * local.synchronous_per_policy} of them."
+    }
+  }
 }
 
 resource "aws_dynamodb_table_item" "target" {
@@ -52,9 +65,15 @@ locals {
   # A managed policy holds 6,144 characters (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html). ARNs are not
   # known when the number of policies must be, so the chunks are counted with the longest ARNs that there can be: 243 characters
   # for a function with its alias; 226 for a state machine with its alias, and 149 for its executions.
-  synchronous_chunks = chunklist(local.synchronous, 23)
-  standard_chunks    = chunklist(local.standard, 15)
-  tool_chunks        = chunklist(sort([for name, invocation in local.invocations : name if invocation == "lambda"]), 23)
+  synchronous_per_policy = 23
+  standard_per_policy    = 15
+  synchronous_chunks     = chunklist(local.synchronous, local.synchronous_per_policy)
+  standard_chunks        = chunklist(local.standard, local.standard_per_policy)
+  tool_chunks            = chunklist(sort([for name, invocation in local.invocations : name if invocation == "lambda"]), local.synchronous_per_policy)
+
+  # Managed policies that IAM attaches to a role by default (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html). All
+  # policies of a kind go to one role.
+  policies_per_role = 10
 
   synchronous_documents = [for chunk in local.synchronous_chunks : jsonencode({
     Version = "2012-10-17"

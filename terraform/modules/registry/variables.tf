@@ -29,9 +29,4 @@ variable "targets" {
     cost_per_call_usd = optional(number)
   }))
   description = "Targets by registered name."
-
-  validation {
-    condition     = length(var.targets) <= 150
-    error_message = "At most 150 targets: a role takes 10 managed policies (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html)."
-  }
 }

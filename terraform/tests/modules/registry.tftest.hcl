@@ -94,6 +94,54 @@ run "many_targets_with_the_longest_names_fit_into_policies" {
   }
 }
 
+run "as_many_targets_as_a_role_takes_policies_for_are_registered" {
+  command = plan
+
+  module {
+    source = "./modules/registry"
+  }
+
+  variables {
+    targets = merge(
+      { for n in range(230) : "tool-${n}" => { type = "tool", arn = "arn:aws:lambda:us-east-1:123456789012:function:tool-${n}" } },
+      { for n in range(150) : "agent-${n}" => { type = "agent", arn = "arn:aws:states:us-east-1:123456789012:stateMachine:agent-${n}" } },
+    )
+  }
+
+  assert {
+    condition     = [for policies in [aws_iam_policy.synchronous, aws_iam_policy.standard, aws_iam_policy.inspect] : length(policies)] == [10, 10, 10]
+    error_message = "A role takes 10 managed policies, and each kind of policy has a role of its own."
+  }
+}
+
+run "more_standard_agents_than_a_role_takes_policies_for_are_refused" {
+  command = plan
+
+  module {
+    source = "./modules/registry"
+  }
+
+  variables {
+    targets = { for n in range(151) : "agent-${n}" => { type = "agent", arn = "arn:aws:states:us-east-1:123456789012:stateMachine:agent-${n}" } }
+  }
+
+  expect_failures = [aws_dynamodb_table.this]
+}
+
+run "more_tools_than_a_role_takes_policies_for_are_refused" {
+  command = plan
+
+  module {
+    source = "./modules/registry"
+  }
+
+  variables {
+    targets = { for n in range(231) : "tool-${n}" => { type = "tool", arn = "arn:aws:lambda:us-east-1:123456789012:function:tool-${n}" } }
+  }
+
+  expect_failures = [aws_dynamodb_table.this]
+}
+
 run "no_target_needs_no_policy" {
   command = plan
 
