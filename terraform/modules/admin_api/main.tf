@@ -70,7 +70,9 @@ resource "aws_apigatewayv2_route" "this" {
 }
 
 resource "aws_cloudwatch_log_group" "access" {
-  name              = "/aws/apigateway/${var.name}"
+  # Each log group of another name takes room in the account's resource policy for log delivery, which holds 5,120 characters
+  # (https://docs.aws.amazon.com/step-functions/latest/dg/bp-cwl.html).
+  name              = "/aws/vendedlogs/apigateway/${var.name}"
   retention_in_days = var.log_retention_days
   kms_key_id        = var.kms_key_arn
 }

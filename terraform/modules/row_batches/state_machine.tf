@@ -22,6 +22,7 @@ module "state_machine" {
   source = "../state_machine"
 
   name               = local.state_machine_name
+  log_group_name     = "/aws/stepfunctions/${local.state_machine_name}"
   account_id         = var.deployment.account_id
   definition         = local.definition
   statements         = local.state_machine_statements

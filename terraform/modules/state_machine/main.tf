@@ -1,7 +1,9 @@
 # A state machine with its log group and its role.
 
 resource "aws_cloudwatch_log_group" "this" {
-  name              = "/aws/stepfunctions/${var.name}"
+  # Each log group of another name takes room in the account's resource policy for log delivery, which holds 5,120 characters
+  # (https://docs.aws.amazon.com/step-functions/latest/dg/bp-cwl.html).
+  name              = coalesce(var.log_group_name, "/aws/vendedlogs/states/${var.name}")
   retention_in_days = var.log_retention_days
   kms_key_id        = var.kms_key_arn
 }

@@ -1,6 +1,12 @@
 variable "name" {
   type        = string
-  description = "Name of the state machine, its role and its log group."
+  description = "Name of the state machine and its role."
+}
+
+variable "log_group_name" {
+  type        = string
+  description = "Name of the log group, where it is documented; null: below /aws/vendedlogs/states/."
+  default     = null
 }
 
 variable "account_id" {

@@ -33,6 +33,11 @@ run "every_route_asks_for_a_signature" {
   }
 
   assert {
+    condition     = startswith(aws_cloudwatch_log_group.access.name, "/aws/vendedlogs/")
+    error_message = "The log takes no room in the account's resource policy: ${aws_cloudwatch_log_group.access.name}"
+  }
+
+  assert {
     condition     = length(aws_apigatewayv2_stage.this.access_log_settings) == 1 && aws_apigatewayv2_stage.this.default_route_settings[0].throttling_rate_limit > 0
     error_message = "Calls are logged and throttled."
   }
