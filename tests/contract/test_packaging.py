@@ -104,15 +104,16 @@ def test_layers_hold_packages_below_python_and_no_sdk(lambda_artifacts: Path) ->
     assert "python/batch_processor/__init__.py" in names(lambda_artifacts / "layers" / "core.zip")
 
 
-def test_the_layer_of_the_sdk_knows_what_is_sent_to_bedrock_and_is_what_the_tests_run_with(
+def test_the_layer_of_the_sdk_knows_what_bedrock_takes_and_answers_and_is_what_the_tests_run_with(
     lambda_artifacts: Path,
 ) -> None:
-    """A model without ``modelInvocationType`` refuses each job before it is sent."""
+    """Without ``modelInvocationType`` no job is sent; without the counts, a running job shows 0 records."""
     with zipfile.ZipFile(lambda_artifacts / "layers" / "sdk.zip") as archive:
         (model,) = [name for name in archive.namelist() if re.search(r"/data/bedrock/.*/service-2\.json\.gz$", name)]
         shapes = json.loads(gzip.decompress(archive.read(model)))["shapes"]
         versions = archive.read("python/botocore/__init__.py").decode()
     assert "modelInvocationType" in shapes["CreateModelInvocationJobRequest"]["members"]
+    assert {"totalRecordCount", "processedRecordCount"} <= set(shapes["GetModelInvocationJobResponse"]["members"])
     assert f"__version__ = '{botocore.__version__}'" in versions
 
 

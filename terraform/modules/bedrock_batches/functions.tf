@@ -97,9 +97,13 @@ locals {
     POWERTOOLS_LOG_LEVEL    = var.deployment.log_level
   }
 
-  with_duckdb = ["bedrock_batch_processor", "bedrock_sync"]
-  # They name modelInvocationType, which the runtime's own SDK may not know yet.
-  submitting = ["bedrock_batch_processor", "bedrock_job_events"]
+  # Layers follow permissions. Who calls Bedrock gets the SDK: the runtime's own may not know all that is sent
+  # (modelInvocationType) or answered (recordCounts) yet. Who uses the lake gets DuckDB.
+  services_used = {
+    for name, statements in local.function_statements : name => distinct([
+      for action in flatten(statements[*].Action) : split(":", action)[0]
+    ])
+  }
   # Called asynchronously: an event that failed for good must not vanish.
   called_by_events = ["bedrock_batch_processor", "bedrock_batch_result", "bedrock_job_events"]
 }
@@ -116,8 +120,8 @@ module "function" {
   artifact     = var.artifacts["functions/${each.key}"]
   layer_arns = concat(
     var.layer_arns,
-    contains(local.with_duckdb, each.key) ? [var.duckdb_layer_arn] : [],
-    contains(local.submitting, each.key) ? [var.sdk_layer_arn] : [],
+    contains(local.services_used[each.key], "s3tables") ? [var.duckdb_layer_arn] : [],
+    contains(local.services_used[each.key], "bedrock") ? [var.sdk_layer_arn] : [],
   )
 
   memory_mb       = each.value.memory_mb

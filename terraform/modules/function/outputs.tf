@@ -13,6 +13,11 @@ output "qualified_arn" {
   value       = aws_lambda_function.this.qualified_arn
 }
 
+output "layer_arns" {
+  description = "ARNs of its layer versions."
+  value       = aws_lambda_function.this.layers
+}
+
 output "log_group" {
   description = "Name of the log group."
   value       = aws_cloudwatch_log_group.this.name

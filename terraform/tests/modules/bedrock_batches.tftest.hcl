@@ -124,6 +124,25 @@ run "functions_have_the_size_that_the_work_needs" {
   }
 }
 
+run "who_calls_bedrock_has_the_sdk_and_who_uses_the_lake_has_duckdb" {
+  command = plan
+
+  module {
+    source = "./modules/bedrock_batches"
+  }
+
+  assert {
+    condition = jsonencode({ for name, function in module.function : name => setsubtract(function.layer_arns, var.layer_arns) }) == jsonencode({
+      bedrock_admin_api       = [var.sdk_layer_arn]
+      bedrock_batch_processor = [var.duckdb_layer_arn, var.sdk_layer_arn]
+      bedrock_batch_result    = []
+      bedrock_job_events      = [var.sdk_layer_arn]
+      bedrock_sync            = [var.duckdb_layer_arn]
+    })
+    error_message = jsonencode({ for name, function in module.function : name => function.layer_arns })
+  }
+}
+
 run "environments_of_one_account_have_metrics_of_their_own" {
   command = plan
 
