@@ -55,11 +55,13 @@ class Execution:
         definition: dict[str, Any],
         express: bool,
         log: ExecutionLog,
+        sync: bool = False,
     ) -> None:
         self.arn = arn
         self.role = role
         self.definition = definition
         self.express = express
+        self.sync = sync
         self.log = log
         self.machine_arn = machine_arn
         self.region = arn.split(":")[3]
@@ -155,7 +157,11 @@ class Execution:
             self.end("SUCCEEDED", output=output)
 
     def context(self, data: Any) -> dict[str, Any]:
-        """The context object (dg/input-output-contextobject.html)."""
+        """The context object (dg/input-output-contextobject.html).
+
+        A synchronous Express execution has no RedriveCount (recording: express_2.json).
+        """
+        redrives = {} if self.sync else {"RedriveCount": 0}
         return {
             "Execution": {
                 "Id": self.arn,
@@ -163,7 +169,7 @@ class Execution:
                 "Name": self.record["name"],
                 "RoleArn": self.role.arn,
                 "StartTime": self.record["startDate"],
-                "RedriveCount": 0,
+                **redrives,
             },
             "StateMachine": {"Id": self.machine_arn, "Name": self.machine_arn.split(":")[6]},
         }
@@ -301,6 +307,7 @@ def _new(reference: str, name: str | None, text: str, *, sync: bool = False) -> 
         definition=json.loads(machine["definition"]),
         express=express,
         log=ExecutionLog(machine.get("loggingConfiguration") or {}, machine_name),
+        sync=sync,
     )
     if version_arn:
         execution.record["stateMachineVersionArn"] = version_arn

@@ -18,6 +18,15 @@ from ministack.services.stepfunctions import _ExecutionError as StateError
 UNDEFINED = object()
 """What an expression gives that JSON cannot represent."""
 
+
+class QueryEvaluationError(StateError):  # type: ignore[misc]
+    """Raised when an expression of the field `location` gives nothing usable."""
+
+    def __init__(self, cause: str, location: str) -> None:
+        super().__init__("States.QueryEvaluationError", cause)
+        self.location = location
+
+
 _PLAIN_PATH = re.compile(r"\$([A-Za-z_]\w*)((?:\.[A-Za-z_]\w*)*)")
 
 
@@ -89,10 +98,9 @@ def is_expression(value: Any) -> bool:
     return isinstance(value, str) and value.startswith("{%") and value.endswith("%}")
 
 
-def query_error(expression: str, field: str, what: str) -> StateError:
-    return StateError(
-        "States.QueryEvaluationError",
-        f"The JSONata expression '{expression}' specified for the field '{field}' {what}",
+def query_error(expression: str, field: str, what: str) -> QueryEvaluationError:
+    return QueryEvaluationError(
+        f"The JSONata expression '{expression}' specified for the field '{field}' {what}", field
     )
 
 
@@ -104,8 +112,14 @@ def json_type(value: Any) -> str:
 def _compiled(expression: str) -> Jsonata:
     compiled = Jsonata(expression)
     stepfunctions._register_sfn_jsonata_functions(compiled)
+    compiled.register_lambda("range", _range)
     compiled.set_output_convert_nulls(False)
     return compiled
+
+
+def _range(start: float, end: float, step: float) -> Any:
+    """`$range` gives a JSONata sequence, so one number is no array (recording: jsonata_functions_2.json)."""
+    return Utils.create_sequence_from_iter(stepfunctions._sfn_jsonata_range(start, end, step))
 
 
 def _evaluate(expression: str, field: str, states: dict[str, Any], variables: dict[str, Any]) -> Any:

@@ -10,7 +10,7 @@ from ministack.services.stepfunctions import _ExecutionError as StateError
 
 from emulator.step_functions import executions
 from emulator.step_functions.limits import to_json
-from emulator.step_functions.tasks import INTEGRATIONS, Task, service_message
+from emulator.step_functions.tasks import INTEGRATIONS, Task
 
 
 def start_execution(task: Task) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def sdk_start_sync_execution(task: Task) -> dict[str, Any]:
     try:
         answer = executions.run_sync(machine_arn, task.arguments.get("Name"), _input_text(task.arguments.get("Input")))
     except executions.ApiError as error:
-        raise StateError(f"Sfn.{error.code.removesuffix('Exception')}Exception", error.message) from None
+        raise _refused(task, "Sfn", error) from None
     return _capitalised(answer, lambda stamp: stamp)
 
 
@@ -83,7 +83,7 @@ def sdk_describe_execution(task: Task) -> dict[str, Any]:
     try:
         return _capitalised(executions.describe(arn), lambda stamp: stamp)
     except executions.ApiError as error:
-        raise StateError(f"Sfn.{error.code}Exception", service_message(error.message, "sfn", 400)) from None
+        raise _refused(task, "Sfn", error) from None
 
 
 def sdk_stop_execution(task: Task) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def sdk_stop_execution(task: Task) -> dict[str, Any]:
     try:
         stopped = executions.stop(arn, task.arguments.get("Error"), task.arguments.get("Cause"))
     except executions.ApiError as error:
-        raise StateError(f"Sfn.{error.code}Exception", service_message(error.message, "sfn", 400)) from None
+        raise _refused(task, "Sfn", error) from None
     return {"StopDate": stopped}
 
 
@@ -106,9 +106,12 @@ def _start(task: Task, prefix: str) -> executions.Execution:
             machine_arn, task.arguments.get("Name"), _input_text(task.arguments.get("Input")), nested=True
         )
     except executions.ApiError as error:
-        code = error.code.removesuffix("Exception")
-        service = "states" if prefix == "StepFunctions" else "sfn"
-        raise StateError(f"{prefix}.{code}Exception", service_message(error.message, service, 400)) from None
+        raise _refused(task, prefix, error) from None
+
+
+def _refused(task: Task, prefix: str, error: executions.ApiError) -> StateError:
+    """The error of a call that the API refused."""
+    return task.refused(f"{prefix}.{error.code.removesuffix('Exception')}Exception", error.message, 400, error.code)
 
 
 def _input_text(value: Any) -> str:

@@ -11,7 +11,7 @@ from ministack.core.responses import now_iso
 from ministack.services import stepfunctions
 from ministack.services.stepfunctions import _ExecutionError as StateError
 
-from emulator.step_functions.expressions import Evaluation
+from emulator.step_functions.expressions import Evaluation, QueryEvaluationError
 from emulator.step_functions.json_path import Paths
 from emulator.step_functions.limits import check_input, check_result, to_json
 from emulator.step_functions.tasks import OPTIMIZED, Task
@@ -60,6 +60,7 @@ class Running:
         self.state = state
         self.input = data
         self.jsonata = state.get("QueryLanguage", frame.language) == "JSONata"
+        self.assigned: dict[str, Any] = {}
 
     @property
     def next(self) -> str | None:
@@ -105,13 +106,26 @@ class Running:
             output = paths.template(self.state["ResultSelector"], output)
         output = stepfunctions._apply_result_path_raw(self.state.get("ResultPath", "$"), self.input, output)
         output = paths.resolve(self.state.get("OutputPath", "$"), output)
-        self.frame.variables.update(assigned)
+        self.set_variables(assigned)
         return output, self.next
 
     def assign(self, holder: State, evaluation: Evaluation) -> None:
         """Set variables: every expression sees the values from before (dg/workflow-variables.html)."""
         if "Assign" in holder:
-            self.frame.variables.update(evaluation.template(holder["Assign"], "Assign"))
+            self.set_variables(evaluation.template(holder["Assign"], "Assign"))
+
+    def set_variables(self, values: dict[str, Any]) -> None:
+        """Set variables, and keep them for the event of the state's exit."""
+        self.frame.variables.update(values)
+        self.assigned.update(values)
+
+    def exit_details(self, name: str, output: str) -> dict[str, Any]:
+        """StateExitedEventDetails: variables as JSON texts, where the state assigned any."""
+        details: dict[str, Any] = {"name": name, "output": output, "outputDetails": {"truncated": False}}
+        if self.assigned:
+            details["assignedVariables"] = {name: to_json(value) for name, value in self.assigned.items()}
+            details["assignedVariablesDetails"] = {"truncated": False}
+        return details
 
 
 def run_states(frame: Frame, states: dict[str, State], start_at: str, data: Any) -> Any:
@@ -136,16 +150,14 @@ def run_states(frame: Frame, states: dict[str, State], start_at: str, data: Any)
             stateEnteredEventDetails={"name": name, "input": text, "inputDetails": {"truncated": False}},
         )
         entered = frame.entered_event
+        running = Running(frame, state, data)
         try:
-            data, following = STATES[kind](Running(frame, state, data))
+            data, following = STATES[kind](running)
             text = to_json(data)
             check_result(text, name)
         except StateError as error:
             raise _located(frame, name, entered, error) from None
-        frame.execution.add_event(
-            f"{kind}StateExited",
-            stateExitedEventDetails={"name": name, "output": text, "outputDetails": {"truncated": False}},
-        )
+        frame.execution.add_event(f"{kind}StateExited", stateExitedEventDetails=running.exit_details(name, text))
         name = following
     return data
 
@@ -156,10 +168,10 @@ def _located(frame: Frame, name: str, entered: int, error: StateError) -> StateE
     if error.error in ("States.QueryEvaluationError", "States.Runtime") and not str(error.cause).startswith(located):
         error.cause = f"{located} '{name}' (entered at the event id #{entered}). {error.cause}"
         if error.error == "States.QueryEvaluationError":
-            frame.execution.add_event(
-                "EvaluationFailed",
-                evaluationFailedEventDetails={"error": error.error, "cause": error.cause, "state": name},
-            )
+            details = {"error": error.error, "cause": error.cause, "state": name}
+            if isinstance(error, QueryEvaluationError):
+                details["location"] = error.location
+            frame.execution.add_event("EvaluationFailed", evaluationFailedEventDetails=details)
     return error
 
 
@@ -228,7 +240,7 @@ def _caught(running: Running, number: int, catcher: dict[str, Any], error_output
             output = evaluation.template(catcher["Output"], f"Catch[{number}]/Output")
         running.assign(catcher, evaluation)
         return output, catcher["Next"]
-    running.frame.variables.update(running.frame.paths().template(catcher.get("Assign", {}), error_output))
+    running.set_variables(running.frame.paths().template(catcher.get("Assign", {}), error_output))
     output = stepfunctions._apply_result_path_raw(catcher.get("ResultPath", "$"), running.input, error_output)
     return output, catcher["Next"]
 
@@ -278,8 +290,8 @@ def _seconds(running: Running, field: str) -> float | None:
     if value is None and f"{field}Path" not in running.state:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0 or value != int(value):
-        error = "States.QueryEvaluationError" if running.jsonata else "States.Runtime"
-        raise StateError(error, f"{field} must be a positive integer but was: {to_json(value)}")
+        cause = f"{field} must be a positive integer but was: {to_json(value)}"
+        raise QueryEvaluationError(cause, field) if running.jsonata else StateError("States.Runtime", cause)
     return float(value)
 
 
@@ -375,14 +387,10 @@ def _wait_seconds(running: Running) -> float:
         seconds = running.field("Seconds", "number")
         if running.jsonata:
             if float(seconds) != int(seconds):
-                raise StateError(
-                    "States.QueryEvaluationError",
-                    f"The Seconds field cannot be parsed as an integer: {to_json(seconds)}",
-                )
+                cause = f"The Seconds field cannot be parsed as an integer: {to_json(seconds)}"
+                raise QueryEvaluationError(cause, "Seconds")
             if seconds < 0:
-                raise StateError(
-                    "States.QueryEvaluationError", f"Seconds cannot be negative but was: {to_json(seconds)}"
-                )
+                raise QueryEvaluationError(f"Seconds cannot be negative but was: {to_json(seconds)}", "Seconds")
         elif "SecondsPath" in state:
             path = state["SecondsPath"]
             if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or seconds != int(seconds):
@@ -401,9 +409,7 @@ def _wait_seconds(running: Running) -> float:
     if moment is None or moment.tzinfo is None:
         shape = "ISO-8601 extended offset date-time format string"
         if running.jsonata:
-            raise StateError(
-                "States.QueryEvaluationError", f"The Timestamp field cannot be parsed as an {shape}: {stamp}"
-            )
+            raise QueryEvaluationError(f"The Timestamp field cannot be parsed as an {shape}: {stamp}", "Timestamp")
         raise StateError(
             "States.Runtime",
             f"The TimestampPath parameter does not reference a valid {shape}: {state.get('TimestampPath')} == {stamp}",
@@ -425,10 +431,10 @@ def run_choice(running: Running) -> Outcome:
     data = running.effective_input()
     for rule in state["Choices"]:
         if stepfunctions._evaluate_rule(rule, data, running.frame.context):
-            running.frame.variables.update(running.frame.paths().template(rule.get("Assign", {}), data))
+            running.set_variables(running.frame.paths().template(rule.get("Assign", {}), data))
             return running.frame.paths().resolve(state.get("OutputPath", "$"), data), rule["Next"]
     if "Default" in state:
-        running.frame.variables.update(running.frame.paths().template(state.get("Assign", {}), data))
+        running.set_variables(running.frame.paths().template(state.get("Assign", {}), data))
         return running.frame.paths().resolve(state.get("OutputPath", "$"), data), state["Default"]
     raise StateError("States.NoChoiceMatched", "No choice rule matched and there is no Default.")
 
@@ -480,7 +486,7 @@ def map_items(running: Running) -> list[Any]:
     if isinstance(items, list):
         return items
     if running.jsonata:
-        raise StateError("States.QueryEvaluationError", "The items of a Map state must be an array.")
+        raise QueryEvaluationError("The items of a Map state must be an array.", "Items")
     raise StateError("States.Runtime", f'Reference path "{path}" must point to array.')
 
 
@@ -514,7 +520,7 @@ def whole_number(running: Running, field: str, default: int = 0) -> int:
                 "States.Runtime",
                 f'The {field}Path field refers to value "{shown}" which is not a valid integer: {path}',
             ) from None
-        raise StateError("States.QueryEvaluationError", f"{field} is not a valid integer: {shown}") from None
+        raise QueryEvaluationError(f"{field} is not a valid integer: {shown}", field) from None
 
 
 def _run_inline_map(running: Running, processor: State) -> Outcome:

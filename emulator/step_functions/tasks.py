@@ -22,6 +22,21 @@ if TYPE_CHECKING:
     from emulator.step_functions.threads import Control
 
 OPTIMIZED = "arn:aws:states:::"
+SERVICE_NAMES = {
+    "lambda": "AWSLambda",
+    "states": "AWSStepFunctions",
+    "dynamodb": "AmazonDynamoDBv2",
+    "events": "AmazonCloudWatchEvents",
+    "sns": "AmazonSNS",
+    "sqs": "AmazonSQS",
+    "aws-sdk:dynamodb": "DynamoDb",
+    "aws-sdk:eventbridge": "EventBridge",
+    "aws-sdk:s3": "S3",
+    "aws-sdk:sfn": "Sfn",
+    "aws-sdk:sns": "Sns",
+    "aws-sdk:sqs": "Sqs",
+}
+"""Services as causes name them, by resource type."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +90,12 @@ class Task:
         """
         denial = self.execution.role.denial(action, resource)
         if denial:
-            raise StateError(error, service_message(denial, self.kind[0].split(":")[-1], 403))
+            status = 403 if action.startswith(("lambda:", "s3:", "sns:", "sqs:")) else 400
+            raise self.refused(error, denial, status, "AccessDeniedException")
+
+    def refused(self, error: str, text: str, status: int, code: str) -> StateError:
+        """The error `error` of a call that the service answered with `status` and `code`."""
+        return refused(self.kind[0], error, text, status, code)
 
     def run(self) -> Any:
         """Do the task.
@@ -91,9 +111,20 @@ class Task:
         return _emulated(self)
 
 
-def service_message(text: str, service: str, status: int) -> str:
-    names = {"lambda": "Lambda", "s3": "S3", "sfn": "Sfn", "states": "AWSStepFunctions"}
-    return f"{text} (Service: {names.get(service, service)}, Status Code: {status}, Request ID: {uuid.uuid4()})"
+def refused(resource_type: str, error: str, text: str, status: int, code: str) -> StateError:
+    """The error `error` of a call that a service answered with `status` and `code`.
+
+    An optimised integration names the code in its cause, one of `aws-sdk` does not (recordings: start_execution_2.json,
+    lambda_errors.json, service_errors_and_s3.json).
+    """
+    service, request = SERVICE_NAMES.get(resource_type, resource_type), uuid.uuid4()
+    if not resource_type.startswith("aws-sdk:"):
+        where = f"Service: {service}; Status Code: {status}; Error Code: {code}; Request ID: {request}; Proxy: null"
+    else:
+        where = f"Service: {service}, Status Code: {status}, Request ID: {request}"
+        if service == "S3":
+            where += f", Extended Request ID: {base64.b64encode(request.bytes * 3).decode()}"
+    return StateError(error, f"{text} ({where})")
 
 
 # --- Lambda: dg/connect-lambda.html
@@ -108,10 +139,8 @@ def invoke_function(task: Task) -> dict[str, Any]:
         try:
             payload = json.loads(payload)
         except ValueError as error:
-            raise StateError(
-                "Lambda.InvalidRequestContentException",
-                service_message(f"Could not parse request body into json: {error}", "lambda", 400),
-            ) from None
+            code, text = "InvalidRequestContentException", f"Could not parse request body into json: {error}"
+            raise task.refused(f"Lambda.{code}", text, 400, code) from None
     answer, version = _call_function(
         task, f"{name}:{qualifier}" if qualifier else name, {} if payload is None else payload, to_json, OPTIMIZED
     )
@@ -153,18 +182,13 @@ def _call_function(
     function, config, _name = lambda_svc._get_func_record_for_ref(resolved)
     if not function or not config:
         named = arn if arn.count(":") > 6 else f"{arn}:$LATEST"
-        raise StateError(
-            "Lambda.ResourceNotFoundException",
-            f"Function not found: {named} (Service: AWSLambda; Status Code: 404; "
-            f"Error Code: ResourceNotFoundException; Request ID: {uuid.uuid4()}; Proxy: null)",
-        )
+        code = "ResourceNotFoundException"
+        raise task.refused(f"Lambda.{code}", f"Function not found: {named}", 404, code)
     record = lambda_svc._execution_record_for_config(function, config)
     result = lambda_svc._execute_function_with_config_scope(record, event)
     if result.get("throttle"):
-        raise StateError(
-            "Lambda.TooManyRequestsException",
-            service_message(result.get("body", {}).get("message", "Rate Exceeded."), "lambda", 429),
-        )
+        code, text = "TooManyRequestsException", result.get("body", {}).get("message", "Rate Exceeded.")
+        raise task.refused(f"Lambda.{code}", text, 429, code)
     body = result.get("body")
     if isinstance(body, (str, bytes)):
         try:
@@ -277,7 +301,7 @@ def _raise_s3(status: int, body: Any) -> None:
         return text[start + len(name) + 2 : end] if 0 <= start < end else default
 
     code = element("Code", "S3")
-    raise StateError(f"S3.{code}Exception", service_message(element("Message", f"Status {status}"), "s3", status))
+    raise refused("aws-sdk:s3", f"S3.{code}Exception", element("Message", f"Status {status}"), status, code)
 
 
 # --- Integrations that MiniStack does itself

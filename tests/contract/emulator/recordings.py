@@ -6,6 +6,7 @@ import json
 import re
 import uuid
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,14 @@ REPLAYED_APIS = (
     "StartExecution, then DescribeExecution",
     "StartExecution, then ListMapRuns and DescribeMapRun",
 )
+COMPARED_DETAILS = {
+    **{
+        f"{kind}StateExited": ("name", "assignedVariables")
+        for kind in ("Choice", "Map", "Parallel", "Pass", "Task", "Wait")
+    },
+    "EvaluationFailed": ("error", "location", "state"),
+}
+"""Details of events that are compared, by the event's type."""
 BEFORE_REDRIVE = "2023-11-15"
 BEHAVIOURS = {
     "raises Exception('Some exception was raised.')": (
@@ -65,7 +74,7 @@ def load(folder: Path) -> list[Recording]:
             name = f"{path.stem}/{case['name']}"
             while name in found:
                 name += "'"
-            kind = "EXPRESS" if path.stem == "express" else "STANDARD"
+            kind = "EXPRESS" if path.stem.startswith("express") else "STANDARD"
             found[name] = Recording(name, {"type": kind, **case})
     return list(found.values())
 
@@ -212,9 +221,32 @@ class Replayer:
             return []
         events = self._states.get_execution_history(executionArn=arn, maxResults=1000)["events"]
         types, recorded = [event["type"] for event in events], list(expected["event_types"])
-        if expected.get("event_order") == "may_vary":
+        may_vary = expected.get("event_order") == "may_vary"
+        if may_vary:
             types, recorded = sorted(types), sorted(recorded)
-        return _compare("event_types", recorded, types)
+        found = _compare("event_types", recorded, types)
+        for kind, fields in COMPARED_DETAILS.items():
+            wanted = [_only(event, fields) for event in expected.get("events", []) if event["type"] == kind]
+            details = [_details(event) for event in events if event["type"] == kind]
+            shown = [_only(detail, fields) for detail in details if set(fields) & set(detail) - {"name", "state"}]
+            if may_vary:
+                wanted, shown = sorted(wanted, key=json.dumps), sorted(shown, key=json.dumps)
+            # A recording leaves out some fields of an event.
+            named = (tuple(want or ()) for _, want in zip_longest(shown, wanted))
+            shown = [_only(detail, names) for detail, names in zip(shown, named, strict=False)]
+            found += _compare(kind, wanted, shown) if "events" in expected else []
+        return found
+
+
+def _details(event: dict[str, Any]) -> dict[str, Any]:
+    """The details of an event, with variables as JSON."""
+    details: dict[str, Any] = next((value for key, value in event.items() if key.endswith("EventDetails")), {})
+    variables = {name: json.loads(text) for name, text in details.get("assignedVariables", {}).items()}
+    return {**details, **({"assignedVariables": variables} if variables else {})}
+
+
+def _only(values: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: values[name] for name in names if name in values}
 
 
 def _compare_end(expected: dict[str, Any], described: dict[str, Any], case: dict[str, Any]) -> list[str]:

@@ -57,6 +57,7 @@ def test_a_nested_execution_needs_start_and_describe(machines: Machines, agent: 
         ended = machines.run(nested, {}, statement).ended()
         assert ended["error"] == "StepFunctions.AWSStepFunctionsException"
         assert f"not authorized to perform: {denied}" in ended["cause"]
+        assert "(Service: AWSStepFunctions; Status Code: 400; Error Code: AccessDeniedException; " in ended["cause"]
     assert machines.run(nested, {}, start, describe).ended()["status"] == "SUCCEEDED"
 
 

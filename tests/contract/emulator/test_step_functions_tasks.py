@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from itertools import pairwise
 from typing import Any
@@ -259,6 +260,44 @@ def test_assign_sees_the_values_from_before_the_state(machines: Machines) -> Non
     assert machines.run(jsonata(states)).output() == [1, 2, 1]
 
 
+def test_the_event_of_an_exit_shows_the_variables_that_the_state_set(machines: Machines) -> None:
+    """API_StateExitedEventDetails: assignedVariables are JSON texts; recording: assign_variables.json"""
+    states: dict[str, State] = {
+        "First": {"Type": "Pass", "Assign": {"x": {"a": 1}, "y": "text"}, "Next": "Second"},
+        "Second": {"Type": "Pass", "End": True},
+    }
+    run = machines.run(jsonata(states))
+    run.output()
+    first, second = (event["stateExitedEventDetails"] for event in run.events() if event["type"] == "PassStateExited")
+    assert first["assignedVariables"] == {"x": '{"a":1}', "y": '"text"'}
+    assert first["assignedVariablesDetails"] == {"truncated": False}
+    assert "assignedVariables" not in second
+
+
+@pytest.mark.parametrize(
+    ("state", "location"),
+    [
+        ({"Type": "Pass", "Output": {"a": {"b": "{% $nothing %}"}}, "End": True}, "Output/a/b"),
+        ({"Type": "Wait", "Seconds": "{% -1 %}", "End": True}, "Seconds"),
+        ({"Type": "Map", "Items": "{% 1 %}", "ItemProcessor": jsonata({"Keep": CAUGHT}), "End": True}, "Items"),
+    ],
+)
+def test_the_event_of_a_failed_evaluation_names_the_field(machines: Machines, state: State, location: str) -> None:
+    """API_EvaluationFailedEventDetails: location; recordings: map_items_jsonata.json, assign_variables.json"""
+    run = machines.run(jsonata({"State": state}))
+    assert run.ended()["error"] == "States.QueryEvaluationError"
+    failed = next(
+        event["evaluationFailedEventDetails"] for event in run.events() if event["type"] == "EvaluationFailed"
+    )
+    assert (failed["state"], failed["location"]) == ("State", location)
+
+
+@pytest.mark.parametrize(("numbers", "given"), [("1, 9, 9", 1), ("1, 3, 1", [1, 2, 3])])
+def test_a_range_of_one_number_is_that_number(machines: Machines, numbers: str, given: Any) -> None:
+    """recording: jsonata_functions_2.json, array_range"""
+    assert machines.run(jsonata({"State": {**CAUGHT, "Output": f"{{% $range({numbers}) %}}"}})).output() == given
+
+
 def test_an_undefined_result_is_a_query_evaluation_error_that_names_the_field(machines: Machines) -> None:
     """dg/transforming-data.html; recording: map_catch_retry.json"""
     run = machines.run(jsonata({"Pass": {"Type": "Pass", "Output": {"x": ["{% $states.input.none %}"]}, "End": True}}))
@@ -359,6 +398,36 @@ def test_a_nested_failure_is_task_failed_with_the_execution_as_cause(machines: M
     assert error["Error"] == "States.TaskFailed"
     assert (cause["Error"], cause["Cause"], cause["Status"]) == ("AgentError", "no answer", "FAILED")
     assert cause["Input"] == '{"do":"fail"}'
+
+
+@pytest.mark.parametrize(
+    ("resource", "error", "said"),
+    [
+        (
+            "states:startExecution",
+            "StepFunctions.StateMachineDoesNotExistException",
+            r"\(Service: AWSStepFunctions; Status Code: 400; Error Code: StateMachineDoesNotExist; "
+            r"Request ID: [0-9a-f-]{36}; Proxy: null\)",
+        ),
+        (
+            "aws-sdk:sfn:startExecution",
+            "Sfn.StateMachineDoesNotExistException",
+            r"\(Service: Sfn, Status Code: 400, Request ID: [0-9a-f-]{36}\)",
+        ),
+    ],
+)
+def test_the_cause_of_a_refused_call_has_the_words_of_its_integration(
+    machines: Machines, agent: str, resource: str, error: str, said: str
+) -> None:
+    """recordings: start_execution_2.json, start_execution_no_such_arn; service_errors_and_s3.json"""
+    task: State = {
+        "Type": "Task",
+        "Resource": f"arn:aws:states:::{resource}",
+        "Arguments": {"StateMachineArn": f"{agent}-none"},
+        "End": True,
+    }
+    cause = caught(machines, task, {}, error)["Cause"]
+    assert re.fullmatch(rf"State Machine Does Not Exist: '{agent}-none' {said}", cause)
 
 
 def test_a_used_name_is_refused_and_the_earlier_execution_can_be_looked_up(machines: Machines, agent: str) -> None:
