@@ -23,7 +23,7 @@ DEV := .venv/bin/python
 # What the commands need; checks need .venv-checkov and asl-validator too.
 RUNTIME := .venv/.made .venv-emulator/.made
 EMULATOR := .venv-emulator/bin/python
-CODE := layers/core/python/batch_processor functions tools emulator examples tests
+CODE := layers/core/python/foundation layers/core/python/row_batches layers/core/python/bedrock_batches functions tools emulator examples tests
 
 # Local commands must not look for an instance's role; in an account it may be the only credentials (EC2, CodeBuild, Cloud9).
 ifeq ($(ENV),local)

@@ -9,7 +9,7 @@ from boto3.exceptions import Boto3Error, S3UploadFailedError
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NoConnectionError
 
-from batch_processor.domain.errors import BatchProcessorError
+from foundation.errors import BatchProcessorError
 
 
 class CommandError(RuntimeError):

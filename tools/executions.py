@@ -12,7 +12,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from batch_processor.domain.plan import Keys
+from row_batches.document.plan import Keys
 from tools.errors import CommandError
 from tools.progress import Progress, failed_rows, rows_done
 

@@ -16,12 +16,12 @@ from typing import Any
 from botocore.config import Config
 from rich.console import Console
 
-from batch_processor.adapters.object_store import S3ObjectStore
-from batch_processor.app.ports import ObjectStore
-from batch_processor.app.read_ahead import READERS
-from batch_processor.app.remap import Remapped, remap
-from batch_processor.domain.records import RowStatus
-from batch_processor.runtime.wiring import SystemClock
+from foundation.aws.s3 import S3ObjectStore
+from foundation.invocation import SystemClock
+from foundation.ports import ObjectStore
+from row_batches.rows.read_ahead import READERS
+from row_batches.rows.records import RowStatus
+from row_batches.run.remap import Remapped, remap
 from tools import report
 from tools.command_line import parser_of, readable_file
 from tools.errors import CommandError, exit_code_of

@@ -17,7 +17,7 @@ from typing import Any
 
 from botocore.config import Config
 
-from batch_processor.app.bedrock.sync_lake import FAILED_PREFIX
+from bedrock_batches.sync.sync_lake import FAILED_PREFIX
 from tools.command_line import parser_of
 from tools.errors import CommandError, exit_code_of
 from tools.outputs import Deployment

@@ -20,8 +20,8 @@ from typing import Any
 
 from rich.console import Console
 
-from batch_processor.domain.batch_config import EXECUTION_NAME
-from batch_processor.domain.input_document import parse_batch_config
+from row_batches.document.batch_config import EXECUTION_NAME
+from row_batches.document.input_document import parse_batch_config
 from tools import executions, report
 from tools.command_line import parser_of, readable_file
 from tools.errors import CommandError, exit_code_of

@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import orjson
 
-from batch_processor.adapters.bedrock.lake import Lake, aws_lake, rows_statement
-from batch_processor.domain.bedrock.selection import COLUMNS, GENERATED_COLUMNS, MOST_ID_CHARACTERS, identifier
-from batch_processor.domain.errors import InvalidInputError, Problem
+from bedrock_batches.select.duckdb_ import Lake, aws_lake, rows_statement
+from bedrock_batches.select.selection import COLUMNS, GENERATED_COLUMNS, MOST_ID_CHARACTERS, identifier
+from foundation.errors import InvalidInputError, Problem
 from tools import local_aws
 from tools.command_line import parser_of, readable_file
 from tools.errors import CommandError, exit_code_of

@@ -18,7 +18,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from batch_processor.domain.plan import Keys
+from row_batches.document.plan import Keys
 from tools.command_line import parser_of, seconds
 from tools.errors import CommandError, exit_code_of
 from tools.executions import Ending, describe, ending_of

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from batch_processor.app.aggregate_results import aggregate_results
-from batch_processor.app.work import execution_of
-from batch_processor.domain.messages import AggregateRequest
-from batch_processor.runtime import wiring
-from batch_processor.runtime.settings import AggregateResultsSettings
+from foundation import invocation
+from foundation.aws import factories
+from row_batches.rows.work import execution_of
+from row_batches.run import wiring
+from row_batches.run.aggregate_results import aggregate_results
+from row_batches.run.messages import AggregateRequest
+from row_batches.run.settings import AggregateResultsSettings
 
 
-def handler(event: dict[str, Any], context: wiring.LambdaContext) -> dict[str, Any]:
-    """``AggregateRequest`` to ``AggregateResponse`` (domain.messages)."""
-    wiring.use_one_arena()
+def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[str, Any]:
+    """``AggregateRequest`` to ``AggregateResponse`` (row_batches.run.messages)."""
+    invocation.use_one_arena()
     request = AggregateRequest.model_validate(event)
-    settings = wiring.begin(AggregateResultsSettings, context, execution_id=execution_of(request.plan_key))
+    settings = invocation.begin(AggregateResultsSettings, context, execution_id=execution_of(request.plan_key))
     response = aggregate_results(
         request,
         batches=wiring.batches(settings.results_bucket),
         dead_letters=wiring.dead_letters(settings.dead_letter_queue_url),
-        metrics=wiring.metrics(settings.metrics_namespace),
-        clock=wiring.clock,
-        deadline=wiring.InvocationDeadline(context),
+        metrics=factories.metrics(settings.metrics_namespace),
+        clock=invocation.clock,
+        deadline=invocation.InvocationDeadline(context),
     )
     return response.model_dump(mode="json")

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from batch_processor.app.bedrock.sync_lake import SyncServices, compare, replay, sync_stream
-from batch_processor.runtime import wiring, wiring_bedrock
-from batch_processor.runtime.settings_bedrock import BedrockSyncSettings
+from bedrock_batches import wiring
+from bedrock_batches.settings import BedrockSyncSettings
+from bedrock_batches.sync.sync_lake import SyncServices, compare, replay, sync_stream
+from foundation import invocation
+from foundation.aws import factories
 
 
-def handler(event: dict[str, Any], context: wiring.LambdaContext) -> dict[str, Any]:
+def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[str, Any]:
     """A batch of stream records; ``{"replay": "<key>"}`` for an object under sync-failed/; or, for a page of the table,
     ``{"compare": "<cursor>"}``, which is empty for the first. Answers counts."""
-    settings = wiring.begin(BedrockSyncSettings, context)
+    settings = invocation.begin(BedrockSyncSettings, context)
     services = SyncServices(
-        lake=wiring_bedrock.lake(settings),
-        contents=wiring_bedrock.violations(settings.violations_table),
-        leases=wiring_bedrock.leases(settings.batch_jobs_table),
-        objects=wiring.objects(settings.data_bucket),
-        metrics=wiring.metrics(settings.metrics_namespace),
-        clock=wiring.clock,
-        deadline=wiring.InvocationDeadline(context),
-        owner=wiring_bedrock.call_owner(context),
+        lake=wiring.lake(settings),
+        contents=wiring.violations(settings.violations_table),
+        leases=wiring.leases(settings.batch_jobs_table),
+        objects=factories.objects(settings.data_bucket),
+        metrics=factories.metrics(settings.metrics_namespace),
+        clock=invocation.clock,
+        deadline=invocation.InvocationDeadline(context),
+        owner=wiring.call_owner(context),
     )
     if "replay" in event:
         return replay(str(event["replay"]), services).document()

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from batch_processor.app.notify import ExecutionEvent, notify
-from batch_processor.runtime import wiring
-from batch_processor.runtime.settings import NotifySettings
+from foundation import invocation
+from foundation.aws import factories
+from row_batches.run import wiring
+from row_batches.run.notify import ExecutionEvent, notify
+from row_batches.run.settings import NotifySettings
 
 
-def handler(event: dict[str, Any], context: wiring.LambdaContext) -> None:
+def handler(event: dict[str, Any], context: invocation.LambdaContext) -> None:
     """An EventBridge event "Step Functions Execution Status Change"; answers nothing."""
-    wiring.use_one_arena()
+    invocation.use_one_arena()
     ended = ExecutionEvent.model_validate(event)
-    settings = wiring.begin(NotifySettings, context, execution_id=ended.detail.name)
+    settings = invocation.begin(NotifySettings, context, execution_id=ended.detail.name)
     notify(
         ended,
         batches=wiring.batches(settings.results_bucket),
-        metrics=wiring.metrics(settings.metrics_namespace),
-        notifier=wiring.notifier(settings.notification_topic_arn),
-        clock=wiring.clock,
-        deadline=wiring.InvocationDeadline(context),
+        metrics=factories.metrics(settings.metrics_namespace),
+        notifier=factories.notifier(settings.notification_topic_arn),
+        clock=invocation.clock,
+        deadline=invocation.InvocationDeadline(context),
     )

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from batch_processor.app.process_tool_rows import process_tool_rows
-from batch_processor.app.work import execution_of
-from batch_processor.domain.messages import ToolRowsRequest
-from batch_processor.runtime import wiring
-from batch_processor.runtime.settings import ProcessToolRowsSettings
+from foundation import invocation
+from row_batches.rows.work import execution_of
+from row_batches.run import wiring
+from row_batches.run.messages import ToolRowsRequest
+from row_batches.run.process_tool_rows import process_tool_rows
+from row_batches.run.settings import ProcessToolRowsSettings
 
 
-def handler(event: dict[str, Any], context: wiring.LambdaContext) -> dict[str, Any]:
-    """``ToolRowsRequest`` to ``ToolRowsResponse`` (domain.messages)."""
-    wiring.use_one_arena()
+def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[str, Any]:
+    """``ToolRowsRequest`` to ``ToolRowsResponse`` (row_batches.run.messages)."""
+    invocation.use_one_arena()
     request = ToolRowsRequest.model_validate(event)
-    settings = wiring.begin(ProcessToolRowsSettings, context, execution_id=execution_of(request.BatchInput.plan_key))
+    settings = invocation.begin(
+        ProcessToolRowsSettings, context, execution_id=execution_of(request.BatchInput.plan_key)
+    )
     response = process_tool_rows(
         request,
         batches=wiring.batches(settings.results_bucket),
         invoker=wiring.invoker(),
         dead_letters=wiring.dead_letters(settings.dead_letter_queue_url),
-        clock=wiring.clock,
-        deadline=wiring.InvocationDeadline(context),
+        clock=invocation.clock,
+        deadline=invocation.InvocationDeadline(context),
     )
     return response.model_dump(mode="json")

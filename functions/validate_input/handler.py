@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from batch_processor.app.validate_input import validate_input
-from batch_processor.domain.messages import ValidateRequest
-from batch_processor.runtime import wiring, wiring_input
-from batch_processor.runtime.settings import ValidateInputSettings
+from foundation import invocation
+from row_batches.run import wiring_input
+from row_batches.run.messages import ValidateRequest
+from row_batches.run.settings import ValidateInputSettings
+from row_batches.run.validate_input import validate_input
 
 
-def handler(event: dict[str, Any], context: wiring.LambdaContext) -> dict[str, Any]:
-    """``ValidateRequest`` to ``ValidateResponse`` (domain.messages); raises InvalidInputError."""
+def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[str, Any]:
+    """``ValidateRequest`` to ``ValidateResponse`` (row_batches.run.messages); raises InvalidInputError."""
     request = ValidateRequest.model_validate(event)
-    settings = wiring.begin(ValidateInputSettings, context, execution_id=request.execution.name)
+    settings = invocation.begin(ValidateInputSettings, context, execution_id=request.execution.name)
     response = validate_input(
         request,
         inputs=wiring_input.inputs(),

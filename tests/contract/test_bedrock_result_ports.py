@@ -13,27 +13,14 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from batch_processor.adapters.bedrock import violations_table
-from batch_processor.adapters.bedrock.claims import DynamoDbClaims
-from batch_processor.adapters.bedrock.function_calls import LambdaEventCaller
-from batch_processor.adapters.bedrock.result_objects import S3ResultObjects
-from batch_processor.adapters.bedrock.violations_table import DynamoDbViolations, bulk_client
-from batch_processor.app.bedrock.result_ports import (
-    Claim,
-    ClaimLostError,
-    Claims,
-    ContentItem,
-    Counts,
-    ResultObjects,
-    Violations,
-)
-from batch_processor.domain.bedrock.lake_content import content_update
-from batch_processor.domain.errors import (
-    DeploymentError,
-    ObjectChangedError,
-    ObjectNotFoundError,
-    ThrottledError,
-)
+from bedrock_batches.results import violations_dynamodb as violations_table
+from bedrock_batches.results.claims_dynamodb import DynamoDbClaims
+from bedrock_batches.results.ports import Claim, ClaimLostError, Claims, ContentItem, Counts, ResultObjects, Violations
+from bedrock_batches.results.s3 import S3ResultObjects
+from bedrock_batches.results.violations_dynamodb import DynamoDbViolations, bulk_client
+from bedrock_batches.sync.lake_content import content_update
+from foundation.aws.lambda_ import LambdaEventCaller
+from foundation.errors import DeploymentError, ObjectChangedError, ObjectNotFoundError, ThrottledError
 from tests.support.aws_resources import unique
 from tests.support.bedrock_results import BUCKET, FakeClaims, FakeResults, FakeViolations, Process, World
 from tests.support.fakes import FakeClock

@@ -46,19 +46,3 @@ def test_each_diagram_is_of_a_known_kind() -> None:
     kinds = [kind for document in DOCUMENTS for kind in MERMAID.findall(document.read_text(encoding="utf-8"))]
     assert set(kinds) <= {"flowchart", "sequenceDiagram"}
     assert len(kinds) >= 7
-
-
-@pytest.mark.parametrize(("first", "rows", "folder"), [("state", 6, ""), ("event", 5, "bedrock")])
-def test_the_tables_of_functions_name_use_cases_and_adapters_that_exist(first: str, rows: int, folder: str) -> None:
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    table = readme.split(f"| {first} | function |", 1)[1].split("\n\n", 1)[0].splitlines()[2:]
-    package = REPOSITORY / "layers" / "core" / "python" / "batch_processor"
-    missing = []
-    for row in table:
-        _, functions, use_cases, adapters = (re.findall(r"`(\w+)`", cell) for cell in row.strip("|").split("|"))
-        named = [(REPOSITORY / "functions" / name / "handler.py") for name in functions]
-        named += [package / "app" / folder / f"{name}.py" for name in use_cases]
-        named += [package / "adapters" / folder / f"{name}.py" for name in adapters]
-        missing += [str(path.relative_to(REPOSITORY)) for path in named if not path.is_file()]
-    assert missing == []
-    assert len(table) == rows

@@ -15,10 +15,10 @@ from typing import Any
 import duckdb
 import pytest
 
-from batch_processor.adapters.bedrock.lake import Lake, Merged, TableCounts, aws_lake
-from batch_processor.app.bedrock.sync_lake import FAILED_PREFIX
-from batch_processor.domain.bedrock.selection import Criteria
-from batch_processor.domain.errors import DeploymentError
+from bedrock_batches.select.duckdb_ import Lake, Merged, TableCounts, aws_lake
+from bedrock_batches.select.selection import Criteria
+from bedrock_batches.sync.sync_lake import FAILED_PREFIX
+from foundation.errors import DeploymentError
 from tests.support.content import image, stream_record, update
 from tests.support.lake import AGENCIES, REPOSITORY, VIOLATIONS, Filters, Slept, insert, rows_of
 from tests.support.local_aws import LocalAws

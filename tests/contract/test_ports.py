@@ -9,12 +9,13 @@ import boto3
 import orjson
 import pytest
 
-from batch_processor.adapters.dead_letters import SqsDeadLetters
-from batch_processor.adapters.metrics import EmbeddedMetrics
-from batch_processor.adapters.notifier import SnsNotifier
-from batch_processor.adapters.object_store import S3ObjectStore
-from batch_processor.app.ports import DeadLetters, Notifier, ObjectStore
-from batch_processor.domain.errors import DeploymentError, ObjectNotFoundError
+from foundation.aws.s3 import S3ObjectStore
+from foundation.aws.sns import SnsNotifier
+from foundation.errors import DeploymentError, ObjectNotFoundError
+from foundation.metrics import EmbeddedMetrics
+from foundation.ports import Notifier, ObjectStore
+from row_batches.run.ports import DeadLetters
+from row_batches.run.sqs import SqsDeadLetters
 from tests.support.aws_resources import unique
 from tests.support.fakes import SMALLEST_PART, FakeClock, FakeDeadLetters, FakeNotifier, FakeObjectStore
 from tests.support.local_aws import LocalAws

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from batch_processor.domain import errors, messages
+from foundation import errors
+from row_batches.run import messages
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEFINITION = REPOSITORY / "asl" / "batch_processor.asl.json"

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from batch_processor.adapters.bedrock.lake import Resources
-from batch_processor.app.bedrock.draft import MOST_BYTES
-from batch_processor.domain.bedrock.job import JOBS_BY_CREATED, JOBS_BY_STATUS, PREFIX
-from batch_processor.domain.bedrock.lake_content import CONTENT_SORT_KEY
-from batch_processor.domain.bedrock.parts import Quotas
-from batch_processor.domain.bedrock.pricing import DEFAULT_MODELS, ModelPrice
-from batch_processor.runtime.settings import SETTINGS_BY_FUNCTION as ROW_BATCH_SETTINGS
-from batch_processor.runtime.settings_bedrock import SETTINGS_BY_FUNCTION as BEDROCK_SETTINGS
+from bedrock_batches.select.duckdb_ import Resources
+from bedrock_batches.settings import SETTINGS_BY_FUNCTION as BEDROCK_SETTINGS
+from bedrock_batches.submit.draft import MOST_BYTES
+from bedrock_batches.submit.job import JOBS_BY_CREATED, JOBS_BY_STATUS, PREFIX
+from bedrock_batches.submit.parts import Quotas
+from bedrock_batches.submit.pricing import DEFAULT_MODELS, ModelPrice
+from bedrock_batches.sync.lake_content import CONTENT_SORT_KEY
+from row_batches.run.settings import SETTINGS_BY_FUNCTION as ROW_BATCH_SETTINGS
 from tests.support.terraform_files import BEDROCK_BATCHES, REPOSITORY, ROW_BATCHES, local_value, parsed, plain
 
 MODULES = (ROW_BATCHES, BEDROCK_BATCHES)

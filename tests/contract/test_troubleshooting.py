@@ -10,7 +10,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGE = (REPOSITORY / "docs" / "how-to" / "troubleshooting.md").read_text(encoding="utf-8")
-PACKAGE = REPOSITORY / "layers" / "core" / "python" / "batch_processor"
+PACKAGES = REPOSITORY / "layers" / "core" / "python"
 CHECKS = {"bench.py", "demo.py", "bedrock_demo.py", "up.py"}
 """Commands whose messages show another command's output."""
 NOT_SHOWN = {
@@ -38,7 +38,7 @@ def literal(node: ast.expr) -> str:
 def messages() -> dict[str, str]:
     """Each message's literal, and where it is raised."""
     found = {}
-    for path in [*PACKAGE.rglob("*.py"), *(REPOSITORY / "tools").glob("*.py")]:
+    for path in [*PACKAGES.rglob("*.py"), *(REPOSITORY / "tools").glob("*.py")]:
         if path.name in CHECKS:
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -16,7 +16,7 @@ import boto3
 import duckdb
 import pytest
 
-from batch_processor.adapters.bedrock.lake import Lake, aws_lake
+from bedrock_batches.select.duckdb_ import Lake, aws_lake
 from tests.support.admin_api import AdminApi
 from tests.support.bedrock import bedrock_fault
 from tests.support.deployment import FULL_SIZE, Deployment

@@ -8,13 +8,9 @@ from typing import Any
 
 import orjson
 
-from batch_processor.app.batch import Batch
-from batch_processor.app.ports import ObjectStore
-from batch_processor.app.work import Work
-from batch_processor.domain.csv_input import escaped, stage
-from batch_processor.domain.csv_output import output_header, render_row
-from batch_processor.domain.input_document import parse_batch_config
-from batch_processor.domain.plan import (
+from foundation.ports import ObjectStore
+from row_batches.document.input_document import parse_batch_config
+from row_batches.document.plan import (
     Concurrency,
     CostEstimate,
     CostRange,
@@ -26,8 +22,12 @@ from batch_processor.domain.plan import (
     StagedInput,
     Target,
 )
-from batch_processor.domain.records import RowStatus
-from batch_processor.domain.target_protocol import Outcome
+from row_batches.files.csv_input import escaped, stage
+from row_batches.files.csv_output import output_header, render_row
+from row_batches.rows.records import RowStatus
+from row_batches.rows.work import Work
+from row_batches.run.batch import Batch
+from row_batches.targets.protocol import Outcome
 from tests.support.fakes import FakeClock
 
 EXECUTION = "run-1"

@@ -13,17 +13,17 @@ from typing import Any
 
 import boto3
 
-from batch_processor.adapters.bedrock.jobs_table import DynamoDbJobsTable
-from batch_processor.adapters.bedrock.leases import DynamoDbLeases
-from batch_processor.adapters.object_store import S3ObjectStore
-from batch_processor.app.bedrock.admin import AdminServices, Answer
-from batch_processor.app.bedrock.create_job import CreateServices, create_job
-from batch_processor.app.bedrock.ports import BatchInferenceJob, ViolationsLake
-from batch_processor.domain.bedrock import job as names
-from batch_processor.domain.bedrock.job import JobItem, PartItem
-from batch_processor.domain.bedrock.job_config import parse_job_request
-from batch_processor.domain.bedrock.parts import Quotas
-from batch_processor.domain.bedrock.pricing import DEFAULT_MODELS
+from bedrock_batches.api.admin import AdminServices, Answer
+from bedrock_batches.request.job_config import parse_job_request
+from bedrock_batches.submit import job as names
+from bedrock_batches.submit.create_job import CreateServices, create_job
+from bedrock_batches.submit.dynamodb import DynamoDbJobsTable
+from bedrock_batches.submit.job import JobItem, PartItem
+from bedrock_batches.submit.parts import Quotas
+from bedrock_batches.submit.ports import BatchInferenceJob, ViolationsLake
+from bedrock_batches.submit.pricing import DEFAULT_MODELS
+from foundation.aws.leases import DynamoDbLeases
+from foundation.aws.s3 import S3ObjectStore
 from tests.support.lake import Record, memory_lake
 from tests.support.moto_aws import moto_aws
 

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from batch_processor.app.bedrock.ports import BatchInferenceJob, JobPage
-from batch_processor.app.bedrock.reconcile import ReconcileServices
-from batch_processor.app.bedrock.result_ports import Claim, ClaimLostError, ContentItem, ResultObject
-from batch_processor.app.bedrock.take_results import ResultServices, notification
-from batch_processor.app.ports import StoredObject
-from batch_processor.domain.bedrock.job import JobItem, PartItem, input_key, output_prefix, part_name, records_key
-from batch_processor.domain.bedrock.parts import Quotas
-from batch_processor.domain.errors import ObjectChangedError, ObjectNotFoundError
+from bedrock_batches.results.ports import Claim, ClaimLostError, ContentItem, ResultObject
+from bedrock_batches.results.reconcile import ReconcileServices
+from bedrock_batches.results.take_results import ResultServices, notification
+from bedrock_batches.submit.job import JobItem, PartItem, input_key, output_prefix, part_name, records_key
+from bedrock_batches.submit.parts import Quotas
+from bedrock_batches.submit.ports import BatchInferenceJob, JobPage
+from foundation.errors import ObjectChangedError, ObjectNotFoundError
+from foundation.ports import StoredObject
 
 BUCKET = "data"
 JOB_ID = "batch-1764000000-0123abcd"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from batch_processor.domain.bedrock.lake_content import ContentUpdate
+from bedrock_batches.sync.lake_content import ContentUpdate
 
 MORNING = datetime(2026, 10, 1, 9, 0, tzinfo=UTC)
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from threading import Lock
 from typing import Any
 
-from batch_processor.app.ports import StoredObject
-from batch_processor.domain.errors import ObjectNotFoundError
-from batch_processor.domain.target_protocol import Outcome
+from foundation.errors import ObjectNotFoundError
+from foundation.ports import StoredObject
+from row_batches.targets.protocol import Outcome
 
 SMALLEST_PART = 5 * 1024 * 1024
 

@@ -13,14 +13,14 @@ from pathlib import Path
 import duckdb
 from duckdb import DuckDBPyConnection
 
-from batch_processor.adapters.bedrock.lake import TABLE_PROPERTIES, Attach, Lake, LakeLocation
-from batch_processor.app.bedrock.create_job import CreateServices, create_job
-from batch_processor.app.ports import StoredObject
-from batch_processor.domain.bedrock import job as names
-from batch_processor.domain.bedrock.job_config import parse_job_request
-from batch_processor.domain.bedrock.parts import Quotas
-from batch_processor.domain.bedrock.pricing import DEFAULT_MODELS
-from batch_processor.domain.bedrock.selection import COLUMNS
+from bedrock_batches.request.job_config import parse_job_request
+from bedrock_batches.select.duckdb_ import TABLE_PROPERTIES, Attach, Lake, LakeLocation
+from bedrock_batches.select.selection import COLUMNS
+from bedrock_batches.submit import job as names
+from bedrock_batches.submit.create_job import CreateServices, create_job
+from bedrock_batches.submit.parts import Quotas
+from bedrock_batches.submit.pricing import DEFAULT_MODELS
+from foundation.ports import StoredObject
 from tests.support.bedrock_jobs import MODEL, Clock, Deadline, FakeBedrock
 from tests.support.bedrock_results import FakeJobs, FakeLeases, Process, World
 from tests.support.lake import BUCKET_ARN

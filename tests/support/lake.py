@@ -14,8 +14,8 @@ from typing import Any
 
 from duckdb import DuckDBPyConnection
 
-from batch_processor.adapters.bedrock.lake import Attach, Lake, LakeLocation, rows_statement
-from batch_processor.domain.bedrock.selection import COLUMNS, Criteria
+from bedrock_batches.select.duckdb_ import Attach, Lake, LakeLocation, rows_statement
+from bedrock_batches.select.selection import COLUMNS, Criteria
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 VIOLATIONS = REPOSITORY / "examples" / "violations" / "violations.csv"

@@ -27,17 +27,12 @@ from typing import Any
 
 import duckdb
 
-from batch_processor.adapters.metrics import EmbeddedMetrics
-from batch_processor.app.aggregate_results import aggregate_results
-from batch_processor.app.batch import Batch, Batches
-from batch_processor.app.ports import StoredObject
-from batch_processor.app.work import Work
-from batch_processor.domain.batch_config import METADATA_COLUMNS
-from batch_processor.domain.csv_output import output_header
-from batch_processor.domain.errors import ObjectNotFoundError
-from batch_processor.domain.input_document import parse_batch_config
-from batch_processor.domain.messages import AggregateAction, AggregateRequest
-from batch_processor.domain.plan import (
+from foundation.errors import ObjectNotFoundError
+from foundation.invocation import SystemClock, use_one_arena
+from foundation.metrics import EmbeddedMetrics
+from foundation.ports import StoredObject
+from row_batches.document.input_document import parse_batch_config
+from row_batches.document.plan import (
     Concurrency,
     CostEstimate,
     CostRange,
@@ -48,9 +43,14 @@ from batch_processor.domain.plan import (
     StagedInput,
     Target,
 )
-from batch_processor.domain.records import RowRecord
-from batch_processor.domain.target_protocol import read_tool_answer
-from batch_processor.runtime.wiring import SystemClock, use_one_arena
+from row_batches.files.csv_output import output_header
+from row_batches.mapping.models import METADATA_COLUMNS
+from row_batches.rows.records import RowRecord
+from row_batches.rows.work import Work
+from row_batches.run.aggregate_results import aggregate_results
+from row_batches.run.batch import Batch, Batches
+from row_batches.run.messages import AggregateAction, AggregateRequest
+from row_batches.targets.protocol import read_tool_answer
 
 KEYS = Keys("bench")
 BATCH_ROWS = 100
@@ -63,7 +63,7 @@ ROW_MS = 200
 
 
 class FileStore:
-    """``app.ports.ObjectStore`` on a folder. A completed upload is moved, as S3 copies nothing either."""
+    """``foundation.ports.ObjectStore`` on a folder. A completed upload is moved, as S3 copies nothing either."""
 
     bucket = "bench"
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from batch_processor.domain.plan import Keys
+from row_batches.document.plan import Keys
 from tools.executions import ending_of
 from tools.outputs import Deployment
 

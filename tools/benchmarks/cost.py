@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from batch_processor.domain.cost import AGENT_STEP_GB, CHILD_START_TRANSITIONS, PRICES, WORKER_GB, Usage
+from row_batches.run.cost import AGENT_STEP_GB, CHILD_START_TRANSITIONS, PRICES, WORKER_GB, Usage
 from tools.benchmarks.batches import Counted, children, counted, rows_objects, run_batch
 from tools.outputs import Deployment
 

@@ -23,12 +23,12 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from batch_processor.adapters.bedrock.lake import Lake, Resources, aws_lake
-from batch_processor.app.bedrock.draft import Draft
-from batch_processor.domain.bedrock.job_config import Filters
-from batch_processor.domain.bedrock.parts import Part
-from batch_processor.domain.bedrock.prompt import Inference, request_for
-from batch_processor.domain.bedrock.selection import TIERS, Criteria, ViolationRecord
+from bedrock_batches.request.job_config import Filters
+from bedrock_batches.select.duckdb_ import Lake, Resources, aws_lake
+from bedrock_batches.select.selection import TIERS, Criteria, ViolationRecord
+from bedrock_batches.submit.draft import Draft
+from bedrock_batches.submit.parts import Part
+from bedrock_batches.submit.prompt import Inference, request_for
 from tools import local_aws
 
 AGENCIES = ("osha", "msha", "nhtsa", "faa", "uscg", "fra", "epa")

@@ -14,10 +14,10 @@ from typing import Any
 
 import jsonpath_rfc9535
 
-from batch_processor.domain.batch_config import InputMapping, OutputMapping
-from batch_processor.domain.mapping_in import compile_input_mapping
-from batch_processor.domain.mapping_out import compile_output_mapping
-from batch_processor.domain.template_text import parse_template
+from row_batches.mapping.mapping_in import compile_input_mapping
+from row_batches.mapping.mapping_out import compile_output_mapping
+from row_batches.mapping.models import InputMapping, OutputMapping
+from row_batches.mapping.template_text import parse_template
 
 REPETITIONS = 7
 OURS_ROWS, PEER_ROWS = 20_000, 1_000

@@ -173,9 +173,9 @@ def ours(job_id: str) -> None:
     """Take the results as the function does."""
     from dataclasses import replace  # noqa: PLC0415 (each side imports what it needs, as its own function would)
 
-    from batch_processor.app.bedrock.take_results import notification, take_results  # noqa: PLC0415
-    from batch_processor.runtime.settings_bedrock import BedrockBatchResultSettings  # noqa: PLC0415
-    from batch_processor.runtime.wiring_bedrock_results import result_services  # noqa: PLC0415
+    from bedrock_batches.results.take_results import notification, take_results  # noqa: PLC0415
+    from bedrock_batches.settings import BedrockBatchResultSettings  # noqa: PLC0415
+    from bedrock_batches.wiring_results import result_services  # noqa: PLC0415
 
     class Nobody:
         def call(self, payload: dict[str, Any]) -> None:

@@ -13,11 +13,15 @@ import orjson
 import pytest
 from pydantic import ValidationError
 
-from batch_processor.app.batch import Batches
-from batch_processor.runtime import logging, settings, settings_bedrock, wiring
+from bedrock_batches import settings as bedrock_settings
+from foundation import invocation, logging, settings
+from foundation.aws import factories
+from row_batches.run import settings as row_settings
+from row_batches.run import wiring
+from row_batches.run.batch import Batches
 from tests.support.batches import EXECUTION, KEYS, make_plan, staged_items
 from tests.support.fakes import FakeClock, FakeDeadLetters, FakeInvoker, FakeMetrics, FakeNotifier, FakeObjectStore
-from tests.unit.app.test_process_tool_rows import echo
+from tests.unit.row_batches.run.test_process_tool_rows import echo
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 HANDLERS = sorted(path.parent.name for path in (REPOSITORY / "functions").glob("*/handler.py"))
@@ -61,12 +65,12 @@ class World:
         for name, value in ENVIRONMENT.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(settings, "_loaded", {})
-        monkeypatch.setattr(wiring, "clock", self.clock)
+        monkeypatch.setattr(invocation, "clock", self.clock)
         monkeypatch.setattr(wiring, "batches", lambda _: batches)
         monkeypatch.setattr(wiring, "invoker", lambda: FakeInvoker(echo))
         monkeypatch.setattr(wiring, "dead_letters", lambda _: FakeDeadLetters())
-        monkeypatch.setattr(wiring, "metrics", lambda _: FakeMetrics())
-        monkeypatch.setattr(wiring, "notifier", lambda _: self.notifier)
+        monkeypatch.setattr(factories, "metrics", lambda _: FakeMetrics())
+        monkeypatch.setattr(factories, "notifier", lambda _: self.notifier)
 
     def call(self, name: str, event: dict[str, Any]) -> Any:
         answer = handler_of(name).handler(event, Context())
@@ -126,7 +130,7 @@ def test_a_missing_variable_is_named(world: World, monkeypatch: pytest.MonkeyPat
 
 
 def test_every_function_has_settings() -> None:
-    assert sorted(settings.SETTINGS_BY_FUNCTION | settings_bedrock.SETTINGS_BY_FUNCTION) == HANDLERS
+    assert sorted(row_settings.SETTINGS_BY_FUNCTION | bedrock_settings.SETTINGS_BY_FUNCTION) == HANDLERS
 
 
 @pytest.mark.parametrize("name", HANDLERS)

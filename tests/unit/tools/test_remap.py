@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from batch_processor.app.remap import Remapped
-from batch_processor.domain.records import RowStatus
+from row_batches.rows.records import RowStatus
+from row_batches.run.remap import Remapped
 from tests.support.batches import EXECUTION
-from tests.unit.app.test_remap import NEW, three_rows
+from tests.unit.row_batches.run.test_remap import NEW, three_rows
 from tools import remap
 from tools.errors import CommandError
 from tools.outputs import Deployment

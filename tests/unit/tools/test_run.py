@@ -11,7 +11,7 @@ import pytest
 from boto3.exceptions import S3UploadFailedError
 from rich.console import Console
 
-from batch_processor.domain.errors import InvalidInputError
+from foundation.errors import InvalidInputError
 from tests.unit.tools.fakes import EXECUTION, FakeStates, FakeStorage
 from tools import run
 from tools.errors import CommandError

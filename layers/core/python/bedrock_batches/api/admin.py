@@ -1,0 +1,265 @@
+"""The use cases of the admin API. Answers are HTTP status codes and JSON bodies, see docs/reference/admin-api.md.
+
+Creating, estimating and retrying write the job's item, call the processor without waiting for it, and look at the item
+for at most 20 seconds, since an HTTP API gives up after 30
+(https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html). What is not there by then comes by
+GET of the job.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from bedrock_batches.request.job_config import JobConfig, parse_job_request, parse_retry_request, stored_config
+from bedrock_batches.results.ports import FunctionCaller
+from bedrock_batches.submit import job as names
+from bedrock_batches.submit.create_job import CREATED, ESTIMATED, NOTHING, REFUSED
+from bedrock_batches.submit.job import Creation, JobItem, JobStatus, PartItem
+from bedrock_batches.submit.ports import BatchInference, BatchInferenceJob, JobsTable
+from bedrock_batches.submit.pricing import Models
+from foundation.errors import BatchProcessorError, InvalidInputError, PermanentError, Problem
+from foundation.ports import Clock
+
+LOGGER = logging.getLogger("batch_processor.admin")
+
+CREATING = "Batch job is being created"
+ESTIMATING = "Cost estimation is running"
+INVALID = "The request is not valid"
+STOPPING = "Stop requested"
+HAS_ENDED = "Batch job has already ended"
+
+WAIT_SECONDS = 20.0
+POLL_SECONDS = 0.3
+MOST_LISTED = 100
+THREADS = 8
+_HIDDEN = frozenset({"GSI1PK", "GSI1SK", "GSI2PK", "ttl"})
+_PART_FIELDS = (
+    "part",
+    "status",
+    "bedrockStatus",
+    "jobArn",
+    "recordCount",
+    "message",
+    "submittedAt",
+    "endedAt",
+    "inputTokens",
+    "outputTokens",
+)
+
+
+class UnknownJobError(PermanentError):
+    """Raised when there is no job of an id."""
+
+
+class JobRunsError(PermanentError):
+    """Raised when what is asked for needs a job that has ended."""
+
+
+@dataclass(frozen=True)
+class AdminServices:
+    """What the API needs from outside. ``processor`` creates jobs, ``reconciler`` follows them."""
+
+    jobs: JobsTable
+    batch: BatchInference
+    processor: FunctionCaller
+    reconciler: FunctionCaller
+    clock: Clock
+    models: Models
+    default_model: str
+    agencies: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Answer:
+    status_code: int
+    body: dict[str, Any]
+
+
+def invalid_answer(problems: Iterable[Problem]) -> Answer:
+    return Answer(400, {"message": INVALID, "problems": [asdict(problem) for problem in problems]})
+
+
+def create(document: object, services: AdminServices, *, dry_run: bool = False, idempotency_key: str = "") -> Answer:
+    """Create a job, or estimate it. Raises InvalidInputError, KeyReusedError."""
+    config = parse_job_request(
+        document, models=services.models, default_model=services.default_model, agencies=services.agencies
+    )
+    request = {"dryRun": dry_run, "config": config.document()}
+    return _begin(_new_job(config, services, dry_run=dry_run), request, services, idempotency_key)
+
+
+def retry_job(job_id: str, document: object, services: AdminServices, *, idempotency_key: str = "") -> Answer:
+    """Create a job of the records of an ended job that have no content.
+
+    Raises InvalidInputError, UnknownJobError, JobRunsError, KeyReusedError.
+    """
+    changes = parse_retry_request(document, services.models)
+    retried = _job(job_id, services)
+    if retried["status"] == JobStatus.IN_PROGRESS:
+        raise JobRunsError(f"Job {job_id} has not ended: wait for its end, or stop it first.")
+    config = stored_config(retried["config"])
+    batch = {**changes.batch.model_dump(by_alias=False), "on_demand_below_minimum": changes.on_demand_below_minimum}
+    given = {name: value for name, value in batch.items() if value is not None}
+    config = config.model_copy(update={"batch": config.batch.model_copy(update=given)})
+    if changes.max_spend_usd is not None:
+        limits = config.limits.model_copy(update={"max_spend_usd": changes.max_spend_usd})
+        config = config.model_copy(update={"limits": limits})
+    request = {"retryOf": job_id, "config": config.document()}
+    return _begin(_new_job(config, services, retry_of=job_id), request, services, idempotency_key)
+
+
+def _new_job(config: JobConfig, services: AdminServices, *, dry_run: bool = False, retry_of: str = "") -> JobItem:
+    now = datetime.fromtimestamp(services.clock.now_ms() / 1000, UTC)
+    job_id = names.new_job_id(now, dry_run=dry_run)
+    return names.new_job(job_id, now, config.document(), dry_run=dry_run, retry_of=retry_of)
+
+
+def _begin(job: JobItem, request: Mapping[str, Any], services: AdminServices, idempotency_key: str) -> Answer:
+    job_id = services.jobs.create(job, idempotency_key, request)
+    job = services.jobs.get(job_id) or job
+    if not is_settled(job) and job["creation"] == Creation.PENDING:
+        # Again for a repeated request: its first call may have ended before this one, and two calls do no harm.
+        services.processor.call({"jobId": job_id})
+    until_ms = services.clock.now_ms() + int(WAIT_SECONDS * 1000)
+    while not is_settled(job) and services.clock.now_ms() < until_ms:
+        services.clock.sleep(POLL_SECONDS)
+        job = services.jobs.get(job_id) or job
+    return creation_answer(job)
+
+
+def is_settled(job: JobItem) -> bool:
+    return job["creation"] == Creation.DONE or job["status"] != JobStatus.IN_PROGRESS
+
+
+def creation_answer(job: JobItem) -> Answer:
+    """What became of the request for this job."""
+    job_id, message = job["jobId"], job.get("message", "")
+    if not is_settled(job):
+        begun = ESTIMATING if job["dryRun"] else CREATING
+        return Answer(202, {"message": begun, "jobId": job_id, "status": job["status"]})
+    if job.get("problems"):
+        return Answer(400, {"message": INVALID, "problems": job["problems"]})
+    died = job["status"] == JobStatus.FAILED and job["creation"] != Creation.DONE
+    if message == REFUSED or died:
+        reason = message if died else job.get("reason", "")
+        refused: dict[str, Any] = {"message": REFUSED, "reason": reason, "jobId": job_id}
+        refused["violationCount"] = job["violationCount"]
+        if "shortfall" in job:
+            return Answer(422, {**refused, "shortfall": job["shortfall"]})
+        return Answer(502, refused)
+    if job["dryRun"]:
+        estimated = {
+            "message": ESTIMATED,
+            "violationCount": job["violationCount"],
+            "estimate": job["estimate"],
+            "dryRun": True,
+        }
+        return Answer(200, {**estimated, **_if_given(job, "reason", "emptiedBy", "filters")})
+    if message == NOTHING:
+        return Answer(200, {"message": NOTHING, "violationCount": 0, **_if_given(job, "emptiedBy", "filters")})
+    created = {
+        "message": CREATED,
+        "jobId": job_id,
+        "jobArn": job["jobArn"],
+        "violationCount": job["violationCount"],
+        "status": job["status"],
+    }
+    return Answer(200, {**created, **_if_given(job, "estimate", "expectedCompletion", "retryOf")})
+
+
+def _if_given(job: JobItem, *wanted: str) -> dict[str, Any]:
+    return {name: value for name, value in job.items() if name in wanted and value not in (None, "", [])}
+
+
+def list_jobs(status: str | None, limit: int, cursor: str, services: AdminServices) -> Answer:
+    """Newest first. Raises InvalidInputError."""
+    problems = []
+    known = [one.value for one in JobStatus]
+    if status is not None and status not in known:
+        problems.append(Problem("status", f'"{status[:60]}"', "no such status", f"write one of {', '.join(known)}"))
+    if not 1 <= limit <= MOST_LISTED:
+        problems.append(Problem("limit", str(limit), "out of range", f"write a number from 1 to {MOST_LISTED}"))
+    if problems:
+        raise InvalidInputError(problems)
+    try:
+        page = services.jobs.list_jobs(status, limit, cursor)
+    except ValueError as error:
+        fix = "pass nextCursor of the page before, with the same status"
+        raise InvalidInputError([Problem("cursor", "", str(error), fix)]) from None
+    return Answer(200, {"jobs": [_summary(job) for job in page.jobs], "nextCursor": page.cursor or None})
+
+
+def _summary(job: JobItem) -> dict[str, Any]:
+    return {
+        "PK": job["PK"],
+        "SK": job["SK"],
+        "jobId": job["jobId"],
+        "jobArn": job["jobArn"],
+        "status": job["status"],
+        "violationCount": job["violationCount"],
+        "createdAt": job["createdAt"],
+        "processedAt": job.get("processedAt"),
+        "stats": job["stats"],
+    }
+
+
+def get_job(job_id: str, services: AdminServices) -> Answer:
+    """The job's item, its parts, and ``recordCounts`` as Bedrock has them now. Raises UnknownJobError."""
+    job = _job(job_id, services, estimates=True)
+    parts = services.jobs.parts(job_id)
+    body: dict[str, Any] = {name: value for name, value in job.items() if name not in _HIDDEN}
+    body["processedAt"] = job.get("processedAt")
+    body["parts"] = [{name: part[name] for name in _PART_FIELDS if name in part} for part in parts]  # type: ignore[literal-required]
+    body["recordCounts"] = _record_counts(job, parts, services)
+    return Answer(200, body)
+
+
+def _record_counts(job: JobItem, parts: Sequence[PartItem], services: AdminServices) -> dict[str, int]:
+    """While a job runs, Bedrock's own counts, which are ahead of the results taken; then the results taken."""
+    stats = job["stats"]
+    taken = {
+        "total": job["violationCount"],
+        "processed": stats["processed"] + stats["errors"],
+        "succeeded": stats["processed"],
+        "failed": stats["errors"],
+    }
+    arns = [part["jobArn"] for part in parts if part.get("jobArn")]
+    if job["status"] != JobStatus.IN_PROGRESS or not arns:
+        return taken
+    try:
+        with ThreadPoolExecutor(THREADS) as threads:
+            found: list[BatchInferenceJob] = list(threads.map(services.batch.get, arns))
+    except BatchProcessorError as error:
+        LOGGER.warning("no live counts", extra={"job_id": job["jobId"], "why": str(error)})
+        return taken
+    return {
+        "total": job["violationCount"],
+        "processed": sum(one.processed for one in found),
+        "succeeded": sum(one.succeeded for one in found),
+        "failed": sum(one.failed for one in found),
+    }
+
+
+def stop_job(job_id: str, services: AdminServices) -> Answer:
+    """Ask for the end of a job; what it has done is kept. Raises UnknownJobError."""
+    job = _job(job_id, services)
+    now = names.timestamp_ms(services.clock.now_ms())
+    in_progress = {"status": JobStatus.IN_PROGRESS.value}
+    if not services.jobs.update(job_id, {"stopRequestedAt": now}, expected=in_progress):
+        job = services.jobs.get(job_id) or job
+        return Answer(200, {"message": HAS_ENDED, "jobId": job_id, "status": job["status"]})
+    services.reconciler.call({"jobId": job_id})
+    return Answer(202, {"message": STOPPING, "jobId": job_id, "status": job["status"]})
+
+
+def _job(job_id: str, services: AdminServices, *, estimates: bool = False) -> JobItem:
+    is_wanted = names.is_job_id(job_id) and (estimates or not names.is_estimate(job_id))
+    job = services.jobs.get(job_id) if is_wanted else None
+    if job is None:
+        raise UnknownJobError(f"There is no job {job_id[:100]}: jobs are kept for 30 days, estimates for a day.")
+    return job

@@ -1,0 +1,41 @@
+"""What ``bedrock_batch_processor`` does with an event."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from bedrock_batches.api.admin import creation_answer, invalid_answer
+from bedrock_batches.request.job_config import parse_job_request
+from bedrock_batches.submit import job as names
+from bedrock_batches.submit.create_job import CreateServices, create_job
+from foundation.errors import InvalidInputError, Problem
+
+
+def process(event: Mapping[str, Any], services: CreateServices, *, default_model: str) -> dict[str, Any]:
+    """``{"jobId"}`` of a job whose item is written, or ``{"config", "dryRun"}``; the body that the admin API answers.
+
+    Raises what ``create_job`` raises.
+    """
+    if "jobId" in event:
+        return creation_answer(create_job(str(event["jobId"]), services)).body
+    try:
+        job_id = _new_job(event, services, default_model)
+    except InvalidInputError as error:
+        return invalid_answer(error.problems).body
+    return creation_answer(create_job(job_id, services)).body
+
+
+def _new_job(event: Mapping[str, Any], services: CreateServices, default_model: str) -> str:
+    """Write the item of the job that an event asks for; its id. Raises InvalidInputError."""
+    dry_run = event.get("dryRun") or False
+    if not isinstance(dry_run, bool):
+        raise InvalidInputError([Problem("dryRun", str(dry_run)[:60], "not a boolean", "write true or false")])
+    request = {name: value for name, value in event.items() if name != "dryRun"}
+    config = parse_job_request(
+        request, models=services.models, default_model=default_model, agencies=services.lake.agencies
+    )
+    now = datetime.fromtimestamp(services.clock.now_ms() / 1000, UTC)
+    job_id = names.new_job_id(now, dry_run=dry_run)
+    return services.jobs.create(names.new_job(job_id, now, config.document(), dry_run=dry_run))

@@ -1,0 +1,1 @@
+"""From output objects to content, and from parts to a job's end."""

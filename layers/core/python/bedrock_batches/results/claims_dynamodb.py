@@ -1,0 +1,158 @@
+"""Claims on output objects, in ``VentureOS-BedrockBatchJobs``.
+
+Item: ``PK JOB#<jobId>``, ``SK CLAIM#<sha256 of key and ETag>``, ``key, etag, size, lastModified, part, offset, chunks,
+processed, errors, kept, truncated, repeated, inputTokens, outputTokens, answered, succeeded`` (bits; ``succeeded`` is
+missing in claims of earlier versions), ``done, leaseOwner, leaseUntil`` (milliseconds since the epoch), ``ttl``
+(seconds).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import ClientError
+
+from bedrock_batches.results.ports import Claim, ClaimLostError, Counts
+from foundation.aws.errors import error_code, translate, translated
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+REFUSED = "ConditionalCheckFailedException"
+KEPT_SECONDS = 30 * 86_400
+"""As long as the job itself."""
+PREFIX = "CLAIM#"
+NAMES = {
+    "input_tokens": "inputTokens",
+    "output_tokens": "outputTokens",
+}
+
+_serialize = TypeSerializer().serialize
+_deserialize = TypeDeserializer().deserialize
+
+
+class DynamoDbClaims:
+    """``bedrock_batches.results.ports.Claims``. Raises what ``translate`` gives."""
+
+    def __init__(self, client: DynamoDBClient, table: str) -> None:
+        self._client = client
+        self._table = table
+
+    def take(self, claim: Claim, owner: str, until_ms: int, now_ms: int) -> Claim | None:
+        new = replace(claim, lease_owner=owner, lease_until_ms=until_ms)
+        if self._put(new, "attribute_not_exists(PK)"):
+            return new
+        condition = "done = :false AND (leaseUntil <= :now OR leaseOwner = :owner)"
+        values = {":false": False, ":now": now_ms, ":owner": owner}
+        try:
+            answer = self._client.update_item(
+                TableName=self._table,
+                Key=_key(claim),
+                UpdateExpression="SET leaseOwner = :owner, leaseUntil = :until",
+                ConditionExpression=condition,
+                ExpressionAttributeValues=_typed({**values, ":until": until_ms}),
+                ReturnValues="ALL_NEW",
+            )
+        except ClientError as error:
+            if error_code(error) == REFUSED:
+                return None
+            raise translate(error, "dynamodb:UpdateItem", self._table) from error
+        return _claim(answer["Attributes"])
+
+    def commit(self, before: Claim, after: Claim) -> None:
+        values = {":offset": before.offset, ":chunks": before.chunks, ":owner": before.lease_owner, ":false": False}
+        condition = "#offset = :offset AND chunks = :chunks AND leaseOwner = :owner AND done = :false"
+        if not self._put(after, condition, values, {"#offset": "offset"}):
+            raise ClaimLostError(f"another call goes on with s3 object {before.key} from {before.offset:,}")
+
+    def release(self, claim: Claim) -> None:
+        try:
+            self._client.update_item(
+                TableName=self._table,
+                Key=_key(claim),
+                UpdateExpression="SET leaseUntil = :zero, leaseOwner = :nobody",
+                ConditionExpression="leaseOwner = :owner",
+                ExpressionAttributeValues=_typed({":zero": 0, ":nobody": "", ":owner": claim.lease_owner}),
+            )
+        except ClientError as error:
+            if error_code(error) != REFUSED:
+                raise translate(error, "dynamodb:UpdateItem", self._table) from error
+
+    def of_job(self, job_id: str) -> list[Claim]:
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            KeyConditionExpression="PK = :job AND begins_with(SK, :claim)",
+            ExpressionAttributeValues=_typed({":job": f"JOB#{job_id}", ":claim": PREFIX}),
+            ConsistentRead=True,
+        )
+        with translated("dynamodb:Query", self._table):
+            return [_claim(item) for page in pages for item in page["Items"]]
+
+    def _put(
+        self, claim: Claim, condition: str, values: dict[str, Any] | None = None, names: dict[str, str] | None = None
+    ) -> bool:
+        options: dict[str, Any] = {"ExpressionAttributeValues": _typed(values)} if values else {}
+        if names:
+            options["ExpressionAttributeNames"] = names
+        try:
+            self._client.put_item(TableName=self._table, Item=_item(claim), ConditionExpression=condition, **options)
+        except ClientError as error:
+            if error_code(error) == REFUSED:
+                return False
+            raise translate(error, "dynamodb:PutItem", self._table) from error
+        return True
+
+
+def _key(claim: Claim) -> dict[str, Any]:
+    digest = hashlib.sha256(f"{claim.key}\n{claim.etag}".encode()).hexdigest()
+    return _typed({"PK": f"JOB#{claim.job_id}", "SK": f"{PREFIX}{digest}"})
+
+
+def _item(claim: Claim) -> dict[str, Any]:
+    counts = {NAMES.get(name, name): value for name, value in asdict(claim.counts).items()}
+    attributes = {
+        "key": claim.key,
+        "etag": claim.etag,
+        "size": claim.size,
+        "lastModified": claim.last_modified.isoformat(),
+        "part": claim.part,
+        "offset": claim.offset,
+        "chunks": claim.chunks,
+        "answered": claim.answered,
+        "succeeded": claim.succeeded,
+        "done": claim.done,
+        "leaseOwner": claim.lease_owner,
+        "leaseUntil": claim.lease_until_ms,
+        "ttl": int(claim.last_modified.timestamp()) + KEPT_SECONDS,
+        **counts,
+    }
+    return {**_key(claim), **_typed(attributes)}
+
+
+def _claim(item: dict[str, Any]) -> Claim:
+    found = {name: _deserialize(value) for name, value in item.items()}
+    fields = Counts.__dataclass_fields__
+    return Claim(
+        job_id=found["PK"].removeprefix("JOB#"),
+        key=found["key"],
+        etag=found["etag"],
+        size=int(found["size"]),
+        last_modified=datetime.fromisoformat(found["lastModified"]),
+        part=None if found["part"] is None else int(found["part"]),
+        offset=int(found["offset"]),
+        chunks=int(found["chunks"]),
+        counts=Counts(**{name: int(found[NAMES.get(name, name)]) for name in fields}),
+        answered=bytes(found["answered"]),
+        succeeded=bytes(found.get("succeeded", b"")),
+        done=found["done"],
+        lease_owner=found["leaseOwner"],
+        lease_until_ms=int(found["leaseUntil"]),
+    )
+
+
+def _typed(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: _serialize(value) for name, value in values.items()}

@@ -1,0 +1,291 @@
+"""From a line of a Bedrock output file to generated content, or to what went wrong.
+
+A line is ``{"recordId", "modelInput", "modelOutput"}``; on an error ``error {"errorCode", "errorMessage"}`` stands in
+place of ``modelOutput`` (https://docs.aws.amazon.com/bedrock/latest/userguide/batch-inference-results.html). The output
+is a Converse answer (https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html) or an
+InvokeModel body of one of the families Anthropic, Nova, Mistral, Llama, Titan
+(https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters.html). A body tells by its fields which it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, NoReturn
+
+import orjson
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from foundation.json_text import encodable, parse_json
+
+PARSE_ERROR = "Failed to parse Bedrock response"
+RECORD_ERROR = "Bedrock could not process the record"
+
+MOST_TITLE_CHARACTERS = 500
+MOST_DESCRIPTION_CHARACTERS = 20_000
+MOST_TAGS = 50
+MOST_TAG_CHARACTERS = 100
+MOST_RAW_CHARACTERS = 100_000
+"""Of a model's text that is kept with an error, and that is searched for JSON."""
+MOST_CANDIDATES = 64
+"""Opening braces of a text that are tried: each costs at most one pass over the text."""
+
+TRUNCATED = frozenset({"max_tokens", "length", "model_context_window_exceeded"})
+"""Stop reasons, in lower case, of an answer that was cut off (Converse and Anthropic; Mistral, Llama and Titan)."""
+
+
+def _encodable(value: Any) -> Any:
+    return encodable(value) if isinstance(value, str) else value
+
+
+Text = Annotated[str, BeforeValidator(_encodable)]
+Tag = Annotated[str, Field(min_length=1, max_length=MOST_TAG_CHARACTERS), BeforeValidator(_encodable)]
+
+
+class GeneratedContent(BaseModel):
+    """What the prompt asks for. The bounds keep an item far below DynamoDB's 400 KB.
+
+    ``title`` has 1 to 500 characters, ``description`` 1 to 20,000, ``tags`` are at most 50 of 1 to 100 each; white
+    space around them is dropped, and so are further keys. Nothing is converted: a number is no title.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, str_strip_whitespace=True)
+
+    title: Text = Field(min_length=1, max_length=MOST_TITLE_CHARACTERS)
+    description: Text = Field(min_length=1, max_length=MOST_DESCRIPTION_CHARACTERS)
+    tags: list[Tag] = Field(max_length=MOST_TAGS)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A model's answer: its text, the tokens it took, and why it ended, in the model's own word ("" without one)."""
+
+    text: str
+    input_tokens: int = 0
+    output_tokens: int = 0
+    stop_reason: str = ""
+
+    @property
+    def truncated(self) -> bool:
+        return self.stop_reason.lower() in TRUNCATED
+
+
+@dataclass(frozen=True, slots=True)
+class RecordFailure:
+    """Why a record has no content. ``error`` is one of the constant texts above, ``reason`` says more."""
+
+    error: str
+    reason: str
+    code: int | None = None
+    raw_text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordResult:
+    """A line's result: ``content`` or ``failure``, never both. ``record_id`` is "" for a line that has none."""
+
+    record_id: str
+    answer: Answer
+    content: GeneratedContent | None = None
+    failure: RecordFailure | None = None
+
+
+class NoContentError(ValueError):
+    """Raised when a text holds no generated content; the message says why."""
+
+
+NO_ANSWER = Answer("")
+
+
+def read_result(line: bytes) -> RecordResult:
+    """The result of a line of an output file. Never raises: a line that cannot be read is a failure too."""
+    try:
+        record = _parse_line(line)
+    except ValueError as error:
+        return _failed("", NO_ANSWER, PARSE_ERROR, f"the line is {error}", line.decode("utf-8", "replace"))
+    record_id = record.get("recordId")
+    if not isinstance(record_id, str) or not record_id:
+        return _failed("", NO_ANSWER, PARSE_ERROR, "the line has no recordId", line.decode("utf-8", "replace"))
+    record_id = encodable(record_id)
+    if record.get("error") is not None:
+        return RecordResult(record_id, NO_ANSWER, failure=_record_failure(record["error"]))
+    answer = read_answer(record.get("modelOutput"))
+    if answer is None:
+        raw = json.dumps(record.get("modelOutput"), default=str)
+        return _failed(record_id, NO_ANSWER, PARSE_ERROR, "modelOutput is of no known form", raw)
+    try:
+        return RecordResult(record_id, answer, content=find_content(answer.text))
+    except NoContentError as error:
+        return _failed(record_id, answer, PARSE_ERROR, f"{_ending(answer)}{error}", answer.text)
+
+
+def _parse_line(line: bytes) -> dict[str, Any]:
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        # What orjson refuses and json takes: lone surrogates, as a model's text may have them.
+        record = parse_json(line.decode("utf-8", "replace"))
+    if not isinstance(record, dict):
+        raise ValueError("not a JSON object")
+    return record
+
+
+def _failed(record_id: str, answer: Answer, error: str, reason: str, raw: str) -> RecordResult:
+    raw = encodable(raw[:MOST_RAW_CHARACTERS])
+    return RecordResult(record_id, answer, failure=RecordFailure(error, reason, raw_text=raw))
+
+
+def _record_failure(error: Any) -> RecordFailure:
+    if not isinstance(error, dict):
+        return RecordFailure(RECORD_ERROR, encodable(str(error)[:MOST_RAW_CHARACTERS]))
+    code = error.get("errorCode")
+    message = encodable(str(error.get("errorMessage") or "no reason given")[:MOST_RAW_CHARACTERS])
+    return RecordFailure(RECORD_ERROR, message, code if isinstance(code, int) else None)
+
+
+def _ending(answer: Answer) -> str:
+    if answer.truncated:
+        return f"the answer was cut off at maxTokens (stop reason {answer.stop_reason}): raise maxTokens; "
+    if answer.stop_reason.lower() in {"guardrail_intervened", "content_filtered", "refusal"}:
+        return f"the answer was withheld (stop reason {answer.stop_reason}); "
+    return ""
+
+
+# --- The model's body
+
+
+def read_answer(body: Any) -> Answer | None:
+    """The answer in a Converse or InvokeModel body; None when its form is not known."""
+    if not isinstance(body, dict):
+        return None
+    for read in (_converse, _anthropic, _mistral_chat, _mistral_text, _llama, _titan):
+        answer = read(body)
+        if answer is not None:
+            return answer
+    return None
+
+
+def _converse(body: dict[str, Any]) -> Answer | None:
+    """Also Nova's InvokeModel body, which is the same but for ``metrics``."""
+    message = _mapping(_mapping(body.get("output")).get("message"))
+    if not message:
+        return None
+    usage = _mapping(body.get("usage"))
+    return _answer(
+        _texts(message.get("content")), usage.get("inputTokens"), usage.get("outputTokens"), body, "stopReason"
+    )
+
+
+def _anthropic(body: dict[str, Any]) -> Answer | None:
+    if not isinstance(body.get("content"), list):
+        return None
+    usage = _mapping(body.get("usage"))
+    return _answer(_texts(body["content"]), usage.get("input_tokens"), usage.get("output_tokens"), body, "stop_reason")
+
+
+def _mistral_chat(body: dict[str, Any]) -> Answer | None:
+    choice = _first(body.get("choices"))
+    if not choice:
+        return None
+    usage = _mapping(body.get("usage"))
+    content = _mapping(choice.get("message")).get("content")
+    text = content if isinstance(content, str) else _texts(content)
+    reason = "stop_reason" if choice.get("stop_reason") else "finish_reason"
+    return _answer(text, usage.get("prompt_tokens"), usage.get("completion_tokens"), choice, reason)
+
+
+def _mistral_text(body: dict[str, Any]) -> Answer | None:
+    output = _first(body.get("outputs"))
+    return _answer(output.get("text"), None, None, output, "stop_reason") if output else None
+
+
+def _llama(body: dict[str, Any]) -> Answer | None:
+    if "generation" not in body:
+        return None
+    tokens = body.get("prompt_token_count"), body.get("generation_token_count")
+    return _answer(body["generation"], *tokens, body, "stop_reason")
+
+
+def _titan(body: dict[str, Any]) -> Answer | None:
+    result = _first(body.get("results"))
+    if not result:
+        return None
+    return _answer(
+        result.get("outputText"), body.get("inputTextTokenCount"), result.get("tokenCount"), result, "completionReason"
+    )
+
+
+def _answer(text: Any, input_tokens: Any, output_tokens: Any, body: dict[str, Any], reason: str) -> Answer:
+    stop_reason = body.get(reason)
+    return Answer(
+        text if isinstance(text, str) else "",
+        _count(input_tokens),
+        _count(output_tokens),
+        encodable(stop_reason[:100]) if isinstance(stop_reason, str) else "",
+    )
+
+
+def _texts(blocks: Any) -> str:
+    """The text blocks of a message, one after the other; reasoning and tool blocks have no ``text``."""
+    if not isinstance(blocks, list):
+        return ""
+    return "".join(text for block in blocks if isinstance(text := _mapping(block).get("text"), str))
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _first(values: Any) -> dict[str, Any]:
+    return _mapping(values[0]) if isinstance(values, list) and values else {}
+
+
+def _count(value: Any) -> int:
+    """A token count; what is none, or cannot be one, is 0."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else 0
+
+
+# --- The content in the text
+
+
+def find_content(text: str) -> GeneratedContent:
+    """The first object of a text that is generated content: alone, in a fence, or with words around it.
+
+    Raises NoContentError. Takes at most ``MOST_CANDIDATES`` passes over at most ``MOST_RAW_CHARACTERS`` characters.
+    """
+    text = text[:MOST_RAW_CHARACTERS]
+    if not text.strip():
+        raise NoContentError("the answer has no text")
+    fault = "the answer holds no complete JSON object"
+    for value in _objects(text):
+        try:
+            return GeneratedContent.model_validate(value)
+        except ValidationError as error:
+            if value.keys() & GeneratedContent.model_fields.keys() or "title" not in fault:
+                faults = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
+                fault = "; ".join(faults)
+    raise NoContentError(fault)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+_raw_decode = json.JSONDecoder(parse_constant=_refuse_constant, strict=False).raw_decode
+"""Models write line breaks into strings as they are: ``strict=False`` takes them."""
+
+
+def _objects(text: str) -> Iterator[dict[str, Any]]:
+    """The JSON objects of a text, in the order of their opening braces, those inside others among them."""
+    begin = text.find("{")
+    for _ in range(MOST_CANDIDATES):
+        if begin < 0:
+            return
+        try:
+            value, _end = _raw_decode(text, begin)
+        except (ValueError, RecursionError):
+            pass
+        else:
+            yield value
+        begin = text.find("{", begin + 1)

@@ -1,0 +1,422 @@
+"""Takes the results of Bedrock batch inference out of their objects into ``VentureOS-Violations``.
+
+Driven by S3 notifications, which come at least once, in any order
+(https://docs.aws.amazon.com/AmazonS3/latest/userguide/EventNotifications.html). So that each record counts once:
+
+* Each version of an object (key and ETag) has a claim in the job table: a lease, how far it is taken, its counts. A
+  call that finds the lease held, or the object done, does nothing.
+* An object is taken in chunks. A chunk's items are written, then its failed records, then the claim is moved on, on the
+  condition that its offset is still the one that the chunk began at. A call that is killed leaves at most one chunk
+  written and not counted; the next call writes the same items again (``generated_at`` is the object's LastModified)
+  and counts them.
+* Which records are answered, and which of them have content, is part of the claim: a record that stands twice in an
+  object, or in several objects, counts once (``result_ports.total``).
+
+A call that is out of time calls its own function again, asynchronously, with what remains; a call that died is made up
+for by ``reconcile``, which looks for claims without a live lease.
+
+Memory: a range of the object, two chunks of 800 records, and 40 bytes a record for the part's index.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any, Protocol
+from urllib.parse import quote_plus, unquote_plus
+
+import orjson
+
+from bedrock_batches.results.model_output import RecordFailure, RecordResult, read_result
+from bedrock_batches.results.ports import (
+    Claim,
+    ClaimLostError,
+    Claims,
+    ContentItem,
+    Counts,
+    FunctionCaller,
+    ResultObject,
+    ResultObjects,
+    Violations,
+)
+from bedrock_batches.results.record_index import Answered, RecordIndex
+from bedrock_batches.results.result_keys import OutputKey, errors_key, output_key, part_errors_prefix, records_prefix
+from bedrock_batches.submit.job import JobItem, records_key, timestamp
+from foundation.errors import BatchProcessorError, ObjectChangedError, ObjectNotFoundError
+from foundation.ports import Clock, Deadline, ObjectStore
+
+LOGGER = logging.getLogger("batch_processor.take_results")
+
+CHUNK_RECORDS = 800
+CHUNK_BYTES = 8 * 1024 * 1024
+"""A chunk ends at whichever comes first."""
+MOST_LINE_BYTES = 16 * 1024 * 1024
+"""What is beyond is dropped: such a line is a failed record."""
+LEASE_SECONDS = 60.0
+"""Extended with each chunk: so long does an object of a call that was killed stand still at least."""
+RESERVE_SECONDS = 45.0
+"""No chunk is begun when less is left of the call."""
+NOT_OF_THE_JOB = "Not a record of this job"
+
+
+class JobReader(Protocol):
+    def get(self, job_id: str) -> JobItem | None: ...
+
+
+@dataclass(frozen=True)
+class ResultServices:
+    """What taking results needs from outside; ``owner`` names this call.
+
+    ``again`` is this function itself, ``reconciler`` the function that settles a job.
+    """
+
+    jobs: JobReader
+    claims: Claims
+    results: ResultObjects
+    objects: ObjectStore
+    violations: Violations
+    again: FunctionCaller
+    reconciler: FunctionCaller
+    clock: Clock
+    deadline: Deadline
+    owner: str
+
+
+class Outcome(StrEnum):
+    IGNORED = "ignored"
+    """The key is of no output object."""
+    GONE = "gone"
+    """The object is no longer there."""
+    UNKNOWN_JOB = "unknown job"
+    BUSY_OR_DONE = "busy or done"
+    """Another call has the object, or has taken all of it."""
+    CONTINUED = "continued"
+    """Out of time: a further call goes on."""
+    REPLACED = "replaced"
+    """There is another version of the object by now, which has its own notification."""
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of one key; ``counts`` are those of the object so far."""
+
+    key: str
+    outcome: Outcome
+    counts: Counts = field(default_factory=Counts)
+
+    def document(self) -> dict[str, Any]:
+        counts = {name: getattr(self.counts, name) for name in ("processed", "errors", "kept")}
+        return {"key": self.key, "outcome": self.outcome.value, **counts}
+
+
+def take_results(event: Mapping[str, Any], services: ResultServices) -> list[Taken]:
+    """Take the objects that an S3 notification names, one after the other.
+
+    An object that fails does not keep the others from being taken; the first error is raised at the end, and Lambda
+    repeats the call.
+    """
+    taken: list[Taken] = []
+    remaining: list[str] = []
+    failure: BatchProcessorError | None = None
+    for key in notified_keys(event, services.objects.bucket):
+        if services.deadline.remaining_seconds() <= RESERVE_SECONDS:
+            remaining.append(key)
+            continue
+        try:
+            taken.append(_take(key, services))
+        except BatchProcessorError as error:
+            LOGGER.exception("object not taken", extra={"key": key})
+            failure = failure or error
+        else:
+            LOGGER.info("object taken", extra=taken[-1].document())
+    remaining += [each.key for each in taken if each.outcome is Outcome.CONTINUED]
+    if remaining:
+        services.again.call(notification(services.objects.bucket, remaining))
+    if failure is not None:
+        raise failure
+    return taken
+
+
+def notified_keys(event: Mapping[str, Any], bucket: str) -> list[str]:
+    """The keys in our bucket that a notification names, each once. S3's test event names none.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html (keys are URL-encoded)
+    """
+    records = event.get("Records")
+    keys = [
+        unquote_plus(record["s3"]["object"]["key"])
+        for record in (records if isinstance(records, list) else [])
+        if "s3" in record and record["s3"]["bucket"]["name"] == bucket
+    ]
+    return list(dict.fromkeys(keys))
+
+
+def notification(bucket: str, keys: Sequence[str]) -> dict[str, Any]:
+    """An event as S3 sends it, as far as ``notified_keys`` reads it."""
+    return {"Records": [{"s3": {"bucket": {"name": bucket}, "object": {"key": quote_plus(key)}}} for key in keys]}
+
+
+def _of_its_job(whose: OutputKey, job: JobItem) -> OutputKey:
+    """A file that is named after a part that the job does not have is of no one part."""
+    parts = job.get("partCount")
+    return whose if not parts or whose.part in range(1, parts + 1) else replace(whose, part=None)
+
+
+def _take(key: str, services: ResultServices) -> Taken:
+    whose = output_key(key)
+    if whose is None:
+        return Taken(key, Outcome.IGNORED)
+    job = services.jobs.get(whose.job_id)
+    if job is None:
+        LOGGER.error("output of an unknown job: is its item deleted?", extra={"key": key, "job_id": whose.job_id})
+        return Taken(key, Outcome.UNKNOWN_JOB)
+    whose = _of_its_job(whose, job)
+    try:
+        result = services.results.head(key)
+    except ObjectNotFoundError:
+        return Taken(key, Outcome.GONE)
+    now_ms = services.clock.now_ms()
+    new = Claim(whose.job_id, key, result.etag, result.size, result.last_modified, whose.part)
+    claim = services.claims.take(new, services.owner, now_ms + int(LEASE_SECONDS * 1000), now_ms)
+    if claim is None:
+        return Taken(key, Outcome.BUSY_OR_DONE)
+    if claim.chunks == 0:
+        _forget_replaced(claim, services)
+    return _Taking(whose, job, result, claim, services).run()
+
+
+def _forget_replaced(claim: Claim, services: ResultServices) -> None:
+    """Failed records of an earlier version of this object are not failed any more, as far as anybody knows."""
+    others = [c for c in services.claims.of_job(claim.job_id) if c.key == claim.key and c.etag != claim.etag]
+    if others:
+        for stale in list(services.objects.list_objects(part_errors_prefix(claim.job_id, claim.part))):
+            services.objects.delete(stale.key)
+
+
+@dataclass
+class _Chunk:
+    """What some lines say. ``end`` is the offset after the last, ``answered`` and ``succeeded`` hold all records up to
+    there.
+
+    ``failed`` are lines for the errors object, ``nameless`` those of lines without a record id.
+    """
+
+    end: int
+    items: dict[str, ContentItem] = field(default_factory=dict)
+    failed: dict[str, bytes] = field(default_factory=dict)
+    nameless: list[bytes] = field(default_factory=list)
+    answered: bytes = b""
+    succeeded: bytes = b""
+    truncated: int = 0
+    repeated: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+class _Taking:
+    """One call's work on one version of an object."""
+
+    def __init__(
+        self, whose: OutputKey, job: JobItem, result: ResultObject, claim: Claim, services: ResultServices
+    ) -> None:
+        self._job_id = whose.job_id
+        self._job = job
+        self._result = result
+        self._claim = claim
+        self._services = services
+        self._generated_at = timestamp(result.last_modified)
+        self._answered = Answered(claim.answered)
+        self._succeeded = Answered(claim.succeeded)
+        self._index: RecordIndex | None = None
+
+    def run(self) -> Taken:
+        try:
+            self._index = self._records()
+            outcome = self._chunks()
+        except ObjectChangedError:
+            outcome = Outcome.REPLACED
+        except ClaimLostError:
+            outcome = Outcome.BUSY_OR_DONE
+        finally:
+            self._services.claims.release(self._claim)
+        if outcome is Outcome.DONE:
+            self._services.reconciler.call({"jobId": self._job_id})
+        return Taken(self._result.key, outcome, self._claim.counts)
+
+    def _records(self) -> RecordIndex | None:
+        """The records that the object may answer. None for a job without records files, which is taken as it is."""
+        part, objects = self._claim.part, self._services.objects
+        if part is not None:
+            keys = [records_key(self._job_id, part)]
+        else:
+            keys = [found.key for found in objects.list_objects(records_prefix(self._job_id))]
+        try:
+            return RecordIndex([objects.get(key) for key in keys]) if keys else None
+        except ObjectNotFoundError:
+            return None
+
+    def _chunks(self) -> Outcome:
+        """Read one chunk while the one before it is written."""
+        ranges = self._services.results.read(self._result, self._claim.offset)
+        with ThreadPoolExecutor(1) as writer:
+            writing: Future[None] | None = None
+            for lines, end in chunks(ranges, self._claim.offset):
+                chunk = self._read_chunk(lines, end)
+                if writing is not None:
+                    writing.result()
+                if self._services.deadline.remaining_seconds() <= RESERVE_SECONDS:
+                    return Outcome.CONTINUED
+                writing = writer.submit(self._write_chunk, chunk)
+            if writing is not None:
+                writing.result()
+        self._commit(replace(self._claim, offset=self._result.size, done=True))
+        return Outcome.DONE
+
+    def _read_chunk(self, lines: list[bytes], end: int) -> _Chunk:
+        chunk = _Chunk(end)
+        for line in lines:
+            self._read_line(line, chunk)
+        chunk.answered = bytes(self._answered)
+        chunk.succeeded = bytes(self._succeeded)
+        return chunk
+
+    def _read_line(self, line: bytes, chunk: _Chunk) -> None:
+        result = read_result(line)
+        record_id = result.record_id
+        known, agency = self._agency(record_id)
+        if not record_id:
+            chunk.nameless.append(self._failed_line(result, agency))
+        elif record_id in chunk.items or record_id in chunk.failed or self._is_answered(known):
+            chunk.repeated += 1
+            return
+        elif result.content is None or (self._index is not None and known is None):
+            chunk.failed[record_id] = self._failed_line(result, agency)
+            chunk.truncated += result.answer.truncated
+        else:
+            chunk.items[record_id] = self._item(result, agency)
+            if known is not None:
+                self._succeeded.add(known)
+        chunk.input_tokens += result.answer.input_tokens
+        chunk.output_tokens += result.answer.output_tokens
+        if known is not None:
+            self._answered.add(known)
+
+    def _write_chunk(self, chunk: _Chunk) -> None:
+        kept = self._services.violations.put_content(list(chunk.items.values()))
+        failed = [*chunk.failed.values(), *chunk.nameless]
+        if failed:
+            key = errors_key(self._job_id, self._claim.part, self._claim.chunks + 1)
+            self._services.objects.put(key, b"".join(failed))
+        counts = Counts(
+            processed=len(chunk.items),
+            errors=len(failed),
+            kept=kept,
+            truncated=chunk.truncated,
+            repeated=chunk.repeated,
+            input_tokens=chunk.input_tokens,
+            output_tokens=chunk.output_tokens,
+        )
+        self._commit(
+            replace(
+                self._claim,
+                offset=chunk.end,
+                chunks=self._claim.chunks + 1,
+                counts=self._claim.counts + counts,
+                answered=chunk.answered,
+                succeeded=chunk.succeeded,
+            )
+        )
+
+    def _commit(self, after: Claim) -> None:
+        after = replace(after, lease_until_ms=self._services.clock.now_ms() + int(LEASE_SECONDS * 1000))
+        self._services.claims.commit(self._claim, after)
+        self._claim = after
+
+    def _agency(self, record_id: str) -> tuple[int | None, str]:
+        """The record's place in the index, and its agency."""
+        record = self._index.find(record_id) if self._index is not None and record_id else None
+        return (record.place, record.agency) if record is not None else (None, "")
+
+    def _is_answered(self, place: int | None) -> bool:
+        return place is not None and place in self._answered
+
+    def _item(self, result: RecordResult, agency: str) -> ContentItem:
+        content, answer = result.content, result.answer
+        assert content is not None
+        return ContentItem(
+            violation_id=result.record_id,
+            agency=agency,
+            title=content.title,
+            description=content.description,
+            tags=tuple(dict.fromkeys(content.tags)),
+            generated_at=self._generated_at,
+            job_id=self._job_id,
+            model_id=self._job.get("modelId", ""),
+            prompt_version=self._job.get("promptVersion", ""),
+            input_tokens=answer.input_tokens,
+            output_tokens=answer.output_tokens,
+            stop_reason=answer.stop_reason,
+        )
+
+    def _failed_line(self, result: RecordResult, agency: str) -> bytes:
+        failure = result.failure or RecordFailure(
+            NOT_OF_THE_JOB, "its id is not in the part's records file", raw_text=result.answer.text
+        )
+        return failed_line(result.record_id, agency, failure, result)
+
+
+def failed_line(record_id: str, agency: str, failure: RecordFailure, result: RecordResult | None = None) -> bytes:
+    """A line of an object under ``bedrock-batches/errors/``.
+
+    ``{"recordId", "agency", "error", "reason", "code", "rawText", "stopReason", "inputTokens", "outputTokens"}``
+    """
+    line = {
+        "recordId": record_id,
+        "agency": agency,
+        "error": failure.error,
+        "reason": failure.reason,
+        "code": failure.code,
+        "rawText": failure.raw_text,
+        "stopReason": result.answer.stop_reason if result else "",
+        "inputTokens": result.answer.input_tokens if result else 0,
+        "outputTokens": result.answer.output_tokens if result else 0,
+    }
+    return orjson.dumps(line) + b"\n"
+
+
+def chunks(ranges: Iterator[bytes], offset: int) -> Iterator[tuple[list[bytes], int]]:
+    """The lines of an object from ``offset`` on, some at a time, each time with the offset after the last of them.
+
+    The same offset always gives the same chunks. Blank lines are left out; the last line needs no line break.
+    """
+    lines: list[bytes] = []
+    begin = end = offset
+    for line, after in _lines(ranges, offset):
+        end = after
+        if line.strip():
+            lines.append(line)
+        if len(lines) == CHUNK_RECORDS or end - begin >= CHUNK_BYTES:
+            yield lines, end
+            lines, begin = [], end
+    if end > begin:
+        yield lines, end
+
+
+def _lines(ranges: Iterator[bytes], offset: int) -> Iterator[tuple[bytes, int]]:
+    """Each line, without its break and at most ``MOST_LINE_BYTES`` of it, and the offset after it."""
+    rest, dropped = b"", 0
+    for data in ranges:
+        begin = 0
+        while (end := data.find(b"\n", begin)) >= 0:
+            offset += len(rest) + dropped + end - begin + 1
+            yield (rest + data[begin:end])[:MOST_LINE_BYTES], offset
+            rest, dropped, begin = b"", 0, end + 1
+        rest += data[begin:]
+        dropped += max(0, len(rest) - MOST_LINE_BYTES)
+        rest = rest[:MOST_LINE_BYTES]
+    if rest:
+        yield rest, offset + len(rest) + dropped

@@ -1,0 +1,1 @@
+"""Selecting records from the lake."""

@@ -1,0 +1,84 @@
+"""The settings of the functions of Bedrock batches; see ``foundation.settings``."""
+
+from __future__ import annotations
+
+from pydantic import Json
+
+from bedrock_batches.submit.parts import Quotas
+from bedrock_batches.submit.pricing import DEFAULT_MODELS, ModelPrice, Models
+from foundation.settings import FunctionSettings
+
+
+class LakeSettings(FunctionSettings):
+    """Of the functions with DuckDB."""
+
+    s3_table_bucket_arn: str
+    lake_namespace: str
+    agencies: Json[tuple[str, ...]]
+    """Names of the agencies' tables (a JSON list)."""
+    lake_memory_mb: int
+    """DuckDB's share of the function's memory."""
+    data_bucket: str
+    batch_jobs_table: str
+
+
+class ModelSettings(FunctionSettings):
+    models: Json[dict[str, ModelPrice]]
+    """Models that batch inference takes here, with their prices (a JSON object); empty for those of ``pricing``."""
+    default_model: str
+    """The model of a request that names none."""
+
+    @property
+    def known_models(self) -> Models:
+        return self.models or DEFAULT_MODELS
+
+
+class BedrockBatchProcessorSettings(LakeSettings, ModelSettings):
+    violations_table: str
+    job_role_arn: str
+    """The role that Bedrock runs a job with."""
+    quotas: Json[Quotas]
+    """A JSON object; what it does not name is Bedrock's default."""
+
+
+class BedrockAdminApiSettings(ModelSettings):
+    batch_jobs_table: str
+    agencies: Json[tuple[str, ...]]
+    batch_processor_function: str
+    """Name of ``bedrock_batch_processor``."""
+    job_events_function: str
+    """Name of ``bedrock_job_events``."""
+
+
+class BedrockBatchResultSettings(FunctionSettings):
+    violations_table: str
+    batch_jobs_table: str
+    data_bucket: str
+    job_events_function: str
+    """Name of ``bedrock_job_events``."""
+
+
+class BedrockJobEventsSettings(FunctionSettings):
+    batch_jobs_table: str
+    data_bucket: str
+    batch_result_function: str
+    """Name of ``bedrock_batch_result``."""
+    job_role_arn: str
+    """The role that Bedrock runs a job with."""
+    notification_topic_arn: str
+    quotas: Json[Quotas]
+    """As ``bedrock_batch_processor`` has them (a JSON object)."""
+
+
+class BedrockSyncSettings(LakeSettings):
+    violations_table: str
+    metrics_namespace: str
+
+
+SETTINGS_BY_FUNCTION: dict[str, type[FunctionSettings]] = {
+    "bedrock_batch_processor": BedrockBatchProcessorSettings,
+    "bedrock_admin_api": BedrockAdminApiSettings,
+    "bedrock_batch_result": BedrockBatchResultSettings,
+    "bedrock_job_events": BedrockJobEventsSettings,
+    "bedrock_sync": BedrockSyncSettings,
+}

@@ -1,0 +1,131 @@
+"""The input of a job while it is put together: its lines on disk as they come, then as objects in priority order.
+
+Memory: 48 bytes a record, and 8 MiB while an object is written.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bedrock_batches.submit import job as names
+from bedrock_batches.submit.parts import Part
+from foundation.errors import PermanentError
+from foundation.ports import ObjectStore
+
+UPLOAD_BYTES = 8 * 1024 * 1024
+MOST_BYTES = 1_300_000_000
+"""Of the function's 2048 MB of /tmp; the rest is for DuckDB (``select.duckdb_.Resources``) and the records in
+flight."""
+
+
+class Draft:
+    """Lines are only ever added, in any order, and then put in order. A context manager, which closes the files."""
+
+    def __init__(self, folder: Path) -> None:
+        self._lines = _File(folder / "input.jsonl")
+        self._records = _File(folder / "records.txt")
+        self._places = array("L")
+        self.tokens = array("L")
+        """Estimated input tokens of each record."""
+
+    def __enter__(self) -> Draft:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lines.close()
+        self._records.close()
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @property
+    def sizes(self) -> array[int]:
+        """Bytes of each line of the input."""
+        return self._lines.sizes
+
+    def add(self, place: int, line: bytes, record: bytes, input_tokens: int) -> None:
+        """``place`` counts by priority. Raises PermanentError when /tmp would not hold the line."""
+        if self._lines.end + len(line) > MOST_BYTES:
+            raise PermanentError(
+                f"{len(self) + 1:,} records make an input of over {MOST_BYTES:,} bytes: lower limits.maxViolations."
+            )
+        self._lines.add(line)
+        self._records.add(record)
+        self._places.append(place)
+        self.tokens.append(input_tokens)
+
+    def put_in_order(self) -> None:
+        """By place. Nothing is added any more."""
+        order = sorted(range(len(self)), key=self._places.__getitem__)
+        self._lines.put_in_order(order)
+        self._records.put_in_order(order)
+        self.tokens = _picked(self.tokens, order)
+
+    def cut_after(self, count: int) -> None:
+        """Leave out what comes after the first ``count`` records."""
+        for values in (self.tokens, self._lines.sizes, self._records.sizes):
+            del values[count:]
+
+    def lines(self, part: Part) -> Iterator[bytes]:
+        """The lines of a part, some MiB at a time."""
+        return self._lines.chunks(part)
+
+    def upload(self, job_id: str, part: Part, objects: ObjectStore) -> int:
+        """Write a part's two objects; returns the bytes of its input."""
+        _write(self._records, part, names.records_key(job_id, part.number), objects)
+        return _write(self._lines, part, names.input_key(job_id, part.number), objects)
+
+
+@dataclass
+class _File:
+    """Lines in a file, found by their number."""
+
+    path: Path
+    end: int = 0
+    begins: array[int] = field(default_factory=lambda: array("L"))
+    sizes: array[int] = field(default_factory=lambda: array("L"))
+
+    def __post_init__(self) -> None:
+        self._file = self.path.open("w+b")
+
+    def close(self) -> None:
+        self._file.close()
+
+    def add(self, line: bytes) -> None:
+        self._file.write(line)
+        self.begins.append(self.end)
+        self.sizes.append(len(line))
+        self.end += len(line)
+
+    def put_in_order(self, order: list[int]) -> None:
+        self.begins, self.sizes = _picked(self.begins, order), _picked(self.sizes, order)
+
+    def chunks(self, part: Part) -> Iterator[bytes]:
+        """The lines of a part, some MiB at a time."""
+        chunk = bytearray()
+        for number in range(part.start, part.end):
+            self._file.seek(self.begins[number])
+            chunk += self._file.read(self.sizes[number])
+            if len(chunk) >= UPLOAD_BYTES:
+                yield bytes(chunk)
+                chunk.clear()
+        if chunk:
+            yield bytes(chunk)
+
+
+def _picked(values: array[int], order: list[int]) -> array[int]:
+    return array("L", (values[number] for number in order))
+
+
+def _write(file: _File, part: Part, key: str, objects: ObjectStore) -> int:
+    size = sum(file.sizes[part.start : part.end])
+    if size <= UPLOAD_BYTES:
+        objects.put(key, b"".join(file.chunks(part)))
+        return size
+    upload = objects.start_upload(key)
+    etags = [objects.upload_part(key, upload, number, chunk) for number, chunk in enumerate(file.chunks(part), 1)]
+    objects.complete_upload(key, upload, etags)
+    return size

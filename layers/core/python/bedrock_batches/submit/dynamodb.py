@@ -1,0 +1,293 @@
+"""``VentureOS-BedrockBatchJobs``, behind ``submit.ports.JobsTable``. Items as in ``submit.job``."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, cast
+
+import orjson
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import ClientError
+
+from bedrock_batches.submit import job as names
+from bedrock_batches.submit.job import JobItem, PartItem
+from bedrock_batches.submit.ports import JobPage, KeyReusedError
+from foundation.aws.errors import error_code, translate, translated
+from foundation.errors import ThrottledError
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+REFUSED = "ConditionalCheckFailedException"
+CANCELLED = "TransactionCanceledException"
+IDEMPOTENCY_SECONDS = 24 * 3_600
+CONFLICT_PAUSES = (0.1, 0.2, 0.4, 0.8)
+"""Seconds between attempts of a transaction that met another one on the same item: the same key, sent twice at once."""
+BATCH_ITEMS = 25
+"""Most items of one BatchWriteItem
+(https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html)."""
+
+_serializer = TypeSerializer()
+_deserializer = TypeDeserializer()
+
+
+class DynamoDbJobsTable:
+    def __init__(self, client: DynamoDBClient, table: str) -> None:
+        self._client = client
+        self._table = table
+
+    def create(self, job: JobItem, idempotency_key: str = "", request: Mapping[str, Any] | None = None) -> str:
+        put: dict[str, Any] = {
+            "TableName": self._table,
+            "Item": to_item(job),
+            "ConditionExpression": "attribute_not_exists(PK)",
+        }
+        writes: list[Any] = [{"Put": put}]
+        if idempotency_key:
+            key = f"IDEMPOTENCY#{_hash(idempotency_key.encode())}"
+            body = _hash(orjson.dumps(request, option=orjson.OPT_SORT_KEYS))
+            now = int(time.time())
+            marker = {"PK": key, "SK": "REQUEST", "jobId": job["jobId"], "request": body}
+            # DynamoDB deletes expired items late, so the condition looks at the time itself.
+            writes.append(
+                {
+                    "Put": {
+                        "TableName": self._table,
+                        "Item": to_item({**marker, "ttl": now + IDEMPOTENCY_SECONDS}),
+                        "ConditionExpression": "attribute_not_exists(PK) OR #ttl < :now",
+                        "ExpressionAttributeNames": {"#ttl": "ttl"},
+                        "ExpressionAttributeValues": {":now": {"N": str(now)}},
+                    }
+                }
+            )
+        for pause in (*CONFLICT_PAUSES, None):
+            try:
+                self._client.transact_write_items(TransactItems=writes)
+            except ClientError as error:
+                earlier = self._get(key, "REQUEST") if idempotency_key and error_code(error) == CANCELLED else None
+                if earlier is None and _is_conflict(error):
+                    if pause is None:
+                        raise ThrottledError(
+                            "Another request with this Idempotency-Key is being taken: send it again later."
+                        ) from error
+                    time.sleep(pause)
+                    continue
+                if earlier is None:
+                    raise translate(error, "dynamodb:TransactWriteItems", self._table) from error
+                if earlier["request"] != body:
+                    raise KeyReusedError(
+                        "This Idempotency-Key was used for another request: send a new key, or the request as it was."
+                    ) from None
+                return str(earlier["jobId"])
+            break
+        return job["jobId"]
+
+    def get(self, job_id: str) -> JobItem | None:
+        item = self._get(names.job_key(job_id), names.METADATA)
+        return None if item is None else _job(item)
+
+    def parts(self, job_id: str) -> list[PartItem]:
+        found = self._query(
+            KeyConditionExpression="PK = :pk AND begins_with(SK, :sk)",
+            ExpressionAttributeValues={":pk": {"S": names.job_key(job_id)}, ":sk": {"S": names.PART_PREFIX}},
+            ConsistentRead=True,
+        )
+        return [cast("PartItem", item) for item in found]
+
+    def put_parts(self, job_id: str, parts: Sequence[PartItem]) -> None:
+        key = names.job_key(job_id)
+        items = [{**part, "PK": key, "SK": names.part_sort_key(part["part"])} for part in parts]
+        kept = {item["SK"] for item in items}
+        writes: list[Any] = [{"PutRequest": {"Item": to_item(item)}} for item in items]
+        writes += [
+            {"DeleteRequest": {"Key": to_item({"PK": key, "SK": part["SK"]})}}
+            for part in self.parts(job_id)
+            if part["SK"] not in kept
+        ]
+        for start in range(0, len(writes), BATCH_ITEMS):
+            self._write(writes[start : start + BATCH_ITEMS])
+
+    def _write(self, writes: list[Any]) -> None:
+        pause = 0.05
+        while writes:
+            with translated("dynamodb:BatchWriteItem", self._table):
+                answer = self._client.batch_write_item(RequestItems={self._table: writes})
+            writes = answer.get("UnprocessedItems", {}).get(self._table, [])
+            if writes:
+                time.sleep(pause)
+                pause = min(2 * pause, 2.0)
+
+    def update(self, job_id: str, changes: Mapping[str, Any], *, expected: Mapping[str, Any] | None = None) -> bool:
+        if "status" in changes and not names.is_estimate(job_id):
+            changes = {**changes, "GSI2PK": names.status_key(changes["status"])}
+        return self._update(names.job_key(job_id), names.METADATA, changes, expected or {})
+
+    def update_part(
+        self, job_id: str, part: int, changes: Mapping[str, Any], *, expected: Mapping[str, Any] | None = None
+    ) -> bool:
+        return self._update(names.job_key(job_id), names.part_sort_key(part), changes, expected or {})
+
+    def list_jobs(self, status: str | None, limit: int, cursor: str = "") -> JobPage:
+        index, key, value = (
+            (names.JOBS_BY_CREATED, "GSI1PK", names.LISTED)
+            if status is None
+            else (names.JOBS_BY_STATUS, "GSI2PK", names.status_key(status))
+        )
+        start: dict[str, Any] = {"ExclusiveStartKey": _read_cursor(cursor, key, value)} if cursor else {}
+        with translated("dynamodb:Query", f"{self._table}/index/{index}"):
+            answer = self._client.query(
+                TableName=self._table,
+                IndexName=index,
+                KeyConditionExpression=f"{key} = :value",
+                ExpressionAttributeValues={":value": {"S": value}},
+                ScanIndexForward=False,
+                Limit=limit,
+                **start,
+            )
+        jobs = [_job(from_item(item)) for item in answer["Items"]]
+        return JobPage(jobs, _cursor(answer.get("LastEvaluatedKey")))
+
+    def in_flight(self) -> list[str]:
+        found = self._query(
+            KeyConditionExpression="PK = :pk",
+            ExpressionAttributeValues={":pk": {"S": names.IN_FLIGHT_KEY}},
+            ConsistentRead=True,
+        )
+        return [str(item["jobId"]) for item in found]
+
+    def enter_in_flight(self, job: JobItem) -> None:
+        item = {**_in_flight_key(job["jobId"]), "jobId": job["jobId"], "ttl": job["ttl"]}
+        with translated("dynamodb:PutItem", self._table):
+            self._client.put_item(TableName=self._table, Item=to_item(item))
+
+    def leave_in_flight(self, job_id: str) -> None:
+        with translated("dynamodb:DeleteItem", self._table):
+            self._client.delete_item(TableName=self._table, Key=to_item(_in_flight_key(job_id)))
+
+    def _get(self, partition: str, sort: str) -> dict[str, Any] | None:
+        with translated("dynamodb:GetItem", self._table):
+            answer = self._client.get_item(
+                TableName=self._table, Key=to_item({"PK": partition, "SK": sort}), ConsistentRead=True
+            )
+        return from_item(answer["Item"]) if "Item" in answer else None
+
+    def _query(self, **query: Any) -> Iterator[dict[str, Any]]:
+        pages = self._client.get_paginator("query").paginate(TableName=self._table, **query)
+        with translated("dynamodb:Query", self._table):
+            for page in pages:
+                yield from map(from_item, page["Items"])
+
+    def _update(self, partition: str, sort: str, changes: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
+        """Never creates an item. An expected None is an attribute that is not there."""
+        attributes = {name: f"#a{place}" for place, name in enumerate(dict.fromkeys([*changes, *expected]))}
+        given = {name: value for name, value in changes.items() if value is not None}
+        removed = [attributes[name] for name, value in changes.items() if value is None]
+        values = {f":s{attributes[name][2:]}": value for name, value in given.items()}
+        update = "SET " + ", ".join(f"{attributes[name]} = :s{attributes[name][2:]}" for name in given) if given else ""
+        conditions = ["attribute_exists(PK)"]
+        for name, value in expected.items():
+            if value is None:
+                conditions.append(f"attribute_not_exists({attributes[name]})")
+            else:
+                conditions.append(f"{attributes[name]} = :e{attributes[name][2:]}")
+                values[f":e{attributes[name][2:]}"] = value
+        options: dict[str, Any] = {"ExpressionAttributeValues": to_item(values)} if values else {}
+        try:
+            self._client.update_item(
+                TableName=self._table,
+                Key=to_item({"PK": partition, "SK": sort}),
+                UpdateExpression=" ".join(filter(None, [update, "REMOVE " + ", ".join(removed) if removed else ""])),
+                ConditionExpression=" AND ".join(conditions),
+                ExpressionAttributeNames={alias: name for name, alias in attributes.items()},
+                **options,
+            )
+        except ClientError as error:
+            if error_code(error) == REFUSED:
+                return False
+            raise translate(error, "dynamodb:UpdateItem", self._table) from error
+        return True
+
+
+def _job(item: Mapping[str, Any]) -> JobItem:
+    """What an item lacks that was written by hand is as in a job that has just been created."""
+    count = item.get("violationCount", 0)
+    absent = {
+        "jobId": names.job_id_of_key(item["PK"]),
+        "jobArn": "",
+        "violationCount": count,
+        "stats": {"processed": 0, "errors": 0, "total": count},
+    }
+    return cast("JobItem", {**absent, **item})
+
+
+def _in_flight_key(job_id: str) -> dict[str, str]:
+    return {"PK": names.IN_FLIGHT_KEY, "SK": names.job_key(job_id)}
+
+
+def to_item(value: Mapping[str, Any]) -> dict[str, Any]:
+    """DynamoDB's form of a JSON-like value; floats as the decimals that they print as."""
+    return {name: _serializer.serialize(_decimals(item)) for name, item in value.items()}
+
+
+def from_item(item: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON-like value of an item: numbers are ints or floats."""
+    return {name: _numbers(_deserializer.deserialize(value)) for name, value in item.items()}
+
+
+def _decimals(value: Any) -> Any:
+    if isinstance(value, float):
+        return Decimal(repr(value))
+    if isinstance(value, Mapping):
+        return {name: _decimals(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_decimals(item) for item in value]
+    return value
+
+
+def _numbers(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, dict):
+        return {name: _numbers(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_numbers(item) for item in value]
+    return value
+
+
+def _is_conflict(error: ClientError) -> bool:
+    """https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html"""
+    reasons: Any = error.response.get("CancellationReasons", [])
+    return any(reason.get("Code") == "TransactionConflict" for reason in reasons)
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _cursor(key: Mapping[str, Any] | None) -> str:
+    """The place of a page's end: the values of the key, which tell nothing that the page did not."""
+    if not key:
+        return ""
+    place = {name: value["S"] for name, value in key.items()}
+    return base64.urlsafe_b64encode(orjson.dumps(place)).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str, key: str, value: str) -> dict[str, Any]:
+    """Raises ValueError unless the cursor is one of this listing."""
+    try:
+        place = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (binascii.Error, ValueError):
+        place = None
+    if (
+        not isinstance(place, dict)
+        or set(place) != {"PK", "SK", "GSI1SK", key}
+        or place[key] != value
+        or not all(isinstance(text, str) and text for text in place.values())
+    ):
+        raise ValueError("not a cursor of this listing")
+    return to_item(place)

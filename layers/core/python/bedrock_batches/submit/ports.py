@@ -1,0 +1,137 @@
+"""What creating and administering jobs needs from outside, as Protocols. Errors: see ``foundation.ports``."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from bedrock_batches.select.selection import Criteria, Selection
+from bedrock_batches.submit.job import JobItem, PartItem
+from foundation.errors import PermanentError
+
+
+class JobRefusedError(PermanentError):
+    """Raised when Bedrock does not take a job as it is; the message is Bedrock's reason."""
+
+
+class KeyReusedError(PermanentError):
+    """Raised when an ``Idempotency-Key`` comes again with another request."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """Jobs, newest first. ``cursor`` goes into the next request; "" at the end."""
+
+    jobs: list[JobItem]
+    cursor: str
+
+
+class JobsTable(Protocol):
+    """``VentureOS-BedrockBatchJobs``. Reads by key are consistent; listings lag behind by moments."""
+
+    def create(self, job: JobItem, idempotency_key: str = "", request: Mapping[str, Any] | None = None) -> str:
+        """Write a new job; returns its id.
+
+        With a key: when the same key was used for the same ``request``, nothing is written and the id of that job is
+        returned. Raises ``KeyReusedError`` when it was used for another one.
+        """
+
+    def get(self, job_id: str) -> JobItem | None: ...
+
+    def parts(self, job_id: str) -> list[PartItem]:
+        """In the order of their numbers."""
+
+    def put_parts(self, job_id: str, parts: Sequence[PartItem]) -> None:
+        """Write the job's parts in place of those that it had."""
+
+    def update(self, job_id: str, changes: Mapping[str, Any], *, expected: Mapping[str, Any] | None = None) -> bool:
+        """Set attributes of a job; a None removes one. False, and no change, when an ``expected`` value is another.
+
+        The indexes follow a change of ``status``.
+        """
+
+    def update_part(
+        self, job_id: str, part: int, changes: Mapping[str, Any], *, expected: Mapping[str, Any] | None = None
+    ) -> bool:
+        """As ``update``."""
+
+    def list_jobs(self, status: str | None, limit: int, cursor: str = "") -> JobPage:
+        """Raises ValueError for a cursor that this table did not give."""
+
+    def in_flight(self) -> list[str]:
+        """Ids of the jobs whose records no other job may take. Consistent."""
+
+    def enter_in_flight(self, job: JobItem) -> None: ...
+
+    def leave_in_flight(self, job_id: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class BatchInferenceJob:
+    """A Bedrock job as it is now. Counts are 0 until its records are validated."""
+
+    arn: str
+    status: str
+    message: str = ""
+    total: int = 0
+    processed: int = 0
+    succeeded: int = 0
+    failed: int = 0
+
+
+class BatchInference(Protocol):
+    def submit(self, part: PartItem, bucket: str) -> str:
+        """Start the Bedrock job of a part, or find that it was started; returns its ARN.
+
+        Raises ``JobRefusedError`` for a request that Bedrock will not take, ``ThrottledError`` when it will take it
+        later: too many calls, or as many jobs as the quota allows.
+        """
+
+    def get(self, job_arn: str) -> BatchInferenceJob: ...
+
+    def stop(self, job_arn: str) -> None:
+        """Ask for an end; a job that has ended is no error."""
+
+    def running(self, model_id: str) -> int:
+        """Jobs of the model that count against the quota of concurrent ones, whoever started them."""
+
+
+class OnDemand(Protocol):
+    def converse(self, model_id: str, model_input: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer of Converse, in the form of a batch's ``modelOutput``.
+
+        Raises ``PermanentError`` for a record that the model refuses, ``DeploymentError``, ``ThrottledError``.
+        """
+
+
+class ViolationsLake(Protocol):
+    @property
+    def agencies(self) -> Sequence[str]: ...
+
+    def select(self, criteria: Criteria, in_flight: Sequence[Path] = ()) -> AbstractContextManager[Selection]:
+        """See ``bedrock_batches.select.duckdb_.Lake.select``."""
+
+
+class Contents(Protocol):
+    def with_content(self, violation_ids: Collection[str]) -> set[str]:
+        """Those of the violations that have content in ``VentureOS-Violations``; read consistently."""
+
+
+class Leases(Protocol):
+    def acquire(self, name: str, owner: str, seconds: float) -> bool: ...
+
+    def release(self, name: str, owner: str) -> None: ...
+
+
+def all_jobs(table: JobsTable, status: str | None = None) -> Iterator[JobItem]:
+    """Every job of a status, newest first."""
+    cursor = ""
+    while True:
+        page = table.list_jobs(status, 100, cursor)
+        yield from page.jobs
+        if not page.cursor:
+            return
+        cursor = page.cursor

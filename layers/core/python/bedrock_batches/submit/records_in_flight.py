@@ -1,0 +1,126 @@
+"""Which records no other job may take, and which a job left without content.
+
+A job's records are in flight while it runs. Afterwards those with an answer still are, until the lake has their content
+(records with content are not selected anyhow): for a day, since a table's stream keeps a change no longer
+(https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html), and then for as long as they lie under
+``bedrock-batches/sync-failed/``. Those without an answer are free at once: records under ``bedrock-batches/errors/``,
+and those of parts that Bedrock never ran.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol
+
+import orjson
+
+from bedrock_batches.submit import job as names
+from bedrock_batches.submit.job import Creation, JobItem, JobStatus, PartItem, PartStatus
+from bedrock_batches.submit.ports import JobsTable
+from bedrock_batches.sync.lake_content import KEY_PREFIX
+from bedrock_batches.sync.sync_lake import FAILED_PREFIX
+from foundation.errors import ObjectNotFoundError
+from foundation.ports import Clock, ObjectStore
+
+THREADS = 8
+SYNC_MS = 24 * 3_600_000
+
+
+class Services(Protocol):
+    @property
+    def jobs(self) -> JobsTable: ...
+    @property
+    def objects(self) -> ObjectStore: ...
+    @property
+    def clock(self) -> Clock: ...
+
+
+def write_in_flight(services: Services, folder: Path, *, but: str = "") -> list[Path]:
+    """Files with the records in flight of all jobs ``but`` one, as lines of violation id, tab, agency.
+
+    Jobs whose records are no longer in flight are struck off.
+    """
+    jobs = [job_id for job_id in services.jobs.in_flight() if job_id != but]
+    with ThreadPoolExecutor(THREADS) as threads:
+        written = threads.map(lambda job_id: _write(job_id, services, folder / f"{job_id}.txt"), jobs)
+        return [*(path for path in written if path is not None), _write_not_synced(services, folder / "not-synced.txt")]
+
+
+def _write(job_id: str, services: Services, path: Path) -> Path | None:
+    job = services.jobs.get(job_id)
+    if job is None or (job["status"] == JobStatus.FAILED and job["creation"] == Creation.PENDING):
+        services.jobs.leave_in_flight(job_id)
+        return None
+    if job["creation"] == Creation.PENDING:
+        return None
+    parts = services.jobs.parts(job_id)
+    failed: set[str] = set()
+    if job["status"] != JobStatus.IN_PROGRESS:
+        if _is_synced(job, services):
+            services.jobs.leave_in_flight(job_id)
+            return None
+        parts = [part for part in parts if part["status"] == PartStatus.ENDED]
+        failed = _failed_ids(job_id, services)
+    with path.open("wb") as file:
+        for part in parts:
+            for line in record_lines(part, services):
+                if names.split_records_line(line)[0] not in failed:
+                    file.write(line.encode() + b"\n")
+    return path
+
+
+def _is_synced(job: JobItem, services: Services) -> bool:
+    ended_at = job.get("processedAt") or job["createdAt"]
+    return services.clock.now_ms() - int(names.moment_of(ended_at).timestamp() * 1000) > SYNC_MS
+
+
+def _write_not_synced(services: Services, path: Path) -> Path:
+    """The records whose content ``bedrock_sync`` could not merge and keeps for ``make resync``."""
+    with path.open("wb") as file:
+        for found in services.objects.list_objects(FAILED_PREFIX):
+            for line in lines_of(services.objects.read(found.key)):
+                item = orjson.loads(line)["item"]
+                violation_id = str(item["PK"]).removeprefix(KEY_PREFIX)
+                file.write(names.records_line(violation_id, str(item.get("agency", ""))))
+    return path
+
+
+def ids_without_content(job_id: str, services: Services) -> set[str]:
+    """The records of a job that has ended that no content came of. Memory: about 100 bytes each."""
+    never_run = {
+        names.split_records_line(line)[0]
+        for part in services.jobs.parts(job_id)
+        if part["status"] != PartStatus.ENDED
+        for line in record_lines(part, services)
+    }
+    return never_run | _failed_ids(job_id, services)
+
+
+def _failed_ids(job_id: str, services: Services) -> set[str]:
+    """Those that Bedrock ran."""
+    return {
+        str(orjson.loads(line)["recordId"])
+        for found in services.objects.list_objects(names.errors_prefix(job_id))
+        for line in lines_of(services.objects.read(found.key))
+    }
+
+
+def record_lines(part: PartItem, services: Services) -> Iterator[str]:
+    """The lines of a part's records file; none when the file has expired."""
+    try:
+        for line in lines_of(services.objects.read(part["recordsKey"])):
+            yield line.decode()
+    except ObjectNotFoundError:
+        return
+
+
+def lines_of(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The lines, without their ends; blank ones are left out."""
+    rest = b""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from filter(None, lines)
+    if rest:
+        yield rest

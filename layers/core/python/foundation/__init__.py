@@ -1,0 +1,1 @@
+"""What both capabilities stand on: errors, problems, JSON, settings, logging, and the AWS clients."""

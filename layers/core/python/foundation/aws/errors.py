@@ -1,0 +1,139 @@
+"""Translates what botocore raises into the errors of ``foundation.errors``.
+
+The codes are those of the services' API references ("Common errors" and each operation's "Errors" section).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError
+from botocore.exceptions import ConnectionError as AwsConnectionError
+
+from foundation.errors import (
+    BatchProcessorError,
+    DeploymentError,
+    ObjectChangedError,
+    ObjectNotFoundError,
+    PermanentError,
+    ServiceUnavailableError,
+    ThrottledError,
+)
+
+DENIED = frozenset(
+    {
+        "403",
+        "AccessDenied",
+        "AccessDeniedException",
+        "AuthorizationError",
+        "AuthorizationErrorException",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "Forbidden",
+        "InvalidClientTokenId",
+        "KMS.AccessDeniedException",
+        "KMSAccessDenied",
+        "KMSAccessDeniedException",
+        "KmsAccessDeniedException",
+        "NotAuthorized",
+        "UnauthorizedOperation",
+        "UnrecognizedClientException",
+    }
+)
+MISSING_RESOURCE = frozenset(
+    {
+        "AWS.SimpleQueueService.NonExistentQueue",
+        "KMS.NotFoundException",
+        "KMSDisabledException",
+        "KMSNotFoundException",
+        "KmsInvalidStateException",
+        "NoSuchBucket",
+        "NotFound",
+        "QueueDoesNotExist",
+        "ResourceNotFoundException",
+        "StateMachineDeleting",
+        "StateMachineDoesNotExist",
+    }
+)
+MISSING_OBJECT = frozenset({"404", "NoSuchKey", "NoSuchVersion"})
+CHANGED_OBJECT = frozenset({"412", "PreconditionFailed"})
+THROTTLED = frozenset(
+    {
+        "429",
+        "EC2ThrottledException",
+        "KMS.ThrottlingException",
+        "KMSThrottledException",
+        "KMSThrottlingException",
+        "KmsThrottlingException",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "SlowDown",
+        "Throttled",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    }
+)
+UNAVAILABLE = frozenset(
+    {
+        "InternalError",
+        "InternalFailure",
+        "InternalServerError",
+        "RequestTimeout",
+        "ServiceException",
+        "ServiceUnavailable",
+    }
+)
+
+
+def error_code(error: ClientError) -> str:
+    """The service's code, such as ``NoSuchKey``; S3 HEAD requests have only the HTTP status ("404")."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def translate(error: ClientError | BotoCoreError, action: str, resource: str) -> BatchProcessorError:
+    """The error of ours for what botocore raised.
+
+    ``action`` is named as in IAM ("s3:GetObject"), ``resource`` is a URI, an ARN or a name.
+    """
+    if isinstance(error, ClientError):
+        return _translate_answer(error, action, resource)
+    if isinstance(error, NoCredentialsError):
+        return DeploymentError(f"{action} on {resource}: no AWS credentials were found. Give the function a role.")
+    if isinstance(error, HTTPClientError | AwsConnectionError):
+        return ServiceUnavailableError(f"{action} on {resource} got no answer: {error}. Try again later.")
+    return PermanentError(f"{action} on {resource} could not be sent: {error}")
+
+
+def _translate_answer(error: ClientError, action: str, resource: str) -> BatchProcessorError:
+    code = error_code(error)
+    message = str(error.response.get("Error", {}).get("Message", ""))
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    said = f"{action} on {resource}: {code}: {message}"
+    if code in DENIED:
+        return DeploymentError(
+            f"{action} on {resource} was denied ({code}: {message}). Allow {action} on it in the role of this function."
+        )
+    if code in MISSING_RESOURCE:
+        return DeploymentError(f"{said}. It does not exist: deploy again, or correct the configuration that names it.")
+    if code in MISSING_OBJECT:
+        return ObjectNotFoundError(f"{resource} does not exist ({action}: {code}).")
+    if code in CHANGED_OBJECT:
+        return ObjectChangedError(f"{resource} changed while it was read ({action}: {code}). Start again.")
+    if code in THROTTLED or status == 429:
+        return ThrottledError(f"{said}. Try again at a slower pace.")
+    if code in UNAVAILABLE or status >= 500:
+        return ServiceUnavailableError(f"{said}. Try again later.")
+    return PermanentError(said)
+
+
+@contextmanager
+def translated(action: str, resource: str) -> Iterator[None]:
+    """Run a block of boto3 calls; what botocore raises inside leaves as an error of ``foundation.errors``."""
+    try:
+        yield
+    except (ClientError, BotoCoreError) as error:
+        raise translate(error, action, resource) from error

@@ -1,0 +1,44 @@
+"""Makes the adapters that both capabilities use, each at its first use: importing a handler costs no client.
+
+boto3 is imported inside the factories for the same reason: it takes longer than all the rest of a cold start.
+"""
+
+# ruff: noqa: PLC0415 (imports at first use are the point of this module)
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from foundation.invocation import clock
+
+if TYPE_CHECKING:
+    from foundation.aws.s3 import S3ObjectStore
+    from foundation.aws.sns import SnsNotifier
+    from foundation.metrics import EmbeddedMetrics
+
+MOST_CONNECTIONS = 32
+"""As many as threads use a client at once: 30 rows in flight, or the aggregator's readers."""
+
+
+@cache
+def objects(bucket: str) -> S3ObjectStore:
+    from foundation.aws.clients import service_client
+    from foundation.aws.s3 import S3ObjectStore
+
+    return S3ObjectStore(service_client("s3", MOST_CONNECTIONS), bucket)
+
+
+@cache
+def notifier(topic_arn: str) -> SnsNotifier:
+    from foundation.aws.clients import service_client
+    from foundation.aws.sns import SnsNotifier
+
+    return SnsNotifier(service_client("sns"), topic_arn)
+
+
+@cache
+def metrics(namespace: str) -> EmbeddedMetrics:
+    from foundation.metrics import EmbeddedMetrics
+
+    return EmbeddedMetrics(namespace, clock)

@@ -1,0 +1,60 @@
+"""One invocation of a function: its settings, its log lines, its clock and its deadline."""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from typing import Any, Protocol
+
+from foundation import settings
+from foundation.logging import start_invocation
+
+M_ARENA_MAX = -8
+
+
+class LambdaContext(Protocol):
+    """What Lambda gives a handler beside the event."""
+
+    function_name: str
+    aws_request_id: str
+
+    def get_remaining_time_in_millis(self) -> int: ...
+
+
+class SystemClock:
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+class InvocationDeadline:
+    def __init__(self, context: LambdaContext) -> None:
+        self._context = context
+
+    def remaining_seconds(self) -> float:
+        return self._context.get_remaining_time_in_millis() / 1000
+
+
+def begin(model: type[settings.S], context: LambdaContext, **keys: Any) -> settings.S:
+    """Settings of the function, and its log lines' keys for this invocation."""
+    loaded = settings.load(model)
+    start_invocation(
+        loaded.powertools_service_name, loaded.powertools_log_level, request_id=context.aws_request_id, **keys
+    )
+    return loaded
+
+
+def use_one_arena() -> None:
+    """Keep the memory of a function with many reading threads flat. Called before its first thread starts.
+
+    glibc gives each thread a heap of its own, which buffers that are freed elsewhere leave full of holes
+    (https://man7.org/linux/man-pages/man3/mallopt.3.html, ``M_ARENA_MAX``). Other C libraries have no such setting.
+    """
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
+    if set_option is not None:
+        set_option(M_ARENA_MAX, 1)
+
+
+clock = SystemClock()

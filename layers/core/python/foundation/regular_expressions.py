@@ -1,0 +1,61 @@
+"""Regular expressions that users write: on RE2, whose time is linear in the text, so that no pattern can hang a worker.
+
+Source of the syntax and of its limits: https://github.com/google/re2/wiki/Syntax
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import re2
+
+from foundation.json_text import encodable
+
+LIMITS = (
+    "RE2 syntax: no look-ahead or look-behind, no back-references, no possessive or atomic groups, "
+    "repetition at most 1000"
+)
+MAX_PATTERN_LENGTH = 2_000
+
+_options = re2.Options()
+_options.log_errors = False
+
+
+class Pattern:
+    """A compiled pattern. ``groups`` is the number of its capturing groups."""
+
+    __slots__ = ("_regexp", "groups")
+
+    def __init__(self, pattern: str) -> None:
+        self._regexp = re2.compile(pattern, _options)
+        self.groups: int = self._regexp.groups
+
+    def search(self, text: str, group: int = 0) -> str | None:
+        """What ``group`` holds in the first match anywhere in the text; None without a match or if it took no part."""
+        match = self._regexp.search(encodable(text))
+        if match is None:
+            return None
+        found: str | None = match.group(group)
+        return found
+
+    def found_in(self, text: str) -> bool:
+        return self._regexp.search(encodable(text)) is not None
+
+    def matches(self, text: str) -> bool:
+        """True when the whole text matches."""
+        return self._regexp.fullmatch(encodable(text)) is not None
+
+
+@lru_cache(maxsize=128)  # each may hold 8 MiB of RE2's own caches
+def compile_pattern(pattern: str) -> Pattern:
+    """Raises ValueError, whose message says what RE2 objects to and names its limits."""
+    if len(pattern) > MAX_PATTERN_LENGTH:
+        raise ValueError(f"the pattern has {len(pattern):,} characters; at most {MAX_PATTERN_LENGTH:,} are allowed")
+    try:
+        return Pattern(pattern)
+    except re2.error as error:
+        reason = error.args[0] if error.args else ""
+        shown = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
+        raise ValueError(f"{shown} ({LIMITS})") from None
+    except UnicodeEncodeError:
+        raise ValueError("the pattern holds a character that UTF-8 cannot encode") from None

@@ -1,0 +1,36 @@
+"""The settings of each function, one model each. A field's name in capitals is its environment variable.
+
+A test compares the fields with what Terraform sets, both ways.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+
+class FunctionSettings(BaseModel):
+    """What every function has."""
+
+    model_config = ConfigDict(frozen=True, defer_build=True)  # each function needs one of these models
+
+    powertools_service_name: str
+    powertools_log_level: str
+
+
+S = TypeVar("S", bound=FunctionSettings)
+
+
+_loaded: dict[type[FunctionSettings], FunctionSettings] = {}
+
+
+def load(model: type[S]) -> S:
+    """Read the environment once a process. Raises pydantic's ``ValidationError``, which names each missing variable."""
+    if model not in _loaded:
+        names = {name: name.upper() for name in model.model_fields}
+        _loaded[model] = model.model_validate({n: os.environ[v] for n, v in names.items() if v in os.environ})
+    settings = _loaded[model]
+    assert isinstance(settings, model)
+    return settings

@@ -1,0 +1,44 @@
+"""What pydantic models of a user's documents are made of: a strict base, and validators that name the fix."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import NoReturn
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic_core import PydanticCustomError
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+
+def refuse(message: str, fix: str) -> NoReturn:
+    raise PydanticCustomError("problem", "{message}", {"message": message, "fix": fix})
+
+
+def not_available(field: str, instead: str) -> NoReturn:
+    refuse(f"{field} is not available yet", instead)
+
+
+def compiles(compile_text: Callable[[str], object], what: str, fix: str) -> AfterValidator:
+    def check(text: str) -> str:
+        try:
+            compile_text(text)
+        except ValueError as error:
+            refuse(f"{what}: {error}", fix)
+        return text
+
+    return AfterValidator(check)
+
+
+def matches(pattern: str, what: str, fix: str) -> AfterValidator:
+    compiled = re.compile(pattern)
+
+    def check(text: str) -> str:
+        if compiled.fullmatch(text) is None:
+            refuse(what, fix)
+        return text
+
+    return AfterValidator(check)

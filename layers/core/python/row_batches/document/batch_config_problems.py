@@ -1,0 +1,164 @@
+"""What pydantic finds in an input document, as problems with path, value and fix."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from pydantic_core import ErrorDetails
+
+from foundation.errors import Problem
+from foundation.problems import PROBLEMS_OF_BOUND, PROBLEMS_OF_TYPE, closest, listed, path_of, shown
+from foundation.validation import Part
+from row_batches.document.batch_config import (
+    BatchConfig,
+    ExecutionConfig,
+    NotificationConfig,
+    RetryPolicy,
+    StopAfter,
+    TargetReference,
+)
+from row_batches.mapping.models import (
+    TRANSFORMATION_TYPES,
+    ConcatConfig,
+    ConcatTransformation,
+    InputMapping,
+    JsonPathConfig,
+    JsonPathTransformation,
+    OutputColumn,
+    OutputMapping,
+    RegexConfig,
+    RegexTransformation,
+    TemplateConfig,
+    TemplateTransformation,
+)
+
+_SECRET_NAME = re.compile(r"secret|password|passwd|token|credential|api_?key|authorization", re.IGNORECASE)
+_MODELS: tuple[tuple[tuple[str, ...], tuple[type[Part], ...]], ...] = (
+    ((), (BatchConfig,)),
+    (("target",), (TargetReference,)),
+    (("input_mapping",), (InputMapping,)),
+    (("input_mapping", "transformations", "*"), (ConcatTransformation,)),
+    (("output_mapping",), (OutputMapping,)),
+    (("output_mapping", "columns", "*"), (OutputColumn,)),
+    (("execution_config",), (ExecutionConfig,)),
+    (("execution_config", "retry_policy"), (RetryPolicy,)),
+    (("execution_config", "stop_after"), (StopAfter,)),
+    (("notification_config",), (NotificationConfig,)),
+)
+_CONFIGS: Mapping[str, type[Part]] = MappingProxyType(
+    {"concat": ConcatConfig, "template": TemplateConfig, "jsonpath": JsonPathConfig, "regex": RegexConfig}
+)
+_TRANSFORMATIONS: Mapping[str, type[Part]] = MappingProxyType(
+    {
+        "concat": ConcatTransformation,
+        "template": TemplateTransformation,
+        "jsonpath": JsonPathTransformation,
+        "regex": RegexTransformation,
+    }
+)
+
+
+def problem_of(detail: ErrorDetails) -> Problem:
+    kind, location = detail["type"], detail["loc"]
+    context: Mapping[str, Any] = detail.get("ctx", {})
+    tag = ""
+    if (
+        len(location) > 3
+        and location[:2] == ("input_mapping", "transformations")
+        and location[3] in TRANSFORMATION_TYPES
+    ):
+        tag = str(location[3])  # pydantic puts the union's tag into the path; no such level is in the document
+        location = location[:3] + location[4:]
+    if location and location[-1] == "[key]":
+        location = location[:-1]
+    path = path_of(*location) or "input"
+    value = shown_unless_secret(location, detail["input"])
+    if kind == "problem":
+        return Problem(path, value, str(context["message"]), str(context["fix"]))
+    if kind == "missing":
+        return Problem(path, "", "is required", f"add {shown(str(location[-1]))}")
+    if kind == "extra_forbidden":
+        return Problem(path, "", "unknown field", _fix_of_unknown(location, tag))
+    if kind in PROBLEMS_OF_TYPE:
+        message, fix = PROBLEMS_OF_TYPE[kind]
+        return Problem(path, value, message, fix)
+    if kind in PROBLEMS_OF_BOUND:
+        key, words = PROBLEMS_OF_BOUND[kind]
+        message, fix = _bounds(location, f"{words} {context[key]:,}")
+        return Problem(path, value, message, fix)
+    if kind == "literal_error":
+        return Problem(path, value, "not an allowed value", f"write one of {context['expected']}")
+    if kind == "union_tag_invalid":
+        given = str(context["tag"])
+        nearest = closest(given, TRANSFORMATION_TYPES)
+        hint = f"did you mean {nearest}? " if nearest else ""
+        known = listed(TRANSFORMATION_TYPES)
+        return Problem(f"{path}.type", shown(given), "unknown transformation type", f"{hint}known: {known}")
+    if kind == "union_tag_not_found":
+        return Problem(f"{path}.type", "", "is required", f"write one of {listed(TRANSFORMATION_TYPES)}")
+    if kind == "string_too_short":
+        return Problem(path, "", "is empty", "write at least one character")
+    if kind == "too_short":
+        return Problem(path, "", "is empty", "name at least one")
+    if kind == "string_too_long":
+        return Problem(path, value, f"has more than {context['max_length']} characters", "shorten it")
+    return Problem(path, value, detail["msg"], "see the reference of the input document")
+
+
+def _bounds(location: tuple[int | str, ...], broken: str) -> tuple[str, str]:
+    """The bound that is broken, and both bounds as the fix."""
+    for where, models in _MODELS:
+        for model in models:
+            if where == location[:-1] and (field := model.model_fields.get(str(location[-1]))) is not None:
+                low, high = _limits(field.metadata) if field.metadata else _limits_of_optional(field.annotation)
+                if low is not None and high is not None:
+                    return f"must be {broken}", f"write a number from {low:,} to {high:,}"
+    return f"must be {broken}", f"write a number of {broken}"
+
+
+def _limits(metadata: Iterable[Any]) -> tuple[float | None, float | None]:
+    low = high = None
+    for item in metadata:
+        low = getattr(item, "ge", getattr(item, "gt", low))
+        high = getattr(item, "le", high)
+    return low, high
+
+
+def _limits_of_optional(annotation: Any) -> tuple[float | None, float | None]:
+    for member in getattr(annotation, "__args__", ()):
+        for field in getattr(member, "__metadata__", ()):
+            return _limits(field.metadata)
+    return None, None
+
+
+def _fix_of_unknown(location: tuple[int | str, ...], tag: str) -> str:
+    name = str(location[-1])
+    parent = tuple("*" if isinstance(part, int) else part for part in location[:-1])
+    if tag:
+        model = _CONFIGS[tag] if parent[3:4] == ("config",) else _TRANSFORMATIONS[tag]
+        if name in _TRANSFORMATIONS[tag].model_fields:
+            return f"{name} stands beside config, not in it"
+        return _nearest_field(name, [model])
+    here = [models for where, models in _MODELS if where == parent]
+    nearest = _nearest_field(name, here[0] if here else ())
+    if not nearest.startswith("did you mean"):
+        for where, models in _MODELS:
+            if any(name in model.model_fields for model in models):
+                return f"{name} belongs in {path_of(*where) or 'the document itself'}"
+    return nearest
+
+
+def _nearest_field(name: str, models: Iterable[type[Part]]) -> str:
+    known = [field for model in models for field in model.model_fields]
+    nearest = closest(name, known)
+    return f"did you mean {nearest}?" if nearest else f"remove it; known: {listed(known)}"
+
+
+def shown_unless_secret(location: tuple[int | str, ...], value: object) -> str:
+    """The value for a message: never one that may be a secret. Objects and lists show only their shape."""
+    if any(isinstance(part, str) and (part == "static_values" or _SECRET_NAME.search(part)) for part in location):
+        return ""
+    return shown(value)

@@ -1,0 +1,205 @@
+"""Reading the input document (docs/reference/input-document.md): the model, or every problem in it at once.
+
+What needs the CSV's header is in ``problems_against_header``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from foundation.errors import InvalidInputError, Problem
+from foundation.problems import closest, listed, path_of, shown
+from row_batches.document.batch_config import (
+    MAX_AGENT_TIMEOUT_SECONDS,
+    MAX_TOOL_TIMEOUT_SECONDS,
+    STARTED_BY,
+    BatchConfig,
+    replaced_columns,
+)
+from row_batches.document.batch_config_problems import problem_of, shown_unless_secret
+from row_batches.mapping.models import MAX_OUTPUT_COLUMNS, METADATA_COLUMNS
+
+MAX_LEVELS = 100
+"""Of objects and lists in one another: fewer than any step on a row's way bears."""
+_LEVELS_SHOWN = 3
+_OPTIONAL_SECTIONS = ("input_mapping", "output_mapping", "execution_config", "notification_config")
+"""Null is as good as absent here: an expression that puts a document together cannot always leave a key out."""
+
+
+def parse_batch_config(document: object, *, work_retention_days: int | None = None) -> BatchConfig:
+    """The model of an input document. Raises InvalidInputError naming every problem that shows without the CSV.
+
+    ``work_retention_days``: the deployment's; a ``ttl_days`` that differs is refused as not available yet. While the
+    document has texts that UTF-8 cannot hold, or more than ``MAX_LEVELS``, these alone are named.
+    """
+    if not isinstance(document, dict):
+        raise InvalidInputError([Problem("input", shown(document), "not a JSON object", "start with {...}")])
+    document = {
+        name: value
+        for name, value in document.items()
+        if name != STARTED_BY and not (name in _OPTIONAL_SECTIONS and value is None)
+    }
+    # First, because what reads the document further would break at these instead of refusing them.
+    unwritable = list(_problems_of_writing(document))
+    if unwritable:
+        raise InvalidInputError(unwritable)
+    problems = list(_problems_across_fields(document, work_retention_days))
+    try:
+        config = BatchConfig.model_validate(document)
+    except ValidationError as invalid:
+        details = invalid.errors(include_url=False)
+        raise InvalidInputError([*(problem_of(detail) for detail in details), *problems]) from None
+    if problems:
+        raise InvalidInputError(problems)
+    return config
+
+
+def _problems_of_writing(document: Mapping[str, Any]) -> Iterator[Problem]:
+    """What could be read as JSON, but not be written again. Without recursion: the nesting is what is looked for."""
+    too_deep: set[str] = set()
+    left: list[tuple[tuple[int | str, ...], Any]] = [((), document)]
+    while left:
+        location, value = left.pop()
+        if isinstance(value, str):
+            if not _is_writable(value):
+                yield Problem(
+                    path_of(*location),
+                    shown_unless_secret(location, value),
+                    "holds half of a surrogate pair, which is no character",
+                    "write the whole character, or leave it out",
+                )
+        elif isinstance(value, dict | list):
+            if len(location) >= MAX_LEVELS:
+                too_deep.add(path_of(*location[:_LEVELS_SHOWN]))
+                continue
+            members = list(value.items() if isinstance(value, dict) else enumerate(value))
+            for name, _ in members:
+                if isinstance(name, str) and not _is_writable(name):
+                    yield Problem(
+                        path_of(*location, name),
+                        "",
+                        "the name holds half of a surrogate pair, which is no character",
+                        "write the whole character, or leave it out",
+                    )
+            left += [((*location, name), member) for name, member in reversed(members)]
+    for path in sorted(too_deep):
+        yield Problem(path, "", f"nested deeper than {MAX_LEVELS} levels", "flatten it, or pass it as one text of JSON")
+
+
+def _is_writable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _problems_across_fields(document: Mapping[str, Any], work_retention_days: int | None) -> Iterator[Problem]:
+    """What no single field shows. Read from the raw document, so that a mistake elsewhere does not hide these."""
+    execution = _section(document, "execution_config")
+    timeout = execution.get("timeout_seconds", 0)
+    is_tool = _section(document, "target").get("type") == "tool"
+    if is_tool and type(timeout) is int and MAX_TOOL_TIMEOUT_SECONDS < timeout <= MAX_AGENT_TIMEOUT_SECONDS:
+        yield Problem(
+            "execution_config.timeout_seconds",
+            str(timeout),
+            f"a tool's row has at most {MAX_TOOL_TIMEOUT_SECONDS} seconds",
+            f"write at most {MAX_TOOL_TIMEOUT_SECONDS}, or use an agent",
+        )
+    days = execution.get("ttl_days")
+    if type(days) is int and work_retention_days is not None and 1 <= days <= 3_650 and days != work_retention_days:
+        yield Problem(
+            "execution_config.ttl_days",
+            str(days),
+            f"a ttl_days other than the deployment's {work_retention_days} is not available yet",
+            "leave it out, or change the deployment's work_retention_days",
+        )
+    stop_after = _section(execution, "stop_after")
+    if isinstance(execution.get("stop_after"), dict):
+        given = [name for name in ("failed_rows", "failed_percent") if stop_after.get(name) is not None]
+        if len(given) != 1:
+            amount = "both limits are" if given else "no limit is"
+            yield Problem(
+                "execution_config.stop_after", "", f"{amount} given", "give failed_rows or failed_percent, one"
+            )
+    fields = [
+        field
+        for field in _section(_section(document, "input_mapping"), "column_mappings").values()
+        if isinstance(field, str)
+    ]
+    for field, count in Counter(fields).items():
+        if count > 1:
+            yield Problem(
+                "input_mapping.column_mappings",
+                shown(field),
+                f"{count} columns are mapped to one field",
+                "map each column to a field of its own, or join them with a concat transformation",
+            )
+    columns = _section(document, "output_mapping").get("columns")
+    if isinstance(columns, list):
+        yield from _problems_of_output_columns(columns)
+
+
+def _problems_of_output_columns(columns: list[Any]) -> Iterator[Problem]:
+    if len(columns) > MAX_OUTPUT_COLUMNS:
+        yield Problem(
+            "output_mapping.columns",
+            f"{len(columns):,} columns",
+            f"more than {MAX_OUTPUT_COLUMNS:,} mapped columns",
+            "keep the ones that are needed; a json_string column can hold a whole object",
+        )
+    first: dict[str, int] = {}
+    for index, column in enumerate(columns):
+        name = column.get("name") if isinstance(column, dict) else None
+        if isinstance(name, str) and first.setdefault(name, index) != index:
+            yield Problem(
+                f"output_mapping.columns[{index}].name",
+                shown(name),
+                f"the name is used twice, first by columns[{first[name]}]",
+                "give each column a name of its own",
+            )
+
+
+def problems_against_header(config: BatchConfig, columns: Sequence[str]) -> list[Problem]:
+    """What only the CSV's header shows: unknown columns, and mapped names that an original column has already.
+
+    The limit of 1,000 columns is not checked here: it is one on ``output_mapping.columns``, on what a user asks a
+    target for. The CSV itself may have more columns than that; they are carried along without being mapped.
+    """
+    replaced = replaced_columns(config, columns)
+    originals = [column for column in columns if column not in replaced]
+    known = set(originals)
+    problems = []
+    for path, column in config.input_mapping.columns_used():
+        if column not in known:
+            nearest = closest(column, originals)
+            fix = f"did you mean {shown(nearest)}?" if nearest else f"the CSV has: {listed(originals)}"
+            is_metadata = column in METADATA_COLUMNS
+            message = "a metadata column is never mapped" if is_metadata else "the CSV has no such column"
+            problems.append(Problem(path, shown(column), message, fix))
+    if config.output_mapping.include_original:
+        for index, name in enumerate(config.output_columns):
+            if name in known:
+                path = (
+                    f"output_mapping.columns[{index}].name"
+                    if config.output_mapping.columns
+                    else "output_mapping.columns"
+                )
+                problems.append(
+                    Problem(
+                        path,
+                        shown(name),
+                        "the CSV has a column of this name, and original columns are included",
+                        "choose another name, or set output_mapping.include_original to false",
+                    )
+                )
+    return problems
+
+
+def _section(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    section = document.get(name)
+    return section if isinstance(section, dict) else {}

@@ -1,0 +1,151 @@
+"""The plan of one execution: everything that workers and the aggregator need, decided once, before any row runs.
+
+Written by ``ValidateInput`` to ``work/<execution>/plan.json``; children of the map get only its key.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from row_batches.document.batch_config import BatchConfig
+
+WORK_PREFIX = "work"
+RESULTS_PREFIX = "results"
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Invocation(StrEnum):
+    """How a target is called: a Lambda function, a Standard state machine, or an Express state machine."""
+
+    LAMBDA = "lambda"
+    STANDARD = "standard"
+    EXPRESS = "express"
+
+
+class Target(Frozen):
+    """A registry entry, resolved."""
+
+    name: str
+    type: Literal["agent", "tool"]
+    arn: str
+    invocation: Invocation
+    version: str = "1"
+    enabled: bool = True
+    cost_per_call_usd: float | None = None
+    output_schema: str | None = None
+
+
+class Execution(Frozen):
+    """The execution of the state machine that this plan belongs to. ``name`` is the ``<execution>`` of every key."""
+
+    arn: str
+    name: str
+    started_at: datetime
+
+
+class StagedInput(Frozen):
+    """The staged copy of the input: comma, LF, everything quoted, backslashes doubled, header ``r,c1..cN``."""
+
+    bucket: str
+    key: str
+    version_id: str
+    size_bytes: int
+    source_etag: str
+
+
+class Concurrency(Frozen):
+    """How ``max_concurrency`` rows in flight are spread: ``children`` of the map, each with ``threads`` calls.
+
+    ``children * threads`` never exceeds ``max_concurrency``. Agents have one row a child, so ``threads`` is 1.
+    """
+
+    children: int = Field(ge=1, le=10_000)
+    threads: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+
+
+class CostRange(Frozen):
+    """US dollars: ``best`` if every row succeeds at its first attempt, ``worst`` if each takes ``max_attempts``."""
+
+    best: float
+    worst: float
+
+
+class CostEstimate(Frozen):
+    """Estimated cost in US dollars by part, and in all, from the price table of ``prices_as_of``."""
+
+    parts: dict[str, CostRange]
+    total: CostRange
+    target_included: bool
+    prices_as_of: str
+    assumptions: list[str]
+
+
+class EarlierExecution(Frozen):
+    """An execution whose answers are taken over. None of its rows objects has more than ``batch_size`` rows."""
+
+    name: str
+    batch_size: int = Field(ge=1)
+
+
+class Plan(Frozen):
+    """One execution's plan. ``columns[i]`` is the user's name of the staged column ``c{i+1}``."""
+
+    schema_version: Literal[1] = 1
+    execution: Execution
+    config: BatchConfig
+    target: Target
+    columns: list[str]
+    output_header: list[str]
+    total_rows: int
+    staged: StagedInput
+    concurrency: Concurrency
+    estimate: CostEstimate
+    warnings: list[str] = []
+    resume_from: list[EarlierExecution] = []
+    """``execution_config.resume_from``, then what that one resumed: the first that has a row's answer gives it."""
+
+    @property
+    def keys(self) -> Keys:
+        return Keys(self.execution.name)
+
+
+class Keys:
+    """Where the objects of one execution lie in the results bucket. Row numbers are 1-based, 12 digits."""
+
+    def __init__(self, execution: str) -> None:
+        self.work = f"{WORK_PREFIX}/{execution}/"
+        self.results = f"{RESULTS_PREFIX}/{execution}/"
+        self.plan = f"{self.work}plan.json"
+        self.staged = f"{self.work}input.csv"
+        self.missing = f"{self.work}missing.csv"
+        self.brake = f"{self.work}brake.json"
+        self.checkpoint = f"{self.work}aggregate.json"
+        self.rows = f"{self.work}rows/"
+        self.failures = f"{self.work}failed/"
+        self.active = f"{self.work}active/"
+        self.oversized = f"{self.work}dead-letters/"
+        self.map = f"{self.work}map"
+        self.output = f"{self.results}output.csv"
+        self.failed_rows = f"{self.results}failed_rows.csv"
+        self.summary = f"{self.results}summary.json"
+
+    def rows_object(self, first: int, last: int) -> str:
+        """The object that holds the finished rows ``first`` to ``last``, without a gap."""
+        return f"{self.rows}{first:012d}-{last:012d}.jsonl"
+
+    def rows_range(self, key: str) -> tuple[int, int]:
+        """First and last row of a rows object, from its key alone."""
+        first, last = key.removeprefix(self.rows).removesuffix(".jsonl").split("-")
+        return int(first), int(last)
+
+    def failures_marker(self, first: int, count: int) -> str:
+        """An empty object that says: ``count`` rows failed among those written with row ``first``."""
+        return f"{self.failures}{first:012d}-{count}"

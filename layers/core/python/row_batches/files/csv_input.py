@@ -1,0 +1,566 @@
+"""Reading a user's CSV, and the staged copy that Step Functions reads in its place.
+
+Why a copy: the native reader deletes lone backslashes, drops extra cells, pads short rows, dies on a repeated header
+(https://docs.aws.amazon.com/step-functions/latest/dg/example-csv-parse-dist-map.html). The staged copy has the
+header ``r,c1..cN``, ``r`` being the 1-based row number; every cell is quoted, lines end with LF. In a cell, a CR is
+written ``\\r``, since what the native reader does with one is not documented, and a backslash is doubled; then quotes
+and backslashes are doubled as that reader wants them. ``unescaped`` takes back what it leaves of that.
+
+What is accepted: UTF-8 with or without BOM; LF, CRLF or CR; comma, semicolon, tab, pipe or space between cells; quoting
+as in RFC 4180. Lines without a character are skipped: an empty cell of a one-column file is written ``""``. Cells are
+never changed: a line end, a backslash or a formula inside a cell arrives at the target and in the output as it is.
+
+How it is fast: nothing is done per cell. Text is cut at its quotes, so every other piece lies outside quotes, where
+delimiters and line ends can be replaced as they stand. Work goes on block by block, a block being some whole rows; only
+a block in which a check fails is looked at row by row, to say what is wrong and in which line. The standard library's
+``csv`` is slower, and takes a quote inside an unquoted cell without a word; the tests compare with it.
+Memory: a few times the larger of 32 KB, the longest row (200 KB at most) and a chunk, whatever the size of the file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from operator import itemgetter
+
+import orjson
+
+from foundation.errors import InvalidInputError, Problem
+
+MAX_FILE_BYTES = 10_000_000_000
+"""The most that Step Functions reads, 10 GB, for the file and for its staged copy
+(https://docs.aws.amazon.com/step-functions/latest/dg/input-output-itemreader.html)."""
+
+MAX_ROW_BYTES = 199_000
+"""Largest row, as the JSON object that a child of the map gets. A batch has at most 200,000 bytes, of which 1,000 are
+kept for what travels beside the row."""
+
+MAX_COLUMNS = 1_890
+"""Step Functions reads a header line of 10 KiB at most (the same page). That of the staged copy, ``r,c1..cN``, keeps to
+it up to here, however long the user's own names are."""
+
+PATH = "csv_s3_uri"
+"""The field of the input document that problems with the file are reported under."""
+
+_DELIMITERS = {b",": "comma", b";": "semicolon", b"\t": "tab", b"|": "pipe", b" ": "space"}
+_LINES_NAMED = 5
+_SAMPLE_BYTES = 65_536
+_BOM = b"\xef\xbb\xbf"
+_LINE_END = re.compile(rb"\r\n|\r|\n")
+_RAW_ROW = re.compile(rb'(?:[^"\r\n]++|"[^"]*+")*+')
+_QUOTED = re.compile(rb'"[^"]*+"')
+_FIRST_BYTE = itemgetter(slice(0, 1))
+_LAST_BYTE = itemgetter(slice(-1, None))
+_ESCAPE = re.compile(r"\\[\\r]")
+_STAGED_CELL = re.compile(r'"([^"]*+(?:""[^"]*+)*+)"')
+
+
+def stage(chunks: Iterable[bytes], *, max_rows: int | None = None) -> Staging:
+    """Read the header of a CSV, given as byte chunks of any size, and prepare to stage its rows.
+
+    Raises InvalidInputError for a file without a usable header. Iterate over the result for the staged bytes; that
+    raises InvalidInputError naming the first lines of each kind of mistake. ``max_rows`` ends after so many rows; what
+    follows them is neither read nor checked.
+    """
+    return Staging(chunks, max_rows)
+
+
+class Staging:
+    """A CSV on its way to its staged copy: iterate once for the copy's bytes, in chunks of up to some 100 KB.
+
+    ``columns`` are the header's names, unchanged; ``delimiter`` is the character between cells. ``total_rows`` and
+    ``size_bytes`` (of the staged copy) are complete when the iteration is.
+    """
+
+    columns: list[str]
+    delimiter: str
+    total_rows: int
+    size_bytes: int
+
+    def __init__(self, chunks: Iterable[bytes], max_rows: int | None = None) -> None:
+        self.total_rows = 0
+        self.size_bytes = 0
+        self._max_rows = max_rows
+        self._chunks = iter(chunks)
+        self._line = 1
+        self._offset = 0
+        self._line_end = b"\n"
+        self._found = _Findings()
+        self.columns = []
+        self._read_header()
+
+    @property
+    def warnings(self) -> list[str]:
+        if self.delimiter == "," or len(self.columns) == 1:
+            return []
+        name = _DELIMITERS[self.delimiter.encode()]
+        return [f"The file's cells are separated by {name}, recognised from its first lines."]
+
+    def __iter__(self) -> Iterator[bytes]:
+        header = staged_header(len(self.columns))
+        self.size_bytes = len(header)
+        yield header
+        for block in self._blocks():
+            staged = self._stage(block)
+            self._line += self._lines(block)
+            self._offset += len(block)
+            if self._found.enough:
+                break
+            self.size_bytes += len(staged)
+            if self.size_bytes > MAX_FILE_BYTES:
+                self._found.problems.append(too_large("the staged copy of the file", self.size_bytes))
+                break
+            if staged:
+                yield staged
+            if self.total_rows == self._max_rows:
+                break
+        self._found.raise_if_any()
+
+    # --- header
+
+    def _read_header(self) -> None:
+        sample = b""
+        final = True
+        for chunk in self._chunks:
+            sample += chunk
+            if len(sample) > MAX_ROW_BYTES or (len(sample) > _SAMPLE_BYTES and _end_of_last_row(sample)):
+                final = False
+                break
+        if sample.startswith(_BOM):
+            sample = sample[len(_BOM) :]
+            self._offset = len(_BOM)
+        if line_end := _LINE_END.search(sample):
+            self._line_end = line_end.group()
+        start = len(sample) - len(sample.lstrip(b"\r\n"))
+        self._line += self._lines(sample[:start])
+        self._offset += start
+        sample = sample[start:]
+        if not sample:
+            raise InvalidInputError(
+                [_problem("", "the file is empty", "give it a header line with the names of its columns")]
+            )
+        rows = sample if final else sample[: _end_of_last_row(sample)]
+        delimiter = _recognise_delimiter(rows or sample)
+        self.delimiter = delimiter.decode()
+        self._row = re.compile(_row_pattern(delimiter))
+        self._delimiter = delimiter
+        self._no_structure = bytes(set(range(256)) - set(delimiter + b"\r\n"))
+        match = self._row.match(sample)
+        assert match is not None
+        header = match.group()
+        complete = (final and match.end() == len(sample)) or _LINE_END.match(sample, match.end())
+        if not complete or not _is_text(header):
+            self._examine(sample, final=final)
+        elif len(header) > MAX_ROW_BYTES:
+            self._found.too_long.append(f"line {self._line}")
+        self._found.raise_if_any()
+        columns = [_text(cell) for cell in _cells(header, delimiter)]
+        problems = _header_problems(columns, self._line)
+        self._keys_bytes = _json_size(MAX_FILE_BYTES, [b""] * len(columns))
+        if len(columns) > MAX_COLUMNS:
+            message = f"the header has more than {MAX_COLUMNS:,} columns, the most that Step Functions reads"
+            problems.append(_problem(f"{len(columns):,} columns", message, "split the file by columns"))
+        if problems:
+            raise InvalidInputError(problems)
+        # A row in a block of this size cannot pass MAX_ROW_BYTES: in JSON, a byte becomes six at most (``\\u0001``).
+        self._block_bytes = (MAX_ROW_BYTES - self._keys_bytes) // 6
+        self.columns = columns
+        self._found.columns = len(columns)
+        line_end = _LINE_END.match(sample, match.end())
+        rest = line_end.end() if line_end else len(sample)
+        self._line += self._lines(sample[:rest])
+        self._offset += rest
+        self._rest = sample[rest:]
+
+    # --- rows
+
+    def _blocks(self) -> Iterator[bytes]:
+        """Cut the rest of the file into blocks of whole rows: at most ``_block_bytes``, or one row that is longer."""
+        carry = b""
+        for chunk in chain([self._rest], self._chunks):
+            position = 0
+            while position < len(chunk):
+                step = max(self._block_bytes - len(carry), self._block_bytes // 2)
+                data = carry + chunk[position : position + step]
+                position += step
+                end = _end_of_last_row(data)
+                if not end and len(data) > MAX_ROW_BYTES:
+                    # Longer than any row may be. A quote that is never closed must not bring the file into memory.
+                    self._examine(data, final=False)
+                    return
+                if end:
+                    yield data[:end]
+                carry = data[end:]
+        if carry:
+            yield carry
+
+    def _stage(self, block: bytes) -> bytes:
+        """The staged form of some whole rows. Empty when there is none, or when a check failed (see ``_found``)."""
+        if self._max_rows is not None:
+            block = _first_rows(block, self._max_rows - self.total_rows)
+        pieces = block.replace(b"\\", b"\\\\" * 2).split(b'"')
+        if b"\r" in block:
+            pieces[1::2] = [piece.replace(b"\r", b"\\\\r") for piece in pieces[1::2]]
+        # From here on, NUL stands for a quoted piece. (A file with a NUL of its own is refused.)
+        outside, rows, regular = self._regular_rows(b"\0".join(pieces[0::2]))
+        self.total_rows += rows
+        wrong = not regular or not self._quotes_stand_right(pieces) or not _is_text(block)
+        if wrong or len(block) > self._block_bytes:
+            self._examine(block, final=True)
+            if self._found:
+                return b""
+            assert not wrong
+        if not rows:
+            return b""
+        cells = outside.removesuffix(b"\n").replace(b"%", b"%%").replace(self._delimiter, b'","')
+        unnumbered = b'"%d","' + cells.replace(b"\n", b'"\n"%d","') + b'"\n'
+        staged = unnumbered % tuple(range(self.total_rows - rows + 1, self.total_rows + 1))
+        if len(pieces) == 1:
+            return staged
+        # Where two quoted pieces touch, they are one cell with a quote inside.
+        pieces[0::2] = [piece or b'""' for piece in staged.split(b"\0")]
+        return b"".join(pieces)
+
+    def _regular_rows(self, outside: bytes) -> tuple[bytes, int, bool]:
+        """The text outside quotes, with LF line ends and no blank lines; its rows; if all have the right width."""
+        skeleton = outside.translate(None, self._no_structure)
+        row = self._delimiter * (len(self.columns) - 1)
+        rows = skeleton.count(self._line_end)
+        # Alone in its column, a blank line would look like a row.
+        if row and skeleton == (row + self._line_end) * rows and outside.endswith(self._line_end):
+            if self._line_end == b"\r\n":
+                outside = outside.replace(b"\r", b"")
+            elif self._line_end == b"\r":
+                outside = outside.replace(b"\r", b"\n")
+            return outside, rows, True
+        outside = outside.replace(b"\r\n", b"\n").replace(b"\r", b"\n").strip(b"\n")
+        outside = re.sub(rb"\n{2,}", b"\n", outside) + b"\n" if outside else b""
+        skeleton = outside.translate(None, self._no_structure)
+        rows = skeleton.count(b"\n")
+        return outside, rows, skeleton == (row + b"\n") * rows
+
+    def _quotes_stand_right(self, pieces: list[bytes]) -> bool:
+        """Whether quoted cells begin where cells begin, and end where they end. ``pieces``: cut at the quotes."""
+        if len(pieces) % 2 == 0:
+            return False
+        # Between two quoted pieces lies nothing (a doubled quote), or all from one cell's end to another's start. There
+        # are few different such pieces where all cells are quoted.
+        between = set(pieces[2:-1:2])
+        before = set(map(_LAST_BYTE, between | set(pieces[0:-1:2][:1])))
+        after = set(map(_FIRST_BYTE, between | set(pieces[2::2][-1:])))
+        return before | after <= {b"", b"\n", b"\r", self._delimiter}
+
+    def _examine(self, data: bytes, *, final: bool) -> None:
+        """Look at ``data`` row by row and note what is wrong. ``final``: it ends where a row ends.
+
+        Before the header is read, its row alone is looked at.
+        """
+        found = self._found
+        position = 0
+        line = self._line
+        row = self.total_rows
+        while position < len(data) and not found.enough:
+            if line_end := _LINE_END.match(data, position):
+                position = line_end.end()
+                line += self._lines(line_end.group())
+                continue
+            row += 1
+            whole = _RAW_ROW.match(data, position)  # to the line end, or to a quote that is never closed
+            right = self._row.match(data, position)  # as far as it is well-formed
+            assert whole is not None
+            assert right is not None
+            raw = whole.group()
+            unclosed = data[whole.end() : whole.end() + 1] == b'"'
+            if right.end() < whole.end() or unclosed:
+                self._note_quote(data, position, right.end(), line, final=final)
+                # Behind a quote too many, all is read inside out: it would only give mistakes that are none.
+                found.stop |= unclosed or self._lines(raw) > 0
+            elif whole.end() == len(data) and not final:
+                found.too_long.append(f"line {line}")
+                found.stop = True
+            elif self.columns:
+                cells = _cells(raw, self._delimiter)
+                if len(cells) != len(self.columns):
+                    found.ragged.append(f"line {line} ({len(cells)})")
+                elif len(raw) * 6 > MAX_ROW_BYTES - self._keys_bytes and _json_size(row, cells) > MAX_ROW_BYTES:
+                    found.too_long.append(f"line {line}")
+            self._note_text(raw, line, self._offset + position)
+            if not self.columns:
+                return
+            line += self._lines(raw)
+            position = whole.end()
+
+    def _lines(self, data: bytes) -> int:
+        """The number of line ends, as an editor counts: a lone CR is one only in a file that has no other."""
+        return data.count(b"\r" if self._line_end == b"\r" else b"\n")
+
+    def _note_quote(self, data: bytes, row_start: int, position: int, line: int, *, final: bool) -> None:
+        """Note the quote, or the text behind one, at ``position`` that does not belong there."""
+        there = f"line {line + self._lines(data[row_start:position])}"
+        starts_cell = position == row_start or data[position - 1 : position] == self._delimiter
+        if not starts_cell:
+            self._found.bare_quotes.append(there)
+        elif final:
+            self._found.unclosed.append(there)
+        else:
+            self._found.too_long.append(there)
+
+    def _note_text(self, raw: bytes, line: int, offset: int) -> None:
+        """Note what is not UTF-8, and NUL."""
+        try:
+            raw.decode()
+        except UnicodeDecodeError as error:
+            there = f"line {line + self._lines(raw[: error.start])}"
+            self._found.not_utf8.append(f"{there} (byte {offset + error.start:,} of the file)")
+        nul = raw.find(b"\0")
+        if nul >= 0:
+            self._found.nul.append(f"line {line + self._lines(raw[:nul])}")
+
+
+class _Findings:
+    """Mistakes found so far, by kind, as the places to name. Reading ends when one kind has as many as are named."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+        self.ragged: list[str] = []
+        self.bare_quotes: list[str] = []
+        self.unclosed: list[str] = []
+        self.not_utf8: list[str] = []
+        self.nul: list[str] = []
+        self.too_long: list[str] = []
+        self.columns = 0
+        self.stop = False
+
+    def _kinds(self) -> list[tuple[list[str], str, str]]:
+        return [
+            (
+                self.ragged,
+                f"rows have another number of cells (in brackets) than the header, which has {self.columns}",
+                "give every row one cell for each column; put a cell that contains the delimiter in double quotes",
+            ),
+            (
+                self.bare_quotes,
+                "a double quote stands inside an unquoted cell, or text follows a closing quote",
+                'put the whole cell in double quotes and double the quotes inside it: "5"" pipe"',
+            ),
+            (self.unclosed, "a double quote is opened and never closed", "close it, or double it inside a quoted cell"),
+            (self.not_utf8, "the file is not UTF-8", "save it with the encoding UTF-8"),
+            (self.nul, "the file holds NUL characters", "remove them; a file full of them is UTF-16: save it as UTF-8"),
+            (
+                self.too_long,
+                f"a row is longer than {MAX_ROW_BYTES:,} bytes as JSON (or a quote in it is never closed)",
+                "shorten it: put large texts in S3 objects and their addresses in the cell",
+            ),
+        ]
+
+    def __bool__(self) -> bool:
+        return bool(self.problems) or any(places for places, _, _ in self._kinds())
+
+    @property
+    def enough(self) -> bool:
+        return self.stop or any(len(places) >= _LINES_NAMED for places, _, _ in self._kinds())
+
+    def raise_if_any(self) -> None:
+        if self:
+            named = [_problem(", ".join(places), message, fix) for places, message, fix in self._kinds() if places]
+            raise InvalidInputError([*self.problems, *named])
+
+
+def too_large(what: str, size: int) -> Problem:
+    """The problem of a file over ``MAX_FILE_BYTES``."""
+    return _problem(
+        f"{size:,} bytes", f"{what} is over {MAX_FILE_BYTES:,} bytes, the most that Step Functions reads", "split it"
+    )
+
+
+def _problem(value: str, message: str, fix: str) -> Problem:
+    return Problem(path=PATH, value=value, message=message, fix=fix)
+
+
+def _header_problems(columns: list[str], line: int) -> list[Problem]:
+    problems = []
+    unnamed = [str(i) for i, name in enumerate(columns, 1) if not name.strip()]
+    if unnamed:
+        value = f"line {line}, column {', '.join(unnamed[:_LINES_NAMED])}"
+        problems.append(_problem(value, "the header has a column without a name", "name every column"))
+    repeated = [name for name, count in Counter(columns).items() if count > 1 and name.strip()]
+    if repeated:
+        value = f"line {line}: {', '.join(repr(name[:60]) for name in repeated[:_LINES_NAMED])}"
+        problems.append(_problem(value, "the header has a name twice", "give every column a name of its own"))
+    return problems
+
+
+def _recognise_delimiter(sample: bytes) -> bytes:
+    """The delimiter of ``sample``, the first rows of a file: text in quotes does not count.
+
+    It must occur in the header. Of several, the one that divides most rows into as many cells as the header; then the
+    one that gives more columns; then the order of ``_DELIMITERS``. A space counts only if it is the only one, if there
+    are rows, and if all agree on it: a header of two words is usually the name of one column. None: one column.
+    """
+    rows = [row for row in _LINE_END.split(_QUOTED.sub(b"", sample)) if row]
+    header = rows[0] if rows else b""
+    best = b","
+    best_score = (0, 0)
+    for delimiter in list(_DELIMITERS)[:-1]:
+        count = header.count(delimiter)
+        score = (1 + sum(row.count(delimiter) == count for row in rows[1:]), count)
+        if count and score > best_score:
+            best, best_score = delimiter, score
+    spaces = header.count(b" ")
+    if best_score == (0, 0) and spaces and len(rows) > 1 and all(row.count(b" ") == spaces for row in rows):
+        return b" "
+    return best
+
+
+def _row_pattern(delimiter: bytes) -> bytes:
+    mark = re.escape(delimiter)
+    cell = rb'(?:"[^"]*+(?:""[^"]*+)*+"|[^"\r\n' + mark + rb"]*+)"
+    return cell + rb"(?:" + mark + cell + rb")*+"
+
+
+def _cells(row: bytes, delimiter: bytes) -> list[bytes]:
+    """The cells of a well-formed row, as they stand in the file."""
+    if b'"' not in row:
+        return row.split(delimiter)
+    pieces = row.split(b'"')
+    marked = b'"'.join(piece if i % 2 else piece.replace(delimiter, b"\0") for i, piece in enumerate(pieces))
+    return marked.split(b"\0") if b"\0" not in row else row.split(delimiter)
+
+
+def _text(cell: bytes) -> str:
+    """What a cell says. Of bytes that are not UTF-8, which are refused elsewhere, the size stays about the same."""
+    text = cell.decode("utf-8", "replace")
+    return text[1:-1].replace('""', '"') if text.startswith('"') else text
+
+
+def _json_size(row: int, cells: list[bytes]) -> int:
+    """Bytes of the JSON object that the native reader makes of a staged row."""
+    values = {f"c{i}": escaped(_text(cell)) for i, cell in enumerate(cells, 1)}
+    return len(orjson.dumps({"r": str(row), **values}))
+
+
+def _is_text(block: bytes) -> bool:
+    if b"\0" in block:
+        return False
+    if block.isascii():
+        return True
+    try:
+        block.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _end_of_last_row(data: bytes) -> int:
+    """Index after the last line end that lies outside quotes; 0 when there is none."""
+    # A CR at the very end may be the first half of a CRLF: it ends a row only when the next bytes are there.
+    end = len(data) - data.endswith(b"\r")
+    quotes = data.count(b'"', 0, end)
+    while True:
+        line_end = max(data.rfind(b"\n", 0, end), data.rfind(b"\r", 0, end))
+        if line_end < 0:
+            return 0
+        quotes -= data.count(b'"', line_end, end)
+        if quotes % 2 == 0:
+            return line_end + 1
+        end = data.rfind(b'"', 0, line_end)
+        quotes -= 1
+
+
+def _first_rows(block: bytes, count: int) -> bytes:
+    """The first ``count`` rows of a block."""
+    if block.count(b"\n") + block.count(b"\r") <= count:
+        return block
+    position = 0
+    while position < len(block):
+        row = _RAW_ROW.match(block, position)
+        assert row is not None
+        if row.end() > position:
+            if not count:
+                break
+            count -= 1
+        line_end = _LINE_END.match(block, row.end())
+        if line_end is None:
+            return block
+        position = line_end.end()
+    return block[:position]
+
+
+# --- the staged copy
+
+
+def escaped(cell: str) -> str:
+    """A user's cell as the native reader gives it to a child."""
+    return cell.replace("\\", "\\\\").replace("\r", "\\r")
+
+
+def unescaped(cell: str) -> str:
+    """The user's cell, of a cell that the native reader gives to a child."""
+    return _ESCAPE.sub(lambda found: "\r" if found.group() == "\\r" else "\\", cell) if "\\" in cell else cell
+
+
+def staged_header(columns: int) -> bytes:
+    """The staged copy's first line, for a file of so many columns."""
+    return ("r," + ",".join(f"c{i}" for i in range(1, columns + 1)) + "\n").encode()
+
+
+def staged_lines(
+    chunks: Iterable[bytes], ranges: Iterable[tuple[int, int]] | None = None
+) -> Iterator[tuple[int, bytes]]:
+    """The rows of a staged copy as ``(row, line with its line end)``: all, or those of ``ranges``.
+
+    ``ranges`` are first and last row, ascending and apart. Rows in between are passed over without being parsed, and
+    nothing is read after the last. Rows that the copy does not have are left out.
+    """
+    # In a staged copy, a line end followed by one quote and a digit is the start of a row and nothing else: inside a
+    # cell, quotes are doubled, and the quote that ends a cell is followed by a comma or a line end.
+    source = iter(chunks)
+    data = b""
+    for chunk in source:
+        data += chunk
+        if b"\n" in data:
+            break
+    data = data[data.find(b"\n") :]
+    for first, last in ranges if ranges is not None else [(1, MAX_FILE_BYTES)]:
+        mark = b'\n"%d","' % first
+        while (start := data.find(mark)) < 0:
+            chunk = next(source, b"")
+            if not chunk:
+                return
+            data = data[-len(mark) :] + chunk if len(data) > len(mark) else data + chunk
+        position = start
+        row = first
+        while row <= last:
+            mark = b'\n"%d","' % (row + 1)
+            end = data.find(mark, position + 1)
+            while end < 0:
+                chunk = next(source, b"")
+                if not chunk:
+                    break
+                data = data[position:] + chunk
+                position = 0
+                end = data.find(mark, 1)
+            if end < 0:
+                if position + 1 < len(data):
+                    yield row, data[position + 1 :]
+                return
+            yield row, data[position + 1 : end + 1]
+            position = end
+            row += 1
+        data = data[position:]
+
+
+def read_staged(
+    chunks: Iterable[bytes], ranges: Iterable[tuple[int, int]] | None = None
+) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a staged copy as ``(row, cells)``, cells as in the user's file. ``ranges`` as in ``staged_lines``."""
+    for row, line in staged_lines(chunks, ranges):
+        yield row, parse_staged(line)
+
+
+def parse_staged(line: bytes) -> list[str]:
+    """The cells of one line of a staged copy, without its row number, as in the user's file."""
+    cells = _STAGED_CELL.findall(line.decode())[1:]
+    return [unescaped(cell.replace('""', '"').replace("\\\\", "\\")) for cell in cells]

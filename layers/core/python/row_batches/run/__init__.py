@@ -1,0 +1,1 @@
+"""The run of a batch: from validation to aggregation."""

@@ -1,0 +1,343 @@
+"""Puts the finished rows of an execution together: output, failed rows, summary, metrics.
+
+Every row appears exactly once and in order, whatever the workers left: rows written twice are taken once, and rows
+never written are FAILED with the reason that is known. The call may end anywhere, by time or by a kill: a checkpoint
+is written after each part of the upload, and the next call goes on from there. Until both files are complete, nothing
+of them is visible.
+
+Memory: ``rows_reader.MOST_BYTES_AHEAD``, one group of rows objects without their answers, a part of each upload.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import asdict
+from enum import StrEnum
+from typing import Any
+
+import orjson
+from pydantic import BaseModel
+
+from foundation.errors import DeploymentError, ObjectNotFoundError, RowFailedError
+from foundation.ports import Clock, Deadline, Metrics
+from row_batches.files.csv_input import read_staged
+from row_batches.files.result_file import FileState, ResultFile
+from row_batches.rows.records import RowStatus
+from row_batches.rows.rows_reader import FinishedRows, find_gaps, read_finished_rows
+from row_batches.run.batch import Batch, Batches, FinishedRow, timestamp
+from row_batches.run.child_errors import read_child_errors
+from row_batches.run.find_missing import find_missing
+from row_batches.run.messages import AggregateAction, AggregateRequest, AggregateResponse, CaughtError
+from row_batches.run.ports import DeadLetters
+from row_batches.run.totals import SUMMARY_SCHEMA_VERSION, Totals, cost_of, warnings_of
+from row_batches.targets.protocol import Outcome
+
+LOGGER = logging.getLogger("batch_processor.aggregate_results")
+
+RESERVE_SECONDS = 180.0
+"""A call stops when less is left of its 15 minutes: after 12 of them, with time for the part in hand."""
+GAP_ROWS_AT_ONCE = 1000
+MOST_CAUSE_CHARACTERS = 30_000
+"""A Cause may have 32,768 characters (Step Functions API, ``SensitiveCause``)."""
+STOPPED = "StoppedError"
+CHILD_DIED = "the child workflow that held this row ended without a result; look into its execution"
+
+
+class Ending(StrEnum):
+    """Who asks: the state machine, at the end of a run; or ``notify``, after a run that was stopped from outside."""
+
+    OF_RUN = "OF_RUN"
+    OF_STOPPED_RUN = "OF_STOPPED_RUN"
+
+
+class Phase(StrEnum):
+    ROWS = "ROWS"
+    FILES = "FILES"
+    DONE = "DONE"
+
+
+class Checkpoint(BaseModel):
+    """Where an aggregation is. ``last_key`` is the last rows object that is used up, ``next_row`` the next to write."""
+
+    schema_version: int = 1
+    phase: Phase = Phase.ROWS
+    began_ms: int
+    next_row: int = 1
+    last_key: str = ""
+    output: FileState
+    failed_rows: FileState
+    totals: Totals = Totals()
+    response: AggregateResponse | None = None
+
+
+def aggregate_results(
+    request: AggregateRequest,
+    *,
+    batches: Batches,
+    dead_letters: DeadLetters,
+    metrics: Metrics,
+    clock: Clock,
+    deadline: Deadline,
+    ending: Ending = Ending.OF_RUN,
+) -> AggregateResponse:
+    """One step; call AGGREGATE again until ``done``. Raises ``DeploymentError`` when an object of ours is gone."""
+    batch = batches.open(request.plan_key)
+    if request.action is AggregateAction.FIND_MISSING:
+        return find_missing(batch)
+    return _Aggregation(batch, request.manifests, dead_letters, metrics, clock, deadline, ending).run()
+
+
+class _Aggregation:
+    def __init__(
+        self,
+        batch: Batch,
+        manifests: list[str],
+        dead_letters: DeadLetters,
+        metrics: Metrics,
+        clock: Clock,
+        deadline: Deadline,
+        ending: Ending,
+    ) -> None:
+        self._batch = batch
+        self._plan = batch.plan
+        self._objects = batch.work.objects
+        self._keys = batch.work.keys
+        self._manifests = manifests
+        self._dead_letters = dead_letters
+        self._metrics = metrics
+        self._clock = clock
+        self._deadline = deadline
+        self._ending = ending
+        # A call of the state machine may still run while notify works on the aborted run: each has its own uploads.
+        suffix = ".stopped" if ending is Ending.OF_STOPPED_RUN else ""
+        self._checkpoint_key = self._keys.checkpoint + suffix
+        self._brake = batch.work.brake()
+        self._gaps: deque[tuple[int, int]] = deque()
+        self._staged: Iterator[tuple[int, list[str]]] | None = None
+        self._died: dict[int, str] | None = None
+
+    def run(self) -> AggregateResponse:
+        checkpoint = self._load() or self._begin()
+        if checkpoint.response is not None:
+            return checkpoint.response
+        self._began_ms = checkpoint.began_ms
+        self._next_row = checkpoint.next_row
+        self._last_key = checkpoint.last_key
+        self._totals = checkpoint.totals
+        self._output = ResultFile(self._objects, checkpoint.output)
+        self._failed_rows = ResultFile(self._objects, checkpoint.failed_rows)
+        if checkpoint.phase is Phase.ROWS:
+            if not self._write_rows():
+                self._save(Phase.ROWS)
+                return AggregateResponse(done=False)
+            self._output.upload_last_part()
+            self._failed_rows.upload_last_part()
+            self._save(Phase.FILES)
+        self._output.complete()
+        self._failed_rows.complete()
+        response = self._conclude()
+        self._save(Phase.DONE, response)
+        return response
+
+    # --- the checkpoint
+
+    def _load(self) -> Checkpoint | None:
+        try:
+            return Checkpoint.model_validate_json(self._objects.get(self._checkpoint_key))
+        except ObjectNotFoundError:
+            return None
+
+    def _begin(self) -> Checkpoint:
+        output = ResultFile.start(self._objects, self._keys.output, self._batch.tags)
+        failed_rows = ResultFile.start(self._objects, self._keys.failed_rows, self._batch.tags)
+        output.append(self._batch.renderer.header_line.encode())
+        failed_rows.append(self._batch.renderer.failed_header_line.encode())
+        checkpoint = Checkpoint(began_ms=self._clock.now_ms(), output=output.state, failed_rows=failed_rows.state)
+        self._objects.put(self._checkpoint_key, checkpoint.model_dump_json().encode())
+        return checkpoint
+
+    def _save(self, phase: Phase, response: AggregateResponse | None = None) -> None:
+        checkpoint = Checkpoint(
+            phase=phase,
+            began_ms=self._began_ms,
+            next_row=self._next_row,
+            last_key=self._last_key,
+            output=self._output.state,
+            failed_rows=self._failed_rows.state,
+            totals=self._totals,
+            response=response,
+        )
+        self._objects.put(self._checkpoint_key, checkpoint.model_dump_json().encode())
+
+    # --- the rows
+
+    def _write_rows(self) -> bool:
+        """Write rows until the last, or until the time is over; whether the last is written."""
+        reader = read_finished_rows(self._objects, self._keys, self._next_row, self._last_key)
+        try:
+            for rows in reader:
+                if not self._write_gap(rows.first) or not self._has_time():
+                    return False
+                self._write_finished(rows)
+                self._last_key = rows.key
+                self._upload()
+        finally:
+            reader.close()
+        return self._write_gap(self._plan.total_rows + 1)
+
+    def _has_time(self) -> bool:
+        return self._deadline.remaining_seconds() > RESERVE_SECONDS
+
+    def _upload(self) -> None:
+        uploads = [self._output.upload_full_part(), self._failed_rows.upload_full_part()]
+        if any(uploads):
+            self._save(Phase.ROWS)
+
+    def _write_finished(self, rows: FinishedRows) -> None:
+        columns = rows.columns_from(self._next_row)
+        self._output.append("".join(columns["csv"]).encode())
+        for failure in columns["failures"]:
+            self._failed_rows.append(failure["csv"].encode())
+            self._totals.add_failure(failure["row"], failure["status"], failure["error"])
+        self._totals.add(columns)
+        self._totals.rows_objects += len(rows.lines)
+        self._next_row = rows.last + 1
+
+    def _write_gap(self, end: int) -> bool:
+        """Write the rows before ``end`` that no worker finished; whether there was time for all of them."""
+        while self._next_row < end:
+            if not self._has_time():
+                return False
+            last = min(self._next_row + GAP_ROWS_AT_ONCE, end) - 1
+            child_errors = self._child_errors()
+            letters = []
+            for row, cells in self._staged_rows(self._next_row, last):
+                died = child_errors.get(row) or (None if self._brake else CHILD_DIED)
+                finished = self._unfinished(row, cells, died or f"not attempted: {self._brake_reason}")
+                if died:
+                    letters.append(self._batch.dead_letter(finished))
+            self._dead_letters.send(letters)
+            self._next_row = last + 1
+            self._upload()
+        return True
+
+    def _unfinished(self, row: int, cells: list[str], message: str) -> FinishedRow:
+        # The time of the aggregation's beginning, so that a call that is repeated writes the same bytes.
+        finished = self._batch.finish(
+            row,
+            cells,
+            Outcome(RowStatus.FAILED, error_message=message),
+            row_hash="",
+            attempts=0,
+            started_ms=self._began_ms,
+            ended_ms=self._began_ms,
+        )
+        self._output.append(finished.record["csv"].encode())
+        self._failed_rows.append(finished.record["failed_csv"].encode())
+        self._totals.add_unfinished(row, message)
+        return finished
+
+    @property
+    def _brake_reason(self) -> str:
+        return self._brake.reason if self._brake else ""
+
+    def _staged_rows(self, first: int, last: int) -> Iterator[tuple[int, list[str]]]:
+        """The rows of a gap with their cells. Gaps ascend, so the staged copy is read through once."""
+        if self._staged is None:
+            chunks = self._objects.read(self._plan.staged.key, self._plan.staged.version_id)
+            self._staged = read_staged(chunks, iter(self._gaps.popleft, None))
+        self._gaps.append((first, last))
+        for expected in range(first, last + 1):
+            row, cells = next(self._staged, (0, []))
+            if row != expected:
+                raise DeploymentError(f"row {expected:,} is not in {self._plan.staged.key}: was that object replaced?")
+            yield row, cells
+
+    def _child_errors(self) -> dict[int, str]:
+        """Why rows' children died: all rows that are missing, found out when the first of them is met."""
+        if self._died is None:
+            gaps = find_gaps(self._batch.work.finished_ranges(), self._plan.total_rows)
+            self._died = read_child_errors(self._objects, self._manifests, gaps)
+        return self._died
+
+    # --- the end
+
+    def _conclude(self) -> AggregateResponse:
+        now_ms = self._clock.now_ms()
+        plan, totals, objects = self._plan, self._totals, self._objects
+        duration_ms = now_ms - int(plan.execution.started_at.timestamp() * 1000)
+        cost = cost_of(plan, totals, stopped=self._ending is Ending.OF_STOPPED_RUN)
+        error_name = self._error_name()
+        status = "FAILED" if error_name else "SUCCEEDED_WITH_FAILURES" if totals.all_failed else "SUCCEEDED"
+        document = {
+            "status": status,
+            "output_s3_uri": f"s3://{objects.bucket}/{self._keys.output}",
+            "failed_rows_s3_uri": f"s3://{objects.bucket}/{self._keys.failed_rows}",
+            "summary_s3_uri": f"s3://{objects.bucket}/{self._keys.summary}",
+            "total_rows": plan.total_rows,
+            "succeeded": totals.succeeded,
+            "failed": totals.failed,
+            "timed_out": totals.timed_out,
+            "duration_seconds": round(duration_ms / 1000, 3),
+            "cost": cost,
+        }
+        if plan.resume_from:
+            document["resumed"] = totals.resumed
+        stopped = error_name == STOPPED
+        summary = {
+            "schema_version": SUMMARY_SCHEMA_VERSION,
+            "execution_id": plan.execution.name,
+            "execution_arn": plan.execution.arn,
+            "batch_name": plan.config.batch_name,
+            "target": plan.target.name,
+            **document,
+            "status": "STOPPED" if stopped else status,
+            "error": error_name,
+            "not_attempted": totals.not_attempted,
+            "resume_from": plan.resume_from[0].name if plan.resume_from else None,
+            "resumed": totals.resumed,
+            "attempts": totals.attempts,
+            "cast_failures": totals.cast_failures,
+            "peak_rows_in_flight": totals.peak_rows_in_flight,
+            "processing_seconds": totals.processing_ms / 1000,
+            "started_at": plan.execution.started_at.isoformat(),
+            "finished_at": timestamp(now_ms),
+            "estimate": plan.estimate.model_dump(mode="json"),
+            "warnings": warnings_of(plan, totals),
+            "brake": asdict(self._brake) if self._brake else None,
+            "first_failures": [failure.model_dump(mode="json") for failure in totals.first_failures],
+        }
+        objects.put(self._keys.summary, orjson.dumps(summary, option=orjson.OPT_INDENT_2), self._batch.tags)
+        self._metrics.put(
+            plan.target.name,
+            {
+                "RowsProcessed": (totals.attempted, "Count"),
+                "RowsFailed": (totals.all_failed, "Count"),
+                "ProcessingTime": (duration_ms, "Milliseconds"),
+                "ConcurrentExecutions": (totals.peak_rows_in_flight, "Count"),
+                "EstimatedCostUSD": (float(str(cost["total_usd"])), "None"),
+            },
+        )
+        details = {"status": status, "succeeded": totals.succeeded, "failed": totals.all_failed}
+        LOGGER.info("aggregation done", extra=details)
+        return AggregateResponse(document=document, error=self._error(error_name, document))
+
+    def _error_name(self) -> str:
+        """The name that the execution must fail with; "" when it succeeds."""
+        if self._brake:
+            return self._brake.error
+        if self._ending is Ending.OF_STOPPED_RUN:
+            return STOPPED
+        limit = self._batch.failure_limit
+        # The row that reaches the limit may be the last: then there was nothing left to brake.
+        return RowFailedError.__name__ if limit is not None and self._totals.all_failed >= limit else ""
+
+    def _error(self, name: str, document: dict[str, Any]) -> CaughtError | None:
+        if not name:
+            return None
+        if name == DeploymentError.__name__ and self._brake:
+            said = self._brake.message or self._brake.reason
+            return CaughtError(Error=name, Cause=said[:MOST_CAUSE_CHARACTERS])
+        return CaughtError(Error=name, Cause=orjson.dumps(document).decode())

@@ -1,0 +1,201 @@
+"""One execution as its workers see it: the plan, its mappings compiled, its objects."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+import orjson
+
+from foundation.errors import BatchProcessorError
+from foundation.json_text import render_json
+from foundation.ports import Clock, ObjectStore
+from row_batches.document.batch_config import replaced_columns
+from row_batches.document.plan import Invocation, Plan
+from row_batches.files.csv_input import unescaped
+from row_batches.files.csv_output import RowRenderer
+from row_batches.mapping.mapping_in import InputMapper, compile_input_mapping
+from row_batches.mapping.mapping_out import OutputMapper, compile_output_mapping
+from row_batches.rows.records import RowRecord, RowStatus
+from row_batches.rows.rows_object import encode_answer
+from row_batches.rows.work import Brake, Work, failure_reason, load_plan
+from row_batches.run.ports import DeadLetters
+from row_batches.targets.protocol import Outcome, read_agent_answer, read_tool_answer
+
+DEAD_LETTER_BYTES = 200_000
+"""Above this, a dead letter names an object that holds its input: SQS takes 256 KiB from every client."""
+MOST_BATCHES_KEPT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRow:
+    """A row that is over: its cells as the user wrote them, its record, and the answer's line of a rows object."""
+
+    cells: Sequence[str]
+    record: RowRecord
+    line: bytes
+
+
+def timestamp(milliseconds: int) -> str:
+    """ISO 8601 in UTC with milliseconds: ``2026-01-31T12:00:00.000Z``."""
+    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def input_hash(row_input: Mapping[str, Any]) -> str:
+    return hashlib.sha256(render_json(row_input).encode()).hexdigest()
+
+
+class Batch:
+    """Compiled once for each execution, used for every row. Safe in several threads."""
+
+    def __init__(self, plan: Plan, work: Work) -> None:
+        self.plan = plan
+        self.work = work
+        self._staged_columns = [f"c{number}" for number in range(1, len(plan.columns) + 1)]
+
+    @cached_property
+    def input_mapper(self) -> InputMapper:
+        config, columns = self.plan.config, self.plan.columns
+        return compile_input_mapping(config.input_mapping, columns, replaced_columns(config, columns))
+
+    @cached_property
+    def output_mapper(self) -> OutputMapper:
+        return compile_output_mapping(self.plan.config.output_mapping)
+
+    @cached_property
+    def renderer(self) -> RowRenderer:
+        return RowRenderer.of_plan(self.plan)
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Of the objects that a user reads."""
+        return {
+            "execution_id": self.plan.execution.name,
+            "batch_name": self.plan.config.batch_name,
+            "target": self.plan.target.name,
+        }
+
+    @property
+    def failure_limit(self) -> int | None:
+        return self.plan.config.execution_config.failure_limit(self.plan.total_rows)
+
+    def cells(self, item: Mapping[str, str]) -> list[str]:
+        """The user's cells of a staged row, in the order of ``plan.columns``."""
+        return [unescaped(item[column]) for column in self._staged_columns]
+
+    def read_kept(self, answer: Any) -> Outcome:
+        """The outcome of an answer that is kept in a rows object, of this execution or another of the same target."""
+        if self.plan.target.invocation is Invocation.LAMBDA:
+            call_id = answer.get("tool_use_id", "") if isinstance(answer, dict) else ""
+            return read_tool_answer(answer, call_id)
+        return read_agent_answer(answer)
+
+    def finish(
+        self,
+        row: int,
+        cells: Sequence[str],
+        outcome: Outcome,
+        *,
+        row_hash: str,
+        attempts: int,
+        throttles: int = 0,
+        started_ms: int,
+        ended_ms: int,
+    ) -> FinishedRow:
+        """The row's record, with its finished CSV text."""
+        if outcome.status is RowStatus.SUCCESS:
+            values, cast_failures = self.output_mapper.map(outcome.answer, outcome.payload)
+        else:
+            values, cast_failures = self.output_mapper.defaults(), 0
+        metadata = {
+            "_execution_id": self.plan.execution.name,
+            "_row_id": str(row),
+            "_status": outcome.status.value,
+            "_error_message": outcome.error_message,
+            "_execution_time_ms": str(ended_ms - started_ms),
+            "_timestamp": timestamp(ended_ms),
+        }
+        record: RowRecord = {
+            "row": row,
+            "status": outcome.status,
+            "hash": row_hash,
+            "attempts": attempts,
+            "throttles": throttles,
+            "started_ms": started_ms,
+            "duration_ms": ended_ms - started_ms,
+            "worker_ms": 0,
+            "worker_calls": 0,
+            "cast_failures": cast_failures,
+            "csv": self.renderer.render(cells, values, metadata),
+            "answer": outcome.answer,
+        }
+        if outcome.status is not RowStatus.SUCCESS:
+            record["error"] = outcome.error_message
+            record["failed_csv"] = self.renderer.render_failed(cells, outcome.error_message)
+        return FinishedRow(cells, record, encode_answer(record))
+
+    def write(self, finished: list[FinishedRow], dead_letters: DeadLetters) -> None:
+        """Keep finished rows, ascending: dead letters, then rows objects, then the count of failures.
+
+        Killed in between, a row is done again: a dead letter may then come twice, but none is missing. Where the queue
+        fails, the rows that need no letter are written all the same: their answers are paid.
+        """
+        failed = [row for row in finished if row.record["status"] is not RowStatus.SUCCESS]
+        try:
+            dead_letters.send([self.dead_letter(row) for row in failed])
+        except BatchProcessorError:
+            self.work.write_rows(
+                (row.record, row.line) for row in finished if row.record["status"] is RowStatus.SUCCESS
+            )
+            raise
+        self.work.write_rows([(row.record, row.line) for row in finished])
+        brake = Brake(failure_reason(self.plan), "RowFailedError", "") if self.failure_limit else None
+        self.work.count_failures([row.record["row"] for row in failed], self.failure_limit, brake)
+
+    def dead_letter(self, finished: FinishedRow) -> dict[str, Any]:
+        """What the dead-letter queue gets. A long input is kept in an object, which the letter names."""
+        record = finished.record
+        letter: dict[str, Any] = {
+            "execution_id": self.plan.execution.name,
+            "batch_name": self.plan.config.batch_name,
+            "target": self.plan.target.name,
+            "row": record["row"],
+            "status": record["status"],
+            "error": record.get("error", ""),
+            "attempts": record["attempts"],
+            "input": dict(zip(self.plan.columns, finished.cells, strict=True)),
+        }
+        if len(orjson.dumps(letter)) > DEAD_LETTER_BYTES:
+            key = f"{self.work.keys.oversized}{record['row']:012d}.json"
+            self.work.objects.put(key, orjson.dumps(letter.pop("input")))
+            letter["input_s3_uri"] = f"s3://{self.work.objects.bucket}/{key}"
+        return letter
+
+
+class Batches:
+    """Opens the batch of a plan. A worker that lives on for more rows of it reads and compiles it once."""
+
+    def __init__(self, objects: ObjectStore, clock: Clock) -> None:
+        self.objects = objects
+        self.clock = clock
+        self._opened: dict[str, Batch] = {}
+
+    def open(self, plan_key: str) -> Batch:
+        """From here on, the execution's own log level counts. Raises ``DeploymentError`` when there is no such plan."""
+        batch = self._opened.get(plan_key)
+        if batch is None:
+            plan = load_plan(self.objects, plan_key)
+            batch = Batch(plan, Work(self.objects, plan.keys, self.clock))
+            if len(self._opened) >= MOST_BATCHES_KEPT:
+                del self._opened[next(iter(self._opened))]
+            self._opened[plan_key] = batch
+        level = batch.plan.config.execution_config.effective_log_level
+        if level is not None:
+            logging.getLogger("batch_processor").setLevel(level)
+        return batch

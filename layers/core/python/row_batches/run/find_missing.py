@@ -1,0 +1,38 @@
+"""Finds the rows that no worker finished, and stages them for one second pass."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+from row_batches.files.csv_input import staged_header, staged_lines
+from row_batches.files.result_file import ResultFile
+from row_batches.rows.rows_reader import find_gaps
+from row_batches.run.batch import Batch
+from row_batches.run.messages import AggregateResponse, ObjectVersion
+
+
+def find_missing(batch: Batch) -> AggregateResponse:
+    """How many rows are missing, and where they are staged. With the brake pulled, none is looked for.
+
+    The gaps show in the listing; the staged input is read only if there are any, and no further than the last of them.
+    Memory: a part of the upload, whatever the size of the input.
+    """
+    if batch.work.brake() is not None:
+        return AggregateResponse()
+    gaps = find_gaps(batch.work.finished_ranges(), batch.plan.total_rows)
+    first_gap = next(gaps, None)
+    if first_gap is None:
+        return AggregateResponse()
+    objects, plan = batch.work.objects, batch.plan
+    missing = ResultFile.start(objects, batch.work.keys.missing)
+    missing.append(staged_header(len(plan.columns)))
+    count = 0
+    for _, line in staged_lines(objects.read(plan.staged.key, plan.staged.version_id), chain([first_gap], gaps)):
+        missing.append(line)
+        missing.upload_full_part()
+        count += 1
+    missing.upload_last_part()
+    version = missing.complete()
+    staged = ObjectVersion(bucket=objects.bucket, key=batch.work.keys.missing, version_id=version)
+    in_flight = plan.concurrency.children * plan.concurrency.threads
+    return AggregateResponse(missing=count, missing_input=staged, max_concurrency=in_flight)

@@ -1,0 +1,160 @@
+"""Ends an attempt of an agent at a row: the row is written, or called again after a pause."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from typing import Any
+
+from foundation.errors import DeploymentError, RetryableAnswerError
+from foundation.json_text import parse_json
+from foundation.ports import Clock
+from row_batches.rows.records import RowStatus
+from row_batches.run.batch import Batch, Batches
+from row_batches.run.map_input import execution_name
+from row_batches.run.messages import AgentCall, CaughtError, MapOutputAction, MapOutputRequest, MapOutputResponse
+from row_batches.run.ports import DeadLetters
+from row_batches.targets.protocol import (
+    MAPPING_ERROR,
+    Outcome,
+    agent_failure,
+    mapping_failed,
+    read_agent_answer,
+    read_express_answer,
+    throttled,
+    timed_out,
+    too_large,
+    unanswered,
+)
+from row_batches.targets.retry import Retry, decide
+
+LOGGER = logging.getLogger("batch_processor.map_output")
+
+DEPLOYMENT_ERRORS = frozenset(
+    {
+        "AccessDenied",
+        "InvalidArn",
+        "KmsAccessDenied",
+        "KmsInvalidState",
+        "StateMachineDeleting",
+        "StateMachineDoesNotExist",
+    }
+)
+"""``StepFunctions.AccessDeniedException`` and the like, without prefix and ``Exception``: the agent cannot be called at
+all (https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html)."""
+REFUSALS = frozenset({"ExecutionDoesNotExist", "InvalidExecutionInput", "InvalidName", "Validation"})
+"""The same page: no execution has this attempt's name. After other errors of the call there may be one."""
+CALL_PREFIXES = ("StepFunctions.", "Sfn.")
+"""Names with these come from the call itself; the agent's own errors are inside ``States.TaskFailed``."""
+DENIED = re.compile(r"is not authorized to perform|Error Code: (AccessDenied|UnrecognizedClient)")
+RATE_EXCEEDED = re.compile(r"Rate exceeded|Error Code: Throttl")
+"""Errors that are common to all services have the service's own name (``StepFunctions.AWSStepFunctionsException``,
+``Sfn.SfnException``): only the cause tells them apart."""
+
+
+def map_output(
+    request: MapOutputRequest, *, batches: Batches, dead_letters: DeadLetters, clock: Clock
+) -> MapOutputResponse:
+    """Write the row, or answer with its next attempt.
+
+    Raises ``RetryableAnswerError`` for an answer (``Result``) that asks to be tried again and may be, and
+    ``DeploymentError`` when the agent cannot be called at all. Idempotent: called twice, it writes one row.
+    """
+    batch = batches.open(request.BatchInput.plan_key)
+    call = request.Call
+    row = int(request.Row["r"])
+    now = clock.now_ms()
+    outcome = _read_outcome(request)
+    started_ms = call.first_started_ms or now
+    reached = call.attempt - outcome.throttled if call.attempt else 0
+    if call.attempt:
+        decision = decide(
+            batch.plan.config.execution_config.retry_policy,
+            outcome,
+            call.attempt,
+            call.throttles + outcome.throttled,
+            now - started_ms,
+            max(call.deadline_ms - started_ms, 0),
+        )
+        if isinstance(decision, Retry):
+            if request.ErrorOutput is None and request.Description is None:
+                # Lambda logs what a function raises: no word of the answer. The state machine sends it back with this.
+                raise RetryableAnswerError("the answer asks to be tried again")
+            return MapOutputResponse(
+                action=MapOutputAction.RETRY, call=_next_call(batch, call, outcome, decision.wait_seconds, now)
+            )
+        outcome = decision.outcome
+    if outcome.status is not RowStatus.SUCCESS and batch.work.is_written(row):
+        return MapOutputResponse(action=MapOutputAction.DONE)  # by an earlier call: no second dead letter
+    finished = batch.finish(
+        row,
+        batch.cells(request.Row),
+        outcome,
+        row_hash=call.hash,
+        attempts=reached,
+        throttles=call.throttles + outcome.throttled,
+        started_ms=started_ms,
+        ended_ms=now,
+    )
+    batch.write([finished], dead_letters)
+    if outcome.status is not RowStatus.SUCCESS:
+        LOGGER.info("row not successful", extra={"row_id": row, "status": outcome.status, "attempts": reached})
+    return MapOutputResponse(action=MapOutputAction.DONE)
+
+
+def _next_call(batch: Batch, call: AgentCall, outcome: Outcome, wait_seconds: float, now: int) -> AgentCall:
+    """The next attempt. One that the call failed of keeps its number, and its name."""
+    attempt = call.attempt if outcome.throttled else call.attempt + 1
+    wait = math.ceil(wait_seconds)  # Wait takes whole seconds
+    left = (call.deadline_ms - now) / 1000 - wait
+    return call.model_copy(
+        update={
+            "attempt": attempt,
+            "throttles": call.throttles + outcome.throttled,
+            "wait_seconds": wait,
+            "timeout_seconds": max(1, math.floor(left)),
+            "name": execution_name(batch, call.row, attempt),
+        }
+    )
+
+
+def _read_outcome(request: MapOutputRequest) -> Outcome:
+    if request.ErrorOutput is not None and request.ErrorOutput.Error != RetryableAnswerError.__name__:
+        return _read_error(request.ErrorOutput, request.Call)
+    if request.Description is not None:
+        return read_express_answer(request.Description)
+    return read_agent_answer(request.Result)
+
+
+def _read_error(error: CaughtError, call: AgentCall) -> Outcome:
+    if error.Error.startswith(CALL_PREFIXES):
+        return _read_call_error(error)
+    if error.Error == MAPPING_ERROR:
+        return mapping_failed(_function_message(error.Cause))
+    if error.Error == "States.Timeout":  # of the call: the agent's own is inside States.TaskFailed
+        return timed_out(f"no answer within the {call.timeout_seconds} s that were left for the row")
+    if error.Error == "States.DataLimitExceeded":
+        return too_large("with the row it is over the 256 KiB (262,144 bytes) that Step Functions allows")
+    return agent_failure(error.Error, error.Cause)
+
+
+def _read_call_error(error: CaughtError) -> Outcome:
+    """The call failed, not the agent. It may have started the execution all the same, so it is made again by its name:
+    Step Functions then starts nothing twice."""
+    name = error.Error.rpartition(".")[2].removesuffix("Exception")
+    if name in DEPLOYMENT_ERRORS or DENIED.search(error.Cause):
+        raise DeploymentError(f"the agent cannot be called: {error.Error}: {error.Cause}")
+    if RATE_EXCEEDED.search(error.Cause):
+        return throttled(error.Cause)
+    outcome = agent_failure(error.Error, error.Cause)
+    return outcome if name in REFUSALS or outcome.throttled else unanswered(outcome.error_message)
+
+
+def _function_message(cause: str) -> str:
+    """The message of an error that one of our functions raised: Lambda's Cause is ``{"errorMessage", "errorType"}``."""
+    try:
+        described: Any = parse_json(cause)
+    except ValueError:
+        return cause
+    return str(described.get("errorMessage", cause)) if isinstance(described, dict) else cause

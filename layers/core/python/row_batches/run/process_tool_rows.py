@@ -1,0 +1,355 @@
+"""Runs a batch of rows through a tool, or an Express agent, and writes each row as it finishes.
+
+A row that pauses before its next attempt keeps its place among the calls in flight: the target is never called by more
+than ``threads`` rows of a worker at once, and back-off slows the worker down as it should.
+
+Memory: an answer of at most 6 MB for each thread as it came, one of them parsed (some 20 times its size where it is a
+long list of small objects), and ``MOST_UNWRITTEN_BYTES`` of finished rows with the one that passes it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
+from threading import Condition, Event, Lock
+
+from foundation.errors import BatchProcessorError, MappingError
+from foundation.json_text import parse_json, render_json
+from foundation.ports import Clock, Deadline
+from row_batches.document.batch_config import MAX_TOOL_TIMEOUT_SECONDS
+from row_batches.document.plan import Invocation
+from row_batches.rows.records import RowStatus
+from row_batches.rows.work import CHECKS_PER_LIMIT
+from row_batches.run.batch import Batch, Batches, FinishedRow, input_hash
+from row_batches.run.earlier_answers import take_over
+from row_batches.run.messages import ToolRowsRequest, ToolRowsResponse
+from row_batches.run.planning import MAX_THREADS
+from row_batches.run.ports import DeadLetters
+from row_batches.targets.ports import TargetInvoker
+from row_batches.targets.protocol import (
+    Outcome,
+    agent_request,
+    mapping_failed,
+    read_agent_answer,
+    read_tool_answer,
+    tool_call_id,
+    tool_request,
+)
+from row_batches.targets.retry import Final, decide
+
+LOGGER = logging.getLogger("batch_processor.process_tool_rows")
+FLUSH_BYTES = 4 * 1024 * 1024
+FLUSH_SECONDS = 5.0
+LOOK_SECONDS = 1.0
+"""How often it is asked whether rows have waited FLUSH_SECONDS while none is finished."""
+LARGE_ANSWER_BYTES = 256 * 1024
+"""Larger answers are read and mapped one after the other."""
+MOST_UNWRITTEN_BYTES = 32 * 1024 * 1024
+"""Of finished rows: above it, no row is started and no large answer read until some are written."""
+RESERVE_SECONDS = 30.0
+"""What is kept of the function's time beside a row's own: for writing the rows."""
+START_SECONDS = 5.0
+"""What is kept beside these for starting rows, while none is found that could be taken over."""
+
+
+def process_tool_rows(
+    request: ToolRowsRequest,
+    *,
+    batches: Batches,
+    invoker: TargetInvoker,
+    dead_letters: DeadLetters,
+    clock: Clock,
+    deadline: Deadline,
+) -> ToolRowsResponse:
+    """Run the rows that neither this execution nor one that it resumes has finished.
+
+    Rows that do not fit into the time left are ``remaining``.
+
+    Raises ``DeploymentError`` when the target cannot be called, after writing what is finished.
+    """
+    batch = batches.open(request.BatchInput.plan_key)
+    items = {int(item["r"]): item for item in request.Items}
+    first, last = min(items), max(items)
+    marked = row_threads().submit(batch.work.mark_active, first)  # while the list is read, which is as long a way
+    try:
+        for begins, ends in list(batch.work.finished_ranges(first, last)):
+            for row in range(begins, ends + 1):
+                items.pop(row, None)
+        marked.result()
+        run = _Run(batch, sorted(items.items()), invoker, dead_letters, clock, deadline)
+        return run.run()
+    finally:
+        wait([marked])
+        batch.work.unmark_active(first)
+
+
+@cache
+def row_threads() -> ThreadPoolExecutor:
+    """Kept from one batch to the next: starting threads while the first of them work takes some 20 ms a batch."""
+    return ThreadPoolExecutor(MAX_THREADS, "row")
+
+
+class _Run:
+    """Threads take rows from one list and put finished ones into a buffer, which the main thread alone writes.
+
+    It sleeps until there is something to write: woken for each row, it would contend with them for the interpreter.
+    """
+
+    def __init__(
+        self,
+        batch: Batch,
+        rows: list[tuple[int, dict[str, str]]],
+        invoker: TargetInvoker,
+        dead_letters: DeadLetters,
+        clock: Clock,
+        deadline: Deadline,
+    ) -> None:
+        self._batch = batch
+        self._rows = rows
+        self._invoker = invoker
+        self._dead_letters = dead_letters
+        self._clock = clock
+        self._deadline = deadline
+        config = batch.plan.config.execution_config
+        self._policy = config.retry_policy
+        self._row_seconds = min(config.timeout_seconds, MAX_TOOL_TIMEOUT_SECONDS)
+        self._lock = Lock()
+        self._large_answer = Lock()
+        self._room = Condition()
+        self._unwritten_bytes = 0
+        self._started = 0
+        self._stopped = False
+        self._unwritten: list[FinishedRow] = []
+        self._working = 0
+        self._due = Event()
+        self._failures = self._failures_to_count = 0
+        self._limit = batch.failure_limit
+        self._most_failures_to_count = None if self._limit is None else max(1, self._limit // CHECKS_PER_LIMIT)
+        self._wrote_ms: int | None = None
+        self._began_ms = self._flushed_ms = clock.now_ms()
+        self._counts: Counter[RowStatus] = Counter()
+
+    def run(self) -> ToolRowsResponse:
+        if self._batch.plan.resume_from:
+            self._take_over()
+        self._working = min(self._batch.plan.concurrency.threads, len(self._rows))
+        workers = [row_threads().submit(self._work) for _ in range(self._working)]
+        for worker in workers:
+            worker.add_done_callback(self._worker_ended)
+        try:
+            self._write_until_ended()
+        except BatchProcessorError:
+            self._stop()
+            wait(workers)
+            # Once more, with what came in meanwhile. The batch is called again for the rest.
+            with suppress(BatchProcessorError):
+                self._flush()
+            raise
+        finally:
+            self._stop()
+            wait(workers)
+        for worker in workers:
+            worker.result()  # raises what the thread did
+        left = len(self._rows) - self._started
+        braked = left > 0 and self._batch.work.brake() is not None
+        return ToolRowsResponse(
+            succeeded=self._counts[RowStatus.SUCCESS],
+            failed=self._counts[RowStatus.FAILED],
+            timed_out=self._counts[RowStatus.TIMEOUT],
+            not_attempted=left if braked else 0,
+            remaining=0 if braked else left,
+        )
+
+    # --- in the main thread
+
+    def _take_over(self) -> None:
+        """Finish the rows that an earlier execution answered. They are written with those that run, where they can be:
+        in one object for consecutive rows."""
+        left = dict(self._rows)
+        for finished in take_over(self._batch, left, self._clock, self._goes_on_taking_over):
+            del left[finished.record["row"]]
+            self._keep(finished)
+            if self._unwritten_bytes >= FLUSH_BYTES:
+                self._flush()
+        self._rows = sorted(left.items())
+
+    def _goes_on_taking_over(self) -> bool:
+        """Not behind the brake, nor without time to write. While nothing was found, not so long that no row could be
+        started: the batch would be called again for nothing, time after time."""
+        found = bool(self._counts)
+        needed = RESERVE_SECONDS if found else self._row_seconds + RESERVE_SECONDS + START_SECONDS
+        return self._deadline.remaining_seconds() >= needed and self._batch.work.brake() is None
+
+    def _write_until_ended(self) -> None:
+        while self._working:
+            self._due.wait(LOOK_SECONDS)
+            self._due.clear()
+            if self._is_due():
+                self._flush()
+        self._flush()
+
+    def _flush(self) -> None:
+        self._flushed_ms = now = self._clock.now_ms()
+        with self._room:
+            rows = sorted(self._unwritten, key=lambda finished: finished.record["row"])
+        if not rows:
+            return
+        rows[0].record["worker_ms"] = now - (self._wrote_ms or self._began_ms)
+        rows[0].record["worker_calls"] = int(self._wrote_ms is None)
+        self._batch.write(rows, self._dead_letters)
+        self._wrote_ms = now
+        with self._room:
+            del self._unwritten[: len(rows)]
+            self._unwritten_bytes -= sum(map(_size, rows))
+            self._failures_to_count -= sum(finished.record["status"] is not RowStatus.SUCCESS for finished in rows)
+            self._room.notify_all()
+
+    def _worker_ended(self, worker: Future[None]) -> None:
+        if worker.exception() is not None:
+            self._stop()
+        with self._room:
+            self._working -= 1
+        self._due.set()
+
+    def _stop(self) -> None:
+        with self._room:
+            self._stopped = True
+            self._room.notify_all()
+
+    # --- in the workers
+
+    def _work(self) -> None:
+        while (taken := self._take()) is not None:
+            self._process(*taken)
+
+    def _keep(self, finished: FinishedRow) -> None:
+        record = finished.record
+        with self._room:
+            self._unwritten.append(finished)
+            self._unwritten_bytes += _size(finished)
+            self._counts[record["status"]] += 1
+            if record["status"] is not RowStatus.SUCCESS:
+                self._failures += 1
+                self._failures_to_count += 1
+                if self._limit is not None and self._failures >= self._limit:
+                    self._stop()  # at once: the brake, by which the other workers hear of it, is a write away
+                details = {"row_id": record["row"], "status": record["status"], "attempts": record["attempts"]}
+                LOGGER.info("row not successful", extra=details)
+            if self._is_due():
+                self._due.set()
+
+    def _is_due(self) -> bool:
+        full = self._unwritten_bytes >= FLUSH_BYTES
+        to_count = self._most_failures_to_count is not None and self._failures_to_count >= self._most_failures_to_count
+        return full or to_count or self._clock.now_ms() - self._flushed_ms >= FLUSH_SECONDS * 1000
+
+    def _await_room(self) -> None:
+        with self._room:
+            self._room.wait_for(lambda: self._stopped or self._unwritten_bytes < MOST_UNWRITTEN_BYTES)
+
+    @contextmanager
+    def _reading_large_answer(self) -> Iterator[None]:
+        with self._large_answer:
+            self._await_room()
+            yield
+
+    def _take(self) -> tuple[int, dict[str, str]] | None:
+        self._await_room()
+        with self._lock:
+            if self._stopped or self._started == len(self._rows):
+                return None
+            enough_time = self._deadline.remaining_seconds() >= self._row_seconds + RESERVE_SECONDS
+            first_of_batch = self._started == 0 and self._limit is not None
+            if not enough_time or self._batch.work.brake(fresh=first_of_batch) is not None:
+                self._stopped = True
+                return None
+            taken = self._rows[self._started]
+            self._started += 1
+            return taken
+
+    def _process(self, row: int, item: dict[str, str]) -> None:
+        cells = self._batch.cells(item)
+        started_ms = ended_ms = self._clock.now_ms()
+        row_hash, attempts, throttles = "", 0, 0
+        with ExitStack() as reading:
+            try:
+                row_input = self._batch.input_mapper.map(cells)
+            except MappingError as error:
+                outcome = mapping_failed(str(error))
+            else:
+                row_hash = input_hash(row_input)
+                outcome, attempts, throttles, ended_ms = self._attempt_until_final(row, row_input, started_ms, reading)
+            finished = self._batch.finish(
+                row,
+                cells,
+                outcome,
+                row_hash=row_hash,
+                attempts=attempts,
+                throttles=throttles,
+                started_ms=started_ms,
+                ended_ms=ended_ms,
+            )
+            finished.record["answer"] = None  # its text is in the line: the objects are not needed any more
+            self._keep(finished)
+            del outcome
+
+    def _attempt_until_final(
+        self, row: int, row_input: dict[str, object], started_ms: int, reading: ExitStack
+    ) -> tuple[Outcome, int, int, int]:
+        """The row's outcome, how many attempts reached the target, how many calls did not, and when the last one ended.
+
+        ``reading`` is left open when the answer is large: to be closed when it is not needed any more.
+        """
+        budget_ms = self._row_seconds * 1000
+        attempt, throttles = 1, 0
+        while True:
+            left_ms = started_ms + budget_ms - self._clock.now_ms()
+            call_id = tool_call_id(self._batch.plan.execution.name, row, attempt)
+            answered = self._invoke(row, row_input, attempt, call_id, max(left_ms, 1) / 1000)
+            ended_ms = self._clock.now_ms()
+            outcome = answered if isinstance(answered, Outcome) else self._read(answered, call_id, reading)
+            del answered
+            throttles += outcome.throttled
+            decision = decide(self._policy, outcome, attempt, throttles, ended_ms - started_ms, budget_ms)
+            reached = attempt - outcome.throttled
+            if isinstance(decision, Final):
+                return decision.outcome, reached, throttles, ended_ms
+            del outcome
+            reading.close()
+            self._clock.sleep(decision.wait_seconds)
+            attempt = reached + 1
+
+    def _invoke(
+        self, row: int, row_input: dict[str, object], attempt: int, call_id: str, timeout_seconds: float
+    ) -> bytes | Outcome:
+        plan = self._batch.plan
+        if plan.target.invocation is Invocation.LAMBDA:
+            sent = tool_request(plan.target.name, row_input, call_id)
+        else:
+            sent = agent_request(plan.execution.name, row, plan.total_rows, row_input)
+        LOGGER.debug("row sent", extra={"row_id": row, "attempt": attempt, "sent": sent})
+        return self._invoker.invoke(plan.target.arn, render_json(sent).encode(), timeout_seconds)
+
+    def _read(self, answered: bytes, call_id: str, reading: ExitStack) -> Outcome:
+        if len(answered) > LARGE_ANSWER_BYTES:
+            reading.enter_context(self._reading_large_answer())
+        answer = parse_answer(answered)
+        is_tool = self._batch.plan.target.invocation is Invocation.LAMBDA
+        return read_tool_answer(answer, call_id) if is_tool else read_agent_answer(answer)
+
+
+def _size(finished: FinishedRow) -> int:
+    return len(finished.line) + len(finished.record["csv"])
+
+
+def parse_answer(payload: bytes) -> object:
+    """The target's answer; one that is not JSON is its text, a bare payload."""
+    text = payload.decode("utf-8", "replace")
+    try:
+        return parse_json(text)
+    except ValueError:
+        return text

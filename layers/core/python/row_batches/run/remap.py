@@ -1,0 +1,233 @@
+"""Writes the output of an execution anew with another output mapping, from the answers that are kept.
+
+Nothing is invoked. A row keeps its status, message and times; only the mapped columns differ. A row that no worker
+finished is FAILED as the aggregator says it: with the brake's reason, else with the error of its child.
+
+Memory: ``answers_reader``'s, a block of the staged input, a part of the upload.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from foundation.errors import DeploymentError, InvalidInputError, ObjectNotFoundError, Problem, RemapError
+from foundation.ports import Clock, ObjectStore
+from foundation.problems import closest
+from row_batches.document.batch_config import BatchConfig
+from row_batches.document.input_document import parse_batch_config, problems_against_header
+from row_batches.document.plan import Keys, Plan
+from row_batches.files.csv_input import read_staged
+from row_batches.files.result_file import ResultFile
+from row_batches.rows.answers_reader import AnsweredRow, read_answers
+from row_batches.rows.records import RowStatus
+from row_batches.rows.rows_reader import find_gaps
+from row_batches.rows.work import Work
+from row_batches.run.aggregate_results import CHILD_DIED, Checkpoint
+from row_batches.run.batch import Batch
+from row_batches.run.child_errors import read_child_errors
+from row_batches.targets.protocol import Outcome
+
+FIRST_ROWS = 5
+PROGRESS_ROWS = 1_000
+SECTION = "output_mapping"
+
+
+@dataclass
+class Remapped:
+    """The new output. ``first_rows``: number, status and mapped cells of its first rows, by column."""
+
+    key: str
+    columns: list[str]
+    counts: Counter[RowStatus] = field(default_factory=Counter)
+    unfinished: int = 0
+    """Of the failed: rows that no worker finished."""
+    cast_failures: int = 0
+    first_rows: list[dict[str, str]] = field(default_factory=list)
+
+    @property
+    def total_rows(self) -> int:
+        return self.counts.total()
+
+
+def remap(
+    execution: str,
+    document: Mapping[str, Any],
+    *,
+    objects: ObjectStore,
+    clock: Clock,
+    progress: Callable[[int, int], object] = lambda _done, _total: None,
+) -> Remapped:
+    """Write ``results/<execution>/remapped/<UTC time>/output.csv``, with every row once and in order.
+
+    Of ``document`` only ``output_mapping`` counts. Raises ``InvalidInputError`` naming every mistake in it, and
+    ``RemapError`` when the execution has no output yet or its answers have expired: nothing is written then.
+    ``progress`` is told the rows done and all rows, now and then.
+    """
+    keys = Keys(execution)
+    try:
+        plan = _load_plan(objects, keys)
+        ended = _load_checkpoint(objects, keys)
+        config = _remapped_config(plan, document)
+        batch = Batch(plan.model_copy(update={"config": config}), Work(objects, keys, clock))
+        return _Remapping(batch, ended).write(f"{keys.results}remapped/{_moment(clock)}/output.csv", progress)
+    except ObjectNotFoundError as error:
+        raise _expired(execution, str(error)) from error
+
+
+def _moment(clock: Clock) -> str:
+    """``20260131T120000.123Z``: a part of a key that also is a file's name anywhere."""
+    moment = datetime.fromtimestamp(clock.now_ms() / 1000, UTC)
+    return f"{moment:%Y%m%dT%H%M%S}.{moment.microsecond // 1000:03d}Z"
+
+
+def _expired(execution: str, found: str) -> RemapError:
+    return RemapError(
+        f"The answers of {execution} have expired: they are kept for work_retention_days. Run the batch again, with "
+        f"the new output_mapping. ({found})"
+    )
+
+
+# --- what the execution left
+
+
+def _load_plan(objects: ObjectStore, keys: Keys) -> Plan:
+    try:
+        return Plan.model_validate_json(objects.get(keys.plan))
+    except ObjectNotFoundError:
+        if objects.exists(keys.summary):
+            raise
+        raise RemapError(
+            f"There is nothing to map in s3://{objects.bucket}/{keys.work}: give the name of an execution of this "
+            f"environment that had rows to run."
+        ) from None
+
+
+def _load_checkpoint(objects: ObjectStore, keys: Keys) -> Checkpoint:
+    """That of the aggregation which wrote the output: of ``notify``'s, when the execution was stopped from outside."""
+    for key in (f"{keys.checkpoint}.stopped", keys.checkpoint):
+        if objects.exists(key):
+            checkpoint = Checkpoint.model_validate_json(objects.get(key))
+            if checkpoint.response is not None:
+                return checkpoint
+    raise RemapError(
+        f"{keys.results} has no output yet: wait for the end of the execution, or mend and redrive it. A dry run has "
+        f"none."
+    )
+
+
+# --- the new mapping
+
+
+def _remapped_config(plan: Plan, document: Mapping[str, Any]) -> BatchConfig:
+    """The execution's own document with the new mapping, held to the rules of a new batch."""
+    if document.get(SECTION) is None:
+        nearest = closest(SECTION, document.keys() - {SECTION})
+        fix = f"did you mean {nearest}?" if nearest else "give a batch document that has one"
+        raise InvalidInputError([Problem(SECTION, "", "is required", fix)])
+    original = plan.config.model_dump(mode="json")
+    config = parse_batch_config({**original, SECTION: document[SECTION]})
+    problems = problems_against_header(config, plan.columns)
+    if problems:
+        raise InvalidInputError(problems)
+    return config
+
+
+# --- the rows
+
+
+class _Remapping:
+    def __init__(self, batch: Batch, ended: Checkpoint) -> None:
+        self._batch = batch
+        self._plan = batch.plan
+        self._objects = batch.work.objects
+        self._keys = batch.work.keys
+        self._ended = ended
+
+    def write(self, key: str, progress: Callable[[int, int], object]) -> Remapped:
+        gaps = self._gaps()
+        self._brake = self._batch.work.brake()
+        self._child_errors = read_child_errors(self._objects, self._manifests() if gaps else [], gaps)
+        remapped = Remapped(key, self._batch.output_mapper.names)
+        output = ResultFile.start(self._objects, key, self._batch.tags)
+        output.append(self._batch.renderer.header_line.encode())
+        for row, cells, answered in self._rows():
+            output.append(self._line(row, cells, answered, remapped))
+            output.upload_full_part()
+            if row % PROGRESS_ROWS == 0:
+                progress(row, self._plan.total_rows)
+        output.upload_last_part()
+        output.complete()
+        return remapped
+
+    def _gaps(self) -> list[tuple[int, int]]:
+        """The rows that no worker finished. Raises ``RemapError`` when the output had more: rows objects expired."""
+        gaps = list(find_gaps(self._batch.work.finished_ranges(), self._plan.total_rows))
+        finished = self._plan.total_rows - sum(last - first + 1 for first, last in gaps)
+        then = self._ended.totals.attempted
+        if finished < then:
+            raise _expired(self._plan.execution.name, f"{finished:,} of {then:,} finished rows are left")
+        return gaps
+
+    def _manifests(self) -> list[str]:
+        listing = self._objects.list_objects(f"{self._keys.map}/")
+        return [stored.key for stored in listing if stored.key.endswith("/manifest.json")]
+
+    def _rows(self) -> Iterator[tuple[int, list[str], AnsweredRow | None]]:
+        """Every row with its original cells, and what a worker left of it."""
+        staged = self._plan.staged
+        answers = read_answers(self._objects, self._keys)
+        originals = read_staged(self._objects.read(staged.key, staged.version_id))
+        try:
+            answered = next(answers, None)
+            for expected in range(1, self._plan.total_rows + 1):
+                row, cells = next(originals, (0, []))
+                if row != expected:
+                    raise DeploymentError(f"row {expected:,} is not in {staged.key}: was that object replaced?")
+                if answered is not None and answered.row == row:
+                    yield row, cells, answered
+                    answered = next(answers, None)
+                else:
+                    yield row, cells, None
+        finally:
+            answers.close()
+
+    def _line(self, row: int, cells: list[str], answered: AnsweredRow | None, remapped: Remapped) -> bytes:
+        outcome = self._unfinished(row) if answered is None else self._outcome(answered)
+        began_ms = self._ended.began_ms
+        finished = self._batch.finish(
+            row,
+            cells,
+            outcome,
+            row_hash="",
+            attempts=0,
+            started_ms=answered.started_ms if answered else began_ms,
+            ended_ms=answered.ended_ms if answered else began_ms,
+        )
+        remapped.counts[outcome.status] += 1
+        remapped.unfinished += answered is None
+        remapped.cast_failures += finished.record["cast_failures"]
+        if row <= FIRST_ROWS:
+            remapped.first_rows.append(self._shown(row, outcome))
+        return finished.record["csv"].encode()
+
+    def _outcome(self, answered: AnsweredRow) -> Outcome:
+        if answered.status is not RowStatus.SUCCESS:
+            return Outcome(answered.status, error_message=answered.error)
+        return self._batch.read_kept(answered.answer)
+
+    def _unfinished(self, row: int) -> Outcome:
+        died = self._child_errors.get(row)
+        if died is None:
+            died = f"not attempted: {self._brake.reason}" if self._brake else CHILD_DIED
+        return Outcome(RowStatus.FAILED, error_message=died)
+
+    def _shown(self, row: int, outcome: Outcome) -> dict[str, str]:
+        mapper = self._batch.output_mapper
+        succeeded = outcome.status is RowStatus.SUCCESS
+        values = mapper.map(outcome.answer, outcome.payload).values if succeeded else mapper.defaults()
+        mapped = dict(zip(mapper.names, values, strict=True))
+        return {"_row_id": str(row), "_status": outcome.status.value} | mapped

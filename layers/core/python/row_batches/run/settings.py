@@ -1,0 +1,50 @@
+"""The settings of the functions of row batches; see ``foundation.settings``."""
+
+from __future__ import annotations
+
+from pydantic import Json
+
+from foundation.settings import FunctionSettings
+
+
+class RowBatchSettings(FunctionSettings):
+    results_bucket: str
+
+
+class ValidateInputSettings(RowBatchSettings):
+    input_buckets: Json[list[str]]
+    """Names of the buckets that an input may lie in (a JSON list)."""
+    registry_table: str
+    work_retention_days: int
+
+
+class ProcessToolRowsSettings(RowBatchSettings):
+    dead_letter_queue_url: str
+
+
+class MapInputSettings(RowBatchSettings):
+    pass
+
+
+class MapOutputSettings(RowBatchSettings):
+    dead_letter_queue_url: str
+
+
+class AggregateResultsSettings(RowBatchSettings):
+    metrics_namespace: str
+    dead_letter_queue_url: str
+
+
+class NotifySettings(RowBatchSettings):
+    metrics_namespace: str
+    notification_topic_arn: str
+
+
+SETTINGS_BY_FUNCTION: dict[str, type[FunctionSettings]] = {
+    "validate_input": ValidateInputSettings,
+    "process_tool_rows": ProcessToolRowsSettings,
+    "map_input": MapInputSettings,
+    "map_output": MapOutputSettings,
+    "aggregate_results": AggregateResultsSettings,
+    "notify": NotifySettings,
+}

@@ -1,0 +1,64 @@
+"""The dead-letter queue on SQS, behind ``row_batches.run.ports.DeadLetters``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from foundation.aws.errors import translated
+from foundation.errors import ServiceUnavailableError
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
+
+MOST_ENTRIES = 10
+MOST_BYTES = 256 * 1024
+"""Limits of one SendMessageBatch: 10 messages; the sum of their sizes, taken at what every queue allows
+(https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html)."""
+MOST_TRIES = 3
+
+
+class SqsDeadLetters:
+    def __init__(self, client: SQSClient, queue_url: str) -> None:
+        self._client = client
+        self._queue_url = queue_url
+
+    def send(self, letters: Iterable[dict[str, Any]]) -> None:
+        """Raises ``ServiceUnavailableError`` when SQS keeps refusing single messages of a batch."""
+        batch: list[str] = []
+        size = 0
+        for letter in letters:
+            body = _encoded(letter)
+            body_bytes = len(body.encode())
+            if batch and (len(batch) == MOST_ENTRIES or size + body_bytes > MOST_BYTES):
+                self._send_batch(batch)
+                batch, size = [], 0
+            batch.append(body)
+            size += body_bytes
+        if batch:
+            self._send_batch(batch)
+
+    def _send_batch(self, bodies: list[str]) -> None:
+        entries: list[SendMessageBatchRequestEntryTypeDef] = [
+            {"Id": str(number), "MessageBody": body} for number, body in enumerate(bodies)
+        ]
+        reason = ""
+        for _ in range(MOST_TRIES):
+            with translated("sqs:SendMessage", self._queue_url):
+                answer = self._client.send_message_batch(QueueUrl=self._queue_url, Entries=entries)
+            failed = {entry["Id"]: entry for entry in answer.get("Failed", [])}
+            if not failed:
+                return
+            reason = "; ".join(f"{entry['Code']}: {entry.get('Message', '')}" for entry in failed.values())
+            entries = [entry for entry in entries if entry["Id"] in failed]
+        raise ServiceUnavailableError(f"sqs:SendMessage on {self._queue_url} refused messages: {reason}")
+
+
+def _encoded(letter: dict[str, Any]) -> str:
+    """JSON with U+FFFE and U+FFFF escaped, as control characters are: SQS refuses or replaces them
+    (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html).
+    """
+    return orjson.dumps(letter).decode().replace("\ufffe", "\\ufffe").replace("\uffff", "\\uffff")

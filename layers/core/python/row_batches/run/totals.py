@@ -1,0 +1,138 @@
+"""What the aggregator counts while rows pass by, and what it says about the run in the end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from itertools import accumulate
+
+from pydantic import BaseModel
+
+from row_batches.document.plan import Invocation, Plan
+from row_batches.rows.records import RowColumns, RowStatus
+from row_batches.run.cost import WORKER_START_SECONDS, actual_cost, counted_usage
+
+MOST_EXAMPLES = 10
+SUMMARY_SCHEMA_VERSION = 1
+
+
+class Failure(BaseModel):
+    """One failed row, as an example for summary and notification."""
+
+    row: int
+    status: RowStatus
+    error: str
+
+
+class Totals(BaseModel):
+    """Sums over the rows so far.
+
+    ``in_flight_changes``: by epoch second, how many more rows were in flight at that second than at the one before.
+    Sampling each second keeps it small for runs of days, and exact at each sample.
+    """
+
+    succeeded: int = 0
+    failed: int = 0
+    timed_out: int = 0
+    not_attempted: int = 0
+    """Of the failed: rows that no worker finished, with no word of theirs."""
+    attempted: int = 0
+    resumed: int = 0
+    """Of the attempted: rows that were taken over from an earlier execution."""
+    attempts: int = 0
+    throttles: int = 0
+    cast_failures: int = 0
+    processing_ms: int = 0
+    """Of the rows; ``worker_ms`` of the workers, each of which has many in flight."""
+    worker_ms: int = 0
+    worker_calls: int = 0
+    rows_objects: int = 0
+    in_flight_changes: dict[int, int] = {}
+    first_failures: list[Failure] = []
+
+    def add(self, rows: RowColumns) -> None:
+        """Count finished rows."""
+        statuses = Counter(rows["status"])
+        self.succeeded += statuses[RowStatus.SUCCESS]
+        self.failed += statuses[RowStatus.FAILED]
+        self.timed_out += statuses[RowStatus.TIMEOUT]
+        self.attempted += len(rows["status"])
+        self.attempts += sum(rows["attempts"])
+        self.throttles += sum(rows["throttles"])
+        self.cast_failures += sum(rows["cast_failures"])
+        self.processing_ms += sum(rows["duration_ms"])
+        self.worker_ms += sum(rows["worker_ms"])
+        self.worker_calls += sum(rows["worker_calls"])
+        times = _times(rows)
+        self.resumed += len(rows["status"]) - len(times)
+        # A row is in flight at the full seconds from ``began`` to before ``ended``: none, when the two are one.
+        began = Counter([-(-started_ms // 1000) for started_ms, _ in times])
+        ended = Counter([(started_ms + duration_ms) // 1000 + 1 for started_ms, duration_ms in times])
+        began.subtract(ended)
+        changes = self.in_flight_changes
+        for second, change in began.items():
+            if change:
+                changes[second] = changes.get(second, 0) + change
+
+    def add_failure(self, row: int, status: RowStatus, error: str) -> None:
+        if len(self.first_failures) < MOST_EXAMPLES:
+            self.first_failures.append(Failure(row=row, status=status, error=error))
+
+    def add_unfinished(self, row: int, error: str) -> None:
+        """Count a row that no worker finished."""
+        self.failed += 1
+        self.not_attempted += 1
+        self.add_failure(row, RowStatus.FAILED, error)
+
+    @property
+    def all_failed(self) -> int:
+        return self.failed + self.timed_out
+
+    @property
+    def peak_rows_in_flight(self) -> int:
+        """The most rows in flight at the full seconds of the run; at least one when any row was run."""
+        in_order: Iterable[int] = (change for _, change in sorted(self.in_flight_changes.items()))
+        return max(accumulate(in_order), default=0) or min(self.attempted - self.resumed, 1)
+
+
+def _times(rows: RowColumns) -> list[tuple[int, int]]:
+    """Start and duration of the rows, but for those that were taken over: SUCCESS without an attempt."""
+    times = list(zip(rows["started_ms"], rows["duration_ms"], strict=True))
+    if 0 not in rows["attempts"]:
+        return times
+    runs = zip(times, rows["attempts"], rows["status"], strict=True)
+    return [time for time, attempts, status in runs if attempts or status != RowStatus.SUCCESS]
+
+
+def cost_of(plan: Plan, totals: Totals, *, stopped: bool = False) -> dict[str, object]:
+    """The cost of what was counted (``run.cost.actual_cost``). ``stopped``: from outside, before every child began.
+
+    A worker is taken for a child of its own, also where it went on for one whose 15 minutes were over. Workers that
+    were killed are not counted: nobody knows their time.
+    """
+    is_agent = plan.target.invocation is Invocation.STANDARD
+    rows_run = totals.attempted - totals.resumed
+    usage = counted_usage(
+        plan.target,
+        children=rows_run if is_agent else totals.worker_calls,
+        worker_seconds=totals.worker_ms / 1000 + totals.worker_calls * WORKER_START_SECONDS,
+        worker_calls=totals.worker_calls,
+        attempts=totals.attempts,
+        throttles=totals.throttles,
+        attempted_rows=rows_run,
+        failed_rows=totals.all_failed - totals.not_attempted,
+        rows_objects=totals.rows_objects,
+        staged_bytes=plan.staged.size_bytes,
+        total_rows=plan.total_rows,
+        idle_rows=totals.resumed + (0 if stopped else totals.not_attempted),
+    )
+    return actual_cost(usage, plan.target)
+
+
+def warnings_of(plan: Plan, totals: Totals) -> list[str]:
+    warnings = list(plan.warnings)
+    if totals.cast_failures:
+        warnings.append(
+            f"{totals.cast_failures:,} values could not be cast to their column's type and hold its default instead"
+        )
+    return warnings

@@ -1,0 +1,370 @@
+"""Checks the document and the CSV, stages the rows, plans and estimates, all before any row runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from foundation.errors import InvalidInputError, ObjectNotFoundError, Problem
+from foundation.problems import closest
+from row_batches.document.batch_config import BatchConfig, S3Location, TargetReference, parse_s3_uri, replaced_columns
+from row_batches.document.input_document import parse_batch_config, problems_against_header
+from row_batches.document.plan import (
+    RESULTS_PREFIX,
+    Concurrency,
+    Execution,
+    Invocation,
+    Keys,
+    Plan,
+    StagedInput,
+    Target,
+)
+from row_batches.files.csv_input import MAX_FILE_BYTES, Staging, stage, too_large
+from row_batches.files.csv_output import output_header
+from row_batches.files.ports import InputObject, InputObjects, Targets, ToolSettings, WorkObjects
+from row_batches.run.cost import estimate
+from row_batches.run.earlier_execution import Earlier, find_earlier
+from row_batches.run.messages import MapSettings, ObjectVersion, Processor, ValidateRequest, ValidateResponse
+from row_batches.run.planning import plan_concurrency
+
+SECONDS_A_DAY = 86_400
+MAX_EXPRESS_SECONDS = 300
+NAMES_LISTED_BYTES = 20_000
+"""Of column names in a dry run's output: an execution's output has 256 KiB at most."""
+
+
+def validate_input(
+    request: ValidateRequest,
+    *,
+    inputs: InputObjects,
+    work: WorkObjects,
+    targets: Targets,
+    tools: ToolSettings,
+    input_buckets: list[str],
+    work_retention_days: int,
+) -> ValidateResponse:
+    """Called twice for one execution, it does the same again.
+
+    Raises ``InvalidInputError`` naming every problem of document, target and CSV; nothing is spent then. Users' files
+    may lie in ``input_buckets``; the results of earlier executions can be submitted where they are. Only answers of an
+    earlier execution of this deployment, from the same target, can be taken over.
+    """
+    return _Validation(inputs, work, targets, tools, input_buckets, work_retention_days).run(request)
+
+
+@dataclass(frozen=True, slots=True)
+class _Validation:
+    _inputs: InputObjects
+    _work: WorkObjects
+    _targets: Targets
+    _tools: ToolSettings
+    _input_buckets: list[str]
+    _work_retention_days: int
+
+    def run(self, request: ValidateRequest) -> ValidateResponse:
+        problems: list[Problem] = []
+        config = self._parse(request.input, problems)
+        sound_part = config or _sound_part(request.input, problems)
+        reference = config.target if config else _target_reference(request.input, problems)
+        target = self._resolve(reference, problems) if reference else None
+        if reference is None and (name := _target_name(request.input)):
+            self._registered(name, problems)
+        if target is not None and config is not None and target.invocation is Invocation.EXPRESS:
+            problems += _express_problems(config)
+        found = self._find(config.source if config else _source(request.input), problems)
+        keys = Keys(request.execution.name)
+        earlier = self._find_earlier(config, target, request.execution.name, problems)
+        staging, version_id = self._stage(sound_part, found, keys, problems)
+        if problems:
+            raise InvalidInputError(problems)
+        assert config is not None
+        assert target is not None
+        assert found is not None
+        assert staging is not None
+        plan = self._plan(request, config, target, found, staging, version_id, earlier)
+        self._work.put(keys.plan, plan.model_dump_json().encode())
+        return _response(plan)
+
+    # --- checks: each notes its problems and answers None, so that the others still run
+
+    def _parse(self, document: Any, problems: list[Problem]) -> BatchConfig | None:
+        try:
+            return parse_batch_config(document, work_retention_days=self._work_retention_days)
+        except InvalidInputError as error:
+            problems += error.problems
+            return None
+
+    def _registered(self, name: str, problems: list[Problem]) -> Target | None:
+        target = self._targets.get(name)
+        if target is None:
+            names = sorted(known.name for known in self._targets.all() if known.enabled)
+            nearest = closest(name, names)
+            fix = f"did you mean {nearest}? " if nearest else ""
+            known = ", ".join(names[:12]) or "none"
+            problems.append(
+                Problem("target.name", name, "no target is registered under this name", f"{fix}known: {known}")
+            )
+        elif not target.enabled:
+            fix = "enable it in the Terraform variable targets, or name another"
+            problems.append(Problem("target.name", name, "the target is disabled", fix))
+        return target
+
+    def _resolve(self, reference: TargetReference, problems: list[Problem]) -> Target | None:
+        """The registered target, with the ARN that the document asks for."""
+        before = len(problems)
+        target = self._registered(reference.name, problems)
+        if target is None:
+            return None
+        if target.type != reference.type:
+            problems.append(
+                Problem("target.type", reference.type, f"{target.name} is registered as {target.type}", "correct it")
+            )
+        if reference.arn not in (None, target.arn):
+            target = self._with_arn(target, reference, problems)
+        return target if len(problems) == before else None
+
+    def _with_arn(self, target: Target, reference: TargetReference, problems: list[Problem]) -> Target:
+        """``target`` at another ARN, which must be that of an enabled entry: nothing else may be invoked."""
+        for known in self._targets.all():
+            if known.enabled and known.arn == reference.arn and known.type == reference.type:
+                return known.model_copy(update={"name": target.name})
+        problems.append(
+            Problem(
+                "target.arn",
+                str(reference.arn),
+                "the deployment does not allow this ARN",
+                "leave it out, or register it in the Terraform variable targets",
+            )
+        )
+        return target
+
+    def _find(self, location: S3Location | None, problems: list[Problem]) -> InputObject | None:
+        if location is None:
+            return None
+        # A presigned address carries its signature behind the question mark.
+        uri = f"s3://{location.bucket}/{location.key.partition('?')[0]}"
+        # The results of earlier runs can be submitted where they lie.
+        is_result = location.bucket == self._work.bucket and location.key.startswith(f"{RESULTS_PREFIX}/")
+        if location.bucket not in self._input_buckets and not is_result:
+            fix = f"use one of {', '.join(self._input_buckets)}, or add it to the Terraform variable input_buckets"
+            problems.append(Problem("csv_s3_uri", uri, "the deployment does not allow this bucket", fix))
+            return None
+        try:
+            found = self._inputs.head(location)
+        except ObjectNotFoundError:
+            fix = "upload the file first, or correct the key: it is case-sensitive"
+            problems.append(Problem("csv_s3_uri", uri, "the object does not exist", fix))
+            return None
+        if found.size > MAX_FILE_BYTES:
+            problems.append(too_large("the file", found.size))
+            return None
+        return found
+
+    def _find_earlier(
+        self, config: BatchConfig | None, target: Target | None, current: str, problems: list[Problem]
+    ) -> Earlier | None:
+        settings = config.execution_config if config else None
+        if settings is None or settings.resumed_execution is None or settings.resume_from is None:
+            return None
+        name = settings.resumed_execution
+        arn = settings.resume_from if settings.resume_from != name else None
+        return find_earlier(self._work, name, arn, current, target, problems)
+
+    def _stage(
+        self, config: BatchConfig | None, found: InputObject | None, keys: Keys, problems: list[Problem]
+    ) -> tuple[Staging | None, str]:
+        """The staged input and its version id. With problems, the rows are still checked, but not uploaded."""
+        if found is None:
+            return None, ""
+        try:
+            max_rows = config.execution_config.max_rows if config else None
+            staging = stage(self._inputs.stream(found), max_rows=max_rows)
+            if config is not None:
+                problems += problems_against_header(config, staging.columns)
+            if not problems:
+                return staging, self._work.upload(keys.staged, staging)
+            for _ in staging:
+                pass
+        except InvalidInputError as error:
+            problems += error.problems
+        return None, ""
+
+    # --- the plan
+
+    def _plan(
+        self,
+        request: ValidateRequest,
+        config: BatchConfig,
+        target: Target,
+        found: InputObject,
+        staging: Staging,
+        version_id: str,
+        earlier: Earlier | None,
+    ) -> Plan:
+        row_bytes = staging.size_bytes // max(1, staging.total_rows)
+        concurrency = plan_concurrency(config, target, staging.total_rows, row_bytes=row_bytes)
+        costs = estimate(config, target, concurrency, total_rows=staging.total_rows, staged_bytes=staging.size_bytes)
+        warnings = self._warnings(config, target, staging, concurrency)
+        if earlier is not None:
+            costs = costs.model_copy(update={"assumptions": [*costs.assumptions, earlier.assumption]})
+            warnings += earlier.warnings(target, staging.total_rows, config.execution_config.max_rows)
+        return Plan(
+            execution=Execution(
+                arn=request.execution.arn, name=request.execution.name, started_at=request.execution.started_at
+            ),
+            config=config,
+            target=target,
+            columns=staging.columns,
+            output_header=output_header(config, staging.columns),
+            total_rows=staging.total_rows,
+            staged=StagedInput(
+                bucket=self._work.bucket,
+                key=Keys(request.execution.name).staged,
+                version_id=version_id,
+                size_bytes=staging.size_bytes,
+                source_etag=found.etag,
+            ),
+            concurrency=concurrency,
+            estimate=costs,
+            warnings=warnings,
+            resume_from=earlier.executions if earlier else [],
+        )
+
+    def _warnings(self, config: BatchConfig, target: Target, staging: Staging, concurrency: Concurrency) -> list[str]:
+        settings = config.execution_config
+        warnings = list(staging.warnings)
+        replaced = sorted(replaced_columns(config, staging.columns))
+        if replaced:
+            warnings.append(f"Columns of an earlier output are not mapped and are replaced: {', '.join(replaced)}.")
+        if settings.max_rows is not None:
+            warnings.append(f"A trial: only the first {settings.max_rows:,} rows are read, checked and processed.")
+        if target.output_schema and not config.output_mapping.columns:
+            warnings.append(
+                f"The target's output schema {target.output_schema} is not applied yet: without columns in "
+                "output_mapping, the output has one column, result, with the answer as JSON."
+            )
+        if target.invocation is Invocation.LAMBDA:
+            timeout = self._tools.timeout_seconds(target.arn)
+            if timeout > settings.timeout_seconds:
+                warnings.append(
+                    f"The function's own time-out is {timeout} s, longer than timeout_seconds "
+                    f"({settings.timeout_seconds}): a call that times out runs on, and is paid for, until then."
+                )
+        in_flight = concurrency.children * concurrency.threads
+        longest_days = staging.total_rows / in_flight * settings.timeout_seconds / SECONDS_A_DAY
+        if longest_days > self._work_retention_days:
+            warnings.append(
+                f"If every row took its timeout_seconds, the run would take {longest_days:,.0f} days; finished "
+                f"rows are kept for {self._work_retention_days} (the Terraform variable work_retention_days)."
+            )
+        if in_flight < min(settings.max_concurrency, staging.total_rows):
+            warnings.append(f"{in_flight} rows are in flight at most, not {settings.max_concurrency:,}.")
+        return warnings
+
+
+def _express_problems(config: BatchConfig) -> list[Problem]:
+    """An Express execution ends after five minutes (https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas)."""
+    seconds = config.execution_config.timeout_seconds
+    if seconds <= MAX_EXPRESS_SECONDS:
+        return []
+    return [
+        Problem(
+            "execution_config.timeout_seconds",
+            str(seconds),
+            "an Express agent runs for 300 seconds at most",
+            "write a number from 1 to 300, or register a Standard agent",
+        )
+    ]
+
+
+def _sound_part(document: Any, problems: list[Problem]) -> BatchConfig | None:
+    """The document without the sections that have a problem: the others are held against the CSV all the same."""
+    if not isinstance(document, dict):
+        return None
+    unsound = [problem.path for problem in problems]
+    sections = {
+        name: value
+        for name, value in document.items()
+        if not any(path == name or path.startswith((f"{name}.", f"{name}[")) for path in unsound)
+    }
+    try:
+        return parse_batch_config(sections)
+    except InvalidInputError:
+        return None
+
+
+def _target_reference(document: Any, problems: list[Problem]) -> TargetReference | None:
+    """The target of a document that has problems, if this part of it has none."""
+    if any(problem.path.startswith("target") for problem in problems):
+        return None
+    try:
+        return TargetReference.model_validate(document.get("target") if isinstance(document, dict) else None)
+    except ValidationError:
+        return None
+
+
+def _target_name(document: Any) -> str | None:
+    """The name of a target whose other fields have problems, if the name has none."""
+    section = document.get("target") if isinstance(document, dict) else None
+    name = section.get("name") if isinstance(section, dict) else None
+    try:
+        return TargetReference(type="tool", name=name).name if isinstance(name, str) else None
+    except ValidationError:
+        return None
+
+
+def _source(document: Any) -> S3Location | None:
+    """The CSV's address in a document that has problems, if this part of it has none."""
+    uri = document.get("csv_s3_uri") if isinstance(document, dict) else None
+    try:
+        return parse_s3_uri(uri) if isinstance(uri, str) else None
+    except ValueError:
+        return None
+
+
+def _response(plan: Plan) -> ValidateResponse:
+    if plan.total_rows == 0:
+        processor = Processor.NONE
+    elif plan.target.invocation is Invocation.STANDARD:
+        processor = Processor.AGENT
+    else:
+        processor = Processor.TOOL
+    return ValidateResponse(
+        execution_id=plan.execution.name,
+        plan_key=plan.keys.plan,
+        processor=processor,
+        dry_run=plan.config.dry_run,
+        total_rows=plan.total_rows,
+        staged=ObjectVersion(bucket=plan.staged.bucket, key=plan.staged.key, version_id=plan.staged.version_id),
+        map=MapSettings(max_concurrency=plan.concurrency.children, batch_size=plan.concurrency.batch_size),
+        map_prefix=plan.keys.map,
+        document=_dry_run_document(plan) if plan.config.dry_run else None,
+    )
+
+
+def _dry_run_document(plan: Plan) -> dict[str, Any]:
+    """The output of a dry run: what would be done, and for how much. Of very many columns, the first ones."""
+    return {
+        "status": "DRY_RUN",
+        "total_rows": plan.total_rows,
+        "column_count": len(plan.columns),
+        "columns": _first_names(plan.columns),
+        "output_column_count": len(plan.output_header),
+        "output_columns": _first_names(plan.output_header),
+        "concurrency": plan.concurrency.model_dump(),
+        "estimate": plan.estimate.model_dump(),
+        "warnings": plan.warnings,
+    }
+
+
+def _first_names(names: list[str]) -> list[str]:
+    listed = []
+    room = NAMES_LISTED_BYTES
+    for name in names:
+        room -= len(name.encode())
+        if room < 0:
+            break
+        listed.append(name)
+    return listed

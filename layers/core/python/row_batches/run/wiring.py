@@ -1,0 +1,42 @@
+"""Puts the use cases of row batches and their adapters together; see ``foundation.aws.factories``."""
+
+# ruff: noqa: PLC0415 (imports at first use are the point of this module)
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from foundation.aws.factories import MOST_CONNECTIONS, objects
+from foundation.invocation import clock
+
+if TYPE_CHECKING:
+    from row_batches.run.batch import Batches
+    from row_batches.run.sqs import SqsDeadLetters
+    from row_batches.targets.ports import TargetInvoker
+
+
+@cache
+def batches(bucket: str) -> Batches:
+    from row_batches.run.batch import Batches
+
+    return Batches(objects(bucket), clock)
+
+
+@cache
+def dead_letters(queue_url: str) -> SqsDeadLetters:
+    from foundation.aws.clients import service_client
+    from row_batches.run.sqs import SqsDeadLetters
+
+    return SqsDeadLetters(service_client("sqs"), queue_url)
+
+
+@cache
+def invoker() -> TargetInvoker:
+    from foundation.aws.clients import invoking_client
+    from row_batches.targets.invokers import ArnInvoker, ExpressInvoker, LambdaInvoker
+
+    return ArnInvoker(
+        LambdaInvoker(lambda seconds: invoking_client("lambda", seconds, MOST_CONNECTIONS)),
+        ExpressInvoker(lambda seconds: invoking_client("stepfunctions", seconds, MOST_CONNECTIONS)),
+    )

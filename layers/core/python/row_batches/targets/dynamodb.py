@@ -1,0 +1,51 @@
+"""The registry of targets in DynamoDB, behind ``row_batches.files.ports.Targets``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from foundation.aws.errors import translated
+from foundation.errors import DeploymentError
+from row_batches.document.plan import Target
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+
+class DynamoTargets:
+    """One item a target, hash key ``name``. The low-level client: no resource layer to import."""
+
+    def __init__(self, client: DynamoDBClient, table: str) -> None:
+        self._client = client
+        self._table = table
+
+    def get(self, name: str) -> Target | None:
+        with translated("dynamodb:GetItem", self._table):
+            answer = self._client.get_item(TableName=self._table, Key={"name": {"S": name}}, ConsistentRead=True)
+        return self._target(answer["Item"]) if "Item" in answer else None
+
+    def all(self) -> list[Target]:
+        pages = self._client.get_paginator("scan").paginate(TableName=self._table, ConsistentRead=True)
+        with translated("dynamodb:Scan", self._table):
+            return [self._target(item) for page in pages for item in page["Items"]]
+
+    def _target(self, item: Mapping[str, Any]) -> Target:
+        fields = {name: _value(value) for name, value in item.items()}
+        try:
+            return Target.model_validate({name: value for name, value in fields.items() if value is not None})
+        except ValidationError as error:
+            raise DeploymentError(
+                f"The target {fields.get('name')} in the registry {self._table} is not valid: {error}. "
+                "Correct the Terraform variable targets and apply."
+            ) from error
+
+
+def _value(attribute: Mapping[str, Any]) -> str | float | bool | None:
+    """A DynamoDB attribute of the types that the registry has."""
+    (kind, value), *_ = attribute.items()
+    if kind == "N":
+        return float(value)
+    return None if kind == "NULL" else value

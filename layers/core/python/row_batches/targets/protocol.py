@@ -1,0 +1,284 @@
+"""What targets are sent and what they answer (docs/reference/targets.md), and the outcome of one attempt at one row."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+
+from foundation.json_text import encodable, parse_json, render_json
+from row_batches.rows.records import RowStatus
+
+MAX_MESSAGE_CHARACTERS = 1_000
+MAX_EXECUTION_NAME = 80
+"""https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html, ``name``."""
+
+TOOL_RESULT_ERROR = "ToolResultError"
+AGENT_RESULT_ERROR = "AgentResultError"
+TOOL_USE_ID_MISMATCH = "ToolUseIdMismatchError"
+ANSWER_TOO_LARGE = "AnswerTooLargeError"
+ROW_TIMEOUT = "RowTimeoutError"
+MAPPING_ERROR = "MappingError"
+THROTTLED = "ThrottledError"
+UNAVAILABLE = "ServiceUnavailableError"
+
+_TIMEOUT_ERRORS = frozenset({"States.Timeout", "Sandbox.Timedout"})
+# Lambda's time-out has a name of its own only in newer runtimes; before, these and its message.
+_NAMELESS_ERRORS = frozenset({"", "Unhandled", "Lambda.Unknown"})
+_LAMBDA_TIMEOUT = re.compile(r"Task timed out after [0-9.]+ seconds")
+# In JSON that was cut off; what stands in a text inside it has its quotes escaped.
+_FIELD_OF_FAILURE = re.compile(r'"(Error|Cause|Status)":\s?("(?:[^"\\\x00-\x1f]|\\["\\/bfnrt]|\\u[0-9A-Fa-f]{4})*+")')
+_TOO_LARGE_ERRORS = frozenset({"States.DataLimitExceeded", "Function.ResponseSizeTooLarge"})
+_THROTTLING_ERRORS = frozenset(
+    {
+        THROTTLED,
+        "ThrottlingException",
+        "ThrottledException",
+        "TooManyRequestsException",
+        "RequestLimitExceeded",
+        "ExecutionLimitExceeded",
+        "ExecutionLimitExceededException",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one attempt came to.
+
+    ``answer``: the target's raw answer, None when there is none. ``payload``: the part of it that mapping out is about.
+    ``retryable``: another attempt may help. ``throttled``: the call did not come to an attempt; it is made again, apart
+    from the count of attempts.
+    """
+
+    status: RowStatus
+    answer: Any = None
+    payload: Any = None
+    error_name: str = ""
+    error_message: str = ""
+    retryable: bool = False
+    throttled: bool = False
+
+
+# --- what is sent
+
+
+def tool_call_id(execution: str, row: int, attempt: int) -> str:
+    return f"{execution}:{row}:{attempt}"
+
+
+def tool_request(name: str, row_input: dict[str, Any], call_id: str) -> dict[str, Any]:
+    return {"name": name, "input": row_input, "id": call_id}
+
+
+def agent_request(execution_id: str, row: int, total_rows: int, row_input: dict[str, Any]) -> dict[str, Any]:
+    context = {"executionId": execution_id, "rowId": str(row), "totalRows": total_rows}
+    return {"batchContext": context, "input": row_input}
+
+
+def agent_execution_name(batch_name: str, execution_arn: str, row: int, attempt: int) -> str:
+    """The name of an agent's execution: the same for the same attempt, so that none is started twice.
+
+    At most 80 of the characters that need no escaping anywhere (letters, digits, ``-``, ``_``).
+    """
+    digest = hashlib.sha256(execution_arn.encode()).hexdigest()[:16]
+    end = f"-{digest}-{row}-{attempt}"
+    start = re.sub(r"[^A-Za-z0-9_-]+", "-", batch_name)[: MAX_EXECUTION_NAME - len(end)].strip("-")
+    return (start or "batch") + end
+
+
+# --- what is answered
+
+
+def read_tool_answer(answer: Any, call_id: str) -> Outcome:
+    """``{"type": "tool_result", "tool_use_id", "content"}``; anything else is taken as a bare payload."""
+    if not isinstance(answer, dict) or answer.get("type") != "tool_result":
+        return Outcome(RowStatus.SUCCESS, answer, answer)
+    content = answer.get("content")
+    if answer.get("is_error") is True:
+        said = _said(content, answer, _metadata(answer))
+        return _refused(answer, content, TOOL_RESULT_ERROR, f"the tool reported an error: {said}")
+    if answer.get("tool_use_id") != call_id:
+        message = f"the tool answered another call than {call_id}; it must return the id of its request as tool_use_id"
+        return _refused(answer, content, TOOL_USE_ID_MISMATCH, message)
+    return Outcome(RowStatus.SUCCESS, answer, content)
+
+
+def read_agent_answer(answer: Any) -> Outcome:
+    """``{"result": "Success", "data", "metadata"}``; an object without ``result``, or no object, is a bare payload.
+
+    A Success without ``data`` is its own payload.
+    """
+    if not isinstance(answer, dict) or "result" not in answer:
+        return Outcome(RowStatus.SUCCESS, answer, answer)
+    data = answer.get("data", answer)
+    if answer["result"] == "Success":
+        return Outcome(RowStatus.SUCCESS, answer, data)
+    said = _said(answer, answer.get("data"), _metadata(answer))
+    result = _bounded(_text(answer["result"]), 100)
+    message = f"the agent returned result {result} instead of Success: {said}"
+    return _refused(answer, data, AGENT_RESULT_ERROR, message)
+
+
+def read_express_answer(response: dict[str, Any]) -> Outcome:
+    """The response of StartSyncExecution, which is 200 for a failure too: ``status`` tells.
+
+    Source: https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartSyncExecution.html. Step Functions
+    writes the keys in PascalCase; ``Output`` is a JSON text.
+    """
+    if response.get("Status") == "SUCCEEDED":
+        try:
+            return read_agent_answer(parse_json(response.get("Output") or "null"))
+        except ValueError as error:
+            return thrown_error("AgentOutputError", f"the agent's output cannot be read: {error}")
+    return _agents_own(*_names_of_failure(response))
+
+
+def _refused(answer: dict[str, Any], payload: Any, name: str, message: str) -> Outcome:
+    retryable = _metadata(answer).get("retryable") is True
+    return Outcome(RowStatus.FAILED, answer, payload, name, _bounded(message), retryable)
+
+
+def _metadata(answer: dict[str, Any]) -> dict[str, Any]:
+    metadata = answer.get("metadata")
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def _said(*places: Any) -> str:
+    """The reason in the first of these places that has one."""
+    return next(filter(None, map(_reason, places)), "it gave no reason")
+
+
+def _reason(value: Any, levels: int = 4) -> str:
+    """The text in which a failed answer says why, wherever targets usually put it, ``levels`` deep at most."""
+    if isinstance(value, str):
+        return value.strip()
+    if levels == 0:
+        return ""
+    if isinstance(value, dict):
+        for key in ("error", "error_message", "errorMessage", "message", "reason", "text"):
+            if value.get(key):
+                return _reason(value[key], levels - 1) or _text(value[key])
+    if isinstance(value, list):
+        return "; ".join(filter(None, [_reason(item, levels - 1) for item in value[:10]]))
+    return ""
+
+
+def _text(value: Any) -> str:
+    try:
+        return value if isinstance(value, str) else render_json(value)
+    except ValueError:
+        return f"an unreadable {type(value).__name__}"
+
+
+# --- what goes wrong
+
+
+def thrown_error(error_name: str, message: str) -> Outcome:
+    """The target raised an error, or the call failed: another attempt may help."""
+    said = message.strip() or "no message was given; look into the target's log"
+    return _failed(error_name or "Error", f"{error_name or 'Error'}: {said}", retryable=True)
+
+
+def timed_out(message: str) -> Outcome:
+    advice = "raise execution_config.timeout_seconds or make the target faster"
+    return Outcome(RowStatus.TIMEOUT, error_name=ROW_TIMEOUT, error_message=_bounded(f"{message}; {advice}"))
+
+
+def too_large(message: str) -> Outcome:
+    advice = "have the target answer less, for instance the key of an object in S3"
+    return _failed(ANSWER_TOO_LARGE, f"the answer is too large: {message}; {advice}")
+
+
+def mapping_failed(message: str) -> Outcome:
+    return _failed(MAPPING_ERROR, f"{message}; correct the row, or give the transformation a default")
+
+
+def throttled(message: str) -> Outcome:
+    advice = "lower execution_config.max_concurrency or raise the service's quota"
+    outcome = _failed(THROTTLED, f"the target was throttled: {message}; {advice}", retryable=True)
+    return replace(outcome, throttled=True)
+
+
+def unanswered(message: str) -> Outcome:
+    """The call failed before the target, or under a name that AWS will not start twice: it is safe to make it again."""
+    return replace(_failed(UNAVAILABLE, f"the call failed: {message}", retryable=True), throttled=True)
+
+
+def outcome_of_error(error_name: str, message: str) -> Outcome:
+    """The outcome that an error name of Lambda or Step Functions stands for; others are thrown errors."""
+    if error_name in _TIMEOUT_ERRORS or (error_name in _NAMELESS_ERRORS and _LAMBDA_TIMEOUT.search(message)):
+        return timed_out("the attempt ran into its time-out")
+    if error_name in _TOO_LARGE_ERRORS:
+        return too_large(message or error_name)
+    if error_name.rpartition(".")[2] in _THROTTLING_ERRORS:
+        return throttled(message or error_name)
+    return thrown_error(error_name, message)
+
+
+def tool_error(payload: Any) -> Outcome:
+    """A Lambda response with ``FunctionError``: ``{"errorType", "errorMessage", …}``.
+
+    Throttling that the function itself met inside is its own error and counts as an attempt.
+    """
+    body = payload if isinstance(payload, dict) else {}
+    name = str(body.get("errorType") or "Unhandled")
+    message = str(body.get("errorMessage") or "")
+    if name.rpartition(".")[2] in _THROTTLING_ERRORS:
+        return thrown_error(name, message)
+    return outcome_of_error(name, message)
+
+
+def agent_error(error: str, cause: str) -> tuple[str, str]:
+    """The agent's own error name and message.
+
+    A failed ``startExecution.sync:2`` is ``States.TaskFailed`` whose Cause is the JSON text of DescribeExecution, with
+    the child's ``Error`` and ``Cause``; other errors are returned as they are.
+    """
+    if error != "States.TaskFailed":
+        return error, cause
+    try:
+        description = json.loads(cause)
+    except (ValueError, RecursionError):
+        # A Cause has 32,768 characters at most, an agent's input, which is part of the description, more.
+        description = {name: json.loads(text) for name, text in _FIELD_OF_FAILURE.findall(cause)}
+    return _names_of_failure(description) if isinstance(description, dict) and description else (error, cause)
+
+
+def _names_of_failure(description: dict[str, Any]) -> tuple[str, str]:
+    status = str(description.get("Status") or "FAILED")
+    name = str(description.get("Error") or ("States.Timeout" if status == "TIMED_OUT" else "States.TaskFailed"))
+    message = str(description.get("Cause") or f"the agent's execution ended as {status}")
+    return name, message
+
+
+def agent_failure(error: str, cause: str) -> Outcome:
+    """The outcome of what a Catch around the agent's invocation saw, the row's own time-out included."""
+    name, message = agent_error(error, cause)
+    return _agents_own(name, message) if error == "States.TaskFailed" else outcome_of_error(name, message)
+
+
+def _agents_own(name: str, message: str) -> Outcome:
+    """The outcome of an agent's execution that ended in an error, which keeps its name."""
+    outcome = outcome_of_error(name, message)
+    if outcome.status is RowStatus.TIMEOUT:
+        said = f"{name}: the agent ran into a time-out of its own, not the row's; raise the one in the agent"
+        return Outcome(RowStatus.TIMEOUT, error_name=name, error_message=_bounded(said))
+    if outcome.throttled:  # inside the agent, whose work has been paid: counts as an attempt
+        return thrown_error(name, message)
+    return replace(outcome, error_name=name, error_message=_bounded(_named(name, outcome.error_message)))
+
+
+def _named(name: str, message: str) -> str:
+    return message if message.startswith(f"{name}: ") else f"{name}: {message}"
+
+
+def _failed(name: str, message: str, retryable: bool = False) -> Outcome:
+    return Outcome(RowStatus.FAILED, error_name=name, error_message=_bounded(message), retryable=retryable)
+
+
+def _bounded(text: str, limit: int = MAX_MESSAGE_CHARACTERS) -> str:
+    text = encodable(text)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,192 @@
+"""VentureOS-BedrockBatchJobs on moto: items, conditions, listings."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from bedrock_batches.submit import dynamodb as jobs_table
+from bedrock_batches.submit import job as names
+from bedrock_batches.submit.job import JobItem, PartItem
+from bedrock_batches.submit.ports import KeyReusedError, all_jobs
+from foundation.errors import DeploymentError, ThrottledError
+from tests.support.bedrock_jobs import TABLE, JobsWorld, jobs_world
+
+NOW = datetime(2026, 11, 21, 9, tzinfo=UTC)
+
+
+@pytest.fixture
+def world() -> Iterator[JobsWorld]:
+    with jobs_world([]) as made:
+        yield made
+
+
+def job(number: int = 0, **options: Any) -> JobItem:
+    return names.new_job(f"batch-{1_790_000_000 + number}-0000000{number % 10}", NOW, {"limits": {"x": 1.5}}, **options)
+
+
+def part(number: int) -> PartItem:
+    return {"jobId": job()["jobId"], "part": number, "status": "queued", "recordCount": 100}
+
+
+def test_a_job_comes_back_as_it_was_written(world: JobsWorld) -> None:
+    written = job()
+    assert world.jobs.create(written) == written["jobId"]
+    assert world.jobs.get(written["jobId"]) == written
+    assert world.jobs.get("batch-1790000000-ffffffff") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        ("batch-1790000000-0123abcd", True),
+        ("estimate-1790000000-0123abcd", True),
+        ("batch-1-Test1", True),
+        (f"batch-179000000000-{32 * 'x'}", True),
+        (f"batch-1790000000-{33 * 'x'}", False),
+        ("batch-1790000000-", False),
+        ("batch-1790000000-a-b", False),
+        ("batch-١-a", False),
+        ("job-1790000000-0123abcd", False),
+    ],
+)
+def test_an_id_has_a_number_and_letters_or_digits(text: str, is_one: bool) -> None:
+    assert names.is_job_id(text) is is_one
+    assert names.part_of_name(names.part_name(text, 7)) == ((text, 7) if is_one else None)
+
+
+def test_the_same_key_and_request_give_the_first_job_and_another_request_is_refused(world: JobsWorld) -> None:
+    table = world.jobs
+    first = table.create(job(1), "key", {"a": 1, "b": [2]})
+    assert table.create(job(2), "key", {"b": [2], "a": 1}) == first
+    with pytest.raises(KeyReusedError):
+        table.create(job(3), "key", {"a": 2})
+    assert table.create(job(4), "other key", {"a": 1}) != first
+    assert table.get(job(2)["jobId"]) is None
+    assert table.get(job(3)["jobId"]) is None
+
+
+class Conflicting:
+    """Its first transactions meet another one, which has not ended, as moto's never do."""
+
+    def __init__(self, client: Any, conflicts: int) -> None:
+        self._client = client
+        self.conflicts = conflicts
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def transact_write_items(self, **request: Any) -> Any:
+        self.conflicts -= 1
+        if self.conflicts >= 0:
+            reasons = [{"Code": "None"}, {"Code": "TransactionConflict", "Message": "Transaction is ongoing"}]
+            error: Any = {"Error": {"Code": "TransactionCanceledException"}, "CancellationReasons": reasons}
+            raise ClientError(error, "TransactWriteItems")
+        return self._client.transact_write_items(**request)
+
+
+@pytest.fixture
+def paused(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    return pauses
+
+
+def test_of_the_same_key_twice_at_once_the_later_tries_again(world: JobsWorld, paused: list[float]) -> None:
+    client: Any = Conflicting(world.dynamodb, 2)
+    table = jobs_table.DynamoDbJobsTable(client, TABLE)
+    assert table.create(job(1), "key", {"a": 1}) == job(1)["jobId"]
+    assert len(paused) == 2
+    # And when the other one has written the key meanwhile, its job is the answer
+    client.conflicts = 1
+    assert table.create(job(2), "key", {"a": 1}) == job(1)["jobId"]
+
+
+def test_a_conflict_that_does_not_end_is_told(world: JobsWorld, paused: list[float]) -> None:
+    client: Any = Conflicting(world.dynamodb, 100)
+    with pytest.raises(ThrottledError):
+        jobs_table.DynamoDbJobsTable(client, TABLE).create(job(1), "key", {"a": 1})
+    assert len(paused) == len(jobs_table.CONFLICT_PAUSES)
+
+
+def test_a_key_can_be_used_again_after_a_day(world: JobsWorld) -> None:
+    first = world.jobs.create(job(1), "key", {"a": 1})
+    (marker,) = [
+        item
+        for item in world.dynamodb.scan(TableName="VentureOS-BedrockBatchJobs")["Items"]
+        if item["SK"]["S"] == "REQUEST"
+    ]
+    world.dynamodb.put_item(TableName="VentureOS-BedrockBatchJobs", Item={**marker, "ttl": {"N": "1"}})
+    assert world.jobs.create(job(2), "key", {"a": 2}) != first
+
+
+def test_a_change_is_made_only_where_the_expected_values_stand(world: JobsWorld) -> None:
+    table, job_id = world.jobs, world.jobs.create(job())
+    assert not table.update(job_id, {"message": "x"}, expected={"status": "Failed"})
+    assert not table.update(job_id, {"message": "x"}, expected={"createdAt": None})
+    assert table.update(
+        job_id, {"message": "x", "bedrockStatus": None}, expected={"status": "InProgress", "message": None}
+    )
+    changed = table.get(job_id)
+    assert changed is not None
+    assert changed["message"] == "x"
+    assert "bedrockStatus" not in changed
+    assert not table.update("batch-1790000000-ffffffff", {"message": "x"}), "no item comes into being"
+    assert table.get("batch-1790000000-ffffffff") is None
+
+
+def test_the_listing_follows_the_status_and_knows_no_estimates(world: JobsWorld) -> None:
+    table = world.jobs
+    for number in range(3):
+        table.create(job(number))
+    estimate = names.new_job("estimate-1790000000-00000000", NOW, {}, dry_run=True)
+    table.create(estimate)
+    table.update(estimate["jobId"], {"status": "Completed"})
+    table.update(job(1)["jobId"], {"status": "Completed", "bedrockStatus": "Completed"})
+    assert [found["jobId"] for found in all_jobs(table)] == [job(number)["jobId"] for number in (2, 1, 0)]
+    assert [found["jobId"] for found in all_jobs(table, "Completed")] == [job(1)["jobId"]]
+    assert [found["jobId"] for found in all_jobs(table, "InProgress")] == [job(2)["jobId"], job(0)["jobId"]]
+
+
+@pytest.mark.parametrize("cursor", ["!", "e30", "bm90IGpzb24", "WzFd", "eyJQSyI6MX0"])
+def test_a_cursor_that_was_made_up_is_refused(world: JobsWorld, cursor: str) -> None:
+    with pytest.raises(ValueError, match="not a cursor"):
+        world.jobs.list_jobs(None, 10, cursor)
+
+
+def test_parts_are_replaced_as_a_whole_and_come_in_order(world: JobsWorld) -> None:
+    table, job_id = world.jobs, world.jobs.create(job())
+    table.put_parts(job_id, [part(number) for number in range(1, 61)])
+    assert [found["part"] for found in table.parts(job_id)] == list(range(1, 61))
+    table.put_parts(job_id, [part(2), part(1)])
+    assert [found["part"] for found in table.parts(job_id)] == [1, 2]
+    assert table.update_part(job_id, 2, {"status": "submitted"}, expected={"status": "queued"})
+    assert not table.update_part(job_id, 2, {"status": "cancelled"}, expected={"status": "queued"})
+    assert [found["status"] for found in table.parts(job_id)] == ["queued", "submitted"]
+
+
+def test_jobs_enter_and_leave_those_in_flight(world: JobsWorld) -> None:
+    table = world.jobs
+    for number in (1, 2, 1):
+        table.enter_in_flight(job(number))
+    assert table.in_flight() == [job(1)["jobId"], job(2)["jobId"]]
+    table.leave_in_flight(job(1)["jobId"])
+    table.leave_in_flight(job(1)["jobId"])
+    assert table.in_flight() == [job(2)["jobId"]]
+
+
+def test_a_missing_table_is_the_deployments_fault(world: JobsWorld) -> None:
+    world.dynamodb.delete_table(TableName="VentureOS-BedrockBatchJobs")
+    for call in (
+        lambda: world.jobs.get("x"),
+        lambda: world.jobs.create(job()),
+        lambda: world.jobs.update("x", {"message": "y"}),
+        lambda: world.jobs.list_jobs(None, 1),
+    ):
+        with pytest.raises(DeploymentError):
+            call()

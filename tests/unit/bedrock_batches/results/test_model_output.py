@@ -1,0 +1,247 @@
+"""From lines of output files to content or to a reason."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bedrock_batches.results.model_output import (
+    MOST_CANDIDATES,
+    PARSE_ERROR,
+    RECORD_ERROR,
+    GeneratedContent,
+    NoContentError,
+    find_content,
+    read_result,
+)
+
+CONTENT = {"title": "A title", "description": "What happened.", "tags": ["one", "two"]}
+TEXT = json.dumps(CONTENT)
+
+CONVERSE = {
+    "output": {"message": {"role": "assistant", "content": [{"text": TEXT}]}},
+    "stopReason": "end_turn",
+    "usage": {"inputTokens": 7, "outputTokens": 3, "totalTokens": 10},
+    "metrics": {"latencyMs": 1},
+}
+ANTHROPIC = {
+    "type": "message",
+    "content": [{"type": "thinking", "thinking": "…"}, {"type": "text", "text": TEXT}],
+    "stop_reason": "end_turn",
+    "usage": {"input_tokens": 7, "output_tokens": 3},
+}
+MISTRAL_TEXT = {"outputs": [{"text": TEXT, "stop_reason": "stop"}]}
+MISTRAL_CHAT = {
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": TEXT}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 7, "completion_tokens": 3},
+}
+LLAMA = {"generation": TEXT, "prompt_token_count": 7, "generation_token_count": 3, "stop_reason": "stop"}
+TITAN = {
+    "inputTextTokenCount": 7,
+    "results": [{"tokenCount": 3, "outputText": TEXT, "completionReason": "FINISH"}],
+}
+NOVA = {name: CONVERSE[name] for name in ("output", "stopReason", "usage")}
+
+
+def line(output: Any) -> bytes:
+    return json.dumps({"recordId": "OSHA-1", "modelInput": {}, "modelOutput": output}).encode()
+
+
+@pytest.mark.parametrize(
+    ("output", "tokens", "reason"),
+    [
+        (CONVERSE, (7, 3), "end_turn"),
+        (ANTHROPIC, (7, 3), "end_turn"),
+        (NOVA, (7, 3), "end_turn"),
+        (MISTRAL_TEXT, (0, 0), "stop"),
+        (MISTRAL_CHAT, (7, 3), "stop"),
+        (LLAMA, (7, 3), "stop"),
+        (TITAN, (7, 3), "FINISH"),
+    ],
+    ids=["converse", "anthropic", "nova", "mistral text", "mistral chat", "llama", "titan"],
+)
+def test_the_body_of_each_family_gives_content_tokens_and_stop_reason(
+    output: Any, tokens: tuple[int, int], reason: str
+) -> None:
+    result = read_result(line(output))
+
+    assert result.content == GeneratedContent(title="A title", description="What happened.", tags=["one", "two"])
+    assert (result.answer.input_tokens, result.answer.output_tokens) == tokens
+    assert (result.record_id, result.answer.stop_reason, result.failure) == ("OSHA-1", reason, None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TEXT,
+        f"```json\n{json.dumps(CONTENT, indent=2)}\n```",
+        f"Here is the JSON:\n\n{TEXT}",
+        f"Sure. Here is the content {{as asked}}:\n```\n{TEXT}\n```\nAnother version?",
+        f'He said "{{" once. {TEXT} And "}}" later.',
+        f'{{"note": "an example"}} {TEXT}',
+        f'{{"result": {TEXT}}}',
+        TEXT.replace("What happened.", "  What happened.\t"),
+        f"\ufeff{TEXT}",
+    ],
+    ids=["plain", "fenced", "prefixed", "prose", "braces in prose", "second", "nested", "spaces", "BOM"],
+)
+def test_the_object_is_found_wherever_it_stands(text: str) -> None:
+    assert find_content(text).model_dump() == CONTENT
+
+
+def test_line_breaks_within_strings_are_taken_as_models_write_them() -> None:
+    text = '{"title": "A title", "description": "First.\nSecond.", "tags": []}'
+
+    assert find_content(text).description == "First.\nSecond."
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "no text"),
+        ("no JSON at all", "no complete JSON object"),
+        ('{"title": "cut off', "no complete JSON object"),
+        ('{"title": "A", "description": "B"}', "tags: Field required"),
+        ('{"title": 1, "description": "B", "tags": []}', "title: Input should be a valid string"),
+        ('{"title": " ", "description": "B", "tags": []}', "title: String should have at least 1 character"),
+        (json.dumps({**CONTENT, "title": "x" * 501}), "title: String should have at most 500 characters"),
+        (json.dumps({**CONTENT, "description": "x" * 20_001}), "description: String should have at most 20000"),
+        (json.dumps({**CONTENT, "tags": ["x"] * 51}), "tags: List should have at most 50 items"),
+        (json.dumps({**CONTENT, "tags": ["x" * 101]}), "tags.0: String should have at most 100 characters"),
+        ('{"title": NaN}', "no complete JSON object"),
+    ],
+)
+def test_what_does_not_validate_says_why(text: str, said: str) -> None:
+    with pytest.raises(NoContentError) as raised:
+        find_content(text)
+
+    assert said in str(raised.value)
+
+
+def test_the_raw_text_of_what_cannot_be_parsed_is_kept() -> None:
+    output = {**CONVERSE, "output": {"message": {"content": [{"text": "I would rather not."}]}}}
+
+    result = read_result(line(output))
+
+    assert result.content is None
+    assert result.failure is not None
+    assert (result.failure.error, result.failure.raw_text) == (PARSE_ERROR, "I would rather not.")
+    assert result.answer.input_tokens == 7
+
+
+@pytest.mark.parametrize("reason", ["max_tokens", "length", "LENGTH"])
+def test_an_answer_cut_off_at_its_token_limit_is_named_as_such(reason: str) -> None:
+    output = {**CONVERSE, "stopReason": reason, "output": {"message": {"content": [{"text": TEXT[:-5]}]}}}
+
+    result = read_result(line(output))
+
+    assert result.answer.truncated
+    assert result.failure is not None
+    assert "cut off at maxTokens" in result.failure.reason
+
+
+def test_a_complete_object_in_an_answer_that_was_cut_off_afterwards_is_content() -> None:
+    output = {**CONVERSE, "stopReason": "max_tokens", "output": {"message": {"content": [{"text": f"{TEXT} And"}]}}}
+
+    assert read_result(line(output)).content is not None
+
+
+def test_a_withheld_answer_is_named_as_such() -> None:
+    output = {**CONVERSE, "stopReason": "guardrail_intervened", "output": {"message": {"content": [{"text": "Sorry"}]}}}
+
+    failure = read_result(line(output)).failure
+
+    assert failure is not None
+    assert "withheld" in failure.reason
+
+
+def test_an_error_in_place_of_the_output_keeps_bedrocks_code_and_message() -> None:
+    text = json.dumps({"recordId": "1", "modelInput": {}, "error": {"errorCode": 400, "errorMessage": "bad request"}})
+
+    failure = read_result(text.encode()).failure
+
+    assert failure is not None
+    assert (failure.error, failure.code, failure.reason) == (RECORD_ERROR, 400, "bad request")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"not JSON", b"[1]", b"{}", b'{"recordId": 5}', b"\xff\xfe", b'{"recordId": ""}', b"[" * 100_000],
+)
+def test_a_line_that_says_nothing_is_a_failure_without_a_record(text: bytes) -> None:
+    result = read_result(text)
+
+    assert (result.record_id, result.content) == ("", None)
+    assert result.failure is not None
+
+
+def test_lone_surrogates_in_an_answer_become_replacement_characters() -> None:
+    text = line(CONVERSE).replace(b"A title", b"A \\\\ud800 title")
+
+    content = read_result(text).content
+
+    assert content is not None
+    assert content.title == "A \ufffd title"
+
+
+@pytest.mark.parametrize("opening", ["{", '{"a":', '{"a":"', "[{", '{"a":[', '{"' + "x" * 500])
+def test_a_hostile_text_costs_a_bounded_number_of_passes(opening: str) -> None:
+    """Nesting far beyond what is tried, and beyond Python's recursion: the answer comes, and it is no."""
+    with pytest.raises(NoContentError):
+        find_content(opening * (200_000 // len(opening)))
+
+
+def test_as_many_braces_as_are_tried_may_stand_before_the_content() -> None:
+    assert find_content("{x} " * (MOST_CANDIDATES - 1) + TEXT).title == "A title"
+
+
+words = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=80).filter(
+    lambda t: bool(t.strip())
+)
+contents = st.fixed_dictionaries({"title": words, "description": words, "tags": st.lists(words, max_size=5)})
+prose = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="{}"), max_size=60)
+
+
+@given(contents, prose, prose, st.booleans())
+def test_any_content_comes_back_from_any_prose_around_it(
+    content: dict[str, Any], before: str, after: str, fenced: bool
+) -> None:
+    text = json.dumps(content, ensure_ascii=fenced, indent=2 if fenced else None)
+    text = f"```json\n{text}\n```" if fenced else text
+
+    found = find_content(f"{before}{text}{after}")
+
+    assert found.title == content["title"].strip()
+    assert found.description == content["description"].strip()
+    assert found.tags == [tag.strip() for tag in content["tags"]]
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
+    max_leaves=12,
+)
+FIELDS = ["output", "message", "content", "text", "choices", "outputs", "generation", "results", "usage", "error"]
+bodies = st.recursive(
+    json_values,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=5),
+    max_leaves=12,
+)
+
+
+@given(bodies)
+def test_no_body_makes_a_line_unreadable(body: Any) -> None:
+    result = read_result(line(body))
+
+    assert (result.content is None) == (result.failure is not None)
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_make_a_line_unreadable(text: bytes) -> None:
+    result = read_result(text)
+
+    assert (result.content is None) == (result.failure is not None)

@@ -1,0 +1,164 @@
+"""Mapping out: from a target's answer to cells."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from row_batches.mapping.mapping_out import MappedRow, OutputMapper, compile_output_mapping
+from row_batches.mapping.models import OutputMapping
+
+
+def mapper(*columns: dict[str, Any]) -> OutputMapper:
+    named = [{"name": f"c{index}", **column} for index, column in enumerate(columns)]
+    return compile_output_mapping(OutputMapping.model_validate({"columns": named}))
+
+
+def rendered(value: Any, **column: Any) -> MappedRow:
+    return mapper({"source": "$.v", "default": "DEFAULT", **column}).map({"v": value}, None)
+
+
+DEFAULT = MappedRow(["DEFAULT"], 0)
+CAST_FAILURE = MappedRow(["DEFAULT"], 1)
+BIG = 2**100 + 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "cell"),
+    [
+        ("string", "text", "text"),
+        ("string", "", ""),
+        ("string", "007", "007"),
+        ("string", True, "true"),
+        ("string", 1.5, "1.5"),
+        ("string", BIG, str(BIG)),
+        ("string", {"a": [1, "é"]}, '{"a":[1,"é"]}'),
+        ("number", 42, "42"),
+        ("number", BIG, str(BIG)),
+        ("number", 0.1, "0.1"),
+        ("number", 1e22, "1e+22"),
+        ("number", " 42 ", "42"),
+        ("number", "-1.50", "-1.5"),
+        ("number", str(BIG), str(BIG)),
+        ("boolean", True, "true"),
+        ("boolean", False, "false"),
+        ("boolean", " True ", "true"),
+        ("json_string", "text", '"text"'),
+        ("json_string", None, "null"),
+        ("json_string", ["a", 1, None], '["a",1,null]'),
+        ("json_string", 1, "1"),
+    ],
+)
+def test_a_match_is_rendered_by_its_type(kind: str, value: Any, cell: str) -> None:
+    assert rendered(value, type=kind) == MappedRow([cell], 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("number", True),
+        ("number", "1,234"),
+        ("number", "1_000"),
+        ("number", "٣"),
+        ("number", "abc"),
+        ("number", ""),
+        ("number", "1e999"),
+        ("number", "9" * 5_000),
+        ("number", float("nan")),
+        ("number", float("inf")),
+        ("number", [1]),
+        ("boolean", 1),
+        ("boolean", "yes"),
+        ("boolean", {}),
+        ("string", [float("nan")]),
+        ("json_string", float("-inf")),
+    ],
+)
+def test_a_match_that_cannot_be_cast_gives_the_default_and_counts(kind: str, value: Any) -> None:
+    assert rendered(value, type=kind) == CAST_FAILURE
+
+
+@pytest.mark.parametrize("kind", ["string", "number", "boolean"])
+def test_null_is_no_value_and_no_failure(kind: str) -> None:
+    assert rendered(None, type=kind) == DEFAULT
+
+
+def test_a_number_format_applies_and_a_number_that_does_not_fit_is_a_cast_failure() -> None:
+    assert rendered("3.14159", type="number", format="%.2f") == MappedRow(["3.14"], 0)
+    assert rendered(2.5, type="number", format="%d") == CAST_FAILURE
+    assert rendered(10**400, type="number", format="%.1f") == CAST_FAILURE
+
+
+@pytest.mark.parametrize(
+    ("default", "cell"), [("", ""), ("n/a", "n/a"), (None, ""), (0, "0"), (1.5, "1.5"), (False, "false")]
+)
+def test_a_default_is_any_scalar(default: Any, cell: str) -> None:
+    out = mapper({"source": "$.missing", "default": default})
+
+    assert out.map({}, {}).values == out.defaults() == [cell]
+
+
+def test_a_source_is_tried_on_the_answer_then_the_payload_then_the_wrapped_payload() -> None:
+    answer = {"type": "tool_result", "a": "whole", "content": {"a": "payload", "b": "payload"}}
+
+    out = mapper(
+        {"source": "$.a"}, {"source": "$.b"}, {"source": "$.agent_output.b"}, {"source": "$.type"}, {"source": "$.c"}
+    )
+
+    assert out.map(answer, answer["content"]).values == ["whole", "payload", "payload", "tool_result", ""]
+
+
+def test_a_path_that_can_match_many_gives_the_list_of_the_first_document_it_matches() -> None:
+    out = mapper({"source": "$.items[*].n", "type": "json_string"}, {"source": "$..nothing", "default": "-"})
+
+    assert out.map({"items": []}, {"items": [{"n": 1}, {"n": 2}]}).values == ["[1,2]", "-"]
+
+
+def test_a_bare_text_is_reached_through_agent_output() -> None:
+    out = mapper({"source": "$.agent_output"}, {"source": "$.x", "default": "none"})
+
+    assert out.map("just text", "just text") == MappedRow(["just text", "none"], 0)
+
+
+def test_without_columns_the_payload_is_the_column_result() -> None:
+    out = mapper()
+
+    assert out.names == ["result"]
+    assert out.map({"content": {"a": 1}}, {"a": 1}) == MappedRow(['{"a":1}'], 0)
+    assert out.map("text", "text") == MappedRow(['"text"'], 0)
+    assert out.defaults() == [""]
+
+
+def test_one_bad_match_leaves_the_other_columns_of_the_row() -> None:
+    out = mapper({"source": "$.a", "type": "number", "default": 0}, {"source": "$.b"})
+
+    assert out.map({"a": "x", "b": "kept"}, None) == MappedRow(["0", "kept"], 1)
+
+
+def test_an_answer_nested_too_deep_costs_its_columns_only() -> None:
+    deep: dict[str, Any] = {"v": 1}
+    for _ in range(100_000):
+        deep = {"v": deep}
+
+    out = mapper({"source": "$..w", "default": "-"}, {"source": "$.v"}, {"source": "$.x", "default": "+"})
+
+    assert out.map(deep, deep) == MappedRow(["-", "", "+"], 2)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(json_values, st.sampled_from(["string", "number", "boolean", "json_string"]))
+def test_whatever_the_answer_there_is_one_cell_for_each_column_that_utf_8_can_hold(value: Any, kind: str) -> None:
+    row = mapper({"source": "$.v", "type": kind}, {"source": "$..*", "type": kind}).map({"v": value}, value)
+
+    assert len(row.values) == 2
+    assert "".join(row.values).encode() is not None
+    assert 0 <= row.cast_failures <= 2

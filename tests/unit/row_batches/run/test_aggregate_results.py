@@ -1,0 +1,338 @@
+"""Every row exactly once and in order, whatever the workers left and wherever the aggregator is stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from row_batches.document.plan import Plan
+from row_batches.files import result_file
+from row_batches.files.csv_input import staged_header
+from row_batches.rows import rows_reader
+from row_batches.rows.work import Brake
+from row_batches.run import aggregate_results as module
+from row_batches.run.aggregate_results import Ending, aggregate_results
+from row_batches.run.batch import Batches
+from row_batches.run.messages import AggregateAction, AggregateRequest, AggregateResponse
+from tests.support.batches import KEYS, json_of, make_plan, open_batch, staged_items, write_finished
+from tests.support.fakes import FakeClock, FakeDeadLetters, FakeDeadline, FakeMetrics, FakeObjectStore, KilledError
+
+
+def rows_of(count: int) -> list[list[str]]:
+    return [[f"{number:04d}", f'text, "{number}"\nsecond line'] for number in range(1, count + 1)]
+
+
+class Aggregator:
+    """An aggregator with fakes around it."""
+
+    def __init__(self, rows: Sequence[Sequence[str]], **document: Any) -> None:
+        self.rows = rows
+        self.store = FakeObjectStore(smallest_part=0)
+        self.plan: Plan = make_plan(rows, store=self.store, **document)
+        self.dead_letters = FakeDeadLetters()
+        self.metrics = FakeMetrics()
+        self.clock = FakeClock()
+        self.deadline = FakeDeadline()
+
+    def write(self, first: int, last: int, failed: Sequence[int] = ()) -> None:
+        rows = [(row, self.rows[row - 1]) for row in range(first, last + 1)]
+        write_finished(self.plan, self.store, rows, failed)
+
+    def pull_brake(self, error: str = "StoppedError", message: str = "") -> None:
+        open_batch(self.plan, self.store).work.pull_brake(Brake("stopped by hand", error, message))
+
+    def call(
+        self,
+        action: AggregateAction = AggregateAction.AGGREGATE,
+        manifests: Sequence[str] = (),
+        ending: Ending = Ending.OF_RUN,
+    ) -> AggregateResponse:
+        return aggregate_results(
+            AggregateRequest(action=action, plan_key=KEYS.plan, manifests=list(manifests)),
+            batches=Batches(self.store, self.clock),
+            dead_letters=self.dead_letters,
+            metrics=self.metrics,
+            clock=self.clock,
+            deadline=self.deadline,
+            ending=ending,
+        )
+
+    @property
+    def output(self) -> list[dict[str, str]]:
+        return list(csv.DictReader(io.StringIO(self.store.objects[KEYS.output].decode(), newline="")))
+
+    @property
+    def failed_rows(self) -> list[dict[str, str]]:
+        return list(csv.DictReader(io.StringIO(self.store.objects[KEYS.failed_rows].decode(), newline="")))
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        summary: dict[str, Any] = json_of(self.store.objects[KEYS.summary])
+        return summary
+
+    def assert_every_row_once(self) -> None:
+        assert [[row["id"], row["text"]] for row in self.output] == list(self.rows)
+        assert [row["_row_id"] for row in self.output] == [str(row) for row in range(1, len(self.rows) + 1)]
+
+
+def test_rows_objects_become_output_failed_rows_and_summary() -> None:
+    aggregator = Aggregator(rows_of(6))
+    aggregator.write(1, 2)
+    aggregator.write(3, 6, failed=[5])
+
+    response = aggregator.call()
+
+    aggregator.assert_every_row_once()
+    assert [row["_status"] for row in aggregator.output] == ["SUCCESS"] * 4 + ["FAILED", "SUCCESS"]
+    assert aggregator.failed_rows == [{"id": "0005", "text": aggregator.rows[4][1], "_error_message": "Boom: it broke"}]
+    assert response.done
+    assert response.error is None
+    document = response.document or {}
+    assert set(document) == {
+        "status",
+        "output_s3_uri",
+        "failed_rows_s3_uri",
+        "summary_s3_uri",
+        "total_rows",
+        "succeeded",
+        "failed",
+        "timed_out",
+        "duration_seconds",
+        "cost",
+    }
+    assert (document["status"], document["succeeded"], document["failed"]) == ("SUCCEEDED_WITH_FAILURES", 5, 1)
+    assert document["output_s3_uri"] == f"s3://results/{KEYS.output}"
+    assert aggregator.summary["first_failures"] == [{"row": 5, "status": "FAILED", "error": "Boom: it broke"}]
+    assert aggregator.store.tags[KEYS.output] == {"execution_id": "run-1", "batch_name": "echo", "target": "echo"}
+
+
+def test_a_batch_without_rows_gives_an_empty_output() -> None:
+    aggregator = Aggregator([])
+
+    response = aggregator.call()
+
+    assert (response.document or {})["status"] == "SUCCEEDED"
+    assert aggregator.output == []
+    assert aggregator.failed_rows == []
+
+
+def test_metrics_have_the_target_and_the_peak_of_rows_in_flight() -> None:
+    aggregator = Aggregator(rows_of(4))
+    aggregator.write(1, 4, failed=[2])  # 1.5 s each, 100 ms apart: all are in flight at the next full second
+
+    aggregator.call()
+
+    ((target, values),) = aggregator.metrics.sets
+    assert target == "echo"
+    assert values["RowsProcessed"] == (4, "Count")
+    assert values["RowsFailed"] == (1, "Count")
+    assert values["ConcurrentExecutions"] == (4, "Count")
+    assert set(values) == {"RowsProcessed", "RowsFailed", "ProcessingTime", "ConcurrentExecutions", "EstimatedCostUSD"}
+
+
+def test_rows_written_twice_are_taken_once() -> None:
+    aggregator = Aggregator(rows_of(9))
+    for first, last in [(1, 4), (2, 3), (3, 6), (5, 5), (6, 9), (7, 8)]:
+        aggregator.write(first, last)
+
+    aggregator.call()
+
+    aggregator.assert_every_row_once()
+
+
+def test_a_row_that_was_never_written_fails_with_its_childs_error_and_gets_a_dead_letter() -> None:
+    aggregator = Aggregator(rows_of(5))
+    aggregator.write(1, 2)
+    aggregator.write(4, 4)
+    child_input = orjson.dumps({"BatchInput": {}, "Items": staged_items(aggregator.rows[2:3], 3)}).decode()
+    failed = [{"Input": child_input, "Error": "Lambda.Unknown", "Cause": '{"errorMessage": "killed"}', "Name": "x"}]
+    aggregator.store.put("map/FAILED_0.json", orjson.dumps(failed))
+    manifest = {"ResultFiles": {"FAILED": [{"Key": "map/FAILED_0.json", "Size": 1}], "PENDING": [], "SUCCEEDED": []}}
+    aggregator.store.put("map/manifest.json", orjson.dumps(manifest))
+
+    aggregator.call(manifests=["map/manifest.json"])
+
+    aggregator.assert_every_row_once()
+    messages = [row["_error_message"] for row in aggregator.output if row["_status"] == "FAILED"]
+    assert messages == ["the child workflow died: Lambda.Unknown: killed", module.CHILD_DIED]
+    assert [letter["row"] for letter in aggregator.dead_letters.letters] == [3, 5]
+    assert aggregator.summary["not_attempted"] == 2
+
+
+def test_rows_behind_a_pulled_brake_are_not_attempted_and_get_no_dead_letter() -> None:
+    aggregator = Aggregator(rows_of(5))
+    aggregator.write(2, 3)
+    aggregator.pull_brake()
+
+    response = aggregator.call()
+
+    aggregator.assert_every_row_once()
+    messages = [row["_error_message"] for row in aggregator.failed_rows]
+    assert messages == ["not attempted: stopped by hand"] * 3
+    assert not aggregator.dead_letters.letters
+    assert response.error is not None
+    assert response.error.Error == "StoppedError"
+    assert orjson.loads(response.error.Cause) == response.document
+    assert (response.document or {})["status"] == "FAILED"
+    assert aggregator.summary["status"] == "STOPPED"
+
+
+def test_a_fault_of_the_deployment_fails_the_run_by_name_with_what_was_denied() -> None:
+    aggregator = Aggregator(rows_of(2))
+    aggregator.pull_brake("DeploymentError", "lambda:InvokeFunction on x was denied")
+
+    response = aggregator.call()
+
+    assert response.error is not None
+    assert (response.error.Error, response.error.Cause) == ("DeploymentError", "lambda:InvokeFunction on x was denied")
+    aggregator.assert_every_row_once()
+
+
+@pytest.mark.parametrize(
+    "execution_config",
+    [{"continue_on_error": False}, {"stop_after": {"failed_rows": 1}}, {"stop_after": {"failed_percent": 30}}],
+)
+def test_a_limit_of_failed_rows_fails_the_run_even_if_its_last_row_reached_it(execution_config: dict[str, Any]) -> None:
+    aggregator = Aggregator(rows_of(3), execution_config=execution_config)
+    aggregator.write(1, 3, failed=[3])
+
+    response = aggregator.call()
+
+    assert response.error is not None
+    assert response.error.Error == "RowFailedError"
+    assert orjson.loads(response.error.Cause)["failed"] == 1
+
+
+def test_a_second_call_after_the_end_answers_the_same_and_writes_nothing() -> None:
+    aggregator = Aggregator(rows_of(3))
+    aggregator.write(1, 3)
+    first = aggregator.call()
+    writes = len(aggregator.store.writes)
+
+    assert aggregator.call() == first
+    assert len(aggregator.store.writes) == writes
+
+
+def test_a_call_without_time_says_so_and_the_next_one_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(result_file, "PART_BYTES", 100)
+    aggregator = Aggregator(rows_of(6))
+    for row in (1, 2, 4, 6):
+        aggregator.write(row, row)
+    aggregator.deadline = FakeDeadline(900, 900, 100)
+
+    assert not aggregator.call().done
+    assert KEYS.output not in aggregator.store.objects
+
+    aggregator.deadline = FakeDeadline()
+    assert aggregator.call().done
+    aggregator.assert_every_row_once()
+
+
+@settings(max_examples=60)
+@given(data=st.data())
+def test_killed_at_any_write_and_called_again_it_ends_with_the_same_files(data: st.DataObject) -> None:
+    count = data.draw(st.integers(1, 12), "rows")
+    failed = data.draw(st.sets(st.integers(1, count)), "failed rows")
+    ranges = data.draw(st.lists(st.tuples(st.integers(1, count), st.integers(1, 4)), max_size=8), "objects")
+    part_bytes = data.draw(st.sampled_from([1, 150, 400, 100_000]), "part size")
+    braked = data.draw(st.booleans(), "brake")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(result_file, "PART_BYTES", part_bytes)
+        patch.setattr(module, "GAP_ROWS_AT_ONCE", 2)
+        patch.setattr(rows_reader, "GROUP_OBJECTS", data.draw(st.integers(1, 3), "objects at once"))
+
+        def prepare() -> Aggregator:
+            aggregator = Aggregator(rows_of(count))
+            for first, length in ranges:
+                aggregator.write(first, min(first + length - 1, count), sorted(failed))
+            if braked:
+                aggregator.pull_brake()
+            return aggregator
+
+        undisturbed = prepare()
+        expected = undisturbed.call()
+        kills = data.draw(st.lists(st.tuples(st.integers(0, 12), st.booleans()), max_size=6), "kills")
+        aggregator = prepare()
+        for further_writes, after in kills:
+            aggregator.store.kill_at = len(aggregator.store.writes) + further_writes
+            aggregator.store.kill_after_write = after
+            with contextlib.suppress(KilledError):
+                aggregator.call()
+        aggregator.store.kill_at = None
+
+        assert aggregator.call() == expected
+        aggregator.assert_every_row_once()
+        for key in (KEYS.output, KEYS.failed_rows, KEYS.summary):
+            assert aggregator.store.objects[key] == undisturbed.store.objects[key]
+
+
+def test_gaps_are_found_from_the_listing_and_staged_for_a_second_pass() -> None:
+    aggregator = Aggregator(rows_of(9))
+    aggregator.write(2, 3)
+    aggregator.write(3, 5)
+    aggregator.write(8, 8)
+
+    response = aggregator.call(AggregateAction.FIND_MISSING)
+
+    assert response.missing == 4
+    assert response.max_concurrency == aggregator.plan.concurrency.children * aggregator.plan.concurrency.threads
+    assert response.missing_input is not None
+    staged = aggregator.store.versions[KEYS.missing, response.missing_input.version_id]
+    original = aggregator.store.objects[KEYS.staged]
+    assert staged.startswith(staged_header(2))
+    wanted = [line for line in original.split(b'\n"')[1:] if line.split(b'"')[0] in (b"1", b"6", b"7", b"9")]
+    assert staged == staged_header(2) + b"".join(b'"' + line.rstrip(b"\n") + b"\n" for line in wanted)
+
+
+def test_nothing_is_missing_when_every_row_is_written_and_the_input_is_not_read() -> None:
+    aggregator = Aggregator(rows_of(4))
+    aggregator.write(1, 4)
+
+    assert aggregator.call(AggregateAction.FIND_MISSING).missing == 0
+    assert KEYS.staged not in aggregator.store.reads
+
+
+def test_nothing_is_recovered_once_the_brake_is_pulled() -> None:
+    aggregator = Aggregator(rows_of(4))
+    aggregator.pull_brake()
+
+    assert aggregator.call(AggregateAction.FIND_MISSING).missing == 0
+
+
+def test_the_aggregation_of_a_stopped_run_keeps_apart_from_one_that_was_under_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(result_file, "PART_BYTES", 100)
+    aggregator = Aggregator(rows_of(4))
+    monkeypatch.setattr(rows_reader, "GROUP_OBJECTS", 1)
+    for row in (1, 2, 3):
+        aggregator.write(row, row)
+    aggregator.deadline = FakeDeadline(900, 900, 100)
+    assert not aggregator.call().done
+    aggregator.deadline = FakeDeadline()
+    aggregator.pull_brake()
+
+    assert aggregator.call(ending=Ending.OF_STOPPED_RUN).done
+
+    aggregator.assert_every_row_once()
+    assert aggregator.output[3]["_error_message"] == "not attempted: stopped by hand"
+
+
+def test_values_that_could_not_be_cast_are_a_warning() -> None:
+    columns = [{"name": "n", "source": "$[0]", "type": "number", "default": 0}]
+    aggregator = Aggregator([["word", "x"]], output_mapping={"columns": columns})
+    aggregator.write(1, 1)
+
+    aggregator.call()
+
+    assert aggregator.output[0]["n"] == "0"
+    assert aggregator.summary["cast_failures"] == 1
+    assert any("could not be cast" in warning for warning in aggregator.summary["warnings"])

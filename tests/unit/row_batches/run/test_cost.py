@@ -1,0 +1,145 @@
+"""Estimated and counted cost, recomputed by hand."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from row_batches.document.batch_config import BatchConfig
+from row_batches.document.input_document import parse_batch_config
+from row_batches.document.plan import Concurrency, CostEstimate, Invocation, Target
+from row_batches.run import cost
+from row_batches.run.cost import Usage, actual_cost, counted_usage, estimate
+
+TOOL = Target(name="echo", type="tool", arn="arn", invocation=Invocation.LAMBDA)
+AGENT = Target(name="agent", type="agent", arn="arn", invocation=Invocation.STANDARD)
+MILLION = 1_000_000
+
+
+def config(max_attempts: int = 3) -> BatchConfig:
+    return parse_batch_config(
+        {
+            "csv_s3_uri": "s3://bucket/key.csv",
+            "target": {"type": "tool", "name": "echo"},
+            "execution_config": {"retry_policy": {"max_attempts": max_attempts}},
+        }
+    )
+
+
+def estimated(target: Target, rows: int = MILLION, threads: int = 30, max_attempts: int = 3) -> CostEstimate:
+    batch = 1 if target.invocation is Invocation.STANDARD else 100
+    concurrency = Concurrency(children=2, threads=threads, batch_size=batch)
+    return estimate(config(max_attempts), target, concurrency, total_rows=rows, staged_bytes=100 * rows)
+
+
+def test_a_million_rows_through_a_tool_cost_under_two_dollars() -> None:
+    found = estimated(TOOL)
+
+    # 10,000 children of four transitions, and 9 of the execution.
+    assert found.parts["state_transitions"].best == pytest.approx(40_009 * 0.000025)
+    # A million times 0.2 s over 30 threads, the workers' start, staging and aggregation, all at 1 GB.
+    seconds = MILLION * 0.2 / 30 + 10_000 * 0.3 + 4 * 0.3 + 100e6 / 40e6 + MILLION / 50_000
+    assert found.parts["lambda"].best == pytest.approx(seconds * 0.0000133334 + 10_004 * 0.2e-6, abs=1e-8)
+    assert found.total.best == pytest.approx(sum(part.best for part in found.parts.values()), abs=1e-7)
+    assert 1 < found.total.best < 2
+
+
+def test_worst_is_every_row_failing_at_its_last_attempt() -> None:
+    once, thrice = estimated(AGENT, rows=1_000, max_attempts=1), estimated(AGENT, rows=1_000)
+
+    # One attempt that fails takes five transitions and the child's start; each further one four.
+    assert once.parts["state_transitions"].worst == pytest.approx((9 + 6 * 1_000) * 0.000025)
+    assert thrice.parts["state_transitions"].worst == pytest.approx((9 + (6 + 2 * 4) * 1_000) * 0.000025)
+    assert thrice.parts["state_transitions"].best == pytest.approx((9 + 4 * 1_000) * 0.000025)
+    assert thrice.parts["sqs"].best == 0 < thrice.parts["sqs"].worst
+
+
+def test_a_target_without_a_price_is_excluded_and_that_is_said() -> None:
+    found = estimated(TOOL)
+
+    assert not found.target_included
+    assert "target" not in found.parts
+    assert any("excluded" in said for said in found.assumptions)
+
+
+def test_a_target_with_a_price_is_a_part() -> None:
+    found = estimated(TOOL.model_copy(update={"cost_per_call_usd": 0.01}), rows=100)
+
+    assert found.target_included
+    assert (found.parts["target"].best, found.parts["target"].worst) == (1.0, 3.0)
+
+
+def test_counted_cost_uses_what_was_measured() -> None:
+    usage = counted_usage(
+        TOOL.model_copy(update={"cost_per_call_usd": 0.001}),
+        children=10,
+        worker_seconds=50.0,
+        worker_calls=12,
+        attempts=1_100,
+        attempted_rows=1_000,
+        failed_rows=25,
+        rows_objects=11,
+        staged_bytes=100_000,
+        total_rows=1_000,
+    )
+
+    assert usage.transitions == 9 + 10 * 4 + 2 * 2
+    assert usage.calls == 1_100
+    assert usage.sqs_requests == 3
+    found: dict[str, Any] = actual_cost(usage, TOOL.model_copy(update={"cost_per_call_usd": 0.001}))
+    assert found["parts"]["target"] == 1.1
+    assert found["total_usd"] == pytest.approx(sum(found["parts"].values()), abs=1e-7)
+    assert found["prices_as_of"] == cost.PRICES.as_of
+
+
+def ten_rows_of_agents(**counts: int) -> Usage:
+    base = {"children": 10, "attempts": 10, "attempted_rows": 10, "rows_objects": 10, "total_rows": 10}
+    unused = {"worker_seconds": 0, "worker_calls": 0, "failed_rows": 0, "staged_bytes": 0}
+    return counted_usage(TOOL.model_copy(update={"invocation": Invocation.STANDARD}), **base | unused | counts)
+
+
+@pytest.mark.parametrize(
+    ("counts", "transitions", "requests"),
+    [({"idle_rows": 1_000}, 3 * 1_000, 1_000), ({"throttles": 50}, 4 * 50, 50)],
+)
+def test_rows_behind_the_brake_and_calls_that_came_to_nothing_cost_their_steps(
+    counts: dict[str, int], transitions: int, requests: int
+) -> None:
+    usual, with_them = ten_rows_of_agents(), ten_rows_of_agents(**counts)
+
+    assert with_them.transitions - usual.transitions == transitions
+    assert with_them.lambda_requests - usual.lambda_requests == requests
+    assert with_them.calls == usual.calls
+
+
+def test_no_usage_costs_nothing() -> None:
+    assert set(Usage().parts().values()) == {0}
+
+
+def test_transitions_are_those_of_the_state_machine() -> None:
+    machine = json.loads((Path(__file__).parents[4] / "asl/batch_processor.asl.json").read_text())
+
+    def path(states: dict[str, dict[str, object]], *names: str) -> int:
+        """Count a path through a machine, checking that each state leads to the next."""
+        for name, following in pairwise(names):
+            assert f'"{following}"' in json.dumps({k: v for k, v in states[name].items() if k != "ItemProcessor"})
+        return len(names)
+
+    top = machine["States"]
+    tool = top["ProcessToolRows"]["ItemProcessor"]["States"]
+    agent = top["ProcessAgentRows"]["ItemProcessor"]["States"]
+    ends = ("ChooseAfterMap", "FindMissing", "RowsMissing", "AggregateResults", "AggregationDone", "Succeed")
+    assert path(top, "ValidateInput", "ChooseProcessor", "ProcessToolRows", *ends) == cost.EXECUTION_TRANSITIONS
+    assert path(top, "ValidateInput", "ChooseProcessor", "ProcessAgentRows", *ends) == cost.EXECUTION_TRANSITIONS
+    assert path(tool, "ProcessRows", "RowsRemain", "BatchDone") == cost.TOOL_CHILD_TRANSITIONS
+    assert path(tool, "ProcessRows", "RowsRemain", "ProcessRows") - 1 == cost.TOOL_CHILD_AGAIN_TRANSITIONS
+    assert path(agent, "MapInput", "InvokeAgent", "MapOutput") == cost.AGENT_ROW_TRANSITIONS
+    retried = path(agent, "InvokeAgent", "RecordFailure", "ChooseRetry", "WaitBeforeRetry", "InvokeAgent") - 1
+    assert retried == cost.AGENT_FAILURE_TRANSITIONS
+    failed = path(agent, "MapInput", "InvokeAgent", "RecordFailure", "ChooseRetry", "RowDone")
+    assert failed == cost.AGENT_FAILED_ROW_TRANSITIONS
+    assert path(agent, "MapInput", "RowDone") == cost.AGENT_IDLE_ROW_TRANSITIONS

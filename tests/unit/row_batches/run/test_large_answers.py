@@ -1,0 +1,106 @@
+"""A worker's memory when its tool answers as much as Lambda lets it: 6 MB, in every call at once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from row_batches.run.batch import Batches
+from row_batches.run.messages import BatchReference, ToolRowsRequest, ToolRowsResponse
+from row_batches.run.process_tool_rows import MOST_UNWRITTEN_BYTES, process_tool_rows
+from tests.support.aws_resources import eventually
+from tests.support.batches import KEYS, make_plan, staged_items
+from tests.support.fakes import FakeClock, FakeDeadLetters, FakeDeadline, FakeInvoker, FakeObjectStore
+from tests.support.memory import peak_kilobytes
+
+REPOSITORY = Path(__file__).resolve().parents[4]
+COLUMNS = {"columns": [{"name": "size", "source": "$.size"}]}
+MEGABYTE = 1024 * 1024
+
+
+def run(store: FakeObjectStore, answer: bytes, rows: int, threads: int, invoker: FakeInvoker) -> ToolRowsResponse:
+    cells = [[str(row), "text"] for row in range(1, rows + 1)]
+    make_plan(cells, store=store, threads=threads, output_mapping=COLUMNS)
+    clock = FakeClock()
+    return process_tool_rows(
+        ToolRowsRequest(BatchInput=BatchReference(plan_key=KEYS.plan), Items=staged_items(cells)),
+        batches=Batches(store, clock),
+        invoker=invoker,
+        dead_letters=FakeDeadLetters(),
+        clock=clock,
+        deadline=FakeDeadline(),
+    )
+
+
+def test_no_row_is_started_while_too_many_bytes_wait_to_be_written() -> None:
+    written = threading.Event()
+
+    class SlowStore(FakeObjectStore):
+        def put(self, key: str, body: bytes, tags: dict[str, str] | None = None) -> str:
+            if key.startswith(KEYS.rows):
+                written.wait(300)
+                body = b""
+            return super().put(key, body, tags)
+
+    answer = orjson.dumps({"text": "x" * 4 * MEGABYTE})
+    invoker = FakeInvoker(lambda payload, timeout: answer)
+    done: list[ToolRowsResponse] = []
+    worker = threading.Thread(target=lambda: done.append(run(SlowStore(), answer, 30, 4, invoker)))
+
+    worker.start()
+    try:
+        enough = eventually(lambda: len(invoker.calls) >= MOST_UNWRITTEN_BYTES // len(answer))
+        time.sleep(0.5)  # for one too many to come, if there were one
+        before = len(invoker.calls)
+    finally:
+        written.set()
+        worker.join()
+
+    assert enough
+    assert before <= MOST_UNWRITTEN_BYTES // len(answer) + 1 + 4
+    assert done[0].succeeded == 30
+
+
+def test_thirty_answers_of_6_mb_at_once_fit_into_the_functions_1024_mb() -> None:
+    python_path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "layers" / "core" / "python")])
+    environment = {**os.environ, "PYTHONPATH": python_path}
+
+    done = subprocess.run([sys.executable, __file__], capture_output=True, text=True, check=True, env=environment)
+
+    peak_mb = float(done.stdout)
+    assert peak_mb < 700  # beside it, the SDK's clients and buffers
+
+
+def main() -> None:
+    """Print the peak memory of this process, in MB, after 60 rows in 30 threads."""
+    from foundation import invocation  # noqa: PLC0415
+
+    class ForgetfulStore(FakeObjectStore):
+        def put(self, key: str, body: bytes, tags: dict[str, str] | None = None) -> str:
+            return super().put(key, b"" if key.startswith(KEYS.rows) else body, tags)
+
+    # One character beyond U+FFFF makes every character of the text take four bytes.
+    answer = ('{"text": "' + "x" * (6_000_000 - 20) + '\U0001f600"}').encode()
+
+    all_threads = threading.Barrier(30)
+
+    def answering(payload: bytes, timeout: float) -> Any:
+        own = bytes(bytearray(answer))
+        all_threads.wait(300)
+        return own
+
+    invocation.use_one_arena()
+    response = run(ForgetfulStore(), answer, 60, 30, FakeInvoker(answering))
+    assert response.succeeded == 60
+    print(peak_kilobytes() / 1024)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,421 @@
+"""Rows that an earlier execution finished are not run again: their answers are taken over."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from foundation.errors import MappingError, NotAttemptedError, TakenOverError
+from row_batches.document.plan import EarlierExecution, Invocation, Keys
+from row_batches.run import process_tool_rows as worker_module
+from row_batches.run.aggregate_results import aggregate_results
+from row_batches.run.batch import Batches
+from row_batches.run.map_input import map_input
+from row_batches.run.map_output import map_output
+from row_batches.run.messages import (
+    AggregateAction,
+    AggregateRequest,
+    BatchReference,
+    MapInputRequest,
+    MapOutputRequest,
+    ToolRowsRequest,
+    ToolRowsResponse,
+)
+from row_batches.run.process_tool_rows import process_tool_rows
+from row_batches.targets.protocol import Outcome, thrown_error
+from tests.support.batches import make_plan, records_of, staged_items
+from tests.support.fakes import FakeClock, FakeDeadLetters, FakeDeadline, FakeInvoker, FakeMetrics, FakeObjectStore
+
+OUTPUT = {"columns": [{"name": "said", "source": "$.said"}], "add_metadata": ["_row_id", "_status", "_error_message"]}
+ONCE = {"retry_policy": {"max_attempts": 1}}
+BRAKE = b'{"reason": "stopped", "error": "StoppedError", "message": ""}'
+
+
+def rows_of(count: int) -> list[list[str]]:
+    return [[str(number), f'text "{number}"'] for number in range(1, count + 1)]
+
+
+@dataclass
+class Runs:
+    """Executions in one bucket, one after the other. Rows with a text of ``failing`` fail."""
+
+    store: FakeObjectStore = field(default_factory=lambda: FakeObjectStore(smallest_part=0))
+    clock: FakeClock = field(default_factory=FakeClock)
+    failing: set[str] = field(default_factory=set)
+    called: list[int] = field(default_factory=list)
+
+    def answer(self, payload: bytes, _: float) -> bytes | Outcome:
+        sent = orjson.loads(payload)
+        self.called.append(int(sent["id"].split(":")[1]))
+        if sent["input"]["text"] in self.failing:
+            return thrown_error("Boom", "broke")
+        content = {"said": sent["input"]["text"].upper(), "size": len(sent["input"]["text"])}
+        return orjson.dumps({"type": "tool_result", "tool_use_id": sent["id"], "content": content})
+
+    def plan(self, execution: str, rows: Sequence[Sequence[str]], resume_from: Sequence[str], **document: Any) -> None:
+        earlier = [
+            EarlierExecution(
+                name=name, batch_size=orjson.loads(self.store.get(Keys(name).plan))["concurrency"]["batch_size"]
+            )
+            for name in resume_from
+        ]
+        arguments: dict[str, Any] = {"output_mapping": OUTPUT, "execution_config": ONCE} | document
+        make_plan(rows, store=self.store, execution=execution, resume_from=earlier, **arguments)
+
+    def run(
+        self,
+        execution: str,
+        rows: Sequence[Sequence[str]],
+        resume_from: Sequence[str] = (),
+        *,
+        children: Sequence[tuple[int, int]] | None = None,
+        deadline: FakeDeadline | None = None,
+        **document: Any,
+    ) -> list[ToolRowsResponse]:
+        """Run the ``children``, each its first and last row; or all rows, ``batch_size`` a child."""
+        self.plan(execution, rows, resume_from, **document)
+        self.called.clear()
+        size = document.get("batch_size", 100)
+        responses = []
+        for first, last in children or [(first, first + size - 1) for first in range(1, len(rows) + 1, size)]:
+            request = ToolRowsRequest(
+                BatchInput=BatchReference(plan_key=Keys(execution).plan), Items=staged_items(rows)[first - 1 : last]
+            )
+            response = process_tool_rows(
+                request,
+                batches=Batches(self.store, self.clock),
+                invoker=FakeInvoker(self.answer),
+                dead_letters=FakeDeadLetters(),
+                clock=self.clock,
+                deadline=deadline or FakeDeadline(),
+            )
+            responses.append(response)
+        return responses
+
+    def aggregate(self, execution: str) -> list[dict[str, str]]:
+        """The rows of the output."""
+        aggregate_results(
+            AggregateRequest(action=AggregateAction.AGGREGATE, plan_key=Keys(execution).plan),
+            batches=Batches(self.store, self.clock),
+            dead_letters=FakeDeadLetters(),
+            metrics=FakeMetrics(),
+            clock=self.clock,
+            deadline=FakeDeadline(),
+        )
+        text = self.store.objects[Keys(execution).output].decode()
+        return list(csv.DictReader(io.StringIO(text, newline="")))
+
+    def summary(self, execution: str) -> dict[str, Any]:
+        return dict(orjson.loads(self.store.objects[Keys(execution).summary]))
+
+    def keys_of_rows(self, execution: str) -> list[str]:
+        return [stored.key for stored in self.store.list_objects(Keys(execution).rows)]
+
+    def records(self, execution: str) -> list[dict[str, Any]]:
+        return [record for key in self.keys_of_rows(execution) for record in records_of(self.store.objects[key])]
+
+
+def test_only_rows_that_failed_or_were_changed_are_run_and_the_output_is_complete() -> None:
+    runs, rows = Runs(failing={rows_of(8)[2][1]}), rows_of(8)
+    runs.run("first", rows)
+    changed = [*rows[:5], ["6", "corrected"], *rows[6:]]
+    runs.failing.clear()
+
+    (response,) = runs.run("second", changed, ["first"])
+
+    assert sorted(runs.called) == [3, 6]
+    assert response == ToolRowsResponse(succeeded=8)
+    assert [row["said"] for row in runs.aggregate("second")] == [text.upper() for _, text in changed]
+    assert [record["attempts"] for record in runs.records("second")] == [0, 0, 1, 0, 0, 1, 0, 0]
+    assert runs.keys_of_rows("second") == [Keys("second").rows_object(1, 8)], "rows are written together"
+
+
+def test_a_kept_answer_is_mapped_by_the_new_output_mapping() -> None:
+    runs, rows = Runs(), rows_of(3)
+    runs.run("first", rows)
+
+    mapping = {"columns": [{"name": "size", "source": "$.size", "type": "number"}], "add_metadata": True}
+    runs.run("second", rows, ["first"], output_mapping=mapping)
+
+    assert runs.called == []
+    output = runs.aggregate("second")
+    assert [row["size"] for row in output] == ["8", "8", "8"]
+    assert {(row["_execution_id"], row["_execution_time_ms"]) for row in output} == {("second", "0")}
+    kept, taken = runs.records("first"), runs.records("second")
+    assert [record["answer"] for record in taken] == [record["answer"] for record in kept]
+
+
+def test_another_input_mapping_runs_every_row_again() -> None:
+    runs, rows = Runs(), rows_of(3)
+    runs.run("first", rows)
+
+    runs.run("second", rows, ["first"], input_mapping={"column_mappings": {"text": "text"}})
+
+    assert sorted(runs.called) == [1, 2, 3]
+
+
+def test_a_row_with_the_same_input_under_another_number_is_run() -> None:
+    runs, rows = Runs(), rows_of(3)
+    runs.run("first", rows)
+
+    runs.run("second", [rows[1], rows[0], rows[2]], ["first"])
+
+    assert sorted(runs.called) == [1, 2]
+
+
+def test_a_row_that_cannot_be_mapped_any_more_fails_alone() -> None:
+    runs, rows = Runs(), rows_of(2)
+    runs.run("first", rows)
+    transformations = {"id": {"type": "regex", "config": {"column": "id", "pattern": "(1)"}}}
+    mapping = {"column_mappings": {"text": "text"}, "transformations": transformations}
+
+    (response,) = runs.run("second", rows, ["first"], input_mapping=mapping)
+
+    assert response == ToolRowsResponse(succeeded=1, failed=1)
+
+
+def test_more_rows_than_the_earlier_execution_had_are_run() -> None:
+    runs, rows = Runs(), rows_of(9)
+    runs.run("trial", rows[:4])
+
+    runs.run("whole", rows, ["trial"])
+
+    assert sorted(runs.called) == [5, 6, 7, 8, 9]
+
+
+def test_an_execution_that_resumed_can_be_resumed() -> None:
+    runs, rows = Runs(failing={rows_of(5)[1][1], rows_of(5)[3][1]}), rows_of(5)
+    runs.run("first", rows)
+    runs.failing = {rows[3][1]}
+    runs.run("second", rows, ["first"])
+    runs.failing.clear()
+
+    runs.run("third", rows, ["second"])
+
+    assert runs.called == [4]
+
+
+def test_what_a_stopped_execution_had_not_taken_over_is_found_in_the_one_that_it_resumed() -> None:
+    runs, rows = Runs(), rows_of(6)
+    runs.run("first", rows, children=[(1, 4)])
+    runs.run("stopped", rows, ["first"], children=[(5, 5)])
+
+    runs.run("third", rows, ["stopped", "first"])
+
+    assert runs.called == [6]
+
+
+def test_rows_objects_that_have_expired_give_nothing() -> None:
+    runs, rows = Runs(), rows_of(4)
+    runs.run("first", rows, batch_size=2)
+    runs.store.delete(Keys("first").rows_object(1, 2))
+
+    runs.run("second", rows, ["first"])
+
+    assert sorted(runs.called) == [1, 2]
+
+
+def test_rows_objects_that_expire_while_they_are_listed_give_nothing() -> None:
+    class Vanishing(FakeObjectStore):
+        def read(self, key: str, version_id: str | None = None) -> Iterator[bytes]:
+            self.delete(key)
+            return super().read(key, version_id)
+
+    runs, rows = Runs(store=Vanishing()), rows_of(3)
+    runs.run("first", rows)
+
+    runs.run("second", rows, ["first"])
+
+    assert sorted(runs.called) == [1, 2, 3]
+
+
+def test_behind_the_brake_no_row_is_taken_over() -> None:
+    runs, rows = Runs(), rows_of(3)
+    runs.run("first", rows)
+    runs.store.put(Keys("second").brake, BRAKE)
+
+    (response,) = runs.run("second", rows, ["first"])
+
+    assert response == ToolRowsResponse(not_attempted=3)
+    assert runs.keys_of_rows("second") == []
+
+
+def test_without_time_to_write_the_rest_is_left_for_the_next_call() -> None:
+    runs, rows = Runs(), rows_of(5)
+    runs.run("first", rows)
+
+    # The worker asks once a row: after two of them its time is over.
+    (response,) = runs.run("second", rows, ["first"], deadline=FakeDeadline(900, 900, 29))
+    assert response == ToolRowsResponse(succeeded=2, remaining=3)
+
+    (response,) = runs.run("second", rows, ["first"])
+    assert response == ToolRowsResponse(succeeded=3)
+    assert runs.called == []
+
+
+def test_a_worker_that_finds_nothing_to_take_over_keeps_the_time_to_start_a_row() -> None:
+    # Else the batch would be called again for the same rows, without end.
+    runs, rows = Runs(), rows_of(2)
+    runs.run("first", [["1", "other"], ["2", "other"]])
+
+    (response,) = runs.run("second", rows, ["first"], deadline=FakeDeadline(900, 334, 331))
+
+    assert response == ToolRowsResponse(succeeded=2)
+
+
+def test_answers_that_are_large_together_are_written_one_part_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs, rows = Runs(), rows_of(5)
+    runs.run("first", rows)
+    monkeypatch.setattr(worker_module, "FLUSH_BYTES", 1)
+
+    runs.run("second", rows, ["first"])
+
+    assert runs.keys_of_rows("second") == [Keys("second").rows_object(row, row) for row in range(1, 6)]
+
+
+def test_the_summary_says_how_many_rows_were_taken_over_and_does_not_bill_them() -> None:
+    runs, rows = Runs(failing={rows_of(6)[0][1]}), rows_of(6)
+    runs.run("first", rows)
+    runs.aggregate("first")
+    runs.failing.clear()
+    runs.run("second", rows, ["first"])
+    runs.aggregate("second")
+
+    first, second = runs.summary("first"), runs.summary("second")
+
+    assert (first["resume_from"], first["resumed"]) == (None, 0)
+    assert (second["resume_from"], second["resumed"], second["succeeded"], second["attempts"]) == ("first", 5, 6, 1)
+    assert second["peak_rows_in_flight"] == 1
+
+
+@settings(max_examples=60)
+@given(data=st.data(), count=st.integers(1, 25), sizes=st.tuples(st.integers(1, 7), st.integers(1, 7)))
+def test_an_output_with_resumption_is_the_output_without(
+    data: st.DataObject, count: int, sizes: tuple[int, int]
+) -> None:
+    # Given an execution with failed rows, whose last children have not run, or whose workers were killed
+    rows = rows_of(count)
+    numbers = st.sets(st.integers(1, count))
+    failed, changed, fails_again = data.draw(numbers), data.draw(numbers), data.draw(numbers)
+    runs = Runs(failing={rows[row - 1][1] for row in failed})
+    starts = range(1, count + 1, sizes[0])
+    ran = [(first, min(first + sizes[0] - 1, count)) for first in starts if data.draw(st.booleans())]
+    if ran:
+        runs.run("first", rows, children=ran, batch_size=sizes[0])
+    else:
+        runs.plan("first", rows, [], batch_size=sizes[0])
+    corrected = [[cells[0], "corrected"] if row in changed else cells for row, cells in enumerate(rows, 1)]
+    runs.failing = {rows[row - 1][1] for row in fails_again}
+
+    # When the corrected rows are run, with its answers and without
+    runs.run("resumed", corrected, ["first"], batch_size=sizes[1])
+    called = sorted(runs.called)
+    finished = {row for first, last in ran for row in range(first, last + 1)} - failed
+    kept = finished - changed
+    runs.failing -= {rows[row - 1][1] for row in kept}  # they are not asked again
+    runs.run("anew", corrected, batch_size=sizes[1])
+
+    # Then only what is not kept was called, and the outputs are equal
+    assert called == sorted(set(range(1, count + 1)) - kept)
+    assert runs.aggregate("resumed") == runs.aggregate("anew")
+    assert runs.summary("resumed")["resumed"] == len(kept)
+
+
+# --- Standard agents
+
+
+class AgentRows:
+    """An execution with an answer for row 1, and one that resumes it."""
+
+    def __init__(self, answer: Any = None, rows: Sequence[Sequence[str]] = (("7", "a text"),)) -> None:
+        self.runs = Runs()
+        self.clock = self.runs.clock
+        self.letters = FakeDeadLetters()
+        for name, resume_from in (("first", []), ("second", ["first"])):
+            self.runs.plan(name, rows, resume_from, invocation=Invocation.STANDARD, batch_size=1)
+        self.batches = Batches(self.runs.store, self.clock)
+        self.row = staged_items(rows)[0]
+        call = self.map_input("first")
+        result = {"result": "Success", "data": {"said": "hello"}} if answer is None else answer
+        batch = BatchReference(plan_key=Keys("first").plan)
+        request = MapOutputRequest(BatchInput=batch, Row=self.row, Call=call, Result=result)
+        map_output(request, batches=self.batches, dead_letters=self.letters, clock=self.clock)
+
+    def map_input(self, execution: str) -> Any:
+        request = MapInputRequest(BatchInput=BatchReference(plan_key=Keys(execution).plan), Row=self.row)
+        return map_input(request, batches=self.batches, clock=self.clock).call
+
+
+def test_an_agents_row_that_was_answered_is_written_and_not_called() -> None:
+    agent = AgentRows()
+
+    with pytest.raises(TakenOverError, match="row 1"):
+        agent.map_input("second")
+
+    (record,) = agent.runs.records("second")
+    assert (record["status"], record["attempts"], record["duration_ms"]) == ("SUCCESS", 0, 0)
+    assert "hello" in record["csv"]
+    assert record["answer"]["data"] == {"said": "hello"}
+    with pytest.raises(TakenOverError):
+        agent.map_input("second")
+    assert len(agent.runs.records("second")) == 1
+
+
+def test_an_agents_rows_that_were_taken_over_cost_two_transitions_each() -> None:
+    agent = AgentRows()
+    with pytest.raises(TakenOverError):
+        agent.map_input("second")
+    agent.runs.aggregate("first")
+    agent.runs.aggregate("second")
+
+    costs = [agent.runs.summary(name)["cost"]["parts"]["state_transitions"] for name in ("first", "second")]
+
+    assert costs[0] - costs[1] == pytest.approx(0.025 / 1000)
+    assert agent.runs.summary("second")["resumed"] == 1
+
+
+def test_an_agents_row_that_failed_is_called() -> None:
+    agent = AgentRows({"result": "Error", "data": {"said": "no"}})
+
+    assert agent.map_input("second").attempt == 1
+    assert agent.runs.records("second") == []
+
+
+def test_an_agents_row_that_was_changed_is_called() -> None:
+    agent = AgentRows()
+    agent.row = {**agent.row, "c2": "corrected"}
+
+    assert agent.map_input("second").attempt == 1
+
+
+def test_an_agents_row_behind_the_brake_is_left_alone() -> None:
+    agent = AgentRows()
+    agent.runs.store.put(Keys("second").brake, BRAKE)
+
+    with pytest.raises(NotAttemptedError):
+        agent.map_input("second")
+
+    assert agent.runs.records("second") == []
+
+
+def test_an_agents_row_that_cannot_be_mapped_is_no_answered_one() -> None:
+    agent = AgentRows()
+    transformation = {"type": "jsonpath", "config": {"column": "text", "path": "$.a"}}
+    agent.runs.plan(
+        "second",
+        [["7", "a text"]],
+        ["first"],
+        invocation=Invocation.STANDARD,
+        input_mapping={"transformations": {"x": transformation}},
+    )
+
+    with pytest.raises(MappingError):
+        agent.map_input("second")

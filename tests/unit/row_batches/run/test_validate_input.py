@@ -1,0 +1,565 @@
+"""The use case of ``validate_input``, on fakes: what is refused and how, what is planned."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import pytest
+
+from foundation.errors import DeploymentError, InvalidInputError, ObjectNotFoundError
+from row_batches.document.batch_config import S3Location
+from row_batches.document.plan import EarlierExecution, Invocation, Plan, Target
+from row_batches.files.csv_input import MAX_FILE_BYTES, read_staged
+from row_batches.files.ports import InputObject
+from row_batches.run.messages import (
+    ExecutionReference,
+    MapSettings,
+    ObjectVersion,
+    Processor,
+    ValidateRequest,
+    ValidateResponse,
+)
+from row_batches.run.validate_input import validate_input
+
+CSV = b"id,text\n1,one\n2,two\n3,three\n"
+PREFIX = "arn:aws:states:eu-west-1:123456789012:stateMachine:"
+ECHO_ARN = "arn:aws:lambda:eu-west-1:123456789012:function:echo"
+REGISTRY = [
+    Target(name="echo", type="tool", arn=ECHO_ARN, invocation=Invocation.LAMBDA),
+    Target(name="echo_canary", type="tool", arn=f"{ECHO_ARN}:canary", invocation=Invocation.LAMBDA, version="2"),
+    Target(name="retired", type="tool", arn=f"{ECHO_ARN}-old", invocation=Invocation.LAMBDA, enabled=False),
+    Target(name="classifier", type="agent", arn=f"{PREFIX}classifier", invocation=Invocation.STANDARD),
+    Target(name="quick", type="agent", arn=f"{PREFIX}quick", invocation=Invocation.EXPRESS),
+]
+
+
+class FakeInputs:
+    def __init__(self, objects: dict[tuple[str, str], bytes]) -> None:
+        self.objects = objects
+        self.denied = False
+        self.size: int | None = None
+        self.read = 0
+
+    def head(self, location: S3Location) -> InputObject:
+        if self.denied:
+            raise DeploymentError(f"s3:GetObject on s3://{location.bucket}/{location.key} was denied")
+        if location not in self.objects:
+            raise ObjectNotFoundError("no such key")
+        return InputObject(location, self.size or len(self.objects[location]), '"etag"')
+
+    def stream(self, found: InputObject) -> Iterator[bytes]:
+        self.read += 1
+        yield self.objects[found.location]
+
+
+class FakeWork:
+    bucket = "results"
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.earlier: dict[str, bytes] = {}
+
+    def get(self, key: str) -> bytes:
+        if key not in self.earlier:
+            raise ObjectNotFoundError("no such key")
+        return self.earlier[key]
+
+    def put(self, key: str, body: bytes) -> str:
+        self.objects[key] = body
+        return f"v-{len(self.objects)}"
+
+    def upload(self, key: str, chunks: Iterable[bytes]) -> str:
+        return self.put(key, b"".join(chunks))
+
+
+class FakeTargets:
+    def __init__(self, targets: list[Target]) -> None:
+        self.targets = targets
+
+    def get(self, name: str) -> Target | None:
+        return next((target for target in self.targets if target.name == name), None)
+
+    def all(self) -> list[Target]:
+        return self.targets
+
+
+class FakeTools:
+    def timeout_seconds(self, arn: str) -> int:
+        assert ":lambda:" in arn
+        return 60
+
+
+class World:
+    """A deployment with the registry above and one file; ``document`` is valid until a test changes it."""
+
+    def __init__(self) -> None:
+        self.inputs = FakeInputs({("uploads", "data.csv"): CSV})
+        self.work = FakeWork()
+        self.registry = list(REGISTRY)
+        self.document: dict[str, Any] = {
+            "csv_s3_uri": "s3://uploads/data.csv",
+            "target": {"type": "tool", "name": "echo"},
+            "execution_config": {"max_concurrency": 10},
+        }
+
+    def file(self, data: bytes, key: str = "data.csv", bucket: str = "uploads") -> None:
+        self.inputs.objects[bucket, key] = data
+
+    def validate(self) -> ValidateResponse:
+        request = ValidateRequest(
+            execution=ExecutionReference(
+                arn="arn:aws:states:eu-west-1:123456789012:execution:batch-processor:run-1",
+                name="run-1",
+                started_at=datetime(2026, 1, 2, tzinfo=UTC),
+            ),
+            input=copy.deepcopy(self.document),
+        )
+        return validate_input(
+            request,
+            inputs=self.inputs,
+            work=self.work,
+            targets=FakeTargets(self.registry),
+            tools=FakeTools(),
+            input_buckets=["uploads", "shared-uploads"],
+            work_retention_days=7,
+        )
+
+    def refusal(self) -> InvalidInputError:
+        with pytest.raises(InvalidInputError) as error:
+            self.validate()
+        assert self.work.objects == {}, "nothing is written when the input is refused"
+        return error.value
+
+    @property
+    def plan(self) -> Plan:
+        return Plan.model_validate_json(self.work.objects["work/run-1/plan.json"])
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_a_valid_input_is_staged_and_planned(world: World) -> None:
+    response = world.validate()
+
+    assert response == ValidateResponse(
+        execution_id="run-1",
+        plan_key="work/run-1/plan.json",
+        processor=Processor.TOOL,
+        dry_run=False,
+        total_rows=3,
+        staged=ObjectVersion(bucket="results", key="work/run-1/input.csv", version_id="v-1"),
+        map=MapSettings(max_concurrency=1, batch_size=3),
+        map_prefix="work/run-1/map",
+    )
+    staged = world.work.objects["work/run-1/input.csv"]
+    assert list(read_staged([staged])) == [(1, ["1", "one"]), (2, ["2", "two"]), (3, ["3", "three"])]
+    assert world.plan.columns == ["id", "text"]
+    assert world.plan.output_header[:3] == ["id", "text", "result"]
+    assert world.plan.staged.size_bytes == len(staged)
+    assert world.plan.staged.source_etag == '"etag"'
+    assert world.plan.warnings == []
+
+
+def test_a_second_call_for_the_same_execution_answers_the_same(world: World) -> None:
+    first = world.validate()
+    second = world.validate()
+
+    # The staged copy has been written again; the plan names its new version.
+    assert second.model_copy(update={"staged": first.staged}) == first
+    assert world.plan.staged.version_id == second.staged.version_id
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "processor", "children"),
+    [("echo", "tool", "TOOL", 1), ("quick", "agent", "TOOL", 1), ("classifier", "agent", "AGENT", 10)],
+)
+def test_the_target_chooses_the_processor(world: World, name: str, kind: str, processor: str, children: int) -> None:
+    world.document["target"] = {"type": kind, "name": name}
+
+    response = world.validate()
+
+    assert (response.processor, response.map.max_concurrency) == (processor, children)
+
+
+@pytest.mark.parametrize("data", [b"id,text\n", b"id,text"])
+def test_a_header_alone_leaves_nothing_to_process(world: World, data: bytes) -> None:
+    world.file(data)
+
+    response = world.validate()
+
+    assert (response.processor, response.total_rows) == (Processor.NONE, 0)
+    assert world.work.objects["work/run-1/input.csv"] == b"r,c1,c2\n"
+
+
+MAPPED = {"name": "x", "source": "$.x"}
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "said"),
+    [
+        ({"csv_s3_uri": "s3://uploads/missing.csv"}, "csv_s3_uri", "does not exist"),
+        ({"csv_s3_uri": "s3://elsewhere/data.csv"}, "csv_s3_uri", "input_buckets"),
+        ({"csv_s3_uri": "s3://results/work/run-0/input.csv"}, "csv_s3_uri", "input_buckets"),
+        ({"csv_s3_uri": "data.csv"}, "csv_s3_uri", "s3://"),
+        ({"csv_s3_uri": "s3://uploads/\ud800"}, "csv_s3_uri", "surrogate"),
+        ({"target": {"type": "tool", "name": "echo", "arn": f"{ECHO_ARN}\ud800"}}, "target.arn", "surrogate"),
+        ({"target": {"type": "tool", "name": "ehco"}}, "target.name", "did you mean echo?"),
+        ({"target": {"type": "tool", "name": "zzz"}}, "target.name", "known: classifier, echo, echo_canary, quick"),
+        ({"target": {"type": "tool", "name": "retired"}}, "target.name", "disabled"),
+        ({"target": {"type": "agent", "name": "echo"}}, "target.type", "registered as tool"),
+        ({"target": {"type": "tool", "name": "echo", "arn": f"{ECHO_ARN}-other"}}, "target.arn", "not allow"),
+        ({"target": {"type": "tool", "name": "echo", "arn": f"{ECHO_ARN}-old"}}, "target.arn", "not allow"),
+        ({"target": {"type": "agent", "name": "quick", "arn": ECHO_ARN}}, "target.arn", "state machine"),
+        ({"input_mapping": {"column_mappings": {"txet": "t"}}}, "input_mapping.column_mappings.txet", "text"),
+        (
+            {"output_mapping": {"columns": [{"name": "x", "source": "$["}]}},
+            "output_mapping.columns[0].source",
+            "JSONPath",
+        ),
+        (
+            {"output_mapping": {"columns": [{"name": "id", "source": "$.id"}]}},
+            "output_mapping.columns[0].name",
+            "column",
+        ),
+        (
+            {"output_mapping": {"columns": [{**MAPPED, "name": f"x{i}"} for i in range(1001)]}},
+            "output_mapping.columns",
+            "1,000",
+        ),
+        ({"output_mapping": {"columns": [MAPPED, MAPPED]}}, "output_mapping.columns[1].name", "twice"),
+        ({"ouput_mapping": {}}, "ouput_mapping", "output_mapping"),
+        ({"execution_config": {"max_concurrency": 0}}, "execution_config.max_concurrency", "1"),
+        ({"execution_config": {"max_concurrency": "5"}}, "execution_config.max_concurrency", "number"),
+    ],
+)
+def test_a_mistake_in_the_document_is_named_with_its_path_and_a_fix(
+    world: World, change: dict[str, Any], path: str, said: str
+) -> None:
+    world.document |= change
+
+    problem, *others = world.refusal().problems
+
+    assert problem.path == path
+    assert said in str(problem)
+    assert problem.fix
+    assert others == []
+
+
+def test_an_unknown_target_is_named_beside_a_mistake_in_its_type(world: World) -> None:
+    world.document["target"] = {"type": "tools", "name": "echoo"}
+
+    assert [problem.path for problem in world.refusal().problems] == ["target.type", "target.name"]
+
+
+@pytest.mark.parametrize("bucket", ["uploads", "elsewhere"])
+def test_the_signature_of_a_presigned_address_is_not_repeated(world: World, bucket: str) -> None:
+    world.document["csv_s3_uri"] = f"s3://{bucket}/missing.csv?X-Amz-Signature=0123"
+
+    (problem,) = world.refusal().problems
+
+    assert problem.value == f"s3://{bucket}/missing.csv"
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "the file is empty"),
+        (b"id,text\n1,2\n3\n", "line 3 (1)"),
+        (b'id,text\n5" disk,x\n', "line 2"),
+        (b"id,text\n1,\xff\n", "not UTF-8"),
+        (b"id,id\n1,2\n", "'id'"),
+        (b"id,\n1,2\n", "without a name"),
+    ],
+)
+def test_a_mistake_in_the_file_is_named_with_its_line(world: World, data: bytes, said: str) -> None:
+    world.file(data)
+
+    (problem,) = world.refusal().problems
+
+    assert problem.path == "csv_s3_uri"
+    assert said in str(problem)
+    assert problem.fix
+
+
+def test_mistakes_in_document_target_header_and_rows_are_named_together(world: World) -> None:
+    world.file(b"id,text\n1\n")
+    world.document["target"]["name"] = "ehco"
+    world.document["input_mapping"] = {"column_mappings": {"txet": "t"}}
+
+    assert [problem.path for problem in world.refusal().problems] == [
+        "target.name",
+        "input_mapping.column_mappings.txet",
+        "csv_s3_uri",
+    ]
+
+    world.document["execution_config"]["max_concurrency"] = 0
+
+    # The sections without a mistake are held against the CSV all the same.
+    assert [problem.path for problem in world.refusal().problems] == [
+        "execution_config.max_concurrency",
+        "target.name",
+        "input_mapping.column_mappings.txet",
+        "csv_s3_uri",
+    ]
+
+
+@pytest.mark.parametrize("document", [None, "text", [], {"target": 5, "csv_s3_uri": 5}, {"target": {"name": 1}}])
+def test_a_document_of_another_shape_is_refused(world: World, document: Any) -> None:
+    world.document = document
+
+    assert world.refusal().problems
+
+
+def test_a_file_over_10_gb_is_refused_unread(world: World) -> None:
+    world.inputs.size = MAX_FILE_BYTES + 1
+
+    assert "10,000,000,001 bytes" in str(world.refusal())
+    assert world.inputs.read == 0
+
+
+def test_a_denied_permission_is_the_deployment_s_fault(world: World) -> None:
+    world.inputs.denied = True
+
+    with pytest.raises(DeploymentError, match="s3:GetObject"):
+        world.validate()
+
+
+def test_an_allowed_arn_overrides_the_registered_one(world: World) -> None:
+    world.document["target"]["arn"] = f"{ECHO_ARN}:canary"
+
+    world.validate()
+
+    assert (world.plan.target.name, world.plan.target.arn) == ("echo", f"{ECHO_ARN}:canary")
+
+
+def test_results_of_an_earlier_run_can_be_submitted_where_they_lie(world: World) -> None:
+    world.file(b"id,text,_error_message\n1,one,failed\n", "results/run-0/failed_rows.csv", "results")
+    world.document["csv_s3_uri"] = "s3://results/results/run-0/failed_rows.csv"
+
+    assert world.validate().total_rows == 1
+    assert world.plan.output_header.count("_error_message") == 1
+    assert world.plan.warnings == ["Columns of an earlier output are not mapped and are replaced: _error_message."]
+
+
+def test_warnings_tell_what_a_user_would_not_expect(world: World) -> None:
+    world.file(b"id;text\n1;one\n2;two\n3;three\n")
+    world.document["execution_config"] = {"max_rows": 2, "timeout_seconds": 30, "max_concurrency": 31}
+
+    response = world.validate()
+
+    assert response.total_rows == 2
+    delimiter, trial, timeout = world.plan.warnings
+    assert "semicolon" in delimiter
+    assert "first 2 rows" in trial
+    assert "60 s" in timeout
+
+
+def test_a_schema_that_is_not_applied_is_said_where_no_column_is_named(world: World) -> None:
+    world.registry[0] = REGISTRY[0].model_copy(update={"output_schema": "echo.yaml"})
+    world.document["execution_config"] = {"timeout_seconds": 60}
+
+    world.validate()
+    assert ["echo.yaml" in warning for warning in world.plan.warnings] == [True]
+
+    world.document["output_mapping"] = {"columns": [MAPPED]}
+    world.validate()
+    assert world.plan.warnings == []
+
+
+def test_concurrency_that_cannot_be_used_is_said(world: World) -> None:
+    world.file(b"id,text\n" + b"1,one\n" * 100)
+    world.document["execution_config"] = {"max_concurrency": 31, "timeout_seconds": 60}
+
+    world.validate()
+
+    assert world.plan.warnings == ["30 rows are in flight at most, not 31."]
+
+
+def test_a_dry_run_answers_with_plan_and_estimate(world: World) -> None:
+    world.document |= {"dry_run": True, "output_mapping": {"columns": [MAPPED], "add_metadata": False}}
+
+    response = world.validate()
+
+    assert response.dry_run
+    assert response.document is not None
+    assert response.document["status"] == "DRY_RUN"
+    assert response.document["total_rows"] == 3
+    assert response.document["columns"] == ["id", "text"]
+    assert response.document["output_columns"] == ["id", "text", "x"]
+    assert response.document["concurrency"] == {"children": 1, "threads": 3, "batch_size": 3}
+    assert response.document["estimate"]["total"]["best"] > 0
+
+
+def test_a_dry_run_of_very_many_columns_fits_into_an_execution_s_output(world: World) -> None:
+    names = [f"{'long name ' * 20}{i}" for i in range(900)]
+    world.file(",".join(names).encode() + b"\n")
+    world.document["dry_run"] = True
+
+    response = world.validate()
+
+    assert response.document is not None
+    assert response.document["column_count"] == 900
+    assert 0 < len(response.document["columns"]) < 900
+    assert len(response.model_dump_json()) < 100_000
+
+
+def test_an_express_agent_is_given_no_more_time_than_it_can_run(world: World) -> None:
+    world.document["target"] = {"type": "agent", "name": "quick"}
+    world.document["execution_config"]["timeout_seconds"] = 301
+
+    assert [problem.path for problem in world.refusal().problems] == ["execution_config.timeout_seconds"]
+
+
+def test_a_run_that_may_outlive_its_finished_rows_is_warned_of(world: World) -> None:
+    world.document["execution_config"] |= {"timeout_seconds": 800, "max_concurrency": 1}
+    world.file(b"id,text\n" + b"1,x\n" * 1_000)
+    world.validate()
+
+    assert any("work_retention_days" in warning for warning in world.plan.warnings)
+
+
+# --- resume_from
+
+EARLIER_ARN = "arn:aws:states:eu-west-1:123456789012:execution:batch-processor:earlier"
+
+
+def after_an_earlier_run(world: World, *, not_attempted: int = 1, ended: bool = True, **changes: Any) -> Plan:
+    """``world`` with what an execution of the same document left, and its document resuming it."""
+    world.validate()
+    execution = world.plan.execution.model_copy(update={"name": "earlier", "arn": EARLIER_ARN})
+    earlier = world.plan.model_copy(update={"execution": execution, **changes})
+    world.work.earlier["work/earlier/plan.json"] = earlier.model_dump_json().encode()
+    if ended:
+        summary = {"total_rows": 3, "succeeded": 2, "not_attempted": not_attempted, "status": "FAILED"}
+        world.work.earlier["results/earlier/summary.json"] = orjson.dumps(summary)
+    world.work.objects.clear()
+    world.document["execution_config"]["resume_from"] = "earlier"
+    return earlier
+
+
+@pytest.mark.parametrize("name", ["earlier", EARLIER_ARN])
+def test_a_batch_can_resume_an_earlier_one(world: World, name: str) -> None:
+    earlier = after_an_earlier_run(world)
+    world.document["execution_config"]["resume_from"] = name
+
+    world.validate()
+
+    assert world.plan.resume_from == [EarlierExecution(name="earlier", batch_size=earlier.concurrency.batch_size)]
+    (warning,) = world.plan.warnings
+    assert warning.startswith("Of the 3 rows of earlier, 2 were successful")
+    assert "earlier" in world.plan.estimate.assumptions[-1]
+    assert world.plan.estimate.total == earlier.estimate.total
+
+
+@pytest.mark.parametrize(
+    ("not_attempted", "ended", "resumed"), [(0, True, ["earlier"]), (1, True, None), (0, False, None)]
+)
+def test_an_earlier_run_that_was_stopped_leads_to_what_it_resumed_itself(
+    world: World, not_attempted: int, ended: bool, resumed: list[str] | None
+) -> None:
+    # An earlier run that came to all its rows has taken over what there was.
+    chain = [EarlierExecution(name=f"before-{number}", batch_size=1) for number in range(12)]
+    after_an_earlier_run(world, not_attempted=not_attempted, ended=ended, resume_from=chain)
+
+    world.validate()
+
+    expected = resumed or ["earlier", *(f"before-{number}" for number in range(9))]
+    assert [earlier.name for earlier in world.plan.resume_from] == expected
+
+
+def test_what_makes_fewer_rows_be_taken_over_is_said_before_any_row_runs(world: World) -> None:
+    after_an_earlier_run(world, ended=False, total_rows=4, target=REGISTRY[0].model_copy(update={"version": "0"}))
+    world.document["dry_run"] = True
+
+    warnings = (world.validate().document or {})["warnings"]
+
+    assert [warning.split(":")[0] for warning in warnings] == [
+        "earlier has no output yet",
+        "The CSV has 3 rows, that of earlier has 4",
+        "echo is version 1; answers that are taken over are those of version 0.",
+    ]
+
+
+def test_a_trial_can_be_resumed_and_be_one(world: World) -> None:
+    after_an_earlier_run(world)
+    world.document["execution_config"]["max_rows"] = 2
+
+    world.validate()
+
+    assert not [warning for warning in world.plan.warnings if "failed_rows.csv" in warning]
+
+
+@pytest.mark.parametrize(
+    ("resume_from", "gone", "said", "fix"),
+    [
+        ("run-1", "", "cannot resume itself", "earlier one"),
+        ("unknown", "", "no execution of this name", "make run"),
+        ("earlier", "work/earlier/plan.json", "have expired", "work_retention_days"),
+        (EARLIER_ARN.replace(":batch-processor:", ":other:"), "", f"is {EARLIER_ARN}", "correct the ARN"),
+    ],
+)
+def test_an_execution_that_cannot_be_resumed_is_refused(
+    world: World, resume_from: str, gone: str, said: str, fix: str
+) -> None:
+    after_an_earlier_run(world)
+    world.work.earlier.pop(gone, None)
+    world.document["execution_config"]["resume_from"] = resume_from
+
+    (problem,) = world.refusal().problems
+
+    assert (problem.path, problem.value) == ("execution_config.resume_from", resume_from)
+    assert said in problem.message
+    assert fix in problem.fix
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"name": "other"}, {"arn": f"{ECHO_ARN}:canary"}, {"type": "agent"}, {"invocation": Invocation.EXPRESS}],
+)
+def test_answers_of_another_target_are_refused(world: World, change: dict[str, Any]) -> None:
+    after_an_earlier_run(world, target=REGISTRY[0].model_copy(update=change))
+
+    (problem,) = world.refusal().problems
+
+    assert problem.path == "execution_config.resume_from"
+    assert "another target" in problem.message
+
+
+def test_a_dry_run_has_nothing_to_resume(world: World) -> None:
+    world.document["dry_run"] = True
+    after_an_earlier_run(world, ended=False)
+
+    (problem,) = world.refusal().problems
+
+    assert "dry run" in problem.message
+
+
+def test_a_plan_of_another_version_is_refused(world: World) -> None:
+    after_an_earlier_run(world)
+    world.work.earlier["work/earlier/plan.json"] = b'{"schema_version": 2}'
+
+    (problem,) = world.refusal().problems
+
+    assert "another version" in problem.message
+
+
+def test_a_mistake_elsewhere_does_not_hide_that_of_the_earlier_execution(world: World) -> None:
+    after_an_earlier_run(world)
+    world.document["csv_s3_uri"] = "s3://uploads/missing.csv"
+    world.document["execution_config"]["resume_from"] = "unknown"
+
+    assert [problem.path for problem in world.refusal().problems] == ["csv_s3_uri", "execution_config.resume_from"]
+
+
+def test_a_plan_from_before_there_was_anything_to_resume_is_read(world: World) -> None:
+    world.validate()
+    written = orjson.loads(world.work.objects["work/run-1/plan.json"])
+    del written["resume_from"]
+
+    assert Plan.model_validate(written) == world.plan
