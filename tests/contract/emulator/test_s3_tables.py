@@ -31,6 +31,8 @@ READING = [
     "s3tables:GetTableData",
 ]
 WRITING = [*READING, "s3tables:PutTableData", "s3tables:UpdateTableMetadataLocation"]
+EVERYTHING = ["s3tables:*"]
+SCHEMA = {"type": "struct", "schema-id": 0, "fields": [{"id": 1, "name": "a", "type": "string", "required": False}]}
 
 
 class Lake:
@@ -63,14 +65,26 @@ class Lake:
         prepared = urllib.request.Request(url, data=data, headers=dict(request.headers), method=method)
         try:
             with urllib.request.urlopen(prepared, timeout=30) as answered:
-                return answered.status, json.load(answered)
+                return answered.status, parsed(answered.read())
         except urllib.error.HTTPError as error:
             with error:
-                return error.code, json.load(error)
+                return error.code, parsed(error.read())
+
+    @property
+    def prefix(self) -> str:
+        return quote(self.arn, safe="")
 
     @property
     def table(self) -> str:
-        return f"{quote(self.arn, safe='')}/namespaces/silver/tables/osha"
+        return f"{self.prefix}/namespaces/silver/tables/osha"
+
+
+def parsed(body: bytes) -> Any:
+    """The JSON of an answer, or its text where it is none."""
+    try:
+        return json.loads(body)
+    except ValueError:
+        return body.decode()
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +137,104 @@ def test_of_two_commits_on_the_same_snapshot_the_second_is_a_conflict(lake: Lake
 
     assert [commit(11), commit(12)] == [200, 409]
     assert lake.catalog(lake.role(READING), "POST", lake.table, {"requirements": [], "updates": []})[0] == 403
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "{prefix}/transactions/commit"),
+        ("POST", "{prefix}/namespaces/silver/properties"),
+        ("POST", "{prefix}/namespaces/silver/register"),
+        ("GET", "{prefix}/namespaces/silver/views"),
+        ("POST", "{prefix}/namespaces/silver/views"),
+        ("POST", "{prefix}/namespaces/silver/tables/osha/metrics"),
+        ("GET", "{prefix}/namespaces/silver/tables/osha/credentials"),
+        ("POST", "{prefix}/namespaces/silver/tables/osha/plan"),
+        ("PUT", "{prefix}/namespaces/silver/tables/osha"),
+        ("GET", "namespaces"),
+    ],
+)
+def test_a_route_that_s3_tables_does_not_document_is_not_found(lake: Lake, method: str, path: str) -> None:
+    """Supported Iceberg REST API operations: a commit of several tables is none of them"""
+    body: Any = {"table-changes": []} if method != "GET" else None
+
+    status, _answer = lake.catalog(lake.role(EVERYTHING), method, path.format(prefix=lake.prefix), body)
+
+    assert status == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "said"),
+    [
+        ("namespaces", {"namespace": ["a", "b"]}, "Multilevel namespaces"),
+        ("namespaces", {"namespace": ["a"], "properties": {"colour": "red"}}, "property is not supported: colour"),
+        ("namespaces/silver%1Fgold/tables", {"name": "t", "schema": SCHEMA}, "Multilevel namespaces"),
+        ("namespaces/silver/tables", {"name": "t", "schema": SCHEMA, "stage-create": True}, "stage-create"),
+        ("namespaces/silver/tables", {"name": "t", "schema": SCHEMA, "location": "s3://mine/t"}, "location"),
+        (
+            "namespaces/silver/tables/osha",
+            {"updates": [{"action": "set-location", "location": "s3://mine/t"}]},
+            "location",
+        ),
+        ("namespaces/silver/tables/osha", {"updates": [{"action": "remove-snapshots", "snapshot-ids": [1]}]}, "update"),
+        ("namespaces/silver/tables/osha", {"requirements": [{"type": "assert-nothing"}]}, "requirement"),
+    ],
+)
+def test_what_the_catalog_does_not_support_is_a_bad_request(
+    lake: Lake, path: str, body: dict[str, Any], said: str
+) -> None:
+    """Considerations and limitations of the endpoint"""
+    status, answer = lake.catalog(lake.role(EVERYTHING), "POST", f"{lake.prefix}/{path}", body)
+
+    assert status == 400
+    assert said in answer["error"]["message"]
+
+
+def test_a_table_with_metadata_over_50_mb_is_refused(lake: Lake) -> None:
+    """Limitations: a metadata.json file over 50 MB gives 400"""
+    role, path = lake.role(EVERYTHING), f"{lake.prefix}/namespaces/silver/tables/large"
+    lake.catalog(role, "POST", f"{lake.prefix}/namespaces/silver/tables", {"name": "large", "schema": SCHEMA})
+    text = {"updates": [{"action": "set-properties", "updates": {"note": "x" * (50 * 1024 * 1024)}}]}
+
+    assert lake.catalog(role, "POST", path, text)[0] == 200
+    assert lake.catalog(role, "GET", path)[0] == 400
+    assert lake.catalog(role, "DELETE", f"{path}?purgeRequested=true")[0] == 204
+
+
+def test_the_warehouse_is_the_arn_of_a_table_bucket(lake: Lake) -> None:
+    """Configuring the endpoint: the form account:s3tablescatalog/bucket is Glue's"""
+    warehouse = quote(f"{lake.aws.account_id}:s3tablescatalog/{lake.bucket}", safe="")
+
+    assert lake.catalog(lake.role(EVERYTHING), "GET", f"config?warehouse={warehouse}")[0] == 400
+
+
+def test_tables_and_namespaces_are_looked_for_renamed_and_dropped(lake: Lake) -> None:
+    """Supported operations: tableExists, namespaceExists, renameTable, dropTable with purge alone, dropNamespace"""
+    role, prefix = lake.role(EVERYTHING), lake.prefix
+    bronze, moved = f"{prefix}/namespaces/bronze", f"{prefix}/namespaces/bronze/tables/moved"
+    names = [{"namespace": ["bronze"], "name": name} for name in ("made", "moved")]
+    lake.catalog(role, "POST", f"{prefix}/namespaces", {"namespace": ["bronze"], "properties": {"owner": "me"}})
+    lake.catalog(role, "POST", f"{bronze}/tables", {"name": "made", "schema": SCHEMA})
+
+    assert lake.catalog(role, "HEAD", bronze)[0] == 204
+    rename = {"source": names[0], "destination": names[1]}
+    assert lake.catalog(role, "POST", f"{prefix}/tables/rename", rename)[0] == 204
+    assert [lake.catalog(role, "HEAD", f"{bronze}/tables/{name}")[0] for name in ("made", "moved")] == [404, 204]
+    assert lake.catalog(role, "DELETE", bronze)[0] == 409
+    assert [lake.catalog(role, "DELETE", f"{moved}{asked}")[0] for asked in ("", "?purgeRequested=false")] == [400, 400]
+    assert lake.catalog(role, "DELETE", f"{moved}?purgeRequested=true")[0] == 204
+    assert lake.catalog(role, "DELETE", bronze)[0] == 204
+    assert lake.catalog(role, "HEAD", bronze)[0] == 404
+
+
+def test_a_dropped_table_leaves_no_file_behind(lake: Lake) -> None:
+    """dropTable purges: a table made again under the name begins empty"""
+    role, path = lake.role(EVERYTHING), f"{lake.prefix}/namespaces/silver/tables/again"
+    make = {"name": "again", "schema": SCHEMA}
+    lake.catalog(role, "POST", f"{lake.prefix}/namespaces/silver/tables", make)
+    lake.catalog(role, "POST", path, {"updates": [{"action": "set-properties", "updates": {"note": "old"}}]})
+
+    lake.catalog(role, "DELETE", f"{path}?purgeRequested=true")
+    lake.catalog(role, "POST", f"{lake.prefix}/namespaces/silver/tables", make)
+
+    assert "note" not in lake.catalog(role, "GET", path)[1]["metadata"]["properties"]

@@ -409,8 +409,9 @@ def _credentials(session: boto3.Session) -> Credentials:
 def s3_tables(location: LakeLocation, credentials: Callable[[], Credentials]) -> Attach:
     """Attaches the table bucket as catalog ``lake``, by the same options for AWS and for another endpoint.
 
-    The last three options are those that ``ENDPOINT_TYPE s3_tables`` sets, which S3 Tables needs; that option itself
-    does not go together with an endpoint.
+    ``ENDPOINT_TYPE s3_tables`` does not go together with an endpoint, so the last four options stand in its place. S3
+    Tables has no commit of several tables, takes no staged tables, and drops a table only with its files
+    (https://docs.aws.amazon.com/AmazonS3/latest/userguide/s3-tables-integrating-open-source.html).
     """
 
     def attach(connection: DuckDBPyConnection) -> None:
@@ -436,7 +437,7 @@ def s3_tables(location: LakeLocation, credentials: Callable[[], Credentials]) ->
             f"ATTACH {_quoted(location.table_bucket_arn)} AS {CATALOG} (TYPE iceberg, SECRET aws, "
             f"ENDPOINT {_quoted(location.endpoint)}, AUTHORIZATION_TYPE 'sigv4', SIGV4_SERVICE 's3tables', "
             f"SIGV4_REGION {_quoted(location.region)}, STAGE_CREATE_TABLES false, REMOVE_FILES_ON_DELETE false, "
-            "PURGE_REQUESTED true)"
+            "PURGE_REQUESTED true, DISABLE_MULTI_TABLE_COMMIT true)"
         )
 
     return attach
