@@ -48,10 +48,14 @@ module "input_bucket" {
 module "results_bucket" {
   source = "./modules/bucket"
 
-  name              = coalesce(var.results_bucket_name, "batch-processor-results-${local.account_id}-${var.region}${local.suffix}")
-  kms_key_arn       = module.key.arn
-  force_destroy     = !local.protected
-  expire_after_days = { "work/" = var.work_retention_days }
+  name          = coalesce(var.results_bucket_name, "batch-processor-results-${local.account_id}-${var.region}${local.suffix}")
+  kms_key_arn   = module.key.arn
+  force_destroy = !local.protected
+  expire_after_days = {
+    "work/" = var.work_retention_days
+    # A message that names such an object is sent at once, or for as long as the run can be aggregated: while work/ is kept.
+    "dead-letters/" = var.work_retention_days + var.dead_letter_retention_days
+  }
 }
 
 module "artifacts" {
@@ -97,6 +101,7 @@ module "row_batches" {
   synchronous_policy_arns = module.registry.synchronous_policy_arns
   standard_policy_arns    = module.registry.standard_policy_arns
   work_retention_days     = var.work_retention_days
+  dead_letter_days        = var.dead_letter_retention_days
   daily_cost_alarm_usd    = var.daily_cost_alarm_usd
 }
 

@@ -139,6 +139,17 @@ variable "work_retention_days" {
   }
 }
 
+variable "dead_letter_retention_days" {
+  type        = number
+  description = "Days that a failed row waits in the dead-letter queue. An input too large for the queue lies in the results bucket; it is kept longer than its message."
+  default     = 14
+
+  validation {
+    condition     = var.dead_letter_retention_days >= 1 && var.dead_letter_retention_days <= 14 && floor(var.dead_letter_retention_days) == var.dead_letter_retention_days
+    error_message = "dead_letter_retention_days is a whole number from 1 to 14: SQS keeps no message longer (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html)."
+  }
+}
+
 variable "log_retention_days" {
   type        = number
   description = "Days that log events are kept."

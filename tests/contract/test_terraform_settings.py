@@ -16,6 +16,7 @@ from bedrock_batches.submit.job import JOBS_BY_CREATED, JOBS_BY_STATUS, PREFIX
 from bedrock_batches.submit.parts import Quotas
 from bedrock_batches.submit.pricing import DEFAULT_MODELS, ModelPrice
 from bedrock_batches.sync.lake_content import CONTENT_SORT_KEY
+from row_batches.document.plan import Keys
 from row_batches.run.settings import SETTINGS_BY_FUNCTION as ROW_BATCH_SETTINGS
 from tests.support.terraform_files import BEDROCK_BATCHES, REPOSITORY, ROW_BATCHES, local_value, parsed, plain
 
@@ -150,6 +151,15 @@ def test_the_jobs_table_has_the_indexes_that_the_listing_asks() -> None:
     }
     assert indexes == {JOBS_BY_CREATED: ("GSI1PK", "GSI1SK"), JOBS_BY_STATUS: ("GSI2PK", "GSI1SK")}
     assert plain(plain(jobs["ttl"])["attribute_name"]) == "ttl"
+
+
+def test_objects_expire_below_the_prefixes_that_the_code_writes_to() -> None:
+    modules = {
+        name: block for part in parsed(REPOSITORY / "terraform" / "main.tf")["module"] for name, block in part.items()
+    }
+    expiring = {prefix.strip('"') for prefix in plain(modules["results_bucket"]["expire_after_days"])}
+    keys = Keys("execution")
+    assert {key.split("/")[0] + "/" for key in (keys.work, keys.oversized)} == expiring
 
 
 def test_prefix_and_sort_key_of_terraform_are_those_of_the_code() -> None:

@@ -6,7 +6,7 @@ locals {
 
 resource "aws_sqs_queue" "dead_letters" {
   name                              = "batch-processor-dead-letters${var.deployment.suffix}"
-  message_retention_seconds         = 1209600 # 14 days, the longest there is
+  message_retention_seconds         = var.dead_letter_days * 86400
   kms_master_key_id                 = var.kms_key_arn
   kms_data_key_reuse_period_seconds = 300
 }
@@ -14,7 +14,7 @@ resource "aws_sqs_queue" "dead_letters" {
 # Events for notify that could not be delivered, or that it failed on. Apart from the failed rows, which are the user's.
 resource "aws_sqs_queue" "undelivered_events" {
   name                              = local.undelivered_events_name
-  message_retention_seconds         = 1209600
+  message_retention_seconds         = 1209600 # 14 days, the longest there is
   kms_master_key_id                 = var.kms_key_arn
   kms_data_key_reuse_period_seconds = 300
 

@@ -4,6 +4,8 @@ locals {
   results_arn = "arn:${var.deployment.partition}:s3:::${var.results_bucket}"
   work        = "${local.results_arn}/work/*"
   results     = "${local.results_arn}/results/*"
+  # Below work/ by runs that the release before began: they go on with the function versions that they name.
+  dead_letters = ["${local.results_arn}/dead-letters/*", "${local.work}/dead-letters/*"]
 
   # Every function gets it, after its own statements.
   use_key = {
@@ -34,7 +36,7 @@ locals {
     Sid      = "WriteRows"
     Effect   = "Allow"
     Action   = ["s3:PutObject"]
-    Resource = [for name in ["rows/*", "failed/*", "dead-letters/*", "brake.json"] : "${local.work}/${name}"]
+    Resource = concat([for name in ["rows/*", "failed/*", "brake.json"] : "${local.work}/${name}"], local.dead_letters)
   }
 
   send_dead_letters = {
@@ -135,7 +137,7 @@ locals {
         Sid      = "KeepOversizedInputs"
         Effect   = "Allow"
         Action   = ["s3:PutObject"]
-        Resource = ["${local.work}/dead-letters/*"]
+        Resource = local.dead_letters
       },
     ])
 

@@ -75,6 +75,11 @@ variable "work_retention_days" {
   description = "Days that work/ objects are kept."
 }
 
+variable "dead_letter_days" {
+  type        = number
+  description = "Days that a message waits in the dead-letter queue."
+}
+
 variable "daily_cost_alarm_usd" {
   type        = number
   description = "A day's estimated cost that sets off an alarm, in US dollars."

@@ -29,9 +29,23 @@ variables {
   synchronous_policy_arns = {}
   standard_policy_arns    = {}
   work_retention_days     = 7
+  dead_letter_days        = 3
   daily_cost_alarm_usd    = 50
   artifacts = { for name in ["validate_input", "process_tool_rows", "map_input", "map_output", "aggregate_results", "notify"] :
     "functions/${name}" => { bucket = "artifacts", key = "${name}.zip", sha256 = "c2FtcGxl" }
+  }
+}
+
+run "failed_rows_wait_in_the_queue_as_long_as_is_said" {
+  command = plan
+
+  module {
+    source = "./modules/row_batches"
+  }
+
+  assert {
+    condition     = aws_sqs_queue.dead_letters.message_retention_seconds == 259200
+    error_message = "Three days, not ${aws_sqs_queue.dead_letters.message_retention_seconds} s."
   }
 }
 

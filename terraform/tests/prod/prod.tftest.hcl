@@ -165,6 +165,31 @@ run "retention_is_in_whole_days" {
   expect_failures = [var.work_retention_days]
 }
 
+run "the_input_that_a_dead_letter_names_outlives_the_letter" {
+  command = plan
+
+  variables {
+    work_retention_days        = 3
+    dead_letter_retention_days = 10
+  }
+
+  # The letter is sent while work/ is kept, at the latest, and waits in the queue from then on.
+  assert {
+    condition     = module.results_bucket.expire_after_days == { "work/" = 3, "dead-letters/" = 13 }
+    error_message = jsonencode(module.results_bucket.expire_after_days)
+  }
+}
+
+run "sqs_keeps_no_letter_for_longer_than_two_weeks" {
+  command = plan
+
+  variables {
+    dead_letter_retention_days = 15
+  }
+
+  expect_failures = [var.dead_letter_retention_days]
+}
+
 run "log_retention_is_one_that_cloudwatch_has" {
   command = plan
 

@@ -15,6 +15,7 @@ from row_batches.document.batch_config import BatchConfig
 
 WORK_PREFIX = "work"
 RESULTS_PREFIX = "results"
+DEAD_LETTERS_PREFIX = "dead-letters"
 
 
 class Frozen(BaseModel):
@@ -131,7 +132,8 @@ class Keys:
         self.rows = f"{self.work}rows/"
         self.failures = f"{self.work}failed/"
         self.active = f"{self.work}active/"
-        self.oversized = f"{self.work}dead-letters/"
+        # Not below work/: it is kept for as long as the message in the queue that names it.
+        self.oversized = f"{DEAD_LETTERS_PREFIX}/{execution}/"
         self.map = f"{self.work}map"
         self.output = f"{self.results}output.csv"
         self.failed_rows = f"{self.results}failed_rows.csv"
