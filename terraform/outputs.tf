@@ -48,6 +48,11 @@ output "admin_api_caller_policy_json" {
   value       = one(module.bedrock_batches[*].admin_api_caller_policy_json)
 }
 
+output "lake_operator_policy_json" {
+  description = "IAM policy of who loads the lake: all that `make seed-lake` and `make resync` need."
+  value       = one(module.bedrock_batches[*].lake_operator_policy_json)
+}
+
 output "bedrock_jobs_table" {
   description = "DynamoDB table of Bedrock batch jobs."
   value       = one(module.bedrock_batches[*].jobs_table)

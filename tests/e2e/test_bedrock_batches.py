@@ -15,33 +15,39 @@ from typing import Any
 import boto3
 import duckdb
 import pytest
+from botocore.config import Config
 
 from bedrock_batches.select.duckdb_ import Lake, aws_lake
 from tests.support.admin_api import AdminApi
 from tests.support.bedrock import bedrock_fault
 from tests.support.deployment import FULL_SIZE, Deployment
+from tests.support.iam import session_with
 from tests.support.lake import example_records, rows_of
 from tests.support.local_aws import REPOSITORY
+from tools.resync import Resync, resync
 from tools.seed_lake import RAW_COLUMNS, seed
 
 SEED = REPOSITORY / "examples" / "violations" / "violations.csv"
 
 
-@pytest.fixture(scope="module")
-def lake(deployment: Deployment) -> Lake:
-    """The lake with the example's violations."""
-    session, endpoint = boto3.Session(region_name=deployment.outputs["region"]), None
-    if deployment.local_aws is not None:
-        session, endpoint = deployment.local_aws.session(), deployment.local_aws.endpoint_url
-    lake = aws_lake(
+def lake_as(deployment: Deployment, session: boto3.Session) -> Lake:
+    """The deployment's lake, with the credentials of the session."""
+    return aws_lake(
         deployment.outputs["lake_table_bucket_arn"],
         deployment.outputs["lake_namespace"],
         deployment.outputs["lake_agencies"],
         session=session,
-        endpoint_url=endpoint,
+        endpoint_url=None if deployment.local_aws is None else deployment.local_aws.endpoint_url,
     )
-    seed(lake, SEED)
-    return lake
+
+
+@pytest.fixture(scope="module")
+def lake(deployment: Deployment) -> Lake:
+    """The lake with the example's violations, loaded by somebody who has the policy for it and no other."""
+    with session_with(deployment, deployment.outputs["lake_operator_policy_json"]) as operator:
+        seed(lake_as(deployment, operator), SEED)
+    session = boto3.Session(region_name=deployment.outputs["region"])
+    return lake_as(deployment, session if deployment.local_aws is None else deployment.local_aws.session())
 
 
 @pytest.fixture(scope="module")
@@ -394,20 +400,21 @@ def test_wrong_bodies_unknown_jobs_and_strangers_are_refused(
 @pytest.fixture
 def stranger(deployment: Deployment) -> Iterator[AdminApi]:
     """A role that has no right to the API."""
-    iam, name = deployment.client("iam"), f"test-stranger-{uuid.uuid4().hex[:8]}"
-    trust = {
-        "Version": "2012-10-17",
-        "Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}],
-    }
-    arn = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
-    found = deployment.client("sts").assume_role(RoleArn=arn, RoleSessionName="test")["Credentials"]
-    yield AdminApi(
-        deployment,
-        boto3.Session(
-            found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"], deployment.outputs["region"]
-        ),
-    )
-    iam.delete_role(RoleName=name)
+    with session_with(deployment, None) as session:
+        yield AdminApi(deployment, session)
+
+
+def test_the_lakes_operator_needs_no_more_than_its_policy(deployment: Deployment, lake: Lake) -> None:
+    endpoint = None if deployment.local_aws is None else deployment.local_aws.endpoint_url
+    said: list[str] = []
+    with session_with(deployment, deployment.outputs["lake_operator_policy_json"]) as operator:
+        loaded = seed(lake_as(deployment, operator), SEED)
+        storage = operator.client("s3", endpoint_url=endpoint, config=Config(s3={"addressing_style": "path"}))
+        functions = operator.client("lambda", endpoint_url=endpoint, config=Config(read_timeout=330))
+        function = deployment.outputs["bedrock_function_names"]["bedrock_sync"]
+        failing = resync(Resync(storage, functions, deployment.outputs["data_bucket"], function), said.append)
+    assert sum(agency.existing for agency in loaded.values()) == len(example_records())
+    assert (failing, said[-1]) == (0, "The lake has all content.")
 
 
 def test_the_seed_holds_what_the_examples_need() -> None:

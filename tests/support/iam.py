@@ -1,12 +1,15 @@
-"""Take a role's grants on one service away for a while."""
+"""Take a role's grants on one service away for a while, or work under a role with one policy."""
 
 from __future__ import annotations
 
 import json
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+import boto3
 
 from tests.support.deployment import Deployment
 
@@ -94,6 +97,27 @@ def without_grants(deployment: Deployment, function: str, service: str) -> Itera
             else:
                 put(name, before[name])
         time.sleep(CACHE_SECONDS)
+
+
+@contextmanager
+def session_with(deployment: Deployment, policy: str | None) -> Iterator[boto3.Session]:
+    """A session of a role that has this policy alone; without one, a role that may do nothing."""
+    iam, tokens, name = deployment.client("iam"), deployment.client("sts"), f"test-{uuid.uuid4().hex[:12]}"
+    account = tokens.get_caller_identity()["Account"]
+    trust = {"Effect": "Allow", "Principal": {"AWS": account}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    arn = iam.create_role(RoleName=name, AssumeRolePolicyDocument=document)["Role"]["Arn"]
+    try:
+        if policy is not None:
+            iam.put_role_policy(RoleName=name, PolicyName="only", PolicyDocument=policy)
+        found = tokens.assume_role(RoleArn=arn, RoleSessionName="test")["Credentials"]
+        yield boto3.Session(
+            found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"], deployment.outputs["region"]
+        )
+    finally:
+        if policy is not None:
+            iam.delete_role_policy(RoleName=name, PolicyName="only")
+        iam.delete_role(RoleName=name)
 
 
 _NOTHING = {"Effect": "Allow", "Action": ["sts:GetCallerIdentity"], "Resource": "*"}

@@ -8,6 +8,11 @@ output "admin_api_caller_policy_json" {
   value       = jsonencode({ Version = "2012-10-17", Statement = local.caller_statements })
 }
 
+output "lake_operator_policy_json" {
+  description = "IAM policy that `make seed-lake` and `make resync` need."
+  value       = jsonencode({ Version = "2012-10-17", Statement = local.lake_operator_statements })
+}
+
 output "jobs_table" {
   description = "DynamoDB table of the batch jobs."
   value       = aws_dynamodb_table.jobs.name

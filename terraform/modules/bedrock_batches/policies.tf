@@ -65,6 +65,13 @@ locals {
     Resource = [var.table_bucket_arn, local.tables_of_bucket]
   }
 
+  # A commit is a new metadata file, and the table's pointer to it
+  # (https://docs.aws.amazon.com/AmazonS3/latest/userguide/s3-tables-integrating-open-source.html).
+  write_lake = merge(local.read_lake, {
+    Sid    = "WriteLake"
+    Action = concat(local.read_lake.Action, ["s3tables:PutTableData", "s3tables:UpdateTableMetadataLocation"])
+  })
+
   follow_jobs = {
     Sid      = "FollowBatchInference"
     Effect   = "Allow"
@@ -201,10 +208,7 @@ locals {
     ]
 
     bedrock_sync = [
-      merge(local.read_lake, {
-        Sid    = "WriteLake"
-        Action = concat(local.read_lake.Action, ["s3tables:PutTableData", "s3tables:UpdateTableMetadataLocation"])
-      }),
+      local.write_lake,
       {
         Sid      = "ReadStream"
         Effect   = "Allow"
@@ -293,6 +297,36 @@ locals {
       Resource = local.profile_arns
     }],
   )
+
+  # `make seed-lake` and `make resync`.
+  lake_operator_statements = [
+    merge(local.write_lake, {
+      Sid    = "SeedLake"
+      Action = concat(local.write_lake.Action, ["s3tables:CreateTable"])
+    }),
+    {
+      # Merges into the lake what could not be merged before.
+      Sid      = "Resync"
+      Effect   = "Allow"
+      Action   = ["lambda:InvokeFunction"]
+      Resource = [local.function_arns["bedrock_sync"]]
+    },
+    {
+      Sid       = "ListFailed"
+      Effect    = "Allow"
+      Action    = ["s3:ListBucket"]
+      Resource  = [local.data_arn]
+      Condition = { StringLike = { "s3:prefix" = ["${local.prefix}/sync-failed/*"] } }
+    },
+    {
+      # Why it could not.
+      Sid      = "ReadFailed"
+      Effect   = "Allow"
+      Action   = ["s3:GetObject"]
+      Resource = ["${local.files}/sync-failed/*"]
+    },
+    local.use_key,
+  ]
 
   caller_statements = [{
     Sid      = "CallAdminApi"
