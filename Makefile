@@ -13,7 +13,7 @@ PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11; do 
 # In recipes, which without an interpreter would begin with `-m`: make takes that for a command that may fail.
 NEEDED_PYTHON = $(or $(PYTHON),$(error Python 3.11 or newer is needed; name one: make … PYTHON=<path>))
 # What a command acts on comes from the command line only: a shell may have a NAME of its own, as WSL does.
-$(foreach variable,INPUT OUTPUT CSV NAME FOLLOW EXECUTION GRACE FILE CONFIRM TOOL_NAME ONLY ARGS,$(eval $(variable) :=))
+$(foreach variable,INPUT OUTPUT CSV NAME FOLLOW EXECUTION GRACE FILE CONFIRM TOOL_NAME ONLY UPGRADE ARGS,$(eval $(variable) :=))
 # Size of the end-to-end tests: small or full.
 SCALE ?= small
 # Test processes at once.
@@ -159,8 +159,8 @@ terraform-checks: setup
 	$(call step,checkov,$(DEV) -m tools.checkov)
 
 .PHONY: lock
-lock: $(RUNTIME) ## Pin the newest packages that the requirements allow, with hashes
-	@$(DEV) -m tools.environments --lock requirements/*.in
+lock: $(RUNTIME) ## Pin what the requirements name, with hashes: [UPGRADE=1] for the newest versions allowed
+	@$(DEV) -m tools.environments --lock $(if $(UPGRADE),--upgrade) requirements/*.in
 
 .PHONY: clean
 clean: ## Stop the local AWS; remove build/ (saved plans and downloads are in it) and caches; .venv* stay

@@ -78,10 +78,14 @@ def make_environment(folder: Path, locks: list[Path]) -> None:
     run([*sync, *map(str, locks)], environment)
 
 
-def lock(requirements: list[Path]) -> None:
-    """Pin each ``x.in`` into ``x.txt`` beside it: every platform, hashes, no address of an index."""
+def lock(requirements: list[Path], *, upgrade: bool) -> None:
+    """Pin each ``x.in`` into ``x.txt`` beside it: every platform, hashes, no address of an index.
+
+    Without ``upgrade``, what is pinned already stays as it is.
+    """
     for requirement in requirements:
-        compile_command = [str(UV), "pip", "compile", "--quiet", "--universal", "--python-version", "3.11", "--upgrade"]
+        compile_command = [str(UV), "pip", "compile", "--quiet", "--universal", "--python-version", "3.11"]
+        compile_command += ["--upgrade"] if upgrade else []
         form = ["--generate-hashes", "--no-header", "--no-emit-index-url", "--no-emit-find-links"]
         output = ["--output-file", str(requirement.with_suffix(".txt"))]
         run([*compile_command, *form, *output, str(requirement)], uv_environment())
@@ -120,6 +124,7 @@ def main(arguments: list[str] | None = None) -> int:
     summary = (__doc__ or "").splitlines()[0]
     parser = argparse.ArgumentParser(prog="python -m tools.environments", description=summary)
     parser.add_argument("--lock", action="store_true", help="pin the named requirements instead")
+    parser.add_argument("--upgrade", action="store_true", help="with --lock: take the newest versions allowed")
     parser.add_argument(
         "paths", type=Path, nargs="+", help="an environment, then lock files; with --lock, requirements"
     )
@@ -128,7 +133,7 @@ def main(arguments: list[str] | None = None) -> int:
         found = ".".join(map(str, sys.version_info[:3]))
         raise SystemExit(f"Python 3.11 or newer is needed, not {found}: run make with PYTHON=<path of a newer one>.")
     if options.lock:
-        lock(options.paths)
+        lock(options.paths, upgrade=options.upgrade)
     elif len(options.paths) < 2:
         parser.error("name an environment and at least one lock file")
     else:

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bedrock_batches.results.json_objects import MOST_CANDIDATES, find_objects
 from bedrock_batches.results.model_output import (
-    MOST_CANDIDATES,
     PARSE_ERROR,
     RECORD_ERROR,
+    Answer,
     GeneratedContent,
     NoContentError,
     find_content,
@@ -45,6 +46,10 @@ TITAN = {
     "results": [{"tokenCount": 3, "outputText": TEXT, "completionReason": "FINISH"}],
 }
 NOVA = {name: CONVERSE[name] for name in ("output", "stopReason", "usage")}
+
+
+def content_in(text: str) -> GeneratedContent:
+    return find_content(Answer(text)).content
 
 
 def line(output: Any) -> bytes:
@@ -90,13 +95,113 @@ def test_the_body_of_each_family_gives_content_tokens_and_stop_reason(
     ids=["plain", "fenced", "prefixed", "prose", "braces in prose", "second", "nested", "spaces", "BOM"],
 )
 def test_the_object_is_found_wherever_it_stands(text: str) -> None:
-    assert find_content(text).model_dump() == CONTENT
+    assert content_in(text).model_dump() == CONTENT
+
+
+DRAFT = json.dumps({**CONTENT, "title": "A draft"})
+EXAMPLE = '{"title": "...", "description": "...", "tags": ["...", "..."]}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"<think>{DRAFT}</think>{TEXT}",
+        f"<reasoning>First {DRAFT}, or</reasoning>\n{TEXT}",
+        f"{DRAFT} is what I think</think>{TEXT}",
+        f"The form is {EXAMPLE}. So: {TEXT}",
+        f"A draft: {DRAFT}. Better: {TEXT}",
+        f'The record {{"title": "Inspection 5", "site": "X"}} gives {TEXT}',
+    ],
+    ids=["think", "reasoning", "thinking opened by the template", "example", "draft", "quoted record"],
+)
+def test_the_last_object_outside_reasoning_is_the_answer(text: str) -> None:
+    assert content_in(text).model_dump() == CONTENT
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        EXAMPLE,
+        f"<think>{TEXT}",
+        f"{TEXT} On second thought: {TEXT[:-9]}",
+        f'{{"result": {TEXT}, "notes": "and',
+        f'{TEXT} {{"title": "", "description": "B", "tags": []}}',
+    ],
+    ids=["example", "unfinished reasoning", "last object cut off", "nested in a cut object", "last object is empty"],
+)
+def test_what_is_not_the_models_last_complete_answer_is_no_content(text: str) -> None:
+    with pytest.raises(NoContentError):
+        content_in(text)
+
+
+def test_content_about_reasoning_tags_is_content() -> None:
+    text = json.dumps({**CONTENT, "description": "The page shows <think> and </think> as text."})
+
+    assert content_in(text).description == "The page shows <think> and </think> as text."
+
+
+@pytest.mark.parametrize(
+    ("text", "repair"),
+    [
+        (TEXT.replace('"two"]', '"two",],'), "JSON5 syntax"),
+        ("{'title': 'A title', description: 'What happened.', tags: ['one', 'two']} // done", "JSON5 syntax"),
+        (TEXT.replace('"title"', '"Title"'), "name of a field"),
+        (TEXT.replace('["one", "two"]', '"one, two"'), "tags as a text"),
+        (json.dumps(TEXT), "JSON in a text"),
+        (json.dumps({"answer": TEXT}), "JSON in a text"),
+    ],
+)
+def test_a_lossless_repair_is_made_and_named(text: str, repair: str) -> None:
+    found = find_content(Answer(text))
+
+    assert found.content.model_dump() == CONTENT
+    assert found.repairs == (repair,)
+
+
+def test_tags_that_are_null_are_no_tags() -> None:
+    found = find_content(Answer(TEXT.replace('["one", "two"]', "null")))
+
+    assert (found.content.tags, found.repairs) == ([], ("tags: null",))
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        {
+            "output": {
+                "message": {"content": [{"text": "I call it."}, {"toolUse": {"name": "print", "input": CONTENT}}]}
+            }
+        },
+        {"content": [{"type": "tool_use", "id": "1", "name": "print", "input": CONTENT}], "stop_reason": "tool_use"},
+        {"choices": [{"message": {"content": "", "tool_calls": [{"function": {"name": "print", "arguments": TEXT}}]}}]},
+    ],
+    ids=["converse", "anthropic", "mistral"],
+)
+def test_the_input_of_a_tool_call_is_content(output: Any) -> None:
+    content = read_result(line(output)).content
+
+    assert content is not None
+    assert content.model_dump() == CONTENT
+
+
+def test_a_body_nested_too_deep_is_a_failure_of_its_record() -> None:
+    deep = b"[" * 5_000 + b"]" * 5_000
+
+    result = read_result(b'{"recordId": "1", "modelOutput": ' + deep + b"}")
+
+    assert result.content is None
+    assert result.failure is not None
+
+
+def test_a_long_text_of_faulty_objects_is_searched_in_bounded_time() -> None:
+    """A few are read as JSON5; the rest is passed over."""
+    assert find_objects("{'a': 1,} " * 10_000).objects != []
 
 
 def test_line_breaks_within_strings_are_taken_as_models_write_them() -> None:
     text = '{"title": "A title", "description": "First.\nSecond.", "tags": []}'
 
-    assert find_content(text).description == "First.\nSecond."
+    assert content_in(text).description == "First.\nSecond."
 
 
 @pytest.mark.parametrize(
@@ -104,7 +209,7 @@ def test_line_breaks_within_strings_are_taken_as_models_write_them() -> None:
     [
         ("", "no text"),
         ("no JSON at all", "no complete JSON object"),
-        ('{"title": "cut off', "no complete JSON object"),
+        ('{"title": "cut off', "ends inside a JSON object: raise maxTokens"),
         ('{"title": "A", "description": "B"}', "tags: Field required"),
         ('{"title": 1, "description": "B", "tags": []}', "title: Input should be a valid string"),
         ('{"title": " ", "description": "B", "tags": []}', "title: String should have at least 1 character"),
@@ -117,7 +222,7 @@ def test_line_breaks_within_strings_are_taken_as_models_write_them() -> None:
 )
 def test_what_does_not_validate_says_why(text: str, said: str) -> None:
     with pytest.raises(NoContentError) as raised:
-        find_content(text)
+        content_in(text)
 
     assert said in str(raised.value)
 
@@ -192,15 +297,15 @@ def test_lone_surrogates_in_an_answer_become_replacement_characters() -> None:
 def test_a_hostile_text_costs_a_bounded_number_of_passes(opening: str) -> None:
     """Nesting far beyond what is tried, and beyond Python's recursion: the answer comes, and it is no."""
     with pytest.raises(NoContentError):
-        find_content(opening * (200_000 // len(opening)))
+        content_in(opening * (200_000 // len(opening)))
 
 
 def test_as_many_braces_as_are_tried_may_stand_before_the_content() -> None:
-    assert find_content("{x} " * (MOST_CANDIDATES - 1) + TEXT).title == "A title"
+    assert content_in("{x} " * (MOST_CANDIDATES - 1) + TEXT).title == "A title"
 
 
 words = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=80).filter(
-    lambda t: bool(t.strip())
+    lambda t: bool(t.strip(".… ").strip())
 )
 contents = st.fixed_dictionaries({"title": words, "description": words, "tags": st.lists(words, max_size=5)})
 prose = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="{}"), max_size=60)
@@ -213,7 +318,7 @@ def test_any_content_comes_back_from_any_prose_around_it(
     text = json.dumps(content, ensure_ascii=fenced, indent=2 if fenced else None)
     text = f"```json\n{text}\n```" if fenced else text
 
-    found = find_content(f"{before}{text}{after}")
+    found = content_in(f"{before}{text}{after}")
 
     assert found.title == content["title"].strip()
     assert found.description == content["description"].strip()

@@ -10,13 +10,14 @@ InvokeModel body of one of the families Anthropic, Nova, Mistral, Llama, Titan
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from bedrock_batches.results.json_objects import FoundObject, find_objects, object_in_text
 from foundation.json_text import encodable, parse_json
 
 PARSE_ERROR = "Failed to parse Bedrock response"
@@ -27,9 +28,7 @@ MOST_DESCRIPTION_CHARACTERS = 20_000
 MOST_TAGS = 50
 MOST_TAG_CHARACTERS = 100
 MOST_RAW_CHARACTERS = 100_000
-"""Of a model's text that is kept with an error, and that is searched for JSON."""
-MOST_CANDIDATES = 64
-"""Opening braces of a text that are tried: each costs at most one pass over the text."""
+"""Of a model's text that is kept with an error."""
 
 TRUNCATED = frozenset({"max_tokens", "length", "model_context_window_exceeded"})
 """Stop reasons, in lower case, of an answer that was cut off (Converse and Anthropic; Mistral, Llama and Titan)."""
@@ -59,12 +58,16 @@ class GeneratedContent(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A model's answer: its text, the tokens it took, and why it ended, in the model's own word ("" without one)."""
+    """A model's answer: its text, the tokens it took, and why it ended, in the model's own word ("" without one).
+
+    ``tool_input`` is the input of its last tool call: an answer that a schema was enforced on.
+    """
 
     text: str
     input_tokens: int = 0
     output_tokens: int = 0
     stop_reason: str = ""
+    tool_input: dict[str, Any] | None = None
 
     @property
     def truncated(self) -> bool:
@@ -83,12 +86,16 @@ class RecordFailure:
 
 @dataclass(frozen=True, slots=True)
 class RecordResult:
-    """A line's result: ``content`` or ``failure``, never both. ``record_id`` is "" for a line that has none."""
+    """A line's result: ``content`` or ``failure``, never both. ``record_id`` is "" for a line that has none.
+
+    ``repairs`` names what was put right to read the content; empty for an answer as it was asked for.
+    """
 
     record_id: str
     answer: Answer
     content: GeneratedContent | None = None
     failure: RecordFailure | None = None
+    repairs: tuple[str, ...] = ()
 
 
 class NoContentError(ValueError):
@@ -112,12 +119,20 @@ def read_result(line: bytes) -> RecordResult:
         return RecordResult(record_id, NO_ANSWER, failure=_record_failure(record["error"]))
     answer = read_answer(record.get("modelOutput"))
     if answer is None:
-        raw = json.dumps(record.get("modelOutput"), default=str)
-        return _failed(record_id, NO_ANSWER, PARSE_ERROR, "modelOutput is of no known form", raw)
+        return _failed(record_id, NO_ANSWER, PARSE_ERROR, "modelOutput is of no known form", raw_output(record))
     try:
-        return RecordResult(record_id, answer, content=find_content(answer.text))
+        found = find_content(answer)
     except NoContentError as error:
-        return _failed(record_id, answer, PARSE_ERROR, f"{_ending(answer)}{error}", answer.text)
+        return _failed(record_id, answer, PARSE_ERROR, f"{_ending(answer)}{error}", answer.text or raw_output(record))
+    return RecordResult(record_id, answer, content=found.content, repairs=found.repairs)
+
+
+def raw_output(record: dict[str, Any]) -> str:
+    """The model's output as JSON; for one that is nested too deep to be written, that it is."""
+    try:
+        return json.dumps(record.get("modelOutput"), default=str)
+    except RecursionError:
+        return "(nested too deep to be shown)"
 
 
 def _parse_line(line: bytes) -> dict[str, Any]:
@@ -172,16 +187,20 @@ def _converse(body: dict[str, Any]) -> Answer | None:
     if not message:
         return None
     usage = _mapping(body.get("usage"))
-    return _answer(
-        _texts(message.get("content")), usage.get("inputTokens"), usage.get("outputTokens"), body, "stopReason"
-    )
+    content = message.get("content")
+    tokens = usage.get("inputTokens"), usage.get("outputTokens")
+    tool = _last_tool_input(_mapping(_mapping(block).get("toolUse")).get("input") for block in _listed(content))
+    return _answer(_texts(content), *tokens, body, "stopReason", tool)
 
 
 def _anthropic(body: dict[str, Any]) -> Answer | None:
     if not isinstance(body.get("content"), list):
         return None
     usage = _mapping(body.get("usage"))
-    return _answer(_texts(body["content"]), usage.get("input_tokens"), usage.get("output_tokens"), body, "stop_reason")
+    content = body["content"]
+    tokens = usage.get("input_tokens"), usage.get("output_tokens")
+    calls = (block for block in map(_mapping, content) if block.get("type") == "tool_use")
+    return _answer(_texts(content), *tokens, body, "stop_reason", _last_tool_input(call.get("input") for call in calls))
 
 
 def _mistral_chat(body: dict[str, Any]) -> Answer | None:
@@ -189,10 +208,13 @@ def _mistral_chat(body: dict[str, Any]) -> Answer | None:
     if not choice:
         return None
     usage = _mapping(body.get("usage"))
-    content = _mapping(choice.get("message")).get("content")
+    message = _mapping(choice.get("message"))
+    content = message.get("content")
     text = content if isinstance(content, str) else _texts(content)
     reason = "stop_reason" if choice.get("stop_reason") else "finish_reason"
-    return _answer(text, usage.get("prompt_tokens"), usage.get("completion_tokens"), choice, reason)
+    tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    calls = (_mapping(_mapping(call).get("function")) for call in _listed(message.get("tool_calls")))
+    return _answer(text, *tokens, choice, reason, _last_tool_input(call.get("arguments") for call in calls))
 
 
 def _mistral_text(body: dict[str, Any]) -> Answer | None:
@@ -216,13 +238,21 @@ def _titan(body: dict[str, Any]) -> Answer | None:
     )
 
 
-def _answer(text: Any, input_tokens: Any, output_tokens: Any, body: dict[str, Any], reason: str) -> Answer:
+def _answer(
+    text: Any,
+    input_tokens: Any,
+    output_tokens: Any,
+    body: dict[str, Any],
+    reason: str,
+    tool_input: dict[str, Any] | None = None,
+) -> Answer:
     stop_reason = body.get(reason)
     return Answer(
         text if isinstance(text, str) else "",
         _count(input_tokens),
         _count(output_tokens),
         encodable(stop_reason[:100]) if isinstance(stop_reason, str) else "",
+        tool_input,
     )
 
 
@@ -231,6 +261,21 @@ def _texts(blocks: Any) -> str:
     if not isinstance(blocks, list):
         return ""
     return "".join(text for block in blocks if isinstance(text := _mapping(block).get("text"), str))
+
+
+def _last_tool_input(inputs: Iterable[Any]) -> dict[str, Any] | None:
+    """The last input of a tool call that is an object; some models write it as a JSON text."""
+    last = None
+    for given in inputs:
+        found = object_in_text(given) if isinstance(given, str) else None
+        value = found.value if found is not None else given
+        if isinstance(value, dict):
+            last = value
+    return last
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _mapping(value: Any) -> dict[str, Any]:
@@ -246,46 +291,101 @@ def _count(value: Any) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else 0
 
 
-# --- The content in the text
+# --- The content in the answer
 
 
-def find_content(text: str) -> GeneratedContent:
-    """The first object of a text that is generated content: alone, in a fence, or with words around it.
+FIELDS = tuple(GeneratedContent.model_fields)
+MOST_WRAPPERS = 3
+"""Objects around the content that are taken off: ``{"result": {"content": {…}}}``."""
 
-    Raises NoContentError. Takes at most ``MOST_CANDIDATES`` passes over at most ``MOST_RAW_CHARACTERS`` characters.
+
+@dataclass(frozen=True, slots=True)
+class FoundContent:
+    """Generated content, and the names of the repairs that reading it took. No repair loses or adds a word."""
+
+    content: GeneratedContent
+    repairs: tuple[str, ...] = ()
+
+
+def find_content(answer: Answer) -> FoundContent:
+    """The content of an answer: the input of its last tool call, else the last object of its text that has our fields.
+
+    Raises NoContentError.
     """
-    text = text[:MOST_RAW_CHARACTERS]
-    if not text.strip():
+    if answer.tool_input is not None:
+        return _content_of(FoundObject(answer.tool_input))
+    if not answer.text.strip():
         raise NoContentError("the answer has no text")
-    fault = "the answer holds no complete JSON object"
-    for value in _objects(text):
+    found = find_objects(answer.text)
+    if found.cut:
+        raise NoContentError("the answer ends inside a JSON object: raise maxTokens")
+    fault = NoContentError("the answer holds no complete JSON object")
+    for each in reversed(found.objects):
+        unwrapped = _unwrapped(each)
         try:
-            return GeneratedContent.model_validate(value)
-        except ValidationError as error:
-            if value.keys() & GeneratedContent.model_fields.keys() or "title" not in fault:
-                faults = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
-                fault = "; ".join(faults)
-    raise NoContentError(fault)
+            return _content_of(unwrapped)
+        except NoContentError as error:
+            if _known_fields(unwrapped.value):
+                raise  # what stands before the model's last answer is a draft, or quoted
+            fault = error
+    raise fault
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
+def _known_fields(value: dict[str, Any]) -> int:
+    return sum(isinstance(name, str) and name.strip().lower() in FIELDS for name in value)
 
 
-_raw_decode = json.JSONDecoder(parse_constant=_refuse_constant, strict=False).raw_decode
-"""Models write line breaks into strings as they are: ``strict=False`` takes them."""
+def _unwrapped(found: FoundObject) -> FoundObject:
+    """The one object inside others that has our fields, also where it was written as a text."""
+    for _ in range(MOST_WRAPPERS):
+        if _known_fields(found.value):
+            break
+        inner = [each for value in found.value.values() if (each := _inner_object(value)) is not None]
+        if len(inner) > 1:
+            inner = [each for each in inner if _known_fields(each.value)]
+        if len(inner) != 1:
+            break
+        found = FoundObject(inner[0].value, (*found.repairs, *inner[0].repairs))
+    return found
 
 
-def _objects(text: str) -> Iterator[dict[str, Any]]:
-    """The JSON objects of a text, in the order of their opening braces, those inside others among them."""
-    begin = text.find("{")
-    for _ in range(MOST_CANDIDATES):
-        if begin < 0:
-            return
-        try:
-            value, _end = _raw_decode(text, begin)
-        except (ValueError, RecursionError):
-            pass
-        else:
-            yield value
-        begin = text.find("{", begin + 1)
+def _inner_object(value: Any) -> FoundObject | None:
+    if isinstance(value, dict):
+        return FoundObject(value)
+    return object_in_text(value) if isinstance(value, str) else None
+
+
+def _content_of(found: FoundObject) -> FoundContent:
+    """Raises NoContentError, whose message names the fields that do not fit."""
+    value, repairs = _repaired(found.value)
+    try:
+        content = GeneratedContent.model_validate(value)
+    except ValidationError as error:
+        faults = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
+        raise NoContentError("; ".join(faults)) from None
+    for name in ("title", "description"):
+        if not getattr(content, name).strip(".… "):
+            raise NoContentError(f"{name}: is the example's, not the model's")
+    return FoundContent(content, (*found.repairs, *repairs))
+
+
+def _repaired(value: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Our fields of an object, with what is lossless put right: the letter case of names, and the form of tags."""
+    fields: dict[str, Any] = {}
+    repairs = []
+    for name, given in value.items():
+        known = name.strip().lower() if isinstance(name, str) else ""
+        if name in FIELDS:
+            fields[name] = given
+        elif known in FIELDS and known not in value:
+            fields[known] = given
+            repairs.append("name of a field")
+    if "tags" in fields and not isinstance(fields["tags"], list):
+        tags = fields["tags"]
+        if tags is None:
+            fields["tags"] = []
+            repairs.append("tags: null")
+        elif isinstance(tags, str):
+            fields["tags"] = [tag.strip() for tag in tags.split(",") if tag.strip()]
+            repairs.append("tags as a text")
+    return fields, repairs
