@@ -12,8 +12,6 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-import json5
-
 MOST_CHARACTERS = 100_000
 """Of a text that is searched."""
 MOST_CANDIDATES = 64
@@ -152,6 +150,8 @@ class _Search:
         if self._relaxed == MOST_RELAXED:
             return None
         self._relaxed += 1
+        import json5  # noqa: PLC0415 (40 ms that only a faulty answer needs)
+
         try:
             value, error, end = json5.parse(self._text, start=begin, strict=False, consume_trailing=False)
         except (ValueError, RecursionError):
