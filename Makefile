@@ -110,7 +110,7 @@ destroy: $(RUNTIME) ## Remove an environment; prod asks for CONFIRM=<account id>
 	@CONFIRM='$(CONFIRM)' $(DEV) -m tools.terraform destroy --env '$(ENV)' --package
 
 .PHONY: state-bucket
-state-bucket: $(RUNTIME) ## Make or mend the bucket of Terraform's state in the account of ENV
+state-bucket: $(RUNTIME) ## Create or repair the bucket of Terraform's state in the account of ENV
 	@$(DEV) -m tools.terraform state-bucket --env '$(ENV)'
 
 .PHONY: deploy-shared

@@ -1,4 +1,4 @@
-"""`make help`, the Makefile and the README speak of the same commands."""
+"""`make help`, the Makefile and the documents speak of the same commands."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 MAKEFILE = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+REFERENCE = (REPOSITORY / "docs" / "reference" / "commands.md").read_text(encoding="utf-8")
 PROMISED = {
     *("demo", "test", "test-full", "up", "down", "run", "stop", "remap", "output", "test-batch-processor"),
     *("plan", "apply", "destroy", "package", "state-bucket", "deploy-shared", "deploy-tool"),
@@ -26,9 +27,9 @@ def helped() -> set[str]:
     return set(re.findall(r"^  (?:\x1b\[36m)?([a-z][a-z-]*) ", listed, re.MULTILINE))
 
 
-def in_readme() -> set[str]:
-    """The targets that the README names: ``make x`` in code."""
-    code = re.findall(r"```.*?```|`[^`\n]+`", README, re.DOTALL)
+def named_in(document: str) -> set[str]:
+    """The targets that a document names: ``make x`` in code."""
+    code = re.findall(r"```.*?```|`[^`\n]+`", document, re.DOTALL)
     return {target for part in code for target in re.findall(r"\bmake ([a-z][a-z-]*)", part)}
 
 
@@ -36,12 +37,13 @@ def test_help_lists_every_promised_command() -> None:
     assert PROMISED - helped() == set()
 
 
-def test_every_command_of_help_is_in_the_readme() -> None:
-    assert helped() - in_readme() == set()
+def test_every_command_of_help_is_in_the_reference() -> None:
+    assert helped() - named_in(REFERENCE) == set()
 
 
-def test_every_command_of_the_readme_exists() -> None:
-    assert in_readme() - set(OUR_TARGET.findall(MAKEFILE)) == set()
+@pytest.mark.parametrize("document", [README, REFERENCE], ids=["README", "reference"])
+def test_every_command_of_a_document_exists(document: str) -> None:
+    assert named_in(document) - set(OUR_TARGET.findall(MAKEFILE)) == set()
 
 
 def test_every_target_is_phony_or_a_file() -> None:
