@@ -18,11 +18,11 @@ from typing import Any
 from botocore.config import Config
 
 from bedrock_batches.sync.sync_lake import FAILED_PREFIX
+from foundation.functions import function_sizes
 from tools.command_line import parser_of
 from tools.errors import CommandError, exit_code_of
 from tools.outputs import Deployment
 
-FUNCTION_SECONDS = 300
 MOST_REASONS = 5
 
 
@@ -122,7 +122,8 @@ def main(arguments: list[str] | None = None) -> int:
         bucket = str(deployment.bedrock_output("data_bucket"))
         function = str(deployment.bedrock_output("bedrock_function_names")["bedrock_sync"])
         # One try: a second one would start while the function still works.
-        patient = Config(read_timeout=FUNCTION_SECONDS + 30, retries={"total_max_attempts": 1})
+        seconds = function_sizes("bedrock_batches")["bedrock_sync"].timeout_seconds
+        patient = Config(read_timeout=seconds + 30, retries={"total_max_attempts": 1})
         functions = deployment.client("lambda", config=patient)
         return resync(Resync(deployment.client("s3"), functions, bucket, function), print, options.file)
 

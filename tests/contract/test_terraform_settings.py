@@ -16,6 +16,7 @@ from bedrock_batches.submit.job import JOBS_BY_CREATED, JOBS_BY_STATUS, PREFIX
 from bedrock_batches.submit.parts import Quotas
 from bedrock_batches.submit.pricing import DEFAULT_MODELS, ModelPrice
 from bedrock_batches.sync.lake_content import CONTENT_SORT_KEY
+from foundation.functions import function_sizes
 from row_batches.document.plan import Keys
 from row_batches.run.settings import SETTINGS_BY_FUNCTION as ROW_BATCH_SETTINGS
 from tests.support.terraform_files import BEDROCK_BATCHES, REPOSITORY, ROW_BATCHES, local_value, parsed, plain
@@ -29,41 +30,48 @@ def of_modules(file: str, name: str) -> dict[str, Any]:
     return {key: value for module in MODULES for key, value in plain(local_value(module / file, name)).items()}
 
 
-FUNCTIONS = of_modules("functions.tf", "functions")
+ENVIRONMENTS = of_modules("functions.tf", "environments")
 STATEMENTS = of_modules("policies.tf", "function_statements")
-MODULE_OF = {name: module for module in MODULES for name in plain(local_value(module / "functions.tf", "functions"))}
+MODULE_OF = {name: module for module in MODULES for name in plain(local_value(module / "functions.tf", "environments"))}
+SIZES = {**function_sizes("row_batches"), **function_sizes("bedrock_batches")}
 DEFINITION = (REPOSITORY / "asl" / "batch_processor.asl.json").read_text()
 
 
-@pytest.mark.parametrize("function", sorted(FUNCTIONS))
+@pytest.mark.parametrize("function", sorted(ENVIRONMENTS))
 def test_terraform_sets_exactly_the_variables_that_the_function_reads(function: str) -> None:
     common = plain(local_value(MODULE_OF[function] / "functions.tf", "common_environment"))
-    set_by_terraform = {*common, *plain(FUNCTIONS[function]["environment"])}
+    set_by_terraform = {*common, *ENVIRONMENTS[function]}
     read_by_function = {field.upper() for field in SETTINGS[function].model_fields}
     assert set_by_terraform == read_by_function
 
 
-def test_the_processor_has_the_memory_for_duckdb_that_its_size_is_measured_with() -> None:
-    environment = plain(FUNCTIONS["bedrock_batch_processor"]["environment"])
-    assert int(environment["LAKE_MEMORY_MB"]) == Resources().memory_mb
-    assert MOST_BYTES / 2**20 + Resources().temporary_mb < FUNCTIONS["bedrock_batch_processor"]["temporary_mb"] * 0.9
+def test_the_processor_has_the_space_for_its_draft_and_what_duckdb_writes_beside_it() -> None:
+    space = SIZES["bedrock_batch_processor"].temporary_mb * 0.9
+    assert MOST_BYTES / 2**20 + Resources().temporary_mb < space
 
 
-def test_every_folder_of_functions_is_deployed_and_has_settings_and_statements() -> None:
+def test_every_folder_of_functions_is_deployed_and_has_sizes_settings_and_statements() -> None:
     folders = {handler.parent.name for handler in (REPOSITORY / "functions").glob("*/handler.py")}
-    assert set(FUNCTIONS) == set(SETTINGS) == set(STATEMENTS) == folders
+    assert set(ENVIRONMENTS) == set(SIZES) == set(SETTINGS) == set(STATEMENTS) == folders
 
 
-@pytest.mark.parametrize("function", sorted(FUNCTIONS))
-def test_memory_and_time_out_are_within_lambdas_limits_and_each_has_its_reason(function: str) -> None:
-    settings = FUNCTIONS[function]
-    assert 128 <= settings["memory_mb"] <= 10_240
-    assert settings["timeout_seconds"] <= 900
-    text = (MODULE_OF[function] / "functions.tf").read_text()
-    block = text[text.index(f"    {function} = {{") :]
-    for field in ("memory_mb", "timeout_seconds"):
-        lines = block[: block.index(f"{field} ")].splitlines()
-        assert lines[-2].strip().startswith("#"), f"{function}: say why {field} is {settings[field]}"
+@pytest.mark.parametrize("function", sorted(SIZES))
+def test_sizes_are_within_lambdas_limits_and_each_has_its_reason(function: str) -> None:
+    """https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
+    size = SIZES[function]
+    assert 128 <= size.memory_mb <= 10_240
+    assert 1 <= size.timeout_seconds <= 900
+    assert 512 <= size.temporary_mb <= 10_240
+    assert size.duckdb_memory_mb < size.memory_mb
+    assert all(reason.endswith(".") for reason in (size.memory_reason, size.timeout_reason, size.temporary_reason))
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
+def test_sizes_stand_in_the_file_alone_so_that_the_cost_model_counts_what_is_deployed(module: Path) -> None:
+    text = (module / "functions.tf").read_text()
+    assert re.findall(r"(?:memory_mb|timeout_seconds|temporary_mb)\s*=\s*(\S+)", text) == [
+        f"each.value.{field}" for field in ("memory_mb", "timeout_seconds", "temporary_mb")
+    ]
 
 
 def test_a_task_waits_as_long_as_its_function_may_run() -> None:
@@ -79,7 +87,7 @@ def test_a_task_waits_as_long_as_its_function_may_run() -> None:
     for task in tasks(json.loads(DEFINITION)):
         function = re.fullmatch(r"\$\{(\w+)_arn\}", str(task["Arguments"].get("FunctionName", "")))
         if function:
-            assert task["TimeoutSeconds"] >= FUNCTIONS[function.group(1)]["timeout_seconds"]
+            assert task["TimeoutSeconds"] >= SIZES[function.group(1)].timeout_seconds
 
 
 def template_call(path: Path) -> set[str]:
@@ -110,14 +118,14 @@ def test_the_machine_may_invoke_exactly_the_functions_that_it_names() -> None:
 
 
 def test_bedrock_functions_name_each_other_as_they_are_named() -> None:
-    named = re.compile(r"ventureos-(bedrock-[a-z-]+)\$\{var\.deployment\.suffix\}")
+    named = re.compile(r'\$\{local\.function_names\["(\w+)"\]\}')
     for function in BEDROCK_SETTINGS:
-        environment = plain(FUNCTIONS[function]["environment"])
+        environment = ENVIRONMENTS[function]
         callees = {key: named.fullmatch(str(value)) for key, value in environment.items() if key.endswith("_FUNCTION")}
         for variable, callee in callees.items():
             assert callee, f"{function}: {variable}"
-            assert callee.group(1).replace("-", "_") in FUNCTIONS
-            assert callee.group(1).replace("-", "_").endswith(variable.removesuffix("_FUNCTION").lower())
+            assert callee.group(1) in ENVIRONMENTS
+            assert callee.group(1).endswith(variable.removesuffix("_FUNCTION").lower())
 
 
 def default_of(variable: str) -> Any:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from row_batches.run.cost import AGENT_STEP_GB, CHILD_START_TRANSITIONS, PRICES, WORKER_GB, Usage
+from foundation.functions import function_sizes
+from row_batches.run.cost import CHILD_START_TRANSITIONS, PRICES, Usage
 from tools.benchmarks.batches import Counted, children, counted, rows_objects, run_batch
 from tools.outputs import Deployment
 
@@ -44,13 +45,18 @@ def usd_per_million(
         transitions=once.transitions + (of_rows.transitions + of_rows.executions * CHILD_START_TRANSITIONS) * scale,
         lambda_requests=once.invocations + of_rows.invocations * scale,
         # Staging and aggregating a million rows takes a minute each at most.
-        lambda_gb_seconds=once.invocations * 60 * WORKER_GB + of_rows.seconds * row_function_gb * scale,
+        lambda_gb_seconds=once.invocations * 60 * memory_gb("aggregate_results")
+        + of_rows.seconds * row_function_gb * scale,
         # Beside the rows objects: a marker while a worker is active.
         s3_puts=(rows_objects(deployment, arn) + of_rows.invocations) * scale,
         # Each invocation reads the plan and looks at the brake, which it does again each second.
         s3_gets=(2 * of_rows.invocations + of_rows.seconds) * scale,
     )
     return sum(usage.parts().values())
+
+
+def memory_gb(function: str) -> float:
+    return function_sizes("row_batches")[function].memory_gb
 
 
 def run() -> list[dict[str, Any]]:
@@ -60,8 +66,8 @@ def run() -> list[dict[str, Any]]:
     agent_rows = [{"text": "Cannot login to account", "mail": f"{n}@example.com"} for n in range(1, AGENT_ROWS + 1)]
     run_batch(deployment, TOOL, tool_rows[:40])
     run_batch(deployment, AGENT, agent_rows[:40])
-    tools = usd_per_million(deployment, TOOL, tool_rows, WORKER_GB)
-    agents = usd_per_million(deployment, AGENT, agent_rows, AGENT_STEP_GB)
+    tools = usd_per_million(deployment, TOOL, tool_rows, memory_gb("process_tool_rows"))
+    agents = usd_per_million(deployment, AGENT, agent_rows, memory_gb("map_output"))
     peer = MILLION * PEER_STATES * PRICES.state_transition
     return [
         result("cost_per_million_tool_rows", tools, peer, TOOL_AIM_USD),

@@ -29,6 +29,7 @@ from bedrock_batches.select.selection import TIERS, Criteria, ViolationRecord
 from bedrock_batches.submit.draft import Draft
 from bedrock_batches.submit.parts import Part
 from bedrock_batches.submit.prompt import Inference, request_for
+from foundation.functions import function_sizes
 from tools import local_aws
 
 AGENCIES = ("osha", "msha", "nhtsa", "faa", "uscg", "fra", "epa")
@@ -40,7 +41,7 @@ AIM_MB = 512
 REPEATS = 3
 TODAY = date(2026, 10, 1)
 BUCKET = "bench-lake"
-OURS = Resources()
+OURS = Resources(memory_mb=function_sizes("bedrock_batches")["bedrock_batch_processor"].duckdb_memory_mb)
 PLAIN = Resources(memory_mb=1_536)
 """What a function of 2 GB can give: with our 384 MB the plain query ends for want of memory."""
 INFERENCE = Inference(max_tokens=500, temperature=0.2)

@@ -8,8 +8,8 @@ locals {
   job_role_arn     = "arn:${var.deployment.partition}:iam::${var.deployment.account_id}:role/${local.job_role_name}"
   undelivered_name = "ventureos-bedrock-undelivered-events${var.deployment.suffix}"
 
-  function_names = { for name in keys(local.functions) : name => "ventureos-${replace(name, "_", "-")}${var.deployment.suffix}" }
-  function_roles = { for name in keys(local.functions) : name => "ventureos-${replace(name, "_", "-")}-role${var.deployment.suffix}" }
+  function_names = { for name in keys(local.sizes) : name => "ventureos-${replace(name, "_", "-")}${var.deployment.suffix}" }
+  function_roles = { for name in keys(local.sizes) : name => "ventureos-${replace(name, "_", "-")}-role${var.deployment.suffix}" }
   function_arns  = { for name, full in local.function_names : name => "arn:${var.deployment.partition}:lambda:${var.deployment.region}:${var.deployment.account_id}:function:${full}" }
 
   bedrock_arn = "arn:${var.deployment.partition}:bedrock:${var.deployment.region}:${var.deployment.account_id}"

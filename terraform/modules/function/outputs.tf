@@ -13,6 +13,11 @@ output "qualified_arn" {
   value       = aws_lambda_function.this.qualified_arn
 }
 
+output "size" {
+  description = "Memory in MB, time-out in seconds, /tmp in MB."
+  value       = [aws_lambda_function.this.memory_size, aws_lambda_function.this.timeout, one(aws_lambda_function.this.ephemeral_storage).size]
+}
+
 output "layer_arns" {
   description = "ARNs of its layer versions."
   value       = aws_lambda_function.this.layers

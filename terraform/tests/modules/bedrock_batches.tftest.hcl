@@ -111,7 +111,7 @@ run "results_reach_their_function_in_both_layouts_and_nothing_else_does" {
   }
 }
 
-run "functions_have_the_size_that_the_work_needs" {
+run "functions_have_the_sizes_of_the_file_that_python_reads" {
   command = plan
 
   module {
@@ -119,8 +119,8 @@ run "functions_have_the_size_that_the_work_needs" {
   }
 
   assert {
-    condition     = { for name in ["bedrock_batch_processor", "bedrock_batch_result"] : name => [local.functions[name].memory_mb, local.functions[name].timeout_seconds, local.functions[name].temporary_mb] } == { bedrock_batch_processor = [2048, 300, 2048], bedrock_batch_result = [1024, 300, 1024] }
-    error_message = "Memory, time-out and /tmp are those of the contract."
+    condition     = jsonencode({ for name, function in module.function : name => function.size }) == jsonencode({ for name, size in jsondecode(file("../layers/core/python/bedrock_batches/functions.json")) : name => [size.memory_mb, size.timeout_seconds, size.temporary_mb] })
+    error_message = jsonencode({ for name, function in module.function : name => function.size })
   }
 }
 
@@ -151,7 +151,7 @@ run "environments_of_one_account_have_metrics_of_their_own" {
   }
 
   assert {
-    condition     = local.alarms["ventureos-bedrock-sync-failed-test"].namespace == "BatchProcessor-test" && local.functions["bedrock_sync"].environment.METRICS_NAMESPACE == "BatchProcessor-test"
+    condition     = local.alarms["ventureos-bedrock-sync-failed-test"].namespace == "BatchProcessor-test" && local.environments["bedrock_sync"].METRICS_NAMESPACE == "BatchProcessor-test"
     error_message = "Content that stage cannot merge is no alarm of prod."
   }
 }

@@ -49,6 +49,19 @@ run "failed_rows_wait_in_the_queue_as_long_as_is_said" {
   }
 }
 
+run "functions_have_the_sizes_of_the_file_that_python_reads" {
+  command = plan
+
+  module {
+    source = "./modules/row_batches"
+  }
+
+  assert {
+    condition     = jsonencode({ for name, function in module.function : name => function.size }) == jsonencode({ for name, size in jsondecode(file("../layers/core/python/row_batches/functions.json")) : name => [size.memory_mb, size.timeout_seconds, size.temporary_mb] })
+    error_message = jsonencode({ for name, function in module.function : name => function.size })
+  }
+}
+
 run "environments_of_one_account_have_metrics_of_their_own" {
   command = plan
 
@@ -58,7 +71,7 @@ run "environments_of_one_account_have_metrics_of_their_own" {
 
   assert {
     condition = distinct(concat(
-      [for name in ["aggregate_results", "notify"] : local.functions[name].environment.METRICS_NAMESPACE],
+      [for name in ["aggregate_results", "notify"] : local.environments[name].METRICS_NAMESPACE],
       [for filter in aws_cloudwatch_log_metric_filter.cost : filter.metric_transformation[0].namespace],
       [local.alarms["batch-processor-daily-cost-test"].namespace],
     )) == tolist(["BatchProcessor-test"])

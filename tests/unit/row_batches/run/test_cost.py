@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from foundation.functions import function_sizes
 from row_batches.document.batch_config import BatchConfig
 from row_batches.document.input_document import parse_batch_config
 from row_batches.document.plan import Concurrency, CostEstimate, Invocation, Target
@@ -41,11 +42,30 @@ def test_a_million_rows_through_a_tool_cost_under_two_dollars() -> None:
 
     # 10,000 children of four transitions, and 9 of the execution.
     assert found.parts["state_transitions"].best == pytest.approx(40_009 * 0.000025)
-    # A million times 0.2 s over 30 threads, the workers' start, staging and aggregation, all at 1 GB.
-    seconds = MILLION * 0.2 / 30 + 10_000 * 0.3 + 4 * 0.3 + 100e6 / 40e6 + MILLION / 50_000
+    # A million times 0.2 s over 30 threads, the workers' start, staging and aggregation at 1 GB; the end at half a GB.
+    seconds = MILLION * 0.2 / 30 + 10_000 * 0.3 + 3 * 0.3 + 100e6 / 40e6 + MILLION / 50_000 + 0.3 / 2
     assert found.parts["lambda"].best == pytest.approx(seconds * 0.0000133334 + 10_004 * 0.2e-6, abs=1e-8)
     assert found.total.best == pytest.approx(sum(part.best for part in found.parts.values()), abs=1e-7)
     assert 1 < found.total.best < 2
+
+
+@pytest.mark.parametrize(
+    ("target", "function", "seconds", "memory_gb"),
+    [
+        (TOOL, "process_tool_rows", MILLION * 0.2 / 30 + 10_000 * 0.3, 1),
+        (AGENT, "map_output", 2 * MILLION * 0.05, 0.25),
+    ],
+    ids=["tool", "agent"],
+)
+def test_a_function_that_is_deployed_with_twice_the_memory_costs_twice(
+    target: Target, function: str, seconds: float, memory_gb: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = estimated(target).parts["lambda"].best
+    sizes = function_sizes("row_batches")
+    larger = sizes[function].model_copy(update={"memory_mb": 2 * sizes[function].memory_mb})
+    monkeypatch.setattr(cost, "function_sizes", lambda package: {**sizes, function: larger})
+
+    assert estimated(target).parts["lambda"].best - before == pytest.approx(seconds * memory_gb * 0.0000133334)
 
 
 def test_worst_is_every_row_failing_at_its_last_attempt() -> None:

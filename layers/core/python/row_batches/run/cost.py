@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
+from foundation.functions import FunctionSize, function_sizes
 from row_batches.document.batch_config import BatchConfig
 from row_batches.document.plan import Concurrency, CostEstimate, CostRange, Invocation, Target
 
@@ -53,16 +54,12 @@ AGENT_IDLE_ROW_TRANSITIONS = 2
 """A row that finds the brake pulled, or is taken over from an earlier execution: MapInput, RowDone."""
 CHILD_START_TRANSITIONS = 1
 
-# Memory in GB, as Terraform gives it to the functions.
-WORKER_GB = 1.0
-AGENT_STEP_GB = 0.25
-
 # Assumptions, named in each estimate.
 SECONDS_PER_ATTEMPT = 0.2
 SECONDS_PER_AGENT_STEP = 0.05
 WORKER_START_SECONDS = 0.3
-WORKER_SECONDS = 840
-"""What a worker uses of its 900 seconds before it returns the rows that it has not started."""
+WORKER_RESERVE_SECONDS = 60
+"""What a worker leaves of its time-out: with less than that it returns the rows that it has not started."""
 STAGING_BYTES_PER_SECOND = 40_000_000
 AGGREGATION_ROWS_PER_SECOND = 50_000
 PART_BYTES = 8_000_000
@@ -105,8 +102,8 @@ def estimate(
     """The cost of a run: ``best`` when each row succeeds at its first attempt, ``worst`` when each fails at its last.
 
     Tools and Express agents. Children = rows / batch size (rounded up; or bytes / 200,000 if that is more). A child: 3
-    transitions, 1 request, and 1 GB for as long as its rows take: rows × attempts × 0.2 s / threads, plus 0.3 s.
-    Standard agents: 3 transitions and 2 requests of 256 MB a row; a failed attempt that is tried again adds 4 and 1.
+    transitions, 1 request, and the worker for as long as its rows take: rows × attempts × 0.2 s / threads, plus 0.3 s.
+    Standard agents: 3 transitions and 2 requests a row; a failed attempt that is tried again adds 4 and 1.
     S3: a rows object, a failures marker and the active marker a child, a brake check a second. SQS: a
     message for each failed row, ten a request.
     """
@@ -176,7 +173,7 @@ def counted_usage(
             + failed_rows * AGENT_FAILED_ROW_TRANSITIONS
             + calls_again * AGENT_FAILURE_TRANSITIONS,
             lambda_requests=base.lambda_requests + steps,
-            lambda_gb_seconds=base.lambda_gb_seconds + steps * SECONDS_PER_AGENT_STEP * AGENT_STEP_GB,
+            lambda_gb_seconds=base.lambda_gb_seconds + steps * SECONDS_PER_AGENT_STEP * _size("map_output").memory_gb,
             s3_puts=base.s3_puts + rows_objects + failed_rows,
             s3_gets=base.s3_gets + steps + rows_objects,
             sqs_requests=failed_rows,
@@ -188,7 +185,7 @@ def counted_usage(
         + children * (CHILD_START_TRANSITIONS + TOOL_CHILD_TRANSITIONS)
         + again * TOOL_CHILD_AGAIN_TRANSITIONS,
         lambda_requests=base.lambda_requests + worker_calls,
-        lambda_gb_seconds=base.lambda_gb_seconds + worker_seconds * WORKER_GB,
+        lambda_gb_seconds=base.lambda_gb_seconds + worker_seconds * _size("process_tool_rows").memory_gb,
         s3_puts=base.s3_puts + rows_objects + 2 * worker_calls,
         s3_gets=base.s3_gets + rows_objects + worker_seconds + 2 * worker_calls,
         sqs_requests=ceil(failed_rows / 10),
@@ -206,7 +203,8 @@ def _usage(
     else:
         children = max(ceil(total_rows / concurrency.batch_size), ceil(staged_bytes / 200_000)) if total_rows else 0
         work = total_rows * attempts * SECONDS_PER_ATTEMPT / min(concurrency.threads, max(1, concurrency.batch_size))
-        worker_calls = max(children, ceil(work / WORKER_SECONDS)) if children else 0
+        worker_limit = _size("process_tool_rows").timeout_seconds - WORKER_RESERVE_SECONDS
+        worker_calls = max(children, ceil(work / worker_limit)) if children else 0
         worker_seconds = work + worker_calls * WORKER_START_SECONDS
     return counted_usage(
         target,
@@ -228,16 +226,19 @@ def _base(total_rows: int, staged_bytes: int) -> Usage:
     return Usage(
         transitions=EXECUTION_TRANSITIONS,
         lambda_requests=4,
-        lambda_gb_seconds=WORKER_GB
-        * (
-            4 * WORKER_START_SECONDS
-            + staged_bytes / STAGING_BYTES_PER_SECOND
-            + total_rows / AGGREGATION_ROWS_PER_SECOND
-        ),
+        lambda_gb_seconds=(WORKER_START_SECONDS + staged_bytes / STAGING_BYTES_PER_SECOND)
+        * _size("validate_input").memory_gb
+        # FindMissing and AggregateResults.
+        + (2 * WORKER_START_SECONDS + total_rows / AGGREGATION_ROWS_PER_SECOND) * _size("aggregate_results").memory_gb
+        + WORKER_START_SECONDS * _size("notify").memory_gb,
         # Staged input and output in parts; plan, output, failed rows, summary, map result files.
         s3_puts=2 * parts + 10,
         s3_gets=parts + 10,
     )
+
+
+def _size(function: str) -> FunctionSize:
+    return function_sizes("row_batches")[function]
 
 
 def _assumptions(target: Target, attempts: int, prices: Prices) -> list[str]:
