@@ -21,6 +21,7 @@ from row_batches.files.csv_input import (
     staged_lines,
     unescaped,
 )
+from row_batches.files.csv_output import render_header, render_row
 from tests.support import aws_csv
 
 TRICKY = [
@@ -115,6 +116,35 @@ def test_any_table_round_trips_through_staging_and_the_native_reader(
     assert list(read_staged(chunked(staged, size))) == list(enumerate(rows, 1))
 
 
+@given(
+    name=st.sampled_from(["name", "x", '"quoted"', "a, b", "a,b;c", "two\nlines"]),
+    cells=st.lists(st.text(st.sampled_from('ab",;\t|\n 1'), min_size=1, max_size=8), max_size=8),
+    every=st.booleans(),
+    size=st.sampled_from([1, 7, 1 << 20]),
+)
+@example(name="x", cells=["John Smith", "Jane Doe"], every=True, size=1 << 20)
+@example(name="x", cells=["Smith, John", "Jane Doe"], every=False, size=1 << 20)
+def test_a_file_of_one_column_is_read_as_the_standard_library_wrote_it(
+    name: str, cells: list[str], every: bool, size: int
+) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL if every else csv.QUOTE_MINIMAL)
+    writer.writerows([[name], *([cell] for cell in cells)])
+
+    assert staged_rows(text.getvalue().encode(), size) == ([name], [[cell] for cell in cells])
+
+
+@given(
+    cells=st.lists(st.text(st.sampled_from('ab",;\t|\n 1'), max_size=8), max_size=8), size=st.sampled_from([1, 1 << 20])
+)
+@example(cells=["John Smith", "Jane Doe"], size=1 << 20)
+def test_an_output_of_one_column_is_read_as_it_was_written(cells: list[str], size: int) -> None:
+    for name in ("result", "Full name", "a;b", "a, b"):
+        data = render_header([name]) + "".join(render_row([cell]) for cell in cells)
+
+        assert staged_rows(data.encode(), size) == ([name], [[cell] for cell in cells])
+
+
 @given(st.text(alphabet=st.sampled_from('ab",\r\n\\ é'), max_size=40).map(lambda text: "h1,h2\n" + text))
 def test_accepts_what_the_strict_standard_reader_takes_for_rows_of_the_header_s_width_and_nothing_else(
     text: str,
@@ -178,6 +208,12 @@ def test_an_empty_cell_of_a_one_column_file_is_a_row_when_quoted() -> None:
         (b'"a;b;c",d\n1,2\n', ",", 2),
         (b"a,b;c;d\n1,x;y;z\n2,z\n", ",", 2),
         (b"name\nAda\n", ",", 1),
+        (b'"name"\nJohn Smith\nJane Doe\n', ",", 1),
+        (b'Full name\n"Smith, John"\nJane Doe\n', ",", 1),
+        (b'"Full name"\n"{""a"":1}"\nJane Doe\n', ",", 1),
+        (b"id; note\n1\n2\n", ",", 1),
+        (b'a;b\n"x;y";"1"\n', ";", 2),
+        (b'"a b" c\n"x y" z\n', " ", 2),
     ],
 )
 def test_recognises_the_delimiter(data: bytes, delimiter: str, columns: int) -> None:

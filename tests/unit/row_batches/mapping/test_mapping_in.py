@@ -130,3 +130,13 @@ def test_any_json_cell_comes_out_of_the_root_path_as_it_is(value: Any) -> None:
     path = {"type": "jsonpath", "config": {"column": "a", "path": "$"}}
 
     assert mapper(["a"], transformations={"v": path}).map([json.dumps(value)]) == {"v": value}
+
+
+def test_a_cell_with_too_many_matches_fails_its_row_alone() -> None:
+    hostile = "[" * 99 + ",".join(["1"] * 20_000) + "]" * 99
+    path = {"type": "jsonpath", "config": {"column": "a", "path": "$..*..*"}}
+    mapped = mapper(["a"], transformations={"f": path})
+
+    with pytest.raises(MappingError, match=r"field 'f' \(jsonpath of column 'a'\): the path looks at more than"):
+        mapped.map([hostile])
+    assert mapped.map(["[[1]]"]) == {"f": [1]}

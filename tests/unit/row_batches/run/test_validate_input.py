@@ -563,3 +563,17 @@ def test_a_plan_from_before_there_was_anything_to_resume_is_read(world: World) -
     del written["resume_from"]
 
     assert Plan.model_validate(written) == world.plan
+
+
+def test_a_bad_source_is_the_only_problem_when_the_csv_has_a_column_result(world: World) -> None:
+    world.file(b"id,result\n1,one\n")
+    world.document["output_mapping"] = {"columns": [{"name": "answer", "source": "$["}]}
+
+    assert [problem.path for problem in world.refusal().problems] == ["output_mapping.columns[0].source"]
+
+
+def test_rows_behind_max_rows_are_not_checked_when_another_setting_is_bad(world: World) -> None:
+    world.file(b"id,text\n1,one\n2,two,too many\n")
+    world.document["execution_config"] = {"max_rows": 1, "batch_size": 0}
+
+    assert [problem.path for problem in world.refusal().problems] == ["execution_config.batch_size"]

@@ -393,20 +393,22 @@ def _header_problems(columns: list[str], line: int) -> list[Problem]:
 
 
 def _recognise_delimiter(sample: bytes) -> bytes:
-    """The delimiter of ``sample``, the first rows of a file: text in quotes does not count.
+    """The delimiter of ``sample``, the first rows of a file. Text in quotes counts as text without a delimiter.
 
-    It must occur in the header. Of several, the one that divides most rows into as many cells as the header; then the
-    one that gives more columns; then the order of ``_DELIMITERS``. A space counts only if it is the only one, if there
-    are rows, and if all agree on it: a header of two words is usually the name of one column. None: one column.
+    It must occur in the header and, unless it is the comma or there are no rows, in a row. Of several, the one that
+    divides most rows into as many cells as the header; then the one that gives more columns; then the order of
+    ``_DELIMITERS``. A space counts only if it is the only one, if there are rows, and if all agree on it: a header of
+    two words is usually the name of one column. None: one column.
     """
-    rows = [row for row in _LINE_END.split(_QUOTED.sub(b"", sample)) if row]
+    rows = [row for row in _LINE_END.split(_QUOTED.sub(b"x", sample)) if row]
     header = rows[0] if rows else b""
     best = b","
     best_score = (0, 0)
     for delimiter in list(_DELIMITERS)[:-1]:
         count = header.count(delimiter)
         score = (1 + sum(row.count(delimiter) == count for row in rows[1:]), count)
-        if count and score > best_score:
+        occurs = delimiter == b"," or not rows[1:] or any(delimiter in row for row in rows[1:])
+        if count and occurs and score > best_score:
             best, best_score = delimiter, score
     spaces = header.count(b" ")
     if best_score == (0, 0) and spaces and len(rows) > 1 and all(row.count(b" ") == spaces for row in rows):

@@ -36,7 +36,7 @@ class CompiledPath:
         self.first = first
         """``first(document)``: the match, or the non-empty list of matches when ``many``, or NO_MATCH.
 
-        Raises ValueError when the document is nested deeper than the path can follow.
+        Raises ValueError when the document is nested deeper than the path can follow, or has too many matches.
         """
 
 
@@ -78,11 +78,11 @@ def _compile_with_engine(text: str) -> CompiledPath:
     # Imported late because it is slow to import, and seldom needed.
     from row_batches.mapping import json_path_engine  # noqa: PLC0415
 
-    steps = json_path_engine.singular_steps(query := json_path_engine.compile_query(text))
-    if steps is not None:
-        return CompiledPath(text, many=False, first=_walker(steps))
+    query = json_path_engine.compile_query(text)
+    if query.steps is not None:
+        return CompiledPath(text, many=False, first=_walker(query.steps))
 
     def first(document: Any) -> Any:
-        return json_path_engine.find(query, document) or NO_MATCH
+        return query.find(document) or NO_MATCH
 
     return CompiledPath(text, many=True, first=first)

@@ -1,50 +1,98 @@
-"""The engine behind JSONPaths that are more than names and indexes: the library ``jsonpath-rfc9535``, with one change.
+"""The engine behind JSONPaths that are more than names and indexes: ``jsonpath-rfc9535``, with bounded work.
 
-``match()`` and ``search()`` run on RE2, so that their time is linear. Patterns are I-Regexps (RFC 9485), whose section
-5.4 gives the mapping: a dot outside a character class becomes ``[^\\n\\r]``.
+``match()`` and ``search()`` run on RE2, so their time is linear. Patterns are I-Regexps (RFC 9485), whose section 5.4
+gives the mapping: a dot outside a character class becomes ``[^\\n\\r]``.
+
+The library's own extension points are used: ``function_extensions`` for the two functions, and nodes and queries that
+count. Each node that a search makes draws on one budget, those inside filters included, because a small document can
+have billions of matches: ``$..*..*..*`` in a list 100 levels deep.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 
 from iregexp_check import check
-from jsonpath_rfc9535 import JSONPathEnvironment, JSONPathError, JSONPathQuery, JSONPathTypeError
-from jsonpath_rfc9535.filter_expressions import Expression, StringLiteral
+from jsonpath_rfc9535 import JSONPathEnvironment, JSONPathError, JSONPathNode, JSONPathQuery
+from jsonpath_rfc9535.filter_expressions import (
+    ComparisonExpression,
+    FilterExpression,
+    FilterQuery,
+    FunctionExtension,
+    LogicalExpression,
+    PrefixExpression,
+    StringLiteral,
+)
 from jsonpath_rfc9535.function_extensions import ExpressionType, FilterFunction
-from jsonpath_rfc9535.lex import tokenize
-from jsonpath_rfc9535.selectors import IndexSelector, NameSelector
-from jsonpath_rfc9535.tokens import Token, TokenType
+from jsonpath_rfc9535.segments import JSONPathRecursiveDescentSegment
+from jsonpath_rfc9535.selectors import FilterSelector, IndexSelector, NameSelector
 
 from foundation.regular_expressions import Pattern, compile_pattern
 
 MAX_DEPTH = 100
 """Levels that ``..`` descends into: the library visits recursively, so Python's stack bounds it."""
-MAX_DESCENTS = 3
-"""How often ``..`` may stand in a path: each multiplies the matches by the levels of the document, of which a small
-cell can have 100. Six of them took minutes and gigabytes."""
+MAX_VISITS = 1_000_000
+"""Values that one search looks at, each as often as it does. A search takes up to about 3 seconds and 100 MB."""
+MAX_CHARACTERS = 6 * 1024 * 1024
+"""Size of all matches together, about as JSON. No target takes more: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html."""
 
 
-def compile_query(text: str) -> JSONPathQuery:
+class Query:
+    """A compiled path: ``find`` gives its matches."""
+
+    __slots__ = ("_query", "_repeats", "steps")
+
+    def __init__(self, query: JSONPathQuery) -> None:
+        self._query = query
+        self._repeats = any(
+            isinstance(segment, JSONPathRecursiveDescentSegment) or len(segment.selectors) > 1
+            for segment in query.segments
+        )
+        self.steps = _singular_steps(query)
+        """The names and indexes of a path that can match one value at most; None when it can match many."""
+
+    def find(self, document: Any) -> list[Any]:
+        """All matches, in document order.
+
+        Raises ValueError when the document is nested deeper than ``MAX_DEPTH``, or a limit above is reached.
+        """
+        budget = _budget.set([MAX_VISITS])
+        try:
+            matches = [node.value for node in self._query.finditer(document)]
+        except (JSONPathError, RecursionError):
+            raise ValueError(f"the document is nested deeper than {MAX_DEPTH} levels") from None
+        finally:
+            _budget.reset(budget)
+        # Only matches that overlap can be larger than the document.
+        if self._repeats and not _fits(matches, MAX_CHARACTERS):
+            raise ValueError(f"the matches have more than {MAX_CHARACTERS:,} characters: make the path narrower")
+        return matches
+
+
+def compile_query(text: str) -> Query:
     """Raises ValueError saying what is wrong, and where."""
     try:
         query = _environment.compile(text)
-        descents = sum(token.type_ is TokenType.DOUBLE_DOT for token in tokenize(text))  # those in filters included
     except JSONPathError as error:
         raise ValueError(str(error)) from None
     except RecursionError:
         raise ValueError("the path is nested too deep") from None
-    if descents > MAX_DESCENTS:
-        raise ValueError(
-            f"the path has '..' {descents} times; at most {MAX_DESCENTS} are allowed: name the levels between them"
-        )
-    return query
+    for part in _filter_parts(query):
+        if isinstance(part, FilterQuery):
+            part.query = _CountedQuery(env=_environment, segments=part.query.segments)
+        elif part.name in ("match", "search") and isinstance(part.args[1], StringLiteral):
+            # A pattern written in the path is known now: a mistake in it should not wait and then match nothing.
+            try:
+                _compile_i_regexp(part.args[1].value)
+            except ValueError as error:
+                raise ValueError(f"pattern of {part.name}(): {error}") from None
+    return Query(_CountedQuery(env=_environment, segments=query.segments))
 
 
-def singular_steps(query: JSONPathQuery) -> list[str | int] | None:
-    """The names and indexes of a query that can match one value at most; None when it can match many."""
+def _singular_steps(query: JSONPathQuery) -> list[str | int] | None:
     if not query.singular_query():
         return None
     steps: list[str | int] = []
@@ -57,12 +105,85 @@ def singular_steps(query: JSONPathQuery) -> list[str | int] | None:
     return steps
 
 
-def find(query: JSONPathQuery, document: Any) -> list[Any]:
-    """All matches, in document order. Raises ValueError when the document is nested deeper than can be followed."""
-    try:
-        return query.find(document).values()
-    except (JSONPathError, RecursionError):
-        raise ValueError(f"the document is nested deeper than {MAX_DEPTH} levels") from None
+def _filter_parts(query: JSONPathQuery) -> Iterator[FilterQuery | FunctionExtension]:
+    """The queries and function calls in the filters of a query, at any depth."""
+    left: list[object] = [query]
+    while left:
+        part = left.pop()
+        if isinstance(part, JSONPathQuery):
+            selectors = (selector for segment in part.segments for selector in segment.selectors)
+            left += [selector.expression for selector in selectors if isinstance(selector, FilterSelector)]
+        elif isinstance(part, FilterExpression):
+            left.append(part.expression)
+        elif isinstance(part, PrefixExpression):
+            left.append(part.right)
+        elif isinstance(part, LogicalExpression | ComparisonExpression):
+            left += [part.left, part.right]
+        elif isinstance(part, FilterQuery):
+            left.append(part.query)
+            yield part
+        elif isinstance(part, FunctionExtension):
+            left += part.args
+            yield part
+
+
+def _fits(values: list[Any], characters: int) -> bool:
+    """Whether values have at most so many characters as JSON, escapes aside. Stops at the first that is too many."""
+    left = [iter(values)]
+    while left:
+        for value in left[-1]:
+            characters -= 1
+            if isinstance(value, str):
+                characters -= len(value) + 2
+            elif isinstance(value, dict):
+                characters -= sum(map(len, value)) + 3 * len(value)
+                left.append(iter(value.values()))
+            elif isinstance(value, list):
+                left.append(iter(value))
+            if characters < 0:
+                return False
+            if isinstance(value, dict | list):
+                break
+        else:
+            left.pop()
+    return True
+
+
+# --- counting what a search looks at
+
+_budget: ContextVar[list[int]] = ContextVar("_budget")
+
+
+class _CountedNode(JSONPathNode):
+    """A node that draws on the search's budget: itself and, since they will be looked at, its members.
+
+    It knows no location: at 100 levels, that is most of a node's size.
+    """
+
+    __slots__ = ("_left",)
+
+    def __init__(self, value: object, root: Any, left: list[int]) -> None:
+        super().__init__(value=value, location=(), parent=None, root=root)
+        self._left = left
+        left[0] -= 1 + (len(value) if isinstance(value, dict | list) else 0)
+        if left[0] < 0:
+            raise ValueError(f"the path looks at more than {MAX_VISITS:,} values: make it narrower, with fewer '..'")
+
+    def new_child(self, value: object, key: int | str, parent: JSONPathNode | None) -> JSONPathNode:  # noqa: ARG002
+        return _CountedNode(value, self.root, self._left)
+
+
+class _CountedQuery(JSONPathQuery):
+    __slots__ = ()
+
+    def finditer(self, value: Any) -> Iterable[JSONPathNode]:
+        nodes: Iterable[JSONPathNode] = [_CountedNode(value, value, _budget.get())]
+        for segment in self.segments:
+            nodes = segment.resolve(nodes)
+        return nodes
+
+
+# --- match() and search()
 
 
 @lru_cache(maxsize=64)
@@ -89,28 +210,6 @@ class _LinearFunction(FilterFunction):
             return False
 
 
-class _LinearEnvironment(JSONPathEnvironment):
-    max_recursion_depth = MAX_DEPTH
-
-    def setup_function_extensions(self) -> None:
-        super().setup_function_extensions()
-        self.function_extensions["match"] = _LinearFunction(Pattern.matches)
-        self.function_extensions["search"] = _LinearFunction(Pattern.found_in)
-
-    def validate_function_extension_signature(self, token: Token, args: list[Any]) -> list[Expression]:
-        checked = super().validate_function_extension_signature(token, args)
-        if token.value in ("match", "search") and isinstance(args[1], StringLiteral):
-            # A pattern written in the path is known now: a mistake in it should not wait and then match nothing.
-            try:
-                _compile_i_regexp(args[1].value)
-            except ValueError as error:
-                raise JSONPathTypeError(f"pattern of {token.value}(): {error}", token=token) from None
-        return checked
-
-
-_environment = _LinearEnvironment()
-
-
 def _re2_form(pattern: str) -> str:
     """The I-Regexp with each dot outside a character class as RE2's ``[^\\n\\r]``."""
     parts: list[str] = []
@@ -129,3 +228,9 @@ def _re2_form(pattern: str) -> str:
             continue
         parts.append(character)
     return "".join(parts)
+
+
+_environment = JSONPathEnvironment()
+_environment.max_recursion_depth = MAX_DEPTH
+_environment.function_extensions["match"] = _LinearFunction(Pattern.matches)
+_environment.function_extensions["search"] = _LinearFunction(Pattern.found_in)

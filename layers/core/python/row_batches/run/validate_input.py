@@ -280,15 +280,23 @@ def _express_problems(config: BatchConfig) -> list[Problem]:
 
 
 def _sound_part(document: Any, problems: list[Problem]) -> BatchConfig | None:
-    """The document without the sections that have a problem: the others are held against the CSV all the same."""
+    """The document without the sections that have a problem, so that the others are still checked against the CSV.
+
+    What stands in place of such a section finds nothing in the CSV that the corrected section would allow.
+    """
     if not isinstance(document, dict):
         return None
     unsound = [problem.path for problem in problems]
-    sections = {
-        name: value
-        for name, value in document.items()
-        if not any(path == name or path.startswith((f"{name}.", f"{name}[")) for path in unsound)
-    }
+
+    def is_sound(place: str) -> bool:
+        return not any(path == place or path.startswith((f"{place}.", f"{place}[")) for path in unsound)
+
+    sections = {name: value for name, value in document.items() if is_sound(name)}
+    if not is_sound("output_mapping"):
+        sections["output_mapping"] = {"include_original": False}  # nothing that a name could collide with
+    settings = document.get("execution_config")
+    if not is_sound("execution_config") and isinstance(settings, dict) and is_sound("execution_config.max_rows"):
+        sections["execution_config"] = {"max_rows": settings.get("max_rows")}  # rows behind it are not read
     try:
         return parse_batch_config(sections)
     except InvalidInputError:
