@@ -121,9 +121,12 @@ def records_of(body: bytes) -> list[dict[str, Any]]:
     """The rows of a rows object, each with all that is kept of it."""
     head, *answers = [orjson.loads(line) for line in body.splitlines()]
     failures = {failure["row"]: failure for failure in head.pop("failures")}
+    details = {found["row"]: found for found in head.pop("details")}
     records = []
     for answer, *values in zip(answers, *head.values(), strict=True):
         record = answer | dict(zip(head, values, strict=True))
+        if answer["row"] in details:
+            record |= {name: value for name, value in details[answer["row"]].items() if value}
         if answer["row"] in failures:
             failure = failures[answer["row"]]
             record |= {"error": failure["error"], "failed_csv": failure["csv"]}

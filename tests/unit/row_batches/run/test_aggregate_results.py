@@ -17,11 +17,13 @@ from row_batches.document.plan import Plan
 from row_batches.files import result_file
 from row_batches.files.csv_input import staged_header
 from row_batches.rows import rows_reader
+from row_batches.rows.records import RowStatus
 from row_batches.rows.work import Brake
 from row_batches.run import aggregate_results as module
 from row_batches.run.aggregate_results import Ending, aggregate_results
 from row_batches.run.batch import Batches
 from row_batches.run.messages import AggregateAction, AggregateRequest, AggregateResponse
+from row_batches.targets.protocol import Outcome
 from tests.support.batches import KEYS, json_of, make_plan, open_batch, staged_items, write_finished
 from tests.support.fakes import FakeClock, FakeDeadLetters, FakeDeadline, FakeMetrics, FakeObjectStore, KilledError
 
@@ -336,3 +338,31 @@ def test_values_that_could_not_be_cast_are_a_warning() -> None:
     assert aggregator.output[0]["n"] == "0"
     assert aggregator.summary["cast_failures"] == 1
     assert any("could not be cast" in warning for warning in aggregator.summary["warnings"])
+
+
+def test_what_was_odd_about_answers_and_what_they_used_is_summed_up() -> None:
+    aggregator = Aggregator(rows_of(4))
+    batch = open_batch(aggregator.plan, aggregator.store)
+    usage = {"nova": {"input_tokens": 10, "output_tokens": 2, "cost_usd": 0.25}}
+    for rows in ([1, 2], [2, 3], [4]):  # row 2 was written twice
+        finished = [
+            batch.finish(
+                row,
+                aggregator.rows[row - 1],
+                Outcome(RowStatus.SUCCESS, "text", "text", notes={} if row == 4 else {"bare_payload": 1}),
+                row_hash="h",
+                attempts=1,
+                started_ms=0,
+                ended_ms=0,
+                usage=None if row == 4 else {model: dict(used) for model, used in usage.items()},
+            )
+            for row in rows
+        ]
+        batch.work.write_rows((row.record, row.line) for row in finished)
+
+    aggregator.call()
+
+    assert aggregator.summary["notes"] == {"bare_payload": 3}
+    assert any(warning.startswith("3 answers are outside") for warning in aggregator.summary["warnings"])
+    totals = {"input_tokens": 30, "output_tokens": 6, "cost_usd": 0.75}
+    assert aggregator.summary["usage"] == totals | {"by_model": {"nova": totals}}

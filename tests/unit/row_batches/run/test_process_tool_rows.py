@@ -229,6 +229,40 @@ def test_a_row_that_cannot_be_mapped_fails_alone_without_a_call() -> None:
     assert worker.dead_letters.letters[0]["input"] == {"id": "2", "text": "not json"}
 
 
+def test_an_error_with_nan_in_its_content_is_a_failed_row_and_not_a_text() -> None:
+    def answer(payload: bytes, _: float) -> bytes:
+        call_id = orjson.loads(payload)["id"]
+        is_error = "true" if row_of(payload) == 1 else "false"
+        said = f'"type": "tool_result", "tool_use_id": "{call_id}", "is_error": {is_error}, "content": {{"score": NaN}}'
+        return f"{{{said}}}".encode()
+
+    columns = [{"name": "score", "source": "$.score", "default": "none"}]
+    worker = Worker(answer, rows=ROWS[:2], output_mapping={"columns": columns})
+
+    assert worker.run() == ToolRowsResponse(succeeded=1, failed=1)
+
+    assert [record["status"] for record in worker.records] == ["FAILED", "SUCCESS"]
+    assert worker.records[0]["error"].startswith("the tool reported an error")
+    assert worker.records[1]["answer"]["content"] == {"score": None}
+    assert "none" in worker.records[1]["csv"]
+    assert [record["notes"] for record in worker.records] == [{"not_a_number": 1}] * 2
+
+
+def test_the_usage_of_every_attempt_is_kept_with_the_row() -> None:
+    def answer(payload: bytes, _: float) -> bytes:
+        sent = orjson.loads(payload)
+        usage = {"input_tokens": 10, "output_tokens": 1, "cost_usd": 0.5, "model": "nova"}
+        metadata = {"retryable": True, "usage": usage}
+        said = {"type": "tool_result", "tool_use_id": sent["id"], "is_error": attempt_of(payload) < 3, "content": "no"}
+        return orjson.dumps(said | {"metadata": metadata})
+
+    worker = Worker(answer, rows=ROWS[:1], execution_config={"retry_policy": {"max_attempts": 3}})
+    worker.run()
+
+    assert worker.records[0]["attempts"] == 3
+    assert worker.records[0]["usage"] == {"nova": {"input_tokens": 30, "output_tokens": 3, "cost_usd": 1.5}}
+
+
 def test_a_denied_call_is_raised_after_the_finished_rows_are_written() -> None:
     def answer(payload: bytes, timeout: float) -> bytes:
         if row_of(payload) == 4:

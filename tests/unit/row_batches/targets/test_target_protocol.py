@@ -56,9 +56,61 @@ def test_a_tool_result_with_the_same_id_is_a_success_with_its_content() -> None:
     assert protocol.read_tool_answer(answer, "run:1:1") == Outcome(RowStatus.SUCCESS, answer, {"a": 1})
 
 
-@pytest.mark.parametrize("answer", ["text", None, 5, [], {"a": 1}, {"type": "other", "is_error": True}])
-def test_a_tools_answer_outside_the_protocol_is_a_bare_payload(answer: Any) -> None:
-    assert protocol.read_tool_answer(answer, "run:1:1") == Outcome(RowStatus.SUCCESS, answer, answer)
+BARE: list[Any] = [
+    *("text", None, 5, [], {"a": 1}),
+    *({"is_error": False}, {"is_error": "false"}, {"isError": 0}, {"is_error": None}, {"type": "other", "isError": ""}),
+    *({"error": None}, {"error": ""}, {"error": "beside", "a": 1}, {"errors": ["e"]}),
+    *({"statusCode": 500}, {"statusCode": 200, "body": "{}"}, {"statusCode": "500", "body": "{}"}),
+    {"statusCode": True, "body": ""},
+]
+
+
+@pytest.mark.parametrize("answer", BARE)
+def test_an_answer_outside_the_protocol_is_a_bare_payload_and_counted(answer: Any) -> None:
+    bare = Outcome(RowStatus.SUCCESS, answer, answer, notes={"bare_payload": 1})
+    assert protocol.read_tool_answer(answer, "run:1:1") == bare
+    assert protocol.read_agent_answer(answer) == bare
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"is_error": True, "content": "no such customer"}, "no such customer"),
+        ({"type": "other", "is_error": "true", "message": "no such customer"}, "no such customer"),
+        ({"isError": True, "content": [{"type": "text", "text": "no such customer"}]}, "no such customer"),
+        ({"isError": 1}, "no reason"),
+        ({"error": "no such customer"}, "no such customer"),
+        ({"error": {"message": "no such customer"}}, "no such customer"),
+        ({"statusCode": 404, "body": '{"message": "no such customer"}'}, "statusCode 404: no such customer"),
+        ({"statusCode": 500, "body": "Internal error", "headers": {}}, "statusCode 500: Internal error"),
+        ({"statusCode": 400, "body": None, "error": "no such customer"}, "no such customer"),
+    ],
+)
+def test_a_bare_payload_that_is_plainly_an_error_fails_the_row_with_its_reason(answer: Any, said: str) -> None:
+    tool, agent = protocol.read_tool_answer(answer, "run:1:1"), protocol.read_agent_answer(answer)
+
+    assert (tool.status, tool.error_name, tool.retryable) == (RowStatus.FAILED, "ToolResultError", False)
+    assert (agent.status, agent.error_name, agent.retryable) == (RowStatus.FAILED, "AgentResultError", False)
+    assert said in tool.error_message
+    assert said in agent.error_message
+    assert tool.answer == answer
+
+
+@pytest.mark.parametrize("said", [True, "true", "TRUE", " true ", 1, 1.0, "1", "yes"])
+@pytest.mark.parametrize("name", ["is_error", "isError"])
+def test_is_error_is_read_in_every_form_that_says_true(name: str, said: Any) -> None:
+    answer = {"type": "tool_result", "tool_use_id": "run:1:1", name: said, "content": "no such customer"}
+
+    outcome = protocol.read_tool_answer(answer, "run:1:1")
+
+    assert outcome.error_message == "the tool reported an error: no such customer"
+
+
+@pytest.mark.parametrize("said", [False, "false", "", 0, None, "no", [], {}])
+def test_is_error_that_says_false_is_none(said: Any) -> None:
+    answer = {"type": "tool_result", "tool_use_id": "run:1:1", "is_error": said, "content": 1}
+
+    assert protocol.read_tool_answer(answer, "run:1:1").status is RowStatus.SUCCESS
 
 
 def test_another_id_is_a_failed_row() -> None:
@@ -146,11 +198,6 @@ def test_a_success_without_data_is_its_own_payload() -> None:
     answer = {"result": "Success", "category": "x"}
 
     assert protocol.read_agent_answer(answer).payload == answer
-
-
-@pytest.mark.parametrize("answer", ["text", None, [1], {"category": "x"}])
-def test_an_agents_answer_outside_the_protocol_is_a_bare_payload(answer: Any) -> None:
-    assert protocol.read_agent_answer(answer) == Outcome(RowStatus.SUCCESS, answer, answer)
 
 
 @pytest.mark.parametrize("result", ["Error", "success", None, {"a": 1}])
@@ -285,3 +332,20 @@ def test_a_reason_nested_too_deep_to_find_is_no_crash() -> None:
 def test_messages_are_bounded_and_can_be_encoded(outcome: Outcome) -> None:
     assert 0 < len(outcome.error_message) <= 1_000
     assert outcome.error_message.encode()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"errorType": "Sandbox.Timedout", "errorMessage": "RequestId: 1 Error: Task timed out after 3.00 seconds"},
+        {"errorMessage": "2026-01-01T00:00:00Z 1 Task timed out after 3.00 seconds"},
+    ],
+)
+def test_a_tools_own_time_out_is_named_as_the_functions_to_be_raised_there(error: dict[str, str]) -> None:
+    outcome = protocol.tool_error(error)
+
+    assert (outcome.status, outcome.error_name, outcome.retryable) == (RowStatus.TIMEOUT, "Sandbox.Timedout", False)
+    assert "the function ran into its own time-out" in outcome.error_message
+    assert "after 3.00 seconds" in outcome.error_message
+    assert "raise the time-out in the function's configuration" in outcome.error_message
+    assert "timeout_seconds" not in outcome.error_message, "the row's budget has nothing to do with it"

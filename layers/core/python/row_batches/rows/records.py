@@ -16,13 +16,18 @@ class RowStatus(StrEnum):
     TIMEOUT = "TIMEOUT"
 
 
+Usage = dict[str, dict[str, int | float]]
+"""What answers said they used: by model (``""`` where none is named) ``input_tokens, output_tokens, cost_usd``."""
+
+
 class RowRecord(TypedDict):
     """One finished row.
 
     ``csv`` is the finished line of the output, with its line end. ``failed_csv`` is the line of ``failed_rows.csv``, on
     rows that are not SUCCESS. ``answer`` is the raw answer of the target (``None`` when there is none). Times in
     milliseconds, ``started_ms`` since the epoch. ``hash`` is the SHA-256 of the mapped input. ``attempts`` 0: not
-    attempted; ``throttles``: calls that did not come to an attempt.
+    attempted; ``throttles``: calls that did not come to an attempt. ``notes`` counts what was odd about the answer, by
+    the name of a ``targets.notes.Note``; ``usage`` is that of all attempts.
 
     ``worker_ms`` is the time that a worker of many rows took since it last wrote, ``worker_calls`` 1 when it wrote for
     the first time: on the first row of what it writes, else 0. What a worker costs is its own time, not its rows'.
@@ -38,6 +43,8 @@ class RowRecord(TypedDict):
     worker_ms: int
     worker_calls: int
     cast_failures: int
+    notes: NotRequired[dict[str, int]]
+    usage: NotRequired[Usage]
     csv: str
     failed_csv: NotRequired[str]
     error: NotRequired[str]
@@ -53,10 +60,19 @@ class RowFailure(TypedDict):
     csv: str
 
 
+class RowDetails(TypedDict):
+    """What few rows have: their notes and their usage."""
+
+    row: int
+    notes: dict[str, int]
+    usage: Usage
+
+
 class RowColumns(TypedDict):
     """What the aggregator needs of consecutive finished rows: fields of ``RowRecord``, a value for each row.
 
-    ``failures`` has an element for each row that is not SUCCESS only.
+    ``failures`` has elements only for rows that are not SUCCESS, ``details`` only for rows with notes or usage. Rows of
+    an earlier release have no ``details``.
     """
 
     csv: list[str]
@@ -69,3 +85,4 @@ class RowColumns(TypedDict):
     worker_calls: list[int]
     cast_failures: list[int]
     failures: list[RowFailure]
+    details: NotRequired[list[RowDetails]]

@@ -14,6 +14,9 @@ import orjson
 from foundation.json_text import render_json
 from row_batches.rows.records import RowColumns, RowRecord, RowStatus
 
+SPARSE = frozenset({"failures", "details"})
+"""The columns that name their rows, since most rows have no element in them."""
+
 
 def answer_start(row: int, row_hash: str) -> bytes:
     """How the line of this row begins when its input has this hash: compared without parsing the answer."""
@@ -47,6 +50,11 @@ def encode_rows(records: Sequence[RowRecord], answers: Sequence[bytes]) -> bytes
             for record in records
             if record["status"] is not RowStatus.SUCCESS
         ],
+        "details": [
+            {"row": record["row"], "notes": record.get("notes", {}), "usage": record.get("usage", {})}
+            for record in records
+            if "notes" in record or "usage" in record
+        ],
     }
     return b"\n".join([orjson.dumps(columns), b"".join(answers)])
 
@@ -64,6 +72,6 @@ def read_columns(lines: Sequence[bytes], row: int, skip: int) -> RowColumns:
         for name, values in part.items():
             columns[name] += values
     if skip > 0:
-        failures = [failure for failure in columns["failures"] if failure["row"] >= row]
-        columns = {name: values[skip:] for name, values in columns.items()} | {"failures": failures}
+        kept = {name: [of for of in columns[name] if of["row"] >= row] for name in SPARSE & columns.keys()}
+        columns = {name: values[skip:] for name, values in columns.items()} | kept
     return cast("RowColumns", columns)

@@ -31,7 +31,7 @@ from row_batches.run.child_errors import read_child_errors
 from row_batches.run.find_missing import find_missing
 from row_batches.run.messages import AggregateAction, AggregateRequest, AggregateResponse, CaughtError
 from row_batches.run.ports import DeadLetters
-from row_batches.run.totals import SUMMARY_SCHEMA_VERSION, Totals, cost_of, warnings_of
+from row_batches.run.totals import SUMMARY_SCHEMA_VERSION, Totals, cost_of, usage_of_run, warnings_of
 from row_batches.targets.protocol import Outcome
 
 LOGGER = logging.getLogger("batch_processor.aggregate_results")
@@ -300,6 +300,8 @@ class _Aggregation:
             "resumed": totals.resumed,
             "attempts": totals.attempts,
             "cast_failures": totals.cast_failures,
+            "notes": totals.notes,
+            "usage": usage_of_run(totals),
             "peak_rows_in_flight": totals.peak_rows_in_flight,
             "processing_seconds": totals.processing_ms / 1000,
             "started_at": plan.execution.started_at.isoformat(),

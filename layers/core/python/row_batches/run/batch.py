@@ -21,7 +21,7 @@ from row_batches.files.csv_input import unescaped
 from row_batches.files.csv_output import RowRenderer
 from row_batches.mapping.mapping_in import InputMapper, compile_input_mapping
 from row_batches.mapping.mapping_out import OutputMapper, compile_output_mapping
-from row_batches.rows.records import RowRecord, RowStatus
+from row_batches.rows.records import RowRecord, RowStatus, Usage
 from row_batches.rows.rows_object import encode_answer
 from row_batches.rows.work import Brake, Work, failure_reason, load_plan
 from row_batches.run.ports import DeadLetters
@@ -107,8 +107,9 @@ class Batch:
         throttles: int = 0,
         started_ms: int,
         ended_ms: int,
+        usage: Usage | None = None,
     ) -> FinishedRow:
-        """The row's record, with its finished CSV text."""
+        """The row's record, with its finished CSV text. ``usage`` is that of all its attempts."""
         if outcome.status is RowStatus.SUCCESS:
             values, cast_failures = self.output_mapper.map(outcome.answer, outcome.payload)
         else:
@@ -135,6 +136,10 @@ class Batch:
             "csv": self.renderer.render(cells, values, metadata),
             "answer": outcome.answer,
         }
+        if outcome.notes:
+            record["notes"] = dict(outcome.notes)
+        if usage:
+            record["usage"] = usage
         if outcome.status is not RowStatus.SUCCESS:
             record["error"] = outcome.error_message
             record["failed_csv"] = self.renderer.render_failed(cells, outcome.error_message)

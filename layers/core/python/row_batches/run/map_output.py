@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import math
 import re
+from copy import deepcopy
 from typing import Any
 
 from foundation.errors import DeploymentError, RetryableAnswerError
 from foundation.json_text import parse_json
 from foundation.ports import Clock
-from row_batches.rows.records import RowStatus
+from row_batches.rows.records import RowStatus, Usage
 from row_batches.run.batch import Batch, Batches
 from row_batches.run.map_input import execution_name
 from row_batches.run.messages import AgentCall, CaughtError, MapOutputAction, MapOutputRequest, MapOutputResponse
 from row_batches.run.ports import DeadLetters
+from row_batches.targets.answer import add_usage
 from row_batches.targets.protocol import (
     MAPPING_ERROR,
     Outcome,
@@ -66,6 +68,8 @@ def map_output(
     row = int(request.Row["r"])
     now = clock.now_ms()
     outcome = _read_outcome(request)
+    usage = deepcopy(call.usage)
+    add_usage(usage, outcome.usage)
     started_ms = call.first_started_ms or now
     reached = call.attempt - outcome.throttled if call.attempt else 0
     if call.attempt:
@@ -82,7 +86,7 @@ def map_output(
                 # Lambda logs what a function raises: no word of the answer. The state machine sends it back with this.
                 raise RetryableAnswerError("the answer asks to be tried again")
             return MapOutputResponse(
-                action=MapOutputAction.RETRY, call=_next_call(batch, call, outcome, decision.wait_seconds, now)
+                action=MapOutputAction.RETRY, call=_next_call(batch, call, outcome, usage, decision.wait_seconds, now)
             )
         outcome = decision.outcome
     if outcome.status is not RowStatus.SUCCESS and batch.work.is_written(row):
@@ -96,6 +100,7 @@ def map_output(
         throttles=call.throttles + outcome.throttled,
         started_ms=started_ms,
         ended_ms=now,
+        usage=usage,
     )
     batch.write([finished], dead_letters)
     if outcome.status is not RowStatus.SUCCESS:
@@ -103,7 +108,9 @@ def map_output(
     return MapOutputResponse(action=MapOutputAction.DONE)
 
 
-def _next_call(batch: Batch, call: AgentCall, outcome: Outcome, wait_seconds: float, now: int) -> AgentCall:
+def _next_call(
+    batch: Batch, call: AgentCall, outcome: Outcome, usage: Usage, wait_seconds: float, now: int
+) -> AgentCall:
     """The next attempt. One that the call failed of keeps its number, and its name."""
     attempt = call.attempt if outcome.throttled else call.attempt + 1
     wait = math.ceil(wait_seconds)  # Wait takes whole seconds
@@ -112,6 +119,7 @@ def _next_call(batch: Batch, call: AgentCall, outcome: Outcome, wait_seconds: fl
         update={
             "attempt": attempt,
             "throttles": call.throttles + outcome.throttled,
+            "usage": usage,
             "wait_seconds": wait,
             "timeout_seconds": max(1, math.floor(left)),
             "name": execution_name(batch, call.row, attempt),

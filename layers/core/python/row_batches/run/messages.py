@@ -8,6 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from row_batches.rows.records import Usage
+
 
 class Message(BaseModel):
     model_config = ConfigDict(extra="forbid", defer_build=True)  # a function needs two of these models
@@ -109,7 +111,8 @@ class AgentCall(Message):
     """One attempt at one row, handed from MapInput through the state machine to MapOutput, and on for a retry.
 
     ``first_started_ms`` and ``deadline_ms`` are milliseconds since the epoch; ``timeout_seconds`` is what is left of
-    the row's budget for this attempt. Attempt 0: the row could not be mapped, so no call was made.
+    the row's budget for this attempt; ``usage`` is that of the attempts before. Attempt 0: the row could not be mapped,
+    so no call was made.
     """
 
     row: int
@@ -122,6 +125,7 @@ class AgentCall(Message):
     hash: str = ""
     name: str = ""
     agent_arn: str = ""
+    usage: Usage = {}
 
 
 class MapInputResponse(Message):

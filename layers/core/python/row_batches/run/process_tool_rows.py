@@ -18,17 +18,18 @@ from functools import cache
 from threading import Condition, Event, Lock
 
 from foundation.errors import BatchProcessorError, MappingError
-from foundation.json_text import parse_json, render_json
+from foundation.json_text import render_json
 from foundation.ports import Clock, Deadline
 from row_batches.document.batch_config import MAX_TOOL_TIMEOUT_SECONDS
 from row_batches.document.plan import Invocation
-from row_batches.rows.records import RowStatus
+from row_batches.rows.records import RowStatus, Usage
 from row_batches.rows.work import CHECKS_PER_LIMIT
 from row_batches.run.batch import Batch, Batches, FinishedRow, input_hash
 from row_batches.run.earlier_answers import take_over
 from row_batches.run.messages import ToolRowsRequest, ToolRowsResponse
 from row_batches.run.planning import MAX_THREADS
 from row_batches.run.ports import DeadLetters
+from row_batches.targets.answer import add_usage, parse_answer
 from row_batches.targets.ports import TargetInvoker
 from row_batches.targets.protocol import (
     Outcome,
@@ -38,6 +39,7 @@ from row_batches.targets.protocol import (
     read_tool_answer,
     tool_call_id,
     tool_request,
+    with_missing_numbers,
 )
 from row_batches.targets.retry import Final, decide
 
@@ -275,6 +277,7 @@ class _Run:
         cells = self._batch.cells(item)
         started_ms = ended_ms = self._clock.now_ms()
         row_hash, attempts, throttles = "", 0, 0
+        usage: Usage = {}
         with ExitStack() as reading:
             try:
                 row_input = self._batch.input_mapper.map(cells)
@@ -282,7 +285,9 @@ class _Run:
                 outcome = mapping_failed(str(error))
             else:
                 row_hash = input_hash(row_input)
-                outcome, attempts, throttles, ended_ms = self._attempt_until_final(row, row_input, started_ms, reading)
+                outcome, attempts, throttles, ended_ms = self._attempt_until_final(
+                    row, row_input, started_ms, reading, usage
+                )
             finished = self._batch.finish(
                 row,
                 cells,
@@ -292,17 +297,19 @@ class _Run:
                 throttles=throttles,
                 started_ms=started_ms,
                 ended_ms=ended_ms,
+                usage=usage,
             )
             finished.record["answer"] = None  # its text is in the line: the objects are not needed any more
             self._keep(finished)
             del outcome
 
     def _attempt_until_final(
-        self, row: int, row_input: dict[str, object], started_ms: int, reading: ExitStack
+        self, row: int, row_input: dict[str, object], started_ms: int, reading: ExitStack, usage: Usage
     ) -> tuple[Outcome, int, int, int]:
         """The row's outcome, how many attempts reached the target, how many calls did not, and when the last one ended.
 
-        ``reading`` is left open when the answer is large: to be closed when it is not needed any more.
+        ``reading`` is left open when the answer is large: to be closed when it is not needed any more. ``usage`` gets
+        what the attempts used.
         """
         budget_ms = self._row_seconds * 1000
         attempt, throttles = 1, 0
@@ -314,6 +321,7 @@ class _Run:
             outcome = answered if isinstance(answered, Outcome) else self._read(answered, call_id, reading)
             del answered
             throttles += outcome.throttled
+            add_usage(usage, outcome.usage)
             decision = decide(self._policy, outcome, attempt, throttles, ended_ms - started_ms, budget_ms)
             reached = attempt - outcome.throttled
             if isinstance(decision, Final):
@@ -339,17 +347,9 @@ class _Run:
             reading.enter_context(self._reading_large_answer())
         answer = parse_answer(answered)
         is_tool = self._batch.plan.target.invocation is Invocation.LAMBDA
-        return read_tool_answer(answer, call_id) if is_tool else read_agent_answer(answer)
+        outcome = read_tool_answer(answer.value, call_id) if is_tool else read_agent_answer(answer.value)
+        return with_missing_numbers(outcome, answer.missing_numbers)
 
 
 def _size(finished: FinishedRow) -> int:
     return len(finished.line) + len(finished.record["csv"])
-
-
-def parse_answer(payload: bytes) -> object:
-    """The target's answer; one that is not JSON is its text, a bare payload."""
-    text = payload.decode("utf-8", "replace")
-    try:
-        return parse_json(text)
-    except ValueError:
-        return text

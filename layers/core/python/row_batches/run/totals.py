@@ -9,8 +9,10 @@ from itertools import accumulate
 from pydantic import BaseModel
 
 from row_batches.document.plan import Invocation, Plan
-from row_batches.rows.records import RowColumns, RowStatus
+from row_batches.rows.records import RowColumns, RowStatus, Usage
 from row_batches.run.cost import WORKER_START_SECONDS, actual_cost, counted_usage
+from row_batches.targets.answer import MOST_USED, add_usage
+from row_batches.targets.notes import NOTES
 
 MOST_EXAMPLES = 10
 SUMMARY_SCHEMA_VERSION = 1
@@ -42,6 +44,9 @@ class Totals(BaseModel):
     attempts: int = 0
     throttles: int = 0
     cast_failures: int = 0
+    notes: dict[str, int] = {}
+    """By the name of a ``targets.notes.Note``."""
+    usage: Usage = {}
     processing_ms: int = 0
     """Of the rows; ``worker_ms`` of the workers, each of which has many in flight."""
     worker_ms: int = 0
@@ -60,6 +65,10 @@ class Totals(BaseModel):
         self.attempts += sum(rows["attempts"])
         self.throttles += sum(rows["throttles"])
         self.cast_failures += sum(rows["cast_failures"])
+        for details in rows.get("details", []):
+            add_usage(self.usage, details["usage"])
+            for name, count in details["notes"].items():
+                self.notes[name] = self.notes.get(name, 0) + count
         self.processing_ms += sum(rows["duration_ms"])
         self.worker_ms += sum(rows["worker_ms"])
         self.worker_calls += sum(rows["worker_calls"])
@@ -135,4 +144,14 @@ def warnings_of(plan: Plan, totals: Totals) -> list[str]:
         warnings.append(
             f"{totals.cast_failures:,} values could not be cast to their column's type and hold its default instead"
         )
+    warnings += [f"{totals.notes[note.name]:,} {note.warning}" for note in NOTES if note.name in totals.notes]
     return warnings
+
+
+def usage_of_run(totals: Totals) -> dict[str, object]:
+    """What the answers said they used, of all attempts: in all, and by model where they name one."""
+    sums: dict[str, int | float] = dict.fromkeys(MOST_USED, 0)
+    for used in totals.usage.values():
+        for name, number in used.items():
+            sums[name] += number
+    return {**sums, "by_model": {model: used for model, used in totals.usage.items() if model}}

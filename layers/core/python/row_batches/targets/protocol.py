@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from foundation.json_text import encodable, parse_json, render_json
-from row_batches.rows.records import RowStatus
+from row_batches.rows.records import RowStatus, Usage
+from row_batches.targets.answer import metadata_of, usage_of
+from row_batches.targets.notes import BARE_PAYLOAD, NOT_A_NUMBER
 
 MAX_MESSAGE_CHARACTERS = 1_000
 MAX_EXECUTION_NAME = 80
@@ -50,7 +53,8 @@ class Outcome:
 
     ``answer``: the target's raw answer, None when there is none. ``payload``: the part of it that mapping out is about.
     ``retryable``: another attempt may help. ``throttled``: the call did not come to an attempt; it is made again, apart
-    from the count of attempts.
+    from the count of attempts. ``notes`` counts what was odd about the answer, by the name of a ``Note``. ``usage`` is
+    what the answer says it used.
     """
 
     status: RowStatus
@@ -60,6 +64,8 @@ class Outcome:
     error_message: str = ""
     retryable: bool = False
     throttled: bool = False
+    notes: Mapping[str, int] = field(default_factory=dict)
+    usage: Usage = field(default_factory=dict)
 
 
 # --- what is sent
@@ -93,17 +99,17 @@ def agent_execution_name(batch_name: str, execution_arn: str, row: int, attempt:
 
 
 def read_tool_answer(answer: Any, call_id: str) -> Outcome:
-    """``{"type": "tool_result", "tool_use_id", "content"}``; anything else is taken as a bare payload."""
+    """``{"type": "tool_result", "tool_use_id", "content"}``; anything else is read as a bare payload."""
     if not isinstance(answer, dict) or answer.get("type") != "tool_result":
-        return Outcome(RowStatus.SUCCESS, answer, answer)
+        return _read_bare(answer, TOOL_RESULT_ERROR, "the tool")
     content = answer.get("content")
-    if answer.get("is_error") is True:
-        said = _said(content, answer, _metadata(answer))
+    if _says_error(answer):
+        said = _said(content, answer, metadata_of(answer))
         return _refused(answer, content, TOOL_RESULT_ERROR, f"the tool reported an error: {said}")
     if answer.get("tool_use_id") != call_id:
         message = f"the tool answered another call than {call_id}; it must return the id of its request as tool_use_id"
         return _refused(answer, content, TOOL_USE_ID_MISMATCH, message)
-    return Outcome(RowStatus.SUCCESS, answer, content)
+    return Outcome(RowStatus.SUCCESS, answer, content, usage=usage_of(answer))
 
 
 def read_agent_answer(answer: Any) -> Outcome:
@@ -112,14 +118,57 @@ def read_agent_answer(answer: Any) -> Outcome:
     A Success without ``data`` is its own payload.
     """
     if not isinstance(answer, dict) or "result" not in answer:
-        return Outcome(RowStatus.SUCCESS, answer, answer)
+        return _read_bare(answer, AGENT_RESULT_ERROR, "the agent")
     data = answer.get("data", answer)
     if answer["result"] == "Success":
-        return Outcome(RowStatus.SUCCESS, answer, data)
-    said = _said(answer, answer.get("data"), _metadata(answer))
+        return Outcome(RowStatus.SUCCESS, answer, data, usage=usage_of(answer))
+    said = _said(answer, answer.get("data"), metadata_of(answer))
     result = _bounded(_text(answer["result"]), 100)
     message = f"the agent returned result {result} instead of Success: {said}"
     return _refused(answer, data, AGENT_RESULT_ERROR, message)
+
+
+def _read_bare(answer: Any, error_name: str, target: str) -> Outcome:
+    """An answer outside the protocol: SUCCESS, unless it is plainly an error in one of the forms that are common.
+
+    These are MCP's ``isError``, or ``is_error``, an object that has nothing but an ``error``, and the response of an
+    HTTP handler (``statusCode`` of 400 or above, with a ``body``).
+    """
+    if isinstance(answer, dict):
+        if _says_error(answer):
+            said = _said(answer.get("content"), answer, metadata_of(answer))
+            return _refused(answer, answer, error_name, f"{target} reported an error: {said}")
+        if answer.keys() == {"error"} and answer["error"]:
+            return _refused(answer, answer, error_name, f"{target} answered only an error: {_said(answer)}")
+        status = answer.get("statusCode")
+        if type(status) is int and status >= 400 and "body" in answer:
+            said = _said(_body(answer["body"]), answer)
+            return _refused(answer, answer, error_name, f"{target} answered with statusCode {status}: {said}")
+    return Outcome(RowStatus.SUCCESS, answer, answer, notes={BARE_PAYLOAD.name: 1}, usage=usage_of(answer))
+
+
+def _says_error(answer: dict[str, Any]) -> bool:
+    """Whether ``is_error``, or MCP's ``isError``, is true: as a boolean, a number, or a text that says so."""
+    return any(_is_true(answer.get(name)) for name in ("is_error", "isError"))
+
+
+def _is_true(value: Any) -> bool:
+    if isinstance(value, str):
+        return value.strip().lower() in ("true", "1", "yes")
+    return isinstance(value, int | float) and value != 0
+
+
+def _body(body: Any) -> Any:
+    """The body of an HTTP response: JSON, mostly, in a text."""
+    try:
+        return parse_json(body) if isinstance(body, str) else body
+    except ValueError:
+        return body
+
+
+def with_missing_numbers(outcome: Outcome, count: int) -> Outcome:
+    """The outcome of an answer in which ``count`` numbers were read as missing."""
+    return replace(outcome, notes={**outcome.notes, NOT_A_NUMBER.name: count}) if count else outcome
 
 
 def read_express_answer(response: dict[str, Any]) -> Outcome:
@@ -137,13 +186,8 @@ def read_express_answer(response: dict[str, Any]) -> Outcome:
 
 
 def _refused(answer: dict[str, Any], payload: Any, name: str, message: str) -> Outcome:
-    retryable = _metadata(answer).get("retryable") is True
-    return Outcome(RowStatus.FAILED, answer, payload, name, _bounded(message), retryable)
-
-
-def _metadata(answer: dict[str, Any]) -> dict[str, Any]:
-    metadata = answer.get("metadata")
-    return metadata if isinstance(metadata, dict) else {}
+    retryable = metadata_of(answer).get("retryable") is True
+    return Outcome(RowStatus.FAILED, answer, payload, name, _bounded(message), retryable, usage=usage_of(answer))
 
 
 def _said(*places: Any) -> str:
@@ -207,9 +251,15 @@ def unanswered(message: str) -> Outcome:
     return replace(_failed(UNAVAILABLE, f"the call failed: {message}", retryable=True), throttled=True)
 
 
+def _is_timeout(error_name: str, message: str) -> bool:
+    return error_name in _TIMEOUT_ERRORS or (
+        error_name in _NAMELESS_ERRORS and _LAMBDA_TIMEOUT.search(message) is not None
+    )
+
+
 def outcome_of_error(error_name: str, message: str) -> Outcome:
     """The outcome that an error name of Lambda or Step Functions stands for; others are thrown errors."""
-    if error_name in _TIMEOUT_ERRORS or (error_name in _NAMELESS_ERRORS and _LAMBDA_TIMEOUT.search(message)):
+    if _is_timeout(error_name, message):
         return timed_out("the attempt ran into its time-out")
     if error_name in _TOO_LARGE_ERRORS:
         return too_large(message or error_name)
@@ -221,11 +271,16 @@ def outcome_of_error(error_name: str, message: str) -> Outcome:
 def tool_error(payload: Any) -> Outcome:
     """A Lambda response with ``FunctionError``: ``{"errorType", "errorMessage", …}``.
 
-    Throttling that the function itself met inside is its own error and counts as an attempt.
+    Throttling that the function itself met inside is its own error and counts as an attempt. A time-out is the
+    function's own: the row's budget ends the call, and then there is no response.
     """
     body = payload if isinstance(payload, dict) else {}
     name = str(body.get("errorType") or "Unhandled")
     message = str(body.get("errorMessage") or "")
+    if _is_timeout(name, message):
+        return _own_timeout(
+            "Sandbox.Timedout", "the function ran into its own time-out", "the function's configuration", message
+        )
     if name.rpartition(".")[2] in _THROTTLING_ERRORS:
         return thrown_error(name, message)
     return outcome_of_error(name, message)
@@ -264,11 +319,16 @@ def _agents_own(name: str, message: str) -> Outcome:
     """The outcome of an agent's execution that ended in an error, which keeps its name."""
     outcome = outcome_of_error(name, message)
     if outcome.status is RowStatus.TIMEOUT:
-        said = f"{name}: the agent ran into a time-out of its own, not the row's; raise the one in the agent"
-        return Outcome(RowStatus.TIMEOUT, error_name=name, error_message=_bounded(said))
+        return _own_timeout(name, "the agent ran into a time-out of its own", "the agent")
     if outcome.throttled:  # inside the agent, whose work has been paid: counts as an attempt
         return thrown_error(name, message)
     return replace(outcome, error_name=name, error_message=_bounded(_named(name, outcome.error_message)))
+
+
+def _own_timeout(name: str, said: str, place: str, detail: str = "") -> Outcome:
+    shown = f" ({detail})" if detail else ""
+    message = f"{name}: {said}, not into the row's{shown}; raise the time-out in {place}"
+    return Outcome(RowStatus.TIMEOUT, error_name=name, error_message=_bounded(message))
 
 
 def _named(name: str, message: str) -> str:

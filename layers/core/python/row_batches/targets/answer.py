@@ -1,0 +1,99 @@
+"""Reads what a target answered: its JSON, and what it used."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from foundation.json_text import parse_json
+from row_batches.rows.records import Usage
+
+MOST_USED: dict[str, int | float] = {"input_tokens": 10**12, "output_tokens": 10**12, "cost_usd": 1e9}
+"""The fields of an answer's usage. What it says beyond these numbers is taken for a mistake, and not counted."""
+MOST_MODEL_CHARACTERS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer's value. ``missing_numbers`` in it were no JSON numbers and are None."""
+
+    value: Any
+    missing_numbers: int = 0
+
+
+def parse_answer(payload: bytes) -> Answer:
+    """The target's answer; one that is not JSON is its text.
+
+    Python writes NaN and Infinity into what it calls JSON: a Lambda function's answer may hold them. Each is read as
+    missing, so that the rest of the answer still counts, ``is_error`` among it.
+    """
+    text = payload.decode("utf-8", "replace")
+    try:
+        return Answer(parse_json(text))
+    except ValueError:
+        return _parse_extended(text)
+
+
+def _parse_extended(text: str) -> Answer:
+    missing = 0
+
+    def no_number(_: str) -> None:
+        nonlocal missing
+        missing += 1
+
+    def finite(digits: str) -> float | None:
+        number = float(digits)
+        if math.isfinite(number):
+            return number
+        no_number(digits)
+        return None
+
+    def whole(digits: str) -> int | None:
+        try:
+            return int(digits)
+        except ValueError:  # above Python's limit of digits
+            no_number(digits)
+            return None
+
+    try:
+        value = json.JSONDecoder(parse_float=finite, parse_int=whole, parse_constant=no_number).decode(text)
+    except (ValueError, RecursionError):
+        return Answer(text)
+    return Answer(value, missing)
+
+
+def metadata_of(answer: Any) -> dict[str, Any]:
+    """The answer's ``metadata``, when it is an object."""
+    metadata = answer.get("metadata") if isinstance(answer, dict) else None
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def usage_of(answer: Any) -> Usage:
+    """``metadata.usage``: ``{"input_tokens", "output_tokens", "cost_usd", "model"}``, of which each may be left out.
+
+    What is no sensible number is left out too.
+    """
+    said = metadata_of(answer).get("usage")
+    if not isinstance(said, dict):
+        return {}
+    used = {name: _number(said.get(name), most) for name, most in MOST_USED.items()}
+    if not any(used.values()):
+        return {}
+    model = said.get("model")
+    return {model[:MOST_MODEL_CHARACTERS] if isinstance(model, str) else "": used}
+
+
+def add_usage(total: Usage, more: Usage) -> None:
+    """Add ``more`` to ``total``, model by model."""
+    for model, used in more.items():
+        sums = total.setdefault(model, dict.fromkeys(MOST_USED, 0))
+        for name, number in used.items():
+            sums[name] += number
+
+
+def _number(value: Any, most: float) -> int | float:
+    kinds = int if isinstance(most, int) else (int, float)
+    is_number = isinstance(value, kinds) and not isinstance(value, bool)
+    return value if is_number and 0 < value <= most else 0
