@@ -1,8 +1,9 @@
-"""S3's rules for multipart uploads and ranges, and its answer about a missing object to a caller who may not list.
+"""S3's rules for multipart uploads, ranges and listings, and its answer about a missing object to who may not list.
 
 * Parts: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html
 * Tags of an upload: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateMultipartUpload.html
 * Ranges: https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+* Keys in listings: https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.html (encoding-type)
 * 403 or 404: https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
 """
 
@@ -10,13 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote_plus
+from xml.etree.ElementTree import SubElement
 
 from defusedxml.ElementTree import ParseError, fromstring  # type: ignore[import-untyped]
 from ministack.core import iam_actions, iam_evaluator, responses, router
 from ministack.services import s3
 
 SMALLEST_PART_BYTES = 5 * 1024 * 1024
+ENCODED_IN_LISTINGS = frozenset({"Delimiter", "Key", "KeyMarker", "NextKeyMarker", "Prefix"})
+DEFAULT_CONTENT_TYPE = "binary/octet-stream"
 
 Answer = tuple[Any, ...]
 
@@ -146,9 +150,74 @@ def ranges_of_versions(get: Callable[..., Answer]) -> Callable[..., Answer]:
     return get_object
 
 
+def encoded(text: str) -> str:
+    """A key as listings hold it with `encoding-type=url`: a blank is a plus, a slash stays."""
+    return quote_plus(text, safe="/*").replace("~", "%7E")
+
+
+def checked_encoding(list_keys: Callable[..., Answer]) -> Callable[..., Answer]:
+    """Refuse an encoding that S3 does not know."""
+
+    def listing(bucket_name: str, query_params: dict[str, Any]) -> Answer:
+        if s3._qp(query_params, "encoding-type", "") not in ("", "url"):
+            message = "Invalid Encoding Method specified in Request"
+            return s3._error("InvalidArgument", message, 400, f"/{bucket_name}")  # type: ignore[no-any-return]
+        return list_keys(bucket_name, query_params)
+
+    return listing
+
+
+def with_encoded_keys(list_keys: Callable[..., Answer]) -> Callable[..., Answer]:
+    """Encode the keys of a listing when asked to, where MiniStack never does."""
+
+    def listing(bucket_name: str, query_params: dict[str, Any]) -> Answer:
+        status, headers, body = list_keys(bucket_name, query_params)
+        if status != 200 or not s3._qp(query_params, "encoding-type", ""):
+            return status, headers, body
+        root = fromstring(body)
+        for element in root.iter():
+            if element.tag.rpartition("}")[2] in ENCODED_IN_LISTINGS and element.text:
+                element.text = encoded(element.text)
+        SubElement(root, f"{{{s3.S3_NS}}}EncodingType").text = "url"
+        return status, headers, s3._xml_body(root)
+
+    return listing
+
+
+def resuming_after_null(list_versions: Callable[..., Answer]) -> Callable[..., Answer]:
+    """Go on after an object without versions, where MiniStack lists it again for ever."""
+
+    def listing(bucket_name: str, query_params: dict[str, Any]) -> Answer:
+        after = (bucket_name, s3._qp(query_params, "key-marker", ""))
+        if s3._qp(query_params, "version-id-marker", "") == "null" and not s3._object_versions.get(after):
+            query_params = {name: value for name, value in query_params.items() if name != "version-id-marker"}
+        return list_versions(bucket_name, query_params)
+
+    return listing
+
+
+def with_content_type(handle: Callable[..., Awaitable[Answer]]) -> Callable[..., Awaitable[Answer]]:
+    """An object that is stored without a content type has S3's default."""
+
+    async def handle_request(
+        method: str, path: str, headers: dict[str, str], body: bytes, query_params: dict[str, Any], **options: Any
+    ) -> Answer:
+        creating = method == "PUT" or (method == "POST" and "uploads" in query_params)
+        if creating and "content-type" not in headers and "x-amz-copy-source" not in headers:
+            headers = {**headers, "content-type": DEFAULT_CONTENT_TYPE}
+        return await handle(method, path, headers, body, query_params, **options)
+
+    return handle_request
+
+
 def install() -> None:
     """Hold S3 to its rules."""
+    s3._url_encode = encoded
+    s3._list_objects_v1 = checked_encoding(s3._list_objects_v1)
+    s3._list_objects_v2 = checked_encoding(s3._list_objects_v2)
+    s3._list_object_versions = checked_encoding(with_encoded_keys(resuming_after_null(s3._list_object_versions)))
+    s3._list_multipart_uploads = checked_encoding(with_encoded_keys(s3._list_multipart_uploads))
     s3._get_object = ranges_of_versions(s3._get_object)
     s3._complete_multipart_upload = checked_completion(s3._complete_multipart_upload)
     s3._create_multipart_upload = tagged_creation(s3._create_multipart_upload)
-    s3.handle_request = hiding_what_may_not_be_listed(s3.handle_request)
+    s3.handle_request = with_content_type(hiding_what_may_not_be_listed(s3.handle_request))

@@ -135,6 +135,78 @@ def test_a_listing_of_thousands_of_keys_is_complete_and_in_order(s3: Any, bucket
     assert len(listed(StartAfter="rows/000000000099.jsonl", PaginationConfig={"PageSize": 300})) == 2000
 
 
+AWKWARD = {
+    "odd/1+1=2.csv": "odd/1%2B1%3D2.csv",
+    "odd/100%.csv": "odd/100%25.csv",
+    "odd/a b~(3).csv": "odd/a+b%7E%283%29.csv",
+    "odd/größe.csv": "odd/gr%C3%B6%C3%9Fe.csv",
+}
+LISTINGS = {
+    "list_objects": "Contents",
+    "list_objects_v2": "Contents",
+    "list_object_versions": "Versions",
+    "list_multipart_uploads": "Uploads",
+}
+
+
+@pytest.fixture(scope="module")
+def awkward(s3: Any) -> str:
+    """A bucket whose objects and uploads have awkward keys."""
+    name = unique("awkward")
+    s3.create_bucket(Bucket=name)
+    for key in AWKWARD:
+        s3.put_object(Bucket=name, Key=key, Body=b"")
+        s3.create_multipart_upload(Bucket=name, Key=key)
+    return name
+
+
+@pytest.mark.parametrize("call", LISTINGS)
+def test_a_listing_encodes_keys_when_asked_to(s3: Any, awkward: str, call: str) -> None:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.html: encoding-type"""
+    listed = getattr(s3, call)(Bucket=awkward, EncodingType="url", Prefix="odd/")
+
+    assert listed["EncodingType"] == "url"
+    assert [entry["Key"] for entry in listed[LISTINGS[call]]] == sorted(AWKWARD.values(), key=decoded_order)
+
+
+@pytest.mark.parametrize("call", LISTINGS)
+def test_every_page_of_a_listing_gives_keys_that_work(s3: Any, awkward: str, call: str) -> None:
+    """The SDK asks for the encoding by itself and decodes keys and markers."""
+    pages = s3.get_paginator(call).paginate(Bucket=awkward, PaginationConfig={"PageSize": 1})
+
+    keys = [entry["Key"] for page in pages for entry in page.get(LISTINGS[call], [])]
+
+    assert keys == sorted(AWKWARD)
+    assert all(s3.head_object(Bucket=awkward, Key=key) for key in keys)
+
+
+@pytest.mark.parametrize("call", LISTINGS)
+def test_an_unknown_encoding_is_refused(s3: Any, awkward: str, call: str) -> None:
+    with pytest.raises(ClientError) as refused:
+        getattr(s3, call)(Bucket=awkward, EncodingType="base64")
+    assert failure(refused) == (400, "InvalidArgument")
+
+
+def decoded_order(encoded: str) -> str:
+    return next(key for key, value in AWKWARD.items() if value == encoded)
+
+
+def test_an_object_without_a_content_type_is_binary(s3: Any, bucket: str) -> None:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html; recording: service_errors_and_s3.json"""
+    upload, parts = upload_parts(s3, bucket, "untyped-upload", b"small")
+    s3.complete_multipart_upload(Bucket=bucket, Key="untyped-upload", UploadId=upload, MultipartUpload={"Parts": parts})
+    s3.put_object(Bucket=bucket, Key="untyped", Body=b"")
+    s3.put_object(Bucket=bucket, Key="typed", Body=b"", ContentType="text/csv")
+    s3.copy_object(Bucket=bucket, Key="copied", CopySource={"Bucket": bucket, "Key": "typed"})
+
+    types = [
+        s3.head_object(Bucket=bucket, Key=key)["ContentType"]
+        for key in ("untyped-upload", "untyped", "typed", "copied")
+    ]
+
+    assert types == ["binary/octet-stream", "binary/octet-stream", "text/csv", "text/csv"]
+
+
 def test_a_missing_object_is_403_without_list_bucket_and_404_with_it(local_aws: LocalAws, bucket: str) -> None:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html"""
     objects = allow("s3:GetObject", f"arn:aws:s3:::{bucket}/*")
