@@ -11,6 +11,7 @@ Replaces MiniStack's worker process and the two functions that turn its answers 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import json
@@ -24,7 +25,7 @@ import tempfile
 import threading
 import time
 import zipfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from ministack.core import lambda_runtime, responses
 from ministack.services import lambda_svc
 
 from emulator.lambda_logs import choose_stream
+from emulator.lambda_memory import WATCH
 
 BOOTSTRAP = Path(__file__).with_name("lambda_bootstrap.py")
 SYNCHRONOUS_REQUEST_BYTES = 6 * 1024 * 1024
@@ -66,6 +68,8 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
         moment = time.strftime("%Y/%m/%d", time.gmtime())
         self.log_stream = f"{moment}/[{config.get('Version', '$LATEST')}]{os.urandom(16).hex()}"
         self.retired = False
+        self.memory_bytes = int(config.get("MemorySize", 128)) * 1024 * 1024
+        self.out_of_memory = False
         self._init_error: dict[str, Any] | None = None
         self._answers = b""
         self._log = b""
@@ -74,6 +78,7 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
         """Start the process and import the handler. Raises `RuntimeError` when that fails."""
         self._discard_tmpdir()
         self._init_error = None
+        self.out_of_memory = False
         self._answers = self._log = b""
         self._tmpdir = tempfile.mkdtemp(prefix="worker-")
         home = Path(self._tmpdir, "tmp")
@@ -126,7 +131,7 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
         invoked_function_arn: str | None = None,
     ) -> dict[str, Any]:
         """Run one invocation; `status` is `ok` with the answer's text, or `error` with Lambda's error object."""
-        with self._lock:
+        with self._lock, watched(self):
             cold = self._proc is None or self._proc.poll() is not None
             timeout = float(self.config.get("Timeout", 3))
             if cold:
@@ -135,7 +140,7 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
                 except RuntimeError as error:
                     report = self._init_error or {
                         "errorMessage": f"RequestId: {request_id} Error: {error}",
-                        "errorType": "Runtime.ExitError",
+                        "errorType": self._exit_type,
                     }
                     log = self._take_log(request_id)
                     self._end()
@@ -163,7 +168,7 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
                 self._end()
                 return {"status": "error", "report": report, "log": self._take_log(request_id)}
             except WorkerExitError as error:
-                report = {"errorType": "Runtime.ExitError", "errorMessage": f"RequestId: {request_id} Error: {error}"}
+                report = {"errorType": self._exit_type, "errorMessage": f"RequestId: {request_id} Error: {error}"}
                 log = self._take_log(request_id)
                 self._end()
                 return {"status": "error", "report": report, "log": log}
@@ -233,6 +238,10 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
         text, _, self._log = self._log.partition(mark)
         return text.decode("utf-8", "replace")
 
+    @property
+    def _exit_type(self) -> str:
+        return "Runtime.OutOfMemory" if self.out_of_memory else "Runtime.ExitError"
+
     def _exit_reason(self) -> str:
         try:
             code = self._proc.wait(timeout=2)
@@ -262,6 +271,16 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
     def _discard_tmpdir(self) -> None:
         if self._tmpdir:
             shutil.rmtree(self._tmpdir, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def watched(worker: PythonWorker) -> Iterator[None]:
+    """The worker's memory is limited meanwhile."""
+    WATCH.add(worker)
+    try:
+        yield
+    finally:
+        WATCH.discard(worker)
 
 
 def unpacked(archive: bytes) -> Path:
@@ -482,3 +501,4 @@ def install() -> None:
     lambda_svc._execute_function_warm = execute_warm
     lambda_svc.handle_request = with_request_limits(lambda_svc.handle_request)
     threading.Thread(target=watch_idle_workers, name="idle-workers", daemon=True).start()
+    threading.Thread(target=WATCH.run, name="memory-of-workers", daemon=True).start()

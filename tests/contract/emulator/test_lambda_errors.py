@@ -27,6 +27,10 @@ def handler(event, context):
     if kind == "kill": os.kill(os.getpid(), signal.SIGKILL)
     if kind == "exit": sys.exit(7)
     if kind == "sleep": time.sleep(60)
+    if kind == "memory":
+        kept = [bytearray(os.urandom(1 << 20)) for _ in range(event["megabytes"])]
+        time.sleep(event.get("seconds", 0))
+        return len(kept)
     if kind == "marshal": return {1, 2}
     if kind == "large": return "x" * event["bytes"]
     return {"calls": calls, "pid": os.getpid()}
@@ -65,6 +69,18 @@ def test_a_worker_that_dies_is_a_runtime_exit_error(local_aws: LocalAws, kind: s
     error = invoke(local_aws, name, {"fail": kind})
     assert error["errorType"] == "Runtime.ExitError"
     assert error["errorMessage"].endswith(f" Error: {reason}")
+    assert invoke(local_aws, name, {})["calls"] == 1
+
+
+def test_a_function_over_its_memory_is_ended_and_named_so(local_aws: LocalAws) -> None:
+    """https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""
+    name = make_function(local_aws, FAILING, MemorySize=256, Timeout=60)
+    assert invoke(local_aws, name, {"fail": "memory", "megabytes": 100}) == 100
+
+    error = invoke(local_aws, name, {"fail": "memory", "megabytes": 400, "seconds": 50})
+
+    assert error["errorType"] == "Runtime.OutOfMemory"
+    assert error["errorMessage"].endswith(" Error: Runtime exited with error: signal: killed")
     assert invoke(local_aws, name, {})["calls"] == 1
 
 

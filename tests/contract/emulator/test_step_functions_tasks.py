@@ -24,6 +24,7 @@ class RateLimitError(Exception): pass
 def handler(event, context):
     kind = event.get("do") if isinstance(event, dict) else None
     if kind == "raise": raise RateLimitError("slow down")
+    if kind == "memory": kept = bytearray(os.urandom(300 << 20)); time.sleep(event["seconds"])
     if kind == "kill": os.kill(os.getpid(), signal.SIGKILL)
     if kind == "sleep": time.sleep(event["seconds"])
     if kind == "large": return "x" * 300_000
@@ -85,13 +86,16 @@ def test_an_exception_is_caught_by_its_class_name_with_lambdas_json_as_cause(mac
     assert ": " not in error["Cause"].partition('"stackTrace"')[0]
 
 
-@pytest.mark.parametrize(("do", "error"), [("kill", "Runtime.ExitError"), ("sleep", "Sandbox.Timedout")])
+@pytest.mark.parametrize(
+    ("do", "timeout", "error"),
+    [("kill", 1, "Runtime.ExitError"), ("memory", 30, "Runtime.OutOfMemory"), ("sleep", 1, "Sandbox.Timedout")],
+)
 def test_a_lost_or_late_worker_has_lambdas_error_name(
-    machines: Machines, local_aws: LocalAws, do: str, error: str
+    machines: Machines, local_aws: LocalAws, do: str, timeout: int, error: str
 ) -> None:
     """lambda/latest/dg/troubleshooting-invocation.html"""
-    function = make_function(local_aws, FUNCTION, Timeout=1)
-    assert caught(machines, invoking(function), {"do": do, "seconds": 5}, error)["Error"] == error
+    function = make_function(local_aws, FUNCTION, Timeout=timeout)
+    assert caught(machines, invoking(function), {"do": do, "seconds": 25}, error)["Error"] == error
 
 
 def test_a_throttled_call_has_its_own_name(machines: Machines, local_aws: LocalAws) -> None:
