@@ -2,6 +2,8 @@
 
     make resync ENV=local [FILE=1-9.jsonl]
 
+A clock merges what is under sync-failed/ every 15 minutes. This command does it at once, and says what it did.
+
 Calls the function bedrock_sync with each object under bedrock-batches/sync-failed/ of the data bucket, or with the one
 that FILE names: its key, or the end of it. The function deletes the object when all of it is in the lake; otherwise it
 keeps what failed again, with the reason. Without FILE it then compares all content in VentureOS-Violations with the

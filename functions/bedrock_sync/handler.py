@@ -12,8 +12,8 @@ from foundation.aws import factories
 
 
 def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[str, Any]:
-    """A batch of stream records; ``{"replay": "<key>"}`` for an object under sync-failed/; or, for a page of the table,
-    ``{"compare": "<cursor>"}``, which is empty for the first. Answers counts."""
+    """A batch of stream records; ``{"replay": "<key>"}`` for an object under sync-failed/, with "" for all of them; or
+    ``{"compare": "<cursor>"}`` for a page of the table, with "" for the first. Answers counts."""
     settings = invocation.begin(BedrockSyncSettings, context)
     services = SyncServices(
         lake=wiring.lake(settings),
@@ -26,7 +26,7 @@ def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[st
         owner=wiring.call_owner(context),
     )
     if "replay" in event:
-        return replay(str(event["replay"]), services).document()
+        return replay(services, str(event["replay"])).document()
     if "compare" in event:
         return compare(str(event["compare"]), services)
-    return sync_stream(event["Records"], services).document()
+    return sync_stream(event["Records"], services)

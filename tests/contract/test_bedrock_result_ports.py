@@ -152,6 +152,27 @@ def test_of_many_that_take_a_claim_at_once_one_gets_it(claims: Claims) -> None:
         assert sum(threads.map(take, range(8))) == 1
 
 
+def test_a_commit_whose_answer_is_lost_and_that_is_sent_again_is_no_lost_claim(moto: MakeClient) -> None:
+    client = moto("dynamodb")
+
+    class LosingAnswers:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(client, name)
+
+        def put_item(self, **request: Any) -> Any:
+            client.put_item(**request)
+            return client.put_item(**request)
+
+    table = make_table(client)
+    claim = taken(DynamoDbClaims(client, table))
+    losing: Any = LosingAnswers()
+    after = replace(claim, offset=10, chunks=1, answered=b"\x01", counts=Counts(processed=1))
+
+    DynamoDbClaims(losing, table).commit(claim, after)
+
+    assert DynamoDbClaims(client, table).of_job(JOB) == [after]
+
+
 def test_a_claim_of_an_earlier_version_does_not_say_which_records_have_content(moto: MakeClient) -> None:
     client = moto("dynamodb")
     table = make_table(client)
@@ -400,7 +421,9 @@ def test_items_are_read_whole_by_id_and_page_by_page(table: TableShelf, monkeypa
     monkeypatch.setattr(violations_table, "PAGE_ITEMS", 40)
     store = DynamoDbViolations(table.client, table.table, FakeClock())
     store.put_content([content(number) for number in range(130)])
-    table.client.put_item(TableName=table.table, Item={"PK": {"S": "VIOLATION#OSHA-1"}, "SK": {"S": "NOTE"}})
+    table.client.put_item(
+        TableName=table.table, Item={"PK": {"S": "VIOLATION#OSHA-1"}, "SK": {"S": "NOTE/of a person"}}
+    )
 
     found = store.current({"OSHA-7", "OSHA-129", "OSHA-130"})
     assert sorted(found) == ["OSHA-129", "OSHA-7"]
@@ -411,7 +434,7 @@ def test_items_are_read_whole_by_id_and_page_by_page(table: TableShelf, monkeypa
             return getattr(table.client, name)
 
         def scan(self, **request: Any) -> Any:
-            return table.client.scan(Limit=30, **request)
+            return table.client.scan(Limit=1, **request)
 
     small: Any = SmallAnswers()
     store, cursor = DynamoDbViolations(small, table.table, FakeClock()), ""

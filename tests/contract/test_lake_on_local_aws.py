@@ -124,6 +124,14 @@ class _Connection:
         return getattr(self._connection, name)
 
 
+def test_an_id_that_two_rows_share_is_written_to_neither(seeded: Lake) -> None:
+    with seeded.connected() as connection:
+        insert(connection, [{"violation_id": "FAA-000002", "agency": "faa"}])
+    verified = update("FAA-000003", agency="faa", is_verified=True)
+    assert seeded.merge("faa", [update("FAA-000002"), verified]) == Merged(1, 0, repeated=("FAA-000002",))
+    assert seeded.merge("faa", [update("FAA-000003", hours=1)]) == Merged(0, 0, verified=("FAA-000003",))
+
+
 def test_writers_at_the_same_time_lose_nothing(local_aws: LocalAws, seeded: Lake) -> None:
     """Without the lease: each commit but the first meets the catalog's 409 and is repeated."""
     barrier, slept = Barrier(WRITERS, timeout=120), Slept()
@@ -169,7 +177,10 @@ def test_the_function_merges_a_batch_keeps_what_it_cannot_and_replays_it(local_a
         )
     storage = local_aws.client("s3")
     storage.create_bucket(Bucket="data")
-    records = [stream_record(update("FRA-000001", agency="FRA"), 5), stream_record(update("FRA-9", agency="fra"), 6)]
+    contents = [update("FRA-000001", agency="FRA"), update("FRA-9", agency="fra")]
+    for content in contents:
+        dynamodb.put_item(TableName="violations", Item=image(content))
+    records = [stream_record(content, place) for place, content in enumerate(contents, 5)]
     # When its batch comes
     merged = call(local_aws, seeded, {"Records": records})
     # Then the one is merged and the other kept
@@ -179,7 +190,6 @@ def test_the_function_merges_a_batch_keeps_what_it_cannot_and_replays_it(local_a
     # And when the violation is loaded, a replay merges it
     with seeded.connected() as connection:
         insert(connection, [{"violation_id": "FRA-9", "agency": "fra"}])
-    dynamodb.put_item(TableName="violations", Item=image(update("FRA-9", agency="fra")))
     replayed = call(local_aws, seeded, {"replay": merged["failed_key"]})
     assert (replayed["updated"], replayed["failed"]) == (1, 0)
     assert storage.list_objects_v2(Bucket="data").get("Contents", []) == []
@@ -187,7 +197,7 @@ def test_the_function_merges_a_batch_keeps_what_it_cannot_and_replays_it(local_a
     # And content that no record of the stream brought is found
     dynamodb.put_item(TableName="violations", Item=image(update("FRA-000002", agency="fra")))
     compared = call(local_aws, seeded, {"compare": ""})
-    assert (compared["updated"], compared["unchanged"], compared["cursor"]) == (1, 1, "")
+    assert (compared["updated"], compared["unchanged"], compared["cursor"]) == (1, 2, "")
 
 
 def call(server: LocalAws, lake: Lake, event: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,8 @@ locals {
     status = {
       description = "A Bedrock batch inference job has changed its status"
       schedule    = null
+      function    = "bedrock_job_events"
+      input       = null
       # https://docs.aws.amazon.com/bedrock/latest/userguide/monitoring-eventbridge.html
       pattern = jsonencode({
         source      = ["aws.bedrock"]
@@ -16,8 +18,17 @@ locals {
       })
     }
     clock = {
-      description = "Unfinished Bedrock batch jobs are looked after"
+      description = "Bedrock batch jobs that are not settled are looked after"
       schedule    = "rate(5 minutes)"
+      function    = "bedrock_job_events"
+      input       = null
+      pattern     = null
+    }
+    sync = {
+      description = "Content that could not be merged into the lake is merged again"
+      schedule    = "rate(15 minutes)"
+      function    = "bedrock_sync"
+      input       = jsonencode({ replay = "" })
       pattern     = null
     }
   }
@@ -66,7 +77,8 @@ resource "aws_cloudwatch_event_target" "job_events" {
 
   rule      = aws_cloudwatch_event_rule.job_events[each.key].name
   target_id = "job-events"
-  arn       = module.function["bedrock_job_events"].arn
+  arn       = module.function[each.value.function].arn
+  input     = each.value.input
 
   retry_policy {
     maximum_event_age_in_seconds = 3600
@@ -83,7 +95,7 @@ resource "aws_lambda_permission" "job_events" {
 
   statement_id   = "job-${each.key}"
   action         = "lambda:InvokeFunction"
-  function_name  = module.function["bedrock_job_events"].name
+  function_name  = module.function[each.value.function].name
   principal      = "events.amazonaws.com"
   source_arn     = aws_cloudwatch_event_rule.job_events[each.key].arn
   source_account = var.deployment.account_id
@@ -95,7 +107,9 @@ resource "aws_lambda_event_source_mapping" "content" {
   starting_position                  = "TRIM_HORIZON"
   batch_size                         = 5000
   maximum_batching_window_in_seconds = var.sync_window_seconds
-  # The function keeps what it cannot merge and succeeds. It fails only when it dies: then a smaller batch may pass.
+  # The function names the first record of what may pass, and Lambda repeats from there. The function keeps all that it
+  # cannot merge, and a clock replays it. When the function dies, a smaller batch can pass.
+  function_response_types        = ["ReportBatchItemFailures"]
   bisect_batch_on_function_error = true
   maximum_retry_attempts         = 10
 

@@ -13,7 +13,7 @@ module "monitoring" {
 locals {
   alarms = {
     "ventureos-bedrock-sync-failed${var.deployment.suffix}" = {
-      description = "Content is not in the lake: see sync-failed/ of the data bucket, then run make resync."
+      description = "Content cannot be merged into the lake: sync-failed/ of the data bucket names the reasons."
       namespace   = var.deployment.metrics_namespace
       metric      = "SyncFailed"
       dimensions  = { target = "bedrock_sync" }
@@ -68,7 +68,7 @@ locals {
     {
       title   = "Content merged into the lake, and what could not be"
       stat    = "Sum"
-      metrics = [for metric in ["SyncMerged", "SyncFailed"] : [var.deployment.metrics_namespace, metric, "target", "bedrock_sync"]]
+      metrics = [for metric in ["SyncMerged", "SyncFailed", "SyncWaiting"] : [var.deployment.metrics_namespace, metric, "target", "bedrock_sync"]]
     },
     {
       title   = "Age of the oldest content that waits for the lake, milliseconds"

@@ -101,6 +101,57 @@ def test_after_its_end_only_failed_records_are_free_again(world: JobsWorld) -> N
     assert world.records(world.create(config())["jobId"]) == failed
 
 
+def test_records_that_share_an_id_are_left_out_and_named() -> None:
+    with jobs_world([*violations(OSHA), {**violations(3)[2], "fine_amount": None}]) as world:
+        job = world.create(config())
+    assert (job["violationCount"], job["leftOut"]["unusableIds"]) == (OSHA - 1, 2)
+    assert job["unusableIds"] == ["OSHA-000002"]
+
+
+def test_lines_under_sync_failed_that_are_no_ids_keep_no_job_from_being_created(world: JobsWorld) -> None:
+    waiting = in_priority_order(OSHA)[7]
+    items = [
+        {"PK": f"VIOLATION#{waiting}", "SK": "BEDROCK_CONTENT", "agency": "os\tha\n"},
+        {"PK": "VIOLATION#A\tB\nC", "SK": "BEDROCK_CONTENT"},
+        {"PK": f"VIOLATION#{'A' * 300}", "SK": "BEDROCK_CONTENT"},
+        {"PK": 7},
+    ]
+    lines = [json.dumps({"reason": "no row", "item": item}).encode() for item in items]
+    world.objects.put("bedrock-batches/sync-failed/2026-11-21/1-1.jsonl", b"\n".join([b"{", *lines, b"\xff"]))
+    assert world.create(config())["violationCount"] == OSHA - 1
+
+
+def test_a_job_is_created_though_the_answer_of_each_conditional_write_is_lost(
+    world: JobsWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The SDK sends such a write again, and then its condition does not hold any more."""
+    send = world.jobs._client.update_item
+
+    def send_twice(**request: Any) -> Any:
+        send(**request)
+        return send(**request)
+
+    monkeypatch.setattr(world.jobs._client, "update_item", send_twice, raising=False)
+    job = world.create(config())
+    assert (job["status"], job["creation"], job.get("reason")) == ("InProgress", "Done", None)
+    assert world.jobs.in_flight() == [job["jobId"]]
+
+
+def test_a_refused_job_leaves_its_records_free_though_the_answer_of_the_write_is_lost(
+    world: JobsWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.bedrock.refusals = [JobRefusedError("no")] * 9
+    send = world.jobs._client.update_item
+
+    def send_twice(**request: Any) -> Any:
+        send(**request)
+        return send(**request)
+
+    monkeypatch.setattr(world.jobs._client, "update_item", send_twice, raising=False)
+    assert world.create(config())["status"] == "Failed"
+    assert world.jobs.in_flight() == []
+
+
 def test_a_day_after_its_end_a_job_is_struck_off_but_content_that_is_not_merged_stays_in_flight(
     world: JobsWorld,
 ) -> None:

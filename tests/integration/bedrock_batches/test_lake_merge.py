@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -84,13 +84,45 @@ def test_what_a_person_verified_reaches_the_lake_and_stays(lake: Lake) -> None:
     assert row(lake)[0] == "By hand"
 
 
-def test_a_verified_row_is_named_when_its_update_takes_that_back_without_saying_when(lake: Lake) -> None:
+def test_unverified_content_never_comes_over_verified_and_the_row_is_named(lake: Lake) -> None:
     verified_at = MORNING + timedelta(hours=3)
-    lake.merge("osha", [update(is_verified=True, verified_at=verified_at), update("OSHA-000002")])
-    assert lake.merge("osha", [update(), update("OSHA-000002")]) == Merged(0, 2, (), ("OSHA-000001",))
-    assert lake.merge("osha", [update(hours=-1)]) == Merged(0, 1, ())
-    assert lake.merge("osha", [update(verified_at=verified_at + timedelta(hours=1))]) == Merged(1, 0, ())
+    lake.merge("osha", [update(title="By hand", is_verified=True, verified_at=verified_at), update("OSHA-000002")])
+    verified = row(lake)
+    refused = Merged(0, 0, verified=("OSHA-000001",))
+    # Without a time; generated later; generated earlier; with the time of the verification itself
+    assert lake.merge("osha", [update()]) == refused
+    assert lake.merge("osha", [update(hours=48)]) == refused
+    assert lake.merge("osha", [update(hours=-1)]) == refused
+    assert lake.merge("osha", [update(verified_at=verified_at)]) == refused
+    assert row(lake) == verified
+    # One that says when the verification was taken back is merged
+    assert lake.merge("osha", [update(verified_at=verified_at + timedelta(hours=1))]) == Merged(1, 0)
     assert row(lake)[4:] == (False, micros(4))
+    # And from then on new content too
+    assert lake.merge("osha", [update(hours=5, title="Generated again")]) == Merged(1, 0)
+
+
+def test_a_row_that_was_verified_without_a_time_is_not_overwritten_either(lake: Lake) -> None:
+    lake.merge("osha", [update(title="By hand", is_verified=True)])
+    assert lake.merge("osha", [update(title="By hand")]) == Merged(0, 0, verified=("OSHA-000001",))
+    assert row(lake)[4:] == (True, None)
+
+
+def test_content_goes_onto_no_row_whose_id_another_row_shares(lake: Lake) -> None:
+    # Given two rows with one id
+    with lake.connected() as connection:
+        insert(connection, [{"violation_id": "OSHA-000001", "agency": "osha", "company_name": "Another"}])
+    # When content for that id and for another one is merged
+    merged = lake.merge("osha", [update(), update("OSHA-000002")])
+    # Then neither of the two is written, and their id is named
+    assert merged == Merged(1, 0, repeated=("OSHA-000001",))
+    assert [found[11] for found in rows_of(lake)["osha"] if found[0] == "OSHA-000001"] == [None, None]
+
+
+def test_content_of_a_time_before_1970_is_merged(lake: Lake) -> None:
+    old = update(generated_at=datetime(1, 1, 2, tzinfo=UTC))
+    assert lake.merge("osha", [old]) == Merged(1, 0)
+    assert lake.merge("osha", [update()]) == Merged(1, 0)
 
 
 def test_a_correction_by_hand_that_keeps_both_times_reaches_the_lake(lake: Lake) -> None:
@@ -111,8 +143,14 @@ def test_the_lake_tells_in_which_table_a_violation_is(lake: Lake) -> None:
             query = f"SELECT min(violation_id) FROM {lake.location.schema}.{agency}"
             ids[agency] = connection.execute(query).fetchall()[0][0]
     told = lake.agencies_of(["nowhere", *(one for one in ids.values() if one)])
-    assert told == {one: agency for agency, one in ids.items() if one}
+    assert told == {one: [agency] for agency, one in ids.items() if one}
     assert told
+
+
+def test_an_id_that_two_tables_have_is_told_with_both(lake: Lake) -> None:
+    with lake.connected() as connection:
+        insert(connection, [{"violation_id": "OSHA-000001", "agency": "epa"}])
+    assert lake.agencies_of(["OSHA-000001"]) == {"OSHA-000001": ["osha", "epa"]}
 
 
 def test_five_thousand_rows_are_merged_at_once(lake: Lake) -> None:

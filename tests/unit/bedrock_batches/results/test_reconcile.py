@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import random
 from dataclasses import replace
 from typing import Any
 
@@ -495,6 +496,48 @@ def test_a_job_that_is_being_created_is_left_alone_until_its_processor_must_be_d
     assert len(call.published) == 1
 
 
+@pytest.mark.parametrize("queued", [[], [1]])
+def test_a_creation_whose_processor_died_after_its_parts_were_written_is_finished(
+    bedrock: FakeBedrock, queued: list[int]
+) -> None:
+    # Given a job whose processor died before or after it submitted the part
+    world = World()
+    add_job(world, [4], queued=queued, creation="Written")
+    # When the job is reconciled, first while the processor can still be alive
+    run(world, bedrock)
+    assert world.jobs[JOB_ID]["creation"] == "Written"
+    world.sleep_minutes(20)
+    run(world, bedrock)
+    # Then it is created, and it runs
+    assert (world.jobs[JOB_ID]["creation"], world.parts[JOB_ID][1]["status"]) == ("Done", "submitted")
+    assert world.jobs[JOB_ID]["status"] == "InProgress"
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        {"inputTokenCount": None, "outputTokenCount": 5},
+        {"inputTokenCount": "7", "outputTokenCount": 5},
+        {"inputTokenCount": -1, "outputTokenCount": 5},
+        {"outputTokenCount": 5},
+        [],
+        None,
+    ],
+)
+def test_a_manifest_without_counts_leaves_them_to_the_answers(
+    world: World, bedrock: FakeBedrock, manifest: object
+) -> None:
+    write_output(world, manifest=False)
+    world.put(f"{output_prefix(JOB_ID)}{bedrock_id(1)}/manifest.json.out", json.dumps(manifest).encode())
+    take(world)
+    bedrock.end(1, "Completed")
+
+    run(world, bedrock)
+
+    job = world.jobs[JOB_ID]
+    assert (job["status"], job["inputTokens"], job["outputTokens"]) == ("Completed", 40, 20)
+
+
 @pytest.mark.parametrize("kill_at", range(1, 8))
 def test_a_call_that_is_killed_at_any_write_is_made_up_for(world: World, bedrock: FakeBedrock, kill_at: int) -> None:
     write_output(world, numbers=(0, 1, 2))
@@ -554,7 +597,11 @@ def test_a_schedule_whose_time_is_not_enough_does_not_always_leave_the_same_jobs
     assert reached == {JOB_ID, *others}
 
 
-def test_a_schedule_reconciles_all_unfinished_jobs_though_one_fails(world: World, bedrock: FakeBedrock) -> None:
+@pytest.mark.parametrize("fault", [ServiceUnavailableError("try again"), TypeError("int() argument"), RecursionError()])
+def test_a_schedule_reconciles_all_unfinished_jobs_though_one_fails(
+    world: World, bedrock: FakeBedrock, fault: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(random, "shuffle", lambda jobs: jobs.sort(reverse=True))
     other = "batch-1764000001-0123abcd"
     world.jobs[other] = {**world.jobs[JOB_ID], "jobId": other}
     world.parts[other] = {1: {**world.parts[JOB_ID][1], "jobId": other, "jobArn": "gone"}}
@@ -564,11 +611,11 @@ def test_a_schedule_reconciles_all_unfinished_jobs_though_one_fails(world: World
     class Failing(FakeBedrock):
         def get(self, job_arn: str) -> Any:
             if job_arn == "gone":
-                raise ServiceUnavailableError("try again")
+                raise fault
             return bedrock.get(job_arn)
 
     services = Process(world, bedrock=Failing()).reconcile_services()
-    with pytest.raises(ServiceUnavailableError):
+    with pytest.raises(type(fault)):
         reconcile_event({"detail-type": "Scheduled Event"}, services)
 
     assert world.jobs[JOB_ID]["bedrockStatus"] == "InProgress"

@@ -247,6 +247,26 @@ def test_a_record_that_stands_twice_in_an_object_counts_once(world: World) -> No
     assert (taken.counts.input_tokens, taken.counts.output_tokens) == (15 * 10, 15 * 5)
 
 
+@pytest.mark.parametrize("distance", [1, 25])
+def test_content_wins_over_an_error_line_of_the_same_record(world: World, distance: int) -> None:
+    # Given an object in which records 0 and 1 fail, and are answered some lines later, in the same chunk or in another
+    lines = [error_line(violation_id(0)), error_line(violation_id(1)), error_line(violation_id(2))]
+    lines += [answer_line(violation_id(n)) for n in range(10, 10 + distance)]
+    lines += [answer_line(violation_id(0)), answer_line(violation_id(1)), answer_line(violation_id(1))]
+    # And an error of a record with content
+    lines += [error_line(violation_id(0))]
+    world.put(KEY, b"".join(lines))
+
+    (taken,) = take(world)
+
+    # Then both have content, and only what has none counts and is kept as failed
+    assert {violation_id(0), violation_id(1)} <= world.violations.keys()
+    counts = total(world.claims.values(), {1: 0})
+    assert (counts.processed, counts.errors, counts.repeated) == (2 + distance, 1, 4)
+    assert taken.counts.input_tokens == (2 + distance) * 10
+    assert [line["recordId"] for line in world.failed_lines()] == [violation_id(2)]
+
+
 def test_a_claim_remembers_which_of_the_answered_records_have_content(world: World) -> None:
     for number in range(30):
         world.sleep_minutes(2)
@@ -378,19 +398,20 @@ def test_an_object_that_is_replaced_while_it_is_read_is_left_to_its_next_notific
     assert taken.outcome is Outcome.REPLACED
 
 
-def test_one_objects_failure_leaves_the_others_and_is_raised_at_the_end(world: World) -> None:
+@pytest.mark.parametrize("failure", [ThrottledError("slow down"), TypeError("a fault of ours")])
+def test_one_objects_failure_leaves_the_others_and_is_raised_at_the_end(world: World, failure: Exception) -> None:
     add_job(world, [1, 1])
     world.put(output_file_key(1), answer_line(violation_id(0)))
     world.put(output_file_key(2), answer_line(violation_id(1)))
     process = Process(world)
-    failures = iter([ThrottledError("slow down")])
+    failures = [failure]
 
     def fail_once(what: str) -> None:
-        if what == "violations" and (failure := next(failures, None)):
-            raise failure
+        if what == "violations" and failures:
+            raise failures.pop()
 
     process.before_write = fail_once
-    with pytest.raises(ThrottledError):
+    with pytest.raises(type(failure)):
         take_results(s3_event(output_file_key(1), output_file_key(2)), process.result_services())
 
     assert sorted(world.violations) == [violation_id(1)]

@@ -1,28 +1,24 @@
-"""Items of the stream become updates of the lake; which version is the newest."""
+"""Items of the table become updates of the lake."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from bedrock_batches.sync.lake_content import (
-    ContentUpdate,
     UnusableContentError,
     content_update,
     is_content,
-    newest,
     plain_item,
 )
 from tests.support.content import MORNING, image, update
 
 
 def test_an_item_of_the_stream_becomes_an_update() -> None:
-    expected = update(is_verified=True, verified_at=MORNING + timedelta(days=1), sequence=7)
-    assert content_update(plain_item(image(expected)), 7) == expected
+    expected = update(is_verified=True, verified_at=MORNING + timedelta(days=1))
+    assert content_update(plain_item(image(expected))) == expected
 
 
 def test_every_type_of_dynamodb_becomes_plain() -> None:
@@ -35,6 +31,9 @@ def test_every_type_of_dynamodb_becomes_plain() -> None:
         "list": {"L": [{"S": "x"}, {"M": {"y": {"N": "1"}}}]},
         "names": {"SS": ["b", "a"]},
         "numbers": {"NS": ["3", "1"]},
+        "of_the_stream": {"B": "AAE="},
+        "of_the_table": {"B": b"\x00\x01"},
+        "blobs": {"BS": [b"b", b"a"]},
     }
     assert plain_item(typed) == {
         "text": "a",
@@ -45,6 +44,9 @@ def test_every_type_of_dynamodb_becomes_plain() -> None:
         "list": ["x", {"y": 1}],
         "names": ["a", "b"],
         "numbers": [1, 3],
+        "of_the_stream": "AAE=",
+        "of_the_table": "AAE=",
+        "blobs": ["YQ==", "Yg=="],
     }
 
 
@@ -63,6 +65,10 @@ def test_tags_may_be_a_set_and_times_any_zone() -> None:
         ({"title_bedrock": ""}, "title_bedrock"),
         ({"title_bedrock": None}, "title_bedrock"),
         ({"generated_at": "yesterday"}, "generated_at"),
+        ({"generated_at": "20261127"}, "generated_at: .*write ISO 8601"),
+        ({"generated_at": 1_764_000_000}, "generated_at"),
+        ({"generated_at": "0001-01-01T00:00:00+05:00"}, "generated_at: .*outside the years"),
+        ({"verified_at": "9999-12-31T23:59:59-05:00"}, "verified_at: .*outside the years"),
         ({"agency": ""}, "agency"),
         ({"PK": "VIOLATION#"}, "PK"),
         ({"tags": [1]}, "tags.0"),
@@ -87,39 +93,3 @@ def test_an_item_that_cannot_be_a_row_names_its_attribute(change: dict[str, Any]
 )
 def test_only_content_items_are_content(key: dict[str, str], content: bool) -> None:
     assert is_content(key) is content
-
-
-def test_of_fifty_versions_of_one_violation_the_newest_is_kept_once() -> None:
-    versions = [update(hours=number % 25, title=f"version {number}", sequence=number) for number in range(50)]
-    (kept,) = newest(versions)
-    assert kept.title == "version 49"
-
-
-TIMES = st.integers(0, 3).map(lambda hours: MORNING + timedelta(hours=hours))
-
-
-@given(
-    st.lists(
-        st.builds(
-            update,
-            st.sampled_from(["A-1", "A-2"]),
-            agency=st.sampled_from(["osha", "epa"]),
-            generated_at=TIMES,
-            verified_at=st.one_of(st.none(), TIMES),
-        ),
-        max_size=12,
-    ),
-    st.randoms(),
-)
-def test_the_newest_does_not_depend_on_the_order_of_arrival(updates: list[ContentUpdate], chance: Any) -> None:
-    numbered = [
-        ContentUpdate(**{**{name: getattr(one, name) for name in one.__slots__}, "sequence": place})
-        for place, one in enumerate(updates)
-    ]
-    shuffled = list(numbered)
-    chance.shuffle(shuffled)
-    assert set(newest(shuffled)) == set(newest(numbered))
-    for kept in newest(numbered):
-        same = [one for one in numbered if (one.agency, one.violation_id) == (kept.agency, kept.violation_id)]
-        never = datetime.min.replace(tzinfo=UTC)
-        assert kept == max(same, key=lambda one: (one.generated_at, one.verified_at or never, one.sequence))

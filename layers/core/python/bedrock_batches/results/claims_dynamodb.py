@@ -66,8 +66,16 @@ class DynamoDbClaims:
     def commit(self, before: Claim, after: Claim) -> None:
         values = {":offset": before.offset, ":chunks": before.chunks, ":owner": before.lease_owner, ":false": False}
         condition = "#offset = :offset AND chunks = :chunks AND leaseOwner = :owner AND done = :false"
-        if not self._put(after, condition, values, {"#offset": "offset"}):
+        if self._put(after, condition, values, {"#offset": "offset"}):
+            return
+        # The answer of our own write can be lost, and the SDK repeats it.
+        if before == after or self._stored(after) != after:
             raise ClaimLostError(f"another call goes on with s3 object {before.key} from {before.offset:,}")
+
+    def _stored(self, claim: Claim) -> Claim | None:
+        with translated("dynamodb:GetItem", self._table):
+            answer = self._client.get_item(TableName=self._table, Key=_key(claim), ConsistentRead=True)
+        return _claim(answer["Item"]) if "Item" in answer else None
 
     def release(self, claim: Claim) -> None:
         try:

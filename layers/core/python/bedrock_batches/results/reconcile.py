@@ -61,7 +61,7 @@ from bedrock_batches.submit.parts import Quotas
 from bedrock_batches.submit.ports import BatchInference, JobsTable, Leases, all_jobs
 from bedrock_batches.submit.pricing import Rate
 from bedrock_batches.submit.submit_parts import submit_queued
-from foundation.errors import BatchProcessorError, ObjectNotFoundError
+from foundation.errors import ObjectNotFoundError
 from foundation.ports import Clock, Deadline, Notifier, ObjectStore
 
 LOGGER = logging.getLogger("batch_processor.reconcile")
@@ -124,17 +124,17 @@ class Reconciled:
 def reconcile_event(event: Mapping[str, Any], services: ReconcileServices) -> list[Reconciled]:
     """Reconcile the job of a Bedrock event or of ``{"jobId"}``; with any other event (a schedule's) all that run.
 
-    One job's error does not keep the others from their turn; the first is raised at the end.
+    One job's error, of whatever kind, does not keep the others from their turn; the first is raised at the end.
     """
     done: list[Reconciled] = []
-    failure: BatchProcessorError | None = None
+    failure: Exception | None = None
     for job_id in _job_ids(event, services.jobs):
         if services.deadline.remaining_seconds() <= RESERVE_SECONDS:
             LOGGER.warning("out of time: the next schedule goes on", extra={"next_job_id": job_id})
             break
         try:
             done.append(reconcile(job_id, services))
-        except BatchProcessorError as error:
+        except Exception as error:
             LOGGER.exception("job not reconciled", extra={"job_id": job_id})
             failure = failure or error
         else:
@@ -194,6 +194,9 @@ class _Job:
         queued = _queued(self._parts)
         if job.get("creation") != Creation.PENDING:
             self._parts = submit_queued(job, services)
+            if job.get("creation") == Creation.WRITTEN and self._processor_is_dead():
+                # All that it had left to do was to submit parts and to say so.
+                self._update({"creation": Creation.DONE.value})
         self._claims = services.claims.of_job(self._job_id)
         if not self._parts and not self._claims and job.get("creation") != Creation.PENDING:
             return Reconciled(self._job_id, job["status"], job.get("bedrockStatus", ""))
@@ -204,13 +207,17 @@ class _Job:
         return Reconciled(self._job_id, status, bedrock_status, queued - _queued(self._parts), given)
 
     def _creation_died(self) -> bool:
-        """A processor that has not finished by now never will; parts that it had not submitted are given up."""
-        if self._now - moment_of(self._job["createdAt"]) < CREATION_TIME:
+        """Parts that a dead processor had not submitted are given up."""
+        if not self._processor_is_dead():
             return False
         for part in self._parts:
             if part["status"] == PartStatus.QUEUED:
                 self._update_part(part, {"status": PartStatus.CANCELLED.value, "endedAt": timestamp(self._now)})
         return True
+
+    def _processor_is_dead(self) -> bool:
+        """A processor that has not finished by now never will."""
+        return self._now - moment_of(self._job["createdAt"]) >= CREATION_TIME
 
     # --- 1 parts
 
@@ -239,7 +246,10 @@ class _Job:
         except (ObjectNotFoundError, orjson.JSONDecodeError):
             return {}
         names = {"inputTokens": "inputTokenCount", "outputTokens": "outputTokenCount"}
-        return {ours: int(manifest[theirs]) for ours, theirs in names.items() if theirs in manifest}
+        told = manifest if isinstance(manifest, dict) else {}
+        counts = {ours: told[theirs] for ours, theirs in names.items() if _is_count(told.get(theirs))}
+        # Without both counts the answers say what they took.
+        return counts if len(counts) == len(names) else {}
 
     def _update_part(self, part: PartItem, changes: Mapping[str, Any]) -> None:
         if changes and self._services.jobs.update_part(
@@ -452,6 +462,10 @@ class _Job:
             "errors": int(job["stats"]["errors"]),
         }
         self._services.notifier.publish(f"Bedrock batch {self._job_id}: {job['status']}", body, attributes)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _queued(parts: list[PartItem]) -> int:

@@ -21,7 +21,7 @@ Memory: a range of the object, two chunks of 800 records, and 40 bytes a record 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -45,7 +45,7 @@ from bedrock_batches.results.ports import (
 from bedrock_batches.results.record_index import Answered, RecordIndex
 from bedrock_batches.results.result_keys import OutputKey, errors_key, output_key, part_errors_prefix, records_prefix
 from bedrock_batches.submit.job import JobItem, records_key, timestamp
-from foundation.errors import BatchProcessorError, ObjectChangedError, ObjectNotFoundError
+from foundation.errors import ObjectChangedError, ObjectNotFoundError
 from foundation.ports import Clock, Deadline, ObjectStore
 
 LOGGER = logging.getLogger("batch_processor.take_results")
@@ -116,19 +116,19 @@ class Taken:
 def take_results(event: Mapping[str, Any], services: ResultServices) -> list[Taken]:
     """Take the objects that an S3 notification names, one after the other.
 
-    An object that fails does not keep the others from being taken; the first error is raised at the end, and Lambda
-    repeats the call.
+    An object that fails, in whatever way, does not keep the others from being taken; the first error is raised at the
+    end, and Lambda repeats the call.
     """
     taken: list[Taken] = []
     remaining: list[str] = []
-    failure: BatchProcessorError | None = None
+    failure: Exception | None = None
     for key in notified_keys(event, services.objects.bucket):
         if services.deadline.remaining_seconds() <= RESERVE_SECONDS:
             remaining.append(key)
             continue
         try:
             taken.append(_take(key, services))
-        except BatchProcessorError as error:
+        except Exception as error:
             LOGGER.exception("object not taken", extra={"key": key})
             failure = failure or error
         else:
@@ -202,13 +202,15 @@ class _Chunk:
     """What some lines say. ``end`` is the offset after the last, ``answered`` and ``succeeded`` hold all records up to
     there.
 
-    ``failed`` are lines for the errors object, ``nameless`` those of lines without a record id.
+    ``failed`` are lines for the errors object, ``nameless`` those of lines without a record id. ``recovered`` are
+    records that failed in an earlier chunk, and have content in this one.
     """
 
     end: int
     items: dict[str, ContentItem] = field(default_factory=dict)
     failed: dict[str, bytes] = field(default_factory=dict)
     nameless: list[bytes] = field(default_factory=list)
+    recovered: set[str] = field(default_factory=set)
     answered: bytes = b""
     succeeded: bytes = b""
     truncated: int = 0
@@ -231,6 +233,8 @@ class _Taking:
         self._generated_at = timestamp(result.last_modified)
         self._answered = Answered(claim.answered)
         self._succeeded = Answered(claim.succeeded)
+        # Claims of an earlier release do not say which records have content.
+        self._knows_failed = int.from_bytes(claim.succeeded, "little").bit_count() == claim.counts.processed
         self._index: RecordIndex | None = None
 
     def run(self) -> Taken:
@@ -290,6 +294,12 @@ class _Taking:
         known, agency = self._agency(record_id)
         if not record_id:
             chunk.nameless.append(self._failed_line(result, agency))
+        elif result.content is not None and self._has_failed(record_id, known, chunk):
+            # Content wins over an error of the same record: it is paid for.
+            chunk.repeated += 1
+            if chunk.failed.pop(record_id, None) is None:
+                chunk.recovered.add(record_id)
+            self._add_content(record_id, known, result, agency, chunk)
         elif record_id in chunk.items or record_id in chunk.failed or self._is_answered(known):
             chunk.repeated += 1
             return
@@ -297,13 +307,22 @@ class _Taking:
             chunk.failed[record_id] = self._failed_line(result, agency)
             chunk.truncated += result.answer.truncated
         else:
-            chunk.items[record_id] = self._item(result, agency)
-            if known is not None:
-                self._succeeded.add(known)
+            self._add_content(record_id, known, result, agency, chunk)
         chunk.input_tokens += result.answer.input_tokens
         chunk.output_tokens += result.answer.output_tokens
         if known is not None:
             self._answered.add(known)
+
+    def _has_failed(self, record_id: str, place: int | None, chunk: _Chunk) -> bool:
+        """Whether an earlier line of the object says that this record of the job failed."""
+        if record_id in chunk.failed:
+            return self._index is None or place is not None
+        return self._knows_failed and place is not None and place in self._answered and place not in self._succeeded
+
+    def _add_content(self, record_id: str, place: int | None, result: RecordResult, agency: str, chunk: _Chunk) -> None:
+        chunk.items[record_id] = self._item(result, agency)
+        if place is not None:
+            self._succeeded.add(place)
 
     def _write_chunk(self, chunk: _Chunk) -> None:
         kept = self._services.violations.put_content(list(chunk.items.values()))
@@ -311,9 +330,11 @@ class _Taking:
         if failed:
             key = errors_key(self._job_id, self._claim.part, self._claim.chunks + 1)
             self._services.objects.put(key, b"".join(failed))
+        if chunk.recovered:
+            forget_failed(chunk.recovered, part_errors_prefix(self._job_id, self._claim.part), self._services.objects)
         counts = Counts(
             processed=len(chunk.items),
-            errors=len(failed),
+            errors=len(failed) - len(chunk.recovered),
             kept=kept,
             truncated=chunk.truncated,
             repeated=chunk.repeated,
@@ -386,6 +407,17 @@ def failed_line(record_id: str, agency: str, failure: RecordFailure, result: Rec
         "outputTokens": result.answer.output_tokens if result else 0,
     }
     return orjson.dumps(line) + b"\n"
+
+
+def forget_failed(record_ids: Collection[str], prefix: str, objects: ObjectStore) -> None:
+    """Take the lines of records that have content by now out of the objects of failed records under ``prefix``."""
+    for found in list(objects.list_objects(prefix)):
+        lines = objects.get(found.key).splitlines(keepends=True)
+        left = [line for line in lines if orjson.loads(line)["recordId"] not in record_ids]
+        if not left:
+            objects.delete(found.key)
+        elif len(left) < len(lines):
+            objects.put(found.key, b"".join(left))
 
 
 def chunks(ranges: Iterator[bytes], offset: int) -> Iterator[tuple[list[bytes], int]]:

@@ -15,6 +15,7 @@ once, one call at a time holds an object's lease, and a person verifies what exi
 
 from __future__ import annotations
 
+import base64
 import random
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
+import orjson
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -96,11 +98,13 @@ class DynamoDbViolations:
             return {key.removeprefix(KEY_PREFIX): plain_item(item) for group in found for key, item in group.items()}
 
     def page(self, cursor: str) -> tuple[list[dict[str, Any]], str]:
-        """``sync.sync_lake.ContentItems``. The cursor is the sort and the partition key of the page's end."""
+        """``sync.sync_lake.ContentItems``. The cursor is the key of the page's end in base64."""
         items: list[dict[str, Any]] = []
         while len(items) < PAGE_ITEMS:
-            sort, _, partition = cursor.partition("/")
-            start: dict[str, Any] = {"ExclusiveStartKey": {"PK": {"S": partition}, "SK": {"S": sort}}} if cursor else {}
+            start: dict[str, Any] = {}
+            if cursor:
+                partition, sort = orjson.loads(base64.urlsafe_b64decode(cursor))
+                start = {"ExclusiveStartKey": {"PK": {"S": partition}, "SK": {"S": sort}}}
             with translated("dynamodb:Scan", self._table):
                 answer = self._client.scan(
                     TableName=self._table,
@@ -113,7 +117,7 @@ class DynamoDbViolations:
             last = answer.get("LastEvaluatedKey")
             if not last:
                 return items, ""
-            cursor = f"{last['SK']['S']}/{last['PK']['S']}"
+            cursor = base64.urlsafe_b64encode(orjson.dumps([last["PK"]["S"], last["SK"]["S"]])).decode()
         return items, cursor
 
     def _put_group(self, items: Sequence[ContentItem]) -> int:

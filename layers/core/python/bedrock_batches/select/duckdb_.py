@@ -93,15 +93,18 @@ class Resources:
 
 @dataclass(frozen=True)
 class Merged:
-    """What a merge did: rows written, rows that had this content or newer already, ids that the table lacks.
+    """What became of a merge's updates; each is in exactly one of the five.
 
-    ``verified`` of the unchanged are verified, by their update not, and that does not say since when.
+    ``updated``: rows written. ``unchanged``: rows that had this content or newer content already. ``missing``: ids that
+    the table lacks. ``verified``: ids of verified rows whose update is not verified, and does not say since when.
+    ``repeated``: ids that several rows share. The last three are left as they are.
     """
 
     updated: int
     unchanged: int
-    missing: tuple[str, ...]
+    missing: tuple[str, ...] = ()
     verified: tuple[str, ...] = ()
+    repeated: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -189,15 +192,19 @@ class Lake:
             _run(connection, statements.in_flight_statement([str(file) for file in in_flight]))
             _run(connection, statements.matching_statement(schema, agencies, configured, criteria))
             counts = Counts(*_one(_run(connection, statements.counts_statement())))
+            unusable: tuple[str, ...] = ()
+            if counts.unusable_ids:
+                unusable = tuple(one for (one,) in _run(connection, statements.unusable_statement()).fetchall())
             most = statements.most_records(criteria, counts.available)
             if most == 0:
-                yield Selection(counts, 0, iter(()), self._diagnose(connection, agencies, criteria, counts))
+                diagnosis = self._diagnose(connection, agencies, criteria, counts)
+                yield Selection(counts, 0, iter(()), diagnosis, unusable)
             else:
                 # Texts are read page by page: fetched ahead, a row group of them takes 100 MB more.
                 connection.execute("SET disable_parquet_prefetching = true")
                 _run(connection, statements.chosen_statement(most))
                 _run(connection, statements.records_statement(schema, agencies))
-                yield Selection(counts, most, _records(connection))
+                yield Selection(counts, most, _records(connection), unusable_ids=unusable)
 
     def _diagnose(
         self, connection: DuckDBPyConnection, agencies: Sequence[str], criteria: Criteria, counts: Counts
@@ -211,7 +218,10 @@ class Lake:
         return tuple(steps)
 
     def merge(self, agency: str, updates: Sequence[ContentUpdate]) -> Merged:
-        """Write content into the agency's table: one MERGE, only rows that exist, never an older version over a newer.
+        """Write content into the agency's table with one MERGE.
+
+        Only into rows that exist and whose id no other row shares, never an older version over a newer, never
+        unverified content over verified.
 
         ``updates`` hold each violation once. A commit that loses against another writer is repeated on the table as
         it is then. Raises CommitConflictError when it has lost COMMIT_ATTEMPTS times, and what ``select`` raises.
@@ -233,26 +243,30 @@ class Lake:
             incoming = rows_statement(_INCOMING, map(_row, updates))
             connection.execute(f"CREATE TEMP TABLE incoming AS {incoming.sql}", incoming.parameters)
             connection.execute("BEGIN")
-            connection.execute(_COMPARED.format(table=table))
-            found = connection.fetchall()
-            missing = tuple(sorted(violation_id for violation_id, rows, *_ in found if rows == 0))
-            verified = tuple(sorted(violation_id for violation_id, *_, is_verified in found if is_verified))
-            updated = sum(1 for _, _, outdated, _ in found if outdated)
+            found = connection.execute(_COMPARED.format(table=table)).fetchall()
+            by_fate: dict[str, list[str]] = {}
+            for violation_id, fate in found:
+                by_fate.setdefault(fate, []).append(violation_id)
+            named = {fate: tuple(sorted(by_fate.get(fate, ()))) for fate in ("missing", "verified", "repeated")}
+            updated = len(by_fate.get("outdated", ()))
             if updated:
-                connection.execute(_MERGE.format(table=table))
+                connection.execute(_MERGE.format(table=table), {"repeated": list(named["repeated"])})
             connection.execute("COMMIT")
-        return Merged(updated, len(found) - len(missing) - updated, missing, verified)
+        return Merged(updated, len(by_fate.get("unchanged", ())), **named)
 
-    def agencies_of(self, violation_ids: Collection[str]) -> dict[str, str]:
-        """The agency of each violation that the lake has: an id is in one table only. Raises what ``select`` raises."""
-        found: dict[str, str] = {}
+    def agencies_of(self, violation_ids: Collection[str]) -> dict[str, list[str]]:
+        """The agencies whose tables have each of the violations. Raises what ``select`` raises."""
+        found: dict[str, list[str]] = {}
         with self.connected() as connection:
             wanted = rows_statement([("violation_id", "VARCHAR")], ({"violation_id": one} for one in violation_ids))
             connection.execute(f"CREATE TEMP TABLE wanted AS {wanted.sql}", wanted.parameters)
             for agency in self.location.agencies:
                 table = f"{self.location.schema}.{statements.identifier(agency)}"
-                rows = connection.execute(f"SELECT violation_id FROM {table} SEMI JOIN wanted USING (violation_id)")
-                found |= dict.fromkeys((violation_id for (violation_id,) in rows.fetchall()), agency)
+                rows = connection.execute(
+                    f"SELECT DISTINCT violation_id FROM {table} SEMI JOIN wanted USING (violation_id)"
+                )
+                for (violation_id,) in rows.fetchall():
+                    found.setdefault(violation_id, []).append(agency)
         return found
 
     def counts(self) -> dict[str, TableCounts]:
@@ -280,9 +294,16 @@ _INCOMING = (
     ("is_verified", "BOOLEAN"),
     ("verified_at", "TIMESTAMP WITH TIME ZONE"),
 )
-_OUTDATED = """(
-    row(coalesce(epoch_us(target.bedrock_generated_at), -1), coalesce(epoch_us(target.verified_at), -1))
-        <= row(epoch_us(incoming.generated_at), coalesce(epoch_us(incoming.verified_at), -1))
+_NEVER = "-9223372036854775807"
+"""Older than any time, in microseconds: content can be of a time before 1970."""
+_VERIFIED = f"""(
+    coalesce(target.is_verified, false) AND NOT incoming.is_verified
+    AND coalesce(epoch_us(incoming.verified_at), {_NEVER}) <= coalesce(epoch_us(target.verified_at), {_NEVER}))
+"""
+"""A person verified the row, and the update does not say that this was taken back since."""
+_OUTDATED = f"""(
+    row(coalesce(epoch_us(target.bedrock_generated_at), {_NEVER}), coalesce(epoch_us(target.verified_at), {_NEVER}))
+        <= row(epoch_us(incoming.generated_at), coalesce(epoch_us(incoming.verified_at), {_NEVER}))
     AND (target.bedrock_title IS DISTINCT FROM incoming.title
         OR target.bedrock_description IS DISTINCT FROM incoming.description
         OR target.bedrock_tags IS DISTINCT FROM incoming.tags
@@ -291,16 +312,19 @@ _OUTDATED = """(
         OR target.verified_at IS DISTINCT FROM incoming.verified_at))
 """
 _COMPARED = f"""
-SELECT incoming.violation_id, count(target.violation_id),
-    coalesce(bool_or({_OUTDATED}) FILTER (target.violation_id IS NOT NULL), false),
-    coalesce(bool_or(target.is_verified AND NOT incoming.is_verified AND incoming.verified_at IS NULL
-        AND epoch_us(target.bedrock_generated_at) = epoch_us(incoming.generated_at)), false)
+SELECT incoming.violation_id,
+    CASE WHEN count(target.violation_id) = 0 THEN 'missing'
+        WHEN count(target.violation_id) > 1 THEN 'repeated'
+        WHEN bool_or({_VERIFIED}) THEN 'verified'
+        WHEN bool_or({_OUTDATED}) THEN 'outdated'
+        ELSE 'unchanged' END
 FROM incoming LEFT JOIN {{table}} AS target ON target.violation_id = incoming.violation_id
 GROUP BY incoming.violation_id
 """
 _MERGE = f"""
 MERGE INTO {{table}} AS target USING incoming ON target.violation_id = incoming.violation_id
-WHEN MATCHED AND {_OUTDATED} THEN UPDATE SET
+WHEN MATCHED AND {_OUTDATED} AND NOT {_VERIFIED} AND NOT list_contains($repeated::VARCHAR[], incoming.violation_id)
+THEN UPDATE SET
     bedrock_title = incoming.title, bedrock_description = incoming.description, bedrock_tags = incoming.tags,
     bedrock_generated_at = incoming.generated_at, is_verified = incoming.is_verified,
     verified_at = incoming.verified_at

@@ -33,6 +33,8 @@ ALL_TIERS = "all"
 IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,62}")
 """What a namespace or a table may be called: within what S3 Tables allows, and safe in SQL."""
 MOST_ID_CHARACTERS = 200
+MOST_NAMED = 20
+"""Ids that cannot be used and that a selection names, in the order of their texts."""
 READ_CHARACTERS = {
     "company_name": 2_000,
     "violation_type": 2_000,
@@ -167,12 +169,14 @@ class Selection:
     """The answer: ``count`` records in any order, each with its place by priority, read once while the lake is open.
 
     ``filters`` tells, for an empty selection only, what each filter left; ``emptied_by`` names the one that left none.
+    ``unusable_ids`` are the first MOST_NAMED ids of ``counts.unusable_ids``.
     """
 
     counts: Counts
     count: int
     records: Iterator[tuple[int, ViolationRecord]]
     filters: tuple[FilterCount, ...] = ()
+    unusable_ids: tuple[str, ...] = ()
 
     @property
     def emptied_by(self) -> str | None:
@@ -185,6 +189,14 @@ class Statement:
 
     sql: str
     parameters: dict[str, Any]
+
+
+def is_usable_id(violation_id: str) -> bool:
+    """Whether an id can be a key, apart from being the only one of its kind. The same rule as in SQL."""
+    return 1 <= len(violation_id) <= MOST_ID_CHARACTERS and not _CONTROL.search(violation_id)
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def identifier(name: str) -> str:
@@ -330,6 +342,15 @@ def counts_statement() -> Statement:
         "SELECT count(*), count(*) FILTER (in_flight), count(*) FILTER (unusable_id AND NOT in_flight) FROM matching",
         {},
     )
+
+
+def unusable_statement() -> Statement:
+    """The first ids that cannot be used; a missing one is empty, a long one is cut."""
+    sql = (
+        f"SELECT DISTINCT left(coalesce(violation_id, ''), {MOST_ID_CHARACTERS}) AS id FROM matching "
+        f"WHERE unusable_id AND NOT in_flight ORDER BY id LIMIT {MOST_NAMED}"
+    )
+    return Statement(sql, {})
 
 
 def chosen_statement(limit: int) -> Statement:

@@ -183,6 +183,8 @@ def _draft_selection(
 def _selection_facts(selection: Selection) -> dict[str, Any]:
     counts = selection.counts
     facts: dict[str, Any] = {"leftOut": {"inFlight": counts.in_flight, "unusableIds": counts.unusable_ids}}
+    if selection.unusable_ids:
+        facts["unusableIds"] = list(selection.unusable_ids)
     if selection.count == 0:
         facts["emptiedBy"] = selection.emptied_by or "limits"
         facts["filters"] = [{"name": step.name, "remaining": step.remaining} for step in selection.filters]
@@ -339,10 +341,11 @@ def _write(
     if not services.jobs.update(
         job_id, changes, expected={"creation": Creation.PENDING.value, "status": job["status"]}
     ):
-        # Another call may have written the job, with the same files: then its records are in flight.
-        if (services.jobs.get(job_id) or job)["status"] == JobStatus.FAILED:
+        # The answer of our own write can be lost, and the SDK repeats it; or another call wrote the same for this job.
+        now = services.jobs.get(job_id) or job
+        if now["status"] != JobStatus.IN_PROGRESS or now["creation"] == Creation.PENDING:
             services.jobs.leave_in_flight(job_id)
-        raise PermanentError(f"Job {job_id} was ended while it was being created.")
+            raise PermanentError(f"Job {job_id} was ended while it was being created.")
     LOGGER.info("job written", extra={"job_id": job_id, "records": plan["violationCount"], "parts": len(parts)})
 
 
@@ -399,7 +402,9 @@ def _fail(job: JobItem, reason: str, services: CreateServices, **changes: Any) -
         "reason": reason,
         "processedAt": names.timestamp_ms(services.clock.now_ms()),
     }
-    if services.jobs.update(job["jobId"], {**ended, **changes}, expected={"status": JobStatus.IN_PROGRESS.value}):
+    failed = services.jobs.update(job["jobId"], {**ended, **changes}, expected={"status": JobStatus.IN_PROGRESS.value})
+    # The answer of our own write can be lost, and the SDK repeats it.
+    if failed or (services.jobs.get(job["jobId"]) or job)["status"] == JobStatus.FAILED:
         services.jobs.leave_in_flight(job["jobId"])
         cancel_queued(parts, services)
 

@@ -112,6 +112,8 @@ class PartItem(TypedDict, total=False):
 class JobItem(TypedDict, total=False):
     """``message`` says why a job failed, or that there was nothing to do; ``reason`` why it was not created,
     ``shortfall`` how many records it lacked for that, ``problems`` what is wrong with its request.
+    ``leftOut`` counts the records that the filters let through, but that no job may take; ``unusableIds`` names some of
+    those whose id is shared with another record or is no key.
     ``price`` is what ``pricing.Rate.document`` gives: what the actual cost is calculated with.
     """
 
@@ -133,6 +135,7 @@ class JobItem(TypedDict, total=False):
     filters: list[dict[str, Any]]
     violationCount: int
     leftOut: dict[str, int]
+    unusableIds: list[str]
     config: dict[str, Any]
     estimate: dict[str, Any]
     price: dict[str, Any]

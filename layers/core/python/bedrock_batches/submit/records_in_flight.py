@@ -16,11 +16,11 @@ from typing import Protocol
 
 import orjson
 
+from bedrock_batches.select.selection import is_usable_id
 from bedrock_batches.submit import job as names
 from bedrock_batches.submit.job import Creation, JobItem, JobStatus, PartItem, PartStatus
 from bedrock_batches.submit.ports import JobsTable
-from bedrock_batches.sync.lake_content import KEY_PREFIX
-from bedrock_batches.sync.sync_lake import FAILED_PREFIX
+from bedrock_batches.sync.sync_lake import FAILED_PREFIX, FailedItem, failed_items
 from foundation.errors import ObjectNotFoundError
 from foundation.ports import Clock, ObjectStore
 
@@ -80,11 +80,17 @@ def _write_not_synced(services: Services, path: Path) -> Path:
     """The records whose content ``bedrock_sync`` could not merge and keeps for ``make resync``."""
     with path.open("wb") as file:
         for found in services.objects.list_objects(FAILED_PREFIX):
-            for line in lines_of(services.objects.read(found.key)):
-                item = orjson.loads(line)["item"]
-                violation_id = str(item["PK"]).removeprefix(KEY_PREFIX)
-                file.write(names.records_line(violation_id, str(item.get("agency", ""))))
+            for failed in _not_synced(found.key, services):
+                if is_usable_id(failed.violation_id):
+                    file.write(names.records_line(failed.violation_id, ""))
     return path
+
+
+def _not_synced(key: str, services: Services) -> list[FailedItem]:
+    try:
+        return failed_items(services.objects.get(key))
+    except ObjectNotFoundError:  # It has just been emptied.
+        return []
 
 
 def ids_without_content(job_id: str, services: Services) -> set[str]:

@@ -71,7 +71,7 @@ def _note_submission(job: JobItem, part: PartItem, arn: str, services: Services)
         "bedrockStatus": "Submitted",
         "submittedAt": _now(services),
     }
-    if not _change(part, services, **submitted) and not _is_submitted(part, services):
+    if not _change(part, services, **submitted) and part["status"] == PartStatus.CANCELLED:
         services.batch.stop(arn)  # somebody stopped the job between our submission and our note of it
         return
     if not job.get("jobArn"):
@@ -79,19 +79,15 @@ def _note_submission(job: JobItem, part: PartItem, arn: str, services: Services)
         job["jobArn"] = arn
 
 
-def _is_submitted(part: PartItem, services: Services) -> bool:
-    now = next(one for one in services.jobs.parts(part["jobId"]) if one["part"] == part["part"])
-    part.update(now)
-    return now["status"] != PartStatus.CANCELLED
-
-
 def _change(part: PartItem, services: Services, **changes: str) -> bool:
     """Only a queued part changes: another call may have submitted it, and its job may have ended since."""
     expected = {"status": PartStatus.QUEUED.value}
-    if not services.jobs.update_part(part["jobId"], part["part"], changes, expected=expected):
-        return False
-    part.update(changes)  # type: ignore[typeddict-item]  # names and types are those of PartItem
-    return True
+    if services.jobs.update_part(part["jobId"], part["part"], changes, expected=expected):
+        part.update(changes)  # type: ignore[typeddict-item]  # names and types are those of PartItem
+        return True
+    # The answer of our own write can be lost, and the SDK repeats it.
+    part.update(next(one for one in services.jobs.parts(part["jobId"]) if one["part"] == part["part"]))
+    return all(part.get(name) == value for name, value in changes.items())
 
 
 def _now(services: Services) -> str:

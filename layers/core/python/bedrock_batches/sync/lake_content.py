@@ -1,14 +1,15 @@
 """Generated content on its way from ``VentureOS-Violations`` into the lake.
 
 An item is content when its key is ``VIOLATION#<id>`` / ``BEDROCK_CONTENT``. Which of two versions is newer is decided
-by ``generated_at``, then ``verified_at`` (none is older than any), then the order of the stream. A change by hand must
-therefore keep ``generated_at`` and set ``verified_at`` to now, also when it takes a verification back
+by ``generated_at``, then by ``verified_at`` (none is older than any). A change by hand must therefore keep
+``generated_at`` and set ``verified_at`` to now, also when it takes a verification back
 (``bedrock_batches.sync.sync_lake`` says what becomes of one that does not).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import base64
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -19,11 +20,10 @@ from foundation.errors import PermanentError
 
 KEY_PREFIX = "VIOLATION#"
 CONTENT_SORT_KEY = "BEDROCK_CONTENT"
-_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 class UnusableContentError(PermanentError):
-    """Raised when an item of the stream cannot become a row of the lake; the message names each attribute at fault."""
+    """Raised when an item cannot become a row of the lake; the message names each attribute at fault."""
 
 
 class _Item(BaseModel):
@@ -40,18 +40,28 @@ class _Item(BaseModel):
     is_verified: StrictBool = False
     verified_at: datetime | None = None
 
-    @field_validator("generated_at", "verified_at")
+    @field_validator("generated_at", "verified_at", mode="before")
     @classmethod
-    def in_utc(cls, value: datetime | None) -> datetime | None:
-        """A time without a zone is UTC."""
+    def is_iso_8601(cls, value: Any) -> datetime | None:
+        """ISO 8601, in UTC unless it names another zone. Digits alone are refused: nobody can tell whether they are a
+        date or seconds since 1970."""
         if value is None:
             return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        fix = "write ISO 8601, such as 2026-11-27T09:30:00Z"
+        if not isinstance(value, str) or value.isdigit():
+            raise ValueError(f"is not a date and time: {fix}")
+        try:
+            moment = datetime.fromisoformat(value)
+            return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        except ValueError:
+            raise ValueError(f"is not a date and time: {fix}") from None
+        except OverflowError:
+            raise ValueError(f"is outside the years 1 to 9999 in UTC: {fix}") from None
 
 
 @dataclass(frozen=True, slots=True)
 class ContentUpdate:
-    """One version of a violation's content. ``sequence`` is its place in the stream; times are in UTC."""
+    """A violation's content as it is now; times are in UTC."""
 
     violation_id: str
     agency: str
@@ -61,18 +71,18 @@ class ContentUpdate:
     generated_at: datetime
     is_verified: bool
     verified_at: datetime | None
-    sequence: int = 0
-
-    @property
-    def version(self) -> tuple[datetime, datetime, int]:
-        return self.generated_at, self.verified_at or _NEVER, self.sequence
 
 
 def is_content(item: Mapping[str, Any]) -> bool:
     return item.get("SK") == CONTENT_SORT_KEY and str(item.get("PK", "")).startswith(KEY_PREFIX)
 
 
-def content_update(item: Mapping[str, Any], sequence: int = 0) -> ContentUpdate:
+def violation_id_of(item: Mapping[str, Any]) -> str:
+    """The id of a content item's violation."""
+    return str(item["PK"]).removeprefix(KEY_PREFIX)
+
+
+def content_update(item: Mapping[str, Any]) -> ContentUpdate:
     """The update of an item (``plain_item``). Raises UnusableContentError."""
     try:
         parsed = _Item.model_validate(item)
@@ -88,22 +98,11 @@ def content_update(item: Mapping[str, Any], sequence: int = 0) -> ContentUpdate:
         generated_at=parsed.generated_at,
         is_verified=parsed.is_verified,
         verified_at=parsed.verified_at,
-        sequence=sequence,
     )
 
 
-def newest(updates: Iterable[ContentUpdate]) -> list[ContentUpdate]:
-    """One update for each violation: its newest version."""
-    kept: dict[tuple[str, str], ContentUpdate] = {}
-    for update in updates:
-        key = (update.agency, update.violation_id)
-        if key not in kept or update.version >= kept[key].version:
-            kept[key] = update
-    return list(kept.values())
-
-
 def plain_item(image: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """A stream's image without DynamoDB's type letters. Numbers become int or float; sets become sorted lists.
+    """An item without DynamoDB's type letters. Numbers become int or float, sets sorted lists, binary values base64.
 
     https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_streams_AttributeValue.html
     """
@@ -121,12 +120,21 @@ def _plain_value(typed: Mapping[str, Any]) -> Any:
             return plain_item(value)
         case "L":
             return [_plain_value(entry) for entry in value]
-        case "SS" | "BS":
+        case "SS":
             return sorted(value)
         case "NS":
             return sorted(map(_number, value))
-        case _:  # S, BOOL, B
+        case "B":
+            return _text(value)
+        case "BS":
+            return sorted(map(_text, value))
+        case _:  # S, BOOL
             return value
+
+
+def _text(binary: bytes | str) -> str:
+    """A stream gives binary values as base64 already, the SDK as bytes."""
+    return base64.b64encode(binary).decode() if isinstance(binary, bytes) else binary
 
 
 def _number(text: str) -> int | float:

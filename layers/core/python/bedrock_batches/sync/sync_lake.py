@@ -1,17 +1,22 @@
 """Brings generated and verified content from ``VentureOS-Violations`` into the lake.
 
-A batch of the table's stream becomes one MERGE for each agency's table, under a lease that makes this call the table's
-only writer. The call does not fail for what it cannot merge: a stream's shard stands still behind a batch that fails,
-and gives it up after a day. Such items are kept, with the reason, in ``bedrock-batches/sync-failed/<date>/<id>.jsonl``,
-counted in the metric ``SyncFailed``, which alarms, and replayed by ``make resync``. Only when they cannot even be kept,
-or when the function dies, does the call fail, and Lambda repeats the whole batch: merging twice changes nothing, and
-``<id>`` is the batch's place in the stream, so the same object is written again.
+A batch of the table's stream says which violations changed. Their items are merged with one MERGE for each agency's
+table, under a lease that makes this call the table's only writer. The items are read after the lease is taken, so what
+is merged is the content as it is now: a call that waited for the lease never writes what it saw before.
 
-A stream brings the versions of an item in order, but what is merged later than that comes out of order: a replay, and
-``compare``, which goes through the whole table for content that never arrived. Both merge each item as it is now.
+What cannot be merged is one of two kinds (``Kind``):
+
+* PERMANENT: it stays out until somebody changes the item or the lake. Example: the table has no such violation.
+* PASSING: the same call may succeed later. Example: the catalog does not answer. Such a record goes back to the stream
+  (``batchItemFailures``) while it is young, and Lambda repeats the batch from there on. Later only the clock repeats
+  it, so that a table that cannot be written for hours does not hold up the others.
+
+Both kinds are kept with their reason in ``bedrock-batches/sync-failed/<date>/<id>.jsonl``, since a stream gives up a
+record after a day or after its last attempt. A clock replays these objects (``replay``), and deletes each line whose
+content is merged. ``compare`` goes through the whole table for content that no stream record brings any more.
 
 A deleted item changes nothing in the lake. An item that takes a verification back says when, in ``verified_at``: one
-without it cannot be told from a version before the verification, so it is not merged, but kept with that reason.
+without it is not merged, but kept with that reason.
 """
 
 from __future__ import annotations
@@ -20,20 +25,19 @@ import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any, Protocol
 
-import orjson
-
 from bedrock_batches.sync.lake_content import (
-    KEY_PREFIX,
     ContentUpdate,
     UnusableContentError,
     content_update,
     is_content,
-    newest,
     plain_item,
+    violation_id_of,
 )
-from foundation.errors import BatchProcessorError, InvalidInputError, Problem
+from foundation.errors import BatchProcessorError, InvalidInputError, ObjectNotFoundError, Problem
+from foundation.json_text import parse_json, render_json
 from foundation.ports import Clock, Deadline, Metrics, ObjectStore
 
 LOGGER = logging.getLogger("batch_processor.sync_lake")
@@ -43,33 +47,52 @@ METRIC_DIMENSION = "bedrock_sync"
 RESERVE_SECONDS = 30.0
 """Kept of the call's time, to write down what could not be merged."""
 POLL_SECONDS = 1.0
+YOUNG_SECONDS = 600.0
+"""A record goes back to the stream for so long after its change."""
+MOST_REPLAYED = 20_000
+"""Items of one call: more wait for the next."""
+MOST_REASONS = 10
 WITHDRAW = "to take that back, set is_verified to false and verified_at to now."
 
 
+class Kind(StrEnum):
+    PASSING = "passing"
+    PERMANENT = "permanent"
+
+
 class MergedRows(Protocol):
-    """Rows written, rows that had this content or newer already, ids that the table lacks."""
+    """What became of the updates of a merge. Every update is in exactly one of the five."""
 
     @property
     def updated(self) -> int: ...
     @property
-    def unchanged(self) -> int: ...
+    def unchanged(self) -> int:
+        """Rows that had this content or newer content already."""
+
     @property
-    def missing(self) -> Sequence[str]: ...
+    def missing(self) -> Sequence[str]:
+        """Ids that the table lacks."""
+
     @property
     def verified(self) -> Sequence[str]:
-        """Of the unchanged: verified rows of content whose update is not verified, and does not say since when."""
+        """Ids of verified rows whose update is not verified, and does not say since when."""
+
+    @property
+    def repeated(self) -> Sequence[str]:
+        """Ids that several rows share: nobody can tell which of them the content belongs to."""
 
 
 class ContentLake(Protocol):
     @property
     def agencies(self) -> Sequence[str]: ...
 
-    def agencies_of(self, violation_ids: Collection[str]) -> dict[str, str]:
-        """The agency of each violation that a table has. Raises as ``merge`` does."""
+    def agencies_of(self, violation_ids: Collection[str]) -> dict[str, list[str]]:
+        """The agencies whose tables have each violation. Raises as ``merge`` does."""
 
     def merge(self, agency: str, updates: Sequence[ContentUpdate]) -> MergedRows:
-        """Write content into an agency's table, never older over newer; each violation once in ``updates``.
+        """Write content into an agency's table; each violation once in ``updates``.
 
+        Never older content over newer, never unverified over verified, never into a row whose id another row shares.
         Raises CommitConflictError, DeploymentError or ServiceUnavailableError; then nothing is written.
         """
 
@@ -108,16 +131,29 @@ class SyncServices:
 
 @dataclass(frozen=True)
 class FailedItem:
-    """An item that is not in the lake, and why."""
+    """An item that is not in the lake, and why. ``item`` has at least ``PK``."""
 
     item: Mapping[str, Any]
-    sequence: int
     reason: str
+    kind: Kind = Kind.PERMANENT
+
+    @property
+    def violation_id(self) -> str:
+        return violation_id_of(self.item)
 
     def line(self) -> bytes:
-        # As text, as DynamoDB has it: it is longer than the 64 bits that orjson takes.
-        line = {"reason": self.reason, "sequence": str(self.sequence), "item": self.item}
-        return orjson.dumps(line, default=str) + b"\n"
+        """``{"reason", "kind", "item"}``. Numbers of DynamoDB can be longer than the 64 bits that orjson takes."""
+        return render_json({"reason": self.reason, "kind": self.kind.value, "item": self.item}).encode() + b"\n"
+
+    @classmethod
+    def of_line(cls, line: bytes) -> FailedItem:
+        """Raises ValueError for what ``line`` did not write. Lines of the release before have no ``kind``."""
+        found = parse_json(line.decode("utf-8", "replace"))
+        item = found.get("item") if isinstance(found, dict) else None
+        if not isinstance(item, dict) or not is_content({"SK": "BEDROCK_CONTENT", **item}):
+            raise ValueError("the line names no content item")
+        kind = found.get("kind")
+        return cls(item, str(found.get("reason", "")), Kind(kind) if kind in list(Kind) else Kind.PERMANENT)
 
 
 @dataclass
@@ -133,59 +169,89 @@ class SyncResult:
     failed: list[FailedItem] = field(default_factory=list)
     failed_key: str = ""
 
+    def of_kind(self, kind: Kind) -> list[FailedItem]:
+        return [one for one in self.failed if one.kind is kind]
+
     def document(self) -> dict[str, Any]:
-        counts = {"updated": self.updated, "unchanged": self.unchanged, "ignored": self.ignored}
-        return {**counts, "failed": len(self.failed), "failed_key": self.failed_key}
+        return {
+            "updated": self.updated,
+            "unchanged": self.unchanged,
+            "ignored": self.ignored,
+            "failed": len(self.failed),
+            "waiting": len(self.of_kind(Kind.PASSING)),
+            "failed_key": self.failed_key,
+        }
 
 
-Version = tuple[Mapping[str, Any], int]
-"""An item and its place in the stream."""
+Items = Mapping[str, Mapping[str, Any]]
+"""Content items by the id of their violation."""
 
 
-def sync_stream(records: Sequence[Mapping[str, Any]], services: SyncServices) -> SyncResult:
+def sync_stream(records: Sequence[Mapping[str, Any]], services: SyncServices) -> dict[str, Any]:
     """Merge a batch of DynamoDB stream records (event source mapping, view NEW_IMAGE or NEW_AND_OLD_IMAGES).
 
-    https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html
+    Returns ``SyncResult.document`` with ``batchItemFailures``, which names the first record of what may pass: Lambda
+    repeats the batch from that record on
+    (https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html).
     """
-    versions = list(_versions(records))
-    result = _merge(versions, services)
-    result.ignored = len(records) - len(versions)
+    now_seconds = services.clock.now_ms() / 1000
+    images: dict[str, Mapping[str, Any]] = {}
+    all_places: list[int] = []
+    young: dict[str, int] = {}
+    for item, place, changed_at in _images(records):
+        violation_id = violation_id_of(item)
+        images[violation_id] = item
+        all_places.append(place)
+        if changed_at is None or now_seconds - changed_at < YOUNG_SECONDS:
+            young[violation_id] = min(place, young.get(violation_id, place))
+    result = _merge(images, services)
+    result.ignored += len(records) - len(all_places)
     if result.failed:
-        places = [sequence for _, sequence in versions]
         day = datetime.fromtimestamp(services.clock.now_ms() / 1000, UTC).date().isoformat()
-        result.failed_key = f"{FAILED_PREFIX}{day}/{min(places)}-{max(places)}.jsonl"
+        result.failed_key = f"{FAILED_PREFIX}{day}/{min(all_places)}-{max(all_places)}.jsonl"
         services.objects.put(result.failed_key, b"".join(failed.line() for failed in result.failed))
-    services.metrics.put(
-        METRIC_DIMENSION,
-        {
-            "SyncMerged": (result.updated, "Count"),
-            "SyncFailed": (len(result.failed), "Count"),
-        },
-    )
+    _measure(result, len(result.of_kind(Kind.PERMANENT)), services)
     _log(result)
-    return result
+    back = [young[one.violation_id] for one in result.of_kind(Kind.PASSING) if one.violation_id in young]
+    failures = [{"itemIdentifier": str(min(back))}] if back else []
+    return {**result.document(), "batchItemFailures": failures}
 
 
-def replay(key: str, services: SyncServices) -> SyncResult:
-    """Merge the items of an object under ``sync-failed/`` as they are now, without those that were deleted since.
+def replay(services: SyncServices, key: str = "") -> SyncResult:
+    """Merge the items of all objects under ``sync-failed/``, or of one, as they are now.
 
-    The object keeps those that fail again, or is deleted.
-
-    Raises ObjectNotFoundError, and InvalidInputError for another key.
+    Each object keeps the lines that fail again, and those that cannot be read; when none is left it is deleted. Items
+    that were deleted since count as ignored. Raises ObjectNotFoundError, and InvalidInputError for another key.
     """
-    if not key.startswith(FAILED_PREFIX):
+    if key and not key.startswith(FAILED_PREFIX):
         problem = Problem("replay", repr(key[:200]), "is no object that this replays", f"a key under {FAILED_PREFIX}")
         raise InvalidInputError([problem])
-    lines = [orjson.loads(line) for line in services.objects.get(key).splitlines() if line]
-    sequences = {_violation_id(line["item"]): int(line["sequence"]) for line in lines}
-    current = services.contents.current(sequences)
-    result = _merge([(item, sequences[violation_id]) for violation_id, item in current.items()], services)
-    result.ignored = len(sequences) - len(current)
-    if result.failed:
+    files: dict[str, list[FailedItem | bytes]] = {}
+    items: dict[str, Mapping[str, Any]] = {}
+    for name in [key] if key else [found.key for found in services.objects.list_objects(FAILED_PREFIX)]:
+        if len(items) >= MOST_REPLAYED:
+            break
+        try:
+            files[name] = list(_lines(services.objects.get(name)))
+        except ObjectNotFoundError:
+            if key:
+                raise
+            continue  # Another call has just emptied it.
+        items |= {one.violation_id: one.item for one in files[name] if isinstance(one, FailedItem)}
+    result = _merge(items, services)
+    again = {one.violation_id: one for one in result.failed}
+    for name, lines in files.items():
+        _rewrite(name, lines, again, services)
+    if key and result.failed:
         result.failed_key = key
-        services.objects.put(key, b"".join(failed.line() for failed in result.failed))
-    else:
-        services.objects.delete(key)
+    known = {
+        one.violation_id
+        for lines in files.values()
+        for one in lines
+        if isinstance(one, FailedItem) and one.kind is Kind.PERMANENT
+    }
+    new = [one for one in result.of_kind(Kind.PERMANENT) if one.violation_id not in known]
+    _measure(result, len(new), services)
     _log(result)
     return result
 
@@ -196,17 +262,64 @@ def compare(cursor: str, services: SyncServices) -> dict[str, Any]:
     Finds content that no stream record brings any more, since ``bedrock_sync`` died on it, or did not run for a day.
     """
     items, following = services.contents.page(cursor)
-    result = _merge([(item, 0) for item in items], services)
+    result = _merge({violation_id_of(item): item for item in items}, services)
     _log(result)
     return {**result.document(), "reasons": _reasons(result), "cursor": following}
 
 
-def _violation_id(item: Mapping[str, Any]) -> str:
-    return str(item["PK"]).removeprefix(KEY_PREFIX)
+def _images(records: Iterable[Mapping[str, Any]]) -> Iterator[tuple[dict[str, Any], int, float | None]]:
+    """Content items of a stream's records, with their places in the stream and the seconds since the epoch of their
+    changes."""
+    for record in records:
+        change = record["dynamodb"]
+        item = plain_item(change.get("NewImage", {}))
+        if record.get("eventName") != "REMOVE" and is_content(item):
+            yield item, int(change["SequenceNumber"]), change.get("ApproximateCreationDateTime")
+
+
+def _lines(body: bytes) -> Iterator[FailedItem | bytes]:
+    """The lines of an object under ``sync-failed/``; one that cannot be read as it is."""
+    for line in filter(None, body.splitlines()):
+        try:
+            yield FailedItem.of_line(line)
+        except ValueError:
+            LOGGER.error("a line under sync-failed/ cannot be read: correct or delete it", extra={"bytes": len(line)})
+            yield line
+
+
+def failed_items(body: bytes) -> list[FailedItem]:
+    """What an object under ``sync-failed/`` says, without the lines that cannot be read."""
+    return [line for line in _lines(body) if isinstance(line, FailedItem)]
+
+
+def _rewrite(
+    key: str, lines: Sequence[FailedItem | bytes], again: Mapping[str, FailedItem], services: SyncServices
+) -> None:
+    left = [
+        line + b"\n" if isinstance(line, bytes) else again[line.violation_id].line()
+        for line in lines
+        if isinstance(line, bytes) or line.violation_id in again
+    ]
+    before = [line + b"\n" if isinstance(line, bytes) else line.line() for line in lines]
+    if not left:
+        services.objects.delete(key)
+    elif left != before:
+        services.objects.put(key, b"".join(left))
+
+
+def _measure(result: SyncResult, permanent: int, services: SyncServices) -> None:
+    services.metrics.put(
+        METRIC_DIMENSION,
+        {
+            "SyncMerged": (result.updated, "Count"),
+            "SyncFailed": (permanent, "Count"),
+            "SyncWaiting": (len(result.of_kind(Kind.PASSING)), "Count"),
+        },
+    )
 
 
 def _reasons(result: SyncResult) -> list[str]:
-    return sorted({failed.reason for failed in result.failed})[:10]
+    return sorted({failed.reason for failed in result.failed})[:MOST_REASONS]
 
 
 def _log(result: SyncResult) -> None:
@@ -214,78 +327,102 @@ def _log(result: SyncResult) -> None:
     LOGGER.log(level, "content synchronised", extra={**result.document(), "reasons": _reasons(result)})
 
 
-def _versions(records: Iterable[Mapping[str, Any]]) -> Iterator[Version]:
-    for record in records:
-        change = record["dynamodb"]
-        item = plain_item(change.get("NewImage", {}))
-        if record.get("eventName") != "REMOVE" and is_content(item):
-            yield item, int(change["SequenceNumber"])
+# --- merging
 
 
-def _merge(versions: Sequence[Version], services: SyncServices) -> SyncResult:
+def _merge(items: Items, services: SyncServices) -> SyncResult:
+    """Merge the content of these violations as it is when their table's lease is held.
+
+    ``items`` may be old: they only say where the content belongs, and stand for what cannot be merged.
+    """
     result = SyncResult()
-    items: dict[ContentUpdate, Version] = {}
-    agencies = _agencies([_violation_id(item) for item, _ in versions if not item.get("agency")], services)
-    for item, sequence in versions:
-        agency = item.get("agency") or agencies.get(_violation_id(item), "")
-        try:
-            items[content_update({**item, "agency": agency}, sequence)] = item, sequence
-        except UnusableContentError as error:
-            result.failed.append(FailedItem(item, sequence, str(error)))
-    by_agency: dict[str, list[ContentUpdate]] = {}
-    for update in newest(items):
-        by_agency.setdefault(update.agency, []).append(update)
-    for agency, updates in sorted(by_agency.items()):
-        reasons = _merge_agency(agency, updates, services, result)
-        result.failed += [FailedItem(*items[update], reason) for update, reason in reasons]
+    by_agency: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for violation_id, agency in _agencies(items, services, result):
+        by_agency.setdefault(agency, {})[violation_id] = items[violation_id]
+    for agency, of_agency in sorted(by_agency.items()):
+        _merge_agency(agency, of_agency, services, result)
     return result
 
 
-def _agencies(violation_ids: Sequence[str], services: SyncServices) -> dict[str, str]:
-    """Of items that do not say: content of an output whose job did not keep which records it took."""
+def _agencies(items: Items, services: SyncServices, result: SyncResult) -> Iterator[tuple[str, str]]:
+    """Id and agency of each item. The lake says it for items that do not: content of an output whose job did not keep
+    which records it took."""
+    unknown = [violation_id for violation_id, item in items.items() if not item.get("agency")]
+    found: dict[str, list[str]] = {}
+    failure: BatchProcessorError | None = None
     try:
-        return services.lake.agencies_of(violation_ids) if violation_ids else {}
-    except BatchProcessorError:
-        LOGGER.exception("agencies not found", extra={"violations": len(violation_ids)})
-        return {}
+        found = services.lake.agencies_of(unknown) if unknown else {}
+    except BatchProcessorError as error:
+        LOGGER.exception("agencies not found", extra={"violations": len(unknown)})
+        failure = error
+    for violation_id, item in items.items():
+        agencies = found.get(violation_id, [])
+        if item.get("agency"):
+            yield violation_id, str(item["agency"]).lower()
+        elif failure is not None:
+            result.failed.append(FailedItem(item, str(failure), Kind.PASSING))
+        elif len(agencies) == 1:
+            yield violation_id, agencies[0]
+        else:
+            where = f"the tables {', '.join(agencies)} share its id" if agencies else "no table of the lake has it"
+            reason = f"Violation {violation_id} has no agency, and {where}: write the attribute agency into its item."
+            result.failed.append(FailedItem(item, reason))
 
 
-def _merge_agency(
-    agency: str, updates: list[ContentUpdate], services: SyncServices, result: SyncResult
-) -> Iterator[tuple[ContentUpdate, str]]:
-    """Merge one table's updates; yields what failed and why."""
+def _merge_agency(agency: str, items: Items, services: SyncServices, result: SyncResult) -> None:
+    """Merge one table's items under its lease; what fails goes into the result."""
+
+    def fail(violation_ids: Iterable[str], reason: str, kind: Kind) -> None:
+        result.failed += [FailedItem(items[one], reason, kind) for one in violation_ids]
+
     if agency not in services.lake.agencies:
-        yield from ((update, f"The lake has no agency {agency!r}: correct the item's agency.") for update in updates)
+        fail(items, f"The lake has no agency {agency!r}: correct the item's agency.", Kind.PERMANENT)
         return
     lease = f"sync#{agency}"
     try:
         if not _acquire(lease, services):
-            reason = f"Another call held the lease {lease} all the time: run `make resync`."
-            yield from ((update, reason) for update in updates)
+            fail(items, f"Another call held the lease {lease} all the time.", Kind.PASSING)
             return
         try:
-            merged = services.lake.merge(agency, updates)
+            _merge_current(agency, items, services, result)
         finally:
             services.leases.release(lease, services.owner)
     except BatchProcessorError as error:
         LOGGER.exception("merge failed", extra={"agency": agency})
-        yield from ((update, str(error)) for update in updates)
+        failed = {one.violation_id for one in result.failed}
+        fail((one for one in items if one not in failed), str(error), Kind.PASSING)
+
+
+def _merge_current(agency: str, items: Items, services: SyncServices, result: SyncResult) -> None:
+    """Read the items and merge them: the caller holds the table's lease."""
+    current = services.contents.current(items)
+    result.ignored += len(items) - len(current)
+    updates: list[ContentUpdate] = []
+    for violation_id, item in current.items():
+        try:
+            update = content_update({**item, "agency": item.get("agency") or agency})
+        except UnusableContentError as error:
+            result.failed.append(FailedItem(item, str(error)))
+            continue
+        if update.agency == agency:
+            updates.append(update)
+        else:
+            reason = f"The agency of violation {violation_id} changed while it was merged."
+            result.failed.append(FailedItem(item, reason, Kind.PASSING))
+    if not updates:
         return
+    merged = services.lake.merge(agency, updates)
     result.updated += merged.updated
     result.unchanged += merged.unchanged
-    missing, unverified = set(merged.missing), _withdrawn(merged.verified, services)
-    for update in updates:
-        if update.violation_id in missing:
-            yield update, f"Table {agency} has no violation {update.violation_id}: load it, then run `make resync`."
-        if update.violation_id in unverified:
-            result.unchanged -= 1
-            yield update, f"Violation {update.violation_id} is verified in the lake: {WITHDRAW}"
-
-
-def _withdrawn(verified: Sequence[str], services: SyncServices) -> set[str]:
-    """Those of the violations whose item is not verified now either: it is no older version that came late."""
-    items = services.contents.current(verified) if verified else {}
-    return {violation_id for violation_id, item in items.items() if not item.get("verified_at")}
+    reasons = {
+        **{one: f"Table {agency} has no violation {one}: load it." for one in merged.missing},
+        **{one: f"Violation {one} is verified in the lake: {WITHDRAW}" for one in merged.verified},
+        **{
+            one: f"Table {agency} has several rows with the id {one}: delete or rename all but one."
+            for one in merged.repeated
+        },
+    }
+    result.failed += [FailedItem(current[violation_id], reason) for violation_id, reason in reasons.items()]
 
 
 def _acquire(lease: str, services: SyncServices) -> bool:
