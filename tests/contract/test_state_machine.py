@@ -14,10 +14,10 @@ import pytest
 
 from foundation import errors
 from row_batches.run import messages
+from tests.support import state_machine
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-DEFINITION = REPOSITORY / "asl" / "batch_processor.asl.json"
-TEXT = DEFINITION.read_text()
+TEXT = state_machine.composed()
 MACHINE: dict[str, Any] = json.loads(TEXT)
 FUNCTIONS = {"validate_input", "process_tool_rows", "map_input", "map_output", "aggregate_results"}
 AWS_ERRORS = re.compile(r"^(States|Lambda|Runtime|Sandbox|StepFunctions|Sfn|S3)\.[A-Za-z]+$")
@@ -105,6 +105,28 @@ def test_a_row_that_needs_no_call_ends_after_map_input_without_one_more_state() 
     assert not retried & set(rule["ErrorEquals"])
 
 
+def test_the_source_is_valid_json_and_every_part_is_used() -> None:
+    source = json.dumps(json.loads(state_machine.SOURCE))
+    placeholders = set(re.findall(r"\$\{(\w+)\}", source))
+    assert set(state_machine.PARTS) <= placeholders, "a part that no state uses"
+    wrong = "is no whole string: parts replace strings that hold nothing else"
+    for name in state_machine.PARTS:
+        assert source.count(f"${{{name}}}") == source.count(f'"${{{name}}}"'), f"{name} {wrong}"
+
+
+def test_what_several_states_have_is_written_once() -> None:
+    source = json.loads(state_machine.SOURCE)
+    for name, state in states(source):
+        for retrier in state.get("Retry", []):
+            assert isinstance(retrier, str) or name == "LookUpExecution", f"{name}: a retrier belongs into parts.json"
+    assert "errorMessage" not in state_machine.SOURCE, "the expression of a cause is ${cause}"
+
+
+def test_every_kill_is_listed_where_kills_are_retried() -> None:
+    killed = {"Runtime.ExitError", "Runtime.OutOfMemory", "Sandbox.Timedout", "Lambda.Unknown", "States.Timeout"}
+    assert set(state_machine.PARTS["retry_killed"]["ErrorEquals"]) == killed
+
+
 def test_every_function_is_called_through_its_template_variable() -> None:
     called = {
         task["Arguments"]["FunctionName"] for task in TASKS.values() if task["Resource"].endswith("lambda:invoke")
@@ -157,11 +179,15 @@ def test_the_definition_passes_the_validator() -> None:
     validator = REPOSITORY / "tools" / "asl-validator" / "node_modules" / ".bin" / "asl-validator"
     if shutil.which("npm") is None or not validator.exists():
         pytest.skip("asl-validator needs npm: `make setup` installs it where npm exists")
-    for path in [DEFINITION, *sorted((REPOSITORY / "examples").glob("*/*/*.asl.json"))]:
-        definition = re.sub(r"\$\{partition\}", "aws", path.read_text())
-        definition = re.sub(r"\$\{\w+_arn\}", "arn:aws:lambda:us-east-1:000000000000:function:name:1", definition)
-        definition = definition.replace("${results_bucket}", "bucket")
+    definitions = {"batch_processor": state_machine.rendered()}
+    for path in sorted((REPOSITORY / "examples").glob("*/*/*.asl.json")):
+        definitions[path.parent.name] = re.sub(
+            r"\$\{\w+_arn\}",
+            "arn:aws:lambda:us-east-1:000000000000:function:name:1",
+            path.read_text().replace("${partition}", "aws"),
+        )
+    for name, definition in definitions.items():
         done = subprocess.run(
             [str(validator), "--json-definition", definition], capture_output=True, text=True, check=False
         )
-        assert done.returncode == 0, f"{path.name}: {done.stdout}{done.stderr}"
+        assert done.returncode == 0, f"{name}: {done.stdout}{done.stderr}"

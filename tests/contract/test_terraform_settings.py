@@ -19,6 +19,7 @@ from bedrock_batches.sync.lake_content import CONTENT_SORT_KEY
 from foundation.functions import function_sizes
 from row_batches.document.plan import Keys
 from row_batches.run.settings import SETTINGS_BY_FUNCTION as ROW_BATCH_SETTINGS
+from tests.support import state_machine
 from tests.support.terraform_files import BEDROCK_BATCHES, REPOSITORY, ROW_BATCHES, local_value, parsed, plain
 
 MODULES = (ROW_BATCHES, BEDROCK_BATCHES)
@@ -34,7 +35,7 @@ ENVIRONMENTS = of_modules("functions.tf", "environments")
 STATEMENTS = of_modules("policies.tf", "function_statements")
 MODULE_OF = {name: module for module in MODULES for name in plain(local_value(module / "functions.tf", "environments"))}
 SIZES = {**function_sizes("row_batches"), **function_sizes("bedrock_batches")}
-DEFINITION = (REPOSITORY / "asl" / "batch_processor.asl.json").read_text()
+DEFINITION = state_machine.SOURCE
 
 
 @pytest.mark.parametrize("function", sorted(ENVIRONMENTS))
@@ -91,9 +92,9 @@ def test_a_task_waits_as_long_as_its_function_may_run() -> None:
 
 
 def template_call(path: Path) -> set[str]:
-    """The variables that the templatefile call of a file gives."""
-    call = re.search(r"templatefile\(.*?, \{\n(.*?)\n\s*\}\)", path.read_text(), re.DOTALL)
-    assert call, f"{path} calls templatefile"
+    """The variables that the call of a file which renders a template gives."""
+    call = re.search(r"template(?:file|string)\(.*?, \{\n(.*?)\n\s*\}\)", path.read_text(), re.DOTALL)
+    assert call, f"{path} renders a template"
     return set(re.findall(r"^\s*(\w+)\s*=", call.group(1), re.MULTILINE))
 
 
@@ -106,7 +107,7 @@ def template_call(path: Path) -> set[str]:
 )
 def test_terraform_gives_exactly_the_variables_that_the_definition_uses(template: str, caller: str) -> None:
     used = set(re.findall(r"\$\{(\w+)\}", (REPOSITORY / template).read_text()))
-    assert template_call(REPOSITORY / caller) == used
+    assert template_call(REPOSITORY / caller) == used - set(state_machine.PARTS)
 
 
 def test_the_machine_may_invoke_exactly_the_functions_that_it_names() -> None:

@@ -174,7 +174,7 @@ locals {
   }
 
   # Read from the definition, so that a map added there has its permissions here.
-  map_labels = [for state in jsondecode(file(local.definition_file)).States : state.Label if state.Type == "Map"]
+  map_labels = [for state in jsondecode(local.composed).States : state.Label if state.Type == "Map"]
 
   state_machine_statements = [
     {

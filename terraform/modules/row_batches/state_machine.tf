@@ -5,9 +5,17 @@ locals {
   states_arn        = "arn:${var.deployment.partition}:states:${var.deployment.region}:${var.deployment.account_id}"
   state_machine_arn = "${local.states_arn}:stateMachine:${local.state_machine_name}"
 
-  definition_file = "${path.module}/../../../asl/batch_processor.asl.json"
+  asl = "${path.module}/../../../asl"
 
-  definition = templatefile(local.definition_file, {
+  # A string of the definition that is nothing but the name of a part stands for that part: a list, an object or an expression
+  # that several states have. Both files are valid JSON as they are.
+  parts = { for name, part in jsondecode(file("${local.asl}/parts.json")) : "\"$${${name}}\"" => jsonencode(part) }
+
+  composed = join("", [
+    for piece in regexall("\"\\$\\{\\w+\\}\"|[^\"]+|\"", file("${local.asl}/batch_processor.asl.json")) : lookup(local.parts, piece, piece)
+  ])
+
+  definition = templatestring(local.composed, {
     validate_input_arn    = module.function["validate_input"].qualified_arn
     process_tool_rows_arn = module.function["process_tool_rows"].qualified_arn
     map_input_arn         = module.function["map_input"].qualified_arn

@@ -83,3 +83,21 @@ run "environments_of_one_account_have_metrics_of_their_own" {
     error_message = jsonencode(local.widgets)
   }
 }
+
+run "the_definition_has_its_parts" {
+  command = plan
+
+  module {
+    source = "./modules/row_batches"
+  }
+
+  assert {
+    condition     = length(regexall("\\$\\{(retry_|cause|deployment_errors)", local.composed)) == 0
+    error_message = "A part of the definition was left out."
+  }
+
+  assert {
+    condition     = jsondecode(local.composed).States.FindMissing.Retry[4].ErrorEquals[1] == "Runtime.OutOfMemory"
+    error_message = "Parts are put in as JSON."
+  }
+}

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.contract.emulator.machines import Machines, State, jsonata
+from tests.support import state_machine
 from tests.support.local_aws import LocalAws
 
-DEFINITION = Path(__file__).resolve().parents[3] / "asl" / "batch_processor.asl.json"
-MACHINE: dict[str, Any] = json.loads(DEFINITION.read_text())
-CAUSE = MACHINE["States"]["ValidateInput"]["Catch"][-1]["Output"]["error"]["Cause"]
+MACHINE: dict[str, Any] = json.loads(state_machine.composed())
+CAUSE = state_machine.PARTS["cause"]
 AGENT_STATES = MACHINE["States"]["ProcessAgentRows"]["ItemProcessor"]["States"]
 LOOKED_UP = AGENT_STATES["LookUpExecution"]["Arguments"]["ExecutionArn"]
 

@@ -1,0 +1,28 @@
+"""The definition of the state machine, rendered as terraform/modules/row_batches/state_machine.tf renders it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+ASL = Path(__file__).resolve().parents[2] / "asl"
+SOURCE = (ASL / "batch_processor.asl.json").read_text()
+PARTS: dict[str, Any] = json.loads((ASL / "parts.json").read_text())
+
+
+def composed() -> str:
+    """The definition with its parts. The names of functions, bucket and partition are still placeholders."""
+
+    def part(match: re.Match[str]) -> str:
+        name = match.group(1)
+        return json.dumps(PARTS[name]) if name in PARTS else match.group()
+
+    return re.sub(r'"\$\{(\w+)\}"', part, SOURCE)
+
+
+def rendered() -> str:
+    """The definition as the service gets it, with an invented account."""
+    text = composed().replace("${partition}", "aws").replace("${results_bucket}", "bucket")
+    return re.sub(r"\$\{\w+_arn\}", "arn:aws:lambda:us-east-1:000000000000:function:name:1", text)
