@@ -19,6 +19,7 @@ def handler(event: dict[str, Any], context: invocation.LambdaContext) -> None:
     notify(
         ended,
         batches=wiring.batches(settings.results_bucket),
+        dead_letters=wiring.dead_letters(settings.dead_letter_queue_url),
         metrics=factories.metrics(settings.metrics_namespace),
         notifier=factories.notifier(settings.notification_topic_arn),
         clock=invocation.clock,

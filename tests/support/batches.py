@@ -25,7 +25,7 @@ from row_batches.document.plan import (
 from row_batches.files.csv_input import escaped, stage
 from row_batches.files.csv_output import output_header, render_row
 from row_batches.rows.records import RowStatus
-from row_batches.rows.work import Work
+from row_batches.rows.rows_object import ROWS_SCHEMA_VERSION
 from row_batches.run.batch import Batch
 from row_batches.targets.protocol import Outcome
 from tests.support.fakes import FakeClock
@@ -96,7 +96,7 @@ def staged_items(rows: Sequence[Sequence[str]], first: int = 1) -> list[dict[str
 
 
 def open_batch(plan: Plan, store: ObjectStore) -> Batch:
-    return Batch(plan, Work(store, plan.keys, FakeClock()))
+    return Batch.of_plan(plan, store, FakeClock())
 
 
 def write_finished(
@@ -104,7 +104,7 @@ def write_finished(
 ) -> None:
     """Write rows as a worker does: one object for each run of consecutive rows; the answer is the row's cells."""
     batch = open_batch(plan, store)
-    lines = []
+    finished_rows = []
     for row, cells in rows:
         outcome = Outcome(RowStatus.SUCCESS, list(cells), list(cells))
         if row in failed:
@@ -113,13 +113,14 @@ def write_finished(
         finished = batch.finish(
             row, cells, outcome, row_hash="h", attempts=1, started_ms=started_ms, ended_ms=started_ms + 1500
         )
-        lines.append((finished.record, finished.line))
-    batch.work.write_rows(lines)
+        finished_rows.append(finished)
+    batch.rows.write(finished_rows)
 
 
 def records_of(body: bytes) -> list[dict[str, Any]]:
     """The rows of a rows object, each with all that is kept of it."""
     head, *answers = [orjson.loads(line) for line in body.splitlines()]
+    assert head.pop("schema_version") == ROWS_SCHEMA_VERSION
     failures = {failure["row"]: failure for failure in head.pop("failures")}
     details = {found["row"]: found for found in head.pop("details")}
     records = []

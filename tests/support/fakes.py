@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+import json
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
-from foundation.errors import ObjectNotFoundError
+from foundation.errors import ObjectNotFoundError, ServiceUnavailableError
 from foundation.ports import StoredObject
+from row_batches.rows.records import AnsweredRow, FinishedRow, KeptAnswer, RowColumns, RowStatus, consecutive_runs
+from row_batches.rows.rows_object import SPARSE
+from row_batches.rows.store import FinishedRows, RowRange
 from row_batches.targets.protocol import Outcome
 
 SMALLEST_PART = 5 * 1024 * 1024
@@ -127,6 +132,97 @@ class FakeObjectStore:
         return self._write(key, act)
 
 
+class FakeRowStore:
+    """Finished rows in memory, one list of rows for each write."""
+
+    def __init__(self) -> None:
+        self._writes: list[list[FinishedRow]] = []
+        self._counted: dict[int, int] = {}
+        self._letters: set[int] = set()
+
+    def write(self, rows: Sequence[FinishedRow]) -> None:
+        for run in consecutive_runs(rows):
+            self._writes.append(run)
+        self._writes.sort(key=lambda run: (run[0].row, run[-1].row))
+
+    def finished(self, first: int = 1, last: int | None = None) -> Iterator[RowRange]:
+        for run in self._writes:
+            begins, ends = max(run[0].row, first), run[-1].row if last is None else min(run[-1].row, last)
+            if begins <= ends:
+                yield RowRange(begins, ends)
+
+    def read(self, row: int = 1, position: str = "") -> Generator[FinishedRows, None, None]:
+        for number, run in enumerate(self._writes[int(position or 0) :], int(position or 0) + 1):
+            if run[-1].row >= row:
+                yield _FakeRows(run, str(number), self._letters)
+                row = run[-1].row + 1
+
+    def answers(self) -> Generator[AnsweredRow, None, None]:
+        next_row = 1
+        for finished in (finished for run in self._writes for finished in run):
+            if finished.row >= next_row:
+                next_row = finished.row + 1
+                record = finished.record
+                answer = None if finished.has_failed else json.loads(finished.answer)
+                ended_ms = record["started_ms"] + record["duration_ms"]
+                error = record.get("error", "")
+                yield AnsweredRow(finished.row, record["status"], record["started_ms"], ended_ms, error, answer)
+
+    def kept(self, rows: Collection[int]) -> Iterator[KeptAnswer]:
+        for finished in (finished for run in self._writes for finished in run):
+            if finished.row in rows and not finished.has_failed:
+                record = finished.record
+                yield KeptAnswer(finished.row, record["hash"], record["target_version"], finished.answer)
+
+    def count_failed(self, rows: Sequence[int]) -> None:
+        if rows:
+            self._counted[rows[0]] = len(rows)
+
+    def failed(self) -> int:
+        return sum(self._counted.values())
+
+    def mark_letters_sent(self, rows: Sequence[FinishedRow]) -> None:
+        self._letters |= {finished.row for finished in rows}
+
+
+@dataclass(frozen=True)
+class _FakeRows:
+    rows: list[FinishedRow]
+    position: str
+    letters: set[int]
+    writes: int = 1
+
+    @property
+    def first(self) -> int:
+        return self.rows[0].row
+
+    @property
+    def last(self) -> int:
+        return self.rows[-1].row
+
+    def columns_from(self, row: int) -> RowColumns:
+        records: list[Any] = [finished.record for finished in self.rows if finished.row >= row]
+        names = [name for name in RowColumns.__annotations__ if name not in SPARSE]
+        columns: Any = {name: [record[name] for record in records] for name in names}
+        columns["failures"] = [
+            {
+                "row": record["row"],
+                "status": record["status"],
+                "error": record["error"],
+                "csv": record["failed_csv"],
+                "letter_sent": record["row"] in self.letters,
+            }
+            for record in records
+            if record["status"] is not RowStatus.SUCCESS
+        ]
+        columns["details"] = [
+            {"row": record["row"], "notes": record.get("notes", {}), "usage": record.get("usage", {})}
+            for record in records
+            if "notes" in record or "usage" in record
+        ]
+        return columns  # type: ignore[no-any-return]
+
+
 class FakeInvoker:
     """Answers with what ``answer(payload, timeout_seconds)`` returns or raises; keeps the calls, the most at once."""
 
@@ -150,10 +246,17 @@ class FakeInvoker:
 
 
 class FakeDeadLetters:
+    """A queue. While ``is_away``, it takes nothing; ``tries`` counts how often something was sent."""
+
     def __init__(self) -> None:
         self.letters: list[dict[str, Any]] = []
+        self.is_away = False
+        self.tries = 0
 
     def send(self, letters: Iterable[dict[str, Any]]) -> None:
+        self.tries += 1
+        if self.is_away:
+            raise ServiceUnavailableError("sqs:SendMessage got no answer")
         self.letters.extend(letters)
 
 

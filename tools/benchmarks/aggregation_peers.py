@@ -45,8 +45,7 @@ from row_batches.document.plan import (
 )
 from row_batches.files.csv_output import output_header
 from row_batches.mapping.models import METADATA_COLUMNS
-from row_batches.rows.records import RowRecord
-from row_batches.rows.work import Work
+from row_batches.rows.records import FinishedRow
 from row_batches.run.aggregate_results import aggregate_results
 from row_batches.run.batch import Batch, Batches
 from row_batches.run.messages import AggregateAction, AggregateRequest
@@ -164,10 +163,10 @@ def prepare(folder: Path, rows: int) -> None:
     store = FileStore(folder / "objects")
     plan = make_plan(rows)
     store.put(KEYS.plan, plan.model_dump_json().encode())
-    batch = Batch(plan, Work(store, plan.keys, SystemClock()))
+    batch = Batch.of_plan(plan, store, SystemClock())
     with (folder / "results.json").open("w") as results, (folder / "rows.jsonl").open("w") as lines:
         results.write("[")
-        pending: list[tuple[RowRecord, bytes]] = []
+        pending: list[FinishedRow] = []
         for row in range(1, rows + 1):
             cells, answer = cells_of(row), answer_of(row)
             started_ms = STARTED_MS + row * 20
@@ -180,9 +179,9 @@ def prepare(folder: Path, rows: int) -> None:
                 started_ms=started_ms,
                 ended_ms=started_ms + ROW_MS,
             )
-            pending.append((finished.record, finished.line))
+            pending.append(finished)
             if len(pending) == BATCH_ROWS or row == rows:
-                batch.work.write_rows(pending)
+                batch.rows.write(pending)
                 pending = []
             values = next(csv.reader([finished.record["csv"]]))
             named = dict(zip(HEADER, values, strict=True))

@@ -19,6 +19,7 @@ locals {
       METRICS_NAMESPACE     = var.deployment.metrics_namespace
     }
     notify = {
+      DEAD_LETTER_QUEUE_URL  = aws_sqs_queue.dead_letters.url
       METRICS_NAMESPACE      = var.deployment.metrics_namespace
       NOTIFICATION_TOPIC_ARN = aws_sns_topic.notifications.arn
     }

@@ -31,12 +31,12 @@ locals {
     Condition = { StringLikeIfExists = { "s3:prefix" = ["work/*"] } }
   }
 
-  # What a worker leaves: finished rows, markers of failures, failed inputs too large for the queue, the brake.
+  # What a worker leaves: finished rows, markers of failures and of letters sent, failed inputs too large for the queue, the brake.
   write_rows = {
     Sid      = "WriteRows"
     Effect   = "Allow"
     Action   = ["s3:PutObject"]
-    Resource = concat([for name in ["rows/*", "failed/*", "brake.json"] : "${local.work}/${name}"], local.dead_letters)
+    Resource = concat([for name in ["rows/*", "failed/*", "letters/*", "brake.json"] : "${local.work}/${name}"], local.dead_letters)
   }
 
   send_dead_letters = {
@@ -44,6 +44,14 @@ locals {
     Effect   = "Allow"
     Action   = ["sqs:SendMessage"]
     Resource = [aws_sqs_queue.dead_letters.arn]
+  }
+
+  # Inputs too large for the queue, of failed rows whose letters no worker sent.
+  keep_oversized_inputs = {
+    Sid      = "KeepOversizedInputs"
+    Effect   = "Allow"
+    Action   = ["s3:PutObject"]
+    Resource = local.dead_letters
   }
 
   # Output, failed rows and summary; the list of missing rows and the point to go on from.
@@ -132,13 +140,7 @@ locals {
       local.read_work,
       local.list_work,
       local.send_dead_letters,
-      {
-        # Inputs too large for the queue, of rows that no worker lived to write.
-        Sid      = "KeepOversizedInputs"
-        Effect   = "Allow"
-        Action   = ["s3:PutObject"]
-        Resource = local.dead_letters
-      },
+      local.keep_oversized_inputs,
     ])
 
     notify = concat(local.write_results, [
@@ -156,6 +158,8 @@ locals {
       },
       local.read_work,
       local.list_work,
+      local.send_dead_letters,
+      local.keep_oversized_inputs,
     ])
   }
 

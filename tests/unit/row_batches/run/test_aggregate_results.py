@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from row_batches.document.plan import Plan
 from row_batches.files import result_file
 from row_batches.files.csv_input import staged_header
-from row_batches.rows import rows_reader
+from row_batches.rows import s3 as rows_in_s3
 from row_batches.rows.records import RowStatus
 from row_batches.rows.work import Brake
 from row_batches.run import aggregate_results as module
@@ -249,7 +249,7 @@ def test_killed_at_any_write_and_called_again_it_ends_with_the_same_files(data: 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(result_file, "PART_BYTES", part_bytes)
         patch.setattr(module, "GAP_ROWS_AT_ONCE", 2)
-        patch.setattr(rows_reader, "GROUP_OBJECTS", data.draw(st.integers(1, 3), "objects at once"))
+        patch.setattr(rows_in_s3, "GROUP_OBJECTS", data.draw(st.integers(1, 3), "objects at once"))
 
         def prepare() -> Aggregator:
             aggregator = Aggregator(rows_of(count))
@@ -314,7 +314,7 @@ def test_the_aggregation_of_a_stopped_run_keeps_apart_from_one_that_was_under_wa
 ) -> None:
     monkeypatch.setattr(result_file, "PART_BYTES", 100)
     aggregator = Aggregator(rows_of(4))
-    monkeypatch.setattr(rows_reader, "GROUP_OBJECTS", 1)
+    monkeypatch.setattr(rows_in_s3, "GROUP_OBJECTS", 1)
     for row in (1, 2, 3):
         aggregator.write(row, row)
     aggregator.deadline = FakeDeadline(900, 900, 100)
@@ -358,7 +358,7 @@ def test_what_was_odd_about_answers_and_what_they_used_is_summed_up() -> None:
             )
             for row in rows
         ]
-        batch.work.write_rows((row.record, row.line) for row in finished)
+        batch.rows.write(finished)
 
     aggregator.call()
 

@@ -30,6 +30,7 @@ class Notification:
         notify(
             ExecutionEvent.model_validate(event),
             batches=Batches(aggregator.store, aggregator.clock),
+            dead_letters=aggregator.dead_letters,
             metrics=aggregator.metrics,
             notifier=self.notifier,
             clock=aggregator.clock,

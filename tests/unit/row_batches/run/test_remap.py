@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from foundation.errors import DeploymentError, InvalidInputError, RemapError
 from row_batches.document.plan import Invocation, Plan
 from row_batches.files import result_file
-from row_batches.rows import answers_reader
+from row_batches.rows import s3 as rows_in_s3
 from row_batches.rows.records import RowStatus
 from row_batches.rows.work import Brake
 from row_batches.run import aggregate_results as aggregation
@@ -54,7 +54,7 @@ class Execution:
     def finish(self, first: int, answers: Sequence[Any]) -> None:
         """Write consecutive rows as a worker does. An Outcome stands for itself, all else for an answer."""
         batch = open_batch(self.plan, self.store)
-        lines = []
+        finished_rows = []
         for row, answer in enumerate(answers, first):
             outcome = answer if isinstance(answer, Outcome) else self.read(answer)
             started_ms = int(STARTED_AT.timestamp() * 1000) + row * 100
@@ -67,8 +67,8 @@ class Execution:
                 started_ms=started_ms,
                 ended_ms=started_ms + row,
             )
-            lines.append((finished.record, finished.line))
-        batch.work.write_rows(lines)
+            finished_rows.append(finished)
+        batch.rows.write(finished_rows)
 
     def read(self, answer: Any) -> Outcome:
         if self.invocation is Invocation.LAMBDA:
@@ -222,8 +222,8 @@ def test_the_same_mapping_gives_the_same_file_whatever_the_workers_left(data: st
     execution.end(ending=data.draw(st.sampled_from(Ending), "ending"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(result_file, "PART_BYTES", data.draw(st.sampled_from([1, 200, 100_000]), "part size"))
-        patch.setattr(answers_reader, "MOST_OBJECTS_AHEAD", data.draw(st.integers(1, 3), "objects ahead"))
-        patch.setattr(answers_reader, "MOST_BYTES_AHEAD", data.draw(st.sampled_from([1, 10_000]), "bytes ahead"))
+        patch.setattr(rows_in_s3, "MOST_OBJECTS_AHEAD", data.draw(st.integers(1, 3), "objects ahead"))
+        patch.setattr(rows_in_s3, "MOST_ANSWER_BYTES_AHEAD", data.draw(st.sampled_from([1, 10_000]), "bytes ahead"))
 
         remapped = execution.remap(mapping)
 

@@ -51,6 +51,7 @@ class Runs:
     clock: FakeClock = field(default_factory=FakeClock)
     failing: set[str] = field(default_factory=set)
     called: list[int] = field(default_factory=list)
+    letters: FakeDeadLetters = field(default_factory=FakeDeadLetters)
 
     def answer(self, payload: bytes, _: float) -> bytes | Outcome:
         sent = orjson.loads(payload)
@@ -105,7 +106,7 @@ class Runs:
         aggregate_results(
             AggregateRequest(action=AggregateAction.AGGREGATE, plan_key=Keys(execution).plan),
             batches=Batches(self.store, self.clock),
-            dead_letters=FakeDeadLetters(),
+            dead_letters=self.letters,
             metrics=FakeMetrics(),
             clock=self.clock,
             deadline=FakeDeadline(),

@@ -14,12 +14,12 @@ def _session() -> boto3.Session:
     return boto3.Session()
 
 
-def service_client(service: str, connections: int = 10) -> Any:
+def service_client(service: str, connections: int = 10, *, read_timeout_seconds: int = 60, attempts: int = 5) -> Any:
     """A client that tries five times, with back-off, and gives up on a silent connection after a minute."""
     config = Config(
         connect_timeout=5,
-        read_timeout=60,
-        retries={"mode": "standard", "total_max_attempts": 5},
+        read_timeout=read_timeout_seconds,
+        retries={"mode": "standard", "total_max_attempts": attempts},
         max_pool_connections=connections,
     )
     return _session().client(service, config=config)  # type: ignore[call-overload]  # the name is not a literal here

@@ -131,6 +131,7 @@ class Keys:
         self.checkpoint = f"{self.work}aggregate.json"
         self.rows = f"{self.work}rows/"
         self.failures = f"{self.work}failed/"
+        self.letters = f"{self.work}letters/"
         self.active = f"{self.work}active/"
         # Not below work/: it is kept for as long as the message in the queue that names it.
         self.oversized = f"{DEAD_LETTERS_PREFIX}/{execution}/"
@@ -143,10 +144,14 @@ class Keys:
         """The object that holds the finished rows ``first`` to ``last``, without a gap."""
         return f"{self.rows}{first:012d}-{last:012d}.jsonl"
 
-    def rows_range(self, key: str) -> tuple[int, int]:
-        """First and last row of a rows object, from its key alone."""
-        first, last = key.removeprefix(self.rows).removesuffix(".jsonl").split("-")
+    def range_of(self, key: str) -> tuple[int, int]:
+        """First and last row of a rows object or a letters marker, from its key alone."""
+        first, last = key.rpartition("/")[2].removesuffix(".jsonl").split("-")
         return int(first), int(last)
+
+    def letters_marker(self, first: int, last: int) -> str:
+        """An empty object that says: the letters of the failed rows among these, written as one, are sent."""
+        return f"{self.letters}{first:012d}-{last:012d}"
 
     def failures_marker(self, first: int, count: int) -> str:
         """An empty object that says: ``count`` rows failed among those written with row ``first``."""

@@ -1,11 +1,9 @@
-"""The finished row, as workers write it and the aggregator reads it.
-
-A rows object holds a run of consecutive rows, and its key carries the first and the last of them. So keys list in row
-order, a gap shows in the listing, and concatenating the objects gives the output in input order.
-"""
+"""A finished row: what is kept of it, and what the aggregator reads of it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NotRequired, TypedDict
 
@@ -21,13 +19,13 @@ Usage = dict[str, dict[str, int | float]]
 
 
 class RowRecord(TypedDict):
-    """One finished row.
+    """What is kept of one finished row, beside its answer.
 
     ``csv`` is the finished line of the output, with its line end. ``failed_csv`` is the line of ``failed_rows.csv``, on
-    rows that are not SUCCESS. ``answer`` is the raw answer of the target (``None`` when there is none). Times in
-    milliseconds, ``started_ms`` since the epoch. ``hash`` is the SHA-256 of the mapped input. ``attempts`` 0: not
-    attempted; ``throttles``: calls that did not come to an attempt. ``notes`` counts what was odd about the answer, by
-    the name of a ``targets.notes.Note``; ``usage`` is that of all attempts.
+    rows that are not SUCCESS. Times in milliseconds, ``started_ms`` since the epoch. ``hash`` is the SHA-256 of the
+    mapped input. ``attempts`` 0: not attempted; ``throttles``: calls that did not come to an attempt. ``notes`` counts
+    what was odd about the answer, by the name of a ``targets.notes.Note``; ``usage`` is that of all attempts.
+    ``target_version`` is the registered version of the target that answered, "" when it is not known.
 
     ``worker_ms`` is the time that a worker of many rows took since it last wrote, ``worker_calls`` 1 when it wrote for
     the first time: on the first row of what it writes, else 0. What a worker costs is its own time, not its rows'.
@@ -45,19 +43,52 @@ class RowRecord(TypedDict):
     cast_failures: int
     notes: NotRequired[dict[str, int]]
     usage: NotRequired[Usage]
+    target_version: str
     csv: str
     failed_csv: NotRequired[str]
     error: NotRequired[str]
-    answer: Any
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRow:
+    """A row that is over: its cells as the user wrote them, its record, and the JSON text of the target's raw answer.
+
+    The answer is ``null`` when there is none. It is a text already, so that nobody holds the objects in it.
+    """
+
+    cells: Sequence[str]
+    record: RowRecord
+    answer: bytes
+
+    @property
+    def row(self) -> int:
+        return self.record["row"]
+
+    @property
+    def has_failed(self) -> bool:
+        return self.record["status"] is not RowStatus.SUCCESS
+
+
+def consecutive_runs(rows: Sequence[FinishedRow]) -> Iterator[list[FinishedRow]]:
+    """Cut ascending rows where a row number is left out."""
+    run: list[FinishedRow] = []
+    for finished in rows:
+        if run and finished.row != run[-1].row + 1:
+            yield run
+            run = []
+        run.append(finished)
+    if run:
+        yield run
 
 
 class RowFailure(TypedDict):
-    """A row that is not SUCCESS: its message, and its line of ``failed_rows.csv``."""
+    """A row that is not SUCCESS: its message, its line of ``failed_rows.csv``, and whether its letter is sent."""
 
     row: int
     status: RowStatus
     error: str
     csv: str
+    letter_sent: bool
 
 
 class RowDetails(TypedDict):
@@ -71,8 +102,7 @@ class RowDetails(TypedDict):
 class RowColumns(TypedDict):
     """What the aggregator needs of consecutive finished rows: fields of ``RowRecord``, a value for each row.
 
-    ``failures`` has elements only for rows that are not SUCCESS, ``details`` only for rows with notes or usage. Rows of
-    an earlier release have no ``details``.
+    ``failures`` has elements only for rows that are not SUCCESS, ``details`` only for rows with notes or usage.
     """
 
     csv: list[str]
@@ -84,5 +114,28 @@ class RowColumns(TypedDict):
     worker_ms: list[int]
     worker_calls: list[int]
     cast_failures: list[int]
+    target_version: list[str]
     failures: list[RowFailure]
-    details: NotRequired[list[RowDetails]]
+    details: list[RowDetails]
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredRow:
+    """A finished row with its answer. ``answer`` is None, and ``error`` says why, on a row that is not SUCCESS."""
+
+    row: int
+    status: RowStatus
+    started_ms: int
+    ended_ms: int
+    error: str
+    answer: Any
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAnswer:
+    """The answer of a row that was SUCCESS, as JSON text, with the hash of the input that it answers."""
+
+    row: int
+    hash: str
+    target_version: str
+    answer: bytes

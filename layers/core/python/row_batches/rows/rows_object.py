@@ -1,36 +1,32 @@
 """The text of a rows object: a run of finished rows, such that the aggregator parses one line of it.
 
-The first line is a JSON object with a list for each field that goes into the output or is counted (``RowColumns``).
-A line follows for each row, with what is kept of it beside: ``{"row", "hash", "answer"}``.
+The first line is a JSON object with a list for each field that goes into the output or is counted (``RowColumns``) and
+``schema_version``. A line follows for each row, with what is kept of it beside: ``{"row", "hash", "answer"}``.
+
+Version 1 has no ``schema_version``, no ``target_version`` and not always ``details``; its workers sent dead letters
+before they wrote rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import orjson
 
-from foundation.json_text import render_json
-from row_batches.rows.records import RowColumns, RowRecord, RowStatus
+from foundation.errors import DeploymentError
+from row_batches.rows.records import FinishedRow, RowColumns
 
+ROWS_SCHEMA_VERSION = 2
 SPARSE = frozenset({"failures", "details"})
 """The columns that name their rows, since most rows have no element in them."""
 
 
-def answer_start(row: int, row_hash: str) -> bytes:
-    """How the line of this row begins when its input has this hash: compared without parsing the answer."""
-    return b'{"row":%d,"hash":"%b","answer":' % (row, row_hash.encode())
-
-
-def encode_answer(record: RowRecord) -> bytes:
-    """The line of a row, with its line end."""
-    return b"%b%b}\n" % (answer_start(record["row"], record["hash"]), render_json(record["answer"]).encode())
-
-
-def encode_rows(records: Sequence[RowRecord], answers: Sequence[bytes]) -> bytes:
-    """A rows object of consecutive rows and their ``encode_answer``."""
-    columns: RowColumns = {
+def encode_rows(rows: Sequence[FinishedRow]) -> bytes:
+    """A rows object of consecutive rows."""
+    records = [finished.record for finished in rows]
+    columns: dict[str, Any] = {
+        "schema_version": ROWS_SCHEMA_VERSION,
         "csv": [record["csv"] for record in records],
         "status": [record["status"] for record in records],
         "attempts": [record["attempts"] for record in records],
@@ -40,15 +36,16 @@ def encode_rows(records: Sequence[RowRecord], answers: Sequence[bytes]) -> bytes
         "worker_ms": [record["worker_ms"] for record in records],
         "worker_calls": [record["worker_calls"] for record in records],
         "cast_failures": [record["cast_failures"] for record in records],
+        "target_version": [record["target_version"] for record in records],
         "failures": [
             {
-                "row": record["row"],
-                "status": record["status"],
-                "error": record["error"],
-                "csv": record["failed_csv"],
+                "row": finished.row,
+                "status": finished.record["status"],
+                "error": finished.record["error"],
+                "csv": finished.record["failed_csv"],
             }
-            for record in records
-            if record["status"] is not RowStatus.SUCCESS
+            for finished in rows
+            if finished.has_failed
         ],
         "details": [
             {"row": record["row"], "notes": record.get("notes", {}), "usage": record.get("usage", {})}
@@ -56,7 +53,21 @@ def encode_rows(records: Sequence[RowRecord], answers: Sequence[bytes]) -> bytes
             if "notes" in record or "usage" in record
         ],
     }
-    return b"\n".join([orjson.dumps(columns), b"".join(answers)])
+    parts = [orjson.dumps(columns), b"\n"]
+    for finished in rows:
+        row_hash = finished.record["hash"].encode()
+        parts += (_answer_start(finished.row), row_hash, b'","answer":', finished.answer, b"}\n")
+    return b"".join(parts)
+
+
+def _answer_start(row: int) -> bytes:
+    return b'{"row":%d,"hash":"' % row
+
+
+def split_answer(row: int, line: bytes) -> tuple[str, bytes]:
+    """Hash and answer, as JSON text, of the line of ``row``, without parsing the answer."""
+    row_hash, _, answer = line[len(_answer_start(row)) :].partition(b'","answer":')
+    return row_hash.decode(), answer.rstrip(b"\n")[:-1]
 
 
 def first_line(body: bytes) -> bytes:
@@ -64,14 +75,36 @@ def first_line(body: bytes) -> bytes:
     return body[: body.index(b"\n")]
 
 
-def read_columns(lines: Sequence[bytes], row: int, skip: int) -> RowColumns:
-    """The rows of the objects that begin with ``lines``, but for the first ``skip`` rows: from ``row`` on."""
-    parts: list[dict[str, list[Any]]] = [orjson.loads(line) for line in lines]
-    columns = parts[0]
-    for part in parts[1:]:
+def read_columns(
+    lines: Sequence[bytes], row: int, skip: int, letter_is_sent: Callable[[int], bool] = lambda _: False
+) -> RowColumns:
+    """The rows of the objects that begin with ``lines``, but for the first ``skip`` rows: from ``row`` on.
+
+    ``letter_is_sent`` is asked about each failed row, ascending. Raises ``DeploymentError`` for rows of a newer form.
+    """
+    columns, *more = [_parse(line) for line in lines]
+    for part in more:
         for name, values in part.items():
             columns[name] += values
     if skip > 0:
-        kept = {name: [of for of in columns[name] if of["row"] >= row] for name in SPARSE & columns.keys()}
+        kept = {name: [of for of in columns[name] if of["row"] >= row] for name in SPARSE}
         columns = {name: values[skip:] for name, values in columns.items()} | kept
+    for failure in columns["failures"]:
+        failure["letter_sent"] = failure.get("letter_sent") or letter_is_sent(failure["row"])
     return cast("RowColumns", columns)
+
+
+def _parse(line: bytes) -> dict[str, list[Any]]:
+    columns: dict[str, Any] = orjson.loads(line)
+    version = columns.pop("schema_version", 1)
+    if version > ROWS_SCHEMA_VERSION:
+        raise DeploymentError(
+            f"These rows were written in form {version}, by a newer release; this one reads forms up to "
+            f"{ROWS_SCHEMA_VERSION}. Deploy that release again, or newer."
+        )
+    if version == 1:
+        columns["target_version"] = [""] * len(columns["status"])
+        columns.setdefault("details", [])
+        for failure in columns["failures"]:
+            failure["letter_sent"] = True
+    return columns

@@ -1,22 +1,17 @@
-"""What lies under ``work/<execution>/``: the plan, the brake, the markers and the finished rows."""
+"""The plan of an execution, its brake, and which of its workers are active."""
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from threading import Lock
 
 import orjson
 
-from foundation.errors import DeploymentError, ObjectNotFoundError
+from foundation.errors import DeploymentError, ObjectNotFoundError, RowFailedError
 from foundation.ports import Clock, ObjectStore
 from row_batches.document.plan import WORK_PREFIX, Keys, Plan
-from row_batches.rows.records import RowRecord
-from row_batches.rows.rows_object import encode_rows
 
 BRAKE_CACHE_MS = 1000
-CHECKS_PER_LIMIT = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +38,18 @@ def load_plan(objects: ObjectStore, plan_key: str) -> Plan:
         ) from error
 
 
-def failure_reason(plan: Plan) -> str:
-    """Why rows that failed end the run, in terms of what the user wrote."""
+def failure_brake(plan: Plan) -> Brake:
+    """The brake of a run that too many failed rows end, in terms of what the user wrote."""
     execution_config = plan.config.execution_config
     if not execution_config.continue_on_error:
-        return "a row failed and continue_on_error is false"
-    return f"stop_after was reached: {execution_config.failure_limit(plan.total_rows):,} failed rows"
+        reason = "a row failed and continue_on_error is false"
+    else:
+        reason = f"stop_after was reached: {execution_config.failure_limit(plan.total_rows):,} failed rows"
+    return Brake(reason, RowFailedError.__name__, "")
 
 
 class Work:
-    """The objects of one execution. Safe in several threads."""
+    """The brake and the active workers of one execution. Safe in several threads."""
 
     def __init__(self, objects: ObjectStore, keys: Keys, clock: Clock) -> None:
         self.objects = objects
@@ -103,53 +100,3 @@ class Work:
 
     def _active_key(self, first: int) -> str:
         return f"{self.keys.active}{first:012d}"
-
-    # --- finished rows
-
-    def finished_ranges(self, first: int = 1, last: int | None = None) -> Iterator[tuple[int, int]]:
-        """First and last row of each rows object that begins in ``first..last``, in row order."""
-        for stored in self.objects.list_objects(self.keys.rows, f"{self.keys.rows}{first:012d}"):
-            begins, ends = self.keys.rows_range(stored.key)
-            if last is not None and begins > last:
-                return
-            yield begins, ends
-
-    def is_written(self, row: int) -> bool:
-        """Whether the row has a rows object of its own."""
-        return self.objects.exists(self.keys.rows_object(row, row))
-
-    def write_rows(self, rows: Iterable[tuple[RowRecord, bytes]]) -> None:
-        """Write finished rows, ascending, with their ``encode_answer``: one object for each run of consecutive rows."""
-        for run in consecutive_runs(rows):
-            records, answers = zip(*run, strict=True)
-            key = self.keys.rows_object(records[0]["row"], records[-1]["row"])
-            self.objects.put(key, encode_rows(records, answers))
-
-    def count_failures(self, failed: list[int], limit: int | None, brake: Brake | None) -> None:
-        """Say that the rows ``failed`` have failed, and pull ``brake`` when as many as ``limit`` have.
-
-        The markers are added up at once for small limits; for large ones only every ``limit / 100``-th failed row,
-        chosen by its number, has them added up, so that listing them stays a small part of the work.
-        """
-        if not failed:
-            return
-        self.objects.put(self.keys.failures_marker(failed[0], len(failed)), b"")
-        if limit is None or brake is None:
-            return
-        step = max(1, limit // CHECKS_PER_LIMIT)
-        if any(zlib.crc32(b"%d" % row) % step == 0 for row in failed):
-            markers = self.objects.list_objects(self.keys.failures)
-            if sum(int(marker.key.rpartition("-")[2]) for marker in markers) >= limit:
-                self.pull_brake(brake)
-
-
-def consecutive_runs(rows: Iterable[tuple[RowRecord, bytes]]) -> Iterator[list[tuple[RowRecord, bytes]]]:
-    """Cut ascending rows where a row number is left out."""
-    run: list[tuple[RowRecord, bytes]] = []
-    for record, answer in rows:
-        if run and record["row"] != run[-1][0]["row"] + 1:
-            yield run
-            run = []
-        run.append((record, answer))
-    if run:
-        yield run

@@ -5,7 +5,7 @@ never written are FAILED with the reason that is known. The call may end anywher
 is written after each part of the upload, and the next call goes on from there. Until both files are complete, nothing
 of them is visible.
 
-Memory: ``rows_reader.MOST_BYTES_AHEAD``, one group of rows objects without their answers, a part of each upload.
+Memory: that of ``RowStore.read``, a part of each upload, ``MOST_LETTER_BYTES`` of dead letters.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ from typing import Any
 import orjson
 from pydantic import BaseModel
 
-from foundation.errors import DeploymentError, ObjectNotFoundError, RowFailedError
+from foundation.errors import BatchProcessorError, DeploymentError, ObjectNotFoundError, RowFailedError
 from foundation.ports import Clock, Deadline, Metrics
 from row_batches.files.csv_input import read_staged
 from row_batches.files.result_file import FileState, ResultFile
 from row_batches.rows.records import RowStatus
-from row_batches.rows.rows_reader import FinishedRows, find_gaps, read_finished_rows
-from row_batches.run.batch import Batch, Batches, FinishedRow, timestamp
+from row_batches.rows.store import FinishedRows, find_gaps
+from row_batches.run.batch import Batch, Batches, timestamp
 from row_batches.run.child_errors import read_child_errors
 from row_batches.run.find_missing import find_missing
+from row_batches.run.letters import UnsentLetters
 from row_batches.run.messages import AggregateAction, AggregateRequest, AggregateResponse, CaughtError
 from row_batches.run.ports import DeadLetters
 from row_batches.run.totals import SUMMARY_SCHEMA_VERSION, Totals, cost_of, usage_of_run, warnings_of
@@ -59,13 +60,13 @@ class Phase(StrEnum):
 
 
 class Checkpoint(BaseModel):
-    """Where an aggregation is. ``last_key`` is the last rows object that is used up, ``next_row`` the next to write."""
+    """Where an aggregation is: ``next_row`` is the next to write, ``position`` where the store's reading goes on."""
 
     schema_version: int = 1
     phase: Phase = Phase.ROWS
     began_ms: int
     next_row: int = 1
-    last_key: str = ""
+    position: str = ""
     output: FileState
     failed_rows: FileState
     totals: Totals = Totals()
@@ -124,8 +125,9 @@ class _Aggregation:
             return checkpoint.response
         self._began_ms = checkpoint.began_ms
         self._next_row = checkpoint.next_row
-        self._last_key = checkpoint.last_key
+        self._position = checkpoint.position
         self._totals = checkpoint.totals
+        self._letters = UnsentLetters(self._batch, self._dead_letters, self._clock, self._totals)
         self._output = ResultFile(self._objects, checkpoint.output)
         self._failed_rows = ResultFile(self._objects, checkpoint.failed_rows)
         if checkpoint.phase is Phase.ROWS:
@@ -159,11 +161,12 @@ class _Aggregation:
         return checkpoint
 
     def _save(self, phase: Phase, response: AggregateResponse | None = None) -> None:
+        self._letters.send()  # no later call comes back to the rows before next_row
         checkpoint = Checkpoint(
             phase=phase,
             began_ms=self._began_ms,
             next_row=self._next_row,
-            last_key=self._last_key,
+            position=self._position,
             output=self._output.state,
             failed_rows=self._failed_rows.state,
             totals=self._totals,
@@ -175,13 +178,13 @@ class _Aggregation:
 
     def _write_rows(self) -> bool:
         """Write rows until the last, or until the time is over; whether the last is written."""
-        reader = read_finished_rows(self._objects, self._keys, self._next_row, self._last_key)
+        reader = self._batch.rows.read(self._next_row, self._position)
         try:
             for rows in reader:
                 if not self._write_gap(rows.first) or not self._has_time():
                     return False
                 self._write_finished(rows)
-                self._last_key = rows.key
+                self._position = rows.position
                 self._upload()
         finally:
             reader.close()
@@ -199,10 +202,14 @@ class _Aggregation:
         columns = rows.columns_from(self._next_row)
         self._output.append("".join(columns["csv"]).encode())
         for failure in columns["failures"]:
+            row, status, error = failure["row"], failure["status"], failure["error"]
             self._failed_rows.append(failure["csv"].encode())
-            self._totals.add_failure(failure["row"], failure["status"], failure["error"])
+            self._totals.add_failure(row, status, error)
+            if not failure["letter_sent"]:
+                ((_, cells),) = self._staged_rows(row, row)
+                self._letters.add(row, cells, status, error, columns["attempts"][row - self._next_row])
         self._totals.add(columns)
-        self._totals.rows_objects += len(rows.lines)
+        self._totals.rows_objects += rows.writes
         self._next_row = rows.last + 1
 
     def _write_gap(self, end: int) -> bool:
@@ -212,18 +219,17 @@ class _Aggregation:
                 return False
             last = min(self._next_row + GAP_ROWS_AT_ONCE, end) - 1
             child_errors = self._child_errors()
-            letters = []
             for row, cells in self._staged_rows(self._next_row, last):
                 died = child_errors.get(row) or (None if self._brake else CHILD_DIED)
-                finished = self._unfinished(row, cells, died or f"not attempted: {self._brake_reason}")
+                message = died or f"not attempted: {self._brake_reason}"
+                self._write_unfinished(row, cells, message)
                 if died:
-                    letters.append(self._batch.dead_letter(finished))
-            self._dead_letters.send(letters)
-            self._next_row = last + 1
-            self._upload()
+                    self._letters.add(row, cells, RowStatus.FAILED, message, attempts=0)
+                self._next_row = row + 1
+                self._upload()
         return True
 
-    def _unfinished(self, row: int, cells: list[str], message: str) -> FinishedRow:
+    def _write_unfinished(self, row: int, cells: list[str], message: str) -> None:
         # The time of the aggregation's beginning, so that a call that is repeated writes the same bytes.
         finished = self._batch.finish(
             row,
@@ -237,7 +243,6 @@ class _Aggregation:
         self._output.append(finished.record["csv"].encode())
         self._failed_rows.append(finished.record["failed_csv"].encode())
         self._totals.add_unfinished(row, message)
-        return finished
 
     @property
     def _brake_reason(self) -> str:
@@ -258,7 +263,7 @@ class _Aggregation:
     def _child_errors(self) -> dict[int, str]:
         """Why rows' children died: all rows that are missing, found out when the first of them is met."""
         if self._died is None:
-            gaps = find_gaps(self._batch.work.finished_ranges(), self._plan.total_rows)
+            gaps = find_gaps(self._batch.rows.finished(), self._plan.total_rows)
             self._died = read_child_errors(self._objects, self._manifests, gaps)
         return self._died
 
@@ -312,16 +317,17 @@ class _Aggregation:
             "first_failures": [failure.model_dump(mode="json") for failure in totals.first_failures],
         }
         objects.put(self._keys.summary, orjson.dumps(summary, option=orjson.OPT_INDENT_2), self._batch.tags)
-        self._metrics.put(
-            plan.target.name,
-            {
-                "RowsProcessed": (totals.attempted, "Count"),
-                "RowsFailed": (totals.all_failed, "Count"),
-                "ProcessingTime": (duration_ms, "Milliseconds"),
-                "ConcurrentExecutions": (totals.peak_rows_in_flight, "Count"),
-                "EstimatedCostUSD": (float(str(cost["total_usd"])), "None"),
-            },
-        )
+        metrics = {
+            "RowsProcessed": (totals.attempted, "Count"),
+            "RowsFailed": (totals.all_failed, "Count"),
+            "ProcessingTime": (duration_ms, "Milliseconds"),
+            "ConcurrentExecutions": (totals.peak_rows_in_flight, "Count"),
+            "EstimatedCostUSD": (float(str(cost["total_usd"])), "None"),
+        }
+        try:
+            self._metrics.put(plan.target.name, metrics)
+        except BatchProcessorError:
+            LOGGER.warning("metrics not published", exc_info=True)
         details = {"status": status, "succeeded": totals.succeeded, "failed": totals.all_failed}
         LOGGER.info("aggregation done", extra=details)
         return AggregateResponse(document=document, error=self._error(error_name, document))

@@ -5,40 +5,29 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import orjson
 
-from foundation.errors import BatchProcessorError
 from foundation.json_text import render_json
 from foundation.ports import Clock, ObjectStore
 from row_batches.document.batch_config import replaced_columns
-from row_batches.document.plan import Invocation, Plan
+from row_batches.document.plan import EarlierExecution, Invocation, Plan
 from row_batches.files.csv_input import unescaped
 from row_batches.files.csv_output import RowRenderer
 from row_batches.mapping.mapping_in import InputMapper, compile_input_mapping
 from row_batches.mapping.mapping_out import OutputMapper, compile_output_mapping
-from row_batches.rows.records import RowRecord, RowStatus, Usage
-from row_batches.rows.rows_object import encode_answer
-from row_batches.rows.work import Brake, Work, failure_reason, load_plan
-from row_batches.run.ports import DeadLetters
+from row_batches.rows.records import FinishedRow, RowRecord, RowStatus, Usage
+from row_batches.rows.store import RowStore
+from row_batches.rows.stores import open_rows
+from row_batches.rows.work import Work, load_plan
 from row_batches.targets.protocol import Outcome, read_agent_answer, read_tool_answer
 
 DEAD_LETTER_BYTES = 200_000
 """Above this, a dead letter names an object that holds its input: SQS takes 256 KiB from every client."""
 MOST_BATCHES_KEPT = 4
-
-
-@dataclass(frozen=True, slots=True)
-class FinishedRow:
-    """A row that is over: its cells as the user wrote them, its record, and the answer's line of a rows object."""
-
-    cells: Sequence[str]
-    record: RowRecord
-    line: bytes
 
 
 def timestamp(milliseconds: int) -> str:
@@ -54,10 +43,20 @@ def input_hash(row_input: Mapping[str, Any]) -> str:
 class Batch:
     """Compiled once for each execution, used for every row. Safe in several threads."""
 
-    def __init__(self, plan: Plan, work: Work) -> None:
+    def __init__(self, plan: Plan, work: Work, rows: RowStore) -> None:
         self.plan = plan
         self.work = work
+        self.rows = rows
         self._staged_columns = [f"c{number}" for number in range(1, len(plan.columns) + 1)]
+
+    @classmethod
+    def of_plan(cls, plan: Plan, objects: ObjectStore, clock: Clock) -> Self:
+        rows = open_rows(objects, plan.execution.name, plan.concurrency.batch_size)
+        return cls(plan, Work(objects, plan.keys, clock), rows)
+
+    def rows_of(self, earlier: EarlierExecution) -> RowStore:
+        """The finished rows of an execution that this one resumes."""
+        return open_rows(self.work.objects, earlier.name, earlier.batch_size)
 
     @cached_property
     def input_mapper(self) -> InputMapper:
@@ -108,8 +107,12 @@ class Batch:
         started_ms: int,
         ended_ms: int,
         usage: Usage | None = None,
+        target_version: str | None = None,
     ) -> FinishedRow:
-        """The row's record, with its finished CSV text. ``usage`` is that of all its attempts."""
+        """The row's record, with its finished CSV text.
+
+        ``usage`` is that of all its attempts; ``target_version`` is given when not the plan's version answered.
+        """
         if outcome.status is RowStatus.SUCCESS:
             values, cast_failures = self.output_mapper.map(outcome.answer, outcome.payload)
         else:
@@ -133,8 +136,8 @@ class Batch:
             "worker_ms": 0,
             "worker_calls": 0,
             "cast_failures": cast_failures,
+            "target_version": self.plan.target.version if target_version is None else target_version,
             "csv": self.renderer.render(cells, values, metadata),
-            "answer": outcome.answer,
         }
         if outcome.notes:
             record["notes"] = dict(outcome.notes)
@@ -143,41 +146,24 @@ class Batch:
         if outcome.status is not RowStatus.SUCCESS:
             record["error"] = outcome.error_message
             record["failed_csv"] = self.renderer.render_failed(cells, outcome.error_message)
-        return FinishedRow(cells, record, encode_answer(record))
+        return FinishedRow(cells, record, render_json(outcome.answer).encode())
 
-    def write(self, finished: list[FinishedRow], dead_letters: DeadLetters) -> None:
-        """Keep finished rows, ascending: dead letters, then rows objects, then the count of failures.
-
-        Killed in between, a row is done again: a dead letter may then come twice, but none is missing. Where the queue
-        fails, the rows that need no letter are written all the same: their answers are paid.
-        """
-        failed = [row for row in finished if row.record["status"] is not RowStatus.SUCCESS]
-        try:
-            dead_letters.send([self.dead_letter(row) for row in failed])
-        except BatchProcessorError:
-            self.work.write_rows(
-                (row.record, row.line) for row in finished if row.record["status"] is RowStatus.SUCCESS
-            )
-            raise
-        self.work.write_rows([(row.record, row.line) for row in finished])
-        brake = Brake(failure_reason(self.plan), "RowFailedError", "") if self.failure_limit else None
-        self.work.count_failures([row.record["row"] for row in failed], self.failure_limit, brake)
-
-    def dead_letter(self, finished: FinishedRow) -> dict[str, Any]:
+    def dead_letter(
+        self, row: int, cells: Sequence[str], status: RowStatus, error: str, attempts: int
+    ) -> dict[str, Any]:
         """What the dead-letter queue gets. A long input is kept in an object, which the letter names."""
-        record = finished.record
         letter: dict[str, Any] = {
             "execution_id": self.plan.execution.name,
             "batch_name": self.plan.config.batch_name,
             "target": self.plan.target.name,
-            "row": record["row"],
-            "status": record["status"],
-            "error": record.get("error", ""),
-            "attempts": record["attempts"],
-            "input": dict(zip(self.plan.columns, finished.cells, strict=True)),
+            "row": row,
+            "status": status,
+            "error": error,
+            "attempts": attempts,
+            "input": dict(zip(self.plan.columns, cells, strict=True)),
         }
         if len(orjson.dumps(letter)) > DEAD_LETTER_BYTES:
-            key = f"{self.work.keys.oversized}{record['row']:012d}.json"
+            key = f"{self.work.keys.oversized}{row:012d}.json"
             self.work.objects.put(key, orjson.dumps(letter.pop("input")))
             letter["input_s3_uri"] = f"s3://{self.work.objects.bucket}/{key}"
         return letter
@@ -196,7 +182,7 @@ class Batches:
         batch = self._opened.get(plan_key)
         if batch is None:
             plan = load_plan(self.objects, plan_key)
-            batch = Batch(plan, Work(self.objects, plan.keys, self.clock))
+            batch = Batch.of_plan(plan, self.objects, self.clock)
             if len(self._opened) >= MOST_BATCHES_KEPT:
                 del self._opened[next(iter(self._opened))]
             self._opened[plan_key] = batch

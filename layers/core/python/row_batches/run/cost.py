@@ -104,7 +104,7 @@ def estimate(
     Tools and Express agents. Children = rows / batch size (rounded up; or bytes / 200,000 if that is more). A child: 3
     transitions, 1 request, and the worker for as long as its rows take: rows × attempts × 0.2 s / threads, plus 0.3 s.
     Standard agents: 3 transitions and 2 requests a row; a failed attempt that is tried again adds 4 and 1.
-    S3: a rows object, a failures marker and the active marker a child, a brake check a second. SQS: a
+    S3: a rows object, a marker of failures, of letters and the active one a child, a brake check a second. SQS: a
     message for each failed row, ten a request.
     """
     attempts = config.execution_config.retry_policy.max_attempts
@@ -174,7 +174,7 @@ def counted_usage(
             + calls_again * AGENT_FAILURE_TRANSITIONS,
             lambda_requests=base.lambda_requests + steps,
             lambda_gb_seconds=base.lambda_gb_seconds + steps * SECONDS_PER_AGENT_STEP * _size("map_output").memory_gb,
-            s3_puts=base.s3_puts + rows_objects + failed_rows,
+            s3_puts=base.s3_puts + rows_objects + 2 * failed_rows,
             s3_gets=base.s3_gets + steps + rows_objects,
             sqs_requests=failed_rows,
             calls=attempts,
@@ -186,7 +186,7 @@ def counted_usage(
         + again * TOOL_CHILD_AGAIN_TRANSITIONS,
         lambda_requests=base.lambda_requests + worker_calls,
         lambda_gb_seconds=base.lambda_gb_seconds + worker_seconds * _size("process_tool_rows").memory_gb,
-        s3_puts=base.s3_puts + rows_objects + 2 * worker_calls,
+        s3_puts=base.s3_puts + rows_objects + 2 * worker_calls + min(rows_objects, failed_rows),
         s3_gets=base.s3_gets + rows_objects + worker_seconds + 2 * worker_calls,
         sqs_requests=ceil(failed_rows / 10),
         calls=attempts,

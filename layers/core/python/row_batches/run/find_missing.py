@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from itertools import chain
 
 from row_batches.files.csv_input import staged_header, staged_lines
 from row_batches.files.result_file import ResultFile
-from row_batches.rows.rows_reader import find_gaps
+from row_batches.rows.store import find_gaps
+from row_batches.rows.work import failure_brake
 from row_batches.run.batch import Batch
 from row_batches.run.messages import AggregateResponse, ObjectVersion
 
@@ -19,9 +21,13 @@ def find_missing(batch: Batch) -> AggregateResponse:
     """
     if batch.work.brake() is not None:
         return AggregateResponse()
-    gaps = find_gaps(batch.work.finished_ranges(), batch.plan.total_rows)
+    gaps = find_gaps(batch.rows.finished(), batch.plan.total_rows)
     first_gap = next(gaps, None)
     if first_gap is None:
+        return AggregateResponse()
+    if batch.failure_limit is not None and _failed_rows(batch) >= batch.failure_limit:
+        # Workers' counts fell short, since a count could not be written: the rows themselves decide.
+        batch.work.pull_brake(failure_brake(batch.plan))
         return AggregateResponse()
     objects, plan = batch.work.objects, batch.plan
     missing = ResultFile.start(objects, batch.work.keys.missing)
@@ -36,3 +42,12 @@ def find_missing(batch: Batch) -> AggregateResponse:
     staged = ObjectVersion(bucket=objects.bucket, key=batch.work.keys.missing, version_id=version)
     in_flight = plan.concurrency.children * plan.concurrency.threads
     return AggregateResponse(missing=count, missing_input=staged, max_concurrency=in_flight)
+
+
+def _failed_rows(batch: Batch) -> int:
+    failed, next_row = 0, 1
+    with closing(batch.rows.read()) as reading:
+        for rows in reading:
+            failed += len(rows.columns_from(max(next_row, rows.first))["failures"])
+            next_row = rows.last + 1
+    return failed

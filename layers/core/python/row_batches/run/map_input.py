@@ -29,7 +29,7 @@ def map_input(request: MapInputRequest, *, batches: Batches, clock: Clock) -> Ma
     plan = batch.plan
     row = int(request.Row["r"])
     for finished in take_over(batch, {row: request.Row}, clock):
-        batch.work.write_rows([(finished.record, finished.line)])
+        batch.rows.write([finished])
         raise TakenOverError(f"row {row} was answered in an earlier execution: its answer is taken over")
     row_input = batch.input_mapper.map(batch.cells(request.Row))
     sent = agent_request(plan.execution.name, row, plan.total_rows, row_input)

@@ -13,6 +13,7 @@ from foundation.json_text import parse_json
 from foundation.ports import Clock
 from row_batches.rows.records import RowStatus, Usage
 from row_batches.run.batch import Batch, Batches
+from row_batches.run.commit import Commit
 from row_batches.run.map_input import execution_name
 from row_batches.run.messages import AgentCall, CaughtError, MapOutputAction, MapOutputRequest, MapOutputResponse
 from row_batches.run.ports import DeadLetters
@@ -89,7 +90,7 @@ def map_output(
                 action=MapOutputAction.RETRY, call=_next_call(batch, call, outcome, usage, decision.wait_seconds, now)
             )
         outcome = decision.outcome
-    if outcome.status is not RowStatus.SUCCESS and batch.work.is_written(row):
+    if outcome.status is not RowStatus.SUCCESS and any(batch.rows.finished(row, row)):
         return MapOutputResponse(action=MapOutputAction.DONE)  # by an earlier call: no second dead letter
     finished = batch.finish(
         row,
@@ -102,7 +103,7 @@ def map_output(
         ended_ms=now,
         usage=usage,
     )
-    batch.write([finished], dead_letters)
+    Commit(batch, dead_letters).write([finished])
     if outcome.status is not RowStatus.SUCCESS:
         LOGGER.info("row not successful", extra={"row_id": row, "status": outcome.status, "attempts": reached})
     return MapOutputResponse(action=MapOutputAction.DONE)

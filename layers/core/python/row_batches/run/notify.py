@@ -23,6 +23,7 @@ from row_batches.rows.work import Brake
 from row_batches.run.aggregate_results import RESERVE_SECONDS, STOPPED, Ending, aggregate_results
 from row_batches.run.batch import Batch, Batches
 from row_batches.run.messages import AggregateAction, AggregateRequest
+from row_batches.run.ports import DeadLetters
 
 LOGGER = logging.getLogger("batch_processor.notify")
 
@@ -62,6 +63,7 @@ def notify(
     event: ExecutionEvent,
     *,
     batches: Batches,
+    dead_letters: DeadLetters,
     metrics: Metrics,
     notifier: Notifier,
     clock: Clock,
@@ -76,7 +78,7 @@ def notify(
     # An input that was refused has no plan.
     batch = batches.open(keys.plan) if batches.objects.exists(keys.plan) else None
     if batch is not None and detail.status in STOPPED_STATUSES:
-        _aggregate_stopped(batch, detail.stopDate or clock.now_ms(), batches, metrics, clock, deadline)
+        _aggregate_stopped(batch, detail.stopDate or clock.now_ms(), batches, dead_letters, metrics, clock, deadline)
     summary = _read_summary(batches, keys) if batch is not None else None
     body = summary_body(summary) if summary else event_body(detail, batch)
     if batch is not None and not batch.plan.config.notification_config.include_details:
@@ -97,7 +99,13 @@ def notify(
 
 
 def _aggregate_stopped(
-    batch: Batch, stopped_ms: int, batches: Batches, metrics: Metrics, clock: Clock, deadline: Deadline
+    batch: Batch,
+    stopped_ms: int,
+    batches: Batches,
+    dead_letters: DeadLetters,
+    metrics: Metrics,
+    clock: Clock,
+    deadline: Deadline,
 ) -> None:
     """Stop the workers, wait until they have written what they had begun, and put the rows together.
 
@@ -117,7 +125,7 @@ def _aggregate_stopped(
         answer = aggregate_results(
             request,
             batches=batches,
-            dead_letters=_NO_DEAD_LETTERS,
+            dead_letters=dead_letters,
             metrics=metrics,
             clock=clock,
             deadline=deadline,
@@ -127,16 +135,6 @@ def _aggregate_stopped(
             return
         if deadline.remaining_seconds() <= RESERVE_SECONDS:
             raise ServiceUnavailableError("the rows of the stopped execution are not all put together: call again")
-
-
-class _NoDeadLetters:
-    """Rows of a stopped run were not attempted: nothing to put into the queue."""
-
-    def send(self, letters: Any) -> None:
-        assert not letters
-
-
-_NO_DEAD_LETTERS = _NoDeadLetters()
 
 
 def _read_summary(batches: Batches, keys: Keys) -> dict[str, Any] | None:

@@ -22,9 +22,9 @@ from foundation.json_text import render_json
 from foundation.ports import Clock, Deadline
 from row_batches.document.batch_config import MAX_TOOL_TIMEOUT_SECONDS
 from row_batches.document.plan import Invocation
-from row_batches.rows.records import RowStatus, Usage
-from row_batches.rows.work import CHECKS_PER_LIMIT
-from row_batches.run.batch import Batch, Batches, FinishedRow, input_hash
+from row_batches.rows.records import FinishedRow, RowStatus, Usage
+from row_batches.run.batch import Batch, Batches, input_hash
+from row_batches.run.commit import CHECKS_PER_LIMIT, Commit
 from row_batches.run.earlier_answers import take_over
 from row_batches.run.messages import ToolRowsRequest, ToolRowsResponse
 from row_batches.run.planning import MAX_THREADS
@@ -78,7 +78,7 @@ def process_tool_rows(
     first, last = min(items), max(items)
     marked = row_threads().submit(batch.work.mark_active, first)  # while the list is read, which is as long a way
     try:
-        for begins, ends in list(batch.work.finished_ranges(first, last)):
+        for begins, ends in list(batch.rows.finished(first, last)):
             for row in range(begins, ends + 1):
                 items.pop(row, None)
         marked.result()
@@ -113,7 +113,7 @@ class _Run:
         self._batch = batch
         self._rows = rows
         self._invoker = invoker
-        self._dead_letters = dead_letters
+        self._commit = Commit(batch, dead_letters)
         self._clock = clock
         self._deadline = deadline
         config = batch.plan.config.execution_config
@@ -173,7 +173,7 @@ class _Run:
         in one object for consecutive rows."""
         left = dict(self._rows)
         for finished in take_over(self._batch, left, self._clock, self._goes_on_taking_over):
-            del left[finished.record["row"]]
+            del left[finished.row]
             self._keep(finished)
             if self._unwritten_bytes >= FLUSH_BYTES:
                 self._flush()
@@ -197,17 +197,17 @@ class _Run:
     def _flush(self) -> None:
         self._flushed_ms = now = self._clock.now_ms()
         with self._room:
-            rows = sorted(self._unwritten, key=lambda finished: finished.record["row"])
+            rows = sorted(self._unwritten, key=lambda finished: finished.row)
         if not rows:
             return
         rows[0].record["worker_ms"] = now - (self._wrote_ms or self._began_ms)
         rows[0].record["worker_calls"] = int(self._wrote_ms is None)
-        self._batch.write(rows, self._dead_letters)
+        self._commit.write(rows)
         self._wrote_ms = now
         with self._room:
             del self._unwritten[: len(rows)]
             self._unwritten_bytes -= sum(map(_size, rows))
-            self._failures_to_count -= sum(finished.record["status"] is not RowStatus.SUCCESS for finished in rows)
+            self._failures_to_count -= sum(finished.has_failed for finished in rows)
             self._room.notify_all()
 
     def _worker_ended(self, worker: Future[None]) -> None:
@@ -234,7 +234,7 @@ class _Run:
             self._unwritten.append(finished)
             self._unwritten_bytes += _size(finished)
             self._counts[record["status"]] += 1
-            if record["status"] is not RowStatus.SUCCESS:
+            if finished.has_failed:
                 self._failures += 1
                 self._failures_to_count += 1
                 if self._limit is not None and self._failures >= self._limit:
@@ -299,7 +299,6 @@ class _Run:
                 ended_ms=ended_ms,
                 usage=usage,
             )
-            finished.record["answer"] = None  # its text is in the line: the objects are not needed any more
             self._keep(finished)
             del outcome
 
@@ -352,4 +351,4 @@ class _Run:
 
 
 def _size(finished: FinishedRow) -> int:
-    return len(finished.line) + len(finished.record["csv"])
+    return len(finished.answer) + len(finished.record["csv"])

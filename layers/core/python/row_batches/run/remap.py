@@ -3,7 +3,7 @@
 Nothing is invoked. A row keeps its status, message and times; only the mapped columns differ. A row that no worker
 finished is FAILED as the aggregator says it: with the brake's reason, else with the error of its child.
 
-Memory: ``answers_reader``'s, a block of the staged input, a part of the upload.
+Memory: that of ``RowStore.answers``, a block of the staged input, a part of the upload.
 """
 
 from __future__ import annotations
@@ -22,10 +22,8 @@ from row_batches.document.input_document import parse_batch_config, problems_aga
 from row_batches.document.plan import Keys, Plan
 from row_batches.files.csv_input import read_staged
 from row_batches.files.result_file import ResultFile
-from row_batches.rows.answers_reader import AnsweredRow, read_answers
-from row_batches.rows.records import RowStatus
-from row_batches.rows.rows_reader import find_gaps
-from row_batches.rows.work import Work
+from row_batches.rows.records import AnsweredRow, RowStatus
+from row_batches.rows.store import RowRange, find_gaps
 from row_batches.run.aggregate_results import CHILD_DIED, Checkpoint
 from row_batches.run.batch import Batch
 from row_batches.run.child_errors import read_child_errors
@@ -72,7 +70,7 @@ def remap(
         plan = _load_plan(objects, keys)
         ended = _load_checkpoint(objects, keys)
         config = _remapped_config(plan, document)
-        batch = Batch(plan.model_copy(update={"config": config}), Work(objects, keys, clock))
+        batch = Batch.of_plan(plan.model_copy(update={"config": config}), objects, clock)
         return _Remapping(batch, ended).write(f"{keys.results}remapped/{_moment(clock)}/output.csv", progress)
     except ObjectNotFoundError as error:
         raise _expired(execution, str(error)) from error
@@ -163,9 +161,9 @@ class _Remapping:
         output.complete()
         return remapped
 
-    def _gaps(self) -> list[tuple[int, int]]:
+    def _gaps(self) -> list[RowRange]:
         """The rows that no worker finished. Raises ``RemapError`` when the output had more: rows objects expired."""
-        gaps = list(find_gaps(self._batch.work.finished_ranges(), self._plan.total_rows))
+        gaps = list(find_gaps(self._batch.rows.finished(), self._plan.total_rows))
         finished = self._plan.total_rows - sum(last - first + 1 for first, last in gaps)
         then = self._ended.totals.attempted
         if finished < then:
@@ -179,7 +177,7 @@ class _Remapping:
     def _rows(self) -> Iterator[tuple[int, list[str], AnsweredRow | None]]:
         """Every row with its original cells, and what a worker left of it."""
         staged = self._plan.staged
-        answers = read_answers(self._objects, self._keys)
+        answers = self._batch.rows.answers()
         originals = read_staged(self._objects.read(staged.key, staged.version_id))
         try:
             answered = next(answers, None)

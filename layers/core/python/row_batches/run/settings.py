@@ -37,6 +37,7 @@ class AggregateResultsSettings(RowBatchSettings):
 
 class NotifySettings(RowBatchSettings):
     metrics_namespace: str
+    dead_letter_queue_url: str
     notification_topic_arn: str
 
 

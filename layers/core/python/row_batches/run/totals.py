@@ -15,6 +15,7 @@ from row_batches.targets.answer import MOST_USED, add_usage
 from row_batches.targets.notes import NOTES
 
 MOST_EXAMPLES = 10
+MOST_ROWS_NAMED = 50
 SUMMARY_SCHEMA_VERSION = 1
 
 
@@ -52,6 +53,12 @@ class Totals(BaseModel):
     worker_ms: int = 0
     worker_calls: int = 0
     rows_objects: int = 0
+    target_versions: dict[str, int] = {}
+    """Of the successful rows: how many each version of the target answered."""
+    unsent_letters: int = 0
+    unsent_rows: list[int] = []
+    """The first of the failed rows whose letters the dead-letter queue did not take."""
+    letters_refusal: str = ""
     in_flight_changes: dict[int, int] = {}
     first_failures: list[Failure] = []
 
@@ -65,13 +72,14 @@ class Totals(BaseModel):
         self.attempts += sum(rows["attempts"])
         self.throttles += sum(rows["throttles"])
         self.cast_failures += sum(rows["cast_failures"])
-        for details in rows.get("details", []):
+        for details in rows["details"]:
             add_usage(self.usage, details["usage"])
             for name, count in details["notes"].items():
                 self.notes[name] = self.notes.get(name, 0) + count
         self.processing_ms += sum(rows["duration_ms"])
         self.worker_ms += sum(rows["worker_ms"])
         self.worker_calls += sum(rows["worker_calls"])
+        self._add_versions(rows, statuses[RowStatus.SUCCESS])
         times = _times(rows)
         self.resumed += len(rows["status"]) - len(times)
         # A row is in flight at the full seconds from ``began`` to before ``ended``: none, when the two are one.
@@ -82,6 +90,21 @@ class Totals(BaseModel):
         for second, change in began.items():
             if change:
                 changes[second] = changes.get(second, 0) + change
+
+    def _add_versions(self, rows: RowColumns, succeeded: int) -> None:
+        versions = set(rows["target_version"])
+        if len(versions) == 1:
+            counts = {versions.pop(): succeeded} if succeeded else {}
+        else:
+            pairs = zip(rows["target_version"], rows["status"], strict=True)
+            counts = Counter(version for version, status in pairs if status == RowStatus.SUCCESS)
+        for version, count in counts.items():
+            self.target_versions[version] = self.target_versions.get(version, 0) + count
+
+    def add_unsent_letters(self, rows: list[int], reason: str) -> None:
+        self.unsent_letters += len(rows)
+        self.unsent_rows += rows[: MOST_ROWS_NAMED - len(self.unsent_rows)]
+        self.letters_refusal = reason
 
     def add_failure(self, row: int, status: RowStatus, error: str) -> None:
         if len(self.first_failures) < MOST_EXAMPLES:
@@ -145,6 +168,13 @@ def warnings_of(plan: Plan, totals: Totals) -> list[str]:
             f"{totals.cast_failures:,} values could not be cast to their column's type and hold its default instead"
         )
     warnings += [f"{totals.notes[note.name]:,} {note.warning}" for note in NOTES if note.name in totals.notes]
+    if totals.unsent_letters:
+        rows = ", ".join(map(str, totals.unsent_rows))
+        more = ", …" if totals.unsent_letters > len(totals.unsent_rows) else ""
+        warnings.append(
+            f"The dead-letter queue did not take the letters of {totals.unsent_letters:,} failed rows: {rows}{more}. "
+            f"They are in failed_rows.csv, with their errors. The last refusal: {totals.letters_refusal}"
+        )
     return warnings
 
 

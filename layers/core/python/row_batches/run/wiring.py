@@ -28,7 +28,8 @@ def dead_letters(queue_url: str) -> SqsDeadLetters:
     from foundation.aws.clients import service_client
     from row_batches.run.sqs import SqsDeadLetters
 
-    return SqsDeadLetters(service_client("sqs"), queue_url)
+    # Impatient: letters come after the rows are written, and a worker has seconds left for both.
+    return SqsDeadLetters(service_client("sqs", read_timeout_seconds=5, attempts=2), queue_url)
 
 
 @cache

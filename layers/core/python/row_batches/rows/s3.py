@@ -1,0 +1,268 @@
+"""Finished rows as objects in S3, behind ``row_batches.rows.store.RowStore``.
+
+A rows object holds a run of consecutive rows, and its key carries the first and the last of them
+(docs/decisions/0004-rows-objects-named-by-range.md): keys list in row order, and a gap shows in the listing.
+Beside them lie empty objects whose keys say how many rows failed, and whose letters are sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from io import BytesIO
+
+from foundation.errors import ObjectChangedError, ObjectNotFoundError
+from foundation.json_text import parse_json
+from foundation.ports import ObjectStore, StoredObject
+from row_batches.document.plan import Keys
+from row_batches.rows.read_ahead import read_ahead
+from row_batches.rows.records import AnsweredRow, FinishedRow, KeptAnswer, RowColumns, RowStatus, consecutive_runs
+from row_batches.rows.rows_object import encode_rows, first_line, read_columns, split_answer
+from row_batches.rows.store import FinishedRows, RowRange
+
+GROUP_OBJECTS = 16
+GROUP_BYTES = 256 * 1024
+"""Neighbours up to so many and so large are read by one reader and handed on as one."""
+MOST_GROUPS_AHEAD = 24
+MOST_BYTES_AHEAD = 2 * 1024 * 1024
+MOST_OBJECTS_AHEAD = 48
+MOST_ANSWER_BYTES_AHEAD = 32 * 1024 * 1024
+
+
+class S3RowStore:
+    """The rows objects of the execution of ``keys``, none of which has more than ``batch_size`` rows.
+
+    Memory: ``read`` holds ``MOST_BYTES_AHEAD`` and one group, ``answers`` ``MOST_ANSWER_BYTES_AHEAD`` and one rows
+    object (a worker's is up to some 40 MB) with one answer parsed, ``kept`` a chunk of one and one row.
+    """
+
+    def __init__(self, objects: ObjectStore, keys: Keys, batch_size: int) -> None:
+        self._objects = objects
+        self._keys = keys
+        self._batch_size = batch_size
+
+    def write(self, rows: Sequence[FinishedRow]) -> None:
+        for run in consecutive_runs(rows):
+            self._objects.put(self._keys.rows_object(run[0].row, run[-1].row), encode_rows(run))
+
+    def finished(self, first: int = 1, last: int | None = None) -> Iterator[RowRange]:
+        if self._batch_size == 1 and first == last:  # one cheap request, instead of a listing
+            if self._objects.exists(self._keys.rows_object(first, first)):
+                yield RowRange(first, first)
+            return
+        for begins, ends in self._ranges(self._keys.rows, first):
+            if last is not None and begins > last:
+                return
+            yield RowRange(max(begins, first), ends if last is None else min(ends, last))
+
+    def _ranges(self, prefix: str, first: int) -> Iterator[RowRange]:
+        """The ranges that the keys under ``prefix`` name, but for those that end before ``first``."""
+        for stored in self._objects.list_objects(prefix, f"{prefix}{self._earliest(first):012d}"):
+            begins, ends = self._keys.range_of(stored.key)
+            if ends >= first:
+                yield RowRange(begins, ends)
+
+    def _earliest(self, row: int) -> int:
+        """The first row of the earliest rows object that can have ``row``."""
+        return max(1, row - self._batch_size + 1)
+
+    # --- in order, without answers
+
+    def read(self, row: int = 1, position: str = "") -> Generator[FinishedRows, None, None]:
+        def read(group: _Group) -> list[bytes]:
+            return [first_line(self._objects.get(key)) for key in group.keys]
+
+        sent = _Covered(self._ranges(self._keys.letters, row))
+        listing = self._objects.list_objects(self._keys.rows, position)
+        groups = _grouped(_useful(listing, self._keys, row))
+        reading = read_ahead(groups, read, most_parts=MOST_GROUPS_AHEAD, most_bytes=MOST_BYTES_AHEAD)
+        with closing(reading):
+            for group, lines in reading:
+                yield _StoredRows(group.keys[-1], group.first, group.last, lines, sent)
+                del lines
+
+    # --- with answers
+
+    def answers(self) -> Generator[AnsweredRow, None, None]:
+        reading = read_ahead(
+            self._parts(),
+            lambda part: self._objects.get(part.key),
+            most_parts=MOST_OBJECTS_AHEAD,
+            most_bytes=MOST_ANSWER_BYTES_AHEAD,
+        )
+        with closing(reading):
+            for part, body in reading:
+                yield from _answered_rows(part, BytesIO(body))
+                del body
+
+    def _parts(self) -> Iterator[_Part]:
+        next_row = 1
+        for stored, first, last in _useful(self._objects.list_objects(self._keys.rows), self._keys, 1):
+            yield _Part(stored.key, stored.size, first, max(first, next_row))
+            next_row = last + 1
+
+    def kept(self, rows: Collection[int]) -> Iterator[KeptAnswer]:
+        wanted = frozenset(rows)
+        for key, first, last in self._objects_with(wanted):
+            for row, version, line in self._successes(key, first):
+                if row in wanted:
+                    row_hash, answer = split_answer(row, line)
+                    yield KeptAnswer(row, row_hash, version, answer)
+                if row >= last:
+                    break
+
+    def _objects_with(self, wanted: frozenset[int]) -> Iterator[tuple[str, int, int]]:
+        """Key, first row and last wanted row of each rows object with some that are wanted."""
+        if self._batch_size == 1:  # a request for each row, instead of one more for the listing
+            yield from ((self._keys.rows_object(row, row), row, row) for row in sorted(wanted))
+            return
+        if not wanted:
+            return
+        last = max(wanted)
+        for begins, ends in self._ranges(self._keys.rows, min(wanted)):
+            if begins > last:
+                return
+            inside = [row for row in range(begins, ends + 1) if row in wanted]
+            if inside:
+                yield self._keys.rows_object(begins, ends), begins, inside[-1]
+
+    def _successes(self, key: str, first: int) -> Iterator[tuple[int, str, bytes]]:
+        """Number, version of the target and line of the rows of a rows object that are SUCCESS."""
+        try:
+            lines = _lines(self._objects.read(key))
+            columns = read_columns([next(lines)], first, 0)
+            values = zip(columns["status"], columns["target_version"], lines, strict=True)
+            for row, (status, version, line) in enumerate(values, first):
+                if status == RowStatus.SUCCESS:
+                    yield row, version, line
+        except (ObjectNotFoundError, ObjectChangedError):
+            return
+
+    # --- markers
+
+    def count_failed(self, rows: Sequence[int]) -> None:
+        if rows:
+            self._objects.put(self._keys.failures_marker(rows[0], len(rows)), b"")
+
+    def failed(self) -> int:
+        markers = self._objects.list_objects(self._keys.failures)
+        return sum(int(marker.key.rpartition("-")[2]) for marker in markers)
+
+    def mark_letters_sent(self, rows: Sequence[FinishedRow]) -> None:
+        for run in consecutive_runs(rows):
+            if any(finished.has_failed for finished in run):
+                self._objects.put(self._keys.letters_marker(run[0].row, run[-1].row), b"")
+
+
+@dataclass(frozen=True, slots=True)
+class _StoredRows:
+    """Rows objects that follow one another: their first lines, and the key of the last as the position."""
+
+    position: str
+    first: int
+    last: int
+    lines: list[bytes]
+    sent: _Covered
+
+    @property
+    def writes(self) -> int:
+        return len(self.lines)
+
+    def columns_from(self, row: int) -> RowColumns:
+        return read_columns(self.lines, row, row - self.first, self.sent.covers)
+
+
+class _Covered:
+    """Tells whether rows, asked in ascending order, lie in ranges, which ascend and may overlap."""
+
+    def __init__(self, ranges: Iterator[RowRange]) -> None:
+        self._ranges = ranges
+        self._next: RowRange | None = None
+        self._began = False
+        self._reach = 0
+
+    def covers(self, row: int) -> bool:
+        if not self._began:  # at the first failed row: most runs have none
+            self._began, self._next = True, next(self._ranges, None)
+        while self._next is not None and self._next.first <= row:
+            self._reach = max(self._reach, self._next.last)
+            self._next = next(self._ranges, None)
+        return row <= self._reach
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Rows objects that follow one another without gap or overlap."""
+
+    keys: list[str]
+    first: int
+    last: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A rows object. Its rows before ``first_new`` are in one before it."""
+
+    key: str
+    size: int
+    first: int
+    first_new: int
+
+
+def _useful(listing: Iterator[StoredObject], keys: Keys, next_row: int) -> Iterator[tuple[StoredObject, int, int]]:
+    """Rows objects with their first and last row, but for those that hold nothing new."""
+    for stored in listing:
+        first, last = keys.range_of(stored.key)
+        if last >= next_row:
+            next_row = last + 1
+            yield stored, first, last
+
+
+def _grouped(listing: Iterator[tuple[StoredObject, int, int]]) -> Iterator[_Group]:
+    group: _Group | None = None
+    for stored, first, last in listing:
+        if (
+            group is not None
+            and first == group.last + 1
+            and len(group.keys) < GROUP_OBJECTS
+            and group.size + stored.size <= GROUP_BYTES
+        ):
+            group = _Group([*group.keys, stored.key], group.first, last, group.size + stored.size)
+            continue
+        if group is not None:
+            yield group
+        group = _Group([stored.key], first, last, stored.size)
+    if group is not None:
+        yield group
+
+
+def _answered_rows(part: _Part, lines: BytesIO) -> Iterator[AnsweredRow]:
+    skip = part.first_new - part.first
+    columns = read_columns([lines.readline()], part.first_new, skip)
+    for _ in range(skip):
+        lines.readline()
+    errors = {failure["row"]: failure["error"] for failure in columns["failures"]}
+    values = zip(columns["status"], columns["started_ms"], columns["duration_ms"], strict=True)
+    for row, (status, started_ms, duration_ms) in enumerate(values, part.first_new):
+        line = lines.readline()
+        yield AnsweredRow(
+            row=row,
+            status=RowStatus(status),
+            started_ms=started_ms,
+            ended_ms=started_ms + duration_ms,
+            error=errors.get(row, ""),
+            answer=parse_json(split_answer(row, line)[1].decode()) if status == RowStatus.SUCCESS else None,
+        )
+
+
+def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines of a text that ends with a line end."""
+    parts: list[bytes] = []
+    for chunk in chunks:
+        *ends, rest = chunk.split(b"\n")
+        for end in ends:
+            yield b"".join([*parts, end])
+            parts = []
+        parts.append(rest)
