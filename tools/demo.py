@@ -19,6 +19,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from row_batches.mapping.metadata_columns import METADATA_COLUMNS
 from tools import bedrock_demo, executions, local_aws, report, run, up
 from tools.errors import CommandError, exit_code_of
 from tools.outputs import Deployment
@@ -27,7 +28,6 @@ from tools.progress import clock
 WIDTH = 100
 EXAMPLES = local_aws.REPOSITORY / "examples"
 ROWS_SHOWN = 3
-METADATA = ("_execution_id", "_row_id", "_status", "_error_message", "_execution_time_ms", "_timestamp")
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def differences(expected: str, actual: str) -> list[str]:
         f"row {number}, column {column}: {there.get(column)!r} instead of {value!r}"
         for number, (here, there) in enumerate(zip(wanted, found, strict=True), 1)
         for column, value in here.items()
-        if column not in METADATA and there.get(column) != value
+        if column not in METADATA_COLUMNS and there.get(column) != value
     ]
 
 

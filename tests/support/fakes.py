@@ -166,7 +166,9 @@ class FakeRowStore:
                 answer = None if finished.has_failed else json.loads(finished.answer)
                 ended_ms = record["started_ms"] + record["duration_ms"]
                 error = record.get("error", "")
-                yield AnsweredRow(finished.row, record["status"], record["started_ms"], ended_ms, error, answer)
+                yield AnsweredRow(
+                    finished.row, record["status"], record["started_ms"], ended_ms, record["attempts"], error, answer
+                )
 
     def kept(self, rows: Collection[int]) -> Iterator[KeptAnswer]:
         for finished in (finished for run in self._writes for finished in run):

@@ -44,7 +44,7 @@ from row_batches.document.plan import (
     Target,
 )
 from row_batches.files.csv_output import output_header
-from row_batches.mapping.models import METADATA_COLUMNS
+from row_batches.mapping.metadata_columns import DEFAULT_METADATA_COLUMNS
 from row_batches.rows.records import FinishedRow
 from row_batches.run.aggregate_results import aggregate_results
 from row_batches.run.batch import Batch, Batches
@@ -55,7 +55,7 @@ KEYS = Keys("bench")
 BATCH_ROWS = 100
 COLUMNS = ["id", "name", "text"]
 MAPPED = ["label", "score"]
-HEADER = [*COLUMNS, *MAPPED, *METADATA_COLUMNS]
+HEADER = [*COLUMNS, *MAPPED, *DEFAULT_METADATA_COLUMNS]
 ANSWER_TEXT = 'a fairly ordinary sentence of an answer, with "quotes", commas and é; ' * 5
 STARTED_MS = 1_790_000_000_000
 ROW_MS = 200
@@ -193,7 +193,7 @@ def prepare(folder: Path, rows: int) -> None:
 def child_record(row: int, cells: list[str], answer: dict[str, Any], named: dict[str, str]) -> dict[str, Any]:
     """One child in ResultWriter's default shape
     (https://docs.aws.amazon.com/step-functions/latest/dg/input-output-resultwriter.html)."""
-    metadata = {name: named[name] for name in METADATA_COLUMNS}
+    metadata = {name: named[name] for name in DEFAULT_METADATA_COLUMNS}
     child = f"arn:aws:states:us-east-1:000000000000:execution:batch/Rows:{row:08}"
     return {
         "ExecutionArn": child,

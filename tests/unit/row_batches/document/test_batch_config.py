@@ -10,7 +10,8 @@ import pytest
 from foundation.errors import InvalidInputError, Problem
 from row_batches.document.batch_config import STARTED_BY, BatchConfig, ExecutionConfig, parse_s3_uri
 from row_batches.document.input_document import parse_batch_config, problems_against_header
-from row_batches.mapping.models import METADATA_COLUMNS, JsonPathTransformation
+from row_batches.mapping.metadata_columns import DEFAULT_METADATA_COLUMNS
+from row_batches.mapping.transformations import JsonPathTransformation
 
 MINIMAL: dict[str, Any] = {"csv_s3_uri": "s3://bucket/data.csv", "target": {"type": "tool", "name": "echo"}}
 
@@ -94,7 +95,7 @@ def test_the_smallest_document_gets_the_documented_defaults() -> None:
     assert (retry.max_delay_seconds, retry.jitter, retry.non_retryable_errors) == (60, True, [])
     assert config.input_mapping.is_empty
     assert config.output_columns == ["result"]
-    assert config.metadata_columns == list(METADATA_COLUMNS)
+    assert config.output_mapping.metadata_columns == list(DEFAULT_METADATA_COLUMNS)
     assert config.batch_name == "echo"
     assert config.source == ("bucket", "data.csv")
 
@@ -135,8 +136,8 @@ def test_an_optional_section_that_is_null_is_absent() -> None:
 
 
 def test_metadata_columns_keep_the_order_of_the_output_whatever_the_order_asked_for() -> None:
-    assert parse_batch_config(FULL).metadata_columns == ["_row_id", "_status"]
-    assert parse_batch_config(document({"output_mapping.add_metadata": False})).metadata_columns == []
+    assert parse_batch_config(FULL).output_mapping.metadata_columns == ["_row_id", "_status"]
+    assert parse_batch_config(document({"output_mapping.add_metadata": False})).output_mapping.metadata_columns == []
 
 
 BAD_VALUES: list[tuple[str, Any, str, str]] = [
@@ -423,7 +424,7 @@ def test_a_name_in_a_template_without_a_variable_is_a_column() -> None:
         ({"output_mapping.columns": [{"name": "a", "source": "$"}]}, ["a", "b"], ["output_mapping.columns[0].name"]),
         ({"output_mapping": {"columns": [{"name": "a", "source": "$"}], "include_original": False}}, ["a"], []),
         ({}, ["result"], ["output_mapping.columns"]),
-        ({}, ["a", *METADATA_COLUMNS], []),
+        ({}, ["a", *DEFAULT_METADATA_COLUMNS], []),
         ({"output_mapping.columns": [{"name": "x", "source": "$"}]}, [f"c{i}" for i in range(1_500)], []),
     ],
 )

@@ -14,9 +14,12 @@ from row_batches.document.batch_config import replaced_columns
 from row_batches.document.input_document import parse_batch_config, problems_against_header
 from row_batches.files.csv_input import read_staged, stage
 from row_batches.files.csv_output import RowRenderer, output_header, render_header, render_row
-from row_batches.mapping.models import METADATA_COLUMNS
+from row_batches.mapping.metadata_columns import DEFAULT_METADATA_COLUMNS, RowFacts
 
-METADATA = {name: f"<{name}>" for name in METADATA_COLUMNS}
+FACTS = RowFacts(
+    execution="run-1", row=7, status="FAILED", error_message="why", attempts=3, started_ms=1_500, ended_ms=2_250
+)
+CELLS = "run-1,7,FAILED,why,750,1970-01-01T00:00:02.250Z"
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=10)
 
 
@@ -69,8 +72,8 @@ def test_a_header_is_recognised_as_comma_separated_whatever_its_names() -> None:
 def test_originals_then_mapped_then_metadata() -> None:
     rows = renderer(["id", "text"], columns=MAPPED)
 
-    assert rows.header == ["id", "text", "category", "score", *METADATA_COLUMNS]
-    assert rows.render(["1", "x,y"], ["c", "2"], METADATA) == '1,"x,y",c,2,' + ",".join(METADATA.values()) + "\n"
+    assert rows.header == ["id", "text", "category", "score", *DEFAULT_METADATA_COLUMNS]
+    assert rows.render(["1", "x,y"], ["c", "2"], FACTS) == '1,"x,y",c,2,' + CELLS + "\n"
     assert rows.render_failed(["1", "x,y"], 'went "wrong"') == '1,"x,y","went ""wrong"""\n'
     assert rows.failed_header_line == "id,text,_error_message\n"
 
@@ -88,14 +91,14 @@ def test_the_config_chooses_the_columns(output_mapping: dict[str, Any], header: 
 
     assert rows.header == header
     mapped = ["m"] * (1 if "result" in header else 2)
-    assert rows.render(["1"], mapped, METADATA).count(",") == len(header) - 1
+    assert rows.render(["1"], mapped, FACTS).count(",") == len(header) - 1
 
 
 def test_metadata_of_an_earlier_output_is_replaced_and_is_no_original() -> None:
     rows = renderer(["_row_id", "id", "_status", "_error_message"], columns=MAPPED, add_metadata=["_status"])
 
     assert rows.header == ["id", "category", "score", "_status"]
-    assert rows.render(["7", "1", "FAILED", "old"], ["c", "2"], METADATA) == "1,c,2,<_status>\n"
+    assert rows.render(["7", "1", "FAILED", "old"], ["c", "2"], FACTS) == "1,c,2,FAILED\n"
     assert rows.failed_header == ["id", "_error_message"]
     assert rows.render_failed(["7", "1", "FAILED", "old"], "new") == "1,new\n"
 
@@ -105,7 +108,7 @@ def test_an_earlier_output_is_submitted_again_as_it_is() -> None:
     again = renderer(first.header, columns=MAPPED)
 
     assert again.header == first.header
-    assert again.render(["1", "t", "old", "0", *["old"] * 6], ["new", "1"], METADATA).startswith("1,t,new,1,")
+    assert again.render(["1", "t", "old", "0", *["old"] * 6], ["new", "1"], FACTS).startswith("1,t,new,1,")
     config = parse_batch_config({**DOCUMENT, "output_mapping": {"columns": MAPPED}})
     assert problems_against_header(config, first.header) == []
 
@@ -148,4 +151,26 @@ DOCUMENT = {"csv_s3_uri": "s3://bucket/key.csv", "target": {"type": "tool", "nam
 
 
 def test_output_header_is_the_renderers() -> None:
-    assert output_header(parse_batch_config(DOCUMENT), ["id"]) == ["id", "result", *METADATA_COLUMNS]
+    assert output_header(parse_batch_config(DOCUMENT), ["id"]) == ["id", "result", *DEFAULT_METADATA_COLUMNS]
+
+
+def test_a_metadata_column_on_request_is_in_the_output_when_a_list_names_it() -> None:
+    rows = renderer(["id"], columns=MAPPED, add_metadata=["_attempts", "_row_id"])
+
+    assert rows.header == ["id", "category", "score", "_row_id", "_attempts"]
+    assert rows.render(["1"], ["c", "2"], FACTS) == "1,c,2,7,3\n"
+
+
+def test_an_output_with_a_metadata_column_on_request_is_submitted_again_as_it_is() -> None:
+    first = renderer(["id"], add_metadata=["_row_id", "_attempts"])
+
+    assert renderer(first.header, add_metadata=["_row_id", "_attempts"]).header == first.header
+    assert renderer(first.header).header == ["id", "result", *DEFAULT_METADATA_COLUMNS]
+
+
+def test_a_column_with_the_name_of_a_metadata_column_on_request_is_the_users_own_in_any_other_csv() -> None:
+    assert renderer(["id", "_attempts"]).header == ["id", "_attempts", "result", *DEFAULT_METADATA_COLUMNS]
+    wanted = parse_batch_config({**DOCUMENT, "output_mapping": {"add_metadata": ["_attempts"]}})
+    assert [problem.path for problem in problems_against_header(wanted, ["id", "_attempts"])] == [
+        "output_mapping.add_metadata"
+    ]

@@ -140,3 +140,9 @@ def test_a_cell_with_too_many_matches_fails_its_row_alone() -> None:
     with pytest.raises(MappingError, match=r"field 'f' \(jsonpath of column 'a'\): the path looks at more than"):
         mapped.map([hostile])
     assert mapped.map(["[[1]]"]) == {"f": [1]}
+
+
+def test_upper_gives_the_cell_in_capital_letters() -> None:
+    mapped = mapper(["a"], transformations={"f": {"type": "upper", "config": {"column": "a"}}})
+
+    assert mapped.map(["straße é ok"]) == {"f": "STRASSE É OK"}

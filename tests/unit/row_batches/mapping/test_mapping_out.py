@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from row_batches.mapping.mapping_out import MappedRow, OutputMapper, compile_output_mapping
 from row_batches.mapping.models import OutputMapping
+from row_batches.mapping.output_types import OUTPUT_TYPES
 
 
 def mapper(*columns: dict[str, Any]) -> OutputMapper:
@@ -89,7 +90,25 @@ def test_null_is_no_value_and_no_failure(kind: str) -> None:
 def test_a_number_format_applies_and_a_number_that_does_not_fit_is_a_cast_failure() -> None:
     assert rendered("3.14159", type="number", format="%.2f") == MappedRow(["3.14"], 0)
     assert rendered(2.5, type="number", format="%d") == CAST_FAILURE
-    assert rendered(10**400, type="number", format="%.1f") == CAST_FAILURE
+    assert rendered(10**400, type="number", format="%.1e") == CAST_FAILURE
+
+
+def test_a_number_of_any_size_keeps_all_its_digits() -> None:
+    digits = "1234567890123456789012345678901234567890"
+
+    assert rendered(int(digits), type="number", format="%.2f") == MappedRow([f"{digits}.00"], 0)
+    assert rendered(f"{digits}.125", type="number", format="$%.2f") == MappedRow([f"${digits}.12"], 0)
+    assert rendered(f"-{digits}.125", type="number") == MappedRow([f"-{digits}.125"], 0)
+
+
+def test_a_date_is_read_and_written_as_iso_8601() -> None:
+    assert rendered("31 January 2026", type="date") == MappedRow(["2026-01-31"], 0)
+    assert rendered(None, type="date") == DEFAULT
+
+
+@pytest.mark.parametrize("value", ["01/02/2026", "soon", "2026-02-30", 1_700_000_000, True, ["2026-01-31"]])
+def test_what_is_no_date_gives_the_default_and_counts(value: Any) -> None:
+    assert rendered(value, type="date") == CAST_FAILURE
 
 
 @pytest.mark.parametrize(
@@ -155,7 +174,7 @@ json_values = st.recursive(
 )
 
 
-@given(json_values, st.sampled_from(["string", "number", "boolean", "json_string"]))
+@given(json_values, st.sampled_from([kind.name for kind in OUTPUT_TYPES]))
 def test_whatever_the_answer_there_is_one_cell_for_each_column_that_utf_8_can_hold(value: Any, kind: str) -> None:
     row = mapper({"source": "$.v", "type": kind}, {"source": "$..*", "type": kind}).map({"v": value}, value)
 

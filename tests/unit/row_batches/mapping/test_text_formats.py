@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -100,8 +101,8 @@ def test_a_number_format_beyond_the_bounds_is_refused(text: str) -> None:
         compile_number_format(text)
 
 
-@pytest.mark.parametrize(("text", "number"), [("%d", 1.5), ("%.1f", 10**400)])
-def test_a_number_that_does_not_fit_its_format_is_refused_rather_than_cut(text: str, number: float) -> None:
+@pytest.mark.parametrize(("text", "number"), [("%d", 1.5), ("%.1e", 10**400), ("%d", Decimal("1.5"))])
+def test_a_number_that_does_not_fit_its_format_is_refused_rather_than_cut(text: str, number: float | Decimal) -> None:
     with pytest.raises(ValueError, match=r"fraction|too large"):
         compile_number_format(text)(number)
 
@@ -119,3 +120,20 @@ def test_a_template_with_a_single_brace_or_without_a_name_is_refused(text: str) 
 @given(st.text(max_size=30))
 def test_any_text_with_doubled_braces_is_a_template_of_itself(text: str) -> None:
     assert parse_template(text.replace("{", "{{").replace("}", "}}")) == Template((text,), ())
+
+
+@given(
+    number=st.integers(-(2**53), 2**53),
+    flags=st.text(st.sampled_from("-+ 0#"), max_size=3),
+    width=st.integers(0, 30),
+    precision=st.sampled_from(["", ".", ".0", ".3"]),
+)
+def test_exact_digits_are_laid_out_as_printf_does(number: int, flags: str, width: int, precision: str) -> None:
+    text = f"<%{flags}{width or ''}{precision}f%%>"
+
+    assert compile_number_format(text)(Decimal(number)) == text % number
+
+
+def test_a_number_text_keeps_the_digits_that_no_double_has() -> None:
+    assert compile_number_format("%.20f")(Decimal("0.12345678901234567890")) == "0.12345678901234567890"
+    assert compile_number_format("%d")(Decimal(f"{BIG}")) == f"{BIG}"

@@ -16,7 +16,9 @@ from pydantic import Field, field_validator
 from pydantic_core.core_schema import ValidationInfo
 
 from foundation.validation import Part, compiles, matches, not_available, refuse
-from row_batches.mapping.models import METADATA_COLUMNS, RESULT_COLUMN, FieldName, InputMapping, OutputMapping
+from row_batches.mapping.fields import FieldName
+from row_batches.mapping.metadata_columns import DEFAULT_METADATA_COLUMNS, METADATA_COLUMNS
+from row_batches.mapping.models import RESULT_COLUMN, InputMapping, OutputMapping
 
 MAX_TOOL_TIMEOUT_SECONDS = 840
 """A worker has the 900 seconds of a Lambda function, and keeps some for writing its rows."""
@@ -222,24 +224,17 @@ class BatchConfig(Part):
         """The names of the mapped columns, in order."""
         return [column.name for column in self.output_mapping.columns] or [RESULT_COLUMN]
 
-    @property
-    def metadata_columns(self) -> list[str]:
-        """The metadata columns that the output has, in the order of METADATA_COLUMNS."""
-        wanted = self.output_mapping.add_metadata
-        if isinstance(wanted, bool):
-            return list(METADATA_COLUMNS) if wanted else []
-        return [name for name in METADATA_COLUMNS if name in wanted]
-
 
 def replaced_columns(config: BatchConfig, columns: Sequence[str]) -> frozenset[str]:
     """The input's columns that are not the user's own: they are not mapped, and the output has its own in their place.
 
-    Always those with a metadata name. An input with ``_execution_id`` or ``_row_id`` is an earlier output: there, also
-    the columns named like mapped ones, unless the mapping in uses them. So an output can be submitted again as it is,
-    while no column of a user's is replaced because another is called ``_timestamp``.
+    Always those with the name of a default metadata column. An input with ``_execution_id`` or ``_row_id`` is an
+    earlier output: there, also the columns named like mapped ones and like metadata columns on request, unless the
+    mapping in uses them. So an output can be submitted again as it is, while no column of a user's is replaced because
+    another is called ``_timestamp``.
     """
-    metadata = frozenset(columns) & frozenset(METADATA_COLUMNS)
+    metadata = frozenset(columns) & frozenset(DEFAULT_METADATA_COLUMNS)
     if not metadata & {"_execution_id", "_row_id"}:
         return metadata
     used = {column for _, column in config.input_mapping.columns_used()}
-    return metadata | (frozenset(columns) & frozenset(config.output_columns)) - used
+    return metadata | (frozenset(columns) & frozenset([*config.output_columns, *METADATA_COLUMNS])) - used

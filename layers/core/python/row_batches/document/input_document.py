@@ -21,7 +21,8 @@ from row_batches.document.batch_config import (
     replaced_columns,
 )
 from row_batches.document.batch_config_problems import problem_of, shown_unless_secret
-from row_batches.mapping.models import MAX_OUTPUT_COLUMNS, METADATA_COLUMNS
+from row_batches.mapping.metadata_columns import DEFAULT_METADATA_COLUMNS
+from row_batches.mapping.models import MAX_OUTPUT_COLUMNS
 
 MAX_LEVELS = 100
 """Of objects and lists in one another: fewer than any step on a row's way bears."""
@@ -178,17 +179,12 @@ def problems_against_header(config: BatchConfig, columns: Sequence[str]) -> list
         if column not in known:
             nearest = closest(column, originals)
             fix = f"did you mean {shown(nearest)}?" if nearest else f"the CSV has: {listed(originals)}"
-            is_metadata = column in METADATA_COLUMNS
+            is_metadata = column in DEFAULT_METADATA_COLUMNS
             message = "a metadata column is never mapped" if is_metadata else "the CSV has no such column"
             problems.append(Problem(path, shown(column), message, fix))
     if config.output_mapping.include_original:
-        for index, name in enumerate(config.output_columns):
+        for path, name in _output_names(config):
             if name in known:
-                path = (
-                    f"output_mapping.columns[{index}].name"
-                    if config.output_mapping.columns
-                    else "output_mapping.columns"
-                )
                 problems.append(
                     Problem(
                         path,
@@ -198,6 +194,14 @@ def problems_against_header(config: BatchConfig, columns: Sequence[str]) -> list
                     )
                 )
     return problems
+
+
+def _output_names(config: BatchConfig) -> Iterator[tuple[str, str]]:
+    """Pairs of (path in the document, name) for the columns that the output has beside the original ones."""
+    for index, name in enumerate(config.output_columns):
+        mapped = config.output_mapping.columns
+        yield f"output_mapping.columns[{index}].name" if mapped else "output_mapping.columns", name
+    yield from (("output_mapping.add_metadata", name) for name in config.output_mapping.metadata_columns)
 
 
 def _section(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:

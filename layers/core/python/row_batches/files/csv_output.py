@@ -8,10 +8,11 @@ formula (``=1+1``) stay as they are: original values are never changed, so open 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from row_batches.document.batch_config import BatchConfig, replaced_columns
 from row_batches.document.plan import Plan
+from row_batches.mapping.metadata_columns import METADATA_COLUMN_OF, RowFacts
 
 ERROR_MESSAGE = "_error_message"
 
@@ -60,12 +61,13 @@ class RowRenderer:
         self._kept = [i for i, name in enumerate(columns) if name not in replaced]
         self._all_kept = len(self._kept) == len(columns)
         self._include_original = mapping.include_original
-        self.metadata = config.metadata_columns
+        metadata = mapping.metadata_columns
+        self._metadata_cells = [METADATA_COLUMN_OF[name].cell for name in metadata]
         originals = [columns[i] for i in self._kept]
         self.header = [
             *(originals if mapping.include_original else []),
             *config.output_columns,
-            *self.metadata,
+            *metadata,
         ]
         self.failed_header = [*originals, ERROR_MESSAGE]
 
@@ -77,11 +79,10 @@ class RowRenderer:
         """The cells of the user's own columns."""
         return cells if self._all_kept else [cells[i] for i in self._kept]
 
-    def render(self, cells: Sequence[str], mapped: Sequence[str], metadata: Mapping[str, str]) -> str:
-        """A line of the output. ``cells``: all of the input row; ``mapped``: in the order of the config's columns;
-        ``metadata``: by name, all of them, of which the configured ones are taken."""
+    def render(self, cells: Sequence[str], mapped: Sequence[str], facts: RowFacts) -> str:
+        """A line of the output. ``cells``: all of the input row; ``mapped``: in the order of the config's columns."""
         originals = self.original_cells(cells) if self._include_original else ()
-        return render_row([*originals, *mapped, *[metadata[name] for name in self.metadata]])
+        return render_row([*originals, *mapped, *[cell(facts) for cell in self._metadata_cells]])
 
     def render_failed(self, cells: Sequence[str], error_message: str) -> str:
         """A line of ``failed_rows.csv``: the original cells and why the row failed."""

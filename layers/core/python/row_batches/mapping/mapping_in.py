@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from foundation.errors import MappingError
-from foundation.json_text import parse_json
-from foundation.regular_expressions import compile_pattern
-from row_batches.mapping.json_path import NO_MATCH, compile_path
-from row_batches.mapping.models import (
-    METADATA_COLUMNS,
-    ConcatTransformation,
-    InputMapping,
-    JsonPathTransformation,
-    RegexTransformation,
-    TemplateTransformation,
-    Transformation,
-)
-from row_batches.mapping.template_text import parse_template
-
-Documents = dict[int, Any]
-"""The parsed JSON cells of one row, by column: several paths into one cell parse it once."""
-Step = Callable[[Sequence[str], Documents], Any]
+from row_batches.mapping.metadata_columns import DEFAULT_METADATA_COLUMNS
+from row_batches.mapping.models import InputMapping
+from row_batches.mapping.transformations import Documents, FallibleTransformation, Step, Transformation
 
 
 class InputMapper:
@@ -51,7 +37,7 @@ class InputMapper:
 
 
 def compile_input_mapping(
-    mapping: InputMapping, columns: Sequence[str], replaced: Collection[str] = METADATA_COLUMNS
+    mapping: InputMapping, columns: Sequence[str], replaced: Collection[str] = DEFAULT_METADATA_COLUMNS
 ) -> InputMapper:
     """``columns`` is the CSV's header, in which ``problems_against_header`` has found nothing (else KeyError).
 
@@ -65,74 +51,19 @@ def compile_input_mapping(
     return InputMapper(copied, dict(mapping.static_values), steps)
 
 
-def _compile(field: str, transformation: Transformation, index_of: dict[str, int]) -> Step:
-    match transformation:
-        case ConcatTransformation():
-            return _concat(transformation, index_of)
-        case TemplateTransformation():
-            return _template(transformation, index_of)
-        case JsonPathTransformation():
-            return _json_path(field, transformation, index_of)
-        case RegexTransformation():
-            return _regex(field, transformation, index_of)
-
-
-def _concat(transformation: ConcatTransformation, index_of: dict[str, int]) -> Step:
-    indexes = [index_of[column] for column in transformation.config.columns]
-    join = transformation.config.separator.join
-    return lambda cells, _: join([cells[index] for index in indexes])
-
-
-def _template(transformation: TemplateTransformation, index_of: dict[str, int]) -> Step:
-    config = transformation.config
-    template = parse_template(config.template)
-    indexes = [index_of[config.variables.get(name, name)] for name in template.names]
-    # Printf with nothing but %s: one pass in C, and what is put in is not looked at again.
-    text = "%s".join(literal.replace("%", "%%") for literal in template.literals)
-    return lambda cells, _: text % tuple([cells[index] for index in indexes])
-
-
-def _json_path(field: str, transformation: JsonPathTransformation, index_of: dict[str, int]) -> Step:
-    config = transformation.config
-    index = index_of[config.column]
-    first = compile_path(config.path).first
+def _compile(field: str, transformation: Transformation, index_of: Mapping[str, int]) -> Step:
+    step = transformation.compile(index_of)
+    if not isinstance(transformation, FallibleTransformation):
+        return step
+    columns = ", ".join(repr(column) for _, column in transformation.columns())
     has_default, default = transformation.has_default, transformation.default
 
-    def step(cells: Sequence[str], documents: Documents) -> Any:
+    def fallible(cells: Sequence[str], documents: Documents) -> Any:
         try:
-            if index in documents:
-                document = documents[index]
-            else:
-                document = documents[index] = parse_json(cells[index])
-            found = first(document)
+            return step(cells, documents)
         except ValueError as error:
-            reason = str(error)
-        else:
-            if found is not NO_MATCH:
-                return found
-            reason = f"{config.path} matches nothing"
-        if has_default:
-            return default
-        raise MappingError(_message(field, transformation.type, config.column, reason))
+            if has_default:
+                return default
+            raise MappingError(f"field {field!r} ({transformation.type} of column {columns}): {error}") from None
 
-    return step
-
-
-def _regex(field: str, transformation: RegexTransformation, index_of: dict[str, int]) -> Step:
-    config = transformation.config
-    index = index_of[config.column]
-    pattern, group = compile_pattern(config.pattern), config.group
-
-    def step(cells: Sequence[str], _: Documents) -> Any:
-        found = pattern.search(cells[index], group)
-        if found is not None:
-            return found
-        if transformation.has_default:
-            return transformation.default
-        raise MappingError(_message(field, transformation.type, config.column, "the pattern does not match"))
-
-    return step
-
-
-def _message(field: str, kind: str, column: str, reason: str) -> str:
-    return f"field {field!r} ({kind} of column {column!r}): {reason}"
+    return fallible

@@ -2,44 +2,24 @@
 
 from __future__ import annotations
 
-import math
 import unicodedata
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import (
-    AfterValidator,
-    Field,
-    PlainValidator,
-    SerializerFunctionWrapHandler,
-    field_validator,
-    model_serializer,
-)
+from pydantic import AfterValidator, PlainValidator, field_validator
 from pydantic_core.core_schema import ValidationInfo
 
-from foundation.json_text import render_json
 from foundation.problems import closest, listed, path_of, shown
-from foundation.regular_expressions import compile_pattern
-from foundation.validation import Part, compiles, not_available, refuse
-from row_batches.mapping.json_path import compile_path
-from row_batches.mapping.number_format import compile_number_format
-from row_batches.mapping.template_text import parse_template
-
-METADATA_COLUMNS = ("_execution_id", "_row_id", "_status", "_error_message", "_execution_time_ms", "_timestamp")
-"""In the order of the output. Input columns with these names are not mapped and are replaced in the output."""
+from foundation.validation import Part, not_available, refuse
+from row_batches.mapping.fields import ColumnName, FieldName, Json, JsonPath, Scalar
+from row_batches.mapping.metadata_columns import DEFAULT_METADATA_COLUMNS, METADATA_COLUMNS
+from row_batches.mapping.output_types import OUTPUT_TYPE_OF, OUTPUT_TYPES, OutputTypeName
+from row_batches.mapping.transformations import AnyTransformation
 
 RESULT_COLUMN = "result"
 """The one output column of a batch that maps nothing out: the payload as JSON."""
 
 MAX_OUTPUT_COLUMNS = 1_000
-
-
-def _check_input_column(name: str) -> str:
-    if not name:
-        refuse("the column name is empty", "name a column of the CSV's header")
-    if name in METADATA_COLUMNS:
-        refuse(f"{name} is a metadata column of an earlier output and is never mapped", "rename that column in the CSV")
-    return name
 
 
 def _check_output_column(name: str) -> str:
@@ -48,22 +28,6 @@ def _check_output_column(name: str) -> str:
     if not 1 <= len(name) <= 255 or any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
         refuse("a column name has 1 to 255 characters, none of them a control character", "shorten or clean the name")
     return name
-
-
-def _check_scalar(value: object) -> object:
-    if isinstance(value, float) and not math.isfinite(value):
-        refuse("not a finite number", "write a finite number, a text, true, false or null")
-    if value is not None and not isinstance(value, str | int | float):
-        refuse("not a scalar", "write a text, a number, true, false or null")
-    return value
-
-
-def _check_json(value: object) -> object:
-    try:
-        render_json(value)
-    except ValueError as error:
-        refuse(f"this cannot be sent as JSON: {error}", "write what JSON has, with finite numbers")
-    return value
 
 
 def _check_metadata(value: object) -> object:
@@ -84,102 +48,12 @@ def _check_metadata(value: object) -> object:
     return value
 
 
-ColumnName = Annotated[str, AfterValidator(_check_input_column)]
-FieldName = Annotated[str, Field(min_length=1, max_length=255)]
-JsonPath = Annotated[
-    str,
-    compiles(compile_path, "not a JSONPath (RFC 9535)", "write a path such as $.name, $.items[0].id or $.items[*].id"),
-]
-Json = Annotated[Any, AfterValidator(_check_json)]
-Scalar = Annotated[str | int | float | bool | None, PlainValidator(_check_scalar)]
-
-
-class ConcatConfig(Part):
-    columns: Annotated[list[ColumnName], Field(min_length=1)]
-    separator: str = " "
-
-
-class TemplateConfig(Part):
-    """``variables``: name in the template -> column. A name that is not among them is itself a column."""
-
-    template: Annotated[
-        str, compiles(parse_template, "not a template", "write {name} for a column, {{ and }} for literal braces")
-    ]
-    variables: dict[FieldName, ColumnName] = {}
-
-
-class JsonPathConfig(Part):
-    column: ColumnName
-    path: JsonPath
-
-
-class RegexConfig(Part):
-    column: ColumnName
-    pattern: Annotated[
-        str, compiles(compile_pattern, "not a regular expression", "write a pattern within RE2's limits")
-    ]
-    group: Annotated[int, Field(ge=0)] = 1
-
-    @field_validator("group")
-    @classmethod
-    def _check_group(cls, group: int, info: ValidationInfo) -> int:
-        pattern = info.data.get("pattern")
-        if pattern is not None and group > (groups := compile_pattern(pattern).groups):
-            refuse(
-                f"group {group} does not exist: the pattern has {groups} groups",
-                "put parentheses around the part to take, or set group to 0 for the whole match",
-            )
-        return group
-
-
-class ConcatTransformation(Part):
-    type: Literal["concat"]
-    config: ConcatConfig
-
-
-class TemplateTransformation(Part):
-    type: Literal["template"]
-    config: TemplateConfig
-
-
-class WithDefault(Part):
-    """``default``, when given (null counts), is the field's value where the cell does not yield one."""
-
-    default: Json = None
-
-    @property
-    def has_default(self) -> bool:
-        return "default" in self.model_fields_set
-
-    @model_serializer(mode="wrap")
-    def _leave_out_default_not_given(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        fields: dict[str, Any] = serialize(self)
-        return fields if self.has_default else {name: value for name, value in fields.items() if name != "default"}
-
-
-class JsonPathTransformation(WithDefault):
-    type: Literal["jsonpath"]
-    config: JsonPathConfig
-
-
-class RegexTransformation(WithDefault):
-    type: Literal["regex"]
-    config: RegexConfig
-
-
-Transformation = Annotated[
-    ConcatTransformation | TemplateTransformation | JsonPathTransformation | RegexTransformation,
-    Field(discriminator="type"),
-]
-TRANSFORMATION_TYPES = ("concat", "template", "jsonpath", "regex")
-
-
 class InputMapping(Part):
     """Mapping in. All empty: every column is passed under its own name."""
 
     column_mappings: dict[ColumnName, FieldName] = {}
     static_values: dict[FieldName, Json] = {}
-    transformations: dict[FieldName, Transformation] = {}
+    transformations: dict[FieldName, AnyTransformation] = {}
 
     @property
     def is_empty(self) -> bool:
@@ -192,17 +66,7 @@ class InputMapping(Part):
             yield path_of(root, "column_mappings", column), column
         for field, transformation in self.transformations.items():
             where = path_of(root, "transformations", field, "config")
-            match transformation:
-                case ConcatTransformation(config=concat):
-                    yield from ((f"{where}.columns[{i}]", column) for i, column in enumerate(concat.columns))
-                case TemplateTransformation(config=template):
-                    yield from (
-                        (path_of(where, "variables", name), column) for name, column in template.variables.items()
-                    )
-                    names = dict.fromkeys(parse_template(template.template).names)
-                    yield from ((f"{where}.template", name) for name in names if name not in template.variables)
-                case JsonPathTransformation(config=one) | RegexTransformation(config=one):
-                    yield f"{where}.column", one.column
+            yield from ((f"{where}.{place}", column) for place, column in transformation.columns())
 
 
 class OutputColumn(Part):
@@ -211,25 +75,22 @@ class OutputColumn(Part):
     name: Annotated[str, AfterValidator(_check_output_column)]
     source: JsonPath
     default: Scalar = ""
-    type: Literal["string", "number", "boolean", "json_string"] = "string"
-    format: (
-        Annotated[
-            str,
-            compiles(
-                compile_number_format,
-                "not a bounded printf number format",
-                "write one conversion such as %.2f, %d or %08.3f",
-            ),
-        ]
-        | None
-    ) = None
+    type: OutputTypeName = "string"
+    format: str | None = None
 
     @field_validator("format")
     @classmethod
     def _check_format(cls, text: str | None, info: ValidationInfo) -> str | None:
-        kind = info.data.get("type")
-        if text is not None and kind not in ("number", None):
-            refuse(f"a format needs a column of type number, not {kind}", 'add "type": "number" or leave format out')
+        kind = OUTPUT_TYPE_OF.get(info.data.get("type", ""))
+        if text is None or kind is None:
+            return text
+        if kind.compile_format is None:
+            known = " or ".join(other.name for other in OUTPUT_TYPES if other.compile_format is not None)
+            refuse(f"a format needs a column of type {known}, not {kind.name}", "change the type, or leave format out")
+        try:
+            kind.compile_format(text)
+        except ValueError as error:
+            refuse(f"not a format of type {kind.name}: {error}", "write one conversion such as %.2f, %d or %08.3f")
         return text
 
 
@@ -247,3 +108,11 @@ class OutputMapping(Part):
         if value is not None:
             not_available("extraction_methods", "map with output_mapping.columns")
         return value
+
+    @property
+    def metadata_columns(self) -> list[str]:
+        """The metadata columns that the output has, in its order."""
+        wanted = self.add_metadata
+        if isinstance(wanted, bool):
+            return list(DEFAULT_METADATA_COLUMNS) if wanted else []
+        return [name for name in METADATA_COLUMNS if name in wanted]

@@ -127,6 +127,7 @@ class AnsweredRow:
     status: RowStatus
     started_ms: int
     ended_ms: int
+    attempts: int
     error: str
     answer: Any
 

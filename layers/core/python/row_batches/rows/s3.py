@@ -244,14 +244,16 @@ def _answered_rows(part: _Part, lines: BytesIO) -> Iterator[AnsweredRow]:
     for _ in range(skip):
         lines.readline()
     errors = {failure["row"]: failure["error"] for failure in columns["failures"]}
-    values = zip(columns["status"], columns["started_ms"], columns["duration_ms"], strict=True)
-    for row, (status, started_ms, duration_ms) in enumerate(values, part.first_new):
+    times = zip(columns["started_ms"], columns["duration_ms"], strict=True)
+    values = zip(columns["status"], times, columns["attempts"], strict=True)
+    for row, (status, (started_ms, duration_ms), attempts) in enumerate(values, part.first_new):
         line = lines.readline()
         yield AnsweredRow(
             row=row,
             status=RowStatus(status),
             started_ms=started_ms,
             ended_ms=started_ms + duration_ms,
+            attempts=attempts,
             error=errors.get(row, ""),
             answer=parse_json(split_answer(row, line)[1].decode()) if status == RowStatus.SUCCESS else None,
         )

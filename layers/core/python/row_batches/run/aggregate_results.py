@@ -24,9 +24,10 @@ from foundation.errors import BatchProcessorError, DeploymentError, ObjectNotFou
 from foundation.ports import Clock, Deadline, Metrics
 from row_batches.files.csv_input import read_staged
 from row_batches.files.result_file import FileState, ResultFile
+from row_batches.mapping.metadata_columns import timestamp
 from row_batches.rows.records import RowStatus
 from row_batches.rows.store import FinishedRows, find_gaps
-from row_batches.run.batch import Batch, Batches, timestamp
+from row_batches.run.batch import Batch, Batches
 from row_batches.run.child_errors import read_child_errors
 from row_batches.run.find_missing import find_missing
 from row_batches.run.letters import UnsentLetters

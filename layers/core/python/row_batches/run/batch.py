@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Self
 
@@ -19,6 +18,7 @@ from row_batches.files.csv_input import unescaped
 from row_batches.files.csv_output import RowRenderer
 from row_batches.mapping.mapping_in import InputMapper, compile_input_mapping
 from row_batches.mapping.mapping_out import OutputMapper, compile_output_mapping
+from row_batches.mapping.metadata_columns import RowFacts
 from row_batches.rows.records import FinishedRow, RowRecord, RowStatus, Usage
 from row_batches.rows.store import RowStore
 from row_batches.rows.stores import open_rows
@@ -28,12 +28,6 @@ from row_batches.targets.protocol import Outcome, read_agent_answer, read_tool_a
 DEAD_LETTER_BYTES = 200_000
 """Above this, a dead letter names an object that holds its input: SQS takes 256 KiB from every client."""
 MOST_BATCHES_KEPT = 4
-
-
-def timestamp(milliseconds: int) -> str:
-    """ISO 8601 in UTC with milliseconds: ``2026-01-31T12:00:00.000Z``."""
-    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def input_hash(row_input: Mapping[str, Any]) -> str:
@@ -117,14 +111,15 @@ class Batch:
             values, cast_failures = self.output_mapper.map(outcome.answer, outcome.payload)
         else:
             values, cast_failures = self.output_mapper.defaults(), 0
-        metadata = {
-            "_execution_id": self.plan.execution.name,
-            "_row_id": str(row),
-            "_status": outcome.status.value,
-            "_error_message": outcome.error_message,
-            "_execution_time_ms": str(ended_ms - started_ms),
-            "_timestamp": timestamp(ended_ms),
-        }
+        facts = RowFacts(
+            execution=self.plan.execution.name,
+            row=row,
+            status=outcome.status.value,
+            error_message=outcome.error_message,
+            attempts=attempts,
+            started_ms=started_ms,
+            ended_ms=ended_ms,
+        )
         record: RowRecord = {
             "row": row,
             "status": outcome.status,
@@ -137,7 +132,7 @@ class Batch:
             "worker_calls": 0,
             "cast_failures": cast_failures,
             "target_version": self.plan.target.version if target_version is None else target_version,
-            "csv": self.renderer.render(cells, values, metadata),
+            "csv": self.renderer.render(cells, values, facts),
         }
         if outcome.notes:
             record["notes"] = dict(outcome.notes)

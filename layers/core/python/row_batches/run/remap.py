@@ -201,7 +201,7 @@ class _Remapping:
             cells,
             outcome,
             row_hash="",
-            attempts=0,
+            attempts=answered.attempts if answered else 0,
             started_ms=answered.started_ms if answered else began_ms,
             ended_ms=answered.ended_ms if answered else began_ms,
         )
