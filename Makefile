@@ -150,6 +150,10 @@ lint: setup ## Check style, types and layers; change nothing
 	$(call step,mypy,$(DEV) -m mypy $(CODE))
 	$(call step,import-linter,PYTHONPATH=layers/core/python .venv/bin/lint-imports)
 
+.PHONY: reference
+reference: $(RUNTIME) ## Write the tables of the reference pages that come from the code
+	@$(DEV) -m tools.reference
+
 .PHONY: terraform-checks
 terraform-checks: setup
 	$(call step,artefacts,$(DEV) -m tools.package --env local)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tools import reference
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 MERMAID = re.compile(r"```mermaid\n(\w+)")
@@ -29,6 +31,12 @@ def test_every_document_can_be_reached_from_the_readme() -> None:
         links = re.findall(r"\]\(([^)#\s]+\.md)\)", document.read_text(encoding="utf-8"))
         waiting += [(document.parent / link).resolve() for link in links if "://" not in link]
     assert [str(path) for path in DOCUMENTS if path not in reached] == []
+
+
+def test_the_tables_of_the_input_document_are_those_of_the_code() -> None:
+    page = reference.PAGE.read_text(encoding="utf-8")
+
+    assert page == reference.written(page), "run make reference"
 
 
 def test_the_signing_example_uses_no_variable_that_nothing_sets() -> None:

@@ -77,7 +77,7 @@ EXECUTION_NAME = r"""[^\s<>{}\[\]?*"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f\ud800-\udff
 class TargetReference(Part):
     """The target by its registered name; ``arn`` overrides the registered one, if the deployment allows it."""
 
-    type: Literal["agent", "tool"]
+    type: Literal["agent", "tool"] = Field(description="a state machine, or a Lambda function")
     name: Annotated[
         str,
         matches(
@@ -85,8 +85,10 @@ class TargetReference(Part):
             "a target's name has 1 to 128 letters, digits, _, - or .",
             "write the name under which the target is registered",
         ),
-    ]
-    arn: str | None = None
+    ] = Field(description="registered name: 1 to 128 letters, digits, `_`, `-`, `.`")
+    arn: str | None = Field(
+        default=None, description="another ARN than the registered one: that of an enabled entry of the registry"
+    )
 
     @field_validator("arn")
     @classmethod
@@ -105,32 +107,57 @@ class RetryPolicy(Part):
     """``max_attempts`` counts all attempts. The pause after attempt n is initial_interval * backoff_rate^(n-1), at most
     ``max_delay_seconds``; with ``jitter`` a random part of it."""
 
-    max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
-    backoff_rate: Annotated[float, Field(ge=1, le=100)] = 2.0
-    initial_interval_seconds: Annotated[float, Field(ge=0, le=86_400)] = 1
-    max_delay_seconds: Annotated[float, Field(gt=0, le=86_400)] = 60
-    jitter: bool = True
-    non_retryable_errors: list[FieldName] = []
+    max_attempts: int = Field(default=3, ge=1, le=100, description="all attempts counted; 1: no retry")
+    backoff_rate: float = Field(default=2.0, ge=1, le=100, description="each pause is this many times the one before")
+    initial_interval_seconds: float = Field(default=1, ge=0, le=86_400, description="pause after the first attempt")
+    max_delay_seconds: float = Field(default=60, gt=0, le=86_400, description="longest pause")
+    jitter: bool = Field(default=True, description="a random part of the pause instead of all of it")
+    non_retryable_errors: list[FieldName] = Field(default=[], description="names of errors that are not retried")
 
 
 class StopAfter(Part):
     """When to stop starting rows: exactly one of the two. Percent of all rows, rounded up to whole rows."""
 
-    failed_rows: Annotated[int, Field(ge=1)] | None = None
-    failed_percent: Annotated[float, Field(gt=0, le=100)] | None = None
+    failed_rows: int | None = Field(default=None, ge=1, description="this many failed rows pull the brake")
+    failed_percent: float | None = Field(
+        default=None, gt=0, le=100, description="this many percent of all rows, rounded up, pull the brake"
+    )
 
 
 class ExecutionConfig(Part):
-    max_concurrency: Annotated[int, Field(ge=1, le=10_000)] = 1
-    timeout_seconds: Annotated[int, Field(ge=1, le=MAX_AGENT_TIMEOUT_SECONDS)] = 300
-    retry_policy: RetryPolicy = RetryPolicy()
-    continue_on_error: bool = True
-    stop_after: StopAfter | None = None
-    batch_size: Annotated[int, Field(ge=1, le=10_000)] = 100
-    max_rows: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
-    storage_mode: Literal["s3", "dynamodb", "inline"] = "s3"
-    ttl_days: Annotated[int, Field(ge=1, le=3_650)] | None = None
-    enable_compression: bool = False
+    max_concurrency: int = Field(default=1, ge=1, le=10_000, description="rows in flight; never exceeded")
+    timeout_seconds: int = Field(
+        default=300,
+        ge=1,
+        le=MAX_AGENT_TIMEOUT_SECONDS,
+        description=f"a row's time over all its attempts, pauses included; tools at most {MAX_TOOL_TIMEOUT_SECONDS}. "
+        "Used up: TIMEOUT, not retried",
+    )
+    retry_policy: RetryPolicy = Field(default=RetryPolicy(), description="how failed attempts are retried")
+    continue_on_error: bool = Field(default=True, description="`false`: the first failed row pulls the brake")
+    stop_after: StopAfter | None = Field(default=None, description="how many failed rows pull the brake")
+    batch_size: int = Field(
+        default=100,
+        ge=1,
+        le=10_000,
+        description="rows a child, for tools; fewer when that keeps more rows in flight",
+    )
+    max_rows: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000_000,
+        description="run the first rows only; the rows behind them are neither read nor in the output",
+    )
+    storage_mode: Literal["s3", "dynamodb", "inline"] = Field(
+        default="s3", description="where finished rows are kept; other values are not available yet"
+    )
+    ttl_days: int | None = Field(
+        default=None,
+        ge=1,
+        le=3_650,
+        description="the deployment's `work_retention_days`; another value is not available yet",
+    )
+    enable_compression: bool = Field(default=False, description="`true` is not available yet")
     resume_from: (
         Annotated[
             str,
@@ -141,10 +168,17 @@ class ExecutionConfig(Part):
             ),
         ]
         | None
-    ) = None
-    debug: bool = False
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] | None = None
-    enable_xray: bool = False
+    ) = Field(
+        default=None,
+        description="name or ARN of an earlier execution with the same target: rows that were SUCCESS there, under the "
+        "same row number and with the same mapped input, are not run again; their answers are "
+        "[taken over](../how-to/resume.md)",
+    )
+    debug: bool = Field(default=False, description="`true` is log level `DEBUG`, whatever `log_level` says")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] | None = Field(
+        default=None, description="log level of the functions for this batch; none: the deployment's"
+    )
+    enable_xray: bool = Field(default=False, description="`true` is not available yet")
 
     @field_validator("storage_mode")
     @classmethod
@@ -193,8 +227,13 @@ class NotificationConfig(Part):
             ),
         ]
         | None
-    ) = None
-    include_details: bool = True
+    ) = Field(
+        default=None,
+        description="1 to 80 letters, digits, spaces, `_`, `.`, `-`; none: the target's name",
+    )
+    include_details: bool = Field(
+        default=True, description="whether the notification names the first failed rows and their errors"
+    )
 
 
 class BatchConfig(Part):
@@ -202,13 +241,18 @@ class BatchConfig(Part):
 
     csv_s3_uri: Annotated[
         str, compiles(parse_s3_uri, "not the address of an S3 object", "write s3://<bucket>/<key>.csv")
-    ]
-    target: TargetReference
-    input_mapping: InputMapping = InputMapping()
-    output_mapping: OutputMapping = OutputMapping()
-    execution_config: ExecutionConfig = ExecutionConfig()
-    notification_config: NotificationConfig = NotificationConfig()
-    dry_run: bool = False
+    ] = Field(
+        description="`s3://bucket/key`, in the deployment's input bucket, one of its `input_buckets`, or under "
+        "`results/` in its results bucket"
+    )
+    target: TargetReference = Field(description="the agent or tool that gets the rows")
+    input_mapping: InputMapping = Field(default=InputMapping(), description="from a row to the target's input")
+    output_mapping: OutputMapping = Field(default=OutputMapping(), description="from an answer to columns")
+    execution_config: ExecutionConfig = Field(default=ExecutionConfig(), description="how the batch runs")
+    notification_config: NotificationConfig = Field(default=NotificationConfig(), description="the message at its end")
+    dry_run: bool = Field(
+        default=False, description="validate the document and the whole CSV, plan, estimate; run no row"
+    )
 
     @property
     def source(self) -> S3Location:

@@ -92,7 +92,7 @@ def _bounds(location: tuple[int | str, ...], broken: str) -> tuple[str, str]:
     model = _MODELS.get(_place(location[:-1]))
     field = model.model_fields.get(str(location[-1])) if model is not None else None
     if field is not None:
-        low, high = _limits(field.metadata) if field.metadata else _limits_of_optional(field.annotation)
+        low, high = _limits(field.metadata)
         if low is not None and high is not None:
             return f"must be {broken}", f"write a number from {low:,} to {high:,}"
     return f"must be {broken}", f"write a number of {broken}"
@@ -108,13 +108,6 @@ def _limits(metadata: Iterable[Any]) -> tuple[float | None, float | None]:
         low = getattr(item, "ge", getattr(item, "gt", low))
         high = getattr(item, "le", high)
     return low, high
-
-
-def _limits_of_optional(annotation: Any) -> tuple[float | None, float | None]:
-    for member in getattr(annotation, "__args__", ()):
-        for field in getattr(member, "__metadata__", ()):
-            return _limits(field.metadata)
-    return None, None
 
 
 def _fix_of_unknown(location: tuple[int | str, ...], tag: str) -> str:

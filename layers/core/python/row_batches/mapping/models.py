@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, PlainValidator, field_validator
+from pydantic import AfterValidator, Field, PlainValidator, field_validator
 from pydantic_core.core_schema import ValidationInfo
 
 from foundation.problems import closest, listed, path_of, shown
@@ -51,9 +51,11 @@ def _check_metadata(value: object) -> object:
 class InputMapping(Part):
     """Mapping in. All empty: every column is passed under its own name."""
 
-    column_mappings: dict[ColumnName, FieldName] = {}
-    static_values: dict[FieldName, Json] = {}
-    transformations: dict[FieldName, AnyTransformation] = {}
+    column_mappings: dict[ColumnName, FieldName] = Field(default={}, description="column → field")
+    static_values: dict[FieldName, Json] = Field(default={}, description="field → any JSON, the same for every row")
+    transformations: dict[FieldName, AnyTransformation] = Field(
+        default={}, description='field → `{"type", "config", "default"}`'
+    )
 
     @property
     def is_empty(self) -> bool:
@@ -72,11 +74,19 @@ class InputMapping(Part):
 class OutputColumn(Part):
     """One mapped column."""
 
-    name: Annotated[str, AfterValidator(_check_output_column)]
-    source: JsonPath
-    default: Scalar = ""
-    type: OutputTypeName = "string"
-    format: str | None = None
+    name: Annotated[str, AfterValidator(_check_output_column)] = Field(
+        description="1 to 255 printable characters, used once, not that of an original column that is included"
+    )
+    source: JsonPath = Field(
+        description="RFC 9535 JSONPath, tried on the whole answer, then on its payload (`data` or `content`), then on "
+        '`{"agent_output": payload}`. A path that can match many gives the list'
+    )
+    default: Scalar = Field(
+        default="",
+        description="the cell where nothing matches, where the match cannot be cast, and on a row that is not SUCCESS",
+    )
+    type: OutputTypeName = Field(default="string", description="see below")
+    format: str | None = Field(default=None, description="how a type that has formats writes the value")
 
     @field_validator("format")
     @classmethod
@@ -97,10 +107,16 @@ class OutputColumn(Part):
 class OutputMapping(Part):
     """Mapping out. ``extraction_methods`` belongs to a capability that is not built yet."""
 
-    columns: list[OutputColumn] = []
-    include_original: bool = True
-    add_metadata: Annotated[bool | list[str], PlainValidator(_check_metadata)] = True
-    extraction_methods: Any = None
+    columns: list[OutputColumn] = Field(
+        default=[],
+        description=f"up to {MAX_OUTPUT_COLUMNS:,} mapped columns. "
+        f"Without any: one column `{RESULT_COLUMN}`, the payload as JSON",
+    )
+    include_original: bool = Field(default=True, description="whether the original columns come first")
+    add_metadata: Annotated[bool | list[str], PlainValidator(_check_metadata)] = Field(
+        default=True, description="the default metadata columns, none (`false`), or a list of metadata columns"
+    )
+    extraction_methods: Any = Field(default=None, description="not available yet")
 
     @field_validator("extraction_methods")
     @classmethod

@@ -1,0 +1,143 @@
+"""Write the tables of docs/reference/input-document.md that come from the code: `make reference`.
+
+The page is written by hand but for what stands between ``<!-- table: name -->`` and ``<!-- end -->``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from row_batches.document import batch_config
+from row_batches.mapping import models
+from row_batches.mapping.metadata_columns import METADATA
+from row_batches.mapping.output_types import OUTPUT_TYPES
+from row_batches.mapping.transformations import TRANSFORMATION_OF, FallibleTransformation
+from tools.errors import CommandError, exit_code_of
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "input-document.md"
+_PLACE = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [" | ".join(cell.replace("|", "\\|") for cell in line) for line in (head, *rows)]
+    lines.insert(1, " | ".join("---" for _ in head))
+    return "".join(f"| {line} |\n" for line in lines)
+
+
+def fields(model: type[BaseModel]) -> str:
+    """The fields of a model: name, default, and meaning with limits. Raises CommandError for one without a meaning."""
+    rows = []
+    for name, field in model.model_fields.items():
+        if not field.description:
+            raise CommandError(f"{model.__name__}.{name} has no description: write one, for the reference page.")
+        limits = _limits(field)
+        rows.append((f"`{name}`", _default(field), f"{field.description}{f' ({limits})' if limits else ''}"))
+    return table(("field", "default", "meaning"), rows)
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    if isinstance(field.default, BaseModel):
+        return "see below"
+    return "none" if field.default is None else f"`{json.dumps(field.default)}`"
+
+
+def _limits(field: FieldInfo) -> str:
+    """The allowed values, or the least and the greatest."""
+    choices = _choices(field.annotation)
+    if choices:
+        return ", ".join(f"`{choice}`" for choice in choices)
+    bounds = {
+        name: f"{getattr(item, name):,}"
+        for item in field.metadata
+        for name in ("ge", "gt", "le")
+        if hasattr(item, name)
+    }
+    if "ge" in bounds and "le" in bounds:
+        return f"{bounds['ge']} to {bounds['le']}"
+    words = (("at least", "ge"), ("more than", "gt"), ("at most", "le"))
+    return ", ".join(f"{word} {bounds[name]}" for word, name in words if name in bounds)
+
+
+def _choices(annotation: Any) -> tuple[Any, ...]:
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    return next(filter(None, map(_choices, get_args(annotation))), ()) if get_origin(annotation) is not dict else ()
+
+
+def transformations() -> str:
+    rows = [
+        (
+            f"`{name}`",
+            _config(member.model_fields["config"].annotation),
+            "yes" if issubclass(member, FallibleTransformation) else "no",
+            member.doc,
+            f"`{json.dumps(member.example)}`",
+        )
+        for name, member in TRANSFORMATION_OF.items()
+    ]
+    return table(("`type`", "`config`", "takes a `default`", "gives", "example of `config`"), rows)
+
+
+def _config(model: Any) -> str:
+    """The fields of a transformation's ``config``, with the defaults of those that have one."""
+    return ", ".join(
+        f"`{name}`" if field.is_required() else f"`{name}` ({_default(field)})"
+        for name, field in model.model_fields.items()
+    )
+
+
+def output_types() -> str:
+    return table(("`type`", "the cell"), ((f"`{kind.name}`", kind.doc) for kind in OUTPUT_TYPES))
+
+
+def metadata_columns() -> str:
+    rows = [(f"`{column.name}`", "on request" if column.on_request else "default", column.doc) for column in METADATA]
+    return table(("column", "in the output", "the cell"), rows)
+
+
+TABLES: Mapping[str, Callable[[], str]] = MappingProxyType(
+    {
+        "document": lambda: fields(batch_config.BatchConfig),
+        "target": lambda: fields(batch_config.TargetReference),
+        "input_mapping": lambda: fields(models.InputMapping),
+        "transformations": transformations,
+        "output_mapping": lambda: fields(models.OutputMapping),
+        "columns": lambda: fields(models.OutputColumn),
+        "output_types": output_types,
+        "metadata_columns": metadata_columns,
+        "execution_config": lambda: fields(batch_config.ExecutionConfig),
+        "stop_after": lambda: fields(batch_config.StopAfter),
+        "retry_policy": lambda: fields(batch_config.RetryPolicy),
+        "notification_config": lambda: fields(batch_config.NotificationConfig),
+    }
+)
+
+
+def written(page: str) -> str:
+    """The page with its tables as the code has them. Raises CommandError when a table has no place in it."""
+    missing = TABLES.keys() - {place["name"] for place in _PLACE.finditer(page)}
+    if missing:
+        raise CommandError(
+            f"{PAGE.name} has no place for {', '.join(sorted(missing))}: add <!-- table: … --> <!-- end -->."
+        )
+    return _PLACE.sub(lambda place: place[1] + TABLES[place["name"]]() + place[3], page)
+
+
+def main() -> int:
+    PAGE.write_text(written(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code_of(main))
