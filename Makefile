@@ -51,7 +51,7 @@ demo: $(RUNTIME) ## Start a local AWS, deploy to it, run the three examples, sho
 .PHONY: test
 test: lint terraform-checks ## Run every check and test; end-to-end tests at reduced size
 	@printf '\n== tests (SCALE=%s, %s processes)\n' '$(SCALE)' '$(WORKERS)'
-	@SCALE=$(SCALE) $(DEV) -m pytest -q -n $(WORKERS) --dist loadgroup tests
+	@SCALE=$(SCALE) $(DEV) -m pytest -q -n $(WORKERS) --dist loadgroup tests emulator/tests
 
 ##@ Row batches (ENV=local|stage|prod)
 
@@ -164,7 +164,7 @@ terraform-checks: setup
 
 .PHONY: lock
 lock: $(RUNTIME) ## Pin what the requirements name, with hashes: [UPGRADE=1] for the newest versions allowed
-	@$(DEV) -m tools.environments --lock $(if $(UPGRADE),--upgrade) requirements/*.in
+	@$(DEV) -m tools.environments --lock $(if $(UPGRADE),--upgrade) requirements/*.in emulator/requirements.in
 
 .PHONY: clean
 clean: ## Stop the local AWS; remove build/ (saved plans and downloads are in it) and caches; .venv* stay
@@ -182,7 +182,7 @@ setup: $(RUNTIME) .venv-checkov/.made asl-validator ## Make the virtual environm
 	@$(NEEDED_PYTHON) -m tools.environments .venv $<
 	@touch $@
 
-.venv-emulator/.made: requirements/emulator.txt | .venv/.made
+.venv-emulator/.made: emulator/requirements.txt | .venv/.made
 	@echo "Making .venv-emulator"
 	@$(NEEDED_PYTHON) -m tools.environments .venv-emulator $<
 	@touch $@

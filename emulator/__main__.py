@@ -15,7 +15,9 @@ import sys
 import time
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+FOLDER = Path(__file__).resolve().parent.parent
+"""Where the package lies, so that the server's process finds it too."""
+STATE_DIR = Path("build", "local-aws")
 START_TIMEOUT_SECONDS = 60.0
 STOP_TIMEOUT_SECONDS = 15.0
 
@@ -66,7 +68,7 @@ def start(state_dir: Path, port: int) -> int:
     with log_path.open("wb") as log:
         server = subprocess.Popen(
             [sys.executable, "-m", "emulator.server", "--port", str(port), "--state-dir", str(state_dir)],
-            cwd=REPOSITORY,
+            cwd=FOLDER,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -132,7 +134,7 @@ def main(arguments: list[str] | None = None) -> int:
     options_of_all.add_argument(
         "--state-dir",
         type=Path,
-        default=REPOSITORY / "build" / "local-aws",
+        default=STATE_DIR,
         help="folder of the server's files (default: build/local-aws)",
     )
     parser = argparse.ArgumentParser(prog="python -m emulator", description="Start, stop and look at the local AWS.")

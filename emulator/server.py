@@ -110,7 +110,7 @@ def mends() -> list[ModuleType]:
     modules = (
         importlib.import_module(f"emulator.{found.name}")
         for found in pkgutil.iter_modules(emulator.__path__)
-        if found.name not in ("__main__", "server")
+        if found.name not in ("__main__", "server", "testing")
     )
     return [module for module in modules if hasattr(module, "install")]
 

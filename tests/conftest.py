@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 TESTS = Path(__file__).parent
-SLOWEST_FIRST = ("e2e", "contract", "integration", "unit")
+SLOWEST_FIRST = ("e2e", "emulator", "contract", "integration", "unit")
 
 # How long an example takes says how busy the machine is, nothing of the product.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -23,18 +23,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give each test a group for ``--dist loadgroup`` and put the longest suites first."""
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(group_of(item.path.relative_to(TESTS))))
-    items.sort(key=lambda item: suite_order(item.path.relative_to(TESTS)))
+            item.add_marker(pytest.mark.xdist_group(group_of(item.path)))
+    items.sort(key=lambda item: suite_order(item.path))
+
+
+def suite_of(path: Path) -> str:
+    """The suite of a test file: a folder of ``tests``, or ``emulator`` for the local AWS's own tests."""
+    return path.relative_to(TESTS.parent).parts[path.is_relative_to(TESTS)]
 
 
 def group_of(path: Path) -> str:
     """End-to-end tests share one deployment, which takes a minute to make; other tests stay with their file."""
-    return "e2e" if path.parts[0] == "e2e" else path.as_posix()
+    return "e2e" if suite_of(path) == "e2e" else path.as_posix()
 
 
 def suite_order(path: Path) -> int:
     """Where a suite comes in the order; unknown folders last."""
-    return SLOWEST_FIRST.index(path.parts[0]) if path.parts[0] in SLOWEST_FIRST else len(SLOWEST_FIRST)
+    suite = suite_of(path)
+    return SLOWEST_FIRST.index(suite) if suite in SLOWEST_FIRST else len(SLOWEST_FIRST)
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ministack.core.responses import now_iso
 from ministack.services import stepfunctions
@@ -14,11 +14,9 @@ from ministack.services.stepfunctions import _ExecutionError as StateError
 from emulator.step_functions.expressions import Evaluation, QueryEvaluationError
 from emulator.step_functions.json_path import Paths
 from emulator.step_functions.limits import check_input, check_result, to_json
+from emulator.step_functions.running import RunningExecution
 from emulator.step_functions.tasks import OPTIMIZED, Task
 from emulator.step_functions.threads import THREADS, Control, StoppedError
-
-if TYPE_CHECKING:
-    from emulator.step_functions.executions import Execution
 
 State = dict[str, Any]
 Outcome = tuple[Any, str | None]
@@ -31,7 +29,7 @@ INLINE_CONCURRENCY = 40
 class Frame:
     """Where a machine, a branch or an iteration stands: its variables and context object are its own."""
 
-    execution: "Execution"
+    execution: RunningExecution
     control: Control
     context: dict[str, Any]
     variables: dict[str, Any]

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ministack import app
 from ministack.core.responses import get_account_id, get_region
@@ -16,10 +16,8 @@ from ministack.services import lambda_svc, s3, stepfunctions
 from ministack.services.stepfunctions import _ExecutionError as StateError
 
 from emulator.step_functions.limits import to_json
-
-if TYPE_CHECKING:
-    from emulator.step_functions.executions import Execution
-    from emulator.step_functions.threads import Control
+from emulator.step_functions.running import RunningExecution
+from emulator.step_functions.threads import Control
 
 OPTIMIZED = "arn:aws:states:::"
 SERVICE_NAMES = {
@@ -43,8 +41,8 @@ SERVICE_NAMES = {
 class Task:
     """One attempt of a Task state."""
 
-    execution: "Execution"
-    control: "Control"
+    execution: RunningExecution
+    control: Control
     resource: str
     arguments: Any
     token: str | None = None

@@ -10,7 +10,11 @@ import pytest
 from tools import reference
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
+DOCUMENTS = [
+    REPOSITORY / "README.md",
+    REPOSITORY / "emulator" / "README.md",
+    *sorted((REPOSITORY / "docs").rglob("*.md")),
+]
 MERMAID = re.compile(r"```mermaid\n(\w+)")
 
 

@@ -18,8 +18,8 @@ import pytest
 from botocore.config import Config
 
 from bedrock_batches.select.duckdb_ import Lake, aws_lake
+from emulator.testing import bedrock_fault
 from tests.support.admin_api import AdminApi
-from tests.support.bedrock import bedrock_fault
 from tests.support.deployment import FULL_SIZE, Deployment
 from tests.support.iam import session_with
 from tests.support.lake import example_records, rows_of

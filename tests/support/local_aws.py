@@ -1,135 +1,15 @@
-"""A local AWS for tests: one server process on a free port, with a folder of its own."""
+"""The local AWS that the product's tests run on: one of their own, or the one that ``make up`` started."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-import tempfile
-import time
 from pathlib import Path
-from typing import Any
 
-import boto3
-from botocore.config import Config
+from emulator.testing import ACCOUNT_ID, REGION, LocalAws, LocalAwsError
+
+__all__ = ["ACCOUNT_ID", "REGION", "REPOSITORY", "LocalAws", "LocalAwsError", "RunningLocalAws"]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-REGION = "us-east-1"
-ACCOUNT_ID = "000000000000"
-START_TIMEOUT_SECONDS = 60.0
-
-
-class LocalAwsError(RuntimeError):
-    """Raised when the server does not start; the message holds its log."""
-
-
-class LocalAws:
-    """Runs `python -m emulator.server` with the interpreter that `EMULATOR_PYTHON` names.
-
-    Several may run at once: each has its own port, folder and state.
-    """
-
-    region = REGION
-    account_id = ACCOUNT_ID
-
-    def __init__(self, environment: dict[str, str] | None = None) -> None:
-        self._environment = environment or {}
-        self._process: subprocess.Popen[bytes] | None = None
-        self.state_dir = Path()
-        self.endpoint_url = ""
-
-    def start(self) -> LocalAws:
-        """Start the server and wait until it answers."""
-        interpreter = os.environ.get("EMULATOR_PYTHON") or str(REPOSITORY / ".venv-emulator" / "bin" / "python")
-        if not Path(interpreter).exists():
-            raise LocalAwsError(f"{interpreter} does not exist: run `make setup`, or name another in EMULATOR_PYTHON.")
-        self.state_dir = Path(tempfile.mkdtemp(prefix="local-aws-"))
-        with self.log_path.open("wb") as log:
-            self._process = subprocess.Popen(
-                [interpreter, "-m", "emulator.server", "--port", "0", "--state-dir", str(self.state_dir)],
-                cwd=REPOSITORY,
-                env={**os.environ, **self._environment},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        port_file = self.state_dir / "port"
-        deadline = time.monotonic() + START_TIMEOUT_SECONDS
-        while not port_file.exists():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                message = self.log_path.read_text()
-                self.stop()
-                raise LocalAwsError(f"The local AWS did not start:\n{message}")
-            time.sleep(0.02)
-        self.endpoint_url = f"http://127.0.0.1:{int(port_file.read_text())}"
-        return self
-
-    @property
-    def log_path(self) -> Path:
-        return self.state_dir / "server.log"
-
-    @property
-    def pid(self) -> int:
-        """The server's process id."""
-        assert self._process is not None, "not started"
-        return self._process.pid
-
-    def stop(self) -> None:
-        """Stop the server, its function workers and its folder."""
-        if self._process is not None:
-            self._process.terminate()
-            try:
-                self._process.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-            self._process = None
-        if self.state_dir != Path():
-            shutil.rmtree(self.state_dir, ignore_errors=True)
-
-    def __enter__(self) -> LocalAws:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def session(self, access_key: str = "test", secret_key: str = "test", token: str | None = None) -> boto3.Session:
-        """A session that reads nothing of the caller's AWS configuration but the region."""
-        return boto3.Session(
-            aws_access_key_id=access_key, aws_secret_access_key=secret_key, aws_session_token=token, region_name=REGION
-        )
-
-    def client(self, service: str, **options: Any) -> Any:
-        """A client with root credentials."""
-        return self._client(self.session(), service, options)
-
-    def client_as(self, role_arn: str, service: str, **options: Any) -> Any:
-        """A client with a session of the role, so that its policies decide."""
-        session = self.client("sts").assume_role(RoleArn=role_arn, RoleSessionName="test")["Credentials"]
-        return self._client(
-            self.session(session["AccessKeyId"], session["SecretAccessKey"], session["SessionToken"]), service, options
-        )
-
-    def environment(self) -> dict[str, str]:
-        """Variables for a command line or Terraform that talks to this server as root."""
-        return {
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_REGION": REGION,
-            "AWS_ENDPOINT_URL": self.endpoint_url,
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }
-
-    def _client(self, session: Any, service: str, options: dict[str, Any]) -> Any:
-        defaults = Config(
-            retries={"total_max_attempts": 1},
-            max_pool_connections=64,
-            inject_host_prefix=False,
-            s3={"addressing_style": "path"},
-        )
-        config = defaults.merge(options.pop("config", None) or Config())
-        return session.client(service, endpoint_url=self.endpoint_url, config=config, **options)
 
 
 class RunningLocalAws(LocalAws):

@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from tests.support.aws_resources import allow, eventually, make_role, unique
-from tests.support.local_aws import LocalAws
+from emulator.testing import LocalAws
+from emulator.tests.resources import allow, eventually, make_role, unique
 
 State = dict[str, Any]
 

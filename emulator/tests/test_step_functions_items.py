@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.contract.emulator.machines import Bucket, Machines, csv_reader, distributed, jsonata
-from tests.support.local_aws import LocalAws
+from emulator.testing import LocalAws
+from emulator.tests.machines import Bucket, Machines, csv_reader, distributed, jsonata
 
 pytestmark = pytest.mark.local_aws
 

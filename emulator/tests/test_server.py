@@ -7,14 +7,14 @@ import socket
 import subprocess
 from pathlib import Path
 
-from tests.support.local_aws import REPOSITORY, LocalAws
+from emulator.testing import FOLDER, LocalAws
 
 
 def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    interpreter = os.environ.get("EMULATOR_PYTHON") or str(REPOSITORY / ".venv-emulator" / "bin" / "python")
+    interpreter = os.environ.get("EMULATOR_PYTHON") or str(FOLDER / ".venv-emulator" / "bin" / "python")
     return subprocess.run(
         [interpreter, "-m", "emulator", *arguments],
-        cwd=REPOSITORY,
+        cwd=FOLDER,
         capture_output=True,
         text=True,
         timeout=60,

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tests.support.aws_resources import Gate, allow, archive, eventually, invoke, make_function, make_role
-from tests.support.local_aws import LocalAws
+from emulator.testing import LocalAws
+from emulator.tests.resources import Gate, allow, archive, eventually, invoke, make_function, make_role
 
 
 @pytest.fixture

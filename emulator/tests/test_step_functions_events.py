@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.contract.emulator.machines import Machines, State, client, distributed, jsonata
-from tests.support.aws_resources import eventually, unique
-from tests.support.local_aws import LocalAws
+from emulator.testing import LocalAws
+from emulator.tests.machines import Machines, State, client, distributed, jsonata
+from emulator.tests.resources import eventually, unique
 
 pytestmark = pytest.mark.local_aws
 

@@ -10,8 +10,8 @@ import base64
 import json
 import time
 
-from tests.support.aws_resources import archive, invoke, make_function, make_role, unique
-from tests.support.local_aws import LocalAws
+from emulator.testing import LocalAws
+from emulator.tests.resources import archive, invoke, make_function, make_role, unique
 
 SHOW_ENVIRONMENT = "import os\ndef handler(event, context): return dict(os.environ)"
 

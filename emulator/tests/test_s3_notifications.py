@@ -13,8 +13,8 @@ from urllib.parse import unquote_plus
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.support.aws_resources import eventually, make_function, unique
-from tests.support.local_aws import LocalAws
+from emulator.testing import LocalAws
+from emulator.tests.resources import eventually, make_function, unique
 
 PRINTING = 'import json\ndef handler(event, context): print("EVENT " + json.dumps(event))'
 

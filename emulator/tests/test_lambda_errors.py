@@ -12,8 +12,8 @@ import threading
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.support.aws_resources import Gate, eventually, invoke, make_function
-from tests.support.local_aws import LocalAws
+from emulator.testing import LocalAws
+from emulator.tests.resources import Gate, eventually, invoke, make_function
 
 FAILING = """
 import os, sys, time, signal

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.contract.emulator.machines import Bucket, Machines, State, client, csv_reader, distributed, jsonata, writer
-from tests.support.aws_resources import allow, eventually, make_function
-from tests.support.local_aws import LocalAws
+from emulator.testing import LocalAws
+from emulator.tests.machines import Bucket, Machines, State, client, csv_reader, distributed, jsonata, writer
+from emulator.tests.resources import allow, eventually, make_function
 
 pytestmark = pytest.mark.local_aws
 

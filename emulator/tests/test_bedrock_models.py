@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.support.aws_resources import allow, make_role
-from tests.support.bedrock import bedrock_fault
-from tests.support.local_aws import LocalAws
+from emulator.testing import LocalAws, bedrock_fault
+from emulator.tests.resources import allow, make_role
 
 MODEL = "anthropic.claude-3-haiku-20240307-v1:0"
 PROMPT = "Give JSON with title, description and tags. company_name: Pit & Co; violation_type: Willful"

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.emulator.recordings import Recording, Replayer, load
-from tests.support.local_aws import LocalAws
+from emulator.testing import LocalAws
+from emulator.tests.recordings import Recording, Replayer, load
 
 FOLDER = os.environ.get("AWS_RECORDINGS", "")
 KNOWN: dict[str, str] = json.loads((Path(__file__).parent / "known_differences.json").read_text())
-DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "reference" / "local-aws-differences.md"
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "reference" / "local-aws-differences.md"
 RECORDINGS = load(Path(FOLDER)) if FOLDER else []
 
 needs_recordings = pytest.mark.skipif(not FOLDER, reason="AWS_RECORDINGS names no folder of recordings")

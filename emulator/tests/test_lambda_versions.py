@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import zipfile
 
-from tests.support.local_aws import LocalAws
+from emulator.testing import LocalAws
 
 
 def test_listed_versions_of_a_function_name_the_version_in_their_arn(local_aws: LocalAws) -> None:

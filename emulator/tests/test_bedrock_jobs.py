@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.support.aws_resources import allow, eventually, make_role, unique
-from tests.support.bedrock import bedrock_fault, bedrock_settings, control
-from tests.support.local_aws import LocalAws
+from emulator.testing import LocalAws, bedrock_fault, bedrock_settings, control
+from emulator.tests.resources import allow, eventually, make_role, unique
 
 MODEL = "anthropic.claude-3-haiku-20240307-v1:0"
 ENDED = ("Completed", "PartiallyCompleted", "Failed", "Stopped", "Expired")

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.support.aws_resources import Gate, allow, eventually, make_function, make_role, unique
-from tests.support.local_aws import LocalAws
+from emulator.testing import LocalAws
+from emulator.tests.resources import Gate, allow, eventually, make_function, make_role, unique
 
 CALLS = """
 import json

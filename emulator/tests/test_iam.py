@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.support.aws_resources import allow, invoke, make_function, make_role, unique
-from tests.support.local_aws import LocalAws
+from emulator.testing import LocalAws
+from emulator.tests.resources import allow, invoke, make_function, make_role, unique
 
 ACCOUNT = "arn:aws:{service}:us-east-1:000000000000:{resource}"
 MACHINE = "arn:aws:states:us-east-1:000000000000:stateMachine:m"

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.support.aws_resources import allow, eventually, make_function, make_role, unique
-from tests.support.local_aws import LocalAws
+from emulator.testing import LocalAws
+from emulator.tests.resources import allow, eventually, make_function, make_role, unique
 
 PRINTING = 'import json\ndef handler(event, context): print("EVENT " + json.dumps(event))'
 

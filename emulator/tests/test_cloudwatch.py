@@ -15,8 +15,8 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from tests.support.aws_resources import make_role, unique
-from tests.support.local_aws import LocalAws
+from emulator.testing import LocalAws
+from emulator.tests.resources import make_role, unique
 
 
 def query(aws: LocalAws, **parameters: str) -> str:

@@ -12,9 +12,9 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from tests.contract.emulator.machines import Bucket, Machines, Run, State, client, distributed, jsonata
-from tests.support.aws_resources import eventually, make_function, unique
-from tests.support.local_aws import LocalAws
+from emulator.testing import LocalAws
+from emulator.tests.machines import Bucket, Machines, Run, State, client, distributed, jsonata
+from emulator.tests.resources import eventually, make_function, unique
 
 pytestmark = pytest.mark.local_aws
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from tests.support.aws_resources import allow, archive, eventually, make_role
-from tests.support.local_aws import LocalAws
+from emulator.testing import LocalAws
+from emulator.tests.resources import allow, archive, eventually, make_role
 
 REPLAYED_APIS = (
     None,

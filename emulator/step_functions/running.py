@@ -1,0 +1,20 @@
+"""What states and tasks use of the execution they belong to."""
+
+from typing import Any, Protocol
+
+from emulator.step_functions.execution_log import ExecutionLog
+from emulator.step_functions.roles import Role
+
+
+class RunningExecution(Protocol):
+    """An execution while its states run."""
+
+    arn: str
+    machine_arn: str
+    region: str
+    express: bool
+    role: Role
+    log: ExecutionLog
+
+    def add_event(self, kind: str, **details: Any) -> int:
+        """Add to the history and return the event's number."""
