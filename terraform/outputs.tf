@@ -23,6 +23,11 @@ output "results_table" {
   value       = module.row_batches.results_table
 }
 
+output "runs_table" {
+  description = "DynamoDB table of runs: state, counts, cost, history; kept a year."
+  value       = module.row_batches.runs_table
+}
+
 output "dead_letter_queue_url" {
   description = "Queue of failed rows."
   value       = module.row_batches.dead_letter_queue_url

@@ -11,7 +11,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 BUCKETS = ("input_bucket", "results_bucket", "data_bucket")
-TABLES = ("registry_table", "results_table", "bedrock_jobs_table", "violations_table")
+TABLES = ("registry_table", "results_table", "runs_table", "bedrock_jobs_table", "violations_table")
 LAKE = "lake_table_bucket_arn"
 ARTIFACTS_PREFIX = "artifacts/"
 """Objects below it are Terraform's own, and go with it."""

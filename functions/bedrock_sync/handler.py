@@ -23,7 +23,7 @@ def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[st
         metrics=factories.metrics(settings.metrics_namespace),
         clock=invocation.clock,
         deadline=invocation.InvocationDeadline(context),
-        owner=wiring.call_owner(context),
+        owner=invocation.call_owner(context),
     )
     if "replay" in event:
         return replay(services, str(event["replay"])).document()

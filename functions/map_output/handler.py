@@ -22,6 +22,7 @@ def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[st
         request,
         batches=wiring.batches(settings.results_bucket),
         dead_letters=wiring.dead_letters(settings.dead_letter_queue_url),
+        notes=wiring.notes(settings.runs_table),
         clock=invocation.clock,
     )
     return response.model_dump(mode="json")

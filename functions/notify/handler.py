@@ -21,6 +21,7 @@ def handler(event: dict[str, Any], context: invocation.LambdaContext) -> None:
         batches=wiring.batches(settings.results_bucket),
         dead_letters=wiring.dead_letters(settings.dead_letter_queue_url),
         metrics=factories.metrics(settings.metrics_namespace),
+        ownership=wiring.ownership(settings.runs_table, context),
         notifier=factories.notifier(settings.notification_topic_arn),
         clock=invocation.clock,
         deadline=invocation.InvocationDeadline(context),

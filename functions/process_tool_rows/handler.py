@@ -24,6 +24,7 @@ def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[st
         batches=wiring.batches(settings.results_bucket),
         invoker=wiring.invoker(),
         dead_letters=wiring.dead_letters(settings.dead_letter_queue_url),
+        ownership=wiring.ownership(settings.runs_table, context),
         clock=invocation.clock,
         deadline=invocation.InvocationDeadline(context),
     )

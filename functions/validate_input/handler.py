@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from foundation import invocation
-from row_batches.run import wiring_input
+from row_batches.run import wiring, wiring_input
 from row_batches.run.messages import ValidateRequest
 from row_batches.run.settings import ValidateInputSettings
 from row_batches.run.validate_input import validate_input
@@ -21,6 +21,7 @@ def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[st
         work=wiring_input.work(settings.results_bucket),
         targets=wiring_input.targets(settings.registry_table),
         tools=wiring_input.tools(),
+        runs=wiring.runs(settings.runs_table),
         input_buckets=settings.input_buckets,
         work_retention_days=settings.work_retention_days,
     )

@@ -9,10 +9,13 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from row_batches.run.runs import AGGREGATION_PART, ROWS_PART_PREFIX, lease_name
 from tests.support.aws_resources import eventually
+from tests.support.batches import records_of
 from tests.support.deployment import Deployment, Run, csv_bytes, scaled
 from tests.support.iam import without_grants
 
@@ -49,6 +52,34 @@ def kill_when(deployment: Deployment, function: str, prefix: str) -> None:
     assert kill_workers_of(deployment, function), f"{function} has no worker"
 
 
+def leases_of(deployment: Deployment, execution: str, parts: str = ROWS_PART_PREFIX) -> list[dict[str, Any]]:
+    """The keys of the execution's leases of parts that begin so: of its batches."""
+    found = deployment.client("dynamodb").query(
+        TableName=deployment.outputs["runs_table"],
+        KeyConditionExpression="PK = :pk AND begins_with(SK, :parts)",
+        ExpressionAttributeValues={
+            ":pk": {"S": f"LEASE#{lease_name(execution)}"},
+            ":parts": {"S": parts},
+        },
+    )
+    return [{"PK": lease["PK"], "SK": lease["SK"]} for lease in found["Items"]]
+
+
+def end_leases(deployment: Deployment, execution: str, parts: str = ROWS_PART_PREFIX) -> int:
+    """End the leases of owners that were killed, as a quarter of an hour would; how many there were."""
+    leases = leases_of(deployment, execution, parts)
+    for lease in leases:
+        deployment.client("dynamodb").delete_item(TableName=deployment.outputs["runs_table"], Key=lease)
+    return len(leases)
+
+
+def waits(deployment: Deployment, execution: str) -> bool:
+    """Whether the table of runs says that a batch of the execution waits for an owner."""
+    key = {"PK": {"S": f"RUN#{execution}"}, "SK": {"S": "RUN"}}
+    found = deployment.client("dynamodb").get_item(TableName=deployment.outputs["runs_table"], Key=key)
+    return "waiting_until" in found.get("Item", {})
+
+
 def test_a_batch_whose_worker_is_killed_is_finished_by_the_second_pass(deployment: Deployment) -> None:
     rows = [["slow", "1"] for _ in range(24)]
     document = {
@@ -59,22 +90,31 @@ def test_a_batch_whose_worker_is_killed_is_finished_by_the_second_pass(deploymen
     arn = deployment.start({"csv_s3_uri": uri, **document})
     name = arn.rsplit(":", 1)[1]
     kill_when(deployment, "process_tool_rows", f"work/{name}/rows/")
+    assert eventually(lambda: waits(deployment, name), 120), "the killed owner is not waited for"
+    finished = deployment.keys(f"work/{name}/rows/")
+    assert end_leases(deployment, name) == 1
     run = Run(deployment, arn, deployment.wait(arn), uri).assert_succeeded()
     assert [row["_row_id"] for row in run.rows] == [str(i) for i in range(1, 25)]
     assert {row["_status"] for row in run.rows} == {"SUCCESS"}
     assert len(deployment.states.list_map_runs(executionArn=arn)["mapRuns"]) == 2, "no second pass was needed"
+    assert set(finished) <= set(deployment.keys(f"work/{name}/rows/"))
+    objects = [
+        deployment.read(deployment.outputs["results_bucket"], key) for key in deployment.keys(f"work/{name}/rows/")
+    ]
+    committed = [record["row"] for body in objects for record in records_of(body)]
+    assert sorted(committed) == list(range(1, 25)), "a row was committed twice, or not at all"
 
 
 @contextmanager
-def every_worker_killed(deployment: Deployment) -> Iterator[None]:
-    """Workers of ``process_tool_rows`` are killed as soon as one has begun its rows."""
+def every_worker_killed(deployment: Deployment, execution: str) -> Iterator[None]:
+    """Workers of ``process_tool_rows`` are killed as soon as one owns its rows; then their leases end."""
     over = threading.Event()
 
     def kill() -> None:
         while not over.wait(0.02):
-            for key in deployment.keys("work/crash-"):
-                if "/active/" in key:
-                    kill_workers_of(deployment, "process_tool_rows")
+            if leases_of(deployment, execution):
+                kill_workers_of(deployment, "process_tool_rows")
+                end_leases(deployment, execution)
 
     thread = threading.Thread(target=kill)
     thread.start()
@@ -92,8 +132,9 @@ def crashing_run(deployment: Deployment) -> Run:
         "target": {"type": "tool", "name": "chaos"},
         "execution_config": {"max_concurrency": 1},
     }
-    with every_worker_killed(deployment):
-        arn = deployment.start(document, f"crash-{uuid.uuid4()}")
+    name = f"crash-{uuid.uuid4()}"
+    with every_worker_killed(deployment, name):
+        arn = deployment.start(document, name)
         return Run(deployment, arn, deployment.wait(arn), "")
 
 
@@ -118,6 +159,8 @@ def test_an_aggregator_that_is_killed_is_called_again_and_loses_nothing(deployme
     arn = deployment.start({"csv_s3_uri": uri, **document})
     name = arn.rsplit(":", 1)[1]
     kill_when(deployment, "aggregate_results", f"work/{name}/aggregate.json")
+    assert eventually(lambda: waits(deployment, name), 120), "the killed owner is not waited for"
+    assert end_leases(deployment, name, AGGREGATION_PART) == 1
     run = Run(deployment, arn, deployment.wait(arn), uri).assert_succeeded()
     assert [row[:2] for row in run.table[1:]] == rows
     assert [row["_row_id"] for row in run.rows] == [str(i) for i in range(1, len(rows) + 1)]

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from threading import Lock
 from typing import Any
 
 from foundation.errors import ObjectNotFoundError, ServiceUnavailableError
-from foundation.ports import StoredObject
+from foundation.ports import WHOLE, Lease, StoredObject
 from row_batches.rows.records import AnsweredRow, FinishedRow, KeptAnswer, RowColumns, RowStatus, consecutive_runs
 from row_batches.rows.rows_object import SPARSE
 from row_batches.rows.store import FinishedRows, RowRange
+from row_batches.run.ownership import Ownership
+from row_batches.run.runs import Counts, Run, RunEnding, RunPage
 from row_batches.targets.protocol import Outcome
 
 SMALLEST_PART = 5 * 1024 * 1024
@@ -307,3 +311,105 @@ class FakeDeadline:
 
     def remaining_seconds(self) -> float:
         return self._remaining.pop(0) if len(self._remaining) > 1 else self._remaining[0]
+
+
+class FakeLeases:
+    """Leases in memory, as the adapter keeps them."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+        self._lock = Lock()
+        self.leases: dict[tuple[str, str], Lease] = {}
+        self.killed = False
+        """Whether owners die without giving anything back."""
+
+    def acquire(self, name: str, owner: str, seconds: float, part: str = WHOLE) -> bool:
+        with self._lock:
+            now_ms, held = self._clock.now_ms(), self.leases.get((name, part))
+            if held is not None and held.owner != owner and held.until_ms >= now_ms:
+                return False
+            self.leases[name, part] = Lease(part, owner, now_ms + int(seconds * 1000))
+            return True
+
+    def release(self, name: str, owner: str, part: str = WHOLE) -> None:
+        with self._lock:
+            held = self.leases.get((name, part))
+            if held is not None and held.owner == owner and not self.killed:
+                del self.leases[name, part]
+
+    def held(self, name: str) -> list[Lease]:
+        with self._lock:
+            now_ms = self._clock.now_ms()
+            found = [lease for (of, _), lease in self.leases.items() if of == name and lease.until_ms >= now_ms]
+        return sorted(found, key=lambda lease: lease.part)
+
+
+class FakeOwnership(Ownership):
+    """The leases of one call of a function, each call an owner of its own, over fakes that calls can share."""
+
+    def __init__(self, clock: FakeClock, leases: FakeLeases | None = None, runs: FakeRuns | None = None) -> None:
+        self.leases, self.runs = leases or FakeLeases(clock), runs or FakeRuns()
+        super().__init__(self.leases, self.runs, uuid.uuid4().hex, clock)
+
+
+class FakeRuns:
+    """The table of runs in memory. ``broken`` is raised by whatever is asked of it."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, Run] = {}
+        self._live: dict[str, Counts] = {}
+        self._lock = Lock()
+        self.broken: Exception | None = None
+
+    def _check(self) -> None:
+        if self.broken is not None:
+            raise self.broken
+
+    def start(self, run: Run) -> None:
+        self._check()
+        kept = self._runs.get(run.execution)
+        if kept is None or kept.started_at != run.started_at:
+            self._runs[run.execution] = run
+            self._live.pop(run.execution, None)
+
+    def count(self, execution: str, counts: Counts) -> None:
+        self._check()
+        with self._lock:
+            before = self._live.get(execution, Counts()).model_dump()
+            added = {name: before[name] + value for name, value in counts.model_dump().items()}
+            self._live[execution] = Counts(**added)
+
+    def wait(self, execution: str, until_ms: int) -> None:
+        self._check()
+        self._change(execution, waiting_until=datetime.fromtimestamp(until_ms / 1000, UTC))
+
+    def end(self, execution: str, ending: RunEnding) -> None:
+        self._check()
+        self._change(execution, **dict(ending), waiting_until=None)
+
+    def _change(self, execution: str, **changes: Any) -> None:
+        if execution in self._runs:
+            self._runs[execution] = self._runs[execution].model_copy(update=changes)
+
+    def get(self, execution: str) -> Run | None:
+        self._check()
+        run = self._runs.get(execution)
+        if run is None or run.ended_at is not None:
+            return run
+        return run.model_copy(update={"counts": self._live.get(execution, Counts())})
+
+    def page(self, limit: int = 50, cursor: str = "") -> RunPage:
+        self._check()
+        names = [run.execution for run in sorted(self._runs.values(), key=lambda run: run.started_at, reverse=True)]
+        if cursor and cursor not in names:
+            raise ValueError("not a cursor of this listing")
+        first = names.index(cursor) + 1 if cursor else 0
+        found = names[first : first + limit]
+        runs = [run for name in found if (run := self.get(name)) is not None]
+        return RunPage(runs, found[-1] if first + limit < len(names) else "")
+
+    def running(self) -> Iterator[Run]:
+        for name in sorted(self._runs, key=lambda name: self._runs[name].started_at):
+            run = self.get(name)
+            if run is not None and run.ended_at is None:
+                yield run

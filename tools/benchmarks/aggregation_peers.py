@@ -21,6 +21,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,8 @@ from row_batches.rows.records import FinishedRow
 from row_batches.run.aggregate_results import aggregate_results
 from row_batches.run.batch import Batch, Batches
 from row_batches.run.messages import AggregateAction, AggregateRequest
+from row_batches.run.ownership import Ownership
+from row_batches.run.runs import BestEffort
 from row_batches.targets.protocol import read_tool_answer
 
 KEYS = Keys("bench")
@@ -119,6 +122,25 @@ class FileStore:
 class UnlimitedTime:
     def remaining_seconds(self) -> float:
         return 900.0
+
+
+class OnlyOwner(Ownership):
+    """This process owns all there is, and no table of runs is told of it."""
+
+    def __init__(self) -> None:
+        self.notes = NoNotes()
+
+    @contextmanager
+    def of(self, *_: object) -> Iterator[int]:
+        yield 0
+
+
+class NoNotes(BestEffort):
+    def __init__(self) -> None:
+        pass
+
+    def end(self, *_: object) -> None:
+        pass
 
 
 class NoDeadLetters:
@@ -224,6 +246,7 @@ def ours(folder: Path) -> Path:
         batches=Batches(store, clock),
         dead_letters=NoDeadLetters(),
         metrics=EmbeddedMetrics("Bench", clock, sys.stderr),
+        ownership=OnlyOwner(),
         clock=clock,
         deadline=UnlimitedTime(),
     )

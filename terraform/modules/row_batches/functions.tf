@@ -9,19 +9,28 @@ locals {
     validate_input = {
       INPUT_BUCKETS       = jsonencode(var.input_buckets)
       REGISTRY_TABLE      = var.registry_table
+      RUNS_TABLE          = aws_dynamodb_table.runs.name
       WORK_RETENTION_DAYS = tostring(var.work_retention_days)
     }
-    process_tool_rows = { DEAD_LETTER_QUEUE_URL = aws_sqs_queue.dead_letters.url }
-    map_input         = {}
-    map_output        = { DEAD_LETTER_QUEUE_URL = aws_sqs_queue.dead_letters.url }
+    process_tool_rows = {
+      DEAD_LETTER_QUEUE_URL = aws_sqs_queue.dead_letters.url
+      RUNS_TABLE            = aws_dynamodb_table.runs.name
+    }
+    map_input = {}
+    map_output = {
+      DEAD_LETTER_QUEUE_URL = aws_sqs_queue.dead_letters.url
+      RUNS_TABLE            = aws_dynamodb_table.runs.name
+    }
     aggregate_results = {
       DEAD_LETTER_QUEUE_URL = aws_sqs_queue.dead_letters.url
       METRICS_NAMESPACE     = var.deployment.metrics_namespace
+      RUNS_TABLE            = aws_dynamodb_table.runs.name
     }
     notify = {
       DEAD_LETTER_QUEUE_URL  = aws_sqs_queue.dead_letters.url
       METRICS_NAMESPACE      = var.deployment.metrics_namespace
       NOTIFICATION_TOPIC_ARN = aws_sns_topic.notifications.arn
+      RUNS_TABLE             = aws_dynamodb_table.runs.name
     }
   }
 

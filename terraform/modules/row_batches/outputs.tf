@@ -8,6 +8,11 @@ output "results_table" {
   value       = aws_dynamodb_table.results.name
 }
 
+output "runs_table" {
+  description = "Name of the table of runs."
+  value       = aws_dynamodb_table.runs.name
+}
+
 output "dead_letter_queue_url" {
   description = "URL of the queue of failed rows."
   value       = aws_sqs_queue.dead_letters.url

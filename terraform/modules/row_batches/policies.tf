@@ -70,6 +70,21 @@ locals {
     },
   ]
 
+  count_rows = {
+    Sid      = "CountRows"
+    Effect   = "Allow"
+    Action   = ["dynamodb:UpdateItem"]
+    Resource = [aws_dynamodb_table.runs.arn]
+  }
+
+  # Leases of rows and of the aggregation.
+  own_rows = {
+    Sid      = "OwnRows"
+    Effect   = "Allow"
+    Action   = ["dynamodb:PutItem", "dynamodb:DeleteItem", "dynamodb:Query"]
+    Resource = [aws_dynamodb_table.runs.arn]
+  }
+
   function_statements = {
     validate_input = [
       {
@@ -105,6 +120,13 @@ locals {
         Action   = ["dynamodb:GetItem", "dynamodb:Scan"]
         Resource = [var.registry_table_arn]
       },
+      {
+        # The counts of an earlier run of the same name are deleted.
+        Sid      = "StartRun"
+        Effect   = "Allow"
+        Action   = ["dynamodb:PutItem", "dynamodb:DeleteItem"]
+        Resource = [aws_dynamodb_table.runs.arn]
+      },
       local.read_work,
       local.list_work,
     ]
@@ -113,7 +135,10 @@ locals {
       local.read_work,
       local.list_work,
       local.write_rows,
+      local.own_rows,
+      local.count_rows,
       {
+        # Versions of the release before, which running batches still call, mark their batches by objects.
         Sid      = "MarkActive"
         Effect   = "Allow"
         Action   = ["s3:PutObject", "s3:DeleteObject"]
@@ -134,13 +159,15 @@ locals {
       },
     ]
 
-    map_output = [local.read_work, local.list_work, local.write_rows, local.send_dead_letters]
+    map_output = [local.read_work, local.list_work, local.write_rows, local.send_dead_letters, local.count_rows]
 
     aggregate_results = concat(local.write_results, [
       local.read_work,
       local.list_work,
       local.send_dead_letters,
       local.keep_oversized_inputs,
+      local.own_rows,
+      local.count_rows,
     ])
 
     notify = concat(local.write_results, [
@@ -160,6 +187,8 @@ locals {
       local.list_work,
       local.send_dead_letters,
       local.keep_oversized_inputs,
+      local.own_rows,
+      local.count_rows,
     ])
   }
 
@@ -247,6 +276,13 @@ locals {
       Effect   = "Allow"
       Action   = ["s3:GetObject"]
       Resource = [local.results, "${local.work}/plan.json"]
+    },
+    {
+      # State, counts and history of runs.
+      Sid      = "ReadRuns"
+      Effect   = "Allow"
+      Action   = ["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query"]
+      Resource = [aws_dynamodb_table.runs.arn, "${aws_dynamodb_table.runs.arn}/index/*"]
     },
     {
       # Progress is read from the names of finished rows; the brake stops a batch and keeps what is done.

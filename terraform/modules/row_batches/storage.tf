@@ -32,3 +32,51 @@ resource "aws_dynamodb_table" "results" {
     kms_key_arn = var.kms_key_arn
   }
 }
+
+# One item a run, its live counts, and the leases of its batches. Both indexes hold keys alone, so that counting rows writes
+# to no index.
+resource "aws_dynamodb_table" "runs" {
+  name                        = "batch_processor_runs${var.deployment.suffix}"
+  billing_mode                = "PAY_PER_REQUEST"
+  hash_key                    = "PK"
+  range_key                   = "SK"
+  deletion_protection_enabled = var.deployment.protected
+
+  dynamic "attribute" {
+    for_each = toset(["PK", "SK", "GSI1PK", "GSI1SK", "GSI2PK"])
+
+    content {
+      name = attribute.value
+      type = "S"
+    }
+  }
+
+  global_secondary_index {
+    name            = "runs-by-start"
+    hash_key        = "GSI1PK"
+    range_key       = "GSI1SK"
+    projection_type = "KEYS_ONLY"
+  }
+
+  # Runs without an ending: the others have no GSI2PK.
+  global_secondary_index {
+    name            = "running-by-start"
+    hash_key        = "GSI2PK"
+    range_key       = "GSI1SK"
+    projection_type = "KEYS_ONLY"
+  }
+
+  ttl {
+    attribute_name = "ttl"
+    enabled        = true
+  }
+
+  point_in_time_recovery {
+    enabled = true
+  }
+
+  server_side_encryption {
+    enabled     = true
+    kms_key_arn = var.kms_key_arn
+  }
+}

@@ -66,6 +66,11 @@ run "names_carry_no_suffix" {
   }
 
   assert {
+    condition     = output.runs_table == "batch_processor_runs"
+    error_message = "The table of runs is batch_processor_runs."
+  }
+
+  assert {
     condition     = local.deployment.metrics_namespace == "BatchProcessor"
     error_message = "Metrics are in BatchProcessor, not ${local.deployment.metrics_namespace}."
   }

@@ -14,9 +14,9 @@ from pydantic import TypeAdapter
 from bedrock_batches.api import admin_messages as bodies
 from bedrock_batches.api.admin_http import admin_app, openapi_document
 from bedrock_batches.submit import job as names
-from bedrock_batches.submit.dynamodb import to_item
 from bedrock_batches.submit.parts import Quotas
 from bedrock_batches.submit.ports import BatchInferenceJob, JobRefusedError
+from foundation.aws.dynamodb_items import to_item
 from foundation.errors import ServiceUnavailableError
 from tests.support.bedrock_jobs import TABLE, JobsWorld, jobs_world, violations
 

@@ -22,6 +22,7 @@ from row_batches.document.plan import Invocation
 from row_batches.run import wiring
 from tests.support.batches import EXECUTION, KEYS, make_plan, staged_items
 from tests.support.moto_aws import moto_aws
+from tests.support.runs_table import make_runs_table
 
 FUNCTIONS = Path(__file__).resolve().parents[3] / "functions"
 ROWS = [["1", "one"], ["2", "two"], ["3", "three"]]
@@ -55,6 +56,8 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3ObjectStore]:
         wiring.dead_letters,
         factories.notifier,
         factories.metrics,
+        wiring.runs,
+        wiring.leases,
     ]
     for cache in caches:
         cache.cache_clear()
@@ -72,6 +75,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3ObjectStore]:
             "DEAD_LETTER_QUEUE_URL": queue,
             "METRICS_NAMESPACE": "BatchProcessor",
             "NOTIFICATION_TOPIC_ARN": topic,
+            "RUNS_TABLE": make_runs_table(boto3.client("dynamodb")),
         }.items():
             monkeypatch.setenv(name, value)
         yield S3ObjectStore(client, "results")
@@ -161,4 +165,11 @@ def test_a_batch_whose_rows_are_all_written_calls_no_target(store: S3ObjectStore
 
     response = run("process_tool_rows", {"BatchInput": {"plan_key": KEYS.plan}, "Items": staged_items(ROWS)})
 
-    assert response == {"succeeded": 0, "failed": 0, "timed_out": 0, "not_attempted": 0, "remaining": 0}
+    assert response == {
+        "succeeded": 0,
+        "failed": 0,
+        "timed_out": 0,
+        "not_attempted": 0,
+        "remaining": 0,
+        "come_again_in_seconds": 0,
+    }

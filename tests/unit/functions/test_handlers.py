@@ -20,7 +20,16 @@ from row_batches.run import settings as row_settings
 from row_batches.run import wiring
 from row_batches.run.batch import Batches
 from tests.support.batches import EXECUTION, KEYS, make_plan, staged_items
-from tests.support.fakes import FakeClock, FakeDeadLetters, FakeInvoker, FakeMetrics, FakeNotifier, FakeObjectStore
+from tests.support.fakes import (
+    FakeClock,
+    FakeDeadLetters,
+    FakeInvoker,
+    FakeLeases,
+    FakeMetrics,
+    FakeNotifier,
+    FakeObjectStore,
+    FakeRuns,
+)
 from tests.unit.row_batches.run.test_process_tool_rows import echo
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -33,6 +42,7 @@ ENVIRONMENT = {
     "DEAD_LETTER_QUEUE_URL": "queue",
     "METRICS_NAMESPACE": "BatchProcessor",
     "NOTIFICATION_TOPIC_ARN": "topic",
+    "RUNS_TABLE": "runs",
 }
 
 
@@ -69,6 +79,8 @@ class World:
         monkeypatch.setattr(wiring, "batches", lambda _: batches)
         monkeypatch.setattr(wiring, "invoker", lambda: FakeInvoker(echo))
         monkeypatch.setattr(wiring, "dead_letters", lambda _: FakeDeadLetters())
+        monkeypatch.setattr(wiring, "leases", lambda _: FakeLeases(self.clock))
+        monkeypatch.setattr(wiring, "runs", lambda _: FakeRuns())
         monkeypatch.setattr(factories, "metrics", lambda _: FakeMetrics())
         monkeypatch.setattr(factories, "notifier", lambda _: self.notifier)
 
@@ -91,6 +103,7 @@ def test_process_tool_rows_answers_counts(world: World) -> None:
         "timed_out": 0,
         "not_attempted": 0,
         "remaining": 0,
+        "come_again_in_seconds": 0,
     }
 
 

@@ -18,6 +18,7 @@ OUTPUTS = {
     "data_bucket": "data",
     "registry_table": "registry",
     "results_table": "rows",
+    "runs_table": "runs",
     "bedrock_jobs_table": "jobs",
     "violations_table": "violations",
     "lake_table_bucket_arn": LAKE,

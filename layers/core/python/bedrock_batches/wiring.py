@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import uuid
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -67,11 +66,6 @@ def violations(table: str) -> DynamoDbViolations:
     return DynamoDbViolations(bulk_client(), table, invocation.clock)
 
 
-def call_owner(context: invocation.LambdaContext) -> str:
-    """Names this call to the leases. Lambda may deliver an event twice under one request id, and that are two calls."""
-    return f"{context.aws_request_id}/{uuid.uuid4().hex}"
-
-
 def create_services(of: BedrockBatchProcessorSettings, context: invocation.LambdaContext) -> CreateServices:
     from bedrock_batches.submit.bedrock import BedrockOnDemand
     from bedrock_batches.submit.create_job import CreateServices
@@ -88,7 +82,7 @@ def create_services(of: BedrockBatchProcessorSettings, context: invocation.Lambd
         deadline=invocation.InvocationDeadline(context),
         models=of.known_models,
         quotas=of.quotas,
-        owner=call_owner(context),
+        owner=invocation.call_owner(context),
         contents=violations(of.violations_table),
     )
 

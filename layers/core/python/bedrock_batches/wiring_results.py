@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from bedrock_batches.settings import BedrockBatchResultSettings, BedrockJobEventsSettings
-from bedrock_batches.wiring import batch_inference, call_owner, jobs_table, leases, violations
+from bedrock_batches.wiring import batch_inference, jobs_table, leases, violations
 from foundation import invocation
 from foundation.aws import factories
 
@@ -57,7 +57,7 @@ def result_services(settings: BedrockBatchResultSettings, context: invocation.La
         reconciler=caller(settings.job_events_function),
         clock=invocation.clock,
         deadline=invocation.InvocationDeadline(context),
-        owner=call_owner(context),
+        owner=invocation.call_owner(context),
     )
 
 
@@ -75,6 +75,6 @@ def reconcile_services(settings: BedrockJobEventsSettings, context: invocation.L
         notifier=factories.notifier(settings.notification_topic_arn),
         clock=invocation.clock,
         deadline=invocation.InvocationDeadline(context),
-        owner=call_owner(context),
+        owner=invocation.call_owner(context),
         quotas=settings.quotas,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import time
+import uuid
 from typing import Any, Protocol
 
 from foundation import settings
@@ -44,6 +45,11 @@ def begin(model: type[settings.S], context: LambdaContext, **keys: Any) -> setti
         loaded.powertools_service_name, loaded.powertools_log_level, request_id=context.aws_request_id, **keys
     )
     return loaded
+
+
+def call_owner(context: LambdaContext) -> str:
+    """Names this call to the leases. Lambda can deliver an event twice under one request id: those are two."""
+    return f"{context.aws_request_id}/{uuid.uuid4().hex}"
 
 
 def use_one_arena() -> None:

@@ -71,6 +71,32 @@ class Deadline(Protocol):
         """What is left of this invocation of the function."""
 
 
+WHOLE = "LEASE"
+"""The part of a lease whose name has no parts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A lease that is held: a part of its name, its owner, its end in milliseconds since the epoch."""
+
+    part: str
+    owner: str
+    until_ms: int
+
+
+class Leases(Protocol):
+    """At most one owner at a time of each part of a name. An owner that dies keeps its lease until the lease ends."""
+
+    def acquire(self, name: str, owner: str, seconds: float, part: str = WHOLE) -> bool:
+        """Whether ``owner`` now holds the lease, for so many seconds; its own lease is extended."""
+
+    def release(self, name: str, owner: str, part: str = WHOLE) -> None:
+        """Give the lease back. One that ended and went to another owner stays theirs."""
+
+    def held(self, name: str) -> list[Lease]:
+        """The leases of a name that are held now, in the order of their parts."""
+
+
 class Metrics(Protocol):
     def put(self, target: str, values: dict[str, tuple[float, str]]) -> None:
         """Publish metrics by name, as (value, CloudWatch unit), under the dimension ``target``."""

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from foundation.errors import ServiceUnavailableError
 from row_batches.document.plan import Plan
 from row_batches.files import result_file
 from row_batches.files.csv_input import staged_header
@@ -23,9 +24,20 @@ from row_batches.run import aggregate_results as module
 from row_batches.run.aggregate_results import Ending, aggregate_results
 from row_batches.run.batch import Batches
 from row_batches.run.messages import AggregateAction, AggregateRequest, AggregateResponse
+from row_batches.run.runs import AGGREGATION_PART, Counts, Run, RunState, lease_name, rows_part
 from row_batches.targets.protocol import Outcome
 from tests.support.batches import KEYS, json_of, make_plan, open_batch, staged_items, write_finished
-from tests.support.fakes import FakeClock, FakeDeadLetters, FakeDeadline, FakeMetrics, FakeObjectStore, KilledError
+from tests.support.fakes import (
+    FakeClock,
+    FakeDeadLetters,
+    FakeDeadline,
+    FakeLeases,
+    FakeMetrics,
+    FakeObjectStore,
+    FakeOwnership,
+    FakeRuns,
+    KilledError,
+)
 
 
 def rows_of(count: int) -> list[list[str]]:
@@ -43,6 +55,9 @@ class Aggregator:
         self.metrics = FakeMetrics()
         self.clock = FakeClock()
         self.deadline = FakeDeadline()
+        self.leases = FakeLeases(self.clock)
+        self.runs = FakeRuns()
+        self.runs.start(Run.of_plan(self.plan))
 
     def write(self, first: int, last: int, failed: Sequence[int] = ()) -> None:
         rows = [(row, self.rows[row - 1]) for row in range(first, last + 1)]
@@ -62,6 +77,7 @@ class Aggregator:
             batches=Batches(self.store, self.clock),
             dead_letters=self.dead_letters,
             metrics=self.metrics,
+            ownership=FakeOwnership(self.clock, self.leases, self.runs),
             clock=self.clock,
             deadline=self.deadline,
             ending=ending,
@@ -266,8 +282,10 @@ def test_killed_at_any_write_and_called_again_it_ends_with_the_same_files(data: 
         for further_writes, after in kills:
             aggregator.store.kill_at = len(aggregator.store.writes) + further_writes
             aggregator.store.kill_after_write = after
+            aggregator.leases.killed = True
             with contextlib.suppress(KilledError):
                 aggregator.call()
+            aggregator.leases.leases.clear()  # what it held has ended; no time passes, so that the files are equal
         aggregator.store.kill_at = None
 
         assert aggregator.call() == expected
@@ -300,6 +318,57 @@ def test_nothing_is_missing_when_every_row_is_written_and_the_input_is_not_read(
 
     assert aggregator.call(AggregateAction.FIND_MISSING).missing == 0
     assert KEYS.staged not in aggregator.store.reads
+
+
+def test_rows_that_have_an_owner_are_waited_for_before_they_run_a_second_time() -> None:
+    aggregator = Aggregator(rows_of(4))
+    aggregator.leases.acquire(lease_name("run-1"), "a killed worker", 100, rows_part(1))
+
+    assert aggregator.call(AggregateAction.FIND_MISSING) == AggregateResponse(done=False, come_again_in_seconds=60)
+    run = aggregator.runs.get("run-1")
+    assert run is not None
+    assert run.waiting_until is not None
+    aggregator.clock.move(60)
+    assert aggregator.call(AggregateAction.FIND_MISSING).come_again_in_seconds == 40
+    aggregator.clock.move(41)
+    aggregator.write(1, 1)
+    assert aggregator.call(AggregateAction.FIND_MISSING).missing == 3
+
+
+def test_a_second_call_leaves_the_aggregation_to_its_owner_until_that_one_has_been_waited_out() -> None:
+    aggregator = Aggregator(rows_of(2))
+    aggregator.write(1, 2)
+    aggregator.leases.acquire(lease_name("run-1"), "a killed aggregator", 30, AGGREGATION_PART)
+
+    assert aggregator.call() == AggregateResponse(done=False, come_again_in_seconds=30)
+    assert KEYS.output not in aggregator.store.objects
+    aggregator.clock.move(31)
+    assert aggregator.call().done
+    assert not aggregator.leases.held(lease_name("run-1"))
+
+
+def test_the_end_of_a_run_is_kept_with_its_counts_corrected_from_the_rows() -> None:
+    aggregator = Aggregator(rows_of(3))
+    aggregator.runs.count("run-1", Counts(succeeded=7))
+    aggregator.write(1, 3, failed=[2])
+
+    document = aggregator.call().document
+
+    run = aggregator.runs.get("run-1")
+    assert run is not None
+    assert document is not None
+    assert (run.state, run.error, run.summary_key) == (RunState.SUCCEEDED_WITH_FAILURES, "", KEYS.summary)
+    assert run.counts == Counts(succeeded=2, failed=1, attempts=3)
+    assert run.cost_usd == document["cost"]["total_usd"]
+
+
+def test_an_output_is_complete_without_the_table_of_runs_to_note_it() -> None:
+    aggregator = Aggregator(rows_of(1))
+    aggregator.write(1, 1)
+    aggregator.runs.broken = ServiceUnavailableError("dynamodb is away")
+
+    assert aggregator.call().done
+    aggregator.assert_every_row_once()
 
 
 def test_nothing_is_recovered_once_the_brake_is_pulled() -> None:

@@ -30,9 +30,18 @@ from row_batches.run.messages import (
     ToolRowsResponse,
 )
 from row_batches.run.process_tool_rows import process_tool_rows
+from row_batches.run.runs import BestEffort
 from row_batches.targets.protocol import Outcome, thrown_error
 from tests.support.batches import KEYS, json_of, make_plan, open_batch, staged_items
-from tests.support.fakes import FakeClock, FakeDeadLetters, FakeDeadline, FakeInvoker, FakeObjectStore
+from tests.support.fakes import (
+    FakeClock,
+    FakeDeadLetters,
+    FakeDeadline,
+    FakeInvoker,
+    FakeObjectStore,
+    FakeOwnership,
+    FakeRuns,
+)
 
 ROWS = [[str(row), f"text {row}"] for row in range(1, 9)]
 FAILING = {3, 5}
@@ -71,6 +80,7 @@ class World:
             batches=self.batches,
             invoker=self.invoker,
             dead_letters=self.queue,
+            ownership=FakeOwnership(self.clock),
             clock=self.clock,
             deadline=FakeDeadline(),
         )
@@ -81,6 +91,7 @@ class World:
             batches=self.batches,
             dead_letters=self.queue,
             metrics=MetricsAway(),
+            ownership=FakeOwnership(self.clock),
             clock=self.clock,
             deadline=FakeDeadline(),
         )
@@ -220,7 +231,10 @@ def test_an_agents_row_is_written_once_though_the_queue_is_away() -> None:
             Call=call,
             ErrorOutput=CaughtError(Error="States.TaskFailed", Cause='{"Error": "Boom", "Cause": "broke"}'),
         )
-        return map_output(request, batches=world.batches, dead_letters=world.queue, clock=world.clock).action
+        notes = BestEffort(FakeRuns())
+        return map_output(
+            request, batches=world.batches, dead_letters=world.queue, notes=notes, clock=world.clock
+        ).action
 
     assert end() is MapOutputAction.DONE
     assert end() is MapOutputAction.DONE
@@ -335,6 +349,7 @@ def test_rows_that_are_missing_are_not_run_when_the_rows_themselves_say_that_too
         batches=world.batches,
         dead_letters=world.queue,
         metrics=MetricsAway(),
+        ownership=FakeOwnership(world.clock),
         clock=world.clock,
         deadline=FakeDeadline(),
     )

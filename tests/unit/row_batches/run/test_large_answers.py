@@ -17,7 +17,7 @@ from row_batches.run.messages import BatchReference, ToolRowsRequest, ToolRowsRe
 from row_batches.run.process_tool_rows import MOST_UNWRITTEN_BYTES, process_tool_rows
 from tests.support.aws_resources import eventually
 from tests.support.batches import KEYS, make_plan, staged_items
-from tests.support.fakes import FakeClock, FakeDeadLetters, FakeDeadline, FakeInvoker, FakeObjectStore
+from tests.support.fakes import FakeClock, FakeDeadLetters, FakeDeadline, FakeInvoker, FakeObjectStore, FakeOwnership
 from tests.support.memory import peak_kilobytes
 
 REPOSITORY = Path(__file__).resolve().parents[4]
@@ -34,6 +34,7 @@ def run(store: FakeObjectStore, answer: bytes, rows: int, threads: int, invoker:
         batches=Batches(store, clock),
         invoker=invoker,
         dead_letters=FakeDeadLetters(),
+        ownership=FakeOwnership(clock),
         clock=clock,
         deadline=FakeDeadline(),
     )

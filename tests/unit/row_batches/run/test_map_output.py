@@ -19,8 +19,9 @@ from row_batches.run.messages import (
     MapOutputRequest,
     MapOutputResponse,
 )
+from row_batches.run.runs import BestEffort
 from tests.support.batches import KEYS, make_plan, records_of, staged_items
-from tests.support.fakes import FakeClock, FakeDeadLetters, FakeObjectStore
+from tests.support.fakes import FakeClock, FakeDeadLetters, FakeObjectStore, FakeRuns
 
 ROWS = [["1", "a text"], ["2", "b text"]]
 SUCCESS = {"result": "Success", "data": {"label": "good"}, "metadata": {}}
@@ -41,6 +42,7 @@ class Ending:
             **document,
         )
         self.dead_letters = FakeDeadLetters()
+        self.runs = FakeRuns()
         self.clock = FakeClock()
 
     def call(self, attempt: int = 1, seconds_left: float = 60, **end: Any) -> MapOutputResponse:
@@ -60,7 +62,11 @@ class Ending:
             BatchInput=BatchReference(plan_key=KEYS.plan), Row=staged_items(ROWS)[0], Call=agent_call, **end
         )
         return map_output(
-            request, batches=Batches(self.store, self.clock), dead_letters=self.dead_letters, clock=self.clock
+            request,
+            batches=Batches(self.store, self.clock),
+            dead_letters=self.dead_letters,
+            notes=BestEffort(self.runs),
+            clock=self.clock,
         )
 
     @property

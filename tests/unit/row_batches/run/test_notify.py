@@ -10,8 +10,9 @@ import pytest
 from foundation.errors import ServiceUnavailableError
 from row_batches.run.batch import Batches
 from row_batches.run.notify import ExecutionEvent, notify
+from row_batches.run.runs import lease_name, rows_part
 from tests.support.batches import KEYS
-from tests.support.fakes import FakeDeadline, FakeNotifier
+from tests.support.fakes import FakeDeadline, FakeNotifier, FakeOwnership
 from tests.unit.row_batches.run.test_aggregate_results import Aggregator, rows_of
 
 
@@ -32,6 +33,7 @@ class Notification:
             batches=Batches(aggregator.store, aggregator.clock),
             dead_letters=aggregator.dead_letters,
             metrics=aggregator.metrics,
+            ownership=FakeOwnership(aggregator.clock, aggregator.leases, aggregator.runs),
             notifier=self.notifier,
             clock=aggregator.clock,
             deadline=self.deadline,
@@ -125,7 +127,7 @@ def test_a_stopped_run_is_braked_put_together_and_announced_as_stopped(status: s
 
 def test_rows_in_flight_are_waited_for_while_their_workers_are_active() -> None:
     notification = Notification(execution_config={"timeout_seconds": 20})
-    notification.aggregator.store.put(f"{KEYS.active}000000000001", b"")
+    notification.aggregator.leases.acquire(lease_name("run-1"), "worker", 900, rows_part(1))
 
     notification.send("ABORTED")
 
@@ -135,7 +137,7 @@ def test_rows_in_flight_are_waited_for_while_their_workers_are_active() -> None:
 def test_a_wait_too_long_for_one_call_is_gone_on_with_by_the_next_one_and_not_begun_anew() -> None:
     notification = Notification(execution_config={"timeout_seconds": 840})
     store, clock = notification.aggregator.store, notification.aggregator.clock
-    store.put(f"{KEYS.active}000000000001", b"")  # a worker that was killed
+    notification.aggregator.leases.acquire(lease_name("run-1"), "a killed worker", 900, rows_part(1))
     stopped = clock.now_ms()
     notification.deadline = FakeDeadline(181)
 

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foundation.errors import DeploymentError, ServiceUnavailableError
+from foundation.ports import Lease
 from row_batches.document.plan import Invocation
 from row_batches.run.aggregate_results import aggregate_results
 from row_batches.run.batch import Batches
@@ -26,16 +27,20 @@ from row_batches.run.messages import (
     ToolRowsResponse,
 )
 from row_batches.run.process_tool_rows import process_tool_rows
+from row_batches.run.runs import Counts, Run, lease_name, rows_part
 from row_batches.targets.protocol import Outcome, throttled, thrown_error, timed_out, too_large
 from tests.support.aws_resources import eventually
-from tests.support.batches import KEYS, make_plan, records_of, staged_items
+from tests.support.batches import EXECUTION, KEYS, make_plan, records_of, staged_items
 from tests.support.fakes import (
     FakeClock,
     FakeDeadLetters,
     FakeDeadline,
     FakeInvoker,
+    FakeLeases,
     FakeMetrics,
     FakeObjectStore,
+    FakeOwnership,
+    FakeRuns,
     KilledError,
 )
 
@@ -60,6 +65,9 @@ class Worker:
         self.clock = FakeClock()
         self.deadline = FakeDeadline()
         self.batches = Batches(self.store, self.clock)
+        self.leases = FakeLeases(self.clock)
+        self.runs = FakeRuns()
+        self.runs.start(Run.of_plan(self.plan))
 
     def run(self, first: int = 1, last: int | None = None) -> ToolRowsResponse:
         items = staged_items(self.rows)[first - 1 : last]
@@ -68,6 +76,7 @@ class Worker:
             batches=self.batches,
             invoker=self.invoker,
             dead_letters=self.dead_letters,
+            ownership=FakeOwnership(self.clock, self.leases, self.runs),
             clock=self.clock,
             deadline=self.deadline,
         )
@@ -175,6 +184,7 @@ def aggregate(worker: Worker) -> None:
         batches=worker.batches,
         dead_letters=worker.dead_letters,
         metrics=FakeMetrics(),
+        ownership=FakeOwnership(worker.clock),
         clock=worker.clock,
         deadline=FakeDeadline(),
     )
@@ -303,7 +313,7 @@ def test_a_denied_call_is_raised_after_the_finished_rows_are_written() -> None:
         worker.run()
 
     assert [record["row"] for record in worker.records] == [1, 2, 3]
-    assert not list(worker.store.list_objects(KEYS.active))
+    assert not worker.leases.leases
 
 
 def test_no_row_is_started_once_the_brake_is_pulled() -> None:
@@ -416,7 +426,7 @@ def test_the_worker_s_own_time_is_recorded_once_each_time_it_writes() -> None:
 
 def test_rows_that_do_not_fit_into_the_time_left_remain() -> None:
     worker = Worker(threads=1, execution_config={"timeout_seconds": 60})
-    worker.deadline = FakeDeadline(200, 150, 89)
+    worker.deadline = FakeDeadline(900, 200, 150, 89)
 
     response = worker.run()
 
@@ -425,18 +435,79 @@ def test_rows_that_do_not_fit_into_the_time_left_remain() -> None:
     assert worker.run().succeeded == 5
 
 
-def test_an_active_marker_stands_while_rows_run() -> None:
-    seen: list[str] = []
-
+def test_the_rows_of_a_child_have_an_owner_while_they_run_until_lambdas_deadline() -> None:
     def answer(payload: bytes, timeout: float) -> bytes:
-        seen.extend(stored.key for stored in worker.store.list_objects(KEYS.active))
+        seen.extend(worker.leases.held(lease_name(EXECUTION)))
         return echo(payload, timeout)
 
+    seen: list[Lease] = []
     worker = Worker(answer, rows=ROWS[:1])
     worker.run()
 
-    assert seen == [f"{KEYS.active}000000000001"]
-    assert not list(worker.store.list_objects(KEYS.active))
+    (lease,) = seen
+    assert (lease.part, lease.until_ms - worker.clock.now_ms()) == (rows_part(1), 902_000)
+    assert not worker.leases.leases
+
+
+def test_of_two_calls_of_one_child_at_once_one_works_and_the_other_says_when_to_come_again() -> None:
+    others: list[ToolRowsResponse] = []
+
+    def answer(payload: bytes, timeout: float) -> bytes:
+        others.append(worker.run())
+        return echo(payload, timeout)
+
+    worker = Worker(answer, threads=2)
+    response = worker.run()
+
+    assert response.succeeded == 7
+    assert others == [ToolRowsResponse(remaining=7, come_again_in_seconds=60)] * 7
+    assert len(worker.invoker.calls) == 7
+    assert worker.invoker.most_at_once <= 2
+    assert [record["row"] for record in worker.records] == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_a_killed_owner_is_waited_out_and_its_finished_rows_do_not_run_again() -> None:
+    def answer(payload: bytes, timeout: float) -> bytes:
+        worker.clock.move(6)  # every row is flushed
+        if row_of(payload) == 4 and not worker.leases.killed:
+            worker.leases.killed = True
+            raise KilledError
+        return echo(payload, timeout)
+
+    worker = Worker(answer, threads=1)
+    began_ms = worker.clock.now_ms()
+    with pytest.raises(KilledError):
+        worker.run()
+
+    waits = []
+    while (response := worker.run()).come_again_in_seconds:
+        waits.append(response.come_again_in_seconds)
+        run = worker.runs.get(EXECUTION)
+        assert run is not None
+        assert run.waiting_until is not None
+        assert int(run.waiting_until.timestamp() * 1000) == began_ms + 902_000
+        worker.clock.move(response.come_again_in_seconds)
+
+    assert worker.clock.now_ms() - began_ms >= 902_000
+    assert max(waits) == 60
+    assert response.succeeded == 4
+    rows = [row_of(payload) for _, payload, _ in worker.invoker.calls]
+    assert rows == [1, 2, 3, 4, 4, 5, 6, 7], "only the call in flight at the kill is repeated"
+    assert [record["row"] for record in worker.records] == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_rows_count_live_and_a_failing_table_of_runs_neither_fails_nor_repeats_one() -> None:
+    worker = Worker(
+        lambda payload, timeout: thrown_error("Boom", "x") if row_of(payload) == 2 else echo(payload), batch_size=3
+    )
+    worker.run(1, 3)
+    run = worker.runs.get(EXECUTION)
+    assert run is not None
+    assert run.counts.model_copy(update={"worker_ms": 0}) == Counts(succeeded=2, failed=1, attempts=5, worker_calls=1)
+
+    worker.runs.broken = ServiceUnavailableError("dynamodb is away")
+    assert worker.run(4, 7).succeeded == 4
+    assert len(worker.invoker.calls) == 9
 
 
 def test_a_long_input_is_named_in_its_dead_letter_not_copied() -> None:

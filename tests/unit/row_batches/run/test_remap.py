@@ -26,7 +26,7 @@ from row_batches.run.messages import AggregateAction, AggregateRequest
 from row_batches.run.remap import Remapped
 from row_batches.targets.protocol import Outcome, read_agent_answer, read_tool_answer
 from tests.support.batches import EXECUTION, KEYS, STARTED_AT, make_plan, open_batch, staged_items
-from tests.support.fakes import FakeClock, FakeDeadLetters, FakeDeadline, FakeMetrics, FakeObjectStore
+from tests.support.fakes import FakeClock, FakeDeadLetters, FakeDeadline, FakeMetrics, FakeObjectStore, FakeOwnership
 
 METADATA = ("_execution_id", "_row_id", "_status", "_error_message", "_execution_time_ms", "_timestamp")
 OLD = {"columns": [{"name": "size", "source": "$.size", "type": "number", "default": -1}]}
@@ -85,6 +85,7 @@ class Execution:
             batches=Batches(self.store, self.clock),
             dead_letters=FakeDeadLetters(),
             metrics=FakeMetrics(),
+            ownership=FakeOwnership(self.clock),
             clock=self.clock,
             deadline=FakeDeadline(),
             ending=ending,

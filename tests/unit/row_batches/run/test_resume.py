@@ -30,9 +30,19 @@ from row_batches.run.messages import (
     ToolRowsResponse,
 )
 from row_batches.run.process_tool_rows import process_tool_rows
+from row_batches.run.runs import BestEffort
 from row_batches.targets.protocol import Outcome, thrown_error
 from tests.support.batches import make_plan, records_of, staged_items
-from tests.support.fakes import FakeClock, FakeDeadLetters, FakeDeadline, FakeInvoker, FakeMetrics, FakeObjectStore
+from tests.support.fakes import (
+    FakeClock,
+    FakeDeadLetters,
+    FakeDeadline,
+    FakeInvoker,
+    FakeMetrics,
+    FakeObjectStore,
+    FakeOwnership,
+    FakeRuns,
+)
 
 OUTPUT = {"columns": [{"name": "said", "source": "$.said"}], "add_metadata": ["_row_id", "_status", "_error_message"]}
 ONCE = {"retry_policy": {"max_attempts": 1}}
@@ -95,6 +105,7 @@ class Runs:
                 batches=Batches(self.store, self.clock),
                 invoker=FakeInvoker(self.answer),
                 dead_letters=FakeDeadLetters(),
+                ownership=FakeOwnership(self.clock),
                 clock=self.clock,
                 deadline=deadline or FakeDeadline(),
             )
@@ -108,6 +119,7 @@ class Runs:
             batches=Batches(self.store, self.clock),
             dead_letters=self.letters,
             metrics=FakeMetrics(),
+            ownership=FakeOwnership(self.clock),
             clock=self.clock,
             deadline=FakeDeadline(),
         )
@@ -254,7 +266,7 @@ def test_without_time_to_write_the_rest_is_left_for_the_next_call() -> None:
     runs.run("first", rows)
 
     # The worker asks once a row: after two of them its time is over.
-    (response,) = runs.run("second", rows, ["first"], deadline=FakeDeadline(900, 900, 29))
+    (response,) = runs.run("second", rows, ["first"], deadline=FakeDeadline(900, 900, 900, 29))
     assert response == ToolRowsResponse(succeeded=2, remaining=3)
 
     (response,) = runs.run("second", rows, ["first"])
@@ -267,7 +279,7 @@ def test_a_worker_that_finds_nothing_to_take_over_keeps_the_time_to_start_a_row(
     runs, rows = Runs(), rows_of(2)
     runs.run("first", [["1", "other"], ["2", "other"]])
 
-    (response,) = runs.run("second", rows, ["first"], deadline=FakeDeadline(900, 334, 331))
+    (response,) = runs.run("second", rows, ["first"], deadline=FakeDeadline(900, 900, 334, 331))
 
     assert response == ToolRowsResponse(succeeded=2)
 
@@ -348,7 +360,9 @@ class AgentRows:
         result = {"result": "Success", "data": {"said": "hello"}} if answer is None else answer
         batch = BatchReference(plan_key=Keys("first").plan)
         request = MapOutputRequest(BatchInput=batch, Row=self.row, Call=call, Result=result)
-        map_output(request, batches=self.batches, dead_letters=self.letters, clock=self.clock)
+        map_output(
+            request, batches=self.batches, dead_letters=self.letters, notes=BestEffort(FakeRuns()), clock=self.clock
+        )
 
     def map_input(self, execution: str) -> Any:
         request = MapInputRequest(BatchInput=BatchReference(plan_key=Keys(execution).plan), Row=self.row)

@@ -23,7 +23,9 @@ from row_batches.run.messages import (
     ValidateRequest,
     ValidateResponse,
 )
+from row_batches.run.runs import Counts, RunState
 from row_batches.run.validate_input import validate_input
+from tests.support.fakes import FakeRuns
 
 CSV = b"id,text\n1,one\n2,two\n3,three\n"
 PREFIX = "arn:aws:states:eu-west-1:123456789012:stateMachine:"
@@ -99,6 +101,7 @@ class World:
     def __init__(self) -> None:
         self.inputs = FakeInputs({("uploads", "data.csv"): CSV})
         self.work = FakeWork()
+        self.runs = FakeRuns()
         self.registry = list(REGISTRY)
         self.document: dict[str, Any] = {
             "csv_s3_uri": "s3://uploads/data.csv",
@@ -124,6 +127,7 @@ class World:
             work=self.work,
             targets=FakeTargets(self.registry),
             tools=FakeTools(),
+            runs=self.runs,
             input_buckets=["uploads", "shared-uploads"],
             work_retention_days=7,
         )
@@ -381,12 +385,25 @@ def test_concurrency_that_cannot_be_used_is_said(world: World) -> None:
     assert world.plan.warnings == ["30 rows are in flight at most, not 31."]
 
 
+def test_a_run_is_kept_from_its_beginning_and_starts_once(world: World) -> None:
+    world.validate()
+    world.runs.count("run-1", Counts(succeeded=1))
+    world.validate()
+
+    run = world.runs.get("run-1")
+    assert run is not None
+    assert (run.state, run.total_rows, run.plan_key) == (RunState.RUNNING, 3, "work/run-1/plan.json")
+    assert run.counts == Counts(succeeded=1)
+    assert run.estimate_usd == world.plan.estimate.total.best
+
+
 def test_a_dry_run_answers_with_plan_and_estimate(world: World) -> None:
     world.document |= {"dry_run": True, "output_mapping": {"columns": [MAPPED], "add_metadata": False}}
 
     response = world.validate()
 
     assert response.dry_run
+    assert world.runs.get("run-1") is None, "nothing runs"
     assert response.document is not None
     assert response.document["status"] == "DRY_RUN"
     assert response.document["total_rows"] == 3

@@ -7,16 +7,15 @@ import binascii
 import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
 from bedrock_batches.submit import job as names
 from bedrock_batches.submit.job import JobItem, PartItem
 from bedrock_batches.submit.ports import JobPage, KeyReusedError
+from foundation.aws.dynamodb_items import from_item, to_item
 from foundation.aws.errors import error_code, translate, translated
 from foundation.errors import ThrottledError
 
@@ -31,9 +30,6 @@ CONFLICT_PAUSES = (0.1, 0.2, 0.4, 0.8)
 BATCH_ITEMS = 25
 """Most items of one BatchWriteItem
 (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html)."""
-
-_serializer = TypeSerializer()
-_deserializer = TypeDeserializer()
 
 
 class DynamoDbJobsTable:
@@ -227,36 +223,6 @@ def _job(item: Mapping[str, Any]) -> JobItem:
 
 def _in_flight_key(job_id: str) -> dict[str, str]:
     return {"PK": names.IN_FLIGHT_KEY, "SK": names.job_key(job_id)}
-
-
-def to_item(value: Mapping[str, Any]) -> dict[str, Any]:
-    """DynamoDB's form of a JSON-like value; floats as the decimals that they print as."""
-    return {name: _serializer.serialize(_decimals(item)) for name, item in value.items()}
-
-
-def from_item(item: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON-like value of an item: numbers are ints or floats."""
-    return {name: _numbers(_deserializer.deserialize(value)) for name, value in item.items()}
-
-
-def _decimals(value: Any) -> Any:
-    if isinstance(value, float):
-        return Decimal(repr(value))
-    if isinstance(value, Mapping):
-        return {name: _decimals(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_decimals(item) for item in value]
-    return value
-
-
-def _numbers(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    if isinstance(value, dict):
-        return {name: _numbers(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_numbers(item) for item in value]
-    return value
 
 
 def _is_conflict(error: ClientError) -> bool:

@@ -1,6 +1,8 @@
-"""Leases in ``VentureOS-BedrockBatchJobs``: one holder at a time, and nobody waits for a holder that died.
+"""Leases in DynamoDB, behind ``foundation.ports.Leases``: one owner at a time, and nobody waits for ever.
 
-Item: ``PK LEASE#<name>``, ``SK LEASE``, ``holder``, ``expiresAt`` (milliseconds since the epoch), ``ttl`` (seconds).
+They lie in the tables of what they protect, ``VentureOS-BedrockBatchJobs`` and ``batch_processor_runs``. Item: ``PK
+LEASE#<name>``, ``SK <part>``, ``holder``, ``expiresAt`` (milliseconds since the epoch), ``ttl`` (seconds),
+``schemaVersion``.
 """
 
 from __future__ import annotations
@@ -9,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from foundation.aws.errors import error_code, translate
-from foundation.ports import Clock
+from foundation.aws.errors import error_code, translate, translated
+from foundation.ports import WHOLE, Clock, Lease
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 REFUSED = "ConditionalCheckFailedException"
 KEPT_SECONDS = 86_400
 """How long an item that nobody released stays, for a person to look at."""
+SCHEMA_VERSION = 1
 
 
 class DynamoDbLeases:
@@ -28,8 +31,7 @@ class DynamoDbLeases:
         self._table = table
         self._clock = clock
 
-    def acquire(self, name: str, owner: str, seconds: float) -> bool:
-        """True when ``owner`` now holds the lease, for so many seconds; its own lease is extended."""
+    def acquire(self, name: str, owner: str, seconds: float, part: str = WHOLE) -> bool:
         now_ms = self._clock.now_ms()
         until_ms = now_ms + int(seconds * 1000)
         try:
@@ -37,10 +39,11 @@ class DynamoDbLeases:
                 TableName=self._table,
                 Item={
                     "PK": {"S": f"LEASE#{name}"},
-                    "SK": {"S": "LEASE"},
+                    "SK": {"S": part},
                     "holder": {"S": owner},
                     "expiresAt": {"N": str(until_ms)},
                     "ttl": {"N": str(until_ms // 1000 + KEPT_SECONDS)},
+                    "schemaVersion": {"N": str(SCHEMA_VERSION)},
                 },
                 ConditionExpression="attribute_not_exists(PK) OR expiresAt < :now OR holder = :owner",
                 ExpressionAttributeValues={":now": {"N": str(now_ms)}, ":owner": {"S": owner}},
@@ -51,15 +54,29 @@ class DynamoDbLeases:
             raise translate(error, "dynamodb:PutItem", self._table) from error
         return True
 
-    def release(self, name: str, owner: str) -> None:
-        """Give the lease back; one that expired and went to another holder stays his."""
+    def release(self, name: str, owner: str, part: str = WHOLE) -> None:
         try:
             self._client.delete_item(
                 TableName=self._table,
-                Key={"PK": {"S": f"LEASE#{name}"}, "SK": {"S": "LEASE"}},
+                Key={"PK": {"S": f"LEASE#{name}"}, "SK": {"S": part}},
                 ConditionExpression="holder = :owner",
                 ExpressionAttributeValues={":owner": {"S": owner}},
             )
         except ClientError as error:
             if error_code(error) != REFUSED:
                 raise translate(error, "dynamodb:DeleteItem", self._table) from error
+
+    def held(self, name: str) -> list[Lease]:
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            KeyConditionExpression="PK = :pk",
+            FilterExpression="expiresAt >= :now",
+            ExpressionAttributeValues={":pk": {"S": f"LEASE#{name}"}, ":now": {"N": str(self._clock.now_ms())}},
+            ConsistentRead=True,
+        )
+        with translated("dynamodb:Query", self._table):
+            return [
+                Lease(part=item["SK"]["S"], owner=item["holder"]["S"], until_ms=int(item["expiresAt"]["N"]))
+                for page in pages
+                for item in page["Items"]
+            ]

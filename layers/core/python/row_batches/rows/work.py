@@ -86,17 +86,6 @@ class Work:
             pulled = self.objects.put_new(self.keys.brake, orjson.dumps(body))
             self._brake = brake if pulled else self._read_brake()
 
-    # --- markers
-
-    def mark_active(self, first: int) -> None:
-        self.objects.put(self._active_key(first), b"")
-
-    def unmark_active(self, first: int) -> None:
-        self.objects.delete(self._active_key(first))
-
     def is_active(self) -> bool:
-        """Whether some worker has begun and not ended. One that was killed stays listed."""
+        """Whether some worker of a run of the release before has begun and not ended. A killed one stays listed."""
         return next(iter(self.objects.list_objects(self.keys.active)), None) is not None
-
-    def _active_key(self, first: int) -> str:
-        return f"{self.keys.active}{first:012d}"

@@ -14,6 +14,7 @@ import logging
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -32,7 +33,9 @@ from row_batches.run.child_errors import read_child_errors
 from row_batches.run.find_missing import find_missing
 from row_batches.run.letters import UnsentLetters
 from row_batches.run.messages import AggregateAction, AggregateRequest, AggregateResponse, CaughtError
+from row_batches.run.ownership import Ownership
 from row_batches.run.ports import DeadLetters
+from row_batches.run.runs import AGGREGATION_PART, BestEffort, RunEnding, RunState
 from row_batches.run.totals import SUMMARY_SCHEMA_VERSION, Totals, cost_of, usage_of_run, warnings_of
 from row_batches.targets.protocol import Outcome
 
@@ -80,15 +83,25 @@ def aggregate_results(
     batches: Batches,
     dead_letters: DeadLetters,
     metrics: Metrics,
+    ownership: Ownership,
     clock: Clock,
     deadline: Deadline,
     ending: Ending = Ending.OF_RUN,
 ) -> AggregateResponse:
-    """One step; call AGGREGATE again until ``done``. Raises ``DeploymentError`` when an object of ours is gone."""
+    """One step; call again until ``done``, after ``come_again_in_seconds``. One call at a time owns the aggregation.
+
+    Raises ``DeploymentError`` when an object of ours is gone.
+    """
     batch = batches.open(request.plan_key)
     if request.action is AggregateAction.FIND_MISSING:
-        return find_missing(batch)
-    return _Aggregation(batch, request.manifests, dead_letters, metrics, clock, deadline, ending).run()
+        return find_missing(batch, ownership)
+    with ownership.of(batch.plan.execution.name, AGGREGATION_PART, deadline) as wait_seconds:
+        if wait_seconds:
+            return AggregateResponse(done=False, come_again_in_seconds=wait_seconds)
+        aggregation = _Aggregation(
+            batch, request.manifests, dead_letters, metrics, ownership.notes, clock, deadline, ending
+        )
+        return aggregation.run()
 
 
 class _Aggregation:
@@ -98,10 +111,12 @@ class _Aggregation:
         manifests: list[str],
         dead_letters: DeadLetters,
         metrics: Metrics,
+        notes: BestEffort,
         clock: Clock,
         deadline: Deadline,
         ending: Ending,
     ) -> None:
+        self._notes = notes
         self._batch = batch
         self._plan = batch.plan
         self._objects = batch.work.objects
@@ -291,7 +306,8 @@ class _Aggregation:
         }
         if plan.resume_from:
             document["resumed"] = totals.resumed
-        stopped = error_name == STOPPED
+        warnings = warnings_of(plan, totals)
+        state = RunState.STOPPED if error_name == STOPPED else RunState(status)
         summary = {
             "schema_version": SUMMARY_SCHEMA_VERSION,
             "execution_id": plan.execution.name,
@@ -299,7 +315,7 @@ class _Aggregation:
             "batch_name": plan.config.batch_name,
             "target": plan.target.name,
             **document,
-            "status": "STOPPED" if stopped else status,
+            "status": state,
             "error": error_name,
             "not_attempted": totals.not_attempted,
             "resume_from": plan.resume_from[0].name if plan.resume_from else None,
@@ -313,11 +329,23 @@ class _Aggregation:
             "started_at": plan.execution.started_at.isoformat(),
             "finished_at": timestamp(now_ms),
             "estimate": plan.estimate.model_dump(mode="json"),
-            "warnings": warnings_of(plan, totals),
+            "warnings": warnings,
             "brake": asdict(self._brake) if self._brake else None,
             "first_failures": [failure.model_dump(mode="json") for failure in totals.first_failures],
         }
         objects.put(self._keys.summary, orjson.dumps(summary, option=orjson.OPT_INDENT_2), self._batch.tags)
+        self._notes.end(
+            plan.execution.name,
+            RunEnding(
+                state=state,
+                counts=totals.counts,
+                ended_at=datetime.fromtimestamp(now_ms / 1000, UTC),
+                cost_usd=float(str(cost["total_usd"])),
+                summary_key=self._keys.summary,
+                warnings=warnings,
+                error=error_name,
+            ),
+        )
         metrics = {
             "RowsProcessed": (totals.attempted, "Count"),
             "RowsFailed": (totals.all_failed, "Count"),

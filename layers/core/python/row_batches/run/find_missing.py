@@ -11,16 +11,24 @@ from row_batches.rows.store import find_gaps
 from row_batches.rows.work import failure_brake
 from row_batches.run.batch import Batch
 from row_batches.run.messages import AggregateResponse, ObjectVersion
+from row_batches.run.ownership import Ownership
 
 
-def find_missing(batch: Batch) -> AggregateResponse:
+def find_missing(batch: Batch, ownership: Ownership) -> AggregateResponse:
     """How many rows are missing, and where they are staged. With the brake pulled, none is looked for.
 
+    Rows that have an owner are not missing: come again when it has ended. The owner may have been killed.
     The gaps show in the listing; the staged input is read only if there are any, and no further than the last of them.
     Memory: a part of the upload, whatever the size of the input.
     """
     if batch.work.brake() is not None:
         return AggregateResponse()
+    if _first_gap(batch) is None:
+        return AggregateResponse()
+    wait_seconds = ownership.wait_for_rows(batch.plan.execution.name)
+    if wait_seconds:
+        return AggregateResponse(done=False, come_again_in_seconds=wait_seconds)
+    # The last owner can have written its rows since they were listed.
     gaps = find_gaps(batch.rows.finished(), batch.plan.total_rows)
     first_gap = next(gaps, None)
     if first_gap is None:
@@ -51,3 +59,7 @@ def _failed_rows(batch: Batch) -> int:
             failed += len(rows.columns_from(max(next_row, rows.first))["failures"])
             next_row = rows.last + 1
     return failed
+
+
+def _first_gap(batch: Batch) -> tuple[int, int] | None:
+    return next(find_gaps(batch.rows.finished(), batch.plan.total_rows), None)

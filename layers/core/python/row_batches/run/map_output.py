@@ -17,6 +17,7 @@ from row_batches.run.commit import Commit
 from row_batches.run.map_input import execution_name
 from row_batches.run.messages import AgentCall, CaughtError, MapOutputAction, MapOutputRequest, MapOutputResponse
 from row_batches.run.ports import DeadLetters
+from row_batches.run.runs import BestEffort
 from row_batches.targets.answer import add_usage
 from row_batches.targets.protocol import (
     MAPPING_ERROR,
@@ -57,7 +58,7 @@ RATE_EXCEEDED = re.compile(r"Rate exceeded|Error Code: Throttl")
 
 
 def map_output(
-    request: MapOutputRequest, *, batches: Batches, dead_letters: DeadLetters, clock: Clock
+    request: MapOutputRequest, *, batches: Batches, dead_letters: DeadLetters, notes: BestEffort, clock: Clock
 ) -> MapOutputResponse:
     """Write the row, or answer with its next attempt.
 
@@ -104,6 +105,7 @@ def map_output(
         usage=usage,
     )
     Commit(batch, dead_letters).write([finished])
+    notes.count(batch.plan.execution.name, [finished.record])
     if outcome.status is not RowStatus.SUCCESS:
         LOGGER.info("row not successful", extra={"row_id": row, "status": outcome.status, "attempts": reached})
     return MapOutputResponse(action=MapOutputAction.DONE)

@@ -83,13 +83,17 @@ class ToolRowsRequest(Message):
 
 
 class ToolRowsResponse(Message):
-    """Counts only; the rows themselves are in the rows objects. ``remaining`` > 0: call again with the same items."""
+    """Counts only; the rows themselves are in the rows objects. ``remaining`` > 0: call again with the same items.
+
+    ``come_again_in_seconds`` > 0: another call owns these rows, and this one did nothing. Call again after that time.
+    """
 
     succeeded: int = 0
     failed: int = 0
     timed_out: int = 0
     not_attempted: int = 0
     remaining: int = 0
+    come_again_in_seconds: int = 0
 
 
 # --- MapInput, MapOutput (Standard agents)
@@ -186,10 +190,12 @@ class AggregateRequest(Message):
 class AggregateResponse(Message):
     """FIND_MISSING: ``missing`` rows, staged in ``missing_input``. AGGREGATE: call again until ``done``.
 
+    ``come_again_in_seconds`` > 0: rows, or the aggregation, still have another owner. Call again after that time.
     ``error`` is set when the execution must end in Fail; ``document`` is the output document.
     """
 
     done: bool = True
+    come_again_in_seconds: int = 0
     missing: int = 0
     max_concurrency: int = 1
     """Children at once of the pass over the missing rows, one row each."""

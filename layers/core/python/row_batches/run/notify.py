@@ -23,6 +23,7 @@ from row_batches.rows.work import Brake
 from row_batches.run.aggregate_results import RESERVE_SECONDS, STOPPED, Ending, aggregate_results
 from row_batches.run.batch import Batch, Batches
 from row_batches.run.messages import AggregateAction, AggregateRequest
+from row_batches.run.ownership import Ownership
 from row_batches.run.ports import DeadLetters
 
 LOGGER = logging.getLogger("batch_processor.notify")
@@ -66,6 +67,7 @@ def notify(
     dead_letters: DeadLetters,
     metrics: Metrics,
     notifier: Notifier,
+    ownership: Ownership,
     clock: Clock,
     deadline: Deadline,
 ) -> None:
@@ -78,7 +80,8 @@ def notify(
     # An input that was refused has no plan.
     batch = batches.open(keys.plan) if batches.objects.exists(keys.plan) else None
     if batch is not None and detail.status in STOPPED_STATUSES:
-        _aggregate_stopped(batch, detail.stopDate or clock.now_ms(), batches, dead_letters, metrics, clock, deadline)
+        stopped_ms = detail.stopDate or clock.now_ms()
+        _aggregate_stopped(batch, stopped_ms, batches, dead_letters, metrics, ownership, clock, deadline)
     summary = _read_summary(batches, keys) if batch is not None else None
     body = summary_body(summary) if summary else event_body(detail, batch)
     if batch is not None and not batch.plan.config.notification_config.include_details:
@@ -104,6 +107,7 @@ def _aggregate_stopped(
     batches: Batches,
     dead_letters: DeadLetters,
     metrics: Metrics,
+    ownership: Ownership,
     clock: Clock,
     deadline: Deadline,
 ) -> None:
@@ -116,7 +120,7 @@ def _aggregate_stopped(
     batch.work.pull_brake(Brake(reason, STOPPED, reason))
     row_seconds = min(batch.plan.config.execution_config.timeout_seconds, MAX_TOOL_TIMEOUT_SECONDS)
     until_ms = stopped_ms + (row_seconds + WRITE_SECONDS) * 1000
-    while batch.work.is_active() and clock.now_ms() < until_ms:
+    while ownership.wait_for_rows(batch.plan.execution.name) and clock.now_ms() < until_ms:
         if deadline.remaining_seconds() <= RESERVE_SECONDS + POLL_SECONDS:
             raise ServiceUnavailableError("rows of the stopped execution are still in flight: call again")
         clock.sleep(POLL_SECONDS)
@@ -127,6 +131,7 @@ def _aggregate_stopped(
             batches=batches,
             dead_letters=dead_letters,
             metrics=metrics,
+            ownership=ownership,
             clock=clock,
             deadline=deadline,
             ending=Ending.OF_STOPPED_RUN,

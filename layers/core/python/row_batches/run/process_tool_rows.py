@@ -27,8 +27,10 @@ from row_batches.run.batch import Batch, Batches, input_hash
 from row_batches.run.commit import CHECKS_PER_LIMIT, Commit
 from row_batches.run.earlier_answers import take_over
 from row_batches.run.messages import ToolRowsRequest, ToolRowsResponse
+from row_batches.run.ownership import Ownership
 from row_batches.run.planning import MAX_THREADS
 from row_batches.run.ports import DeadLetters
+from row_batches.run.runs import BestEffort, rows_part
 from row_batches.targets.answer import add_usage, parse_answer
 from row_batches.targets.ports import TargetInvoker
 from row_batches.targets.protocol import (
@@ -64,29 +66,28 @@ def process_tool_rows(
     batches: Batches,
     invoker: TargetInvoker,
     dead_letters: DeadLetters,
+    ownership: Ownership,
     clock: Clock,
     deadline: Deadline,
 ) -> ToolRowsResponse:
     """Run the rows that neither this execution nor one that it resumes has finished.
 
-    Rows that do not fit into the time left are ``remaining``.
+    One call at a time owns the rows of a child; another one does nothing and says when to come again. Rows that do not
+    fit into the time left are ``remaining``.
 
     Raises ``DeploymentError`` when the target cannot be called, after writing what is finished.
     """
     batch = batches.open(request.BatchInput.plan_key)
     items = {int(item["r"]): item for item in request.Items}
     first, last = min(items), max(items)
-    marked = row_threads().submit(batch.work.mark_active, first)  # while the list is read, which is as long a way
-    try:
+    with ownership.of(batch.plan.execution.name, rows_part(first), deadline) as wait_seconds:
+        if wait_seconds:
+            return ToolRowsResponse(remaining=len(items), come_again_in_seconds=wait_seconds)
         for begins, ends in list(batch.rows.finished(first, last)):
             for row in range(begins, ends + 1):
                 items.pop(row, None)
-        marked.result()
-        run = _Run(batch, sorted(items.items()), invoker, dead_letters, clock, deadline)
+        run = _Run(batch, sorted(items.items()), invoker, dead_letters, ownership.notes, clock, deadline)
         return run.run()
-    finally:
-        wait([marked])
-        batch.work.unmark_active(first)
 
 
 @cache
@@ -107,9 +108,11 @@ class _Run:
         rows: list[tuple[int, dict[str, str]]],
         invoker: TargetInvoker,
         dead_letters: DeadLetters,
+        notes: BestEffort,
         clock: Clock,
         deadline: Deadline,
     ) -> None:
+        self._notes = notes
         self._batch = batch
         self._rows = rows
         self._invoker = invoker
@@ -203,6 +206,7 @@ class _Run:
         rows[0].record["worker_ms"] = now - (self._wrote_ms or self._began_ms)
         rows[0].record["worker_calls"] = int(self._wrote_ms is None)
         self._commit.write(rows)
+        self._notes.count(self._batch.plan.execution.name, [finished.record for finished in rows])
         self._wrote_ms = now
         with self._room:
             del self._unwritten[: len(rows)]

@@ -15,11 +15,13 @@ class ValidateInputSettings(RowBatchSettings):
     input_buckets: Json[list[str]]
     """Names of the buckets that an input may lie in (a JSON list)."""
     registry_table: str
+    runs_table: str
     work_retention_days: int
 
 
 class ProcessToolRowsSettings(RowBatchSettings):
     dead_letter_queue_url: str
+    runs_table: str
 
 
 class MapInputSettings(RowBatchSettings):
@@ -28,17 +30,20 @@ class MapInputSettings(RowBatchSettings):
 
 class MapOutputSettings(RowBatchSettings):
     dead_letter_queue_url: str
+    runs_table: str
 
 
 class AggregateResultsSettings(RowBatchSettings):
     metrics_namespace: str
     dead_letter_queue_url: str
+    runs_table: str
 
 
 class NotifySettings(RowBatchSettings):
     metrics_namespace: str
     dead_letter_queue_url: str
     notification_topic_arn: str
+    runs_table: str
 
 
 SETTINGS_BY_FUNCTION: dict[str, type[FunctionSettings]] = {

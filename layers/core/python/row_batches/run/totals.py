@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from row_batches.document.plan import Invocation, Plan
 from row_batches.rows.records import RowColumns, RowStatus, Usage
 from row_batches.run.cost import WORKER_START_SECONDS, actual_cost, counted_usage
+from row_batches.run.runs import Counts
 from row_batches.targets.answer import MOST_USED, add_usage
 from row_batches.targets.notes import NOTES
 
@@ -115,6 +116,11 @@ class Totals(BaseModel):
         self.failed += 1
         self.not_attempted += 1
         self.add_failure(row, RowStatus.FAILED, error)
+
+    @property
+    def counts(self) -> Counts:
+        """For the table of runs."""
+        return Counts.model_validate(self.model_dump(include=set(Counts.model_fields)))
 
     @property
     def all_failed(self) -> int:

@@ -28,6 +28,7 @@ from row_batches.run.cost import estimate
 from row_batches.run.earlier_execution import Earlier, find_earlier
 from row_batches.run.messages import MapSettings, ObjectVersion, Processor, ValidateRequest, ValidateResponse
 from row_batches.run.planning import plan_concurrency
+from row_batches.run.runs import Run, Runs
 
 SECONDS_A_DAY = 86_400
 MAX_EXPRESS_SECONDS = 300
@@ -42,6 +43,7 @@ def validate_input(
     work: WorkObjects,
     targets: Targets,
     tools: ToolSettings,
+    runs: Runs,
     input_buckets: list[str],
     work_retention_days: int,
 ) -> ValidateResponse:
@@ -51,7 +53,7 @@ def validate_input(
     may lie in ``input_buckets``; the results of earlier executions can be submitted where they are. Only answers of an
     earlier execution of this deployment, from the same target, can be taken over.
     """
-    return _Validation(inputs, work, targets, tools, input_buckets, work_retention_days).run(request)
+    return _Validation(inputs, work, targets, tools, runs, input_buckets, work_retention_days).run(request)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class _Validation:
     _work: WorkObjects
     _targets: Targets
     _tools: ToolSettings
+    _runs: Runs
     _input_buckets: list[str]
     _work_retention_days: int
 
@@ -85,6 +88,8 @@ class _Validation:
         assert staging is not None
         plan = self._plan(request, config, target, found, staging, version_id, earlier)
         self._work.put(keys.plan, plan.model_dump_json().encode())
+        if not config.dry_run:
+            self._runs.start(Run.of_plan(plan))
         return _response(plan)
 
     # --- checks: each notes its problems and answers None, so that the others still run

@@ -8,10 +8,14 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from foundation.aws.factories import MOST_CONNECTIONS, objects
-from foundation.invocation import clock
+from foundation.invocation import LambdaContext, call_owner, clock
 
 if TYPE_CHECKING:
+    from foundation.aws.leases import DynamoDbLeases
     from row_batches.run.batch import Batches
+    from row_batches.run.ownership import Ownership
+    from row_batches.run.runs import BestEffort
+    from row_batches.run.runs_dynamodb import DynamoDbRuns
     from row_batches.run.sqs import SqsDeadLetters
     from row_batches.targets.ports import TargetInvoker
 
@@ -30,6 +34,34 @@ def dead_letters(queue_url: str) -> SqsDeadLetters:
 
     # Impatient: letters come after the rows are written, and a worker has seconds left for both.
     return SqsDeadLetters(service_client("sqs", read_timeout_seconds=5, attempts=2), queue_url)
+
+
+@cache
+def runs(table: str) -> DynamoDbRuns:
+    from foundation.aws.clients import service_client
+    from row_batches.run.runs_dynamodb import DynamoDbRuns
+
+    return DynamoDbRuns(service_client("dynamodb"), table)
+
+
+@cache
+def leases(table: str) -> DynamoDbLeases:
+    from foundation.aws.clients import service_client
+    from foundation.aws.leases import DynamoDbLeases
+
+    return DynamoDbLeases(service_client("dynamodb"), table, clock)
+
+
+def notes(table: str) -> BestEffort:
+    from row_batches.run.runs import BestEffort
+
+    return BestEffort(runs(table))
+
+
+def ownership(table: str, context: LambdaContext) -> Ownership:
+    from row_batches.run.ownership import Ownership
+
+    return Ownership(leases(table), runs(table), call_owner(context), clock)
 
 
 @cache

@@ -1,0 +1,193 @@
+"""The table of runs: what each execution is doing, what it has done, and who owns which of its rows.
+
+Lists, status and history come from here: Step Functions forgets an execution 90 days after its end. While a run goes
+on, its counts are live: workers add to them as they write rows, and one that cannot goes on without. At the end they
+are corrected from the rows themselves.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from foundation.errors import BatchProcessorError
+from row_batches.document.plan import Plan
+from row_batches.rows.records import RowRecord, RowStatus
+
+LOGGER = logging.getLogger("batch_processor.runs")
+SCHEMA_VERSION = 1
+
+
+class RunState(StrEnum):
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    SUCCEEDED_WITH_FAILURES = "SUCCEEDED_WITH_FAILURES"
+    FAILED = "FAILED"
+    STOPPED = "STOPPED"
+
+
+class Counts(BaseModel):
+    """Rows by what became of them, and what they took.
+
+    ``attempts`` are calls that reached the target, ``throttles`` those that it refused. ``worker_ms`` is the time of
+    the workers in milliseconds, each of which has several rows in flight.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    succeeded: int = 0
+    failed: int = 0
+    timed_out: int = 0
+    not_attempted: int = 0
+    attempts: int = 0
+    throttles: int = 0
+    worker_ms: int = 0
+    worker_calls: int = 0
+
+    @classmethod
+    def of_rows(cls, records: Iterable[RowRecord]) -> Counts:
+        """The counts of finished rows."""
+        rows = list(records)
+        statuses = Counter(record["status"] for record in rows)
+        return cls(
+            succeeded=statuses[RowStatus.SUCCESS],
+            failed=statuses[RowStatus.FAILED],
+            timed_out=statuses[RowStatus.TIMEOUT],
+            attempts=sum(record["attempts"] for record in rows),
+            throttles=sum(record["throttles"] for record in rows),
+            worker_ms=sum(record["worker_ms"] for record in rows),
+            worker_calls=sum(record["worker_calls"] for record in rows),
+        )
+
+
+class RunEnding(BaseModel):
+    """How a run ended. ``error`` is the name that its execution failed with, "" when it succeeded."""
+
+    model_config = ConfigDict(frozen=True)
+
+    state: RunState
+    counts: Counts
+    ended_at: datetime
+    cost_usd: float
+    summary_key: str
+    warnings: list[str] = []
+    error: str = ""
+
+
+class Run(BaseModel):
+    """One execution. ``waiting_until``: a batch waits for rows whose owner was killed or still works, until then."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")  # a later release may add to the item
+
+    schema_version: int = SCHEMA_VERSION
+    execution: str
+    arn: str
+    batch_name: str
+    target: str
+    target_version: str
+    total_rows: int
+    plan_key: str
+    started_at: datetime
+    estimate_usd: float
+    state: RunState = RunState.RUNNING
+    counts: Counts = Counts()
+    warnings: list[str] = []
+    waiting_until: datetime | None = None
+    ended_at: datetime | None = None
+    cost_usd: float | None = None
+    """Known at the end; before it, ``totals.cost_so_far`` computes it from the counts."""
+    summary_key: str | None = None
+    error: str = ""
+
+    @classmethod
+    def of_plan(cls, plan: Plan) -> Run:
+        """The run at its beginning."""
+        return cls(
+            execution=plan.execution.name,
+            arn=plan.execution.arn,
+            batch_name=plan.config.batch_name,
+            target=plan.target.name,
+            target_version=plan.target.version,
+            total_rows=plan.total_rows,
+            plan_key=plan.keys.plan,
+            started_at=plan.execution.started_at,
+            estimate_usd=plan.estimate.total.best,
+            warnings=plan.warnings,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RunPage:
+    """Runs, newest first; ``cursor`` gives the next page, "" when there is none."""
+
+    runs: list[Run]
+    cursor: str
+
+
+class Runs(Protocol):
+    def start(self, run: Run) -> None:
+        """Keep a run that begins. The same execution again changes nothing."""
+
+    def count(self, execution: str, counts: Counts) -> None:
+        """Add to the live counts."""
+
+    def wait(self, execution: str, until_ms: int) -> None:
+        """Note that a batch waits for its owner, until then at most (milliseconds since the epoch)."""
+
+    def end(self, execution: str, ending: RunEnding) -> None:
+        """Keep how a run ended; what it counted replaces the live counts. An execution that is not kept stays so."""
+
+    def get(self, execution: str) -> Run | None: ...
+
+    def page(self, limit: int = 50, cursor: str = "") -> RunPage:
+        """Runs, newest first, at most 50. Raises ValueError for a cursor that is none of this listing."""
+
+    def running(self) -> Iterator[Run]:
+        """The runs without an ending, oldest first."""
+
+
+def lease_name(execution: str) -> str:
+    """The name of an execution's leases; its parts are ``rows_part`` and ``AGGREGATION_PART``."""
+    return f"run#{execution}"
+
+
+AGGREGATION_PART = "aggregation"
+ROWS_PART_PREFIX = "rows#"
+
+
+def rows_part(first: int) -> str:
+    """The lease of the batch that begins with row ``first``."""
+    return f"{ROWS_PART_PREFIX}{first:012d}"
+
+
+class BestEffort:
+    """Notes about a run that no row depends on: one that cannot be kept is logged, and the work goes on."""
+
+    def __init__(self, runs: Runs) -> None:
+        self._runs = runs
+
+    def count(self, execution: str, records: Iterable[RowRecord]) -> None:
+        try:
+            self._runs.count(execution, Counts.of_rows(records))
+        except BatchProcessorError as error:
+            LOGGER.warning("live counts not kept", extra={"reason": str(error)})
+
+    def wait(self, execution: str, until_ms: int) -> None:
+        try:
+            self._runs.wait(execution, until_ms)
+        except BatchProcessorError as error:
+            LOGGER.warning("wait not noted", extra={"reason": str(error)})
+
+    def end(self, execution: str, ending: RunEnding) -> None:
+        """The sweep ends a run whose ending could not be kept."""
+        try:
+            self._runs.end(execution, ending)
+        except BatchProcessorError as error:
+            LOGGER.warning("ending not kept", extra={"reason": str(error)})

@@ -1,0 +1,214 @@
+"""``batch_processor_runs``, behind ``row_batches.run.runs.Runs``.
+
+Two items a run: ``RUN#<execution>, RUN`` and ``RUN#<execution>, COUNTS``. The live counts are apart because a write is
+charged by the size of the whole item. Both indexes hold keys alone, so that counting writes to no index:
+``runs-by-start`` lists every run, ``running-by-start`` those without an ending. The leases of a run's batches are in
+the same table (``foundation.aws.leases``).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from botocore.exceptions import ClientError
+
+from foundation.aws.dynamodb_items import from_item, to_item
+from foundation.aws.errors import error_code, translate, translated
+from foundation.errors import ThrottledError
+from row_batches.run.runs import Counts, Run, RunEnding, RunPage
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+REFUSED = "ConditionalCheckFailedException"
+RUNS_BY_START = "runs-by-start"
+RUNNING_BY_START = "running-by-start"
+LISTED = "RUNS"
+RUNNING = "RUNNING"
+KEPT_SECONDS = 365 * 86_400
+MOST_RUNS = 50
+"""Of a page: two items each, and BatchGetItem takes 100
+(https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html)."""
+MOST_READS = 5
+KEYS = frozenset({"PK", "SK", "GSI1PK", "GSI1SK", "GSI2PK", "ttl"})
+
+
+class DynamoDbRuns:
+    """Raises what ``translate`` gives: DeploymentError, ThrottledError, ServiceUnavailableError."""
+
+    def __init__(self, client: DynamoDBClient, table: str) -> None:
+        self._client = client
+        self._table = table
+
+    def start(self, run: Run) -> None:
+        started = run.started_at.astimezone(UTC).isoformat(timespec="milliseconds")
+        item = {
+            **run.model_dump(mode="json", exclude_none=True),
+            "PK": f"RUN#{run.execution}",
+            "SK": "RUN",
+            "GSI1PK": LISTED,
+            "GSI1SK": f"{started}#{run.execution}",
+            "GSI2PK": RUNNING,
+            "ttl": _expiry(run.started_at),
+        }
+        try:
+            answer = self._client.put_item(
+                TableName=self._table,
+                Item=to_item(item),
+                # Step Functions takes a name again 90 days after its execution ended.
+                ConditionExpression="attribute_not_exists(PK) OR started_at <> :started",
+                ExpressionAttributeValues=to_item({":started": item["started_at"]}),
+                ReturnValues="ALL_OLD",
+            )
+        except ClientError as error:
+            if error_code(error) == REFUSED:
+                return
+            raise translate(error, "dynamodb:PutItem", self._table) from error
+        if answer.get("Attributes"):
+            with translated("dynamodb:DeleteItem", self._table):
+                self._client.delete_item(TableName=self._table, Key=_key(run.execution, "COUNTS"))
+
+    def count(self, execution: str, counts: Counts) -> None:
+        added = {name: value for name, value in counts.model_dump().items() if value}
+        if not added:
+            return
+        with translated("dynamodb:UpdateItem", self._table):
+            self._client.update_item(
+                TableName=self._table,
+                Key=_key(execution, "COUNTS"),
+                UpdateExpression=(
+                    f"ADD {', '.join(f'#{name} :{name}' for name in added)} SET #ttl = if_not_exists(#ttl, :ttl)"
+                ),
+                ExpressionAttributeNames={**{f"#{name}": name for name in added}, "#ttl": "ttl"},
+                ExpressionAttributeValues=to_item(
+                    {**{f":{name}": value for name, value in added.items()}, ":ttl": _expiry(datetime.now(UTC))}
+                ),
+            )
+
+    def wait(self, execution: str, until_ms: int) -> None:
+        until = datetime.fromtimestamp(until_ms / 1000, UTC).isoformat(timespec="milliseconds")
+        self._update(execution, "SET waiting_until = :until", {":until": until}, {})
+
+    def end(self, execution: str, ending: RunEnding) -> None:
+        values = ending.model_dump(mode="json")
+        self._update(
+            execution,
+            f"SET {', '.join(f'#{name} = :{name}' for name in values)} REMOVE GSI2PK, waiting_until",
+            {f":{name}": value for name, value in values.items()},
+            {f"#{name}": name for name in values},
+        )
+
+    def _update(self, execution: str, expression: str, values: dict[str, Any], names: dict[str, str]) -> None:
+        try:
+            self._client.update_item(
+                TableName=self._table,
+                Key=_key(execution, "RUN"),
+                UpdateExpression=expression,
+                ConditionExpression="attribute_exists(PK)",
+                ExpressionAttributeValues=to_item(values),
+                **({"ExpressionAttributeNames": names} if names else {}),  # type: ignore[arg-type]  # DynamoDB refuses an empty map
+            )
+        except ClientError as error:
+            if error_code(error) != REFUSED:
+                raise translate(error, "dynamodb:UpdateItem", self._table) from error
+
+    def get(self, execution: str) -> Run | None:
+        with translated("dynamodb:Query", self._table):
+            answer = self._client.query(
+                TableName=self._table,
+                KeyConditionExpression="PK = :pk",
+                ExpressionAttributeValues={":pk": {"S": f"RUN#{execution}"}},
+                ConsistentRead=True,
+            )
+        items = {item["SK"]["S"]: from_item(item) for item in answer["Items"]}
+        return _run(items["RUN"], items.get("COUNTS")) if "RUN" in items else None
+
+    def page(self, limit: int = MOST_RUNS, cursor: str = "") -> RunPage:
+        request: dict[str, Any] = {"Limit": min(limit, MOST_RUNS), "ScanIndexForward": False}
+        if cursor:
+            request["ExclusiveStartKey"] = _read_cursor(cursor)
+        with translated("dynamodb:Query", self._table):
+            answer = self._client.query(
+                TableName=self._table,
+                IndexName=RUNS_BY_START,
+                KeyConditionExpression="GSI1PK = :listed",
+                ExpressionAttributeValues={":listed": {"S": LISTED}},
+                **request,
+            )
+        return RunPage(
+            self._read([item["PK"]["S"] for item in answer["Items"]]), _cursor(answer.get("LastEvaluatedKey"))
+        )
+
+    def running(self) -> Iterator[Run]:
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            IndexName=RUNNING_BY_START,
+            KeyConditionExpression="GSI2PK = :running",
+            ExpressionAttributeValues={":running": {"S": RUNNING}},
+            PaginationConfig={"PageSize": MOST_RUNS},
+        )
+        with translated("dynamodb:Query", self._table):
+            for page in pages:
+                yield from self._read([item["PK"]["S"] for item in page["Items"]])
+
+    def _read(self, keys: Sequence[str]) -> list[Run]:
+        """The runs of the keys, in their order; without those that expired since the index was read."""
+        wanted: Any = [{"PK": {"S": key}, "SK": {"S": kind}} for key in keys for kind in ("RUN", "COUNTS")]
+        items: dict[tuple[str, str], dict[str, Any]] = {}
+        for _ in range(MOST_READS):
+            if not wanted:
+                break
+            with translated("dynamodb:BatchGetItem", self._table):
+                answer = self._client.batch_get_item(RequestItems={self._table: {"Keys": wanted}})
+            for item in answer["Responses"].get(self._table, []):
+                items[item["PK"]["S"], item["SK"]["S"]] = from_item(item)
+            unread: dict[str, Any] = dict(answer["UnprocessedKeys"])
+            wanted = unread.get(self._table, {}).get("Keys", [])
+        if wanted:
+            raise ThrottledError(
+                f"dynamodb:BatchGetItem on {self._table} left items unread. Try again at a slower pace."
+            )
+        return [_run(items[key, "RUN"], items.get((key, "COUNTS"))) for key in keys if (key, "RUN") in items]
+
+
+def _key(execution: str, kind: str) -> dict[str, Any]:
+    return {"PK": {"S": f"RUN#{execution}"}, "SK": {"S": kind}}
+
+
+def _expiry(start: datetime) -> int:
+    return int(start.timestamp()) + KEPT_SECONDS
+
+
+def _run(item: dict[str, Any], live: dict[str, Any] | None) -> Run:
+    fields = {name: value for name, value in item.items() if name not in KEYS}
+    if "ended_at" not in fields and live is not None:
+        fields["counts"] = {name: value for name, value in live.items() if name not in KEYS}
+    return Run.model_validate(fields)
+
+
+def _cursor(key: Any) -> str:
+    """The place of a page's end: the values of its key, which tell nothing that the page did not."""
+    if not key:
+        return ""
+    place = {name: value["S"] for name, value in key.items()}
+    return base64.urlsafe_b64encode(orjson.dumps(place)).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> dict[str, Any]:
+    try:
+        place = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (binascii.Error, ValueError):
+        place = None
+    if (
+        not isinstance(place, dict)
+        or set(place) != {"PK", "SK", "GSI1PK", "GSI1SK"}
+        or place["GSI1PK"] != LISTED
+        or not all(isinstance(text, str) and text for text in place.values())
+    ):
+        raise ValueError("not a cursor of this listing")
+    return to_item(place)

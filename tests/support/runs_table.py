@@ -1,0 +1,40 @@
+"""The table of runs, made as Terraform makes it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from row_batches.run.runs_dynamodb import RUNNING_BY_START, RUNS_BY_START
+from tests.support.aws_resources import unique
+from tests.support.terraform_files import ROW_BATCHES, parsed, plain
+
+
+def make_runs_table(client: Any) -> str:
+    """The table of runs with the keys and indexes that Terraform gives it."""
+    resources = parsed(ROW_BATCHES / "storage.tf")["resource"]
+    tables: list[dict[str, Any]] = [plain(block["aws_dynamodb_table"]) for block in resources]
+    runs = next(table["runs"] for table in tables if "runs" in table)
+
+    def keys(part: dict[str, Any]) -> list[dict[str, str]]:
+        kinds = {"HASH": part["hash_key"], "RANGE": part["range_key"]}
+        return [{"AttributeName": plain(name), "KeyType": kind} for kind, name in kinds.items()]
+
+    indexes = [
+        {
+            "IndexName": plain(index["name"]),
+            "KeySchema": keys(index),
+            "Projection": {"ProjectionType": plain(index["projection_type"])},
+        }
+        for index in runs["global_secondary_index"]
+    ]
+    named = {key["AttributeName"] for part in (keys(runs), *(index["KeySchema"] for index in indexes)) for key in part}
+    table = unique("runs")
+    client.create_table(
+        TableName=table,
+        KeySchema=keys(runs),
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in sorted(named)],
+        GlobalSecondaryIndexes=indexes,
+        BillingMode="PAY_PER_REQUEST",
+    )
+    assert {index["IndexName"] for index in indexes} == {RUNS_BY_START, RUNNING_BY_START}
+    return table
