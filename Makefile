@@ -13,11 +13,17 @@ PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11; do 
 # In recipes, which without an interpreter would begin with `-m`: make takes that for a command that may fail.
 NEEDED_PYTHON = $(or $(PYTHON),$(error Python 3.11 or newer is needed; name one: make … PYTHON=<path>))
 # What a command acts on comes from the command line only: a shell may have a NAME of its own, as WSL does.
-$(foreach variable,INPUT OUTPUT CSV NAME FOLLOW EXECUTION GRACE FILE CONFIRM TOOL_NAME ONLY UPGRADE ARGS,$(eval $(variable) :=))
+GIVEN := INPUT OUTPUT CSV NAME FOLLOW EXECUTION GRACE FILE CONFIRM TOOL_NAME ONLY UPGRADE ARGS
+$(foreach variable,$(GIVEN),$(eval $(variable) :=))
 # Size of the end-to-end tests: small or full.
 SCALE ?= small
 # Test processes at once.
 WORKERS ?= 2
+# Recipes read all of these from the environment, as "$$CSV": quotes and dollar signs in a value reach the command.
+$(foreach variable,ENV SCALE WORKERS $(GIVEN),$(eval override $(variable) := $$(value $(variable))))
+export ENV SCALE WORKERS $(GIVEN)
+# $(call option,--csv,CSV): the option with the variable's value, nothing without one.
+option = $(if $($(2)),$(1)="$$$(2)")
 
 DEV := .venv/bin/python
 # What the commands need; checks need .venv-checkov and asl-validator too.
@@ -50,8 +56,8 @@ demo: $(RUNTIME) ## Start a local AWS, deploy to it, run the three examples, sho
 
 .PHONY: test
 test: lint terraform-checks ## Run every check and test; end-to-end tests at reduced size
-	@printf '\n== tests (SCALE=%s, %s processes)\n' '$(SCALE)' '$(WORKERS)'
-	@SCALE=$(SCALE) $(DEV) -m pytest -q -n $(WORKERS) --dist loadgroup tests emulator/tests
+	@printf '\n== tests (SCALE=%s, %s processes)\n' "$$SCALE" "$$WORKERS"
+	@$(DEV) -m pytest -q -n "$$WORKERS" --dist loadgroup tests emulator/tests
 
 ##@ Row batches (ENV=local|stage|prod)
 
@@ -65,62 +71,62 @@ down: $(RUNTIME) ## Stop the local AWS and forget what was deployed to it
 
 .PHONY: run
 run: $(RUNTIME) ## Start an execution and follow it: INPUT=file.json [CSV=file.csv] [NAME=…] or FOLLOW=execution
-	@$(DEV) -m tools.run --env '$(ENV)' $(if $(INPUT),--input '$(INPUT)') $(if $(CSV),--csv '$(CSV)') \
-		$(if $(NAME),--name '$(NAME)') $(if $(FOLLOW),--follow '$(FOLLOW)')
+	@$(DEV) -m tools.run --env "$$ENV" $(call option,--input,INPUT) $(call option,--csv,CSV) \
+		$(call option,--name,NAME) $(call option,--follow,FOLLOW)
 
 .PHONY: stop
 stop: $(RUNTIME) ## Stop an execution and keep what is done: EXECUTION=name [GRACE=seconds]
-	@$(DEV) -m tools.stop --env '$(ENV)' $(if $(EXECUTION),--execution '$(EXECUTION)') $(if $(GRACE),--grace '$(GRACE)')
+	@$(DEV) -m tools.stop --env "$$ENV" $(call option,--execution,EXECUTION) $(call option,--grace,GRACE)
 
 .PHONY: remap
 remap: $(RUNTIME) ## Give a run that has ended other columns: EXECUTION=name INPUT=file.json [OUTPUT=file.csv]
-	@$(DEV) -m tools.remap --env '$(ENV)' $(if $(EXECUTION),--execution '$(EXECUTION)') $(if $(INPUT),--input '$(INPUT)') \
-		$(if $(OUTPUT),--output '$(OUTPUT)')
+	@$(DEV) -m tools.remap --env "$$ENV" $(call option,--execution,EXECUTION) $(call option,--input,INPUT) \
+		$(call option,--output,OUTPUT)
 
 .PHONY: output
 output: $(RUNTIME) ## Print the Terraform outputs as JSON
-	@$(DEV) -m tools.output --env '$(ENV)'
+	@$(DEV) -m tools.output --env "$$ENV"
 
 ##@ Bedrock batches (ENV=local|stage|prod)
 
 .PHONY: seed-lake
 seed-lake: $(RUNTIME) ## Make the lake's tables and load violations: FILE=violations.csv
-	@$(DEV) -m tools.seed_lake --env '$(ENV)' $(if $(FILE),--file '$(FILE)')
+	@$(DEV) -m tools.seed_lake --env "$$ENV" $(call option,--file,FILE)
 
 .PHONY: resync
 resync: $(RUNTIME) ## Merge into the lake what could not be merged before: [FILE=key]
-	@$(DEV) -m tools.resync --env '$(ENV)' $(if $(FILE),--file '$(FILE)')
+	@$(DEV) -m tools.resync --env "$$ENV" $(call option,--file,FILE)
 
 ##@ Deploying (ENV=local|stage|prod)
 
 .PHONY: package
 package: $(RUNTIME) ## Build the function and layer archives of ENV into build/artifacts
-	@$(DEV) -m tools.package --env '$(ENV)'
+	@$(DEV) -m tools.package --env "$$ENV"
 
 .PHONY: plan
 plan: $(RUNTIME) ## Show and save what apply would change
-	@$(DEV) -m tools.terraform plan --env '$(ENV)' --package
+	@$(DEV) -m tools.terraform plan --env "$$ENV" --package
 
 .PHONY: apply
 apply: $(RUNTIME) ## Apply the plan that was saved; without one, plan and apply: not in prod
-	@$(DEV) -m tools.terraform apply --env '$(ENV)' --package
+	@$(DEV) -m tools.terraform apply --env "$$ENV" --package
 
 .PHONY: destroy
 destroy: $(RUNTIME) ## Remove an environment; prod asks for CONFIRM=<account id>
-	@CONFIRM='$(CONFIRM)' $(DEV) -m tools.terraform destroy --env '$(ENV)' --package
+	@$(DEV) -m tools.terraform destroy --env "$$ENV" --package
 
 .PHONY: state-bucket
 state-bucket: $(RUNTIME) ## Create or repair the bucket of Terraform's state in the account of ENV
-	@$(DEV) -m tools.terraform state-bucket --env '$(ENV)'
+	@$(DEV) -m tools.terraform state-bucket --env "$$ENV"
 
 .PHONY: deploy-shared
 deploy-shared: apply ## Older name of apply
 
 .PHONY: deploy-tool
 deploy-tool: ## Older name of apply: TOOL_NAME=batch_processor
-	@if [ "$(TOOL_NAME)" != batch_processor ]; then \
-		echo "deploy-tool: TOOL_NAME is '$(TOOL_NAME)'; this repository deploys TOOL_NAME=batch_processor." >&2; exit 2; fi
-	@$(MAKE) apply ENV='$(ENV)'
+	@if [ "$$TOOL_NAME" != batch_processor ]; then \
+		echo "deploy-tool: TOOL_NAME is '$$TOOL_NAME'; this repository deploys TOOL_NAME=batch_processor." >&2; exit 2; fi
+	@$(MAKE) apply ENV="$$ENV"
 
 ##@ Developing
 
@@ -131,12 +137,12 @@ test-full: ## Run every check and test at full size
 .PHONY: test-batch-processor
 test-batch-processor: $(RUNTIME) ## Run the integration and end-to-end tests of row batches on a local AWS
 	@$(DEV) -m tools.package --env local
-	@SCALE=$(SCALE) $(DEV) -m pytest -q -n $(WORKERS) --dist loadgroup tests/integration tests/e2e \
+	@$(DEV) -m pytest -q -n "$$WORKERS" --dist loadgroup tests/integration tests/e2e \
 		--ignore tests/integration/bedrock --ignore tests/e2e/test_bedrock_batches.py
 
 .PHONY: bench
 bench: $(RUNTIME) ## Measure against the plain way and write build/bench.json: [ONLY=name]
-	@$(DEV) -m tools.bench $(if $(ONLY),--only '$(ONLY)')
+	@$(DEV) -m tools.bench $(call option,--only,ONLY)
 
 .PHONY: format
 format: setup ## Format the code

@@ -69,13 +69,60 @@ def commands(*arguments: str, **environment: str) -> subprocess.CompletedProcess
 
 @pytest.mark.parametrize("target", ["run", "stop", "seed-lake", "destroy", "bench", "demo"])
 def test_what_a_command_acts_on_does_not_come_from_the_shell(target: str) -> None:
-    own = re.findall(r"^\$\(foreach variable,([A-Z_ ]+),", MAKEFILE, re.MULTILINE)[0].split()
+    own = re.findall(r"^GIVEN := ([A-Z_ ]+)$", MAKEFILE, re.MULTILINE)[0].split()
     assert {"NAME", "INPUT", "CSV", "FILE", "FOLLOW", "EXECUTION", "GRACE"} <= set(own)
     assert commands(target, **dict.fromkeys(own, "of-the-shell")).stdout == commands(target).stdout
 
 
-def test_the_command_line_says_what_a_command_acts_on() -> None:
-    assert "--name 'mine'" in commands("run", "NAME=mine", NAME="of-the-shell").stdout
+AWKWARD = [
+    "it's.csv",
+    'a "quoted" one',
+    "$HOME and $5",
+    "$(shell echo no)",
+    "`echo no`",
+    "a\\b",
+    "# no comment",
+    "-x",
+    "a;b|c&d",
+]
+
+
+@pytest.mark.parametrize(
+    ("target", "variable", "option"),
+    [
+        *(("run", name, option) for name, option in [("INPUT", "--input"), ("CSV", "--csv"), ("NAME", "--name")]),
+        *(("run", "FOLLOW", "--follow"), ("run", "ENV", "--env")),
+        *(("stop", "EXECUTION", "--execution"), ("stop", "GRACE", "--grace"), ("remap", "OUTPUT", "--output")),
+        *(("seed-lake", "FILE", "--file"), ("resync", "FILE", "--file"), ("bench", "ONLY", "--only")),
+        *((target, "ENV", "--env") for target in ("output", "package", "plan", "apply", "destroy", "state-bucket")),
+    ],
+)
+def test_a_value_reaches_its_command_as_it_is(target: str, variable: str, option: str, tmp_path: Path) -> None:
+    command = tmp_path / "command"
+    command.write_text('#!/bin/sh\nprintf "%s\\0" "$@"\n', encoding="utf-8")
+    command.chmod(0o755)
+
+    for value in AWKWARD:
+        done = subprocess.run(
+            ["make", "--no-print-directory", target, f"DEV={command}", "RUNTIME=", f"{variable}={value}"],
+            cwd=REPOSITORY,
+            check=True,
+            capture_output=True,
+            text=True,
+            env={**os.environ, variable: "of-the-shell"},
+        )
+        arguments = done.stdout.split("\0")
+        given = [argument.removeprefix(f"{option}=") for argument in arguments if argument.startswith(f"{option}=")]
+        assert given == [value] or arguments[arguments.index(option) + 1] == value
+
+
+def test_the_confirmation_reaches_destroy_in_the_environment(tmp_path: Path) -> None:
+    command = tmp_path / "command"
+    command.write_text('#!/bin/sh\nprintf "%s" "$CONFIRM"\n', encoding="utf-8")
+    command.chmod(0o755)
+    arguments = ["destroy", f"DEV={command}", "RUNTIME=", "CONFIRM=1'2"]
+    done = subprocess.run(["make", *arguments], cwd=REPOSITORY, check=True, capture_output=True, text=True)
+    assert done.stdout == "1'2"
 
 
 @pytest.mark.parametrize(("environment", "expected"), [("local", "true"), ("stage", ""), ("prod", "")])
