@@ -61,7 +61,9 @@ def show(console: Console, bucket: str, remapped: Remapped) -> None:
     lines += [(name, f"{remapped.counts[status]:,}") for name, status in COUNTS.items()]
     if remapped.unfinished:
         lines.append(("unfinished", f"{remapped.unfinished:,} of the failed: no worker finished them"))
-    lines.append(("cast failed", f"{remapped.cast_failures:,} cells, which have their default"))
+    for column, failures in remapped.cast_failures.items():
+        text = f"{failures.count:,} cells of {column}, which have their default; the first is {failures.sample}"
+        lines.append(("cast failed", text))
     lines.append(("output", f"s3://{bucket}/{remapped.key}"))
     for name, value in lines:
         console.print(f"{name:<12} {value}", markup=False, highlight=False)

@@ -59,7 +59,7 @@ def row_of(row: int, *, failed: bool = False, said: str = "x", version: str = "1
         "duration_ms": row,
         "worker_ms": 0,
         "worker_calls": 0,
-        "cast_failures": 0,
+        "cast_failures": {},
         "target_version": version,
         "csv": f"{row},{said}\n",
     }
@@ -135,6 +135,7 @@ def test_every_write_is_counted(store: RowStore) -> None:
 def test_columns_hold_what_was_kept_of_each_row(store: RowStore) -> None:
     noted = row_of(1, version="3")
     noted.record["notes"], noted.record["usage"] = {"odd": 1}, {"": {"input_tokens": 5}}
+    noted.record["cast_failures"] = {"score": '"yes"'}
     store.write([noted, row_of(2, failed=True)])
 
     (rows,) = store.read()
@@ -146,7 +147,10 @@ def test_columns_hold_what_was_kept_of_each_row(store: RowStore) -> None:
     assert columns["failures"] == [
         {"row": 2, "status": "FAILED", "error": "Boom: it broke", "csv": "2,Boom: it broke\n", "letter_sent": False}
     ]
-    assert columns["details"] == [{"row": 1, "notes": {"odd": 1}, "usage": {"": {"input_tokens": 5}}}]
+    assert columns["cast_failures"] == [1, 0]
+    assert columns["details"] == [
+        {"row": 1, "notes": {"odd": 1}, "usage": {"": {"input_tokens": 5}}, "cast_failures": {"score": '"yes"'}}
+    ]
 
 
 def test_a_failed_row_knows_whether_its_letter_is_sent(store: RowStore) -> None:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from row_batches.rows.records import RowStatus
 from row_batches.run.remap import Remapped
+from row_batches.run.totals import CastFailures
 from tests.support.batches import EXECUTION
 from tests.unit.row_batches.run.test_remap import NEW, three_rows
 from tools import remap
@@ -31,7 +32,8 @@ def shown(remapped: Remapped) -> str:
 def test_first_rows_counts_and_address_are_shown() -> None:
     first_rows = [{"_row_id": "1", "_status": "SUCCESS", "colour": "red [bold]"}]
     counts = Counter({RowStatus.SUCCESS: 1990, RowStatus.FAILED: 9, RowStatus.TIMEOUT: 1})
-    text = shown(Remapped("results/x/remapped/y/output.csv", ["colour"], counts, 2, 3, first_rows))
+    casts = {"colour": CastFailures(count=3, sample='"red"')}
+    text = shown(Remapped("results/x/remapped/y/output.csv", ["colour"], counts, 2, casts, first_rows))
 
     assert "red [bold]" in text
     assert text.splitlines()[-7:] == [
@@ -40,7 +42,7 @@ def test_first_rows_counts_and_address_are_shown() -> None:
         "failed       9",
         "timed out    1",
         "unfinished   2 of the failed: no worker finished them",
-        "cast failed  3 cells, which have their default",
+        'cast failed  3 cells of colour, which have their default; the first is "red"',
         "output       s3://results/results/x/remapped/y/output.csv",
     ]
 

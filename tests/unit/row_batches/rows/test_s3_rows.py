@@ -37,7 +37,7 @@ def encoded(first: int, rows: list[tuple[str, Any]], failed: frozenset[int] = fr
             "worker_calls": 0,
             "started_ms": 0,
             "duration_ms": 1,
-            "cast_failures": 0,
+            "cast_failures": {},
             "target_version": "1",
             "csv": text,
         }

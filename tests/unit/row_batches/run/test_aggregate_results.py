@@ -406,7 +406,10 @@ def test_values_that_could_not_be_cast_are_a_warning() -> None:
 
     assert aggregator.output[0]["n"] == "0"
     assert aggregator.summary["cast_failures"] == 1
-    assert any("could not be cast" in warning for warning in aggregator.summary["warnings"])
+    (column,) = aggregator.summary["cast_failures_by_column"].items()
+    assert column == ("n", {"count": 1, "sample": '"word"'})
+    (warning,) = [warning for warning in aggregator.summary["warnings"] if "could not be cast" in warning]
+    assert warning.endswith("hold its default instead: n 1 (samples in cast_failures_by_column)")
 
 
 def test_what_was_odd_about_answers_and_what_they_used_is_summed_up() -> None:

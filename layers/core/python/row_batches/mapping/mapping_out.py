@@ -11,19 +11,22 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from foundation.json_text import encodable, render_json
+from foundation.problems import shown
 from row_batches.mapping.json_path import NO_MATCH, compile_path
 from row_batches.mapping.models import RESULT_COLUMN, OutputColumn, OutputMapping
 from row_batches.mapping.output_types import OUTPUT_TYPE_OF, OutputType, Render
 
 
 class MappedRow(NamedTuple):
-    """The cells of the mapped columns, and how many matches could not be cast."""
+    """The cells of the mapped columns. ``cast_failures``: the columns whose match could not be cast, with the match as
+    text, shortened."""
 
     values: list[str]
-    cast_failures: int
+    cast_failures: dict[str, str]
 
 
 class _Column(NamedTuple):
+    name: str
     first: Callable[[Any], Any]
     render: Render
     null: str
@@ -48,8 +51,9 @@ class OutputMapper:
             (answer, {"agent_output": payload}) if answer is payload else (answer, payload, {"agent_output": payload})
         )
         values: list[str] = []
-        cast_failures = 0
-        for first, render, null, default in self._columns:
+        cast_failures: dict[str, str] = {}
+        for name, first, render, null, default in self._columns:
+            found: Any = NO_MATCH
             try:
                 for document in documents:
                     found = first(document)
@@ -58,9 +62,9 @@ class OutputMapper:
                         break
                 else:
                     values.append(default)
-            except ValueError:
+            except ValueError as error:
                 values.append(default)
-                cast_failures += 1
+                cast_failures[name] = str(error) if found is NO_MATCH else shown(found)
         return MappedRow(values, cast_failures)
 
     def defaults(self) -> list[str]:
@@ -78,7 +82,7 @@ def _compile(column: OutputColumn) -> _Column:
     kind = OUTPUT_TYPE_OF[column.type]
     default = _render_default(column.default)
     null = kind.render(None) if kind.has_null else default
-    return _Column(compile_path(column.source).first, _render(kind, column.format), null, default)
+    return _Column(column.name, compile_path(column.source).first, _render(kind, column.format), null, default)
 
 
 def _render(kind: OutputType, format_text: str | None) -> Render:
@@ -89,9 +93,9 @@ def _render(kind: OutputType, format_text: str | None) -> Render:
 
 def _payload_as_json(payload: Any) -> MappedRow:
     try:
-        return MappedRow([render_json(payload)], 0)
+        return MappedRow([render_json(payload)], {})
     except ValueError:
-        return MappedRow([""], 1)
+        return MappedRow([""], {RESULT_COLUMN: shown(payload)})
 
 
 def _render_default(default: str | float | bool | None) -> str:

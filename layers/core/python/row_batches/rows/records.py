@@ -27,6 +27,8 @@ class RowRecord(TypedDict):
     what was odd about the answer, by the name of a ``targets.notes.Note``; ``usage`` is that of all attempts.
     ``target_version`` is the registered version of the target that answered, "" when it is not known.
 
+    ``cast_failures`` are the mapped columns whose value could not be cast, each with that value, shortened.
+
     ``worker_ms`` is the time that a worker of many rows took since it last wrote, ``worker_calls`` 1 when it wrote for
     the first time: on the first row of what it writes, else 0. What a worker costs is its own time, not its rows'.
     """
@@ -40,7 +42,7 @@ class RowRecord(TypedDict):
     duration_ms: int
     worker_ms: int
     worker_calls: int
-    cast_failures: int
+    cast_failures: dict[str, str]
     notes: NotRequired[dict[str, int]]
     usage: NotRequired[Usage]
     target_version: str
@@ -92,17 +94,19 @@ class RowFailure(TypedDict):
 
 
 class RowDetails(TypedDict):
-    """What few rows have: their notes and their usage."""
+    """What few rows have: their notes, their usage, and the columns whose value could not be cast."""
 
     row: int
     notes: dict[str, int]
     usage: Usage
+    cast_failures: NotRequired[dict[str, str]]
+    """Rows that an earlier release wrote lack it."""
 
 
 class RowColumns(TypedDict):
     """What the aggregator needs of consecutive finished rows: fields of ``RowRecord``, a value for each row.
 
-    ``failures`` has elements only for rows that are not SUCCESS, ``details`` only for rows with notes or usage.
+    ``failures`` has elements only for rows that are not SUCCESS, ``details`` only for rows with some.
     """
 
     csv: list[str]

@@ -35,7 +35,7 @@ def encode_rows(rows: Sequence[FinishedRow]) -> bytes:
         "duration_ms": [record["duration_ms"] for record in records],
         "worker_ms": [record["worker_ms"] for record in records],
         "worker_calls": [record["worker_calls"] for record in records],
-        "cast_failures": [record["cast_failures"] for record in records],
+        "cast_failures": [len(record["cast_failures"]) for record in records],
         "target_version": [record["target_version"] for record in records],
         "failures": [
             {
@@ -48,9 +48,14 @@ def encode_rows(rows: Sequence[FinishedRow]) -> bytes:
             if finished.has_failed
         ],
         "details": [
-            {"row": record["row"], "notes": record.get("notes", {}), "usage": record.get("usage", {})}
+            {
+                "row": record["row"],
+                "notes": record.get("notes", {}),
+                "usage": record.get("usage", {}),
+                "cast_failures": record["cast_failures"],
+            }
             for record in records
-            if "notes" in record or "usage" in record
+            if "notes" in record or "usage" in record or record["cast_failures"]
         ],
     }
     parts = [orjson.dumps(columns), b"\n"]

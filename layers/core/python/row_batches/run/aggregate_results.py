@@ -322,6 +322,9 @@ class _Aggregation:
             "resumed": totals.resumed,
             "attempts": totals.attempts,
             "cast_failures": totals.cast_failures,
+            "cast_failures_by_column": {
+                column: failures.model_dump() for column, failures in totals.cast_failures_by_column.items()
+            },
             "notes": totals.notes,
             "usage": usage_of_run(totals),
             "peak_rows_in_flight": totals.peak_rows_in_flight,

@@ -110,7 +110,7 @@ class Batch:
         if outcome.status is RowStatus.SUCCESS:
             values, cast_failures = self.output_mapper.map(outcome.answer, outcome.payload)
         else:
-            values, cast_failures = self.output_mapper.defaults(), 0
+            values, cast_failures = self.output_mapper.defaults(), {}
         facts = RowFacts(
             execution=self.plan.execution.name,
             row=row,

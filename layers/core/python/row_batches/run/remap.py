@@ -27,6 +27,7 @@ from row_batches.rows.store import RowRange, find_gaps
 from row_batches.run.aggregate_results import CHILD_DIED, Checkpoint
 from row_batches.run.batch import Batch
 from row_batches.run.child_errors import read_child_errors
+from row_batches.run.totals import CastFailures, add_cast_failures
 from row_batches.targets.protocol import Outcome
 
 FIRST_ROWS = 5
@@ -43,7 +44,7 @@ class Remapped:
     counts: Counter[RowStatus] = field(default_factory=Counter)
     unfinished: int = 0
     """Of the failed: rows that no worker finished."""
-    cast_failures: int = 0
+    cast_failures: dict[str, CastFailures] = field(default_factory=dict)
     first_rows: list[dict[str, str]] = field(default_factory=list)
 
     @property
@@ -207,7 +208,7 @@ class _Remapping:
         )
         remapped.counts[outcome.status] += 1
         remapped.unfinished += answered is None
-        remapped.cast_failures += finished.record["cast_failures"]
+        add_cast_failures(remapped.cast_failures, finished.record["cast_failures"])
         if row <= FIRST_ROWS:
             remapped.first_rows.append(self._shown(row, outcome))
         return finished.record["csv"].encode()

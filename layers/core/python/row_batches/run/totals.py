@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import accumulate
 
 from pydantic import BaseModel
 
+from foundation.problems import listed
 from row_batches.document.plan import Invocation, Plan
 from row_batches.rows.records import RowColumns, RowStatus, Usage
 from row_batches.run.cost import WORKER_START_SECONDS, actual_cost, counted_usage
@@ -28,6 +29,19 @@ class Failure(BaseModel):
     error: str
 
 
+class CastFailures(BaseModel):
+    """How many values of a column could not be cast to its type, and the first of them, shortened."""
+
+    count: int = 0
+    sample: str
+
+
+def add_cast_failures(by_column: dict[str, CastFailures], samples: Mapping[str, str]) -> None:
+    """Count a row's values that could not be cast; ``samples`` has them by column."""
+    for column, sample in samples.items():
+        by_column.setdefault(column, CastFailures(sample=sample)).count += 1
+
+
 class Totals(BaseModel):
     """Sums over the rows so far.
 
@@ -46,6 +60,7 @@ class Totals(BaseModel):
     attempts: int = 0
     throttles: int = 0
     cast_failures: int = 0
+    cast_failures_by_column: dict[str, CastFailures] = {}
     notes: dict[str, int] = {}
     """By the name of a ``targets.notes.Note``."""
     usage: Usage = {}
@@ -75,6 +90,7 @@ class Totals(BaseModel):
         self.cast_failures += sum(rows["cast_failures"])
         for details in rows["details"]:
             add_usage(self.usage, details["usage"])
+            add_cast_failures(self.cast_failures_by_column, details.get("cast_failures", {}))
             for name, count in details["notes"].items():
                 self.notes[name] = self.notes.get(name, 0) + count
         self.processing_ms += sum(rows["duration_ms"])
@@ -170,8 +186,11 @@ def cost_of(plan: Plan, totals: Totals, *, stopped: bool = False) -> dict[str, o
 def warnings_of(plan: Plan, totals: Totals) -> list[str]:
     warnings = list(plan.warnings)
     if totals.cast_failures:
+        # Without a sample: warnings go into notifications, and a sample is a user's value.
+        columns = [f"{name} {failures.count:,}" for name, failures in totals.cast_failures_by_column.items()]
         warnings.append(
             f"{totals.cast_failures:,} values could not be cast to their column's type and hold its default instead"
+            + (f": {listed(columns)} (samples in cast_failures_by_column)" if columns else "")
         )
     warnings += [f"{totals.notes[note.name]:,} {note.warning}" for note in NOTES if note.name in totals.notes]
     if totals.unsent_letters:
