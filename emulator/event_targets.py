@@ -12,15 +12,22 @@ from __future__ import annotations
 import itertools
 import json
 import logging
+import os
+import re
 import time
 from collections.abc import Callable
 from typing import Any
 
 from ministack.core import iam_evaluator, responses
 from ministack.core.arn import ArnParseError, parse_arn
-from ministack.services import eventbridge, iam, lambda_svc, s3, sns, sqs
+from ministack.services import eventbridge, iam, lambda_svc, s3, scheduler, sns, sqs
 
 logger = logging.getLogger(__name__)
+
+RATE = re.compile(r"rate\(([1-9]\d*) (minute|hour|day)(s?)\)")
+UNIT_SECONDS = {"minute": 60, "hour": 3_600, "day": 86_400}
+TICK_SECONDS = 1.0
+"""How often rules and schedules are looked at."""
 
 TARGET_ACTIONS = {
     "lambda": "lambda:InvokeFunction",
@@ -248,8 +255,29 @@ def checked_notifications(validate: Callable[..., Any]) -> Callable[..., Any]:
     return validate_notification_configs
 
 
+def seconds_of_rate(expression: str) -> float | None:
+    """The interval of a rate expression, scaled by EVENTS_RATE_SCALE; None where EventBridge refuses it.
+
+    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html
+    """
+    found = RATE.fullmatch(expression)
+    if found is None or (int(found.group(1)) == 1) is bool(found.group(3)):
+        return None
+    return int(found.group(1)) * UNIT_SECONDS[found.group(2)] * float(os.environ.get("EVENTS_RATE_SCALE", "1"))
+
+
+def checked_expression(validate: Callable[[str], bool]) -> Callable[[str], bool]:
+    """Refuse rates that EventBridge refuses, such as one minutes."""
+    return lambda expression: (
+        seconds_of_rate(expression) is not None if expression.startswith("rate(") else validate(expression)
+    )
+
+
 def install() -> None:
     """Hold every delivery to the permissions of its target."""
+    eventbridge._parse_rate_seconds = seconds_of_rate
+    eventbridge._validate_schedule_expression = checked_expression(eventbridge._validate_schedule_expression)
+    eventbridge._SCHEDULER_TICK_INTERVAL = scheduler._SCHEDULE_TICK_INTERVAL = TICK_SECONDS
     eventbridge._invoke_target = permitted(eventbridge._invoke_target)
     eventbridge._dispatch_to_lambda = invoke_asynchronously
     lambda_svc._route_async_failure = checked_failure_destination(lambda_svc._route_async_failure)

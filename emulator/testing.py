@@ -142,13 +142,13 @@ class LocalAws:
         return session.client(service, endpoint_url=self.endpoint_url, config=config, **options)
 
 
-# --- faults of Bedrock: see `emulator/bedrock/control.py` for what there is
+# --- faults: see `emulator/service_faults.py` and `emulator/bedrock/control.py` for what there is
 
 
 def control(endpoint_url: str, method: str, what: str, body: dict[str, Any] | None = None) -> Any:
-    """One control request, to `faults` or `settings`; its answer."""
+    """One control request, such as `bedrock/faults`; its answer."""
     request = urllib.request.Request(  # noqa: S310 - the server of a test, on loopback
-        f"{endpoint_url}/_emulator/bedrock/{what}",
+        f"{endpoint_url}/_emulator/{what}",
         data=None if body is None else json.dumps(body).encode(),
         method=method,
     )
@@ -157,20 +157,30 @@ def control(endpoint_url: str, method: str, what: str, body: dict[str, Any] | No
 
 
 @contextmanager
-def bedrock_fault(endpoint_url: str, fault: str, **options: Any) -> Iterator[None]:
-    """The fault, such as `record_errors` with `rate=0.01`, inside this context; no fault at all after it."""
-    control(endpoint_url, "PUT", "faults", {"fault": fault, **options})
+def service_fault(endpoint_url: str, service: str, **options: Any) -> Iterator[None]:
+    """The service fails inside this context, for example `sqs` with `operation="SendMessage*"`; no service after it."""
+    control(endpoint_url, "PUT", "services/faults", {"service": service, **options})
     try:
         yield
     finally:
-        control(endpoint_url, "DELETE", "faults")
+        control(endpoint_url, "DELETE", "services/faults")
+
+
+@contextmanager
+def bedrock_fault(endpoint_url: str, fault: str, **options: Any) -> Iterator[None]:
+    """The fault, such as `record_errors` with `rate=0.01`, inside this context; no fault at all after it."""
+    control(endpoint_url, "PUT", "bedrock/faults", {"fault": fault, **options})
+    try:
+        yield
+    finally:
+        control(endpoint_url, "DELETE", "bedrock/faults")
 
 
 @contextmanager
 def bedrock_settings(endpoint_url: str, **settings: Any) -> Iterator[None]:
     """Other settings, such as `concurrent_jobs=2`, inside this context; the server's own after it."""
-    control(endpoint_url, "PUT", "settings", settings)
+    control(endpoint_url, "PUT", "bedrock/settings", settings)
     try:
         yield
     finally:
-        control(endpoint_url, "DELETE", "settings")
+        control(endpoint_url, "DELETE", "bedrock/settings")

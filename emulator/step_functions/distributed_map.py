@@ -11,7 +11,7 @@ from ministack.core.responses import new_uuid, now_iso
 from ministack.services import stepfunctions
 from ministack.services.stepfunctions import _ExecutionError as StateError
 
-from emulator.step_functions.executions import MapChild, register, unregister
+from emulator.step_functions.executions import ApiError, MapChild, answering, register, unregister
 from emulator.step_functions.item_reader import Source, open_source, reader_error, refuse_unknown
 from emulator.step_functions.limits import MAX_PAYLOAD_BYTES, byte_size, check_result, to_json
 from emulator.step_functions.result_writer import Results
@@ -43,6 +43,8 @@ BATCHER_FIELDS = (
     "MaxItemsPerBatch",
     "MaxItemsPerBatchPath",
 )
+UPDATABLE = {"maxConcurrency": 2**31 - 1, "toleratedFailureCount": 2**63 - 1, "toleratedFailurePercentage": 100}
+"""What UpdateMapRun changes, and the largest value of each."""
 STATUS_COUNT = {"SUCCEEDED": "succeeded", "FAILED": "failed", "TIMED_OUT": "timedOut", "ABORTED": "aborted"}
 
 
@@ -446,6 +448,51 @@ def _percentage(running: Running) -> float:
     return percentage
 
 
+def api_update_map_run(data: dict[str, Any]) -> dict[str, Any]:
+    """API_UpdateMapRun: of a map run in progress, from its next child on.
+
+    Raises:
+        ApiError: ResourceNotFound, or ValidationException for what is out of range or has ended.
+    """
+    run = stepfunctions._map_runs.get(data.get("mapRunArn"))
+    if run is None:
+        raise ApiError("ResourceNotFound", f"Map Run Does Not Exist: '{data.get('mapRunArn')}'")
+    for field, most in UPDATABLE.items():
+        value = data.get(field)
+        if value is not None and not 0 <= value <= most:
+            raise ApiError("ValidationException", f"The value {value} of {field} is not between 0 and {most}")
+    if run["status"] != "RUNNING":
+        raise ApiError("ValidationException", f"The map run is {run['status']} and cannot be updated")
+    run.update({field: data[field] for field in UPDATABLE if data.get(field) is not None})
+    return {}
+
+
+def api_list_map_runs(data: dict[str, Any]) -> dict[str, Any]:
+    """API_ListMapRuns: at most `maxResults` at once, 100 by default and 1,000 at most.
+
+    Raises:
+        ApiError: ExecutionDoesNotExist, ValidationException or InvalidToken.
+    """
+    arn, most, token = data.get("executionArn"), data.get("maxResults") or 100, data.get("nextToken") or "0"
+    if arn not in stepfunctions._executions:
+        raise ApiError("ExecutionDoesNotExist", f"Execution Does Not Exist: '{arn}'")
+    if not 0 < most <= 1_000:
+        raise ApiError("ValidationException", "maxResults must be between 0 and 1000")
+    if not token.isdigit():
+        raise ApiError("InvalidToken", "Invalid Token: 'Invalid token'")
+    runs = [run for run in list(stepfunctions._map_runs.values()) if run["executionArn"] == arn]
+    page = runs[int(token) : int(token) + most]
+    shown = [
+        {"executionArn": arn, "mapRunArn": run["mapRunArn"], "stateMachineArn": run["_stateMachineArn"]}
+        | {name: run[name] for name in ("startDate", "stopDate") if run.get(name)}
+        for run in page
+    ]
+    following = {"nextToken": str(int(token) + most)} if int(token) + most < len(runs) else {}
+    return {"mapRuns": shown, **following}
+
+
 def install() -> None:
-    """Add the distributed mode to Map states."""
+    """Add the distributed mode to Map states, and its API."""
     MAP_MODES["DISTRIBUTED"] = run_distributed_map
+    stepfunctions._update_map_run = answering(api_update_map_run)
+    stepfunctions._list_map_runs = answering(api_list_map_runs)

@@ -16,6 +16,7 @@ from ministack.services.stepfunctions import _ExecutionError as StateError
 from emulator.step_functions import definitions
 from emulator.step_functions.execution_log import ExecutionLog
 from emulator.step_functions.limits import MAX_EXECUTION_NAME, MAX_HISTORY_EVENTS, to_json, too_large
+from emulator.step_functions.quotas import may_start
 from emulator.step_functions.roles import Role
 from emulator.step_functions.states import Frame, run_states
 from emulator.step_functions.threads import THREADS, Control, MachineTimedOutError, StoppedError
@@ -25,6 +26,7 @@ logger = logging.getLogger("states")
 EXPRESS_SECONDS = 300.0
 NESTED_HISTORIES_KEPT = 1_000
 REDRIVABLE_KEPT = 200
+THROTTLED = "ThrottlingException"
 FORBIDDEN_IN_NAMES = frozenset(' <>{}[]?*"#%\\^|~`$&,;:/')
 
 Response = tuple[int, dict[str, str], bytes]
@@ -325,6 +327,8 @@ def start(reference: str, name: str | None, text: str, *, nested: bool = False) 
     Raises:
         ApiError: what AWS refuses.
     """
+    if not may_start(get_account_id(), get_region()):
+        raise ApiError(THROTTLED, "Rate exceeded")
     execution, data = _new(reference, name, text)
     with _running_lock:
         existing = stepfunctions._executions.get(execution.arn)

@@ -12,6 +12,9 @@ from emulator.step_functions import executions
 from emulator.step_functions.limits import to_json
 from emulator.step_functions.tasks import INTEGRATIONS, Task
 
+OF_THE_SERVICE = {"StepFunctions": "StepFunctions.AWSStepFunctionsException", "Sfn": "Sfn.SfnException"}
+"""Errors that are common to all services, by the prefix of the integration."""
+
 
 def start_execution(task: Task) -> dict[str, Any]:
     """`states:startExecution`: start and go on."""
@@ -99,8 +102,7 @@ def sdk_stop_execution(task: Task) -> dict[str, Any]:
 def _start(task: Task, prefix: str) -> executions.Execution:
     task.only("StateMachineArn", "Name", "Input")
     machine_arn = task.argument("StateMachineArn")
-    denied = "StepFunctions.AWSStepFunctionsException" if prefix == "StepFunctions" else "Sfn.SfnException"
-    task.require("states:StartExecution", machine_arn, denied)
+    task.require("states:StartExecution", machine_arn, OF_THE_SERVICE[prefix])
     try:
         return executions.start(
             machine_arn, task.arguments.get("Name"), _input_text(task.arguments.get("Input")), nested=True
@@ -110,8 +112,14 @@ def _start(task: Task, prefix: str) -> executions.Execution:
 
 
 def _refused(task: Task, prefix: str, error: executions.ApiError) -> StateError:
-    """The error of a call that the API refused."""
-    return task.refused(f"{prefix}.{error.code.removesuffix('Exception')}Exception", error.message, 400, error.code)
+    """The error of a call that the API refused.
+
+    One that the operation does not list, such as throttling, has the name of the service: only its cause tells.
+    """
+    name = f"{prefix}.{error.code.removesuffix('Exception')}Exception"
+    if error.code == executions.THROTTLED:
+        name = OF_THE_SERVICE[prefix]
+    return task.refused(name, error.message, 400, error.code)
 
 
 def _input_text(value: Any) -> str:

@@ -486,4 +486,4 @@ def test_a_creation_is_refused_as_often_as_a_test_asks_for_it(batch: Batch) -> N
         with pytest.raises(ClientError, match=r"ThrottlingException.*Rate exceeded"):
             batch.create(source)
         assert batch.ended(batch.create(source))["status"] == "Completed"
-    assert control(batch.aws.endpoint_url, "GET", "faults") == []
+    assert control(batch.aws.endpoint_url, "GET", "bedrock/faults") == []

@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Operations_Am
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -72,6 +73,76 @@ def test_a_lease_is_taken_once_and_again_when_it_has_expired(table: Table) -> No
         take("second", 120)
     assert refused.value.response["Item"]["owner"] == {"S": "first"}  # type: ignore[typeddict-item]
     take("second", 131)
+
+
+def test_an_update_adds_sets_and_removes_in_one_write_under_a_condition(table: Table) -> None:
+    """API_UpdateItem: several clauses see the item from before; ADD makes a number or a set that is missing"""
+    key = {"PK": {"S": "RUN#1"}, "SK": {"S": "TOTALS"}}
+    table.client.put_item(TableName=table.name, Item={**key, "a": {"N": "1"}, "b": {"S": "old"}, "c": {"S": "gone"}})
+
+    updated = table.client.update_item(
+        TableName=table.name,
+        Key=key,
+        UpdateExpression="ADD a :two, made :two, kinds :kinds SET b = :b, copied = b, d = if_not_exists(d, :two) "
+        "REMOVE c",
+        ConditionExpression="attribute_exists(PK) AND a < :limit",
+        ExpressionAttributeValues={
+            ":two": {"N": "2"},
+            ":b": {"S": "new"},
+            ":limit": {"N": "2"},
+            ":kinds": {"SS": ["x", "y"]},
+        },
+        ReturnValues="ALL_NEW",
+    )["Attributes"]
+
+    kinds = set(updated.pop("kinds")["SS"])
+    assert updated == {
+        **key,
+        "a": {"N": "3"},
+        "made": {"N": "2"},
+        "b": {"S": "new"},
+        "copied": {"S": "old"},
+        "d": {"N": "2"},
+    }
+    assert kinds == {"x", "y"}
+    with pytest.raises(ClientError, match="ConditionalCheckFailedException"):
+        table.client.update_item(
+            TableName=table.name,
+            Key=key,
+            UpdateExpression="ADD a :one",
+            ConditionExpression="a < :limit",
+            ExpressionAttributeValues={":one": {"N": "1"}, ":limit": {"N": "2"}},
+        )
+
+
+def test_concurrent_adds_lose_nothing(table: Table) -> None:
+    """API_UpdateItem: ADD is atomic"""
+    key = {"PK": {"S": "RUN#2"}, "SK": {"S": "TOTALS"}}
+
+    def add(_: int) -> None:
+        table.client.update_item(
+            TableName=table.name,
+            Key=key,
+            UpdateExpression="ADD finished :one, failed :two",
+            ExpressionAttributeValues={":one": {"N": "1"}, ":two": {"N": "2"}},
+        )
+
+    with ThreadPoolExecutor(8) as callers:
+        list(callers.map(add, range(40)))
+    found = table.client.get_item(TableName=table.name, Key=key, ConsistentRead=True)["Item"]
+    assert (found["finished"], found["failed"]) == ({"N": "40"}, {"N": "80"})
+
+
+def test_a_time_to_live_names_its_attribute_and_leaves_what_has_not_expired(table: Table) -> None:
+    """API_UpdateTimeToLive; amazondynamodb/latest/developerguide/TTL.html"""
+    table.client.update_time_to_live(
+        TableName=table.name, TimeToLiveSpecification={"Enabled": True, "AttributeName": "ttl"}
+    )
+    described = table.client.describe_time_to_live(TableName=table.name)["TimeToLiveDescription"]
+    assert described == {"TimeToLiveStatus": "ENABLED", "AttributeName": "ttl"}
+    kept = {"PK": {"S": "RUN#3"}, "SK": {"S": "TTL"}, "ttl": {"N": "99999999999"}}
+    table.client.put_item(TableName=table.name, Item=kept)
+    assert table.client.get_item(TableName=table.name, Key={"PK": kept["PK"], "SK": kept["SK"]})["Item"] == kept
 
 
 def test_a_transaction_is_done_whole_or_not_at_all_and_says_which_part_failed(table: Table) -> None:

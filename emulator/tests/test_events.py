@@ -256,6 +256,91 @@ def test_a_rule_reaches_an_encrypted_queue_only_when_the_key_lets_eventbridge_in
     assert [json.loads(message["Body"])["detail"] for message in queue.messages()] == [2]
 
 
+@pytest.mark.parametrize("rate", ["rate(1 minutes)", "rate(2 minute)", "rate(0 minutes)", "rate(5 seconds)"])
+def test_a_rate_that_eventbridge_does_not_know_is_refused(local_aws: LocalAws, rate: str) -> None:
+    """https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html"""
+    with pytest.raises(ClientError, match="ValidationException"):
+        local_aws.client("events").put_rule(Name=unique("rule"), ScheduleExpression=rate)
+
+
+def test_rules_and_schedules_with_a_rate_reach_functions_and_machines_again_and_again() -> None:
+    """https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-rule-schedule.html; EVENTS_RATE_SCALE"""
+    with LocalAws({"EVENTS_RATE_SCALE": "0.001"}) as aws:
+        name, states = make_function(aws, PRINTING), aws.client("stepfunctions")
+        definition = {"StartAt": "Done", "States": {"Done": {"Type": "Pass", "End": True}}}
+        machine = states.create_state_machine(
+            name=unique("machine"), roleArn=make_role(aws), definition=json.dumps(definition)
+        )["stateMachineArn"]
+        role = make_role(aws, allow("states:StartExecution", machine))
+        events, rules = aws.client("events"), [unique("rule"), unique("rule")]
+        arns = [
+            events.put_rule(Name=rule, ScheduleExpression="rate(15 minutes)", State="ENABLED")["RuleArn"]
+            for rule in rules
+        ]
+        aws.client("lambda").add_permission(
+            FunctionName=name,
+            StatementId="rule",
+            Action="lambda:InvokeFunction",
+            Principal="events.amazonaws.com",
+            SourceArn=arns[0],
+        )
+        events.put_targets(Rule=rules[0], Targets=[{"Id": "f", "Arn": function_arn(aws, name), "Input": '"rule"'}])
+        events.put_targets(Rule=rules[1], Targets=[{"Id": "m", "Arn": machine, "RoleArn": role, "Input": '"rule"'}])
+        aws.client("scheduler").create_schedule(
+            Name=unique("schedule"),
+            ScheduleExpression="rate(15 minutes)",
+            FlexibleTimeWindow={"Mode": "OFF"},
+            Target={"Arn": machine, "RoleArn": role, "Input": '"schedule"'},
+        )
+
+        def inputs() -> list[str]:
+            started = states.list_executions(stateMachineArn=machine)["executions"]
+            return [states.describe_execution(executionArn=one["executionArn"])["input"] for one in started]
+
+        assert eventually(lambda: min(inputs().count('"rule"'), inputs().count('"schedule"')) >= 2)
+        assert eventually(lambda: len(events_of(aws, name)) >= 2)
+
+
+def test_the_status_of_an_execution_starts_a_machine_with_what_the_transformer_takes(local_aws: LocalAws) -> None:
+    """dg/eventbridge-integration.html; eventbridge/latest/userguide/eb-transform-target-input.html"""
+    states, rule = local_aws.client("stepfunctions"), unique("rule")
+
+    def machine(state: dict[str, Any]) -> str:
+        arn: str = states.create_state_machine(
+            name=unique("machine"),
+            roleArn=make_role(local_aws),
+            definition=json.dumps({"StartAt": "Only", "States": {"Only": {**state, "End": True}}}),
+        )["stateMachineArn"]
+        return arn
+
+    watched, finishing = machine({"Type": "Wait", "Seconds": 600}), machine({"Type": "Pass"})
+    pattern = {
+        "source": ["aws.states"],
+        "detail-type": ["Step Functions Execution Status Change"],
+        "detail": {"stateMachineArn": [watched], "status": ["ABORTED", "TIMED_OUT"]},
+    }
+    local_aws.client("events").put_rule(Name=rule, EventPattern=json.dumps(pattern))
+    taken = {"arn": "$.detail.executionArn", "status": "$.detail.status", "stopped": "$.detail.stopDate"}
+    target = {
+        "Id": "finish",
+        "Arn": finishing,
+        "RoleArn": make_role(local_aws, allow("states:StartExecution", finishing)),
+        "InputTransformer": {
+            "InputPathsMap": taken,
+            "InputTemplate": '{"execution": <arn>, "status": <status>, "stopped": <stopped>}',
+        },
+    }
+    local_aws.client("events").put_targets(Rule=rule, Targets=[target])
+    arn = states.start_execution(stateMachineArn=watched)["executionArn"]
+    states.stop_execution(executionArn=arn)
+
+    [started] = eventually(lambda: states.list_executions(stateMachineArn=finishing)["executions"])
+    given = json.loads(states.describe_execution(executionArn=started["executionArn"])["input"])
+
+    assert (given["execution"], given["status"]) == (arn, "ABORTED")
+    assert isinstance(given["stopped"], int)
+
+
 def test_a_one_time_schedule_invokes_its_target_with_its_role(local_aws: LocalAws) -> None:
     """https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html"""
     name = make_function(local_aws, PRINTING)

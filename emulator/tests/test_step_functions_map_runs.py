@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from emulator.testing import LocalAws
 from emulator.tests.machines import Bucket, Machines, State, client, csv_reader, distributed, jsonata, writer
@@ -28,6 +30,11 @@ WAIT: dict[str, State] = {"Hold": {"Type": "Wait", "Seconds": "{% $states.input 
 @pytest.fixture(scope="module")
 def machines(local_aws: LocalAws) -> Machines:
     return Machines(local_aws)
+
+
+def unchecked(machines: Machines) -> Any:
+    """A client that sends what the SDK itself would refuse."""
+    return machines.aws.client("stepfunctions", config=Config(parameter_validation=False))
 
 
 @pytest.fixture
@@ -223,6 +230,106 @@ def test_concurrency_changes_while_the_run_goes_on(machines: Machines) -> None:
     assert eventually(lambda: run.map_run()["itemCounts"]["running"] >= 4)
     assert run.map_run()["maxConcurrency"] == 5
     run.output()
+
+
+def test_a_lower_concurrency_lets_running_children_end_and_starts_fewer(machines: Machines) -> None:
+    """API_UpdateMapRun: from 4 to 1 while the run goes on"""
+    states = client(machines.aws, "stepfunctions")
+    run = machines.run(jsonata({"Map": distributed(WAIT, Items="{% [2, 2, 2, 2, 1, 1] %}", MaxConcurrency=4)}))
+    eventually(lambda: run.map_run()["itemCounts"]["running"] == 4)
+
+    states.update_map_run(mapRunArn=run.map_run()["mapRunArn"], maxConcurrency=1)
+    assert run.map_run()["itemCounts"]["running"] == 4
+
+    assert eventually(lambda: run.map_run()["itemCounts"]["succeeded"] >= 4)
+    assert run.map_run()["itemCounts"]["running"] <= 1
+    assert len(run.output()) == 6
+
+
+def test_a_map_run_is_updated_within_bounds_and_only_while_it_runs(machines: Machines) -> None:
+    """API_UpdateMapRun: in-progress map runs; toleratedFailurePercentage from 0 to 100"""
+    states = client(machines.aws, "stepfunctions")
+    run = machines.run(jsonata({"Map": distributed(Items="{% [1] %}")}))
+    run.output()
+    arn = run.map_run()["mapRunArn"]
+    for change in ({"maxConcurrency": 2}, {"toleratedFailurePercentage": 101}, {"toleratedFailureCount": -1}):
+        with pytest.raises(ClientError) as refused:
+            unchecked(machines).update_map_run(mapRunArn=arn, **change)
+        assert refused.value.response["Error"]["Code"] == "ValidationException"
+    with pytest.raises(ClientError, match="ResourceNotFound"):
+        states.update_map_run(mapRunArn=f"{arn}0", maxConcurrency=1)
+
+
+def test_the_map_runs_of_an_execution_are_listed_page_by_page(machines: Machines) -> None:
+    """API_ListMapRuns: maxResults and nextToken"""
+    states = client(machines.aws, "stepfunctions")
+    again = {"First": distributed(Items="{% [1] %}"), "Second": distributed(Items="{% [1] %}")}
+    again["First"] = {**again["First"], "Next": "Second"}
+    del again["First"]["End"]
+    run = machines.run(jsonata(again))
+    run.output()
+
+    pages = [states.list_map_runs(executionArn=run.arn, maxResults=1)]
+    pages.append(states.list_map_runs(executionArn=run.arn, maxResults=1, nextToken=pages[0]["nextToken"]))
+
+    arns = [one["mapRunArn"] for page in pages for one in page["mapRuns"]]
+    assert arns == [one["mapRunArn"] for one in states.list_map_runs(executionArn=run.arn)["mapRuns"]]
+    assert (len(set(arns)), "nextToken" in pages[1]) == (2, False)
+    with pytest.raises(ClientError):
+        unchecked(machines).list_map_runs(executionArn=run.arn, maxResults=1001)
+
+
+def test_executions_and_children_are_listed_by_status(machines: Machines) -> None:
+    """API_ListExecutions: statusFilter, for a machine or a map run; children are not the machine's executions"""
+    fails = {"Choose": {"Type": "Fail", "Error": "No"}}
+    states = client(machines.aws, "stepfunctions")
+    machine = machines.create(jsonata({"Map": distributed(fails, Items="{% [1] %}", ToleratedFailurePercentage=100)}))
+    run = machines.start(machine)
+    run.output()
+
+    def listed(**of: Any) -> list[str]:
+        return [one["executionArn"] for one in states.list_executions(**of)["executions"]]
+
+    assert listed(stateMachineArn=machine, statusFilter="SUCCEEDED") == [run.arn]
+    assert listed(stateMachineArn=machine, statusFilter="FAILED") == []
+    assert [child["status"] for child in run.children(statusFilter="FAILED")] == ["FAILED"]
+    assert run.children(statusFilter="SUCCEEDED") == []
+
+
+def test_an_inline_map_in_a_child_goes_on_after_an_item_that_was_caught(machines: Machines, bucket: Bucket) -> None:
+    """dg/state-map-inline.html: MaxConcurrency 1 goes item by item; Catch inside; each answer is written as it comes"""
+    arguments = {
+        "Bucket": "{% $states.context.Execution.Input.bucket %}",
+        "Key": "{% 'answers/' & $string($states.input.n) & '.json' %}",
+        "Body": {"answer": "{% $states.input.n %}", "text": "{% $pad('', $states.input.size, 'x') %}"},
+    }
+    put = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::aws-sdk:s3:putObject",
+        "Arguments": arguments,
+        "Catch": [{"ErrorEquals": ["States.ALL"], "Output": "{% $states.errorOutput.Error %}", "Next": "Failed"}],
+        "Output": "{% $states.context.Map.Item.Index %}",
+        "End": True,
+    }
+    inner = {
+        "ProcessorConfig": {"Mode": "INLINE"},
+        "StartAt": "Put",
+        "States": {"Put": put, "Failed": {"Type": "Pass", "End": True}},
+    }
+    rows = {
+        "Type": "Map",
+        "MaxConcurrency": 1,
+        "Items": "{% $states.input.rows %}",
+        "ItemProcessor": inner,
+        "End": True,
+    }
+    child = {"rows": [{"n": 1, "size": 10}, {"n": 2, "size": 300_000}, {"n": 3, "size": 10}], "bucket": bucket.name}
+    outer = distributed({"Rows": rows}, Items="{% [$states.input] %}")
+
+    run = machines.run(jsonata({"Map": outer}), child)
+
+    assert run.output() == [[0, "States.DataLimitExceeded", 2]]
+    assert [bucket.json(f"answers/{n}.json")["answer"] for n in (1, 3)] == [1, 3]
 
 
 def test_stopping_the_execution_stops_its_map_run(machines: Machines, bucket: Bucket) -> None:

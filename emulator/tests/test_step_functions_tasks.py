@@ -552,6 +552,64 @@ def test_a_redrive_goes_on_at_the_failed_state_with_its_variables(machines: Mach
     assert refused.value.response["Error"]["Code"] == "ExecutionNotRedrivable"
 
 
+def test_a_stopped_execution_is_redriven_and_can_be_stopped_again(machines: Machines) -> None:
+    """API_RedriveExecution: status ABORTED; dg/redrive-executions.html"""
+    wait: State = {"Type": "Wait", "Seconds": 600, "Next": "Done"}
+    states: dict[str, State] = {"Before": {"Type": "Pass", "Next": "Wait"}, "Wait": wait, "Done": {"Type": "Succeed"}}
+    run = machines.run(jsonata(states))
+    eventually(lambda: "WaitStateEntered" in run.event_types())
+    run.stop()
+    assert run.describe()["redriveStatus"] == "REDRIVABLE"
+
+    eventually(lambda: redriven(machines, run))
+    assert run.describe()["status"] == "RUNNING"
+    run.stop(error="Again")
+
+    ended = run.describe()
+    assert (ended["status"], ended["error"], ended["redriveCount"]) == ("ABORTED", "Again", 1)
+    assert run.event_types().count("PassStateEntered") == 1
+
+
+def redriven(machines: Machines, run: Run) -> bool:
+    """Whether the execution could be redriven: one that was stopped a moment ago may still be ending."""
+    try:
+        client(machines.aws, "stepfunctions").redrive_execution(executionArn=run.arn)
+    except ClientError:
+        return False
+    return True
+
+
+# --- Quotas
+
+
+def test_more_starts_than_the_quota_are_throttled_and_only_the_cause_of_a_nested_one_says_so() -> None:
+    """dg/service-quotas.html: StartExecution; the variable SFN_START_EXECUTION_QUOTA"""
+    with LocalAws({"SFN_START_EXECUTION_QUOTA": "3/0.0001"}) as aws:
+        machines = Machines(aws)
+        agent = machines.create(jsonata({"Answer": {"Type": "Pass", "End": True}}))
+        nested: State = {
+            "Type": "Task",
+            "Resource": "arn:aws:states:::states:startExecution.sync:2",
+            "Arguments": {"StateMachineArn": agent},
+        }
+        states = {
+            "One": {**nested, "Next": "Two"},
+            "Two": {**nested, "Next": "Three"},
+            "Three": {**nested, "End": True},
+        }
+
+        ended = machines.run(jsonata(states)).ended()
+
+        assert ended["error"] == "StepFunctions.AWSStepFunctionsException"
+        assert re.fullmatch(
+            r"Rate exceeded \(Service: AWSStepFunctions; Status Code: 400; Error Code: ThrottlingException; "
+            r"Request ID: [0-9a-f-]{36}; Proxy: null\)",
+            ended["cause"],
+        )
+        with pytest.raises(ClientError, match="ThrottlingException"):
+            machines.start(agent)
+
+
 # --- S3
 
 
