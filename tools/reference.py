@@ -1,6 +1,6 @@
-"""Write the tables of docs/reference/input-document.md that come from the code: `make reference`.
+"""Write the tables of the reference pages that come from the code: `make reference`.
 
-The page is written by hand but for what stands between ``<!-- table: name -->`` and ``<!-- end -->``.
+The pages are written by hand but for what stands between ``<!-- table: name -->`` and ``<!-- end -->``.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from bedrock_batches.violations import FILTERS, TIERS
 from row_batches.document import batch_config
 from row_batches.mapping import models
 from row_batches.mapping.metadata_columns import METADATA
@@ -23,7 +24,7 @@ from row_batches.mapping.output_types import OUTPUT_TYPES
 from row_batches.mapping.transformations import TRANSFORMATION_OF, FallibleTransformation
 from tools.errors import CommandError, exit_code_of
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "input-document.md"
+REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
 _PLACE = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -106,7 +107,17 @@ def metadata_columns() -> str:
     return table(("column", "in the output", "the cell"), rows)
 
 
-TABLES: Mapping[str, Callable[[], str]] = MappingProxyType(
+def bedrock_filters() -> str:
+    rows = [(f"`{one.name}`", one.doc, f"`{json.dumps(one.example)}`") for one in FILTERS]
+    return table(("field of `filters`", "takes", "example"), rows)
+
+
+def bedrock_tiers() -> str:
+    return table(("tier", "records"), ((f"`{tier.name}`", tier.doc) for tier in TIERS))
+
+
+Tables = Mapping[str, Callable[[], str]]
+INPUT_DOCUMENT: Tables = MappingProxyType(
     {
         "document": lambda: fields(batch_config.BatchConfig),
         "target": lambda: fields(batch_config.TargetReference),
@@ -124,18 +135,31 @@ TABLES: Mapping[str, Callable[[], str]] = MappingProxyType(
 )
 
 
-def written(page: str) -> str:
+ADMIN_API: Tables = MappingProxyType(
+    {
+        "filters": bedrock_filters,
+        "tiers": bedrock_tiers,
+    }
+)
+PAGES: Mapping[Path, Tables] = MappingProxyType(
+    {REFERENCE / "input-document.md": INPUT_DOCUMENT, REFERENCE / "admin-api.md": ADMIN_API}
+)
+
+
+def written(path: Path) -> str:
     """The page with its tables as the code has them. Raises CommandError when a table has no place in it."""
-    missing = TABLES.keys() - {place["name"] for place in _PLACE.finditer(page)}
+    page, tables = path.read_text(encoding="utf-8"), PAGES[path]
+    missing = tables.keys() - {place["name"] for place in _PLACE.finditer(page)}
     if missing:
         raise CommandError(
-            f"{PAGE.name} has no place for {', '.join(sorted(missing))}: add <!-- table: … --> <!-- end -->."
+            f"{path.name} has no place for {', '.join(sorted(missing))}: add <!-- table: … --> <!-- end -->."
         )
-    return _PLACE.sub(lambda place: place[1] + TABLES[place["name"]]() + place[3], page)
+    return _PLACE.sub(lambda place: place[1] + tables[place["name"]]() + place[3], page)
 
 
 def main() -> int:
-    PAGE.write_text(written(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for path in PAGES:
+        path.write_text(written(path), encoding="utf-8")
     return 0
 
 

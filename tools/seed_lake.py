@@ -24,7 +24,8 @@ import boto3
 import orjson
 
 from bedrock_batches.select.duckdb_ import Lake, aws_lake, rows_statement
-from bedrock_batches.select.selection import COLUMNS, GENERATED_COLUMNS, MOST_ID_CHARACTERS, identifier
+from bedrock_batches.select.selection import identifier
+from bedrock_batches.violations import COLUMNS, MOST_ID_CHARACTERS
 from foundation.errors import InvalidInputError, Problem
 from tools import local_aws
 from tools.command_line import parser_of, readable_file
@@ -34,7 +35,8 @@ from tools.outputs import Deployment
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-RAW_COLUMNS = tuple(name for name, _ in COLUMNS if name not in GENERATED_COLUMNS)
+_RAW = [(column.name, column.type) for column in COLUMNS if not column.generated]
+RAW_COLUMNS = tuple(name for name, _ in _RAW)
 CHUNK_ROWS = 10_000
 LARGEST_FINE = Decimal(10) ** 16
 """What DECIMAL(18, 2) cannot hold any more."""
@@ -163,8 +165,7 @@ def seed(lake: Lake, path: Path) -> dict[str, Loaded]:
     """Load the file. Raises InvalidInputError, and what ``Lake`` raises; then no record of it is in the lake."""
     reader = RowReader(path, lake.agencies)
     with lake.connected() as connection:
-        types = dict(COLUMNS)
-        columns = ", ".join(f"{name} {types[name]}" for name in RAW_COLUMNS)
+        columns = ", ".join(f"{name} {kind}" for name, kind in _RAW)
         connection.execute(f"CREATE TEMP TABLE seed ({columns})")
         for chunk in _chunks(reader.rows(), CHUNK_ROWS):
             _insert(connection, chunk)
@@ -189,8 +190,7 @@ def _chunks(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
 
 
 def _insert(connection: DuckDBPyConnection, rows: Sequence[Row]) -> None:
-    columns = [(name, kind) for name, kind in COLUMNS if name in RAW_COLUMNS]
-    chunk = rows_statement(columns, (dict(zip(RAW_COLUMNS, row, strict=True)) for row in rows))
+    chunk = rows_statement(_RAW, (dict(zip(RAW_COLUMNS, row, strict=True)) for row in rows))
     connection.execute(f"INSERT INTO seed {chunk.sql}", chunk.parameters)
 
 

@@ -20,7 +20,7 @@ from bedrock_batches.select.selection import Criteria
 from bedrock_batches.sync.sync_lake import FAILED_PREFIX
 from foundation.errors import DeploymentError
 from tests.support.content import image, stream_record, update
-from tests.support.lake import AGENCIES, REPOSITORY, VIOLATIONS, Filters, Slept, insert, rows_of
+from tests.support.lake import AGENCIES, REPOSITORY, VIOLATIONS, Slept, insert, rows_of
 from tests.support.local_aws import LocalAws
 from tools.seed_lake import seed
 
@@ -82,7 +82,7 @@ def test_texts_lie_in_small_row_groups_so_that_reading_them_takes_little_memory(
 
 
 def test_a_selection_is_that_of_plain_sql_over_the_csv(seeded: Lake) -> None:
-    criteria = Criteria(Filters(agencies=["OSHA"], min_fine_amount=50_000), date(2026, 10, 1))
+    criteria = Criteria({"agencies": ["OSHA"], "minFineAmount": 50_000}, date(2026, 10, 1))
     with seeded.select(criteria) as selection:
         chosen = {row.violation_id for _, row in selection.records}
     plain = f"SELECT violation_id FROM read_csv('{VIOLATIONS}') WHERE agency = 'osha' AND fine_amount >= 50000"

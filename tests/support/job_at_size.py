@@ -15,11 +15,11 @@ from duckdb import DuckDBPyConnection
 
 from bedrock_batches.request.job_config import parse_job_request
 from bedrock_batches.select.duckdb_ import TABLE_PROPERTIES, Attach, Lake, LakeLocation
-from bedrock_batches.select.selection import COLUMNS
 from bedrock_batches.submit import job as names
 from bedrock_batches.submit.create_job import CreateServices, create_job
 from bedrock_batches.submit.parts import Quotas
 from bedrock_batches.submit.pricing import DEFAULT_MODELS
+from bedrock_batches.violations import COLUMNS
 from foundation.ports import StoredObject
 from tests.support.bedrock_jobs import MODEL, Clock, Deadline, FakeBedrock
 from tests.support.bedrock_results import FakeJobs, FakeLeases, Process, World
@@ -96,7 +96,7 @@ def lake_of(path: Path) -> Lake:
 def fill(path: Path, count: int, characters: int) -> None:
     """As a table of the lake is written."""
     size = TABLE_PROPERTIES["write.parquet.row-group-size-bytes"]
-    columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS)
+    columns = ", ".join(f"{column.name} {column.type}" for column in COLUMNS)
     with duckdb.connect(config={"preserve_insertion_order": False}) as connection:
         connection.execute("SET enable_progress_bar = false")
         connection.execute(f"CREATE TABLE osha ({columns})")

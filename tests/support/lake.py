@@ -15,7 +15,8 @@ from typing import Any
 from duckdb import DuckDBPyConnection
 
 from bedrock_batches.select.duckdb_ import Attach, Lake, LakeLocation, rows_statement
-from bedrock_batches.select.selection import COLUMNS, Criteria
+from bedrock_batches.select.selection import Criteria
+from bedrock_batches.violations import COLUMNS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 VIOLATIONS = REPOSITORY / "examples" / "violations" / "violations.csv"
@@ -23,27 +24,6 @@ AGENCIES = ("osha", "msha", "nhtsa", "faa", "uscg", "fra", "epa")
 BUCKET_ARN = "arn:aws:s3tables:us-east-1:000000000000:bucket/lake"
 
 Record = dict[str, Any]
-
-
-@dataclass
-class DateRange:
-    start: date | None = None
-    end: date | None = None
-
-
-@dataclass
-class Filters:
-    """As ``selection.Filters`` wants them; everything is absent."""
-
-    min_fine_amount: float | None = None
-    max_fine_amount: float | None = None
-    agencies: list[str] | None = None
-    date_range: DateRange | None = None
-    violation_types: list[str] | None = None
-    exclude_types: list[str] | None = None
-    has_fatalities: bool | None = None
-    min_days_old: int | None = None
-    max_days_old: int | None = None
 
 
 @dataclass
@@ -88,7 +68,7 @@ def memory_lake(records: Iterable[Record], agencies: Sequence[str] = AGENCIES) -
 
 
 def create_tables(connection: DuckDBPyConnection, agencies: Sequence[str]) -> None:
-    columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS)
+    columns = ", ".join(f"{column.name} {column.type}" for column in COLUMNS)
     for agency in agencies:
         connection.execute(f"CREATE TABLE IF NOT EXISTS lake.silver.{agency} ({columns})")
 
@@ -98,7 +78,8 @@ def insert(connection: DuckDBPyConnection, records: Iterable[Record]) -> None:
     for record in records:
         by_agency.setdefault(record["agency"], []).append(record)
     for agency, found in by_agency.items():
-        rows = rows_statement(COLUMNS, ({name: texts(record.get(name)) for name, _ in COLUMNS} for record in found))
+        columns = [(column.name, column.type) for column in COLUMNS]
+        rows = rows_statement(columns, ({name: texts(record.get(name)) for name, _ in columns} for record in found))
         connection.execute(f"INSERT INTO lake.silver.{agency} {rows.sql}", rows.parameters)
 
 
@@ -108,7 +89,7 @@ def texts(value: Any) -> Any:
 
 def rows_of(lake: Lake) -> dict[str, list[tuple[Any, ...]]]:
     """Every row of every table, times as microseconds since the epoch."""
-    columns = ", ".join(f"epoch_us({name})" if "TIME" in kind else name for name, kind in COLUMNS)
+    columns = ", ".join(f"epoch_us({column.name})" if "TIME" in column.type else column.name for column in COLUMNS)
     with lake.connected() as connection:
         return {
             agency: connection.execute(f"SELECT {columns} FROM lake.silver.{agency} ORDER BY violation_id").fetchall()
@@ -154,29 +135,42 @@ def tier_of(record: Record, today: date) -> str:
 
 
 def matches(record: Record, criteria: Criteria) -> bool:
-    filters, today = criteria.filters, criteria.today
+    given, today = criteria.filters.get, criteria.today
     fine, kind, day, age = (
         record["fine_amount"],
         (record["violation_type"] or "").lower(),
         record["event_date"],
         days_old(record, today),
     )
-    dates = filters.date_range or DateRange()
+    low, high, start, end = (
+        given("minFineAmount"),
+        given("maxFineAmount"),
+        given("dateRange.start"),
+        given("dateRange.end"),
+    )
+    youngest, oldest, fatal = given("minDaysOld"), given("maxDaysOld"), given("hasFatalities")
+    agencies, types, excluded = (lower(given(name)) for name in ("agencies", "violationTypes", "excludeTypes"))
+    states = lower(given("states"))
     tests = [
         record.get("bedrock_title") is None,
-        not filters.agencies or record["agency"].lower() in {name.lower() for name in filters.agencies},
-        filters.min_fine_amount is None or (fine is not None and fine >= filters.min_fine_amount),
-        filters.max_fine_amount is None or (fine is not None and fine <= filters.max_fine_amount),
-        dates.start is None or (day is not None and day >= dates.start),
-        dates.end is None or (day is not None and day <= dates.end),
-        not filters.violation_types or (bool(kind) and kind in {name.lower() for name in filters.violation_types}),
-        not filters.exclude_types or not kind or kind not in {name.lower() for name in filters.exclude_types},
-        filters.has_fatalities is None or has_fatality(record) == filters.has_fatalities,
-        filters.min_days_old is None or (age is not None and age >= filters.min_days_old),
-        filters.max_days_old is None or (age is not None and age <= filters.max_days_old),
+        not agencies or record["agency"].lower() in agencies,
+        low is None or (fine is not None and fine >= low),
+        high is None or (fine is not None and fine <= high),
+        start is None or (day is not None and day >= start),
+        end is None or (day is not None and day <= end),
+        not types or (bool(kind) and kind in types),
+        not excluded or not kind or kind not in excluded,
+        not states or (record.get("state") or "").lower() in states,
+        fatal is None or has_fatality(record) == fatal,
+        youngest is None or (age is not None and age >= youngest),
+        oldest is None or (age is not None and age <= oldest),
         criteria.priority in ("all", tier_of(record, today)),
     ]
     return all(tests)
+
+
+def lower(names: Iterable[str] | None) -> set[str]:
+    return {name.lower() for name in names or ()}
 
 
 def expected_ids(records: Iterable[Record], criteria: Criteria, in_flight: Iterable[str] = ()) -> list[str]:

@@ -23,12 +23,13 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from bedrock_batches.request.job_config import Filters
+from bedrock_batches.request.filters import Filters
 from bedrock_batches.select.duckdb_ import Lake, Resources, aws_lake
-from bedrock_batches.select.selection import TIERS, Criteria, ViolationRecord
+from bedrock_batches.select.selection import Criteria
 from bedrock_batches.submit.draft import Draft
 from bedrock_batches.submit.parts import Part
 from bedrock_batches.submit.prompt import Inference, request_for
+from bedrock_batches.violations import TIERS, ViolationRecord
 from foundation.functions import function_sizes
 from tools import local_aws
 
@@ -101,7 +102,7 @@ def fill() -> None:
 
 def ours(folder: Path) -> int:
     """Select and write the input file as the processor does; the number of records."""
-    criteria = Criteria(FILTERS, TODAY, max_violations=RECORDS)
+    criteria = Criteria(FILTERS.given(), TODAY, max_violations=RECORDS)
     with lake().select(criteria, [folder / "in-flight.txt"]) as selection, Draft(folder) as draft:
         for place, record in selection.records:
             request = request_for(record, INFERENCE)
@@ -132,7 +133,7 @@ def plain(folder: Path) -> int:
     with lake(PLAIN).connected() as connection, (folder / "plain.jsonl").open("wb") as file:
         rows = connection.execute(sql).fetchall()
         for violation_id, source, tier, *others in rows:
-            record = ViolationRecord(violation_id, source, TIERS[tier - 1], *others)
+            record = ViolationRecord(violation_id, source, TIERS[tier - 1].name, *others)
             file.write(request_for(record, INFERENCE).line(record.violation_id))
         return len(rows)
 

@@ -15,13 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bedrock_batches.select.duckdb_ import Lake
-from bedrock_batches.select.selection import Criteria, Selection, ViolationRecord, identifier, select_agencies
+from bedrock_batches.select.selection import Criteria, Selection, identifier, select_agencies
 from bedrock_batches.submit.prompt import record_text
+from bedrock_batches.violations import ViolationRecord
 from foundation.errors import DeploymentError, InvalidInputError
 from tests.support.lake import (
     VIOLATIONS,
-    DateRange,
-    Filters,
     Record,
     example_records,
     expected_ids,
@@ -66,7 +65,7 @@ def record(violation_id: str = "OSHA-1", **values: Any) -> Record:
 
 def test_the_issues_example_gives_exactly_what_plain_sql_over_the_csv_gives(examples: Lake) -> None:
     # Given the made-up violations and some filters
-    criteria = Criteria(Filters(agencies=["osha"], min_fine_amount=50_000), TODAY)
+    criteria = Criteria({"agencies": ["osha"], "minFineAmount": 50_000}, TODAY)
     # When they are selected
     selection, chosen = select(examples, criteria)
     # Then they are those of a plain query over the file
@@ -84,7 +83,7 @@ def test_the_example_has_every_tier_and_agency() -> None:
 
 @pytest.mark.parametrize("priority", ["high", "medium", "low", "all"])
 def test_a_priority_takes_exactly_its_tier_highest_first(examples: Lake, priority: str) -> None:
-    criteria = Criteria(Filters(), TODAY, priority=priority)
+    criteria = Criteria({}, TODAY, priority=priority)
     selection, chosen = select(examples, criteria)
     assert [row.violation_id for row in chosen] == expected_ids(EXAMPLES, criteria)
     assert {row.tier for row in chosen} == ({"high", "medium", "low"} if priority == "all" else {priority})
@@ -93,7 +92,7 @@ def test_a_priority_takes_exactly_its_tier_highest_first(examples: Lake, priorit
 
 def test_each_record_comes_with_the_texts_of_its_row(examples: Lake) -> None:
     by_id = {row["violation_id"]: row for row in EXAMPLES}
-    for row in select(examples, Criteria(Filters(agencies=["epa", "OSHA"]), TODAY))[1]:
+    for row in select(examples, Criteria({"agencies": ["epa", "OSHA"]}, TODAY))[1]:
         expected = by_id[row.violation_id]
         assert row._asdict() == {**expected, "tier": tier_of(expected, TODAY)}
 
@@ -125,7 +124,7 @@ def test_each_record_comes_with_the_texts_of_its_row(examples: Lake) -> None:
     ],
 )
 def test_the_edges_of_the_tiers(values: Record, tier: str) -> None:
-    ((chosen,)) = (select(memory_lake([record(**values)]), Criteria(Filters(), TODAY))[1],)
+    ((chosen,)) = (select(memory_lake([record(**values)]), Criteria({}, TODAY))[1],)
     assert [row.tier for row in chosen] == [tier]
 
 
@@ -142,6 +141,7 @@ RECORDS: st.SearchStrategy[list[Record]] = st.lists(
         violation_type=TYPES,
         event_date=DATES,
         violation_details=DETAILS,
+        state=st.sampled_from(["OH", "oh", "TX", "", None]),
         bedrock_title=st.sampled_from([None, None, None, "Done"]),
     ),
     max_size=25,
@@ -149,17 +149,20 @@ RECORDS: st.SearchStrategy[list[Record]] = st.lists(
 AMOUNTS = st.one_of(st.none(), st.sampled_from([-5, 0, 10.5, 50_000, 100_000, 1e300]))
 DAYS = st.one_of(st.none(), st.sampled_from([-(10**20), -1, 0, 30, 90, 10**20]))
 NAMES = st.one_of(st.none(), st.lists(st.sampled_from(["serious", "WILLFUL", "übertretung", *HOSTILE]), max_size=3))
-FILTERS = st.builds(
-    Filters,
-    min_fine_amount=AMOUNTS,
-    max_fine_amount=AMOUNTS,
-    agencies=st.sampled_from([None, [], ["OSHA"], ["epa", "Osha"]]),
-    date_range=st.one_of(st.none(), st.builds(DateRange, DATES, DATES)),
-    violation_types=NAMES,
-    exclude_types=NAMES,
-    has_fatalities=st.sampled_from([None, None, True, False]),
-    min_days_old=DAYS,
-    max_days_old=DAYS,
+FILTERS = st.fixed_dictionaries(
+    {
+        "minFineAmount": AMOUNTS,
+        "maxFineAmount": AMOUNTS,
+        "agencies": st.sampled_from([None, [], ["OSHA"], ["epa", "Osha"]]),
+        "dateRange.start": DATES,
+        "dateRange.end": DATES,
+        "violationTypes": NAMES,
+        "excludeTypes": NAMES,
+        "states": st.sampled_from([None, None, None, [], ["oh"], ["TX", "Oh"]]),
+        "hasFatalities": st.sampled_from([None, None, True, False]),
+        "minDaysOld": DAYS,
+        "maxDaysOld": DAYS,
+    }
 )
 CRITERIA = st.builds(
     Criteria,
@@ -188,31 +191,31 @@ def test_any_selection_is_the_one_of_plain_python(
 @given(RECORDS)
 def test_the_tiers_are_a_partition(records: list[Record]) -> None:
     lake = memory_lake(records, ["osha", "epa"])
-    by_tier = [ids(lake, Criteria(Filters(), TODAY, priority=tier)) for tier in ("high", "medium", "low")]
-    assert list(chain.from_iterable(by_tier)) == ids(lake, Criteria(Filters(), TODAY))
+    by_tier = [ids(lake, Criteria({}, TODAY, priority=tier)) for tier in ("high", "medium", "low")]
+    assert list(chain.from_iterable(by_tier)) == ids(lake, Criteria({}, TODAY))
 
 
 @pytest.mark.parametrize("value", HOSTILE)
 def test_a_hostile_value_is_a_value_and_the_lake_is_unharmed(examples: Lake, value: str) -> None:
     before = rows_of(examples)
-    for filters in (Filters(violation_types=[value]), Filters(violation_types=["Serious", value])):
+    for filters in ({"violationTypes": [value]}, {"violationTypes": ["Serious", value]}):
         criteria = Criteria(filters, TODAY)
         assert ids(examples, criteria) == expected_ids(EXAMPLES, criteria)
-    assert len(ids(examples, Criteria(Filters(exclude_types=[value]), TODAY))) == len(EXAMPLES)
+    assert len(ids(examples, Criteria({"excludeTypes": [value]}, TODAY))) == len(EXAMPLES)
     with pytest.raises(InvalidInputError, match="no such agency"):
-        select(examples, Criteria(Filters(agencies=[value]), TODAY))
+        select(examples, Criteria({"agencies": [value]}, TODAY))
     assert rows_of(examples) == before
 
 
 def test_an_end_before_its_start_matches_nothing_and_says_so(examples: Lake) -> None:
-    dates = DateRange(date(2026, 5, 1), date(2026, 4, 1))
-    selection, chosen = select(examples, Criteria(Filters(date_range=dates), TODAY))
+    dates = {"dateRange.start": date(2026, 5, 1), "dateRange.end": date(2026, 4, 1)}
+    selection, chosen = select(examples, Criteria(dates, TODAY))
     assert chosen == []
     assert selection.emptied_by == "dateRange.end"
 
 
 def test_an_empty_selection_tells_what_each_filter_left(examples: Lake) -> None:
-    filters = Filters(agencies=["faa"], min_fine_amount=50_000, max_fine_amount=1, has_fatalities=True)
+    filters = {"agencies": ["faa"], "minFineAmount": 50_000, "maxFineAmount": 1, "hasFatalities": True}
     selection, _ = select(examples, Criteria(filters, TODAY, priority="low"))
     left = {step.name: step.remaining for step in selection.filters}
     faa = [row for row in EXAMPLES if row["agency"] == "faa"]
@@ -226,14 +229,14 @@ def test_records_in_flight_are_left_out_and_named_when_nothing_else_remains(tmp_
     files[0].write_text("OSHA-1\tosha\n")
     files[1].write_text('OSHA-"2"\tosha\nOSHA-9\tosha\n')
     lake = memory_lake([record("OSHA-1"), record('OSHA-"2"')])
-    selection, chosen = select(lake, Criteria(Filters(), TODAY), files)
+    selection, chosen = select(lake, Criteria({}, TODAY), files)
     assert (chosen, selection.counts.in_flight, selection.emptied_by) == ([], 2, "notInFlight")
 
 
 @pytest.mark.parametrize("violation_id", [None, "", "a\tb", "a\nb", "x" * 201])
 def test_a_record_whose_id_cannot_be_a_key_is_left_out_and_counted(violation_id: str | None) -> None:
     lake = memory_lake([record("OSHA-1"), {**record(), "violation_id": violation_id}])
-    selection, chosen = select(lake, Criteria(Filters(), TODAY))
+    selection, chosen = select(lake, Criteria({}, TODAY))
     assert [row.violation_id for row in chosen] == ["OSHA-1"]
     assert selection.counts.unusable_ids == 1
 
@@ -241,7 +244,7 @@ def test_a_record_whose_id_cannot_be_a_key_is_left_out_and_counted(violation_id:
 def test_an_id_that_another_agency_has_too_is_left_out_even_when_that_agency_is_not_asked_for() -> None:
     elsewhere = {**record("OSHA-1", bedrock_title="Done"), "agency": "epa"}
     lake = memory_lake([record("OSHA-1"), elsewhere, record("OSHA-2"), record("OSHA-3"), record("OSHA-3")])
-    selection, chosen = select(lake, Criteria(Filters(agencies=["osha"]), TODAY))
+    selection, chosen = select(lake, Criteria({"agencies": ["osha"]}, TODAY))
     assert [row.violation_id for row in chosen] == ["OSHA-2"]
     assert selection.counts.unusable_ids == 3
 
@@ -249,7 +252,7 @@ def test_an_id_that_another_agency_has_too_is_left_out_even_when_that_agency_is_
 def test_a_percentage_is_rounded_up_and_both_limits_hold() -> None:
     lake = memory_lake([record(f"OSHA-{number}") for number in range(10)])
     counts = [
-        len(ids(lake, Criteria(Filters(), TODAY, max_violations=most, max_percent=percent)))
+        len(ids(lake, Criteria({}, TODAY, max_violations=most, max_percent=percent)))
         for most, percent in ((100, 100), (3, 100), (100, 25), (100, 0.1), (2, 25), (100, 70))
     ]
     assert counts == [10, 3, 3, 1, 2, 7]
@@ -259,7 +262,7 @@ def test_a_missing_table_says_how_to_make_it() -> None:
     lake = memory_lake([], ["osha"])
     lake.location = type(lake.location)(**{**vars(lake.location), "agencies": ("osha", "epa")})
     with pytest.raises(DeploymentError, match="make seed-lake"):
-        select(lake, Criteria(Filters(), TODAY))
+        select(lake, Criteria({}, TODAY))
 
 
 @pytest.mark.parametrize("name", ["", "Osha", "1osha", "os-ha", "osha; DROP", 'osha"', "o" * 64])
@@ -270,7 +273,7 @@ def test_a_configured_name_that_is_no_identifier_is_refused(name: str) -> None:
 
 def test_every_unknown_agency_is_named_with_its_place() -> None:
     with pytest.raises(InvalidInputError) as refused:
-        select_agencies(["osha", "x", "EPA", "y"], ["osha", "epa"])
+        select_agencies({"agencies": ["osha", "x", "EPA", "y"]}, ["osha", "epa"])
     assert [problem.path for problem in refused.value.problems] == [
         "config.filters.agencies[1]",
         "config.filters.agencies[3]",
@@ -279,6 +282,6 @@ def test_every_unknown_agency_is_named_with_its_place() -> None:
 
 def test_of_a_text_of_megabytes_no_more_is_read_than_the_prompt_may_take() -> None:
     long = {**example_records()[0], "raw_description": "Nobody wore a harness. " * 50_000}
-    _, (record,) = select(memory_lake([long]), Criteria(Filters(), date(2026, 10, 1)))
+    _, (record,) = select(memory_lake([long]), Criteria({}, date(2026, 10, 1)))
     assert len(record.raw_description or "") == 24_000
     assert record_text(record) == record_text(record._replace(raw_description=long["raw_description"]))

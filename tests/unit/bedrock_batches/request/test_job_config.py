@@ -53,8 +53,11 @@ def test_a_config_survives_being_stored() -> None:
             "pricing": {"method": "flat"},
         }
     )
-    assert config.filters.date_range is not None
-    assert config.filters.date_range.start == date(2026, 1, 31)
+    assert config.filters.given() == {
+        "minFineAmount": 50_000,
+        "agencies": ["OSHA"],
+        "dateRange.start": date(2026, 1, 31),
+    }
     assert config.document()["pricing"] == {"method": "flat", "tokensPerRecord": 300, "usdPer1kTokens": 0.001}
     assert stored_config(config.document()) == config
 
@@ -86,7 +89,7 @@ def test_all_problems_are_named_at_once_each_with_its_fix() -> None:
     assert found["config.filters.hasFatalities"][0] == "not a boolean"
     assert found["config.filters.maxDaysOld"][0] == "is below minDaysOld (5)"
     assert found["config.limits.maxPercent"][0] == "must be at most 100"
-    assert found["config.limits.priority"][1] == "write one of 'high', 'medium', 'low' or 'all'"
+    assert found["config.limits.priority"][1] == "write one of high, medium, low, all"
     assert found["config.limits.maxSpendUsd"][1] == "did you mean maxSpendUSD?"
     assert found["config.batch.modelId"][1].startswith("did you mean amazon.nova-lite-v1:0?")
     assert found["config.batch.timeoutHours"][0] == "must be at least 24"

@@ -10,8 +10,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedrock_batches.select.selection import ViolationRecord
 from bedrock_batches.submit.prompt import Inference, clean, record_text, request_for, tokens_of_body
+from bedrock_batches.violations import ViolationRecord
 
 
 def violation(**fields: Any) -> ViolationRecord:

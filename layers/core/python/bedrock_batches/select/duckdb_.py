@@ -26,8 +26,9 @@ import duckdb
 import orjson
 
 from bedrock_batches.select import selection as statements
-from bedrock_batches.select.selection import Counts, Criteria, FilterCount, Selection, ViolationRecord
+from bedrock_batches.select.selection import Counts, Criteria, FilterCount, Selection
 from bedrock_batches.sync.lake_content import ContentUpdate
+from bedrock_batches.violations import COLUMNS, TIERS, ViolationRecord
 from foundation.errors import (
     BatchProcessorError,
     CommitConflictError,
@@ -165,7 +166,7 @@ class Lake:
     def make_table(self, connection: DuckDBPyConnection, name: str) -> str:
         """Make the agency's table unless it is there, with the properties that it should have; its name in SQL."""
         table = f"{self.location.schema}.{statements.identifier(name)}"
-        columns = ", ".join(f"{column} {kind}" for column, kind in statements.COLUMNS)
+        columns = ", ".join(f"{column.name} {column.type}" for column in COLUMNS)
         connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({columns})")
         if self._table_properties:
             has = dict(connection.execute(f"SELECT * FROM iceberg_table_properties({table})").fetchall())
@@ -186,7 +187,7 @@ class Lake:
         is missing, ServiceUnavailableError when the lake does not answer.
         """
         schema, configured = self.location.schema, self.location.agencies
-        agencies = statements.select_agencies(criteria.filters.agencies, configured)
+        agencies = statements.select_agencies(criteria.filters, configured)
         with self.connected() as connection:
             connection.execute("BEGIN")
             _run(connection, statements.in_flight_statement([str(file) for file in in_flight]))
@@ -360,7 +361,7 @@ def _one(connection: DuckDBPyConnection) -> tuple[Any, ...]:
 def _records(connection: DuckDBPyConnection) -> Iterator[tuple[int, ViolationRecord]]:
     while rows := connection.fetchmany(FETCH_ROWS):
         for place, violation_id, agency, tier, *others in rows:
-            yield place, ViolationRecord(violation_id, agency, statements.TIERS[tier - 1], *others)
+            yield place, ViolationRecord(violation_id, agency, TIERS[tier - 1].name, *others)
 
 
 @contextmanager

@@ -166,7 +166,7 @@ def _draft_selection(
     """Fill the draft from the lake; returns what the job's item says of the selection."""
     today = datetime.fromtimestamp(services.clock.now_ms() / 1000, UTC).date()
     limits = config.limits
-    criteria = Criteria(config.filters, today, limits.priority, limits.max_violations, limits.max_percent)
+    criteria = Criteria(config.filters.given(), today, limits.priority, limits.max_violations, limits.max_percent)
     inference = _inference(config)
     with services.lake.select(criteria, in_flight) as selection:
         for place, record in selection.records:

@@ -14,8 +14,8 @@ from typing import Any
 
 import orjson
 
-from bedrock_batches.select.selection import ViolationRecord
 from bedrock_batches.submit.pricing import tokens_of
+from bedrock_batches.violations import ViolationRecord
 from foundation.json_text import encodable, render_json
 
 PROMPT_VERSION = "violations-1"

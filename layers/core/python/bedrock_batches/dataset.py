@@ -1,0 +1,125 @@
+"""The words in which a data set of the lake is described: columns, filters, tiers, and the values that filters take.
+
+``bedrock_batches.violations`` describes the violations with them. The request's model, the SQL of a selection, the
+columns that it reads, its diagnosis and the reference table are derived from that description.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import date
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+
+from foundation.validation import refuse
+
+VALUE = "$value"
+"""Stands in a filter's condition for what the request gives."""
+TODAY = "$today"
+"""Stands in a condition for the day of the selection, in UTC."""
+MOST_NAMES = 200
+
+
+def _read_date(value: object) -> object:
+    """A date of the form 2026-01-31. Raises the problem for anything else."""
+    if isinstance(value, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", value, re.ASCII):
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            refuse("not a day of the calendar", "write an existing day as YYYY-MM-DD")
+    if not isinstance(value, date):
+        refuse("not a date", "write a text such as 2026-01-31")
+    return value
+
+
+def _check_name(value: str) -> str:
+    if not value.strip():
+        refuse("is empty", "write a name, or remove it")
+    return value
+
+
+def _check_code(value: str) -> str:
+    if re.fullmatch("[A-Za-z]{2}", value) is None:
+        refuse("not a code of two letters", "write a code such as TX")
+    return value
+
+
+Day = Annotated[date, BeforeValidator(_read_date), WithJsonSchema({"type": "string", "format": "date"})]
+Amount = Annotated[float, Field(ge=0, le=1e12)]
+Days = Annotated[int, Field(ge=0, le=100_000)]
+Name = Annotated[str, Field(max_length=200, json_schema_extra={"pattern": r"\S"}), AfterValidator(_check_name)]
+Names = Annotated[list[Name], Field(max_length=MOST_NAMES)]
+Code = Annotated[str, Field(json_schema_extra={"pattern": "^[A-Za-z]{2}$"}), AfterValidator(_check_code)]
+Codes = Annotated[list[Code], Field(max_length=MOST_NAMES)]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the data set's tables. ``type`` is DuckDB's.
+
+    ``read_characters`` is how much of a text the selection reads; 0 reads all. ``generated`` columns hold what the
+    model wrote: they are empty when a record is loaded.
+    """
+
+    name: str
+    type: str
+    read_characters: int = 0
+    generated: bool = False
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A filter of a request: records whose ``condition`` is true pass. An absent value, or an empty list, passes all.
+
+    ``name`` is that of the request; a dot makes an object, as in ``dateRange.start``. ``value`` is the type that the
+    request's model checks. ``condition`` is SQL over ``columns``, with ``$value`` bound to what the request gives and
+    ``$today`` to the day of the selection. ``not_above`` names the filter whose value must not be below this one's.
+    ``doc`` and ``example`` are its line in the reference.
+    """
+
+    name: str
+    value: Any
+    columns: frozenset[str]
+    condition: str
+    doc: str
+    example: Any
+    not_above: str = ""
+
+    def __post_init__(self) -> None:
+        if VALUE not in self.condition:
+            raise ValueError(f"The condition of filter {self.name} does not use {VALUE}: it would ignore the request.")
+
+    @property
+    def parameter(self) -> str:
+        return self.name.replace(".", "_")
+
+    @property
+    def sql(self) -> str:
+        """The condition with a parameter of this filter's own name."""
+        return self.condition.replace(VALUE, f"${self.parameter}")
+
+
+@dataclass(frozen=True)
+class TableFilter:
+    """The filter that names tables of the data set, whatever their case. The selection reads no other table."""
+
+    name: str
+    value: Any
+    doc: str
+    example: Any
+    not_above: str = ""
+
+
+AnyFilter: TypeAlias = Filter | TableFilter
+
+
+@dataclass(frozen=True)
+class Tier:
+    """A priority tier: the records that meet ``condition``, SQL over ``columns``, and are in no tier before it."""
+
+    name: str
+    columns: frozenset[str]
+    condition: str
+    doc: str

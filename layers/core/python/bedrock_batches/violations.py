@@ -1,0 +1,195 @@
+"""All that is particular to violations: columns, filters, tiers, and what of a record a prompt shows.
+
+An agency's violations are one table of the lake. A fatality is a number over 0, or true, under ``fatalities`` in the
+JSON of ``violation_details``; text that is not JSON counts as none. An unknown fine, type or date meets no condition.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from typing import NamedTuple
+
+from bedrock_batches.dataset import (
+    TODAY,
+    VALUE,
+    Amount,
+    AnyFilter,
+    Codes,
+    Column,
+    Day,
+    Days,
+    Filter,
+    Names,
+    TableFilter,
+    Tier,
+)
+
+KEY = "violation_id"
+MOST_ID_CHARACTERS = 200
+
+COLUMNS = (
+    Column(KEY, "VARCHAR"),
+    Column("agency", "VARCHAR"),
+    Column("company_name", "VARCHAR", read_characters=2_000),
+    Column("fine_amount", "DECIMAL(18, 2)"),
+    Column("violation_type", "VARCHAR", read_characters=2_000),
+    Column("raw_title", "VARCHAR", read_characters=2_000),
+    Column("raw_description", "VARCHAR", read_characters=24_000),
+    Column("violation_details", "VARCHAR", read_characters=16_000),
+    Column("city", "VARCHAR", read_characters=2_000),
+    Column("state", "VARCHAR", read_characters=2_000),
+    Column("event_date", "DATE"),
+    Column("bedrock_title", "VARCHAR", generated=True),
+    Column("bedrock_description", "VARCHAR", generated=True),
+    Column("bedrock_tags", "VARCHAR[]", generated=True),
+    Column("bedrock_generated_at", "TIMESTAMP WITH TIME ZONE", generated=True),
+    Column("is_verified", "BOOLEAN", generated=True),
+    Column("verified_at", "TIMESTAMP WITH TIME ZONE", generated=True),
+)
+"""Of an agency's table, in its order. A text is read up to four times what the prompt takes of it, which leaves out
+blanks: one text of megabytes would not fit into memory with a thousand others."""
+CONTENT_COLUMN = "bedrock_title"
+"""Is NULL in a record without generated content."""
+
+_FATAL = (
+    "coalesce(CASE WHEN json_valid(violation_details) THEN "
+    "coalesce(try_cast(json_extract_string(violation_details, '$.fatalities') AS DOUBLE) > 0, "
+    "json_extract_string(violation_details, '$.fatalities') = 'true') END, false)"
+)
+_DAYS_OLD = f"date_diff('day', event_date, {TODAY}::DATE)"
+_TYPE_IN = (
+    f"coalesce(list_contains(list_transform({VALUE}::VARCHAR[], lambda name: lower(name)), lower(violation_type)), "
+    "false)"
+)
+_STATE_IN = (
+    f"coalesce(list_contains(list_transform({VALUE}::VARCHAR[], lambda code: upper(code)), upper(state)), false)"
+)
+
+FILTERS: tuple[AnyFilter, ...] = (
+    TableFilter("agencies", Names, "Agencies of the lake, in any case.", ["osha"]),
+    Filter(
+        "minFineAmount",
+        Amount,
+        frozenset({"fine_amount"}),
+        f"fine_amount >= {VALUE}",
+        "Lowest fine, in USD, inclusive.",
+        50_000,
+        not_above="maxFineAmount",
+    ),
+    Filter(
+        "maxFineAmount",
+        Amount,
+        frozenset({"fine_amount"}),
+        f"fine_amount <= {VALUE}",
+        "Highest fine, in USD, inclusive.",
+        100_000,
+    ),
+    Filter(
+        "dateRange.start",
+        Day,
+        frozenset({"event_date"}),
+        f"event_date >= {VALUE}::DATE",
+        "First day of the event, inclusive.",
+        "2025-01-01",
+        not_above="dateRange.end",
+    ),
+    Filter(
+        "dateRange.end",
+        Day,
+        frozenset({"event_date"}),
+        f"event_date <= {VALUE}::DATE",
+        "Last day of the event, inclusive.",
+        "2025-12-31",
+    ),
+    Filter(
+        "violationTypes",
+        Names,
+        frozenset({"violation_type"}),
+        _TYPE_IN,
+        "Only these types, in any case.",
+        ["Serious", "Willful"],
+    ),
+    Filter(
+        "excludeTypes",
+        Names,
+        frozenset({"violation_type"}),
+        f"NOT {_TYPE_IN}",
+        "None of these types, in any case. A record without a type passes.",
+        ["Repeat"],
+    ),
+    Filter(
+        "states",
+        Codes,
+        frozenset({"state"}),
+        _STATE_IN,
+        "Only these states, as codes of two letters, in any case.",
+        ["TX", "oh"],
+    ),
+    Filter(
+        "hasFatalities",
+        bool,
+        frozenset({"violation_details"}),
+        f"{_FATAL} = {VALUE}",
+        "`true`: only records with a fatality. `false`: only those without.",
+        True,
+    ),
+    Filter(
+        "minDaysOld",
+        Days,
+        frozenset({"event_date"}),
+        f"{_DAYS_OLD} >= {VALUE}",
+        "Lowest age of the event in days; today is 0.",
+        30,
+        not_above="maxDaysOld",
+    ),
+    Filter(
+        "maxDaysOld",
+        Days,
+        frozenset({"event_date"}),
+        f"{_DAYS_OLD} <= {VALUE}",
+        "Highest age of the event in days.",
+        365,
+    ),
+)
+"""In the order in which a diagnosis of an empty selection applies them."""
+
+TIERS = (
+    Tier(
+        "high",
+        frozenset({"violation_details", "fine_amount", "event_date"}),
+        f"{_FATAL} OR fine_amount > 100000 OR {_DAYS_OLD} < 30",
+        "a fatality, or a fine over 100,000 USD, or an event less than 30 days ago",
+    ),
+    Tier(
+        "medium",
+        frozenset({"fine_amount", "violation_type", "event_date"}),
+        f"fine_amount >= 50000 OR lower(violation_type) = 'serious' OR {_DAYS_OLD} <= 90",
+        "a fine of 50,000 USD or more, or type Serious, or an event at most 90 days ago",
+    ),
+    Tier("low", frozenset(), "true", "all other records"),
+)
+"""In the order in which a job takes them."""
+
+ORDER = ("fine_amount DESC NULLS LAST", "event_date DESC NULLS LAST", KEY)
+"""Within a tier: a limit cuts the last records of this order first. It is total, since ids that repeat are left out."""
+
+
+class ViolationRecord(NamedTuple):
+    """One selected violation, its texts cut as COLUMNS say. ``agency`` is the name of its table, ``tier`` a tier's.
+
+    The first three come from the selection; the others are columns of the same name.
+    """
+
+    violation_id: str
+    agency: str
+    tier: str
+    company_name: str | None
+    fine_amount: Decimal | None
+    violation_type: str | None
+    raw_title: str | None
+    raw_description: str | None
+    violation_details: str | None
+    city: str | None
+    state: str | None
+    event_date: date | None
