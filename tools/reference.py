@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from bedrock_batches.api.routes import ROUTES
 from bedrock_batches.violations import FILTERS, TIERS
 from row_batches.document import batch_config
 from row_batches.mapping import models
@@ -116,6 +117,10 @@ def bedrock_tiers() -> str:
     return table(("tier", "records"), ((f"`{tier.name}`", tier.doc) for tier in TIERS))
 
 
+def bedrock_routes() -> str:
+    return table(("route", "does"), ((f"`{route.key()}`", route.doc) for route in ROUTES))
+
+
 Tables = Mapping[str, Callable[[], str]]
 INPUT_DOCUMENT: Tables = MappingProxyType(
     {
@@ -139,6 +144,7 @@ ADMIN_API: Tables = MappingProxyType(
     {
         "filters": bedrock_filters,
         "tiers": bedrock_tiers,
+        "routes": bedrock_routes,
     }
 )
 PAGES: Mapping[Path, Tables] = MappingProxyType(

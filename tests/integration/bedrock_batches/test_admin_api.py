@@ -12,7 +12,8 @@ from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
 from pydantic import TypeAdapter
 
 from bedrock_batches.api import admin_messages as bodies
-from bedrock_batches.api.admin_http import admin_app, openapi_document
+from bedrock_batches.api.admin_http import admin_app
+from bedrock_batches.api.routes import openapi_document
 from bedrock_batches.submit import job as names
 from bedrock_batches.submit.parts import Quotas
 from bedrock_batches.submit.ports import BatchInferenceJob, JobRefusedError
