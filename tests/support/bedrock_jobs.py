@@ -14,7 +14,9 @@ from typing import Any
 import boto3
 
 from bedrock_batches.api.admin import AdminServices, Answer
+from bedrock_batches.api.records import RecordSources
 from bedrock_batches.request.job_config import parse_job_request
+from bedrock_batches.results.claims_dynamodb import DynamoDbClaims
 from bedrock_batches.submit import job as names
 from bedrock_batches.submit.create_job import CreateServices, create_job
 from bedrock_batches.submit.dynamodb import DynamoDbJobsTable
@@ -185,7 +187,12 @@ class JobsWorld:
             models=DEFAULT_MODELS,
             default_model=MODEL,
             agencies=AGENCIES,
+            records=RecordSources(self.objects, self.claims, "VentureOS-Violations"),
         )
+
+    @property
+    def claims(self) -> DynamoDbClaims:
+        return DynamoDbClaims(self.dynamodb, TABLE)
 
     def _process(self, event: dict[str, Any]) -> None:
         if self.runs_at_once:

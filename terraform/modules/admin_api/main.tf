@@ -7,6 +7,7 @@ locals {
     "POST /admin/bedrock/batch/estimate",
     "GET /admin/bedrock/batch/jobs",
     "GET /admin/bedrock/batch/{jobId}",
+    "GET /admin/bedrock/batch/{jobId}/records",
     "POST /admin/bedrock/batch/{jobId}/stop",
     "POST /admin/bedrock/batch/{jobId}/retry",
     "GET /admin/openapi.json",

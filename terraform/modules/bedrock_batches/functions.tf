@@ -45,6 +45,8 @@ locals {
     }
     bedrock_admin_api = {
       BATCH_JOBS_TABLE         = local.jobs_table
+      VIOLATIONS_TABLE         = local.violations_table
+      DATA_BUCKET              = var.data_bucket_name
       MODELS                   = jsonencode(var.models)
       DEFAULT_MODEL            = var.default_model
       AGENCIES                 = jsonencode(var.agencies)

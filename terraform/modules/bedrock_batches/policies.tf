@@ -257,6 +257,14 @@ locals {
       },
       local.list_jobs,
       {
+        # What became of each record of a job: its ids and agencies, and the reasons of those that failed.
+        Sid      = "ReadRecords"
+        Effect   = "Allow"
+        Action   = ["s3:GetObject"]
+        Resource = ["${local.files}/input/*/records-*", "${local.files}/errors/*"]
+      },
+      local.list_files,
+      {
         Sid      = "CreateAndStop"
         Effect   = "Allow"
         Action   = ["lambda:InvokeFunction"]

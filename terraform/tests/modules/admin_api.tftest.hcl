@@ -23,7 +23,7 @@ run "every_route_asks_for_a_signature" {
   }
 
   assert {
-    condition     = length(output.authorization_types) == 7 && distinct(values(output.authorization_types)) == tolist(["AWS_IAM"])
+    condition     = length(output.authorization_types) == 8 && distinct(values(output.authorization_types)) == tolist(["AWS_IAM"])
     error_message = jsonencode(output.authorization_types)
   }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -14,6 +14,8 @@ from pydantic import TypeAdapter
 from bedrock_batches.api import admin_messages as bodies
 from bedrock_batches.api.admin_http import admin_app
 from bedrock_batches.api.routes import openapi_document
+from bedrock_batches.results.ports import Claim
+from bedrock_batches.results.record_index import Answered
 from bedrock_batches.submit import job as names
 from bedrock_batches.submit.parts import Quotas
 from bedrock_batches.submit.ports import BatchInferenceJob, JobRefusedError
@@ -230,6 +232,7 @@ def test_a_body_is_json_whatever_its_type_says(api: Api, content_type: str) -> N
         ("GET", f"{BATCH}/batch-1790000000-00000000"),
         ("GET", f"{BATCH}/JOB%23x"),
         ("GET", f"{BATCH}/jobs-x"),
+        ("GET", f"{BATCH}/batch-1790000000-00000000/records"),
         ("POST", f"{BATCH}/batch-1790000000-00000000/stop"),
         ("POST", f"{BATCH}/batch-1790000000-00000000/retry"),
     ],
@@ -321,6 +324,75 @@ def test_a_job_is_shown_without_live_counts_while_bedrock_does_not_answer(
     monkeypatch.setattr(world.bedrock, "get", silent)
     status, body = api.get(f"{BATCH}/{job_id}")
     assert (status, body["recordCounts"]["processed"]) == (200, 0)
+
+
+def answer_part(world: JobsWorld, job_id: str, answered: Iterable[int], succeeded: Iterable[int]) -> None:
+    """An output object of part 1 that answers the records at these places."""
+
+    def bits(numbers: Iterable[int]) -> bytes:
+        seen = Answered()
+        for number in numbers:
+            seen.add(number)
+        return bytes(seen)
+
+    key = f"{names.output_prefix(job_id)}abcdefghijkl/input-0001.jsonl.out"
+    claim = Claim(
+        job_id, key, "e", 1, world.clock.now, 1, answered=bits(answered), succeeded=bits(succeeded), done=True
+    )
+    assert world.claims.take(claim, "call", 0, 0) is not None
+
+
+def test_the_records_of_a_job_are_listed_with_outcome_reason_and_content(world: JobsWorld, api: Api) -> None:
+    # Given a job of 150 records, of which the first has content and the second failed
+    job_id = api.post(BATCH, CONFIG)[1]["jobId"]
+    ids = world.records(job_id)
+    answer_part(world, job_id, [0, 1], [0])
+    error_key = f"{names.errors_prefix(job_id)}0001-0001.jsonl"
+    line = {"recordId": ids[1], "error": "Failed to parse Bedrock response", "reason": "the answer has no text"}
+    world.objects.put(error_key, json.dumps(line).encode())
+    # When its records are listed while it runs
+    status, page = api.get(f"{BATCH}/{job_id}/records", limit="3")
+    # Then each has its outcome, in the order of the input
+    assert status == 200
+    assert fits(bodies.RecordList, page)
+    assert [record["recordId"] for record in page["records"]] == ids[:3]
+    assert [record["outcome"] for record in page["records"]] == ["Succeeded", "Failed", "Pending"]
+    first, second, third = page["records"]
+    content = {"table": "VentureOS-Violations", "PK": f"VIOLATION#{ids[0]}", "SK": "BEDROCK_CONTENT"}
+    assert (first["content"], first["reason"]) == (content, None)
+    assert (second["content"], second["reason"]) == (
+        None,
+        "Failed to parse Bedrock response: the answer has no text",
+    )
+    assert second["error"] == f"s3://data/{error_key}"
+    assert third["input"] == f"s3://data/{names.input_key(job_id, 1)}"
+    # And when it has ended, those without an answer say so
+    world.end(job_id)
+    rest = api.get(f"{BATCH}/{job_id}/records", limit="1000", cursor=page["nextCursor"])[1]
+    assert [record["recordId"] for record in rest["records"]] == ids[3:]
+    assert rest["nextCursor"] is None
+    assert {record["outcome"] for record in rest["records"]} == {"Unanswered"}
+    assert rest["records"][0]["reason"] == "The part ended without an answer for this record: Completed"
+
+
+def test_pages_of_records_go_on_over_parts(world: JobsWorld, api: Api) -> None:
+    world.quotas = Quotas(minimum_records=50, records_per_job=60)
+    job_id = api.post(BATCH, CONFIG)[1]["jobId"]
+    assert len(world.jobs.parts(job_id)) == 3
+    seen: list[str] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = api.get(f"{BATCH}/{job_id}/records", limit="40", **({"cursor": cursor} if cursor else {}))[1]
+        seen += [record["recordId"] for record in page["records"]]
+        cursor = page["nextCursor"]
+    assert seen == world.records(job_id)
+
+
+@pytest.mark.parametrize("query", [{"limit": "0"}, {"limit": "1001"}, {"cursor": "!"}, {"cursor": "W10"}])
+def test_a_wrong_query_of_records_is_400(api: Api, query: dict[str, str]) -> None:
+    job_id = api.post(BATCH, CONFIG)[1]["jobId"]
+    status, body = api.get(f"{BATCH}/{job_id}/records", **query)
+    assert (status, [problem["path"] for problem in body["problems"]]) == (400, [*query])
 
 
 def test_a_stop_is_noted_and_carried_out_by_the_job_events_function(world: JobsWorld, api: Api) -> None:
@@ -426,6 +498,7 @@ def test_the_openapi_document_names_every_route_its_bodies_and_its_errors(api: A
         ("post", f"{BATCH}/estimate"): {"200", "202", "400", "422", "502"},
         ("get", f"{BATCH}/jobs"): {"200", "400"},
         ("get", f"{BATCH}/{{jobId}}"): {"200", "404"},
+        ("get", f"{BATCH}/{{jobId}}/records"): {"200", "400", "404"},
         ("post", f"{BATCH}/{{jobId}}/stop"): {"200", "202", "404"},
         ("post", f"{BATCH}/{{jobId}}/retry"): {"200", "202", "400", "404", "409", "422", "502"},
     }

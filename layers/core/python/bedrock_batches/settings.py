@@ -43,6 +43,8 @@ class BedrockBatchProcessorSettings(LakeSettings, ModelSettings):
 
 class BedrockAdminApiSettings(ModelSettings):
     batch_jobs_table: str
+    violations_table: str
+    data_bucket: str
     agencies: Json[tuple[str, ...]]
     batch_processor_function: str
     """Name of ``bedrock_batch_processor``."""

@@ -13,6 +13,7 @@ from foundation.aws import factories
 
 if TYPE_CHECKING:
     from bedrock_batches.api.admin import AdminServices
+    from bedrock_batches.results.claims_dynamodb import DynamoDbClaims
     from bedrock_batches.results.violations_dynamodb import DynamoDbViolations
     from bedrock_batches.select.duckdb_ import Lake
     from bedrock_batches.submit.bedrock import BedrockBatchInference
@@ -66,6 +67,14 @@ def violations(table: str) -> DynamoDbViolations:
     return DynamoDbViolations(bulk_client(), table, invocation.clock)
 
 
+@cache
+def claims(table: str) -> DynamoDbClaims:
+    from bedrock_batches.results.claims_dynamodb import DynamoDbClaims
+    from foundation.aws.clients import service_client
+
+    return DynamoDbClaims(service_client("dynamodb"), table)
+
+
 def create_services(of: BedrockBatchProcessorSettings, context: invocation.LambdaContext) -> CreateServices:
     from bedrock_batches.submit.bedrock import BedrockOnDemand
     from bedrock_batches.submit.create_job import CreateServices
@@ -90,6 +99,7 @@ def create_services(of: BedrockBatchProcessorSettings, context: invocation.Lambd
 @cache
 def admin_services() -> AdminServices:
     from bedrock_batches.api.admin import AdminServices
+    from bedrock_batches.api.records import RecordSources
 
     of = settings.load(BedrockAdminApiSettings)
     return AdminServices(
@@ -101,6 +111,11 @@ def admin_services() -> AdminServices:
         models=of.known_models,
         default_model=of.default_model,
         agencies=of.agencies,
+        records=RecordSources(
+            objects=factories.objects(of.data_bucket),
+            claims=claims(of.batch_jobs_table),
+            violations_table=of.violations_table,
+        ),
     )
 
 

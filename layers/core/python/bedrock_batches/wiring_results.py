@@ -8,24 +8,15 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from bedrock_batches.settings import BedrockBatchResultSettings, BedrockJobEventsSettings
-from bedrock_batches.wiring import batch_inference, jobs_table, leases, violations
+from bedrock_batches.wiring import batch_inference, claims, jobs_table, leases, violations
 from foundation import invocation
 from foundation.aws import factories
 
 if TYPE_CHECKING:
-    from bedrock_batches.results.claims_dynamodb import DynamoDbClaims
     from bedrock_batches.results.reconcile import ReconcileServices
     from bedrock_batches.results.s3 import S3ResultObjects
     from bedrock_batches.results.take_results import ResultServices
     from foundation.aws.lambda_ import LambdaEventCaller
-
-
-@cache
-def claims(table: str) -> DynamoDbClaims:
-    from bedrock_batches.results.claims_dynamodb import DynamoDbClaims
-    from foundation.aws.clients import service_client
-
-    return DynamoDbClaims(service_client("dynamodb"), table)
 
 
 @cache

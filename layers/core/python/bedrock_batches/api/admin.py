@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from bedrock_batches.api.records import RecordSources, list_records
 from bedrock_batches.request.job_config import JobConfig, parse_job_request, parse_retry_request, stored_config
 from bedrock_batches.results.ports import FunctionCaller
 from bedrock_batches.submit import job as names
@@ -36,6 +37,7 @@ HAS_ENDED = "Batch job has already ended"
 WAIT_SECONDS = 20.0
 POLL_SECONDS = 0.3
 MOST_LISTED = 100
+MOST_RECORDS = 1_000
 THREADS = 8
 _HIDDEN = frozenset({"GSI1PK", "GSI1SK", "GSI2PK", "ttl"})
 _PART_FIELDS = (
@@ -72,6 +74,7 @@ class AdminServices:
     models: Models
     default_model: str
     agencies: Sequence[str]
+    records: RecordSources
 
 
 @dataclass(frozen=True)
@@ -182,8 +185,7 @@ def list_jobs(status: str | None, limit: int, cursor: str, services: AdminServic
     known = [one.value for one in JobStatus]
     if status is not None and status not in known:
         problems.append(Problem("status", f'"{status[:60]}"', "no such status", f"write one of {', '.join(known)}"))
-    if not 1 <= limit <= MOST_LISTED:
-        problems.append(Problem("limit", str(limit), "out of range", f"write a number from 1 to {MOST_LISTED}"))
+    problems += _problems_of_limit(limit, MOST_LISTED)
     if problems:
         raise InvalidInputError(problems)
     try:
@@ -192,6 +194,26 @@ def list_jobs(status: str | None, limit: int, cursor: str, services: AdminServic
         fix = "pass nextCursor of the page before, with the same status"
         raise InvalidInputError([Problem("cursor", "", str(error), fix)]) from None
     return Answer(200, {"jobs": [_summary(job) for job in page.jobs], "nextCursor": page.cursor or None})
+
+
+def _problems_of_limit(limit: int, most: int) -> list[Problem]:
+    if 1 <= limit <= most:
+        return []
+    return [Problem("limit", str(limit), "out of range", f"write a number from 1 to {most}")]
+
+
+def get_records(job_id: str, limit: int, cursor: str, services: AdminServices) -> Answer:
+    """A page of the job's records, in the order of its input. Raises UnknownJobError, InvalidInputError."""
+    problems = _problems_of_limit(limit, MOST_RECORDS)
+    if problems:
+        raise InvalidInputError(problems)
+    job = _job(job_id, services)
+    try:
+        page = list_records(job, services.jobs.parts(job_id), limit, cursor, services.records)
+    except ValueError as error:
+        fix = "pass nextCursor of the page before, of the same job"
+        raise InvalidInputError([Problem("cursor", "", str(error), fix)]) from None
+    return Answer(200, {"records": page.records, "nextCursor": page.cursor or None})
 
 
 def _summary(job: JobItem) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from bedrock_batches.api.records import RecordOutcome
+
 Status = Literal["InProgress", "Completed", "Failed"]
 
 
@@ -142,6 +144,36 @@ class Job(JobSummary):
     estimate: Estimate | None = None
     recordCounts: RecordCounts
     parts: list[dict[str, Any]]
+
+
+class ContentKey(Body):
+    """Where a record's content is: the key of an item of VentureOS-Violations."""
+
+    table: str
+    PK: str
+    SK: str
+
+
+class JobRecord(Body):
+    """``reason`` says why a record has no content. ``input`` and ``error`` are S3 URIs of JSON lines, of which one is
+    the record's.
+    """
+
+    recordId: str
+    agency: str
+    part: int
+    outcome: RecordOutcome
+    reason: str | None
+    input: str
+    error: str | None
+    content: ContentKey | None
+
+
+class RecordList(Body):
+    """In the order of the job's input. ``nextCursor`` is null on the last page."""
+
+    records: list[JobRecord]
+    nextCursor: str | None
 
 
 class Stopped(Body):

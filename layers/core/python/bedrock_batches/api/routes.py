@@ -16,7 +16,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Pat
 
 from bedrock_batches.api import admin
 from bedrock_batches.api import admin_messages as bodies
-from bedrock_batches.api.admin import MOST_LISTED, AdminServices, Answer
+from bedrock_batches.api.admin import MOST_LISTED, MOST_RECORDS, AdminServices, Answer
 from bedrock_batches.request.job_config import JobRequest, RetryRequest, parse_job_request, parse_retry_request
 from bedrock_batches.submit.job import JobStatus
 
@@ -29,6 +29,9 @@ JobId = Annotated[str, Path(description="Id of the job: batch-<epoch seconds>-<8
 Status = Annotated[str | None, Query(json_schema_extra={"enum": [one.value for one in JobStatus]})]
 Limit = Annotated[
     int, Query(description="Most jobs of the page", json_schema_extra={"minimum": 1, "maximum": MOST_LISTED})
+]
+RecordLimit = Annotated[
+    int, Query(description="Most records of the page", json_schema_extra={"minimum": 1, "maximum": MOST_RECORDS})
 ]
 Cursor = Annotated[str, Query(description="nextCursor of the page before")]
 IdempotencyKey = Annotated[
@@ -173,6 +176,23 @@ class GetJob(Route):
         return respond(admin.get_job(jobId, self._services()))
 
 
+class ListRecords(Route):
+    method = "GET"
+    path = f"{JOB}/records"
+    doc = "List the records of a job: outcome, reason, where the content is"
+    answers = {200: Documented("One page", bodies.RecordList), **INVALID, **UNKNOWN}
+    permissions = (
+        READ_JOB,
+        READ_PARTS,
+        Permission("s3:GetObject", "job_inputs"),
+        Permission("s3:GetObject", "job_errors"),
+        Permission("s3:ListBucket", "data_bucket"),
+    )
+
+    def handle(self, jobId: JobId, limit: RecordLimit = 100, cursor: Cursor = "") -> HttpResponse:  # noqa: N803
+        return respond(admin.get_records(jobId, limit, cursor, self._services()))
+
+
 class StopJob(Route):
     method = "POST"
     path = f"{JOB}/stop"
@@ -218,7 +238,7 @@ class OpenApi(Route):
         return Response(200, JSON, orjson.dumps(openapi_document(self._app)).decode())
 
 
-ROUTES: tuple[type[Route], ...] = (CreateJob, EstimateJob, ListJobs, GetJob, StopJob, RetryJob, OpenApi)
+ROUTES: tuple[type[Route], ...] = (CreateJob, EstimateJob, ListJobs, GetJob, ListRecords, StopJob, RetryJob, OpenApi)
 
 TITLE = "Bedrock batches"
 VERSION = "1.0.0"

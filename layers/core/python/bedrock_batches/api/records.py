@@ -1,0 +1,185 @@
+"""The records of a job, a page at a time: what became of each, why, and where its content is.
+
+The order is that of the job's input. Outcomes come from the claims on the output objects, which keep one bit for each
+record; reasons come from the objects under ``bedrock-batches/errors/``, which are read only for a page that shows a
+failed record. Memory: one part's records file and the answers of one page.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import islice
+from typing import Any, Protocol
+
+import orjson
+
+from bedrock_batches.results.ports import Claim, newest_versions, places
+from bedrock_batches.results.result_keys import part_errors_prefix
+from bedrock_batches.submit import job as names
+from bedrock_batches.submit.job import JobItem, JobStatus, PartItem, PartStatus
+from bedrock_batches.submit.records_in_flight import lines_of
+from bedrock_batches.sync.lake_content import CONTENT_SORT_KEY, KEY_PREFIX
+from foundation.errors import ObjectNotFoundError
+from foundation.ports import ObjectStore
+
+
+class RecordOutcome(StrEnum):
+    """``PENDING``: no answer yet. ``SUCCEEDED``: it has content. ``FAILED``: its answer holds no content.
+    ``UNANSWERED``: the job ended without an answer for it.
+    """
+
+    PENDING = "Pending"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    UNANSWERED = "Unanswered"
+
+
+class JobClaims(Protocol):
+    def of_job(self, job_id: str) -> list[Claim]: ...
+
+
+@dataclass(frozen=True)
+class RecordSources:
+    """Where the records of jobs are kept. ``violations_table`` holds the content."""
+
+    objects: ObjectStore
+    claims: JobClaims
+    violations_table: str
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A record of the job: its part, its line in the part's records file, its place in the job."""
+
+    part: PartItem
+    line: int
+    place: int
+    record_id: str
+    agency: str
+
+
+@dataclass(frozen=True)
+class RecordPage:
+    """``cursor`` goes into the next request; "" at the end."""
+
+    records: list[dict[str, Any]]
+    cursor: str
+
+
+def list_records(
+    job: JobItem, parts: Sequence[PartItem], limit: int, cursor: str, sources: RecordSources
+) -> RecordPage:
+    """The ``limit`` records after the cursor. Raises ValueError for a cursor that this listing did not give.
+
+    A part whose records file has expired shows none.
+    """
+    begun = _read_cursor(cursor) if cursor else (0, 0)
+    found = list(islice(_places(parts, begun, sources.objects), limit + 1))
+    page, more = found[:limit], found[limit:]
+    answered, succeeded = _bits(job["jobId"], parts, sources.claims)
+    outcomes = {one.place: _outcome(one, job, answered, succeeded) for one in page}
+    wanted = {
+        one.record_id: one for one in page if outcomes[one.place] in (RecordOutcome.FAILED, RecordOutcome.UNANSWERED)
+    }
+    reasons = dict(_reasons(job["jobId"], wanted, sources.objects))
+    bucket = sources.objects.bucket
+    records = [
+        {
+            "recordId": one.record_id,
+            "agency": one.agency,
+            "part": one.part["part"],
+            "outcome": outcomes[one.place].value,
+            "reason": _reason(one, outcomes[one.place], reasons),
+            "input": f"s3://{bucket}/{one.part['inputKey']}",
+            "error": f"s3://{bucket}/{reasons[one.record_id][1]}" if one.record_id in reasons else None,
+            "content": {
+                "table": sources.violations_table,
+                "PK": f"{KEY_PREFIX}{one.record_id}",
+                "SK": CONTENT_SORT_KEY,
+            }
+            if outcomes[one.place] == RecordOutcome.SUCCEEDED
+            else None,
+        }
+        for one in page
+    ]
+    return RecordPage(records, _cursor(more[0]) if more else "")
+
+
+def _places(parts: Sequence[PartItem], begun: tuple[int, int], objects: ObjectStore) -> Iterator[_Place]:
+    """The records from a part and line on."""
+    begin = 0
+    for part in parts:
+        if part["part"] >= begun[0]:
+            skipped = begun[1] if part["part"] == begun[0] else 0
+            try:
+                for line, record in enumerate(lines_of(objects.read(part["recordsKey"]))):
+                    if line >= skipped:
+                        yield _Place(part, line, begin + line, *names.split_records_line(record.decode()))
+            except ObjectNotFoundError:
+                pass
+        begin += part.get("recordCount", 0)
+
+
+def _bits(job_id: str, parts: Sequence[PartItem], claims: JobClaims) -> tuple[int, int]:
+    """The records that have an answer, and those that have content, as bits by their places in the job."""
+    begins: dict[int, int] = {}
+    begin = 0
+    for part in parts:
+        begins[part["part"]] = begin
+        begin += part.get("recordCount", 0)
+    answered = succeeded = 0
+    for claim in newest_versions(claims.of_job(job_id)):
+        answered |= places(claim, claim.answered, begins)
+        succeeded |= places(claim, claim.succeeded, begins)
+    return answered, succeeded
+
+
+def _outcome(one: _Place, job: JobItem, answered: int, succeeded: int) -> RecordOutcome:
+    if succeeded >> one.place & 1:
+        return RecordOutcome.SUCCEEDED
+    if answered >> one.place & 1:
+        return RecordOutcome.FAILED
+    return RecordOutcome.PENDING if job["status"] == JobStatus.IN_PROGRESS else RecordOutcome.UNANSWERED
+
+
+def _reasons(job_id: str, wanted: Mapping[str, _Place], objects: ObjectStore) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Reason and object of each wanted record that an object under ``errors/`` names; the later object wins."""
+    prefixes = [part_errors_prefix(job_id, part) for part in sorted({one.part["part"] for one in wanted.values()})]
+    if wanted:
+        prefixes.insert(0, part_errors_prefix(job_id, None))
+    for prefix in prefixes:
+        for found in objects.list_objects(prefix):
+            for line in lines_of(objects.read(found.key)):
+                record = orjson.loads(line)
+                if record["recordId"] in wanted:
+                    told = ": ".join(filter(None, [record.get("error", ""), record.get("reason", "")]))
+                    yield record["recordId"], (told, found.key)
+
+
+def _reason(one: _Place, outcome: RecordOutcome, reasons: Mapping[str, tuple[str, str]]) -> str | None:
+    if one.record_id in reasons:
+        return reasons[one.record_id][0]
+    if outcome != RecordOutcome.UNANSWERED:
+        return None
+    said = one.part.get("message") or one.part.get("bedrockStatus") or one.part["status"]
+    if one.part["status"] == PartStatus.ENDED:
+        return f"The part ended without an answer for this record: {said}"
+    return f"The part did not run: {said}"
+
+
+def _cursor(following: _Place) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps([following.part["part"], following.line])).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> tuple[int, int]:
+    try:
+        place = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (binascii.Error, ValueError):
+        place = None
+    if not isinstance(place, list) or len(place) != 2 or not all(type(one) is int and one >= 0 for one in place):
+        raise ValueError("not a cursor of this listing")
+    return place[0], place[1]
