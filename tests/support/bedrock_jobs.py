@@ -200,7 +200,9 @@ class JobsWorld:
 
     def new_job(self, config: Mapping[str, Any], *, dry_run: bool = False, retry_of: str = "") -> str:
         """Writes the item, as the API does; its id."""
-        parsed = parse_job_request({"config": config}, models=DEFAULT_MODELS, default_model=MODEL, agencies=AGENCIES)
+        parsed = parse_job_request(
+            {"config": config}, models=DEFAULT_MODELS, default_model=MODEL, agencies=AGENCIES
+        ).config
         job_id = names.new_job_id(self.clock.now, dry_run=dry_run)
         item = names.new_job(job_id, self.clock.now, parsed.document(), dry_run=dry_run, retry_of=retry_of)
         return self.jobs.create(item)

@@ -303,7 +303,14 @@ class FakeLeases:
 class FakeJobs:
     process: Process
 
-    def create(self, job: JobItem, idempotency_key: str = "", request: Mapping[str, Any] | None = None) -> str:
+    def create(
+        self,
+        job: JobItem,
+        idempotency_key: str = "",
+        request: Mapping[str, Any] | None = None,
+        *,
+        instead_of: str = "",
+    ) -> str:
         self.process.world.jobs[job["jobId"]] = job
         return job["jobId"]
 

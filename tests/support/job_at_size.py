@@ -135,7 +135,7 @@ def measure(path: Path, count: int) -> dict[str, object]:
         contents=_NoContents(),
     )
     request = {"config": {"limits": {"maxViolations": count, "maxSpendUSD": 100_000}}}
-    config = parse_job_request(request, models=DEFAULT_MODELS, default_model=MODEL, agencies=["osha"])
+    config = parse_job_request(request, models=DEFAULT_MODELS, default_model=MODEL, agencies=["osha"]).config
     job_id = jobs.create(names.new_job(names.new_job_id(clock.now), clock.now, config.document()))
     began = time.perf_counter()
     job = create_job(job_id, services)

@@ -42,7 +42,8 @@ def _text(body: object) -> str:
 
 
 class Api:
-    def __init__(self, world: JobsWorld) -> None:
+    def __init__(self, world: JobsWorld, caller: str = "arn:aws:iam::000000000000:user/operator") -> None:
+        self._caller = caller
         self._app: APIGatewayHttpResolver = admin_app(world.admin)
 
     def call(
@@ -60,7 +61,11 @@ class Api:
             "rawQueryString": "",
             "headers": {"Content-Type": "application/json", **(headers or {})},
             "queryStringParameters": query or {},
-            "requestContext": {"http": {"method": method, "path": path}, "stage": "$default"},
+            "requestContext": {
+                "http": {"method": method, "path": path},
+                "stage": "$default",
+                "authorizer": {"iam": {"userArn": self._caller}},
+            },
             "isBase64Encoded": isinstance(body, bytes),
         }
         if body is not None:
@@ -484,6 +489,51 @@ def test_a_creation_whose_processor_died_is_told_as_failed_when_it_is_asked_for_
     assert (body["message"], body["jobId"]) == ("Failed to create batch job", job_id)
     assert body["reason"] == "The processor ended before the job was created."
     assert len(world.called) == 1
+
+
+def test_a_request_that_is_repeated_within_minutes_is_the_job_that_it_began(world: JobsWorld, api: Api) -> None:
+    # Given a creation that its caller gave up waiting for
+    world.runs_at_once = False
+    begun = api.post(BATCH, CONFIG)[1]
+    world.runs_at_once = True
+    # When the same request comes again, without a key
+    status, body = api.post(BATCH, CONFIG)
+    # Then it is that job, and so it is once it has been created
+    assert (status, body["jobId"], body["repeated"]) == (200, begun["jobId"], True)
+    assert fits(bodies.Created, body)
+    world.clock.pass_by(minutes=9)
+    assert api.post(BATCH, CONFIG)[1]["jobId"] == begun["jobId"]
+    assert len(api.get(f"{BATCH}/jobs")[1]["jobs"]) == 1
+
+
+def test_a_repeated_request_is_a_new_job_by_force_later_from_another_caller_or_after_a_refusal(
+    world: JobsWorld, api: Api
+) -> None:
+    world.quotas = Quotas(minimum_records=10)
+    config = {"config": {"limits": {"maxViolations": 10}}}
+    first = api.post(BATCH, config)[1]
+    forced = api.post(BATCH, {**config, "force": True})[1]
+    other = Api(world, caller="arn:aws:iam::000000000000:user/other").post(BATCH, config)[1]
+    world.clock.pass_by(minutes=10)
+    later = api.post(BATCH, config)[1]
+    assert len({one["jobId"] for one in (first, forced, other, later)}) == 4
+    assert "repeated" not in {*forced, *other, *later}
+    assert api.post(BATCH, config)[1]["jobId"] == later["jobId"]
+    # And a request that was refused may be sent again at once
+    world.quotas = Quotas()
+    small = {"config": {"limits": {"maxViolations": 37}}}
+    refused = api.post(BATCH, small)
+    world.quotas = Quotas(minimum_records=10)
+    assert refused[0] == 422
+    assert api.post(BATCH, small)[0] == 200
+
+
+def test_a_retry_that_is_repeated_within_minutes_is_one_job(world: JobsWorld, api: Api) -> None:
+    job_id = api.post(BATCH, CONFIG)[1]["jobId"]
+    world.end(job_id, ["OSHA-000255"])
+    first = api.post(f"{BATCH}/{job_id}/retry", {"onDemandBelowMinimum": True})[1]
+    again = api.post(f"{BATCH}/{job_id}/retry", {"onDemandBelowMinimum": True})[1]
+    assert (again["jobId"], again["repeated"]) == (first["jobId"], True)
 
 
 def test_the_openapi_document_names_every_route_its_bodies_and_its_errors(api: Api) -> None:

@@ -16,7 +16,7 @@ END = "config.filters.dateRange.end"
 
 
 def parse(config: Any) -> JobConfig:
-    return parse_job_request({"config": config}, models=MODELS, default_model=MODELS[0], agencies=AGENCIES)
+    return parse_job_request({"config": config}, models=MODELS, default_model=MODELS[0], agencies=AGENCIES).config
 
 
 def problems_of(document: Any) -> dict[str, tuple[str, str]]:
@@ -94,7 +94,7 @@ def test_all_problems_are_named_at_once_each_with_its_fix() -> None:
     assert found["config.batch.modelId"][1].startswith("did you mean amazon.nova-lite-v1:0?")
     assert found["config.batch.timeoutHours"][0] == "must be at least 24"
     assert found["config.pricing.usdPer1kTokens"][0] == "not a finite number"
-    assert found["dryrun"] == ("unknown field", "remove it; known: config")
+    assert found["dryrun"] == ("unknown field", "remove it; known: config, force")
     assert len(found) == 13
 
 

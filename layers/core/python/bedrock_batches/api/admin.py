@@ -9,12 +9,13 @@ GET of the job.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from bedrock_batches.api.once import Sender, create_once
 from bedrock_batches.api.records import RecordSources, list_records
 from bedrock_batches.request.job_config import JobConfig, parse_job_request, parse_retry_request, stored_config
 from bedrock_batches.results.ports import FunctionCaller
@@ -87,16 +88,17 @@ def invalid_answer(problems: Iterable[Problem]) -> Answer:
     return Answer(400, {"message": INVALID, "problems": [asdict(problem) for problem in problems]})
 
 
-def create(document: object, services: AdminServices, *, dry_run: bool = False, idempotency_key: str = "") -> Answer:
+def create(document: object, sender: Sender, services: AdminServices, *, dry_run: bool = False) -> Answer:
     """Create a job, or estimate it. Raises InvalidInputError, KeyReusedError."""
-    config = parse_job_request(
+    asked = parse_job_request(
         document, models=services.models, default_model=services.default_model, agencies=services.agencies
     )
-    request = {"dryRun": dry_run, "config": config.document()}
-    return _begin(_new_job(config, services, dry_run=dry_run), request, services, idempotency_key)
+    request = {"dryRun": dry_run, "config": asked.config.document()}
+    job = _new_job(asked.config, services, dry_run=dry_run)
+    return _begin(job, create_once(job, request, sender, services, force=asked.force), sender, services)
 
 
-def retry_job(job_id: str, document: object, services: AdminServices, *, idempotency_key: str = "") -> Answer:
+def retry_job(job_id: str, document: object, sender: Sender, services: AdminServices) -> Answer:
     """Create a job of the records of an ended job that have no content.
 
     Raises InvalidInputError, UnknownJobError, JobRunsError, KeyReusedError.
@@ -113,7 +115,8 @@ def retry_job(job_id: str, document: object, services: AdminServices, *, idempot
         limits = config.limits.model_copy(update={"max_spend_usd": changes.max_spend_usd})
         config = config.model_copy(update={"limits": limits})
     request = {"retryOf": job_id, "config": config.document()}
-    return _begin(_new_job(config, services, retry_of=job_id), request, services, idempotency_key)
+    job = _new_job(config, services, retry_of=job_id)
+    return _begin(job, create_once(job, request, sender, services, force=changes.force), sender, services)
 
 
 def _new_job(config: JobConfig, services: AdminServices, *, dry_run: bool = False, retry_of: str = "") -> JobItem:
@@ -122,8 +125,9 @@ def _new_job(config: JobConfig, services: AdminServices, *, dry_run: bool = Fals
     return names.new_job(job_id, now, config.document(), dry_run=dry_run, retry_of=retry_of)
 
 
-def _begin(job: JobItem, request: Mapping[str, Any], services: AdminServices, idempotency_key: str) -> Answer:
-    job_id = services.jobs.create(job, idempotency_key, request)
+def _begin(job: JobItem, job_id: str, sender: Sender, services: AdminServices) -> Answer:
+    """Have the job created whose id it is, ``job`` or the one of the same request before."""
+    repeated = job_id != job["jobId"] and not sender.idempotency_key
     job = services.jobs.get(job_id) or job
     if not is_settled(job) and job["creation"] == Creation.PENDING:
         # Again for a repeated request: its first call may have ended before this one, and two calls do no harm.
@@ -132,7 +136,8 @@ def _begin(job: JobItem, request: Mapping[str, Any], services: AdminServices, id
     while not is_settled(job) and services.clock.now_ms() < until_ms:
         services.clock.sleep(POLL_SECONDS)
         job = services.jobs.get(job_id) or job
-    return creation_answer(job)
+    answer = creation_answer(job)
+    return Answer(answer.status_code, {**answer.body, "repeated": True}) if repeated else answer
 
 
 def is_settled(job: JobItem) -> bool:

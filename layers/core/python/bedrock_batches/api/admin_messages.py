@@ -33,7 +33,13 @@ class FilterCount(Body):
     remaining: int
 
 
-class Created(Body):
+class Repeatable(Body):
+    """``repeated``: the request had no key, but was the same as one of minutes ago: nothing new was created."""
+
+    repeated: Literal[True] | None = None
+
+
+class Created(Repeatable):
     """``jobArn`` is that of the first part, "" while all parts are queued and for jobs run on demand."""
 
     message: Literal["Batch job created successfully"]
@@ -46,7 +52,7 @@ class Created(Body):
     retryOf: str | None = None
 
 
-class Nothing(Body):
+class Nothing(Repeatable):
     """``emptiedBy`` is the filter or limit that left no record."""
 
     message: Literal["No violations to process"]
@@ -55,7 +61,7 @@ class Nothing(Body):
     filters: list[FilterCount] | None = None
 
 
-class Begun(Body):
+class Begun(Repeatable):
     """The rest comes by GET of the job."""
 
     message: Literal["Batch job is being created", "Cost estimation is running"]
@@ -63,7 +69,7 @@ class Begun(Body):
     status: Status
 
 
-class Estimated(Body):
+class Estimated(Repeatable):
     """``reason`` says why a batch of these records would be refused."""
 
     message: Literal["Cost estimation complete"]
@@ -75,7 +81,7 @@ class Estimated(Body):
     filters: list[FilterCount] | None = None
 
 
-class Refused(Body):
+class Refused(Repeatable):
     """``shortfall``: how many records are missing to the least that a batch inference job takes."""
 
     message: Literal["Failed to create batch job"]
@@ -92,7 +98,7 @@ class ProblemBody(Body):
     fix: str
 
 
-class Invalid(Body):
+class Invalid(Repeatable):
     message: Literal["The request is not valid"]
     problems: list[ProblemBody]
 

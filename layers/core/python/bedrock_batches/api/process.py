@@ -7,10 +7,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bedrock_batches.api.admin import creation_answer, invalid_answer
+from bedrock_batches.api.once import Sender, create_once
 from bedrock_batches.request.job_config import parse_job_request
 from bedrock_batches.submit import job as names
 from bedrock_batches.submit.create_job import CreateServices, create_job
 from foundation.errors import InvalidInputError, Problem
+
+DIRECT = "lambda:Invoke"
+"""Stands for whoever invokes the function directly: Lambda does not say who that is."""
 
 
 def process(event: Mapping[str, Any], services: CreateServices, *, default_model: str) -> dict[str, Any]:
@@ -33,9 +37,11 @@ def _new_job(event: Mapping[str, Any], services: CreateServices, default_model: 
     if not isinstance(dry_run, bool):
         raise InvalidInputError([Problem("dryRun", str(dry_run)[:60], "not a boolean", "write true or false")])
     request = {name: value for name, value in event.items() if name != "dryRun"}
-    config = parse_job_request(
+    asked = parse_job_request(
         request, models=services.models, default_model=default_model, agencies=services.lake.agencies
     )
+    config = asked.config.document()
     now = datetime.fromtimestamp(services.clock.now_ms() / 1000, UTC)
     job_id = names.new_job_id(now, dry_run=dry_run)
-    return services.jobs.create(names.new_job(job_id, now, config.document(), dry_run=dry_run))
+    job = names.new_job(job_id, now, config, dry_run=dry_run)
+    return create_once(job, {"config": config}, Sender(DIRECT), services, force=asked.force)

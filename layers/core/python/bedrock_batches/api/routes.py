@@ -13,10 +13,12 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 import orjson
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Path, Query
+from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 
 from bedrock_batches.api import admin
 from bedrock_batches.api import admin_messages as bodies
 from bedrock_batches.api.admin import MOST_LISTED, MOST_RECORDS, AdminServices, Answer
+from bedrock_batches.api.once import Sender
 from bedrock_batches.request.job_config import JobRequest, RetryRequest, parse_job_request, parse_retry_request
 from bedrock_batches.submit.job import JobStatus
 
@@ -126,6 +128,11 @@ class Route:
         event = self._app.current_event
         return event.json_body if event.body else None
 
+    def _sender(self, idempotency_key: str | None) -> Sender:
+        """The caller as the API's authoriser names it: an IAM identity, or the subject of a token."""
+        authorizer = APIGatewayProxyEventV2(self._app.current_event.raw_event).request_context.authorizer
+        return Sender(authorizer.jwt_claim.get("sub") or authorizer.iam.user_arn, idempotency_key or "")
+
 
 class CreateJob(Route):
     method = "POST"
@@ -136,9 +143,8 @@ class CreateJob(Route):
     dry_run = False
 
     def handle(self, body: Annotated[JobRequest, Body()], idempotency_key: IdempotencyKey = None) -> HttpResponse:  # noqa: ARG002
-        return respond(
-            admin.create(self.document, self._services(), dry_run=self.dry_run, idempotency_key=idempotency_key or "")
-        )
+        sender = self._sender(idempotency_key)
+        return respond(admin.create(self.document, sender, self._services(), dry_run=self.dry_run))
 
     def check(self) -> None:
         services = self._services()
@@ -221,7 +227,7 @@ class RetryJob(Route):
         body: Annotated[RetryRequest | None, Body()] = None,  # noqa: ARG002
         idempotency_key: IdempotencyKey = None,
     ) -> HttpResponse:
-        return respond(admin.retry_job(jobId, self.document, self._services(), idempotency_key=idempotency_key or ""))
+        return respond(admin.retry_job(jobId, self.document, self._sender(idempotency_key), self._services()))
 
     def check(self) -> None:
         parse_retry_request(self.document, self._services().models)

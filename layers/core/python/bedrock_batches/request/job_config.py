@@ -84,9 +84,13 @@ class JobConfig(Part):
 
 
 class JobRequest(Part):
-    """Body of ``POST /admin/bedrock/batch`` and of ``…/estimate``."""
+    """Body of ``POST /admin/bedrock/batch`` and of ``…/estimate``.
+
+    ``force`` creates a job although the same caller sent the same request moments ago.
+    """
 
     config: JobConfig
+    force: bool = False
 
 
 class RetryBatch(Part):
@@ -102,12 +106,13 @@ class RetryRequest(Part):
 
     on_demand_below_minimum: bool | None = None
     max_spend_usd: Annotated[SpendLimit | None, Field(alias="maxSpendUSD")] = None
+    force: bool = False
 
 
 def parse_job_request(
     document: object, *, models: Collection[str], default_model: str, agencies: Sequence[str]
-) -> JobConfig:
-    """The configuration, with the model chosen. Raises InvalidInputError naming every problem.
+) -> JobRequest:
+    """The request, with the model chosen. Raises InvalidInputError naming every problem.
 
     ``models``: what batch inference takes here; ``agencies``: those of the lake.
     """
@@ -122,8 +127,9 @@ def parse_job_request(
         raise InvalidInputError(problems)
     config = request.config
     if config.batch.model_id is not None:
-        return config
-    return config.model_copy(update={"batch": config.batch.model_copy(update={"model_id": default_model})})
+        return request
+    batch = config.batch.model_copy(update={"model_id": default_model})
+    return request.model_copy(update={"config": config.model_copy(update={"batch": batch})})
 
 
 def parse_retry_request(document: object, models: Collection[str]) -> RetryRequest:

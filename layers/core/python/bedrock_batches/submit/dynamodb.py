@@ -37,7 +37,14 @@ class DynamoDbJobsTable:
         self._client = client
         self._table = table
 
-    def create(self, job: JobItem, idempotency_key: str = "", request: Mapping[str, Any] | None = None) -> str:
+    def create(
+        self,
+        job: JobItem,
+        idempotency_key: str = "",
+        request: Mapping[str, Any] | None = None,
+        *,
+        instead_of: str = "",
+    ) -> str:
         put: dict[str, Any] = {
             "TableName": self._table,
             "Item": to_item(job),
@@ -55,9 +62,9 @@ class DynamoDbJobsTable:
                     "Put": {
                         "TableName": self._table,
                         "Item": to_item({**marker, "ttl": now + IDEMPOTENCY_SECONDS}),
-                        "ConditionExpression": "attribute_not_exists(PK) OR #ttl < :now",
+                        "ConditionExpression": "attribute_not_exists(PK) OR #ttl < :now OR jobId = :replaced",
                         "ExpressionAttributeNames": {"#ttl": "ttl"},
-                        "ExpressionAttributeValues": {":now": {"N": str(now)}},
+                        "ExpressionAttributeValues": {":now": {"N": str(now)}, ":replaced": {"S": instead_of}},
                     }
                 }
             )

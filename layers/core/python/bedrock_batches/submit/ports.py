@@ -32,11 +32,19 @@ class JobPage:
 class JobsTable(Protocol):
     """``VentureOS-BedrockBatchJobs``. Reads by key are consistent; listings lag behind by moments."""
 
-    def create(self, job: JobItem, idempotency_key: str = "", request: Mapping[str, Any] | None = None) -> str:
+    def create(
+        self,
+        job: JobItem,
+        idempotency_key: str = "",
+        request: Mapping[str, Any] | None = None,
+        *,
+        instead_of: str = "",
+    ) -> str:
         """Write a new job; returns its id.
 
         With a key: when the same key was used for the same ``request``, nothing is written and the id of that job is
-        returned. Raises ``KeyReusedError`` when it was used for another one.
+        returned, unless it is the job ``instead_of`` which the new one is to be written. Raises ``KeyReusedError`` when
+        the key was used for another request.
         """
 
     def get(self, job_id: str) -> JobItem | None: ...

@@ -1,0 +1,64 @@
+"""The same request, sent again, answers with the same job, so that a client's time-out does not cost twice.
+
+With an ``Idempotency-Key`` this holds for a day. Without one, a caller's request that is the same as one of the last
+REPEAT_TIME is taken for its repetition, unless it says ``force``: a client that waits for less than a creation takes,
+or a command that is run again, means the job that is being created. A request whose job came to nothing may be repeated
+at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+import orjson
+
+from bedrock_batches.submit import job as names
+from bedrock_batches.submit.job import JobItem, JobStatus
+from bedrock_batches.submit.ports import JobsTable
+from foundation.ports import Clock
+
+REPEAT_TIME = timedelta(minutes=10)
+
+
+class Services(Protocol):
+    @property
+    def jobs(self) -> JobsTable: ...
+    @property
+    def clock(self) -> Clock: ...
+
+
+@dataclass(frozen=True)
+class Sender:
+    """Who sends a request, in the words of IAM or of the token, and the ``Idempotency-Key`` that it carries."""
+
+    caller: str
+    idempotency_key: str = ""
+
+
+def create_once(
+    job: JobItem, request: Mapping[str, Any], sender: Sender, services: Services, *, force: bool = False
+) -> str:
+    """Write the job unless the request is a repetition; the id of the job that answers it. Raises KeyReusedError."""
+    if sender.idempotency_key:
+        return services.jobs.create(job, sender.idempotency_key, request)
+    if force or job["dryRun"]:
+        return services.jobs.create(job)
+    # No header can hold a line break, so no caller can give this key.
+    document = orjson.dumps(request, option=orjson.OPT_SORT_KEYS)
+    key = f"\n{sender.caller}\n{hashlib.sha256(document).hexdigest()}"
+    job_id = services.jobs.create(job, key, request)
+    earlier = services.jobs.get(job_id) if job_id != job["jobId"] else job
+    if earlier is not None and (earlier["jobId"] == job["jobId"] or _answers(earlier, services.clock)):
+        return job_id
+    return services.jobs.create(job, key, request, instead_of=job_id)
+
+
+def _answers(earlier: JobItem, clock: Clock) -> bool:
+    """Whether a repetition is answered by the earlier job: it is recent, and runs or ran."""
+    age = datetime.fromtimestamp(clock.now_ms() / 1000, UTC) - names.moment_of(earlier["createdAt"])
+    came_to_nothing = earlier["status"] != JobStatus.IN_PROGRESS and not earlier.get("partCount")
+    return age < REPEAT_TIME and not came_to_nothing
