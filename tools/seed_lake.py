@@ -120,7 +120,8 @@ class RowReader:
         if values["agency"] is None:
             fix = f"one of {', '.join(self._agencies.values())}"
             self._add(line, "agency", cell["agency"], "the lake has no such agency", fix)
-        if cell["fine_amount"] and not _is_fine(cell["fine_amount"]):
+        values["fine_amount"] = _fine(cell["fine_amount"])
+        if cell["fine_amount"] and values["fine_amount"] is None:
             fix = "an amount like 1234.50, or nothing"
             self._add(line, "fine_amount", cell["fine_amount"], "is not an amount", fix)
         if cell["event_date"] and not _is_date(cell["event_date"]):
@@ -138,12 +139,15 @@ def _refused(path: Path, message: str, fix: str) -> InvalidInputError:
     return InvalidInputError([Problem(path.name, "", message, fix)])
 
 
-def _is_fine(text: str) -> bool:
+def _fine(text: str) -> str | None:
+    """The amount as DuckDB reads it, whatever digits it is written in; None for what is no amount."""
     try:
         amount = Decimal(text)
     except InvalidOperation:
-        return False
-    return amount.is_finite() and 0 <= amount < LARGEST_FINE and amount == amount.quantize(Decimal("0.01"))
+        return None
+    if not amount.is_finite() or not 0 <= amount < LARGEST_FINE or amount != amount.quantize(Decimal("0.01")):
+        return None
+    return format(amount, "f")
 
 
 def _is_date(text: str) -> bool:

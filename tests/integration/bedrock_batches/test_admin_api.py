@@ -400,6 +400,44 @@ def test_a_wrong_query_of_records_is_400(api: Api, query: dict[str, str]) -> Non
     assert (status, [problem["path"] for problem in body["problems"]]) == (400, [*query])
 
 
+def written_by_another_system(world: JobsWorld, **attributes: Any) -> str:
+    job_id, created_at = "batch-1790000000-Test1", "2026-11-21T09:00:00.000Z"
+    key = {"PK": f"JOB#{job_id}", "SK": "METADATA", "GSI1PK": "JOBS", "GSI1SK": names.listing_key(job_id, created_at)}
+    item = {**key, "status": "Failed", "createdAt": created_at, "violationCount": 7, **attributes}
+    world.dynamodb.put_item(TableName=TABLE, Item=to_item(item))
+    return job_id
+
+
+def test_a_retry_of_a_job_that_names_no_model_takes_the_default_model(world: JobsWorld, api: Api) -> None:
+    job_id = written_by_another_system(world, config={"filters": {"agencies": ["osha"]}, "batch": {"maxTokens": 300}})
+    status, body = api.post(f"{BATCH}/{job_id}/retry")
+    assert status == 200
+    job = world.jobs.get(body["jobId"])
+    assert job is not None
+    assert job["config"]["batch"]["modelId"] == "amazon.nova-lite-v1:0"
+
+
+@pytest.mark.parametrize("attributes", [{}, {"config": {"state": "TX", "limit": 5}}])
+def test_a_retry_of_a_job_that_does_not_say_how_it_asked_is_409(
+    world: JobsWorld, api: Api, attributes: dict[str, Any]
+) -> None:
+    job_id = written_by_another_system(world, **attributes)
+    status, body = api.post(f"{BATCH}/{job_id}/retry")
+    assert status == 409
+    assert "does not say what it was created with" in body["message"]
+
+
+def test_an_estimate_whose_processor_died_ends_with_that_reason(world: JobsWorld, api: Api) -> None:
+    world.runs_at_once = False
+    estimate_id = api.post(f"{BATCH}/estimate", CONFIG)[1]["jobId"]
+    world.clock.pass_by(minutes=19)
+    assert api.get(f"{BATCH}/{estimate_id}")[1]["status"] == "InProgress"
+    world.clock.pass_by(minutes=2)
+    status, body = api.get(f"{BATCH}/{estimate_id}")
+    assert (status, body["status"]) == (200, "Failed")
+    assert body["message"].startswith("The processor ended before the estimate was complete")
+
+
 def test_a_stop_is_noted_and_carried_out_by_the_job_events_function(world: JobsWorld, api: Api) -> None:
     job_id = api.post(BATCH, CONFIG)[1]["jobId"]
     status, body = api.post(f"{BATCH}/{job_id}/stop")
@@ -584,8 +622,11 @@ def test_the_openapi_document_says_what_a_query_and_a_body_may_hold(api: Api) ->
     assert schemas["Batch"]["properties"]["maxTokens"]["anyOf"][0]["maximum"] == 8_192
 
 
-def test_an_unknown_route_is_404(api: Api) -> None:
-    assert api.get("/admin/nothing")[0] == 404
+@pytest.mark.parametrize("path", ["/admin/nothing", f"{BATCH}/a/b/c", f"{BATCH}/\N{SNOWMAN}\n"])
+def test_an_unknown_route_is_404_in_the_documented_form(api: Api, path: str) -> None:
+    status, body = api.get(path)
+    assert status == 404
+    assert fits(bodies.Said, body)
 
 
 def test_the_document_can_be_made_without_any_service() -> None:

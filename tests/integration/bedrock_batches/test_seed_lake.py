@@ -137,3 +137,18 @@ def test_the_example_is_what_its_script_writes(tmp_path: Path) -> None:
     script = VIOLATIONS.with_name("generate.py")
     subprocess.run([sys.executable, str(script), str(tmp_path / "violations.csv")], check=True)
     assert (tmp_path / "violations.csv").read_bytes() == VIOLATIONS.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("written", "stored"), [("１２３.５０", "123.50"), ("1e3", "1000.00"), ("٤٢", "42.00"), ("0.5", "0.50")]
+)
+def test_a_fine_is_read_whatever_digits_it_is_written_in(lake: Lake, tmp_path: Path, written: str, stored: str) -> None:
+    seed(lake, write(tmp_path / "v.csv", {**ROW, "fine_amount": written}))
+    (row,) = rows_of(lake)["osha"]
+    assert str(row[RAW_COLUMNS.index("fine_amount")]) == stored
+
+
+@pytest.mark.parametrize("written", ["NaN", "-1", "1.005", "1,234", "12 USD", "1e17", "Infinity"])
+def test_a_fine_that_cannot_be_read_is_refused_never_dropped(lake: Lake, tmp_path: Path, written: str) -> None:
+    (problem,) = problems(lake, write(tmp_path / "v.csv", {**ROW, "fine_amount": written}))
+    assert "is not an amount" in problem

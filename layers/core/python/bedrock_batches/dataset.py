@@ -47,7 +47,11 @@ def _check_code(value: str) -> str:
 
 
 Day = Annotated[date, BeforeValidator(_read_date), WithJsonSchema({"type": "string", "format": "date"})]
-Amount = Annotated[float, Field(ge=0, le=1e12)]
+DECIMALS = 9
+"""Of a number that is kept: DynamoDB refuses numbers closer to 0 than 1e-130
+(https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html)."""
+Rounded = AfterValidator(lambda value: round(value, DECIMALS))
+Amount = Annotated[float, Field(ge=0, le=1e12), Rounded]
 Days = Annotated[int, Field(ge=0, le=100_000)]
 Name = Annotated[str, Field(max_length=200, json_schema_extra={"pattern": r"\S"}), AfterValidator(_check_name)]
 Names = Annotated[list[Name], Field(max_length=MOST_NAMES)]

@@ -12,6 +12,7 @@ from foundation.errors import InvalidInputError
 
 MODELS = ("amazon.nova-lite-v1:0", "anthropic.claude-3-haiku-20240307-v1:0")
 AGENCIES = ("osha", "epa")
+PRICE = "config.pricing.usdPer1kTokens"
 END = "config.filters.dateRange.end"
 
 
@@ -115,7 +116,11 @@ def test_all_problems_are_named_at_once_each_with_its_fix() -> None:
         ({"config": {"filters": {"dateRange": {"end": "2026-02-30"}}}}, END, "not a day of the calendar"),
         ({"config": {"filters": {"dateRange": {"end": 20260101}}}}, END, "not a date"),
         ({"config": {"limits": {"maxViolations": 0}}}, "config.limits.maxViolations", "must be at least 1"),
-        ({"config": {"limits": {"maxSpendUSD": 0}}}, "config.limits.maxSpendUSD", "must be more than 0"),
+        ({"config": {"limits": {"maxSpendUSD": 0}}}, "config.limits.maxSpendUSD", "must be at least 1e-06"),
+        ({"config": {"limits": {"maxSpendUSD": 1e-131}}}, "config.limits.maxSpendUSD", "must be at least 1e-06"),
+        ({"config": {"pricing": {"method": "flat", "usdPer1kTokens": 1e-300}}}, PRICE, "must be at least 1e-09"),
+        ({"config": {}, "dryRun": None}, "dryRun", "unknown field"),
+        ({"config": {"filters": {"states": ["Texas"]}}}, "config.filters.states[0]", "not a code of two letters"),
         ({"config": {"pricing": {"method": "guess"}}}, "config.pricing.method", "not an allowed value"),
     ],
 )  # fmt: skip
@@ -139,3 +144,13 @@ def test_a_retry_may_change_some_things_only() -> None:
     assert parse_retry_request({"onDemandBelowMinimum": True, "maxSpendUSD": 2}, MODELS).max_spend_usd == 2
     with pytest.raises(InvalidInputError, match="did you mean onDemandBelowMinimum"):
         parse_retry_request({"onDemandBelowMinimun": True}, MODELS)
+
+
+def test_a_number_is_kept_with_nine_decimals_since_dynamodb_refuses_smaller_ones() -> None:
+    config = parse({"filters": {"minFineAmount": 1e-200}, "batch": {"temperature": 1e-200, "topP": 0.1 + 0.2}})
+    assert (config.filters.given()["minFineAmount"], config.batch.temperature, config.batch.top_p) == (0, 0, 0.3)
+
+
+def test_an_unknown_field_of_a_retry_is_refused_even_when_it_is_null() -> None:
+    with pytest.raises(InvalidInputError, match="unknown field"):
+        parse_retry_request({"modelId": None}, MODELS)

@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import ValidationError
+
 from bedrock_batches.api.once import Sender, create_once
 from bedrock_batches.api.records import RecordSources, list_records
 from bedrock_batches.request.job_config import JobConfig, parse_job_request, parse_retry_request, stored_config
@@ -34,6 +36,7 @@ ESTIMATING = "Cost estimation is running"
 INVALID = "The request is not valid"
 STOPPING = "Stop requested"
 HAS_ENDED = "Batch job has already ended"
+ESTIMATE_DIED = "The processor ended before the estimate was complete: see its log, then ask for the estimate again."
 
 WAIT_SECONDS = 20.0
 POLL_SECONDS = 0.3
@@ -61,6 +64,10 @@ class UnknownJobError(PermanentError):
 
 class JobRunsError(PermanentError):
     """Raised when what is asked for needs a job that has ended."""
+
+
+class NotRetryableError(PermanentError):
+    """Raised when the item of a job does not say how its records were asked."""
 
 
 @dataclass(frozen=True)
@@ -101,13 +108,13 @@ def create(document: object, sender: Sender, services: AdminServices, *, dry_run
 def retry_job(job_id: str, document: object, sender: Sender, services: AdminServices) -> Answer:
     """Create a job of the records of an ended job that have no content.
 
-    Raises InvalidInputError, UnknownJobError, JobRunsError, KeyReusedError.
+    Raises InvalidInputError, UnknownJobError, JobRunsError, NotRetryableError, KeyReusedError.
     """
     changes = parse_retry_request(document, services.models)
     retried = _job(job_id, services)
     if retried["status"] == JobStatus.IN_PROGRESS:
         raise JobRunsError(f"Job {job_id} has not ended: wait for its end, or stop it first.")
-    config = stored_config(retried["config"])
+    config = _config_of(retried, services)
     batch = {**changes.batch.model_dump(by_alias=False), "on_demand_below_minimum": changes.on_demand_below_minimum}
     given = {name: value for name, value in batch.items() if value is not None}
     config = config.model_copy(update={"batch": config.batch.model_copy(update=given)})
@@ -119,8 +126,24 @@ def retry_job(job_id: str, document: object, sender: Sender, services: AdminServ
     return _begin(job, create_once(job, request, sender, services, force=changes.force), sender, services)
 
 
+def _config_of(job: JobItem, services: AdminServices) -> JobConfig:
+    """What the job was created with. The default model stands for one that the item does not name.
+
+    Raises NotRetryableError for an item whose ``config`` is missing or of another form, as other systems write it.
+    """
+    try:
+        config = stored_config(job["config"])
+    except (KeyError, ValidationError):
+        raise NotRetryableError(
+            f"Job {job['jobId']} does not say what it was created with, so its records cannot be asked again: "
+            "create a new job."
+        ) from None
+    model = config.batch.model_id or job.get("modelId") or services.default_model
+    return config.model_copy(update={"batch": config.batch.model_copy(update={"model_id": model})})
+
+
 def _new_job(config: JobConfig, services: AdminServices, *, dry_run: bool = False, retry_of: str = "") -> JobItem:
-    now = datetime.fromtimestamp(services.clock.now_ms() / 1000, UTC)
+    now = _now(services)
     job_id = names.new_job_id(now, dry_run=dry_run)
     return names.new_job(job_id, now, config.document(), dry_run=dry_run, retry_of=retry_of)
 
@@ -128,7 +151,7 @@ def _new_job(config: JobConfig, services: AdminServices, *, dry_run: bool = Fals
 def _begin(job: JobItem, job_id: str, sender: Sender, services: AdminServices) -> Answer:
     """Have the job created whose id it is, ``job`` or the one of the same request before."""
     repeated = job_id != job["jobId"] and not sender.idempotency_key
-    job = services.jobs.get(job_id) or job
+    job = _end_dead_estimate(services.jobs.get(job_id) or job, services)
     if not is_settled(job) and job["creation"] == Creation.PENDING:
         # Again for a repeated request: its first call may have ended before this one, and two calls do no harm.
         services.processor.call({"jobId": job_id})
@@ -237,13 +260,27 @@ def _summary(job: JobItem) -> dict[str, Any]:
 
 def get_job(job_id: str, services: AdminServices) -> Answer:
     """The job's item, its parts, and ``recordCounts`` as Bedrock has them now. Raises UnknownJobError."""
-    job = _job(job_id, services, estimates=True)
+    job = _end_dead_estimate(_job(job_id, services, estimates=True), services)
     parts = services.jobs.parts(job_id)
     body: dict[str, Any] = {name: value for name, value in job.items() if name not in _HIDDEN}
     body["processedAt"] = job.get("processedAt")
     body["parts"] = [{name: part[name] for name in _PART_FIELDS if name in part} for part in parts]  # type: ignore[literal-required]
     body["recordCounts"] = _record_counts(job, parts, services)
     return Answer(200, body)
+
+
+def _end_dead_estimate(job: JobItem, services: AdminServices) -> JobItem:
+    """An estimate whose processor died ends with that reason: no clock follows estimates, only who asks for them."""
+    age = _now(services) - names.moment_of(job["createdAt"])
+    if not job.get("dryRun") or job["status"] != JobStatus.IN_PROGRESS or age < names.CREATION_TIME:
+        return job
+    ended = {"status": JobStatus.FAILED.value, "message": ESTIMATE_DIED, "processedAt": names.timestamp(_now(services))}
+    services.jobs.update(job["jobId"], ended, expected={"status": JobStatus.IN_PROGRESS.value})
+    return services.jobs.get(job["jobId"]) or job
+
+
+def _now(services: AdminServices) -> datetime:
+    return datetime.fromtimestamp(services.clock.now_ms() / 1000, UTC)
 
 
 def _record_counts(job: JobItem, parts: Sequence[PartItem], services: AdminServices) -> dict[str, int]:

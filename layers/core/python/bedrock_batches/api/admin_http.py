@@ -17,7 +17,14 @@ from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
 from aws_lambda_powertools.utilities.data_classes.common import BaseProxyEvent
 
-from bedrock_batches.api.admin import AdminServices, Answer, JobRunsError, UnknownJobError, invalid_answer
+from bedrock_batches.api.admin import (
+    AdminServices,
+    Answer,
+    JobRunsError,
+    NotRetryableError,
+    UnknownJobError,
+    invalid_answer,
+)
 from bedrock_batches.api.routes import JSON, HttpResponse, Route, add_routes, respond
 from bedrock_batches.submit.ports import KeyReusedError
 from foundation.errors import BatchProcessorError, InvalidInputError, Problem, RetryableError
@@ -109,7 +116,12 @@ def _problems(error: RequestValidationError, route: Route) -> list[Problem]:
 
 def _failure(error: BatchProcessorError) -> Answer:
     """The status code by the kind of error; what is not the caller's fault is logged."""
-    codes: dict[type[BatchProcessorError], int] = {UnknownJobError: 404, JobRunsError: 409, KeyReusedError: 422}
+    codes: dict[type[BatchProcessorError], int] = {
+        UnknownJobError: 404,
+        JobRunsError: 409,
+        NotRetryableError: 409,
+        KeyReusedError: 422,
+    }
     code = codes.get(type(error), 503 if isinstance(error, RetryableError) else 500)
     if code >= 500:
         LOGGER.error("request failed", exc_info=error)

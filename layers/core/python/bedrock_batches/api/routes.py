@@ -35,7 +35,14 @@ Limit = Annotated[
 RecordLimit = Annotated[
     int, Query(description="Most records of the page", json_schema_extra={"minimum": 1, "maximum": MOST_RECORDS})
 ]
-Cursor = Annotated[str, Query(description="nextCursor of the page before")]
+Cursor = Annotated[
+    str,
+    Query(
+        description="nextCursor of the page before, of the same listing; any other text is refused",
+        max_length=4_096,
+        pattern="^[A-Za-z0-9_-]*$",
+    ),
+]
 IdempotencyKey = Annotated[
     str | None,
     Header(
@@ -218,7 +225,11 @@ class RetryJob(Route):
     method = "POST"
     path = f"{JOB}/retry"
     doc = "Create a job of the records that have no content"
-    answers = {**CREATED, **UNKNOWN, 409: Documented("The job has not ended", bodies.Said)}
+    answers = {
+        **CREATED,
+        **UNKNOWN,
+        409: Documented("The job has not ended, or does not say how its records were asked", bodies.Said),
+    }
     permissions = BEGIN_JOB
 
     def handle(
@@ -241,7 +252,8 @@ class OpenApi(Route):
     in_document = False
 
     def handle(self) -> HttpResponse:
-        return Response(200, JSON, orjson.dumps(openapi_document(self._app)).decode())
+        document = with_models(openapi_document(self._app), sorted(self._services().models))
+        return Response(200, JSON, orjson.dumps(document).decode())
 
 
 ROUTES: tuple[type[Route], ...] = (CreateJob, EstimateJob, ListJobs, GetJob, ListRecords, StopJob, RetryJob, OpenApi)
@@ -295,6 +307,14 @@ def openapi_document(app: APIGatewayHttpResolver) -> dict[str, Any]:
         document["components"]["schemas"].pop(schema, None)
     document["components"]["securitySchemes"] = SECURITY_SCHEMES
     document["security"] = [{name: []} for name in SECURITY_SCHEMES]
+    return document
+
+
+def with_models(document: dict[str, Any], models: list[str]) -> dict[str, Any]:
+    """The document of a deployment, which names the models that batch inference takes there."""
+    for name in ("Batch", "RetryBatch"):
+        of_model = document["components"]["schemas"][name]["properties"]["modelId"]["anyOf"][0]
+        of_model["enum"] = models
     return document
 
 

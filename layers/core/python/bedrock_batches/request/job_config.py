@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema
 
+from bedrock_batches.dataset import Rounded
 from bedrock_batches.request.filters import Filters, problems_between_filters
 from bedrock_batches.request.part import Part, problems_of_fields
 from bedrock_batches.select.selection import ALL_TIERS, TABLES, select_agencies
@@ -34,7 +35,9 @@ def _check_priority(value: object) -> object:
 Priority = Annotated[
     str, BeforeValidator(_check_priority), WithJsonSchema({"type": "string", "enum": list(PRIORITIES)})
 ]
-SpendLimit = Annotated[float, Field(gt=0, le=1_000_000)]
+SpendLimit = Annotated[float, Field(ge=0.000001, le=1_000_000), Rounded]
+Share = Annotated[float, Field(ge=0, le=1), Rounded]
+ModelId = Annotated[str, Field(max_length=2_048)]
 MaxTokens = Annotated[int, Field(ge=1, le=8_192)]
 TimeoutHours = Annotated[int, Field(ge=24, le=168)]
 
@@ -44,7 +47,7 @@ class Limits(Part):
 
     max_violations: Annotated[int, Field(ge=1, le=MOST_VIOLATIONS)] = 10_000
     max_spend_usd: Annotated[SpendLimit, Field(alias="maxSpendUSD")] = 50.0
-    max_percent: Annotated[float, Field(ge=1, le=100)] = 100.0
+    max_percent: Annotated[float, Field(ge=1, le=100), Rounded] = 100.0
     priority: Priority = ALL_TIERS
 
 
@@ -56,10 +59,10 @@ def _default_temperature(before: Mapping[str, Any]) -> float | None:
 class Batch(Part):
     """How the model runs. ``onDemandBelowMinimum``: fewer records than a batch job takes run at once, at full price."""
 
-    model_id: Annotated[str, Field(max_length=2_048)] | None = None
+    model_id: ModelId | None = None
     max_tokens: MaxTokens = DEFAULT_MAX_TOKENS
-    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    temperature: Annotated[float, Field(ge=0, le=1)] | None = Field(default_factory=_default_temperature)
+    top_p: Share | None = None
+    temperature: Share | None = Field(default_factory=_default_temperature)
     timeout_hours: TimeoutHours = 24
     on_demand_below_minimum: bool = False
 
@@ -69,7 +72,7 @@ class FlatPricing(Part):
 
     method: Literal["flat"]
     tokens_per_record: Annotated[int, Field(ge=1, le=1_000_000)] = 300
-    usd_per_1k_tokens: Annotated[float, Field(alias="usdPer1kTokens", gt=0, le=1_000)] = 0.001
+    usd_per_1k_tokens: Annotated[float, Field(alias="usdPer1kTokens", ge=0.000000001, le=1_000), Rounded] = 0.001
 
 
 class JobConfig(Part):
@@ -94,7 +97,7 @@ class JobRequest(Part):
 
 
 class RetryBatch(Part):
-    model_id: Annotated[str, Field(max_length=2_048)] | None = None
+    model_id: ModelId | None = None
     max_tokens: MaxTokens | None = None
     timeout_hours: TimeoutHours | None = None
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib.util
 import random
+import re
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -382,7 +383,9 @@ def translate(error: duckdb.Error, location: LakeLocation) -> BatchProcessorErro
     if any(sign in said for sign in ("Forbidden_403", "HTTP 403", "AccessDenied", "Unauthorized_401", "HTTP 401")):
         return DeploymentError(f"Access to {where} was denied: {said}. Allow it in the role of this function.")
     if isinstance(error, duckdb.CatalogException):
-        return DeploymentError(f"A table of {where} is missing: {said}. Run `make seed-lake`, which creates it.")
+        table = re.search(r"Table with name (\S+) does not exist", said)
+        missing = f"no table {table[1]}" if table else "no tables"
+        return DeploymentError(f"There is {missing} yet in {where}: run `make seed-lake`, which creates all tables.")
     if isinstance(error, duckdb.OutOfMemoryException) or "No space left on device" in said:
         return PermanentError(
             f"DuckDB ran out of its memory or of its space in /tmp: {said}. Give the function more of it, "
