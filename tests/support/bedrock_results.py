@@ -18,6 +18,7 @@ from bedrock_batches.submit.parts import Quotas
 from bedrock_batches.submit.ports import BatchInferenceJob, JobPage
 from foundation.errors import ObjectChangedError, ObjectNotFoundError
 from foundation.ports import StoredObject
+from tests.support.fakes import FakeMetrics
 
 BUCKET = "data"
 JOB_ID = "batch-1764000000-0123abcd"
@@ -83,6 +84,7 @@ class Process:
     published: list[dict[str, Any]] = field(default_factory=list)
     bedrock: FakeBedrock = field(default_factory=lambda: FakeBedrock())
     reconciled: list[dict[str, Any]] = field(default_factory=list)
+    metrics: FakeMetrics = field(default_factory=FakeMetrics)
     before_write: Callable[[str], None] = lambda _what: None
 
     def write(self, what: str) -> None:
@@ -133,6 +135,7 @@ class Process:
             deadline=self,
             owner=self.owner,
             quotas=Quotas(concurrent_jobs=concurrent_jobs),
+            metrics=self.metrics,
         )
 
 
@@ -415,8 +418,8 @@ def answer_line(record_id: str, text: str | None = None, *, tokens: tuple[int, i
     return json.dumps({"recordId": record_id, "modelInput": {}, "modelOutput": output}).encode() + b"\n"
 
 
-def error_line(record_id: str) -> bytes:
-    error = {"errorCode": 400, "errorMessage": "bad request"}
+def error_line(record_id: str, code: int = 400, message: str = "bad request") -> bytes:
+    error = {"errorCode": code, "errorMessage": message}
     return json.dumps({"recordId": record_id, "modelInput": {}, "error": error}).encode() + b"\n"
 
 

@@ -31,6 +31,7 @@ locals {
       BATCH_RESULT_FUNCTION  = local.function_names["bedrock_batch_result"]
       JOB_ROLE_ARN           = local.job_role_arn
       NOTIFICATION_TOPIC_ARN = var.notification_topic_arn
+      METRICS_NAMESPACE      = var.deployment.metrics_namespace
       QUOTAS                 = jsonencode(var.quotas)
     }
     bedrock_sync = {

@@ -18,6 +18,14 @@ locals {
       metric      = "SyncFailed"
       dimensions  = { target = "bedrock_sync" }
     }
+    "ventureos-bedrock-records-failed${var.deployment.suffix}" = {
+      description = "More than half of a job's records got no content: GET of the job groups the reasons under failures."
+      namespace   = var.deployment.metrics_namespace
+      metric      = "FailedRecordsPercent"
+      dimensions  = { target = "bedrock_job_events" }
+      statistic   = "Maximum"
+      threshold   = 50
+    }
     (local.undelivered_name) = {
       description = "A function of Bedrock batches failed for good on an event, or could not be given it."
       namespace   = "AWS/SQS"

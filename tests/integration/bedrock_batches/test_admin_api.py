@@ -566,6 +566,26 @@ def test_a_repeated_request_is_a_new_job_by_force_later_from_another_caller_or_a
     assert api.post(BATCH, small)[0] == 200
 
 
+def test_a_retry_says_when_the_same_input_will_fail_again(world: JobsWorld, api: Api) -> None:
+    world.quotas = Quotas(minimum_records=1)
+    job_id = api.post(BATCH, CONFIG)[1]["jobId"]
+    world.end(job_id, ["OSHA-000255", "OSHA-000254"])
+    group = {"error": "e", "reason": "Input is too long", "code": 400, "count": 2, "example": "OSHA-000255"}
+    world.jobs.update(job_id, {"failures": [{**group, "sameInputFails": True}]})
+    status, body = api.get(f"{BATCH}/{job_id}")
+    assert fits(bodies.Job, body)
+    status, body = api.post(f"{BATCH}/{job_id}/retry")
+    assert fits(bodies.Created, body)
+    assert status == 200
+    (warning,) = body["warnings"]
+    assert warning.startswith(
+        '2 records failed with an error that the same input causes again, such as "Input is too long" (400) for OSHA-'
+    )
+    # With another model, it may not fail
+    model = {"batch": {"modelId": "amazon.nova-micro-v1:0"}, "force": True}
+    assert "warnings" not in api.post(f"{BATCH}/{job_id}/retry", model)[1]
+
+
 def test_a_retry_that_is_repeated_within_minutes_is_one_job(world: JobsWorld, api: Api) -> None:
     job_id = api.post(BATCH, CONFIG)[1]["jobId"]
     world.end(job_id, ["OSHA-000255"])

@@ -68,6 +68,7 @@ class BedrockJobEventsSettings(FunctionSettings):
     job_role_arn: str
     """The role that Bedrock runs a job with."""
     notification_topic_arn: str
+    metrics_namespace: str
     quotas: Json[Quotas]
     """As ``bedrock_batch_processor`` has them (a JSON object)."""
 

@@ -68,4 +68,5 @@ def reconcile_services(settings: BedrockJobEventsSettings, context: invocation.L
         deadline=invocation.InvocationDeadline(context),
         owner=invocation.call_owner(context),
         quotas=settings.quotas,
+        metrics=factories.metrics(settings.metrics_namespace),
     )

@@ -102,6 +102,40 @@ def test_a_completed_job_has_counts_tokens_cost_and_one_message(world: World, be
     assert world.parts[JOB_ID][1]["status"] == "ended"
 
 
+def test_the_reasons_of_failed_records_are_grouped_counted_and_watched(world: World, bedrock: FakeBedrock) -> None:
+    # Given three records that the model refuses, with one reason but for its numbers, and one with content
+    refused = [error_line(violation_id(n), 400, f"Input {n} is too long: 9,00{n} tokens") for n in (1, 2, 3)]
+    world.put(output_file_key(1), answer_line(violation_id(0)) + b"".join(refused))
+    take(world)
+    bedrock.end(1, "Completed")
+    # When the job ends
+    _, call = run(world, bedrock)
+    # Then the job says so, and three quarters of failures are a metric
+    (group,) = world.jobs[JOB_ID]["failures"]
+    assert group == {
+        "error": "Bedrock could not process the record",
+        "reason": "Input 1 is too long: 9,001 tokens",
+        "code": 400,
+        "count": 3,
+        "example": violation_id(1),
+        "sameInputFails": True,
+    }
+    assert call.metrics.sets == [("bedrock_job_events", {"FailedRecordsPercent": (75.0, "Percent")})]
+    assert call.published[0]["failures"] == [group]
+
+
+@pytest.mark.parametrize(("code", "same"), [(400, True), (403, True), (408, False), (429, False), (500, False)])
+def test_only_what_the_request_itself_causes_fails_again(bedrock: FakeBedrock, code: int, same: bool) -> None:
+    world = World()
+    add_job(world, [1], price=PRICE)
+    world.put(output_file_key(1), error_line(violation_id(0), code, "no"))
+    take(world)
+    bedrock.end(1, "Completed")
+    run(world, bedrock)
+    (group,) = world.jobs[JOB_ID]["failures"]
+    assert (group["code"], group["sameInputFails"]) == (code, same)
+
+
 def test_reconciling_again_changes_nothing_and_tells_nobody(world: World, bedrock: FakeBedrock) -> None:
     write_output(world)
     take(world)

@@ -123,7 +123,22 @@ def retry_job(job_id: str, document: object, sender: Sender, services: AdminServ
         config = config.model_copy(update={"limits": limits})
     request = {"retryOf": job_id, "config": config.document()}
     job = _new_job(config, services, retry_of=job_id)
-    return _begin(job, create_once(job, request, sender, services, force=changes.force), sender, services)
+    answer = _begin(job, create_once(job, request, sender, services, force=changes.force), sender, services)
+    warnings = _warnings(retried) if changes.batch.model_id is None else []
+    return Answer(answer.status_code, {**answer.body, "warnings": warnings}) if warnings else answer
+
+
+def _warnings(retried: JobItem) -> list[str]:
+    """Why a retry with the same model will fail again, as far as the failures of the job tell."""
+    hopeless = [group for group in retried.get("failures", []) if group["sameInputFails"]]
+    if not hopeless:
+        return []
+    count, example = sum(group["count"] for group in hopeless), hopeless[0]
+    return [
+        f"{count:,} records failed with an error that the same input causes again, such as "
+        f'"{example["reason"]}" ({example["code"]}) for {example["example"]}: name another batch.modelId, or correct '
+        "the records and create a new job."
+    ]
 
 
 def _config_of(job: JobItem, services: AdminServices) -> JobConfig:

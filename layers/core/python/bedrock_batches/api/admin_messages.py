@@ -34,9 +34,13 @@ class FilterCount(Body):
 
 
 class Repeatable(Body):
-    """``repeated``: the request had no key, but was the same as one of minutes ago: nothing new was created."""
+    """``repeated``: the request had no key, but was the same as one of minutes ago: nothing new was created.
+
+    ``warnings``: why a retry will fail again.
+    """
 
     repeated: Literal[True] | None = None
+    warnings: list[str] | None = None
 
 
 class Created(Repeatable):
@@ -141,6 +145,17 @@ class RecordCounts(Body):
     failed: int
 
 
+class FailureGroup(Body):
+    """Records without content for one reason. ``example`` is one of them; ``sameInputFails``: a retry cannot help."""
+
+    error: str
+    reason: str
+    code: int | None
+    count: int
+    example: str
+    sameInputFails: bool
+
+
 class Job(JobSummary):
     """The job's item, whatever it has by now, with its parts."""
 
@@ -149,6 +164,7 @@ class Job(JobSummary):
     config: dict[str, Any]
     estimate: Estimate | None = None
     recordCounts: RecordCounts
+    failures: list[FailureGroup] | None = None
     parts: list[dict[str, Any]]
 
 

@@ -27,6 +27,7 @@ from typing import Any
 
 import orjson
 
+from bedrock_batches.results.failures import failure_groups
 from bedrock_batches.results.model_output import RecordFailure
 from bedrock_batches.results.ports import (
     Claim,
@@ -62,7 +63,7 @@ from bedrock_batches.submit.ports import BatchInference, JobsTable, Leases, all_
 from bedrock_batches.submit.pricing import Rate
 from bedrock_batches.submit.submit_parts import submit_queued
 from foundation.errors import ObjectNotFoundError
-from foundation.ports import Clock, Deadline, Notifier, ObjectStore
+from foundation.ports import Clock, Deadline, Metrics, Notifier, ObjectStore
 
 LOGGER = logging.getLogger("batch_processor.reconcile")
 
@@ -72,6 +73,7 @@ NOTICE_TIME = timedelta(seconds=60)
 """So long may the notification of an output object take before the object is given to the result function from here."""
 OUTPUT_TIME = timedelta(minutes=10)
 """So long after its end the output of a part is waited for; that of one that is run on demand may take longer."""
+METRIC_DIMENSION = "bedrock_job_events"
 LEASE_SECONDS = 120.0
 LEASE_WAIT_SECONDS = 20.0
 POLL_SECONDS = 0.5
@@ -97,6 +99,7 @@ class ReconcileServices:
     deadline: Deadline
     owner: str
     quotas: Quotas
+    metrics: Metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,6 +375,7 @@ class _Job:
         if all(self._job.get(name) == value for name, value in changes.items()):
             return status
         self._write_unanswered()
+        changes |= self._failures(counts["stats"], tell=not had_ended)
         if not counts["stats"]["processed"]:
             self._services.jobs.leave_in_flight(self._job_id)
         elif had_ended:
@@ -381,6 +385,14 @@ class _Job:
             self._notify({**self._job, **changes})
         self._update(changes)
         return status
+
+    def _failures(self, stats: Mapping[str, int], *, tell: bool) -> dict[str, Any]:
+        """Why records have no content. With ``tell``, the share of them is a metric, which has an alarm."""
+        if tell and stats["total"]:
+            percent = 100 * stats["errors"] / stats["total"]
+            self._services.metrics.put(METRIC_DIMENSION, {"FailedRecordsPercent": (percent, "Percent")})
+        groups = failure_groups(self._job_id, self._services.objects) if stats["errors"] else []
+        return {"failures": groups or None}
 
     def _trouble(self, processed: int) -> str:
         """Why the job has failed; "" when it has not."""
@@ -393,7 +405,7 @@ class _Job:
         if troubles:
             return troubles.strip()
         if not processed:
-            return "No record got content: the reasons are under bedrock-batches/errors/, one a record."
+            return "No record got content: failures of the job has the reasons, bedrock-batches/errors/ each record's."
         return ""
 
     def _of_parts(self) -> str:
@@ -450,6 +462,7 @@ class _Job:
             "inputTokens": job["inputTokens"],
             "outputTokens": job["outputTokens"],
             "actualCostUSD": job.get("actualCostUSD"),
+            "failures": job.get("failures") or [],
             "estimate": job.get("estimate", {}),
             "createdAt": job["createdAt"],
             "processedAt": job["processedAt"],

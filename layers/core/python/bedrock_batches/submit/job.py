@@ -114,6 +114,7 @@ class JobItem(TypedDict, total=False):
     ``shortfall`` how many records it lacked for that, ``problems`` what is wrong with its request.
     ``leftOut`` counts the records that the filters let through, but that no job may take; ``unusableIds`` names some of
     those whose id is shared with another record or is no key.
+    ``failures`` is what ``results.failures.failure_groups`` gives.
     ``price`` is what ``pricing.Rate.document`` gives: what the actual cost is calculated with.
     """
 
@@ -150,6 +151,7 @@ class JobItem(TypedDict, total=False):
     processedAt: str
     stopRequestedAt: str
     stats: Stats
+    failures: list[dict[str, Any]]
     inputTokens: int
     outputTokens: int
     actualCostUSD: float

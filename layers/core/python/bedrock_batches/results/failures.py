@@ -1,0 +1,67 @@
+"""Why the records of a job have no content: the reasons, grouped, each with its count and one record as an example."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from bedrock_batches.submit.job import errors_prefix
+from bedrock_batches.submit.records_in_flight import lines_of
+from foundation.ports import ObjectStore
+
+MOST_GROUPS = 10
+MOST_REASON_CHARACTERS = 500
+_LATER_MAY_SUCCEED = frozenset({408, 409, 424, 429})
+"""Codes of a client's fault that the same request does not cause again: time-outs, conflicts, throttling."""
+
+
+@dataclass
+class _Group:
+    error: str
+    reason: str
+    code: int | None
+    example: str
+    count: int = 0
+
+
+def failure_groups(job_id: str, objects: ObjectStore) -> list[dict[str, Any]]:
+    """``{error, reason, code, count, example, sameInputFails}`` of each kind of failure, the most frequent first.
+
+    Failures are of one kind when their texts differ only in numbers. What is beyond MOST_GROUPS kinds is one group of
+    its own. ``sameInputFails``: the model refused the request itself, so asking it again changes nothing. Reads every
+    object under the job's ``errors/`` once; memory: a group for each kind, of which models have few.
+    """
+    groups: dict[tuple[str, int | None, str], _Group] = {}
+    for found in objects.list_objects(errors_prefix(job_id)):
+        for line in lines_of(objects.read(found.key)):
+            failed = orjson.loads(line)
+            reason = str(failed.get("reason") or "")[:MOST_REASON_CHARACTERS]
+            error, code = str(failed.get("error") or ""), failed.get("code")
+            kind = (error, code, re.sub(r"\d+", "0", reason))
+            group = groups.setdefault(kind, _Group(error, reason, code, str(failed["recordId"])))
+            group.count += 1
+    ordered = sorted(groups.values(), key=lambda group: (-group.count, group.example))
+    return [_document(group) for group in [*ordered[:MOST_GROUPS], *_others(ordered[MOST_GROUPS:])]]
+
+
+def _others(groups: Iterable[_Group]) -> list[_Group]:
+    left = list(groups)
+    if not left:
+        return []
+    return [_Group("Other failures", f"{len(left)} other kinds", None, left[0].example, sum(one.count for one in left))]
+
+
+def _document(group: _Group) -> dict[str, Any]:
+    same = group.code is not None and 400 <= group.code < 500 and group.code not in _LATER_MAY_SUCCEED
+    return {
+        "error": group.error,
+        "reason": group.reason,
+        "code": group.code,
+        "count": group.count,
+        "example": group.example,
+        "sameInputFails": same,
+    }
