@@ -162,7 +162,10 @@ def test_a_day_after_its_end_a_job_is_struck_off_but_content_that_is_not_merged_
     failed = {"reason": "no row", "sequence": 1, "item": item}
     world.objects.put("bedrock-batches/sync-failed/2026-11-21/1-1.jsonl", json.dumps(failed).encode() + b"\n")
     world.clock.pass_by(hours=23)
-    assert world.create(config())["emptiedBy"] == "notInFlight"
+    empty = world.create(config())
+    assert empty["emptiedBy"] == "notInFlight"
+    holders = {one["holder"]: one["records"] for one in empty["heldBy"]}
+    assert holders == {first["jobId"]: OSHA, "bedrock-batches/sync-failed/2026-11-21/1-1.jsonl": 1}
     world.clock.pass_by(hours=2)
     second = world.create(config())
     assert set(world.records(second["jobId"])) == set(in_priority_order(OSHA)) - {waiting}

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bedrock_batches.select.duckdb_ import Lake
-from bedrock_batches.select.selection import Criteria, Selection, identifier, select_agencies
+from bedrock_batches.select.selection import Criteria, Holder, Selection, identifier, select_agencies
 from bedrock_batches.submit.prompt import record_text
 from bedrock_batches.violations import ViolationRecord
 from foundation.errors import DeploymentError, InvalidInputError
@@ -231,6 +231,17 @@ def test_records_in_flight_are_left_out_and_named_when_nothing_else_remains(tmp_
     lake = memory_lake([record("OSHA-1"), record('OSHA-"2"')])
     selection, chosen = select(lake, Criteria({}, TODAY), files)
     assert (chosen, selection.counts.in_flight, selection.emptied_by) == ([], 2, "notInFlight")
+
+
+def test_an_empty_selection_names_the_jobs_and_objects_that_hold_its_records(tmp_path: Path) -> None:
+    job, waiting = tmp_path / "batch-1790000000-0123abcd.txt", tmp_path / "not-synced.txt"
+    job.write_text("OSHA-1\tosha\nOSHA-2\tosha\nOSHA-9\tosha\n")
+    key = "bedrock-batches/sync-failed/2026-10-01/1-9.jsonl"
+    waiting.write_text(f"OSHA-3\t{key}\n")
+    lake = memory_lake([record(f"OSHA-{number}") for number in (1, 2, 3)])
+    selection, _ = select(lake, Criteria({}, TODAY), [job, waiting])
+    assert selection.emptied_by == "notInFlight"
+    assert selection.held_by == (Holder("batch-1790000000-0123abcd", 2, "OSHA-1"), Holder(key, 1, "OSHA-3"))
 
 
 @pytest.mark.parametrize("violation_id", [None, "", "a\tb", "a\nb", "x" * 201])

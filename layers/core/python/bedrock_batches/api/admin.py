@@ -205,9 +205,11 @@ def creation_answer(job: JobItem) -> Answer:
             "estimate": job["estimate"],
             "dryRun": True,
         }
-        return Answer(200, {**estimated, **_if_given(job, "reason", "emptiedBy", "filters")})
+        return Answer(200, {**estimated, **_if_given(job, "reason", "emptiedBy", "filters", "heldBy")})
     if message == NOTHING:
-        return Answer(200, {"message": NOTHING, "violationCount": 0, **_if_given(job, "emptiedBy", "filters")})
+        return Answer(
+            200, {"message": NOTHING, "violationCount": 0, **_if_given(job, "emptiedBy", "filters", "heldBy")}
+        )
     created = {
         "message": CREATED,
         "jobId": job_id,

@@ -33,6 +33,17 @@ class FilterCount(Body):
     remaining: int
 
 
+class Holder(Body):
+    """Keeps matching records out of this job: a job in progress, or content under sync-failed/ that waits for the lake.
+
+    ``example`` is one of the records.
+    """
+
+    holder: str
+    records: int
+    example: str
+
+
 class Repeatable(Body):
     """``repeated``: the request had no key, but was the same as one of minutes ago: nothing new was created.
 
@@ -63,6 +74,7 @@ class Nothing(Repeatable):
     violationCount: Literal[0]
     emptiedBy: str
     filters: list[FilterCount] | None = None
+    heldBy: list[Holder] | None = None
 
 
 class Begun(Repeatable):
@@ -83,6 +95,7 @@ class Estimated(Repeatable):
     reason: str | None = None
     emptiedBy: str | None = None
     filters: list[FilterCount] | None = None
+    heldBy: list[Holder] | None = None
 
 
 class Refused(Repeatable):

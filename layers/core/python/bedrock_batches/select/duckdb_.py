@@ -27,7 +27,7 @@ import duckdb
 import orjson
 
 from bedrock_batches.select import selection as statements
-from bedrock_batches.select.selection import Counts, Criteria, FilterCount, Selection
+from bedrock_batches.select.selection import Counts, Criteria, FilterCount, Holder, Selection
 from bedrock_batches.sync.lake_content import ContentUpdate
 from bedrock_batches.violations import COLUMNS, TIERS, ViolationRecord
 from foundation.errors import (
@@ -181,8 +181,10 @@ class Lake:
     def select(self, criteria: Criteria, in_flight: Sequence[Path] = ()) -> Iterator[Selection]:
         """The records that a batch takes, while the block runs; they are streamed, some hundred at a time.
 
-        ``in_flight`` are local files of lines ``<violation_id>\\t<agency>``, whose records are left out. Memory: keys
-        of all matching records, on disk beyond the limit of ``Resources``, and a row group of the texts.
+        ``in_flight`` are local files of lines ``<violation_id>\\t<agency>``, whose records are left out. Each is named
+        after the job that holds them; a line that names an object instead of an agency is held by that object.
+
+        Memory: keys of all matching records, on disk beyond the limit of ``Resources``, and a row group of the texts.
 
         Raises InvalidInputError for an agency that is not configured, DeploymentError when access is denied or a table
         is missing, ServiceUnavailableError when the lake does not answer.
@@ -197,16 +199,20 @@ class Lake:
             unusable: tuple[str, ...] = ()
             if counts.unusable_ids:
                 unusable = tuple(one for (one,) in _run(connection, statements.unusable_statement()).fetchall())
+            held: tuple[Holder, ...] = ()
+            if counts.in_flight:
+                found = _run(connection, statements.held_statement([str(file) for file in in_flight]))
+                held = tuple(Holder(*row) for row in found.fetchall())
             most = statements.most_records(criteria, counts.available)
             if most == 0:
                 diagnosis = self._diagnose(connection, agencies, criteria, counts)
-                yield Selection(counts, 0, iter(()), diagnosis, unusable)
+                yield Selection(counts, 0, iter(()), diagnosis, unusable, held)
             else:
                 # Texts are read page by page: fetched ahead, a row group of them takes 100 MB more.
                 connection.execute("SET disable_parquet_prefetching = true")
                 _run(connection, statements.chosen_statement(most))
                 _run(connection, statements.records_statement(schema, agencies))
-                yield Selection(counts, most, _records(connection), unusable_ids=unusable)
+                yield Selection(counts, most, _records(connection), unusable_ids=unusable, held_by=held)
 
     def _diagnose(
         self, connection: DuckDBPyConnection, agencies: Sequence[str], criteria: Criteria, counts: Counts

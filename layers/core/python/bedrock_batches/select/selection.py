@@ -21,6 +21,7 @@ from fractions import Fraction
 from typing import Any
 
 from bedrock_batches.dataset import TODAY, Filter, TableFilter
+from bedrock_batches.sync.sync_lake import FAILED_PREFIX
 from bedrock_batches.violations import (
     COLUMNS,
     CONTENT_COLUMN,
@@ -37,7 +38,7 @@ ALL_TIERS = "all"
 IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,62}")
 """What a namespace or a table may be called: within what S3 Tables allows, and safe in SQL."""
 MOST_NAMED = 20
-"""Ids that cannot be used and that a selection names, in the order of their texts."""
+"""Ids that cannot be used, and holders of records in flight, that a selection names."""
 ROW_FILTERS = tuple(one for one in FILTERS if isinstance(one, Filter))
 (TABLES,) = (one for one in FILTERS if isinstance(one, TableFilter))
 _ORDER_COLUMNS = frozenset(term.split()[0] for term in ORDER)
@@ -80,11 +81,21 @@ class Counts:
 
 
 @dataclass(frozen=True)
+class Holder:
+    """A job, or an object under ``bedrock-batches/sync-failed/``, that keeps matching records out of other jobs."""
+
+    name: str
+    records: int
+    example: str
+
+
+@dataclass(frozen=True)
 class Selection:
     """The answer: ``count`` records in any order, each with its place by priority, read once while the lake is open.
 
     ``filters`` tells, for an empty selection only, what each filter left; ``emptied_by`` names the one that left none.
-    ``unusable_ids`` are the first MOST_NAMED ids of ``counts.unusable_ids``.
+    ``held_by`` tells who holds the records of ``counts.in_flight``; ``unusable_ids`` are the first MOST_NAMED ids of
+    ``counts.unusable_ids``.
     """
 
     counts: Counts
@@ -92,6 +103,7 @@ class Selection:
     records: Iterator[tuple[int, ViolationRecord]]
     filters: tuple[FilterCount, ...] = ()
     unusable_ids: tuple[str, ...] = ()
+    held_by: tuple[Holder, ...] = ()
 
     @property
     def emptied_by(self) -> str | None:
@@ -207,16 +219,33 @@ def _union(schema: str, agencies: Sequence[str], columns: str) -> str:
     return "(" + " UNION ALL ".join(selects) + ")"
 
 
+def _in_flight_lines(options: str = "") -> str:
+    return (
+        "read_csv($files, auto_detect=false, header=false, delim='\t', quote='', escape='', new_line='\\n', "
+        f"columns={{'{KEY}': 'VARCHAR', 'of': 'VARCHAR'}}{options})"
+    )
+
+
 def in_flight_statement(files: Sequence[str]) -> Statement:
-    """Fill the temporary table ``in_flight`` from the records files of jobs: lines of id, tab, agency."""
+    """Fill the temporary table ``in_flight`` from files of records: lines of id, tab, and what the record is of."""
     if not files:
         return Statement(f"CREATE OR REPLACE TEMP TABLE in_flight ({KEY} VARCHAR)", {})
-    return Statement(
-        f"CREATE OR REPLACE TEMP TABLE in_flight AS SELECT DISTINCT {KEY} FROM read_csv($files, "
-        "auto_detect=false, header=false, delim='\t', quote='', escape='', new_line='\\n', "
-        f"columns={{'{KEY}': 'VARCHAR', 'agency': 'VARCHAR'}})",
-        {"files": list(files)},
+    sql = f"CREATE OR REPLACE TEMP TABLE in_flight AS SELECT DISTINCT {KEY} FROM {_in_flight_lines()}"
+    return Statement(sql, {"files": list(files)})
+
+
+def held_statement(files: Sequence[str]) -> Statement:
+    """Who holds the matching records in flight: holder, how many, one id; of the MOST_NAMED holders with most.
+
+    A file is named after its holder, a job. Content that waits to be merged is held by an object: its lines name it.
+    """
+    holder = f"CASE WHEN starts_with(of, '{FAILED_PREFIX}') THEN of ELSE parse_filename(filename, true) END"
+    sql = (
+        f"SELECT holder, count(*), min({KEY}) FROM (SELECT DISTINCT {KEY}, {holder} AS holder "
+        f"FROM {_in_flight_lines(', filename=true')}) SEMI JOIN (FROM matching WHERE in_flight) USING ({KEY}) "
+        f"GROUP BY holder ORDER BY count(*) DESC, holder LIMIT {MOST_NAMED}"
     )
+    return Statement(sql, {"files": list(files)})
 
 
 def matching_statement(

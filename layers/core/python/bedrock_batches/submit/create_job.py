@@ -185,6 +185,10 @@ def _selection_facts(selection: Selection) -> dict[str, Any]:
     facts: dict[str, Any] = {"leftOut": {"inFlight": counts.in_flight, "unusableIds": counts.unusable_ids}}
     if selection.unusable_ids:
         facts["unusableIds"] = list(selection.unusable_ids)
+    if selection.held_by:
+        facts["heldBy"] = [
+            {"holder": one.name, "records": one.records, "example": one.example} for one in selection.held_by
+        ]
     if selection.count == 0:
         facts["emptiedBy"] = selection.emptied_by or "limits"
         facts["filters"] = [{"name": step.name, "remaining": step.remaining} for step in selection.filters]

@@ -113,7 +113,7 @@ class JobItem(TypedDict, total=False):
     """``message`` says why a job failed, or that there was nothing to do; ``reason`` why it was not created,
     ``shortfall`` how many records it lacked for that, ``problems`` what is wrong with its request.
     ``leftOut`` counts the records that the filters let through, but that no job may take; ``unusableIds`` names some of
-    those whose id is shared with another record or is no key.
+    those whose id is shared with another record or is no key, ``heldBy`` the jobs and objects that hold the others.
     ``failures`` is what ``results.failures.failure_groups`` gives.
     ``price`` is what ``pricing.Rate.document`` gives: what the actual cost is calculated with.
     """
@@ -136,6 +136,7 @@ class JobItem(TypedDict, total=False):
     filters: list[dict[str, Any]]
     violationCount: int
     leftOut: dict[str, int]
+    heldBy: list[dict[str, Any]]
     unusableIds: list[str]
     config: dict[str, Any]
     estimate: dict[str, Any]

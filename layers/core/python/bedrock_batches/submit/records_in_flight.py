@@ -77,12 +77,12 @@ def _is_synced(job: JobItem, services: Services) -> bool:
 
 
 def _write_not_synced(services: Services, path: Path) -> Path:
-    """The records whose content ``bedrock_sync`` could not merge and keeps for ``make resync``."""
+    """The records whose content ``bedrock_sync`` could not merge yet, each with the object that keeps it."""
     with path.open("wb") as file:
         for found in services.objects.list_objects(FAILED_PREFIX):
             for failed in _not_synced(found.key, services):
                 if is_usable_id(failed.violation_id):
-                    file.write(names.records_line(failed.violation_id, ""))
+                    file.write(names.records_line(failed.violation_id, found.key))
     return path
 
 
