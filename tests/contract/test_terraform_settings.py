@@ -15,7 +15,7 @@ from bedrock_batches.submit.draft import MOST_BYTES
 from bedrock_batches.submit.job import JOBS_BY_CREATED, JOBS_BY_STATUS, PREFIX
 from bedrock_batches.submit.parts import Quotas
 from bedrock_batches.submit.pricing import DEFAULT_MODELS, ModelPrice
-from bedrock_batches.sync.lake_content import CONTENT_SORT_KEY
+from bedrock_batches.violations import CONTENT_SORT_KEY
 from foundation.functions import function_sizes
 from row_batches.document.plan import Keys
 from row_batches.run.settings import SETTINGS_BY_FUNCTION as ROW_BATCH_SETTINGS

@@ -127,3 +127,12 @@ class Tier:
     columns: frozenset[str]
     condition: str
     doc: str
+
+
+@dataclass(frozen=True)
+class ContentField:
+    """A field of the generated content: its name in the model's answer, in the item and in the lake's table."""
+
+    name: str
+    attribute: str
+    column: str

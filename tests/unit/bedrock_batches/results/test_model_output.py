@@ -14,11 +14,11 @@ from bedrock_batches.results.model_output import (
     PARSE_ERROR,
     RECORD_ERROR,
     Answer,
-    GeneratedContent,
     NoContentError,
     find_content,
     read_result,
 )
+from bedrock_batches.violations import GeneratedContent
 
 CONTENT = {"title": "A title", "description": "What happened.", "tags": ["one", "two"]}
 TEXT = json.dumps(CONTENT)

@@ -22,7 +22,7 @@ from bedrock_batches.results.result_keys import part_errors_prefix
 from bedrock_batches.submit import job as names
 from bedrock_batches.submit.job import JobItem, JobStatus, PartItem, PartStatus
 from bedrock_batches.submit.records_in_flight import lines_of
-from bedrock_batches.sync.lake_content import CONTENT_SORT_KEY, KEY_PREFIX
+from bedrock_batches.violations import CONTENT_SORT_KEY, KEY_PREFIX
 from foundation.errors import ObjectNotFoundError
 from foundation.ports import ObjectStore
 

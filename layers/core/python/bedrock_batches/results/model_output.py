@@ -12,48 +12,23 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from bedrock_batches.results.json_objects import FoundObject, find_objects, object_in_text
+from bedrock_batches.violations import GeneratedContent
 from foundation.json_text import encodable, parse_json
 
 PARSE_ERROR = "Failed to parse Bedrock response"
 RECORD_ERROR = "Bedrock could not process the record"
 
-MOST_TITLE_CHARACTERS = 500
-MOST_DESCRIPTION_CHARACTERS = 20_000
-MOST_TAGS = 50
-MOST_TAG_CHARACTERS = 100
 MOST_RAW_CHARACTERS = 100_000
 """Of a model's text that is kept with an error."""
 
 TRUNCATED = frozenset({"max_tokens", "length", "model_context_window_exceeded"})
 """Stop reasons, in lower case, of an answer that was cut off (Converse and Anthropic; Mistral, Llama and Titan)."""
-
-
-def _encodable(value: Any) -> Any:
-    return encodable(value) if isinstance(value, str) else value
-
-
-Text = Annotated[str, BeforeValidator(_encodable)]
-Tag = Annotated[str, Field(min_length=1, max_length=MOST_TAG_CHARACTERS), BeforeValidator(_encodable)]
-
-
-class GeneratedContent(BaseModel):
-    """What the prompt asks for. The bounds keep an item far below DynamoDB's 400 KB.
-
-    ``title`` has 1 to 500 characters, ``description`` 1 to 20,000, ``tags`` are at most 50 of 1 to 100 each; white
-    space around them is dropped, and so are further keys. Nothing is converted: a number is no title.
-    """
-
-    model_config = ConfigDict(frozen=True, strict=True, str_strip_whitespace=True)
-
-    title: Text = Field(min_length=1, max_length=MOST_TITLE_CHARACTERS)
-    description: Text = Field(min_length=1, max_length=MOST_DESCRIPTION_CHARACTERS)
-    tags: list[Tag] = Field(max_length=MOST_TAGS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ import orjson
 from bedrock_batches.select import selection as statements
 from bedrock_batches.select.selection import Counts, Criteria, FilterCount, Holder, Selection
 from bedrock_batches.sync.lake_content import ContentUpdate
-from bedrock_batches.violations import COLUMNS, TIERS, ViolationRecord
+from bedrock_batches.violations import COLUMNS, CONTENT, CONTENT_COLUMN, TIERS, ViolationRecord
 from foundation.errors import (
     BatchProcessorError,
     CommitConflictError,
@@ -284,7 +284,7 @@ class Lake:
                 agency: TableCounts(
                     *_one(
                         connection.execute(
-                            "SELECT count(*), count(bedrock_title) "
+                            f"SELECT count(*), count({CONTENT_COLUMN}) "
                             f"FROM {self.location.schema}.{statements.identifier(agency)}"
                         )
                     )
@@ -293,15 +293,15 @@ class Lake:
             }
 
 
-_INCOMING = (
-    ("violation_id", "VARCHAR"),
-    ("title", "VARCHAR"),
-    ("description", "VARCHAR"),
-    ("tags", "VARCHAR[]"),
-    ("generated_at", "TIMESTAMP WITH TIME ZONE"),
-    ("is_verified", "BOOLEAN"),
-    ("verified_at", "TIMESTAMP WITH TIME ZONE"),
+_TYPES = {column.name: column.type for column in COLUMNS}
+_WRITTEN = (
+    *((field.column, field.name) for field in CONTENT),
+    ("bedrock_generated_at", "generated_at"),
+    ("is_verified", "is_verified"),
+    ("verified_at", "verified_at"),
 )
+"""Column of the table, and attribute of ``ContentUpdate``."""
+_INCOMING = (("violation_id", "VARCHAR"), *((name, _TYPES[column]) for column, name in _WRITTEN))
 _NEVER = "-9223372036854775807"
 """Older than any time, in microseconds: content can be of a time before 1970."""
 _VERIFIED = f"""(
@@ -312,12 +312,7 @@ _VERIFIED = f"""(
 _OUTDATED = f"""(
     row(coalesce(epoch_us(target.bedrock_generated_at), {_NEVER}), coalesce(epoch_us(target.verified_at), {_NEVER}))
         <= row(epoch_us(incoming.generated_at), coalesce(epoch_us(incoming.verified_at), {_NEVER}))
-    AND (target.bedrock_title IS DISTINCT FROM incoming.title
-        OR target.bedrock_description IS DISTINCT FROM incoming.description
-        OR target.bedrock_tags IS DISTINCT FROM incoming.tags
-        OR target.bedrock_generated_at IS DISTINCT FROM incoming.generated_at
-        OR target.is_verified IS DISTINCT FROM incoming.is_verified
-        OR target.verified_at IS DISTINCT FROM incoming.verified_at))
+    AND ({" OR ".join(f"target.{column} IS DISTINCT FROM incoming.{name}" for column, name in _WRITTEN)}))
 """
 _COMPARED = f"""
 SELECT incoming.violation_id,
@@ -332,10 +327,7 @@ GROUP BY incoming.violation_id
 _MERGE = f"""
 MERGE INTO {{table}} AS target USING incoming ON target.violation_id = incoming.violation_id
 WHEN MATCHED AND {_OUTDATED} AND NOT {_VERIFIED} AND NOT list_contains($repeated::VARCHAR[], incoming.violation_id)
-THEN UPDATE SET
-    bedrock_title = incoming.title, bedrock_description = incoming.description, bedrock_tags = incoming.tags,
-    bedrock_generated_at = incoming.generated_at, is_verified = incoming.is_verified,
-    verified_at = incoming.verified_at
+THEN UPDATE SET {", ".join(f"{column} = incoming.{name}" for column, name in _WRITTEN)}
 """
 
 

@@ -38,10 +38,11 @@ from bedrock_batches.submit.ports import (
     ViolationsLake,
 )
 from bedrock_batches.submit.pricing import Models, Rate, Spend, flat_rate, model_rate
-from bedrock_batches.submit.prompt import PROMPT_VERSION, Inference, request_for, tokens_of_body
+from bedrock_batches.submit.prompt import Inference, request_for, tokens_of_body
 from bedrock_batches.submit.records_in_flight import ids_without_content, lines_of, write_in_flight
 from bedrock_batches.submit.run_on_demand import run_on_demand
 from bedrock_batches.submit.submit_parts import cancel_queued, submit_queued
+from bedrock_batches.violations import PROMPT_VERSION
 from foundation.errors import DeploymentError, InvalidInputError, ObjectNotFoundError, PermanentError, ThrottledError
 from foundation.ports import Clock, Deadline, ObjectStore
 

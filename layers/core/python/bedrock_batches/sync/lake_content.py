@@ -14,28 +14,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, field_validator
+from pydantic import StrictBool, ValidationError, field_validator
 
+from bedrock_batches.violations import CONTENT_SORT_KEY, KEY_PREFIX, ContentAttributes
 from foundation.errors import PermanentError
-
-KEY_PREFIX = "VIOLATION#"
-CONTENT_SORT_KEY = "BEDROCK_CONTENT"
 
 
 class UnusableContentError(PermanentError):
     """Raised when an item cannot become a row of the lake; the message names each attribute at fault."""
 
 
-class _Item(BaseModel):
+class _Item(ContentAttributes):
     """The attributes that reach the lake; the item has more."""
 
-    model_config = ConfigDict(extra="ignore")
-
-    PK: str = Field(min_length=len(KEY_PREFIX) + 1)
-    agency: str = Field(min_length=1)
-    title_bedrock: str = Field(min_length=1)
-    description_bedrock: str = ""
-    tags: tuple[str, ...] = ()
     generated_at: datetime
     is_verified: StrictBool = False
     verified_at: datetime | None = None
