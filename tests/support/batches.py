@@ -22,8 +22,9 @@ from row_batches.document.plan import (
     StagedInput,
     Target,
 )
-from row_batches.files.csv_input import escaped, stage
-from row_batches.files.csv_output import output_header, render_row
+from row_batches.files.csv_reader import stage
+from row_batches.files.csv_writer import output_header, render_row
+from row_batches.files.staged_copy import escaped
 from row_batches.rows.records import RowStatus
 from row_batches.rows.rows_object import ROWS_SCHEMA_VERSION
 from row_batches.run.batch import Batch

@@ -44,7 +44,7 @@ from row_batches.document.plan import (
     StagedInput,
     Target,
 )
-from row_batches.files.csv_output import output_header
+from row_batches.files.csv_writer import output_header
 from row_batches.mapping.metadata_columns import DEFAULT_METADATA_COLUMNS
 from row_batches.rows.records import FinishedRow
 from row_batches.run.aggregate_results import aggregate_results

@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from row_batches.files.csv_input import stage
+from row_batches.files.csv_reader import stage
 
 AIM_MB_PER_SECOND = 60
 AIM_GROWTH = 1.1

@@ -18,8 +18,8 @@ from botocore.exceptions import ClientError
 from foundation.errors import DeploymentError, InvalidInputError, ObjectChangedError, ObjectNotFoundError
 from row_batches.document.batch_config import S3Location
 from row_batches.document.plan import Plan
-from row_batches.files.csv_input import read_staged
 from row_batches.files.s3 import PART_BYTES, S3InputObjects, S3WorkObjects
+from row_batches.files.staged_copy import read_staged
 from row_batches.run import wiring_input
 from tests.support.moto_aws import moto_aws
 

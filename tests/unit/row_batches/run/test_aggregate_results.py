@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from foundation.errors import ServiceUnavailableError
 from row_batches.document.plan import Plan
 from row_batches.files import result_file
-from row_batches.files.csv_input import staged_header
+from row_batches.files.staged_copy import staged_header
 from row_batches.rows import s3 as rows_in_s3
 from row_batches.rows.records import RowStatus
 from row_batches.rows.work import Brake

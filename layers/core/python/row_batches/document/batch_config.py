@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from fractions import Fraction
 from types import MappingProxyType
 from typing import Annotated, Literal, NamedTuple
@@ -17,7 +17,6 @@ from pydantic_core.core_schema import ValidationInfo
 
 from foundation.validation import Part, compiles, matches, not_available, refuse
 from row_batches.mapping.fields import FieldName
-from row_batches.mapping.metadata_columns import DEFAULT_METADATA_COLUMNS, METADATA_COLUMNS
 from row_batches.mapping.models import RESULT_COLUMN, InputMapping, OutputMapping
 
 MAX_TOOL_TIMEOUT_SECONDS = 840
@@ -267,18 +266,3 @@ class BatchConfig(Part):
     def output_columns(self) -> list[str]:
         """The names of the mapped columns, in order."""
         return [column.name for column in self.output_mapping.columns] or [RESULT_COLUMN]
-
-
-def replaced_columns(config: BatchConfig, columns: Sequence[str]) -> frozenset[str]:
-    """The input's columns that are not the user's own: they are not mapped, and the output has its own in their place.
-
-    Always those with the name of a default metadata column. An input with ``_execution_id`` or ``_row_id`` is an
-    earlier output: there, also the columns named like mapped ones and like metadata columns on request, unless the
-    mapping in uses them. So an output can be submitted again as it is, while no column of a user's is replaced because
-    another is called ``_timestamp``.
-    """
-    metadata = frozenset(columns) & frozenset(DEFAULT_METADATA_COLUMNS)
-    if not metadata & {"_execution_id", "_row_id"}:
-        return metadata
-    used = {column for _, column in config.input_mapping.columns_used()}
-    return metadata | (frozenset(columns) & frozenset([*config.output_columns, *METADATA_COLUMNS])) - used

@@ -1,27 +1,25 @@
 """Reading the input document (docs/reference/input-document.md): the model, or every problem in it at once.
 
-What needs the CSV's header is in ``problems_against_header``.
+What needs the CSV's header is in ``header``.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
 from foundation.errors import InvalidInputError, Problem
-from foundation.problems import closest, listed, path_of, shown
+from foundation.problems import path_of, shown
 from row_batches.document.batch_config import (
     MAX_AGENT_TIMEOUT_SECONDS,
     MAX_TOOL_TIMEOUT_SECONDS,
     STARTED_BY,
     BatchConfig,
-    replaced_columns,
 )
 from row_batches.document.batch_config_problems import problem_of, shown_unless_secret
-from row_batches.mapping.metadata_columns import DEFAULT_METADATA_COLUMNS
 from row_batches.mapping.models import MAX_OUTPUT_COLUMNS
 
 MAX_LEVELS = 100
@@ -163,45 +161,6 @@ def _problems_of_output_columns(columns: list[Any]) -> Iterator[Problem]:
                 f"the name is used twice, first by columns[{first[name]}]",
                 "give each column a name of its own",
             )
-
-
-def problems_against_header(config: BatchConfig, columns: Sequence[str]) -> list[Problem]:
-    """What only the CSV's header shows: unknown columns, and mapped names that an original column has already.
-
-    The limit of 1,000 columns is not checked here: it is one on ``output_mapping.columns``, on what a user asks a
-    target for. The CSV itself may have more columns than that; they are carried along without being mapped.
-    """
-    replaced = replaced_columns(config, columns)
-    originals = [column for column in columns if column not in replaced]
-    known = set(originals)
-    problems = []
-    for path, column in config.input_mapping.columns_used():
-        if column not in known:
-            nearest = closest(column, originals)
-            fix = f"did you mean {shown(nearest)}?" if nearest else f"the CSV has: {listed(originals)}"
-            is_metadata = column in DEFAULT_METADATA_COLUMNS
-            message = "a metadata column is never mapped" if is_metadata else "the CSV has no such column"
-            problems.append(Problem(path, shown(column), message, fix))
-    if config.output_mapping.include_original:
-        for path, name in _output_names(config):
-            if name in known:
-                problems.append(
-                    Problem(
-                        path,
-                        shown(name),
-                        "the CSV has a column of this name, and original columns are included",
-                        "choose another name, or set output_mapping.include_original to false",
-                    )
-                )
-    return problems
-
-
-def _output_names(config: BatchConfig) -> Iterator[tuple[str, str]]:
-    """Pairs of (path in the document, name) for the columns that the output has beside the original ones."""
-    for index, name in enumerate(config.output_columns):
-        mapped = config.output_mapping.columns
-        yield f"output_mapping.columns[{index}].name" if mapped else "output_mapping.columns", name
-    yield from (("output_mapping.add_metadata", name) for name in config.output_mapping.metadata_columns)
 
 
 def _section(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:

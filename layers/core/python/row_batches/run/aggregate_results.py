@@ -23,8 +23,8 @@ from pydantic import BaseModel
 
 from foundation.errors import BatchProcessorError, DeploymentError, ObjectNotFoundError, RowFailedError
 from foundation.ports import Clock, Deadline, Metrics
-from row_batches.files.csv_input import read_staged
 from row_batches.files.result_file import FileState, ResultFile
+from row_batches.files.staged_copy import read_staged
 from row_batches.mapping.metadata_columns import timestamp
 from row_batches.rows.records import RowStatus
 from row_batches.rows.store import FinishedRows, find_gaps

@@ -12,10 +12,10 @@ import orjson
 
 from foundation.json_text import render_json
 from foundation.ports import Clock, ObjectStore
-from row_batches.document.batch_config import replaced_columns
+from row_batches.document.header import replaced_columns
 from row_batches.document.plan import EarlierExecution, Invocation, Plan
-from row_batches.files.csv_input import unescaped
-from row_batches.files.csv_output import RowRenderer
+from row_batches.files.csv_writer import RowRenderer
+from row_batches.files.staged_copy import unescaped
 from row_batches.mapping.mapping_in import InputMapper, compile_input_mapping
 from row_batches.mapping.mapping_out import OutputMapper, compile_output_mapping
 from row_batches.mapping.metadata_columns import RowFacts

@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import closing
 from itertools import chain
 
-from row_batches.files.csv_input import staged_header, staged_lines
 from row_batches.files.result_file import ResultFile
+from row_batches.files.staged_copy import staged_header, staged_lines
 from row_batches.rows.store import find_gaps
 from row_batches.rows.work import failure_brake
 from row_batches.run.batch import Batch

@@ -18,10 +18,11 @@ from foundation.errors import DeploymentError, InvalidInputError, ObjectNotFound
 from foundation.ports import Clock, ObjectStore
 from foundation.problems import closest
 from row_batches.document.batch_config import BatchConfig
-from row_batches.document.input_document import parse_batch_config, problems_against_header
+from row_batches.document.header import problems_against_header
+from row_batches.document.input_document import parse_batch_config
 from row_batches.document.plan import Keys, Plan
-from row_batches.files.csv_input import read_staged
 from row_batches.files.result_file import ResultFile
+from row_batches.files.staged_copy import read_staged
 from row_batches.rows.records import AnsweredRow, RowStatus
 from row_batches.rows.store import RowRange, find_gaps
 from row_batches.run.aggregate_results import CHILD_DIED, Checkpoint

@@ -9,8 +9,9 @@ from pydantic import ValidationError
 
 from foundation.errors import InvalidInputError, ObjectNotFoundError, Problem
 from foundation.problems import closest
-from row_batches.document.batch_config import BatchConfig, S3Location, TargetReference, parse_s3_uri, replaced_columns
-from row_batches.document.input_document import parse_batch_config, problems_against_header
+from row_batches.document.batch_config import BatchConfig, S3Location, TargetReference, parse_s3_uri
+from row_batches.document.header import problems_against_header, replaced_columns
+from row_batches.document.input_document import parse_batch_config
 from row_batches.document.plan import (
     RESULTS_PREFIX,
     Concurrency,
@@ -21,8 +22,8 @@ from row_batches.document.plan import (
     StagedInput,
     Target,
 )
-from row_batches.files.csv_input import MAX_FILE_BYTES, Staging, stage, too_large
-from row_batches.files.csv_output import output_header
+from row_batches.files.csv_reader import MAX_FILE_BYTES, Staging, stage, too_large
+from row_batches.files.csv_writer import output_header
 from row_batches.files.ports import InputObject, InputObjects, Targets, ToolSettings, WorkObjects
 from row_batches.run.cost import estimate
 from row_batches.run.earlier_execution import Earlier, find_earlier

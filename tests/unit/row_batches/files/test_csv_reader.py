@@ -11,17 +11,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from foundation.errors import InvalidInputError
-from row_batches.files import csv_input
-from row_batches.files.csv_input import (
-    MAX_COLUMNS,
-    MAX_ROW_BYTES,
-    parse_staged,
-    read_staged,
-    stage,
-    staged_lines,
-    unescaped,
-)
-from row_batches.files.csv_output import render_header, render_row
+from row_batches.files import csv_reader
+from row_batches.files.csv_reader import MAX_COLUMNS, MAX_ROW_BYTES, stage
+from row_batches.files.csv_writer import render_header, render_row
+from row_batches.files.staged_copy import read_staged, unescaped
 from tests.support import aws_csv
 
 TRICKY = [
@@ -319,7 +312,7 @@ def test_an_unclosed_quote_is_found_without_reading_the_whole_file() -> None:
 
 
 def test_refuses_a_staged_copy_over_10_gb(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv_input, "MAX_FILE_BYTES", 1_000)
+    monkeypatch.setattr(csv_reader, "MAX_FILE_BYTES", 1_000)
 
     assert "1,000 bytes" in refusal(b"a,b\n" + b"1,2\n" * 200)
 
@@ -331,21 +324,3 @@ def test_max_rows_ends_after_so_many_rows_whatever_follows() -> None:
 
     assert [cells for _, cells in read_staged(list(staging))] == [["1", "x\ny"], ["2", "3"]]
     assert staging.total_rows == 2
-
-
-def test_a_staged_copy_gives_the_rows_of_some_ranges() -> None:
-    rows = [[str(i), f'\n"{i}","x\\'] for i in range(1, 5001)]
-    staged = b"".join(stage([written(["a", "b"], rows)]))
-
-    for size in (10, 1000, 1 << 20):
-        got = list(read_staged(chunked(staged, size), [(1, 2), (777, 777), (4999, 6000)]))
-        assert got == [(i, rows[i - 1]) for i in (1, 2, 777, 4999, 5000)]
-    assert list(read_staged([staged], [])) == []
-
-
-def test_staged_lines_are_the_copy_s_own_bytes() -> None:
-    staged = b"".join(stage([b'a\n"\\\n""x"\ny\n']))
-
-    assert staged == b'r,c1\n"1","\\\\\\\\\n""x"\n"2","y"\n'
-    assert list(staged_lines([staged])) == [(1, b'"1","\\\\\\\\\n""x"\n'), (2, b'"2","y"\n')]
-    assert parse_staged(b'"1","\\\\\\\\\n""x"\n') == ['\\\n"x']

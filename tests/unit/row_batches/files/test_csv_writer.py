@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from row_batches.document.batch_config import replaced_columns
-from row_batches.document.input_document import parse_batch_config, problems_against_header
-from row_batches.files.csv_input import read_staged, stage
-from row_batches.files.csv_output import RowRenderer, output_header, render_header, render_row
+from row_batches.document.header import problems_against_header, replaced_columns
+from row_batches.document.input_document import parse_batch_config
+from row_batches.files.csv_reader import stage
+from row_batches.files.csv_writer import RowRenderer, output_header, render_header, render_row
+from row_batches.files.staged_copy import read_staged
 from row_batches.mapping.metadata_columns import DEFAULT_METADATA_COLUMNS, RowFacts
 
 FACTS = RowFacts(

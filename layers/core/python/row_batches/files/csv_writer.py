@@ -10,15 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from row_batches.document.batch_config import BatchConfig, replaced_columns
+from row_batches.document.batch_config import BatchConfig
+from row_batches.document.header import replaced_columns
 from row_batches.document.plan import Plan
 from row_batches.mapping.metadata_columns import METADATA_COLUMN_OF, RowFacts
 
 ERROR_MESSAGE = "_error_message"
 
 _needs_quotes = re.compile('[",\r\n]').search
-# A name with one of these is quoted, so that whoever recognises the delimiter from the header (as csv_input does) finds
-# the comma; a leading BOM in a name would be taken for the file's.
+# A name with one of these is quoted, so that a reader that recognises the delimiter from the header, as csv_reader
+# does, finds the comma; a leading BOM in a name would be taken for the file's.
 _name_needs_quotes = re.compile('[",\r\n;\t| ]|^\ufeff').search
 
 

@@ -1,0 +1,64 @@
+"""What the CSV's header means for an input document: which columns are replaced, and what does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from foundation.errors import Problem
+from foundation.problems import closest, listed, shown
+from row_batches.document.batch_config import BatchConfig
+from row_batches.mapping.metadata_columns import DEFAULT_METADATA_COLUMNS, METADATA_COLUMNS
+
+
+def replaced_columns(config: BatchConfig, columns: Sequence[str]) -> frozenset[str]:
+    """The input's columns that are not the user's own: they are not mapped, and the output has its own in their place.
+
+    Always those with the name of a default metadata column. An input with ``_execution_id`` or ``_row_id`` is an
+    earlier output: there, also the columns named like mapped ones and like metadata columns on request, unless the
+    mapping in uses them. So an output can be submitted again as it is, while no column of a user's is replaced because
+    another is called ``_timestamp``.
+    """
+    metadata = frozenset(columns) & frozenset(DEFAULT_METADATA_COLUMNS)
+    if not metadata & {"_execution_id", "_row_id"}:
+        return metadata
+    used = {column for _, column in config.input_mapping.columns_used()}
+    return metadata | (frozenset(columns) & frozenset([*config.output_columns, *METADATA_COLUMNS])) - used
+
+
+def problems_against_header(config: BatchConfig, columns: Sequence[str]) -> list[Problem]:
+    """What only the CSV's header shows: unknown columns, and mapped names that an original column has already.
+
+    The limit of 1,000 columns is not checked here: it is one on ``output_mapping.columns``, on what a user asks a
+    target for. The CSV itself may have more columns than that; they are carried along without being mapped.
+    """
+    replaced = replaced_columns(config, columns)
+    originals = [column for column in columns if column not in replaced]
+    known = set(originals)
+    problems = []
+    for path, column in config.input_mapping.columns_used():
+        if column not in known:
+            nearest = closest(column, originals)
+            fix = f"did you mean {shown(nearest)}?" if nearest else f"the CSV has: {listed(originals)}"
+            is_metadata = column in DEFAULT_METADATA_COLUMNS
+            message = "a metadata column is never mapped" if is_metadata else "the CSV has no such column"
+            problems.append(Problem(path, shown(column), message, fix))
+    if config.output_mapping.include_original:
+        for path, name in _output_names(config):
+            if name in known:
+                problems.append(
+                    Problem(
+                        path,
+                        shown(name),
+                        "the CSV has a column of this name, and original columns are included",
+                        "choose another name, or set output_mapping.include_original to false",
+                    )
+                )
+    return problems
+
+
+def _output_names(config: BatchConfig) -> Iterator[tuple[str, str]]:
+    """Pairs of (path in the document, name) for the columns that the output has beside the original ones."""
+    for index, name in enumerate(config.output_columns):
+        mapped = config.output_mapping.columns
+        yield f"output_mapping.columns[{index}].name" if mapped else "output_mapping.columns", name
+    yield from (("output_mapping.add_metadata", name) for name in config.output_mapping.metadata_columns)

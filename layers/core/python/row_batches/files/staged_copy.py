@@ -1,0 +1,92 @@
+"""The staged copy of a user's file, which Step Functions reads in its place.
+
+Why a copy: the native reader deletes lone backslashes, drops extra cells, pads short rows, dies on a repeated header
+(https://docs.aws.amazon.com/step-functions/latest/dg/example-csv-parse-dist-map.html). The staged copy has the
+header ``r,c1..cN``, ``r`` being the 1-based row number; every cell is quoted, lines end with LF. In a cell, a CR is
+written ``\\r``, since what the native reader does with one is not documented, and a backslash is doubled; then quotes
+and backslashes are doubled as that reader wants them. ``unescaped`` takes back what it leaves of that.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Iterator
+
+_ESCAPE = re.compile(r"\\[\\r]")
+_STAGED_CELL = re.compile(r'"([^"]*+(?:""[^"]*+)*+)"')
+
+
+def escaped(cell: str) -> str:
+    """A user's cell as the native reader gives it to a child."""
+    return cell.replace("\\", "\\\\").replace("\r", "\\r")
+
+
+def unescaped(cell: str) -> str:
+    """The user's cell, of a cell that the native reader gives to a child."""
+    return _ESCAPE.sub(lambda found: "\r" if found.group() == "\\r" else "\\", cell) if "\\" in cell else cell
+
+
+def staged_header(columns: int) -> bytes:
+    """The staged copy's first line, for a file of so many columns."""
+    return ("r," + ",".join(f"c{i}" for i in range(1, columns + 1)) + "\n").encode()
+
+
+def staged_lines(
+    chunks: Iterable[bytes], ranges: Iterable[tuple[int, int]] | None = None
+) -> Iterator[tuple[int, bytes]]:
+    """The rows of a staged copy as ``(row, line with its line end)``: all, or those of ``ranges``.
+
+    ``ranges`` are first and last row, ascending and apart. Rows in between are passed over without being parsed, and
+    nothing is read after the last. Rows that the copy does not have are left out.
+    """
+    # In a staged copy, a line end followed by one quote and a digit is the start of a row and nothing else: inside a
+    # cell, quotes are doubled, and the quote that ends a cell is followed by a comma or a line end.
+    source = iter(chunks)
+    data = b""
+    for chunk in source:
+        data += chunk
+        if b"\n" in data:
+            break
+    data = data[data.find(b"\n") :]
+    for first, last in ranges if ranges is not None else [(1, sys.maxsize)]:
+        mark = b'\n"%d","' % first
+        while (start := data.find(mark)) < 0:
+            chunk = next(source, b"")
+            if not chunk:
+                return
+            data = data[-len(mark) :] + chunk if len(data) > len(mark) else data + chunk
+        position = start
+        row = first
+        while row <= last:
+            mark = b'\n"%d","' % (row + 1)
+            end = data.find(mark, position + 1)
+            while end < 0:
+                chunk = next(source, b"")
+                if not chunk:
+                    break
+                data = data[position:] + chunk
+                position = 0
+                end = data.find(mark, 1)
+            if end < 0:
+                if position + 1 < len(data):
+                    yield row, data[position + 1 :]
+                return
+            yield row, data[position + 1 : end + 1]
+            position = end
+            row += 1
+        data = data[position:]
+
+
+def read_staged(
+    chunks: Iterable[bytes], ranges: Iterable[tuple[int, int]] | None = None
+) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a staged copy as ``(row, cells)``, cells as in the user's file. ``ranges`` as in ``staged_lines``."""
+    for row, line in staged_lines(chunks, ranges):
+        yield row, parse_staged(line)
+
+
+def parse_staged(line: bytes) -> list[str]:
+    """The cells of one line of a staged copy, without its row number, as in the user's file."""
+    cells = _STAGED_CELL.findall(line.decode())[1:]
+    return [unescaped(cell.replace('""', '"').replace("\\\\", "\\")) for cell in cells]
