@@ -4,29 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from bedrock_batches import wiring
+from bedrock_batches.results.settle import heal
 from bedrock_batches.settings import BedrockSyncSettings
-from bedrock_batches.sync.sync_lake import SyncServices, compare, replay, sync_stream
+from bedrock_batches.sync.sync_lake import compare, replay, sync_stream
+from bedrock_batches.wiring_results import settle_services
 from foundation import invocation
-from foundation.aws import factories
 
 
 def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[str, Any]:
-    """A batch of stream records; ``{"replay": "<key>"}`` for an object under sync-failed/, with "" for all of them; or
-    ``{"compare": "<cursor>"}`` for a page of the table, with "" for the first. Answers counts."""
+    """Answers what became of a batch of stream records, or of one of these messages.
+
+    ``{"heal": true}``: merge what could not be merged before, and settle jobs. ``{"replay": "<key>"}``: merge an object
+    under sync-failed/, with "" all of them. ``{"compare": "<cursor>"}``: merge a page of the table, with "" the first.
+    """
     settings = invocation.begin(BedrockSyncSettings, context)
-    services = SyncServices(
-        lake=wiring.lake(settings),
-        contents=wiring.violations(settings.violations_table),
-        leases=wiring.leases(settings.batch_jobs_table),
-        objects=factories.objects(settings.data_bucket),
-        metrics=factories.metrics(settings.metrics_namespace),
-        clock=invocation.clock,
-        deadline=invocation.InvocationDeadline(context),
-        owner=invocation.call_owner(context),
-    )
+    services = settle_services(settings, context)
+    if event.get("heal"):
+        return heal(services)
     if "replay" in event:
-        return replay(services, str(event["replay"])).document()
+        return replay(services.sync, str(event["replay"])).document()
     if "compare" in event:
-        return compare(str(event["compare"]), services)
-    return sync_stream(event["Records"], services)
+        return compare(str(event["compare"]), services.sync)
+    return sync_stream(event["Records"], services.sync)

@@ -78,7 +78,7 @@ def test_a_claim_is_taken_once_until_its_lease_is_over(claims: Claims) -> None:
     first = taken(claims)
 
     assert (first.offset, first.lease_owner, first.lease_until_ms) == (0, "a", 1_500)
-    assert claims.take(OUTPUT, "b", 2_000, 1_400) is None
+    assert claims.take(OUTPUT, "b", 2_000, 1_400) == first, "its owner goes on with it"
     assert taken(claims, "b", 1_500).lease_owner == "b"
 
 
@@ -146,7 +146,8 @@ def test_of_many_that_take_a_claim_at_once_one_gets_it(claims: Claims) -> None:
 
     def take(number: int) -> bool:
         start.wait()
-        return claims.take(OUTPUT, str(number), 1_500, 1_000) is not None
+        claim = claims.take(OUTPUT, str(number), 1_500, 1_000)
+        return claim is not None and claim.lease_owner == str(number)
 
     with ThreadPoolExecutor(8) as threads:
         assert sum(threads.map(take, range(8))) == 1

@@ -234,7 +234,9 @@ class JobsWorld:
         lines = "".join(json.dumps({"recordId": violation_id}) + "\n" for violation_id in failed)
         if lines:
             self.objects.put(f"{names.errors_prefix(job_id)}0001-0001.jsonl", lines.encode())
-        self.jobs.update(job_id, {"status": status, "processedAt": names.timestamp(self.clock.now)})
+        self.jobs.update(
+            job_id, {"status": status, "processedAt": names.timestamp(self.clock.now), "outputsTaken": True}
+        )
 
 
 @dataclass

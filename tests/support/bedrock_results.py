@@ -9,11 +9,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, cast
+from urllib.parse import quote_plus
 
 from bedrock_batches.results.ports import Claim, ClaimLostError, ContentItem, ResultObject
 from bedrock_batches.results.reconcile import ReconcileServices
-from bedrock_batches.results.take_results import ResultServices, notification
-from bedrock_batches.submit.job import JobItem, PartItem, input_key, output_prefix, part_name, records_key
+from bedrock_batches.results.take_results import ResultServices
+from bedrock_batches.submit.job import (
+    KEPT,
+    JobItem,
+    PartItem,
+    input_key,
+    output_prefix,
+    part_name,
+    records_key,
+    timestamp,
+)
 from bedrock_batches.submit.parts import Quotas
 from bedrock_batches.submit.ports import BatchInferenceJob, JobPage
 from foundation.errors import ObjectChangedError, ObjectNotFoundError
@@ -227,8 +237,10 @@ class FakeClaims:
         self.process.write("take")
         with self.process.world.lock:
             stored = self.process.world.claims.get(_claim_key(claim), claim)
-            if stored.done or (stored.is_leased(now_ms) and stored.lease_owner != owner):
+            if stored.done:
                 return None
+            if stored.is_leased(now_ms) and stored.lease_owner != owner:
+                return stored
             taken = replace(stored, lease_owner=owner, lease_until_ms=until_ms)
             self.process.world.claims[_claim_key(claim)] = taken
             return taken
@@ -344,8 +356,21 @@ class FakeJobs:
     def in_flight(self) -> list[str]:
         return sorted(self.process.world.in_flight)
 
-    def enter_in_flight(self, job: JobItem) -> None:
-        self.process.world.in_flight.add(job["jobId"])
+    def enter_in_flight(self, job_id: str) -> None:
+        self.process.world.in_flight.add(job_id)
+
+    def settle(self, job_id: str, at: datetime) -> None:
+        self.process.write("settle")
+        job = self.process.world.jobs[job_id]
+        job["settledAt"] = timestamp(at)
+        job["ttl"] = int((at + KEPT).timestamp())
+        self.leave_in_flight(job_id)
+
+    def reopen(self, job_id: str) -> None:
+        self.process.write("reopen")
+        self.enter_in_flight(job_id)
+        job = self.process.world.jobs[job_id]
+        _change(job, {"settledAt": None, "ttl": None, "outputsTaken": False}, None)
 
     def leave_in_flight(self, job_id: str) -> None:
         self.process.write("in flight")
@@ -466,4 +491,5 @@ def add_job(world: World, counts: Sequence[int], *, queued: Iterable[int] = (), 
 
 
 def s3_event(*keys: str) -> dict[str, Any]:
-    return notification(BUCKET, keys)
+    """A notification of S3, as far as it is read."""
+    return {"Records": [{"s3": {"bucket": {"name": BUCKET}, "object": {"key": quote_plus(key)}}} for key in keys]}

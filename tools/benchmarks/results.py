@@ -173,7 +173,7 @@ def ours(job_id: str) -> None:
     """Take the results as the function does."""
     from dataclasses import replace  # noqa: PLC0415 (each side imports what it needs, as its own function would)
 
-    from bedrock_batches.results.take_results import notification, take_results  # noqa: PLC0415
+    from bedrock_batches.results.take_results import take_objects  # noqa: PLC0415
     from bedrock_batches.settings import BedrockBatchResultSettings  # noqa: PLC0415
     from bedrock_batches.wiring_results import result_services  # noqa: PLC0415
 
@@ -192,7 +192,7 @@ def ours(job_id: str) -> None:
     services = replace(result_services(settings, Context()), reconciler=Nobody())
     count = {"records": 0}
     with measured(count):
-        (taken,) = take_results(notification(BUCKET, [output_key(job_id)]), services)
+        (taken,) = take_objects([output_key(job_id)], services)
         count["records"] = taken.counts.processed
     assert taken.counts.errors == 0, taken
 

@@ -25,10 +25,10 @@ locals {
       pattern     = null
     }
     sync = {
-      description = "Content that could not be merged into the lake is merged again"
+      description = "Content that could not be merged into the lake is merged again, and jobs are settled"
       schedule    = "rate(15 minutes)"
       function    = "bedrock_sync"
-      input       = jsonencode({ replay = "" })
+      input       = jsonencode({ heal = true })
       pattern     = null
     }
   }

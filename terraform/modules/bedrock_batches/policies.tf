@@ -136,11 +136,11 @@ locals {
         Resource = [for folder in ["input", "output", "errors", "sync-failed"] : "${local.files}/${folder}/*"]
       },
       {
-        # Output only of what is run at once, through Converse.
+        # Output only of what is run at once, through Converse. What has content that the lake lacks is left to the sync.
         Sid      = "WriteFiles"
         Effect   = "Allow"
         Action   = ["s3:PutObject", "s3:AbortMultipartUpload"]
-        Resource = ["${local.files}/input/*", "${local.files}/output/*"]
+        Resource = ["${local.files}/input/*", "${local.files}/output/*", "${local.files}/sync-failed/*"]
       },
       local.list_files,
       {
@@ -230,6 +230,19 @@ locals {
         Resource = [aws_sqs_queue.undelivered.arn]
       },
       local.use_leases,
+      {
+        # Jobs whose content is in the lake.
+        Sid      = "SettleJobs"
+        Effect   = "Allow"
+        Action   = ["dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem", "dynamodb:DeleteItem"]
+        Resource = [local.jobs_arn]
+      },
+      {
+        Sid      = "ReadRecords"
+        Effect   = "Allow"
+        Action   = ["s3:GetObject"]
+        Resource = ["${local.files}/input/*/records-*"]
+      },
       {
         # What is merged late, as it is now; all of it for `make resync`.
         Sid      = "ReadContent"

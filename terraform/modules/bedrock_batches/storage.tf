@@ -7,10 +7,11 @@ module "data_bucket" {
   kms_key_arn   = var.kms_key_arn
   force_destroy = !var.deployment.protected
 
-  # A job's item is kept for 30 days, and until then the job can be retried. Outputs stay: they are what was paid for.
+  # A job can be retried for 30 days after it has settled. Before that its parts can wait for a small quota of concurrent
+  # jobs, a day or more each: the files last longer than any such queue. Outputs stay: they are what was paid for.
   expire_after_days = {
-    "${local.prefix}/input/"  = 35
-    "${local.prefix}/errors/" = 35
+    "${local.prefix}/input/"  = 400
+    "${local.prefix}/errors/" = 400
   }
 }
 

@@ -50,7 +50,6 @@ def test_a_job_takes_exactly_the_records_of_its_filters_in_priority_order(world:
     (part,) = world.jobs.parts(job_id)
     assert part["status"] == "submitted"
     assert part["recordCount"] == 150
-    assert part["ttl"] == job["ttl"], "a part goes with its job"
     assert part["bytes"] == len(world.objects.get(part["inputKey"]))
     assert job["status"] == "InProgress"
     assert job["bedrockStatus"] == "Submitted"
@@ -152,24 +151,55 @@ def test_a_refused_job_leaves_its_records_free_though_the_answer_of_the_write_is
     assert world.jobs.in_flight() == []
 
 
-def test_a_day_after_its_end_a_job_is_struck_off_but_content_that_is_not_merged_stays_in_flight(
-    world: JobsWorld,
-) -> None:
-    first = world.create(config())
-    world.end(first["jobId"])
+def holders(job: Any) -> dict[str, int]:
+    return {one["holder"]: one["records"] for one in job["heldBy"]}
+
+
+def test_records_of_a_job_that_is_not_settled_are_in_no_other_job_however_long_ago_it_ended(world: JobsWorld) -> None:
+    first = world.create(config())["jobId"]
+    assert not any("ttl" in item for item in (world.jobs.get(first) or {}, *world.jobs.parts(first)))
+    world.end(first)
+    world.clock.pass_by(days=40)
+    second = world.create(config())
+    assert second["emptiedBy"] == "notInFlight"
+    assert holders(second) == {first: OSHA}
+    # Nor are they while an output of the job is still to be taken, whatever is listed as failed
+    world.objects.put(f"{names.errors_prefix(first)}0001-0001.jsonl", b'{"recordId": "OSHA-000001"}\n')
+    world.jobs.update(first, {"outputsTaken": False})
+    assert holders(world.create(config())) == {first: OSHA}
+    # And when the job has settled, its items expire
+    world.jobs.settle(first, world.clock.now)
+    expires = int(world.clock.now.timestamp()) + 30 * 86_400
+    assert [item.get("ttl") for item in (world.jobs.get(first) or {}, *world.jobs.parts(first))] == [expires] * 2
+    assert world.create(config())["violationCount"] == OSHA
+
+
+def test_who_has_content_in_dynamodb_is_never_asked_again_and_its_content_is_left_to_the_sync(world: JobsWorld) -> None:
+    # Given content that the lake does not have, and no job that holds it
+    ids = in_priority_order(OSHA)
+    world.contents = {*ids[:40], ids[150]}
+    # When a job takes 120 records
+    job = world.create(config(limits={"maxViolations": 120}))
+    # Then it takes the next ones instead
+    assert world.records(job["jobId"]) == [one for one in ids if one not in world.contents][:120]
+    # And the sync finds what it is to merge
+    held = holders(job)
+    assert sum(held.values()) == job["leftOut"]["inFlight"] == 41
+    assert {line["item"]["PK"] for key in held for line in world.lines(key)} == {
+        f"VIOLATION#{one}" for one in world.contents
+    }
+    # And the next selection finds them there
+    assert sum(holders(world.create(config())).values()) == 41 + 120
+
+
+def test_what_could_not_be_merged_is_in_flight_and_its_holder_is_named(world: JobsWorld) -> None:
     waiting = in_priority_order(OSHA)[7]
     item = {"PK": f"VIOLATION#{waiting}", "SK": "BEDROCK_CONTENT", "agency": "osha"}
-    failed = {"reason": "no row", "sequence": 1, "item": item}
-    world.objects.put("bedrock-batches/sync-failed/2026-11-21/1-1.jsonl", json.dumps(failed).encode() + b"\n")
-    world.clock.pass_by(hours=23)
-    empty = world.create(config())
-    assert empty["emptiedBy"] == "notInFlight"
-    holders = {one["holder"]: one["records"] for one in empty["heldBy"]}
-    assert holders == {first["jobId"]: OSHA, "bedrock-batches/sync-failed/2026-11-21/1-1.jsonl": 1}
-    world.clock.pass_by(hours=2)
-    second = world.create(config())
-    assert set(world.records(second["jobId"])) == set(in_priority_order(OSHA)) - {waiting}
-    assert world.jobs.in_flight() == [second["jobId"]]
+    failed = {"reason": "no row", "kind": "permanent", "item": item}
+    key = "bedrock-batches/sync-failed/2026-11-21/1-1.jsonl"
+    world.objects.put(key, json.dumps(failed).encode() + b"\n")
+    job = world.create(config())
+    assert (job["violationCount"], holders(job)) == (OSHA - 1, {key: 1})
 
 
 def test_repeating_a_call_for_a_job_changes_nothing(world: JobsWorld) -> None:

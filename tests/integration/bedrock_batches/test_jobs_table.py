@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from bedrock_batches.results.claims_dynamodb import DynamoDbClaims
+from bedrock_batches.results.ports import Claim
 from bedrock_batches.submit import dynamodb as jobs_table
 from bedrock_batches.submit import job as names
 from bedrock_batches.submit.job import JobItem, PartItem
@@ -173,7 +175,7 @@ def test_parts_are_replaced_as_a_whole_and_come_in_order(world: JobsWorld) -> No
 def test_jobs_enter_and_leave_those_in_flight(world: JobsWorld) -> None:
     table = world.jobs
     for number in (1, 2, 1):
-        table.enter_in_flight(job(number))
+        table.enter_in_flight(job(number)["jobId"])
     assert table.in_flight() == [job(1)["jobId"], job(2)["jobId"]]
     table.leave_in_flight(job(1)["jobId"])
     table.leave_in_flight(job(1)["jobId"])
@@ -190,3 +192,28 @@ def test_a_missing_table_is_the_deployments_fault(world: JobsWorld) -> None:
     ):
         with pytest.raises(DeploymentError):
             call()
+
+
+def test_a_settled_job_expires_with_all_its_items_and_one_that_is_opened_again_does_not(world: JobsWorld) -> None:
+    table = world.jobs
+    job_id = table.create(job(1))
+    table.put_parts(job_id, [{"jobId": job_id, "part": 1, "status": "ended"}])
+    claims = DynamoDbClaims(world.dynamodb, "VentureOS-BedrockBatchJobs")
+    claim = claims.take(Claim(job_id, "k", "e", 1, world.clock.now.replace(microsecond=0), 1), "a", 2_000, 1_000)
+    assert claim is not None
+    table.enter_in_flight(job_id)
+
+    def expiries() -> list[Any]:
+        items = world.dynamodb.scan(TableName="VentureOS-BedrockBatchJobs")["Items"]
+        return [item.get("ttl", {}).get("N") for item in items]
+
+    assert expiries() == [None] * 4
+    table.settle(job_id, world.clock.now)
+    assert table.in_flight() == []
+    assert expiries() == [str(int(world.clock.now.timestamp()) + 30 * 86_400)] * 3
+    assert (table.get(job_id) or {})["settledAt"] == names.timestamp(world.clock.now)
+    table.reopen(job_id)
+    assert table.in_flight() == [job_id]
+    assert expiries() == [None] * 4
+    assert "settledAt" not in (table.get(job_id) or {})
+    assert claims.of_job(job_id) == [claim]

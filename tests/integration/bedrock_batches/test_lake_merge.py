@@ -153,6 +153,12 @@ def test_an_id_that_two_tables_have_is_told_with_both(lake: Lake) -> None:
     assert lake.agencies_of(["OSHA-000001"]) == {"OSHA-000001": ["osha", "epa"]}
 
 
+def test_the_lake_tells_which_violations_it_has_and_which_of_them_have_content(lake: Lake) -> None:
+    lake.merge("osha", [update("OSHA-000002")])
+    told = lake.have_content(["OSHA-000001", "OSHA-000002", "EPA-1", "GONE-1"])
+    assert told == {"OSHA-000001": False, "OSHA-000002": True, "EPA-1": False}
+
+
 def test_five_thousand_rows_are_merged_at_once(lake: Lake) -> None:
     ids = [f"MANY-{number}" for number in range(5_000)]
     with lake.connected() as connection:

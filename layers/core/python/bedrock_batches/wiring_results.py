@@ -7,14 +7,15 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from bedrock_batches.settings import BedrockBatchResultSettings, BedrockJobEventsSettings
-from bedrock_batches.wiring import batch_inference, claims, jobs_table, leases, violations
+from bedrock_batches.settings import BedrockBatchResultSettings, BedrockJobEventsSettings, BedrockSyncSettings
+from bedrock_batches.wiring import batch_inference, claims, jobs_table, lake, leases, violations
 from foundation import invocation
 from foundation.aws import factories
 
 if TYPE_CHECKING:
     from bedrock_batches.results.reconcile import ReconcileServices
     from bedrock_batches.results.s3 import S3ResultObjects
+    from bedrock_batches.results.settle import SettleServices
     from bedrock_batches.results.take_results import ResultServices
     from foundation.aws.lambda_ import LambdaEventCaller
 
@@ -50,6 +51,24 @@ def result_services(settings: BedrockBatchResultSettings, context: invocation.La
         deadline=invocation.InvocationDeadline(context),
         owner=invocation.call_owner(context),
     )
+
+
+def settle_services(settings: BedrockSyncSettings, context: invocation.LambdaContext) -> SettleServices:
+    from bedrock_batches.results.settle import SettleServices
+    from bedrock_batches.sync.sync_lake import SyncServices
+
+    sync = SyncServices(
+        lake=lake(settings),
+        contents=violations(settings.violations_table),
+        leases=leases(settings.batch_jobs_table),
+        objects=factories.objects(settings.data_bucket),
+        metrics=factories.metrics(settings.metrics_namespace),
+        clock=invocation.clock,
+        deadline=invocation.InvocationDeadline(context),
+        owner=invocation.call_owner(context),
+    )
+    jobs = jobs_table(settings.batch_jobs_table)
+    return SettleServices(jobs=jobs, claims=claims(settings.batch_jobs_table), lake=lake(settings), sync=sync)
 
 
 def reconcile_services(settings: BedrockJobEventsSettings, context: invocation.LambdaContext) -> ReconcileServices:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bedrock_batches.results.reconcile import Reconciled, reconcile, reconcile_event
-from bedrock_batches.results.take_results import take_results
+from bedrock_batches.results.take_results import take_objects
 from bedrock_batches.submit.job import output_prefix
 from bedrock_batches.submit.ports import JobRefusedError
 from foundation.errors import ServiceUnavailableError, ThrottledError
@@ -28,7 +28,6 @@ from tests.support.bedrock_results import (
     error_line,
     job_arn,
     output_file_key,
-    s3_event,
     violation_id,
 )
 
@@ -68,7 +67,7 @@ def write_output(world: World, part: int = 1, numbers: tuple[int, ...] = (0, 1, 
 
 def take(world: World, *parts: int) -> None:
     keys = [output_file_key(part) for part in parts or (1,)]
-    take_results(s3_event(*keys), Process(world, owner="taker").result_services())
+    take_objects([*keys], Process(world, owner="taker").result_services())
 
 
 def test_a_running_job_shows_bedrocks_status_and_what_is_taken(world: World, bedrock: FakeBedrock) -> None:
@@ -172,7 +171,7 @@ def test_an_object_whose_notification_was_lost_is_given_to_the_result_function(
     reconciled, call = run(world, bedrock)
 
     assert reconciled.given == [output_file_key(1)]
-    take_results(call.calls[0], Process(world, owner="taker").result_services())
+    take_objects(call.calls[0]["takeObjects"], Process(world, owner="taker").result_services())
     assert run(world, bedrock)[0].status == "Completed"
 
 
@@ -182,7 +181,7 @@ def test_an_object_whose_taker_died_is_given_to_another_when_its_lease_is_over(
     write_output(world)
     bedrock.end(1, "Completed")
     with pytest.raises(KilledError):
-        take_results(s3_event(output_file_key(1)), Process(world, kill_at=3).result_services())
+        take_objects([output_file_key(1)], Process(world, kill_at=3).result_services())
 
     early, _ = run(world, bedrock)
     world.sleep_minutes(2)
@@ -299,7 +298,7 @@ def test_an_object_of_the_older_layout_answers_for_all_parts(bedrock: FakeBedroc
     bedrock.end(2, "Completed")
     key = f"{output_prefix(JOB_ID)}output.jsonl"
     world.put(key, b"".join(answer_line(violation_id(n)) for n in (0, 1, 3)) + error_line(violation_id(2)))
-    take_results(s3_event(key), Process(world, owner="taker").result_services())
+    take_objects([key], Process(world, owner="taker").result_services())
 
     reconciled, _ = run(world, bedrock)
 
@@ -314,7 +313,7 @@ OTHER_FOLDER = f"{output_prefix(JOB_ID)}mnopqrstuvwx/input-0001.jsonl.out"
 def deliver(world: World, key: str, body: bytes) -> None:
     world.sleep_minutes(1)
     world.put(key, body)
-    take_results(s3_event(key), Process(world, owner="taker").result_services())
+    take_objects([key], Process(world, owner="taker").result_services())
 
 
 def told(world: World) -> tuple[Any, ...]:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from bedrock_batches.results import take_results as module
+from bedrock_batches.results.messages import TakeObjects, take_objects_message
 from bedrock_batches.results.ports import Claim, Counts, total
-from bedrock_batches.results.take_results import Outcome, Taken, chunks, notified_keys, take_results
+from bedrock_batches.results.take_results import ObjectBusyError, Outcome, Taken, chunks, take_objects
 from foundation.errors import ThrottledError
 from tests.support.bedrock_results import (
     BUCKET,
@@ -55,7 +59,7 @@ def world() -> World:
 
 
 def take(world: World, *keys: str, **process: Any) -> list[Taken]:
-    return take_results(s3_event(*(keys or (KEY,))), Process(world, **process).result_services())
+    return take_objects(keys or (KEY,), Process(world, **process).result_services())
 
 
 def assert_complete(world: World) -> None:
@@ -103,7 +107,7 @@ def test_failed_records_say_what_is_needed_to_retry_them(world: World) -> None:
 def test_the_reconciler_hears_when_an_object_is_done(world: World) -> None:
     process = Process(world)
 
-    take_results(s3_event(KEY), process.result_services())
+    take_objects([KEY], process.result_services())
 
     assert process.reconciled == [{"jobId": JOB_ID}]
     assert process.calls == []
@@ -112,7 +116,7 @@ def test_the_reconciler_hears_when_an_object_is_done(world: World) -> None:
 def test_an_event_that_comes_three_times_counts_once(world: World) -> None:
     outcomes = [take(world)[0].outcome for _ in range(3)]
 
-    assert outcomes == [Outcome.DONE, Outcome.BUSY_OR_DONE, Outcome.BUSY_OR_DONE]
+    assert outcomes == [Outcome.DONE, Outcome.DONE_BEFORE, Outcome.DONE_BEFORE]
     assert_complete(world)
 
 
@@ -131,7 +135,7 @@ def test_an_event_that_comes_twice_at_once_counts_once(world: World) -> None:
     with ThreadPoolExecutor(2) as threads:
         outcomes = set(threads.map(call, ["call-1", "call-2"]))
 
-    assert outcomes == {Outcome.DONE, Outcome.BUSY_OR_DONE}
+    assert outcomes in ({Outcome.DONE, Outcome.DONE_BEFORE}, {Outcome.DONE, Outcome.LOST})
     assert_complete(world)
 
 
@@ -139,7 +143,7 @@ def writes_of_a_whole_run() -> int:
     process = Process(make_world())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "CHUNK_RECORDS", 10)
-        take_results(s3_event(KEY), process.result_services())
+        take_objects([KEY], process.result_services())
     return process.writes
 
 
@@ -165,13 +169,47 @@ def test_calls_that_are_killed_time_and_again_still_get_there(world: World) -> N
     assert_complete(world)
 
 
-def test_a_killed_calls_lease_keeps_others_away_until_it_expires(world: World) -> None:
+def test_the_lease_of_a_killed_call_is_waited_out(world: World) -> None:
     with pytest.raises(KilledError):
         take(world, kill_at=4)
+    killed_ms = world.now_ms
 
     (taken,) = take(world, owner="call-2")
 
-    assert taken.outcome is Outcome.BUSY_OR_DONE
+    assert taken.outcome is Outcome.DONE
+    assert 60_000 <= world.now_ms - killed_ms <= 65_000
+    assert_complete(world)
+
+
+def test_a_call_that_meets_a_live_lease_all_the_time_fails_so_that_lambda_repeats_it(world: World) -> None:
+    # Given a call that goes on with the object, and a second object that nobody has
+    add_job(world, [1, 1])
+    world.put(output_file_key(1), answer_line(violation_id(0)))
+    world.put(output_file_key(2), answer_line(violation_id(1)))
+    with pytest.raises(KilledError):
+        take(world, output_file_key(1), kill_at=2)
+    (claim,) = world.claims.values()
+    world.claims = {key: replace(claim, lease_until_ms=world.now_ms + 3_600_000) for key in world.claims}
+    # When another call comes for both, Then it takes what it can and fails
+    with pytest.raises(ObjectBusyError, match=re.escape(output_file_key(1))):
+        take(world, output_file_key(1), output_file_key(2), owner="call-2")
+    assert sorted(world.violations) == [violation_id(1)]
+
+
+@pytest.mark.parametrize("settled", [True, False])
+def test_output_that_comes_after_the_end_keeps_its_records_until_it_is_taken(world: World, settled: bool) -> None:
+    # Given a job that has ended
+    world.jobs[JOB_ID] |= {"status": "Failed", "outputsTaken": True}
+    if settled:
+        world.jobs[JOB_ID] |= {"settledAt": "2025-11-24T16:00:00.000Z", "ttl": 7}
+        world.in_flight.clear()
+    # When a call begins with its output, and dies
+    with pytest.raises(KilledError):
+        take(world, kill_at=5)
+    # Then the job is looked after again, and its records are not free
+    job = world.jobs[JOB_ID]
+    assert (job["outputsTaken"], "settledAt" in job, "ttl" in job) == (False, False, False)
+    assert world.in_flight == {JOB_ID}
 
 
 def test_a_call_that_was_only_slow_counts_nothing_that_its_successor_counts(world: World) -> None:
@@ -187,7 +225,7 @@ def test_a_call_that_was_only_slow_counts_nothing_that_its_successor_counts(worl
     (slow,) = take(world, before_write=hang)
 
     assert woken == [Outcome.DONE]
-    assert slow.outcome is Outcome.BUSY_OR_DONE
+    assert slow.outcome is Outcome.LOST
     assert_complete(world)
 
 
@@ -195,12 +233,15 @@ def test_a_call_that_was_only_slow_counts_nothing_that_its_successor_counts(worl
 def test_a_call_out_of_time_calls_itself_again_and_goes_on_where_it_was(world: World, looks: int) -> None:
     process = Process(world, looks=looks)
 
-    (taken,) = take_results(s3_event(KEY), process.result_services())
+    (taken,) = take_objects([KEY], process.result_services())
 
     assert taken.outcome is Outcome.CONTINUED
-    assert process.calls == [s3_event(KEY)]
+    assert process.calls == [{"takeObjects": [KEY]}]
     assert [claim.chunks for claim in world.claims.values()] == [looks - 1]
-    assert take_results(process.calls[0], Process(world, owner="call-2").result_services())[0].outcome is Outcome.DONE
+    assert (
+        take_objects(process.calls[0]["takeObjects"], Process(world, owner="call-2").result_services())[0].outcome
+        is Outcome.DONE
+    )
     assert_complete(world)
 
 
@@ -208,9 +249,9 @@ def test_objects_that_a_call_has_no_time_to_begin_go_into_its_next_call(world: W
     world.put(output_file_key(2), b"")
     process = Process(world, looks=0)
 
-    assert take_results(s3_event(KEY, output_file_key(2)), process.result_services()) == []
+    assert take_objects([KEY, output_file_key(2)], process.result_services()) == []
 
-    assert process.calls == [s3_event(KEY, output_file_key(2))]
+    assert process.calls == [{"takeObjects": [KEY, output_file_key(2)]}]
 
 
 def test_parts_in_any_order_add_up(world: World) -> None:
@@ -412,7 +453,7 @@ def test_one_objects_failure_leaves_the_others_and_is_raised_at_the_end(world: W
 
     process.before_write = fail_once
     with pytest.raises(type(failure)):
-        take_results(s3_event(output_file_key(1), output_file_key(2)), process.result_services())
+        take_objects([output_file_key(1), output_file_key(2)], process.result_services())
 
     assert sorted(world.violations) == [violation_id(1)]
     assert take(world, output_file_key(1), owner="call-2")[0].outcome is Outcome.DONE
@@ -424,9 +465,19 @@ def test_keys_of_an_event_are_decoded_and_those_of_other_buckets_left_out() -> N
         {"s3": {"bucket": {"name": "other"}, "object": {"key": "c"}}},
     ]
 
-    assert notified_keys({"Records": records}, BUCKET) == ["a b/é+.jsonl"]
-    assert notified_keys({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": BUCKET}, BUCKET) == []
-    assert notified_keys(s3_event("x y/ü.jsonl"), BUCKET) == ["x y/ü.jsonl"]
+    def keys_of(event: dict[str, Any]) -> tuple[str, ...]:
+        return take_objects_message(event, BUCKET).keys
+
+    assert keys_of({"Records": [*records, *records]}) == ("a b/é+.jsonl",)
+    assert keys_of({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": BUCKET}) == ()
+    assert keys_of(s3_event("x y/ü.jsonl")) == ("x y/ü.jsonl",)
+
+
+def test_the_message_of_our_own_functions_is_read_as_it_was_written() -> None:
+    message = TakeObjects(keys=("a b/é+.jsonl",))
+    assert take_objects_message(json.loads(json.dumps(message.payload())), BUCKET) == message
+    with pytest.raises(ValidationError):
+        take_objects_message({"takeObjects": ["a"], "job": "b"}, BUCKET)
 
 
 @pytest.mark.parametrize("range_bytes", [1, 3, 7, 1000])

@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from bedrock_batches.results.reconcile import reconcile
-from bedrock_batches.results.take_results import take_results
+from bedrock_batches.results.take_results import take_objects
 from bedrock_batches.submit import run_on_demand as module
 from bedrock_batches.submit.job import JobItem, input_key, on_demand_output_key
 from bedrock_batches.submit.run_on_demand import run_on_demand
@@ -25,7 +25,6 @@ from tests.support.bedrock_results import (
     World,
     add_job,
     answer_line,
-    s3_event,
     violation_id,
 )
 
@@ -93,7 +92,7 @@ def ask(world: World, model: Model, jobs: type[FakeJobs] = FakeJobs) -> None:
 
 
 def end(world: World) -> JobItem:
-    take_results(s3_event(OUTPUT), Process(world, owner="taker").result_services())
+    take_objects([OUTPUT], Process(world, owner="taker").result_services())
     reconcile(JOB_ID, Process(world).reconcile_services())
     return world.jobs[JOB_ID]
 

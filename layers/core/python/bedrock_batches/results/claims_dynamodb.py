@@ -2,8 +2,8 @@
 
 Item: ``PK JOB#<jobId>``, ``SK CLAIM#<sha256 of key and ETag>``, ``key, etag, size, lastModified, part, offset, chunks,
 processed, errors, kept, truncated, repeated, inputTokens, outputTokens, answered, succeeded`` (bits; ``succeeded`` is
-missing in claims of earlier versions), ``done, leaseOwner, leaseUntil`` (milliseconds since the epoch), ``ttl``
-(seconds).
+missing in claims of earlier versions), ``done, leaseOwner, leaseUntil`` (milliseconds since the epoch). Their ``ttl``
+comes when the job settles.
 """
 
 from __future__ import annotations
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 REFUSED = "ConditionalCheckFailedException"
-KEPT_SECONDS = 30 * 86_400
-"""As long as the job itself."""
 PREFIX = "CLAIM#"
 NAMES = {
     "input_tokens": "inputTokens",
@@ -59,7 +57,8 @@ class DynamoDbClaims:
             )
         except ClientError as error:
             if error_code(error) == REFUSED:
-                return None
+                stored = self._stored(claim)
+                return None if stored is None or stored.done else stored
             raise translate(error, "dynamodb:UpdateItem", self._table) from error
         return _claim(answer["Attributes"])
 
@@ -135,7 +134,6 @@ def _item(claim: Claim) -> dict[str, Any]:
         "done": claim.done,
         "leaseOwner": claim.lease_owner,
         "leaseUntil": claim.lease_until_ms,
-        "ttl": int(claim.last_modified.timestamp()) + KEPT_SECONDS,
         **counts,
     }
     return {**_key(claim), **_typed(attributes)}

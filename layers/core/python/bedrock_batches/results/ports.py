@@ -100,7 +100,8 @@ class Claims(Protocol):
     def take(self, claim: Claim, owner: str, until_ms: int, now_ms: int) -> Claim | None:
         """Take the lease of this object version, creating its claim when there is none.
 
-        Returns what is committed, or None when another call holds the lease, or the object is done.
+        Returns what is committed, with another ``lease_owner`` when another call holds the lease. None when the object
+        is done.
         """
 
     def commit(self, before: Claim, after: Claim) -> None:

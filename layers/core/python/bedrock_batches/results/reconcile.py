@@ -2,7 +2,7 @@
 
 ``reconcile`` may run at any time and any number of times. It is driven by the EventBridge event "Batch Inference Job
 State Change" (https://docs.aws.amazon.com/bedrock/latest/userguide/monitoring-eventbridge.html), by the result function
-when an object is done, and by a schedule over all unfinished jobs: so nothing depends on an event that may be lost.
+when an object is done, and by a schedule over all jobs that are not settled: nothing depends on an event that is lost.
 
 1. Parts that are with Bedrock: status, message, and at their end the tokens of ``manifest.json.out``.
 2. Queued parts are submitted while the quota of concurrent jobs allows.
@@ -13,6 +13,9 @@ when an object is done, and by a schedule over all unfinished jobs: so nothing d
 
 A job is Completed when each part ended Completed or PartiallyCompleted (or was run on demand) and at least one record
 has content. All else is Failed, with the reason in ``message``; what results there are, are kept.
+
+A job that has ended and has no content to wait for settles here; one with content settles when the lake has it
+(``results.settle``).
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from typing import Any
 import orjson
 
 from bedrock_batches.results.failures import failure_groups
+from bedrock_batches.results.messages import ReconcileJob, TakeObjects
 from bedrock_batches.results.model_output import RecordFailure
 from bedrock_batches.results.ports import (
     Claim,
@@ -41,7 +45,7 @@ from bedrock_batches.results.ports import (
 )
 from bedrock_batches.results.record_index import Answered, RecordIndex
 from bedrock_batches.results.result_keys import MANIFEST, output_key, unanswered_key
-from bedrock_batches.results.take_results import failed_line, notification
+from bedrock_batches.results.take_results import failed_line
 from bedrock_batches.submit.job import (
     BEDROCK_FINAL,
     CREATION_TIME,
@@ -71,6 +75,8 @@ EVENT_SOURCE = "aws.bedrock"
 SUCCESSFUL = frozenset({"Completed", "PartiallyCompleted", ON_DEMAND})
 NOTICE_TIME = timedelta(seconds=60)
 """So long may the notification of an output object take before the object is given to the result function from here."""
+LATE_OUTPUT_TIME = timedelta(days=1)
+"""A job whose announced output has not come is looked at for so long after the end of its part."""
 OUTPUT_TIME = timedelta(minutes=10)
 """So long after its end the output of a part is waited for; that of one that is run on demand may take longer."""
 METRIC_DIMENSION = "bedrock_job_events"
@@ -125,7 +131,8 @@ class Reconciled:
 
 
 def reconcile_event(event: Mapping[str, Any], services: ReconcileServices) -> list[Reconciled]:
-    """Reconcile the job of a Bedrock event or of ``{"jobId"}``; with any other event (a schedule's) all that run.
+    """Reconcile the job of a Bedrock event or of ``ReconcileJob``; with any other event (a schedule's) all that are not
+    settled.
 
     One job's error, of whatever kind, does not keep the others from their turn; the first is raised at the end.
     """
@@ -148,15 +155,15 @@ def reconcile_event(event: Mapping[str, Any], services: ReconcileServices) -> li
 
 
 def _job_ids(event: Mapping[str, Any], jobs: JobsTable) -> list[str]:
-    if isinstance(event.get("jobId"), str):
-        return [event["jobId"]]
+    if "jobId" in event:
+        return [ReconcileJob.model_validate(event).job_id]
     if event.get("source") == EVENT_SOURCE:
         named = part_of_name(str(event.get("detail", {}).get("batchJobName", "")))
         return [named[0]] if named else []
-    running = [job["jobId"] for job in all_jobs(jobs, JobStatus.IN_PROGRESS)]
+    open_jobs = sorted({*(job["jobId"] for job in all_jobs(jobs, JobStatus.IN_PROGRESS)), *jobs.in_flight()})
     # When the time is not enough for all of them, it is not always for the same ones.
-    random.shuffle(running)
-    return running
+    random.shuffle(open_jobs)
+    return open_jobs
 
 
 def reconcile(job_id: str, services: ReconcileServices) -> Reconciled:
@@ -169,8 +176,13 @@ def reconcile(job_id: str, services: ReconcileServices) -> Reconciled:
         services.clock.sleep(POLL_SECONDS)
     try:
         job = services.jobs.get(job_id)
-        if job is None or job.get("dryRun"):
+        if job is None:
+            services.jobs.leave_in_flight(job_id)
             return Reconciled(job_id)
+        if job.get("dryRun"):
+            return Reconciled(job_id)
+        if "ttl" in job and "settledAt" not in job and job_id in services.jobs.in_flight():
+            services.jobs.reopen(job_id)  # of an earlier release, which let a job expire from its creation on
         return _Job(job, services).reconcile()
     finally:
         services.leases.release(lease, services.owner)
@@ -203,10 +215,12 @@ class _Job:
         self._claims = services.claims.of_job(self._job_id)
         if not self._parts and not self._claims and job.get("creation") != Creation.PENDING:
             return Reconciled(self._job_id, job["status"], job.get("bedrockStatus", ""))
-        given, waiting = self._give_untaken()
+        given, waiting, missing = self._give_untaken()
         ended = all(part["status"] in ENDED_PARTS for part in self._parts) and not waiting
         bedrock_status = self._bedrock_status()
         status = self._conclude(bedrock_status) if ended else self._note_progress(bedrock_status)
+        if ended and not missing and "settledAt" not in self._job and not self._counts()["stats"]["processed"]:
+            services.jobs.settle(self._job_id, self._now)
         return Reconciled(self._job_id, status, bedrock_status, queued - _queued(self._parts), given)
 
     def _creation_died(self) -> bool:
@@ -262,8 +276,11 @@ class _Job:
 
     # --- 3 results
 
-    def _give_untaken(self) -> tuple[list[str], bool]:
-        """Give objects that stand still to the result function; the keys, and whether results are still to come."""
+    def _give_untaken(self) -> tuple[list[str], bool, bool]:
+        """Give objects that stand still to the result function.
+
+        Returns their keys, whether results are waited for, and whether some can still come after that.
+        """
         claims = {(claim.key, claim.etag): claim for claim in self._claims}
         now_ms = self._services.clock.now_ms()
         given: list[str] = []
@@ -281,7 +298,8 @@ class _Job:
             if self._stands_still(result, claim, now_ms):
                 given.append(result.key)
         if given:
-            self._services.taker.call(notification(self._services.objects.bucket, given))
+            self._services.taker.call(TakeObjects(keys=tuple(given)).payload())
+        can_come = False
         for part in self._parts:
             if part["status"] == PartStatus.ENDED and _has_output(part):
                 ended_at = moment_of(part.get("endedAt") or self._job["createdAt"])
@@ -289,10 +307,11 @@ class _Job:
                 most = CREATION_TIME if part.get("bedrockStatus") == ON_DEMAND else OUTPUT_TIME
                 is_late = self._now - ended_at >= most
                 waiting |= missing and not is_late
+                can_come |= missing and self._now - ended_at < LATE_OUTPUT_TIME
                 if missing and is_late and part.get("bedrockStatus") == ON_DEMAND and self._job.get("stopRequestedAt"):
                     # The call that asked died, and none came after it that would have noted the stop.
                     self._update_part(part, {"bedrockStatus": "Stopped"})
-        return given, waiting
+        return given, waiting, can_come
 
     def _stands_still(self, result: ResultObject, claim: Claim | None, now_ms: int) -> bool:
         if claim is not None:
@@ -358,29 +377,31 @@ class _Job:
     def _note_progress(self, bedrock_status: str) -> str:
         if self._job["status"] == JobStatus.IN_PROGRESS:
             self._update({"bedrockStatus": bedrock_status, **self._counts(), **self._first_arn()})
+        elif self._job.get("outputsTaken"):
+            self._services.jobs.reopen(self._job_id)  # Output came after the end.
         return self._job["status"]
 
     def _conclude(self, bedrock_status: str) -> str:
         """Write down the end; a job that had ended only gets what came late."""
         had_ended = self._job["status"] != JobStatus.IN_PROGRESS
         if had_ended and not self._claims:
+            self._update({"outputsTaken": True})
             return self._job["status"]
         counts = self._counts()
         reason = self._trouble(counts["stats"]["processed"])
         status = JobStatus.FAILED if reason else JobStatus.COMPLETED
         changes: dict[str, Any] = {"status": status.value, "bedrockStatus": bedrock_status, "message": reason or None}
-        changes |= counts | self._first_arn()
+        changes |= counts | self._first_arn() | {"outputsTaken": True}
         if not had_ended:
             changes["processedAt"] = timestamp(self._now)
         if all(self._job.get(name) == value for name, value in changes.items()):
             return status
         self._write_unanswered()
         changes |= self._failures(counts["stats"], tell=not had_ended)
-        if not counts["stats"]["processed"]:
-            self._services.jobs.leave_in_flight(self._job_id)
-        elif had_ended:
-            # It may have ended without any result, and left its records to others; these have their content now.
-            self._services.jobs.enter_in_flight(self._job)
+        if "settledAt" in self._job:
+            # Its results came late: the lake is to get them first.
+            self._services.jobs.reopen(self._job_id)
+            self._job = self._services.jobs.get(self._job_id) or self._job
         if not had_ended:
             self._notify({**self._job, **changes})
         self._update(changes)

@@ -4,7 +4,8 @@ Driven by S3 notifications, which come at least once, in any order
 (https://docs.aws.amazon.com/AmazonS3/latest/userguide/EventNotifications.html). So that each record counts once:
 
 * Each version of an object (key and ETag) has a claim in the job table: a lease, how far it is taken, its counts. A
-  call that finds the lease held, or the object done, does nothing.
+  call that finds the object done does nothing. One that finds the lease held waits until the object is done, or the
+  lease is over; when both take too long it fails, so that Lambda repeats it.
 * An object is taken in chunks. A chunk's items are written, then its failed records, then the claim is moved on, on the
   condition that its offset is still the one that the chunk began at. A call that is killed leaves at most one chunk
   written and not counted; the next call writes the same items again (``generated_at`` is the object's LastModified)
@@ -21,15 +22,15 @@ Memory: a range of the object, two chunks of 800 records, and 40 bytes a record 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Protocol
-from urllib.parse import quote_plus, unquote_plus
 
 import orjson
 
+from bedrock_batches.results.messages import ReconcileJob, TakeObjects
 from bedrock_batches.results.model_output import RecordFailure, RecordResult, read_result
 from bedrock_batches.results.ports import (
     Claim,
@@ -44,8 +45,8 @@ from bedrock_batches.results.ports import (
 )
 from bedrock_batches.results.record_index import Answered, RecordIndex
 from bedrock_batches.results.result_keys import OutputKey, errors_key, output_key, part_errors_prefix, records_prefix
-from bedrock_batches.submit.job import JobItem, records_key, timestamp
-from foundation.errors import ObjectChangedError, ObjectNotFoundError
+from bedrock_batches.submit.job import JobItem, JobStatus, records_key, timestamp
+from foundation.errors import ObjectChangedError, ObjectNotFoundError, RetryableError
 from foundation.ports import Clock, Deadline, ObjectStore
 
 LOGGER = logging.getLogger("batch_processor.take_results")
@@ -62,8 +63,20 @@ RESERVE_SECONDS = 45.0
 NOT_OF_THE_JOB = "Not a record of this job"
 
 
-class JobReader(Protocol):
+WAIT_SECONDS = LEASE_SECONDS + 5.0
+"""A call waits so long for the object of another call. The lease of a killed call is over by then."""
+POLL_SECONDS = 2.0
+
+
+class ObjectBusyError(RetryableError):
+    """Raised when another call is taking an object all the time: this one comes again, in case the other one dies."""
+
+
+class Jobs(Protocol):
     def get(self, job_id: str) -> JobItem | None: ...
+
+    def reopen(self, job_id: str) -> None:
+        """As in ``submit.ports.JobsTable``."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +86,7 @@ class ResultServices:
     ``again`` is this function itself, ``reconciler`` the function that settles a job.
     """
 
-    jobs: JobReader
+    jobs: Jobs
     claims: Claims
     results: ResultObjects
     objects: ObjectStore
@@ -91,8 +104,10 @@ class Outcome(StrEnum):
     GONE = "gone"
     """The object is no longer there."""
     UNKNOWN_JOB = "unknown job"
-    BUSY_OR_DONE = "busy or done"
-    """Another call has the object, or has taken all of it."""
+    DONE_BEFORE = "done before"
+    """Another call has taken all of the object."""
+    LOST = "lost"
+    """Another call goes on with the object, since this one was too slow."""
     CONTINUED = "continued"
     """Out of time: a further call goes on."""
     REPLACED = "replaced"
@@ -113,8 +128,8 @@ class Taken:
         return {"key": self.key, "outcome": self.outcome.value, **counts}
 
 
-def take_results(event: Mapping[str, Any], services: ResultServices) -> list[Taken]:
-    """Take the objects that an S3 notification names, one after the other.
+def take_objects(keys: Sequence[str], services: ResultServices) -> list[Taken]:
+    """Take output objects, one after the other.
 
     An object that fails, in whatever way, does not keep the others from being taken; the first error is raised at the
     end, and Lambda repeats the call.
@@ -122,7 +137,7 @@ def take_results(event: Mapping[str, Any], services: ResultServices) -> list[Tak
     taken: list[Taken] = []
     remaining: list[str] = []
     failure: Exception | None = None
-    for key in notified_keys(event, services.objects.bucket):
+    for key in dict.fromkeys(keys):
         if services.deadline.remaining_seconds() <= RESERVE_SECONDS:
             remaining.append(key)
             continue
@@ -135,29 +150,10 @@ def take_results(event: Mapping[str, Any], services: ResultServices) -> list[Tak
             LOGGER.info("object taken", extra=taken[-1].document())
     remaining += [each.key for each in taken if each.outcome is Outcome.CONTINUED]
     if remaining:
-        services.again.call(notification(services.objects.bucket, remaining))
+        services.again.call(TakeObjects(keys=tuple(remaining)).payload())
     if failure is not None:
         raise failure
     return taken
-
-
-def notified_keys(event: Mapping[str, Any], bucket: str) -> list[str]:
-    """The keys in our bucket that a notification names, each once. S3's test event names none.
-
-    https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html (keys are URL-encoded)
-    """
-    records = event.get("Records")
-    keys = [
-        unquote_plus(record["s3"]["object"]["key"])
-        for record in (records if isinstance(records, list) else [])
-        if "s3" in record and record["s3"]["bucket"]["name"] == bucket
-    ]
-    return list(dict.fromkeys(keys))
-
-
-def notification(bucket: str, keys: Sequence[str]) -> dict[str, Any]:
-    """An event as S3 sends it, as far as ``notified_keys`` reads it."""
-    return {"Records": [{"s3": {"bucket": {"name": bucket}, "object": {"key": quote_plus(key)}}} for key in keys]}
 
 
 def _of_its_job(whose: OutputKey, job: JobItem) -> OutputKey:
@@ -179,14 +175,28 @@ def _take(key: str, services: ResultServices) -> Taken:
         result = services.results.head(key)
     except ObjectNotFoundError:
         return Taken(key, Outcome.GONE)
-    now_ms = services.clock.now_ms()
-    new = Claim(whose.job_id, key, result.etag, result.size, result.last_modified, whose.part)
-    claim = services.claims.take(new, services.owner, now_ms + int(LEASE_SECONDS * 1000), now_ms)
+    claim = _claim(Claim(whose.job_id, key, result.etag, result.size, result.last_modified, whose.part), services)
     if claim is None:
-        return Taken(key, Outcome.BUSY_OR_DONE)
+        return Taken(key, Outcome.DONE_BEFORE)
+    if job["status"] != JobStatus.IN_PROGRESS and job.get("outputsTaken", True):
+        # Its records without an answer count as free: they are not, until this output is taken.
+        services.jobs.reopen(whose.job_id)
     if claim.chunks == 0:
         _forget_replaced(claim, services)
     return _Taking(whose, job, result, claim, services).run()
+
+
+def _claim(new: Claim, services: ResultServices) -> Claim | None:
+    """The claim, leased to this call; None when the object is done. Raises ObjectBusyError."""
+    until_ms = services.clock.now_ms() + int(WAIT_SECONDS * 1000)
+    while True:
+        now_ms = services.clock.now_ms()
+        claim = services.claims.take(new, services.owner, now_ms + int(LEASE_SECONDS * 1000), now_ms)
+        if claim is None or claim.lease_owner == services.owner:
+            return claim
+        if now_ms >= until_ms or services.deadline.remaining_seconds() <= RESERVE_SECONDS:
+            raise ObjectBusyError(f"Another call takes s3 object {new.key}: it is looked at again.")
+        services.clock.sleep(POLL_SECONDS)
 
 
 def _forget_replaced(claim: Claim, services: ResultServices) -> None:
@@ -244,11 +254,11 @@ class _Taking:
         except ObjectChangedError:
             outcome = Outcome.REPLACED
         except ClaimLostError:
-            outcome = Outcome.BUSY_OR_DONE
+            outcome = Outcome.LOST
         finally:
             self._services.claims.release(self._claim)
         if outcome is Outcome.DONE:
-            self._services.reconciler.call({"jobId": self._job_id})
+            self._services.reconciler.call(ReconcileJob(job_id=self._job_id).payload())
         return Taken(self._result.key, outcome, self._claim.counts)
 
     def _records(self) -> RecordIndex | None:

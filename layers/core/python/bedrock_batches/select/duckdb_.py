@@ -277,6 +277,22 @@ class Lake:
                     found.setdefault(violation_id, []).append(agency)
         return found
 
+    def have_content(self, violation_ids: Collection[str]) -> dict[str, bool]:
+        """Whether the lake has content of each of the violations that it has. Raises what ``select`` raises."""
+        found: dict[str, bool] = {}
+        with self.connected() as connection:
+            wanted = rows_statement([("violation_id", "VARCHAR")], ({"violation_id": one} for one in violation_ids))
+            connection.execute(f"CREATE TEMP TABLE wanted AS {wanted.sql}", wanted.parameters)
+            for agency in self.location.agencies:
+                table = f"{self.location.schema}.{statements.identifier(agency)}"
+                rows = connection.execute(
+                    f"SELECT violation_id, bool_or(bedrock_title IS NOT NULL) FROM {table} "
+                    "SEMI JOIN wanted USING (violation_id) GROUP BY violation_id"
+                )
+                for violation_id, has_content in rows.fetchall():
+                    found[violation_id] = has_content or found.get(violation_id, False)
+        return found
+
     def counts(self) -> dict[str, TableCounts]:
         """Of each configured agency."""
         with self.connected() as connection:

@@ -42,6 +42,8 @@ from bedrock_batches.submit.prompt import Inference, request_for, tokens_of_body
 from bedrock_batches.submit.records_in_flight import ids_without_content, lines_of, write_in_flight
 from bedrock_batches.submit.run_on_demand import run_on_demand
 from bedrock_batches.submit.submit_parts import cancel_queued, submit_queued
+from bedrock_batches.sync.lake_content import CONTENT_SORT_KEY, KEY_PREFIX
+from bedrock_batches.sync.sync_lake import FAILED_PREFIX, FailedItem, Kind
 from bedrock_batches.violations import PROMPT_VERSION
 from foundation.errors import DeploymentError, InvalidInputError, ObjectNotFoundError, PermanentError, ThrottledError
 from foundation.ports import Clock, Deadline, ObjectStore
@@ -145,20 +147,47 @@ def _draft_and_plan(job: JobItem, services: CreateServices) -> None:
         folder = Path(name)
         try:
             in_flight = write_in_flight(services, folder, but=job["jobId"])
-            with Draft(folder) as draft:
-                if job.get("retryOf"):
-                    facts = _draft_retry(job["retryOf"], config, in_flight, draft, services)
-                else:
-                    facts = _draft_selection(config, in_flight, draft, services)
-                draft.put_in_order()
-                draft.cut_after(_spent(draft, len(draft), config, services.models, on_demand=False).count)
-                _settle(job, config, draft, facts, services)
+            while not _draft(job, config, folder, in_flight, services):
+                pass
         except OSError as error:
             if error.errno not in DISK_FULL:
                 raise
             raise PermanentError(
                 "The records and those in flight do not fit into /tmp: lower limits.maxViolations."
             ) from error
+
+
+def _draft(job: JobItem, config: JobConfig, folder: Path, in_flight: list[Path], services: CreateServices) -> bool:
+    """Draft the job, and decide what becomes of it. False when it is to be drafted again.
+
+    The lake says which records have no content. The table that holds the content can know better: content that is not
+    merged yet must not be paid for again. Such records join those in flight, and the next draft takes others.
+    """
+    with Draft(folder) as draft:
+        if job.get("retryOf"):
+            facts = _draft_retry(job["retryOf"], config, in_flight, draft, services)
+        else:
+            facts = _draft_selection(config, in_flight, draft, services)
+        draft.put_in_order()
+        draft.cut_after(_spent(draft, len(draft), config, services.models, on_demand=False).count)
+        found = services.contents.with_content(draft.violation_ids())
+        if found:
+            in_flight.append(_leave_to_sync(found, job, folder / f"content-found-{len(in_flight)}.txt", services))
+            return False
+        _decide(job, config, draft, facts, services)
+    return True
+
+
+def _leave_to_sync(violation_ids: set[str], job: JobItem, path: Path, services: CreateServices) -> Path:
+    """Keep these for ``bedrock_sync``, which merges what it finds under ``sync-failed/``; returns a file of them."""
+    LOGGER.warning("content is not in the lake yet", extra={"job_id": job["jobId"], "records": len(violation_ids)})
+    items = ({"PK": f"{KEY_PREFIX}{one}", "SK": CONTENT_SORT_KEY} for one in sorted(violation_ids))
+    reason = "The lake lacks the content that is in VentureOS-Violations."
+    lines = (FailedItem(item, reason, Kind.PASSING).line() for item in items)
+    key = f"{FAILED_PREFIX}{job['createdAt'][:10]}/{job['jobId']}-{path.stem}.jsonl"
+    services.objects.put(key, b"".join(lines))
+    path.write_bytes(b"".join(names.records_line(one, key) for one in sorted(violation_ids)))
+    return path
 
 
 def _draft_selection(
@@ -258,7 +287,7 @@ def _ids_among(wanted: set[str], files: list[Path]) -> set[str]:
 # --- what becomes of it
 
 
-def _settle(job: JobItem, config: JobConfig, draft: Draft, facts: Mapping[str, Any], services: CreateServices) -> None:
+def _decide(job: JobItem, config: JobConfig, draft: Draft, facts: Mapping[str, Any], services: CreateServices) -> None:
     """Nothing to do, too little, an estimate, or a job with files and parts."""
     quotas, on_demand = services.quotas, False
     parts = cut(draft.sizes, quotas)
@@ -328,12 +357,11 @@ def _write(
             "bytes": draft.upload(job_id, part, services.objects),
             "modelId": str(config.batch.model_id),
             "timeoutHours": config.batch.timeout_hours,
-            "ttl": job["ttl"],
         }
         for part in parts
     ]
     services.jobs.put_parts(job_id, items)
-    services.jobs.enter_in_flight(job)
+    services.jobs.enter_in_flight(job_id)
     created_at = names.moment_of(job["createdAt"])
     expected = names.expected_completion(created_at, len(parts), concurrent, on_demand=plan["onDemand"])
     changes = {
@@ -392,7 +420,13 @@ def _end(job: JobItem, services: CreateServices, **changes: Any) -> None:
         "processedAt": names.timestamp_ms(services.clock.now_ms()),
         "violationCount": 0,
     }
-    services.jobs.update(job["jobId"], {**ended, **changes}, expected={"creation": Creation.PENDING.value})
+    ended_here = services.jobs.update(job["jobId"], {**ended, **changes}, expected={"creation": Creation.PENDING.value})
+    if ended_here and not job["dryRun"]:
+        services.jobs.settle(job["jobId"], _now(services))
+
+
+def _now(services: CreateServices) -> datetime:
+    return datetime.fromtimestamp(services.clock.now_ms() / 1000, UTC)
 
 
 def _fail(job: JobItem, reason: str, services: CreateServices, **changes: Any) -> None:
@@ -410,8 +444,9 @@ def _fail(job: JobItem, reason: str, services: CreateServices, **changes: Any) -
     failed = services.jobs.update(job["jobId"], {**ended, **changes}, expected={"status": JobStatus.IN_PROGRESS.value})
     # The answer of our own write can be lost, and the SDK repeats it.
     if failed or (services.jobs.get(job["jobId"]) or job)["status"] == JobStatus.FAILED:
-        services.jobs.leave_in_flight(job["jobId"])
         cancel_queued(parts, services)
+        if not job["dryRun"]:
+            services.jobs.settle(job["jobId"], _now(services))
 
 
 # --- price

@@ -7,6 +7,7 @@ import binascii
 import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
@@ -163,14 +164,37 @@ class DynamoDbJobsTable:
         )
         return [str(item["jobId"]) for item in found]
 
-    def enter_in_flight(self, job: JobItem) -> None:
-        item = {**_in_flight_key(job["jobId"]), "jobId": job["jobId"], "ttl": job["ttl"]}
+    def enter_in_flight(self, job_id: str) -> None:
+        item = {**_in_flight_key(job_id), "jobId": job_id}
         with translated("dynamodb:PutItem", self._table):
             self._client.put_item(TableName=self._table, Item=to_item(item))
 
     def leave_in_flight(self, job_id: str) -> None:
         with translated("dynamodb:DeleteItem", self._table):
             self._client.delete_item(TableName=self._table, Key=to_item(_in_flight_key(job_id)))
+
+    def settle(self, job_id: str, at: datetime) -> None:
+        expires = {"ttl": int((at + names.KEPT).timestamp())}
+        for sort in self._sort_keys(job_id):
+            settled = {"settledAt": names.timestamp(at)} if sort == names.METADATA else {}
+            self._update(names.job_key(job_id), sort, {**expires, **settled}, {})
+        self.leave_in_flight(job_id)
+
+    def reopen(self, job_id: str) -> None:
+        self.enter_in_flight(job_id)
+        for sort in self._sort_keys(job_id):
+            open_again = {"settledAt": None, "outputsTaken": False} if sort == names.METADATA else {}
+            self._update(names.job_key(job_id), sort, {"ttl": None, **open_again}, {})
+
+    def _sort_keys(self, job_id: str) -> list[str]:
+        """The job's item, its parts, the claims on its outputs."""
+        found = self._query(
+            KeyConditionExpression="PK = :pk",
+            ExpressionAttributeValues={":pk": {"S": names.job_key(job_id)}},
+            ProjectionExpression="SK",
+            ConsistentRead=True,
+        )
+        return [str(item["SK"]) for item in found]
 
     def _get(self, partition: str, sort: str) -> dict[str, Any] | None:
         with translated("dynamodb:GetItem", self._table):

@@ -1,8 +1,12 @@
 """A logical batch job: its ids, its objects in the data bucket, and its items in ``VentureOS-BedrockBatchJobs``.
 
 All items of a job have ``PK JOB#<jobId>``. ``SK METADATA`` is the job, ``SK PART#0001`` each Bedrock job of it. Beside
-them: ``PK INFLIGHT``, ``SK JOB#<jobId>`` for each job whose records no other job may take (read consistently, which the
-indexes cannot be), and ``PK IDEMPOTENCY#<hash>``, ``SK REQUEST``. Times are ISO 8601 in UTC with milliseconds.
+them: ``PK INFLIGHT``, ``SK JOB#<jobId>`` for each job that is not settled (read consistently, which the indexes cannot
+be), and ``PK IDEMPOTENCY#<hash>``, ``SK REQUEST``. Times are ISO 8601 in UTC with milliseconds.
+
+A job is *settled* when its outputs are taken, and each of its records is in the lake, gone from the lake, or failed for
+good with its reason. Until then no other job takes its records, a clock looks after it, and its items do not expire:
+they get their ``ttl`` when the job settles.
 
 An estimate is a job item too, under an id of its own, that is in no index and lives for a day.
 """
@@ -27,6 +31,7 @@ JOBS_BY_STATUS = "jobs-by-status"
 """Index of GSI2PK (``STATUS#<status>``) and GSI1SK."""
 CREATE_LEASE = "create"
 KEPT = timedelta(days=30)
+"""How long the items of a job are kept after it has settled."""
 ESTIMATE_KEPT = timedelta(days=1)
 CREATION_TIME = timedelta(minutes=20)
 """Longest time that a creation takes, Lambda's two repetitions of an asynchronous call included."""
@@ -115,6 +120,7 @@ class JobItem(TypedDict, total=False):
     ``leftOut`` counts the records that the filters let through, but that no job may take; ``unusableIds`` names some of
     those whose id is shared with another record or is no key, ``heldBy`` the jobs and objects that hold the others.
     ``failures`` is what ``results.failures.failure_groups`` gives.
+    ``outputsTaken``: the job has ended, and no output of it is left to take. ``settledAt`` as above.
     ``price`` is what ``pricing.Rate.document`` gives: what the actual cost is calculated with.
     """
 
@@ -156,6 +162,8 @@ class JobItem(TypedDict, total=False):
     inputTokens: int
     outputTokens: int
     actualCostUSD: float
+    outputsTaken: bool
+    settledAt: str
     ttl: int
 
 
@@ -259,7 +267,6 @@ def new_job(
 ) -> JobItem:
     """The item as it is before the processor runs."""
     created_at = timestamp(now)
-    kept = ESTIMATE_KEPT if dry_run else KEPT
     item: JobItem = {
         "PK": job_key(job_id),
         "SK": METADATA,
@@ -273,11 +280,12 @@ def new_job(
         "dryRun": dry_run,
         "createdAt": created_at,
         "stats": {"processed": 0, "errors": 0, "total": 0},
-        "ttl": int((now + kept).timestamp()),
     }
     if retry_of:
         item["retryOf"] = retry_of
-    if not dry_run:
+    if dry_run:
+        item["ttl"] = int((now + ESTIMATE_KEPT).timestamp())
+    else:
         item["GSI1PK"] = LISTED
         item["GSI1SK"] = listing_key(job_id, created_at)
         item["GSI2PK"] = status_key(JobStatus.IN_PROGRESS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -70,11 +71,17 @@ class JobsTable(Protocol):
         """Raises ValueError for a cursor that this table did not give."""
 
     def in_flight(self) -> list[str]:
-        """Ids of the jobs whose records no other job may take. Consistent."""
+        """Ids of the jobs that are not settled, whose records no other job may take. Consistent."""
 
-    def enter_in_flight(self, job: JobItem) -> None: ...
+    def enter_in_flight(self, job_id: str) -> None: ...
 
     def leave_in_flight(self, job_id: str) -> None: ...
+
+    def settle(self, job_id: str, at: datetime) -> None:
+        """Note that the job is settled: it leaves those in flight, and all its items expire ``KEPT`` from now on."""
+
+    def reopen(self, job_id: str) -> None:
+        """Undo ``settle``, and note that outputs of the job are still to be taken."""
 
 
 @dataclass(frozen=True, slots=True)

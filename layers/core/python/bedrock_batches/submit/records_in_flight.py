@@ -1,10 +1,8 @@
 """Which records no other job may take, and which a job left without content.
 
-A job's records are in flight while it runs. Afterwards those with an answer still are, until the lake has their content
-(records with content are not selected anyhow): for a day, since a table's stream keeps a change no longer
-(https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html), and then for as long as they lie under
-``bedrock-batches/sync-failed/``. Those without an answer are free at once: records under ``bedrock-batches/errors/``,
-and those of parts that Bedrock never ran.
+A job's records are in flight until it is settled (``submit.job``). Once it has ended and its outputs are taken, records
+without an answer are free: those under ``bedrock-batches/errors/``, and those of parts that Bedrock never ran. Records
+whose content could not be merged stay in flight for as long as they lie under ``bedrock-batches/sync-failed/``.
 """
 
 from __future__ import annotations
@@ -18,14 +16,13 @@ import orjson
 
 from bedrock_batches.select.selection import is_usable_id
 from bedrock_batches.submit import job as names
-from bedrock_batches.submit.job import Creation, JobItem, JobStatus, PartItem, PartStatus
+from bedrock_batches.submit.job import Creation, JobStatus, PartItem, PartStatus
 from bedrock_batches.submit.ports import JobsTable
 from bedrock_batches.sync.sync_lake import FAILED_PREFIX, FailedItem, failed_items
 from foundation.errors import ObjectNotFoundError
-from foundation.ports import Clock, ObjectStore
+from foundation.ports import ObjectStore
 
 THREADS = 8
-SYNC_MS = 24 * 3_600_000
 
 
 class Services(Protocol):
@@ -33,19 +30,20 @@ class Services(Protocol):
     def jobs(self) -> JobsTable: ...
     @property
     def objects(self) -> ObjectStore: ...
-    @property
-    def clock(self) -> Clock: ...
 
 
 def write_in_flight(services: Services, folder: Path, *, but: str = "") -> list[Path]:
     """Files with the records in flight of all jobs ``but`` one, as lines of violation id, tab, agency.
 
-    Jobs whose records are no longer in flight are struck off.
+    Each file is named for its job. Jobs that are gone, or have no records, are struck off.
     """
     jobs = [job_id for job_id in services.jobs.in_flight() if job_id != but]
     with ThreadPoolExecutor(THREADS) as threads:
         written = threads.map(lambda job_id: _write(job_id, services, folder / f"{job_id}.txt"), jobs)
-        return [*(path for path in written if path is not None), _write_not_synced(services, folder / "not-synced.txt")]
+        return [
+            *(path for path in written if path is not None),
+            _write_not_synced(services, folder / f"{NOT_SYNCED}.txt"),
+        ]
 
 
 def _write(job_id: str, services: Services, path: Path) -> Path | None:
@@ -58,22 +56,14 @@ def _write(job_id: str, services: Services, path: Path) -> Path | None:
     parts = services.jobs.parts(job_id)
     failed: set[str] = set()
     if job["status"] != JobStatus.IN_PROGRESS:
-        if _is_synced(job, services):
-            services.jobs.leave_in_flight(job_id)
-            return None
         parts = [part for part in parts if part["status"] == PartStatus.ENDED]
-        failed = _failed_ids(job_id, services)
+        failed = _failed_ids(job_id, services) if job.get("outputsTaken") else set()
     with path.open("wb") as file:
         for part in parts:
             for line in record_lines(part, services):
                 if names.split_records_line(line)[0] not in failed:
                     file.write(line.encode() + b"\n")
     return path
-
-
-def _is_synced(job: JobItem, services: Services) -> bool:
-    ended_at = job.get("processedAt") or job["createdAt"]
-    return services.clock.now_ms() - int(names.moment_of(ended_at).timestamp() * 1000) > SYNC_MS
 
 
 def _write_not_synced(services: Services, path: Path) -> Path:

@@ -207,9 +207,7 @@ def sync_stream(records: Sequence[Mapping[str, Any]], services: SyncServices) ->
     result = _merge(images, services)
     result.ignored += len(records) - len(all_places)
     if result.failed:
-        day = datetime.fromtimestamp(services.clock.now_ms() / 1000, UTC).date().isoformat()
-        result.failed_key = f"{FAILED_PREFIX}{day}/{min(all_places)}-{max(all_places)}.jsonl"
-        services.objects.put(result.failed_key, b"".join(failed.line() for failed in result.failed))
+        _keep(result, f"{min(all_places)}-{max(all_places)}", services)
     _measure(result, len(result.of_kind(Kind.PERMANENT)), services)
     _log(result)
     back = [young[one.violation_id] for one in result.of_kind(Kind.PASSING) if one.violation_id in young]
@@ -254,6 +252,23 @@ def replay(services: SyncServices, key: str = "") -> SyncResult:
     _measure(result, len(new), services)
     _log(result)
     return result
+
+
+def merge_now(violation_ids: Collection[str], name: str, services: SyncServices) -> SyncResult:
+    """Merge the content of these violations, which no stream record brought; what fails is kept as in ``sync_stream``,
+    in an object of this name."""
+    result = _merge(services.contents.current(violation_ids), services)
+    if result.failed:
+        _keep(result, name, services)
+    _measure(result, len(result.of_kind(Kind.PERMANENT)), services)
+    _log(result)
+    return result
+
+
+def _keep(result: SyncResult, name: str, services: SyncServices) -> None:
+    day = datetime.fromtimestamp(services.clock.now_ms() / 1000, UTC).date().isoformat()
+    result.failed_key = f"{FAILED_PREFIX}{day}/{name}.jsonl"
+    services.objects.put(result.failed_key, b"".join(failed.line() for failed in result.failed))
 
 
 def compare(cursor: str, services: SyncServices) -> dict[str, Any]:

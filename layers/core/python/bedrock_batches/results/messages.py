@@ -1,0 +1,49 @@
+"""What the functions of results say to each other, beside the events of AWS."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+from urllib.parse import unquote_plus
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Message(BaseModel):
+    """A message is the payload of an asynchronous call."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    def payload(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", by_alias=True)
+
+
+class TakeObjects(Message):
+    """Asks ``bedrock_batch_result`` to take the results out of these output objects of the data bucket."""
+
+    keys: tuple[str, ...] = Field(alias="takeObjects")
+
+    @classmethod
+    def of_notification(cls, event: Mapping[str, Any], bucket: str) -> Self:
+        """The keys in our bucket that an S3 notification names, each once. S3's test event names none.
+
+        https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html (keys are URL-encoded)
+        """
+        records = event.get("Records")
+        keys = [
+            unquote_plus(record["s3"]["object"]["key"])
+            for record in (records if isinstance(records, list) else [])
+            if "s3" in record and record["s3"]["bucket"]["name"] == bucket
+        ]
+        return cls(keys=tuple(dict.fromkeys(keys)))
+
+
+class ReconcileJob(Message):
+    """Asks ``bedrock_job_events`` to reconcile a job."""
+
+    job_id: str = Field(alias="jobId")
+
+
+def take_objects_message(event: Mapping[str, Any], bucket: str) -> TakeObjects:
+    """The message in an event of ``bedrock_batch_result``: one of ours, or a notification of S3."""
+    return TakeObjects.model_validate(event) if "takeObjects" in event else TakeObjects.of_notification(event, bucket)

@@ -1,0 +1,127 @@
+"""Settles jobs: notes which of those that have ended have all their content in the lake (``submit.job``).
+
+For each record that an output of the job answers, the facts decide:
+
+* The lake has content of the violation: of this job, or newer. Or the lake has no such violation any more.
+* ``VentureOS-Violations`` has no content of it: the answer failed, or somebody deleted the content.
+* The content lies under ``sync-failed/`` with a reason that does not pass by itself.
+
+Otherwise the record waits, and so does the job. Content that waits for longer than a stream needs is merged here.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+from bedrock_batches.results.ports import Claims, newest_versions
+from bedrock_batches.results.record_index import Answered, RecordIndex
+from bedrock_batches.submit.job import JobItem, JobStatus, moment_of
+from bedrock_batches.submit.ports import JobsTable
+from bedrock_batches.sync.sync_lake import FAILED_PREFIX, Kind, SyncServices, failed_items, merge_now, replay
+from foundation.errors import ObjectNotFoundError
+
+LOGGER = logging.getLogger("batch_processor.settle")
+
+STREAM_TIME = timedelta(hours=1)
+"""Longer than the stream gathers content and repeats a batch."""
+RESERVE_SECONDS = 60.0
+
+
+class Lake(Protocol):
+    def have_content(self, violation_ids: Collection[str]) -> dict[str, bool]:
+        """Whether the lake has content of each of the violations that it has."""
+
+
+@dataclass(frozen=True)
+class SettleServices:
+    """What settling needs from outside."""
+
+    jobs: JobsTable
+    claims: Claims
+    lake: Lake
+    sync: SyncServices
+
+
+def heal(services: SettleServices) -> dict[str, Any]:
+    """Merge what could not be merged before, then settle the jobs whose content is in the lake."""
+    replayed = replay(services.sync)
+    return {"replayed": replayed.document(), "settled": settle_jobs(services)}
+
+
+def settle_jobs(services: SettleServices) -> list[str]:
+    """Settle those that can be; their ids. One job's error does not keep the others from their turn; the first is
+    raised at the end."""
+    settled: list[str] = []
+    failure: Exception | None = None
+    job_ids = services.jobs.in_flight()
+    random.shuffle(job_ids)
+    kept_out = _kept_out(services) if job_ids else set()
+    for job_id in job_ids:
+        if services.sync.deadline.remaining_seconds() <= RESERVE_SECONDS:
+            LOGGER.warning("out of time: the next schedule goes on", extra={"next_job_id": job_id})
+            break
+        try:
+            job = services.jobs.get(job_id)
+            if job is not None and _settle(job, kept_out, services):
+                settled.append(job_id)
+        except Exception as error:
+            LOGGER.exception("job not settled", extra={"job_id": job_id})
+            failure = failure or error
+    if failure is not None:
+        raise failure
+    return settled
+
+
+def _settle(job: JobItem, kept_out: Collection[str], services: SettleServices) -> bool:
+    if job["status"] == JobStatus.IN_PROGRESS or not job.get("outputsTaken"):
+        return False
+    now = datetime.fromtimestamp(services.sync.clock.now_ms() / 1000, UTC)
+    waiting: set[str] = set()
+    for answered in _answered(job["jobId"], services):
+        absent = {one for one, has_content in services.lake.have_content(answered).items() if not has_content}
+        waiting |= services.sync.contents.current(absent - set(kept_out)).keys()
+    if waiting and now - moment_of(job.get("processedAt") or job["createdAt"]) > STREAM_TIME:
+        result = merge_now(waiting, job["jobId"], services.sync)
+        waiting = {one.violation_id for one in result.of_kind(Kind.PASSING)}
+    LOGGER.info("job looked at", extra={"job_id": job["jobId"], "waiting": len(waiting)})
+    if waiting:
+        return False
+    services.jobs.settle(job["jobId"], now)
+    return True
+
+
+def _answered(job_id: str, services: SettleServices) -> Iterator[set[str]]:
+    """The violations that an output answers, one part after the other. Memory: about 100 bytes for each of a part."""
+    claims = newest_versions(services.claims.of_job(job_id))
+    begin = 0
+    for part in services.jobs.parts(job_id):
+        own = [Answered(claim.answered) for claim in claims if claim.part == part["part"]]
+        whole = [Answered(claim.answered) for claim in claims if claim.part is None]
+        if own or whole:
+            try:
+                index = RecordIndex([services.sync.objects.get(part["recordsKey"])])
+            except ObjectNotFoundError:
+                continue  # Expired: nobody can tell any more.
+            yield {
+                record.violation_id
+                for record in index
+                if any(record.place in seen for seen in own) or any(begin + record.place in seen for seen in whole)
+            }
+        begin += part.get("recordCount", 0)
+
+
+def _kept_out(services: SettleServices) -> set[str]:
+    """Violations whose content cannot be merged until somebody changes something."""
+    found: set[str] = set()
+    for stored in services.sync.objects.list_objects(FAILED_PREFIX):
+        try:
+            items = failed_items(services.sync.objects.get(stored.key))
+        except ObjectNotFoundError:
+            continue  # It has just been emptied.
+        found |= {item.violation_id for item in items if item.kind is Kind.PERMANENT}
+    return found
