@@ -146,6 +146,7 @@ class JobsWorld:
     quotas: Quotas = field(default_factory=Quotas)
     called: list[dict[str, Any]] = field(default_factory=list)
     reconciled: list[dict[str, Any]] = field(default_factory=list)
+    again: list[dict[str, Any]] = field(default_factory=list)
     runs_at_once: bool = True
     contents: set[str] = field(default_factory=set)
 
@@ -171,6 +172,7 @@ class JobsWorld:
             quotas=self.quotas,
             owner=uuid.uuid4().hex,
             contents=self,
+            again=_Caller(self.again, lambda _: None),
         )
         return replace(services, **changes)
 

@@ -95,6 +95,7 @@ class Process:
     bedrock: FakeBedrock = field(default_factory=lambda: FakeBedrock())
     reconciled: list[dict[str, Any]] = field(default_factory=list)
     metrics: FakeMetrics = field(default_factory=FakeMetrics)
+    asked_again: list[dict[str, Any]] = field(default_factory=list)
     before_write: Callable[[str], None] = lambda _what: None
 
     def write(self, what: str) -> None:
@@ -140,6 +141,7 @@ class Process:
             objects=FakeObjects(self),
             leases=FakeLeases(self),
             taker=FakeCaller(self, self.calls),
+            processor=FakeCaller(self, self.asked_again),
             notifier=FakeNotifier(self),
             clock=self,
             deadline=self,

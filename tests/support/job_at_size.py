@@ -22,7 +22,7 @@ from bedrock_batches.submit.pricing import DEFAULT_MODELS
 from bedrock_batches.violations import COLUMNS
 from foundation.ports import StoredObject
 from tests.support.bedrock_jobs import MODEL, Clock, Deadline, FakeBedrock
-from tests.support.bedrock_results import FakeJobs, FakeLeases, Process, World
+from tests.support.bedrock_results import FakeCaller, FakeJobs, FakeLeases, Process, World
 from tests.support.lake import BUCKET_ARN
 from tests.support.memory import peak_kilobytes
 
@@ -133,6 +133,7 @@ def measure(path: Path, count: int) -> dict[str, object]:
         quotas=Quotas(),
         owner="measured",
         contents=_NoContents(),
+        again=FakeCaller(process, []),
     )
     request = {"config": {"limits": {"maxViolations": count, "maxSpendUSD": 100_000}}}
     config = parse_job_request(request, models=DEFAULT_MODELS, default_model=MODEL, agencies=["osha"]).config

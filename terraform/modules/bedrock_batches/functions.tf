@@ -26,13 +26,14 @@ locals {
       JOB_EVENTS_FUNCTION = local.function_names["bedrock_job_events"]
     }
     bedrock_job_events = {
-      BATCH_JOBS_TABLE       = local.jobs_table
-      DATA_BUCKET            = var.data_bucket_name
-      BATCH_RESULT_FUNCTION  = local.function_names["bedrock_batch_result"]
-      JOB_ROLE_ARN           = local.job_role_arn
-      NOTIFICATION_TOPIC_ARN = var.notification_topic_arn
-      METRICS_NAMESPACE      = var.deployment.metrics_namespace
-      QUOTAS                 = jsonencode(var.quotas)
+      BATCH_JOBS_TABLE         = local.jobs_table
+      DATA_BUCKET              = var.data_bucket_name
+      BATCH_RESULT_FUNCTION    = local.function_names["bedrock_batch_result"]
+      BATCH_PROCESSOR_FUNCTION = local.function_names["bedrock_batch_processor"]
+      JOB_ROLE_ARN             = local.job_role_arn
+      NOTIFICATION_TOPIC_ARN   = var.notification_topic_arn
+      METRICS_NAMESPACE        = var.deployment.metrics_namespace
+      QUOTAS                   = jsonencode(var.quotas)
     }
     bedrock_sync = {
       S3_TABLE_BUCKET_ARN = var.table_bucket_arn

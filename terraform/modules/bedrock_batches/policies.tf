@@ -133,14 +133,14 @@ locals {
         Sid      = "ReadFiles"
         Effect   = "Allow"
         Action   = ["s3:GetObject"]
-        Resource = [for folder in ["input", "output", "errors", "sync-failed"] : "${local.files}/${folder}/*"]
+        Resource = [for folder in ["input", "output", "errors", "sync-failed", "on-demand"] : "${local.files}/${folder}/*"]
       },
       {
-        # Output only of what is run at once, through Converse. What has content that the lake lacks is left to the sync.
+        # Output, and answers one by one, only of what is run at once, through Converse. What has content that the lake lacks is left to the sync.
         Sid      = "WriteFiles"
         Effect   = "Allow"
         Action   = ["s3:PutObject", "s3:AbortMultipartUpload"]
-        Resource = ["${local.files}/input/*", "${local.files}/output/*", "${local.files}/sync-failed/*"]
+        Resource = [for folder in ["input", "output", "sync-failed", "on-demand"] : "${local.files}/${folder}/*"]
       },
       local.list_files,
       {
@@ -148,6 +148,13 @@ locals {
         Effect   = "Allow"
         Action   = ["bedrock:InvokeModel"]
         Resource = local.model_arns
+      },
+      {
+        # Itself, to go on when its time is over.
+        Sid      = "GoOn"
+        Effect   = "Allow"
+        Action   = ["lambda:InvokeFunction"]
+        Resource = [local.function_arns["bedrock_batch_processor"]]
       },
     ]
 
@@ -198,6 +205,13 @@ locals {
         Effect   = "Allow"
         Action   = ["lambda:InvokeFunction"]
         Resource = [local.function_arns["bedrock_batch_result"]]
+      },
+      {
+        # On-demand jobs whose call died.
+        Sid      = "AskOn"
+        Effect   = "Allow"
+        Action   = ["lambda:InvokeFunction"]
+        Resource = [local.function_arns["bedrock_batch_processor"]]
       },
       {
         Sid      = "Announce"

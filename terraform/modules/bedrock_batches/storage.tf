@@ -10,8 +10,9 @@ module "data_bucket" {
   # A job can be retried for 30 days after it has settled. Before that its parts can wait for a small quota of concurrent
   # jobs, a day or more each: the files last longer than any such queue. Outputs stay: they are what was paid for.
   expire_after_days = {
-    "${local.prefix}/input/"  = 400
-    "${local.prefix}/errors/" = 400
+    "${local.prefix}/input/"     = 400
+    "${local.prefix}/errors/"    = 400
+    "${local.prefix}/on-demand/" = 400
   }
 }
 

@@ -347,11 +347,14 @@ def test_a_record_that_the_model_refuses_is_an_error_line_and_a_throttled_one_is
     assert world.bedrock.conversed == 5
 
 
-def test_records_that_the_time_of_the_call_does_not_reach_are_kept_as_errors(world: JobsWorld) -> None:
+def test_a_call_without_time_for_the_slowest_answer_asks_for_another_call(world: JobsWorld) -> None:
     job_id = world.new_job(config(limits={"maxViolations": 3}, batch={"onDemandBelowMinimum": True}))
-    create_job(job_id, world.services(deadline=Deadline(20.0)))
+    create_job(job_id, world.services(deadline=Deadline(200.0)))
+    assert (world.bedrock.conversed, world.again) == (0, [{"jobId": job_id}])
+    assert world.keys(names.output_prefix(job_id)) == []
+    create_job(job_id, world.services())
     (output,) = world.keys(names.output_prefix(job_id))
-    assert {line["error"]["errorCode"] for line in world.lines(output)} == {408}
+    assert len(world.lines(output)) == world.bedrock.conversed == 3
 
 
 def test_a_denied_model_fails_the_job_and_the_call(world: JobsWorld) -> None:

@@ -65,6 +65,8 @@ class BedrockJobEventsSettings(FunctionSettings):
     data_bucket: str
     batch_result_function: str
     """Name of ``bedrock_batch_result``."""
+    batch_processor_function: str
+    """Name of ``bedrock_batch_processor``."""
     job_role_arn: str
     """The role that Bedrock runs a job with."""
     notification_topic_arn: str

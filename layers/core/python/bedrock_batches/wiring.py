@@ -78,14 +78,16 @@ def claims(table: str) -> DynamoDbClaims:
 def create_services(of: BedrockBatchProcessorSettings, context: invocation.LambdaContext) -> CreateServices:
     from bedrock_batches.submit.bedrock import BedrockOnDemand
     from bedrock_batches.submit.create_job import CreateServices
-    from foundation.aws.clients import service_client
+    from bedrock_batches.submit.run_on_demand import ANSWER_SECONDS, THREADS
+    from foundation.aws.clients import invoking_client
 
     return CreateServices(
         lake=lake(settings.load(LakeSettings)),
         jobs=jobs_table(of.batch_jobs_table),
         objects=factories.objects(of.data_bucket),
         batch=batch_inference(of.job_role_arn),
-        on_demand=BedrockOnDemand(service_client("bedrock-runtime")),
+        # One try: a repeated question is a paid one.
+        on_demand=BedrockOnDemand(invoking_client("bedrock-runtime", ANSWER_SECONDS, THREADS)),
         leases=leases(of.batch_jobs_table),
         clock=invocation.clock,
         deadline=invocation.InvocationDeadline(context),
@@ -93,6 +95,7 @@ def create_services(of: BedrockBatchProcessorSettings, context: invocation.Lambd
         quotas=of.quotas,
         owner=invocation.call_owner(context),
         contents=violations(of.violations_table),
+        again=_caller(context.function_name),
     )
 
 

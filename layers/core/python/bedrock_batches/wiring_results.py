@@ -82,6 +82,7 @@ def reconcile_services(settings: BedrockJobEventsSettings, context: invocation.L
         objects=factories.objects(settings.data_bucket),
         leases=leases(settings.batch_jobs_table),
         taker=caller(settings.batch_result_function),
+        processor=caller(settings.batch_processor_function),
         notifier=factories.notifier(settings.notification_topic_arn),
         clock=invocation.clock,
         deadline=invocation.InvocationDeadline(context),

@@ -510,7 +510,7 @@ def test_the_output_of_what_runs_on_demand_is_waited_for_as_long_as_its_processo
     statuses = []
     for _ in range(3):
         statuses.append(run(world, bedrock)[0].status)
-        world.sleep_minutes(15)
+        world.sleep_minutes(70)
 
     assert statuses == ["InProgress", "InProgress", "Failed"]
 

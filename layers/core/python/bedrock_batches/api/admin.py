@@ -20,11 +20,10 @@ from pydantic import ValidationError
 from bedrock_batches.api.once import Sender, create_once
 from bedrock_batches.api.records import RecordSources, list_records
 from bedrock_batches.request.job_config import JobConfig, parse_job_request, parse_retry_request, stored_config
-from bedrock_batches.results.ports import FunctionCaller
 from bedrock_batches.submit import job as names
 from bedrock_batches.submit.create_job import CREATED, ESTIMATED, NOTHING, REFUSED
 from bedrock_batches.submit.job import Creation, JobItem, JobStatus, PartItem
-from bedrock_batches.submit.ports import BatchInference, BatchInferenceJob, JobsTable
+from bedrock_batches.submit.ports import BatchInference, BatchInferenceJob, FunctionCaller, JobsTable
 from bedrock_batches.submit.pricing import Models
 from foundation.errors import BatchProcessorError, InvalidInputError, PermanentError, Problem
 from foundation.ports import Clock

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from foundation.errors import PermanentError
 
@@ -141,11 +141,6 @@ class Violations(Protocol):
         An item that a person verified, or that was generated later, is kept. Writing the same again changes nothing.
         Raises ``ThrottledError`` when the table does not take them in time; some may be written then.
         """
-
-
-class FunctionCaller(Protocol):
-    def call(self, payload: dict[str, Any]) -> None:
-        """Invoke a function asynchronously: it runs at least once, its answer is not waited for."""
 
 
 def total(claims: Iterable[Claim], begins: Mapping[int, int]) -> Counts:

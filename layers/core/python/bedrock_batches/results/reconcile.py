@@ -36,7 +36,6 @@ from bedrock_batches.results.model_output import RecordFailure
 from bedrock_batches.results.ports import (
     Claim,
     Claims,
-    FunctionCaller,
     ResultObject,
     ResultObjects,
     newest_versions,
@@ -57,14 +56,16 @@ from bedrock_batches.submit.job import (
     PartItem,
     PartStatus,
     moment_of,
+    on_demand_lease,
     output_prefix,
     part_of_name,
     records_key,
     timestamp,
 )
 from bedrock_batches.submit.parts import Quotas
-from bedrock_batches.submit.ports import BatchInference, JobsTable, Leases, all_jobs
+from bedrock_batches.submit.ports import BatchInference, FunctionCaller, JobsTable, Leases, all_jobs
 from bedrock_batches.submit.pricing import Rate
+from bedrock_batches.submit.run_on_demand import GIVE_UP_TIME
 from bedrock_batches.submit.submit_parts import submit_queued
 from foundation.errors import ObjectNotFoundError
 from foundation.ports import Clock, Deadline, Metrics, Notifier, ObjectStore
@@ -78,7 +79,9 @@ NOTICE_TIME = timedelta(seconds=60)
 LATE_OUTPUT_TIME = timedelta(days=1)
 """A job whose announced output has not come is looked at for so long after the end of its part."""
 OUTPUT_TIME = timedelta(minutes=10)
-"""So long after its end the output of a part is waited for; that of one that is run on demand may take longer."""
+"""The output of a part is waited for so long after its end."""
+ON_DEMAND_TIME = GIVE_UP_TIME + timedelta(hours=1)
+"""So long for a part that is run on demand: its processor writes the output, and gives up before."""
 METRIC_DIMENSION = "bedrock_job_events"
 LEASE_SECONDS = 120.0
 LEASE_WAIT_SECONDS = 20.0
@@ -91,7 +94,8 @@ TROUBLE = ("Failed", "Expired", "Stopped", "PartiallyCompleted", ON_DEMAND, "Com
 
 @dataclass(frozen=True)
 class ReconcileServices:
-    """What reconciling needs from outside; ``taker`` is the result function, ``owner`` names this call."""
+    """What reconciling needs from outside; ``taker`` is the result function, ``processor`` the one that creates
+    jobs and asks for the records of a job on demand, ``owner`` names this call."""
 
     jobs: JobsTable
     claims: Claims
@@ -100,6 +104,7 @@ class ReconcileServices:
     objects: ObjectStore
     leases: Leases
     taker: FunctionCaller
+    processor: FunctionCaller
     notifier: Notifier
     clock: Clock
     deadline: Deadline
@@ -304,14 +309,26 @@ class _Job:
             if part["status"] == PartStatus.ENDED and _has_output(part):
                 ended_at = moment_of(part.get("endedAt") or self._job["createdAt"])
                 missing = not parts_with_output & {part["part"], None}
-                most = CREATION_TIME if part.get("bedrockStatus") == ON_DEMAND else OUTPUT_TIME
+                most = ON_DEMAND_TIME if part.get("bedrockStatus") == ON_DEMAND else OUTPUT_TIME
                 is_late = self._now - ended_at >= most
                 waiting |= missing and not is_late
                 can_come |= missing and self._now - ended_at < LATE_OUTPUT_TIME
                 if missing and is_late and part.get("bedrockStatus") == ON_DEMAND and self._job.get("stopRequestedAt"):
                     # The call that asked died, and none came after it that would have noted the stop.
                     self._update_part(part, {"bedrockStatus": "Stopped"})
+                if missing and not is_late and part.get("bedrockStatus") == ON_DEMAND and self._nobody_asks():
+                    self._services.processor.call({"jobId": self._job_id})
         return given, waiting, can_come
+
+    def _nobody_asks(self) -> bool:
+        """Whether no call is asking for the records of this on-demand job, though its processor has had its time."""
+        if not self._processor_is_dead():
+            return False
+        lease, owner = on_demand_lease(self._job_id), self._services.owner
+        if not self._services.leases.acquire(lease, owner, POLL_SECONDS):
+            return False
+        self._services.leases.release(lease, owner)
+        return True
 
     def _stands_still(self, result: ResultObject, claim: Claim | None, now_ms: int) -> bool:
         if claim is not None:

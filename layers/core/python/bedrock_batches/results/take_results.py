@@ -38,7 +38,6 @@ from bedrock_batches.results.ports import (
     Claims,
     ContentItem,
     Counts,
-    FunctionCaller,
     ResultObject,
     ResultObjects,
     Violations,
@@ -46,6 +45,7 @@ from bedrock_batches.results.ports import (
 from bedrock_batches.results.record_index import Answered, RecordIndex
 from bedrock_batches.results.result_keys import OutputKey, errors_key, output_key, part_errors_prefix, records_prefix
 from bedrock_batches.submit.job import JobItem, JobStatus, records_key, timestamp
+from bedrock_batches.submit.ports import FunctionCaller
 from foundation.errors import ObjectChangedError, ObjectNotFoundError, RetryableError
 from foundation.ports import Clock, Deadline, ObjectStore
 

@@ -31,6 +31,7 @@ from bedrock_batches.submit.parts import Part, Quotas, cut
 from bedrock_batches.submit.ports import (
     BatchInference,
     Contents,
+    FunctionCaller,
     JobRefusedError,
     JobsTable,
     Leases,
@@ -63,7 +64,8 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 @dataclass(frozen=True)
 class CreateServices:
-    """What creating needs from outside; ``owner`` names this call, and no other call has the same."""
+    """What creating needs from outside; ``owner`` names this call, and no other call has the same. ``again`` is this
+    function itself."""
 
     lake: ViolationsLake
     jobs: JobsTable
@@ -77,6 +79,7 @@ class CreateServices:
     quotas: Quotas
     owner: str
     contents: Contents
+    again: FunctionCaller
 
 
 def create_job(job_id: str, services: CreateServices) -> JobItem:
@@ -404,8 +407,9 @@ def _start(job: JobItem, services: CreateServices) -> None:
         busy = ThrottledError("Another call asks for the records of this job: whether it ended is looked at again.")
         with _holding(names.on_demand_lease(job_id), services, busy):
             # The call that held the lease before may have ended the job.
-            if _is_open(services.jobs.get(job_id) or job):
-                run_on_demand(job, services)
+            all_asked = not _is_open(services.jobs.get(job_id) or job) or run_on_demand(job, services)
+        if not all_asked:
+            services.again.call({"jobId": job_id})
 
 
 def _end_empty(job: JobItem, services: CreateServices, **changes: Any) -> None:

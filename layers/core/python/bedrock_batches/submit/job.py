@@ -89,7 +89,7 @@ class Stats(TypedDict):
 
 class PartItem(TypedDict, total=False):
     """``bedrockStatus`` and ``message`` are Bedrock's, ``processedCount`` too, at its end; ``bytes`` is the size of the
-    input file."""
+    input file. ``calls`` counts those of the model, for a part that is run through Converse."""
 
     PK: str
     SK: str
@@ -104,6 +104,7 @@ class PartItem(TypedDict, total=False):
     recordsKey: str
     recordCount: int
     processedCount: int
+    calls: int
     bytes: int
     modelId: str
     timeoutHours: int
@@ -246,6 +247,21 @@ def on_demand_output_key(job_id: str, part: int) -> str:
     """
     folder = hashlib.sha256(part_name(job_id, part).encode()).hexdigest()[:12]
     return f"{output_prefix(job_id)}{folder}/input-{part:04d}.jsonl.out"
+
+
+def answers_prefix(job_id: str, part: int) -> str:
+    """Under it lie the answers of a part that is run through Converse."""
+    return f"{PREFIX}/on-demand/{job_id}/{part:04d}/"
+
+
+def answer_key(job_id: str, part: int, place: int) -> str:
+    """The line of the output of one record; ``place`` counts from 0 in the part."""
+    return f"{answers_prefix(job_id, part)}{place:06d}.jsonl"
+
+
+def calls_key(job_id: str, part: int, place: int) -> str:
+    """How many calls of the model the record took, as a number."""
+    return f"{answers_prefix(job_id, part)}{place:06d}.calls"
 
 
 def on_demand_lease(job_id: str) -> str:

@@ -116,10 +116,16 @@ class BatchInference(Protocol):
 
 class OnDemand(Protocol):
     def converse(self, model_id: str, model_input: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer of Converse, in the form of a batch's ``modelOutput``.
+        """The answer of Converse, in the form of a batch's ``modelOutput``. One call of the model, never repeated.
 
-        Raises ``PermanentError`` for a record that the model refuses, ``DeploymentError``, ``ThrottledError``.
+        Raises ``ServiceUnavailableError`` when no answer came, whether the model gave one or not, ``PermanentError``
+        for a record that the model refuses, ``DeploymentError``, ``ThrottledError``.
         """
+
+
+class FunctionCaller(Protocol):
+    def call(self, payload: dict[str, Any]) -> None:
+        """Invoke a function asynchronously: it runs at least once, its answer is not waited for."""
 
 
 class ViolationsLake(Protocol):

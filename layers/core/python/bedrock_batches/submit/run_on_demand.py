@@ -1,7 +1,15 @@
 """Runs a job that is too small for batch inference through Converse, and writes what Bedrock would have written.
 
-The output object has the lines of a batch's output, so the same function takes it. The records are fewer than a batch
-job's minimum: their answers fit into memory, and the object is written once all of them are there.
+Each answer is an object of its own as soon as it is there (``job.answer_key``). A call that is killed loses none, and
+the next call asks only for what is left. When every record has its answer, the answers become one output object with
+the lines of a batch's output, which the same function takes.
+
+A model is asked only while the call has time for the slowest answer. A call that runs out of time asks for another one;
+a clock does so when a call dies. Records that have no answer after ``GIVE_UP_TIME`` fail and can be retried.
+
+Every call of the model counts, also one whose answer is lost: a mark is written before it (``job.calls_key``). What a
+lost answer took is not known. It counts with the input of its record, and with the output of the answer that came
+later, or the most that was allowed.
 
 A stop is looked for while asking. What is not asked by then stays unanswered, as in a batch that Bedrock stopped: the
 part is Stopped, ``reconcile`` lists its rest for a retry, and what was answered is kept.
@@ -14,6 +22,8 @@ import random
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import orjson
@@ -21,21 +31,28 @@ import orjson
 from bedrock_batches.submit import job as names
 from bedrock_batches.submit.job import JobItem, PartItem, PartStatus
 from bedrock_batches.submit.ports import JobsTable, OnDemand
+from bedrock_batches.submit.prompt import tokens_of_body
 from bedrock_batches.submit.records_in_flight import lines_of
-from foundation.errors import BatchProcessorError, DeploymentError, PermanentError, RetryableError
+from foundation.errors import BatchProcessorError, DeploymentError, PermanentError, RetryableError, ThrottledError
 from foundation.ports import Clock, Deadline, ObjectStore
 
 LOGGER = logging.getLogger("batch_processor.run_on_demand")
 
 THREADS = 8
+ANSWER_SECONDS = 180
+"""The longest that an answer is waited for: 4,096 tokens at 25 a second. The client's time-out."""
 RESERVE_SECONDS = 30.0
-"""Of the call: records not asked by then fail, and can be retried; what is answered is kept."""
+"""Kept of the call's time, to write down what was answered."""
+GIVE_UP_TIME = timedelta(hours=1)
+"""Records without an answer fail so long after the job was written."""
+MOST_LOST = 3
+"""Calls without an answer, after which a record fails: each of them can cost as much as an answer."""
 FIRST_PAUSE_SECONDS = 2.0
 LONGEST_PAUSE_SECONDS = 20.0
 LOOK_SECONDS = 1.0
 """Between two looks whether the job is to stop."""
 STOPPED = "Stopped"
-NOT_ASKED = "The function's time was over before this record was asked: retry the job."
+NOT_ASKED = "There was no time to ask this record: retry the job."
 
 
 class Services(Protocol):
@@ -51,34 +68,135 @@ class Services(Protocol):
     def deadline(self) -> Deadline: ...
 
 
-def run_on_demand(job: JobItem, services: Services) -> None:
-    """Ask for every record, unless that was done, until a stop is requested. Raises DeploymentError when the model is
-    denied to us."""
+@dataclass(frozen=True)
+class _Record:
+    """A record of the input and what is known of it: its line of the output, once it is there, and how many calls of
+    the model can have cost something."""
+
+    place: int
+    request: dict[str, Any]
+    line: bytes = b""
+    calls: int = 0
+
+
+def run_on_demand(job: JobItem, services: Services) -> bool:
+    """Ask for every record that has no answer yet, until a stop is requested or the call has no time left.
+
+    False when records are left to ask. Raises DeploymentError when the model is denied to us.
+    """
     stop = _Stop(job["jobId"], services)
-    for part in services.jobs.parts(job["jobId"]):
-        key = names.on_demand_output_key(job["jobId"], part["part"])
-        if services.objects.exists(key):
-            continue
+    parts = services.jobs.parts(job["jobId"])
+    left = [part for part in parts if not _run_part(part, stop, services)]
+    return not left
+
+
+def _run_part(part: PartItem, stop: _Stop, services: Services) -> bool:
+    key = names.on_demand_output_key(part["jobId"], part["part"])
+    if services.objects.exists(key):
+        return True
+    try:
+        with ThreadPoolExecutor(THREADS) as threads:
+            records = list(threads.map(lambda record: _ask(record, part, stop, services), _records(part, services)))
+    except DeploymentError as error:
+        refused = {"status": PartStatus.REFUSED.value, "message": str(error)}
+        services.jobs.update_part(part["jobId"], part["part"], refused)
+        raise
+    left = [record for record in records if not record.line]
+    if left and not stop.is_requested():
+        if not _is_given_up(part, services):
+            return False
+        not_asked = {"errorCode": 408, "errorMessage": NOT_ASKED}
+        records = [record if record.line else replace(record, line=_error(record, not_asked)) for record in records]
+    answers = [record.line for record in records if record.line]
+    # Before the object is there: once it is taken, the job ends by what the part says.
+    changes: dict[str, Any] = _usage(records)
+    if len(answers) < len(records):
+        changes |= {
+            "bedrockStatus": STOPPED,
+            "processedCount": len(answers),
+            "endedAt": names.timestamp_ms(services.clock.now_ms()),
+        }
+    services.jobs.update_part(part["jobId"], part["part"], changes)
+    services.objects.put(key, b"".join(answers))
+    return True
+
+
+def _is_given_up(part: PartItem, services: Services) -> bool:
+    written_at = names.moment_of(part["endedAt"])
+    return datetime.fromtimestamp(services.clock.now_ms() / 1000, UTC) - written_at >= GIVE_UP_TIME
+
+
+def _records(part: PartItem, services: Services) -> Iterator[_Record]:
+    """The records of a part with what earlier calls found out."""
+    job_id, number = part["jobId"], part["part"]
+    kept = {found.key for found in services.objects.list_objects(names.answers_prefix(job_id, number))}
+    for place, line in enumerate(lines_of(services.objects.read(part["inputKey"]))):
+        answer, calls = names.answer_key(job_id, number, place), names.calls_key(job_id, number, place)
+        yield _Record(
+            place,
+            orjson.loads(line),
+            services.objects.get(answer) if answer in kept else b"",
+            int(services.objects.get(calls)) if calls in kept else 0,
+        )
+
+
+def _ask(record: _Record, part: PartItem, stop: _Stop, services: Services) -> _Record:
+    """The record with its line of the output; ``error`` stands in place of ``modelOutput``, as in a batch's. Without a
+    line when a stop or the time kept it from being answered."""
+    pause = FIRST_PAUSE_SECONDS
+    while not record.line and services.deadline.remaining_seconds() > ANSWER_SECONDS + RESERVE_SECONDS:
+        if stop.is_requested():
+            break
+        noted = record.calls + 1
+        _note_calls(record, noted, part, services)
         try:
-            lines = list(_answers(part, stop, services))
-        except DeploymentError as error:
-            refused = {"status": PartStatus.REFUSED.value, "message": str(error)}
-            services.jobs.update_part(job["jobId"], part["part"], refused)
+            output = services.on_demand.converse(part["modelId"], record.request["modelInput"])
+        except DeploymentError:
+            _note_calls(record, record.calls, part, services)
             raise
-        answers = [line for line in lines if line]
-        if len(answers) < len(lines):
-            # Before the object is there: once it is taken, the job ends by what the part says.
-            _note_stop(part, len(answers), services)
-        services.objects.put(key, b"".join(answers))
+        except PermanentError as refused:
+            record = replace(record, line=_error(record, {"errorCode": 400, "errorMessage": str(refused)}))
+        except RetryableError as fault:
+            if not isinstance(fault, ThrottledError):
+                # Nobody knows whether the model answered: it can have cost as much as an answer.
+                record = replace(record, calls=record.calls + 1)
+                LOGGER.warning("no answer", extra={"job_id": part["jobId"], "place": record.place, "why": str(fault)})
+            if record.calls >= MOST_LOST:
+                record = replace(record, line=_error(record, {"errorCode": 504, "errorMessage": str(fault)}))
+            else:
+                services.clock.sleep(random.uniform(pause / 2, pause))  # noqa: S311 (jitter)
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+        else:
+            line = orjson.dumps({**record.request, "modelOutput": output}) + b"\n"
+            record = replace(record, line=line, calls=record.calls + 1)
+        if record.line:
+            services.objects.put(names.answer_key(part["jobId"], part["part"], record.place), record.line)
+        if record.calls != noted:
+            _note_calls(record, record.calls, part, services)
+    return record
 
 
-def _note_stop(part: PartItem, answered: int, services: Services) -> None:
-    stopped = {
-        "bedrockStatus": STOPPED,
-        "processedCount": answered,
-        "endedAt": names.timestamp_ms(services.clock.now_ms()),
-    }
-    services.jobs.update_part(part["jobId"], part["part"], stopped)
+def _note_calls(record: _Record, calls: int, part: PartItem, services: Services) -> None:
+    services.objects.put(names.calls_key(part["jobId"], part["part"], record.place), str(calls).encode())
+
+
+def _error(record: _Record, error: dict[str, Any]) -> bytes:
+    return orjson.dumps({**record.request, "error": error}) + b"\n"
+
+
+def _usage(records: list[_Record]) -> dict[str, int]:
+    """Calls of the model, and the tokens that all of them took."""
+    calls = input_tokens = output_tokens = 0
+    for record in records:
+        if not record.calls:
+            continue
+        answered = orjson.loads(record.line).get("modelOutput") if record.line else None
+        usage = (answered or {}).get("usage") or {}
+        limit = record.request["modelInput"].get("inferenceConfig", {}).get("maxTokens", 0)
+        calls += record.calls
+        input_tokens += record.calls * int(usage.get("inputTokens") or tokens_of_body(record.request["modelInput"]))
+        output_tokens += record.calls * int(usage.get("outputTokens", limit))
+    return {"calls": calls, "inputTokens": input_tokens, "outputTokens": output_tokens}
 
 
 class _Stop:
@@ -103,37 +221,7 @@ class _Stop:
         try:
             job = self._services.jobs.get(self._job_id)
         except BatchProcessorError:
-            # The answers so far are paid for, and in memory only: the next look may succeed.
+            # The next look may succeed.
             LOGGER.warning("not known whether the job is to stop", extra={"job_id": self._job_id}, exc_info=True)
             return False
         return job is not None and bool(job.get("stopRequestedAt"))
-
-
-def _answers(part: PartItem, stop: _Stop, services: Services) -> Iterator[bytes]:
-    lines = lines_of(services.objects.read(part["inputKey"]))
-    with ThreadPoolExecutor(THREADS) as threads:
-        yield from threads.map(lambda line: _answer(orjson.loads(line), part["modelId"], stop, services), lines)
-
-
-def _answer(record: dict[str, Any], model_id: str, stop: _Stop, services: Services) -> bytes:
-    """The record's line of the output; ``error`` stands in place of ``modelOutput``, as in a batch's. Nothing when a
-    stop kept it from being answered."""
-    pause = FIRST_PAUSE_SECONDS
-    error = {"errorCode": 408, "errorMessage": NOT_ASKED}
-    while services.deadline.remaining_seconds() > RESERVE_SECONDS:
-        if stop.is_requested():
-            return b""
-        try:
-            output = services.on_demand.converse(model_id, record["modelInput"])
-        except DeploymentError:
-            raise
-        except PermanentError as refused:
-            error = {"errorCode": 400, "errorMessage": str(refused)}
-            break
-        except RetryableError as busy:
-            error = {"errorCode": 429, "errorMessage": str(busy)}
-            services.clock.sleep(random.uniform(pause / 2, pause))  # noqa: S311 (jitter)
-            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-        else:
-            return orjson.dumps({**record, "modelOutput": output}) + b"\n"
-    return orjson.dumps({**record, "error": error}) + b"\n"
