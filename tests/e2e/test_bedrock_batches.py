@@ -66,16 +66,16 @@ def expected(where: str) -> set[str]:
 
 
 def requested(deployment: Deployment, job: dict[str, Any]) -> list[str]:
-    """The record ids in the job's input files."""
+    """The violation ids of the job's records."""
     bucket, found = deployment.outputs["data_bucket"], []
     pages = deployment.s3.get_paginator("list_objects_v2").paginate(
         Bucket=bucket, Prefix=f"bedrock-batches/input/{job['jobId']}/"
     )
     for page in pages:
         for item in page.get("Contents", []):
-            if item["Key"].endswith(".jsonl"):
+            if item["Key"].endswith(".txt"):
                 lines = deployment.read(bucket, item["Key"]).decode().split("\n")
-                found += [json.loads(line)["recordId"] for line in lines if line]
+                found += [line.split("\t")[0] for line in lines if line]
     return found
 
 

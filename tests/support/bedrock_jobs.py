@@ -219,11 +219,14 @@ class JobsWorld:
         return [json.loads(line) for line in self.objects.get(key).splitlines()]
 
     def records(self, job_id: str) -> list[str]:
-        """The violation ids of a job's input, part after part."""
+        """The violation ids of a job's records, part after part; their lines in the input count them."""
+        parts = self.jobs.parts(job_id)
+        lines = [line for part in parts for line in self.lines(names.input_key(job_id, part["part"]))]
+        assert [line["recordId"] for line in lines] == [f"R{place:010}" for place in range(len(lines))]
         return [
-            line["recordId"]
-            for part in self.jobs.parts(job_id)
-            for line in self.lines(names.input_key(job_id, part["part"]))
+            record.split("\t")[0]
+            for part in parts
+            for record in self.objects.get(names.records_key(job_id, part["part"])).decode().splitlines()
         ]
 
     def end(self, job_id: str, failed: Iterable[str] = (), status: str = "Completed") -> None:

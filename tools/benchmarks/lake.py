@@ -106,7 +106,7 @@ def ours(folder: Path) -> int:
     with lake().select(criteria, [folder / "in-flight.txt"]) as selection, Draft(folder) as draft:
         for place, record in selection.records:
             request = request_for(record, INFERENCE)
-            draft.add(place, request.line(record.violation_id), b"", request.input_tokens)
+            draft.add(place, request.line(), b"", request.input_tokens)
         draft.put_in_order()
         with (folder / "ours.jsonl").open("wb") as file:
             file.writelines(draft.lines(Part(1, 0, len(draft))))
@@ -134,7 +134,7 @@ def plain(folder: Path) -> int:
         rows = connection.execute(sql).fetchall()
         for violation_id, source, tier, *others in rows:
             record = ViolationRecord(violation_id, source, TIERS[tier - 1].name, *others)
-            file.write(request_for(record, INFERENCE).line(record.violation_id))
+            file.write(request_for(record, INFERENCE).line())
         return len(rows)
 
 

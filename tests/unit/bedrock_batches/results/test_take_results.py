@@ -20,6 +20,7 @@ from bedrock_batches.results import take_results as module
 from bedrock_batches.results.messages import TakeObjects, take_objects_message
 from bedrock_batches.results.ports import Claim, Counts, total
 from bedrock_batches.results.take_results import ObjectBusyError, Outcome, Taken, chunks, take_objects
+from bedrock_batches.submit.job import record_id
 from foundation.errors import ThrottledError
 from tests.support.bedrock_results import (
     BUCKET,
@@ -343,6 +344,27 @@ def test_records_that_any_objects_answer_count_once(objects: list[tuple[int | No
     counts = total(claims, {1: 0, 2: 20})
 
     assert (counts.processed, counts.errors) == (len(succeeded), len(answered - succeeded))
+
+
+def test_records_are_joined_by_their_place_in_the_job(world: World) -> None:
+    # Given a job of two parts whose second output has its lines in another order, and two that are of no record of it
+    add_job(world, [2, 3], schemaVersion=2)
+    places = [4, 2, 1, 99]
+    lines = [answer_line(record_id(place)) for place in places]
+    lines += [error_line(record_id(3)), answer_line(violation_id(0)), answer_line("R000000000١")]
+    world.put(output_file_key(2), b"".join(lines))
+
+    (taken,) = take(world, output_file_key(2))
+
+    # Then content and failures carry the ids of their violations
+    assert {one: item["title"] for one, item in world.violations.items()} == {
+        violation_id(4): "Title of R0000000004",
+        violation_id(2): "Title of R0000000002",
+    }
+    assert (taken.counts.processed, taken.counts.errors) == (2, 5)
+    failed = {line["recordId"]: line["error"] for line in world.failed_lines()}
+    assert failed.pop(violation_id(3)) == "Bedrock could not process the record"
+    assert failed == dict.fromkeys([record_id(1), record_id(99), violation_id(0), "R000000000١"], module.NOT_OF_THE_JOB)
 
 
 def test_a_record_that_is_not_of_the_job_is_a_failed_record(world: World) -> None:

@@ -10,12 +10,13 @@ import pytest
 from bedrock_batches.submit import draft as module
 from bedrock_batches.submit.draft import Draft
 from bedrock_batches.submit.parts import Part
+from bedrock_batches.submit.prompt import line_of
 from foundation.errors import PermanentError
 from tests.support.bedrock_results import FakeObjects, Process, World
 
 
-def line(place: int) -> bytes:
-    return f"line {place}".encode() + b"." * (place % 7) + b"\n"
+def line(length: int, place: int = 0) -> bytes:
+    return line_of({"text": "." * (length % 7)}, place)
 
 
 def test_lines_that_come_in_any_order_are_uploaded_by_their_places(tmp_path: Path) -> None:
@@ -30,7 +31,7 @@ def test_lines_that_come_in_any_order_are_uploaded_by_their_places(tmp_path: Pat
         assert list(draft.sizes) == [len(line(place)) for place in range(40)]
         size = draft.upload("job", Part(2, 10, 40), FakeObjects(Process(world)))
     written = world.objects["bedrock-batches/input/job/input-0002.jsonl"]
-    assert written == b"".join(map(line, range(10, 40)))
+    assert written == b"".join(line(place, place) for place in range(10, 40)), "each with its place in the job"
     assert size == len(written)
     records = world.objects["bedrock-batches/input/job/records-0002.txt"]
     assert records == b"".join(f"id-{place}\tosha\n".encode() for place in range(10, 40))

@@ -47,7 +47,7 @@ def test_a_request_is_a_converse_body_that_asks_for_json() -> None:
     assert '{"title": "...", "description": "...", "tags": ["...", "..."]}' in part["text"]
     assert fields_of(part["text"])["company_name"] == "Ridgeline Roofing LLC"
     assert tokens_of_body(request.model_input) == request.input_tokens
-    assert json.loads(request.line("OSHA-1")) == {"recordId": "OSHA-1", "modelInput": request.model_input}
+    assert json.loads(request.line()) == {"recordId": "R0000000000", "modelInput": request.model_input}
 
 
 def test_a_text_that_closes_the_mark_and_gives_orders_stays_data() -> None:

@@ -44,6 +44,9 @@ class RecordIndex:
         place = self._slots[self._slot(violation_id.encode())]
         return self._record(place - 1) if place else None
 
+    def at(self, place: int) -> IndexedRecord | None:
+        return self._record(place) if 0 <= place < len(self) else None
+
     def _slot(self, violation_id: bytes) -> int:
         """Where the id stands in the table, or the free place where it belongs."""
         slot = hash(violation_id) & self._mask

@@ -30,6 +30,7 @@ from typing import Any, Protocol
 
 import orjson
 
+from bedrock_batches.results.job_records import JobRecords, records_of
 from bedrock_batches.results.messages import ReconcileJob, TakeObjects
 from bedrock_batches.results.model_output import RecordFailure, RecordResult, read_result
 from bedrock_batches.results.ports import (
@@ -42,9 +43,9 @@ from bedrock_batches.results.ports import (
     ResultObjects,
     Violations,
 )
-from bedrock_batches.results.record_index import Answered, RecordIndex
-from bedrock_batches.results.result_keys import OutputKey, errors_key, output_key, part_errors_prefix, records_prefix
-from bedrock_batches.submit.job import JobItem, JobStatus, records_key, timestamp
+from bedrock_batches.results.record_index import Answered
+from bedrock_batches.results.result_keys import OutputKey, errors_key, output_key, part_errors_prefix
+from bedrock_batches.submit.job import JobItem, JobStatus, PartItem, timestamp
 from bedrock_batches.submit.ports import FunctionCaller
 from foundation.errors import ObjectChangedError, ObjectNotFoundError, RetryableError
 from foundation.ports import Clock, Deadline, ObjectStore
@@ -74,6 +75,8 @@ class ObjectBusyError(RetryableError):
 
 class Jobs(Protocol):
     def get(self, job_id: str) -> JobItem | None: ...
+
+    def parts(self, job_id: str) -> list[PartItem]: ...
 
     def reopen(self, job_id: str) -> None:
         """As in ``submit.ports.JobsTable``."""
@@ -245,11 +248,11 @@ class _Taking:
         self._succeeded = Answered(claim.succeeded)
         # Claims of an earlier release do not say which records have content.
         self._knows_failed = int.from_bytes(claim.succeeded, "little").bit_count() == claim.counts.processed
-        self._index: RecordIndex | None = None
+        self._records = JobRecords(None, None)
 
     def run(self) -> Taken:
         try:
-            self._index = self._records()
+            self._records = records_of(self._job, self._claim.part, self._services.jobs, self._services.objects)
             outcome = self._chunks()
         except ObjectChangedError:
             outcome = Outcome.REPLACED
@@ -260,18 +263,6 @@ class _Taking:
         if outcome is Outcome.DONE:
             self._services.reconciler.call(ReconcileJob(job_id=self._job_id).payload())
         return Taken(self._result.key, outcome, self._claim.counts)
-
-    def _records(self) -> RecordIndex | None:
-        """The records that the object may answer. None for a job without records files, which is taken as it is."""
-        part, objects = self._claim.part, self._services.objects
-        if part is not None:
-            keys = [records_key(self._job_id, part)]
-        else:
-            keys = [found.key for found in objects.list_objects(records_prefix(self._job_id))]
-        try:
-            return RecordIndex([objects.get(key) for key in keys]) if keys else None
-        except ObjectNotFoundError:
-            return None
 
     def _chunks(self) -> Outcome:
         """Read one chunk while the one before it is written."""
@@ -300,37 +291,41 @@ class _Taking:
 
     def _read_line(self, line: bytes, chunk: _Chunk) -> None:
         result = read_result(line)
-        record_id = result.record_id
-        known, agency = self._agency(record_id)
-        if not record_id:
-            chunk.nameless.append(self._failed_line(result, agency))
-        elif result.content is not None and self._has_failed(record_id, known, chunk):
+        record = self._records.find(result.record_id)
+        # Without records files nothing tells which violation a place stands for.
+        is_known = record is not None or (self._records.index is None and self._records.begin is None)
+        place, agency = (record.place, record.agency) if record is not None else (None, "")
+        violation_id = record.violation_id if record is not None else result.record_id
+        if not violation_id:
+            chunk.nameless.append(self._failed_line(violation_id, result, agency))
+        elif result.content is not None and is_known and self._has_failed(violation_id, place, chunk):
             # Content wins over an error of the same record: it is paid for.
             chunk.repeated += 1
-            if chunk.failed.pop(record_id, None) is None:
-                chunk.recovered.add(record_id)
-            self._add_content(record_id, known, result, agency, chunk)
-        elif record_id in chunk.items or record_id in chunk.failed or self._is_answered(known):
+            if chunk.failed.pop(violation_id, None) is None:
+                chunk.recovered.add(violation_id)
+            self._add_content(violation_id, place, result, agency, chunk)
+        elif violation_id in chunk.items or violation_id in chunk.failed or self._is_answered(place):
             chunk.repeated += 1
             return
-        elif result.content is None or (self._index is not None and known is None):
-            chunk.failed[record_id] = self._failed_line(result, agency)
+        elif result.content is None or not is_known:
+            chunk.failed[violation_id] = self._failed_line(violation_id, result, agency)
             chunk.truncated += result.answer.truncated
         else:
-            self._add_content(record_id, known, result, agency, chunk)
+            self._add_content(violation_id, place, result, agency, chunk)
         chunk.input_tokens += result.answer.input_tokens
         chunk.output_tokens += result.answer.output_tokens
-        if known is not None:
-            self._answered.add(known)
+        if place is not None:
+            self._answered.add(place)
 
-    def _has_failed(self, record_id: str, place: int | None, chunk: _Chunk) -> bool:
+    def _has_failed(self, violation_id: str, place: int | None, chunk: _Chunk) -> bool:
         """Whether an earlier line of the object says that this record of the job failed."""
-        if record_id in chunk.failed:
-            return self._index is None or place is not None
-        return self._knows_failed and place is not None and place in self._answered and place not in self._succeeded
+        known = self._knows_failed and place is not None and place in self._answered and place not in self._succeeded
+        return known or violation_id in chunk.failed
 
-    def _add_content(self, record_id: str, place: int | None, result: RecordResult, agency: str, chunk: _Chunk) -> None:
-        chunk.items[record_id] = self._item(result, agency)
+    def _add_content(
+        self, violation_id: str, place: int | None, result: RecordResult, agency: str, chunk: _Chunk
+    ) -> None:
+        chunk.items[violation_id] = content_item(violation_id, agency, result, self._generated_at, self._job)
         if place is not None:
             self._succeeded.add(place)
 
@@ -367,37 +362,34 @@ class _Taking:
         self._services.claims.commit(self._claim, after)
         self._claim = after
 
-    def _agency(self, record_id: str) -> tuple[int | None, str]:
-        """The record's place in the index, and its agency."""
-        record = self._index.find(record_id) if self._index is not None and record_id else None
-        return (record.place, record.agency) if record is not None else (None, "")
-
     def _is_answered(self, place: int | None) -> bool:
         return place is not None and place in self._answered
 
-    def _item(self, result: RecordResult, agency: str) -> ContentItem:
-        content, answer = result.content, result.answer
-        assert content is not None
-        return ContentItem(
-            violation_id=result.record_id,
-            agency=agency,
-            title=content.title,
-            description=content.description,
-            tags=tuple(dict.fromkeys(content.tags)),
-            generated_at=self._generated_at,
-            job_id=self._job_id,
-            model_id=self._job.get("modelId", ""),
-            prompt_version=self._job.get("promptVersion", ""),
-            input_tokens=answer.input_tokens,
-            output_tokens=answer.output_tokens,
-            stop_reason=answer.stop_reason,
-        )
-
-    def _failed_line(self, result: RecordResult, agency: str) -> bytes:
+    def _failed_line(self, violation_id: str, result: RecordResult, agency: str) -> bytes:
         failure = result.failure or RecordFailure(
             NOT_OF_THE_JOB, "its id is not in the part's records file", raw_text=result.answer.text
         )
-        return failed_line(result.record_id, agency, failure, result)
+        return failed_line(violation_id, agency, failure, result)
+
+
+def content_item(violation_id: str, agency: str, result: RecordResult, generated_at: str, job: JobItem) -> ContentItem:
+    """The item of a result that has content."""
+    content, answer = result.content, result.answer
+    assert content is not None
+    return ContentItem(
+        violation_id=violation_id,
+        agency=agency,
+        title=content.title,
+        description=content.description,
+        tags=tuple(dict.fromkeys(content.tags)),
+        generated_at=generated_at,
+        job_id=job["jobId"],
+        model_id=job.get("modelId", ""),
+        prompt_version=job.get("promptVersion", ""),
+        input_tokens=answer.input_tokens,
+        output_tokens=answer.output_tokens,
+        stop_reason=answer.stop_reason,
+    )
 
 
 def failed_line(record_id: str, agency: str, failure: RecordFailure, result: RecordResult | None = None) -> bytes:

@@ -39,13 +39,12 @@ from bedrock_batches.submit.ports import (
     ViolationsLake,
 )
 from bedrock_batches.submit.pricing import Models, Rate, Spend, flat_rate, model_rate
-from bedrock_batches.submit.prompt import Inference, request_for, tokens_of_body
+from bedrock_batches.submit.prompt import Inference, line_of, request_for, tokens_of_body
 from bedrock_batches.submit.records_in_flight import ids_without_content, lines_of, write_in_flight
 from bedrock_batches.submit.run_on_demand import run_on_demand
 from bedrock_batches.submit.submit_parts import cancel_queued, submit_queued
-from bedrock_batches.sync.lake_content import CONTENT_SORT_KEY, KEY_PREFIX
 from bedrock_batches.sync.sync_lake import FAILED_PREFIX, FailedItem, Kind
-from bedrock_batches.violations import PROMPT_VERSION
+from bedrock_batches.violations import CONTENT_SORT_KEY, KEY_PREFIX, PROMPT_VERSION
 from foundation.errors import DeploymentError, InvalidInputError, ObjectNotFoundError, PermanentError, ThrottledError
 from foundation.ports import Clock, Deadline, ObjectStore
 
@@ -206,7 +205,7 @@ def _draft_selection(
             request = request_for(record, inference)
             draft.add(
                 place,
-                request.line(record.violation_id),
+                request.line(),
                 names.records_line(record.violation_id, record.agency),
                 request.input_tokens,
             )
@@ -254,7 +253,7 @@ def _draft_retry(
         request = orjson.loads(line)
         request["modelInput"]["inferenceConfig"]["maxTokens"] = config.batch.max_tokens
         tokens = tokens_of_body(request["modelInput"])
-        draft.add(len(draft), orjson.dumps(request) + b"\n", names.records_line(violation_id, agency), tokens)
+        draft.add(len(draft), line_of(request["modelInput"]), names.records_line(violation_id, agency), tokens)
     facts: dict[str, Any] = {
         "promptVersion": retried.get("promptVersion", PROMPT_VERSION),
         "leftOut": {"inFlight": len(busy), "unusableIds": 0},
@@ -369,6 +368,7 @@ def _write(
     expected = names.expected_completion(created_at, len(parts), concurrent, on_demand=plan["onDemand"])
     changes = {
         **plan,
+        "schemaVersion": names.SCHEMA_VERSION,
         "creation": Creation.WRITTEN.value,
         "partCount": len(parts),
         "stats": {"processed": 0, "errors": 0, "total": plan["violationCount"]},

@@ -6,7 +6,7 @@ Memory: 48 bytes a record, and 8 MiB while an object is written.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,7 +47,10 @@ class Draft:
         return self._lines.sizes
 
     def add(self, place: int, line: bytes, record: bytes, input_tokens: int) -> None:
-        """``place`` counts by priority. Raises PermanentError when /tmp would not hold the line."""
+        """``place`` counts by priority; ``line`` is one of ``prompt.line_of``.
+
+        Raises PermanentError when /tmp would not hold the line.
+        """
         if self._lines.end + len(line) > MOST_BYTES:
             raise PermanentError(
                 f"{len(self) + 1:,} records make an input of over {MOST_BYTES:,} bytes: lower limits.maxViolations."
@@ -80,13 +83,16 @@ class Draft:
         ]
 
     def lines(self, part: Part) -> Iterator[bytes]:
-        """The lines of a part, some MiB at a time."""
-        return self._lines.chunks(part)
+        """The lines of a part with their records' places in the job, some MiB at a time."""
+        return self._lines.chunks(part, _numbered)
 
     def upload(self, job_id: str, part: Part, objects: ObjectStore) -> int:
         """Write a part's two objects; returns the bytes of its input."""
-        _write(self._records, part, names.records_key(job_id, part.number), objects)
-        return _write(self._lines, part, names.input_key(job_id, part.number), objects)
+        records = self._records.chunks(part)
+        _write(records, self._records.size(part), names.records_key(job_id, part.number), objects)
+        size = self._lines.size(part)
+        _write(self.lines(part), size, names.input_key(job_id, part.number), objects)
+        return size
 
 
 @dataclass
@@ -113,12 +119,16 @@ class _File:
     def put_in_order(self, order: list[int]) -> None:
         self.begins, self.sizes = _picked(self.begins, order), _picked(self.sizes, order)
 
-    def chunks(self, part: Part) -> Iterator[bytes]:
-        """The lines of a part, some MiB at a time."""
+    def size(self, part: Part) -> int:
+        """Bytes of the lines of a part."""
+        return sum(self.sizes[part.start : part.end])
+
+    def chunks(self, part: Part, changed: Callable[[bytes, int], bytes] = lambda line, _: line) -> Iterator[bytes]:
+        """The lines of a part, some MiB at a time, each changed by its place. A change leaves the length."""
         chunk = bytearray()
         for number in range(part.start, part.end):
             self._file.seek(self.begins[number])
-            chunk += self._file.read(self.sizes[number])
+            chunk += changed(self._file.read(self.sizes[number]), number)
             if len(chunk) >= UPLOAD_BYTES:
                 yield bytes(chunk)
                 chunk.clear()
@@ -130,12 +140,19 @@ def _picked(values: array[int], order: list[int]) -> array[int]:
     return array("L", (values[number] for number in order))
 
 
-def _write(file: _File, part: Part, key: str, objects: ObjectStore) -> int:
-    size = sum(file.sizes[part.start : part.end])
+_NUMBERED = b'{"recordId":"' + names.record_id(0).encode()
+
+
+def _numbered(line: bytes, place: int) -> bytes:
+    """The line of ``prompt.line_of`` with the record's place in the job."""
+    assert line.startswith(_NUMBERED)
+    return _NUMBERED.replace(names.record_id(0).encode(), names.record_id(place).encode()) + line[len(_NUMBERED) :]
+
+
+def _write(chunks: Iterator[bytes], size: int, key: str, objects: ObjectStore) -> None:
     if size <= UPLOAD_BYTES:
-        objects.put(key, b"".join(file.chunks(part)))
-        return size
+        objects.put(key, b"".join(chunks))
+        return
     upload = objects.start_upload(key)
-    etags = [objects.upload_part(key, upload, number, chunk) for number, chunk in enumerate(file.chunks(part), 1)]
+    etags = [objects.upload_part(key, upload, number, chunk) for number, chunk in enumerate(chunks, 1)]
     objects.complete_upload(key, upload, etags)
-    return size

@@ -165,6 +165,7 @@ class JobItem(TypedDict, total=False):
     actualCostUSD: float
     outputsTaken: bool
     settledAt: str
+    schemaVersion: int
     ttl: int
 
 
@@ -315,6 +316,25 @@ def expected_completion(created_at: datetime, parts: int, concurrent: int, *, on
         return created_at + CREATION_TIME
     rounds = -(-parts // max(1, concurrent))
     return created_at + TYPICAL_COMPLETION * max(1, rounds)
+
+
+def record_id(place: int) -> str:
+    """What a record is called towards Bedrock: its place in the job, from 0. Bedrock's ids are alphanumeric, and 11
+    characters is the length of those in its examples
+    (https://docs.aws.amazon.com/bedrock/latest/userguide/batch-inference-data.html); ours are any text.
+    """
+    return f"R{place:010d}"
+
+
+def place_of_record_id(text: str) -> int | None:
+    """The place that ``record_id`` names; None for another text."""
+    return int(text[1:]) if _RECORD_ID.fullmatch(text) else None
+
+
+_RECORD_ID = re.compile(r"R[0-9]{10}", re.ASCII)
+SCHEMA_VERSION = 2
+"""Of a job's items. 2: ``recordId`` is ``record_id``. An item without a version is of version 1: it is the violation's
+id."""
 
 
 def records_line(violation_id: str, agency: str) -> bytes:

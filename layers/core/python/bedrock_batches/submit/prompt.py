@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from bedrock_batches.submit.job import record_id
 from bedrock_batches.submit.pricing import tokens_of
 from bedrock_batches.violations import (
     INSTRUCTION,
@@ -67,9 +68,13 @@ class Request:
     model_input: dict[str, Any]
     input_tokens: int
 
-    def line(self, violation_id: str) -> bytes:
-        """The record's line of the input file."""
-        return orjson.dumps({"recordId": violation_id, "modelInput": self.model_input}) + b"\n"
+    def line(self) -> bytes:
+        """The record's line of the input file, before its place is known."""
+        return line_of(self.model_input)
+
+
+def line_of(model_input: dict[str, Any], place: int = 0) -> bytes:
+    return orjson.dumps({"recordId": record_id(place), "modelInput": model_input}) + b"\n"
 
 
 def request_for(violation: ViolationRecord, inference: Inference) -> Request:

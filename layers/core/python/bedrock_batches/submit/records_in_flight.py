@@ -42,7 +42,7 @@ def write_in_flight(services: Services, folder: Path, *, but: str = "") -> list[
         written = threads.map(lambda job_id: _write(job_id, services, folder / f"{job_id}.txt"), jobs)
         return [
             *(path for path in written if path is not None),
-            _write_not_synced(services, folder / f"{NOT_SYNCED}.txt"),
+            _write_not_synced(services, folder / "not-synced.txt"),
         ]
 
 
