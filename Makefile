@@ -13,7 +13,7 @@ PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11; do 
 # In recipes, which without an interpreter would begin with `-m`: make takes that for a command that may fail.
 NEEDED_PYTHON = $(or $(PYTHON),$(error Python 3.11 or newer is needed; name one: make … PYTHON=<path>))
 # What a command acts on comes from the command line only: a shell may have a NAME of its own, as WSL does.
-GIVEN := INPUT OUTPUT CSV NAME FOLLOW EXECUTION GRACE FILE CONFIRM TOOL_NAME ONLY UPGRADE ARGS
+GIVEN := INPUT OUTPUT CSV NAME FOLLOW EXECUTION GRACE FILE CONFIRM TOOL_NAME ONLY UPGRADE ARGS JOB YES
 $(foreach variable,$(GIVEN),$(eval $(variable) :=))
 # Size of the end-to-end tests: small or full.
 SCALE ?= small
@@ -92,6 +92,10 @@ output: $(RUNTIME) ## Print the Terraform outputs as JSON
 .PHONY: seed-lake
 seed-lake: $(RUNTIME) ## Make the lake's tables and load violations: FILE=violations.csv
 	@$(DEV) -m tools.seed_lake --env "$$ENV" $(call option,--file,FILE)
+
+.PHONY: reparse
+reparse: $(RUNTIME) ## Read a job's kept answers again, which costs nothing: JOB=id [YES=1]
+	@$(DEV) -m tools.reparse --env "$$ENV" $(call option,--job,JOB) $(call option,--yes,YES)
 
 .PHONY: resync
 resync: $(RUNTIME) ## Merge into the lake what could not be merged before: [FILE=key]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bedrock_batches.results.messages import take_objects_message
+from bedrock_batches.results.messages import ReparseJob, take_objects_message
+from bedrock_batches.results.reparse import reparse
 from bedrock_batches.results.take_results import take_objects
 from bedrock_batches.settings import BedrockBatchResultSettings
 from bedrock_batches.wiring_results import result_services
@@ -12,8 +13,13 @@ from foundation import invocation
 
 
 def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[str, Any]:
-    """An S3 notification, or ``{"takeObjects": [<key>, …]}``; answers what became of each object."""
+    """An S3 notification or ``{"takeObjects": [<key>, …]}``; answers what became of each object. Or
+    ``{"reparse": {"jobId", "dryRun"}}``; answers how many kept answers can be read now."""
     settings = invocation.begin(BedrockBatchResultSettings, context)
+    services = result_services(settings, context)
+    if "reparse" in event:
+        asked = ReparseJob.model_validate(event).reparse
+        return reparse(asked.job_id, services, dry_run=asked.dry_run).document()
     message = take_objects_message(event, settings.data_bucket)
-    taken = take_objects(message.keys, result_services(settings, context))
+    taken = take_objects(message.keys, services)
     return {"objects": [each.document() for each in taken]}

@@ -93,7 +93,12 @@ AWKWARD = [
         *(("run", name, option) for name, option in [("INPUT", "--input"), ("CSV", "--csv"), ("NAME", "--name")]),
         *(("run", "FOLLOW", "--follow"), ("run", "ENV", "--env")),
         *(("stop", "EXECUTION", "--execution"), ("stop", "GRACE", "--grace"), ("remap", "OUTPUT", "--output")),
-        *(("seed-lake", "FILE", "--file"), ("resync", "FILE", "--file"), ("bench", "ONLY", "--only")),
+        *(
+            ("seed-lake", "FILE", "--file"),
+            ("resync", "FILE", "--file"),
+            ("reparse", "JOB", "--job"),
+            ("bench", "ONLY", "--only"),
+        ),
         *((target, "ENV", "--env") for target in ("output", "package", "plan", "apply", "destroy", "state-bucket")),
     ],
 )

@@ -260,6 +260,14 @@ class FakeClaims:
                 raise ClaimLostError(before.key)
             self.process.world.claims[_claim_key(before)] = after
 
+    def amend(self, before: Claim, after: Claim) -> bool:
+        self.process.write("amend")
+        stored = self.process.world.claims[_claim_key(before)]
+        if not stored.done or stored.counts != before.counts:
+            return False
+        self.process.world.claims[_claim_key(before)] = after
+        return True
+
     def release(self, claim: Claim) -> None:
         self.process.write("release")
         with self.process.world.lock:

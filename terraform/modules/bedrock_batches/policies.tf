@@ -24,12 +24,12 @@ locals {
     Condition = { StringLikeIfExists = { "s3:prefix" = ["${local.prefix}/*"] } }
   }
 
-  # Results, and beside a job's input the ids and agencies of its records.
+  # Results, failed records, and beside a job's input the ids and agencies of its records.
   read_output = {
     Sid      = "ReadFiles"
     Effect   = "Allow"
     Action   = ["s3:GetObject"]
-    Resource = ["${local.files}/output/*", "${local.files}/input/*/records-*"]
+    Resource = ["${local.files}/output/*", "${local.files}/input/*/records-*", "${local.files}/errors/*"]
   }
 
   write_errors = {
@@ -340,11 +340,11 @@ locals {
       Action = concat(local.write_lake.Action, ["s3tables:CreateTable"])
     }),
     {
-      # Merges into the lake what could not be merged before.
-      Sid      = "Resync"
+      # Merges into the lake what could not be merged before; reads kept answers again.
+      Sid      = "ResyncAndReparse"
       Effect   = "Allow"
       Action   = ["lambda:InvokeFunction"]
-      Resource = [local.function_arns["bedrock_sync"]]
+      Resource = [local.function_arns["bedrock_sync"], local.function_arns["bedrock_batch_result"]]
     },
     {
       Sid       = "ListFailed"

@@ -71,6 +71,13 @@ class DynamoDbClaims:
         if before == after or self._stored(after) != after:
             raise ClaimLostError(f"another call goes on with s3 object {before.key} from {before.offset:,}")
 
+    def amend(self, before: Claim, after: Claim) -> bool:
+        counts = {":processed": before.counts.processed, ":errors": before.counts.errors}
+        condition = "done = :true AND #processed = :processed AND #errors = :errors"
+        names = {"#processed": "processed", "#errors": "errors"}
+        # The answer of our own write can be lost, and the SDK repeats it.
+        return self._put(after, condition, {**counts, ":true": True}, names) or self._stored(after) == after
+
     def _stored(self, claim: Claim) -> Claim | None:
         with translated("dynamodb:GetItem", self._table):
             answer = self._client.get_item(TableName=self._table, Key=_key(claim), ConsistentRead=True)

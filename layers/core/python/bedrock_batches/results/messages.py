@@ -38,6 +38,19 @@ class TakeObjects(Message):
         return cls(keys=tuple(dict.fromkeys(keys)))
 
 
+class Reparse(Message):
+    """What to read again: the answers of a job. ``dry_run`` only counts."""
+
+    job_id: str = Field(alias="jobId")
+    dry_run: bool = Field(alias="dryRun")
+
+
+class ReparseJob(Message):
+    """Asks ``bedrock_batch_result`` to read the kept answers of a job again."""
+
+    reparse: Reparse
+
+
 class ReconcileJob(Message):
     """Asks ``bedrock_job_events`` to reconcile a job."""
 

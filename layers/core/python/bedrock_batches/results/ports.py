@@ -107,6 +107,9 @@ class Claims(Protocol):
     def commit(self, before: Claim, after: Claim) -> None:
         """Replace ``before`` by ``after``. Raises ``ClaimLostError`` when the stored offset or owner is another."""
 
+    def amend(self, before: Claim, after: Claim) -> bool:
+        """Replace a claim that is done by one with other counts and bits. False when the stored counts are others."""
+
     def release(self, claim: Claim) -> None:
         """Give the lease back, if the claim's owner still holds it."""
 
