@@ -4,7 +4,7 @@ import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ministack.core.responses import new_uuid, now_iso
@@ -56,6 +56,8 @@ class ChildInput:
     value: Any
     text: str
     items: int
+    child: MapChild | None = None
+    """The child that failed with this input, to be redriven."""
 
 
 def run_distributed_map(running: Running, processor: dict[str, Any]) -> Outcome:
@@ -66,10 +68,17 @@ def run_distributed_map(running: Running, processor: dict[str, Any]) -> Outcome:
         raise StateError("States.Runtime", "Express workflows do not support Distributed Map.")
     items = map_items(running) if "ItemReader" not in state else None
     length = 0 if items is None else len(items)
-    execution.add_event("MapStateStarted", mapStateStartedEventDetails={"length": length})
-    open_items = _source(running, items)
-    run = MapRun(running, processor)
-    execution.add_event("MapRunStarted", mapRunStartedEventDetails={"mapRunArn": run.arn})
+    if frame.map_run is None:
+        execution.add_event("MapStateStarted", mapStateStartedEventDetails={"length": length})
+        open_items = _source(running, items)
+        run = frame.map_run = MapRun(running, processor)
+        execution.add_event("MapRunStarted", mapRunStartedEventDetails={"mapRunArn": run.arn})
+    else:
+        open_items = _source(running, items)
+        run = frame.map_run
+        run.redrive(running)
+        details = {"mapRunArn": run.arn, "redriveCount": run.record["redriveCount"]}
+        execution.add_event("MapRunRedriven", mapRunRedrivenEventDetails=details)
     try:
         result = run.run(open_items)
     except StateError as error:
@@ -242,6 +251,10 @@ class MapRun:
         }
         self._changed = threading.Condition()
         self._children: dict[MapChild, ChildInput] = {}
+        self._begun = 0
+        self._unsuccessful: dict[MapChild, ChildInput] = {}
+        self._again: dict[MapChild, ChildInput] = {}
+        self._forgotten = 0
         self._kept: dict[bool, deque[str]] = {True: deque(), False: deque()}
         stepfunctions._map_runs[self.arn] = self.record
 
@@ -253,8 +266,10 @@ class MapRun:
             StoppedError, MachineTimedOutError: when the execution ends before.
         """
         source = open_items()
-        self._count_pending(source.count())
-        inputs = _Lookahead(self._inputs(source))
+        if self.record["redriveCount"] == 0:
+            self._count_pending(source.count())
+        fresh = itertools.islice(self._inputs(source), self._begun, None)
+        inputs = _Lookahead(itertools.chain(list(self._again.values()), fresh))
         try:
             with self._running.frame.control.stopping(self._wake):
                 self._run_children(inputs)
@@ -276,8 +291,31 @@ class MapRun:
         check_result(to_json(outputs), self._running.frame.context["State"]["Name"])
         return outputs
 
+    @property
+    def redrivable(self) -> bool:
+        """Whether every child that failed is still known."""
+        return self._forgotten == 0
+
+    def redrive(self, running: Running) -> None:
+        """Run again what did not succeed: Standard children go on where they failed (dg/redrive-map-run.html)."""
+        self._running = running
+        counts = (self.record["itemCounts"], self.record["executionCounts"])
+        for child, given in self._unsuccessful.items():
+            status = STATUS_COUNT[child.record["status"]]
+            for count, number in zip(counts, (given.items, 1), strict=True):
+                count[status] -= number
+            counts[0]["pending"] += given.items
+            counts[1]["total"] -= 1
+            self._again[child] = replace(given, child=child)
+        self._unsuccessful.clear()
+        self._results.redrive()
+        self.record.pop("stopDate", None)
+        self.record.update(status="RUNNING", redriveCount=self.record["redriveCount"] + 1, redriveDate=now_iso())
+
     def close(self, status: str) -> None:
-        self._results.close()
+        if status == "SUCCEEDED":
+            self._results.close()
+            self._unsuccessful.clear()
         self.record.update(status=status, stopDate=now_iso())
 
     def _wake(self) -> None:
@@ -325,6 +363,34 @@ class MapRun:
         denial = self._role.denial("states:StartExecution", self._own_machine_arn)
         if denial:
             raise StateError("StepFunctions.AWSStepFunctionsException", f"{denial} (Status Code: 400)")
+        child, run = self._redriven(given) or self._new_child(given)
+        child.record["mapRunArn"] = self.arn
+        with self._changed:
+            self._children[child] = replace(given, child=None)
+            self._move(None, "running", given.items)
+        if not self._express:
+            register(child)
+
+        def run_child() -> None:
+            run()
+            unregister(child)
+
+        THREADS.submit(run_child)
+
+    def _redriven(self, given: ChildInput) -> tuple[MapChild, Callable[[], None]] | None:
+        """The child that failed and how it goes on; None for an input without one, or one that has to begin anew."""
+        if given.child is None:
+            self._begun += 1
+            return None
+        del self._again[given.child]
+        if self._express:
+            return None
+        try:
+            return given.child, given.child.resume()
+        except ApiError:
+            return None
+
+    def _new_child(self, given: ChildInput) -> tuple[MapChild, Callable[[], None]]:
         name = new_uuid()
         arn = f"{self._child_scope}:{name}" + (f":{new_uuid()}" if self._express else "")
         child = MapChild(
@@ -338,24 +404,18 @@ class MapRun:
             log=self._execution.log,
             on_end=self._ended,
         )
-        child.record["mapRunArn"] = self.arn
-        with self._changed:
-            self._children[child] = given
-            self._move(None, "running", given.items)
-        if not self._express:
-            register(child)
-
-        def run() -> None:
-            child.run(given.value)
-            unregister(child)
-
-        THREADS.submit(run)
+        return child, lambda: child.run(given.value)
 
     def _ended(self, child: MapChild) -> None:
         with self._changed:
             given = self._children.pop(child)
             self._move("running", STATUS_COUNT[child.record["status"]], given.items)
             self._results.add(given.index, child.record)
+            if child.record["status"] != "SUCCEEDED":
+                self._unsuccessful[child] = given
+                if len(self._unsuccessful) > FAILED_KEPT:
+                    del self._unsuccessful[next(iter(self._unsuccessful))]
+                    self._forgotten += 1
             self._forget_older(child)
             self._changed.notify_all()
 

@@ -19,13 +19,15 @@ from emulator.step_functions.limits import MAX_EXECUTION_NAME, MAX_HISTORY_EVENT
 from emulator.step_functions.quotas import may_start
 from emulator.step_functions.roles import Role
 from emulator.step_functions.states import Frame, run_states
-from emulator.step_functions.threads import THREADS, Control, MachineTimedOutError, StoppedError
+from emulator.step_functions.threads import THREADS, Control, Job, MachineTimedOutError, StoppedError
 
 logger = logging.getLogger("states")
 
 EXPRESS_SECONDS = 300.0
 NESTED_HISTORIES_KEPT = 1_000
 REDRIVABLE_KEPT = 200
+STOPPING_SECONDS = 20.0
+"""How long a redrive waits for what a stopped execution still does."""
 THROTTLED = "ThrottlingException"
 FORBIDDEN_IN_NAMES = frozenset(' <>{}[]?*"#%\\^|~`$&,;:/')
 
@@ -69,6 +71,8 @@ class Execution:
         self.region = arn.split(":")[3]
         self.control = self._new_control()
         self._frame: Frame | None = None
+        self._run_number = 0
+        self.job: Job | None = None
         self.ended = threading.Event()
         self._lock = threading.Lock()
         self.record: dict[str, Any] = {
@@ -115,48 +119,47 @@ class Execution:
         """Run to an end; the record holds what came of it."""
         language = self.definition.get("QueryLanguage", "JSONPath")
         self._frame = Frame(self, self.control, self.context(data), {}, language)
-        self._run_from(self._frame, self.definition["StartAt"], data)
+        self._run_from(self._frame, self.definition["StartAt"], data, 0)
 
     def resume(self) -> Callable[[], None]:
         """Be RUNNING again, and say how to go on at the state that failed (API_RedriveExecution).
 
         Raises:
-            ApiError: ExecutionNotRedrivable, also where AWS would redrive parts of a Map or Parallel state.
+            ApiError: ExecutionNotRedrivable.
         """
         frame = self._frame
         if frame is None or frame.reached is None or not self.ended.is_set():
             raise ApiError("ExecutionNotRedrivable", f"Execution is not redrivable: '{self.arn}'")
         name, data = frame.reached
-        kind = self.definition["States"][name]["Type"]
-        if kind in ("Map", "Parallel"):
-            raise ApiError("ExecutionNotRedrivable", f"The local AWS does not redrive {kind} states: '{name}'")
+        if frame.map_run is not None and not frame.map_run.redrivable:
+            raise ApiError("ExecutionNotRedrivable", f"The local AWS has forgotten failed children of '{name}'")
         count, moment = self.record.get("redriveCount", 0) + 1, now_iso()
-        self.control = frame.control = self._new_control()
-        frame.context = {
-            **frame.context,
-            "Execution": {**frame.context["Execution"], "RedriveCount": count, "RedriveTime": moment},
-        }
+        self.control = self._new_control()
+        redriven = {**frame.context["Execution"], "RedriveCount": count, "RedriveTime": moment}
+        self._frame = frame = frame.redriven(self.control, redriven)
+        self._run_number += 1
+        number = self._run_number
         self.ended.clear()
         self.record.update(
             status="RUNNING", stopDate=None, error=None, cause=None, redriveCount=count, redriveDate=moment
         )
         self.add_event("ExecutionRedriven", executionRedrivenEventDetails={"redriveCount": count})
-        return lambda: self._run_from(frame, name, data)
+        return lambda: self._run_from(frame, name, data, number)
 
-    def _run_from(self, frame: Frame, state: str, data: Any) -> None:
+    def _run_from(self, frame: Frame, state: str, data: Any, number: int) -> None:
         try:
-            output = to_json(run_states(frame, self.definition["States"], state, data))
+            output = to_json(run_states(frame, self.definition["States"], state, data, redriven=number > 0))
         except StateError as error:
-            self.end("FAILED", error=error.error, cause=error.cause)
+            self.end("FAILED", number, error=error.error, cause=error.cause)
         except MachineTimedOutError:
-            self.end("TIMED_OUT")
+            self.end("TIMED_OUT", number)
         except StoppedError:
-            self.end("ABORTED")
+            self.end("ABORTED", number)
         except Exception as error:
             logger.exception("Execution %s broke", self.arn)
-            self.end("FAILED", error="States.Runtime", cause=f"The local AWS failed: {error!r}")
+            self.end("FAILED", number, error="States.Runtime", cause=f"The local AWS failed: {error!r}")
         else:
-            self.end("SUCCEEDED", output=output)
+            self.end("SUCCEEDED", number, output=output)
 
     def context(self, data: Any) -> dict[str, Any]:
         """The context object (dg/input-output-contextobject.html).
@@ -177,11 +180,17 @@ class Execution:
         }
 
     def end(
-        self, status: str, *, output: str | None = None, error: str | None = None, cause: str | None = None
+        self,
+        status: str,
+        number: int | None = None,
+        *,
+        output: str | None = None,
+        error: str | None = None,
+        cause: str | None = None,
     ) -> bool:
-        """Enter a final status once; False where it was final already."""
+        """Enter a final status once; False where it was final already, or the run `number` is no longer the current."""
         with self._lock:
-            if self.record["status"] != "RUNNING":
+            if self.record["status"] != "RUNNING" or number not in (None, self._run_number):
                 return False
             self.record.update(status=status, stopDate=now_iso(), output=output, error=error, cause=cause or None)
         details = {
@@ -359,7 +368,7 @@ def _run_in_background(execution: Execution, run: Callable[[], None]) -> None:
                     while len(_redrivable) > REDRIVABLE_KEPT:
                         del _redrivable[next(iter(_redrivable))]
 
-    THREADS.submit(work)
+    execution.job = THREADS.submit(work)
 
 
 def redrive(arn: str) -> str:
@@ -370,6 +379,10 @@ def redrive(arn: str) -> str:
     """
     if stepfunctions._executions.get(arn) is None:
         raise ApiError("ExecutionDoesNotExist", f"Execution Does Not Exist: '{arn}'")
+    with _running_lock:
+        stopped = _running.get(arn)
+    if stopped is not None and stopped.ended.is_set() and stopped.job is not None:
+        stopped.job.wait(STOPPING_SECONDS)
     with _running_lock:
         execution = _redrivable.get(arn)
         if execution is None:

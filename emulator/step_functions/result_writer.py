@@ -64,9 +64,13 @@ class Results:
             call_s3("PUT", bucket, key, {"content-type": "application/json"}, to_json(manifest).encode())
         except StateError as error:
             raise StateError("States.ResultWriterFailed", error.cause) from None
-        finally:
-            self.close()
         return {"Bucket": bucket, "Key": key}
+
+    def redrive(self) -> None:
+        """Forget what did not succeed; successes of all attempts are kept."""
+        for kind in ("FAILED", "PENDING"):
+            if kind in self._files:
+                self._files.pop(kind).close()
 
     def close(self) -> None:
         for file in self._files.values():
@@ -96,10 +100,8 @@ class Results:
         file = self._files.get(kind)
         if file is None:
             return []
-        if not self._lines:
-            file.write("]")
         file.seek(0)
-        body = file.read().encode()
+        body = (file.read() + ("" if self._lines else "]")).encode()
         key = f"{folder}/{kind}_0.json{'l' if self._lines else ''}"
         call_s3("PUT", bucket, key, {"content-type": "application/json"}, body)
         return [{"Key": key, "Size": len(body)}]

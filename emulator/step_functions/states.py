@@ -3,7 +3,7 @@
 import random
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -37,6 +37,10 @@ class Frame:
     entered_event: int = 0
     reached: tuple[str, Any] | None = None
     """The state that was entered last, and its input: where a redrive goes on."""
+    parts: dict[int, "Part"] = field(default_factory=dict)
+    """That state's branches or iterations."""
+    map_run: Any = None
+    """That state's map run."""
 
     def inner(self, control: Control, **context: Any) -> "Frame":
         """The frame of a branch: it sees this frame's variables and keeps its own to itself."""
@@ -46,8 +50,36 @@ class Frame:
         """Set the context's State. Outputs may hold the context object of before, so it is never changed."""
         self.context = {**self.context, "State": state}
 
+    def reach(self, name: str, data: Any) -> None:
+        """Stand before a state of which nothing has run yet."""
+        self.reached = (name, data)
+        self.forget_parts()
+
+    def forget_parts(self) -> None:
+        self.parts, self.map_run = {}, None
+
+    def redriven(self, control: Control, execution: dict[str, Any]) -> "Frame":
+        """The frame that goes on after a redrive, with the context object's new Execution.
+
+        It is another one, because a thread that was stopped inside a call may still come back to this one.
+        """
+        parts = {index: replace(part) for index, part in self.parts.items()}
+        return replace(self, control=control, context={**self.context, "Execution": execution}, parts=parts)
+
     def paths(self) -> Paths:
         return Paths(self.context, self.variables)
+
+
+@dataclass(slots=True)
+class Part:
+    """A branch of a Parallel state or an iteration of an INLINE map."""
+
+    frame: Frame | None
+    ended: bool = False
+    result: Any = None
+
+
+NOT_BEGUN = Part(None)
 
 
 class Running:
@@ -126,8 +158,10 @@ class Running:
         return details
 
 
-def run_states(frame: Frame, states: dict[str, State], start_at: str, data: Any) -> Any:
+def run_states(frame: Frame, states: dict[str, State], start_at: str, data: Any, *, redriven: bool = False) -> Any:
     """Run states from `start_at` to an end and return the last output.
+
+    The first state of a redriven frame goes on with those of its parts that did not end.
 
     Raises:
         StateError: the error that nothing caught.
@@ -142,7 +176,9 @@ def run_states(frame: Frame, states: dict[str, State], start_at: str, data: Any)
             raise StateError("States.Runtime", f"State '{name}' is not defined.")
         kind = state["Type"]
         frame.enter(EnteredTime=now_iso(), Name=name)
-        frame.reached = (name, data)
+        if not redriven:
+            frame.reach(name, data)
+        redriven = False
         frame.entered_event = frame.execution.add_event(
             f"{kind}StateEntered",
             stateEnteredEventDetails={"name": name, "input": text, "inputDetails": {"truncated": False}},
@@ -220,6 +256,7 @@ def guarded(running: Running, attempt: Callable[[], Outcome]) -> Outcome:
         )
         if retrier is not None and counts.get(index, 0) < retrier.get("MaxAttempts", 3):
             frame.control.sleep(retry_delay(retrier, counts.get(index, 0)))
+            frame.forget_parts()
             counts[index] = counts.get(index, 0) + 1
             continue
         if state["Type"] == "Map" and error.error != "States.Runtime":
@@ -458,9 +495,7 @@ def run_parallel(running: Running) -> Outcome:
             running.frame,
             len(branches),
             len(branches),
-            lambda index, control: run_states(
-                running.frame.inner(control), branches[index]["States"], branches[index]["StartAt"], data
-            ),
+            lambda index, control: _run_part(running.frame, index, control, branches[index], data),
         )
         return running.finish(results, is_result=True)
 
@@ -529,12 +564,13 @@ def _run_inline_map(running: Running, processor: State) -> Outcome:
 
     def iterate(index: int, control: Control) -> Any:
         details = {"name": name, "index": index}
+        if running.frame.parts.get(index, NOT_BEGUN).ended:
+            return running.frame.parts[index].result
         execution.add_event("MapIterationStarted", mapIterationStartedEventDetails=details)
         item = {"Index": index, "Value": items[index]}
         data = item_input(running, item)
-        frame = running.frame.inner(control, Map={"Item": item})
         try:
-            result = run_states(frame, processor["States"], processor["StartAt"], data)
+            result = _run_part(running.frame, index, control, processor, data, Map={"Item": item})
         except StateError:
             execution.add_event("MapIterationFailed", mapIterationFailedEventDetails=details)
             raise
@@ -547,6 +583,26 @@ def _run_inline_map(running: Running, processor: State) -> Outcome:
     results = _side_by_side(running.frame, len(items), min(concurrency, INLINE_CONCURRENCY), iterate)
     execution.add_event("MapStateSucceeded")
     return running.finish(results, is_result=True)
+
+
+def _run_part(frame: Frame, index: int, control: Control, part: State, data: Any, **context: Any) -> Any:
+    """The result of a branch or an iteration. What ended before a redrive is not run again.
+
+    dg/redrive-executions.html
+    """
+    known = frame.parts.get(index, NOT_BEGUN)
+    if known.ended:
+        return known.result
+    if known.frame is None or known.frame.reached is None:
+        inner = frame.inner(control, **context)
+        known = frame.parts[index] = Part(inner)
+        result = run_states(inner, part["States"], part["StartAt"], data)
+    else:
+        name, reached = known.frame.reached
+        known.frame = known.frame.redriven(control, frame.context["Execution"])
+        result = run_states(known.frame, part["States"], name, reached, redriven=True)
+    known.result, known.ended = result, True
+    return result
 
 
 def _side_by_side(frame: Frame, count: int, concurrency: int, run: Callable[[int, Control], Any]) -> list[Any]:

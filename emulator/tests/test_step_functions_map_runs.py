@@ -10,7 +10,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from emulator.testing import LocalAws
-from emulator.tests.machines import Bucket, Machines, State, client, csv_reader, distributed, jsonata, writer
+from emulator.tests.machines import Bucket, Machines, Run, State, client, csv_reader, distributed, jsonata, writer
 from emulator.tests.resources import Gate, eventually, make_function
 
 pytestmark = pytest.mark.local_aws
@@ -401,6 +401,92 @@ def test_what_the_local_aws_lacks_is_refused(machines: Machines, bucket: Bucket,
     fields = fields if "ItemReader" in fields else {**fields, "Items": "{% [1] %}"}
     ended = machines.run(jsonata({"Map": distributed(**fields)}), {"bucket": bucket.name}).ended()
     assert (ended["error"], "support" in ended["cause"]) == ("States.Runtime", True)
+
+
+READ: State = {
+    "Type": "Task",
+    "Resource": "arn:aws:states:::aws-sdk:s3:getObject",
+    "Arguments": {"Bucket": "{% $states.input.bucket %}", "Key": "{% $states.input.key %}"},
+    "Output": "{% $states.result.Body %}",
+    "End": True,
+}
+
+
+def test_a_redrive_runs_the_children_that_did_not_succeed_in_the_same_map_run(
+    machines: Machines, bucket: Bucket
+) -> None:
+    """dg/redrive-map-run.html: children go on where they failed, the rest starts, files hold all successes"""
+    inner = {"Before": {"Type": "Pass", "Next": "Read"}, "Read": READ}
+    items = [{"bucket": bucket.name, "key": key} for key in ("here", "late", "last")]
+    bucket.put("here", "1")
+    bucket.put("last", "3")
+    state = distributed(inner, Items=items, MaxConcurrency=1, ResultWriter=writer())
+    run = machines.run(jsonata({"Map": state}), {"bucket": bucket.name})
+    assert run.ended()["error"] == "States.ExceedToleratedFailureThreshold"
+    first = run.map_run()
+    failed = run.children(statusFilter="FAILED")
+    bucket.put("late", "2")
+
+    client(machines.aws, "stepfunctions").redrive_execution(executionArn=run.arn)
+
+    manifest = bucket.json(run.output()["ResultWriterDetails"]["Key"])
+    [file] = manifest["ResultFiles"]["SUCCEEDED"]
+    assert sorted(json.loads(one["Output"]) for one in bucket.json(file["Key"])) == ["1", "2", "3"]
+    assert (manifest["ResultFiles"]["FAILED"], manifest["ResultFiles"]["PENDING"]) == ([], [])
+    again = run.map_run()
+    assert (again["mapRunArn"], again["redriveCount"], again["status"]) == (first["mapRunArn"], 1, "SUCCEEDED")
+    assert again["itemCounts"] == counts(succeeded=3, total=3, resultsWritten=3)
+    redriven = Run(machines.aws, failed[0]["executionArn"])
+    assert redriven.describe()["redriveCount"] == 1
+    assert redriven.event_types().count("PassStateEntered") == 1
+    assert "MapRunRedriven" in run.event_types()
+
+
+def test_a_map_run_is_stopped_redriven_and_stopped_again(
+    machines: Machines, local_aws: LocalAws, gate: Gate, bucket: Bucket
+) -> None:
+    """dg/redrive-executions.html: ABORTED; the children inside a call are aborted and redriven"""
+    function = make_function(local_aws, gate.code, Timeout=60)
+    call = {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "Arguments": {"FunctionName": function}}
+    inner = {"Call": {**call, "Output": "{% $states.context.Execution.RedriveCount %}", "End": True}}
+    run = machines.run(jsonata({"Map": distributed(inner, Items="{% [1, 2, 3] %}", MaxConcurrency=2)}))
+    eventually(lambda: len(gate.inside()) == 2)
+    states = client(local_aws, "stepfunctions")
+
+    run.stop()
+    states.redrive_execution(executionArn=run.arn)
+    assert eventually(lambda: len(gate.inside()) == 4)
+    run.stop()
+    assert run.describe()["status"] == "ABORTED"
+    states.redrive_execution(executionArn=run.arn)
+    gate.open()
+
+    assert run.output() == [2, 2, 0]
+    assert run.map_run()["itemCounts"] == counts(succeeded=3, total=3, resultsWritten=3)
+
+
+def test_iterations_and_branches_that_ended_are_not_run_again_by_a_redrive(machines: Machines, bucket: Bucket) -> None:
+    """dg/redrive-executions.html: Parallel and INLINE Map states go on with what did not succeed"""
+    bucket.put("here", "1")
+    iteration: State = {"StartAt": "Before", "States": {"Before": {"Type": "Pass", "Next": "Read"}, "Read": READ}}
+    rows: State = {
+        "Type": "Map",
+        "MaxConcurrency": 1,
+        "Items": [{"bucket": bucket.name, "key": key} for key in ("here", "late")],
+        "ItemProcessor": iteration,
+        "End": True,
+    }
+    other: State = {"Other": {"Type": "Pass", "Output": "ended", "End": True}}
+    branches = [{"StartAt": "Rows", "States": {"Rows": rows}}, {"StartAt": "Other", "States": other}]
+    run = machines.run(jsonata({"Both": {"Type": "Parallel", "Branches": branches, "End": True}}))
+    assert run.ended()["error"] == "S3.NoSuchKeyException"
+    bucket.put("late", "2")
+
+    client(machines.aws, "stepfunctions").redrive_execution(executionArn=run.arn)
+
+    assert run.output() == [["1", "2"], "ended"]
+    entered = [event["stateEnteredEventDetails"]["name"] for event in run.events() if "StateEntered" in event["type"]]
+    assert (entered.count("Before"), entered.count("Read")) == (2, 3)
 
 
 def test_a_retry_of_the_map_is_a_new_map_run(machines: Machines) -> None:
