@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from ministack.core import iam_actions, iam_evaluator
-from ministack.services import kms, s3
+from ministack.services import kms, s3, sts
 
 BATCH_ACTIONS = {
     "sqs:SendMessageBatch": "sqs:SendMessage",
@@ -195,6 +195,13 @@ def parsed_once(parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return parse_policy_document
 
 
+def drop_expired_sessions() -> None:
+    """Forget sessions that have expired, over a copy: other threads begin sessions meanwhile."""
+    for access_key, session in list(sts._sessions.items()):
+        if sts._session_expired(session):
+            sts._sessions.pop(access_key, None)
+
+
 def install() -> None:
     """Ask for every permission that AWS asks for, and name the resource in each denial."""
     iam_evaluator._resolve_condition_key = over_tls(iam_evaluator._resolve_condition_key)
@@ -204,3 +211,4 @@ def install() -> None:
     iam_actions.s3_additional_checks = with_object_checks(iam_actions.s3_additional_checks)
     iam_evaluator.enforce = recording_denials(iam_evaluator.enforce)
     iam_evaluator.parse_policy_document = parsed_once(iam_evaluator.parse_policy_document)
+    sts._evict_expired_sessions = drop_expired_sessions

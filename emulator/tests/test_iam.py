@@ -6,12 +6,14 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from emulator.testing import LocalAws
+from emulator.testing import FOLDER, LocalAws
 from emulator.tests.resources import allow, invoke, make_function, make_role, unique
 
 ACCOUNT = "arn:aws:{service}:us-east-1:000000000000:{resource}"
@@ -153,3 +155,35 @@ def test_a_bucket_that_asks_for_tls_can_be_read(local_aws: LocalAws) -> None:
     s3.put_object(Bucket=bucket, Key="k", Body=b"v")
     reader = local_aws.client_as(make_role(local_aws, allow("s3:GetObject", arns[1])), "s3")
     assert reader.get_object(Bucket=bucket, Key="k")["Body"].read() == b"v"
+
+
+SESSIONS_SIDE_BY_SIDE = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from ministack.services import sts
+from emulator import authorization
+
+authorization.install()
+sys.setswitchinterval(1e-6)
+sts._sessions.update({str(number): {"Expiration": 9e9} for number in range(2000)})
+
+def begin(thread):
+    for number in range(200):
+        sts.register_session(f"{thread}-{number}", {"Expiration": 0 if number % 2 else 9e9})
+
+with ThreadPoolExecutor(8) as threads:
+    list(threads.map(begin, range(8)))
+sts._evict_expired_sessions()
+print(len(sts._sessions))
+"""
+
+
+def test_sessions_that_begin_side_by_side_disturb_no_request() -> None:
+    """The engine begins one for each machine's role, in many threads; those that have expired are forgotten."""
+    interpreter = os.environ.get("EMULATOR_PYTHON") or str(FOLDER / ".venv-emulator" / "bin" / "python")
+
+    done = subprocess.run(
+        [interpreter, "-c", SESSIONS_SIDE_BY_SIDE], cwd=FOLDER, capture_output=True, text=True, check=False
+    )
+
+    assert done.stdout == "2800\n", done.stderr
