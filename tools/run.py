@@ -21,7 +21,7 @@ from typing import Any
 from rich.console import Console
 
 from row_batches.document.batch_config import EXECUTION_NAME
-from row_batches.document.input_document import parse_batch_config
+from row_batches.targets.kinds import parse_document
 from tools import executions, report
 from tools.command_line import parser_of, readable_file
 from tools.errors import CommandError, exit_code_of
@@ -78,7 +78,7 @@ def submit(deployment: Deployment, document: dict[str, Any], csv: Path | None, n
     """
     check_name(name)
     completed = complete_document(document, deployment.input_bucket, csv, name)
-    parse_batch_config(completed)
+    parse_document(completed)
     if csv is not None:
         bucket, key = executions.split_s3_uri(completed["csv_s3_uri"])
         deployment.client("s3").upload_file(str(csv), bucket, key)

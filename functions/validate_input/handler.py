@@ -20,7 +20,7 @@ def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[st
         inputs=wiring_input.inputs(),
         work=wiring_input.work(settings.results_bucket),
         targets=wiring_input.targets(settings.registry_table),
-        tools=wiring_input.tools(),
+        functions=wiring_input.functions(),
         runs=wiring.runs(settings.runs_table),
         input_buckets=settings.input_buckets,
         work_retention_days=settings.work_retention_days,

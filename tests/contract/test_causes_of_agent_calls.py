@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from foundation.errors import DeploymentError
-from row_batches.document.plan import Invocation
 from row_batches.run.batch import Batches
 from row_batches.run.map_output import map_output
 from row_batches.run.messages import (
@@ -81,7 +80,7 @@ class Callers:
 def made_of(error: CaughtError) -> MapOutputResponse:
     """What the product does with the error of a row's third attempt."""
     store, clock = FakeObjectStore(), FakeClock()
-    make_plan(ROWS, store=store, invocation=Invocation.STANDARD)
+    make_plan(ROWS, store=store, invocation="standard")
     now = clock.now_ms()
     call = AgentCall(
         row=1, attempt=3, first_started_ms=now, deadline_ms=now + 60_000, hash="h", name="n", agent_arn="arn"

@@ -14,6 +14,7 @@ import pytest
 
 from foundation import errors
 from row_batches.run import messages
+from row_batches.targets.kind import Processor
 from tests.support import state_machine
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -172,7 +173,7 @@ def test_the_answers_that_the_machine_reads_are_fields_of_the_messages() -> None
 def test_choices_use_the_values_of_the_enumerations() -> None:
     compared = set(re.findall(r"(?:\$processor|\.action) = '([A-Z]+)'", TEXT))
     assert compared == {"TOOL", "AGENT", "RETRY"}
-    assert compared <= {*messages.Processor, *messages.MapOutputAction}
+    assert compared <= {*Processor, *messages.MapOutputAction}
 
 
 def test_the_definition_passes_the_validator() -> None:

@@ -16,7 +16,6 @@ from row_batches.document.plan import (
     CostRange,
     EarlierExecution,
     Execution,
-    Invocation,
     Keys,
     Plan,
     StagedInput,
@@ -43,7 +42,7 @@ def make_plan(
     columns: Sequence[str] = ("id", "text"),
     *,
     store: ObjectStore,
-    invocation: Invocation = Invocation.LAMBDA,
+    invocation: str = "lambda",
     threads: int = 2,
     batch_size: int = 100,
     execution: str = EXECUTION,
@@ -52,7 +51,7 @@ def make_plan(
 ) -> Plan:
     """Stage ``rows``, write the plan, and return it."""
     keys = Keys(execution)
-    kind = "tool" if invocation is Invocation.LAMBDA else "agent"
+    kind = "tool" if invocation == "lambda" else "agent"
     config = parse_batch_config(
         {"csv_s3_uri": "s3://input/rows.csv", "target": {"type": kind, "name": "echo"}, **document}
     )

@@ -13,6 +13,7 @@ from typing import Any
 
 from foundation.errors import ObjectNotFoundError, ServiceUnavailableError
 from foundation.ports import WHOLE, Lease, StoredObject
+from row_batches.document.plan import Target
 from row_batches.rows.records import AnsweredRow, FinishedRow, KeptAnswer, RowColumns, RowStatus, consecutive_runs
 from row_batches.rows.rows_object import SPARSE
 from row_batches.rows.store import FinishedRows, RowRange
@@ -239,9 +240,9 @@ class FakeInvoker:
         self._at_once = 0
         self._lock = Lock()
 
-    def invoke(self, arn: str, payload: bytes, timeout_seconds: float) -> bytes | Outcome:
+    def invoke(self, target: Target, payload: bytes, timeout_seconds: float) -> bytes | Outcome:
         with self._lock:
-            self.calls.append((arn, payload, timeout_seconds))
+            self.calls.append((target.arn, payload, timeout_seconds))
             self._at_once += 1
             self.most_at_once = max(self.most_at_once, self._at_once)
         try:

@@ -38,7 +38,6 @@ from row_batches.document.plan import (
     CostEstimate,
     CostRange,
     Execution,
-    Invocation,
     Keys,
     Plan,
     StagedInput,
@@ -168,7 +167,7 @@ def make_plan(rows: int) -> Plan:
     return Plan(
         execution=Execution(arn="arn", name="bench", started_at=datetime.fromtimestamp(STARTED_MS / 1000, UTC)),
         config=config,
-        target=Target(name="bench", type="tool", arn="arn:aws:lambda:x", invocation=Invocation.LAMBDA),
+        target=Target(name="bench", type="tool", arn="arn:aws:lambda:x", invocation="lambda"),
         columns=COLUMNS,
         output_header=output_header(config, COLUMNS),
         total_rows=rows,

@@ -12,8 +12,9 @@ import pytest
 
 from foundation.aws import clients
 from foundation.errors import DeploymentError
+from row_batches.document.plan import Target
 from row_batches.rows.records import RowStatus
-from row_batches.targets.invokers import ArnInvoker, ExpressInvoker, LambdaInvoker
+from row_batches.targets.kinds import KindInvoker
 from row_batches.targets.protocol import Outcome
 
 FUNCTION = "arn:aws:lambda:us-east-1:000000000000:function:echo"
@@ -71,14 +72,16 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Endpoint]]:
 
 
 def invoke(arn: str = FUNCTION, payload: bytes = b"{}", timeout_seconds: float = 60) -> bytes | Outcome:
-    return invoker().invoke(arn, payload, timeout_seconds)
+    return invoker().invoke(target(arn), payload, timeout_seconds)
 
 
-def invoker() -> ArnInvoker:
-    return ArnInvoker(
-        LambdaInvoker(lambda seconds: clients.invoking_client("lambda", seconds, 4)),
-        ExpressInvoker(lambda seconds: clients.invoking_client("stepfunctions", seconds, 4)),
-    )
+def target(arn: str) -> Target:
+    kind, invocation = ("tool", "lambda") if ":function:" in arn else ("agent", "express")
+    return Target.model_validate({"name": "target", "type": kind, "arn": arn, "invocation": invocation})
+
+
+def invoker() -> KindInvoker:
+    return KindInvoker(lambda service, seconds: clients.invoking_client(service, seconds, 4))
 
 
 def answers(endpoint: type[Endpoint], status: int, body: Any, **headers: str) -> None:
@@ -249,7 +252,7 @@ def test_one_client_and_its_connection_serve_all_calls_of_the_same_time(endpoint
     answers(endpoint, 200, b"{}")
     one = invoker()
     for _ in range(5):
-        one.invoke(FUNCTION, b"{}", 60.2)
+        one.invoke(target(FUNCTION), b"{}", 60.2)
 
     assert endpoint.connections == 1
 

@@ -15,13 +15,15 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from foundation import settings
 from foundation.errors import DeploymentError, InvalidInputError, ObjectChangedError, ObjectNotFoundError
 from row_batches.document.batch_config import S3Location
 from row_batches.document.plan import Plan
 from row_batches.files.s3 import PART_BYTES, S3InputObjects, S3WorkObjects
 from row_batches.files.staged_copy import read_staged
-from row_batches.run import wiring_input
+from row_batches.run import wiring, wiring_input
 from tests.support.moto_aws import moto_aws
+from tests.support.runs_table import make_runs_table
 
 HANDLER = Path(__file__).parents[3] / "functions/validate_input/handler.py"
 CONTEXT = SimpleNamespace(
@@ -89,14 +91,18 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
         monkeypatch.setenv(name, value)
     _forget()
     with moto_aws("eu-west-1"):
-        yield Aws()
+        made = Aws()
+        monkeypatch.setenv("RUNS_TABLE", make_runs_table(made.dynamodb))
+        yield made
     _forget()
 
 
 def _forget() -> None:
     for factory in (wiring_input._client, wiring_input.inputs, wiring_input.work, wiring_input.targets):
         factory.cache_clear()
-    wiring_input.tools.cache_clear()
+    wiring_input.functions.cache_clear()
+    wiring.runs.cache_clear()
+    settings._loaded.clear()
 
 
 def invoke(document: dict[str, Any]) -> dict[str, Any]:

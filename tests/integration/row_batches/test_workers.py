@@ -18,7 +18,6 @@ from foundation import settings
 from foundation.aws import clients, factories
 from foundation.aws.s3 import S3ObjectStore
 from foundation.errors import NotAttemptedError, RetryableAnswerError
-from row_batches.document.plan import Invocation
 from row_batches.run import wiring
 from tests.support.batches import EXECUTION, KEYS, make_plan, staged_items
 from tests.support.moto_aws import moto_aws
@@ -88,7 +87,7 @@ def agent_plan(store: S3ObjectStore) -> None:
     make_plan(
         ROWS,
         store=store,
-        invocation=Invocation.STANDARD,
+        invocation="standard",
         output_mapping={"columns": [{"name": "label", "source": "$.label"}]},
         execution_config={"retry_policy": {"max_attempts": 2, "jitter": False}},
     )

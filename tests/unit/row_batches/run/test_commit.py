@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from foundation.errors import DeploymentError, ServiceUnavailableError
-from row_batches.document.plan import Invocation, Plan
+from row_batches.document.plan import Plan
 from row_batches.rows.records import FinishedRow, RowStatus
 from row_batches.rows.work import Brake
 from row_batches.run import letters
@@ -220,7 +220,7 @@ def failed_row(world: World, row: int) -> FinishedRow:
 
 
 def test_an_agents_row_is_written_once_though_the_queue_is_away() -> None:
-    world = World(invocation=Invocation.STANDARD)
+    world = World(invocation="standard")
     world.queue.is_away = True
     call = AgentCall(row=1, attempt=3, first_started_ms=1, deadline_ms=world.clock.now_ms() + 1000)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,27 +12,31 @@ import pytest
 from foundation.functions import function_sizes
 from row_batches.document.batch_config import BatchConfig
 from row_batches.document.input_document import parse_batch_config
-from row_batches.document.plan import Concurrency, CostEstimate, Invocation, Target
+from row_batches.document.plan import Concurrency, CostEstimate, Target
 from row_batches.run import cost
-from row_batches.run.cost import Usage, actual_cost, counted_usage, estimate
+from row_batches.run.cost import actual_cost, estimate, run_usage
+from row_batches.targets import standard_agent, usage, worker_kind
+from row_batches.targets.kinds import kind_of
+from row_batches.targets.usage import PRICES, RunCounts, Usage
+from tests.support import state_machine
 
-TOOL = Target(name="echo", type="tool", arn="arn", invocation=Invocation.LAMBDA)
-AGENT = Target(name="agent", type="agent", arn="arn", invocation=Invocation.STANDARD)
+TOOL = Target(name="echo", type="tool", arn="arn", invocation="lambda")
+AGENT = Target(name="agent", type="agent", arn="arn", invocation="standard")
 MILLION = 1_000_000
 
 
-def config(max_attempts: int = 3) -> BatchConfig:
+def config(max_attempts: int = 3, **retry_policy: Any) -> BatchConfig:
     return parse_batch_config(
         {
             "csv_s3_uri": "s3://bucket/key.csv",
             "target": {"type": "tool", "name": "echo"},
-            "execution_config": {"retry_policy": {"max_attempts": max_attempts}},
+            "execution_config": {"retry_policy": {"max_attempts": max_attempts, **retry_policy}},
         }
     )
 
 
 def estimated(target: Target, rows: int = MILLION, threads: int = 30, max_attempts: int = 3) -> CostEstimate:
-    batch = 1 if target.invocation is Invocation.STANDARD else 100
+    batch = 1 if target.invocation == "standard" else 100
     concurrency = Concurrency(children=2, threads=threads, batch_size=batch)
     return estimate(config(max_attempts), target, concurrency, total_rows=rows, staged_bytes=100 * rows)
 
@@ -63,7 +67,7 @@ def test_a_function_that_is_deployed_with_twice_the_memory_costs_twice(
     before = estimated(target).parts["lambda"].best
     sizes = function_sizes("row_batches")
     larger = sizes[function].model_copy(update={"memory_mb": 2 * sizes[function].memory_mb})
-    monkeypatch.setattr(cost, "function_sizes", lambda package: {**sizes, function: larger})
+    monkeypatch.setattr(usage, "function_sizes", lambda package: {**sizes, function: larger})
 
     assert estimated(target).parts["lambda"].best - before == pytest.approx(seconds * memory_gb * 0.0000133334)
 
@@ -94,32 +98,68 @@ def test_a_target_with_a_price_is_a_part() -> None:
 
 
 def test_counted_cost_uses_what_was_measured() -> None:
-    usage = counted_usage(
-        TOOL.model_copy(update={"cost_per_call_usd": 0.001}),
-        children=10,
-        worker_seconds=50.0,
-        worker_calls=12,
+    counts = RunCounts(
+        rows=1_000,
         attempts=1_100,
-        attempted_rows=1_000,
+        retries=100,
         failed_rows=25,
         rows_objects=11,
-        staged_bytes=100_000,
-        total_rows=1_000,
+        children=10,
+        worker_calls=12,
+        worker_seconds=50.0,
     )
+    used = run_usage(TOOL, counts, total_rows=1_000, staged_bytes=100_000)
 
-    assert usage.transitions == 9 + 10 * 4 + 2 * 2
-    assert usage.calls == 1_100
-    assert usage.sqs_requests == 3
-    found: dict[str, Any] = actual_cost(usage, TOOL.model_copy(update={"cost_per_call_usd": 0.001}))
+    assert used.transitions == 9 + 10 * 4 + 2 * 2
+    assert used.calls == 1_100
+    assert used.sqs_requests == 3
+    found: dict[str, Any] = actual_cost(used, TOOL.model_copy(update={"cost_per_call_usd": 0.001}))
     assert found["parts"]["target"] == 1.1
     assert found["total_usd"] == pytest.approx(sum(found["parts"].values()), abs=1e-7)
-    assert found["prices_as_of"] == cost.PRICES.as_of
+    assert found["prices_as_of"] == PRICES.as_of
 
 
 def ten_rows_of_agents(**counts: int) -> Usage:
-    base = {"children": 10, "attempts": 10, "attempted_rows": 10, "rows_objects": 10, "total_rows": 10}
-    unused = {"worker_seconds": 0, "worker_calls": 0, "failed_rows": 0, "staged_bytes": 0}
-    return counted_usage(TOOL.model_copy(update={"invocation": Invocation.STANDARD}), **base | unused | counts)
+    base = {"rows": 10, "attempts": 10, "retries": 0, "rows_objects": 10}
+    return run_usage(AGENT, RunCounts(**base | counts), total_rows=10, staged_bytes=0)
+
+
+def test_rows_that_could_not_be_mapped_do_not_hide_the_retries_of_others() -> None:
+    # Nine rows with one retry each, one that never came to a call.
+    found = ten_rows_of_agents(attempts=18, retries=9, failed_rows=1, unmapped_rows=1)
+
+    # Each child's start, nine rows of three states, nine retries of four, and MapInput to RowDone by RecordFailure.
+    assert found.transitions == 9 + 10 + 9 * 3 + 9 * 4 + 4
+
+
+def test_worst_counts_the_pauses_that_a_worker_is_paid_for() -> None:
+    concurrency = Concurrency(children=1, threads=1, batch_size=100)
+
+    def worst(policy: BatchConfig) -> float:
+        found = estimate(policy, TOOL, concurrency, total_rows=1_000, staged_bytes=0)
+        return found.parts["lambda"].worst
+
+    slow = worst(config(4, initial_interval_seconds=10, backoff_rate=2, max_delay_seconds=30))
+    quick = worst(config(4, initial_interval_seconds=0))
+    # Pauses of 10, 20 and 30 seconds a row, and the calls of the worker that they make necessary.
+    paused = 1_000 * 60
+    calls = math.ceil((paused + 1_000 * 0.8) / 840) - 10
+    assert slow - quick == pytest.approx((paused + calls * 0.3) * 0.0000133334 + calls * 0.2e-6, abs=1e-6)
+
+
+def test_pauses_never_count_beyond_a_rows_time() -> None:
+    document = {
+        "csv_s3_uri": "s3://bucket/key.csv",
+        "target": {"type": "tool", "name": "echo"},
+        "execution_config": {
+            "timeout_seconds": 30,
+            "retry_policy": {"max_attempts": 100, "initial_interval_seconds": 60, "jitter": False},
+        },
+    }
+    counts = kind_of(TOOL).assumed(
+        parse_batch_config(document), Concurrency(children=1, threads=1, batch_size=100), 100, 0, all_fail=True
+    )
+    assert counts.worker_seconds == pytest.approx(100 * 30 + counts.worker_calls * 0.3)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +181,7 @@ def test_no_usage_costs_nothing() -> None:
 
 
 def test_transitions_are_those_of_the_state_machine() -> None:
-    machine = json.loads((Path(__file__).parents[4] / "asl/batch_processor.asl.json").read_text())
+    machine = json.loads(state_machine.SOURCE)
 
     def path(states: dict[str, dict[str, object]], *names: str) -> int:
         """Count a path through a machine, checking that each state leads to the next."""
@@ -155,11 +195,13 @@ def test_transitions_are_those_of_the_state_machine() -> None:
     ends = ("ChooseAfterMap", "FindMissing", "RowsMissing", "AggregateResults", "AggregationDone", "Succeed")
     assert path(top, "ValidateInput", "ChooseProcessor", "ProcessToolRows", *ends) == cost.EXECUTION_TRANSITIONS
     assert path(top, "ValidateInput", "ChooseProcessor", "ProcessAgentRows", *ends) == cost.EXECUTION_TRANSITIONS
-    assert path(tool, "ProcessRows", "RowsRemain", "BatchDone") == cost.TOOL_CHILD_TRANSITIONS
-    assert path(tool, "ProcessRows", "RowsRemain", "ProcessRows") - 1 == cost.TOOL_CHILD_AGAIN_TRANSITIONS
-    assert path(agent, "MapInput", "InvokeAgent", "MapOutput") == cost.AGENT_ROW_TRANSITIONS
+    assert path(tool, "ProcessRows", "RowsRemain", "BatchDone") == worker_kind.CHILD_TRANSITIONS
+    assert path(tool, "ProcessRows", "RowsRemain", "ProcessRows") - 1 == worker_kind.CHILD_AGAIN_TRANSITIONS
+    assert path(agent, "MapInput", "InvokeAgent", "MapOutput") == standard_agent.ROW_TRANSITIONS
     retried = path(agent, "InvokeAgent", "RecordFailure", "ChooseRetry", "WaitBeforeRetry", "InvokeAgent") - 1
-    assert retried == cost.AGENT_FAILURE_TRANSITIONS
+    assert retried == standard_agent.FAILURE_TRANSITIONS
     failed = path(agent, "MapInput", "InvokeAgent", "RecordFailure", "ChooseRetry", "RowDone")
-    assert failed == cost.AGENT_FAILED_ROW_TRANSITIONS
-    assert path(agent, "MapInput", "RowDone") == cost.AGENT_IDLE_ROW_TRANSITIONS
+    assert failed == standard_agent.FAILED_ROW_TRANSITIONS
+    assert path(agent, "MapInput", "RowDone") == standard_agent.IDLE_ROW_TRANSITIONS
+    unmapped = path(agent, "MapInput", "RecordFailure", "ChooseRetry", "RowDone")
+    assert unmapped == standard_agent.UNMAPPED_ROW_TRANSITIONS

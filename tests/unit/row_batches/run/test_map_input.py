@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from foundation.errors import DeploymentError, MappingError, NotAttemptedError
-from row_batches.document.plan import Invocation
 from row_batches.run.batch import Batches
 from row_batches.run.map_input import map_input
 from row_batches.run.messages import BatchReference, MapInputRequest, MapInputResponse
@@ -26,7 +25,7 @@ def call(store: FakeObjectStore, row: list[str] = ROW, batches: Batches | None =
 
 def store_with_plan(**document: Any) -> FakeObjectStore:
     store = FakeObjectStore()
-    make_plan([ROW], store=store, invocation=Invocation.STANDARD, **document)
+    make_plan([ROW], store=store, invocation="standard", **document)
     return store
 
 
@@ -86,7 +85,7 @@ def test_an_input_that_no_execution_can_take_raises() -> None:
     make_plan(
         [row],
         store=store,
-        invocation=Invocation.STANDARD,
+        invocation="standard",
         input_mapping={"transformations": {"x": transformation}},
     )
 

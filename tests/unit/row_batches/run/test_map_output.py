@@ -8,7 +8,6 @@ import orjson
 import pytest
 
 from foundation.errors import DeploymentError, RetryableAnswerError
-from row_batches.document.plan import Invocation
 from row_batches.run.batch import Batches
 from row_batches.run.map_output import map_output
 from row_batches.run.messages import (
@@ -37,7 +36,7 @@ class Ending:
         make_plan(
             ROWS,
             store=self.store,
-            invocation=Invocation.STANDARD,
+            invocation="standard",
             output_mapping={"columns": [{"name": "label", "source": "$.label", "default": "none"}]},
             **document,
         )

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from foundation.errors import DeploymentError, ServiceUnavailableError
 from foundation.ports import Lease
-from row_batches.document.plan import Invocation
 from row_batches.run.aggregate_results import aggregate_results
 from row_batches.run.batch import Batches
 from row_batches.run.messages import (
@@ -531,7 +530,7 @@ def test_an_express_agent_is_called_by_the_agents_protocol() -> None:
         assert sent["batchContext"] == {"executionId": "run-1", "rowId": "1", "totalRows": 1}
         return orjson.dumps({"result": "Success", "data": sent["input"], "metadata": {}})
 
-    worker = Worker(agent, rows=ROWS[:1], invocation=Invocation.EXPRESS)
+    worker = Worker(agent, rows=ROWS[:1], invocation="express")
 
     assert worker.run().succeeded == 1
     assert "text 1" in worker.records[0]["csv"]

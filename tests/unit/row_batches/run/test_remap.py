@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foundation.errors import DeploymentError, InvalidInputError, RemapError
-from row_batches.document.plan import Invocation, Plan
+from row_batches.document.plan import Plan
 from row_batches.files import result_file
 from row_batches.rows import s3 as rows_in_s3
 from row_batches.rows.records import RowStatus
@@ -24,6 +24,7 @@ from row_batches.run.aggregate_results import Ending, aggregate_results
 from row_batches.run.batch import Batches
 from row_batches.run.messages import AggregateAction, AggregateRequest
 from row_batches.run.remap import Remapped
+from row_batches.targets.kinds import KINDS
 from row_batches.targets.protocol import Outcome, read_agent_answer, read_tool_answer
 from tests.support.batches import EXECUTION, KEYS, STARTED_AT, make_plan, open_batch, staged_items
 from tests.support.fakes import FakeClock, FakeDeadLetters, FakeDeadline, FakeMetrics, FakeObjectStore, FakeOwnership
@@ -41,9 +42,7 @@ NEW = {
 class Execution:
     """An execution whose rows workers have finished, some of them."""
 
-    def __init__(
-        self, rows: Sequence[Sequence[str]], invocation: Invocation = Invocation.LAMBDA, **document: Any
-    ) -> None:
+    def __init__(self, rows: Sequence[Sequence[str]], invocation: str = "lambda", **document: Any) -> None:
         self.rows = rows
         self.invocation = invocation
         self.store = FakeObjectStore(smallest_part=0)
@@ -71,7 +70,7 @@ class Execution:
         batch.rows.write(finished_rows)
 
     def read(self, answer: Any) -> Outcome:
-        if self.invocation is Invocation.LAMBDA:
+        if self.invocation == "lambda":
             return read_tool_answer(answer, answer.get("tool_use_id", "") if isinstance(answer, dict) else "")
         return read_agent_answer(answer)
 
@@ -179,7 +178,7 @@ def test_values_that_cannot_be_cast_have_their_default_and_are_counted() -> None
 
 
 def test_an_agents_payload_is_its_data() -> None:
-    execution = Execution([["1", "a"], ["2", "b"]], Invocation.STANDARD)
+    execution = Execution([["1", "a"], ["2", "b"]], "standard")
     execution.finish(1, [{"result": "Success", "data": {"colour": "red"}, "metadata": {}}])
     execution.finish(2, [{"colour": "bare"}])
     execution.end()
@@ -207,7 +206,7 @@ def test_the_same_mapping_gives_the_same_file_whatever_the_workers_left(data: st
     count = data.draw(st.integers(0, 8), "rows")
     cells = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
     rows = [[str(row), data.draw(cells, "cell")] for row in range(1, count + 1)]
-    invocation = data.draw(st.sampled_from(Invocation), "invocation")
+    invocation = data.draw(st.sampled_from([kind.name for kind in KINDS]), "invocation")
     mapping = data.draw(st.sampled_from(MAPPINGS), "mapping")
     execution = Execution(rows, invocation, output_mapping=mapping)
     wrapped = st.builds(tool_result, ANSWERS) | st.builds(lambda a: {"result": "Success", "data": a}, ANSWERS)

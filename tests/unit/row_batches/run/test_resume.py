@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foundation.errors import MappingError, NotAttemptedError, TakenOverError
-from row_batches.document.plan import EarlierExecution, Invocation, Keys
+from row_batches.document.plan import EarlierExecution, Keys
 from row_batches.run import process_tool_rows as worker_module
 from row_batches.run.aggregate_results import aggregate_results
 from row_batches.run.batch import Batches
@@ -353,7 +353,7 @@ class AgentRows:
         self.clock = self.runs.clock
         self.letters = FakeDeadLetters()
         for name, resume_from in (("first", []), ("second", ["first"])):
-            self.runs.plan(name, rows, resume_from, invocation=Invocation.STANDARD, batch_size=1)
+            self.runs.plan(name, rows, resume_from, invocation="standard", batch_size=1)
         self.batches = Batches(self.runs.store, self.clock)
         self.row = staged_items(rows)[0]
         call = self.map_input("first")
@@ -428,7 +428,7 @@ def test_an_agents_row_that_cannot_be_mapped_is_no_answered_one() -> None:
         "second",
         [["7", "a text"]],
         ["first"],
-        invocation=Invocation.STANDARD,
+        invocation="standard",
         input_mapping={"transformations": {"x": transformation}},
     )
 

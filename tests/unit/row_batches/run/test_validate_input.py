@@ -12,7 +12,7 @@ import pytest
 
 from foundation.errors import DeploymentError, InvalidInputError, ObjectNotFoundError
 from row_batches.document.batch_config import S3Location
-from row_batches.document.plan import EarlierExecution, Invocation, Plan, Target
+from row_batches.document.plan import EarlierExecution, Plan, Target
 from row_batches.files.csv_reader import MAX_FILE_BYTES
 from row_batches.files.ports import InputObject
 from row_batches.files.staged_copy import read_staged
@@ -20,23 +20,23 @@ from row_batches.run.messages import (
     ExecutionReference,
     MapSettings,
     ObjectVersion,
-    Processor,
     ValidateRequest,
     ValidateResponse,
 )
 from row_batches.run.runs import Counts, RunState
 from row_batches.run.validate_input import validate_input
+from row_batches.targets.kind import Processor
 from tests.support.fakes import FakeRuns
 
 CSV = b"id,text\n1,one\n2,two\n3,three\n"
 PREFIX = "arn:aws:states:eu-west-1:123456789012:stateMachine:"
 ECHO_ARN = "arn:aws:lambda:eu-west-1:123456789012:function:echo"
 REGISTRY = [
-    Target(name="echo", type="tool", arn=ECHO_ARN, invocation=Invocation.LAMBDA),
-    Target(name="echo_canary", type="tool", arn=f"{ECHO_ARN}:canary", invocation=Invocation.LAMBDA, version="2"),
-    Target(name="retired", type="tool", arn=f"{ECHO_ARN}-old", invocation=Invocation.LAMBDA, enabled=False),
-    Target(name="classifier", type="agent", arn=f"{PREFIX}classifier", invocation=Invocation.STANDARD),
-    Target(name="quick", type="agent", arn=f"{PREFIX}quick", invocation=Invocation.EXPRESS),
+    Target(name="echo", type="tool", arn=ECHO_ARN, invocation="lambda"),
+    Target(name="echo_canary", type="tool", arn=f"{ECHO_ARN}:canary", invocation="lambda", version="2"),
+    Target(name="retired", type="tool", arn=f"{ECHO_ARN}-old", invocation="lambda", enabled=False),
+    Target(name="classifier", type="agent", arn=f"{PREFIX}classifier", invocation="standard"),
+    Target(name="quick", type="agent", arn=f"{PREFIX}quick", invocation="express"),
 ]
 
 
@@ -90,7 +90,7 @@ class FakeTargets:
         return self.targets
 
 
-class FakeTools:
+class FakeFunctions:
     def timeout_seconds(self, arn: str) -> int:
         assert ":lambda:" in arn
         return 60
@@ -127,7 +127,7 @@ class World:
             inputs=self.inputs,
             work=self.work,
             targets=FakeTargets(self.registry),
-            tools=FakeTools(),
+            functions=FakeFunctions(),
             runs=self.runs,
             input_buckets=["uploads", "shared-uploads"],
             work_retention_days=7,
@@ -538,7 +538,7 @@ def test_an_execution_that_cannot_be_resumed_is_refused(
 
 @pytest.mark.parametrize(
     "change",
-    [{"name": "other"}, {"arn": f"{ECHO_ARN}:canary"}, {"type": "agent"}, {"invocation": Invocation.EXPRESS}],
+    [{"name": "other"}, {"arn": f"{ECHO_ARN}:canary"}, {"type": "agent"}, {"invocation": "express"}],
 )
 def test_answers_of_another_target_are_refused(world: World, change: dict[str, Any]) -> None:
     after_an_earlier_run(world, target=REGISTRY[0].model_copy(update=change))

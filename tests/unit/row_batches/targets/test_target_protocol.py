@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 
 from row_batches.rows.records import RowStatus
 from row_batches.targets import protocol
+from row_batches.targets.kind import RowCall
 from row_batches.targets.protocol import Outcome
 
 ARN = "arn:aws:states:eu-west-1:123456789012:execution:batch-processor:run-1"
 
 
 def test_a_tool_gets_its_name_input_and_an_id_of_execution_row_and_attempt() -> None:
-    call_id = protocol.tool_call_id("run-1", 5, 2)
+    call_id = RowCall("run-1", "echo", 5, 100, 2).id
 
     assert protocol.tool_request("echo", {"a": 1}, call_id) == {"name": "echo", "input": {"a": 1}, "id": "run-1:5:2"}
 

@@ -94,6 +94,11 @@ def error_code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
+def error_name(error: ClientError | BotoCoreError) -> str:
+    """The service's code, or botocore's own name for what is wrong."""
+    return error_code(error) if isinstance(error, ClientError) else type(error).__name__
+
+
 def translate(error: ClientError | BotoCoreError, action: str, resource: str) -> BatchProcessorError:
     """The error of ours for what botocore raised.
 

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
 from fractions import Fraction
-from types import MappingProxyType
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, field_validator
 from pydantic_core.core_schema import ValidationInfo
 
-from foundation.validation import Part, compiles, matches, not_available, refuse
+from foundation.validation import Part, compiles, matches, not_available
 from row_batches.mapping.fields import FieldName
 from row_batches.mapping.models import RESULT_COLUMN, InputMapping, OutputMapping
 
@@ -54,27 +52,16 @@ def parse_s3_uri(uri: str) -> S3Location:
     return S3Location(bucket, key)
 
 
-_ARN_OF: Mapping[str, tuple[str, str]] = MappingProxyType(
-    {
-        "agent": (
-            r"arn:aws[a-z-]*:states:[a-z0-9-]+:\d{12}:stateMachine:[^\s:]+(:[^\s:]+)?",
-            "arn:aws:states:<region>:<account>:stateMachine:<name>",
-        ),
-        "tool": (
-            r"arn:aws[a-z-]*:lambda:[a-z0-9-]+:\d{12}:function:[^\s:]+(:[^\s:]+)?",
-            "arn:aws:lambda:<region>:<account>:function:<name>",
-        ),
-    }
-)
-
-
 _EXECUTION_ARN_START = r"arn:aws[a-z-]*:states:[a-z0-9-]+:\d{12}:execution:[^\s:/]+:"
 EXECUTION_NAME = r"""[^\s<>{}\[\]?*"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\U0010ffff]{1,80}"""
 """https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html, ``name``."""
 
 
 class TargetReference(Part):
-    """The target by its registered name; ``arn`` overrides the registered one, if the deployment allows it."""
+    """The target by its registered name; ``arn`` overrides the registered one, if the deployment allows it.
+
+    What the kinds of targets allow is checked by ``targets.kinds``.
+    """
 
     type: Literal["agent", "tool"] = Field(description="a state machine, or a Lambda function")
     name: Annotated[
@@ -88,18 +75,6 @@ class TargetReference(Part):
     arn: str | None = Field(
         default=None, description="another ARN than the registered one: that of an enabled entry of the registry"
     )
-
-    @field_validator("arn")
-    @classmethod
-    def _check_arn(cls, arn: str | None, info: ValidationInfo) -> str | None:
-        kind = info.data.get("type")
-        if arn is not None and kind is not None:
-            pattern, shape = _ARN_OF[kind]
-            if re.fullmatch(pattern, arn) is None:
-                refuse(
-                    f"not the ARN of {'a state machine' if kind == 'agent' else 'a Lambda function'}", f"write {shape}"
-                )
-        return arn
 
 
 class RetryPolicy(Part):

@@ -14,8 +14,6 @@ from pydantic import ValidationError
 from foundation.errors import InvalidInputError, Problem
 from foundation.problems import path_of, shown
 from row_batches.document.batch_config import (
-    MAX_AGENT_TIMEOUT_SECONDS,
-    MAX_TOOL_TIMEOUT_SECONDS,
     STARTED_BY,
     BatchConfig,
 )
@@ -100,15 +98,6 @@ def _is_writable(text: str) -> bool:
 def _problems_across_fields(document: Mapping[str, Any], work_retention_days: int | None) -> Iterator[Problem]:
     """What no single field shows. Read from the raw document, so that a mistake elsewhere does not hide these."""
     execution = _section(document, "execution_config")
-    timeout = execution.get("timeout_seconds", 0)
-    is_tool = _section(document, "target").get("type") == "tool"
-    if is_tool and type(timeout) is int and MAX_TOOL_TIMEOUT_SECONDS < timeout <= MAX_AGENT_TIMEOUT_SECONDS:
-        yield Problem(
-            "execution_config.timeout_seconds",
-            str(timeout),
-            f"a tool's row has at most {MAX_TOOL_TIMEOUT_SECONDS} seconds",
-            f"write at most {MAX_TOOL_TIMEOUT_SECONDS}, or use an agent",
-        )
     days = execution.get("ttl_days")
     if type(days) is int and work_retention_days is not None and 1 <= days <= 3_650 and days != work_retention_days:
         yield Problem(

@@ -6,7 +6,6 @@ Written by ``ValidateInput`` to ``work/<execution>/plan.json``; children of the 
 from __future__ import annotations
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,21 +21,13 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Invocation(StrEnum):
-    """How a target is called: a Lambda function, a Standard state machine, or an Express state machine."""
-
-    LAMBDA = "lambda"
-    STANDARD = "standard"
-    EXPRESS = "express"
-
-
 class Target(Frozen):
-    """A registry entry, resolved."""
+    """A registry entry, resolved. ``invocation`` is the name of its ``targets.kind.TargetKind``."""
 
     name: str
     type: Literal["agent", "tool"]
     arn: str
-    invocation: Invocation
+    invocation: str
     version: str = "1"
     enabled: bool = True
     cost_per_call_usd: float | None = None

@@ -58,10 +58,3 @@ class Targets(Protocol):
     def get(self, name: str) -> Target | None: ...
 
     def all(self) -> list[Target]: ...
-
-
-class ToolSettings(Protocol):
-    """What is known of a tool's function."""
-
-    def timeout_seconds(self, arn: str) -> int:
-        """The function's own time-out."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,6 @@ from row_batches.document.batch_config import S3Location
 from row_batches.files.ports import InputObject
 
 if TYPE_CHECKING:
-    from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_s3 import S3Client
 
 CHUNK_BYTES = 1024 * 1024
@@ -105,14 +104,3 @@ def _parts(chunks: Iterable[bytes]) -> Iterator[bytes]:
             part.clear()
     if part:
         yield bytes(part)
-
-
-class LambdaToolSettings:
-    """Settings of registered functions. ``make_client`` is called when the first one is asked for: agents need none."""
-
-    def __init__(self, make_client: Callable[[], LambdaClient]) -> None:
-        self._make_client = make_client
-
-    def timeout_seconds(self, arn: str) -> int:
-        with translated("lambda:GetFunctionConfiguration", arn):
-            return self._make_client().get_function_configuration(FunctionName=arn)["Timeout"]

@@ -13,7 +13,7 @@ import orjson
 from foundation.json_text import render_json
 from foundation.ports import Clock, ObjectStore
 from row_batches.document.header import replaced_columns
-from row_batches.document.plan import EarlierExecution, Invocation, Plan
+from row_batches.document.plan import EarlierExecution, Plan
 from row_batches.files.csv_writer import RowRenderer
 from row_batches.files.staged_copy import unescaped
 from row_batches.mapping.mapping_in import InputMapper, compile_input_mapping
@@ -23,7 +23,9 @@ from row_batches.rows.records import FinishedRow, RowRecord, RowStatus, Usage
 from row_batches.rows.store import RowStore
 from row_batches.rows.stores import open_rows
 from row_batches.rows.work import Work, load_plan
-from row_batches.targets.protocol import Outcome, read_agent_answer, read_tool_answer
+from row_batches.targets.kind import RowCall, TargetKind
+from row_batches.targets.kinds import kind_of
+from row_batches.targets.protocol import Outcome
 
 DEAD_LETTER_BYTES = 200_000
 """Above this, a dead letter names an object that holds its input: SQS takes 256 KiB from every client."""
@@ -51,6 +53,15 @@ class Batch:
     def rows_of(self, earlier: EarlierExecution) -> RowStore:
         """The finished rows of an execution that this one resumes."""
         return open_rows(self.work.objects, earlier.name, earlier.batch_size)
+
+    @cached_property
+    def kind(self) -> TargetKind:
+        return kind_of(self.plan.target)
+
+    def call(self, row: int, attempt: int) -> RowCall:
+        """An attempt at a row."""
+        plan = self.plan
+        return RowCall(plan.execution.name, plan.target.name, row, plan.total_rows, attempt)
 
     @cached_property
     def input_mapper(self) -> InputMapper:
@@ -83,11 +94,8 @@ class Batch:
         return [unescaped(item[column]) for column in self._staged_columns]
 
     def read_kept(self, answer: Any) -> Outcome:
-        """The outcome of an answer that is kept in a rows object, of this execution or another of the same target."""
-        if self.plan.target.invocation is Invocation.LAMBDA:
-            call_id = answer.get("tool_use_id", "") if isinstance(answer, dict) else ""
-            return read_tool_answer(answer, call_id)
-        return read_agent_answer(answer)
+        """The outcome of an answer that is kept, of this execution or another of the same target."""
+        return self.kind.read_kept(answer)
 
     def finish(
         self,

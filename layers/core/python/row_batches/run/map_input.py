@@ -10,7 +10,7 @@ from foundation.ports import Clock
 from row_batches.run.batch import Batch, Batches, input_hash
 from row_batches.run.earlier_answers import take_over
 from row_batches.run.messages import AgentCall, MapInputRequest, MapInputResponse
-from row_batches.targets.protocol import agent_execution_name, agent_request
+from row_batches.targets.protocol import agent_execution_name
 
 LOGGER = logging.getLogger("batch_processor.map_input")
 MOST_INPUT_BYTES = 200 * 1024
@@ -32,7 +32,7 @@ def map_input(request: MapInputRequest, *, batches: Batches, clock: Clock) -> Ma
         batch.rows.write([finished])
         raise TakenOverError(f"row {row} was answered in an earlier execution: its answer is taken over")
     row_input = batch.input_mapper.map(batch.cells(request.Row))
-    sent = agent_request(plan.execution.name, row, plan.total_rows, row_input)
+    sent = batch.kind.request(batch.call(row, 1), row_input)
     text = render_json(sent)
     size = len(text.encode())
     if size > MOST_INPUT_BYTES:

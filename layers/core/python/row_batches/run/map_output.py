@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 from copy import deepcopy
 from typing import Any
 
-from foundation.errors import DeploymentError, RetryableAnswerError
+from foundation.errors import RetryableAnswerError
 from foundation.json_text import parse_json
 from foundation.ports import Clock
 from row_batches.rows.records import RowStatus, Usage
@@ -22,39 +21,14 @@ from row_batches.targets.answer import add_usage
 from row_batches.targets.protocol import (
     MAPPING_ERROR,
     Outcome,
-    agent_failure,
     mapping_failed,
     read_agent_answer,
     read_express_answer,
-    throttled,
-    timed_out,
-    too_large,
-    unanswered,
 )
 from row_batches.targets.retry import Retry, decide
+from row_batches.targets.standard_agent import StandardAgent
 
 LOGGER = logging.getLogger("batch_processor.map_output")
-
-DEPLOYMENT_ERRORS = frozenset(
-    {
-        "AccessDenied",
-        "InvalidArn",
-        "KmsAccessDenied",
-        "KmsInvalidState",
-        "StateMachineDeleting",
-        "StateMachineDoesNotExist",
-    }
-)
-"""``StepFunctions.AccessDeniedException`` and the like, without prefix and ``Exception``: the agent cannot be called at
-all (https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html)."""
-REFUSALS = frozenset({"ExecutionDoesNotExist", "InvalidExecutionInput", "InvalidName", "Validation"})
-"""The same page: no execution has this attempt's name. After other errors of the call there may be one."""
-CALL_PREFIXES = ("StepFunctions.", "Sfn.")
-"""Names with these come from the call itself; the agent's own errors are inside ``States.TaskFailed``."""
-DENIED = re.compile(r"is not authorized to perform|Error Code: (AccessDenied|UnrecognizedClient)")
-RATE_EXCEEDED = re.compile(r"Rate exceeded|Error Code: Throttl")
-"""Errors that are common to all services have the service's own name (``StepFunctions.AWSStepFunctionsException``,
-``Sfn.SfnException``): only the cause tells them apart."""
 
 
 def map_output(
@@ -139,27 +113,9 @@ def _read_outcome(request: MapOutputRequest) -> Outcome:
 
 
 def _read_error(error: CaughtError, call: AgentCall) -> Outcome:
-    if error.Error.startswith(CALL_PREFIXES):
-        return _read_call_error(error)
     if error.Error == MAPPING_ERROR:
         return mapping_failed(_function_message(error.Cause))
-    if error.Error == "States.Timeout":  # of the call: the agent's own is inside States.TaskFailed
-        return timed_out(f"no answer within the {call.timeout_seconds} s that were left for the row")
-    if error.Error == "States.DataLimitExceeded":
-        return too_large("with the row it is over the 256 KiB (262,144 bytes) that Step Functions allows")
-    return agent_failure(error.Error, error.Cause)
-
-
-def _read_call_error(error: CaughtError) -> Outcome:
-    """The call failed, not the agent. It may have started the execution all the same, so it is made again by its name:
-    Step Functions then starts nothing twice."""
-    name = error.Error.rpartition(".")[2].removesuffix("Exception")
-    if name in DEPLOYMENT_ERRORS or DENIED.search(error.Cause):
-        raise DeploymentError(f"the agent cannot be called: {error.Error}: {error.Cause}")
-    if RATE_EXCEEDED.search(error.Cause):
-        return throttled(error.Cause)
-    outcome = agent_failure(error.Error, error.Cause)
-    return outcome if name in REFUSALS or outcome.throttled else unanswered(outcome.error_message)
+    return StandardAgent().read_error(error.Error, error.Cause, call.timeout_seconds)
 
 
 def _function_message(cause: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from row_batches.rows.records import Usage
+from row_batches.targets.kind import Processor
 
 
 class Message(BaseModel):
@@ -27,18 +28,6 @@ class ExecutionReference(Message):
 class ValidateRequest(Message):
     execution: ExecutionReference
     input: Any
-
-
-class Processor(StrEnum):
-    """Which branch ``ChooseProcessor`` takes.
-
-    TOOL: rows in batches, called by ``process_tool_rows``: Lambda functions, and Express state machines, which answer
-    as synchronously as they do. AGENT: one row a child, Standard state machines. NONE: there is no row to process.
-    """
-
-    TOOL = "TOOL"
-    AGENT = "AGENT"
-    NONE = "NONE"
 
 
 class ObjectVersion(Message):

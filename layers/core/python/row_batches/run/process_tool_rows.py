@@ -16,34 +16,26 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from threading import Condition, Event, Lock
+from typing import Any
 
 from foundation.errors import BatchProcessorError, MappingError
 from foundation.json_text import render_json
 from foundation.ports import Clock, Deadline
 from row_batches.document.batch_config import MAX_TOOL_TIMEOUT_SECONDS
-from row_batches.document.plan import Invocation
 from row_batches.rows.records import FinishedRow, RowStatus, Usage
 from row_batches.run.batch import Batch, Batches, input_hash
 from row_batches.run.commit import CHECKS_PER_LIMIT, Commit
 from row_batches.run.earlier_answers import take_over
 from row_batches.run.messages import ToolRowsRequest, ToolRowsResponse
 from row_batches.run.ownership import Ownership
-from row_batches.run.planning import MAX_THREADS
 from row_batches.run.ports import DeadLetters
 from row_batches.run.runs import BestEffort, rows_part
 from row_batches.targets.answer import add_usage, parse_answer
+from row_batches.targets.kind import RowCall
 from row_batches.targets.ports import TargetInvoker
-from row_batches.targets.protocol import (
-    Outcome,
-    agent_request,
-    mapping_failed,
-    read_agent_answer,
-    read_tool_answer,
-    tool_call_id,
-    tool_request,
-    with_missing_numbers,
-)
+from row_batches.targets.protocol import Outcome, mapping_failed, with_missing_numbers
 from row_batches.targets.retry import Final, decide
+from row_batches.targets.worker_kind import MAX_THREADS
 
 LOGGER = logging.getLogger("batch_processor.process_tool_rows")
 FLUSH_BYTES = 4 * 1024 * 1024
@@ -307,7 +299,7 @@ class _Run:
             del outcome
 
     def _attempt_until_final(
-        self, row: int, row_input: dict[str, object], started_ms: int, reading: ExitStack, usage: Usage
+        self, row: int, row_input: dict[str, Any], started_ms: int, reading: ExitStack, usage: Usage
     ) -> tuple[Outcome, int, int, int]:
         """The row's outcome, how many attempts reached the target, how many calls did not, and when the last one ended.
 
@@ -318,10 +310,10 @@ class _Run:
         attempt, throttles = 1, 0
         while True:
             left_ms = started_ms + budget_ms - self._clock.now_ms()
-            call_id = tool_call_id(self._batch.plan.execution.name, row, attempt)
-            answered = self._invoke(row, row_input, attempt, call_id, max(left_ms, 1) / 1000)
+            call = self._batch.call(row, attempt)
+            answered = self._invoke(call, row_input, max(left_ms, 1) / 1000)
             ended_ms = self._clock.now_ms()
-            outcome = answered if isinstance(answered, Outcome) else self._read(answered, call_id, reading)
+            outcome = answered if isinstance(answered, Outcome) else self._read(answered, call, reading)
             del answered
             throttles += outcome.throttled
             add_usage(usage, outcome.usage)
@@ -334,24 +326,16 @@ class _Run:
             self._clock.sleep(decision.wait_seconds)
             attempt = reached + 1
 
-    def _invoke(
-        self, row: int, row_input: dict[str, object], attempt: int, call_id: str, timeout_seconds: float
-    ) -> bytes | Outcome:
-        plan = self._batch.plan
-        if plan.target.invocation is Invocation.LAMBDA:
-            sent = tool_request(plan.target.name, row_input, call_id)
-        else:
-            sent = agent_request(plan.execution.name, row, plan.total_rows, row_input)
-        LOGGER.debug("row sent", extra={"row_id": row, "attempt": attempt, "sent": sent})
-        return self._invoker.invoke(plan.target.arn, render_json(sent).encode(), timeout_seconds)
+    def _invoke(self, call: RowCall, row_input: dict[str, Any], timeout_seconds: float) -> bytes | Outcome:
+        sent = self._batch.kind.request(call, row_input)
+        LOGGER.debug("row sent", extra={"row_id": call.row, "attempt": call.attempt, "sent": sent})
+        return self._invoker.invoke(self._batch.plan.target, render_json(sent).encode(), timeout_seconds)
 
-    def _read(self, answered: bytes, call_id: str, reading: ExitStack) -> Outcome:
+    def _read(self, answered: bytes, call: RowCall, reading: ExitStack) -> Outcome:
         if len(answered) > LARGE_ANSWER_BYTES:
             reading.enter_context(self._reading_large_answer())
         answer = parse_answer(answered)
-        is_tool = self._batch.plan.target.invocation is Invocation.LAMBDA
-        outcome = read_tool_answer(answer.value, call_id) if is_tool else read_agent_answer(answer.value)
-        return with_missing_numbers(outcome, answer.missing_numbers)
+        return with_missing_numbers(self._batch.kind.read(answer.value, call), answer.missing_numbers)
 
 
 def _size(finished: FinishedRow) -> int:

@@ -9,12 +9,14 @@ from itertools import accumulate
 from pydantic import BaseModel
 
 from foundation.problems import listed
-from row_batches.document.plan import Invocation, Plan
+from row_batches.document.plan import Plan
 from row_batches.rows.records import RowColumns, RowStatus, Usage
-from row_batches.run.cost import WORKER_START_SECONDS, actual_cost, counted_usage
+from row_batches.run.cost import actual_cost, run_usage
 from row_batches.run.runs import Counts
 from row_batches.targets.answer import MOST_USED, add_usage
 from row_batches.targets.notes import NOTES
+from row_batches.targets.usage import RunCounts
+from row_batches.targets.worker_kind import START_SECONDS
 
 MOST_EXAMPLES = 10
 MOST_ROWS_NAMED = 50
@@ -58,6 +60,10 @@ class Totals(BaseModel):
     resumed: int = 0
     """Of the attempted: rows that were taken over from an earlier execution."""
     attempts: int = 0
+    retries: int = 0
+    """Of the attempts: those after a row's first."""
+    unmapped: int = 0
+    """Of the failed: rows that never came to a call, as they could not be mapped."""
     throttles: int = 0
     cast_failures: int = 0
     cast_failures_by_column: dict[str, CastFailures] = {}
@@ -85,7 +91,7 @@ class Totals(BaseModel):
         self.failed += statuses[RowStatus.FAILED]
         self.timed_out += statuses[RowStatus.TIMEOUT]
         self.attempted += len(rows["status"])
-        self.attempts += sum(rows["attempts"])
+        self._add_attempts(rows)
         self.throttles += sum(rows["throttles"])
         self.cast_failures += sum(rows["cast_failures"])
         for details in rows["details"]:
@@ -107,6 +113,14 @@ class Totals(BaseModel):
         for second, change in began.items():
             if change:
                 changes[second] = changes.get(second, 0) + change
+
+    def _add_attempts(self, rows: RowColumns) -> None:
+        attempts = rows["attempts"]
+        self.attempts += sum(attempts)
+        self.retries += sum(attempts) - len(attempts) + attempts.count(0)
+        if 0 in attempts:
+            calls = zip(attempts, rows["throttles"], rows["status"], strict=True)
+            self.unmapped += sum(call == (0, 0, RowStatus.FAILED) for call in calls)
 
     def _add_versions(self, rows: RowColumns, succeeded: int) -> None:
         versions = set(rows["target_version"])
@@ -164,22 +178,20 @@ def cost_of(plan: Plan, totals: Totals, *, stopped: bool = False) -> dict[str, o
     A worker is taken for a child of its own, also where it went on for one whose 15 minutes were over. Workers that
     were killed are not counted: nobody knows their time.
     """
-    is_agent = plan.target.invocation is Invocation.STANDARD
-    rows_run = totals.attempted - totals.resumed
-    usage = counted_usage(
-        plan.target,
-        children=rows_run if is_agent else totals.worker_calls,
-        worker_seconds=totals.worker_ms / 1000 + totals.worker_calls * WORKER_START_SECONDS,
-        worker_calls=totals.worker_calls,
+    counts = RunCounts(
+        rows=totals.attempted - totals.resumed,
         attempts=totals.attempts,
-        throttles=totals.throttles,
-        attempted_rows=rows_run,
+        retries=totals.retries,
         failed_rows=totals.all_failed - totals.not_attempted,
-        rows_objects=totals.rows_objects,
-        staged_bytes=plan.staged.size_bytes,
-        total_rows=plan.total_rows,
+        unmapped_rows=totals.unmapped,
+        throttles=totals.throttles,
         idle_rows=totals.resumed + (0 if stopped else totals.not_attempted),
+        rows_objects=totals.rows_objects,
+        children=totals.worker_calls,
+        worker_calls=totals.worker_calls,
+        worker_seconds=totals.worker_ms / 1000 + totals.worker_calls * START_SECONDS,
     )
+    usage = run_usage(plan.target, counts, total_rows=plan.total_rows, staged_bytes=plan.staged.size_bytes)
     return actual_cost(usage, plan.target)
 
 

@@ -16,7 +16,6 @@ from row_batches.document.plan import (
     RESULTS_PREFIX,
     Concurrency,
     Execution,
-    Invocation,
     Keys,
     Plan,
     StagedInput,
@@ -24,15 +23,16 @@ from row_batches.document.plan import (
 )
 from row_batches.files.csv_reader import MAX_FILE_BYTES, Staging, stage, too_large
 from row_batches.files.csv_writer import output_header
-from row_batches.files.ports import InputObject, InputObjects, Targets, ToolSettings, WorkObjects
+from row_batches.files.ports import InputObject, InputObjects, Targets, WorkObjects
 from row_batches.run.cost import estimate
 from row_batches.run.earlier_execution import Earlier, find_earlier
-from row_batches.run.messages import MapSettings, ObjectVersion, Processor, ValidateRequest, ValidateResponse
-from row_batches.run.planning import plan_concurrency
+from row_batches.run.messages import MapSettings, ObjectVersion, ValidateRequest, ValidateResponse
 from row_batches.run.runs import Run, Runs
+from row_batches.targets.kind import Processor
+from row_batches.targets.kinds import kind_of, parse_document
+from row_batches.targets.ports import FunctionSettings
 
 SECONDS_A_DAY = 86_400
-MAX_EXPRESS_SECONDS = 300
 NAMES_LISTED_BYTES = 20_000
 """Of column names in a dry run's output: an execution's output has 256 KiB at most."""
 
@@ -43,7 +43,7 @@ def validate_input(
     inputs: InputObjects,
     work: WorkObjects,
     targets: Targets,
-    tools: ToolSettings,
+    functions: FunctionSettings,
     runs: Runs,
     input_buckets: list[str],
     work_retention_days: int,
@@ -54,7 +54,7 @@ def validate_input(
     may lie in ``input_buckets``; the results of earlier executions can be submitted where they are. Only answers of an
     earlier execution of this deployment, from the same target, can be taken over.
     """
-    return _Validation(inputs, work, targets, tools, runs, input_buckets, work_retention_days).run(request)
+    return _Validation(inputs, work, targets, functions, runs, input_buckets, work_retention_days).run(request)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class _Validation:
     _inputs: InputObjects
     _work: WorkObjects
     _targets: Targets
-    _tools: ToolSettings
+    _functions: FunctionSettings
     _runs: Runs
     _input_buckets: list[str]
     _work_retention_days: int
@@ -75,8 +75,9 @@ class _Validation:
         target = self._resolve(reference, problems) if reference else None
         if reference is None and (name := _target_name(request.input)):
             self._registered(name, problems)
-        if target is not None and config is not None and target.invocation is Invocation.EXPRESS:
-            problems += _express_problems(config)
+        if target is not None and config is not None:
+            problem = kind_of(target).timeout_problem(config.execution_config.timeout_seconds)
+            problems += [problem] if problem else []
         found = self._find(config.source if config else _source(request.input), problems)
         keys = Keys(request.execution.name)
         earlier = self._find_earlier(config, target, request.execution.name, problems)
@@ -97,7 +98,7 @@ class _Validation:
 
     def _parse(self, document: Any, problems: list[Problem]) -> BatchConfig | None:
         try:
-            return parse_batch_config(document, work_retention_days=self._work_retention_days)
+            return parse_document(document, work_retention_days=self._work_retention_days)
         except InvalidInputError as error:
             problems += error.problems
             return None
@@ -127,7 +128,8 @@ class _Validation:
             problems.append(
                 Problem("target.type", reference.type, f"{target.name} is registered as {target.type}", "correct it")
             )
-        if reference.arn not in (None, target.arn):
+        has_other_arn = reference.arn not in (None, target.arn)
+        if has_other_arn and not any(problem.path == "target.arn" for problem in problems):
             target = self._with_arn(target, reference, problems)
         return target if len(problems) == before else None
 
@@ -210,7 +212,7 @@ class _Validation:
         earlier: Earlier | None,
     ) -> Plan:
         row_bytes = staging.size_bytes // max(1, staging.total_rows)
-        concurrency = plan_concurrency(config, target, staging.total_rows, row_bytes=row_bytes)
+        concurrency = kind_of(target).concurrency(config, staging.total_rows, row_bytes)
         costs = estimate(config, target, concurrency, total_rows=staging.total_rows, staged_bytes=staging.size_bytes)
         warnings = self._warnings(config, target, staging, concurrency)
         if earlier is not None:
@@ -251,13 +253,7 @@ class _Validation:
                 f"The target's output schema {target.output_schema} is not applied yet: without columns in "
                 "output_mapping, the output has one column, result, with the answer as JSON."
             )
-        if target.invocation is Invocation.LAMBDA:
-            timeout = self._tools.timeout_seconds(target.arn)
-            if timeout > settings.timeout_seconds:
-                warnings.append(
-                    f"The function's own time-out is {timeout} s, longer than timeout_seconds "
-                    f"({settings.timeout_seconds}): a call that times out runs on, and is paid for, until then."
-                )
+        warnings += kind_of(target).warnings(config, target, self._functions)
         in_flight = concurrency.children * concurrency.threads
         longest_days = staging.total_rows / in_flight * settings.timeout_seconds / SECONDS_A_DAY
         if longest_days > self._work_retention_days:
@@ -268,21 +264,6 @@ class _Validation:
         if in_flight < min(settings.max_concurrency, staging.total_rows):
             warnings.append(f"{in_flight} rows are in flight at most, not {settings.max_concurrency:,}.")
         return warnings
-
-
-def _express_problems(config: BatchConfig) -> list[Problem]:
-    """An Express execution ends after five minutes (https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas)."""
-    seconds = config.execution_config.timeout_seconds
-    if seconds <= MAX_EXPRESS_SECONDS:
-        return []
-    return [
-        Problem(
-            "execution_config.timeout_seconds",
-            str(seconds),
-            "an Express agent runs for 300 seconds at most",
-            "write a number from 1 to 300, or register a Standard agent",
-        )
-    ]
 
 
 def _sound_part(document: Any, problems: list[Problem]) -> BatchConfig | None:
@@ -339,12 +320,7 @@ def _source(document: Any) -> S3Location | None:
 
 
 def _response(plan: Plan) -> ValidateResponse:
-    if plan.total_rows == 0:
-        processor = Processor.NONE
-    elif plan.target.invocation is Invocation.STANDARD:
-        processor = Processor.AGENT
-    else:
-        processor = Processor.TOOL
+    processor = kind_of(plan.target).processor if plan.total_rows else Processor.NONE
     return ValidateResponse(
         execution_id=plan.execution.name,
         plan_key=plan.keys.plan,

@@ -67,9 +67,6 @@ def ownership(table: str, context: LambdaContext) -> Ownership:
 @cache
 def invoker() -> TargetInvoker:
     from foundation.aws.clients import invoking_client
-    from row_batches.targets.invokers import ArnInvoker, ExpressInvoker, LambdaInvoker
+    from row_batches.targets.kinds import KindInvoker
 
-    return ArnInvoker(
-        LambdaInvoker(lambda seconds: invoking_client("lambda", seconds, MOST_CONNECTIONS)),
-        ExpressInvoker(lambda seconds: invoking_client("stepfunctions", seconds, MOST_CONNECTIONS)),
-    )
+    return KindInvoker(lambda service, seconds: invoking_client(service, seconds, MOST_CONNECTIONS))

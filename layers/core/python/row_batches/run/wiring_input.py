@@ -8,8 +8,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from row_batches.files.s3 import LambdaToolSettings, S3InputObjects, S3WorkObjects
+    from row_batches.files.s3 import S3InputObjects, S3WorkObjects
     from row_batches.targets.dynamodb import DynamoTargets
+    from row_batches.targets.lambda_ import LambdaFunctionSettings
 
 
 @cache
@@ -41,7 +42,7 @@ def targets(table: str) -> DynamoTargets:
 
 
 @cache
-def tools() -> LambdaToolSettings:
-    from row_batches.files.s3 import LambdaToolSettings
+def functions() -> LambdaFunctionSettings:
+    from row_batches.targets.lambda_ import LambdaFunctionSettings
 
-    return LambdaToolSettings(lambda: _client("lambda"))
+    return LambdaFunctionSettings(lambda: _client("lambda"))

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from foundation.aws.errors import translated
 from foundation.errors import DeploymentError
 from row_batches.document.plan import Target
+from row_batches.targets.kinds import kind_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -35,12 +36,14 @@ class DynamoTargets:
     def _target(self, item: Mapping[str, Any]) -> Target:
         fields = {name: _value(value) for name, value in item.items()}
         try:
-            return Target.model_validate({name: value for name, value in fields.items() if value is not None})
+            target = Target.model_validate({name: value for name, value in fields.items() if value is not None})
         except ValidationError as error:
             raise DeploymentError(
                 f"The target {fields.get('name')} in the registry {self._table} is not valid: {error}. "
                 "Correct the Terraform variable targets and apply."
             ) from error
+        kind_of(target)
+        return target
 
 
 def _value(attribute: Mapping[str, Any]) -> str | float | bool | None:

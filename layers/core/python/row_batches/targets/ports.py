@@ -1,17 +1,25 @@
-"""What the workers need of a target, as a Protocol."""
+"""What is needed of targets from outside, as Protocols."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
+from row_batches.document.plan import Target
 from row_batches.targets.protocol import Outcome
 
 
 class TargetInvoker(Protocol):
-    """Calls a Lambda function or an Express state machine once: no retries of its own, safe in several threads."""
+    """Calls a target that answers at once: no retries of its own, safe in several threads."""
 
-    def invoke(self, arn: str, payload: bytes, timeout_seconds: float) -> bytes | Outcome:
+    def invoke(self, target: Target, payload: bytes, timeout_seconds: float) -> bytes | Outcome:
         """The target's answer as it came, or the outcome of an attempt that gave none.
 
         Raises ``DeploymentError`` when the call is denied or the target does not exist.
         """
+
+
+class FunctionSettings(Protocol):
+    """What is known of a Lambda function."""
+
+    def timeout_seconds(self, arn: str) -> int:
+        """The function's own time-out. Raises ``DeploymentError`` when it may not be read, or does not exist."""

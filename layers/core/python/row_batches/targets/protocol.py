@@ -71,10 +71,6 @@ class Outcome:
 # --- what is sent
 
 
-def tool_call_id(execution: str, row: int, attempt: int) -> str:
-    return f"{execution}:{row}:{attempt}"
-
-
 def tool_request(name: str, row_input: dict[str, Any], call_id: str) -> dict[str, Any]:
     return {"name": name, "input": row_input, "id": call_id}
 

@@ -57,11 +57,16 @@ def decide(
     return Retry(wait)
 
 
-def pause_seconds(policy: RetryPolicy, attempt: int, random: Callable[[], float]) -> float:
-    """The pause after attempt ``attempt``: exponential, capped, and with jitter a random part of that (full jitter)."""
+def longest_pause_seconds(policy: RetryPolicy, attempt: int) -> float:
+    """The pause after attempt ``attempt``, without jitter: exponential, capped."""
     try:
         delay = policy.initial_interval_seconds * policy.backoff_rate ** (attempt - 1)
     except OverflowError:
         delay = policy.max_delay_seconds
-    delay = min(delay, policy.max_delay_seconds)
+    return min(delay, policy.max_delay_seconds)
+
+
+def pause_seconds(policy: RetryPolicy, attempt: int, random: Callable[[], float]) -> float:
+    """The pause after attempt ``attempt``: the longest, and with jitter a random part of it (full jitter)."""
+    delay = longest_pause_seconds(policy, attempt)
     return random() * delay if policy.jitter else delay

@@ -8,11 +8,13 @@ from hypothesis import strategies as st
 
 from row_batches.document.batch_config import BatchConfig
 from row_batches.document.input_document import parse_batch_config
-from row_batches.document.plan import Concurrency, Invocation, Target
-from row_batches.run.planning import MAX_BATCH_BYTES, MAX_THREADS, plan_concurrency
+from row_batches.document.plan import Concurrency
+from row_batches.targets.express_agent import ExpressAgent
+from row_batches.targets.lambda_function import LambdaFunction
+from row_batches.targets.standard_agent import StandardAgent
+from row_batches.targets.worker_kind import MAX_BATCH_BYTES, MAX_THREADS
 
-TOOL = Target(name="echo", type="tool", arn="arn", invocation=Invocation.LAMBDA)
-AGENT = Target(name="agent", type="agent", arn="arn", invocation=Invocation.STANDARD)
+TOOL = LambdaFunction()
 
 
 def config(**execution_config: int) -> BatchConfig:
@@ -42,16 +44,14 @@ def config(**execution_config: int) -> BatchConfig:
 def test_spreads_rows_in_flight(
     max_concurrency: int, rows: int, batch_size: int, children: int, threads: int, planned_batch: int
 ) -> None:
-    planned = plan_concurrency(config(max_concurrency=max_concurrency, batch_size=batch_size), TOOL, rows)
+    planned = TOOL.concurrency(config(max_concurrency=max_concurrency, batch_size=batch_size), rows, 0)
 
     assert planned == Concurrency(children=children, threads=threads, batch_size=planned_batch)
 
 
 def test_an_express_agent_is_planned_like_a_tool_and_a_standard_one_row_by_row() -> None:
-    express = AGENT.model_copy(update={"invocation": Invocation.EXPRESS})
-
-    assert plan_concurrency(config(max_concurrency=60), express, 1_000).threads == 30
-    planned = plan_concurrency(config(max_concurrency=60), AGENT, 1_000)
+    assert ExpressAgent().concurrency(config(max_concurrency=60), 1_000, 0).threads == 30
+    planned = StandardAgent().concurrency(config(max_concurrency=60), 1_000, 0)
     assert planned == Concurrency(children=60, threads=1, batch_size=1)
 
 
@@ -59,12 +59,12 @@ def test_a_batch_of_slow_rows_is_one_that_its_child_s_history_can_take() -> None
     slow = config(max_concurrency=1, batch_size=10_000, timeout_seconds=840)
     quick = config(max_concurrency=1, batch_size=10_000, timeout_seconds=60)
 
-    assert plan_concurrency(slow, TOOL, 1_000_000).batch_size == 3_000
-    assert plan_concurrency(quick, TOOL, 1_000_000).batch_size == 10_000
+    assert TOOL.concurrency(slow, 1_000_000, 0).batch_size == 3_000
+    assert TOOL.concurrency(quick, 1_000_000, 0).batch_size == 10_000
 
 
 def test_large_rows_make_smaller_batches_and_more_children() -> None:
-    planned = plan_concurrency(config(max_concurrency=60), TOOL, 1_000, row_bytes=20_000)
+    planned = TOOL.concurrency(config(max_concurrency=60), 1_000, 20_000)
 
     assert planned == Concurrency(children=6, threads=10, batch_size=10)
 
@@ -78,9 +78,7 @@ def test_large_rows_make_smaller_batches_and_more_children() -> None:
 def test_never_more_in_flight_than_allowed_and_seldom_much_less(
     max_concurrency: int, batch_size: int, rows: int, row_bytes: int
 ) -> None:
-    planned = plan_concurrency(
-        config(max_concurrency=max_concurrency, batch_size=batch_size), TOOL, rows, row_bytes=row_bytes
-    )
+    planned = TOOL.concurrency(config(max_concurrency=max_concurrency, batch_size=batch_size), rows, row_bytes)
 
     assert planned.children * planned.threads <= max_concurrency
     assert planned.threads <= min(MAX_THREADS, batch_size)

@@ -1,0 +1,54 @@
+"""What synchronous calls have in common: clients by their time-out, and the outcomes of calls that gave no answer.
+
+A client's read time-out is fixed when it is made, so clients are kept by whole seconds of time-out; the SDK's own
+retries are off, since the row's retry policy decides.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from threading import Lock
+from typing import Generic, TypeVar
+
+from foundation.errors import BatchProcessorError, DeploymentError, ServiceUnavailableError, ThrottledError
+from row_batches.targets.protocol import Outcome, mapping_failed, throttled, thrown_error, timed_out
+
+MOST_CLIENTS = 64
+Client = TypeVar("Client")
+
+
+class Clients(Generic[Client]):
+    """Clients by their read time-out in whole seconds; making one is not safe in several threads at once."""
+
+    def __init__(self, make_client: Callable[[int], Client]) -> None:
+        self._lock = Lock()
+        self._make = lru_cache(MOST_CLIENTS)(make_client)
+
+    def get(self, timeout_seconds: float) -> Client:
+        with self._lock:
+            return self._make(max(1, math.ceil(timeout_seconds)))
+
+
+def no_answer(timeout_seconds: float) -> Outcome:
+    return timed_out(f"no answer within the {math.ceil(timeout_seconds)} s that were left for the row")
+
+
+def request_too_large(payload: bytes, limit: str) -> Outcome:
+    return mapping_failed(f"the request of {len(payload):,} bytes {limit}")
+
+
+def failed_call(error: BatchProcessorError, name: str) -> Outcome:
+    """The outcome of a call that the service refused; ``name`` is that of its own error.
+
+    Raises ``DeploymentError`` as it is. Whatever else is answered concerns this call: the row's policy decides, and its
+    neighbours go on.
+    """
+    if isinstance(error, DeploymentError):
+        raise error
+    if isinstance(error, ThrottledError):
+        return throttled(str(error))
+    if isinstance(error, ServiceUnavailableError):
+        return thrown_error(ServiceUnavailableError.__name__, str(error))
+    return thrown_error(name, str(error))

@@ -1,0 +1,98 @@
+"""What an execution uses of AWS, and what that costs in US dollars: prices, counts and their sums.
+
+Sources: https://aws.amazon.com/step-functions/pricing/ (Standard workflows: each state entered is a transition, retries
+count), https://aws.amazon.com/lambda/pricing/ (arm64, first tier), https://aws.amazon.com/s3/pricing/ (requests, S3
+Standard), https://aws.amazon.com/sqs/pricing/ (standard queues; a request is 64 KB). If AWS charges for the start of
+a child workflow beyond its states is documented nowhere; one transition a child is added to be on the safe side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from foundation.functions import FunctionSize, function_sizes
+
+CHILD_START_TRANSITIONS = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """US dollars a unit, region us-east-1; most regions are within a few percent."""
+
+    as_of: str = "2026-11-01"
+    region: str = "us-east-1"
+    state_transition: float = 0.025 / 1_000
+    lambda_gb_second: float = 0.0000133334
+    lambda_request: float = 0.20 / 1_000_000
+    s3_put: float = 0.005 / 1_000
+    s3_get: float = 0.0004 / 1_000
+    sqs_request: float = 0.40 / 1_000_000
+
+
+PRICES = Prices()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an execution uses, counted or assumed. ``calls``: attempts at the target that were started."""
+
+    transitions: float = 0
+    lambda_requests: float = 0
+    lambda_gb_seconds: float = 0
+    s3_puts: float = 0
+    s3_gets: float = 0
+    sqs_requests: float = 0
+    calls: float = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            transitions=self.transitions + other.transitions,
+            lambda_requests=self.lambda_requests + other.lambda_requests,
+            lambda_gb_seconds=self.lambda_gb_seconds + other.lambda_gb_seconds,
+            s3_puts=self.s3_puts + other.s3_puts,
+            s3_gets=self.s3_gets + other.s3_gets,
+            sqs_requests=self.sqs_requests + other.sqs_requests,
+            calls=self.calls + other.calls,
+        )
+
+    def parts(self, cost_per_call_usd: float | None = None, prices: Prices = PRICES) -> dict[str, float]:
+        """US dollars by part: ``state_transitions, lambda, s3, sqs`` and, when its price is known, ``target``."""
+        parts = {
+            "state_transitions": self.transitions * prices.state_transition,
+            "lambda": self.lambda_requests * prices.lambda_request + self.lambda_gb_seconds * prices.lambda_gb_second,
+            "s3": self.s3_puts * prices.s3_put + self.s3_gets * prices.s3_get,
+            "sqs": self.sqs_requests * prices.sqs_request,
+        }
+        if cost_per_call_usd is not None:
+            parts["target"] = self.calls * cost_per_call_usd
+        return parts
+
+
+@dataclass(frozen=True, slots=True)
+class RunCounts:
+    """What is counted of the rows of a run, or assumed of them.
+
+    ``rows`` were run: neither left alone behind the brake nor taken over; those are ``idle_rows``. Of the ``rows``,
+    ``failed_rows`` failed, and ``unmapped_rows`` of these never came to a call. ``attempts`` counts all attempts,
+    ``retries`` those after a row's first, ``throttles`` the calls that did not come to an attempt.
+
+    ``worker_calls`` of ``process_tool_rows`` took ``worker_seconds`` in all; ``children`` is how many children of the
+    map they worked for.
+    """
+
+    rows: int
+    attempts: int
+    retries: int
+    failed_rows: int = 0
+    unmapped_rows: int = 0
+    throttles: int = 0
+    idle_rows: int = 0
+    rows_objects: int = 0
+    children: int = 0
+    worker_calls: int = 0
+    worker_seconds: float = 0
+
+
+def size_of(function: str) -> FunctionSize:
+    """The size of a function of row batches."""
+    return function_sizes("row_batches")[function]

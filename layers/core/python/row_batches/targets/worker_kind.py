@@ -1,0 +1,116 @@
+"""What kinds have in common whose targets answer at once: ``process_tool_rows`` calls them, many rows a child."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from math import ceil
+
+from row_batches.document.batch_config import BatchConfig, RetryPolicy
+from row_batches.document.plan import Concurrency
+from row_batches.targets.kind import ClientFactory, Processor, TargetKind
+from row_batches.targets.ports import TargetInvoker
+from row_batches.targets.retry import longest_pause_seconds
+from row_batches.targets.usage import CHILD_START_TRANSITIONS, RunCounts, Usage, size_of
+
+MAX_THREADS = 30
+"""Calls in flight in one worker: what its 1,024 MB (0.58 of a vCPU) serves without becoming the bottleneck."""
+MAX_CALLS_A_CHILD = 3_000
+"""A call of the worker takes some 7 of the 25,000 events that a child's history may have
+(https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html)."""
+CALL_SECONDS = 870
+"""What a call of the worker has for rows: one that may take half of it or longer may be all that a thread gets done."""
+MAX_BATCH_BYTES = 200_000
+"""``MaxInputBytesPerBatch`` of the map: a batch ends here, however few rows it has."""
+
+CHILD_TRANSITIONS = 3
+"""ProcessRows, RowsRemain, BatchDone."""
+CHILD_AGAIN_TRANSITIONS = 2
+"""ProcessRows, RowsRemain: the function was called again, as its 15 minutes were over."""
+
+# Assumptions, named in each estimate.
+SECONDS_PER_ATTEMPT = 0.2
+START_SECONDS = 0.3
+RESERVE_SECONDS = 60
+"""What a worker leaves of its time-out: with less than that it returns the rows that it has not started."""
+
+
+class WorkerKind(TargetKind):
+    """Rows in batches. A worker is paid for while its rows wait, for an answer or for their next attempt."""
+
+    processor = Processor.TOOL
+    cost_assumption = f"an attempt takes {SECONDS_PER_ATTEMPT} s; a worker is paid for while it waits"
+
+    @abstractmethod
+    def invoker(self, make_client: ClientFactory) -> TargetInvoker:
+        """What calls targets of this kind."""
+
+    def concurrency(self, config: BatchConfig, total_rows: int, row_bytes: int) -> Concurrency:
+        """Few children with many threads.
+
+        Of the thread counts from a third of what is possible up to it, the one that uses most of ``max_concurrency``,
+        then the highest: 60 is 2 × 30, 100 is 4 × 25, 59 is 2 × 29 (one is given up).
+
+        ``batch_size`` is the configured one, or less where the rows would not fill a batch for every child: 200 rows
+        at 60 are two batches of 100, but 100 rows are two of 50, so that all 60 calls are in flight. Threads are no
+        more than the rows a batch can hold. Where rows may take so long that a worker gets to one each, a batch has no
+        more than a child's history can take.
+        """
+        settings = config.execution_config
+        in_flight = max(1, min(settings.max_concurrency, total_rows))
+        batch_size = min(settings.batch_size, max(1, MAX_BATCH_BYTES // max(1, row_bytes)))
+        most = min(MAX_THREADS, batch_size, in_flight)
+        threads = max(range(max(1, most // 3), most + 1), key=lambda count: (in_flight // count * count, count))
+        children = in_flight // threads
+        if 2 * settings.timeout_seconds > CALL_SECONDS:
+            batch_size = min(batch_size, MAX_CALLS_A_CHILD * threads)
+        return Concurrency(
+            children=children,
+            threads=threads,
+            batch_size=max(1, min(batch_size, ceil(total_rows / children))),
+        )
+
+    def assumed(
+        self, config: BatchConfig, concurrency: Concurrency, total_rows: int, staged_bytes: int, *, all_fail: bool
+    ) -> RunCounts:
+        """Children = rows / batch size, rounded up, or bytes / 200,000 if that is more. A row takes 0.2 s an attempt;
+        where all fail, also the longest pauses between its attempts, but no more than its ``timeout_seconds``."""
+        settings = config.execution_config
+        attempts = settings.retry_policy.max_attempts if all_fail else 1
+        row_seconds = attempts * SECONDS_PER_ATTEMPT + _pauses_seconds(settings.retry_policy, attempts)
+        row_seconds = min(row_seconds, max(settings.timeout_seconds, attempts * SECONDS_PER_ATTEMPT))
+        children = (
+            max(ceil(total_rows / concurrency.batch_size), ceil(staged_bytes / MAX_BATCH_BYTES)) if total_rows else 0
+        )
+        work = total_rows * row_seconds / min(concurrency.threads, max(1, concurrency.batch_size))
+        most_seconds = size_of("process_tool_rows").timeout_seconds - RESERVE_SECONDS
+        worker_calls = max(children, ceil(work / most_seconds)) if children else 0
+        return RunCounts(
+            rows=total_rows,
+            attempts=total_rows * attempts,
+            retries=total_rows * (attempts - 1),
+            failed_rows=total_rows if all_fail else 0,
+            rows_objects=children,
+            children=children,
+            worker_calls=worker_calls,
+            worker_seconds=work + worker_calls * START_SECONDS,
+        )
+
+    def usage(self, counts: RunCounts) -> Usage:
+        """A child: 3 transitions and its start. A call: a request, its seconds, the marker of an active worker (two
+        requests), the plan and the listing of what is finished; a look at the brake a second. A failed row: its count
+        and a tenth of a request to the queue."""
+        again = max(0, counts.worker_calls - counts.children)
+        return Usage(
+            transitions=counts.children * (CHILD_START_TRANSITIONS + CHILD_TRANSITIONS)
+            + again * CHILD_AGAIN_TRANSITIONS,
+            lambda_requests=counts.worker_calls,
+            lambda_gb_seconds=counts.worker_seconds * size_of("process_tool_rows").memory_gb,
+            s3_puts=counts.rows_objects + 2 * counts.worker_calls,
+            s3_gets=counts.rows_objects + counts.worker_seconds + 2 * counts.worker_calls,
+            sqs_requests=ceil(counts.failed_rows / 10),
+            calls=counts.attempts,
+        )
+
+
+def _pauses_seconds(policy: RetryPolicy, attempts: int) -> float:
+    return sum(longest_pause_seconds(policy, attempt) for attempt in range(1, attempts))
