@@ -88,7 +88,7 @@ def resync(waiting: Resync, tell: Callable[[str], Any], only: str = "") -> int:
 
 def compare(waiting: Resync, tell: Callable[[str], Any]) -> int:
     """Go through the content; how many items are not in the lake after all."""
-    compared = merged = failed = 0
+    compared = merged = failed = uncounted = 0
     reasons: set[str] = set()
     cursor = ""
     while True:
@@ -97,7 +97,8 @@ def compare(waiting: Resync, tell: Callable[[str], Any]) -> int:
             tell(f"Content was not compared with the lake to the end: the function failed: {answer['error']}")
             return 1
         updated, unchanged, kept_out = (int(answer[name]) for name in ("updated", "unchanged", "failed"))
-        compared += updated + unchanged + kept_out
+        compared += int(answer["items"])
+        uncounted += int(answer["items"]) - updated - unchanged - kept_out - int(answer["ignored"])
         merged += updated
         failed += kept_out
         reasons |= set(answer["reasons"])
@@ -107,9 +108,11 @@ def compare(waiting: Resync, tell: Callable[[str], Any]) -> int:
     tell(f"{compared:,} items of content compared with the lake: {merged:,} merged, {failed:,} failed")
     for reason in sorted(reasons)[:MOST_REASONS]:
         tell(f"    {reason}")
-    if not failed:
+    if uncounted:
+        tell(f"{uncounted:,} items have no outcome: run `make resync` again, then see the log of bedrock_sync.")
+    if not failed and not uncounted:
         tell("The lake has all content.")
-    return failed
+    return failed + uncounted
 
 
 def main(arguments: list[str] | None = None) -> int:

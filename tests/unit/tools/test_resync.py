@@ -15,7 +15,7 @@ from tools.resync import Resync, resync
 FIRST, SECOND = f"{FAILED_PREFIX}2026-11-20/1-9.jsonl", f"{FAILED_PREFIX}2026-11-21/10-19.jsonl"
 DONE = {"updated": 9, "unchanged": 1, "ignored": 0, "failed": 0, "failed_key": ""}
 
-SAME = {**DONE, "updated": 0, "unchanged": 7, "reasons": [], "cursor": ""}
+SAME = {**DONE, "updated": 0, "unchanged": 7, "items": 7, "reasons": [], "cursor": ""}
 ALL = ["7 items of content compared with the lake: 0 merged, 0 failed", "The lake has all content."]
 
 
@@ -62,10 +62,19 @@ def test_that_the_lake_has_all_content_is_said_once_all_of_it_is_compared() -> N
 
 
 def test_content_that_the_lake_lacks_is_merged_page_by_page_and_what_cannot_be_is_told() -> None:
-    last = {**SAME, "unchanged": 3, "failed": 1, "reasons": ["no such violation"]}
-    code, told = run(FakeAws({}, pages={"": {**SAME, "updated": 2, "cursor": "next"}, "next": last}))
+    last = {**SAME, "unchanged": 3, "failed": 1, "items": 4, "reasons": ["no such violation"]}
+    code, told = run(FakeAws({}, pages={"": {**SAME, "updated": 2, "items": 9, "cursor": "next"}, "next": last}))
     assert code == 1
     assert told == ["13 items of content compared with the lake: 2 merged, 1 failed", "    no such violation"]
+
+
+def test_items_without_an_outcome_are_told_and_the_lake_is_not_said_to_have_all() -> None:
+    code, told = run(FakeAws({}, pages={"": {**SAME, "items": 10}}))
+    assert code == 1
+    assert told == [
+        "10 items of content compared with the lake: 0 merged, 0 failed",
+        "3 items have no outcome: run `make resync` again, then see the log of bedrock_sync.",
+    ]
 
 
 def test_a_comparison_that_fails_is_told() -> None:

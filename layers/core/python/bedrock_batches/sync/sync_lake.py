@@ -274,12 +274,14 @@ def _keep(result: SyncResult, name: str, services: SyncServices) -> None:
 def compare(cursor: str, services: SyncServices) -> dict[str, Any]:
     """Merge what the lake lacks of a page of the table: ``SyncResult.document``, ``reasons``, and the next ``cursor``.
 
+    ``items`` is how many the page had: each is in one of the counts.
+
     Finds content that no stream record brings any more, since ``bedrock_sync`` died on it, or did not run for a day.
     """
     items, following = services.contents.page(cursor)
     result = _merge({violation_id_of(item): item for item in items}, services)
     _log(result)
-    return {**result.document(), "reasons": _reasons(result), "cursor": following}
+    return {**result.document(), "items": len(items), "reasons": _reasons(result), "cursor": following}
 
 
 def _images(records: Iterable[Mapping[str, Any]]) -> Iterator[tuple[dict[str, Any], int, float | None]]:
