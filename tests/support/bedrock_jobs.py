@@ -15,7 +15,7 @@ import boto3
 
 from bedrock_batches.api.admin import AdminServices, Answer
 from bedrock_batches.api.records import RecordSources
-from bedrock_batches.request.job_config import parse_job_request
+from bedrock_batches.request.job_config import JobRequest, parse_job_request
 from bedrock_batches.results.claims_dynamodb import DynamoDbClaims
 from bedrock_batches.submit import job as names
 from bedrock_batches.submit.create_job import CreateServices, create_job
@@ -203,7 +203,7 @@ class JobsWorld:
     def new_job(self, config: Mapping[str, Any], *, dry_run: bool = False, retry_of: str = "") -> str:
         """Writes the item, as the API does; its id."""
         parsed = parse_job_request(
-            {"config": config}, models=DEFAULT_MODELS, default_model=MODEL, agencies=AGENCIES
+            JobRequest, {"config": config}, models=DEFAULT_MODELS, default_model=MODEL, agencies=AGENCIES
         ).config
         job_id = names.new_job_id(self.clock.now, dry_run=dry_run)
         item = names.new_job(job_id, self.clock.now, parsed.document(), dry_run=dry_run, retry_of=retry_of)

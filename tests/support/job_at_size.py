@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 from duckdb import DuckDBPyConnection
 
-from bedrock_batches.request.job_config import parse_job_request
+from bedrock_batches.request.job_config import JobRequest, parse_job_request
 from bedrock_batches.select.duckdb_ import TABLE_PROPERTIES, Attach, Lake, LakeLocation
 from bedrock_batches.submit import job as names
 from bedrock_batches.submit.create_job import CreateServices, create_job
@@ -136,7 +136,9 @@ def measure(path: Path, count: int) -> dict[str, object]:
         again=FakeCaller(process, []),
     )
     request = {"config": {"limits": {"maxViolations": count, "maxSpendUSD": 100_000}}}
-    config = parse_job_request(request, models=DEFAULT_MODELS, default_model=MODEL, agencies=["osha"]).config
+    config = parse_job_request(
+        JobRequest, request, models=DEFAULT_MODELS, default_model=MODEL, agencies=["osha"]
+    ).config
     job_id = jobs.create(names.new_job(names.new_job_id(clock.now), clock.now, config.document()))
     began = time.perf_counter()
     job = create_job(job_id, services)

@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from bedrock_batches.request.job_config import JobConfig, parse_job_request, parse_retry_request, stored_config
+from bedrock_batches.request.job_config import (
+    JobConfig,
+    JobRequest,
+    parse_job_request,
+    parse_retry_request,
+    stored_config,
+)
 from foundation.errors import InvalidInputError
 
 MODELS = ("amazon.nova-lite-v1:0", "anthropic.claude-3-haiku-20240307-v1:0")
@@ -17,13 +23,15 @@ END = "config.filters.dateRange.end"
 
 
 def parse(config: Any) -> JobConfig:
-    return parse_job_request({"config": config}, models=MODELS, default_model=MODELS[0], agencies=AGENCIES).config
+    return parse_job_request(
+        JobRequest, {"config": config}, models=MODELS, default_model=MODELS[0], agencies=AGENCIES
+    ).config
 
 
 def problems_of(document: Any) -> dict[str, tuple[str, str]]:
     """(message, fix) by path."""
     with pytest.raises(InvalidInputError) as caught:
-        parse_job_request(document, models=MODELS, default_model=MODELS[0], agencies=AGENCIES)
+        parse_job_request(JobRequest, document, models=MODELS, default_model=MODELS[0], agencies=AGENCIES)
     return {problem.path: (problem.message, problem.fix) for problem in caught.value.problems}
 
 

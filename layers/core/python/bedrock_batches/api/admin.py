@@ -19,7 +19,13 @@ from pydantic import ValidationError
 
 from bedrock_batches.api.once import Sender, create_once
 from bedrock_batches.api.records import RecordSources, list_records
-from bedrock_batches.request.job_config import JobConfig, parse_job_request, parse_retry_request, stored_config
+from bedrock_batches.request.job_config import (
+    JobConfig,
+    JobRequest,
+    parse_job_request,
+    parse_retry_request,
+    stored_config,
+)
 from bedrock_batches.submit import job as names
 from bedrock_batches.submit.create_job import CREATED, ESTIMATED, NOTHING, REFUSED
 from bedrock_batches.submit.job import Creation, JobItem, JobStatus, Outcome, PartItem
@@ -97,7 +103,7 @@ def invalid_answer(problems: Iterable[Problem]) -> Answer:
 def create(document: object, sender: Sender, services: AdminServices, *, dry_run: bool = False) -> Answer:
     """Create a job, or estimate it. Raises InvalidInputError, KeyReusedError."""
     asked = parse_job_request(
-        document, models=services.models, default_model=services.default_model, agencies=services.agencies
+        JobRequest, document, models=services.models, default_model=services.default_model, agencies=services.agencies
     )
     request = {"dryRun": dry_run, "config": asked.config.document()}
     job = _new_job(asked.config, services, dry_run=dry_run)

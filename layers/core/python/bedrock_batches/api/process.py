@@ -8,10 +8,10 @@ from typing import Any
 
 from bedrock_batches.api.admin import creation_answer, invalid_answer
 from bedrock_batches.api.once import Sender, create_once
-from bedrock_batches.request.job_config import parse_job_request
+from bedrock_batches.request.job_config import DirectRequest, parse_job_request
 from bedrock_batches.submit import job as names
 from bedrock_batches.submit.create_job import CreateServices, create_job
-from foundation.errors import InvalidInputError, Problem
+from foundation.errors import InvalidInputError
 
 DIRECT = "lambda:Invoke"
 """Stands for whoever invokes the function directly: Lambda does not say who that is."""
@@ -33,15 +33,15 @@ def process(event: Mapping[str, Any], services: CreateServices, *, default_model
 
 def _new_job(event: Mapping[str, Any], services: CreateServices, default_model: str) -> str:
     """Write the item of the job that an event asks for; its id. Raises InvalidInputError."""
-    dry_run = event.get("dryRun") or False
-    if not isinstance(dry_run, bool):
-        raise InvalidInputError([Problem("dryRun", str(dry_run)[:60], "not a boolean", "write true or false")])
-    request = {name: value for name, value in event.items() if name != "dryRun"}
     asked = parse_job_request(
-        request, models=services.models, default_model=default_model, agencies=services.lake.agencies
+        DirectRequest,
+        dict(event),
+        models=services.models,
+        default_model=default_model,
+        agencies=services.lake.agencies,
     )
     config = asked.config.document()
     now = datetime.fromtimestamp(services.clock.now_ms() / 1000, UTC)
-    job_id = names.new_job_id(now, dry_run=dry_run)
-    job = names.new_job(job_id, now, config, dry_run=dry_run)
+    job_id = names.new_job_id(now, dry_run=asked.dry_run)
+    job = names.new_job(job_id, now, config, dry_run=asked.dry_run)
     return create_once(job, {"config": config}, Sender(DIRECT), services, force=asked.force)

@@ -156,7 +156,11 @@ class CreateJob(Route):
     def check(self) -> None:
         services = self._services()
         parse_job_request(
-            self.document, models=services.models, default_model=services.default_model, agencies=services.agencies
+            JobRequest,
+            self.document,
+            models=services.models,
+            default_model=services.default_model,
+            agencies=services.agencies,
         )
 
 

@@ -6,7 +6,7 @@ Names are those of the API, in camel case. Null means absent, everywhere. Types 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema
 
@@ -96,6 +96,12 @@ class JobRequest(Part):
     force: bool = False
 
 
+class DirectRequest(JobRequest):
+    """What the function that creates jobs takes when it is called without the API."""
+
+    dry_run: bool = False
+
+
 class RetryBatch(Part):
     model_id: ModelId | None = None
     max_tokens: MaxTokens | None = None
@@ -112,10 +118,13 @@ class RetryRequest(Part):
     force: bool = False
 
 
+Asked = TypeVar("Asked", bound=JobRequest)
+
+
 def parse_job_request(
-    document: object, *, models: Collection[str], default_model: str, agencies: Sequence[str]
-) -> JobRequest:
-    """The request, with the model chosen. Raises InvalidInputError naming every problem.
+    form: type[Asked], document: object, *, models: Collection[str], default_model: str, agencies: Sequence[str]
+) -> Asked:
+    """The request of this form, with the model chosen. Raises InvalidInputError naming every problem.
 
     ``models``: what batch inference takes here; ``agencies``: those of the lake.
     """
@@ -123,9 +132,9 @@ def parse_job_request(
         raise InvalidInputError([Problem("body", shown(document), "not a JSON object", 'write {"config": {...}}')])
     problems = list(_problems_across_fields(document, models, agencies))
     try:
-        request = JobRequest.model_validate(document)
+        request = form.model_validate(document)
     except ValidationError as invalid:
-        raise InvalidInputError([*problems_of_fields(invalid, JobRequest), *problems]) from None
+        raise InvalidInputError([*problems_of_fields(invalid, form), *problems]) from None
     if problems:
         raise InvalidInputError(problems)
     config = request.config
