@@ -19,6 +19,7 @@ from bedrock_batches.results.record_index import Answered
 from bedrock_batches.submit import job as names
 from bedrock_batches.submit.parts import Quotas
 from bedrock_batches.submit.ports import BatchInferenceJob, JobRefusedError
+from bedrock_batches.submit.pricing import DEFAULT_MODELS
 from foundation.aws.dynamodb_items import to_item
 from foundation.errors import ServiceUnavailableError
 from tests.support.bedrock_jobs import TABLE, JobsWorld, jobs_world, violations
@@ -44,7 +45,7 @@ def _text(body: object) -> str:
 class Api:
     def __init__(self, world: JobsWorld, caller: str = "arn:aws:iam::000000000000:user/operator") -> None:
         self._caller = caller
-        self._app: APIGatewayHttpResolver = admin_app(world.admin)
+        self._app: APIGatewayHttpResolver = admin_app(world.admin, lambda: DEFAULT_MODELS)
 
     def call(
         self,
@@ -653,4 +654,4 @@ def test_the_document_can_be_made_without_any_service() -> None:
     def no_services() -> Any:
         raise AssertionError("not needed for the document")
 
-    assert openapi_document(admin_app(no_services))["openapi"].startswith("3.")
+    assert openapi_document(admin_app(no_services, no_services))["openapi"].startswith("3.")

@@ -155,6 +155,7 @@ def deployed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployed]:
             "JOB_EVENTS_FUNCTION": "job-events",
             "BATCH_RESULT_FUNCTION": "batch-result",
             "JOB_ROLE_ARN": "arn:aws:iam::000000000000:role/job",
+            "METRICS_NAMESPACE": "BatchProcessor",
             "NOTIFICATION_TOPIC_ARN": topic,
             "QUOTAS": "{}",
         }.items():

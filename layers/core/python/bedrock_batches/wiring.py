@@ -134,4 +134,4 @@ def admin_app() -> Any:
     """The HTTP application of the admin API, whose settings are read with the first request."""
     from bedrock_batches.api.admin_http import admin_app
 
-    return admin_app(admin_services)
+    return admin_app(admin_services, lambda: settings.load(BedrockAdminApiSettings).known_models)

@@ -27,6 +27,7 @@ from bedrock_batches.api.admin import (
 )
 from bedrock_batches.api.routes import JSON, HttpResponse, Route, add_routes, respond
 from bedrock_batches.submit.ports import KeyReusedError
+from bedrock_batches.submit.pricing import Models
 from foundation.errors import BatchProcessorError, InvalidInputError, Problem, RetryableError
 
 LOGGER = logging.getLogger("batch_processor.admin_http")
@@ -45,10 +46,12 @@ class _JsonResolver(APIGatewayHttpResolver):
         return super().resolve({**given, "headers": {**headers, "content-type": JSON}}, context)
 
 
-def admin_app(services: Callable[[], AdminServices]) -> APIGatewayHttpResolver:
-    """The resolver. ``services`` is called with the first request that needs them."""
+def admin_app(services: Callable[[], AdminServices], models: Callable[[], Models]) -> APIGatewayHttpResolver:
+    """The resolver. ``services`` is called with the first request that needs them, ``models`` for the document, which
+    needs nothing else.
+    """
     app = _JsonResolver(enable_validation=True, serializer=_json, json_body_deserializer=_read_json)
-    routes = add_routes(app, services)
+    routes = add_routes(app, services, models)
 
     def wrong_types(error: RequestValidationError) -> HttpResponse:
         event = app.current_event

@@ -21,6 +21,7 @@ from bedrock_batches.api.admin import MOST_LISTED, MOST_RECORDS, AdminServices, 
 from bedrock_batches.api.once import Sender
 from bedrock_batches.request.job_config import JobRequest, RetryRequest, parse_job_request, parse_retry_request
 from bedrock_batches.submit.job import JobStatus
+from bedrock_batches.submit.pricing import Models
 
 BATCH = "/admin/bedrock/batch"
 JOB = f"{BATCH}/{{jobId}}"
@@ -112,10 +113,13 @@ class Route:
     in_document: ClassVar[bool] = True
     handle: Callable[..., HttpResponse]
 
-    def __init__(self, app: APIGatewayHttpResolver, services: Callable[[], AdminServices]) -> None:
-        """``services`` is called with the first request that needs them."""
+    def __init__(
+        self, app: APIGatewayHttpResolver, services: Callable[[], AdminServices], models: Callable[[], Models]
+    ) -> None:
+        """``services`` and ``models`` are called with the first request that needs them."""
         self._app = app
         self._services = services
+        self._models = models
 
     @classmethod
     def key(cls) -> str:
@@ -256,7 +260,7 @@ class OpenApi(Route):
     in_document = False
 
     def handle(self) -> HttpResponse:
-        document = with_models(openapi_document(self._app), sorted(self._services().models))
+        document = with_models(openapi_document(self._app), sorted(self._models()))
         return Response(200, JSON, orjson.dumps(document).decode())
 
 
@@ -282,9 +286,11 @@ SECURITY_SCHEMES = {
 """Which of the two a deployment takes is decided by its API, which the functions behind it do not see."""
 
 
-def add_routes(app: APIGatewayHttpResolver, services: Callable[[], AdminServices]) -> list[Route]:
+def add_routes(
+    app: APIGatewayHttpResolver, services: Callable[[], AdminServices], models: Callable[[], Models]
+) -> list[Route]:
     """Register every route with the resolver; returns them."""
-    added = [route(app, services) for route in ROUTES]
+    added = [route(app, services, models) for route in ROUTES]
     for route in added:
         app.route(
             rule=re.sub(r"\{(\w+)\}", r"<\1>", route.path),
