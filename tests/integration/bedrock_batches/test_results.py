@@ -154,6 +154,7 @@ def deployed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployed]:
             "DATA_BUCKET": BUCKET,
             "JOB_EVENTS_FUNCTION": "job-events",
             "BATCH_RESULT_FUNCTION": "batch-result",
+            "BATCH_PROCESSOR_FUNCTION": "batch-processor",
             "JOB_ROLE_ARN": "arn:aws:iam::000000000000:role/job",
             "METRICS_NAMESPACE": "BatchProcessor",
             "NOTIFICATION_TOPIC_ARN": topic,
