@@ -7,12 +7,15 @@ import io
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from botocore.exceptions import ClientError
 
+from foundation.errors import BatchProcessorError
 from row_batches.document.plan import Keys
+from row_batches.run.runs import Runs
 from tools.errors import CommandError
 from tools.progress import Progress, failed_rows, rows_done
 
@@ -47,10 +50,23 @@ def start(states: Any, state_machine_arn: str, name: str, document: dict[str, An
     except ClientError as refused:
         if refused.response["Error"]["Code"] != "ExecutionAlreadyExists":
             raise
-        raise CommandError(
-            f"An execution named {name} exists already. See it with FOLLOW={name}, or choose another NAME."
-        ) from refused
+        raise _name_used(name) from refused
     return str(answer["executionArn"])
+
+
+def refuse_used_name(states: Any, execution_arn: str) -> None:
+    """Raise CommandError when there is an execution of this ARN. Step Functions knows it for 90 days after its end."""
+    try:
+        states.describe_execution(executionArn=execution_arn)
+    except ClientError as refused:
+        if refused.response["Error"]["Code"] != "ExecutionDoesNotExist":
+            raise
+        return
+    raise _name_used(execution_arn.rsplit(":", 1)[1])
+
+
+def _name_used(name: str) -> CommandError:
+    return CommandError(f"An execution named {name} exists already. See it with FOLLOW={name}, or choose another NAME.")
 
 
 def describe(states: Any, execution_arn: str) -> dict[str, Any]:
@@ -93,6 +109,7 @@ class Follower:
 
     states: Any
     storage: Any
+    runs: Runs
     results_bucket: str
     execution_arn: str
     wait: Callable[[float], None] = time.sleep
@@ -100,7 +117,8 @@ class Follower:
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
-        self._keys = Keys(self.execution_arn.rsplit(":", 1)[1])
+        self._name = self.execution_arn.rsplit(":", 1)[1]
+        self._keys = Keys(self._name)
         self._map_run = ""
         self._markers_seen = float("-inf")
 
@@ -131,6 +149,9 @@ class Follower:
         if now - self._markers_seen >= MARKERS_SECONDS:
             self._markers_seen = now
             self._count_failures()
+            with suppress(BatchProcessorError):  # progress is shown without it
+                run = self.runs.get(self._name)
+                self.progress.waiting_until = run.waiting_until if run else None
 
     def _total(self) -> int | None:
         try:
@@ -152,6 +173,7 @@ def first_failures(storage: Any, failed_rows_s3_uri: str, count: int) -> list[di
     """The first failed rows, column to value, from the start of failed_rows.csv."""
     bucket, key = split_s3_uri(failed_rows_s3_uri)
     body = storage.get_object(Bucket=bucket, Key=key)["Body"].read(FAILED_ROWS_READ_BYTES)
+    csv.field_size_limit(FAILED_ROWS_READ_BYTES)  # a cell can be as long as what is read
     rows = csv.DictReader(io.StringIO(body.decode(errors="ignore"), newline=""))
     return [row for row, _ in zip(rows, range(count), strict=False)]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 RATE_WINDOW_SECONDS = 30.0
@@ -17,6 +18,8 @@ class Progress:
     total: int | None = None
     done: int = 0
     failed: int = 0
+    waiting_until: datetime | None = None
+    """Until when, at most, rows wait for an owner that was killed or still works."""
     _samples: deque[tuple[float, int]] = field(default_factory=deque)
 
     def update(self, now: float, done: int) -> None:
@@ -25,6 +28,13 @@ class Progress:
         self._samples.append((now, self.done))
         while len(self._samples) > 2 and now - self._samples[1][0] >= RATE_WINDOW_SECONDS:
             self._samples.popleft()
+
+    def waiting(self, now: datetime) -> str:
+        """What is said of rows that wait for their owner; "" when none does."""
+        if self.waiting_until is None or self.waiting_until <= now:
+            return ""
+        until = self.waiting_until.astimezone().strftime("%H:%M:%S")
+        return f"waiting until {until} at most for rows whose worker was killed or is still at work"
 
     @property
     def rate(self) -> float:
@@ -71,4 +81,6 @@ def line(progress: Progress) -> str:
     """One plain line, for an output that is not a terminal."""
     total = "?" if progress.total is None else f"{progress.total:,}"
     left = "" if progress.seconds_left is None else f", {clock(progress.seconds_left)} left"
-    return f"{progress.done:,} of {total} rows done, {progress.failed:,} failed, {progress.rate:,.1f} rows/s{left}"
+    waiting = progress.waiting(datetime.now(UTC))
+    notes = left + (f", {waiting}" if waiting else "")
+    return f"{progress.done:,} of {total} rows done, {progress.failed:,} failed, {progress.rate:,.1f} rows/s{notes}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -38,7 +39,9 @@ def _bar(console: Console, follower: Follower) -> Ending:
         for ending in follower.follow():
             progress = follower.progress
             left = "" if progress.seconds_left is None else f" · {clock(progress.seconds_left)} left"
-            details = f"{progress.failed:,} failed · {progress.rate:,.1f} rows/s{left}"
+            waiting = progress.waiting(datetime.now(UTC))
+            notes = left + (f" · {waiting}" if waiting else "")
+            details = f"{progress.failed:,} failed · {progress.rate:,.1f} rows/s{notes}"
             bar.update(task, total=progress.total, completed=progress.done, details=details)
             if ending is not None:
                 return ending
@@ -80,13 +83,16 @@ def summary(ending: Ending, warnings: Iterable[str] = ()) -> str:
         lines.append(("error", ending.error))
     counts = ("total_rows", "succeeded", "resumed", "failed", "timed_out")
     lines += [(count.replace("_", " "), f"{document[count]:,}") for count in counts if count in document]
+    if document.get("not_attempted"):
+        lines.append(("not attempted", f"{document['not_attempted']:,}"))
     if "duration_seconds" in document:
         lines.append(("duration", clock(float(document["duration_seconds"]))))
     lines += [(name, total_cost(document)) for name in ("cost", "estimate") if name in document]
     objects = ("output", "failed_rows", "summary")
     lines += [(name.replace("_", " "), document[f"{name}_s3_uri"]) for name in objects if f"{name}_s3_uri" in document]
     lines += [("warning", warning) for warning in warnings]
-    return "\n".join(f"{name:<12} {value}" for name, value in lines)
+    width = max(12, *(len(name) for name, _ in lines))
+    return "\n".join(f"{name:<{width}} {value}" for name, value in lines)
 
 
 def failures(rows: list[dict[str, str]]) -> Table:

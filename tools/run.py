@@ -11,6 +11,7 @@ file is uploaded there and csv_s3_uri is filled in. Ctrl-C leaves the execution 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import re
 import sys
@@ -21,6 +22,7 @@ from typing import Any
 from rich.console import Console
 
 from row_batches.document.batch_config import EXECUTION_NAME
+from row_batches.run.runs_dynamodb import DynamoDbRuns
 from row_batches.targets.kinds import parse_document
 from tools import executions, report
 from tools.command_line import parser_of, readable_file
@@ -62,9 +64,14 @@ def check_name(name: str) -> None:
 
 
 def complete_document(document: dict[str, Any], input_bucket: str, csv: Path | None, name: str) -> dict[str, Any]:
-    """The document with its CSV's address: that of the file to upload, or INPUT_BUCKET replaced."""
+    """The document with its CSV's address: that of the file to upload, or INPUT_BUCKET replaced.
+
+    The key has a hash of the file in it, so that an upload never replaces another file, whatever their names.
+    """
     if csv is not None:
-        return {**document, "csv_s3_uri": f"s3://{input_bucket}/uploads/{name}/{csv.name}"}
+        with csv.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        return {**document, "csv_s3_uri": f"s3://{input_bucket}/uploads/{name}/{content}/{csv.name}"}
     uri = document.get("csv_s3_uri")
     if isinstance(uri, str):
         return {**document, "csv_s3_uri": uri.replace("s3://INPUT_BUCKET/", f"s3://{input_bucket}/", 1)}
@@ -74,21 +81,24 @@ def complete_document(document: dict[str, Any], input_bucket: str, csv: Path | N
 def submit(deployment: Deployment, document: dict[str, Any], csv: Path | None, name: str) -> Follower:
     """Check name and document, upload the CSV, start the execution.
 
-    Raises CommandError or InvalidInputError before anything is uploaded.
+    Raises CommandError, also for a name that was used, or InvalidInputError before anything is uploaded.
     """
     check_name(name)
+    states = deployment.client("stepfunctions")
+    executions.refuse_used_name(states, deployment.execution_arn(name))
     completed = complete_document(document, deployment.input_bucket, csv, name)
     parse_document(completed)
     if csv is not None:
         bucket, key = executions.split_s3_uri(completed["csv_s3_uri"])
         deployment.client("s3").upload_file(str(csv), bucket, key)
-    arn = executions.start(deployment.client("stepfunctions"), deployment.state_machine_arn, name, completed)
+    arn = executions.start(states, deployment.state_machine_arn, name, completed)
     return follower_of(deployment, arn)
 
 
 def follower_of(deployment: Deployment, arn: str) -> Follower:
     """A follower of an execution that was started."""
-    return Follower(deployment.client("stepfunctions"), deployment.client("s3"), deployment.results_bucket, arn)
+    runs = DynamoDbRuns(deployment.client("dynamodb"), deployment.runs_table)
+    return Follower(deployment.client("stepfunctions"), deployment.client("s3"), runs, deployment.results_bucket, arn)
 
 
 def show_ending(console: Console, deployment: Deployment, ending: Ending, name: str) -> int:

@@ -107,7 +107,7 @@ def stop_execution(stopper: Stopper, reason: str, grace: float, tell: Callable[[
     tell("Stopped. Waiting for the output of the rows that were finished.")
     output = stopper.await_output(OUTPUT_SECONDS)
     if output is None:
-        tell(f"No output yet. notify writes it when the rows in flight are over: {stopper.output_uri}")
+        tell(f"No output yet. It is written when the rows in flight are over: {stopper.output_uri}")
         return 1
     tell(f"Output: {output}")
     return 0
@@ -119,7 +119,8 @@ def show(ending: Ending, tell: Callable[[str], Any]) -> int:
     if not document.get("output_s3_uri"):
         tell(ending.cause or "It left no output.")
         return 1
-    counts = (f"{document.get(name, 0):,} {name.replace('_', ' ')}" for name in ("succeeded", "failed", "timed_out"))
+    names = ("succeeded", "failed", "timed_out", "not_attempted")
+    counts = (f"{document.get(name, 0):,} {name.replace('_', ' ')}" for name in names)
     tell(f"{ending.status}: {', '.join(counts)} of {document.get('total_rows', 0):,} rows.")
     tell(f"Output: {document['output_s3_uri']}")
     return 0

@@ -1,4 +1,4 @@
-"""Announces the end of an execution; puts together what exists of one that was stopped."""
+"""Announces the end of an execution."""
 
 from __future__ import annotations
 
@@ -7,22 +7,17 @@ from typing import Any
 from foundation import invocation
 from foundation.aws import factories
 from row_batches.run import wiring
-from row_batches.run.notify import ExecutionEvent, notify
+from row_batches.run.messages import EndedRun
+from row_batches.run.notify import notify
 from row_batches.run.settings import NotifySettings
 
 
 def handler(event: dict[str, Any], context: invocation.LambdaContext) -> None:
-    """An EventBridge event "Step Functions Execution Status Change"; answers nothing."""
-    invocation.use_one_arena()
-    ended = ExecutionEvent.model_validate(event)
-    settings = invocation.begin(NotifySettings, context, execution_id=ended.detail.name)
+    """``EndedRun`` (row_batches.run.messages); answers nothing."""
+    ended = EndedRun.model_validate(event)
+    settings = invocation.begin(NotifySettings, context, execution_id=ended.execution)
     notify(
         ended,
         batches=wiring.batches(settings.results_bucket),
-        dead_letters=wiring.dead_letters(settings.dead_letter_queue_url),
-        metrics=factories.metrics(settings.metrics_namespace),
-        ownership=wiring.ownership(settings.runs_table, context),
         notifier=factories.notifier(settings.notification_topic_arn),
-        clock=invocation.clock,
-        deadline=invocation.InvocationDeadline(context),
     )

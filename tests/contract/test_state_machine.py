@@ -24,6 +24,9 @@ FUNCTIONS = {"validate_input", "process_tool_rows", "map_input", "map_output", "
 AWS_ERRORS = re.compile(r"^(States|Lambda|Runtime|Sandbox|StepFunctions|Sfn|S3)\.[A-Za-z]+$")
 
 
+FINISHING: dict[str, Any] = json.loads(state_machine.composed("batch_processor_finish"))
+
+
 def states(machine: dict[str, Any] = MACHINE) -> Iterator[tuple[str, dict[str, Any]]]:
     for name, state in machine["States"].items():
         yield name, state
@@ -32,7 +35,8 @@ def states(machine: dict[str, Any] = MACHINE) -> Iterator[tuple[str, dict[str, A
 
 
 ALL = dict(states())
-TASKS = {name: state for name, state in ALL.items() if state["Type"] == "Task"}
+FINISHING_STATES = dict(states(FINISHING))
+TASKS = {name: state for name, state in (ALL | FINISHING_STATES).items() if state["Type"] == "Task"}
 
 
 def longest_wait(retrier: dict[str, Any]) -> float:
@@ -43,6 +47,7 @@ def longest_wait(retrier: dict[str, Any]) -> float:
 
 def test_every_state_name_is_used_once() -> None:
     assert len(ALL) == len(list(states()))
+    assert not ALL.keys() & FINISHING_STATES.keys()
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -88,7 +93,7 @@ def test_maps_tolerate_failed_children_are_labelled_and_never_retried(name: str)
 def test_every_error_name_is_a_class_of_ours_or_a_name_of_aws() -> None:
     named = {
         error
-        for state in ALL.values()
+        for state in [*ALL.values(), *FINISHING_STATES.values()]
         for rule in [*state.get("Retry", []), *state.get("Catch", [])]
         for error in rule["ErrorEquals"]
     }
@@ -107,7 +112,7 @@ def test_a_row_that_needs_no_call_ends_after_map_input_without_one_more_state() 
 
 
 def test_the_source_is_valid_json_and_every_part_is_used() -> None:
-    source = json.dumps(json.loads(state_machine.SOURCE))
+    source = json.dumps([json.loads(source) for source in state_machine.SOURCES.values()])
     placeholders = set(re.findall(r"\$\{(\w+)\}", source))
     assert set(state_machine.PARTS) <= placeholders, "a part that no state uses"
     wrong = "is no whole string: parts replace strings that hold nothing else"
@@ -116,11 +121,12 @@ def test_the_source_is_valid_json_and_every_part_is_used() -> None:
 
 
 def test_what_several_states_have_is_written_once() -> None:
-    source = json.loads(state_machine.SOURCE)
-    for name, state in states(source):
-        for retrier in state.get("Retry", []):
-            assert isinstance(retrier, str) or name == "LookUpExecution", f"{name}: a retrier belongs into parts.json"
-    assert "errorMessage" not in state_machine.SOURCE, "the expression of a cause is ${cause}"
+    for source in state_machine.SOURCES.values():
+        for name, state in states(json.loads(source)):
+            for retrier in state.get("Retry", []):
+                known = isinstance(retrier, str) or name == "LookUpExecution"
+                assert known, f"{name}: a retrier belongs into parts.json"
+        assert "errorMessage" not in source, "the expression of a cause is ${cause}"
 
 
 def test_every_kill_is_listed_where_kills_are_retried() -> None:
@@ -129,10 +135,15 @@ def test_every_kill_is_listed_where_kills_are_retried() -> None:
 
 
 def test_every_function_is_called_through_its_template_variable() -> None:
-    called = {
-        task["Arguments"]["FunctionName"] for task in TASKS.values() if task["Resource"].endswith("lambda:invoke")
-    }
-    assert called == {f"${{{name}_arn}}" for name in FUNCTIONS}
+    def called(found: dict[str, dict[str, Any]]) -> set[str]:
+        return {
+            state["Arguments"]["FunctionName"]
+            for state in found.values()
+            if str(state.get("Resource", "")).endswith("lambda:invoke")
+        }
+
+    assert called(ALL) == {f"${{{name}_arn}}" for name in FUNCTIONS}
+    assert called(FINISHING_STATES) == {"${aggregate_results_arn}", "${notify_arn}"}
 
 
 def test_template_variables_stand_in_strings_and_jsonata_holds_none() -> None:
@@ -150,7 +161,10 @@ def test_the_payloads_have_the_fields_of_the_messages() -> None:
     assert set(_payload("ValidateInput")) == set(messages.ValidateRequest.model_fields)
     assert set(_payload("ValidateInput")["execution"]) == set(messages.ExecutionReference.model_fields)
     assert set(_payload("FindMissing")) <= set(messages.AggregateRequest.model_fields)
-    assert set(_payload("AggregateResults")) == set(messages.AggregateRequest.model_fields)
+    assert set(_payload("AggregateResults")) == set(messages.AggregateRequest.model_fields) - {"ended"}
+    assert set(_payload("PutTogether")) == set(messages.AggregateRequest.model_fields) - {"manifests"}
+    read = set(re.findall(r"Execution\.Input\.([a-z_]+)", json.dumps(FINISHING)))
+    assert read <= set(messages.EndedRun.model_fields)
     batch_input = set(messages.BatchReference.model_fields)
     assert set(ALL["ProcessToolRows"]["ItemBatcher"]["BatchInput"]) == batch_input
     assert set(ALL["ProcessAgentRows"]["ItemSelector"]["BatchInput"]) == batch_input
@@ -166,8 +180,10 @@ def test_the_answers_that_the_machine_reads_are_fields_of_the_messages() -> None
             model = model.model_fields[part].annotation
     calls = set(re.findall(r"\$call\.([a-z_]+)", TEXT))
     assert calls <= set(messages.AgentCall.model_fields)
-    assert {"missing", "missing_input", "done", "error", "document"} <= set(messages.AggregateResponse.model_fields)
-    assert "remaining" in messages.ToolRowsResponse.model_fields
+    assert {"missing", "missing_input", "done", "come_again_in_seconds", "error", "document"} <= set(
+        messages.AggregateResponse.model_fields
+    )
+    assert {"remaining", "come_again_in_seconds"} <= set(messages.ToolRowsResponse.model_fields)
 
 
 def test_choices_use_the_values_of_the_enumerations() -> None:
@@ -180,7 +196,7 @@ def test_the_definition_passes_the_validator() -> None:
     validator = REPOSITORY / "tools" / "asl-validator" / "node_modules" / ".bin" / "asl-validator"
     if shutil.which("npm") is None or not validator.exists():
         pytest.skip("asl-validator needs npm: `make setup` installs it where npm exists")
-    definitions = {"batch_processor": state_machine.rendered()}
+    definitions = {name: state_machine.rendered(name) for name in state_machine.SOURCES}
     for path in sorted((REPOSITORY / "examples").glob("*/*/*.asl.json")):
         definitions[path.parent.name] = re.sub(
             r"\$\{\w+_arn\}",

@@ -35,7 +35,7 @@ ENVIRONMENTS = of_modules("functions.tf", "environments")
 STATEMENTS = of_modules("policies.tf", "function_statements")
 MODULE_OF = {name: module for module in MODULES for name in plain(local_value(module / "functions.tf", "environments"))}
 SIZES = {**function_sizes("row_batches"), **function_sizes("bedrock_batches")}
-DEFINITION = state_machine.SOURCE
+DEFINITION = state_machine.SOURCES["batch_processor"]
 
 
 @pytest.mark.parametrize("function", sorted(ENVIRONMENTS))
@@ -85,7 +85,7 @@ def test_a_task_waits_as_long_as_its_function_may_run() -> None:
                 found += tasks(state["ItemProcessor"])
         return found
 
-    for task in tasks(json.loads(DEFINITION)):
+    for task in [task for source in state_machine.SOURCES.values() for task in tasks(json.loads(source))]:
         function = re.fullmatch(r"\$\{(\w+)_arn\}", str(task["Arguments"].get("FunctionName", "")))
         if function:
             assert task["TimeoutSeconds"] >= SIZES[function.group(1)].timeout_seconds
@@ -102,6 +102,7 @@ def template_call(path: Path) -> set[str]:
     ("template", "caller"),
     [
         ("asl/batch_processor.asl.json", "terraform/modules/row_batches/state_machine.tf"),
+        ("asl/batch_processor_finish.asl.json", "terraform/modules/row_batches/finish.tf"),
         ("examples/callers/parent_state_machine/parent.asl.json", "examples/callers/parent_state_machine/main.tf"),
     ],
 )
@@ -110,10 +111,13 @@ def test_terraform_gives_exactly_the_variables_that_the_definition_uses(template
     assert template_call(REPOSITORY / caller) == used - set(state_machine.PARTS)
 
 
-def test_the_machine_may_invoke_exactly_the_functions_that_it_names() -> None:
-    named = set(re.findall(r"\$\{(\w+)_arn\}", DEFINITION))
+@pytest.mark.parametrize(
+    ("definition", "statement"), [("batch_processor", "InvokeFunctions"), ("batch_processor_finish", "FinishRuns")]
+)
+def test_a_machine_may_invoke_exactly_the_functions_that_it_names(definition: str, statement: str) -> None:
+    named = set(re.findall(r"\$\{(\w+)_arn\}", state_machine.SOURCES[definition]))
     text = (ROW_BATCHES / "policies.tf").read_text()
-    granted = re.search(r'Sid\s*=\s*"InvokeFunctions".*?for name in (\[.*?\])', text, re.DOTALL)
+    granted = re.search(rf'Sid\s*=\s*"{statement}".*?for name in (\[.*?\])', text, re.DOTALL)
     assert granted
     assert set(re.findall(r'"(\w+)"', granted.group(1))) == named
 

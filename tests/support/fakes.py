@@ -373,6 +373,10 @@ class FakeRuns:
             self._runs[run.execution] = run
             self._live.pop(run.execution, None)
 
+    def forget(self, execution: str) -> None:
+        """As if the run had been begun before there was a table."""
+        del self._runs[execution]
+
     def count(self, execution: str, counts: Counts) -> None:
         self._check()
         with self._lock:
@@ -386,7 +390,8 @@ class FakeRuns:
 
     def end(self, execution: str, ending: RunEnding) -> None:
         self._check()
-        self._change(execution, **dict(ending), waiting_until=None)
+        changes = {name: value for name, value in dict(ending).items() if value is not None}
+        self._change(execution, **changes, waiting_until=None)
 
     def _change(self, execution: str, **changes: Any) -> None:
         if execution in self._runs:

@@ -8,21 +8,22 @@ from pathlib import Path
 from typing import Any
 
 ASL = Path(__file__).resolve().parents[2] / "asl"
-SOURCE = (ASL / "batch_processor.asl.json").read_text()
+SOURCES = {path.name.split(".")[0]: path.read_text() for path in sorted(ASL.glob("*.asl.json"))}
+"""The definitions as they are kept: of the machine that runs batches, and of the one that finishes them."""
 PARTS: dict[str, Any] = json.loads((ASL / "parts.json").read_text())
 
 
-def composed() -> str:
-    """The definition with its parts. The names of functions, bucket and partition are still placeholders."""
+def composed(name: str = "batch_processor") -> str:
+    """A definition with its parts. The names of functions, bucket and partition are still placeholders."""
 
     def part(match: re.Match[str]) -> str:
         name = match.group(1)
         return json.dumps(PARTS[name]) if name in PARTS else match.group()
 
-    return re.sub(r'"\$\{(\w+)\}"', part, SOURCE)
+    return re.sub(r'"\$\{(\w+)\}"', part, SOURCES[name])
 
 
-def rendered() -> str:
-    """The definition as the service gets it, with an invented account."""
-    text = composed().replace("${partition}", "aws").replace("${results_bucket}", "bucket")
+def rendered(name: str = "batch_processor") -> str:
+    """A definition as the service gets it, with an invented account."""
+    text = composed(name).replace("${partition}", "aws").replace("${results_bucket}", "bucket")
     return re.sub(r"\$\{\w+_arn\}", "arn:aws:lambda:us-east-1:000000000000:function:name:1", text)

@@ -26,11 +26,10 @@ locals {
       METRICS_NAMESPACE     = var.deployment.metrics_namespace
       RUNS_TABLE            = aws_dynamodb_table.runs.name
     }
-    notify = {
-      DEAD_LETTER_QUEUE_URL  = aws_sqs_queue.dead_letters.url
-      METRICS_NAMESPACE      = var.deployment.metrics_namespace
-      NOTIFICATION_TOPIC_ARN = aws_sns_topic.notifications.arn
-      RUNS_TABLE             = aws_dynamodb_table.runs.name
+    notify = { NOTIFICATION_TOPIC_ARN = aws_sns_topic.notifications.arn }
+    finish_run = {
+      FINISH_MACHINE_ARN = local.finish_machine_arn
+      RUNS_TABLE         = aws_dynamodb_table.runs.name
     }
   }
 
@@ -61,8 +60,8 @@ module "function" {
   statements      = concat(local.function_statements[each.key], [local.use_key])
   policy_arns     = lookup(local.function_policy_arns, each.key, {})
 
-  # Only notify is called by events; the errors of the others reach the state machine.
-  dead_letter_queue_arn = each.key == "notify" ? aws_sqs_queue.undelivered_events.arn : null
+  # Only finish_run is called by events; the errors of the others reach a state machine.
+  dead_letter_queue_arn = each.key == "finish_run" ? aws_sqs_queue.undelivered_events.arn : null
 
   kms_key_arn        = var.kms_key_arn
   log_retention_days = var.deployment.log_retention_days

@@ -11,7 +11,7 @@ resource "aws_sqs_queue" "dead_letters" {
   kms_data_key_reuse_period_seconds = 300
 }
 
-# Events for notify that could not be delivered, or that it failed on. Apart from the failed rows, which are the user's.
+# Events for finish_run that could not be delivered, or that it failed on. Apart from the failed rows, which are the user's.
 resource "aws_sqs_queue" "undelivered_events" {
   name                              = local.undelivered_events_name
   message_retention_seconds         = 1209600 # 14 days, the longest there is
@@ -27,7 +27,7 @@ resource "aws_sqs_queue" "undelivered_events" {
       Principal = { Service = "events.amazonaws.com" }
       Action    = "sqs:SendMessage"
       Resource  = "arn:${var.deployment.partition}:sqs:${var.deployment.region}:${var.deployment.account_id}:${local.undelivered_events_name}"
-      Condition = { ArnEquals = { "aws:SourceArn" = aws_cloudwatch_event_rule.execution_ended.arn } }
+      Condition = { ArnEquals = { "aws:SourceArn" = [for rule in aws_cloudwatch_event_rule.finish : rule.arn] } }
     }]
   })
 }

@@ -2,7 +2,7 @@
 
 locals {
   # Batches report their cost per target; an alarm cannot sum over targets that it does not know, so the sum is taken from the log.
-  cost_log_groups = toset(["aggregate_results", "notify"])
+  cost_log_groups = toset(["aggregate_results"])
 }
 
 resource "aws_cloudwatch_log_metric_filter" "cost" {
@@ -45,6 +45,12 @@ locals {
       metric      = "ExecutionsFailed"
       dimensions  = { StateMachineArn = local.state_machine_arn }
     }
+    "batch-processor-failed-finishing${var.deployment.suffix}" = {
+      description = "An ended batch could not be put together or announced: see the execution of ${local.finish_machine_name}. The sweep tries again."
+      namespace   = "AWS/States"
+      metric      = "ExecutionsFailed"
+      dimensions  = { StateMachineArn = local.finish_machine_arn }
+    }
     "batch-processor-dead-letters${var.deployment.suffix}" = {
       description = "Failed rows wait in the dead-letter queue."
       namespace   = "AWS/SQS"
@@ -53,7 +59,7 @@ locals {
       statistic   = "Maximum"
     }
     "batch-processor-undelivered-events${var.deployment.suffix}" = {
-      description = "The end of a batch was not announced: notify could not be called, or failed."
+      description = "The finishing of an ended batch was not started: finish_run could not be called, or failed."
       namespace   = "AWS/SQS"
       metric      = "ApproximateNumberOfMessagesVisible"
       dimensions  = { QueueName = aws_sqs_queue.undelivered_events.name }

@@ -40,5 +40,5 @@ output "function_names" {
 
 output "log_groups" {
   description = "Names of the log groups."
-  value       = concat([module.state_machine.log_group], [for function in module.function : function.log_group])
+  value       = concat([module.state_machine.log_group, module.finish_machine.log_group], [for function in module.function : function.log_group])
 }

@@ -168,9 +168,16 @@ locals {
       local.keep_oversized_inputs,
       local.own_rows,
       local.count_rows,
+      {
+        # Pulled when a stopped run is finished, and taken back when that is done.
+        Sid      = "PullBrake"
+        Effect   = "Allow"
+        Action   = ["s3:PutObject", "s3:DeleteObject"]
+        Resource = ["${local.work}/brake.json"]
+      },
     ])
 
-    notify = concat(local.write_results, [
+    notify = [
       {
         Sid      = "Announce"
         Effect   = "Allow"
@@ -178,18 +185,36 @@ locals {
         Resource = [aws_sns_topic.notifications.arn]
       },
       {
-        Sid      = "PullBrake"
+        # The summary.
+        Sid      = "ReadResults"
         Effect   = "Allow"
-        Action   = ["s3:PutObject"]
-        Resource = ["${local.work}/brake.json"]
+        Action   = ["s3:GetObject"]
+        Resource = [local.results]
       },
       local.read_work,
       local.list_work,
-      local.send_dead_letters,
-      local.keep_oversized_inputs,
-      local.own_rows,
-      local.count_rows,
-    ])
+    ]
+
+    finish_run = [
+      {
+        Sid      = "StartFinishing"
+        Effect   = "Allow"
+        Action   = ["states:StartExecution"]
+        Resource = [local.finish_machine_arn]
+      },
+      {
+        Sid      = "FollowRuns"
+        Effect   = "Allow"
+        Action   = ["states:DescribeExecution"]
+        Resource = [local.executions_arn, "${local.states_arn}:execution:${local.finish_machine_name}:*"]
+      },
+      {
+        Sid      = "FindRuns"
+        Effect   = "Allow"
+        Action   = ["dynamodb:Query", "dynamodb:BatchGetItem"]
+        Resource = [aws_dynamodb_table.runs.arn, "${aws_dynamodb_table.runs.arn}/index/running-by-start"]
+      },
+    ]
   }
 
   function_policy_arns = {
@@ -207,7 +232,7 @@ locals {
   }
 
   # Read from the definition, so that a map added there has its permissions here.
-  map_labels = [for state in jsondecode(local.composed).States : state.Label if state.Type == "Map"]
+  map_labels = [for state in jsondecode(local.composed.batch_processor).States : state.Label if state.Type == "Map"]
 
   state_machine_statements = [
     {
@@ -240,6 +265,15 @@ locals {
     },
     merge(local.use_key, { Action = ["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"] }),
     local.follow_nested_executions,
+  ]
+
+  finish_machine_statements = [
+    {
+      Sid      = "FinishRuns"
+      Effect   = "Allow"
+      Action   = ["lambda:InvokeFunction"]
+      Resource = [for name in ["aggregate_results", "notify"] : "${module.function[name].arn}:*"]
+    },
   ]
 
   executions_arn = "${local.states_arn}:execution:${local.state_machine_name}:*"

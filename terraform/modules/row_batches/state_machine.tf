@@ -8,14 +8,16 @@ locals {
   asl = "${path.module}/../../../asl"
 
   # A string of the definition that is nothing but the name of a part stands for that part: a list, an object or an expression
-  # that several states have. Both files are valid JSON as they are.
+  # that several states have. All files are valid JSON as they are.
   parts = { for name, part in jsondecode(file("${local.asl}/parts.json")) : "\"$${${name}}\"" => jsonencode(part) }
 
-  composed = join("", [
-    for piece in regexall("\"\\$\\{\\w+\\}\"|[^\"]+|\"", file("${local.asl}/batch_processor.asl.json")) : lookup(local.parts, piece, piece)
-  ])
+  composed = {
+    for name in ["batch_processor", "batch_processor_finish"] : name => join("", [
+      for piece in regexall("\"\\$\\{\\w+\\}\"|[^\"]+|\"", file("${local.asl}/${name}.asl.json")) : lookup(local.parts, piece, piece)
+    ])
+  }
 
-  definition = templatestring(local.composed, {
+  definition = templatestring(local.composed.batch_processor, {
     validate_input_arn    = module.function["validate_input"].qualified_arn
     process_tool_rows_arn = module.function["process_tool_rows"].qualified_arn
     map_input_arn         = module.function["map_input"].qualified_arn

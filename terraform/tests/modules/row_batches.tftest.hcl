@@ -31,7 +31,7 @@ variables {
   work_retention_days     = 7
   dead_letter_days        = 3
   daily_cost_alarm_usd    = 50
-  artifacts = { for name in ["validate_input", "process_tool_rows", "map_input", "map_output", "aggregate_results", "notify"] :
+  artifacts = { for name in ["validate_input", "process_tool_rows", "map_input", "map_output", "aggregate_results", "notify", "finish_run"] :
     "functions/${name}" => { bucket = "artifacts", key = "${name}.zip", sha256 = "c2FtcGxl" }
   }
 }
@@ -71,7 +71,7 @@ run "environments_of_one_account_have_metrics_of_their_own" {
 
   assert {
     condition = distinct(concat(
-      [for name in ["aggregate_results", "notify"] : local.environments[name].METRICS_NAMESPACE],
+      [local.environments.aggregate_results.METRICS_NAMESPACE],
       [for filter in aws_cloudwatch_log_metric_filter.cost : filter.metric_transformation[0].namespace],
       [local.alarms["batch-processor-daily-cost-test"].namespace],
     )) == tolist(["BatchProcessor-test"])
@@ -92,12 +92,12 @@ run "the_definition_has_its_parts" {
   }
 
   assert {
-    condition     = length(regexall("\\$\\{(retry_|cause|deployment_errors)", local.composed)) == 0
+    condition     = length(regexall("\\$\\{(retry_|cause|deployment_errors)", join("", values(local.composed)))) == 0
     error_message = "A part of the definition was left out."
   }
 
   assert {
-    condition     = jsondecode(local.composed).States.FindMissing.Retry[4].ErrorEquals[1] == "Runtime.OutOfMemory"
+    condition     = jsondecode(local.composed.batch_processor).States.FindMissing.Retry[4].ErrorEquals[1] == "Runtime.OutOfMemory"
     error_message = "Parts are put in as JSON."
   }
 }

@@ -20,7 +20,7 @@ run "names_carry_no_suffix" {
 
   assert {
     condition = sort(values(module.row_batches.function_names)) == tolist([
-      "batch-processor-aggregate-results", "batch-processor-map-input", "batch-processor-map-output",
+      "batch-processor-aggregate-results", "batch-processor-finish-run", "batch-processor-map-input", "batch-processor-map-output",
       "batch-processor-notify", "batch-processor-process-tool-rows", "batch-processor-validate-input",
     ])
     error_message = "Functions are batch-processor-<name>: ${jsonencode(module.row_batches.function_names)}"

@@ -43,6 +43,16 @@ ENVIRONMENT = {
     "METRICS_NAMESPACE": "BatchProcessor",
     "NOTIFICATION_TOPIC_ARN": "topic",
     "RUNS_TABLE": "runs",
+    "FINISH_MACHINE_ARN": "machine",
+}
+
+
+ENDED = {
+    "execution_arn": "arn",
+    "execution": EXECUTION,
+    "plan_key": KEYS.plan,
+    "status": "SUCCEEDED",
+    "ended_ms": 1_790_000_000_000,
 }
 
 
@@ -120,10 +130,7 @@ def test_an_agents_row_goes_through_map_input_and_map_output(world: World) -> No
 
 def test_aggregate_results_and_notify_end_the_run(world: World) -> None:
     answer = world.call("aggregate_results", {"action": "AGGREGATE", "plan_key": KEYS.plan})
-    world.call(
-        "notify",
-        {"id": "1", "detail": {"executionArn": "arn", "name": EXECUTION, "status": "SUCCEEDED", "input": "{}"}},
-    )
+    world.call("notify", ENDED)
 
     assert answer["done"]
     assert answer["document"]["failed"] == 2

@@ -8,16 +8,19 @@ from typing import Any
 
 import pytest
 
+from tests.support.fakes import FakeRuns
 from tests.unit.tools.fakes import EXECUTION, FakeStates, FakeStorage
 from tools.errors import CommandError
-from tools.executions import Ending, Follower, ending_of, first_failures, start, warnings_of
+from tools.executions import Ending, Follower, ending_of, first_failures, refuse_used_name, start, warnings_of
 
 RUNNING = {"status": "RUNNING"}
 MAP_RUN = {"mapRunArn": "arn:map-run", "startDate": datetime(2026, 1, 1, tzinfo=UTC)}
 
 
 def follower(states: FakeStates, storage: FakeStorage, waited: list[float]) -> Follower:
-    return Follower(states, storage, "results", EXECUTION, wait=waited.append, clock=lambda: float(len(waited)))
+    return Follower(
+        states, storage, FakeRuns(), "results", EXECUTION, wait=waited.append, clock=lambda: float(len(waited))
+    )
 
 
 def test_an_execution_is_followed_to_its_ending_with_one_map_run_call_a_second() -> None:
@@ -86,6 +89,19 @@ def test_the_document_is_sent_under_the_name() -> None:
     states = FakeStates()
     assert start(states, "arn:machine", "night-run", {"a": 1}) == EXECUTION
     assert states.started == [{"stateMachineArn": "arn:machine", "name": "night-run", "input": '{"a": 1}'}]
+
+
+def test_a_name_is_free_while_no_execution_has_it() -> None:
+    refuse_used_name(FakeStates(), EXECUTION)
+    with pytest.raises(CommandError, match="FOLLOW=night-run"):
+        refuse_used_name(FakeStates([{"status": "SUCCEEDED"}]), EXECUTION)
+
+
+def test_a_failed_row_with_a_cell_of_200_000_characters_is_read() -> None:
+    text = f"id,_error_message\n{'x' * 200_000},bad\n2,worse\n"
+    storage = FakeStorage({"results/x/failed_rows.csv": text.encode()})
+    rows = first_failures(storage, "s3://results/results/x/failed_rows.csv", 2)
+    assert [(len(row["id"]), row["_error_message"]) for row in rows] == [(200_000, "bad"), (1, "worse")]
 
 
 def test_the_first_failed_rows_are_read_from_the_start_of_the_file() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from tools.progress import Progress, clock, failed_rows, line, rows_done
@@ -73,3 +75,11 @@ def test_failures_are_counted_from_the_markers_keys_alone() -> None:
 )
 def test_durations_read_as_a_person_says_them(seconds: float, text: str) -> None:
     assert clock(seconds) == text
+
+
+def test_a_wait_for_an_owner_is_shown_until_it_is_over() -> None:
+    now = datetime.now(UTC)
+    progress = Progress(total=10, waiting_until=now + timedelta(minutes=5))
+    assert "waiting until" in line(progress)
+    assert "waiting" not in line(Progress(total=10, waiting_until=now - timedelta(seconds=1)))
+    assert progress.waiting(now + timedelta(minutes=6)) == ""

@@ -53,6 +53,12 @@ def test_the_result_of_a_run_that_went_on_with_another_has_the_rows_taken_over()
     assert lines[2:4] == ["succeeded    1,990", "resumed      1,500"]
 
 
+def test_the_result_of_a_stopped_run_has_the_rows_that_were_not_attempted() -> None:
+    lines = report.summary(Ending("FAILED", "StoppedError", document={**DOCUMENT, "not_attempted": 1200})).splitlines()
+    assert lines[:2] == ["status        SUCCEEDED_WITH_FAILURES", "error         StoppedError"]
+    assert "not attempted 1,200" in lines
+
+
 def test_the_result_of_a_dry_run_has_the_estimate_and_the_warnings() -> None:
     estimate = {"total": {"best": 0.5, "worst": 1.5}, "target_included": True}
     document = {"status": "DRY_RUN", "total_rows": 2, "estimate": estimate}

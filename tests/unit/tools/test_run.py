@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ OUTPUTS = {
     "batch_processor_state_machine_arn": EXECUTION.replace(":execution:", ":stateMachine:").rsplit(":", 1)[0],
     "input_bucket": "inputs",
     "results_bucket": "results",
+    "runs_table": "runs",
 }
 
 
@@ -62,9 +64,30 @@ def test_a_file_is_uploaded_and_its_address_filled_in(deployment: FakedDeploymen
     csv = tmp_path / "my rows.csv"
     csv.write_text("a\n1\n")
     run.submit(deployment, {"target": DOCUMENT["target"]}, csv, "night-run")
-    assert deployment.uploads == [("my rows.csv", "inputs", "uploads/night-run/my rows.csv")]
+    key = f"uploads/night-run/{hashlib.sha256(csv.read_bytes()).hexdigest()[:16]}/my rows.csv"
+    assert deployment.uploads == [("my rows.csv", "inputs", key)]
     sent = json.loads(deployment.states.started[0]["input"])
-    assert sent["csv_s3_uri"] == "s3://inputs/uploads/night-run/my rows.csv"
+    assert sent["csv_s3_uri"] == f"s3://inputs/{key}"
+
+
+def test_a_name_that_was_used_is_refused_before_anything_is_uploaded(
+    deployment: FakedDeployment, tmp_path: Path
+) -> None:
+    csv = tmp_path / "rows.csv"
+    csv.write_text("a\n1\n")
+    deployment.states.descriptions = [{"status": "SUCCEEDED"}]
+    with pytest.raises(CommandError, match="FOLLOW=night-run"):
+        run.submit(deployment, {"target": DOCUMENT["target"]}, csv, "night-run")
+    assert (deployment.uploads, deployment.states.started) == ([], [])
+
+
+def test_an_upload_never_replaces_a_file_with_other_content(deployment: FakedDeployment, tmp_path: Path) -> None:
+    csv = tmp_path / "rows.csv"
+    for text in ("a\n1\n", "a\n2\n"):
+        csv.write_text(text)
+        run.submit(deployment, {"target": DOCUMENT["target"]}, csv, "night-run")
+    (_, _, first), (_, _, second) = deployment.uploads
+    assert first != second
 
 
 def test_a_mistake_in_the_document_is_found_before_anything_is_uploaded_or_started(

@@ -42,7 +42,7 @@ def test_the_brake_lets_the_execution_end_by_itself_with_its_output() -> None:
     assert states.stopped == []
     assert code == 0
     assert said[-2:] == [
-        "FAILED: 60 succeeded, 40 failed, 0 timed out of 100 rows.",
+        "FAILED: 60 succeeded, 40 failed, 0 timed out, 0 not attempted of 100 rows.",
         "Output: s3://results/results/night-run/output.csv",
     ]
 
@@ -83,7 +83,7 @@ def test_an_output_that_never_comes_is_said() -> None:
     waited: list[float] = []
     assert stop_execution(stopper(states, FakeStorage(), waited), "x", 0, said.append) == 1
     assert len(waited) == 180
-    assert "notify" in said[-1]
+    assert "when the rows in flight are over" in said[-1]
 
 
 def test_an_unknown_execution_is_explained() -> None:

@@ -21,9 +21,9 @@ from row_batches.rows import s3 as rows_in_s3
 from row_batches.rows.records import RowStatus
 from row_batches.rows.work import Brake
 from row_batches.run import aggregate_results as module
-from row_batches.run.aggregate_results import Ending, aggregate_results
+from row_batches.run.aggregate_results import aggregate_results
 from row_batches.run.batch import Batches
-from row_batches.run.messages import AggregateAction, AggregateRequest, AggregateResponse
+from row_batches.run.messages import AggregateAction, AggregateRequest, AggregateResponse, EndedRun, ExecutionStatus
 from row_batches.run.runs import AGGREGATION_PART, Counts, Run, RunState, lease_name, rows_part
 from row_batches.targets.protocol import Outcome
 from tests.support.batches import KEYS, json_of, make_plan, open_batch, staged_items, write_finished
@@ -42,6 +42,17 @@ from tests.support.fakes import (
 
 def rows_of(count: int) -> list[list[str]]:
     return [[f"{number:04d}", f'text, "{number}"\nsecond line'] for number in range(1, count + 1)]
+
+
+def ended(clock: FakeClock, status: str = "ABORTED", **fields: Any) -> EndedRun:
+    """The end of the run, now, as the finishing machine hands it on."""
+    return EndedRun(
+        execution_arn="arn:aws:states:us-east-1:000000000000:execution:batch-processor:run-1",
+        execution="run-1",
+        plan_key=KEYS.plan,
+        status=ExecutionStatus(status),
+        **{"ended_ms": clock.now_ms(), "batch_name": "echo", "target": "echo", **fields},
+    )
 
 
 class Aggregator:
@@ -70,17 +81,16 @@ class Aggregator:
         self,
         action: AggregateAction = AggregateAction.AGGREGATE,
         manifests: Sequence[str] = (),
-        ending: Ending = Ending.OF_RUN,
+        ended: EndedRun | None = None,
     ) -> AggregateResponse:
         return aggregate_results(
-            AggregateRequest(action=action, plan_key=KEYS.plan, manifests=list(manifests)),
+            AggregateRequest(action=action, plan_key=KEYS.plan, manifests=list(manifests), ended=ended),
             batches=Batches(self.store, self.clock),
             dead_letters=self.dead_letters,
             metrics=self.metrics,
             ownership=FakeOwnership(self.clock, self.leases, self.runs),
             clock=self.clock,
             deadline=self.deadline,
-            ending=ending,
         )
 
     @property
@@ -123,6 +133,7 @@ def test_rows_objects_become_output_failed_rows_and_summary() -> None:
         "succeeded",
         "failed",
         "timed_out",
+        "not_attempted",
         "duration_seconds",
         "cost",
     }
@@ -182,7 +193,8 @@ def test_a_row_that_was_never_written_fails_with_its_childs_error_and_gets_a_dea
     messages = [row["_error_message"] for row in aggregator.output if row["_status"] == "FAILED"]
     assert messages == ["the child workflow died: Lambda.Unknown: killed", module.CHILD_DIED]
     assert [letter["row"] for letter in aggregator.dead_letters.letters] == [3, 5]
-    assert aggregator.summary["not_attempted"] == 2
+    assert (aggregator.summary["failed"], aggregator.summary["died"]) == (2, 2)
+    assert aggregator.summary["not_attempted"] == 0
 
 
 def test_rows_behind_a_pulled_brake_are_not_attempted_and_get_no_dead_letter() -> None:
@@ -391,7 +403,7 @@ def test_the_aggregation_of_a_stopped_run_keeps_apart_from_one_that_was_under_wa
     aggregator.deadline = FakeDeadline()
     aggregator.pull_brake()
 
-    assert aggregator.call(ending=Ending.OF_STOPPED_RUN).done
+    assert aggregator.call(ended=ended(aggregator.clock)).done
 
     aggregator.assert_every_row_once()
     assert aggregator.output[3]["_error_message"] == "not attempted: stopped by hand"

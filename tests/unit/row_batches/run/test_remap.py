@@ -20,14 +20,15 @@ from row_batches.rows.records import RowStatus
 from row_batches.rows.work import Brake
 from row_batches.run import aggregate_results as aggregation
 from row_batches.run import remap
-from row_batches.run.aggregate_results import Ending, aggregate_results
+from row_batches.run.aggregate_results import aggregate_results
 from row_batches.run.batch import Batches
-from row_batches.run.messages import AggregateAction, AggregateRequest
+from row_batches.run.messages import AggregateAction, AggregateRequest, EndedRun
 from row_batches.run.remap import Remapped
 from row_batches.targets.kinds import KINDS
 from row_batches.targets.protocol import Outcome, read_agent_answer, read_tool_answer
 from tests.support.batches import EXECUTION, KEYS, STARTED_AT, make_plan, open_batch, staged_items
 from tests.support.fakes import FakeClock, FakeDeadLetters, FakeDeadline, FakeMetrics, FakeObjectStore, FakeOwnership
+from tests.unit.row_batches.run.test_aggregate_results import ended
 
 METADATA = ("_execution_id", "_row_id", "_status", "_error_message", "_execution_time_ms", "_timestamp")
 OLD = {"columns": [{"name": "size", "source": "$.size", "type": "number", "default": -1}]}
@@ -77,17 +78,18 @@ class Execution:
     def pull_brake(self) -> None:
         open_batch(self.plan, self.store).work.pull_brake(Brake("stopped by hand", "StoppedError", ""))
 
-    def end(self, manifests: Sequence[str] = (), ending: Ending = Ending.OF_RUN) -> None:
+    def end(self, manifests: Sequence[str] = (), ended: EndedRun | None = None) -> None:
         """Put the output together."""
         aggregate_results(
-            AggregateRequest(action=AggregateAction.AGGREGATE, plan_key=KEYS.plan, manifests=list(manifests)),
+            AggregateRequest(
+                action=AggregateAction.AGGREGATE, plan_key=KEYS.plan, manifests=list(manifests), ended=ended
+            ),
             batches=Batches(self.store, self.clock),
             dead_letters=FakeDeadLetters(),
             metrics=FakeMetrics(),
             ownership=FakeOwnership(self.clock),
             clock=self.clock,
             deadline=FakeDeadline(),
-            ending=ending,
         )
         self.clock.move(3600)
 
@@ -219,7 +221,7 @@ def test_the_same_mapping_gives_the_same_file_whatever_the_workers_left(data: st
         execution.finish(first, answers[first - 1 : data.draw(st.integers(first, count), "last")])
     if data.draw(st.booleans(), "brake"):
         execution.pull_brake()
-    execution.end(ending=data.draw(st.sampled_from(Ending), "ending"))
+    execution.end(ended=ended(execution.clock) if data.draw(st.booleans(), "stopped") else None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(result_file, "PART_BYTES", data.draw(st.sampled_from([1, 200, 100_000]), "part size"))
         patch.setattr(rows_in_s3, "MOST_OBJECTS_AHEAD", data.draw(st.integers(1, 3), "objects ahead"))

@@ -23,7 +23,9 @@ from row_batches.run.map_output import map_output
 from row_batches.run.messages import (
     AggregateAction,
     AggregateRequest,
+    AggregateResponse,
     BatchReference,
+    EndedRun,
     MapInputRequest,
     MapOutputRequest,
     ToolRowsRequest,
@@ -112,10 +114,19 @@ class Runs:
             responses.append(response)
         return responses
 
+    def finish(self, ended: EndedRun) -> AggregateResponse:
+        """One step of the finishing machine."""
+        return self._aggregate(ended.plan_key, ended)
+
     def aggregate(self, execution: str) -> list[dict[str, str]]:
         """The rows of the output."""
-        aggregate_results(
-            AggregateRequest(action=AggregateAction.AGGREGATE, plan_key=Keys(execution).plan),
+        self._aggregate(Keys(execution).plan)
+        text = self.store.objects[Keys(execution).output].decode()
+        return list(csv.DictReader(io.StringIO(text, newline="")))
+
+    def _aggregate(self, plan_key: str, ended: EndedRun | None = None) -> AggregateResponse:
+        return aggregate_results(
+            AggregateRequest(action=AggregateAction.AGGREGATE, plan_key=plan_key, ended=ended),
             batches=Batches(self.store, self.clock),
             dead_letters=self.letters,
             metrics=FakeMetrics(),
@@ -123,8 +134,6 @@ class Runs:
             clock=self.clock,
             deadline=FakeDeadline(),
         )
-        text = self.store.objects[Keys(execution).output].decode()
-        return list(csv.DictReader(io.StringIO(text, newline="")))
 
     def summary(self, execution: str) -> dict[str, Any]:
         return dict(orjson.loads(self.store.objects[Keys(execution).summary]))

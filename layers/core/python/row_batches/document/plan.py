@@ -90,7 +90,8 @@ class EarlierExecution(Frozen):
 class Plan(Frozen):
     """One execution's plan. ``columns[i]`` is the user's name of the staged column ``c{i+1}``."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = 2
+    """1: of the release before, whose workers mark their batches by objects. 2: they hold leases."""
     execution: Execution
     config: BatchConfig
     target: Target

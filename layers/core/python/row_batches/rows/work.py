@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from threading import Lock
 
 import orjson
+from pydantic import ValidationError
 
 from foundation.errors import DeploymentError, ObjectNotFoundError, RowFailedError
 from foundation.ports import Clock, ObjectStore
@@ -29,12 +30,20 @@ def execution_of(plan_key: str) -> str:
 
 
 def load_plan(objects: ObjectStore, plan_key: str) -> Plan:
-    """Raises ``DeploymentError`` when there is no plan: it has expired, or was deleted."""
+    """Raises ``DeploymentError`` when there is no plan, which has expired or was deleted, or one of a newer release."""
     try:
-        return Plan.model_validate_json(objects.get(plan_key))
+        body = objects.get(plan_key)
     except ObjectNotFoundError as error:
         raise DeploymentError(
             f"{error} The plan of an execution must outlive it: raise work_retention_days."
+        ) from error
+    try:
+        return Plan.model_validate_json(body)
+    except ValidationError as error:
+        form = orjson.loads(body).get("schema_version")
+        raise DeploymentError(
+            f"The plan {plan_key} was written in form {form}, which this release cannot read: {error}. Deploy the "
+            "release that wrote it again, or a newer one."
         ) from error
 
 
@@ -62,10 +71,13 @@ class Work:
     # --- the brake
 
     def brake(self, *, fresh: bool = False) -> Brake | None:
-        """The brake, if it is pulled; read at most once a second unless ``fresh``, and not again once it is."""
+        """The brake, if it is pulled; read at most once a second unless ``fresh``.
+
+        Also once it was pulled: it is taken back when a stopped run is finished, and the run may then be redriven.
+        """
         with self._lock:
             now = self._clock.now_ms()
-            if self._brake is None and (fresh or now - self._brake_read_ms > BRAKE_CACHE_MS):
+            if fresh or now - self._brake_read_ms > BRAKE_CACHE_MS:
                 self._brake = self._read_brake()
                 self._brake_read_ms = now
             return self._brake
@@ -85,6 +97,14 @@ class Work:
             body = {"reason": brake.reason, "error": brake.error, "message": brake.message}
             pulled = self.objects.put_new(self.keys.brake, orjson.dumps(body))
             self._brake = brake if pulled else self._read_brake()
+
+    def release_brake(self, reason: str) -> None:
+        """Take the brake back if it was pulled for this reason."""
+        with self._lock:
+            self._brake = self._read_brake()
+            if self._brake is not None and self._brake.reason == reason:
+                self.objects.delete(self.keys.brake)
+                self._brake = None
 
     def is_active(self) -> bool:
         """Whether some worker of a run of the release before has begun and not ended. A killed one stays listed."""

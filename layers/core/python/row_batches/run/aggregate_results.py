@@ -22,7 +22,8 @@ import orjson
 from pydantic import BaseModel
 
 from foundation.errors import BatchProcessorError, DeploymentError, ObjectNotFoundError, RowFailedError
-from foundation.ports import Clock, Deadline, Metrics
+from foundation.ports import Clock, Deadline, Metrics, ObjectStore
+from row_batches.document.plan import Keys
 from row_batches.files.result_file import FileState, ResultFile
 from row_batches.files.staged_copy import read_staged
 from row_batches.mapping.metadata_columns import timestamp
@@ -31,8 +32,9 @@ from row_batches.rows.store import FinishedRows, find_gaps
 from row_batches.run.batch import Batch, Batches
 from row_batches.run.child_errors import read_child_errors
 from row_batches.run.find_missing import find_missing
+from row_batches.run.finish import STOPPED, STOPPED_REASON, keep_ending, put_together_by_itself, wait_until_quiet
 from row_batches.run.letters import UnsentLetters
-from row_batches.run.messages import AggregateAction, AggregateRequest, AggregateResponse, CaughtError
+from row_batches.run.messages import AggregateAction, AggregateRequest, AggregateResponse, CaughtError, EndedRun
 from row_batches.run.ownership import Ownership
 from row_batches.run.ports import DeadLetters
 from row_batches.run.runs import AGGREGATION_PART, BestEffort, RunEnding, RunState
@@ -46,15 +48,7 @@ RESERVE_SECONDS = 180.0
 GAP_ROWS_AT_ONCE = 1000
 MOST_CAUSE_CHARACTERS = 30_000
 """A Cause may have 32,768 characters (Step Functions API, ``SensitiveCause``)."""
-STOPPED = "StoppedError"
 CHILD_DIED = "the child workflow that held this row ended without a result; look into its execution"
-
-
-class Ending(StrEnum):
-    """Who asks: the state machine, at the end of a run; or ``notify``, after a run that was stopped from outside."""
-
-    OF_RUN = "OF_RUN"
-    OF_STOPPED_RUN = "OF_STOPPED_RUN"
 
 
 class Phase(StrEnum):
@@ -68,6 +62,10 @@ class Checkpoint(BaseModel):
 
     schema_version: int = 1
     phase: Phase = Phase.ROWS
+    ended_ms: int = 0
+    """When the execution ended, of an aggregation by the finishing machine."""
+    ended_early: str = ""
+    """Why rows were not started; "" when every one was."""
     began_ms: int
     next_row: int = 1
     position: str = ""
@@ -86,22 +84,43 @@ def aggregate_results(
     ownership: Ownership,
     clock: Clock,
     deadline: Deadline,
-    ending: Ending = Ending.OF_RUN,
 ) -> AggregateResponse:
     """One step; call again until ``done``, after ``come_again_in_seconds``. One call at a time owns the aggregation.
 
-    Raises ``DeploymentError`` when an object of ours is gone.
+    With ``ended``, the run is put together unless it was; without a plan there is nothing to put together. Raises
+    ``DeploymentError`` when an object of ours is gone.
     """
+    ended = request.ended
+    if ended is not None and put_together_by_itself(ended, batches, _machine_is_done(ended, batches)):
+        keep_ending(ended, batches, ownership, clock)
+        return AggregateResponse()
     batch = batches.open(request.plan_key)
     if request.action is AggregateAction.FIND_MISSING:
         return find_missing(batch, ownership)
+    if ended is not None and (waiting := wait_until_quiet(ended, batch, ownership, clock)) is not None:
+        return waiting
     with ownership.of(batch.plan.execution.name, AGGREGATION_PART, deadline) as wait_seconds:
         if wait_seconds:
             return AggregateResponse(done=False, come_again_in_seconds=wait_seconds)
         aggregation = _Aggregation(
-            batch, request.manifests, dead_letters, metrics, ownership.notes, clock, deadline, ending
+            batch, request.manifests, ended, dead_letters, metrics, ownership.notes, clock, deadline
         )
-        return aggregation.run()
+        response = aggregation.run()
+        if ended is not None and response.done:
+            batch.work.release_brake(STOPPED_REASON)  # the execution can be redriven
+        return response
+
+
+def _machine_is_done(ended: EndedRun, batches: Batches) -> bool:
+    checkpoint = _load_checkpoint(batches.objects, Keys(ended.execution).checkpoint)
+    return checkpoint is not None and checkpoint.phase is Phase.DONE
+
+
+def _load_checkpoint(objects: ObjectStore, key: str) -> Checkpoint | None:
+    try:
+        return Checkpoint.model_validate_json(objects.get(key))
+    except ObjectNotFoundError:
+        return None
 
 
 class _Aggregation:
@@ -109,12 +128,12 @@ class _Aggregation:
         self,
         batch: Batch,
         manifests: list[str],
+        ended: EndedRun | None,
         dead_letters: DeadLetters,
         metrics: Metrics,
         notes: BestEffort,
         clock: Clock,
         deadline: Deadline,
-        ending: Ending,
     ) -> None:
         self._notes = notes
         self._batch = batch
@@ -126,10 +145,9 @@ class _Aggregation:
         self._metrics = metrics
         self._clock = clock
         self._deadline = deadline
-        self._ending = ending
-        # A call of the state machine may still run while notify works on the aborted run: each has its own uploads.
-        suffix = ".stopped" if ending is Ending.OF_STOPPED_RUN else ""
-        self._checkpoint_key = self._keys.checkpoint + suffix
+        self._ended = ended
+        # A redriven execution goes on with its own uploads, whatever the finishing machine did before.
+        self._checkpoint_key = self._keys.checkpoint if ended is None else f"{self._keys.checkpoint}.stopped"
         self._brake = batch.work.brake()
         self._gaps: deque[tuple[int, int]] = deque()
         self._staged: Iterator[tuple[int, list[str]]] | None = None
@@ -162,17 +180,26 @@ class _Aggregation:
     # --- the checkpoint
 
     def _load(self) -> Checkpoint | None:
-        try:
-            return Checkpoint.model_validate_json(self._objects.get(self._checkpoint_key))
-        except ObjectNotFoundError:
-            return None
+        """Where this aggregation is; None at its beginning. That of an earlier ending of the same run is another."""
+        checkpoint = _load_checkpoint(self._objects, self._checkpoint_key)
+        return checkpoint if checkpoint is not None and checkpoint.ended_ms == self._ended_ms else None
+
+    @property
+    def _ended_ms(self) -> int:
+        return self._ended.ended_ms if self._ended else 0
 
     def _begin(self) -> Checkpoint:
         output = ResultFile.start(self._objects, self._keys.output, self._batch.tags)
         failed_rows = ResultFile.start(self._objects, self._keys.failed_rows, self._batch.tags)
         output.append(self._batch.renderer.header_line.encode())
         failed_rows.append(self._batch.renderer.failed_header_line.encode())
-        checkpoint = Checkpoint(began_ms=self._clock.now_ms(), output=output.state, failed_rows=failed_rows.state)
+        checkpoint = Checkpoint(
+            ended_ms=self._ended_ms,
+            ended_early=self._ended_early,
+            began_ms=self._clock.now_ms(),
+            output=output.state,
+            failed_rows=failed_rows.state,
+        )
         self._objects.put(self._checkpoint_key, checkpoint.model_dump_json().encode())
         return checkpoint
 
@@ -180,6 +207,8 @@ class _Aggregation:
         self._letters.send()  # no later call comes back to the rows before next_row
         checkpoint = Checkpoint(
             phase=phase,
+            ended_ms=self._ended_ms,
+            ended_early=self._ended_early,
             began_ms=self._began_ms,
             next_row=self._next_row,
             position=self._position,
@@ -236,11 +265,14 @@ class _Aggregation:
             last = min(self._next_row + GAP_ROWS_AT_ONCE, end) - 1
             child_errors = self._child_errors()
             for row, cells in self._staged_rows(self._next_row, last):
-                died = child_errors.get(row) or (None if self._brake else CHILD_DIED)
-                message = died or f"not attempted: {self._brake_reason}"
+                died = child_errors.get(row) or (None if self._ended_early else CHILD_DIED)
+                message = died or f"not attempted: {self._ended_early}"
                 self._write_unfinished(row, cells, message)
                 if died:
+                    self._totals.add_died(row, died)
                     self._letters.add(row, cells, RowStatus.FAILED, message, attempts=0)
+                else:
+                    self._totals.not_attempted += 1
                 self._next_row = row + 1
                 self._upload()
         return True
@@ -258,11 +290,13 @@ class _Aggregation:
         )
         self._output.append(finished.record["csv"].encode())
         self._failed_rows.append(finished.record["failed_csv"].encode())
-        self._totals.add_unfinished(row, message)
 
     @property
-    def _brake_reason(self) -> str:
-        return self._brake.reason if self._brake else ""
+    def _ended_early(self) -> str:
+        """Why rows were not started; "" when every one was."""
+        if self._brake is not None:
+            return self._brake.reason
+        return f"the execution failed: {self._ended.error}" if self._ended else ""
 
     def _staged_rows(self, first: int, last: int) -> Iterator[tuple[int, list[str]]]:
         """The rows of a gap with their cells. Gaps ascend, so the staged copy is read through once."""
@@ -289,7 +323,7 @@ class _Aggregation:
         now_ms = self._clock.now_ms()
         plan, totals, objects = self._plan, self._totals, self._objects
         duration_ms = now_ms - int(plan.execution.started_at.timestamp() * 1000)
-        cost = cost_of(plan, totals, stopped=self._ending is Ending.OF_STOPPED_RUN)
+        cost = cost_of(plan, totals, stopped=self._ended is not None)
         error_name = self._error_name()
         status = "FAILED" if error_name else "SUCCEEDED_WITH_FAILURES" if totals.all_failed else "SUCCEEDED"
         document = {
@@ -301,6 +335,7 @@ class _Aggregation:
             "succeeded": totals.succeeded,
             "failed": totals.failed,
             "timed_out": totals.timed_out,
+            "not_attempted": totals.not_attempted,
             "duration_seconds": round(duration_ms / 1000, 3),
             "cost": cost,
         }
@@ -317,7 +352,7 @@ class _Aggregation:
             **document,
             "status": state,
             "error": error_name,
-            "not_attempted": totals.not_attempted,
+            "died": totals.died,
             "resume_from": plan.resume_from[0].name if plan.resume_from else None,
             "resumed": totals.resumed,
             "attempts": totals.attempts,
@@ -368,8 +403,8 @@ class _Aggregation:
         """The name that the execution must fail with; "" when it succeeds."""
         if self._brake:
             return self._brake.error
-        if self._ending is Ending.OF_STOPPED_RUN:
-            return STOPPED
+        if self._ended is not None:
+            return STOPPED if self._ended.status.stopped else self._ended.error
         limit = self._batch.failure_limit
         # The row that reaches the limit may be the last: then there was nothing left to brake.
         return RowFailedError.__name__ if limit is not None and self._totals.all_failed >= limit else ""

@@ -21,6 +21,7 @@ class Ended(BaseModel):
     total_rows: int
     succeeded: int
     not_attempted: int
+    died: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Earlier:
         """Itself; and, when it has not come to all its rows, what it resumed, whose answers it may not have."""
         plan = self.plan
         itself = EarlierExecution(name=plan.execution.name, batch_size=plan.concurrency.batch_size)
-        is_complete = self.ended is not None and self.ended.not_attempted == 0
+        is_complete = self.ended is not None and self.ended.not_attempted + self.ended.died == 0
         return [itself] if is_complete else [itself, *plan.resume_from][:MOST_EXECUTIONS]
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -161,6 +162,49 @@ class MapOutputResponse(Message):
     """The next attempt, when ``action`` is RETRY."""
 
 
+# --- The finishing machine, for a run that has ended
+
+
+class ExecutionStatus(StrEnum):
+    """How Step Functions says that an execution ended."""
+
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    TIMED_OUT = "TIMED_OUT"
+    ABORTED = "ABORTED"
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the execution was ended from outside, in the middle of whatever it did."""
+        return self in (ExecutionStatus.TIMED_OUT, ExecutionStatus.ABORTED)
+
+
+class EndedRun(Message):
+    """``ended_ms`` is the execution's stop date in milliseconds since the epoch.
+
+    ``batch_name`` and ``target`` are those that the input document gives; a run with a plan has its names there.
+    ``document`` is the output. ``again``: an earlier attempt at finishing this run failed, and said so.
+    """
+
+    execution_arn: str
+    execution: str
+    plan_key: str
+    status: ExecutionStatus
+    ended_ms: int
+    error: str = ""
+    cause: str = ""
+    batch_name: str = ""
+    target: str = ""
+    document: dict[str, Any] = {}
+    again: bool = False
+
+    @property
+    def finishing_name(self) -> str:
+        """The name of the execution that finishes this run: the same for the same ending, however often it is told."""
+        text = f"{self.execution_arn} {self.ended_ms}"
+        return f"finish-{hashlib.sha256(text.encode()).hexdigest()[:48]}"
+
+
 # --- AggregateResults
 
 
@@ -174,6 +218,8 @@ class AggregateRequest(Message):
     plan_key: str
     manifests: list[str] = []
     """Keys of the ResultWriter manifests, one a pass, for the errors of children that died."""
+    ended: EndedRun | None = None
+    """From the finishing machine: the run is over, and its own aggregation perhaps never was."""
 
 
 class AggregateResponse(Message):

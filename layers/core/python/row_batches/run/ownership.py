@@ -29,6 +29,7 @@ class Ownership:
         self._leases = leases
         self._owner = owner
         self._clock = clock
+        self.runs = runs
         self.notes = BestEffort(runs)
 
     @contextmanager

@@ -107,12 +107,15 @@ def _load_plan(objects: ObjectStore, keys: Keys) -> Plan:
 
 
 def _load_checkpoint(objects: ObjectStore, keys: Keys) -> Checkpoint:
-    """That of the aggregation which wrote the output: of ``notify``'s, when the execution was stopped from outside."""
-    for key in (f"{keys.checkpoint}.stopped", keys.checkpoint):
-        if objects.exists(key):
-            checkpoint = Checkpoint.model_validate_json(objects.get(key))
-            if checkpoint.response is not None:
-                return checkpoint
+    """That of the aggregation which wrote the output: a stopped execution can have been redriven since."""
+    found = [
+        Checkpoint.model_validate_json(objects.get(key))
+        for key in (f"{keys.checkpoint}.stopped", keys.checkpoint)
+        if objects.exists(key)
+    ]
+    ended = [checkpoint for checkpoint in found if checkpoint.response is not None]
+    if ended:
+        return max(ended, key=lambda checkpoint: checkpoint.began_ms)
     raise RemapError(
         f"{keys.results} has no output yet: wait for the end of the execution, or mend and redrive it. A dry run has "
         f"none."
@@ -149,7 +152,8 @@ class _Remapping:
 
     def write(self, key: str, progress: Callable[[int, int], object]) -> Remapped:
         gaps = self._gaps()
-        self._brake = self._batch.work.brake()
+        brake = self._batch.work.brake()
+        self._ended_early = self._ended.ended_early or (brake.reason if brake else "")
         self._child_errors = read_child_errors(self._objects, self._manifests() if gaps else [], gaps)
         remapped = Remapped(key, self._batch.output_mapper.names)
         output = ResultFile.start(self._objects, key, self._batch.tags)
@@ -222,7 +226,7 @@ class _Remapping:
     def _unfinished(self, row: int) -> Outcome:
         died = self._child_errors.get(row)
         if died is None:
-            died = f"not attempted: {self._brake.reason}" if self._brake else CHILD_DIED
+            died = f"not attempted: {self._ended_early}" if self._ended_early else CHILD_DIED
         return Outcome(RowStatus.FAILED, error_message=died)
 
     def _shown(self, row: int, outcome: Outcome) -> dict[str, str]:

@@ -75,8 +75,8 @@ class RunEnding(BaseModel):
     state: RunState
     counts: Counts
     ended_at: datetime
-    cost_usd: float
-    summary_key: str
+    cost_usd: float | None = None
+    summary_key: str | None = None
     warnings: list[str] = []
     error: str = ""
 
@@ -184,6 +184,12 @@ class BestEffort:
             self._runs.wait(execution, until_ms)
         except BatchProcessorError as error:
             LOGGER.warning("wait not noted", extra={"reason": str(error)})
+
+    def start(self, run: Run) -> None:
+        try:
+            self._runs.start(run)
+        except BatchProcessorError as error:
+            LOGGER.warning("run not kept", extra={"reason": str(error)})
 
     def end(self, execution: str, ending: RunEnding) -> None:
         """The sweep ends a run whose ending could not be kept."""

@@ -95,7 +95,7 @@ class DynamoDbRuns:
         self._update(execution, "SET waiting_until = :until", {":until": until}, {})
 
     def end(self, execution: str, ending: RunEnding) -> None:
-        values = ending.model_dump(mode="json")
+        values = ending.model_dump(mode="json", exclude_none=True)
         self._update(
             execution,
             f"SET {', '.join(f'#{name} = :{name}' for name in values)} REMOVE GSI2PK, waiting_until",

@@ -40,9 +40,11 @@ class AggregateResultsSettings(RowBatchSettings):
 
 
 class NotifySettings(RowBatchSettings):
-    metrics_namespace: str
-    dead_letter_queue_url: str
     notification_topic_arn: str
+
+
+class FinishRunSettings(RowBatchSettings):
+    finish_machine_arn: str
     runs_table: str
 
 
@@ -53,4 +55,5 @@ SETTINGS_BY_FUNCTION: dict[str, type[FunctionSettings]] = {
     "map_output": MapOutputSettings,
     "aggregate_results": AggregateResultsSettings,
     "notify": NotifySettings,
+    "finish_run": FinishRunSettings,
 }

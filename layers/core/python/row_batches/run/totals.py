@@ -55,7 +55,9 @@ class Totals(BaseModel):
     failed: int = 0
     timed_out: int = 0
     not_attempted: int = 0
-    """Of the failed: rows that no worker finished, with no word of theirs."""
+    """Rows that were not started: behind the brake, or after the execution had ended."""
+    died: int = 0
+    """Of the failed: rows whose worker died with them."""
     attempted: int = 0
     resumed: int = 0
     """Of the attempted: rows that were taken over from an earlier execution."""
@@ -141,10 +143,10 @@ class Totals(BaseModel):
         if len(self.first_failures) < MOST_EXAMPLES:
             self.first_failures.append(Failure(row=row, status=status, error=error))
 
-    def add_unfinished(self, row: int, error: str) -> None:
-        """Count a row that no worker finished."""
+    def add_died(self, row: int, error: str) -> None:
+        """Count a row that a worker began and nobody finished."""
         self.failed += 1
-        self.not_attempted += 1
+        self.died += 1
         self.add_failure(row, RowStatus.FAILED, error)
 
     @property
@@ -182,10 +184,10 @@ def cost_of(plan: Plan, totals: Totals, *, stopped: bool = False) -> dict[str, o
         rows=totals.attempted - totals.resumed,
         attempts=totals.attempts,
         retries=totals.retries,
-        failed_rows=totals.all_failed - totals.not_attempted,
+        failed_rows=totals.all_failed - totals.died,
         unmapped_rows=totals.unmapped,
         throttles=totals.throttles,
-        idle_rows=totals.resumed + (0 if stopped else totals.not_attempted),
+        idle_rows=totals.resumed + totals.died + (0 if stopped else totals.not_attempted),
         rows_objects=totals.rows_objects,
         children=totals.worker_calls,
         worker_calls=totals.worker_calls,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from row_batches.run.runs import BestEffort
     from row_batches.run.runs_dynamodb import DynamoDbRuns
     from row_batches.run.sqs import SqsDeadLetters
+    from row_batches.run.stepfunctions import StepFunctionsExecutions
     from row_batches.targets.ports import TargetInvoker
 
 
@@ -50,6 +51,14 @@ def leases(table: str) -> DynamoDbLeases:
     from foundation.aws.leases import DynamoDbLeases
 
     return DynamoDbLeases(service_client("dynamodb"), table, clock)
+
+
+@cache
+def executions(finish_machine_arn: str) -> StepFunctionsExecutions:
+    from foundation.aws.clients import service_client
+    from row_batches.run.stepfunctions import StepFunctionsExecutions
+
+    return StepFunctionsExecutions(service_client("stepfunctions"), finish_machine_arn)
 
 
 def notes(table: str) -> BestEffort:

@@ -1,0 +1,85 @@
+"""What comes before the rows of an ended run are put together, and whether they are at all.
+
+A run that the machine itself put together needs nothing. One that was aborted, timed out or failed on the way is quiet
+first: no worker starts another row, and the rows in flight are written or their owners are waited out.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import orjson
+
+from foundation.errors import ObjectNotFoundError
+from foundation.ports import Clock
+from row_batches.document.batch_config import MAX_TOOL_TIMEOUT_SECONDS
+from row_batches.document.plan import Keys
+from row_batches.rows.work import Brake
+from row_batches.run.batch import Batch, Batches
+from row_batches.run.messages import AggregateResponse, EndedRun, ExecutionStatus
+from row_batches.run.ownership import MOST_WAIT_SECONDS, Ownership
+from row_batches.run.runs import Counts, Run, RunEnding, RunState
+
+STOPPED = "StoppedError"
+STOPPED_REASON = "the execution was stopped"
+WRITE_SECONDS = 30
+
+
+def put_together_by_itself(ended: EndedRun, batches: Batches, machine_is_done: bool) -> bool:
+    """Whether nothing is left to put together.
+
+    ``machine_is_done``: whether the execution's own aggregation has come to its end. No plan: the input was refused,
+    or what the run left has expired.
+    """
+    if not batches.objects.exists(ended.plan_key):
+        return True
+    if ended.status is ExecutionStatus.SUCCEEDED or batches.open(ended.plan_key).plan.config.dry_run:
+        return True
+    return ended.status is ExecutionStatus.FAILED and machine_is_done
+
+
+def keep_ending(ended: EndedRun, batches: Batches, ownership: Ownership, clock: Clock) -> None:
+    """End the run in the table of runs, where its own aggregation could not."""
+    run = ownership.runs.get(ended.execution)
+    if run is not None and run.ended_at is None:
+        ownership.runs.end(ended.execution, _ending(ended, run, batches, clock))
+
+
+def _ending(ended: EndedRun, run: Run, batches: Batches, clock: Clock) -> RunEnding:
+    keys = Keys(ended.execution)
+    try:
+        summary = orjson.loads(batches.objects.get(keys.summary))
+    except ObjectNotFoundError:
+        return RunEnding(
+            state=RunState.STOPPED if ended.status.stopped else RunState.FAILED,
+            counts=run.counts,
+            ended_at=datetime.fromtimestamp(clock.now_ms() / 1000, UTC),
+            error=ended.error,
+        )
+    return RunEnding(
+        state=RunState(summary["status"]),
+        counts=Counts.model_validate({name: summary.get(name, 0) for name in Counts.model_fields}),
+        ended_at=summary["finished_at"],
+        cost_usd=summary["cost"]["total_usd"],
+        summary_key=keys.summary,
+        warnings=summary["warnings"],
+        error=summary["error"],
+    )
+
+
+def wait_until_quiet(ended: EndedRun, batch: Batch, ownership: Ownership, clock: Clock) -> AggregateResponse | None:
+    """When to come again while rows of an ended run are in flight; None when none is."""
+    ownership.notes.start(Run.of_plan(batch.plan))  # one that the release before began is not there yet
+    if ended.status.stopped:
+        batch.work.pull_brake(Brake(STOPPED_REASON, STOPPED, STOPPED_REASON))
+    seconds = ownership.wait_for_rows(ended.execution) or _marked_seconds(ended, batch, clock)
+    return AggregateResponse(done=False, come_again_in_seconds=seconds) if seconds else None
+
+
+def _marked_seconds(ended: EndedRun, batch: Batch, clock: Clock) -> int:
+    """How long to wait for workers of the release before, which mark their batches by objects; a killed one stays."""
+    if batch.plan.schema_version > 1 or not batch.work.is_active():
+        return 0
+    row_seconds = min(batch.plan.config.execution_config.timeout_seconds, MAX_TOOL_TIMEOUT_SECONDS)
+    left_ms = ended.ended_ms + (row_seconds + WRITE_SECONDS) * 1000 - clock.now_ms()
+    return max(0, min(MOST_WAIT_SECONDS, -(-left_ms // 1000)))

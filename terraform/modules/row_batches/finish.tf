@@ -1,0 +1,90 @@
+# Finishing of runs that have ended: the machine, and what starts it.
+
+locals {
+  finish_machine_name = "batch-processor-finish${var.deployment.suffix}"
+
+  # Built from the name, because the function that starts the machine is made together with those that the machine calls.
+  finish_machine_arn = "${local.states_arn}:stateMachine:${local.finish_machine_name}"
+
+  finish_definition = templatestring(local.composed.batch_processor_finish, {
+    aggregate_results_arn = module.function["aggregate_results"].qualified_arn
+    notify_arn            = module.function["notify"].qualified_arn
+    partition             = var.deployment.partition
+  })
+
+  finish_rules = {
+    # The end of every execution of the machine, aborts included. Children of its maps have another ARN.
+    execution-ended = {
+      description = "An execution of ${local.state_machine_name} has ended"
+      schedule    = null
+      pattern = jsonencode({
+        source      = ["aws.states"]
+        detail-type = ["Step Functions Execution Status Change"]
+        detail = {
+          stateMachineArn = [local.state_machine_arn]
+          status          = ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"]
+        }
+      })
+    }
+    # Step Functions' events are best effort: runs whose event was lost are looked for.
+    sweep = {
+      description = "Runs that have ended without having been finished are looked for"
+      schedule    = "rate(15 minutes)"
+      pattern     = null
+    }
+  }
+}
+
+module "finish_machine" {
+  source = "../state_machine"
+
+  name               = local.finish_machine_name
+  account_id         = var.deployment.account_id
+  definition         = local.finish_definition
+  statements         = local.finish_machine_statements
+  kms_key_arn        = var.kms_key_arn
+  log_retention_days = var.deployment.log_retention_days
+  xray_tracing       = var.deployment.xray_tracing
+}
+
+moved {
+  from = aws_cloudwatch_event_rule.execution_ended
+  to   = aws_cloudwatch_event_rule.finish["execution-ended"]
+}
+
+resource "aws_cloudwatch_event_rule" "finish" {
+  for_each = local.finish_rules
+
+  name                = "batch-processor-${each.key}${var.deployment.suffix}"
+  description         = each.value.description
+  event_pattern       = each.value.pattern
+  schedule_expression = each.value.schedule
+}
+
+resource "aws_cloudwatch_event_target" "finish" {
+  for_each = local.finish_rules
+
+  rule      = aws_cloudwatch_event_rule.finish[each.key].name
+  target_id = "finish-run"
+  arn       = module.function["finish_run"].arn
+
+  retry_policy {
+    maximum_event_age_in_seconds = 3600
+    maximum_retry_attempts       = 20
+  }
+
+  dead_letter_config {
+    arn = aws_sqs_queue.undelivered_events.arn
+  }
+}
+
+resource "aws_lambda_permission" "finish" {
+  for_each = local.finish_rules
+
+  statement_id   = each.key
+  action         = "lambda:InvokeFunction"
+  function_name  = module.function["finish_run"].name
+  principal      = "events.amazonaws.com"
+  source_arn     = aws_cloudwatch_event_rule.finish[each.key].arn
+  source_account = var.deployment.account_id
+}
