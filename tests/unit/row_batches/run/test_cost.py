@@ -45,10 +45,10 @@ def test_a_million_rows_through_a_tool_cost_under_two_dollars() -> None:
     found = estimated(TOOL)
 
     # 10,000 children of four transitions, and 9 of the execution.
-    assert found.parts["state_transitions"].best == pytest.approx(40_009 * 0.000025)
-    # A million times 0.2 s over 30 threads, the workers' start, staging and aggregation at 1 GB; the end at half a GB.
-    seconds = MILLION * 0.2 / 30 + 10_000 * 0.3 + 3 * 0.3 + 100e6 / 40e6 + MILLION / 50_000 + 0.3 / 2
-    assert found.parts["lambda"].best == pytest.approx(seconds * 0.0000133334 + 10_004 * 0.2e-6, abs=1e-8)
+    assert found.parts["state_transitions"].best == pytest.approx(40_013 * 0.000025)
+    # A million times 0.2 s over 30 threads, the workers' start, staging and aggregation at 1 GB; the end at a quarter.
+    seconds = MILLION * 0.2 / 30 + 10_000 * 0.3 + 4 * 0.3 + 100e6 / 40e6 + MILLION / 50_000 + 2 * 0.3 / 4
+    assert found.parts["lambda"].best == pytest.approx(seconds * 0.0000133334 + 10_006 * 0.2e-6, abs=1e-8)
     assert found.total.best == pytest.approx(sum(part.best for part in found.parts.values()), abs=1e-7)
     assert 1 < found.total.best < 2
 
@@ -76,9 +76,9 @@ def test_worst_is_every_row_failing_at_its_last_attempt() -> None:
     once, thrice = estimated(AGENT, rows=1_000, max_attempts=1), estimated(AGENT, rows=1_000)
 
     # One attempt that fails takes five transitions and the child's start; each further one four.
-    assert once.parts["state_transitions"].worst == pytest.approx((9 + 6 * 1_000) * 0.000025)
-    assert thrice.parts["state_transitions"].worst == pytest.approx((9 + (6 + 2 * 4) * 1_000) * 0.000025)
-    assert thrice.parts["state_transitions"].best == pytest.approx((9 + 4 * 1_000) * 0.000025)
+    assert once.parts["state_transitions"].worst == pytest.approx((13 + 6 * 1_000) * 0.000025)
+    assert thrice.parts["state_transitions"].worst == pytest.approx((13 + (6 + 2 * 4) * 1_000) * 0.000025)
+    assert thrice.parts["state_transitions"].best == pytest.approx((13 + 4 * 1_000) * 0.000025)
     assert thrice.parts["sqs"].best == 0 < thrice.parts["sqs"].worst
 
 
@@ -110,7 +110,7 @@ def test_counted_cost_uses_what_was_measured() -> None:
     )
     used = run_usage(TOOL, counts, total_rows=1_000, staged_bytes=100_000)
 
-    assert used.transitions == 9 + 10 * 4 + 2 * 2
+    assert used.transitions == 13 + 10 * 4 + 2 * 2
     assert used.calls == 1_100
     assert used.sqs_requests == 3
     found: dict[str, Any] = actual_cost(used, TOOL.model_copy(update={"cost_per_call_usd": 0.001}))
@@ -129,7 +129,7 @@ def test_rows_that_could_not_be_mapped_do_not_hide_the_retries_of_others() -> No
     found = ten_rows_of_agents(attempts=18, retries=9, failed_rows=1, unmapped_rows=1)
 
     # Each child's start, nine rows of three states, nine retries of four, and MapInput to RowDone by RecordFailure.
-    assert found.transitions == 9 + 10 + 9 * 3 + 9 * 4 + 4
+    assert found.transitions == 13 + 10 + 9 * 3 + 9 * 4 + 4
 
 
 def test_worst_counts_the_pauses_that_a_worker_is_paid_for() -> None:
@@ -195,6 +195,8 @@ def test_transitions_are_those_of_the_state_machine() -> None:
     ends = ("ChooseAfterMap", "FindMissing", "RowsMissing", "AggregateResults", "AggregationDone", "Succeed")
     assert path(top, "ValidateInput", "ChooseProcessor", "ProcessToolRows", *ends) == cost.EXECUTION_TRANSITIONS
     assert path(top, "ValidateInput", "ChooseProcessor", "ProcessAgentRows", *ends) == cost.EXECUTION_TRANSITIONS
+    finishing = json.loads((Path(__file__).parents[4] / "asl/batch_processor_finish.asl.json").read_text())["States"]
+    assert path(finishing, "PutTogether", "ChooseNext", "Announce", "Finished") == cost.FINISHING_TRANSITIONS
     assert path(tool, "ProcessRows", "RowsRemain", "BatchDone") == worker_kind.CHILD_TRANSITIONS
     assert path(tool, "ProcessRows", "RowsRemain", "ProcessRows") - 1 == worker_kind.CHILD_AGAIN_TRANSITIONS
     assert path(agent, "MapInput", "InvokeAgent", "MapOutput") == standard_agent.ROW_TRANSITIONS

@@ -17,6 +17,8 @@ from row_batches.targets.usage import PRICES, Prices, RunCounts, Usage, size_of
 EXECUTION_TRANSITIONS = 9
 """ValidateInput, ChooseProcessor, the map, ChooseAfterMap, FindMissing, RowsMissing, AggregateResults, AggregationDone,
 Succeed: as asl/batch_processor.asl.json has them."""
+FINISHING_TRANSITIONS = 4
+"""Of batch-processor-finish: PutTogether, ChooseNext, Announce, Finished."""
 
 # Assumptions.
 START_SECONDS = 0.3
@@ -76,16 +78,20 @@ def run_usage(target: Target, counts: RunCounts, *, total_rows: int, staged_byte
     """What a run uses: its rows by the kind of its target, and what every execution uses beside them."""
     parts = ceil(staged_bytes / PART_BYTES) + 2
     base = Usage(
-        transitions=EXECUTION_TRANSITIONS,
-        lambda_requests=4,
+        transitions=EXECUTION_TRANSITIONS + FINISHING_TRANSITIONS,
+        # ValidateInput, FindMissing, AggregateResults; finish_run, PutTogether, Announce.
+        lambda_requests=6,
         lambda_gb_seconds=(START_SECONDS + staged_bytes / STAGING_BYTES_PER_SECOND)
         * size_of("validate_input").memory_gb
         # FindMissing and AggregateResults.
         + (2 * START_SECONDS + total_rows / AGGREGATION_ROWS_PER_SECOND) * size_of("aggregate_results").memory_gb
-        + START_SECONDS * size_of("notify").memory_gb,
+        + START_SECONDS * size_of("aggregate_results").memory_gb
+        + START_SECONDS * (size_of("finish_run").memory_gb + size_of("notify").memory_gb),
         # Staged input and output in parts; plan, output, failed rows, summary, map result files.
         s3_puts=2 * parts + 10,
         s3_gets=parts + 10,
+        # The run's item and its two index entries, written and ended; the lease of the aggregation.
+        dynamodb_writes=8,
     )
     return base + kind_of(target).usage(counts)
 

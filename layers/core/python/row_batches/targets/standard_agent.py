@@ -141,6 +141,7 @@ class StandardAgent(TargetKind):
             s3_puts=counts.rows_objects + counts.failed_rows,
             s3_gets=steps + counts.rows_objects,
             sqs_requests=counts.failed_rows,
+            dynamodb_writes=counts.rows,  # live counts
             calls=counts.attempts,
         )
 

@@ -2,7 +2,8 @@
 
 Sources: https://aws.amazon.com/step-functions/pricing/ (Standard workflows: each state entered is a transition, retries
 count), https://aws.amazon.com/lambda/pricing/ (arm64, first tier), https://aws.amazon.com/s3/pricing/ (requests, S3
-Standard), https://aws.amazon.com/sqs/pricing/ (standard queues; a request is 64 KB). If AWS charges for the start of
+Standard), https://aws.amazon.com/sqs/pricing/ (standard queues; a request is 64 KB),
+https://aws.amazon.com/dynamodb/pricing/on-demand/ (standard tables; a write is 1 KB). If AWS charges for the start of
 a child workflow beyond its states is documented nowhere; one transition a child is added to be on the safe side.
 """
 
@@ -27,6 +28,7 @@ class Prices:
     s3_put: float = 0.005 / 1_000
     s3_get: float = 0.0004 / 1_000
     sqs_request: float = 0.40 / 1_000_000
+    dynamodb_write: float = 0.625 / 1_000_000
 
 
 PRICES = Prices()
@@ -42,6 +44,7 @@ class Usage:
     s3_puts: float = 0
     s3_gets: float = 0
     sqs_requests: float = 0
+    dynamodb_writes: float = 0
     calls: float = 0
 
     def __add__(self, other: Usage) -> Usage:
@@ -52,16 +55,18 @@ class Usage:
             s3_puts=self.s3_puts + other.s3_puts,
             s3_gets=self.s3_gets + other.s3_gets,
             sqs_requests=self.sqs_requests + other.sqs_requests,
+            dynamodb_writes=self.dynamodb_writes + other.dynamodb_writes,
             calls=self.calls + other.calls,
         )
 
     def parts(self, cost_per_call_usd: float | None = None, prices: Prices = PRICES) -> dict[str, float]:
-        """US dollars by part: ``state_transitions, lambda, s3, sqs`` and, when its price is known, ``target``."""
+        """US dollars by part: ``state_transitions, lambda, s3, sqs, dynamodb``; with its price known, ``target``."""
         parts = {
             "state_transitions": self.transitions * prices.state_transition,
             "lambda": self.lambda_requests * prices.lambda_request + self.lambda_gb_seconds * prices.lambda_gb_second,
             "s3": self.s3_puts * prices.s3_put + self.s3_gets * prices.s3_get,
             "sqs": self.sqs_requests * prices.sqs_request,
+            "dynamodb": self.dynamodb_writes * prices.dynamodb_write,
         }
         if cost_per_call_usd is not None:
             parts["target"] = self.calls * cost_per_call_usd

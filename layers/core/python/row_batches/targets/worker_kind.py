@@ -105,9 +105,11 @@ class WorkerKind(TargetKind):
             + again * CHILD_AGAIN_TRANSITIONS,
             lambda_requests=counts.worker_calls,
             lambda_gb_seconds=counts.worker_seconds * size_of("process_tool_rows").memory_gb,
-            s3_puts=counts.rows_objects + 2 * counts.worker_calls,
+            s3_puts=counts.rows_objects + counts.worker_calls,
             s3_gets=counts.rows_objects + counts.worker_seconds + 2 * counts.worker_calls,
             sqs_requests=ceil(counts.failed_rows / 10),
+            # Leases, taken and given back; live counts.
+            dynamodb_writes=2 * counts.worker_calls + counts.rows_objects,
             calls=counts.attempts,
         )
 
