@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -78,6 +79,26 @@ def waits(deployment: Deployment, execution: str) -> bool:
     key = {"PK": {"S": f"RUN#{execution}"}, "SK": {"S": "RUN"}}
     found = deployment.client("dynamodb").get_item(TableName=deployment.outputs["runs_table"], Key=key)
     return "waiting_until" in found.get("Item", {})
+
+
+def test_a_second_call_of_a_child_does_nothing_while_the_first_one_owns_its_rows(deployment: Deployment) -> None:
+    uri = deployment.upload(csv_bytes([["mode", "n"], *[["slow", "3"]] * 8]))
+    target = {"type": "tool", "name": "chaos"}
+    arn = deployment.start({"csv_s3_uri": uri, "target": target, "execution_config": {"max_concurrency": 2}})
+    name = arn.rsplit(":", 1)[1]
+    assert eventually(lambda: leases_of(deployment, name), 120), "no call owns the rows"
+    (map_run,) = deployment.states.list_map_runs(executionArn=arn)["mapRuns"]
+    (child,) = deployment.states.list_executions(mapRunArn=map_run["mapRunArn"])["executions"]
+    event = deployment.states.describe_execution(executionArn=child["executionArn"])["input"]
+
+    answer = deployment.client("lambda").invoke(FunctionName=deployment.function("process_tool_rows"), Payload=event)
+
+    counts = json.loads(answer["Payload"].read())
+    assert (counts["succeeded"], counts["remaining"]) == (0, 8)
+    assert 1 <= counts["come_again_in_seconds"] <= 60
+    run = Run(deployment, arn, deployment.wait(arn), uri).assert_succeeded()
+    assert (run.summary["succeeded"], run.summary["attempts"]) == (8, 8)
+    assert run.summary["peak_rows_in_flight"] <= 2
 
 
 def test_a_batch_whose_worker_is_killed_is_finished_by_the_second_pass(deployment: Deployment) -> None:

@@ -101,3 +101,39 @@ run "the_definition_has_its_parts" {
     error_message = "Parts are put in as JSON."
   }
 }
+
+run "the_table_of_runs_is_protected_as_the_table_of_rows" {
+  command = plan
+
+  module {
+    source = "./modules/row_batches"
+  }
+
+  assert {
+    condition     = aws_dynamodb_table.runs.deletion_protection_enabled == var.deployment.protected && aws_dynamodb_table.runs.ttl[0].attribute_name == "ttl"
+    error_message = "Deletion protection is the environment's, and items expire by ttl."
+  }
+
+  assert {
+    condition     = aws_dynamodb_table.runs.point_in_time_recovery[0].enabled && aws_dynamodb_table.runs.server_side_encryption[0].kms_key_arn == var.kms_key_arn
+    error_message = "The table can be restored, and is encrypted with the environment's key."
+  }
+}
+
+run "the_end_of_a_run_and_the_sweep_reach_the_starter_alone" {
+  command = plan
+
+  module {
+    source = "./modules/row_batches"
+  }
+
+  assert {
+    condition     = sort(jsondecode(aws_cloudwatch_event_rule.finish["execution-ended"].event_pattern).detail.status) == tolist(["ABORTED", "FAILED", "SUCCEEDED", "TIMED_OUT"]) && aws_cloudwatch_event_rule.finish["sweep"].schedule_expression == "rate(15 minutes)"
+    error_message = "Every way to end is heard, and the sweep comes every 15 minutes."
+  }
+
+  assert {
+    condition     = alltrue([for target in aws_cloudwatch_event_target.finish : target.target_id == "finish-run" && length(target.dead_letter_config) == 1])
+    error_message = "What cannot be delivered goes into the queue with the alarm."
+  }
+}

@@ -120,13 +120,16 @@ def test_rows_of_an_agent_become_output_summary_dead_letter_and_message(
     missing = run("aggregate_results", {"action": "FIND_MISSING", "plan_key": KEYS.plan})
     assert missing["missing"] == 1
     response = run("aggregate_results", {"action": "AGGREGATE", "plan_key": KEYS.plan, "manifests": []})
-    run(
-        "notify",
-        {
-            "detail-type": "Step Functions Execution Status Change",
-            "detail": {"executionArn": "arn", "name": EXECUTION, "status": "SUCCEEDED", "input": "{}", "output": "{}"},
-        },
-    )
+    ended = {
+        "execution_arn": "arn",
+        "execution": EXECUTION,
+        "plan_key": KEYS.plan,
+        "status": "SUCCEEDED",
+        "ended_ms": 1,
+    }
+    finishing = {"action": "AGGREGATE", "plan_key": KEYS.plan, "ended": ended}
+    assert run("aggregate_results", finishing)["done"], "it was put together"
+    run("notify", ended)
 
     output = list(csv.DictReader(io.StringIO(store.get(KEYS.output).decode())))
     assert [(row["id"], row["label"], row["_status"]) for row in output] == [

@@ -44,7 +44,7 @@ def estimated(target: Target, rows: int = MILLION, threads: int = 30, max_attemp
 def test_a_million_rows_through_a_tool_cost_under_two_dollars() -> None:
     found = estimated(TOOL)
 
-    # 10,000 children of four transitions, and 9 of the execution.
+    # 10,000 children of four transitions, 9 of the execution and 4 of its finishing.
     assert found.parts["state_transitions"].best == pytest.approx(40_013 * 0.000025)
     # A million times 0.2 s over 30 threads, the workers' start, staging and aggregation at 1 GB; the end at a quarter.
     seconds = MILLION * 0.2 / 30 + 10_000 * 0.3 + 4 * 0.3 + 100e6 / 40e6 + MILLION / 50_000 + 2 * 0.3 / 4
@@ -181,7 +181,7 @@ def test_no_usage_costs_nothing() -> None:
 
 
 def test_transitions_are_those_of_the_state_machine() -> None:
-    machine = json.loads(state_machine.SOURCE)
+    machine = json.loads(state_machine.SOURCES["batch_processor"])
 
     def path(states: dict[str, dict[str, object]], *names: str) -> int:
         """Count a path through a machine, checking that each state leads to the next."""
@@ -195,7 +195,7 @@ def test_transitions_are_those_of_the_state_machine() -> None:
     ends = ("ChooseAfterMap", "FindMissing", "RowsMissing", "AggregateResults", "AggregationDone", "Succeed")
     assert path(top, "ValidateInput", "ChooseProcessor", "ProcessToolRows", *ends) == cost.EXECUTION_TRANSITIONS
     assert path(top, "ValidateInput", "ChooseProcessor", "ProcessAgentRows", *ends) == cost.EXECUTION_TRANSITIONS
-    finishing = json.loads((Path(__file__).parents[4] / "asl/batch_processor_finish.asl.json").read_text())["States"]
+    finishing = json.loads(state_machine.SOURCES["batch_processor_finish"])["States"]
     assert path(finishing, "PutTogether", "ChooseNext", "Announce", "Finished") == cost.FINISHING_TRANSITIONS
     assert path(tool, "ProcessRows", "RowsRemain", "BatchDone") == worker_kind.CHILD_TRANSITIONS
     assert path(tool, "ProcessRows", "RowsRemain", "ProcessRows") - 1 == worker_kind.CHILD_AGAIN_TRANSITIONS
