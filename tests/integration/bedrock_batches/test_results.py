@@ -219,7 +219,7 @@ def test_the_same_event_again_changes_nothing(job: Deployed) -> None:
 
     (again,) = job.run("bedrock_batch_result", s3_event(output_file_key()))["objects"]
 
-    assert again["outcome"] == "busy or done"
+    assert again["outcome"] == "done before"
     assert sorted(job.items(), key=lambda item: item["PK"]["S"]) == before
 
 
