@@ -32,17 +32,23 @@ def failure_groups(job_id: str, objects: ObjectStore) -> list[dict[str, Any]]:
     """``{error, reason, code, count, example, sameInputFails}`` of each kind of failure, the most frequent first.
 
     Failures are of one kind when their texts differ only in numbers. What is beyond MOST_GROUPS kinds is one group of
-    its own. ``sameInputFails``: the model refused the request itself, so asking it again changes nothing. Reads every
-    object under the job's ``errors/`` once; memory: a group for each kind, of which models have few.
+    its own. ``sameInputFails``: the model refused the request itself, so asking it again changes nothing. A record
+    counts once, however many objects name it. Reads every object under the job's ``errors/`` once; memory: about
+    100 bytes for each failed record.
     """
     groups: dict[tuple[str, int | None, str], _Group] = {}
+    seen: set[str] = set()
     for found in objects.list_objects(errors_prefix(job_id)):
         for line in lines_of(objects.read(found.key)):
             failed = orjson.loads(line)
+            record_id = str(failed["recordId"])
+            if record_id in seen:
+                continue
+            seen.add(record_id)
             reason = str(failed.get("reason") or "")[:MOST_REASON_CHARACTERS]
             error, code = str(failed.get("error") or ""), failed.get("code")
             kind = (error, code, re.sub(r"\d+", "0", reason))
-            group = groups.setdefault(kind, _Group(error, reason, code, str(failed["recordId"])))
+            group = groups.setdefault(kind, _Group(error, reason, code, record_id))
             group.count += 1
     ordered = sorted(groups.values(), key=lambda group: (-group.count, group.example))
     return [_document(group) for group in [*ordered[:MOST_GROUPS], *_others(ordered[MOST_GROUPS:])]]
