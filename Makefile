@@ -13,7 +13,7 @@ PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11; do 
 # In recipes, which without an interpreter would begin with `-m`: make takes that for a command that may fail.
 NEEDED_PYTHON = $(or $(PYTHON),$(error Python 3.11 or newer is needed; name one: make … PYTHON=<path>))
 # What a command acts on comes from the command line only: a shell may have a NAME of its own, as WSL does.
-GIVEN := INPUT OUTPUT CSV NAME FOLLOW EXECUTION GRACE FILE CONFIRM TOOL_NAME ONLY UPGRADE ARGS JOB YES
+GIVEN := INPUT OUTPUT CSV NAME FOLLOW EXECUTION GRACE FILE CONFIRM TOOL_NAME ONLY UPGRADE ARGS JOB YES CONCURRENCY RATE TOKENS
 $(foreach variable,$(GIVEN),$(eval $(variable) :=))
 # Size of the end-to-end tests: small or full.
 SCALE ?= small
@@ -29,7 +29,7 @@ DEV := .venv/bin/python
 # What the commands need; checks need .venv-checkov and asl-validator too.
 RUNTIME := .venv/.made .venv-emulator/.made
 EMULATOR := .venv-emulator/bin/python
-CODE := layers/core/python/foundation layers/core/python/row_batches layers/core/python/bedrock_batches functions tools emulator examples tests
+CODE := layers/core/python/foundation layers/core/python/row_batches layers/core/python/bedrock_batches client/batch_processor_client functions tools emulator examples tests
 
 # Local commands must not look for an instance's role; in an account it may be the only credentials (EC2, CodeBuild, Cloud9).
 ifeq ($(ENV),local)
@@ -77,6 +77,12 @@ run: $(RUNTIME) ## Start an execution and follow it: INPUT=file.json [CSV=file.c
 .PHONY: stop
 stop: $(RUNTIME) ## Stop an execution and keep what is done: EXECUTION=name [GRACE=seconds]
 	@$(DEV) -m tools.stop --env "$$ENV" $(call option,--execution,EXECUTION) $(call option,--grace,GRACE)
+
+.PHONY: throttle
+throttle: $(RUNTIME) ## Change how fast a run works while it goes on: EXECUTION=name [CONCURRENCY=n] [RATE=rows a minute] [TOKENS=a minute]
+	@$(DEV) -m tools.output --env "$$ENV" | PYTHONPATH=client:layers/core/python $(DEV) -m batch_processor_client \
+		--outputs /dev/stdin throttle "$$EXECUTION" $(call option,--concurrency,CONCURRENCY) $(call option,--rate,RATE) \
+		$(call option,--tokens,TOKENS)
 
 .PHONY: remap
 remap: $(RUNTIME) ## Give a run that has ended other columns: EXECUTION=name INPUT=file.json [OUTPUT=file.csv]

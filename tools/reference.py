@@ -134,6 +134,7 @@ INPUT_DOCUMENT: Tables = MappingProxyType(
         "metadata_columns": metadata_columns,
         "execution_config": lambda: fields(batch_config.ExecutionConfig),
         "stop_after": lambda: fields(batch_config.StopAfter),
+        "rate": lambda: fields(batch_config.Rate),
         "retry_policy": lambda: fields(batch_config.RetryPolicy),
         "notification_config": lambda: fields(batch_config.NotificationConfig),
     }

@@ -18,7 +18,7 @@ from row_batches.rows.records import AnsweredRow, FinishedRow, KeptAnswer, RowCo
 from row_batches.rows.rows_object import SPARSE
 from row_batches.rows.store import FinishedRows, RowRange
 from row_batches.run.ownership import Ownership
-from row_batches.run.runs import Counts, Run, RunEnding, RunPage
+from row_batches.run.runs import Counts, Live, Run, RunEnding, RunPage
 from row_batches.targets.protocol import Outcome
 
 SMALLEST_PART = 5 * 1024 * 1024
@@ -387,6 +387,19 @@ class FakeRuns:
     def wait(self, execution: str, until_ms: int) -> None:
         self._check()
         self._change(execution, waiting_until=datetime.fromtimestamp(until_ms / 1000, UTC))
+
+    def throttle(self, execution: str, since_ms: int, now_ms: int) -> None:
+        self._check()
+        since, noted = (datetime.fromtimestamp(moment / 1000, UTC) for moment in (since_ms, now_ms))
+        self._change(execution, throttled_since=since, throttled_noted=noted)
+
+    def set_live(self, execution: str, live: Live) -> bool:
+        self._check()
+        run = self._runs.get(execution)
+        if run is None or run.ended_at is not None:
+            return False
+        self._change(execution, live=live)
+        return True
 
     def end(self, execution: str, ending: RunEnding) -> None:
         self._check()

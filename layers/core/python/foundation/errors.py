@@ -106,6 +106,10 @@ class ThrottledError(RetryableError):
     """Raised when a service asks for a slower pace; such attempts do not count against ``max_attempts``."""
 
 
+class TargetThrottledError(PermanentError):
+    """Raised when a target has throttled every call for ``give_up_seconds``; the run ends with this name."""
+
+
 class ServiceUnavailableError(RetryableError):
     """Raised when a service answers with a fault of its own or cannot be reached."""
 

@@ -28,7 +28,7 @@ from bedrock_batches.request.job_config import (
 )
 from bedrock_batches.submit import job as names
 from bedrock_batches.submit.create_job import CREATED, ESTIMATED, NOTHING, REFUSED
-from bedrock_batches.submit.job import Creation, JobItem, JobStatus, Outcome, PartItem
+from bedrock_batches.submit.job import Creation, JobItem, JobStatus, PartItem
 from bedrock_batches.submit.ports import BatchInference, BatchInferenceJob, FunctionCaller, JobsTable
 from bedrock_batches.submit.pricing import Models
 from foundation.errors import BatchProcessorError, InvalidInputError, PermanentError, Problem
@@ -172,31 +172,31 @@ def _begin(job: JobItem, job_id: str, sender: Sender, services: AdminServices) -
     """Have the job created whose id it is, ``job`` or the one of the same request before."""
     repeated = job_id != job["jobId"] and not sender.idempotency_key
     job = _end_dead_estimate(services.jobs.get(job_id) or job, services)
-    if not is_decided(job) and job["creation"] == Creation.PENDING:
+    if not is_settled(job) and job["creation"] == Creation.PENDING:
         # Again for a repeated request: its first call may have ended before this one, and two calls do no harm.
         services.processor.call({"jobId": job_id})
     until_ms = services.clock.now_ms() + int(WAIT_SECONDS * 1000)
-    while not is_decided(job) and services.clock.now_ms() < until_ms:
+    while not is_settled(job) and services.clock.now_ms() < until_ms:
         services.clock.sleep(POLL_SECONDS)
         job = services.jobs.get(job_id) or job
     answer = creation_answer(job)
     return Answer(answer.status_code, {**answer.body, "repeated": True}) if repeated else answer
 
 
-def is_decided(job: JobItem) -> bool:
+def is_settled(job: JobItem) -> bool:
     return job["creation"] == Creation.DONE or job["status"] != JobStatus.IN_PROGRESS
 
 
 def creation_answer(job: JobItem) -> Answer:
     """What became of the request for this job."""
     job_id, message = job["jobId"], job.get("message", "")
-    if not is_decided(job):
+    if not is_settled(job):
         begun = ESTIMATING if job["dryRun"] else CREATING
         return Answer(202, {"message": begun, "jobId": job_id, "status": job["status"]})
     if job.get("problems"):
         return Answer(400, {"message": INVALID, "problems": job["problems"]})
     died = job["status"] == JobStatus.FAILED and job["creation"] != Creation.DONE
-    if job.get("outcome") == Outcome.REFUSED or died:
+    if message == REFUSED or died:
         reason = message if died else job.get("reason", "")
         refused: dict[str, Any] = {"message": REFUSED, "reason": reason, "jobId": job_id}
         refused["violationCount"] = job["violationCount"]
@@ -211,7 +211,7 @@ def creation_answer(job: JobItem) -> Answer:
             "dryRun": True,
         }
         return Answer(200, {**estimated, **_if_given(job, "reason", "emptiedBy", "filters", "heldBy")})
-    if job.get("outcome") == Outcome.NOTHING:
+    if message == NOTHING:
         return Answer(
             200, {"message": NOTHING, "violationCount": 0, **_if_given(job, "emptiedBy", "filters", "heldBy")}
         )

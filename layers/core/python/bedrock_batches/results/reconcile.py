@@ -53,7 +53,6 @@ from bedrock_batches.submit.job import (
     Creation,
     JobItem,
     JobStatus,
-    Outcome,
     PartItem,
     PartStatus,
     moment_of,
@@ -217,7 +216,7 @@ class _Job:
             self._parts = submit_queued(job, services)
             if job.get("creation") == Creation.WRITTEN and self._processor_is_dead():
                 # All that it had left to do was to submit parts and to say so.
-                self._update({"creation": Creation.DONE.value, "outcome": Outcome.CREATED.value})
+                self._update({"creation": Creation.DONE.value})
         self._claims = services.claims.of_job(self._job_id)
         if not self._parts and not self._claims and job.get("creation") != Creation.PENDING:
             return Reconciled(self._job_id, job["status"], job.get("bedrockStatus", ""))

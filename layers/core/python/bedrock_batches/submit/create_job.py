@@ -26,7 +26,7 @@ from bedrock_batches.request.job_config import JobConfig, stored_config
 from bedrock_batches.select.selection import Criteria, Selection
 from bedrock_batches.submit import job as names
 from bedrock_batches.submit.draft import Draft
-from bedrock_batches.submit.job import Creation, JobItem, JobStatus, Outcome, PartItem, PartStatus
+from bedrock_batches.submit.job import Creation, JobItem, JobStatus, PartItem, PartStatus
 from bedrock_batches.submit.parts import Part, Quotas, cut
 from bedrock_batches.submit.ports import (
     BatchInference,
@@ -402,7 +402,7 @@ def _start(job: JobItem, services: CreateServices) -> None:
         return
     on_demand = job.get("onDemand")
     bedrock_status = names.ON_DEMAND if on_demand else "Submitted" if PartStatus.SUBMITTED in statuses else "Queued"
-    services.jobs.update(job_id, {**_CREATED, "bedrockStatus": bedrock_status})
+    services.jobs.update(job_id, {"creation": Creation.DONE.value, "bedrockStatus": bedrock_status})
     if on_demand:
         busy = ThrottledError("Another call asks for the records of this job: whether it ended is looked at again.")
         with _holding(names.on_demand_lease(job_id), services, busy):
@@ -416,15 +416,11 @@ def _end_empty(job: JobItem, services: CreateServices, **changes: Any) -> None:
     _end(job, services, message=ESTIMATED if job["dryRun"] else NOTHING, **changes)
 
 
-_CREATED = {"creation": Creation.DONE.value, "outcome": Outcome.CREATED.value}
-
-
 def _end(job: JobItem, services: CreateServices, **changes: Any) -> None:
     """An end without any Bedrock job: nothing to do, or an estimate."""
     ended = {
         "status": JobStatus.COMPLETED.value,
         "creation": Creation.DONE.value,
-        "outcome": (Outcome.ESTIMATED if job["dryRun"] else Outcome.NOTHING).value,
         "processedAt": names.timestamp_ms(services.clock.now_ms()),
         "violationCount": 0,
     }
@@ -445,7 +441,6 @@ def _fail(job: JobItem, reason: str, services: CreateServices, **changes: Any) -
     ended = {
         "status": JobStatus.FAILED.value,
         "creation": Creation.DONE.value,
-        "outcome": Outcome.REFUSED.value,
         "message": REFUSED,
         "reason": reason,
         "processedAt": names.timestamp_ms(services.clock.now_ms()),

@@ -14,7 +14,7 @@ import orjson
 from botocore.exceptions import ClientError
 
 from bedrock_batches.submit import job as names
-from bedrock_batches.submit.job import JobItem, Outcome, PartItem
+from bedrock_batches.submit.job import JobItem, PartItem
 from bedrock_batches.submit.ports import JobPage, KeyReusedError
 from foundation.aws.dynamodb_items import from_item, to_item
 from foundation.aws.errors import error_code, translate, translated
@@ -249,17 +249,7 @@ def _job(item: Mapping[str, Any]) -> JobItem:
         "violationCount": count,
         "stats": {"processed": 0, "errors": 0, "total": count},
     }
-    if "outcome" not in item and item.get("message") in _OUTCOMES:
-        absent["outcome"] = _OUTCOMES[item["message"]].value
     return cast("JobItem", {**absent, **item})
-
-
-_OUTCOMES = {
-    "No violations to process": Outcome.NOTHING,
-    "Failed to create batch job": Outcome.REFUSED,
-    "Cost estimation complete": Outcome.ESTIMATED,
-}
-"""What the release before wrote in place of an outcome."""
 
 
 def _in_flight_key(job_id: str) -> dict[str, str]:

@@ -62,17 +62,6 @@ class Creation(StrEnum):
     DONE = "Done"
 
 
-class Outcome(StrEnum):
-    """What became of the request for a job, once that is decided."""
-
-    CREATED = "created"
-    ESTIMATED = "estimated"
-    NOTHING = "nothing"
-    """No record is left to process."""
-    REFUSED = "refused"
-    """By a limit, by Bedrock, or by a fault of the deployment; ``reason`` says why."""
-
-
 class PartStatus(StrEnum):
     """QUEUED: not with Bedrock yet. SUBMITTED: with Bedrock. ENDED: in one of Bedrock's final statuses; a part that is
     run at once through Converse is ENDED from the beginning, and its output is waited for as that of any other.
@@ -146,7 +135,6 @@ class JobItem(TypedDict, total=False):
     status: str
     bedrockStatus: str
     creation: str
-    outcome: str
     message: str
     reason: str
     shortfall: int

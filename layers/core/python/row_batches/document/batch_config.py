@@ -13,7 +13,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field, field_validator
 from pydantic_core.core_schema import ValidationInfo
 
-from foundation.validation import Part, compiles, matches, not_available
+from foundation.validation import Part, compiles, matches, not_available, refuse
 from row_batches.mapping.fields import FieldName
 from row_batches.mapping.models import RESULT_COLUMN, InputMapping, OutputMapping
 
@@ -98,6 +98,18 @@ class StopAfter(Part):
     )
 
 
+class Rate(Part):
+    """How many rows or tokens a minute, over all workers of the run: at least one of the two."""
+
+    rows_per_minute: float | None = Field(default=None, gt=0, le=1_000_000, description="rows started a minute")
+    tokens_per_minute: float | None = Field(
+        default=None,
+        gt=0,
+        le=1_000_000_000,
+        description="input and output tokens a minute, as `metadata.usage` of the answers says",
+    )
+
+
 class ExecutionConfig(Part):
     max_concurrency: int = Field(default=1, ge=1, le=10_000, description="rows in flight; never exceeded")
     timeout_seconds: int = Field(
@@ -110,6 +122,17 @@ class ExecutionConfig(Part):
     retry_policy: RetryPolicy = Field(default=RetryPolicy(), description="how failed attempts are retried")
     continue_on_error: bool = Field(default=True, description="`false`: the first failed row pulls the brake")
     stop_after: StopAfter | None = Field(default=None, description="how many failed rows pull the brake")
+    rate: Rate | None = Field(
+        default=None,
+        description="keep to a rate, over all workers of the run; not available yet for Standard agents",
+    )
+    give_up_seconds: int = Field(
+        default=600,
+        ge=1,
+        le=MAX_AGENT_TIMEOUT_SECONDS,
+        description="a tool or Express agent that throttles every call for so long pulls the brake: the run ends with "
+        "`TargetThrottledError`",
+    )
     batch_size: int = Field(
         default=100,
         ge=1,
@@ -153,6 +176,13 @@ class ExecutionConfig(Part):
         default=None, description="log level of the functions for this batch; none: the deployment's"
     )
     enable_xray: bool = Field(default=False, description="`true` is not available yet")
+
+    @field_validator("rate")
+    @classmethod
+    def _check_rate(cls, rate: Rate | None) -> Rate | None:
+        if rate is not None and rate.rows_per_minute is None and rate.tokens_per_minute is None:
+            refuse("the rate says nothing", "write rows_per_minute, tokens_per_minute or both")
+        return rate
 
     @field_validator("storage_mode")
     @classmethod

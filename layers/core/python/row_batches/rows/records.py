@@ -25,6 +25,7 @@ class RowRecord(TypedDict):
     rows that are not SUCCESS. Times in milliseconds, ``started_ms`` since the epoch. ``hash`` is the SHA-256 of the
     mapped input. ``attempts`` 0: not attempted; ``throttles``: calls that did not come to an attempt. ``notes`` counts
     what was odd about the answer, by the name of a ``targets.notes.Note``; ``usage`` is that of all attempts.
+    ``throttled_ms`` is how long it paused because the target throttled.
     ``target_version`` is the registered version of the target that answered, "" when it is not known.
 
     ``cast_failures`` are the mapped columns whose value could not be cast, each with that value, shortened.
@@ -45,6 +46,7 @@ class RowRecord(TypedDict):
     cast_failures: dict[str, str]
     notes: NotRequired[dict[str, int]]
     usage: NotRequired[Usage]
+    throttled_ms: NotRequired[int]
     target_version: str
     csv: str
     failed_csv: NotRequired[str]
@@ -94,13 +96,14 @@ class RowFailure(TypedDict):
 
 
 class RowDetails(TypedDict):
-    """What few rows have: their notes, their usage, and the columns whose value could not be cast."""
+    """What few rows have: notes, usage, columns whose value could not be cast, and a pause for throttling."""
 
     row: int
     notes: dict[str, int]
     usage: Usage
     cast_failures: NotRequired[dict[str, str]]
-    """Rows that an earlier release wrote lack it."""
+    """Rows that an earlier release wrote lack it, and ``throttled_ms``."""
+    throttled_ms: NotRequired[int]
 
 
 class RowColumns(TypedDict):

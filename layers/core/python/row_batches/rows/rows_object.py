@@ -53,9 +53,10 @@ def encode_rows(rows: Sequence[FinishedRow]) -> bytes:
                 "notes": record.get("notes", {}),
                 "usage": record.get("usage", {}),
                 "cast_failures": record["cast_failures"],
+                "throttled_ms": record.get("throttled_ms", 0),
             }
             for record in records
-            if "notes" in record or "usage" in record or record["cast_failures"]
+            if "notes" in record or "usage" in record or "throttled_ms" in record or record["cast_failures"]
         ],
     }
     parts = [orjson.dumps(columns), b"\n"]

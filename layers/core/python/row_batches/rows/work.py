@@ -8,7 +8,7 @@ from threading import Lock
 import orjson
 from pydantic import ValidationError
 
-from foundation.errors import DeploymentError, ObjectNotFoundError, RowFailedError
+from foundation.errors import DeploymentError, ObjectNotFoundError, RowFailedError, TargetThrottledError
 from foundation.ports import Clock, ObjectStore
 from row_batches.document.plan import WORK_PREFIX, Keys, Plan
 
@@ -57,13 +57,24 @@ def failure_brake(plan: Plan) -> Brake:
     return Brake(reason, RowFailedError.__name__, "")
 
 
+def throttled_brake(plan: Plan) -> Brake:
+    """The brake of a run whose target throttles every call."""
+    seconds = plan.config.execution_config.give_up_seconds
+    reason = f"{plan.target.name} throttled every call for {seconds:,} s"
+    return Brake(
+        reason,
+        TargetThrottledError.__name__,
+        f"{reason} (give_up_seconds). Lower max_concurrency, set a rate, or raise the target's own limit; then resume.",
+    )
+
+
 class Work:
     """The brake and the active workers of one execution. Safe in several threads."""
 
     def __init__(self, objects: ObjectStore, keys: Keys, clock: Clock) -> None:
         self.objects = objects
         self.keys = keys
-        self._clock = clock
+        self.clock = clock
         self._lock = Lock()
         self._brake: Brake | None = None
         self._brake_read_ms = -BRAKE_CACHE_MS - 1
@@ -76,7 +87,7 @@ class Work:
         Also once it was pulled: it is taken back when a stopped run is finished, and the run may then be redriven.
         """
         with self._lock:
-            now = self._clock.now_ms()
+            now = self.clock.now_ms()
             if fresh or now - self._brake_read_ms > BRAKE_CACHE_MS:
                 self._brake = self._read_brake()
                 self._brake_read_ms = now

@@ -38,7 +38,7 @@ from row_batches.run.messages import AggregateAction, AggregateRequest, Aggregat
 from row_batches.run.ownership import Ownership
 from row_batches.run.ports import DeadLetters
 from row_batches.run.runs import AGGREGATION_PART, BestEffort, RunEnding, RunState
-from row_batches.run.totals import SUMMARY_SCHEMA_VERSION, Totals, cost_of, usage_of_run, warnings_of
+from row_batches.run.totals import SUMMARY_SCHEMA_VERSION, Totals, cost_of, throttling, usage_of_run, warnings_of
 from row_batches.targets.protocol import Outcome
 
 LOGGER = logging.getLogger("batch_processor.aggregate_results")
@@ -362,6 +362,7 @@ class _Aggregation:
             },
             "notes": totals.notes,
             "usage": usage_of_run(totals),
+            "throttling": throttling(totals, cost),
             "peak_rows_in_flight": totals.peak_rows_in_flight,
             "processing_seconds": totals.processing_ms / 1000,
             "started_at": plan.execution.started_at.isoformat(),

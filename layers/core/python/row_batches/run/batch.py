@@ -23,6 +23,7 @@ from row_batches.rows.records import FinishedRow, RowRecord, RowStatus, Usage
 from row_batches.rows.store import RowStore
 from row_batches.rows.stores import open_rows
 from row_batches.rows.work import Work, load_plan
+from row_batches.run.pace import Allowance, Pace
 from row_batches.targets.kind import RowCall, TargetKind
 from row_batches.targets.kinds import kind_of
 from row_batches.targets.protocol import Outcome
@@ -43,6 +44,8 @@ class Batch:
         self.plan = plan
         self.work = work
         self.rows = rows
+        self.refreshed_ms = work.clock.now_ms()
+        """When this process last asked what the run may use."""
         self._staged_columns = [f"c{number}" for number in range(1, len(plan.columns) + 1)]
 
     @classmethod
@@ -57,6 +60,21 @@ class Batch:
     @cached_property
     def kind(self) -> TargetKind:
         return kind_of(self.plan.target)
+
+    @property
+    def allowance(self) -> Allowance:
+        """What the whole run may use, as it was planned."""
+        concurrency, rate = self.plan.concurrency, self.plan.config.execution_config.rate
+        return Allowance(
+            concurrency.children * concurrency.threads,
+            None if rate is None else rate.rows_per_minute,
+            None if rate is None else rate.tokens_per_minute,
+        )
+
+    @cached_property
+    def pace(self) -> Pace:
+        """The pace of this process at the run; it outlives a call of the function."""
+        return Pace(self.allowance.share(self.plan.concurrency.children), self.work.clock)
 
     def call(self, row: int, attempt: int) -> RowCall:
         """An attempt at a row."""
@@ -109,6 +127,7 @@ class Batch:
         started_ms: int,
         ended_ms: int,
         usage: Usage | None = None,
+        throttled_ms: int = 0,
         target_version: str | None = None,
     ) -> FinishedRow:
         """The row's record, with its finished CSV text.
@@ -146,6 +165,8 @@ class Batch:
             record["notes"] = dict(outcome.notes)
         if usage:
             record["usage"] = usage
+        if throttled_ms:
+            record["throttled_ms"] = throttled_ms
         if outcome.status is not RowStatus.SUCCESS:
             record["error"] = outcome.error_message
             record["failed_csv"] = self.renderer.render_failed(cells, outcome.error_message)

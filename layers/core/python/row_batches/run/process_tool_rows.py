@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
+from math import ceil
 from threading import Condition, Event, Lock
 from typing import Any
 
@@ -23,6 +24,7 @@ from foundation.json_text import render_json
 from foundation.ports import Clock, Deadline
 from row_batches.document.batch_config import MAX_TOOL_TIMEOUT_SECONDS
 from row_batches.rows.records import FinishedRow, RowStatus, Usage
+from row_batches.rows.work import throttled_brake
 from row_batches.run.batch import Batch, Batches, input_hash
 from row_batches.run.commit import CHECKS_PER_LIMIT, Commit
 from row_batches.run.earlier_answers import take_over
@@ -30,7 +32,7 @@ from row_batches.run.messages import ToolRowsRequest, ToolRowsResponse
 from row_batches.run.ownership import Ownership
 from row_batches.run.ports import DeadLetters
 from row_batches.run.runs import BestEffort, rows_part
-from row_batches.targets.answer import add_usage, parse_answer
+from row_batches.targets.answer import add_usage, parse_answer, tokens_of
 from row_batches.targets.kind import RowCall
 from row_batches.targets.ports import TargetInvoker
 from row_batches.targets.protocol import Outcome, mapping_failed, with_missing_numbers
@@ -48,6 +50,10 @@ MOST_UNWRITTEN_BYTES = 32 * 1024 * 1024
 """Of finished rows: above it, no row is started and no large answer read until some are written."""
 RESERVE_SECONDS = 30.0
 """What is kept of the function's time beside a row's own: for writing the rows."""
+POSTPONE_SECONDS = 30.0
+"""A rate whose next row is further away is waited for outside of the function, which is paid for while it waits."""
+REFRESH_SECONDS = 10.0
+"""How often it is asked what the run may use, and noted that the target throttles."""
 START_SECONDS = 5.0
 """What is kept beside these for starting rows, while none is found that could be taken over."""
 
@@ -121,7 +127,11 @@ class _Run:
         self._started = 0
         self._stopped = False
         self._unwritten: list[FinishedRow] = []
-        self._working = 0
+        self._working = self._in_flight = 0
+        self._turn = Condition(self._lock)
+        self._come_again_seconds = 0.0
+        self._give_up_ms = config.give_up_seconds * 1000
+        self._pace = batch.pace
         self._due = Event()
         self._failures = self._failures_to_count = 0
         self._limit = batch.failure_limit
@@ -159,6 +169,7 @@ class _Run:
             timed_out=self._counts[RowStatus.TIMEOUT],
             not_attempted=left if braked else 0,
             remaining=0 if braked else left,
+            come_again_in_seconds=0 if braked else ceil(self._come_again_seconds),
         )
 
     # --- in the main thread
@@ -217,12 +228,19 @@ class _Run:
         with self._room:
             self._stopped = True
             self._room.notify_all()
+        with self._turn:
+            self._turn.notify_all()
 
     # --- in the workers
 
     def _work(self) -> None:
         while (taken := self._take()) is not None:
-            self._process(*taken)
+            try:
+                self._process(*taken)
+            finally:
+                with self._turn:
+                    self._in_flight -= 1
+                    self._turn.notify()
 
     def _keep(self, finished: FinishedRow) -> None:
         record = finished.record
@@ -255,24 +273,50 @@ class _Run:
             self._await_room()
             yield
 
-    def _take(self) -> tuple[int, dict[str, str]] | None:
-        self._await_room()
+    def _refresh(self) -> None:
+        """Now and then: note whether the target throttles, and take over what the run may use by now."""
         with self._lock:
-            if self._stopped or self._started == len(self._rows):
-                return None
-            enough_time = self._deadline.remaining_seconds() >= self._row_seconds + RESERVE_SECONDS
-            first_of_batch = self._started == 0 and self._limit is not None
-            if not enough_time or self._batch.work.brake(fresh=first_of_batch) is not None:
-                self._stopped = True
-                return None
-            taken = self._rows[self._started]
-            self._started += 1
-            return taken
+            now = self._clock.now_ms()
+            if now - self._batch.refreshed_ms < REFRESH_SECONDS * 1000:
+                return
+            self._batch.refreshed_ms = now
+        plan = self._batch.plan
+        live = self._notes.refresh(plan.execution.name, self._pace.throttled_since_ms, now)
+        if live is not None:
+            self._pace.allow(live.of(self._batch.allowance).share(plan.concurrency.children))
+
+    def _take(self) -> tuple[int, dict[str, str]] | None:
+        """The next row, once it is its turn; None when no further one is to be started."""
+        while True:
+            self._await_room()
+            self._refresh()
+            with self._turn:
+                if self._stopped or self._started == len(self._rows):
+                    return None
+                enough_time = self._deadline.remaining_seconds() >= self._row_seconds + RESERVE_SECONDS
+                first_of_batch = self._started == 0 and self._limit is not None
+                if not enough_time or self._batch.work.brake(fresh=first_of_batch) is not None:
+                    self._stopped = True
+                    return None
+                wait_seconds = self._pace.start(self._in_flight)
+                if wait_seconds == 0:
+                    taken = self._rows[self._started]
+                    self._started += 1
+                    self._in_flight += 1
+                    return taken
+                if wait_seconds is None:
+                    self._turn.wait(LOOK_SECONDS)
+                    continue
+                if wait_seconds > POSTPONE_SECONDS and self._in_flight == 0:
+                    self._come_again_seconds = wait_seconds
+                    self._stopped = True
+                    return None
+            self._clock.sleep(min(wait_seconds, LOOK_SECONDS))
 
     def _process(self, row: int, item: dict[str, str]) -> None:
         cells = self._batch.cells(item)
         started_ms = ended_ms = self._clock.now_ms()
-        row_hash, attempts, throttles = "", 0, 0
+        row_hash, attempts, throttles, throttled_ms = "", 0, 0, 0
         usage: Usage = {}
         with ExitStack() as reading:
             try:
@@ -281,7 +325,7 @@ class _Run:
                 outcome = mapping_failed(str(error))
             else:
                 row_hash = input_hash(row_input)
-                outcome, attempts, throttles, ended_ms = self._attempt_until_final(
+                outcome, attempts, throttles, throttled_ms, ended_ms = self._attempt_until_final(
                     row, row_input, started_ms, reading, usage
                 )
             finished = self._batch.finish(
@@ -294,20 +338,22 @@ class _Run:
                 started_ms=started_ms,
                 ended_ms=ended_ms,
                 usage=usage,
+                throttled_ms=throttled_ms,
             )
             self._keep(finished)
             del outcome
 
     def _attempt_until_final(
         self, row: int, row_input: dict[str, Any], started_ms: int, reading: ExitStack, usage: Usage
-    ) -> tuple[Outcome, int, int, int]:
-        """The row's outcome, how many attempts reached the target, how many calls did not, and when the last one ended.
+    ) -> tuple[Outcome, int, int, int, int]:
+        """The row's outcome, how many attempts reached the target, how many calls did not and how long the row paused
+        for them, and when the last one ended.
 
         ``reading`` is left open when the answer is large: to be closed when it is not needed any more. ``usage`` gets
         what the attempts used.
         """
         budget_ms = self._row_seconds * 1000
-        attempt, throttles = 1, 0
+        attempt, throttles, throttled_ms = 1, 0, 0
         while True:
             left_ms = started_ms + budget_ms - self._clock.now_ms()
             call = self._batch.call(row, attempt)
@@ -317,14 +363,33 @@ class _Run:
             del answered
             throttles += outcome.throttled
             add_usage(usage, outcome.usage)
+            gives_up = self._pace_after(outcome)
             decision = decide(self._policy, outcome, attempt, throttles, ended_ms - started_ms, budget_ms)
             reached = attempt - outcome.throttled
+            if gives_up:
+                return outcome, reached, throttles, throttled_ms, ended_ms
             if isinstance(decision, Final):
-                return decision.outcome, reached, throttles, ended_ms
+                return decision.outcome, reached, throttles, throttled_ms, ended_ms
+            if outcome.throttled:
+                throttled_ms += int(decision.wait_seconds * 1000)
             del outcome
             reading.close()
             self._clock.sleep(decision.wait_seconds)
             attempt = reached + 1
+
+    def _pace_after(self, outcome: Outcome) -> bool:
+        """Adapt the pace. True when the target throttles for so long that the run gives up."""
+        if not outcome.throttled:
+            self._pace.answered(tokens_of(outcome.usage))
+            return False
+        self._pace.throttled()
+        self._refresh()
+        since = self._pace.throttled_since_ms
+        if since is None or self._clock.now_ms() - since < self._give_up_ms:
+            return False
+        self._batch.work.pull_brake(throttled_brake(self._batch.plan))
+        self._stop()
+        return True
 
     def _invoke(self, call: RowCall, row_input: dict[str, Any], timeout_seconds: float) -> bytes | Outcome:
         sent = self._batch.kind.request(call, row_input)

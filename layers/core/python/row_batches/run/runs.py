@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict
 from foundation.errors import BatchProcessorError
 from row_batches.document.plan import Plan
 from row_batches.rows.records import RowRecord, RowStatus
+from row_batches.run.pace import Allowance
 
 LOGGER = logging.getLogger("batch_processor.runs")
 SCHEMA_VERSION = 1
@@ -67,6 +68,24 @@ class Counts(BaseModel):
         )
 
 
+class Live(BaseModel):
+    """What an operator changed while the run goes on; None: as it was planned. Rates are of the whole run."""
+
+    model_config = ConfigDict(frozen=True)
+
+    max_concurrency: int | None = None
+    rows_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+
+    def of(self, planned: Allowance) -> Allowance:
+        """What the run may use by now."""
+        return Allowance(
+            self.max_concurrency or planned.rows_in_flight,
+            self.rows_per_minute or planned.rows_per_minute,
+            self.tokens_per_minute or planned.tokens_per_minute,
+        )
+
+
 class RunEnding(BaseModel):
     """How a run ended. ``error`` is the name that its execution failed with, "" when it succeeded."""
 
@@ -100,6 +119,10 @@ class Run(BaseModel):
     counts: Counts = Counts()
     warnings: list[str] = []
     waiting_until: datetime | None = None
+    throttled_since: datetime | None = None
+    """Since when a worker has had every call throttled; ``throttled_noted`` is when it last said so."""
+    throttled_noted: datetime | None = None
+    live: Live = Live()
     ended_at: datetime | None = None
     cost_usd: float | None = None
     """Known at the end; before it, ``totals.cost_so_far`` computes it from the counts."""
@@ -140,6 +163,12 @@ class Runs(Protocol):
 
     def wait(self, execution: str, until_ms: int) -> None:
         """Note that a batch waits for its owner, until then at most (milliseconds since the epoch)."""
+
+    def throttle(self, execution: str, since_ms: int, now_ms: int) -> None:
+        """Note that the target throttles every call of a worker (milliseconds since the epoch)."""
+
+    def set_live(self, execution: str, live: Live) -> bool:
+        """Change what the run may use. False when it has ended, or is not kept."""
 
     def end(self, execution: str, ending: RunEnding) -> None:
         """Keep how a run ended; what it counted replaces the live counts. An execution that is not kept stays so."""
@@ -190,6 +219,17 @@ class BestEffort:
             self._runs.start(run)
         except BatchProcessorError as error:
             LOGGER.warning("run not kept", extra={"reason": str(error)})
+
+    def refresh(self, execution: str, throttled_since_ms: int | None, now_ms: int) -> Live | None:
+        """Note that the target throttles, and read what the run may use; None when that cannot be known now."""
+        try:
+            if throttled_since_ms is not None:
+                self._runs.throttle(execution, throttled_since_ms, now_ms)
+            run = self._runs.get(execution)
+        except BatchProcessorError as error:
+            LOGGER.warning("run not refreshed", extra={"reason": str(error)})
+            return None
+        return None if run is None else run.live
 
     def end(self, execution: str, ending: RunEnding) -> None:
         """The sweep ends a run whose ending could not be kept."""

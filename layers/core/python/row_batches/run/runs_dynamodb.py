@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError
 from foundation.aws.dynamodb_items import from_item, to_item
 from foundation.aws.errors import error_code, translate, translated
 from foundation.errors import ThrottledError
-from row_batches.run.runs import Counts, Run, RunEnding, RunPage
+from row_batches.run.runs import Counts, Live, Run, RunEnding, RunPage
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -91,8 +91,15 @@ class DynamoDbRuns:
             )
 
     def wait(self, execution: str, until_ms: int) -> None:
-        until = datetime.fromtimestamp(until_ms / 1000, UTC).isoformat(timespec="milliseconds")
-        self._update(execution, "SET waiting_until = :until", {":until": until}, {})
+        self._update(execution, "SET waiting_until = :until", {":until": _moment(until_ms)}, {})
+
+    def throttle(self, execution: str, since_ms: int, now_ms: int) -> None:
+        values = {":since": _moment(since_ms), ":now": _moment(now_ms)}
+        self._update(execution, "SET throttled_since = :since, throttled_noted = :now", values, {})
+
+    def set_live(self, execution: str, live: Live) -> bool:
+        values = {":live": live.model_dump(mode="json", exclude_none=True)}
+        return self._update(execution, "SET live = :live", values, {}, "attribute_exists(GSI2PK)")
 
     def end(self, execution: str, ending: RunEnding) -> None:
         values = ending.model_dump(mode="json", exclude_none=True)
@@ -103,19 +110,29 @@ class DynamoDbRuns:
             {f"#{name}": name for name in values},
         )
 
-    def _update(self, execution: str, expression: str, values: dict[str, Any], names: dict[str, str]) -> None:
+    def _update(
+        self,
+        execution: str,
+        expression: str,
+        values: dict[str, Any],
+        names: dict[str, str],
+        condition: str = "attribute_exists(PK)",
+    ) -> bool:
+        """Whether the item was there and met the condition."""
         try:
             self._client.update_item(
                 TableName=self._table,
                 Key=_key(execution, "RUN"),
                 UpdateExpression=expression,
-                ConditionExpression="attribute_exists(PK)",
+                ConditionExpression=condition,
                 ExpressionAttributeValues=to_item(values),
                 **({"ExpressionAttributeNames": names} if names else {}),  # type: ignore[arg-type]  # DynamoDB refuses an empty map
             )
         except ClientError as error:
             if error_code(error) != REFUSED:
                 raise translate(error, "dynamodb:UpdateItem", self._table) from error
+            return False
+        return True
 
     def get(self, execution: str) -> Run | None:
         with translated("dynamodb:Query", self._table):
@@ -178,6 +195,10 @@ class DynamoDbRuns:
 
 def _key(execution: str, kind: str) -> dict[str, Any]:
     return {"PK": {"S": f"RUN#{execution}"}, "SK": {"S": kind}}
+
+
+def _moment(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")
 
 
 def _expiry(start: datetime) -> int:

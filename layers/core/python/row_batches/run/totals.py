@@ -67,6 +67,8 @@ class Totals(BaseModel):
     unmapped: int = 0
     """Of the failed: rows that never came to a call, as they could not be mapped."""
     throttles: int = 0
+    throttled_ms: int = 0
+    """How long rows paused because the target throttled."""
     cast_failures: int = 0
     cast_failures_by_column: dict[str, CastFailures] = {}
     notes: dict[str, int] = {}
@@ -99,6 +101,7 @@ class Totals(BaseModel):
         for details in rows["details"]:
             add_usage(self.usage, details["usage"])
             add_cast_failures(self.cast_failures_by_column, details.get("cast_failures", {}))
+            self.throttled_ms += details.get("throttled_ms", 0)
             for name, count in details["notes"].items():
                 self.notes[name] = self.notes.get(name, 0) + count
         self.processing_ms += sum(rows["duration_ms"])
@@ -215,6 +218,19 @@ def warnings_of(plan: Plan, totals: Totals) -> list[str]:
             f"They are in failed_rows.csv, with their errors. The last refusal: {totals.letters_refusal}"
         )
     return warnings
+
+
+def throttling(totals: Totals, cost: dict[str, object]) -> dict[str, object]:
+    """What the target's throttling cost: calls that it refused, seconds that rows paused for it, and their share of the
+    workers' price. Each pause holds a place of a worker, which is paid for."""
+    parts = cost["parts"]
+    lambda_usd = parts.get("lambda", 0.0) if isinstance(parts, dict) else 0.0
+    share = min(1.0, totals.throttled_ms / totals.processing_ms) if totals.processing_ms else 0.0
+    return {
+        "calls": totals.throttles,
+        "paused_seconds": totals.throttled_ms / 1000,
+        "cost_usd": round(lambda_usd * share, 6),
+    }
 
 
 def usage_of_run(totals: Totals) -> dict[str, object]:

@@ -85,6 +85,11 @@ def usage_of(answer: Any) -> Usage:
     return {model[:MOST_MODEL_CHARACTERS] if isinstance(model, str) else "": used}
 
 
+def tokens_of(usage: Usage) -> int:
+    """Input and output tokens of all models."""
+    return sum(int(used.get(name, 0)) for used in usage.values() for name in ("input_tokens", "output_tokens"))
+
+
 def add_usage(total: Usage, more: Usage) -> None:
     """Add ``more`` to ``total``, model by model."""
     for model, used in more.items():

@@ -1,0 +1,1 @@
+"""Operates deployments of Batch Processor. Operations return models and never print."""

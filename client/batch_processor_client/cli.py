@@ -1,0 +1,82 @@
+"""The command ``batch-processor``. Each command calls one operation and prints what it returns.
+
+Exit codes: 0 done; 1 refused, with the reason on standard error; 2 the command line is wrong.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from botocore.exceptions import BotoCoreError
+from botocore.exceptions import ClientError as RefusedByAwsError
+from rich.console import Console
+
+from batch_processor_client import runs
+from batch_processor_client.deployment import Deployment
+from batch_processor_client.errors import ClientError
+from foundation.errors import BatchProcessorError
+
+app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False)
+out = Console()
+err = Console(stderr=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    outputs: Annotated[
+        Path,
+        typer.Option(envvar="BATCH_PROCESSOR_OUTPUTS", help="The deployment's Terraform outputs: `make output`."),
+    ],
+) -> None:
+    """Operate a deployment of Batch Processor."""
+    context.obj = outputs
+
+
+@app.command()
+def throttle(
+    context: typer.Context,
+    execution: Annotated[str, typer.Argument(help="Name or ARN of the execution.")],
+    concurrency: Annotated[int | None, typer.Option(min=1, max=10_000, help="Rows in flight.")] = None,
+    rate: Annotated[float | None, typer.Option(min=0.001, help="Rows a minute.")] = None,
+    tokens: Annotated[float | None, typer.Option(min=0.001, help="Tokens a minute.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change how fast a run works, while it goes on."""
+    done = runs.throttle(
+        Deployment.read(context.obj), execution, concurrency=concurrency, rows_per_minute=rate, tokens_per_minute=tokens
+    )
+    if as_json:
+        out.print_json(json.dumps(done.model_dump(mode="json", exclude_none=True)))
+        return
+    live = done.live
+    limits = [
+        (live.max_concurrency, "rows in flight"),
+        (live.rows_per_minute, "rows a minute"),
+        (live.tokens_per_minute, "tokens a minute"),
+    ]
+    text = ", ".join(f"{number:,g} {what}" for number, what in limits if number is not None)
+    out.print(f"{done.execution}: at most {text}, within ten seconds. Rows in flight finish.", soft_wrap=True)
+    for note in done.notes:
+        out.print(note, soft_wrap=True)
+
+
+def main() -> None:
+    """Run the command line; what is refused is one message."""
+    try:
+        app()
+    except (ClientError, BatchProcessorError) as refused:
+        message = str(refused)
+    except RefusedByAwsError as refused:
+        message = f"AWS refused: {refused}"
+    except BotoCoreError as refused:
+        message = f"AWS was not asked: {refused}"
+    else:
+        return
+    err.print(message, soft_wrap=True, markup=False)
+    raise SystemExit(1)

@@ -1,0 +1,83 @@
+"""Operations on runs of row batches."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from batch_processor_client.deployment import Deployment
+from batch_processor_client.errors import ClientError
+from foundation.aws.s3 import S3ObjectStore
+from foundation.errors import ObjectNotFoundError
+from row_batches.document.plan import Keys, Plan
+from row_batches.run.runs import Live
+from row_batches.run.runs_dynamodb import DynamoDbRuns
+
+
+class Throttled(BaseModel):
+    """What a run may use from now on. ``children``: of its map runs that go on, which take it over as children end."""
+
+    model_config = ConfigDict(frozen=True)
+
+    execution: str
+    live: Live
+    children: int | None = None
+    notes: list[str] = []
+
+
+def throttle(
+    deployment: Deployment,
+    execution: str,
+    *,
+    concurrency: int | None = None,
+    rows_per_minute: float | None = None,
+    tokens_per_minute: float | None = None,
+) -> Throttled:
+    """Change what a run may use while it goes on; what is not given stays as it is.
+
+    Workers take it over within ten seconds; rows in flight finish. Raises ClientError when the run has ended, is not
+    known, or nothing is given.
+    """
+    given = Live(max_concurrency=concurrency, rows_per_minute=rows_per_minute, tokens_per_minute=tokens_per_minute)
+    if given == Live():
+        raise ClientError("Say what to change: CONCURRENCY=, RATE= or TOKENS=.")
+    name = execution.rpartition(":")[2]
+    runs = DynamoDbRuns(deployment.client("dynamodb"), deployment.runs_table)
+    run = runs.get(name)
+    if run is None:
+        raise ClientError(f"There is no run {name}.")
+    live = run.live.model_copy(update=given.model_dump(exclude_none=True))
+    if not runs.set_live(name, live):
+        raise ClientError(f"The run {name} has ended.")
+    if concurrency is None:
+        return Throttled(execution=name, live=live)
+    plan = _plan(deployment, name)
+    planned = plan.concurrency.children * plan.concurrency.threads
+    notes = []
+    if plan.concurrency.threads > 1 and concurrency > planned:
+        notes.append(f"Its workers were planned for {planned:,} rows in flight: more takes a new run.")
+    children = min(concurrency, plan.concurrency.children) if plan.concurrency.threads > 1 else concurrency
+    changed = _update_map_runs(deployment, deployment.execution_arn(execution), children)
+    return Throttled(execution=name, live=live, children=children if changed else None, notes=notes)
+
+
+def _plan(deployment: Deployment, name: str) -> Plan:
+    store = S3ObjectStore(deployment.client("s3"), deployment.results_bucket)
+    try:
+        return Plan.model_validate_json(store.get(Keys(name).plan))
+    except ObjectNotFoundError:
+        raise ClientError(f"The plan of {name} has expired.") from None
+
+
+def _update_map_runs(deployment: Deployment, execution_arn: str, children: int) -> bool:
+    """Set the concurrency of the map runs that go on; whether there are any.
+
+    https://docs.aws.amazon.com/step-functions/latest/apireference/API_UpdateMapRun.html
+    """
+    states = deployment.client("stepfunctions")
+    changed = False
+    for page in states.get_paginator("list_map_runs").paginate(executionArn=execution_arn):
+        for map_run in page["mapRuns"]:
+            if map_run.get("stopDate") is None:
+                states.update_map_run(mapRunArn=map_run["mapRunArn"], maxConcurrency=children)
+                changed = True
+    return changed

@@ -1,0 +1,132 @@
+"""How fast a worker starts rows: as many at once as the target bears, and no more a minute than was asked for.
+
+Concurrency starts low, grows while calls succeed and halves when the target throttles: additive increase,
+multiplicative decrease, as TCP does it (https://www.rfc-editor.org/rfc/rfc5681, section 3.1). Rate is a share of the
+run's: the workers of a run do not talk to each other, so nobody waits for a lock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from threading import Lock
+
+from foundation.ports import Clock
+
+FIRST_LIMIT = 4
+"""Rows in flight before the first answer is there."""
+DECREASE_MS = 1_000
+"""Throttled calls that come together are one sign: within this time the limit is halved once."""
+TOKEN_BURST_SECONDS = 10.0
+"""So much of a token rate may be used at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What one worker may use: rows in flight, and rows and tokens a minute (None: no limit)."""
+
+    rows_in_flight: int
+    rows_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+
+    def share(self, workers: int) -> Allowance:
+        """An equal share of this allowance among ``workers``; at least one row in flight each."""
+        return Allowance(
+            max(1, self.rows_in_flight // workers),
+            None if self.rows_per_minute is None else self.rows_per_minute / workers,
+            None if self.tokens_per_minute is None else self.tokens_per_minute / workers,
+        )
+
+
+class Pace:
+    """The pace of one worker process at one run. Safe in several threads."""
+
+    def __init__(self, allowance: Allowance, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = Lock()
+        self._allowance = allowance
+        self._limit = float(min(FIRST_LIMIT, allowance.rows_in_flight))
+        self._grows_fast_to = float(allowance.rows_in_flight)
+        self._decreased_ms = -DECREASE_MS
+        self._throttled_since_ms: int | None = None
+        self._next_row_ms = float(clock.now_ms())
+        self._tokens = self._most_tokens
+        self._tokens_ms = clock.now_ms()
+
+    @property
+    def limit(self) -> int:
+        """Rows that may be in flight now."""
+        return int(self._limit)
+
+    @property
+    def throttled_since_ms(self) -> int | None:
+        """Since when every call has been throttled, in milliseconds since the epoch; None when the last one was not."""
+        return self._throttled_since_ms
+
+    def allow(self, allowance: Allowance) -> None:
+        """Change what the worker may use, while it works."""
+        with self._lock:
+            if allowance == self._allowance:
+                return
+            self._refill()
+            self._allowance = allowance
+            self._limit = min(self._limit, float(allowance.rows_in_flight))
+            self._grows_fast_to = float(allowance.rows_in_flight)
+            self._tokens = min(self._tokens, self._most_tokens)
+            self._next_row_ms = min(self._next_row_ms, self._clock.now_ms() + self._row_interval_ms)
+
+    def start(self, in_flight: int) -> float | None:
+        """Start a row: 0.0, and it counts as started. Otherwise seconds to wait, or None: until a row ends."""
+        with self._lock:
+            if in_flight >= self.limit:
+                return None
+            now = self._clock.now_ms()
+            self._refill()
+            wait_ms = max(0.0, self._next_row_ms - now)
+            if self._allowance.tokens_per_minute is not None and self._tokens <= 0:
+                wait_ms = max(wait_ms, (1 - self._tokens) * 60_000 / self._allowance.tokens_per_minute)
+            if wait_ms > 0:
+                return wait_ms / 1_000
+            # A start that came late makes up for it with the next one, but not for a pause.
+            self._next_row_ms = max(self._next_row_ms, now - self._row_interval_ms) + self._row_interval_ms
+            return 0.0
+
+    def answered(self, tokens: int = 0) -> None:
+        """A call that the target took; ``tokens`` is what its answer says it used."""
+        with self._lock:
+            self._throttled_since_ms = None
+            self._refill()
+            self._tokens -= tokens
+            grown = self._limit + (1.0 if self._limit < self._grows_fast_to else 1.0 / self._limit)
+            self._limit = min(float(self._allowance.rows_in_flight), grown)
+
+    def throttled(self) -> None:
+        """A call that the target refused because it came too fast."""
+        with self._lock:
+            now = self._clock.now_ms()
+            if self._throttled_since_ms is None:
+                self._throttled_since_ms = now
+                self._grows_fast_to = self._limit / 2
+            if now - self._decreased_ms >= DECREASE_MS:
+                self._decreased_ms = now
+                self._limit = max(1.0, self._limit / 2)
+
+    @property
+    def _row_interval_ms(self) -> float:
+        rate = self._allowance.rows_per_minute
+        return 0.0 if rate is None else 60_000 / rate
+
+    @property
+    def _most_tokens(self) -> float:
+        rate = self._allowance.tokens_per_minute
+        return 0.0 if rate is None else rate * TOKEN_BURST_SECONDS / 60
+
+    def _refill(self) -> None:
+        now = self._clock.now_ms()
+        rate = self._allowance.tokens_per_minute or 0.0
+        self._tokens = min(self._most_tokens, self._tokens + (now - self._tokens_ms) * rate / 60_000)
+        self._tokens_ms = now
+
+
+def limited(allowance: Allowance, rows_in_flight: int) -> Allowance:
+    """The allowance with at most so many rows in flight."""
+    return replace(allowance, rows_in_flight=max(1, min(allowance.rows_in_flight, rows_in_flight)))

@@ -1,0 +1,124 @@
+"""Changing how fast a run works, on moto."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from batch_processor_client import cli, runs
+from batch_processor_client.deployment import Deployment
+from batch_processor_client.errors import ClientError
+from row_batches.run.runs import Live, Run
+from tests.support.batches import EXECUTION, make_plan
+from tests.support.fakes import FakeObjectStore, FakeRuns
+
+MAP_RUN = "arn:aws:states:us-east-1:000000000000:mapRun:batch-processor/ProcessToolRows:1"
+OUTPUTS = {
+    "environment": "stage",
+    "region": "us-east-1",
+    "batch_processor_state_machine_arn": "arn:aws:states:us-east-1:000000000000:stateMachine:batch-processor",
+    "results_bucket": "results",
+    "runs_table": "batch_processor_runs",
+    "something_else": 1,
+}
+
+
+class FakeStates:
+    """One map run that goes on, and one that has ended."""
+
+    def __init__(self) -> None:
+        self.updates: list[dict[str, Any]] = []
+
+    def get_paginator(self, _: str) -> FakeStates:
+        return self
+
+    def paginate(self, **_: Any) -> list[dict[str, Any]]:
+        return [{"mapRuns": [{"mapRunArn": MAP_RUN}, {"mapRunArn": f"{MAP_RUN}2", "stopDate": 1}]}]
+
+    def update_map_run(self, **arguments: Any) -> None:
+        self.updates.append(arguments)
+
+
+class World:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.store = FakeObjectStore()
+        self.states = FakeStates()
+        self.runs = FakeRuns()
+        self.deployment = Deployment.model_validate(OUTPUTS)
+        monkeypatch.setattr(Deployment, "client", lambda _, service: self.states)
+        monkeypatch.setattr(runs, "DynamoDbRuns", lambda *_: self.runs)
+        monkeypatch.setattr(runs, "S3ObjectStore", lambda *_: self.store)
+
+    def start(self, **document: Any) -> None:
+        self.runs.start(Run.of_plan(make_plan([["1", "a"]] * 50, store=self.store, **document)))
+
+    @property
+    def live(self) -> Live:
+        run = self.runs.get(EXECUTION)
+        assert run is not None
+        return run.live
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(monkeypatch)
+
+
+def test_the_concurrency_of_a_running_agent_batch_is_that_of_its_map_run(world: World) -> None:
+    world.start(invocation="standard", threads=1)
+
+    done = runs.throttle(world.deployment, EXECUTION, concurrency=20)
+
+    assert world.states.updates == [{"mapRunArn": MAP_RUN, "maxConcurrency": 20}]
+    assert (done.children, world.live) == (20, Live(max_concurrency=20))
+
+
+def test_the_workers_of_tools_share_the_new_concurrency(world: World) -> None:
+    world.start(threads=8)
+
+    done = runs.throttle(world.deployment, EXECUTION, concurrency=30)
+
+    assert world.live == Live(max_concurrency=30)
+    assert done.notes == ["Its workers were planned for 8 rows in flight: more takes a new run."]
+
+
+def test_what_is_not_given_stays_as_it_was(world: World) -> None:
+    world.start()
+
+    runs.throttle(world.deployment, EXECUTION, rows_per_minute=60)
+    runs.throttle(world.deployment, EXECUTION, tokens_per_minute=1_000)
+
+    assert world.live == Live(rows_per_minute=60, tokens_per_minute=1_000)
+    assert world.states.updates == []
+
+
+def test_a_run_that_is_not_known_and_one_that_is_told_nothing_are_refused(world: World) -> None:
+    with pytest.raises(ClientError, match="There is no run run-1"):
+        runs.throttle(world.deployment, EXECUTION, concurrency=1)
+    with pytest.raises(ClientError, match="Say what to change"):
+        runs.throttle(world.deployment, EXECUTION)
+
+
+def test_the_command_says_what_holds_from_now_on(world: World, tmp_path: Path) -> None:
+    world.start()
+    outputs = tmp_path / "outputs.json"
+    outputs.write_text(json.dumps(OUTPUTS))
+
+    shown = CliRunner().invoke(cli.app, ["--outputs", str(outputs), "throttle", EXECUTION, "--rate", "120"])
+    as_json = CliRunner().invoke(
+        cli.app, ["--outputs", str(outputs), "throttle", EXECUTION, "--concurrency", "1", "--json"]
+    )
+
+    assert shown.output.startswith("run-1: at most 120 rows a minute")
+    assert json.loads(as_json.output)["live"] == {"max_concurrency": 1, "rows_per_minute": 120.0}
+
+
+def test_a_file_that_holds_no_outputs_is_named(tmp_path: Path) -> None:
+    (tmp_path / "outputs.json").write_text("{}")
+
+    with pytest.raises(ClientError, match="holds no outputs of a deployment"):
+        Deployment.read(tmp_path / "outputs.json")
