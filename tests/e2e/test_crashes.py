@@ -82,7 +82,7 @@ def waits(deployment: Deployment, execution: str) -> bool:
 
 
 def test_a_second_call_of_a_child_does_nothing_while_the_first_one_owns_its_rows(deployment: Deployment) -> None:
-    uri = deployment.upload(csv_bytes([["mode", "n"], *[["slow", "3"]] * 8]))
+    uri = deployment.upload(csv_bytes([["mode", "n"], *[["slow", "3"]] * 40]))
     target = {"type": "tool", "name": "chaos"}
     arn = deployment.start({"csv_s3_uri": uri, "target": target, "execution_config": {"max_concurrency": 2}})
     name = arn.rsplit(":", 1)[1]
@@ -94,10 +94,10 @@ def test_a_second_call_of_a_child_does_nothing_while_the_first_one_owns_its_rows
     answer = deployment.client("lambda").invoke(FunctionName=deployment.function("process_tool_rows"), Payload=event)
 
     counts = json.loads(answer["Payload"].read())
-    assert (counts["succeeded"], counts["remaining"]) == (0, 8)
+    assert (counts["succeeded"], counts["remaining"]) == (0, 40)
     assert 1 <= counts["come_again_in_seconds"] <= 60
     run = Run(deployment, arn, deployment.wait(arn), uri).assert_succeeded()
-    assert (run.summary["succeeded"], run.summary["attempts"]) == (8, 8)
+    assert (run.summary["succeeded"], run.summary["attempts"]) == (40, 40)
     assert run.summary["peak_rows_in_flight"] <= 2
 
 
