@@ -225,35 +225,36 @@ variable "agencies" {
 
 variable "bedrock_models" {
   type = map(object({
-    input_usd_per_1k_tokens  = number
-    output_usd_per_1k_tokens = number
-    as_of                    = string
+    input_usd_per_1k_tokens  = optional(number)
+    output_usd_per_1k_tokens = optional(number)
+    as_of                    = optional(string)
+    batch                    = optional(bool)
+    batch_regions            = optional(list(string))
+    minimum_records          = optional(number)
+    structured_output        = optional(bool)
+    flex_tier                = optional(bool)
+    end_of_life              = optional(string)
   }))
   description = <<-EOT
-    Models that batch inference takes in this region, by the id or inference profile id that Bedrock knows them by: on-demand
-    price in US dollars for 1,000 tokens, and when it was read. Jobs may use no other; batch inference costs half.
+    Models to add to those of bedrock_batches/models.json, or to change, by the model id or inference profile id that jobs name.
+    Prices are on demand, in US dollars for 1,000 tokens, as_of the day they were read; batch inference costs half. Jobs can run on
+    every model of both that batch inference takes in this region.
   EOT
-  default = {
-    "amazon.nova-lite-v1:0"                     = { input_usd_per_1k_tokens = 0.00006, output_usd_per_1k_tokens = 0.00024, as_of = "2025-06-01" }
-    "amazon.nova-micro-v1:0"                    = { input_usd_per_1k_tokens = 0.000035, output_usd_per_1k_tokens = 0.00014, as_of = "2025-06-01" }
-    "amazon.nova-pro-v1:0"                      = { input_usd_per_1k_tokens = 0.0008, output_usd_per_1k_tokens = 0.0032, as_of = "2025-06-01" }
-    "anthropic.claude-3-haiku-20240307-v1:0"    = { input_usd_per_1k_tokens = 0.00025, output_usd_per_1k_tokens = 0.00125, as_of = "2025-06-01" }
-    "anthropic.claude-3-5-haiku-20241022-v1:0"  = { input_usd_per_1k_tokens = 0.0008, output_usd_per_1k_tokens = 0.004, as_of = "2025-06-01" }
-    "anthropic.claude-3-5-sonnet-20240620-v1:0" = { input_usd_per_1k_tokens = 0.003, output_usd_per_1k_tokens = 0.015, as_of = "2025-06-01" }
-    "meta.llama3-1-70b-instruct-v1:0"           = { input_usd_per_1k_tokens = 0.00072, output_usd_per_1k_tokens = 0.00072, as_of = "2025-06-01" }
-    "mistral.mistral-large-2407-v1:0"           = { input_usd_per_1k_tokens = 0.002, output_usd_per_1k_tokens = 0.006, as_of = "2025-06-01" }
+  default     = {}
+
+  validation {
+    condition     = alltrue([for id in keys(var.bedrock_models) : can(regex("^[a-z0-9.:-]+$", id))])
+    error_message = "bedrock_models holds model ids such as amazon.nova-lite-v1:0, or inference profile ids such as us.amazon.nova-lite-v1:0."
   }
 
   validation {
-    condition     = length(var.bedrock_models) > 0 && alltrue([for id in keys(var.bedrock_models) : can(regex("^[a-z0-9.:-]+$", id))])
-    error_message = "bedrock_models holds model ids such as amazon.nova-lite-v1:0, or inference profile ids such as us.amazon.nova-lite-v1:0; at least one."
+    condition     = alltrue([for model in values(var.bedrock_models) : coalesce(model.input_usd_per_1k_tokens, 0) >= 0 && coalesce(model.output_usd_per_1k_tokens, 0) >= 0 && coalesce(model.minimum_records, 1) >= 1])
+    error_message = "A price is not negative, and minimum_records is at least 1."
   }
 
   validation {
-    condition = alltrue([for model in values(var.bedrock_models) :
-      model.input_usd_per_1k_tokens >= 0 && model.output_usd_per_1k_tokens >= 0 && can(regex("^[0-9]{4}-[0-9]{2}-[0-9]{2}$", model.as_of))
-    ])
-    error_message = "A price is not negative, and as_of is the day it was read (2025-06-01)."
+    condition     = alltrue([for day in flatten([for model in values(var.bedrock_models) : [model.as_of, model.end_of_life]]) : day == null ? true : can(formatdate("YYYY", "${day}T00:00:00Z"))])
+    error_message = "as_of and end_of_life are days such as 2026-10-05."
   }
 }
 
@@ -261,33 +262,28 @@ variable "bedrock_default_model" {
   type        = string
   description = "Model of a job that names none."
   default     = "amazon.nova-lite-v1:0"
-
-  validation {
-    condition     = contains(keys(var.bedrock_models), var.bedrock_default_model)
-    error_message = "bedrock_default_model is one of bedrock_models."
-  }
 }
 
 variable "bedrock_quotas" {
   type = object({
-    minimum_records = optional(number, 100)
-    records_per_job = optional(number, 50000)
-    bytes_per_file  = optional(number, 1000000000)
-    concurrent_jobs = optional(number, 20)
+    minimum_records = optional(number)
+    records_per_job = optional(number)
+    bytes_per_file  = optional(number)
+    concurrent_jobs = optional(number)
   })
   description = <<-EOT
     The account's quotas of batch inference, as Service Quotas shows them for the models in use: fewest and most records of a
-    job, bytes of an input file, jobs of a model that are submitted or run at once.
+    job, bytes of an input file, jobs of a model that are submitted or run at once. What is left out is AWS's default.
   EOT
   default     = {}
 
   validation {
-    condition     = alltrue([for quota in values(var.bedrock_quotas) : quota >= 1 && floor(quota) == quota])
+    condition     = alltrue([for quota in values(var.bedrock_quotas) : quota == null ? true : quota >= 1 && floor(quota) == quota])
     error_message = "A quota is a whole number from 1."
   }
 
   validation {
-    condition     = var.bedrock_quotas.minimum_records <= var.bedrock_quotas.records_per_job
+    condition     = var.bedrock_quotas.minimum_records == null || var.bedrock_quotas.records_per_job == null ? true : var.bedrock_quotas.minimum_records <= var.bedrock_quotas.records_per_job
     error_message = "minimum_records is at most records_per_job."
   }
 }

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from bedrock_batches.request.models import Model
 from bedrock_batches.select.duckdb_ import Resources
 from bedrock_batches.settings import SETTINGS_BY_FUNCTION as BEDROCK_SETTINGS
 from bedrock_batches.submit.draft import MOST_BYTES
 from bedrock_batches.submit.job import JOBS_BY_CREATED, JOBS_BY_STATUS, PREFIX
 from bedrock_batches.submit.parts import Quotas
-from bedrock_batches.submit.pricing import DEFAULT_MODELS, ModelPrice
 from bedrock_batches.violations import CONTENT_SORT_KEY
 from foundation.functions import function_sizes
 from row_batches.document.plan import Keys
@@ -133,25 +133,12 @@ def test_bedrock_functions_name_each_other_as_they_are_named() -> None:
             assert callee.group(1).endswith(variable.removesuffix("_FUNCTION").lower())
 
 
-def default_of(variable: str) -> Any:
-    blocks = parsed(REPOSITORY / "terraform" / "variables.tf")["variable"]
-    return plain(next(block[variable] for block in blocks if variable in block)["default"])
-
-
-def test_the_price_table_of_terraform_is_that_of_the_code() -> None:
-    def written(price: ModelPrice) -> tuple[float, float, str]:
-        return float(price.input_usd_per_1k_tokens), float(price.output_usd_per_1k_tokens), price.as_of
-
-    table = {name.strip('"'): plain(price) for name, price in default_of("bedrock_models").items()}
-    prices = {name: written(ModelPrice.model_validate(price)) for name, price in table.items()}
-    assert prices == {name: written(price) for name, price in DEFAULT_MODELS.items()}
-
-
-def test_the_quotas_of_terraform_are_those_of_the_code() -> None:
-    text = (REPOSITORY / "terraform" / "variables.tf").read_text()
-    block = text[text.index('variable "bedrock_quotas"') :].split("description = ", 1)[0]
-    quotas = {name: int(value) for name, value in re.findall(r"(\w+)\s*= optional\(number, (\d+)\)", block)}
-    assert quotas == Quotas().model_dump()
+@pytest.mark.parametrize("path", [REPOSITORY / "terraform" / "variables.tf", BEDROCK_BATCHES / "variables.tf"])
+def test_a_deployment_can_change_every_property_of_a_model_and_every_quota(path: Path) -> None:
+    types = {name: str(plain(block["type"])) for part in parsed(path)["variable"] for name, block in part.items()}
+    root = "bedrock_" if "bedrock_models" in types else ""
+    assert set(re.findall(r"(\w+)['\"]?: ['\"]?\$\{optional", types[f"{root}models"])) == set(Model.model_fields)
+    assert set(re.findall(r"(\w+)['\"]?: ['\"]?\$\{optional", types[f"{root}quotas"])) == set(Quotas.model_fields)
 
 
 def test_the_jobs_table_has_the_indexes_that_the_listing_asks() -> None:

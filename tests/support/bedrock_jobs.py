@@ -16,6 +16,7 @@ import boto3
 from bedrock_batches.api.admin import AdminServices, Answer
 from bedrock_batches.api.records import RecordSources
 from bedrock_batches.request.job_config import JobRequest, parse_job_request
+from bedrock_batches.request.models import model_table
 from bedrock_batches.results.claims_dynamodb import DynamoDbClaims
 from bedrock_batches.submit import job as names
 from bedrock_batches.submit.create_job import CreateServices, create_job
@@ -23,7 +24,6 @@ from bedrock_batches.submit.dynamodb import DynamoDbJobsTable
 from bedrock_batches.submit.job import JobItem, PartItem
 from bedrock_batches.submit.parts import Quotas
 from bedrock_batches.submit.ports import BatchInferenceJob, ViolationsLake
-from bedrock_batches.submit.pricing import DEFAULT_MODELS
 from foundation.aws.leases import DynamoDbLeases
 from foundation.aws.s3 import S3ObjectStore
 from tests.support.lake import Record, memory_lake
@@ -168,7 +168,7 @@ class JobsWorld:
             leases=DynamoDbLeases(self.dynamodb, TABLE, self.clock),
             clock=self.clock,
             deadline=Deadline(),
-            models=DEFAULT_MODELS,
+            models=model_table(),
             quotas=self.quotas,
             owner=uuid.uuid4().hex,
             contents=self,
@@ -186,7 +186,7 @@ class JobsWorld:
             processor=_Caller(self.called, self._process),
             reconciler=_Caller(self.reconciled, lambda _: None),
             clock=self.clock,
-            models=DEFAULT_MODELS,
+            models=model_table(),
             default_model=MODEL,
             agencies=AGENCIES,
             records=RecordSources(self.objects, self.claims, "VentureOS-Violations"),
@@ -203,7 +203,7 @@ class JobsWorld:
     def new_job(self, config: Mapping[str, Any], *, dry_run: bool = False, retry_of: str = "") -> str:
         """Writes the item, as the API does; its id."""
         parsed = parse_job_request(
-            JobRequest, {"config": config}, models=DEFAULT_MODELS, default_model=MODEL, agencies=AGENCIES
+            JobRequest, {"config": config}, models=model_table(), default_model=MODEL, agencies=AGENCIES
         ).config
         job_id = names.new_job_id(self.clock.now, dry_run=dry_run)
         item = names.new_job(job_id, self.clock.now, parsed.document(), dry_run=dry_run, retry_of=retry_of)

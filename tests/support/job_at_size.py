@@ -14,11 +14,11 @@ import duckdb
 from duckdb import DuckDBPyConnection
 
 from bedrock_batches.request.job_config import JobRequest, parse_job_request
+from bedrock_batches.request.models import model_table
 from bedrock_batches.select.duckdb_ import TABLE_PROPERTIES, Attach, Lake, LakeLocation
 from bedrock_batches.submit import job as names
 from bedrock_batches.submit.create_job import CreateServices, create_job
 from bedrock_batches.submit.parts import Quotas
-from bedrock_batches.submit.pricing import DEFAULT_MODELS
 from bedrock_batches.violations import COLUMNS
 from foundation.ports import StoredObject
 from tests.support.bedrock_jobs import MODEL, Clock, Deadline, FakeBedrock
@@ -129,16 +129,14 @@ def measure(path: Path, count: int) -> dict[str, object]:
         leases=FakeLeases(process),
         clock=clock,
         deadline=Deadline(),
-        models=DEFAULT_MODELS,
+        models=model_table(),
         quotas=Quotas(),
         owner="measured",
         contents=_NoContents(),
         again=FakeCaller(process, []),
     )
     request = {"config": {"limits": {"maxViolations": count, "maxSpendUSD": 100_000}}}
-    config = parse_job_request(
-        JobRequest, request, models=DEFAULT_MODELS, default_model=MODEL, agencies=["osha"]
-    ).config
+    config = parse_job_request(JobRequest, request, models=model_table(), default_model=MODEL, agencies=["osha"]).config
     job_id = jobs.create(names.new_job(names.new_job_id(clock.now), clock.now, config.document()))
     began = time.perf_counter()
     job = create_job(job_id, services)

@@ -14,10 +14,10 @@ locals {
       DATA_BUCKET         = var.data_bucket_name
       BATCH_JOBS_TABLE    = local.jobs_table
       VIOLATIONS_TABLE    = local.violations_table
-      MODELS              = jsonencode(var.models)
+      MODELS              = local.models_setting
       DEFAULT_MODEL       = var.default_model
       JOB_ROLE_ARN        = local.job_role_arn
-      QUOTAS              = jsonencode(var.quotas)
+      QUOTAS              = jsonencode({ for quota, value in var.quotas : quota => value if value != null })
     }
     bedrock_batch_result = {
       VIOLATIONS_TABLE    = local.violations_table
@@ -33,7 +33,7 @@ locals {
       JOB_ROLE_ARN             = local.job_role_arn
       NOTIFICATION_TOPIC_ARN   = var.notification_topic_arn
       METRICS_NAMESPACE        = var.deployment.metrics_namespace
-      QUOTAS                   = jsonencode(var.quotas)
+      QUOTAS                   = jsonencode({ for quota, value in var.quotas : quota => value if value != null })
     }
     bedrock_sync = {
       S3_TABLE_BUCKET_ARN = var.table_bucket_arn
@@ -49,7 +49,7 @@ locals {
       BATCH_JOBS_TABLE         = local.jobs_table
       VIOLATIONS_TABLE         = local.violations_table
       DATA_BUCKET              = var.data_bucket_name
-      MODELS                   = jsonencode(var.models)
+      MODELS                   = local.models_setting
       DEFAULT_MODEL            = var.default_model
       AGENCIES                 = jsonencode(var.agencies)
       BATCH_PROCESSOR_FUNCTION = local.function_names["bedrock_batch_processor"]

@@ -60,7 +60,7 @@ locals {
   }
 
   # The models that jobs can run on. Bedrock's metrics have no other dimension.
-  watched_models = toset(keys(var.models))
+  watched_models = toset(local.offered_models)
 
   widgets = [
     {

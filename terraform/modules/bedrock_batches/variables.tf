@@ -67,11 +67,18 @@ variable "notification_topic_arn" {
 
 variable "models" {
   type = map(object({
-    input_usd_per_1k_tokens  = number
-    output_usd_per_1k_tokens = number
-    as_of                    = string
+    input_usd_per_1k_tokens  = optional(number)
+    output_usd_per_1k_tokens = optional(number)
+    as_of                    = optional(string)
+    batch                    = optional(bool)
+    batch_regions            = optional(list(string))
+    minimum_records          = optional(number)
+    structured_output        = optional(bool)
+    flex_tier                = optional(bool)
+    end_of_life              = optional(string)
   }))
-  description = "Models that jobs may use, with their on-demand prices."
+  description = "Models beside those of models.json, and what is different for those."
+  default     = {}
 }
 
 variable "default_model" {
@@ -81,12 +88,13 @@ variable "default_model" {
 
 variable "quotas" {
   type = object({
-    minimum_records = number
-    records_per_job = number
-    bytes_per_file  = number
-    concurrent_jobs = number
+    minimum_records = optional(number)
+    records_per_job = optional(number)
+    bytes_per_file  = optional(number)
+    concurrent_jobs = optional(number)
   })
-  description = "Bedrock's quotas of batch inference."
+  description = "The account's quotas of batch inference; what is left out is AWS's default."
+  default     = {}
 }
 
 variable "sync_window_seconds" {

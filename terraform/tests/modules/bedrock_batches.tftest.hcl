@@ -27,9 +27,7 @@ variables {
   agencies               = ["osha"]
   data_bucket_name       = "data"
   notification_topic_arn = "arn:aws:sns:us-east-1:123456789012:topic"
-  models                 = { "amazon.nova-lite-v1:0" = { input_usd_per_1k_tokens = 0.00006, output_usd_per_1k_tokens = 0.00024, as_of = "2025-06-01" } }
   default_model          = "amazon.nova-lite-v1:0"
-  quotas                 = { minimum_records = 100, records_per_job = 50000, bytes_per_file = 1000000000, concurrent_jobs = 20 }
   sync_window_seconds    = 300
   jwt_issuer             = null
   jwt_audience           = []
@@ -65,11 +63,6 @@ run "only_bedrock_takes_the_job_role_and_only_for_jobs_of_this_account" {
     ])
     error_message = aws_iam_role_policy.job.policy
   }
-
-  assert {
-    condition     = [for statement in jsondecode(aws_iam_role_policy.job.policy).Statement : statement.Sid] == ["ReadInput", "WriteOutput", "ListFiles", "Key"]
-    error_message = "Without inference profiles it invokes no model: ${aws_iam_role_policy.job.policy}"
-  }
 }
 
 run "a_job_on_an_inference_profile_may_invoke_the_models_behind_it" {
@@ -79,18 +72,170 @@ run "a_job_on_an_inference_profile_may_invoke_the_models_behind_it" {
     source = "./modules/bedrock_batches"
   }
 
-  variables {
-    models        = { "us.amazon.nova-pro-v1:0" = { input_usd_per_1k_tokens = 0.0008, output_usd_per_1k_tokens = 0.0032, as_of = "2025-06-01" } }
-    default_model = "us.amazon.nova-pro-v1:0"
+  assert {
+    condition = length(setsubtract(
+      [
+        "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.amazon.nova-pro-v1:0",
+        "arn:aws:bedrock:*::foundation-model/amazon.nova-pro-v1:0",
+      ],
+      one([for statement in jsondecode(aws_iam_role_policy.job.policy).Statement : statement.Resource if statement.Sid == "InvokeBehindProfiles"]),
+    )) == 0
+    error_message = aws_iam_role_policy.job.policy
   }
 
   assert {
-    condition = one([for statement in jsondecode(aws_iam_role_policy.job.policy).Statement : statement.Resource if statement.Sid == "InvokeBehindProfiles"]) == [
-      "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.amazon.nova-pro-v1:0",
-      "arn:aws:bedrock:*::foundation-model/amazon.nova-pro-v1:0",
-    ]
-    error_message = aws_iam_role_policy.job.policy
+    condition     = contains(one([for statement in jsondecode(aws_iam_role_policy.job.policy).Statement : statement.Resource if statement.Sid == "InvokeBehindProfiles"]), "arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-pro-v1:0") == false
+    error_message = "Bedrock invokes a model without a profile by itself: ${aws_iam_role_policy.job.policy}"
   }
+}
+
+run "the_models_of_the_table_that_fit_the_region_are_offered" {
+  command = plan
+
+  module {
+    source = "./modules/bedrock_batches"
+  }
+
+  assert {
+    condition     = toset(output.models) == toset([for id, model in jsondecode(file("../layers/core/python/bedrock_batches/models.json")).models : id if model.batch && (model.batch_regions == null ? can(regex("^(us|global)\\.", id)) : contains(coalesce(model.batch_regions, []), "us-east-1"))])
+    error_message = jsonencode(output.models)
+  }
+
+  assert {
+    condition     = jsondecode(local.environments.bedrock_batch_processor.MODELS) == { for id in output.models : id => {} } && local.environments.bedrock_admin_api.MODELS == local.environments.bedrock_batch_processor.MODELS
+    error_message = local.environments.bedrock_batch_processor.MODELS
+  }
+
+  assert {
+    condition     = length(jsonencode(local.environments.bedrock_batch_processor)) < 3500
+    error_message = "An environment holds 4 KB (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html)."
+  }
+}
+
+run "a_model_is_added_and_another_changed" {
+  command = plan
+
+  module {
+    source = "./modules/bedrock_batches"
+  }
+
+  variables {
+    models = {
+      "us.amazon.nova-pro-v1:0" = { minimum_records = 200 }
+      "us.new.model-v1:0"       = { input_usd_per_1k_tokens = 0.001, output_usd_per_1k_tokens = 0.002, as_of = "2026-11-01" }
+    }
+    default_model = "us.new.model-v1:0"
+    quotas        = { concurrent_jobs = 3 }
+  }
+
+  assert {
+    condition = { for id, change in jsondecode(local.environments.bedrock_batch_processor.MODELS) : id => change if length(change) > 0 } == {
+      "us.amazon.nova-pro-v1:0" = { minimum_records = 200 }
+      "us.new.model-v1:0"       = { input_usd_per_1k_tokens = 0.001, output_usd_per_1k_tokens = 0.002, as_of = "2026-11-01" }
+    }
+    error_message = local.environments.bedrock_batch_processor.MODELS
+  }
+
+  assert {
+    condition     = jsondecode(local.environments.bedrock_batch_processor.QUOTAS) == { concurrent_jobs = 3 }
+    error_message = "What is not given is AWS's default, which the code knows: ${local.environments.bedrock_batch_processor.QUOTAS}"
+  }
+}
+
+run "a_default_model_that_nobody_knows_is_refused" {
+  command = plan
+
+  module {
+    source = "./modules/bedrock_batches"
+  }
+
+  variables {
+    default_model = "mistral.mistral-large-2402-v1:0"
+  }
+
+  expect_failures = [output.models]
+}
+
+run "a_new_model_without_a_price_is_refused" {
+  command = plan
+
+  module {
+    source = "./modules/bedrock_batches"
+  }
+
+  variables {
+    models = { "us.new.model-v1:0" = { batch = true } }
+  }
+
+  expect_failures = [output.models]
+}
+
+run "a_default_model_that_batch_inference_does_not_take_in_the_region_is_refused" {
+  command = plan
+
+  module {
+    source = "./modules/bedrock_batches"
+  }
+
+  variables {
+    deployment = {
+      suffix             = "-test"
+      partition          = "aws"
+      account_id         = "123456789012"
+      region             = "us-west-2"
+      runtime            = "python3.13"
+      architecture       = "arm64"
+      protected          = false
+      metrics_namespace  = "BatchProcessor-test"
+      log_retention_days = 30
+      log_level          = "INFO"
+      xray_tracing       = false
+    }
+  }
+
+  expect_failures = [output.models]
+}
+
+run "an_inference_profile_of_another_geography_is_refused" {
+  command = plan
+
+  module {
+    source = "./modules/bedrock_batches"
+  }
+
+  variables {
+    default_model = "eu.anthropic.claude-sonnet-4-6"
+  }
+
+  expect_failures = [output.models]
+}
+
+run "a_model_that_batch_inference_does_not_take_is_refused" {
+  command = plan
+
+  module {
+    source = "./modules/bedrock_batches"
+  }
+
+  variables {
+    default_model = "us.anthropic.claude-sonnet-5"
+  }
+
+  expect_failures = [output.models]
+}
+
+run "a_model_past_the_end_of_its_life_is_refused" {
+  command = plan
+
+  module {
+    source = "./modules/bedrock_batches"
+  }
+
+  variables {
+    models = { "us.anthropic.claude-sonnet-4-20250514-v1:0" = { input_usd_per_1k_tokens = 0.003, output_usd_per_1k_tokens = 0.015, as_of = "2026-09-03", end_of_life = "2026-10-14" } }
+  }
+
+  expect_failures = [output.models]
 }
 
 run "results_reach_their_function_in_both_layouts_and_nothing_else_does" {

@@ -228,14 +228,14 @@ run "bedrock_batches_can_be_left_out" {
   }
 }
 
-run "a_default_model_without_a_price_is_refused" {
+run "a_model_whose_end_of_life_is_no_day_is_refused" {
   command = plan
 
   variables {
-    bedrock_default_model = "mistral.mistral-large-2402-v1:0"
+    bedrock_models = { "amazon.nova-lite-v1:0" = { end_of_life = "soon" } }
   }
 
-  expect_failures = [var.bedrock_default_model]
+  expect_failures = [var.bedrock_models]
 }
 
 run "a_quota_of_nothing_is_refused" {

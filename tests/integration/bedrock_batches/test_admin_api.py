@@ -14,12 +14,12 @@ from pydantic import TypeAdapter
 from bedrock_batches.api import admin_messages as bodies
 from bedrock_batches.api.admin_http import admin_app
 from bedrock_batches.api.routes import openapi_document
+from bedrock_batches.request.models import model_table
 from bedrock_batches.results.ports import Claim
 from bedrock_batches.results.record_index import Answered
 from bedrock_batches.submit import job as names
 from bedrock_batches.submit.parts import Quotas
 from bedrock_batches.submit.ports import BatchInferenceJob, JobRefusedError
-from bedrock_batches.submit.pricing import DEFAULT_MODELS
 from foundation.aws.dynamodb_items import to_item
 from foundation.errors import ServiceUnavailableError
 from tests.support.bedrock_jobs import TABLE, JobsWorld, jobs_world, violations
@@ -45,7 +45,7 @@ def _text(body: object) -> str:
 class Api:
     def __init__(self, world: JobsWorld, caller: str = "arn:aws:iam::000000000000:user/operator") -> None:
         self._caller = caller
-        self._app: APIGatewayHttpResolver = admin_app(world.admin, lambda: DEFAULT_MODELS)
+        self._app: APIGatewayHttpResolver = admin_app(world.admin, model_table)
 
     def call(
         self,

@@ -21,7 +21,7 @@ from schemathesis.specs.openapi.checks import (
 
 from bedrock_batches.api.admin_http import admin_app
 from bedrock_batches.api.routes import ROUTES, Route
-from bedrock_batches.submit.pricing import DEFAULT_MODELS
+from bedrock_batches.request.models import model_table
 from tests.support.bedrock_jobs import JobsWorld, jobs_world, violations
 from tests.support.http_api import wsgi_app
 
@@ -68,9 +68,7 @@ def variants() -> Iterator[Any]:
 def test_any_request_is_answered_as_the_document_says(
     world: JobsWorld, route: type[Route], mode: GenerationMode, known_job: bool
 ) -> None:
-    schema = schemathesis.openapi.from_wsgi(
-        "/admin/openapi.json", wsgi_app(admin_app(world.admin, lambda: DEFAULT_MODELS))
-    )
+    schema = schemathesis.openapi.from_wsgi("/admin/openapi.json", wsgi_app(admin_app(world.admin, model_table)))
     job_id = world.create({"limits": {"maxViolations": 5}, "batch": {"onDemandBelowMinimum": True}})["jobId"]
     world.end(job_id)
     cases = schema[route.path][route.method].as_strategy(mode, path_parameters={"jobId": job_id} if known_job else None)

@@ -19,7 +19,7 @@ ENVIRONMENT = {
     "BATCH_JOBS_TABLE": "VentureOS-BedrockBatchJobs",
     "DATA_BUCKET": "data",
     "AGENCIES": '["osha"]',
-    "MODELS": "{}",
+    "MODELS": '{"amazon.nova-lite-v1:0": {}}',
     "DEFAULT_MODEL": "amazon.nova-lite-v1:0",
     "BATCH_PROCESSOR_FUNCTION": "ventureos-bedrock-batch-processor",
     "JOB_EVENTS_FUNCTION": "ventureos-bedrock-job-events",

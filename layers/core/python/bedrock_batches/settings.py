@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Json
 
+from bedrock_batches.request.models import Models, offered_models
 from bedrock_batches.submit.parts import Quotas
-from bedrock_batches.submit.pricing import DEFAULT_MODELS, ModelPrice, Models
 from foundation.settings import FunctionSettings
 
 
@@ -23,14 +25,14 @@ class LakeSettings(FunctionSettings):
 
 
 class ModelSettings(FunctionSettings):
-    models: Json[dict[str, ModelPrice]]
-    """Models that batch inference takes here, with their prices (a JSON object); empty for those of ``pricing``."""
+    models: Json[dict[str, dict[str, Any]]]
+    """Ids of the models that jobs can run on, each with what differs from ``models.json`` (a JSON object)."""
     default_model: str
     """The model of a request that names none."""
 
     @property
     def known_models(self) -> Models:
-        return self.models or DEFAULT_MODELS
+        return offered_models(self.models)
 
 
 class BedrockBatchProcessorSettings(LakeSettings, ModelSettings):

@@ -16,7 +16,7 @@ from bedrock_batches.request.job_config import (
 )
 from foundation.errors import InvalidInputError
 
-MODELS = ("amazon.nova-lite-v1:0", "anthropic.claude-3-haiku-20240307-v1:0")
+MODELS = ("amazon.nova-lite-v1:0", "us.anthropic.claude-haiku-4-5-20251001-v1:0")
 AGENCIES = ("osha", "epa")
 PRICE = "config.pricing.usdPer1kTokens"
 END = "config.filters.dateRange.end"

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bedrock_batches.request.models import model_table
 from bedrock_batches.submit.parts import Quotas, cut
 
 
@@ -62,3 +63,10 @@ def test_no_record_is_left_out_without_need(total: int, minimum: int, more: int)
     taken = sum(counts(total, Quotas(minimum_records=minimum, records_per_job=most)))
     possible = [n for n in range(total + 1) if n == 0 or n >= minimum * -(-n // most)]
     assert taken == max(possible)
+
+
+def test_the_models_own_minimum_counts_unless_the_deployment_gives_one() -> None:
+    model = model_table()["amazon.nova-lite-v1:0"].model_copy(update={"minimum_records": 250})
+    assert Quotas(records_per_job=300).of(model).minimum_records == 250
+    assert Quotas(minimum_records=120).of(model).minimum_records == 120
+    assert Quotas().of(None) == Quotas()

@@ -7,11 +7,10 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedrock_batches.submit.pricing import DEFAULT_MODELS, ModelPrice, Rate, Spend, flat_rate, model_rate, tokens_of
+from bedrock_batches.request.models import Model, model_table
+from bedrock_batches.submit.pricing import Rate, Spend, flat_rate, model_rate, tokens_of
 
-PRICE = ModelPrice(
-    input_usd_per_1k_tokens=Decimal("0.0008"), output_usd_per_1k_tokens=Decimal("0.0032"), as_of="2025-06-01"
-)
+PRICE = Model(input_usd_per_1k_tokens=Decimal("0.0008"), output_usd_per_1k_tokens=Decimal("0.0032"), as_of="2025-06-01")
 
 
 def spent(rate: Rate, tokens: list[int], most_usd: str = "1000000") -> Spend:
@@ -49,13 +48,13 @@ def test_nothing_costs_nothing() -> None:
     tokens=st.lists(st.integers(1, 5_000), max_size=60),
     most=st.decimals("0.000001", "0.2", places=6),
     max_tokens=st.integers(1, 5_000),
-    model=st.sampled_from(sorted(DEFAULT_MODELS)),
+    model=st.sampled_from(sorted(model_table())),
     on_demand=st.booleans(),
 )
 def test_the_estimate_never_exceeds_the_limit_and_takes_as_many_records_as_fit(
     tokens: list[int], most: Decimal, max_tokens: int, model: str, on_demand: bool
 ) -> None:
-    rate = model_rate(DEFAULT_MODELS[model], max_tokens, on_demand=on_demand)
+    rate = model_rate(model_table()[model], max_tokens, on_demand=on_demand)
     spend = spent(rate, tokens, str(most))
     assert Decimal(str(spend.estimate()["costUSD"])) <= most
     if spend.count < len(tokens):

@@ -26,11 +26,11 @@ from bedrock_batches.request.job_config import (
     parse_retry_request,
     stored_config,
 )
+from bedrock_batches.request.models import Models
 from bedrock_batches.submit import job as names
 from bedrock_batches.submit.create_job import CREATED, ESTIMATED, NOTHING, REFUSED
 from bedrock_batches.submit.job import Creation, JobItem, JobStatus, PartItem
 from bedrock_batches.submit.ports import BatchInference, BatchInferenceJob, FunctionCaller, JobsTable
-from bedrock_batches.submit.pricing import Models
 from foundation.errors import BatchProcessorError, InvalidInputError, PermanentError, Problem
 from foundation.ports import Clock
 

@@ -26,8 +26,8 @@ from bedrock_batches.api.admin import (
     invalid_answer,
 )
 from bedrock_batches.api.routes import JSON, HttpResponse, Route, add_routes, respond
+from bedrock_batches.request.models import Models
 from bedrock_batches.submit.ports import KeyReusedError
-from bedrock_batches.submit.pricing import Models
 from foundation.errors import BatchProcessorError, InvalidInputError, Problem, RetryableError
 
 LOGGER = logging.getLogger("batch_processor.admin_http")

@@ -20,8 +20,8 @@ from bedrock_batches.api import admin_messages as bodies
 from bedrock_batches.api.admin import MOST_LISTED, MOST_RECORDS, AdminServices, Answer
 from bedrock_batches.api.once import Sender
 from bedrock_batches.request.job_config import JobRequest, RetryRequest, parse_job_request, parse_retry_request
+from bedrock_batches.request.models import Models
 from bedrock_batches.submit.job import JobStatus
-from bedrock_batches.submit.pricing import Models
 
 BATCH = "/admin/bedrock/batch"
 JOB = f"{BATCH}/{{jobId}}"

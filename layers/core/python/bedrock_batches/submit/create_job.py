@@ -23,6 +23,7 @@ from typing import Any
 import orjson
 
 from bedrock_batches.request.job_config import JobConfig, stored_config
+from bedrock_batches.request.models import Models
 from bedrock_batches.select.selection import Criteria, Selection
 from bedrock_batches.submit import job as names
 from bedrock_batches.submit.draft import Draft
@@ -38,7 +39,7 @@ from bedrock_batches.submit.ports import (
     OnDemand,
     ViolationsLake,
 )
-from bedrock_batches.submit.pricing import Models, Rate, Spend, flat_rate, model_rate
+from bedrock_batches.submit.pricing import Rate, Spend, flat_rate, model_rate
 from bedrock_batches.submit.prompt import Inference, line_of, request_for, tokens_of_body
 from bedrock_batches.submit.records_in_flight import ids_without_content, lines_of, write_in_flight
 from bedrock_batches.submit.run_on_demand import run_on_demand
@@ -291,7 +292,7 @@ def _ids_among(wanted: set[str], files: list[Path]) -> set[str]:
 
 def _decide(job: JobItem, config: JobConfig, draft: Draft, facts: Mapping[str, Any], services: CreateServices) -> None:
     """Nothing to do, too little, an estimate, or a job with files and parts."""
-    quotas, on_demand = services.quotas, False
+    quotas, on_demand = services.quotas.of(services.models.get(str(config.batch.model_id))), False
     parts = cut(draft.sizes, quotas)
     spend = _spent(draft, parts[-1].end if parts else len(draft), config, services.models, on_demand=False)
     if len(draft) == 0:

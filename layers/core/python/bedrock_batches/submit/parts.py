@@ -12,6 +12,8 @@ from itertools import accumulate
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from bedrock_batches.request.models import Model
+
 
 class Quotas(BaseModel):
     """Of batch inference jobs. Each part is one file and one Bedrock job, so the quotas of both hold for it."""
@@ -19,9 +21,16 @@ class Quotas(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     minimum_records: int = Field(100, ge=1)
+    """Where it is not given, the model's own counts."""
     records_per_job: int = Field(50_000, ge=1)
     bytes_per_file: int = Field(1_000_000_000, ge=1)
     concurrent_jobs: int = Field(20, ge=1)
+
+    def of(self, model: Model | None) -> Quotas:
+        """The quotas of jobs on this model; as they are for one that is not known any more."""
+        if model is None or "minimum_records" in self.model_fields_set:
+            return self
+        return self.model_copy(update={"minimum_records": model.minimum_records})
 
 
 @dataclass(frozen=True)

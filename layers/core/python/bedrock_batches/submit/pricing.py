@@ -10,49 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_UP, Decimal
-from types import MappingProxyType
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from bedrock_batches.request.models import Model
 
 BYTES_PER_TOKEN = 4
 BATCH_SHARE = Decimal("0.5")
 _MICRO = Decimal("0.000001")
-
-
-class ModelPrice(BaseModel):
-    """On-demand price of a model that batch inference takes, in USD for 1,000 tokens, and when it was read."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-    input_usd_per_1k_tokens: Decimal = Field(ge=0)
-    output_usd_per_1k_tokens: Decimal = Field(ge=0)
-    as_of: str
-
-
-Models = Mapping[str, ModelPrice]
-"""Model id, as batch inference takes it, to its price."""
-
-
-def _price(input_usd: str, output_usd: str) -> ModelPrice:
-    return ModelPrice(
-        input_usd_per_1k_tokens=Decimal(input_usd), output_usd_per_1k_tokens=Decimal(output_usd), as_of="2025-06-01"
-    )
-
-
-DEFAULT_MODELS: Models = MappingProxyType(
-    {
-        "amazon.nova-lite-v1:0": _price("0.00006", "0.00024"),
-        "amazon.nova-micro-v1:0": _price("0.000035", "0.00014"),
-        "amazon.nova-pro-v1:0": _price("0.0008", "0.0032"),
-        "anthropic.claude-3-haiku-20240307-v1:0": _price("0.00025", "0.00125"),
-        "anthropic.claude-3-5-haiku-20241022-v1:0": _price("0.0008", "0.004"),
-        "anthropic.claude-3-5-sonnet-20240620-v1:0": _price("0.003", "0.015"),
-        "meta.llama3-1-70b-instruct-v1:0": _price("0.00072", "0.00072"),
-        "mistral.mistral-large-2407-v1:0": _price("0.002", "0.006"),
-    }
-)
-"""us-east-1, or the Region that has the model. A deployment replaces the table by its own."""
 
 
 def tokens_of(text: str) -> int:
@@ -101,9 +65,9 @@ class Rate:
         )
 
 
-def model_rate(price: ModelPrice, max_tokens: int, *, on_demand: bool) -> Rate:
+def model_rate(model: Model, max_tokens: int, *, on_demand: bool) -> Rate:
     share = Decimal(1) if on_demand else BATCH_SHARE
-    return Rate(price.input_usd_per_1k_tokens * share, price.output_usd_per_1k_tokens * share, max_tokens)
+    return Rate(model.input_usd_per_1k_tokens * share, model.output_usd_per_1k_tokens * share, max_tokens)
 
 
 def flat_rate(tokens_per_record: int, usd_per_1k_tokens: float, *, on_demand: bool) -> Rate:

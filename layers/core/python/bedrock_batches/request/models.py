@@ -1,0 +1,67 @@
+"""The models that jobs can run on: one table, ``models.json``, which Terraform reads too.
+
+Terraform decides which of them a deployment offers, by Region and end of life, and hands on the ids, each with what the
+deployment changes. Where AWS says nothing about a property, it is None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Model(BaseModel):
+    """A model, or an inference profile. Prices are on demand, in USD for 1,000 tokens; batch inference costs half."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    input_usd_per_1k_tokens: Decimal = Field(ge=0)
+    output_usd_per_1k_tokens: Decimal = Field(ge=0)
+    as_of: date
+    """The day on which the prices were read."""
+    batch: bool = True
+    """Whether batch inference takes it."""
+    batch_regions: tuple[str, ...] | None = None
+    """The Regions in which it does; None: not known, or those of the inference profile."""
+    minimum_records: int = Field(100, ge=1)
+    """Fewest records of a job; the default quota of every model."""
+    structured_output: bool | None = None
+    """Whether it takes a JSON schema for its answer. In batch too, where it does so at all."""
+    flex_tier: bool | None = None
+    """Whether on-demand calls may ask for the Flex service tier."""
+    end_of_life: date | None = None
+    """The day on which AWS ends it, once it is announced."""
+
+
+Models = Mapping[str, Model]
+"""By the model id or inference profile id that a job names."""
+
+
+@cache
+def model_table() -> Models:
+    """Every model of ``models.json``."""
+    return MappingProxyType({model_id: Model.model_validate(entry) for model_id, entry in _entries().items()})
+
+
+def offered_models(changes: Mapping[str, Mapping[str, Any]]) -> Models:
+    """The models of a deployment: the ids that it offers, each with what is different from the table.
+
+    Raises ``pydantic.ValidationError`` for an id that the table lacks when its prices are not given.
+    """
+    table = _entries()
+    merged = {model_id: {**table.get(model_id, {}), **change} for model_id, change in changes.items()}
+    return MappingProxyType({model_id: Model.model_validate(entry) for model_id, entry in merged.items()})
+
+
+def _entries() -> dict[str, dict[str, Any]]:
+    text = files("bedrock_batches").joinpath("models.json").read_bytes()
+    entries: dict[str, dict[str, Any]] = orjson.loads(text)["models"]
+    return entries
