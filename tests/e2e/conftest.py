@@ -11,6 +11,16 @@ from tests.support.deployment import Deployment, local_variables, terraform
 from tests.support.local_aws import LocalAws, RunningLocalAws
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """On a real account, skip what is for the local AWS only, with its reason."""
+    if os.environ.get("BATCH_PROCESSOR_ENV", "local") == "local":
+        return
+    for item in items:
+        marker = item.get_closest_marker("local_only")
+        if marker:
+            item.add_marker(pytest.mark.skip(reason=f"on the local AWS only: {marker.args[0]}"))
+
+
 @pytest.fixture(scope="session")
 def deployment() -> Iterator[Deployment]:
     """The environment that ``BATCH_PROCESSOR_ENV`` names, else a local one, started and applied here.

@@ -80,9 +80,8 @@ def execution_of(deployment: Deployment, batch_name: str) -> str:
     return ""
 
 
+@pytest.mark.local_only("it lists and starts the account's schedules")
 def test_a_schedule_starts_a_batch_by_its_own_role(deployment: Deployment) -> None:
-    if deployment.local_aws is None:
-        pytest.skip("the test would start a schedule of a real account")
     scheduler = deployment.client("scheduler")
     (listed,) = scheduler.list_schedules()["Schedules"]
     schedule = scheduler.get_schedule(Name=listed["Name"])

@@ -23,8 +23,7 @@ from tests.support.iam import without_grants
 
 def workers_of(deployment: Deployment, function: str) -> list[int]:
     """Process ids of the local AWS' workers of the function."""
-    if deployment.local_aws is None:
-        pytest.skip("a worker can be killed on the local AWS only")
+    assert deployment.local_aws is not None
     name = f"AWS_LAMBDA_FUNCTION_NAME={deployment.function(function)}\0".encode()
     found = []
     for status in Path("/proc").glob("[0-9]*/stat"):
@@ -101,6 +100,7 @@ def test_a_second_call_of_a_child_does_nothing_while_the_first_one_owns_its_rows
     assert run.summary["peak_rows_in_flight"] <= 2
 
 
+@pytest.mark.local_only("a worker can be killed there only")
 def test_a_batch_whose_worker_is_killed_is_finished_by_the_second_pass(deployment: Deployment) -> None:
     rows = [["slow", "1"] for _ in range(24)]
     document = {
@@ -159,6 +159,7 @@ def crashing_run(deployment: Deployment) -> Run:
         return Run(deployment, arn, deployment.wait(arn), "")
 
 
+@pytest.mark.local_only("a worker can be killed there only")
 def test_rows_whose_worker_dies_twice_fail_with_its_error_and_are_dead_lettered(deployment: Deployment) -> None:
     run = crashing_run(deployment).assert_succeeded()
     assert [row["_status"] for row in run.rows] == ["FAILED", "FAILED"]
@@ -166,6 +167,7 @@ def test_rows_whose_worker_dies_twice_fail_with_its_error_and_are_dead_lettered(
     assert [letter["row"] for letter in run.dead_letters()] == [1, 2]
 
 
+@pytest.mark.local_only("a worker can be killed there only")
 def test_an_aggregator_that_may_not_dead_letter_them_fails_the_run_by_name(deployment: Deployment) -> None:
     with without_grants(deployment, "aggregate_results", "sqs"):
         run = crashing_run(deployment)
@@ -173,6 +175,7 @@ def test_an_aggregator_that_may_not_dead_letter_them_fails_the_run_by_name(deplo
     assert "sqs:SendMessage" in run.cause
 
 
+@pytest.mark.local_only("a worker can be killed there only")
 def test_an_aggregator_that_is_killed_is_called_again_and_loses_nothing(deployment: Deployment) -> None:
     rows = [[str(i), "x" * 3000] for i in range(1, scaled(20_000, 6_000) + 1)]
     document = {"target": {"type": "tool", "name": "echo"}, "execution_config": {"max_concurrency": 10}}

@@ -29,6 +29,7 @@ def run_without_the_queue(deployment: Deployment, document: dict[str, Any], *fun
 @pytest.mark.parametrize(
     ("function", "document"), [("process_tool_rows", TOOL), ("map_output", AGENT)], ids=["tool", "agent"]
 )
+@pytest.mark.local_only("it takes grants away from roles that others use")
 def test_letters_that_workers_may_not_send_are_sent_at_the_end(
     deployment: Deployment, function: str, document: dict[str, Any]
 ) -> None:
@@ -42,6 +43,7 @@ def test_letters_that_workers_may_not_send_are_sent_at_the_end(
     assert not [warning for warning in run.summary["warnings"] if "dead-letter" in warning]
 
 
+@pytest.mark.local_only("it takes grants away from roles that others use")
 def test_letters_that_nobody_may_send_are_named_in_the_summary(deployment: Deployment) -> None:
     run = run_without_the_queue(deployment, TOOL, "process_tool_rows", "aggregate_results").assert_succeeded()
 
@@ -53,6 +55,7 @@ def test_letters_that_nobody_may_send_are_named_in_the_summary(deployment: Deplo
     assert "sqs:SendMessage" in warning
 
 
+@pytest.mark.local_only("it takes grants away from roles that others use")
 def test_a_worker_that_sent_its_letters_leaves_none_for_the_end(deployment: Deployment) -> None:
     run = run_without_the_queue(deployment, TOOL, "aggregate_results").assert_succeeded()
 

@@ -57,6 +57,7 @@ def test_a_second_apply_would_change_nothing(deployment: Deployment) -> None:
     assert "No changes" in terraform(["plan", "--env", deployment.environment], deployment.variables)
 
 
+@pytest.mark.local_only("it takes grants away from a role that others use")
 def test_a_redrive_after_a_failed_aggregation_runs_no_row_again(deployment: Deployment) -> None:
     batch_name = f"redrive{uuid.uuid4().hex[:8]}"
     document = {
@@ -97,8 +98,7 @@ print(peak_kilobytes())
 
 def peak_kilobytes(deployment: Deployment, run: Run) -> int:
     """Peak memory of a fresh process that aggregates the run once more, with the function's own event and settings."""
-    if deployment.local_aws is None:
-        pytest.skip("the function's process can be measured on the local AWS only")
+    assert deployment.local_aws is not None
     function = deployment.client("lambda").get_function_configuration(
         FunctionName=deployment.function("aggregate_results")
     )
@@ -117,6 +117,7 @@ def peak_kilobytes(deployment: Deployment, run: Run) -> int:
     return int(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.local_only("the function's process can be measured there only")
 def test_the_aggregators_memory_does_not_grow_with_the_rows(deployment: Deployment) -> None:
     document = {"target": {"type": "tool", "name": "echo"}, "execution_config": {"max_concurrency": 10}}
 

@@ -40,6 +40,7 @@ CASES = [
 ]
 
 
+@pytest.mark.local_only("it takes grants away from roles that others use, and IAM takes minutes to follow")
 @pytest.mark.parametrize(("function", "service", "document"), CASES, ids=[f"{f}-{s}" for f, s, _ in CASES])
 def test_a_run_without_a_grant_fails_within_a_minute_and_names_the_denied_action(
     deployment: Deployment, function: str, service: str, document: dict[str, Any]
@@ -59,6 +60,7 @@ def test_with_all_grants_in_place_the_run_passes(deployment: Deployment, documen
     assert run.document["succeeded"] == 10
 
 
+@pytest.mark.local_only("it takes grants away from roles that others use")
 def test_an_agents_rows_are_finished_by_a_worker_that_may_not_count_them(deployment: Deployment) -> None:
     with without_grants(deployment, "map_output", "dynamodb"):
         run = deployment.run(AGENT, BODY).assert_succeeded()

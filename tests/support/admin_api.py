@@ -17,6 +17,7 @@ class AdminApi(admin_api.AdminApi):
 
     def __init__(self, deployment: Deployment, session: boto3.Session | None) -> None:
         super().__init__(deployment.outputs["admin_api_url"], deployment.outputs["region"], session)
+        self._waits = deployment.waits
 
     def ask(self, config: dict[str, Any], path: str = "/admin/bedrock/batch") -> tuple[int, dict[str, Any]]:
         """The answer to a creation or an estimate; one that takes long is asked for again, under its key."""
@@ -36,10 +37,10 @@ class AdminApi(admin_api.AdminApi):
         assert status == 200, answer
         return answer
 
-    def wait(self, job_id: str, timeout_seconds: float = 180) -> dict[str, Any]:
-        """The job as soon as its status is not InProgress."""
-        deadline = time.monotonic() + timeout_seconds
+    def wait(self, job_id: str, timeout_seconds: float = 0) -> dict[str, Any]:
+        """The job as soon as its status is not InProgress; it may take as long as the environment's jobs, or longer."""
+        deadline = time.monotonic() + max(timeout_seconds, self._waits.job)
         while (job := self.job(job_id))["status"] == "InProgress":
             assert time.monotonic() < deadline, job
-            time.sleep(0.3)
+            time.sleep(self._waits.poll)
         return job

@@ -103,6 +103,23 @@ class Run:
         return self
 
 
+@dataclass(frozen=True)
+class Waits:
+    """Seconds that a test waits at most, and between two looks; IAM's until a change of a policy is in force."""
+
+    job: float
+    content: float
+    iam: float
+    poll: float
+
+
+LOCAL_WAITS = Waits(job=180, content=300, iam=1.5, poll=0.2)
+"""The local AWS keeps an authorisation for a second."""
+ACCOUNT_WAITS = Waits(job=24 * 3600, content=1_200, iam=20, poll=5)
+"""Bedrock gives a job a day. Content is gathered for sync_window_seconds, five minutes, before it is merged. IAM is
+eventually consistent (https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html)."""
+
+
 @dataclass
 class Deployment:
     """Terraform's outputs and clients for them."""
@@ -116,6 +133,10 @@ class Deployment:
     @classmethod
     def of(cls, environment: str, variables: dict[str, str], local_aws: LocalAws | None = None) -> Deployment:
         return cls(terraform_outputs(environment, variables), environment, local_aws, variables)
+
+    @property
+    def waits(self) -> Waits:
+        return ACCOUNT_WAITS if self.local_aws is None else LOCAL_WAITS
 
     def client(self, service: str) -> Any:
         if self.local_aws is not None:
@@ -168,7 +189,7 @@ class Deployment:
             if description["status"] != "RUNNING":
                 return dict(description)
             assert time.monotonic() < deadline, f"{arn} still runs after {timeout_seconds} s"
-            time.sleep(0.1 if self.local_aws else 2)
+            time.sleep(self.waits.poll)
 
     def run(self, document: dict[str, Any], body: bytes | None = None, name: str = "", timeout: float = 300) -> Run:
         """Upload ``body`` as the input when given, run the batch and wait for its end."""

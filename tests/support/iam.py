@@ -13,9 +13,6 @@ import boto3
 
 from tests.support.deployment import Deployment
 
-CACHE_SECONDS = 1.5
-"""The local AWS caches an authorization for a second; IAM itself is eventually consistent."""
-
 
 def _statements(document: dict[str, Any]) -> list[dict[str, Any]]:
     statements = document["Statement"]
@@ -87,7 +84,7 @@ def without_grants(deployment: Deployment, function: str, service: str) -> Itera
                 put(name.rsplit("/", 1)[1], {**document, "Statement": document["Statement"] or [_NOTHING]})
             else:
                 put(name, document)
-        time.sleep(CACHE_SECONDS)
+        time.sleep(deployment.waits.iam)
         yield
     finally:
         for name in changed:
@@ -96,7 +93,7 @@ def without_grants(deployment: Deployment, function: str, service: str) -> Itera
                 iam.attach_role_policy(RoleName=role, PolicyArn=name)
             else:
                 put(name, before[name])
-        time.sleep(CACHE_SECONDS)
+        time.sleep(deployment.waits.iam)
 
 
 @contextmanager
@@ -110,6 +107,8 @@ def session_with(deployment: Deployment, policy: str | None) -> Iterator[boto3.S
     try:
         if policy is not None:
             iam.put_role_policy(RoleName=name, PolicyName="only", PolicyDocument=policy)
+        if deployment.local_aws is None:
+            time.sleep(deployment.waits.iam)
         found = tokens.assume_role(RoleArn=arn, RoleSessionName="test")["Credentials"]
         yield boto3.Session(
             found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"], deployment.outputs["region"]
