@@ -11,17 +11,18 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGE = (REPOSITORY / "docs" / "how-to" / "troubleshooting.md").read_text(encoding="utf-8")
 PACKAGES = REPOSITORY / "layers" / "core" / "python"
-CHECKS = {"bench.py", "demo.py", "bedrock_demo.py", "up.py"}
-"""Commands whose messages show another command's output."""
+CHECKS = {"bench.py", "demo.py", "bedrock_demo.py", "up.py", "reference.py"}
+"""Commands whose messages show another command's output, or speak to who changes the code."""
 NOT_SHOWN = {
     "ValueError",
     "AssertionError",
+    "TypeError",
     "PydanticCustomError",
     "JSONPathTypeError",
     "NoContentError",
     "MappingError",
 }
-"""Reasons inside the problems of an input document or of a record, which bring their fix along."""
+"""Reasons inside the problems of a document or of a record, which bring their fix along, and mistakes in the code."""
 
 
 def normalised(text: str) -> str:
