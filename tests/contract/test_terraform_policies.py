@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,18 @@ import pytest
 
 from tests.support.terraform_files import BEDROCK_BATCHES, FILES, REPOSITORY, ROW_BATCHES, parsed
 
-EVERYTHING = re.compile(r'Resources?\s*=\s*(\[\s*)?"\*"')
+EVERYTHING = re.compile(r'(Resources?|this_key)\s*=\s*(\[\s*)?"\*"')
 EVERY_ACTION = re.compile(r'"(\w+:)?\*"')
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(REPOSITORY)))
-def test_a_grant_on_every_resource_has_its_reason_in_a_comment_above(path: Path) -> None:
+def test_a_grant_on_every_resource_has_awss_reason_in_the_comment_above(path: Path) -> None:
     lines = path.read_text().splitlines()
     for number, line in enumerate(lines):
         if EVERYTHING.search(line):
-            assert lines[number - 1].strip().startswith("#"), (
-                f"{path}:{number + 1} grants every resource without a reason"
+            comment = list(takewhile(lambda above: above.strip().startswith("#"), reversed(lines[:number])))
+            assert any("https://docs.aws.amazon.com/" in above for above in comment), (
+                f"{path}:{number + 1} grants every resource: say above why AWS leaves no other way, with its page"
             )
 
 

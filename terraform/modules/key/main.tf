@@ -13,6 +13,9 @@ resource "aws_kms_alias" "this" {
 }
 
 locals {
+  # In a key policy "*" means the key that has the policy (https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-overview.html).
+  this_key = "*"
+
   policy = {
     Version = "2012-10-17"
     Statement = [
@@ -21,16 +24,14 @@ locals {
         Effect    = "Allow"
         Principal = { AWS = "arn:${var.deployment.partition}:iam::${var.deployment.account_id}:root" }
         Action    = "kms:*"
-        # In a key policy "*" means this key (https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-overview.html).
-        Resource = "*"
+        Resource  = local.this_key
       },
       {
         Sid       = "LogGroups"
         Effect    = "Allow"
         Principal = { Service = "logs.${var.deployment.region}.amazonaws.com" }
         Action    = ["kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey"]
-        # This key.
-        Resource = "*"
+        Resource  = local.this_key
         Condition = {
           ArnLike = { "kms:EncryptionContext:aws:logs:arn" = "arn:${var.deployment.partition}:logs:${var.deployment.region}:${var.deployment.account_id}:log-group:*" }
         }
@@ -43,16 +44,14 @@ locals {
         Effect    = "Allow"
         Principal = { Service = "events.amazonaws.com" }
         Action    = ["kms:Decrypt", "kms:GenerateDataKey*"]
-        # This key.
-        Resource = "*"
+        Resource  = local.this_key
       },
       {
         Sid       = "AlarmsToTheEncryptedTopic"
         Effect    = "Allow"
         Principal = { Service = "cloudwatch.amazonaws.com" }
         Action    = ["kms:Decrypt", "kms:GenerateDataKey*"]
-        # This key.
-        Resource  = "*"
+        Resource  = local.this_key
         Condition = { StringEquals = { "aws:SourceAccount" = var.deployment.account_id } }
       },
       {
@@ -62,8 +61,7 @@ locals {
         Effect    = "Allow"
         Principal = { Service = "maintenance.s3tables.amazonaws.com" }
         Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
-        # This key.
-        Resource  = "*"
+        Resource  = local.this_key
         Condition = { StringLike = { "kms:EncryptionContext:aws:s3:arn" = "arn:${var.deployment.partition}:s3tables:${var.deployment.region}:${var.deployment.account_id}:bucket/*" } }
       },
     ]
