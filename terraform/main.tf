@@ -9,6 +9,7 @@ locals {
   partition  = data.aws_partition.current.partition
   suffix     = var.environment == "prod" ? "" : "-${var.environment}"
   manifest   = jsondecode(file(var.artifact_manifest))
+  contract   = jsondecode(file("${dirname(var.artifact_manifest)}/contract.json"))
   protected  = var.environment == "prod"
   targets    = merge(var.targets, one(module.sample_targets[*].targets))
 
@@ -134,6 +135,7 @@ module "bedrock_batches" {
   default_model          = var.bedrock_default_model
   quotas                 = var.bedrock_quotas
   sync_window_seconds    = var.sync_window_seconds
+  routes                 = local.contract.routes
   jwt_issuer             = var.jwt_issuer
   jwt_audience           = var.jwt_audience
 }

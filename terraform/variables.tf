@@ -38,10 +38,10 @@ variable "s3_use_path_style" {
 
 variable "artifact_manifest" {
   type        = string
-  description = "The manifest that `make package` wrote, seen from the terraform folder."
+  description = "The manifest that `make package` wrote, seen from the terraform folder; contract.json lies beside it."
 
   validation {
-    condition     = fileexists(var.artifact_manifest)
+    condition     = fileexists(var.artifact_manifest) && fileexists("${dirname(var.artifact_manifest)}/contract.json")
     error_message = "There is no ${var.artifact_manifest}: run `make package ENV=${var.environment}` first."
   }
 }

@@ -2,7 +2,8 @@
 
     python -m tools.package --env local|stage|prod
 
-They land in ``build/artifacts/<env>/`` beside a ``manifest.json``, which is all that Terraform reads. The same
+They land in ``build/artifacts/<env>/`` beside a ``manifest.json``, which says what there is, and a ``contract.json``
+(``tools.contract``); Terraform reads the two. The same
 sources give the same bytes: sorted names, one date, fixed modes, no bytecode, none of the installer's own notes.
 """
 
@@ -20,6 +21,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tools import contract
 from tools.command_line import parser_of
 from tools.environments import uv_environment
 from tools.errors import CommandError, exit_code_of
@@ -180,6 +182,7 @@ def build(
             add(f"targets/{handler.parent.name}", files_below(handler.parent))
     check_budget(artifacts)
     manifest = {"runtime": f"python{platform.python}", "architecture": platform.architecture, "artifacts": artifacts}
+    contract.write(folder)
     path = folder / "manifest.json"
     path.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
     return path

@@ -28,7 +28,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from tools import local_aws, package
+from tools import contract, local_aws, package
 from tools.command_line import ENVIRONMENTS, parser_of
 from tools.errors import CommandError, exit_code_of
 from tools.kept import kept
@@ -341,6 +341,7 @@ def static_check(arguments: Sequence[str]) -> int:
         return subprocess.run([*command, *arguments, "-recursive", *folders], env=variables, check=False).returncode
     runs: list[tuple[list[str], dict[str, str]]] = [(list(arguments), {})]
     if arguments[0] == "test":
+        contract.write(ROOT_MODULE / "tests")
         # A folder of tests named as an environment runs in its workspace.
         folders = sorted(folder.parent.name for folder in (ROOT_MODULE / "tests").glob("*/*.tftest.hcl"))
         runs = [

@@ -1,16 +1,28 @@
-"""The routes of the admin API against those that API Gateway serves."""
+"""What Terraform takes from the classes of the admin API: each route is served, each of its permissions is granted."""
 
 from __future__ import annotations
 
 import re
 
 from bedrock_batches.api.routes import ROUTES
-from tests.support.terraform_files import REPOSITORY
+from tests.support.terraform_files import BEDROCK_BATCHES, local_value, plain
+from tools.contract import contract
 
-MODULE = REPOSITORY / "terraform" / "modules" / "admin_api"
+
+def test_every_route_of_the_registry_is_handed_to_terraform() -> None:
+    assert [route["key"] for route in contract()["routes"]] == [route.key() for route in ROUTES]
 
 
-def test_api_gateway_serves_exactly_the_routes_of_the_registry() -> None:
-    served = set(re.findall(r'"((?:GET|POST|PUT|DELETE) /[^"]+)"', (MODULE / "main.tf").read_text(encoding="utf-8")))
-    differing = served ^ {route.key() for route in ROUTES}
-    assert not differing, f"these are in terraform/modules/admin_api or in api/routes.py alone: {sorted(differing)}"
+def test_terraform_knows_every_resource_that_a_route_names() -> None:
+    resources = str(local_value(BEDROCK_BATCHES / "policies.tf", "route_resources"))
+    known = set(re.findall(r"'?(\w+)'?: \{'Resource'", resources))
+    functions = set(plain(local_value(BEDROCK_BATCHES / "functions.tf", "environments")))
+    named = {permission.resource for route in ROUTES for permission in route.permissions}
+    assert named <= known | functions, f"add to route_resources in policies.tf: {sorted(named - known - functions)}"
+    assert known <= named, f"no route names these any more: {sorted(known - named)}"
+
+
+def test_every_action_of_a_route_is_a_single_action() -> None:
+    for route in ROUTES:
+        for permission in route.permissions:
+            assert re.fullmatch(r"[a-z0-9-]+:[A-Za-z]+", permission.action), route.key()

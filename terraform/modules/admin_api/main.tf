@@ -1,18 +1,6 @@
 # The HTTP API before function bedrock_admin_api. IAM decides who may call, or the tokens of an issuer.
 
 locals {
-  # The most exact route wins: `jobs` is no {jobId}.
-  routes = toset([
-    "POST /admin/bedrock/batch",
-    "POST /admin/bedrock/batch/estimate",
-    "GET /admin/bedrock/batch/jobs",
-    "GET /admin/bedrock/batch/{jobId}",
-    "GET /admin/bedrock/batch/{jobId}/records",
-    "POST /admin/bedrock/batch/{jobId}/stop",
-    "POST /admin/bedrock/batch/{jobId}/retry",
-    "GET /admin/openapi.json",
-  ])
-
   with_tokens = var.jwt_issuer != null
 
   # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-logging-variables.html
@@ -60,8 +48,9 @@ resource "aws_apigatewayv2_authorizer" "tokens" {
   }
 }
 
+# The most exact route wins: `jobs` is no {jobId}.
 resource "aws_apigatewayv2_route" "this" {
-  for_each = local.routes
+  for_each = toset(var.routes)
 
   api_id             = aws_apigatewayv2_api.this.id
   route_key          = each.key

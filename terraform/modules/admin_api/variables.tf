@@ -18,6 +18,11 @@ variable "function_arn" {
   description = "ARN of the function that answers."
 }
 
+variable "routes" {
+  type        = list(string)
+  description = "Route keys, such as GET /admin/bedrock/batch/{jobId}."
+}
+
 variable "jwt_issuer" {
   type        = string
   description = "Issuer whose tokens are taken; null: IAM authorises."

@@ -109,6 +109,7 @@ module "admin_api" {
   account_id         = var.deployment.account_id
   function_name      = module.function["bedrock_admin_api"].name
   function_arn       = module.function["bedrock_admin_api"].arn
+  routes             = var.routes[*].key
   jwt_issuer         = var.jwt_issuer
   jwt_audience       = var.jwt_audience
   kms_key_arn        = var.kms_key_arn

@@ -274,31 +274,27 @@ locals {
       local.list_files,
     ]
 
-    bedrock_admin_api = [
-      local.follow_jobs,
-      {
-        Sid      = "Jobs"
-        Effect   = "Allow"
-        Action   = ["dynamodb:GetItem", "dynamodb:Query", "dynamodb:PutItem", "dynamodb:UpdateItem"]
-        Resource = [local.jobs_arn]
-      },
-      local.list_jobs,
-      {
-        # What became of each record of a job: its ids and agencies, and the reasons of those that failed.
-        Sid      = "ReadRecords"
-        Effect   = "Allow"
-        Action   = ["s3:GetObject"]
-        Resource = ["${local.files}/input/*/records-*", "${local.files}/errors/*"]
-      },
-      local.list_files,
-      {
-        Sid      = "CreateAndStop"
-        Effect   = "Allow"
-        Action   = ["lambda:InvokeFunction"]
-        Resource = [local.function_arns["bedrock_batch_processor"], local.function_arns["bedrock_job_events"]]
-      },
-    ]
+    # One statement for each resource that a route of the API names.
+    bedrock_admin_api = [for resource, grant in local.route_resources : merge(grant, {
+      Sid    = replace(title(replace(resource, "_", " ")), " ", "")
+      Effect = "Allow"
+      Action = sort(distinct([for permission in flatten(var.routes[*].permissions) : permission.action if permission.resource == resource]))
+    }) if contains(flatten(var.routes[*].permissions)[*].resource, resource)]
   }
+
+  # What the routes of the API name: see permissions in bedrock_batches/api/routes.py.
+  route_resources = merge(
+    {
+      jobs_table   = { Resource = [local.jobs_arn] }
+      jobs_indexes = { Resource = ["${local.jobs_arn}/index/*"] }
+      bedrock_jobs = { Resource = ["${local.bedrock_arn}:model-invocation-job/*"] }
+      # Ids and agencies of a job's records, and the reasons of those that failed.
+      job_inputs  = { Resource = ["${local.files}/input/*/records-*"] }
+      job_errors  = { Resource = ["${local.files}/errors/*"] }
+      data_bucket = { Resource = local.list_files.Resource, Condition = local.list_files.Condition }
+    },
+    { for name, arn in local.function_arns : name => { Resource = [arn] } },
+  )
 
   job_role_statements = concat(
     [

@@ -102,6 +102,11 @@ variable "sync_window_seconds" {
   description = "Seconds that content is gathered before it is merged into the lake."
 }
 
+variable "routes" {
+  type        = list(object({ key = string, permissions = list(object({ action = string, resource = string })) }))
+  description = "Routes of the admin API and what each of them may do, as the code has them: contract.json of the artefacts."
+}
+
 variable "jwt_issuer" {
   type        = string
   description = "Issuer whose tokens the API takes; null: IAM authorises."

@@ -29,8 +29,14 @@ variables {
   notification_topic_arn = "arn:aws:sns:us-east-1:123456789012:topic"
   default_model          = "amazon.nova-lite-v1:0"
   sync_window_seconds    = 300
-  jwt_issuer             = null
-  jwt_audience           = []
+  routes = [
+    { key = "GET /jobs", permissions = [{ action = "dynamodb:Query", resource = "jobs_indexes" }] },
+    { key = "GET /jobs/{jobId}", permissions = [{ action = "dynamodb:GetItem", resource = "jobs_table" }, { action = "bedrock:GetModelInvocationJob", resource = "bedrock_jobs" }] },
+    { key = "POST /jobs", permissions = [{ action = "dynamodb:PutItem", resource = "jobs_table" }, { action = "dynamodb:GetItem", resource = "jobs_table" }, { action = "lambda:InvokeFunction", resource = "bedrock_batch_processor" }] },
+    { key = "GET /jobs/{jobId}/records", permissions = [{ action = "s3:ListBucket", resource = "data_bucket" }] },
+  ]
+  jwt_issuer   = null
+  jwt_audience = []
   artifacts = { for name in ["batch_processor", "batch_result", "job_events", "sync", "admin_api"] :
     "functions/bedrock_${name}" => { bucket = "artifacts", key = "${name}.zip", sha256 = "c2FtcGxl" }
   }
@@ -285,6 +291,35 @@ run "who_calls_bedrock_has_the_sdk_and_who_uses_the_lake_has_duckdb" {
       bedrock_sync            = [var.duckdb_layer_arn]
     })
     error_message = jsonencode({ for name, function in module.function : name => function.layer_arns })
+  }
+}
+
+run "the_api_may_do_what_its_routes_do_and_no_more" {
+  command = plan
+
+  module {
+    source = "./modules/bedrock_batches"
+  }
+
+  assert {
+    condition = jsonencode({ for statement in local.function_statements.bedrock_admin_api : statement.Sid => [statement.Action, statement.Resource] }) == jsonencode({
+      BedrockBatchProcessor = [["lambda:InvokeFunction"], ["arn:aws:lambda:us-east-1:123456789012:function:ventureos-bedrock-batch-processor-test"]]
+      BedrockJobs           = [["bedrock:GetModelInvocationJob"], ["arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/*"]]
+      DataBucket            = [["s3:ListBucket"], ["arn:aws:s3:::data"]]
+      JobsIndexes           = [["dynamodb:Query"], ["arn:aws:dynamodb:us-east-1:123456789012:table/VentureOS-BedrockBatchJobs-test/index/*"]]
+      JobsTable             = [["dynamodb:GetItem", "dynamodb:PutItem"], ["arn:aws:dynamodb:us-east-1:123456789012:table/VentureOS-BedrockBatchJobs-test"]]
+    })
+    error_message = jsonencode(local.function_statements.bedrock_admin_api)
+  }
+
+  assert {
+    condition     = length([for statement in local.function_statements.bedrock_admin_api : statement if statement.Sid == "DataBucket" && try(statement.Condition, null) == null]) == 0
+    error_message = "It lists its own prefix only."
+  }
+
+  assert {
+    condition     = length(module.admin_api.authorization_types) == 4
+    error_message = "API Gateway serves each route: ${jsonencode(module.admin_api.authorization_types)}"
   }
 }
 

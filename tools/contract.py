@@ -1,0 +1,30 @@
+"""What Terraform takes from the classes in Python: the routes of the admin API, and what each of them may do.
+
+The classes are the source. ``make package`` writes this beside the artefacts, ``terraform test`` beside its tests.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from bedrock_batches.api.routes import ROUTES
+
+NAME = "contract.json"
+
+
+def contract() -> dict[str, Any]:
+    """``{"routes": [{"key", "permissions": [{"action", "resource"}]}]}``; Terraform knows the resources by name."""
+    routes = [
+        {"key": route.key(), "permissions": [permission._asdict() for permission in route.permissions]}
+        for route in ROUTES
+    ]
+    return {"routes": routes}
+
+
+def write(folder: Path) -> Path:
+    """Write the contract into the folder; its path."""
+    path = folder / NAME
+    path.write_text(json.dumps(contract(), indent=2) + "\n", encoding="utf-8")
+    return path
