@@ -133,13 +133,13 @@ def test_an_upload_is_visible_when_it_is_completed_and_a_part_may_be_replaced(ob
     assert b"".join(objects.read("out", version))[-3:] == b"end"
 
 
-def test_an_upload_that_was_completed_before_is_no_error(objects: ObjectStore) -> None:
+def test_an_upload_that_was_completed_before_is_no_error_and_has_its_version(objects: ObjectStore) -> None:
     upload = objects.start_upload("out")
     etag = objects.upload_part("out", upload, 1, b"all")
-    objects.complete_upload("out", upload, [etag])
+    version = objects.complete_upload("out", upload, [etag])
 
-    objects.complete_upload("out", upload, [etag])
-
+    assert objects.complete_upload("out", upload, [etag]) == version
+    assert version
     assert objects.get("out") == b"all"
 
 

@@ -52,7 +52,7 @@ class ObjectStore(Protocol):
         """Write part ``number`` (from 1), or replace it; returns its ETag. All but the last have 5 MiB or more."""
 
     def complete_upload(self, key: str, upload_id: str, etags: list[str]) -> str:
-        """Make the parts the object ``key``; returns its version id, "" when it had been completed before."""
+        """Make the parts the object ``key``; returns its version id, also when it was completed before."""
 
 
 class Notifier(Protocol):

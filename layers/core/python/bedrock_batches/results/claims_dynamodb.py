@@ -14,10 +14,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
-from botocore.exceptions import ClientError
 
 from bedrock_batches.results.ports import Claim, ClaimLostError, Counts
-from foundation.aws.errors import error_code, translate, translated
+from foundation.aws.errors import AWS_ERRORS, error_code, translate, translated
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -55,7 +54,7 @@ class DynamoDbClaims:
                 ExpressionAttributeValues=_typed({**values, ":until": until_ms}),
                 ReturnValues="ALL_NEW",
             )
-        except ClientError as error:
+        except AWS_ERRORS as error:
             if error_code(error) == REFUSED:
                 stored = self._stored(claim)
                 return None if stored is None or stored.done else stored
@@ -92,7 +91,7 @@ class DynamoDbClaims:
                 ConditionExpression="leaseOwner = :owner",
                 ExpressionAttributeValues=_typed({":zero": 0, ":nobody": "", ":owner": claim.lease_owner}),
             )
-        except ClientError as error:
+        except AWS_ERRORS as error:
             if error_code(error) != REFUSED:
                 raise translate(error, "dynamodb:UpdateItem", self._table) from error
 
@@ -114,7 +113,7 @@ class DynamoDbClaims:
             options["ExpressionAttributeNames"] = names
         try:
             self._client.put_item(TableName=self._table, Item=_item(claim), ConditionExpression=condition, **options)
-        except ClientError as error:
+        except AWS_ERRORS as error:
             if error_code(error) == REFUSED:
                 return False
             raise translate(error, "dynamodb:PutItem", self._table) from error

@@ -16,8 +16,7 @@ once, one call at a time holds an object's lease, and a person verifies what exi
 from __future__ import annotations
 
 import base64
-import random
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,12 +24,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import boto3
 import orjson
 from botocore.config import Config
-from botocore.exceptions import ClientError
 
 from bedrock_batches.results.ports import ContentItem
 from bedrock_batches.sync.lake_content import plain_item
 from bedrock_batches.violations import ATTRIBUTION, CONTENT, CONTENT_SORT_KEY, KEY_PREFIX
-from foundation.aws.errors import error_code, translate, translated
+from foundation.aws.errors import AWS_ERRORS, error_code, translate, translated
+from foundation.aws.retry import retried
 from foundation.errors import ThrottledError
 from foundation.ports import Clock
 
@@ -135,7 +134,9 @@ class DynamoDbViolations:
         """The stored items by partition key, as far as it matters whether they are kept; or whole, without ``READ``."""
         found: dict[str, dict[str, Any]] = {}
         keys: list[Any] = [{"PK": {"S": key}, "SK": {"S": CONTENT_SORT_KEY}} for key in partition_keys]
-        for pause in self._pauses():
+
+        def read() -> None:
+            nonlocal keys
             request: Any = {"Keys": keys, "ConsistentRead": True, **projection}
             with translated("dynamodb:BatchGetItem", self._table):
                 answer = self._client.batch_get_item(RequestItems={self._table: request})
@@ -143,21 +144,24 @@ class DynamoDbViolations:
                 found[stored["PK"]["S"]] = dict(stored)
             unprocessed = answer.get("UnprocessedKeys", {}).get(self._table)
             keys = list(unprocessed["Keys"]) if unprocessed else []
-            if not keys:
-                return found
-            self._clock.sleep(pause)
-        raise self._throttled("BatchGetItem", len(keys))
+            if keys:
+                raise _UnprocessedError("BatchGetItem", len(keys))
+
+        self._until_processed(read)
+        return found
 
     def _write(self, items: Sequence[ContentItem]) -> None:
         requests: list[Any] = [{"PutRequest": {"Item": stored_item(item)}} for item in items]
-        for pause in self._pauses():
+
+        def write() -> None:
+            nonlocal requests
             with translated("dynamodb:BatchWriteItem", self._table):
                 answer = self._client.batch_write_item(RequestItems={self._table: requests})
             requests = list(answer.get("UnprocessedItems", {}).get(self._table, []))
-            if not requests:
-                return
-            self._clock.sleep(pause)
-        raise self._throttled("BatchWriteItem", len(requests))
+            if requests:
+                raise _UnprocessedError("BatchWriteItem", len(requests))
+
+        self._until_processed(write)
 
     def _is_kept(self, item: ContentItem, stored: dict[str, Any]) -> bool:
         """Replace stored content, unless it is to be kept."""
@@ -178,22 +182,32 @@ class DynamoDbViolations:
                 ),
                 ExpressionAttributeValues={":false": {"BOOL": False}, ":generated_at": {"S": item.generated_at}},
             )
-        except ClientError as error:
+        except AWS_ERRORS as error:
             if error_code(error) == REFUSED:
                 return False
             raise translate(error, "dynamodb:PutItem", self._table) from error
         return True
 
-    def _pauses(self) -> Iterator[float]:
-        """Exponential, with full jitter: one before each further attempt."""
-        for attempt in range(MOST_ATTEMPTS):
-            yield random.uniform(0, min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2**attempt))  # noqa: S311
+    def _until_processed(self, call: Callable[[], None]) -> None:
+        try:
+            retried(
+                call,
+                on=_UnprocessedError,
+                attempts=MOST_ATTEMPTS,
+                first_pause_seconds=FIRST_PAUSE_SECONDS,
+                longest_pause_seconds=LONGEST_PAUSE_SECONDS,
+                sleep=self._clock.sleep,
+            )
+        except _UnprocessedError as error:
+            operation, count = error.args
+            raise ThrottledError(
+                f"dynamodb:{operation} on {self._table} left {count} items unprocessed {MOST_ATTEMPTS} times."
+                " Give the table more capacity, or try again later."
+            ) from error
 
-    def _throttled(self, operation: str, count: int) -> ThrottledError:
-        return ThrottledError(
-            f"dynamodb:{operation} on {self._table} left {count} items unprocessed {MOST_ATTEMPTS} times."
-            " Give the table more capacity, or try again later."
-        )
+
+class _UnprocessedError(Exception):
+    """Raised when DynamoDB leaves some items of a batch alone: the operation, and how many."""
 
 
 def stored_item(item: ContentItem) -> dict[str, Any]:

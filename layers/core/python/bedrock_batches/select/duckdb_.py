@@ -11,7 +11,6 @@ Iceberg REST endpoint of S3 Tables: https://docs.aws.amazon.com/AmazonS3/latest/
 from __future__ import annotations
 
 import importlib.util
-import random
 import re
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -30,6 +29,7 @@ from bedrock_batches.select import selection as statements
 from bedrock_batches.select.selection import Counts, Criteria, FilterCount, Holder, Selection
 from bedrock_batches.sync.lake_content import ContentUpdate
 from bedrock_batches.violations import COLUMNS, CONTENT, CONTENT_COLUMN, TIERS, ViolationRecord
+from foundation.aws.retry import retried
 from foundation.errors import (
     BatchProcessorError,
     CommitConflictError,
@@ -235,16 +235,14 @@ class Lake:
         it is then. Raises CommitConflictError when it has lost COMMIT_ATTEMPTS times, and what ``select`` raises.
         """
         table = f"{self.location.schema}.{statements.identifier(agency)}"
-        pause = FIRST_PAUSE_SECONDS
-        for attempt in range(1, COMMIT_ATTEMPTS + 1):
-            try:
-                return self._merge_once(table, updates)
-            except CommitConflictError:
-                if attempt == COMMIT_ATTEMPTS:
-                    raise
-            self._sleep(random.uniform(pause / 2, pause))  # noqa: S311 (jitter)
-            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
-        raise AssertionError("unreachable")
+        return retried(
+            lambda: self._merge_once(table, updates),
+            on=CommitConflictError,
+            attempts=COMMIT_ATTEMPTS,
+            first_pause_seconds=FIRST_PAUSE_SECONDS,
+            longest_pause_seconds=LONGEST_PAUSE_SECONDS,
+            sleep=self._sleep,
+        )
 
     def _merge_once(self, table: str, updates: Sequence[ContentUpdate]) -> Merged:
         with self.connected() as connection:

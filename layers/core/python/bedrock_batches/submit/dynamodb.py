@@ -17,7 +17,7 @@ from bedrock_batches.submit import job as names
 from bedrock_batches.submit.job import JobItem, PartItem
 from bedrock_batches.submit.ports import JobPage, KeyReusedError
 from foundation.aws.dynamodb_items import from_item, to_item
-from foundation.aws.errors import error_code, translate, translated
+from foundation.aws.errors import AWS_ERRORS, error_code, translate, translated
 from foundation.errors import ThrottledError
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class DynamoDbJobsTable:
         for pause in (*CONFLICT_PAUSES, None):
             try:
                 self._client.transact_write_items(TransactItems=writes)
-            except ClientError as error:
+            except AWS_ERRORS as error:
                 earlier = self._get(key, "REQUEST") if idempotency_key and error_code(error) == CANCELLED else None
                 if earlier is None and _is_conflict(error):
                     if pause is None:
@@ -233,7 +233,7 @@ class DynamoDbJobsTable:
                 ExpressionAttributeNames={alias: name for name, alias in attributes.items()},
                 **options,
             )
-        except ClientError as error:
+        except AWS_ERRORS as error:
             if error_code(error) == REFUSED:
                 return False
             raise translate(error, "dynamodb:UpdateItem", self._table) from error
@@ -256,9 +256,9 @@ def _in_flight_key(job_id: str) -> dict[str, str]:
     return {"PK": names.IN_FLIGHT_KEY, "SK": names.job_key(job_id)}
 
 
-def _is_conflict(error: ClientError) -> bool:
+def _is_conflict(error: Exception) -> bool:
     """https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html"""
-    reasons: Any = error.response.get("CancellationReasons", [])
+    reasons: Any = error.response.get("CancellationReasons", []) if isinstance(error, ClientError) else []
     return any(reason.get("Code") == "TransactionConflict" for reason in reasons)
 
 

@@ -8,7 +8,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    CapacityNotAvailableError,
+    ChecksumError,
+    ClientError,
+    CredentialRetrievalError,
+    FlexibleChecksumError,
+    HTTPClientError,
+    IncompleteReadError,
+    LoginError,
+    MetadataRetrievalError,
+    NoAuthTokenError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    SSOError,
+    TokenRetrievalError,
+)
 from botocore.exceptions import ConnectionError as AwsConnectionError
 
 from foundation.errors import (
@@ -21,6 +39,29 @@ from foundation.errors import (
     ThrottledError,
 )
 
+AWS_ERRORS = (ClientError, BotoCoreError)
+"""All that a call of botocore raises: the service's answer, or that there was none. Catch both, never one alone."""
+UNANSWERED = (
+    AwsConnectionError,
+    CapacityNotAvailableError,
+    ChecksumError,
+    FlexibleChecksumError,
+    HTTPClientError,
+    IncompleteReadError,
+)
+"""No answer came, or not all of it, or not as it was sent."""
+NO_CREDENTIALS = (
+    CredentialRetrievalError,
+    LoginError,
+    MetadataRetrievalError,
+    NoAuthTokenError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    SSOError,
+    TokenRetrievalError,
+)
 DENIED = frozenset(
     {
         "403",
@@ -89,9 +130,9 @@ UNAVAILABLE = frozenset(
 )
 
 
-def error_code(error: ClientError) -> str:
-    """The service's code, such as ``NoSuchKey``; S3 HEAD requests have only the HTTP status ("404")."""
-    return str(error.response.get("Error", {}).get("Code", ""))
+def error_code(error: ClientError | BotoCoreError) -> str:
+    """The service's code, such as ``NoSuchKey``; S3 HEAD requests have only the HTTP status ("404"). "": no answer."""
+    return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, ClientError) else ""
 
 
 def error_name(error: ClientError | BotoCoreError) -> str:
@@ -106,9 +147,11 @@ def translate(error: ClientError | BotoCoreError, action: str, resource: str) ->
     """
     if isinstance(error, ClientError):
         return _translate_answer(error, action, resource)
-    if isinstance(error, NoCredentialsError):
-        return DeploymentError(f"{action} on {resource}: no AWS credentials were found. Give the function a role.")
-    if isinstance(error, HTTPClientError | AwsConnectionError):
+    if isinstance(error, NO_CREDENTIALS):
+        return DeploymentError(
+            f"{action} on {resource}: no AWS credentials were found ({error}). Give the function a role."
+        )
+    if isinstance(error, UNANSWERED):
         return ServiceUnavailableError(f"{action} on {resource} got no answer: {error}. Try again later.")
     return PermanentError(f"{action} on {resource} could not be sent: {error}")
 
@@ -140,5 +183,5 @@ def translated(action: str, resource: str) -> Iterator[None]:
     """Run a block of boto3 calls; what botocore raises inside leaves as an error of ``foundation.errors``."""
     try:
         yield
-    except (ClientError, BotoCoreError) as error:
+    except AWS_ERRORS as error:
         raise translate(error, action, resource) from error

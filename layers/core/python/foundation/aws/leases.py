@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
-
-from foundation.aws.errors import error_code, translate, translated
+from foundation.aws.errors import AWS_ERRORS, error_code, translate, translated
 from foundation.ports import WHOLE, Clock, Lease
 
 if TYPE_CHECKING:
@@ -48,7 +46,7 @@ class DynamoDbLeases:
                 ConditionExpression="attribute_not_exists(PK) OR expiresAt < :now OR holder = :owner",
                 ExpressionAttributeValues={":now": {"N": str(now_ms)}, ":owner": {"S": owner}},
             )
-        except ClientError as error:
+        except AWS_ERRORS as error:
             if error_code(error) == REFUSED:
                 return False
             raise translate(error, "dynamodb:PutItem", self._table) from error
@@ -62,7 +60,7 @@ class DynamoDbLeases:
                 ConditionExpression="holder = :owner",
                 ExpressionAttributeValues={":owner": {"S": owner}},
             )
-        except ClientError as error:
+        except AWS_ERRORS as error:
             if error_code(error) != REFUSED:
                 raise translate(error, "dynamodb:DeleteItem", self._table) from error
 

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 from unicodedata import category
 from urllib.parse import urlencode
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError
+from urllib3.exceptions import HTTPError
 
-from foundation.aws.errors import error_code, translate, translated
-from foundation.errors import ObjectNotFoundError
+from foundation.aws.errors import AWS_ERRORS, error_code, translate, translated
+from foundation.aws.retry import retried
+from foundation.errors import ObjectNotFoundError, ServiceUnavailableError
 from foundation.ports import StoredObject
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CompletedMultipartUploadTypeDef
 
 TAG_CATEGORIES = "LNZ"
 TAG_SIGNS = "_.:/=+-@"
@@ -31,6 +34,9 @@ CONTENT_TYPES = {
 """By a key's ending, so that browsers and other readers know what they get; others are left to S3's default."""
 CHUNK_BYTES = 1024 * 1024
 RANGE_BYTES = 8 * CHUNK_BYTES
+BODY_ATTEMPTS = 4
+CUT_SHORT = (BotoCoreError, HTTPError, OSError)
+"""What reading a body raises; the request itself has been answered by then."""
 
 
 class S3ObjectStore:
@@ -48,26 +54,11 @@ class S3ObjectStore:
         return f"s3://{self._bucket}/{key}"
 
     def get(self, key: str) -> bytes:
-        with translated("s3:GetObject", self._uri(key)):
-            return self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+        return _get(self._client, Bucket=self._bucket, Key=key)[0]
 
     def read(self, key: str, version_id: str | None = None) -> Iterator[bytes]:
-        """Range by range: a reader may take its time between two chunks, and S3 closes connections that wait."""
-        pinned: dict[str, str] = {"VersionId": version_id} if version_id else {}
-        start, size = 0, 1
-        while start < size:
-            asked = f"bytes={start}-{start + RANGE_BYTES - 1}"
-            try:
-                answer = self._client.get_object(Bucket=self._bucket, Key=key, Range=asked, **pinned)  # type: ignore[arg-type]
-                body = answer["Body"].read()
-            except (ClientError, BotoCoreError) as error:
-                if isinstance(error, ClientError) and error_code(error) == "InvalidRange":
-                    return  # an empty object has no range
-                raise translate(error, "s3:GetObject", self._uri(key)) from error
-            pinned.setdefault("IfMatch", answer["ETag"])
-            size = int(answer["ContentRange"].rpartition("/")[2])
-            start += len(body)
-            yield from (body[at : at + CHUNK_BYTES] for at in range(0, len(body), CHUNK_BYTES))
+        pinned = {"VersionId": version_id} if version_id else {}
+        return read_in_ranges(self._client, self._bucket, key, RANGE_BYTES, **pinned)
 
     def exists(self, key: str) -> bool:
         try:
@@ -87,8 +78,8 @@ class S3ObjectStore:
         # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
         try:
             self._client.put_object(Bucket=self._bucket, Key=key, Body=body, IfNoneMatch="*", **_described(key))  # type: ignore[arg-type]
-        except (ClientError, BotoCoreError) as error:
-            if isinstance(error, ClientError) and error_code(error) in ALREADY_THERE:
+        except AWS_ERRORS as error:
+            if error_code(error) in ALREADY_THERE:
                 return False
             raise translate(error, "s3:PutObject", self._uri(key)) from error
         return True
@@ -119,19 +110,76 @@ class S3ObjectStore:
             )["ETag"]
 
     def complete_upload(self, key: str, upload_id: str, etags: list[str]) -> str:
-        """No upload, but the object: a call that was killed had completed it. That is success."""
+        """An upload that is gone was completed, by a call that was killed or whose answer was lost: that is success."""
+        parts: CompletedMultipartUploadTypeDef = {
+            "Parts": [{"PartNumber": number, "ETag": etag} for number, etag in enumerate(etags, 1)]
+        }
+
+        def complete() -> str:
+            try:
+                answer = self._client.complete_multipart_upload(
+                    Bucket=self._bucket, Key=key, UploadId=upload_id, MultipartUpload=parts
+                )
+            except AWS_ERRORS as error:
+                version = self._completed(key, len(etags)) if error_code(error) == "NoSuchUpload" else None
+                if version is None:
+                    raise translate(error, "s3:PutObject", self._uri(key)) from error
+                return version
+            return answer.get("VersionId", "")
+
+        # Once more after a lost answer: either it completes the upload, or finds that the first call did.
+        return retried(complete, on=ServiceUnavailableError, attempts=2)
+
+    def _completed(self, key: str, parts: int) -> str | None:
+        """The version of the object, if it was made of so many parts, which its ETag ends with
+        (https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html)."""
         try:
-            answer = self._client.complete_multipart_upload(
-                Bucket=self._bucket,
-                Key=key,
-                UploadId=upload_id,
-                MultipartUpload={"Parts": [{"PartNumber": n, "ETag": etag} for n, etag in enumerate(etags, 1)]},
-            )
-        except ClientError as error:
-            if error_code(error) == "NoSuchUpload" and self.exists(key):
-                return ""
-            raise translate(error, "s3:PutObject", self._uri(key)) from error
-        return answer.get("VersionId", "")
+            with translated("s3:GetObject", self._uri(key)):
+                found = self._client.head_object(Bucket=self._bucket, Key=key)
+        except ObjectNotFoundError:
+            return None
+        return found.get("VersionId", "") if found["ETag"].strip('"').endswith(f"-{parts}") else None
+
+
+def read_in_ranges(client: S3Client, bucket: str, key: str, range_bytes: int, **pinned: str) -> Iterator[bytes]:
+    """The object in chunks of up to 1 MiB, asked for range by range; all ranges are of the object that the first found.
+
+    A reader may take its time between two chunks, and S3 closes connections that wait. Memory: ``range_bytes``.
+    Raises ``ObjectNotFoundError``, and ``ObjectChangedError`` when another object has taken its place.
+    """
+    start, size = 0, 1
+    while start < size:
+        asked = f"bytes={start}-{start + range_bytes - 1}"
+        body, size, etag = _get(client, Bucket=bucket, Key=key, Range=asked, **pinned)
+        pinned.setdefault("IfMatch", etag)
+        start += len(body)
+        yield from (body[at : at + CHUNK_BYTES] for at in range(0, len(body), CHUNK_BYTES))
+
+
+def _get(client: S3Client, **request: str) -> tuple[bytes, int, str]:
+    """The object or the range that is asked for, the size of the whole object, its ETag.
+
+    A body that is cut short is asked for again: the SDK repeats requests, not bodies.
+    """
+    uri = f"s3://{request['Bucket']}/{request['Key']}"
+
+    def get() -> tuple[bytes, int, str]:
+        try:
+            answer = client.get_object(**request)  # type: ignore[arg-type]
+        except AWS_ERRORS as error:
+            if error_code(error) == "InvalidRange":  # an empty object has no range
+                return b"", 0, ""
+            raise translate(error, "s3:GetObject", uri) from error
+        body = answer["Body"].read()
+        size = int(answer["ContentRange"].rpartition("/")[2]) if "ContentRange" in answer else len(body)
+        return body, size, answer["ETag"]
+
+    try:
+        return retried(get, on=CUT_SHORT, attempts=BODY_ATTEMPTS)
+    except CUT_SHORT as error:
+        raise ServiceUnavailableError(
+            f"s3:GetObject on {uri}: the answer was cut short: {error}. Try again later."
+        ) from error
 
 
 def _described(key: str, tags: dict[str, str] | None = None) -> dict[str, str]:

@@ -61,7 +61,7 @@ class ResultFile:
             self._upload_pending()
 
     def complete(self) -> str:
-        """Make the object visible; returns its version id, "" when an earlier call had done so."""
+        """Make the object visible; returns its version id, also when an earlier call did so."""
         return self._objects.complete_upload(self._key, self._upload_id, self._etags)
 
     def _upload_pending(self) -> None:

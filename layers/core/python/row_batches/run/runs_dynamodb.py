@@ -15,10 +15,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from botocore.exceptions import ClientError
 
 from foundation.aws.dynamodb_items import from_item, to_item
-from foundation.aws.errors import error_code, translate, translated
+from foundation.aws.errors import AWS_ERRORS, error_code, translate, translated
 from foundation.errors import ThrottledError
 from row_batches.run.runs import Counts, Live, Run, RunEnding, RunPage
 
@@ -65,7 +64,7 @@ class DynamoDbRuns:
                 ExpressionAttributeValues=to_item({":started": item["started_at"]}),
                 ReturnValues="ALL_OLD",
             )
-        except ClientError as error:
+        except AWS_ERRORS as error:
             if error_code(error) == REFUSED:
                 return
             raise translate(error, "dynamodb:PutItem", self._table) from error
@@ -128,7 +127,7 @@ class DynamoDbRuns:
                 ExpressionAttributeValues=to_item(values),
                 **({"ExpressionAttributeNames": names} if names else {}),  # type: ignore[arg-type]  # DynamoDB refuses an empty map
             )
-        except ClientError as error:
+        except AWS_ERRORS as error:
             if error_code(error) != REFUSED:
                 raise translate(error, "dynamodb:UpdateItem", self._table) from error
             return False

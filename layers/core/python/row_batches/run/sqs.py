@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from foundation.aws.errors import translated
+from foundation.aws.retry import retried
 from foundation.errors import ServiceUnavailableError
 
 if TYPE_CHECKING:
@@ -45,16 +46,25 @@ class SqsDeadLetters:
         entries: list[SendMessageBatchRequestEntryTypeDef] = [
             {"Id": str(number), "MessageBody": body} for number, body in enumerate(bodies)
         ]
-        reason = ""
-        for _ in range(MOST_TRIES):
+
+        def send() -> None:
+            nonlocal entries
             with translated("sqs:SendMessage", self._queue_url):
                 answer = self._client.send_message_batch(QueueUrl=self._queue_url, Entries=entries)
             failed = {entry["Id"]: entry for entry in answer.get("Failed", [])}
-            if not failed:
-                return
-            reason = "; ".join(f"{entry['Code']}: {entry.get('Message', '')}" for entry in failed.values())
             entries = [entry for entry in entries if entry["Id"] in failed]
-        raise ServiceUnavailableError(f"sqs:SendMessage on {self._queue_url} refused messages: {reason}")
+            if failed:
+                reason = "; ".join(f"{entry['Code']}: {entry.get('Message', '')}" for entry in failed.values())
+                raise _RefusedError(f"sqs:SendMessage on {self._queue_url} refused messages: {reason}")
+
+        try:
+            retried(send, on=_RefusedError, attempts=MOST_TRIES)
+        except _RefusedError as error:
+            raise ServiceUnavailableError(str(error)) from error
+
+
+class _RefusedError(Exception):
+    """Raised when SQS takes some messages of a batch and refuses others."""
 
 
 def _encoded(letter: dict[str, Any]) -> str:
