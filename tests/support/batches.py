@@ -47,6 +47,7 @@ def make_plan(
     batch_size: int = 100,
     execution: str = EXECUTION,
     resume_from: Sequence[EarlierExecution] = (),
+    target_version: str = "1",
     **document: Any,
 ) -> Plan:
     """Stage ``rows``, write the plan, and return it."""
@@ -70,6 +71,7 @@ def make_plan(
             type="tool" if kind == "tool" else "agent",
             arn=FUNCTION_ARN if kind == "tool" else AGENT_ARN,
             invocation=invocation,
+            version=target_version,
         ),
         columns=list(columns),
         output_header=output_header(config, columns),

@@ -24,6 +24,7 @@ def _finite(text: str) -> float:
 
 _decode = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse_constant).decode
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_encode_sorted = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True).encode
 
 
 def parse_json(text: str) -> Any:
@@ -39,10 +40,10 @@ def parse_json(text: str) -> Any:
         raise ValueError(f"not JSON: {message}") from None
 
 
-def render_json(value: Any) -> str:
+def render_json(value: Any, *, sort_keys: bool = False) -> str:
     """Compact JSON text, not escaped beyond need. Raises ValueError for NaN, Infinity and what JSON lacks."""
     try:
-        return encodable(_encode(value))
+        return encodable((_encode_sorted if sort_keys else _encode)(value))
     except RecursionError:
         raise ValueError("nested too deep to write as JSON") from None
     except TypeError as error:

@@ -21,6 +21,7 @@ from row_batches.rows import s3 as rows_in_s3
 from row_batches.rows.records import RowStatus
 from row_batches.rows.work import Brake
 from row_batches.run import aggregate_results as module
+from row_batches.run import letters
 from row_batches.run.aggregate_results import aggregate_results
 from row_batches.run.batch import Batches
 from row_batches.run.messages import AggregateAction, AggregateRequest, AggregateResponse, EndedRun, ExecutionStatus
@@ -407,6 +408,36 @@ def test_the_aggregation_of_a_stopped_run_keeps_apart_from_one_that_was_under_wa
 
     aggregator.assert_every_row_once()
     assert aggregator.output[3]["_error_message"] == "not attempted: stopped by hand"
+
+
+def test_a_gap_of_large_rows_is_uploaded_and_its_letters_are_sent_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(result_file, "PART_BYTES", 2_000)
+    monkeypatch.setattr(letters, "MOST_LETTER_BYTES", 2_000)
+    aggregator = Aggregator([[f"{row}", "x" * 1_000] for row in range(1, 51)])
+    most_letters = most_part = 0
+
+    class Queue(FakeDeadLetters):
+        def send(self, letters: Any) -> None:
+            nonlocal most_letters
+            most_letters = max(most_letters, len(letters))
+            super().send(letters)
+
+    original = aggregator.store.upload_part
+
+    def upload_part(key: str, upload_id: str, number: int, body: bytes) -> str:
+        nonlocal most_part
+        most_part = max(most_part, len(body))
+        return original(key, upload_id, number, body)
+
+    aggregator.store.upload_part = upload_part  # type: ignore[method-assign]
+    aggregator.dead_letters = Queue()
+
+    aggregator.call()
+
+    aggregator.assert_every_row_once()
+    assert len(aggregator.dead_letters.letters) == 50
+    assert most_letters <= 3
+    assert most_part < 4_000
 
 
 def test_values_that_could_not_be_cast_are_a_warning() -> None:

@@ -161,6 +161,18 @@ def test_time_outs_and_sizes_end_the_row_at_once(error: CaughtError, status: str
     assert said in ending.record["error"]
 
 
+def test_an_answer_over_the_limit_that_it_shares_with_the_row_is_told_with_both_sizes_and_where_it_is() -> None:
+    ending = Ending()
+
+    ending.call(ErrorOutput=caught("States.DataLimitExceeded", "too much"))
+
+    error = ending.record["error"]
+    row_bytes = len(orjson.dumps({"Row": staged_items(ROWS)[0], "BatchInput": {"plan_key": KEYS.plan}}))
+    assert f"with the row's {row_bytes} bytes it is over the 256 KiB (262,144 bytes)" in error
+    assert f"it has some {262_144 - row_bytes:,} bytes or more" in error
+    assert "arn:aws:states:us-east-1:000000000000:execution:classifier:n;" in error
+
+
 def test_a_throttled_start_keeps_its_attempt_and_its_name() -> None:
     ending = Ending()
 

@@ -47,6 +47,7 @@ from tests.support.fakes import (
 )
 
 OUTPUT = {"columns": [{"name": "said", "source": "$.said"}], "add_metadata": ["_row_id", "_status", "_error_message"]}
+NESTED = {"extra": {"x": 1, "y": [2]}}
 ONCE = {"retry_policy": {"max_attempts": 1}}
 BRAKE = b'{"reason": "stopped", "error": "StoppedError", "message": ""}'
 
@@ -182,6 +183,40 @@ def test_another_input_mapping_runs_every_row_again() -> None:
     runs.run("second", rows, ["first"], input_mapping={"column_mappings": {"text": "text"}})
 
     assert sorted(runs.called) == [1, 2, 3]
+
+
+def test_the_same_mapping_in_another_order_takes_every_row_over() -> None:
+    runs, rows = Runs(), rows_of(3)
+    runs.run("first", rows, input_mapping={"column_mappings": {"id": "a", "text": "text"}, "static_values": NESTED})
+
+    reordered = {"static_values": {"extra": {"y": [2], "x": 1}}, "column_mappings": {"text": "text", "id": "a"}}
+    runs.run("second", rows, ["first"], input_mapping=reordered)
+
+    assert runs.called == []
+
+
+def test_a_csv_whose_columns_stand_in_another_order_takes_every_row_over() -> None:
+    runs, rows = Runs(), rows_of(3)
+    runs.run("first", rows)
+
+    runs.run("second", [cells[::-1] for cells in rows], ["first"], columns=["text", "id"])
+
+    assert runs.called == []
+
+
+def test_answers_keep_the_version_of_the_target_that_gave_them_along_a_chain() -> None:
+    runs, rows = Runs(failing={rows_of(5)[1][1], rows_of(5)[3][1]}), rows_of(5)
+    runs.run("first", rows, target_version="v1")
+    runs.failing = {rows[3][1]}
+    runs.run("second", rows, ["first"], target_version="v2")
+    runs.failing.clear()
+    runs.run("third", rows, ["second"], target_version="v2")
+    runs.aggregate("third")
+
+    summary = runs.summary("third")
+
+    assert summary["target_versions"] == {"v1": 3, "v2": 2}
+    assert "3 answers were taken over from version v1 of echo, which is version v2 now" in summary["warnings"]
 
 
 def test_a_row_with_the_same_input_under_another_number_is_run() -> None:

@@ -468,11 +468,27 @@ def test_a_batch_can_resume_an_earlier_one(world: World, name: str) -> None:
 
     world.validate()
 
-    assert world.plan.resume_from == [EarlierExecution(name="earlier", batch_size=earlier.concurrency.batch_size)]
+    expected = EarlierExecution(name="earlier", batch_size=earlier.concurrency.batch_size, target_version="1")
+    assert world.plan.resume_from == [expected]
     (warning,) = world.plan.warnings
     assert warning.startswith("Of the 3 rows of earlier, 2 were successful")
     assert "earlier" in world.plan.estimate.assumptions[-1]
     assert world.plan.estimate.total == earlier.estimate.total
+
+
+def chained(world: World, *runs: tuple[str, int, int]) -> None:
+    """Executions before ``earlier``, each of which resumed the next: name, rows, rows not attempted."""
+    earlier = Plan.model_validate_json(world.work.earlier["work/earlier/plan.json"])
+    names = [name for name, _, _ in runs]
+    for (name, total_rows, not_attempted), resumed in zip(runs, [*names[1:], None], strict=True):
+        chain = [EarlierExecution(name=resumed, batch_size=1)] if resumed else []
+        execution = earlier.execution.model_copy(update={"name": name})
+        plan = earlier.model_copy(update={"execution": execution, "total_rows": total_rows, "resume_from": chain})
+        world.work.earlier[f"work/{name}/plan.json"] = plan.model_dump_json().encode()
+        summary = {"total_rows": total_rows, "succeeded": 1, "not_attempted": not_attempted}
+        world.work.earlier[f"results/{name}/summary.json"] = orjson.dumps(summary)
+    first = earlier.model_copy(update={"resume_from": [EarlierExecution(name=names[0], batch_size=1)]})
+    world.work.earlier["work/earlier/plan.json"] = first.model_dump_json().encode()
 
 
 @pytest.mark.parametrize(
@@ -482,13 +498,32 @@ def test_an_earlier_run_that_was_stopped_leads_to_what_it_resumed_itself(
     world: World, not_attempted: int, ended: bool, resumed: list[str] | None
 ) -> None:
     # An earlier run that came to all its rows has taken over what there was.
-    chain = [EarlierExecution(name=f"before-{number}", batch_size=1) for number in range(12)]
-    after_an_earlier_run(world, not_attempted=not_attempted, ended=ended, resume_from=chain)
+    after_an_earlier_run(world, not_attempted=not_attempted, ended=ended)
+    chained(world, *((f"before-{number}", 3, 1) for number in range(12)))
 
     world.validate()
 
     expected = resumed or ["earlier", *(f"before-{number}" for number in range(9))]
     assert [earlier.name for earlier in world.plan.resume_from] == expected
+
+
+def test_behind_a_trial_the_chain_is_followed_while_rows_of_this_run_are_not_covered(world: World) -> None:
+    after_an_earlier_run(world, not_attempted=0, total_rows=2)
+    chained(world, ("second", 2, 0), ("whole", 3, 0), ("before", 3, 0))
+
+    world.validate()
+
+    assert [earlier.name for earlier in world.plan.resume_from] == ["earlier", "second", "whole"]
+
+
+def test_a_chain_ends_where_its_answers_have_expired(world: World) -> None:
+    after_an_earlier_run(world)
+    chained(world, ("kept", 3, 1), ("expired", 3, 1))
+    del world.work.earlier["work/expired/plan.json"]
+
+    world.validate()
+
+    assert [earlier.name for earlier in world.plan.resume_from] == ["earlier", "kept"]
 
 
 def test_what_makes_fewer_rows_be_taken_over_is_said_before_any_row_runs(world: World) -> None:
@@ -500,8 +535,63 @@ def test_what_makes_fewer_rows_be_taken_over_is_said_before_any_row_runs(world: 
     assert [warning.split(":")[0] for warning in warnings] == [
         "earlier has no output yet",
         "The CSV has 3 rows, that of earlier has 4",
-        "echo is version 1; answers that are taken over are those of version 0.",
+        "echo is version 1; earlier has answers of version 0, which are taken over as they are.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("of_earlier", "said"),
+    [
+        ({"1": 2}, []),
+        (
+            {"1": 1, "0": 1},
+            ["echo is version 1; earlier has 1 answers of version 0, which are taken over as they are."],
+        ),
+    ],
+)
+def test_answers_of_other_versions_are_counted_though_the_run_that_took_them_over_had_this_one(
+    world: World, of_earlier: dict[str, int], said: list[str]
+) -> None:
+    after_an_earlier_run(world, not_attempted=0)
+    summary = {"total_rows": 3, "succeeded": 2, "not_attempted": 0, "target_versions": of_earlier}
+    world.work.earlier["results/earlier/summary.json"] = orjson.dumps(summary)
+
+    world.validate()
+
+    assert world.plan.warnings[1:] == said
+
+
+def other_fields(world: World) -> None:
+    world.document["input_mapping"] = {"column_mappings": {"text": "words"}}
+
+
+def other_static_value(world: World) -> None:
+    world.document["input_mapping"]["static_values"] = {"tone": "formal"}
+
+
+def nothing_succeeded(world: World) -> None:
+    summary = {"total_rows": 3, "succeeded": 0, "not_attempted": 0}
+    world.work.earlier["results/earlier/summary.json"] = orjson.dumps(summary)
+
+
+@pytest.mark.parametrize(
+    ("change", "because"),
+    [
+        (other_fields, "the mapped input has other fields than there (new: words; gone: text, tone)"),
+        (other_static_value, "static_values gives other values than there to tone"),
+        (nothing_succeeded, "none of its 3 rows was successful"),
+    ],
+)
+def test_that_no_row_can_be_taken_over_is_said_with_the_reason_before_any_row_runs(
+    world: World, change: Any, because: str
+) -> None:
+    world.document["input_mapping"] = {"column_mappings": {"text": "text"}, "static_values": {"tone": "plain"}}
+    after_an_earlier_run(world, not_attempted=0)
+    change(world)
+
+    world.validate()
+
+    assert world.plan.warnings == [f"No row is taken over from earlier, because {because}: all rows are run."]
 
 
 def test_a_trial_can_be_resumed_and_be_one(world: World) -> None:

@@ -85,6 +85,8 @@ class EarlierExecution(Frozen):
 
     name: str
     batch_size: int = Field(ge=1)
+    target_version: str = ""
+    """That of its plan: of answers whose rows were written before rows kept their own."""
 
 
 class Plan(Frozen):
@@ -103,7 +105,8 @@ class Plan(Frozen):
     estimate: CostEstimate
     warnings: list[str] = []
     resume_from: list[EarlierExecution] = []
-    """``execution_config.resume_from``, then what that one resumed: the first that has a row's answer gives it."""
+    """``execution_config.resume_from``, then what that one resumed, and so on, while rows are not covered: the first
+    that has a row's answer gives it."""
 
     @property
     def keys(self) -> Keys:

@@ -21,6 +21,18 @@ class InputMapper:
         self._static = static
         self._steps = steps
 
+    @property
+    def fields(self) -> frozenset[str]:
+        """The names in every row's input."""
+        copied, steps = (field for field, _ in self._copied), (field for field, _ in self._steps)
+        return frozenset([*copied, *self._static, *steps])
+
+    @property
+    def constants(self) -> dict[str, Any]:
+        """The fields that have the same value in every row's input."""
+        computed = {field for field, _ in self._steps}
+        return {field: value for field, value in self._static.items() if field not in computed}
+
     def map(self, cells: Sequence[str]) -> dict[str, Any]:
         """The target's input. Raises MappingError: field, transformation, column and reason, never a cell.
 

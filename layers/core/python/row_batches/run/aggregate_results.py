@@ -355,6 +355,7 @@ class _Aggregation:
             "died": totals.died,
             "resume_from": plan.resume_from[0].name if plan.resume_from else None,
             "resumed": totals.resumed,
+            "target_versions": totals.target_versions,
             "attempts": totals.attempts,
             "cast_failures": totals.cast_failures,
             "cast_failures_by_column": {

@@ -30,20 +30,23 @@ def take_over(
             if not goes_on():
                 return
             if kept.row in left:
-                finished = _finish(batch, left[kept.row], kept, clock)
+                finished = _finish(batch, left[kept.row], kept, earlier.target_version, clock)
                 if finished is not None:
                     del left[kept.row]
                     yield finished
 
 
-def _finish(batch: Batch, item: Mapping[str, str], kept: KeptAnswer, clock: Clock) -> FinishedRow | None:
-    """The finished row, if the answer is the one to its input."""
+def _finish(
+    batch: Batch, item: Mapping[str, str], kept: KeptAnswer, target_version: str, clock: Clock
+) -> FinishedRow | None:
+    """The finished row, if the answer is the one to its input. ``target_version``: where the answer names none."""
     cells = batch.cells(item)
     try:
-        row_hash = input_hash(batch.input_mapper.map(cells))
+        row_input = batch.input_mapper.map(cells)
     except MappingError:
         return None
-    if row_hash != kept.hash:
+    row_hash = input_hash(row_input)
+    if kept.hash != row_hash and kept.hash != input_hash(row_input, sort_keys=False):
         return None
     outcome = batch.read_kept(parse_json(kept.answer.decode()))
     if outcome.status is not RowStatus.SUCCESS:
@@ -57,5 +60,5 @@ def _finish(batch: Batch, item: Mapping[str, str], kept: KeptAnswer, clock: Cloc
         attempts=0,
         started_ms=now,
         ended_ms=now,
-        target_version=kept.target_version,
+        target_version=kept.target_version or target_version,
     )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ValidationError
 
 from foundation.errors import ObjectNotFoundError, Problem
+from row_batches.document.batch_config import BatchConfig
+from row_batches.document.header import replaced_columns
 from row_batches.document.plan import EarlierExecution, Keys, Plan, Target
 from row_batches.files.ports import WorkObjects
+from row_batches.mapping.mapping_in import InputMapper, compile_input_mapping
 
 MOST_EXECUTIONS = 10
 """An agent's row asks each of them for its answer."""
@@ -22,47 +26,96 @@ class Ended(BaseModel):
     succeeded: int
     not_attempted: int
     died: int = 0
+    target_versions: dict[str, int] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """The execution that is resumed. ``ended`` is None while it has no output."""
+    """An execution whose answers can be taken over, and those that it resumed itself, the latest first.
+
+    ``ended`` is None while it has no output.
+    """
 
     plan: Plan
     ended: Ended | None
+    before: tuple[Earlier, ...] = ()
 
     @property
-    def executions(self) -> list[EarlierExecution]:
-        """Itself; and, when it has not come to all its rows, what it resumed, whose answers it may not have."""
-        plan = self.plan
-        itself = EarlierExecution(name=plan.execution.name, batch_size=plan.concurrency.batch_size)
-        is_complete = self.ended is not None and self.ended.not_attempted + self.ended.died == 0
-        return [itself] if is_complete else [itself, *plan.resume_from][:MOST_EXECUTIONS]
+    def name(self) -> str:
+        return self.plan.execution.name
+
+    def executions(self, total_rows: int) -> list[EarlierExecution]:
+        """Those that can have an answer to one of ``total_rows`` rows."""
+        return [
+            EarlierExecution(
+                name=earlier.name,
+                batch_size=earlier.plan.concurrency.batch_size,
+                target_version=earlier.plan.target.version,
+            )
+            for earlier in self._chain(total_rows)
+        ]
+
+    def _chain(self, total_rows: int) -> Iterator[Earlier]:
+        """Itself, and what it resumed: until one that came to all these rows, and so has taken over what there was."""
+        for earlier in (self, *self.before):
+            yield earlier
+            ended = earlier.ended
+            if ended and ended.not_attempted + ended.died == 0 and earlier.plan.total_rows >= total_rows:
+                return
 
     @property
     def assumption(self) -> str:
-        return f"all rows are run: those that are taken over from {self.plan.execution.name} cost less"
+        return f"all rows are run: those that are taken over from {self.name} cost less"
 
-    def warnings(self, target: Target, total_rows: int, max_rows: int | None) -> list[str]:
-        name = self.plan.execution.name
+    def warnings(self, target: Target, config: BatchConfig, columns: list[str], total_rows: int) -> list[str]:
+        chain = list(self._chain(total_rows))
+        reasons = [earlier._why_none(config, columns) for earlier in chain]
+        if all(reasons):
+            return [f"No row is taken over from {self.name}, because {reasons[0]}: all rows are run."]
         if self.ended is None:
-            warnings = [f"{name} has no output yet: if it still runs, rows that it finishes from now on are run twice."]
+            warnings = [
+                f"{self.name} has no output yet: if it still runs, rows that it finishes from now on are run twice."
+            ]
         else:
             warnings = [
-                f"Of the {self.ended.total_rows:,} rows of {name}, {self.ended.succeeded:,} were successful: they are "
-                "not run again where row number and mapped input are the same."
+                f"Of the {self.ended.total_rows:,} rows of {self.name}, {self.ended.succeeded:,} were successful: they "
+                "are not run again where row number and mapped input are the same."
             ]
-        if total_rows < self.plan.total_rows and max_rows is None:
+        if total_rows < self.plan.total_rows and config.execution_config.max_rows is None:
             warnings.append(
-                f"The CSV has {total_rows:,} rows, that of {name} has {self.plan.total_rows:,}: rows are found by "
+                f"The CSV has {total_rows:,} rows, that of {self.name} has {self.plan.total_rows:,}: rows are found by "
                 "their number, so submit the whole CSV, not failed_rows.csv."
             )
-        if target.version != self.plan.target.version:
-            warnings.append(
-                f"{target.name} is version {target.version}; answers that are taken over are those of version "
-                f"{self.plan.target.version}."
-            )
-        return warnings
+        return warnings + [said for earlier in chain for said in earlier._version_warnings(target)]
+
+    def _why_none(self, config: BatchConfig, columns: list[str]) -> str:
+        """Why none of its answers fits, as far as that shows before a row is mapped; "" when it does not."""
+        if self.ended is not None and not self.ended.succeeded:
+            return f"none of its {self.ended.total_rows:,} rows was successful"
+        then, now = _mapper(self.plan.config, self.plan.columns), _mapper(config, columns)
+        added, gone = sorted(now.fields - then.fields), sorted(then.fields - now.fields)
+        if added or gone:
+            changes = [f"{what}: {', '.join(names)}" for what, names in (("new", added), ("gone", gone)) if names]
+            return f"the mapped input has other fields than there ({'; '.join(changes)})"
+        constant = then.constants.keys() & now.constants.keys()
+        changed = sorted(field for field in constant if then.constants[field] != now.constants[field])
+        return f"static_values gives other values than there to {', '.join(changed)}" if changed else ""
+
+    def _version_warnings(self, target: Target) -> Iterator[str]:
+        """What it has of answers of other versions of the target."""
+        succeeded = self.ended.succeeded if self.ended else 0
+        versions = (self.ended and self.ended.target_versions) or {self.plan.target.version: succeeded}
+        for version, count in sorted(versions.items()):
+            if version != target.version:
+                counted = f"{count:,} answers" if count else "answers"
+                yield (
+                    f"{target.name} is version {target.version}; {self.name} has {counted} of version {version}, which "
+                    "are taken over as they are."
+                )
+
+
+def _mapper(config: BatchConfig, columns: list[str]) -> InputMapper:
+    return compile_input_mapping(config.input_mapping, columns, replaced_columns(config, columns))
 
 
 def find_earlier(
@@ -104,7 +157,20 @@ def find_earlier(
         fix = "leave it out, or name an execution with the target of this one"
         refuse(f"its answers are those of another target, {used}", fix)
         return None
-    return Earlier(plan, ended)
+    return Earlier(plan, ended, tuple(_resumed_by(work, plan)))
+
+
+def _resumed_by(work: WorkObjects, plan: Plan) -> Iterator[Earlier]:
+    """What the execution of ``plan`` resumed, and what that one did, as far as it is still kept."""
+    for _ in range(MOST_EXECUTIONS - 1):
+        if not plan.resume_from:
+            return
+        name = plan.resume_from[0].name
+        try:
+            plan = Plan.model_validate_json(work.get(Keys(name).plan))
+        except (ObjectNotFoundError, ValidationError):
+            return
+        yield Earlier(plan, _ended(work, name))
 
 
 def _ended(work: WorkObjects, name: str) -> Ended | None:

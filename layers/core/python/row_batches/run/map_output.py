@@ -8,7 +8,7 @@ from copy import deepcopy
 from typing import Any
 
 from foundation.errors import RetryableAnswerError
-from foundation.json_text import parse_json
+from foundation.json_text import parse_json, render_json
 from foundation.ports import Clock
 from row_batches.rows.records import RowStatus, Usage
 from row_batches.run.batch import Batch, Batches
@@ -24,11 +24,14 @@ from row_batches.targets.protocol import (
     mapping_failed,
     read_agent_answer,
     read_express_answer,
+    too_large,
 )
 from row_batches.targets.retry import Retry, decide
 from row_batches.targets.standard_agent import StandardAgent
 
 LOGGER = logging.getLogger("batch_processor.map_output")
+MOST_STATE_BYTES = 256 * 1024
+"""https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html"""
 
 
 def map_output(
@@ -43,7 +46,7 @@ def map_output(
     call = request.Call
     row = int(request.Row["r"])
     now = clock.now_ms()
-    outcome = _read_outcome(request)
+    outcome = _read_outcome(request, batch)
     usage = deepcopy(call.usage)
     add_usage(usage, outcome.usage)
     started_ms = call.first_started_ms or now
@@ -104,12 +107,28 @@ def _next_call(
     )
 
 
-def _read_outcome(request: MapOutputRequest) -> Outcome:
+def _read_outcome(request: MapOutputRequest, batch: Batch) -> Outcome:
+    if request.ErrorOutput is not None and request.ErrorOutput.Error == "States.DataLimitExceeded":
+        return _over_the_joint_limit(request, batch)
     if request.ErrorOutput is not None and request.ErrorOutput.Error != RetryableAnswerError.__name__:
         return _read_error(request.ErrorOutput, request.Call)
     if request.Description is not None:
         return read_express_answer(request.Description)
     return read_agent_answer(request.Result)
+
+
+def _over_the_joint_limit(request: MapOutputRequest, batch: Batch) -> Outcome:
+    """Step Functions says no size. The answer is paid: it stays readable where the agent ran."""
+    row_bytes = len(render_json({"Row": request.Row, "BatchInput": request.BatchInput.model_dump()}).encode())
+    call = request.Call
+    said = (
+        f"with the row's {row_bytes:,} bytes it is over the 256 KiB ({MOST_STATE_BYTES:,} bytes) that Step Functions "
+        f"allows for both, so it has some {max(0, MOST_STATE_BYTES - row_bytes):,} bytes or more"
+    )
+    if call.name:
+        *account, _, machine = batch.plan.target.arn.split(":")[:7]
+        said += f"; it is the output of {':'.join([*account, 'execution', machine, call.name])}"
+    return too_large(said)
 
 
 def _read_error(error: CaughtError, call: AgentCall) -> Outcome:

@@ -210,6 +210,12 @@ def warnings_of(plan: Plan, totals: Totals) -> list[str]:
             + (f": {listed(columns)} (samples in cast_failures_by_column)" if columns else "")
         )
     warnings += [f"{totals.notes[note.name]:,} {note.warning}" for note in NOTES if note.name in totals.notes]
+    for version, count in sorted(totals.target_versions.items()):
+        if version not in ("", plan.target.version):
+            warnings.append(
+                f"{count:,} answers were taken over from version {version} of {plan.target.name}, which is version "
+                f"{plan.target.version} now"
+            )
     if totals.unsent_letters:
         rows = ", ".join(map(str, totals.unsent_rows))
         more = ", …" if totals.unsent_letters > len(totals.unsent_rows) else ""

@@ -217,7 +217,7 @@ class _Validation:
         warnings = self._warnings(config, target, staging, concurrency)
         if earlier is not None:
             costs = costs.model_copy(update={"assumptions": [*costs.assumptions, earlier.assumption]})
-            warnings += earlier.warnings(target, staging.total_rows, config.execution_config.max_rows)
+            warnings += earlier.warnings(target, config, staging.columns, staging.total_rows)
         return Plan(
             execution=Execution(
                 arn=request.execution.arn, name=request.execution.name, started_at=request.execution.started_at
@@ -237,7 +237,7 @@ class _Validation:
             concurrency=concurrency,
             estimate=costs,
             warnings=warnings,
-            resume_from=earlier.executions if earlier else [],
+            resume_from=earlier.executions(staging.total_rows) if earlier else [],
         )
 
     def _warnings(self, config: BatchConfig, target: Target, staging: Staging, concurrency: Concurrency) -> list[str]:
