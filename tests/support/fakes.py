@@ -211,6 +211,7 @@ class _FakeRows:
         records: list[Any] = [finished.record for finished in self.rows if finished.row >= row]
         names = [name for name in RowColumns.__annotations__ if name not in SPARSE]
         columns: Any = {name: [record[name] for record in records] for name in names}
+        columns["cast_failures"] = [len(record["cast_failures"]) for record in records]
         columns["failures"] = [
             {
                 "row": record["row"],
@@ -223,9 +224,14 @@ class _FakeRows:
             if record["status"] is not RowStatus.SUCCESS
         ]
         columns["details"] = [
-            {"row": record["row"], "notes": record.get("notes", {}), "usage": record.get("usage", {})}
+            {
+                "row": record["row"],
+                "notes": record.get("notes", {}),
+                "usage": record.get("usage", {}),
+                "cast_failures": record["cast_failures"],
+            }
             for record in records
-            if "notes" in record or "usage" in record
+            if "notes" in record or "usage" in record or record["cast_failures"]
         ]
         return columns  # type: ignore[no-any-return]
 
