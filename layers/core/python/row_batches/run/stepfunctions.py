@@ -5,9 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
-from foundation.aws.errors import error_code, translate
+from foundation.aws.errors import AWS_ERRORS, error_code, translate
 from row_batches.run.ended import ended_run
 from row_batches.run.messages import EndedRun, ExecutionStatus
 from row_batches.run.runs import Run
@@ -36,7 +34,7 @@ class StepFunctionsExecutions:
     def start_finishing(self, name: str, ended: EndedRun) -> bool:
         try:
             self._client.start_execution(stateMachineArn=self._machine, name=name, input=ended.model_dump_json())
-        except ClientError as error:
+        except AWS_ERRORS as error:
             if error_code(error) == EXISTS:
                 return False
             raise translate(error, "states:StartExecution", self._machine) from error
@@ -49,7 +47,7 @@ class StepFunctionsExecutions:
     def _describe(self, arn: str) -> dict[str, Any] | None:
         try:
             return dict(self._client.describe_execution(executionArn=arn))
-        except ClientError as error:
+        except AWS_ERRORS as error:
             if error_code(error) == GONE:
                 return None
             raise translate(error, "states:DescribeExecution", arn) from error
