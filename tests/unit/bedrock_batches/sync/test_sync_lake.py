@@ -433,6 +433,17 @@ def test_an_object_of_the_release_before_is_replayed(world: World) -> None:
     assert world.stored == {}
 
 
+def test_a_line_that_names_the_violation_alone_is_merged_into_the_table_of_its_agency(world: World) -> None:
+    # Given an id that two tables have, and content that says which of them it is for
+    world.lake.tables["osha"]["E-1"] = None
+    changed(world, [stream_record(update("E-1", agency="epa"), 1)])
+    item = {"PK": "VIOLATION#E-1", "SK": "BEDROCK_CONTENT"}
+    world.stored[KEY] = orjson.dumps({"reason": "", "kind": "passing", "item": item}) + b"\n"
+    assert again(world)[0].updated == 1
+    assert world.lake.tables["epa"]["E-1"] is not None
+    assert world.lake.tables["osha"]["E-1"] is None
+
+
 def test_a_replay_keeps_what_fails_again(world: World) -> None:
     sync(world, [stream_record(update("O-8"), 1), stream_record(update("O-9"), 3)])
     world.lake.tables["osha"]["O-8"] = None

@@ -353,6 +353,8 @@ def _merge(items: Items, services: SyncServices) -> SyncResult:
     ``items`` may be old: they only say where the content belongs, and stand for what cannot be merged.
     """
     result = SyncResult()
+    # A line under sync-failed/ can name the violation alone.
+    items = {**items, **services.contents.current([one for one, item in items.items() if not item.get("agency")])}
     by_agency: dict[str, dict[str, Mapping[str, Any]]] = {}
     for violation_id, agency in _agencies(items, services, result):
         by_agency.setdefault(agency, {})[violation_id] = items[violation_id]
