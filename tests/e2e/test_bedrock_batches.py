@@ -188,6 +188,27 @@ def test_the_same_event_again_and_at_once_changes_nothing(
     assert api.job(first_job["jobId"])["stats"] == first_job["stats"]
 
 
+def test_a_job_settles_when_the_lake_has_its_content_and_its_answers_can_be_read_again(
+    deployment: Deployment, api: AdminApi, first_job: dict[str, Any]
+) -> None:
+    functions = deployment.client("lambda")
+
+    def call(function: str, event: dict[str, Any]) -> dict[str, Any]:
+        name = f"ventureos-bedrock-{function}{deployment.suffix}"
+        answer = functions.invoke(FunctionName=name, Payload=json.dumps(event))
+        document: dict[str, Any] = json.loads(answer["Payload"].read())
+        assert "FunctionError" not in answer, document
+        return document
+
+    # When the clock's call comes, Then the job settles
+    healed = call("sync", {"heal": True})
+    assert healed["replayed"]["failed"] == 0
+    assert first_job["jobId"] in healed["settled"] or "settledAt" in api.job(first_job["jobId"])
+    # And of its answers none is left to read
+    read = call("batch-result", {"reparse": {"jobId": first_job["jobId"], "dryRun": True}})
+    assert (read["answers"], read["read"], read["complete"]) == (0, 0, True)
+
+
 @pytest.mark.parametrize(
     "filters",
     [
