@@ -11,7 +11,7 @@ import pytest
 
 from foundation.aws.s3 import S3ObjectStore
 from row_batches.document.plan import Keys
-from row_batches.rows.records import FinishedRow, RowRecord, RowStatus
+from row_batches.rows.records import FinishedRow, RowRecord, RowStatus, details_of
 from row_batches.rows.s3 import S3RowStore
 from row_batches.rows.store import RowStore, find_gaps
 from tests.support.aws_resources import unique
@@ -148,9 +148,7 @@ def test_columns_hold_what_was_kept_of_each_row(store: RowStore) -> None:
         {"row": 2, "status": "FAILED", "error": "Boom: it broke", "csv": "2,Boom: it broke\n", "letter_sent": False}
     ]
     assert columns["cast_failures"] == [1, 0]
-    assert columns["details"] == [
-        {"row": 1, "notes": {"odd": 1}, "usage": {"": {"input_tokens": 5}}, "cast_failures": {"score": '"yes"'}}
-    ]
+    assert columns["details"] == details_of([noted.record])
 
 
 def test_a_failed_row_knows_whether_its_letter_is_sent(store: RowStore) -> None:

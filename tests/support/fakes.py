@@ -14,7 +14,15 @@ from typing import Any
 from foundation.errors import ObjectNotFoundError, ServiceUnavailableError
 from foundation.ports import WHOLE, Lease, StoredObject
 from row_batches.document.plan import Target
-from row_batches.rows.records import AnsweredRow, FinishedRow, KeptAnswer, RowColumns, RowStatus, consecutive_runs
+from row_batches.rows.records import (
+    AnsweredRow,
+    FinishedRow,
+    KeptAnswer,
+    RowColumns,
+    RowStatus,
+    consecutive_runs,
+    details_of,
+)
 from row_batches.rows.rows_object import SPARSE
 from row_batches.rows.store import FinishedRows, RowRange
 from row_batches.run.ownership import Ownership
@@ -223,16 +231,7 @@ class _FakeRows:
             for record in records
             if record["status"] is not RowStatus.SUCCESS
         ]
-        columns["details"] = [
-            {
-                "row": record["row"],
-                "notes": record.get("notes", {}),
-                "usage": record.get("usage", {}),
-                "cast_failures": record["cast_failures"],
-            }
-            for record in records
-            if "notes" in record or "usage" in record or record["cast_failures"]
-        ]
+        columns["details"] = details_of(records)
         return columns  # type: ignore[no-any-return]
 
 

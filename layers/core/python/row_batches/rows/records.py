@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NotRequired, TypedDict
@@ -104,6 +104,21 @@ class RowDetails(TypedDict):
     cast_failures: NotRequired[dict[str, str]]
     """Rows that an earlier release wrote lack it, and ``throttled_ms``."""
     throttled_ms: NotRequired[int]
+
+
+def details_of(records: Iterable[RowRecord]) -> list[RowDetails]:
+    """Those of the rows that have some."""
+    return [
+        {
+            "row": record["row"],
+            "notes": record.get("notes", {}),
+            "usage": record.get("usage", {}),
+            "cast_failures": record["cast_failures"],
+            "throttled_ms": record.get("throttled_ms", 0),
+        }
+        for record in records
+        if "notes" in record or "usage" in record or "throttled_ms" in record or record["cast_failures"]
+    ]
 
 
 class RowColumns(TypedDict):

@@ -15,7 +15,7 @@ from typing import Any, cast
 import orjson
 
 from foundation.errors import DeploymentError
-from row_batches.rows.records import FinishedRow, RowColumns
+from row_batches.rows.records import FinishedRow, RowColumns, details_of
 
 ROWS_SCHEMA_VERSION = 2
 SPARSE = frozenset({"failures", "details"})
@@ -47,17 +47,7 @@ def encode_rows(rows: Sequence[FinishedRow]) -> bytes:
             for finished in rows
             if finished.has_failed
         ],
-        "details": [
-            {
-                "row": record["row"],
-                "notes": record.get("notes", {}),
-                "usage": record.get("usage", {}),
-                "cast_failures": record["cast_failures"],
-                "throttled_ms": record.get("throttled_ms", 0),
-            }
-            for record in records
-            if "notes" in record or "usage" in record or "throttled_ms" in record or record["cast_failures"]
-        ],
+        "details": details_of(records),
     }
     parts = [orjson.dumps(columns), b"\n"]
     for finished in rows:
