@@ -84,6 +84,7 @@ variable "targets" {
     enabled           = optional(bool, true)
     output_schema     = optional(string)
     cost_per_call_usd = optional(number)
+    expected_seconds  = optional(number)
   }))
   description = <<-EOT
     What batches may call, by registered name. type: tool (a Lambda function) or agent (a state machine). invocation: lambda
@@ -114,6 +115,11 @@ variable "targets" {
       target.arn
     ))])
     error_message = "A tool's arn is a Lambda function's, an agent's a state machine's, without wildcards."
+  }
+
+  validation {
+    condition     = alltrue([for target in values(var.targets) : target.expected_seconds == null ? true : target.expected_seconds > 0])
+    error_message = "A target's expected_seconds is more than 0."
   }
 }
 

@@ -13,7 +13,7 @@ from row_batches.run.settings import MapOutputSettings
 
 
 def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[str, Any]:
-    """``MapOutputRequest`` to ``MapOutputResponse`` (row_batches.run.messages); raises RetryableAnswerError."""
+    """``MapOutputRequest`` to ``MapOutputResponse`` (row_batches.run.messages)."""
     request = MapOutputRequest.model_validate(event)
     settings = invocation.begin(
         MapOutputSettings, context, execution_id=execution_of(request.BatchInput.plan_key), row_id=request.Row.get("r")
@@ -23,6 +23,5 @@ def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[st
         batches=wiring.batches(settings.results_bucket),
         dead_letters=wiring.dead_letters(settings.dead_letter_queue_url),
         notes=wiring.notes(settings.runs_table),
-        clock=invocation.clock,
     )
-    return response.model_dump(mode="json")
+    return response.model_dump(mode="json", exclude_none=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -19,7 +20,6 @@ from row_batches.run.messages import (
     AgentCall,
     BatchReference,
     CaughtError,
-    MapOutputAction,
     MapOutputRequest,
     MapOutputResponse,
 )
@@ -81,19 +81,17 @@ def made_of(error: CaughtError) -> MapOutputResponse:
     """What the product does with the error of a row's third attempt."""
     store, clock = FakeObjectStore(), FakeClock()
     make_plan(ROWS, store=store, invocation="standard")
-    now = clock.now_ms()
-    call = AgentCall(
-        row=1, attempt=3, first_started_ms=now, deadline_ms=now + 60_000, hash="h", name="n", agent_arn="arn"
-    )
+    call = AgentCall(row=1, attempt=3, timeout_seconds=60, hash="h", name="n", agent_arn="arn", input_bytes=1)
     request = MapOutputRequest(
-        BatchInput=BatchReference(plan_key=KEYS.plan), Row=staged_items(ROWS)[0], Call=call, ErrorOutput=error
+        BatchInput=BatchReference(plan_key=KEYS.plan),
+        Row=staged_items(ROWS)[0],
+        Call=call,
+        Began=datetime.fromtimestamp(clock.now_ms() / 1000, UTC),
+        Ended=datetime.fromtimestamp(clock.now_ms() / 1000, UTC),
+        ErrorOutput=error,
     )
     return map_output(
-        request,
-        batches=Batches(store, clock),
-        dead_letters=FakeDeadLetters(),
-        notes=BestEffort(FakeRuns()),
-        clock=clock,
+        request, batches=Batches(store, clock), dead_letters=FakeDeadLetters(), notes=BestEffort(FakeRuns())
     )
 
 
@@ -116,6 +114,5 @@ def test_a_throttled_call_is_made_again_and_does_not_count_as_an_attempt(integra
 
     response = made_of(error)
 
-    assert response.action is MapOutputAction.RETRY
-    assert response.call is not None
-    assert (response.call.attempt, response.call.throttles) == (3, 1)
+    assert response.again is not None
+    assert (response.again.attempt, response.again.throttles) == (3, 1)

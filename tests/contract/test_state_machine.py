@@ -80,7 +80,7 @@ def test_functions_that_are_being_woken_are_waited_for(name: str) -> None:
     assert longest_wait(retrier) / 2 > 240, "full jitter halves them"
 
 
-@pytest.mark.parametrize("name", [name for name, state in ALL.items() if state["Type"] == "Map"])
+@pytest.mark.parametrize("name", [name for name, state in ALL.items() if "ItemReader" in state])
 def test_maps_tolerate_failed_children_are_labelled_and_never_retried(name: str) -> None:
     state = ALL[name]
     assert state["ToleratedFailurePercentage"] == 100
@@ -97,18 +97,39 @@ def test_every_error_name_is_a_class_of_ours_or_a_name_of_aws() -> None:
         for rule in [*state.get("Retry", []), *state.get("Catch", [])]
         for error in rule["ErrorEquals"]
     }
-    for error in named:
+    raised_here = {state["Error"] for state in ALL.values() if state["Type"] == "Fail"}
+    for error in named - raised_here:
         assert AWS_ERRORS.match(error) or issubclass(getattr(errors, error), errors.BatchProcessorError)
 
 
-def test_a_row_that_needs_no_call_ends_after_map_input_without_one_more_state() -> None:
-    # Two transitions: a Choice after MapInput would cost one for every row that runs.
-    (rule,) = [rule for rule in TASKS["MapInput"]["Catch"] if errors.TakenOverError.__name__ in rule["ErrorEquals"]]
-    assert set(rule["ErrorEquals"]) == {errors.TakenOverError.__name__, errors.NotAttemptedError.__name__}
-    assert (rule["Next"], rule["Output"], ALL["RowDone"]["Type"]) == ("RowDone", {}, "Succeed")
-    assert TASKS["MapInput"]["Next"] == "InvokeAgent"
-    retried = {error for retrier in TASKS["MapInput"]["Retry"] for error in retrier["ErrorEquals"]}
-    assert not retried & set(rule["ErrorEquals"])
+def test_the_rows_of_a_child_run_one_after_the_other_and_the_brake_ends_the_child_alone() -> None:
+    rows = ALL["RunRows"]
+    assert rows["MaxConcurrency"] == 1, "as many rows in flight as children"
+    assert rows["ItemProcessor"]["ProcessorConfig"] == {"Mode": "INLINE"}
+    assert "Retry" not in rows
+    (braked,) = [state for state in ALL.values() if state.get("Error") == "BrakePulled"]
+    assert braked["Type"] == "Fail"
+    (rule,) = rows["Catch"]
+    assert (rule["ErrorEquals"], rule["Next"], ALL["AgentRowsDone"]["Type"]) == (
+        ["BrakePulled"],
+        "AgentRowsDone",
+        "Succeed",
+    )
+    # An undefined Output is States.QueryEvaluationError (dg/transforming-data).
+    assert TASKS["MapOutput"]["Output"] == "{% $states.result.Payload[stop = false] %}"
+    assert TASKS["MapOutput"]["Catch"][0]["ErrorEquals"] == ["States.QueryEvaluationError"]
+
+
+def test_an_ordinary_row_takes_two_states() -> None:
+    assert ALL["RunRows"]["ItemProcessor"]["StartAt"] == "InvokeAgent"
+    assert TASKS["InvokeAgent"]["Next"] == "MapOutput"
+    assert TASKS["MapOutput"]["End"]
+
+
+def test_no_row_takes_its_siblings_down() -> None:
+    for name in ("InvokeAgent", "LookUpExecution", "MapOutput", "RecordFailure"):
+        caught = [error for rule in TASKS[name]["Catch"] for error in rule["ErrorEquals"]]
+        assert caught[-1] == "States.ALL", name
 
 
 def test_the_source_is_valid_json_and_every_part_is_used() -> None:
@@ -167,8 +188,11 @@ def test_the_payloads_have_the_fields_of_the_messages() -> None:
     assert read <= set(messages.EndedRun.model_fields)
     batch_input = set(messages.BatchReference.model_fields)
     assert set(ALL["ProcessToolRows"]["ItemBatcher"]["BatchInput"]) == batch_input
-    assert set(ALL["ProcessAgentRows"]["ItemSelector"]["BatchInput"]) == batch_input
-    assert set(ALL["ProcessAgentRows"]["ItemSelector"]) == set(messages.MapInputRequest.model_fields)
+    assert set(ALL["ProcessAgentRows"]["ItemBatcher"]["BatchInput"]) == batch_input
+    assert set(messages.MapRowsRequest.model_fields) == {"BatchInput", "Items", "Again"}
+    for name in ("MapOutput", "RecordFailure"):
+        given = set(re.findall(r"'(\w+)': \$", _payload(name)))
+        assert given | {"Result", "Description", "ErrorOutput"} == set(messages.MapOutputRequest.model_fields)
     assert set(messages.ToolRowsRequest.model_fields) == {"BatchInput", "Items"}, "as ItemBatcher gives them"
 
 
@@ -178,7 +202,7 @@ def test_the_answers_that_the_machine_reads_are_fields_of_the_messages() -> None
         model: Any = messages.ValidateResponse
         for part in path.split("."):
             model = model.model_fields[part].annotation
-    calls = set(re.findall(r"\$call\.([a-z_]+)", TEXT))
+    calls = set(re.findall(r"(?:\$call|input\.call|again)\.([a-z_]+)", TEXT))
     assert calls <= set(messages.AgentCall.model_fields)
     assert {"missing", "missing_input", "done", "come_again_in_seconds", "error", "document"} <= set(
         messages.AggregateResponse.model_fields
@@ -187,9 +211,8 @@ def test_the_answers_that_the_machine_reads_are_fields_of_the_messages() -> None
 
 
 def test_choices_use_the_values_of_the_enumerations() -> None:
-    compared = set(re.findall(r"(?:\$processor|\.action) = '([A-Z]+)'", TEXT))
-    assert compared == {"TOOL", "AGENT", "RETRY"}
-    assert compared <= {*Processor, *messages.MapOutputAction}
+    compared = set(re.findall(r"\$processor = '([A-Z]+)'", TEXT))
+    assert compared == {*Processor} - {Processor.NONE}
 
 
 def test_the_definition_passes_the_validator() -> None:

@@ -98,7 +98,8 @@ def test_any_other_answer_is_a_bare_payload_and_an_error_fails_the_row(kind: Tar
 @each_kind
 def test_a_kind_plans_within_max_concurrency_and_prices_what_it_plans(kind: TargetKind) -> None:
     settings = config(kind, max_concurrency=60)
-    planned = kind.concurrency(settings, 1_000, 100)
+    target = Target.model_validate({"name": "target", "type": kind.type, "arn": arn(kind), "invocation": kind.name})
+    planned = kind.concurrency(settings, target, 1_000, 100)
     assert 1 <= planned.children * planned.threads <= 60
     best, worst = (
         kind.usage(kind.assumed(settings, planned, 1_000, 100_000, all_fail=all_fail)) for all_fail in (False, True)

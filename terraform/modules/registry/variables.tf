@@ -27,6 +27,7 @@ variable "targets" {
     enabled           = optional(bool, true)
     output_schema     = optional(string)
     cost_per_call_usd = optional(number)
+    expected_seconds  = optional(number)
   }))
   description = "Targets by registered name."
 }

@@ -16,7 +16,10 @@ locals {
       DEAD_LETTER_QUEUE_URL = aws_sqs_queue.dead_letters.url
       RUNS_TABLE            = aws_dynamodb_table.runs.name
     }
-    map_input = {}
+    map_input = {
+      DEAD_LETTER_QUEUE_URL = aws_sqs_queue.dead_letters.url
+      RUNS_TABLE            = aws_dynamodb_table.runs.name
+    }
     map_output = {
       DEAD_LETTER_QUEUE_URL = aws_sqs_queue.dead_letters.url
       RUNS_TABLE            = aws_dynamodb_table.runs.name

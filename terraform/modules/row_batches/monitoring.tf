@@ -74,8 +74,8 @@ locals {
       metric      = "Errors"
       dimensions  = { FunctionName = name }
     }
-    # What these three raise is an answer about a user's document or row, and the state machine's to handle.
-    if !contains(["validate_input", "map_input", "map_output"], function)
+    # What it raises is an answer about a user's document, and the state machine's to handle.
+    if function != "validate_input"
   }
 
   throttle_alarms = {

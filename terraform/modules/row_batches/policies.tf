@@ -147,17 +147,7 @@ locals {
       local.send_dead_letters,
     ]
 
-    map_input = [
-      local.read_work,
-      local.list_work,
-      {
-        # Rows that are taken over from an earlier execution.
-        Sid      = "TakeOverRows"
-        Effect   = "Allow"
-        Action   = ["s3:PutObject"]
-        Resource = ["${local.work}/rows/*"]
-      },
-    ]
+    map_input = [local.read_work, local.list_work, local.write_rows, local.send_dead_letters, local.count_rows]
 
     map_output = [local.read_work, local.list_work, local.write_rows, local.send_dead_letters, local.count_rows]
 

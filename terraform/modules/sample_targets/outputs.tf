@@ -16,6 +16,8 @@ output "targets" {
         arn               = agent.arn
         invocation        = contains(local.express_agents, name) ? "express" : "standard"
         cost_per_call_usd = 0
+        # Answers at once, unless it is asked to be slow.
+        expected_seconds = 1
       }
     },
     # What a batch gets that names a target which is no longer to be called.

@@ -6,6 +6,7 @@ import csv
 import io
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ import pytest
 from foundation import settings
 from foundation.aws import clients, factories
 from foundation.aws.s3 import S3ObjectStore
-from foundation.errors import NotAttemptedError, RetryableAnswerError
 from row_batches.run import wiring
 from tests.support.batches import EXECUTION, KEYS, make_plan, staged_items
 from tests.support.moto_aws import moto_aws
@@ -104,19 +104,18 @@ def test_rows_of_an_agent_become_output_summary_dead_letter_and_message(
     boto3.client("sns").subscribe(TopicArn=topics[0]["TopicArn"], Protocol="sqs", Endpoint=inbox_arn)
 
     # Row 1 succeeds, row 2 asks for another attempt and then fails, row 3 is never written.
-    for item, answer in zip(staged_items(ROWS)[:2], ["Success", "Error"], strict=True):
-        made = run("map_input", {"BatchInput": reference, "Row": item})
+    moment = datetime.now(UTC).isoformat()
+    times = {"Began": moment, "Ended": moment}
+    rows = run("map_input", {"BatchInput": reference, "Items": staged_items(ROWS)})["rows"]
+    for item, row, answer in zip(staged_items(ROWS)[:2], rows, ["Success", "Error"], strict=False):
         result = {"result": answer, "data": {"label": "good"}, "metadata": {"retryable": True}}
-        end = {"BatchInput": reference, "Row": item, "Call": made["call"], "Result": result}
+        end = {"BatchInput": reference, "Row": item, "Call": row["call"], **times}
+        ended = run("map_output", {**end, "Result": result})
         if answer == "Success":
-            assert run("map_output", end) == {"action": "DONE", "call": None}
+            assert ended == {"row": 1, "stop": False}
             continue
-        with pytest.raises(RetryableAnswerError):
-            run("map_output", end)
-        again = run("map_output", {**end, "ErrorOutput": {"Error": "RetryableAnswerError"}})
-        assert again["action"] == "RETRY"
-        done = {"BatchInput": reference, "Row": item, "Call": again["call"], "Result": result}
-        assert run("map_output", done)["action"] == "DONE"
+        assert ended["again"]["attempt"] == 2
+        assert "again" not in run("map_output", {**end, "Call": ended["again"], "Result": result})
     missing = run("aggregate_results", {"action": "FIND_MISSING", "plan_key": KEYS.plan})
     assert missing["missing"] == 1
     response = run("aggregate_results", {"action": "AGGREGATE", "plan_key": KEYS.plan, "manifests": []})
@@ -157,8 +156,9 @@ def test_a_row_behind_the_brake_is_not_attempted(store: S3ObjectStore) -> None:
     agent_plan(store)
     store.put(KEYS.brake, b'{"reason": "stopped", "error": "StoppedError", "message": ""}')
 
-    with pytest.raises(NotAttemptedError):
-        run("map_input", {"BatchInput": {"plan_key": KEYS.plan}, "Row": staged_items(ROWS)[0]})
+    answer = run("map_input", {"BatchInput": {"plan_key": KEYS.plan}, "Items": staged_items(ROWS)[:1]})
+
+    assert answer == {"rows": [], "remaining": 0}
 
 
 def test_a_batch_whose_rows_are_all_written_calls_no_target(store: S3ObjectStore) -> None:

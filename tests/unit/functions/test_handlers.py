@@ -118,13 +118,21 @@ def test_process_tool_rows_answers_counts(world: World) -> None:
 
 
 def test_an_agents_row_goes_through_map_input_and_map_output(world: World) -> None:
-    event = {"BatchInput": {"plan_key": KEYS.plan}, "Row": staged_items(ROWS)[0]}
+    reference = {"plan_key": KEYS.plan}
+    made = world.call("map_input", {"BatchInput": reference, "Items": staged_items(ROWS)})
+    row = made["rows"][0]
+    end = {
+        "BatchInput": reference,
+        "Row": staged_items(ROWS)[0],
+        "Call": row["call"],
+        "Began": "2026-01-31T12:00:00.123Z",
+        "Ended": "2026-01-31T12:00:00.123Z",
+    }
+    answer = world.call("map_output", {**end, "Result": {"result": "Success", "data": 1}})
 
-    made = world.call("map_input", event)
-    answer = world.call("map_output", {**event, "Call": made["call"], "Result": {"result": "Success", "data": 1}})
-
-    assert made["input"]["input"] == {"id": "1", "text": "one"}
-    assert answer == {"action": "DONE", "call": None}
+    assert (len(made["rows"]), made["remaining"]) == (len(ROWS), 0)
+    assert row["input"]["input"] == {"id": "1", "text": "one"}
+    assert answer == {"row": 1, "stop": False}
     assert KEYS.rows_object(1, 1) in world.store.objects
 
 

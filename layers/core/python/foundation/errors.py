@@ -90,18 +90,6 @@ class RemapError(PermanentError):
     """Raised when an execution cannot be mapped anew: it has no output yet, or its answers have expired."""
 
 
-class NotAttemptedError(PermanentError):
-    """Raised when the brake is pulled before a row starts; the row is left alone and costs nothing."""
-
-
-class TakenOverError(PermanentError):
-    """Raised when an agent's row has its answer from an earlier execution; it is written, and nothing is to call."""
-
-
-class RetryableAnswerError(RetryableError):
-    """Raised when an agent's answer is a failure that asks to be tried again (``metadata.retryable``)."""
-
-
 class ThrottledError(RetryableError):
     """Raised when a service asks for a slower pace; such attempts do not count against ``max_attempts``."""
 

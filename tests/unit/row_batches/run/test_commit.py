@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -24,7 +25,6 @@ from row_batches.run.messages import (
     AggregateResponse,
     BatchReference,
     CaughtError,
-    MapOutputAction,
     MapOutputRequest,
     ToolRowsRequest,
     ToolRowsResponse,
@@ -222,22 +222,25 @@ def failed_row(world: World, row: int) -> FinishedRow:
 def test_an_agents_row_is_written_once_though_the_queue_is_away() -> None:
     world = World(invocation="standard")
     world.queue.is_away = True
-    call = AgentCall(row=1, attempt=3, first_started_ms=1, deadline_ms=world.clock.now_ms() + 1000)
+    call = AgentCall(
+        row=1, attempt=3, timeout_seconds=60, hash="h", name="n", agent_arn=world.plan.target.arn, input_bytes=1
+    )
 
-    def end() -> MapOutputAction:
+    def end() -> bool:
         request = MapOutputRequest(
             BatchInput=BatchReference(plan_key=KEYS.plan),
             Row=staged_items(ROWS)[0],
             Call=call,
+            Began=datetime.fromtimestamp(world.clock.now_ms() / 1000, UTC),
+            Ended=datetime.fromtimestamp(world.clock.now_ms() / 1000, UTC),
             ErrorOutput=CaughtError(Error="States.TaskFailed", Cause='{"Error": "Boom", "Cause": "broke"}'),
         )
         notes = BestEffort(FakeRuns())
-        return map_output(
-            request, batches=world.batches, dead_letters=world.queue, notes=notes, clock=world.clock
-        ).action
+        ended = map_output(request, batches=world.batches, dead_letters=world.queue, notes=notes)
+        return ended.again is None
 
-    assert end() is MapOutputAction.DONE
-    assert end() is MapOutputAction.DONE
+    assert end()
+    assert end()
     assert [stored.key for stored in world.store.list_objects(KEYS.rows)] == [KEYS.rows_object(1, 1)]
 
 

@@ -57,7 +57,7 @@ def test_a_million_rows_through_a_tool_cost_under_two_dollars() -> None:
     ("target", "function", "seconds", "memory_gb"),
     [
         (TOOL, "process_tool_rows", MILLION * 0.2 / 30 + 10_000 * 0.3, 1),
-        (AGENT, "map_output", 2 * MILLION * 0.05, 0.25),
+        (AGENT, "map_output", MILLION * 0.05, 0.25),
     ],
     ids=["tool", "agent"],
 )
@@ -75,11 +75,21 @@ def test_a_function_that_is_deployed_with_twice_the_memory_costs_twice(
 def test_worst_is_every_row_failing_at_its_last_attempt() -> None:
     once, thrice = estimated(AGENT, rows=1_000, max_attempts=1), estimated(AGENT, rows=1_000)
 
-    # One attempt that fails takes five transitions and the child's start; each further one four.
-    assert once.parts["state_transitions"].worst == pytest.approx((13 + 6 * 1_000) * 0.000025)
-    assert thrice.parts["state_transitions"].worst == pytest.approx((13 + (6 + 2 * 4) * 1_000) * 0.000025)
-    assert thrice.parts["state_transitions"].best == pytest.approx((13 + 4 * 1_000) * 0.000025)
+    # A row alone in its child: four states and the start, and four for an attempt that fails.
+    assert once.parts["state_transitions"].worst == pytest.approx((13 + 9 * 1_000) * 0.000025)
+    assert thrice.parts["state_transitions"].worst == pytest.approx((13 + (9 + 2 * 4) * 1_000) * 0.000025)
+    assert thrice.parts["state_transitions"].best == pytest.approx((13 + 7 * 1_000) * 0.000025)
     assert thrice.parts["sqs"].best == 0 < thrice.parts["sqs"].worst
+
+
+@pytest.mark.parametrize(("rows_a_child", "usd"), [(1, 187), (5, 82), (20, 63)])
+def test_a_million_rows_through_an_agent_cost_less_the_more_of_them_share_a_child(
+    rows_a_child: int, usd: float
+) -> None:
+    concurrency = Concurrency(children=10, threads=1, batch_size=rows_a_child)
+    found = estimate(config(), AGENT, concurrency, total_rows=MILLION, staged_bytes=100 * MILLION)
+
+    assert found.total.best == pytest.approx(usd, abs=1)
 
 
 def test_a_target_without_a_price_is_excluded_and_that_is_said() -> None:
@@ -128,8 +138,8 @@ def test_rows_that_could_not_be_mapped_do_not_hide_the_retries_of_others() -> No
     # Nine rows with one retry each, one that never came to a call.
     found = ten_rows_of_agents(attempts=18, retries=9, failed_rows=1, unmapped_rows=1)
 
-    # Each child's start, nine rows of three states, nine retries of four, and MapInput to RowDone by RecordFailure.
-    assert found.transitions == 13 + 10 + 9 * 3 + 9 * 4 + 4
+    # Ten children of four states and their start, nine rows of two, nine retries of four.
+    assert found.transitions == 13 + 10 * 5 + 9 * 2 + 9 * 4
 
 
 def test_worst_counts_the_pauses_that_a_worker_is_paid_for() -> None:
@@ -164,7 +174,7 @@ def test_pauses_never_count_beyond_a_rows_time() -> None:
 
 @pytest.mark.parametrize(
     ("counts", "transitions", "requests"),
-    [({"idle_rows": 1_000}, 3 * 1_000, 1_000), ({"throttles": 50}, 4 * 50, 50)],
+    [({"idle_rows": 1_000}, 5 * 1_000, 1_000), ({"throttles": 50}, 4 * 50, 50)],
 )
 def test_rows_behind_the_brake_and_calls_that_came_to_nothing_cost_their_steps(
     counts: dict[str, int], transitions: int, requests: int
@@ -199,11 +209,10 @@ def test_transitions_are_those_of_the_state_machine() -> None:
     assert path(finishing, "PutTogether", "ChooseNext", "Announce", "Finished") == cost.FINISHING_TRANSITIONS
     assert path(tool, "ProcessRows", "RowsRemain", "BatchDone") == worker_kind.CHILD_TRANSITIONS
     assert path(tool, "ProcessRows", "RowsRemain", "ProcessRows") - 1 == worker_kind.CHILD_AGAIN_TRANSITIONS
-    assert path(agent, "MapInput", "InvokeAgent", "MapOutput") == standard_agent.ROW_TRANSITIONS
-    retried = path(agent, "InvokeAgent", "RecordFailure", "ChooseRetry", "WaitBeforeRetry", "InvokeAgent") - 1
+    rows = agent["RunRows"]["ItemProcessor"]["States"]
+    assert path(agent, "MapRows", "RunRows", "AgentRowsRemain", "AgentRowsDone") == standard_agent.CHILD_TRANSITIONS
+    assert path(rows, "InvokeAgent", "MapOutput") == standard_agent.ROW_TRANSITIONS
+    retried = path(rows, "InvokeAgent", "RecordFailure", "ChooseRetry", "WaitBeforeRetry", "InvokeAgent") - 1
     assert retried == standard_agent.FAILURE_TRANSITIONS
-    failed = path(agent, "MapInput", "InvokeAgent", "RecordFailure", "ChooseRetry", "RowDone")
+    failed = path(rows, "InvokeAgent", "RecordFailure", "ChooseRetry", "RowDone")
     assert failed == standard_agent.FAILED_ROW_TRANSITIONS
-    assert path(agent, "MapInput", "RowDone") == standard_agent.IDLE_ROW_TRANSITIONS
-    unmapped = path(agent, "MapInput", "RecordFailure", "ChooseRetry", "RowDone")
-    assert unmapped == standard_agent.UNMAPPED_ROW_TRANSITIONS

@@ -1,108 +1,160 @@
-"""The first call of an agent from a row."""
+"""The calls of an agent from the rows of a child."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from foundation.errors import DeploymentError, MappingError, NotAttemptedError
+from foundation.errors import DeploymentError
 from row_batches.run.batch import Batches
-from row_batches.run.map_input import map_input
-from row_batches.run.messages import BatchReference, MapInputRequest, MapInputResponse
-from tests.support.batches import AGENT_ARN, KEYS, make_plan, staged_items
-from tests.support.fakes import FakeClock, FakeObjectStore
+from row_batches.run.map_input import MOST_ROUND_BYTES, map_rows
+from row_batches.run.messages import AgentCall, BatchReference, MapRowsRequest, MapRowsResponse
+from row_batches.run.runs import BestEffort
+from tests.support.batches import AGENT_ARN, KEYS, make_plan, records_of, staged_items, write_finished
+from tests.support.fakes import FakeClock, FakeDeadLetters, FakeObjectStore, FakeRuns
 
-ROW = ["7", "a text"]
-
-
-def call(store: FakeObjectStore, row: list[str] = ROW, batches: Batches | None = None) -> MapInputResponse:
-    request = MapInputRequest(BatchInput=BatchReference(plan_key=KEYS.plan), Row=staged_items([row])[0])
-    clock = FakeClock()
-    return map_input(request, batches=batches or Batches(store, clock), clock=clock)
+ROWS = [["7", "a text"], ["8", "b text"], ["9", "c text"]]
+BRAKE = b'{"reason": "stopped by hand", "error": "StoppedError", "message": ""}'
 
 
-def store_with_plan(**document: Any) -> FakeObjectStore:
-    store = FakeObjectStore()
-    make_plan([ROW], store=store, invocation="standard", **document)
-    return store
+class Child:
+    """A child's rows with fakes around them."""
+
+    def __init__(self, rows: Sequence[Sequence[str]] = ROWS, **document: Any) -> None:
+        self.rows = rows
+        self.store = FakeObjectStore()
+        self.plan = make_plan(rows, store=self.store, invocation="standard", **document)
+        self.letters = FakeDeadLetters()
+        self.batches = Batches(self.store, FakeClock())
+
+    def map(self, again: Sequence[AgentCall] = ()) -> MapRowsResponse:
+        reference = BatchReference(plan_key=KEYS.plan)
+        return map_rows(
+            MapRowsRequest(BatchInput=reference, Items=staged_items(self.rows), Again=list(again)),
+            batches=self.batches,
+            dead_letters=self.letters,
+            notes=BestEffort(FakeRuns()),
+            clock=FakeClock(),
+        )
+
+
+def numbers(response: MapRowsResponse) -> list[int]:
+    return [row.call.row for row in response.rows]
 
 
 def test_the_agent_gets_its_context_and_the_mapped_input() -> None:
-    response = call(store_with_plan(execution_config={"timeout_seconds": 60}))
+    response = Child(execution_config={"timeout_seconds": 60}).map()
 
-    assert response.input == {
-        "batchContext": {"executionId": "run-1", "rowId": "1", "totalRows": 1},
-        "input": {"id": "7", "text": "a text"},
+    assert numbers(response) == [1, 2, 3]
+    assert response.rows[1].input == {
+        "batchContext": {"executionId": "run-1", "rowId": "2", "totalRows": 3},
+        "input": {"id": "8", "text": "b text"},
     }
-    made = response.call
-    assert (made.row, made.attempt, made.timeout_seconds, made.agent_arn) == (1, 1, 60, AGENT_ARN)
-    assert made.deadline_ms - made.first_started_ms == 60_000
+    made = response.rows[1].call
+    assert (made.attempt, made.used_ms, made.timeout_seconds, made.agent_arn) == (1, 0, 60, AGENT_ARN)
+    assert made.input_bytes == len(json.dumps(response.rows[1].input, separators=(",", ":")))
 
 
 def test_the_same_attempt_has_the_same_name_always() -> None:
-    store = store_with_plan(notification_config={"batch_name": "Weekly tickets"})
+    child = Child(notification_config={"batch_name": "Weekly tickets"})
 
-    first, second = call(store), call(store)
+    first, second = child.map().rows[0].call.name, child.map().rows[0].call.name
 
-    assert first.call.name == second.call.name
-    assert first.call.name.startswith("Weekly-tickets-")
-    assert first.call.name.endswith("-1-1")
-    assert len(first.call.name) <= 80
-
-
-def test_a_row_behind_a_pulled_brake_is_not_attempted() -> None:
-    store = store_with_plan()
-    store.put(KEYS.brake, b'{"reason": "stopped by hand", "error": "StoppedError", "message": ""}')
-
-    with pytest.raises(NotAttemptedError, match="stopped by hand"):
-        call(store)
+    assert first == second
+    assert first.startswith("Weekly-tickets-")
+    assert first.endswith("-1-1")
+    assert len(first) <= 80
 
 
-def test_where_failures_may_end_the_run_each_row_reads_the_brake_as_it_is() -> None:
-    store = store_with_plan(execution_config={"continue_on_error": False})
-    batches = Batches(store, FakeClock())
-    call(store, batches=batches)
-    store.put(KEYS.brake, b'{"reason": "a row failed", "error": "RowFailedError", "message": ""}')
+def test_rows_that_are_finished_are_left_out() -> None:
+    child = Child()
+    write_finished(child.plan, child.store, [(2, ROWS[1])])
 
-    with pytest.raises(NotAttemptedError, match="a row failed"):
-        call(store, batches=batches)
+    assert numbers(child.map()) == [1, 3]
 
 
-def test_a_row_that_cannot_be_mapped_raises() -> None:
+def test_no_row_behind_a_pulled_brake_is_called() -> None:
+    child = Child()
+    child.store.put(KEYS.brake, BRAKE)
+
+    assert child.map() == MapRowsResponse()
+
+
+def test_where_failures_may_end_the_run_the_brake_is_read_as_it_is() -> None:
+    child = Child(execution_config={"continue_on_error": False})
+    assert numbers(child.map()) == [1, 2, 3]
+    child.store.put(KEYS.brake, BRAKE)
+
+    assert child.map() == MapRowsResponse()
+
+
+def test_a_row_that_cannot_be_mapped_is_written_as_failed_and_the_others_are_called() -> None:
     transformation = {"type": "jsonpath", "config": {"column": "text", "path": "$.a"}}
-    store = store_with_plan(input_mapping={"transformations": {"x": transformation}})
+    rows = [["1", '{"a": 1}'], ["2", "not json"], ["3", '{"a": 3}']]
+    child = Child(rows, input_mapping={"transformations": {"x": transformation}})
 
-    with pytest.raises(MappingError):
-        call(store)
+    assert numbers(child.map()) == [1, 3]
+
+    (record,) = records_of(child.store.objects[KEYS.rows_object(2, 2)])
+    assert (record["status"], record["attempts"]) == ("FAILED", 0)
+    assert "text" in record["error"]
+    assert [letter["row"] for letter in child.letters.letters] == [2]
 
 
-def test_an_input_that_no_execution_can_take_raises() -> None:
+def test_an_input_that_no_execution_can_take_fails_its_row() -> None:
     transformation = {"type": "template", "config": {"template": "{text}{text}"}}
-    store = FakeObjectStore()
-    row = ["1", "x" * 120_000]
-    make_plan(
-        [row],
-        store=store,
-        invocation="standard",
-        input_mapping={"transformations": {"x": transformation}},
-    )
+    rows = [["1", "x" * 120_000], ["2", "short"]]
+    child = Child(rows, input_mapping={"transformations": {"x": transformation}})
 
-    with pytest.raises(MappingError, match="bytes"):
-        call(store, row)
+    assert numbers(child.map()) == [2]
+    (record,) = records_of(child.store.objects[KEYS.rows_object(1, 1)])
+    assert "240," in record["error"]
+
+
+def test_rows_whose_inputs_do_not_fit_into_one_state_come_in_further_rounds() -> None:
+    transformation = {"type": "template", "config": {"template": "{text}{text}"}}
+    rows = [[str(number), "x" * size] for number, size in enumerate((90_000, 10_000, 40_000, 60_000))]
+    child = Child(rows, input_mapping={"transformations": {"x": transformation}})
+
+    rounds = []
+    while response := child.map():
+        assert len(response.model_dump_json()) < 256 * 1024
+        assert len(response.rows) == 1 or len(response.model_dump_json()) <= MOST_ROUND_BYTES + 100
+        rounds.append(numbers(response))
+        write_finished(child.plan, child.store, [(row, rows[row - 1]) for row in numbers(response)])
+        if not response.remaining:
+            break
+
+    assert sorted(row for found in rounds for row in found) == [1, 2, 3, 4]
+    assert len(rounds) > 1
+
+
+def test_a_call_of_another_round_keeps_its_attempt_and_its_name() -> None:
+    child = Child()
+    again = child.map().rows[1].call.model_copy(update={"attempt": 2, "name": "batch-2-2", "used_ms": 5_000})
+    write_finished(child.plan, child.store, [(1, ROWS[0]), (3, ROWS[2])])
+
+    (row,) = child.map([again]).rows
+
+    assert row.call == again
+    assert row.input["input"] == {"id": "8", "text": "b text"}
 
 
 def test_half_an_emoji_does_not_reach_the_runtime_s_json() -> None:
     transformation = {"type": "jsonpath", "config": {"column": "text", "path": "$.t"}}
-    store = store_with_plan(input_mapping={"transformations": {"x": transformation}})
+    child = Child([["1", '{"t": "hello \\ud83d"}']], input_mapping={"transformations": {"x": transformation}})
 
-    response = call(store, ["1", '{"t": "hello \\ud83d"}'])
+    (row,) = child.map().rows
 
-    assert response.input["input"]["x"].startswith("hello ")
-    json.dumps(response.input, ensure_ascii=False).encode()
+    assert row.input["input"]["x"].startswith("hello ")
+    json.dumps(row.input, ensure_ascii=False).encode()
 
 
 def test_a_plan_that_is_gone_is_a_fault_of_the_deployment() -> None:
+    child = Child()
+    child.store.objects.clear()
     with pytest.raises(DeploymentError, match=r"plan\.json"):
-        call(FakeObjectStore())
+        child.map()

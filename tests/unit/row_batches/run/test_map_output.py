@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 import pytest
 
-from foundation.errors import DeploymentError, RetryableAnswerError
+from foundation.errors import DeploymentError
 from row_batches.run.batch import Batches
 from row_batches.run.map_output import map_output
 from row_batches.run.messages import (
     AgentCall,
     BatchReference,
     CaughtError,
-    MapOutputAction,
     MapOutputRequest,
     MapOutputResponse,
 )
@@ -32,7 +32,9 @@ class Ending:
 
     def __init__(self, **document: Any) -> None:
         self.store = FakeObjectStore()
-        document.setdefault("execution_config", {"retry_policy": {"max_attempts": 3, "jitter": False}})
+        document.setdefault(
+            "execution_config", {"timeout_seconds": 60, "retry_policy": {"max_attempts": 3, "jitter": False}}
+        )
         make_plan(
             ROWS,
             store=self.store,
@@ -44,28 +46,41 @@ class Ending:
         self.runs = FakeRuns()
         self.clock = FakeClock()
 
-    def call(self, attempt: int = 1, seconds_left: float = 60, **end: Any) -> MapOutputResponse:
+    def call(
+        self,
+        attempt: int = 1,
+        seconds_left: float = 58,
+        usage: dict[str, Any] | None = None,
+        throttles: int = 0,
+        **end: Any,
+    ) -> MapOutputResponse:
         now = self.clock.now_ms()
-        agent_call = AgentCall(row=1)
-        if attempt:
-            agent_call = AgentCall(
-                row=1,
-                attempt=attempt,
-                first_started_ms=now - 2000,
-                deadline_ms=now + int(seconds_left * 1000),
-                hash="h",
-                name="n",
-                agent_arn="arn",
-            )
+        began = datetime.fromtimestamp((now - 2000) / 1000, UTC)
+        agent_call = AgentCall(
+            row=1,
+            attempt=attempt,
+            used_ms=int((60 - 2 - seconds_left) * 1000),
+            timeout_seconds=60,
+            hash="h",
+            name="n",
+            agent_arn="arn",
+            input_bytes=1_234,
+            usage=usage or {},
+            throttles=throttles,
+        )
         request = MapOutputRequest(
-            BatchInput=BatchReference(plan_key=KEYS.plan), Row=staged_items(ROWS)[0], Call=agent_call, **end
+            BatchInput=BatchReference(plan_key=KEYS.plan),
+            Row=staged_items(ROWS)[0],
+            Call=agent_call,
+            Began=began,
+            Ended=datetime.fromtimestamp(now / 1000, UTC),
+            **end,
         )
         return map_output(
             request,
             batches=Batches(self.store, self.clock),
             dead_letters=self.dead_letters,
             notes=BestEffort(self.runs),
-            clock=self.clock,
         )
 
     @property
@@ -83,32 +98,29 @@ def test_a_successful_answer_is_written_as_the_rows_end() -> None:
 
     response = ending.call(Result=SUCCESS)
 
-    assert response.action is MapOutputAction.DONE
+    assert response.again is None
     assert ending.record["status"] == "SUCCESS"
     assert ending.record["csv"].startswith("1,a text,good,run-1,1,SUCCESS,,2000,")
     assert ending.record["answer"] == SUCCESS
     assert not ending.dead_letters.letters
 
 
-def test_an_answer_that_asks_for_it_is_tried_again_through_the_catch() -> None:
+def test_an_answer_that_asks_for_it_is_tried_again() -> None:
     ending = Ending()
-    with pytest.raises(RetryableAnswerError) as raised:
-        ending.call(Result=RETRYABLE)
-    assert "busy" not in str(raised.value)  # Lambda logs it
 
-    response = ending.call(Result=RETRYABLE, ErrorOutput=caught("RetryableAnswerError"))
+    response = ending.call(Result=RETRYABLE)
 
-    assert response.action is MapOutputAction.RETRY
-    assert response.call is not None
-    assert (response.call.attempt, response.call.wait_seconds) == (2, 1)
-    assert response.call.name.endswith("-1-2")
+    assert not response.stop
+    assert response.again is not None
+    assert (response.again.attempt, response.again.wait_seconds) == (2, 1)
+    assert response.again.name.endswith("-1-2")
     assert KEYS.rows_object(1, 1) not in ending.store.objects
 
 
 def test_the_last_attempt_keeps_its_answer() -> None:
     ending = Ending()
 
-    assert ending.call(attempt=3, Result=RETRYABLE).action is MapOutputAction.DONE
+    assert ending.call(attempt=3, Result=RETRYABLE).again is None
 
     assert (ending.record["status"], ending.record["attempts"]) == ("FAILED", 3)
     assert ending.record["answer"] == RETRYABLE
@@ -118,9 +130,9 @@ def test_the_last_attempt_keeps_its_answer() -> None:
 def test_an_answer_whose_time_is_over_keeps_its_reason() -> None:
     ending = Ending()
 
-    response = ending.call(seconds_left=0, Result=RETRYABLE, ErrorOutput=caught("RetryableAnswerError"))
+    response = ending.call(seconds_left=0, Result=RETRYABLE)
 
-    assert response.action is MapOutputAction.DONE
+    assert response.again is None
     assert ending.record["status"] == "TIMEOUT"
     assert "busy" in ending.record["error"]
 
@@ -131,8 +143,8 @@ def test_a_failed_execution_is_tried_again_with_what_is_left_of_the_time() -> No
 
     response = ending.call(attempt=2, seconds_left=10, ErrorOutput=caught("States.TaskFailed", cause))
 
-    assert response.call is not None
-    assert (response.call.attempt, response.call.wait_seconds, response.call.timeout_seconds) == (3, 2, 8)
+    assert response.again is not None
+    assert (response.again.attempt, response.again.wait_seconds, response.again.timeout_seconds) == (3, 2, 8)
 
 
 def test_the_agents_own_error_name_is_in_the_message() -> None:
@@ -155,7 +167,7 @@ def test_the_agents_own_error_name_is_in_the_message() -> None:
 def test_time_outs_and_sizes_end_the_row_at_once(error: CaughtError, status: str, said: str) -> None:
     ending = Ending()
 
-    assert ending.call(ErrorOutput=error).action is MapOutputAction.DONE
+    assert ending.call(ErrorOutput=error).again is None
 
     assert ending.record["status"] == status
     assert said in ending.record["error"]
@@ -178,9 +190,9 @@ def test_a_throttled_start_keeps_its_attempt_and_its_name() -> None:
 
     response = ending.call(attempt=3, ErrorOutput=caught("StepFunctions.ExecutionLimitExceededException", "full"))
 
-    assert response.call is not None
-    assert (response.call.attempt, response.call.throttles) == (3, 1)
-    assert response.call.name.endswith("-1-3")
+    assert response.again is not None
+    assert (response.again.attempt, response.again.throttles) == (3, 1)
+    assert response.again.name.endswith("-1-3")
 
 
 @pytest.mark.parametrize(
@@ -198,9 +210,9 @@ def test_a_call_that_may_have_started_the_agent_is_made_again_under_its_name(nam
 
     response = ending.call(attempt=3, ErrorOutput=caught(name, "Read timed out (Status Code: 503)"))
 
-    assert response.call is not None
-    assert (response.call.attempt, response.call.throttles) == (3, 1)
-    assert response.call.name.endswith("-1-3")
+    assert response.again is not None
+    assert (response.again.attempt, response.again.throttles) == (3, 1)
+    assert response.again.name.endswith("-1-3")
     ending.call(attempt=3, seconds_left=0, ErrorOutput=caught(name, "Read timed out (Status Code: 503)"))
     assert ending.record["status"] == "TIMEOUT"
     assert "Read timed out" in ending.record["error"]
@@ -211,8 +223,8 @@ def test_a_call_that_may_have_started_the_agent_is_made_again_under_its_name(nam
 def test_a_call_that_started_nothing_counts_as_an_attempt(name: str) -> None:
     response = Ending().call(ErrorOutput=caught(name, "refused"))
 
-    assert response.call is not None
-    assert (response.call.attempt, response.call.throttles) == (2, 0)
+    assert response.again is not None
+    assert (response.again.attempt, response.again.throttles) == (2, 0)
 
 
 @pytest.mark.parametrize("name", ["StepFunctions.AWSStepFunctionsException", "Sfn.SfnException"])
@@ -228,9 +240,9 @@ def test_a_throttled_call_has_the_name_of_the_service_and_does_not_count_as_an_a
 
     response = Ending().call(attempt=3, ErrorOutput=caught("StepFunctions.AWSStepFunctionsException", said))
 
-    assert response.action is MapOutputAction.RETRY
-    assert response.call is not None
-    assert (response.call.attempt, response.call.throttles) == (3, 1)
+    assert response.again is not None
+    assert response.again is not None
+    assert (response.again.attempt, response.again.throttles) == (3, 1)
 
 
 @pytest.mark.parametrize(
@@ -252,19 +264,61 @@ def test_an_execution_that_was_looked_up_gives_its_output() -> None:
 def test_an_execution_that_was_looked_up_and_had_failed_counts_as_an_attempt() -> None:
     response = Ending().call(Description={"Status": "FAILED", "Error": "ModelError", "Cause": "overloaded"})
 
-    assert response.call is not None
-    assert response.call.attempt == 2
+    assert response.again is not None
+    assert response.again.attempt == 2
 
 
-def test_a_row_that_could_not_be_mapped_is_written_as_failed_without_an_attempt() -> None:
+def test_the_time_of_earlier_attempts_counts_and_that_of_siblings_does_not() -> None:
     ending = Ending()
-    cause = {"errorMessage": "text: not JSON", "errorType": "MappingError"}
+    cause = {"Status": "FAILED", "Error": "ModelError", "Cause": "overloaded"}
 
-    ending.call(attempt=0, ErrorOutput=caught("MappingError", cause))
+    first = ending.call(ErrorOutput=caught("States.TaskFailed", cause)).again
+    assert first is not None
+    # Two seconds of this attempt, and the pause of one.
+    assert (first.used_ms, first.timeout_seconds) == (3_000, 57)
 
-    assert (ending.record["status"], ending.record["attempts"]) == ("FAILED", 0)
-    assert ending.record["error"].startswith("text: not JSON")
-    assert ending.record["csv"].startswith("1,a text,none,")
+    ending.call(attempt=3, seconds_left=50, ErrorOutput=caught("States.TaskFailed", cause))
+    assert ending.record["duration_ms"] == 10_000
+
+
+def test_the_message_of_an_answer_too_large_names_sizes_and_the_execution_that_holds_it() -> None:
+    ending = Ending()
+
+    ending.call(ErrorOutput=caught("States.DataLimitExceeded", "big"))
+
+    assert "1,234 bytes" in ending.record["error"]
+    assert "its execution n holds the answer" in ending.record["error"]
+
+
+def test_the_usage_of_earlier_attempts_is_added_up() -> None:
+    ending = Ending()
+    usage = {"input_tokens": 10, "output_tokens": 1, "cost_usd": 0.5, "model": "nova"}
+
+    again = ending.call(Result={**RETRYABLE, "metadata": {"retryable": True, "usage": usage}}).again
+    assert again is not None
+    ending.call(attempt=2, usage=again.usage, Result={**SUCCESS, "metadata": {"usage": usage}})
+
+    assert ending.record["usage"] == {"nova": {"input_tokens": 20, "output_tokens": 2, "cost_usd": 1.0}}
+
+
+@pytest.mark.parametrize("end", [{"Result": SUCCESS}, {"ErrorOutput": caught("States.Timeout")}])
+def test_the_end_of_a_row_says_whether_the_brake_is_pulled(end: dict[str, Any]) -> None:
+    ending = Ending()
+    assert not ending.call(**end).stop
+    ending.store.put(KEYS.brake, b'{"reason": "stopped", "error": "StoppedError", "message": ""}')
+
+    assert ending.call(**end).stop
+
+
+def test_throttled_calls_end_before_they_fill_the_history_of_a_child_with_siblings() -> None:
+    said = caught("StepFunctions.ExecutionLimitExceededException", "full")
+    policy = {"max_attempts": 3, "max_delay_seconds": 0.1}
+    settings = {"timeout_seconds": 900, "retry_policy": policy}
+    alone, among = (Ending(batch_size=size, execution_config=settings) for size in (1, 20))
+    for ending, most in ((alone, 500), (among, 25)):
+        assert ending.call(throttles=most - 1, ErrorOutput=said).again is not None
+        assert ending.call(throttles=most, ErrorOutput=said).again is None
+        assert ending.record["throttles"] == most + 1
 
 
 def test_a_repeated_call_sends_no_second_dead_letter() -> None:

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -13,28 +14,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foundation.errors import MappingError, NotAttemptedError, TakenOverError
 from row_batches.document.plan import EarlierExecution, Keys
 from row_batches.run import process_tool_rows as worker_module
 from row_batches.run.aggregate_results import aggregate_results
 from row_batches.run.batch import Batches
-from row_batches.run.map_input import map_input
+from row_batches.run.map_input import map_rows
 from row_batches.run.map_output import map_output
 from row_batches.run.messages import (
+    AgentCall,
     AggregateAction,
     AggregateRequest,
     AggregateResponse,
     BatchReference,
+    CaughtError,
     EndedRun,
-    MapInputRequest,
     MapOutputRequest,
+    MapRowsRequest,
     ToolRowsRequest,
     ToolRowsResponse,
 )
 from row_batches.run.process_tool_rows import process_tool_rows
 from row_batches.run.runs import BestEffort
 from row_batches.targets.protocol import Outcome, thrown_error
-from tests.support.batches import make_plan, records_of, staged_items
+from tests.support.batches import make_plan, records_of, staged_items, write_finished
 from tests.support.fakes import (
     FakeClock,
     FakeDeadLetters,
@@ -400,51 +402,50 @@ class AgentRows:
             self.runs.plan(name, rows, resume_from, invocation="standard", batch_size=1)
         self.batches = Batches(self.runs.store, self.clock)
         self.row = staged_items(rows)[0]
-        call = self.map_input("first")
+        (call,) = self.calls("first")
         result = {"result": "Success", "data": {"said": "hello"}} if answer is None else answer
         batch = BatchReference(plan_key=Keys("first").plan)
-        request = MapOutputRequest(BatchInput=batch, Row=self.row, Call=call, Result=result)
-        map_output(
+        began = datetime.fromtimestamp(self.clock.now_ms() / 1000, UTC)
+        request = MapOutputRequest(BatchInput=batch, Row=self.row, Call=call, Began=began, Ended=began, Result=result)
+        map_output(request, batches=self.batches, dead_letters=self.letters, notes=BestEffort(FakeRuns()))
+
+    def calls(self, execution: str) -> list[AgentCall]:
+        request = MapRowsRequest(BatchInput=BatchReference(plan_key=Keys(execution).plan), Items=[self.row])
+        response = map_rows(
             request, batches=self.batches, dead_letters=self.letters, notes=BestEffort(FakeRuns()), clock=self.clock
         )
-
-    def map_input(self, execution: str) -> Any:
-        request = MapInputRequest(BatchInput=BatchReference(plan_key=Keys(execution).plan), Row=self.row)
-        return map_input(request, batches=self.batches, clock=self.clock).call
+        return [row.call for row in response.rows]
 
 
 def test_an_agents_row_that_was_answered_is_written_and_not_called() -> None:
     agent = AgentRows()
 
-    with pytest.raises(TakenOverError, match="row 1"):
-        agent.map_input("second")
+    assert agent.calls("second") == []
 
     (record,) = agent.runs.records("second")
     assert (record["status"], record["attempts"], record["duration_ms"]) == ("SUCCESS", 0, 0)
     assert "hello" in record["csv"]
     assert record["answer"]["data"] == {"said": "hello"}
-    with pytest.raises(TakenOverError):
-        agent.map_input("second")
+    assert agent.calls("second") == []
     assert len(agent.runs.records("second")) == 1
 
 
-def test_an_agents_rows_that_were_taken_over_cost_two_transitions_each() -> None:
+def test_an_agents_row_that_was_taken_over_costs_its_child_alone() -> None:
     agent = AgentRows()
-    with pytest.raises(TakenOverError):
-        agent.map_input("second")
+    agent.calls("second")
     agent.runs.aggregate("first")
     agent.runs.aggregate("second")
 
     costs = [agent.runs.summary(name)["cost"]["parts"]["state_transitions"] for name in ("first", "second")]
 
-    assert costs[0] - costs[1] == pytest.approx(0.025 / 1000)
+    assert costs[0] - costs[1] == pytest.approx(2 * 0.025 / 1000)
     assert agent.runs.summary("second")["resumed"] == 1
 
 
 def test_an_agents_row_that_failed_is_called() -> None:
     agent = AgentRows({"result": "Error", "data": {"said": "no"}})
 
-    assert agent.map_input("second").attempt == 1
+    assert [call.attempt for call in agent.calls("second")] == [1]
     assert agent.runs.records("second") == []
 
 
@@ -452,16 +453,14 @@ def test_an_agents_row_that_was_changed_is_called() -> None:
     agent = AgentRows()
     agent.row = {**agent.row, "c2": "corrected"}
 
-    assert agent.map_input("second").attempt == 1
+    assert [call.attempt for call in agent.calls("second")] == [1]
 
 
 def test_an_agents_row_behind_the_brake_is_left_alone() -> None:
     agent = AgentRows()
     agent.runs.store.put(Keys("second").brake, BRAKE)
 
-    with pytest.raises(NotAttemptedError):
-        agent.map_input("second")
-
+    assert agent.calls("second") == []
     assert agent.runs.records("second") == []
 
 
@@ -476,5 +475,108 @@ def test_an_agents_row_that_cannot_be_mapped_is_no_answered_one() -> None:
         input_mapping={"transformations": {"x": transformation}},
     )
 
-    with pytest.raises(MappingError):
-        agent.map_input("second")
+    assert agent.calls("second") == []
+    (record,) = agent.runs.records("second")
+    assert (record["status"], record["attempts"]) == ("FAILED", 0)
+
+
+class Resumed:
+    """A run of an agent with three attempts, stopped before row 1 had its end, and one that resumes it."""
+
+    def __init__(self, finished: bool = False) -> None:
+        self.store, self.clock, self.letters = FakeObjectStore(), FakeClock(), FakeDeadLetters()
+        policy = {"retry_policy": {"max_attempts": 3, "jitter": False}}
+        notification = {"batch_name": "earlier"}
+        shared: dict[str, Any] = {"store": self.store, "invocation": "standard", "batch_size": 20}
+        shared["execution_config"] = policy
+        first = make_plan([["7", "a"]], execution="first", notification_config=notification, **shared)
+        if finished:
+            write_finished(first, self.store, [(1, ["7", "a"])], failed=[1])
+        earlier = EarlierExecution(name="first", batch_size=20, batch_name="earlier")
+        make_plan([["7", "a"]], execution="second", resume_from=[earlier], **shared)
+        self.batches = Batches(self.store, self.clock)
+
+    def first_call(self, execution: str = "second") -> AgentCall:
+        request = MapRowsRequest(
+            BatchInput=BatchReference(plan_key=Keys(execution).plan), Items=staged_items([["7", "a"]])
+        )
+        response = map_rows(
+            request, batches=self.batches, dead_letters=self.letters, notes=BestEffort(FakeRuns()), clock=self.clock
+        )
+        return response.rows[0].call
+
+    def looked_up(self, call: AgentCall, status: str, row_input: Any = None, output: Any = None) -> AgentCall | None:
+        sent = {"batchContext": {}, "input": row_input or {"id": "7", "text": "a"}}
+        description = {"Status": status, "Input": orjson.dumps(sent).decode(), "Output": orjson.dumps(output).decode()}
+        return self.ended(call, Description=description)
+
+    def ended(self, call: AgentCall, **end: Any) -> AgentCall | None:
+        request = MapOutputRequest(
+            BatchInput=BatchReference(plan_key=Keys("second").plan),
+            Row=staged_items([["7", "a"]])[0],
+            Call=call,
+            Began=datetime.fromtimestamp(self.clock.now_ms() / 1000, UTC),
+            Ended=datetime.fromtimestamp(self.clock.now_ms() / 1000, UTC),
+            **end,
+        )
+        return map_output(request, batches=self.batches, dead_letters=self.letters, notes=BestEffort(FakeRuns())).again
+
+
+def test_a_row_that_a_stopped_run_may_have_begun_is_started_under_the_name_that_it_had_there() -> None:
+    resumed = Resumed()
+
+    call = resumed.first_call()
+
+    assert call.name == resumed.first_call("first").name
+    answer = {"result": "Success", "data": {"said": "paid"}}
+    assert resumed.looked_up(call, "SUCCEEDED", output=answer) is None
+    (record,) = records_of(resumed.store.objects[Keys("second").rows_object(1, 1)])
+    assert (record["status"], record["answer"]) == ("SUCCESS", answer)
+
+
+def test_an_aborted_execution_of_a_stopped_run_is_started_once_more_as_the_first_attempt() -> None:
+    resumed = Resumed()
+
+    call = resumed.looked_up(resumed.first_call(), "ABORTED")
+
+    assert call is not None
+    assert (call.attempt, call.earlier, call.wait_seconds, call.throttles) == (1, [], 0, 0)
+    assert call.name.startswith("echo-")
+    assert call.name != resumed.first_call("first").name
+
+
+def test_an_attempt_that_failed_may_have_been_followed_by_another() -> None:
+    resumed = Resumed()
+    call, names = resumed.first_call(), []
+    for _ in range(3):
+        names.append(call.name)
+        following = resumed.looked_up(call, "FAILED")
+        assert following is not None
+        call = following
+
+    assert [name.rpartition("-")[2] for name in names] == ["1", "2", "3"]
+    assert all(name.startswith("earlier-") for name in names)
+    assert (call.earlier, call.attempt) == ([], 1)
+
+
+def test_an_answer_to_another_input_is_not_taken() -> None:
+    resumed = Resumed()
+
+    call = resumed.looked_up(resumed.first_call(), "SUCCEEDED", {"id": "7", "text": "before"}, {"result": "Success"})
+
+    assert call is not None
+    assert Keys("second").rows_object(1, 1) not in resumed.store.objects
+
+
+def test_an_agent_that_started_under_the_earlier_name_and_failed_has_its_second_attempt_under_its_own() -> None:
+    resumed = Resumed()
+
+    call = resumed.ended(resumed.first_call(), ErrorOutput=CaughtError(Error="States.TaskFailed", Cause="{}"))
+
+    assert call is not None
+    assert (call.attempt, call.earlier) == (2, [])
+    assert call.name.endswith("-1-2")
+
+
+def test_a_row_that_the_earlier_run_finished_has_nothing_to_look_up() -> None:
+    assert Resumed(finished=True).first_call().earlier == []

@@ -468,7 +468,12 @@ def test_a_batch_can_resume_an_earlier_one(world: World, name: str) -> None:
 
     world.validate()
 
-    expected = EarlierExecution(name="earlier", batch_size=earlier.concurrency.batch_size, target_version="1")
+    expected = EarlierExecution(
+        name="earlier",
+        batch_size=earlier.concurrency.batch_size,
+        target_version="1",
+        batch_name=earlier.config.batch_name,
+    )
     assert world.plan.resume_from == [expected]
     (warning,) = world.plan.warnings
     assert warning.startswith("Of the 3 rows of earlier, 2 were successful")

@@ -31,6 +31,8 @@ class Target(Frozen):
     version: str = "1"
     enabled: bool = True
     cost_per_call_usd: float | None = None
+    expected_seconds: float | None = Field(default=None, gt=0)
+    """What a call takes, as far as the registry says."""
     output_schema: str | None = None
 
 
@@ -87,6 +89,8 @@ class EarlierExecution(Frozen):
     batch_size: int = Field(ge=1)
     target_version: str = ""
     """That of its plan: of answers whose rows were written before rows kept their own."""
+    batch_name: str = ""
+    """Of which the names of its agents' executions are made; "" in plans of an earlier release."""
 
 
 class Plan(Frozen):

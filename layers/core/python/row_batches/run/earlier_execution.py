@@ -51,6 +51,7 @@ class Earlier:
                 name=earlier.name,
                 batch_size=earlier.plan.concurrency.batch_size,
                 target_version=earlier.plan.target.version,
+                batch_name=earlier.plan.config.batch_name,
             )
             for earlier in self._chain(total_rows)
         ]

@@ -1,59 +1,121 @@
-"""Makes the first call of an agent from a row of the staged input."""
+"""Makes the calls of an agent from rows of the staged input."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
+from typing import Any
 
-from foundation.errors import MappingError, NotAttemptedError, TakenOverError
+from foundation.errors import MappingError
 from foundation.json_text import parse_json, render_json
 from foundation.ports import Clock
 from row_batches.run.batch import Batch, Batches, input_hash
+from row_batches.run.commit import Commit
 from row_batches.run.earlier_answers import take_over
-from row_batches.run.messages import AgentCall, MapInputRequest, MapInputResponse
-from row_batches.targets.protocol import agent_execution_name
+from row_batches.run.messages import AgentCall, AgentRow, MapRowsRequest, MapRowsResponse
+from row_batches.run.ports import DeadLetters
+from row_batches.run.runs import BestEffort
+from row_batches.targets.protocol import agent_execution_name, mapping_failed
 
 LOGGER = logging.getLogger("batch_processor.map_input")
 MOST_INPUT_BYTES = 200 * 1024
-"""The agent's input travels beside the row through a state's 256 KiB (dg/service-quotas)."""
+"""The agent's input travels through states of 256 KiB (dg/service-quotas)."""
+MOST_ROUND_BYTES = 180_000
+"""Of the calls and inputs of one round, when they are several: the rest comes in the next one."""
 
 
-def map_input(request: MapInputRequest, *, batches: Batches, clock: Clock) -> MapInputResponse:
-    """Raises ``NotAttemptedError`` when the brake is pulled, ``MappingError`` when the row cannot be mapped.
+def map_rows(
+    request: MapRowsRequest, *, batches: Batches, dead_letters: DeadLetters, notes: BestEffort, clock: Clock
+) -> MapRowsResponse:
+    """The calls of those rows that still need one; none, when the brake is pulled.
 
-    A row that an earlier execution answered is written; then ``TakenOverError`` is raised.
+    Rows that are finished are left out. Rows that an earlier execution answered are written, and so are, as failed,
+    those that cannot be mapped. ``remaining`` rows did not fit.
     """
     batch = batches.open(request.BatchInput.plan_key)
-    brake = batch.work.brake(fresh=batch.failure_limit is not None)
-    if brake is not None:
-        raise NotAttemptedError(f"not attempted: {brake.reason}")
-    plan = batch.plan
-    row = int(request.Row["r"])
-    for finished in take_over(batch, {row: request.Row}, clock):
-        batch.rows.write([finished])
-        raise TakenOverError(f"row {row} was answered in an earlier execution: its answer is taken over")
-    row_input = batch.input_mapper.map(batch.cells(request.Row))
-    sent = batch.kind.request(batch.call(row, 1), row_input)
+    if batch.work.brake(fresh=batch.failure_limit is not None) is not None:
+        return MapRowsResponse()
+    items = {int(item["r"]): item for item in request.Items}
+    for finished in list(batch.rows.finished(min(items), max(items))):
+        for row in range(finished.first, finished.last + 1):
+            items.pop(row, None)
+    ended = list(take_over(batch, items, clock))
+    for taken in ended:
+        del items[taken.row]
+    again = {call.row: call for call in request.Again}
+    begun = _may_have_begun(batch, items)
+    rows: list[AgentRow] = []
+    size = remaining = 0
+    for row, item in sorted(items.items()):
+        try:
+            agent_row, text = _agent_row(batch, row, item, again.get(row), begun.get(row, []))
+        except MappingError as error:
+            now = clock.now_ms()
+            outcome = mapping_failed(str(error))
+            cells = batch.cells(item)
+            ended.append(batch.finish(row, cells, outcome, row_hash="", attempts=0, started_ms=now, ended_ms=now))
+            continue
+        size += len(text)
+        if rows and size > MOST_ROUND_BYTES:
+            remaining += 1
+        else:
+            rows.append(agent_row)
+    if ended:
+        ended.sort(key=lambda finished: finished.row)
+        Commit(batch, dead_letters).write(ended)
+        notes.count(batch.plan.execution.name, [finished.record for finished in ended])
+    return MapRowsResponse(rows=rows, remaining=remaining)
+
+
+def _may_have_begun(batch: Batch, rows: Collection[int]) -> dict[int, list[int]]:
+    """By row, the places in ``resume_from`` of the executions that left it unfinished."""
+    begun: dict[int, list[int]] = {row: [] for row in rows}
+    for place, earlier in enumerate(batch.plan.resume_from if rows else []):
+        if earlier.batch_name:
+            left = set(rows)
+            for finished in batch.rows_of(earlier).finished(min(rows), max(rows)):
+                left -= set(range(finished.first, finished.last + 1))
+            for row in left:
+                begun[row].append(place)
+    return begun
+
+
+def _agent_row(
+    batch: Batch, row: int, item: dict[str, str], again: AgentCall | None, earlier: list[int]
+) -> tuple[AgentRow, bytes]:
+    """The row's first call, or ``again``, with its input; and its JSON text. Raises ``MappingError``."""
+    row_input = batch.input_mapper.map(batch.cells(item))
+    sent: dict[str, Any] = batch.kind.request(batch.call(row, again.attempt if again else 1), row_input)
     text = render_json(sent)
     size = len(text.encode())
     if size > MOST_INPUT_BYTES:
-        raise MappingError(f"the agent's input has {size:,} bytes and may have {MOST_INPUT_BYTES:,}")
-    now = clock.now_ms()
-    budget_seconds = plan.config.execution_config.timeout_seconds
+        raise MappingError(f"the agent's input has {size:,} bytes and can have up to {MOST_INPUT_BYTES:,}")
+    call = again or _first_call(batch, row, input_hash(row_input), size, earlier)
+    LOGGER.debug("row sent", extra={"row_id": row, "attempt": call.attempt, "sent": sent})
+    # Rendered and read again: half an emoji, cut off by some other program, would break Lambda's own JSON.
+    agent_row = AgentRow(call=call, input=parse_json(text))
+    return agent_row, agent_row.model_dump_json().encode()
+
+
+def _first_call(batch: Batch, row: int, row_hash: str, input_bytes: int, earlier: list[int]) -> AgentCall:
     call = AgentCall(
         row=row,
         attempt=1,
-        first_started_ms=now,
-        deadline_ms=now + budget_seconds * 1000,
-        timeout_seconds=budget_seconds,
-        hash=input_hash(row_input),
-        name=execution_name(batch, row, 1),
-        agent_arn=plan.target.arn,
+        timeout_seconds=batch.plan.config.execution_config.timeout_seconds,
+        hash=row_hash,
+        name="",
+        agent_arn=batch.plan.target.arn,
+        input_bytes=input_bytes,
+        earlier=earlier,
     )
-    LOGGER.debug("row sent", extra={"attempt": 1, "sent": sent})
-    # Rendered and read again: half an emoji, cut off by some other program, would break Lambda's own JSON.
-    return MapInputResponse(call=call, input=parse_json(text))
+    return call.model_copy(update={"name": execution_name(batch, call)})
 
 
-def execution_name(batch: Batch, row: int, attempt: int) -> str:
+def execution_name(batch: Batch, call: AgentCall) -> str:
     """The same for the same attempt at the same row of the same execution: Step Functions then starts it only once."""
-    return agent_execution_name(batch.plan.config.batch_name, batch.plan.execution.arn, row, attempt)
+    plan = batch.plan
+    if not call.earlier:
+        return agent_execution_name(plan.config.batch_name, plan.execution.arn, call.row, call.attempt)
+    earlier = plan.resume_from[call.earlier[0]]
+    arn = f"{plan.execution.arn.rpartition(':')[0]}:{earlier.name}"
+    return agent_execution_name(earlier.batch_name, arn, call.row, call.earlier_attempt)

@@ -86,7 +86,7 @@ class ToolRowsResponse(Message):
     come_again_in_seconds: int = 0
 
 
-# --- MapInput, MapOutput (Standard agents)
+# --- MapRows, MapOutput (Standard agents)
 
 
 class CaughtError(Message):
@@ -96,70 +96,77 @@ class CaughtError(Message):
     Cause: str = ""
 
 
-class MapInputRequest(Message):
-    BatchInput: BatchReference
-    Row: dict[str, str]
-
-
 class AgentCall(Message):
-    """One attempt at one row, handed from MapInput through the state machine to MapOutput, and on for a retry.
+    """One attempt at one row, handed from MapRows through the state machine to MapOutput, and on for a retry.
 
-    ``first_started_ms`` and ``deadline_ms`` are milliseconds since the epoch; ``timeout_seconds`` is what is left of
-    the row's budget for this attempt; ``usage`` is that of the attempts before. Attempt 0: the row could not be mapped,
-    so no call was made.
+    ``used_ms`` of the row's time are used before it: by earlier attempts and the pauses after them. ``timeout_seconds``
+    is what is left for this attempt. ``usage`` is that of the attempts before. ``input_bytes``: of the agent's input.
+
+    ``earlier``: places in the plan's ``resume_from``. The first of these executions may have started the row without
+    having come to its end: the attempt has the name of that one's attempt ``earlier_attempt``, so that an answer that
+    is paid is taken, and starts the agent where there is none.
     """
 
     row: int
-    attempt: int = 0
+    attempt: int
     throttles: int = 0
-    first_started_ms: int = 0
-    deadline_ms: int = 0
-    timeout_seconds: int = 1
+    used_ms: int = 0
+    timeout_seconds: int
     wait_seconds: int = 0
-    hash: str = ""
-    name: str = ""
-    agent_arn: str = ""
+    hash: str
+    name: str
+    agent_arn: str
+    input_bytes: int
     usage: Usage = {}
+    earlier: list[int] = []
+    earlier_attempt: int = 1
 
 
-class MapInputResponse(Message):
-    """The first attempt.
-
-    A row that cannot be mapped is raised as ``MappingError``, a pulled brake as ``NotAttemptedError``, a row that an
-    earlier execution answered as ``TakenOverError``: the ordinary row so needs no Choice state, each of which costs a
-    transition.
-    """
+class AgentRow(Message):
+    """A row to run: its call, and the agent's input ``{"batchContext": …, "input": …}``."""
 
     call: AgentCall
     input: dict[str, Any]
-    """The agent's input: ``{"batchContext": …, "input": …}``."""
+
+
+class MapRowsRequest(Message):
+    """``Again``: calls that are due in this round, with their attempt; other rows begin."""
+
+    BatchInput: BatchReference
+    Items: list[dict[str, str]]
+    Again: list[AgentCall] = []
+
+
+class MapRowsResponse(Message):
+    """The rows to run now; ``remaining`` ones did not fit: call again with the same items."""
+
+    rows: list[AgentRow] = []
+    remaining: int = 0
 
 
 class MapOutputRequest(Message):
-    """The end of one attempt: one of ``Result``, ``Description`` and ``ErrorOutput`` is given.
+    """One attempt, from ``Began`` to ``Ended``: one of ``Result``, ``Description`` and ``ErrorOutput`` is given.
 
-    ``Result`` is the agent's parsed answer: the row ends with it, or ``RetryableAnswerError`` is raised, for the same
-    reason as above, and comes back as ``ErrorOutput`` beside it. ``Description`` is ``{"Status", "Output", "Error",
-    "Cause"}`` of an execution that was looked up, its ``Output`` a JSON text.
+    ``Result`` is the agent's parsed answer. ``Description`` is ``{"Status", "Input", "Output", "Error",
+    "Cause"}`` of an execution that was looked up, ``Input`` and ``Output`` as JSON texts.
     """
 
     BatchInput: BatchReference
     Row: dict[str, str]
     Call: AgentCall
+    Began: datetime
+    Ended: datetime
     Result: Any = None
     Description: dict[str, Any] | None = None
     ErrorOutput: CaughtError | None = None
 
 
-class MapOutputAction(StrEnum):
-    DONE = "DONE"
-    RETRY = "RETRY"
-
-
 class MapOutputResponse(Message):
-    action: MapOutputAction
-    call: AgentCall | None = None
-    """The next attempt, when ``action`` is RETRY."""
+    """``again`` is the row's next attempt; without it, the row is finished. ``stop``: the brake is pulled."""
+
+    row: int
+    again: AgentCall | None = None
+    stop: bool = False
 
 
 # --- The finishing machine, for a run that has ended

@@ -25,7 +25,8 @@ class ProcessToolRowsSettings(RowBatchSettings):
 
 
 class MapInputSettings(RowBatchSettings):
-    pass
+    dead_letter_queue_url: str
+    runs_table: str
 
 
 class MapOutputSettings(RowBatchSettings):

@@ -191,6 +191,7 @@ def cost_of(plan: Plan, totals: Totals, *, stopped: bool = False) -> dict[str, o
         unmapped_rows=totals.unmapped,
         throttles=totals.throttles,
         idle_rows=totals.resumed + totals.died + (0 if stopped else totals.not_attempted),
+        batch_size=plan.concurrency.batch_size,
         rows_objects=totals.rows_objects,
         children=totals.worker_calls,
         worker_calls=totals.worker_calls,

@@ -212,7 +212,7 @@ class _Validation:
         earlier: Earlier | None,
     ) -> Plan:
         row_bytes = staging.size_bytes // max(1, staging.total_rows)
-        concurrency = kind_of(target).concurrency(config, staging.total_rows, row_bytes)
+        concurrency = kind_of(target).concurrency(config, target, staging.total_rows, row_bytes)
         costs = estimate(config, target, concurrency, total_rows=staging.total_rows, staged_bytes=staging.size_bytes)
         warnings = self._warnings(config, target, staging, concurrency)
         if earlier is not None:

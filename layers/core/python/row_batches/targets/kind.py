@@ -97,7 +97,7 @@ class TargetKind(ABC):
         """What the user should know of the target before the run. ``functions`` tells of Lambda functions."""
 
     @abstractmethod
-    def concurrency(self, config: BatchConfig, total_rows: int, row_bytes: int) -> Concurrency:
+    def concurrency(self, config: BatchConfig, target: Target, total_rows: int, row_bytes: int) -> Concurrency:
         """``max_concurrency`` rows in flight, spread over children and threads; their product never exceeds it.
 
         ``row_bytes`` is the average size of a staged row; 0: small.

@@ -11,8 +11,7 @@ from row_batches.rows.records import RowStatus
 from row_batches.targets.protocol import Outcome, timed_out
 
 MAX_THROTTLES = 500
-"""Throttled attempts have no count of their own but the row's time. For an agent with a year of it this bound keeps the
-history of its child execution (about 20 events an attempt) below the 25,000 events that Step Functions allows."""
+"""Throttled attempts have no count of their own but the row's time, which can be a year: then this one ends them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +36,8 @@ def decide(
     elapsed_ms: int,
     budget_ms: int,
     random: Callable[[], float] = random_numbers.random,
+    *,
+    max_throttles: int = MAX_THROTTLES,
 ) -> Retry | Final:
     """What follows an attempt.
 
@@ -48,7 +49,7 @@ def decide(
         return Final(outcome)
     if outcome.error_name in policy.non_retryable_errors:
         return Final(outcome)
-    if throttles > MAX_THROTTLES if outcome.throttled else attempt >= policy.max_attempts:
+    if throttles > max_throttles if outcome.throttled else attempt >= policy.max_attempts:
         return Final(outcome)
     wait = pause_seconds(policy, throttles if outcome.throttled else attempt, random)
     if elapsed_ms + wait * 1_000 >= budget_ms:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import ceil
 from typing import Any
 
 from foundation.errors import DeploymentError
@@ -20,18 +21,30 @@ from row_batches.targets.protocol import (
     too_large,
     unanswered,
 )
+from row_batches.targets.retry import MAX_THROTTLES
 from row_batches.targets.usage import CHILD_START_TRANSITIONS, RunCounts, Usage, size_of
 
-ROW_TRANSITIONS = 3
-"""MapInput, InvokeAgent, MapOutput."""
+MOST_ROWS_A_CHILD = 20
+CHILD_SECONDS = 300
+"""What the rows of a child should take together: a child that dies takes no more than this down with it, and a change
+of the map run's concurrency acts as children end."""
+UNKNOWN_ROWS_A_CHILD = 5
+"""Where the registry does not say how long a row takes."""
+MOST_SECONDS_OF_SEVERAL = 900
+"""A row that may take longer than this has a child of its own."""
+MOST_EVENTS = 20_000
+"""Of the 25,000 events of a child's history (https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html)."""
+EVENTS_AN_ATTEMPT = 20
+"""A failed attempt: InvokeAgent 7, RecordFailure 6, ChooseRetry 2, WaitBeforeRetry 2, the iteration 3."""
+
+CHILD_TRANSITIONS = 4
+"""MapRows, RunRows, AgentRowsRemain, AgentRowsDone."""
+ROW_TRANSITIONS = 2
+"""InvokeAgent, MapOutput."""
 FAILURE_TRANSITIONS = 4
 """A failed attempt that is tried again: InvokeAgent, RecordFailure, ChooseRetry, WaitBeforeRetry."""
-FAILED_ROW_TRANSITIONS = 5
-"""A row that fails at its last attempt: MapInput, InvokeAgent, RecordFailure, ChooseRetry, RowDone."""
-UNMAPPED_ROW_TRANSITIONS = 4
-"""A row that cannot be mapped: MapInput, RecordFailure, ChooseRetry, RowDone."""
-IDLE_ROW_TRANSITIONS = 2
-"""A row that finds the brake pulled, or is taken over from an earlier execution: MapInput, RowDone."""
+FAILED_ROW_TRANSITIONS = 4
+"""A row that fails at its last attempt: InvokeAgent, RecordFailure, ChooseRetry, RowDone."""
 STEP_SECONDS = 0.05
 """Of each call of ``map_input`` and ``map_output``, an assumption."""
 
@@ -84,8 +97,10 @@ class StandardAgent(TargetKind):
     def read_kept(self, answer: Any) -> Outcome:
         return read_agent_answer(answer)
 
-    def read_error(self, error: str, cause: str, timeout_seconds: int) -> Outcome:
-        """The outcome of what a Catch around the call saw; the attempt had ``timeout_seconds``.
+    def read_error(self, error: str, cause: str, timeout_seconds: int, name: str, input_bytes: int) -> Outcome:
+        """The outcome of what a Catch around the call saw.
+
+        The attempt had ``timeout_seconds``, its execution ``name``, and an input of ``input_bytes``.
 
         Raises ``DeploymentError`` when the agent cannot be called at all.
         """
@@ -94,20 +109,36 @@ class StandardAgent(TargetKind):
         if error == "States.Timeout":  # of the call: the agent's own is inside States.TaskFailed
             return timed_out(f"no answer within the {timeout_seconds} s that were left for the row")
         if error == "States.DataLimitExceeded":
-            return too_large("with the row it is over the 256 KiB (262,144 bytes) that Step Functions allows")
+            return too_large(
+                f"with the row and the agent's input of {input_bytes:,} bytes it is over the 256 KiB (262,144 bytes) "
+                f"that Step Functions allows; if the agent has answered, its execution {name} holds the answer"
+            )
         return agent_failure(error, cause)
 
     def warnings(self, config: BatchConfig, target: Target, functions: FunctionSettings) -> list[str]:  # noqa: ARG002
         return []
 
-    def concurrency(self, config: BatchConfig, total_rows: int, row_bytes: int) -> Concurrency:  # noqa: ARG002
-        """One row a child, so as many children as rows in flight."""
-        return Concurrency(children=config.execution_config.max_concurrency, threads=1, batch_size=1)
+    def concurrency(self, config: BatchConfig, target: Target, total_rows: int, row_bytes: int) -> Concurrency:  # noqa: ARG002
+        """As many children as rows in flight, each with some rows, one after the other.
+
+        They are 20, or what takes ``CHILD_SECONDS`` by the registry's ``expected_seconds``, or 5 where that is unknown;
+        fewer where the rows would not fill a batch for every child, and where failing attempts would fill a child's
+        history. One: where a row may take long, and where failed rows may end the run, so that none is started after.
+        """
+        settings = config.execution_config
+        children = settings.max_concurrency
+        rows = UNKNOWN_ROWS_A_CHILD
+        if target.expected_seconds is not None:
+            rows = min(MOST_ROWS_A_CHILD, max(1, int(CHILD_SECONDS / target.expected_seconds)))
+        if settings.timeout_seconds > MOST_SECONDS_OF_SEVERAL or settings.failure_limit(total_rows) is not None:
+            rows = 1
+        rows = min(rows, ceil(total_rows / children), _attempts_of_a_child() // 2 // settings.retry_policy.max_attempts)
+        return Concurrency(children=children, threads=1, batch_size=max(1, rows))
 
     def assumed(
         self,
         config: BatchConfig,
-        concurrency: Concurrency,  # noqa: ARG002 (a child is a row)
+        concurrency: Concurrency,
         total_rows: int,
         staged_bytes: int,  # noqa: ARG002
         *,
@@ -120,30 +151,45 @@ class StandardAgent(TargetKind):
             retries=total_rows * (attempts - 1),
             failed_rows=total_rows if all_fail else 0,
             rows_objects=total_rows,
+            batch_size=concurrency.batch_size,
         )
 
     def usage(self, counts: RunCounts) -> Usage:
-        """A row: its child's start, 3 transitions and 2 requests; an attempt that is tried again adds 4 and 1. A failed
-        row: its count and a request to the queue."""
-        succeeded = max(0, counts.rows - counts.failed_rows)
+        """A child: its start, 4 transitions, a request, a listing of what is finished. A row: 2 transitions, a request
+        and an object; an attempt that is tried again adds 4 and 1. A failed row: its count and a request to the queue.
+        """
+        children = ceil((counts.rows + counts.idle_rows) / counts.batch_size)
+        called = counts.rows - counts.unmapped_rows
         called_and_failed = max(0, counts.failed_rows - counts.unmapped_rows)
+        succeeded = max(0, called - called_and_failed)
         again = counts.retries + counts.throttles
-        steps = 2 * counts.rows + again + counts.idle_rows
+        ends = called + again
+        memory_gb = {name: size_of(name).memory_gb for name in ("map_input", "map_output")}
         return Usage(
-            transitions=(counts.rows + counts.idle_rows) * CHILD_START_TRANSITIONS
-            + counts.idle_rows * IDLE_ROW_TRANSITIONS
+            transitions=children * (CHILD_START_TRANSITIONS + CHILD_TRANSITIONS)
             + succeeded * ROW_TRANSITIONS
             + called_and_failed * FAILED_ROW_TRANSITIONS
-            + counts.unmapped_rows * UNMAPPED_ROW_TRANSITIONS
             + again * FAILURE_TRANSITIONS,
-            lambda_requests=steps,
-            lambda_gb_seconds=steps * STEP_SECONDS * size_of("map_output").memory_gb,
-            s3_puts=counts.rows_objects + counts.failed_rows,
-            s3_gets=steps + counts.rows_objects,
+            lambda_requests=children + ends,
+            lambda_gb_seconds=STEP_SECONDS * (children * memory_gb["map_input"] + ends * memory_gb["map_output"]),
+            s3_puts=counts.rows_objects + counts.failed_rows + children,
+            # The brake; rows as the aggregator reads them.
+            s3_gets=children + ends + counts.rows_objects,
             sqs_requests=counts.failed_rows,
             dynamodb_writes=counts.rows,  # live counts
             calls=counts.attempts,
         )
+
+
+def _attempts_of_a_child() -> int:
+    """How many attempts the history of a child can hold."""
+    return MOST_EVENTS // EVENTS_AN_ATTEMPT
+
+
+def most_throttles(rows_a_child: int) -> int:
+    """How often a call may come to nothing, of a row with so many siblings in its child: half of the history is
+    theirs."""
+    return min(MAX_THROTTLES, _attempts_of_a_child() // 2 // rows_a_child)
 
 
 def _read_call_error(error: str, cause: str) -> Outcome:

@@ -79,7 +79,8 @@ class RunCounts:
 
     ``rows`` were run: neither left alone behind the brake nor taken over; those are ``idle_rows``. Of the ``rows``,
     ``failed_rows`` failed, and ``unmapped_rows`` of these never came to a call. ``attempts`` counts all attempts,
-    ``retries`` those after a row's first, ``throttles`` the calls that did not come to an attempt.
+    ``retries`` those after a row's first, ``throttles`` the calls that did not come to an attempt. ``batch_size`` is
+    how many rows a child has.
 
     ``worker_calls`` of ``process_tool_rows`` took ``worker_seconds`` in all; ``children`` is how many children of the
     map they worked for.
@@ -92,6 +93,7 @@ class RunCounts:
     unmapped_rows: int = 0
     throttles: int = 0
     idle_rows: int = 0
+    batch_size: int = 1
     rows_objects: int = 0
     children: int = 0
     worker_calls: int = 0

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from math import ceil
 
 from row_batches.document.batch_config import BatchConfig, RetryPolicy
-from row_batches.document.plan import Concurrency
+from row_batches.document.plan import Concurrency, Target
 from row_batches.targets.kind import ClientFactory, Processor, TargetKind
 from row_batches.targets.ports import TargetInvoker
 from row_batches.targets.retry import longest_pause_seconds
@@ -44,7 +44,7 @@ class WorkerKind(TargetKind):
     def invoker(self, make_client: ClientFactory) -> TargetInvoker:
         """What calls targets of this kind."""
 
-    def concurrency(self, config: BatchConfig, total_rows: int, row_bytes: int) -> Concurrency:
+    def concurrency(self, config: BatchConfig, target: Target, total_rows: int, row_bytes: int) -> Concurrency:  # noqa: ARG002
         """Few children with many threads.
 
         Of the thread counts from a third of what is possible up to it, the one that uses most of ``max_concurrency``,
