@@ -16,7 +16,8 @@ pytestmark = pytest.mark.local_aws
 
 MACHINE: dict[str, Any] = json.loads(state_machine.composed())
 CAUSE = state_machine.PARTS["cause"]
-AGENT_STATES = MACHINE["States"]["ProcessAgentRows"]["ItemProcessor"]["States"]
+CHILD = MACHINE["States"]["ProcessAgentRows"]["ItemProcessor"]["States"]
+AGENT_STATES = CHILD["RunRows"]["ItemProcessor"]["States"]
 LOOKED_UP = AGENT_STATES["LookUpExecution"]["Arguments"]["ExecutionArn"]
 TRUST = {
     "Version": "2012-10-17",
