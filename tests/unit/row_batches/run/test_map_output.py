@@ -179,10 +179,8 @@ def test_an_answer_over_the_limit_that_it_shares_with_the_row_is_told_with_both_
     ending.call(ErrorOutput=caught("States.DataLimitExceeded", "too much"))
 
     error = ending.record["error"]
-    row_bytes = len(orjson.dumps({"Row": staged_items(ROWS)[0], "BatchInput": {"plan_key": KEYS.plan}}))
-    assert f"with the row's {row_bytes} bytes it is over the 256 KiB (262,144 bytes)" in error
-    assert f"it has some {262_144 - row_bytes:,} bytes or more" in error
-    assert "arn:aws:states:us-east-1:000000000000:execution:classifier:n;" in error
+    assert "the agent's input of 1,234 bytes it is over the 256 KiB (262,144 bytes)" in error
+    assert "its execution n holds the answer" in error
 
 
 def test_a_throttled_start_keeps_its_attempt_and_its_name() -> None:
