@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from foundation.functions import function_sizes
-from row_batches.targets.usage import CHILD_START_TRANSITIONS, PRICES, Usage
+from foundation.prices import PRICES
+from row_batches.targets.usage import CHILD_START_TRANSITIONS, Usage
 from tools.benchmarks.batches import Counted, children, counted, rows_objects, run_batch
 from tools.outputs import Deployment
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from foundation.functions import function_sizes
+from foundation.prices import PRICES
 from row_batches.document.batch_config import BatchConfig
 from row_batches.document.input_document import parse_batch_config
 from row_batches.document.plan import Concurrency, CostEstimate, Target
@@ -17,7 +18,7 @@ from row_batches.run import cost
 from row_batches.run.cost import actual_cost, estimate, run_usage
 from row_batches.targets import standard_agent, usage, worker_kind
 from row_batches.targets.kinds import kind_of
-from row_batches.targets.usage import PRICES, RunCounts, Usage
+from row_batches.targets.usage import RunCounts, Usage
 from tests.support import state_machine
 
 TOOL = Target(name="echo", type="tool", arn="arn", invocation="lambda")

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from math import ceil
 
+from foundation.prices import PRICES, Prices
 from row_batches.document.batch_config import BatchConfig
 from row_batches.document.plan import Concurrency, CostEstimate, CostRange, Target
 from row_batches.targets.kinds import kind_of
-from row_batches.targets.usage import PRICES, Prices, RunCounts, Usage, size_of
+from row_batches.targets.usage import RunCounts, Usage, size_of
 
 EXECUTION_TRANSITIONS = 9
 """ValidateInput, ChooseProcessor, the map, ChooseAfterMap, FindMissing, RowsMissing, AggregateResults, AggregationDone,

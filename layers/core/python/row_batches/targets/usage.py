@@ -1,10 +1,7 @@
-"""What an execution uses of AWS, and what that costs in US dollars: prices, counts and their sums.
+"""What an execution uses of AWS, and what that costs in US dollars: counts, and their sums by ``foundation.prices``.
 
-Sources: https://aws.amazon.com/step-functions/pricing/ (Standard workflows: each state entered is a transition, retries
-count), https://aws.amazon.com/lambda/pricing/ (arm64, first tier), https://aws.amazon.com/s3/pricing/ (requests, S3
-Standard), https://aws.amazon.com/sqs/pricing/ (standard queues; a request is 64 KB),
-https://aws.amazon.com/dynamodb/pricing/on-demand/ (standard tables; a write is 1 KB). If AWS charges for the start of
-a child workflow beyond its states is documented nowhere; one transition a child is added to be on the safe side.
+Whether AWS charges for the start of a child workflow beyond its states is documented nowhere; one transition a child is
+added to be on the safe side.
 """
 
 from __future__ import annotations
@@ -12,26 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from foundation.functions import FunctionSize, function_sizes
+from foundation.prices import PRICES, Prices
 
 CHILD_START_TRANSITIONS = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Prices:
-    """US dollars a unit, region us-east-1; most regions are within a few percent."""
-
-    as_of: str = "2026-11-01"
-    region: str = "us-east-1"
-    state_transition: float = 0.025 / 1_000
-    lambda_gb_second: float = 0.0000133334
-    lambda_request: float = 0.20 / 1_000_000
-    s3_put: float = 0.005 / 1_000
-    s3_get: float = 0.0004 / 1_000
-    sqs_request: float = 0.40 / 1_000_000
-    dynamodb_write: float = 0.625 / 1_000_000
-
-
-PRICES = Prices()
 
 
 @dataclass(frozen=True, slots=True)
