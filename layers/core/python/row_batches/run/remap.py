@@ -117,7 +117,7 @@ def _load_checkpoint(objects: ObjectStore, keys: Keys) -> Checkpoint:
     if ended:
         return max(ended, key=lambda checkpoint: checkpoint.began_ms)
     raise RemapError(
-        f"{keys.results} has no output yet: wait for the end of the execution, or mend and redrive it. A dry run has "
+        f"{keys.results} has no output yet: wait for the end of the execution, or fix it and redrive it. A dry run has "
         f"none."
     )
 
