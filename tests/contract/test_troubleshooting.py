@@ -44,7 +44,7 @@ def messages() -> dict[str, str]:
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args:
-                text = literal(node.args[0]) if node.func.id.endswith("Error") else ""
+                text = literal(node.args[0]) if re.fullmatch(r"[A-Z]\w*Error", node.func.id) else ""
                 if len(text) > 5 and node.func.id not in NOT_SHOWN:
                     found[text] = str(path.relative_to(REPOSITORY))
     return found
