@@ -152,6 +152,8 @@ class Follower:
             with suppress(BatchProcessorError):  # progress is shown without it
                 run = self.runs.get(self._name)
                 self.progress.waiting_until = run.waiting_until if run else None
+                self.progress.throttled_since = run.throttled_since if run else None
+                self.progress.throttled_noted = run.throttled_noted if run else None
 
     def _total(self) -> int | None:
         try:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+THROTTLED_NOTE_HOLDS = timedelta(seconds=30)
+"""Workers say it every ten seconds while it lasts."""
 RATE_WINDOW_SECONDS = 30.0
 """The rate is that of the last half minute, so that it follows a change and does not jump with each batch."""
 
@@ -20,6 +22,9 @@ class Progress:
     failed: int = 0
     waiting_until: datetime | None = None
     """Until when, at most, rows wait for an owner that was killed or still works."""
+    throttled_since: datetime | None = None
+    """Since when the target has throttled every call of a worker; ``throttled_noted`` is when it last said so."""
+    throttled_noted: datetime | None = None
     _samples: deque[tuple[float, int]] = field(default_factory=deque)
 
     def update(self, now: float, done: int) -> None:
@@ -35,6 +40,18 @@ class Progress:
             return ""
         until = self.waiting_until.astimezone().strftime("%H:%M:%S")
         return f"waiting until {until} at most for rows whose worker was killed or is still at work"
+
+    def throttled(self, now: datetime) -> str:
+        """What is said of a target that throttles; "" when none has lately."""
+        if self.throttled_since is None or self.throttled_noted is None:
+            return ""
+        if now - self.throttled_noted > THROTTLED_NOTE_HOLDS:
+            return ""
+        return f"throttled since {self.throttled_since.astimezone().strftime('%H:%M:%S')}"
+
+    def notes(self, now: datetime) -> list[str]:
+        """What holds the run up now."""
+        return [note for note in (self.waiting(now), self.throttled(now)) if note]
 
     @property
     def rate(self) -> float:
@@ -81,6 +98,5 @@ def line(progress: Progress) -> str:
     """One plain line, for an output that is not a terminal."""
     total = "?" if progress.total is None else f"{progress.total:,}"
     left = "" if progress.seconds_left is None else f", {clock(progress.seconds_left)} left"
-    waiting = progress.waiting(datetime.now(UTC))
-    notes = left + (f", {waiting}" if waiting else "")
+    notes = ", ".join([left, *progress.notes(datetime.now(UTC))])
     return f"{progress.done:,} of {total} rows done, {progress.failed:,} failed, {progress.rate:,.1f} rows/s{notes}"

@@ -39,8 +39,7 @@ def _bar(console: Console, follower: Follower) -> Ending:
         for ending in follower.follow():
             progress = follower.progress
             left = "" if progress.seconds_left is None else f" · {clock(progress.seconds_left)} left"
-            waiting = progress.waiting(datetime.now(UTC))
-            notes = left + (f" · {waiting}" if waiting else "")
+            notes = " · ".join([left, *progress.notes(datetime.now(UTC))])
             details = f"{progress.failed:,} failed · {progress.rate:,.1f} rows/s{notes}"
             bar.update(task, total=progress.total, completed=progress.done, details=details)
             if ending is not None:

@@ -83,3 +83,10 @@ def test_a_wait_for_an_owner_is_shown_until_it_is_over() -> None:
     assert "waiting until" in line(progress)
     assert "waiting" not in line(Progress(total=10, waiting_until=now - timedelta(seconds=1)))
     assert progress.waiting(now + timedelta(minutes=6)) == ""
+
+
+def test_a_target_that_throttles_is_shown_while_its_workers_say_so() -> None:
+    now = datetime.now(UTC)
+    progress = Progress(total=10, throttled_since=now - timedelta(minutes=5), throttled_noted=now)
+    assert "throttled since" in line(progress)
+    assert progress.throttled(now + timedelta(minutes=1)) == ""

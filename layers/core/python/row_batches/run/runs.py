@@ -125,7 +125,7 @@ class Run(BaseModel):
     live: Live = Live()
     ended_at: datetime | None = None
     cost_usd: float | None = None
-    """Known at the end; before it, ``totals.cost_so_far`` computes it from the counts."""
+    """Known at the end."""
     summary_key: str | None = None
     error: str = ""
 
