@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from botocore.config import Config
@@ -22,15 +22,15 @@ from tools.outputs import Deployment
 
 FUNCTION_SECONDS = 300
 
-Read = Callable[[bool], dict[str, Any]]
-"""Reads the answers of the job again; a dry run when True. The answer is ``Reparsed.document``."""
+Read = Callable[[bool, str], dict[str, Any]]
+"""Reads the answers of the job again, behind an object; a dry run when True. The answer is ``Reparsed.document``."""
 
 
 def reader_of(functions: Any, function: str, job_id: str) -> Read:
     """Calls the function. Raises CommandError with its reason when it fails."""
 
-    def read(dry_run: bool) -> dict[str, Any]:
-        message = ReparseJob(reparse=Reparse(job_id=job_id, dry_run=dry_run))
+    def read(dry_run: bool, after: str) -> dict[str, Any]:
+        message = ReparseJob(reparse=Reparse(job_id=job_id, dry_run=dry_run, after=after))
         answer = functions.invoke(FunctionName=function, Payload=json.dumps(message.payload()).encode())
         document: dict[str, Any] = json.loads(answer["Payload"].read())
         if answer.get("FunctionError"):
@@ -42,22 +42,30 @@ def reader_of(functions: Any, function: str, job_id: str) -> Read:
 
 def reparse(read: Read, tell: Callable[[str], Any], confirmed: Callable[[], bool]) -> int:
     """Dry run, question, run."""
-    found = read(True)
-    more = "" if found["complete"] else " There are more: the function had no time for all objects."
-    tell(f"{found['read']:,} of {found['answers']:,} would now be read, {found['costUSD']:.2f} USD.{more}")
-    if not found["read"]:
+    found = list(_calls(read, dry_run=True))
+    readable, answers = (sum(each[name] for each in found) for name in ("read", "answers"))
+    tell(f"{readable:,} of {answers:,} would now be read, {sum(each['costUSD'] for each in found):.2f} USD.")
+    if not readable:
         return 0
     if not confirmed():
         tell("Nothing was stored. To store the content: YES=1.")
         return 0
-    stored = 0
-    while True:
-        done = read(False)
-        stored += done["read"]
-        if done["complete"] or not done["read"]:
-            break
+    stored = sum(each["read"] for each in _calls(read, dry_run=False))
     tell(f"{stored:,} records have content now. Their content reaches the lake as any other.")
     return 0
+
+
+def _calls(read: Read, *, dry_run: bool) -> Iterator[dict[str, Any]]:
+    """The answers of as many calls as the objects of the job take."""
+    after = ""
+    while True:
+        done = read(dry_run, after)
+        yield done
+        if done["complete"]:
+            return
+        if done["last"] == after or not done["last"]:
+            raise CommandError("The function had no time for a single object. Try again later.")
+        after = done["last"]
 
 
 def main(arguments: list[str] | None = None) -> int:

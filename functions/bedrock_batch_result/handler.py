@@ -19,7 +19,7 @@ def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[st
     services = result_services(settings, context)
     if "reparse" in event:
         asked = ReparseJob.model_validate(event).reparse
-        return reparse(asked.job_id, services, dry_run=asked.dry_run).document()
+        return reparse(asked.job_id, services, dry_run=asked.dry_run, after=asked.after).document()
     message = take_objects_message(event, settings.data_bucket)
     taken = take_objects(message.keys, services)
     return {"objects": [each.document() for each in taken]}

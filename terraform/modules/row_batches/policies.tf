@@ -284,7 +284,7 @@ locals {
     {
       Sid      = "FollowMaps"
       Effect   = "Allow"
-      Action   = ["states:DescribeMapRun"]
+      Action   = ["states:DescribeMapRun", "states:UpdateMapRun"]
       Resource = ["${local.states_arn}:mapRun:${local.state_machine_name}/*"]
     },
     # For a state machine that waits with startExecution.sync:2.
@@ -307,6 +307,14 @@ locals {
       Effect   = "Allow"
       Action   = ["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query"]
       Resource = [aws_dynamodb_table.runs.arn, "${aws_dynamodb_table.runs.arn}/index/*"]
+    },
+    {
+      # What a run may use while it goes on. The leases in the same table are out of reach.
+      Sid       = "ThrottleRuns"
+      Effect    = "Allow"
+      Action    = ["dynamodb:UpdateItem"]
+      Resource  = [aws_dynamodb_table.runs.arn]
+      Condition = { "ForAllValues:StringLike" = { "dynamodb:LeadingKeys" = ["RUN#*"] } }
     },
     {
       # Progress is read from the names of finished rows; the brake stops a batch and keeps what is done.

@@ -43,10 +43,20 @@ def test_what_would_be_read_is_said_and_nothing_is_stored_without_a_yes() -> Non
 
 
 def test_with_a_yes_it_is_stored_in_as_many_calls_as_it_takes() -> None:
-    answers = [{**FOUND, "read": 40, "complete": False}, {**FOUND, "read": 21}]
-    _, told, dry_runs = run(FakeFunction(FOUND, *answers), yes=True)
+    answers: list[dict[str, Any]] = [
+        {**FOUND, "read": 40, "complete": False, "last": "part-1"},
+        {**FOUND, "read": 21},
+    ]
+    function = FakeFunction(FOUND, *answers)
+    _, told, dry_runs = run(function, yes=True)
     assert dry_runs == [True, False, False]
+    assert [event["reparse"]["after"] for event in function.events] == ["", "", "part-1"]
     assert told[-1] == "61 records have content now. Their content reaches the lake as any other."
+
+
+def test_a_function_without_time_for_one_object_is_told() -> None:
+    with pytest.raises(CommandError, match="no time for a single object"):
+        run(FakeFunction({**FOUND, "complete": False, "last": ""}), yes=True)
 
 
 def test_when_nothing_can_be_read_nothing_is_asked() -> None:

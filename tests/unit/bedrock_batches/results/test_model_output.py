@@ -123,15 +123,25 @@ def test_the_last_object_outside_reasoning_is_the_answer(text: str) -> None:
     [
         EXAMPLE,
         f"<think>{TEXT}",
-        f"{TEXT} On second thought: {TEXT[:-9]}",
         f'{{"result": {TEXT}, "notes": "and',
         f'{TEXT} {{"title": "", "description": "B", "tags": []}}',
     ],
-    ids=["example", "unfinished reasoning", "last object cut off", "nested in a cut object", "last object is empty"],
+    ids=["example", "unfinished reasoning", "nested in a cut object", "last object is empty"],
 )
 def test_what_is_not_the_models_last_complete_answer_is_no_content(text: str) -> None:
     with pytest.raises(NoContentError):
         content_in(text)
+
+
+def test_a_draft_before_an_answer_that_was_cut_off_is_no_content() -> None:
+    text = f"{TEXT} On second thought: {TEXT[:-9]}"
+
+    with pytest.raises(NoContentError, match="raise maxTokens"):
+        find_content(Answer(text, stop_reason="max_tokens"))
+
+
+def test_an_open_brace_behind_a_complete_answer_takes_nothing_from_it() -> None:
+    assert content_in(f'{TEXT} I left out the placeholder {{"title"').model_dump() == CONTENT
 
 
 def test_content_about_reasoning_tags_is_content() -> None:

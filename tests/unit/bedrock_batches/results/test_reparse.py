@@ -79,6 +79,7 @@ def test_a_dry_run_says_what_would_be_read_and_changes_nothing(world: World) -> 
     assert found.document() == {
         "jobId": JOB_ID,
         "dryRun": True,
+        "last": max(claim.key for claim in world.claims.values()),
         "answers": 6,
         "read": 4,
         "repaired": 0,

@@ -69,6 +69,9 @@ class Contents:
             if one in violation_ids
         }
 
+    def with_content(self, violation_ids: Collection[str]) -> set[str]:
+        return set(self.current(violation_ids))
+
     def page(self, cursor: str) -> tuple[list[dict[str, Any]], str]:
         raise AssertionError("not used here")
 

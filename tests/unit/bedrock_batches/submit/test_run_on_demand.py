@@ -230,6 +230,20 @@ def test_what_the_model_refuses_costs_nothing(world: World, fault: Exception) ->
     assert set(calls) == {b"0"}
 
 
+def test_answers_that_came_before_the_model_was_denied_become_content(world: World) -> None:
+    class DeniedLater(Model):
+        def converse(self, model_id: str, model_input: Mapping[str, Any]) -> dict[str, Any]:
+            if len(self.asked) >= 5:
+                raise DeploymentError("denied")
+            return super().converse(model_id, model_input)
+
+    assert ask(world, DeniedLater(world))
+
+    part = world.parts[JOB_ID][1]
+    assert (part["bedrockStatus"], part["message"]) == ("Stopped", "denied")
+    assert part["processedCount"] == len(world.objects[OUTPUT].splitlines()) >= 5
+
+
 def test_no_record_is_asked_when_the_slowest_answer_would_not_come_in_time(world: World) -> None:
     model = Model(world)
     assert not ask(world, model, looks=3)

@@ -126,6 +126,25 @@ def test_tokens_that_answers_used_slow_the_next_rows() -> None:
     assert rows * 500 / 10 == pytest.approx(6_000, rel=0.1)
 
 
+def test_tokens_that_were_used_without_a_token_rate_do_not_count_once_there_is_one() -> None:
+    pace = Pace(Allowance(4), FakeClock())
+    for _ in range(1_000):
+        pace.answered(2_000)
+
+    pace.allow(Allowance(4, tokens_per_minute=1_000))
+
+    assert pace.start(0) == 0.0
+
+
+def test_a_new_batch_begins_without_the_throttling_of_an_earlier_one() -> None:
+    pace = Pace(Allowance(4), FakeClock())
+    pace.throttled()
+
+    pace.begin()
+
+    assert pace.throttled_since_ms is None
+
+
 def test_an_allowance_can_change_while_rows_run() -> None:
     clock = FakeClock()
     pace = Pace(Allowance(20, rows_per_minute=1), clock)

@@ -157,7 +157,7 @@ def _claim(item: dict[str, Any]) -> Claim:
         part=None if found["part"] is None else int(found["part"]),
         offset=int(found["offset"]),
         chunks=int(found["chunks"]),
-        counts=Counts(**{name: int(found[NAMES.get(name, name)]) for name in fields}),
+        counts=Counts(**{name: int(found.get(NAMES.get(name, name), 0)) for name in fields}),
         answered=bytes(found["answered"]),
         succeeded=bytes(found.get("succeeded", b"")),
         done=found["done"],

@@ -39,10 +39,11 @@ class TakeObjects(Message):
 
 
 class Reparse(Message):
-    """What to read again: the answers of a job. ``dry_run`` only counts."""
+    """What to read again: the answers of a job, from the object behind ``after`` on. ``dry_run`` only counts."""
 
     job_id: str = Field(alias="jobId")
     dry_run: bool = Field(alias="dryRun")
+    after: str = ""
 
 
 class ReparseJob(Message):

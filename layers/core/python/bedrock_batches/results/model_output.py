@@ -292,9 +292,10 @@ def find_content(answer: Answer) -> FoundContent:
     if not answer.text.strip():
         raise NoContentError("the answer has no text")
     found = find_objects(answer.text)
-    if found.cut:
-        raise NoContentError("the answer ends inside a JSON object: raise maxTokens")
-    fault = NoContentError("the answer holds no complete JSON object")
+    cut = NoContentError("the answer ends inside a JSON object: raise maxTokens")
+    if found.cut and answer.truncated:
+        raise cut
+    fault = cut if found.cut else NoContentError("the answer holds no complete JSON object")
     for each in reversed(found.objects):
         unwrapped = _unwrapped(each)
         try:

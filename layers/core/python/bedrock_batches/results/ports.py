@@ -43,6 +43,7 @@ class Counts:
 
     ``processed``: records with content; ``errors``: records without. ``kept`` of the processed ones found content that
     a person verified, or newer content, and left it as it is. ``truncated`` of the errors were cut off at maxTokens.
+    ``repaired`` of the processed ones were read with a lossless repair.
     ``repeated`` lines named a record that an earlier line had answered: they are in no other count.
     """
 
@@ -51,6 +52,7 @@ class Counts:
     kept: int = 0
     truncated: int = 0
     repeated: int = 0
+    repaired: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
 
@@ -61,6 +63,7 @@ class Counts:
             self.kept + other.kept,
             self.truncated + other.truncated,
             self.repeated + other.repeated,
+            self.repaired + other.repaired,
             self.input_tokens + other.input_tokens,
             self.output_tokens + other.output_tokens,
         )

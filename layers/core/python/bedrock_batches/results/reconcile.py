@@ -67,7 +67,7 @@ from bedrock_batches.submit.ports import BatchInference, FunctionCaller, JobsTab
 from bedrock_batches.submit.pricing import Rate
 from bedrock_batches.submit.run_on_demand import GIVE_UP_TIME
 from bedrock_batches.submit.submit_parts import submit_queued
-from foundation.errors import ObjectNotFoundError
+from foundation.errors import ObjectNotFoundError, PermanentError
 from foundation.ports import Clock, Deadline, Metrics, Notifier, ObjectStore
 
 LOGGER = logging.getLogger("batch_processor.reconcile")
@@ -420,7 +420,11 @@ class _Job:
             self._services.jobs.reopen(self._job_id)
             self._job = self._services.jobs.get(self._job_id) or self._job
         if not had_ended:
-            self._notify({**self._job, **changes})
+            try:
+                self._notify({**self._job, **changes})
+            except PermanentError:
+                # A topic that is gone must not keep the job open: its records would be in no other job.
+                LOGGER.exception("end not announced", extra={"job_id": self._job_id})
         self._update(changes)
         return status
 

@@ -39,6 +39,8 @@ class Reparsed:
     read: int = 0
     repaired: int = 0
     complete: bool = True
+    last: str = ""
+    """The object that was read last: where the next call goes on, unless this one is ``complete``."""
 
     def document(self) -> dict[str, Any]:
         return {
@@ -49,10 +51,11 @@ class Reparsed:
             "repaired": self.repaired,
             "costUSD": 0.0,
             "complete": self.complete,
+            "last": self.last,
         }
 
 
-def reparse(job_id: str, services: ResultServices, *, dry_run: bool) -> Reparsed:
+def reparse(job_id: str, services: ResultServices, *, dry_run: bool, after: str = "") -> Reparsed:
     """Read the kept answers of a job's records without content; store what they hold, unless it is a dry run.
 
     Raises InvalidInputError when there is no such job.
@@ -70,7 +73,9 @@ def reparse(job_id: str, services: ResultServices, *, dry_run: bool) -> Reparsed
     with_content = 0
     for claim in claims:
         with_content |= places(claim, claim.succeeded, begins)
-    for claim in claims:
+    for claim in sorted(claims, key=lambda claim: claim.key):
+        if claim.key <= after:
+            continue
         if services.deadline.remaining_seconds() <= RESERVE_SECONDS:
             found = replace(found, complete=False)
             break
@@ -80,6 +85,7 @@ def reparse(job_id: str, services: ResultServices, *, dry_run: bool) -> Reparsed
             with_content = of_object.read(with_content)
         except (ObjectChangedError, ObjectNotFoundError):
             LOGGER.warning("the object is gone or another one", extra={"job_id": job_id, "key": claim.key})
+            found = replace(found, last=claim.key)
             continue
         if not dry_run and of_object.items:
             of_object.store()
@@ -88,6 +94,7 @@ def reparse(job_id: str, services: ResultServices, *, dry_run: bool) -> Reparsed
             answers=found.answers + of_object.answers,
             read=found.read + len(of_object.items),
             repaired=found.repaired + of_object.repaired,
+            last=claim.key,
         )
     if not dry_run and found.read:
         services.reconciler.call(ReconcileJob(job_id=job_id).payload())

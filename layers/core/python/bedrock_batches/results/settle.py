@@ -16,6 +16,7 @@ import random
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any, Protocol
 
 from bedrock_batches.results.ports import Claims, newest_versions
@@ -26,6 +27,8 @@ from bedrock_batches.sync.sync_lake import FAILED_PREFIX, Kind, SyncServices, fa
 from foundation.errors import ObjectNotFoundError
 
 LOGGER = logging.getLogger("batch_processor.settle")
+MOST_MERGED = 5_000
+"""Items that one call merges for a job; the next one goes on."""
 
 STREAM_TIME = timedelta(hours=1)
 """Longer than the stream gathers content and repeats a batch."""
@@ -84,10 +87,11 @@ def _settle(job: JobItem, kept_out: Collection[str], services: SettleServices) -
     waiting: set[str] = set()
     for answered in _answered(job["jobId"], services):
         absent = {one for one, has_content in services.lake.have_content(answered).items() if not has_content}
-        waiting |= services.sync.contents.current(absent - set(kept_out)).keys()
+        waiting |= services.sync.contents.with_content(absent - set(kept_out))
     if waiting and now - moment_of(job.get("processedAt") or job["createdAt"]) > STREAM_TIME:
-        result = merge_now(waiting, job["jobId"], services.sync)
-        waiting = {one.violation_id for one in result.of_kind(Kind.PASSING)}
+        now_merged = set(islice(waiting, MOST_MERGED))
+        result = merge_now(now_merged, job["jobId"], services.sync)
+        waiting = waiting - now_merged | {one.violation_id for one in result.of_kind(Kind.PASSING)}
     LOGGER.info("job looked at", extra={"job_id": job["jobId"], "waiting": len(waiting)})
     if waiting:
         return False

@@ -227,6 +227,7 @@ class _Chunk:
     answered: bytes = b""
     succeeded: bytes = b""
     truncated: int = 0
+    repaired: int = 0
     repeated: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
@@ -326,6 +327,7 @@ class _Taking:
         self, violation_id: str, place: int | None, result: RecordResult, agency: str, chunk: _Chunk
     ) -> None:
         chunk.items[violation_id] = content_item(violation_id, agency, result, self._generated_at, self._job)
+        chunk.repaired += bool(result.repairs)
         if place is not None:
             self._succeeded.add(place)
 
@@ -342,6 +344,7 @@ class _Taking:
             errors=len(failed) - len(chunk.recovered),
             kept=kept,
             truncated=chunk.truncated,
+            repaired=chunk.repaired,
             repeated=chunk.repeated,
             input_tokens=chunk.input_tokens,
             output_tokens=chunk.output_tokens,

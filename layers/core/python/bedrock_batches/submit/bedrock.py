@@ -10,12 +10,16 @@ from botocore.exceptions import BotoCoreError, ClientError
 from bedrock_batches.submit import job as names
 from bedrock_batches.submit.job import PartItem
 from bedrock_batches.submit.ports import BatchInferenceJob, JobRefusedError
-from foundation.aws.errors import error_code, translate, translated
-from foundation.errors import ThrottledError
+from foundation.aws.errors import AWS_ERRORS, error_code, translate, translated
+from foundation.errors import ServiceUnavailableError, ThrottledError
 
 ACTIVE = ("Submitted", "Validating", "Scheduled", "InProgress", "Stopping")
 QUOTA_REACHED = frozenset({"ServiceQuotaExceededException"})
 CREATE = "bedrock:CreateModelInvocationJob"
+
+
+MODEL_FAULTS = frozenset({"ModelErrorException", "ModelTimeoutException", "ModelNotReadyException"})
+"""Errors of Converse that are the model's own, for this once."""
 
 
 class BedrockBatchInference:
@@ -105,6 +109,13 @@ class BedrockOnDemand:
         self._client = client
 
     def converse(self, model_id: str, model_input: Mapping[str, Any]) -> dict[str, Any]:
-        with translated("bedrock:InvokeModel", model_id):
+        """Raises ServiceUnavailableError also for what the model itself failed at: the next call can succeed."""
+        try:
             answer: dict[str, Any] = dict(self._client.converse(modelId=model_id, **model_input))
+        except AWS_ERRORS as error:
+            # https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html: status 408 and 424.
+            if isinstance(error, ClientError) and error_code(error) in MODEL_FAULTS:
+                said = f"bedrock:InvokeModel on {model_id}: {error}. Try again later."
+                raise ServiceUnavailableError(said) from error
+            raise translate(error, "bedrock:InvokeModel", model_id) from error
         return {name: answer[name] for name in ("output", "stopReason", "usage", "metrics") if name in answer}

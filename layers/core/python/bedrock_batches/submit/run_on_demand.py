@@ -98,27 +98,39 @@ def _run_part(part: PartItem, stop: _Stop, services: Services) -> bool:
         with ThreadPoolExecutor(THREADS) as threads:
             records = list(threads.map(lambda record: _ask(record, part, stop, services), _records(part, services)))
     except DeploymentError as error:
-        refused = {"status": PartStatus.REFUSED.value, "message": str(error)}
-        services.jobs.update_part(part["jobId"], part["part"], refused)
-        raise
+        answered = [record for record in _records(part, services) if record.line]
+        if not answered:
+            refused = {"status": PartStatus.REFUSED.value, "message": str(error)}
+            services.jobs.update_part(part["jobId"], part["part"], refused)
+            raise
+        # What is answered is paid: it becomes content as that of a part that was stopped. The rest can be retried.
+        LOGGER.error("part ends early", extra={"job_id": part["jobId"], "part": part["part"], "why": str(error)})
+        ending = _usage(answered) | _stopped(answered, services) | {"message": str(error)}
+        services.jobs.update_part(part["jobId"], part["part"], ending)
+        services.objects.put(key, b"".join(record.line for record in answered))
+        return True
     left = [record for record in records if not record.line]
     if left and not stop.is_requested():
         if not _is_given_up(part, services):
             return False
         not_asked = {"errorCode": 408, "errorMessage": NOT_ASKED}
         records = [record if record.line else replace(record, line=_error(record, not_asked)) for record in records]
-    answers = [record.line for record in records if record.line]
+    answered = [record for record in records if record.line]
     # Before the object is there: once it is taken, the job ends by what the part says.
     changes: dict[str, Any] = _usage(records)
-    if len(answers) < len(records):
-        changes |= {
-            "bedrockStatus": STOPPED,
-            "processedCount": len(answers),
-            "endedAt": names.timestamp_ms(services.clock.now_ms()),
-        }
+    if len(answered) < len(records):
+        changes |= _stopped(answered, services)
     services.jobs.update_part(part["jobId"], part["part"], changes)
-    services.objects.put(key, b"".join(answers))
+    services.objects.put(key, b"".join(record.line for record in answered))
     return True
+
+
+def _stopped(answered: list[_Record], services: Services) -> dict[str, Any]:
+    return {
+        "bedrockStatus": STOPPED,
+        "processedCount": len(answered),
+        "endedAt": names.timestamp_ms(services.clock.now_ms()),
+    }
 
 
 def _is_given_up(part: PartItem, services: Services) -> bool:

@@ -103,6 +103,9 @@ class ContentItems(Protocol):
     def current(self, violation_ids: Collection[str]) -> dict[str, dict[str, Any]]:
         """The content items of violations that have one, by id."""
 
+    def with_content(self, violation_ids: Collection[str]) -> set[str]:
+        """Those of the violations that have content."""
+
     def page(self, cursor: str) -> tuple[list[dict[str, Any]], str]:
         """Some thousand content items, and the cursor of the page after them; "" begins, and is the end."""
 

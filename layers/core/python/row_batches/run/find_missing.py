@@ -49,6 +49,8 @@ def find_missing(batch: Batch, ownership: Ownership) -> AggregateResponse:
     version = missing.complete()
     staged = ObjectVersion(bucket=objects.bucket, key=batch.work.keys.missing, version_id=version)
     in_flight = plan.concurrency.children * plan.concurrency.threads
+    if plan.config.execution_config.rate is not None:
+        in_flight = plan.concurrency.children  # as many as share the rate
     return AggregateResponse(missing=count, missing_input=staged, max_concurrency=in_flight)
 
 

@@ -68,11 +68,17 @@ class Pace:
             if allowance == self._allowance:
                 return
             self._refill()
+            had_token_rate = self._allowance.tokens_per_minute is not None
             self._allowance = allowance
             self._limit = min(self._limit, float(allowance.rows_in_flight))
             self._grows_fast_to = float(allowance.rows_in_flight)
-            self._tokens = min(self._tokens, self._most_tokens)
+            self._tokens = min(self._tokens, self._most_tokens) if had_token_rate else self._most_tokens
             self._next_row_ms = min(self._next_row_ms, self._clock.now_ms() + self._row_interval_ms)
+
+    def begin(self) -> None:
+        """A new batch of rows: what an earlier one saw of throttling says nothing of now."""
+        with self._lock:
+            self._throttled_since_ms = None
 
     def start(self, in_flight: int) -> float | None:
         """Start a row: 0.0, and it counts as started. Otherwise seconds to wait, or None: until a row ends."""
@@ -94,8 +100,9 @@ class Pace:
         """A call that the target took; ``tokens`` is what its answer says it used."""
         with self._lock:
             self._throttled_since_ms = None
-            self._refill()
-            self._tokens -= tokens
+            if self._allowance.tokens_per_minute is not None:
+                self._refill()
+                self._tokens -= tokens
             grown = self._limit + (1.0 if self._limit < self._grows_fast_to else 1.0 / self._limit)
             self._limit = min(float(self._allowance.rows_in_flight), grown)
 

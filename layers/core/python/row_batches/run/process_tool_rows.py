@@ -132,6 +132,7 @@ class _Run:
         self._come_again_seconds = 0.0
         self._give_up_ms = config.give_up_seconds * 1000
         self._pace = batch.pace
+        self._pace.begin()
         self._due = Event()
         self._failures = self._failures_to_count = 0
         self._limit = batch.failure_limit

@@ -17,6 +17,8 @@ MAX_THREADS = 30
 MAX_CALLS_A_CHILD = 3_000
 """A call of the worker takes some 7 of the 25,000 events that a child's history may have
 (https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html)."""
+MAX_RATED_ROWS = 2_500
+"""Rows a child of a run with a rate: a slow one takes a call of the worker and a wait for each row, some 9 events."""
 CALL_SECONDS = 870
 """What a call of the worker has for rows: one that may take half of it or longer may be all that a thread gets done."""
 MAX_BATCH_BYTES = 200_000
@@ -59,6 +61,8 @@ class WorkerKind(TargetKind):
         in_flight = max(1, min(settings.max_concurrency, total_rows))
         batch_size = min(settings.batch_size, max(1, MAX_BATCH_BYTES // max(1, row_bytes)))
         most = min(MAX_THREADS, batch_size, in_flight)
+        if settings.rate is not None:
+            batch_size = min(batch_size, MAX_RATED_ROWS)
         threads = max(range(max(1, most // 3), most + 1), key=lambda count: (in_flight // count * count, count))
         children = in_flight // threads
         if 2 * settings.timeout_seconds > CALL_SECONDS:
