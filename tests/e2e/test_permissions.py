@@ -68,9 +68,10 @@ def test_an_agents_rows_are_finished_by_a_worker_that_may_not_count_them(deploym
 
 
 def test_every_grant_of_every_function_in_a_batch_is_in_the_table_above(deployment: Deployment) -> None:
-    elsewhere = {(function, "sqs") for function in ("process_tool_rows", "map_output", "aggregate_results")}
+    workers = ("process_tool_rows", "map_input", "map_output", "aggregate_results")
     # A letter never fails a row: test_dead_letters. Nor does its live count: the test above.
-    elsewhere.add(("map_output", "dynamodb"))
+    elsewhere = {(function, "sqs") for function in workers}
+    elsewhere |= {("map_input", "dynamodb"), ("map_output", "dynamodb")}
     functions = {function for function, _, _ in CASES}
     granted = {(f, service) for f in functions for service in granted_services(deployment, f)}
     assert {(f, service) for f, service in granted if service not in NOT_FATAL} == {

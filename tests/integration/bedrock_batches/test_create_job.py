@@ -285,7 +285,8 @@ def test_too_few_records_run_at_once_when_that_is_asked_for(world: JobsWorld) ->
     assert output.endswith("/input-0001.jsonl.out")
     assert len(output.split("/")) == 5, "as Bedrock lays it out: a folder of 12 characters"
     lines = world.lines(output)
-    assert [line["recordId"] for line in lines] == in_priority_order(5)
+    assert [line["recordId"] for line in lines] == [f"R{place:010d}" for place in range(5)]
+    assert world.records(job_id) == in_priority_order(5)
     assert lines[0]["modelOutput"]["stopReason"] == "end_turn"
     assert lines[0]["modelInput"] == world.lines(part["inputKey"])[0]["modelInput"]
     assert (part["status"], part["bedrockStatus"]) == ("ended", "OnDemand")
