@@ -122,6 +122,17 @@ def test_a_rows_time_is_limited_as_the_kind_says(kind: TargetKind) -> None:
 
 
 @each_kind
+def test_a_rate_is_kept_by_workers_and_refused_for_other_kinds(kind: TargetKind) -> None:
+    assert kind.rate_problem(config(kind)) is None
+    problem = kind.rate_problem(config(kind, rate={"rows_per_minute": 60}))
+    if kind.processor is Processor.TOOL:
+        assert problem is None
+    else:
+        assert problem is not None
+        assert problem.path == "execution_config.rate"
+
+
+@each_kind
 def test_the_warnings_of_a_kind_are_sentences(kind: TargetKind) -> None:
     target = Target.model_validate({"name": "target", "type": kind.type, "arn": arn(kind), "invocation": kind.name})
     assert all(said.endswith(".") for said in kind.warnings(config(kind), target, NoFunctions()))

@@ -216,6 +216,11 @@ MAPPED = {"name": "x", "source": "$.x"}
         ({"target": {"type": "tool", "name": "echo", "arn": f"{ECHO_ARN}\ud800"}}, "target.arn", "surrogate"),
         ({"target": {"type": "tool", "name": "ehco"}}, "target.name", "did you mean echo?"),
         ({"target": {"type": "tool", "name": "zzz"}}, "target.name", "known: classifier, echo, echo_canary, quick"),
+        (
+            {"target": {"type": "agent", "name": "classifier"}, "execution_config": {"rate": {"rows_per_minute": 6}}},
+            "execution_config.rate",
+            "not available yet for Standard agents",
+        ),
         ({"target": {"type": "tool", "name": "retired"}}, "target.name", "disabled"),
         ({"target": {"type": "agent", "name": "echo"}}, "target.type", "registered as tool"),
         ({"target": {"type": "tool", "name": "echo", "arn": f"{ECHO_ARN}-other"}}, "target.arn", "not allow"),

@@ -76,8 +76,12 @@ class _Validation:
         if reference is None and (name := _target_name(request.input)):
             self._registered(name, problems)
         if target is not None and config is not None:
-            problem = kind_of(target).timeout_problem(config.execution_config.timeout_seconds)
-            problems += [problem] if problem else []
+            kind = kind_of(target)
+            found_problems = (
+                kind.timeout_problem(config.execution_config.timeout_seconds),
+                kind.rate_problem(config),
+            )
+            problems += [problem for problem in found_problems if problem is not None]
         found = self._find(config.source if config else _source(request.input), problems)
         keys = Keys(request.execution.name)
         earlier = self._find_earlier(config, target, request.execution.name, problems)

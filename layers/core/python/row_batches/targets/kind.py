@@ -92,6 +92,13 @@ class TargetKind(ABC):
         fix = f"write a number from 1 to {self.most_timeout_seconds}, or use a Standard agent"
         return Problem("execution_config.timeout_seconds", str(seconds), self.timeout_reason, fix)
 
+    def rate_problem(self, config: BatchConfig) -> Problem | None:
+        """What is wrong with a rate: only workers of many rows share one."""
+        if config.execution_config.rate is None or self.processor is Processor.TOOL:
+            return None
+        message = "a rate is not available yet for Standard agents"
+        return Problem("execution_config.rate", "", message, "leave it out, and set max_concurrency")
+
     @abstractmethod
     def warnings(self, config: BatchConfig, target: Target, functions: FunctionSettings) -> list[str]:
         """What the user should know of the target before the run. ``functions`` tells of Lambda functions."""
