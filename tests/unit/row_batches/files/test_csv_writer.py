@@ -175,3 +175,16 @@ def test_a_column_with_the_name_of_a_metadata_column_on_request_is_the_users_own
     assert [problem.path for problem in problems_against_header(wanted, ["id", "_attempts"])] == [
         "output_mapping.add_metadata"
     ]
+
+
+def test_the_output_repeats_the_header_as_it_was_written() -> None:
+    header = ["", "text", "text"]
+    renderer = RowRenderer(parse_batch_config(DOCUMENT), ["column_1", "text", "text_2"], header)
+
+    assert renderer.header[:3] == header
+    assert renderer.failed_header[:3] == header
+    assert renderer.header_line.startswith(",text,text,")
+
+
+def test_the_header_of_one_column_without_a_name_is_not_an_empty_line() -> None:
+    assert render_header([""]) == '""\n'

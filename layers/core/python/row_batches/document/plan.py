@@ -102,6 +102,8 @@ class Plan(Frozen):
     config: BatchConfig
     target: Target
     columns: list[str]
+    header: list[str] = []
+    """The file's own header where it differs from ``columns``: names that are missing or occur more than once."""
     output_header: list[str]
     total_rows: int
     staged: StagedInput

@@ -14,7 +14,6 @@ Memory: a few times the larger of 32 KB, the longest row (200 KB at most) and a 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from operator import itemgetter
@@ -22,6 +21,7 @@ from operator import itemgetter
 import orjson
 
 from foundation.errors import InvalidInputError, Problem
+from row_batches.files.column_names import addressed, naming_warnings
 from row_batches.files.staged_copy import escaped, staged_header
 
 MAX_FILE_BYTES = 10_000_000_000
@@ -63,10 +63,12 @@ def stage(chunks: Iterable[bytes], *, max_rows: int | None = None) -> Staging:
 class Staging:
     """A CSV on its way to its staged copy: iterate once for the copy's bytes, in chunks of up to some 100 KB.
 
-    ``columns`` are the header's names, unchanged; ``delimiter`` is the character between cells. ``total_rows`` and
-    ``size_bytes`` (of the staged copy) are complete when the iteration is.
+    ``header`` has the names as the file has them; ``columns`` the names under which the columns are addressed
+    (``column_names``). ``delimiter`` is the character between cells. ``total_rows`` and ``size_bytes`` (of the staged
+    copy) are complete when the iteration is.
     """
 
+    header: list[str]
     columns: list[str]
     delimiter: str
     total_rows: int
@@ -81,15 +83,17 @@ class Staging:
         self._offset = 0
         self._line_end = b"\n"
         self._found = _Findings()
+        self.header = []
         self.columns = []
         self._read_header()
 
     @property
     def warnings(self) -> list[str]:
-        if self.delimiter == "," or len(self.columns) == 1:
-            return []
-        name = _DELIMITERS[self.delimiter.encode()]
-        return [f"The file's cells are separated by {name}, recognised from its first lines."]
+        warnings = naming_warnings(self.header, self.columns)
+        if self.delimiter != "," and len(self.columns) > 1:
+            name = _DELIMITERS[self.delimiter.encode()]
+            warnings.append(f"The file's cells are separated by {name}, recognised from its first lines.")
+        return warnings
 
     def __iter__(self) -> Iterator[bytes]:
         header = staged_header(len(self.columns))
@@ -149,8 +153,9 @@ class Staging:
         elif len(header) > MAX_ROW_BYTES:
             self._found.too_long.append(f"line {self._line}")
         self._found.raise_if_any()
-        columns = [_text(cell) for cell in _cells(header, delimiter)]
-        problems = _header_problems(columns, self._line)
+        self.header = [_text(cell) for cell in _cells(header, delimiter)]
+        columns = addressed(self.header)
+        problems = []
         self._keys_bytes = _json_size(MAX_FILE_BYTES, [b""] * len(columns))
         if len(columns) > MAX_COLUMNS:
             message = f"the header has more than {MAX_COLUMNS:,} columns, the most that Step Functions reads"
@@ -370,19 +375,6 @@ def too_large(what: str, size: int) -> Problem:
 
 def _problem(value: str, message: str, fix: str) -> Problem:
     return Problem(path=PATH, value=value, message=message, fix=fix)
-
-
-def _header_problems(columns: list[str], line: int) -> list[Problem]:
-    problems = []
-    unnamed = [str(i) for i, name in enumerate(columns, 1) if not name.strip()]
-    if unnamed:
-        value = f"line {line}, column {', '.join(unnamed[:_LINES_NAMED])}"
-        problems.append(_problem(value, "the header has a column without a name", "name every column"))
-    repeated = [name for name, count in Counter(columns).items() if count > 1 and name.strip()]
-    if repeated:
-        value = f"line {line}: {', '.join(repr(name[:60]) for name in repeated[:_LINES_NAMED])}"
-        problems.append(_problem(value, "the header has a name twice", "give every column a name of its own"))
-    return problems
 
 
 def _recognise_delimiter(sample: bytes) -> bytes:

@@ -40,12 +40,12 @@ def render_row(cells: Sequence[str]) -> str:
 def render_header(names: Sequence[str]) -> str:
     """The header line, with its line end."""
     quoted = [f'"{name.replace(_Q, _QQ)}"' if _name_needs_quotes(name) else name for name in names]
-    return _writable(",".join(quoted)) + "\n"
+    return (_writable(",".join(quoted)) or '""') + "\n"  # one column without a name: an empty line would be no header
 
 
-def output_header(config: BatchConfig, columns: Sequence[str]) -> list[str]:
-    """The names of the output's columns: original, mapped, metadata. ``columns`` are the input's."""
-    return RowRenderer(config, columns).header
+def output_header(config: BatchConfig, columns: Sequence[str], written: Sequence[str] = ()) -> list[str]:
+    """The names of the output's columns: original, mapped, metadata. ``columns`` and ``written`` as in RowRenderer."""
+    return RowRenderer(config, columns, written).header
 
 
 class RowRenderer:
@@ -54,9 +54,12 @@ class RowRenderer:
     ``header`` and ``failed_header`` are the columns' names. The input's ``replaced_columns`` are dropped: those of
     this execution take their place, or nothing does. So an output, and its failed rows, can be submitted again as they
     are.
+
+    ``columns`` are the names under which the input's columns are addressed; ``written`` the names that stand in its
+    header, () for the same. The output repeats the latter.
     """
 
-    def __init__(self, config: BatchConfig, columns: Sequence[str]) -> None:
+    def __init__(self, config: BatchConfig, columns: Sequence[str], written: Sequence[str] = ()) -> None:
         mapping = config.output_mapping
         replaced = replaced_columns(config, columns)
         self._kept = [i for i, name in enumerate(columns) if name not in replaced]
@@ -64,7 +67,7 @@ class RowRenderer:
         self._include_original = mapping.include_original
         metadata = mapping.metadata_columns
         self._metadata_cells = [METADATA_COLUMN_OF[name].cell for name in metadata]
-        originals = [columns[i] for i in self._kept]
+        originals = [(written or columns)[i] for i in self._kept]
         self.header = [
             *(originals if mapping.include_original else []),
             *config.output_columns,
@@ -74,7 +77,7 @@ class RowRenderer:
 
     @classmethod
     def of_plan(cls, plan: Plan) -> RowRenderer:
-        return cls(plan.config, plan.columns)
+        return cls(plan.config, plan.columns, plan.header)
 
     def original_cells(self, cells: Sequence[str]) -> Sequence[str]:
         """The cells of the user's own columns."""

@@ -229,7 +229,8 @@ class _Validation:
             config=config,
             target=target,
             columns=staging.columns,
-            output_header=output_header(config, staging.columns),
+            header=staging.header if staging.header != staging.columns else [],
+            output_header=output_header(config, staging.columns, staging.header),
             total_rows=staging.total_rows,
             staged=StagedInput(
                 bucket=self._work.bucket,
