@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, PlainValidator
 
+from foundation.json_path import compile_path
 from foundation.json_text import render_json
 from foundation.validation import compiles, refuse
-from row_batches.mapping.json_path import compile_path
 from row_batches.mapping.metadata_columns import DEFAULT_METADATA_COLUMNS
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from foundation.json_path import NO_MATCH, compile_path
 from foundation.json_text import encodable, render_json
 from foundation.problems import shown
-from row_batches.mapping.json_path import NO_MATCH, compile_path
 from row_batches.mapping.models import RESULT_COLUMN, OutputColumn, OutputMapping
 from row_batches.mapping.output_types import OUTPUT_TYPE_OF, OutputType, Render
 

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union, get_
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 from pydantic_core.core_schema import ValidationInfo
 
+from foundation.json_path import NO_MATCH, compile_path
 from foundation.json_text import parse_json
 from foundation.problems import path_of
 from foundation.registry import registry
 from foundation.regular_expressions import compile_pattern
 from foundation.validation import Part, compiles, refuse
 from row_batches.mapping.fields import ColumnName, FieldName, Json, JsonPath
-from row_batches.mapping.json_path import NO_MATCH, compile_path
 from row_batches.mapping.template_text import parse_template
 
 Documents = dict[int, Any]

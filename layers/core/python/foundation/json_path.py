@@ -76,7 +76,7 @@ def _walker(steps: list[str | int]) -> Callable[[Any], Any]:
 
 def _compile_with_engine(text: str) -> CompiledPath:
     # Imported late because it is slow to import, and seldom needed.
-    from row_batches.mapping import json_path_engine  # noqa: PLC0415
+    from foundation import json_path_engine  # noqa: PLC0415
 
     query = json_path_engine.compile_query(text)
     if query.steps is not None:

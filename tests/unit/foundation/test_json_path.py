@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from row_batches.mapping.json_path import NO_MATCH, compile_path
+from foundation.json_path import NO_MATCH, compile_path
 
 
 def in_a_process_of_its_own(program: str) -> str:
@@ -181,7 +181,7 @@ def test_a_dot_matches_no_line_end_and_in_a_class_it_is_a_dot() -> None:
 
 def test_a_pattern_that_makes_backtracking_engines_hang_is_answered() -> None:
     program = (
-        "from row_batches.mapping.json_path import NO_MATCH, compile_path; "
+        "from foundation.json_path import NO_MATCH, compile_path; "
         """found = compile_path("$[?match(@, '(a|aa)*(a*)*b')]").first(["a" * 50_000]); """
         "print(found is NO_MATCH)"
     )
