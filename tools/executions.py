@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 
 from foundation.errors import BatchProcessorError
 from row_batches.document.plan import Keys
+from row_batches.mapping.models import OutputMapping
 from row_batches.run.runs import Runs
 from tools.errors import CommandError
 from tools.progress import Progress, failed_rows, rows_done
@@ -120,6 +121,7 @@ class Follower:
         self._name = self.execution_arn.rsplit(":", 1)[1]
         self._keys = Keys(self._name)
         self._map_run = ""
+        self._mapping: OutputMapping | None = None
         self._markers_seen = float("-inf")
 
     def follow(self) -> Iterator[Ending | None]:
@@ -151,6 +153,8 @@ class Follower:
             self._count_failures()
             with suppress(BatchProcessorError):  # progress is shown without it
                 run = self.runs.get(self._name)
+                if run is not None and self._mapping is not None:
+                    self.progress.empty = run.mostly_empty(self._mapping)
                 self.progress.waiting_until = run.waiting_until if run else None
                 self.progress.throttled_since = run.throttled_since if run else None
                 self.progress.throttled_noted = run.throttled_noted if run else None
@@ -162,7 +166,9 @@ class Follower:
             if refused.response["Error"]["Code"] in ("NoSuchKey", "404"):
                 return None
             raise
-        return int(json.loads(plan["Body"].read())["total_rows"])
+        document = json.loads(plan["Body"].read())
+        self._mapping = OutputMapping.model_validate(document["config"]["output_mapping"])
+        return int(document["total_rows"])
 
     def _count_failures(self) -> None:
         pages = self.storage.get_paginator("list_objects_v2").paginate(

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from row_batches.run.blanks import Unmatched
+
 THROTTLED_NOTE_HOLDS = timedelta(seconds=30)
 """Workers say it every ten seconds while it lasts."""
 RATE_WINDOW_SECONDS = 30.0
@@ -25,6 +27,8 @@ class Progress:
     throttled_since: datetime | None = None
     """Since when the target has throttled every call of a worker; ``throttled_noted`` is when it last said so."""
     throttled_noted: datetime | None = None
+    empty: list[Unmatched] = field(default_factory=list)
+    """The mapped columns that are mostly empty so far."""
     _samples: deque[tuple[float, int]] = field(default_factory=deque)
 
     def update(self, now: float, done: int) -> None:

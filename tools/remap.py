@@ -64,6 +64,7 @@ def show(console: Console, bucket: str, remapped: Remapped) -> None:
     for column, failures in remapped.cast_failures.items():
         text = f"{failures.count:,} cells of {column}, which have their default; the first is {failures.sample}"
         lines.append(("cast failed", text))
+    lines += [("warning", warning) for warning in remapped.warnings]
     lines.append(("output", f"s3://{bucket}/{remapped.key}"))
     for name, value in lines:
         console.print(f"{name:<12} {value}", markup=False, highlight=False)

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 from rich.table import Table
 
+from row_batches.run.blanks import Unmatched
 from tools.executions import Ending, Follower
 from tools.progress import clock, line
 
@@ -34,10 +35,12 @@ def _bar(console: Console, follower: Follower) -> Ending:
         TextColumn("{task.fields[details]}"),
         TimeElapsedColumn(),
     )
+    warned: set[str] = set()
     with Bar(*columns, console=console, transient=True) as bar:
         task = bar.add_task("rows", total=None, details="starting")
         for ending in follower.follow():
             progress = follower.progress
+            _warn(console, progress.empty, warned)
             left = "" if progress.seconds_left is None else f" · {clock(progress.seconds_left)} left"
             notes = " · ".join([left, *progress.notes(datetime.now(UTC))])
             details = f"{progress.failed:,} failed · {progress.rate:,.1f} rows/s{notes}"
@@ -49,14 +52,24 @@ def _bar(console: Console, follower: Follower) -> Ending:
 
 def _lines(console: Console, follower: Follower) -> Ending:
     shown_at, shown = time.monotonic(), ""
+    warned: set[str] = set()
     for ending in follower.follow():
         if ending is not None:
             return ending
+        _warn(console, follower.progress.empty, warned)
         text = line(follower.progress)
         if time.monotonic() - shown_at >= PLAIN_SECONDS and text != shown:
             shown_at, shown = time.monotonic(), text
             console.print(text, highlight=False)
     raise AssertionError("follow() ends with an ending")
+
+
+def _warn(console: Console, empty: Iterable[Unmatched], warned: set[str]) -> None:
+    """Say of each column once that it is mostly empty so far; the counts at the end are in the result's warnings."""
+    for column in empty:
+        if column.column not in warned:
+            warned.add(column.column)
+            console.print(f"warning so far: {column.warning}", markup=False, highlight=False)
 
 
 def money(amount: Any) -> str:

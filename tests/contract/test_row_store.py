@@ -136,6 +136,8 @@ def test_columns_hold_what_was_kept_of_each_row(store: RowStore) -> None:
     noted = row_of(1, version="3")
     noted.record["notes"], noted.record["usage"] = {"odd": 1}, {"": {"input_tokens": 5}}
     noted.record["cast_failures"] = {"score": '"yes"'}
+    noted.record["missing"], noted.record["answer_keys"] = ["mood"], {"$": ["sentiment"]}
+    noted.record["off_protocol"] = "null"
     store.write([noted, row_of(2, failed=True)])
 
     (rows,) = store.read()
@@ -213,3 +215,11 @@ def test_where_a_child_has_one_row_each_is_found_by_its_number() -> None:
     assert list(store.finished(4, 4)) == [(4, 4)]
     assert list(store.finished(5, 5)) == []
     assert [kept.row for kept in store.kept({3, 4})] == [4]
+
+
+def test_a_row_that_failed_for_its_columns_alone_has_its_answer(store: RowStore) -> None:
+    unmatched = row_of(2, failed=True, said="y")
+    unmatched.record["missing"] = ["mood"]
+    store.write([row_of(1, failed=True), unmatched])
+
+    assert [(row.answer, row.unmatched) for row in store.answers()] == [(None, False), ({"said": "y"}, True)]

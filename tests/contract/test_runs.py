@@ -15,6 +15,7 @@ from foundation.aws.leases import DynamoDbLeases
 from foundation.errors import DeploymentError
 from foundation.invocation import call_owner
 from foundation.ports import Lease, Leases
+from row_batches.run.blanks import Blanks
 from row_batches.run.runs import Counts, Run, RunEnding, Runs, RunState
 from row_batches.run.runs_dynamodb import DynamoDbRuns
 from tests.support.fakes import FakeClock, FakeLeases, FakeRuns
@@ -173,6 +174,21 @@ def test_live_counts_add_up_until_the_ending_corrects_them(runs: Runs) -> None:
     runs.end("run-1", ending())
     runs.count("run-1", Counts(succeeded=1))
     assert runs.get("run-1") == run(**dict(ending()))
+
+
+def test_what_rows_lack_adds_up_and_the_keys_that_came_first_stay(runs: Runs) -> None:
+    runs.start(run())
+    runs.count_blanks("run-1", Blanks(failed=1, missing={"mood": 2, "a b": 1}, keys={"$": {"sentiment": 2}}))
+    runs.count_blanks("run-1", Blanks(missing={"mood": 3}, keys={"$": {"other": 3}, "$.speeds": {"up": 1}}))
+    found = runs.get("run-1")
+    assert found is not None
+    assert found.blanks == Blanks(
+        failed=1, missing={"mood": 5, "a b": 1}, keys={"$": {"sentiment": 2}, "$.speeds": {"up": 1}}
+    )
+    runs.start(run(started_at=START + timedelta(days=100)))
+    later = runs.get("run-1")
+    assert later is not None
+    assert later.blanks == Blanks()
 
 
 def test_starting_a_run_again_changes_nothing_and_a_later_one_of_its_name_takes_its_place(runs: Runs) -> None:

@@ -91,7 +91,7 @@ def test_a_request_is_json_and_an_answer_in_the_documented_form_is_a_success(kin
 @each_kind
 @pytest.mark.parametrize("answer", ["text", None, [], {"a": 1}])
 def test_any_other_answer_is_a_bare_payload_and_an_error_fails_the_row(kind: TargetKind, answer: Any) -> None:
-    assert kind.read(answer, CALL).notes == {"bare_payload": 1}
+    assert kind.read(answer, CALL).notes == {"off_protocol": 1}
     assert kind.read({"error": "no"}, CALL).status is RowStatus.FAILED
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
+from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ from row_batches.rows.records import (
 )
 from row_batches.rows.rows_object import SPARSE
 from row_batches.rows.store import FinishedRows, RowRange
+from row_batches.run.blanks import Blanks
 from row_batches.run.ownership import Ownership
 from row_batches.run.runs import Counts, Live, Run, RunEnding, RunPage
 from row_batches.targets.protocol import Outcome
@@ -176,11 +178,19 @@ class FakeRowStore:
             if finished.row >= next_row:
                 next_row = finished.row + 1
                 record = finished.record
-                answer = None if finished.has_failed else json.loads(finished.answer)
+                unmatched = finished.has_failed and "missing" in record
+                answer = None if finished.has_failed and not unmatched else json.loads(finished.answer)
                 ended_ms = record["started_ms"] + record["duration_ms"]
                 error = record.get("error", "")
                 yield AnsweredRow(
-                    finished.row, record["status"], record["started_ms"], ended_ms, record["attempts"], error, answer
+                    row=finished.row,
+                    status=record["status"],
+                    started_ms=record["started_ms"],
+                    ended_ms=ended_ms,
+                    attempts=record["attempts"],
+                    error=error,
+                    answer=answer,
+                    unmatched=unmatched,
                 )
 
     def kept(self, rows: Collection[int]) -> Iterator[KeptAnswer]:
@@ -364,6 +374,7 @@ class FakeRuns:
     def __init__(self) -> None:
         self._runs: dict[str, Run] = {}
         self._live: dict[str, Counts] = {}
+        self._blanks: dict[str, Blanks] = {}
         self._lock = Lock()
         self.broken: Exception | None = None
 
@@ -377,6 +388,7 @@ class FakeRuns:
         if kept is None or kept.started_at != run.started_at:
             self._runs[run.execution] = run
             self._live.pop(run.execution, None)
+            self._blanks.pop(run.execution, None)
 
     def forget(self, execution: str) -> None:
         """As if the run had been begun before there was a table."""
@@ -388,6 +400,16 @@ class FakeRuns:
             before = self._live.get(execution, Counts()).model_dump()
             added = {name: before[name] + value for name, value in counts.model_dump().items()}
             self._live[execution] = Counts(**added)
+
+    def count_blanks(self, execution: str, blanks: Blanks) -> None:
+        self._check()
+        with self._lock:
+            before = self._blanks.get(execution, Blanks())
+            self._blanks[execution] = Blanks(
+                failed=before.failed + blanks.failed,
+                missing=dict(Counter(before.missing) + Counter(blanks.missing)),
+                keys=blanks.keys | before.keys,
+            )
 
     def wait(self, execution: str, until_ms: int) -> None:
         self._check()
@@ -418,7 +440,10 @@ class FakeRuns:
     def get(self, execution: str) -> Run | None:
         self._check()
         run = self._runs.get(execution)
-        if run is None or run.ended_at is not None:
+        if run is None:
+            return run
+        run = run.model_copy(update={"blanks": self._blanks.get(execution, Blanks())})
+        if run.ended_at is not None:
             return run
         return run.model_copy(update={"counts": self._live.get(execution, Counts())})
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from row_batches.run.blanks import Blanks
+from row_batches.run.runs import Counts, Run
 from tests.support.fakes import FakeRuns
 from tests.unit.tools.fakes import EXECUTION, FakeStates, FakeStorage
 from tools.errors import CommandError
@@ -27,7 +29,7 @@ def test_an_execution_is_followed_to_its_ending_with_one_map_run_call_a_second()
     # Given an execution that ends at the fifth look, its map run starting with the second
     output = {"status": "SUCCEEDED", "output": json.dumps({"total_rows": 10})}
     states = FakeStates([RUNNING] * 4 + [output], [MAP_RUN], [{"succeeded": 4}, {"succeeded": 9}])
-    storage = FakeStorage({"work/night-run/plan.json": b'{"total_rows": 10}'})
+    storage = FakeStorage({"work/night-run/plan.json": b'{"total_rows": 10, "config": {"output_mapping": {}}}'})
     waited: list[float] = []
     # When it is followed
     followed = follower(states, storage, waited)
@@ -125,3 +127,26 @@ def test_the_first_failed_rows_are_read_from_the_start_of_the_file() -> None:
 )
 def test_warnings_come_from_the_document_or_from_the_summary(document: dict[str, Any], warnings: list[str]) -> None:
     assert warnings_of(FakeStorage({"results/x/summary.json": b'{"warnings": ["slow"]}'}), document) == warnings
+
+
+def test_columns_that_stay_empty_are_known_while_the_run_goes_on() -> None:
+    plan = {"total_rows": 10, "config": {"output_mapping": {"columns": [{"name": "mood", "source": "$.sentimnet"}]}}}
+    storage = FakeStorage({"work/night-run/plan.json": json.dumps(plan).encode()})
+    followed = follower(FakeStates(), storage, [])
+    followed.runs.start(
+        Run(
+            execution="night-run",
+            arn=EXECUTION,
+            batch_name="night",
+            target="echo",
+            target_version="1",
+            total_rows=10,
+            plan_key="",
+            started_at=datetime(2026, 1, 1, tzinfo=UTC),
+            estimate_usd=0,
+        )
+    )
+    followed.runs.count("night-run", Counts(succeeded=5))
+    followed.runs.count_blanks("night-run", Blanks(missing={"mood": 5}, keys={"$": {"sentiment": 5}}))
+    followed.look()
+    assert [column.closest for column in followed.progress.empty] == ["$.sentiment"]

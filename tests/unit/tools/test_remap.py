@@ -33,7 +33,7 @@ def test_first_rows_counts_and_address_are_shown() -> None:
     first_rows = [{"_row_id": "1", "_status": "SUCCESS", "colour": "red [bold]"}]
     counts = Counter({RowStatus.SUCCESS: 1990, RowStatus.FAILED: 9, RowStatus.TIMEOUT: 1})
     casts = {"colour": CastFailures(count=3, sample='"red"')}
-    text = shown(Remapped("results/x/remapped/y/output.csv", ["colour"], counts, 2, casts, first_rows))
+    text = shown(Remapped("results/x/remapped/y/output.csv", ["colour"], counts, 2, casts, first_rows=first_rows))
 
     assert "red [bold]" in text
     assert text.splitlines()[-7:] == [

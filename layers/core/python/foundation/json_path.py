@@ -5,7 +5,7 @@ and no import of it (about 100 ms). All others go to ``json_path_engine``.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -28,11 +28,15 @@ _STEP = re.compile(r"\.(?P<name>\w+)|\[(?P<index>[0-9]+)\]|\['(?P<quoted>[^']*)'
 class CompiledPath:
     """A path ready for use. ``many``: it can match more than one value, so its result is the list of them."""
 
-    __slots__ = ("first", "many", "text")
+    __slots__ = ("first", "many", "steps", "text")
 
-    def __init__(self, text: str, many: bool, first: Callable[[Any], Any]) -> None:
+    def __init__(
+        self, text: str, many: bool, first: Callable[[Any], Any], steps: Sequence[int | str] | None = None
+    ) -> None:
         self.text = text
         self.many = many
+        self.steps = steps
+        """Its names and indexes; None when it can match many."""
         self.first = first
         """``first(document)``: the match, or the non-empty list of matches when ``many``, or NO_MATCH.
 
@@ -46,7 +50,8 @@ def compile_path(text: str) -> CompiledPath:
     if len(text) > MAX_PATH_LENGTH:
         raise ValueError(f"the path has {len(text):,} characters; at most {MAX_PATH_LENGTH:,} are allowed")
     if _DIRECT.fullmatch(text):
-        return CompiledPath(text, many=False, first=_walker(_direct_steps(text)))
+        steps = _direct_steps(text)
+        return CompiledPath(text, many=False, first=_walker(steps), steps=steps)
     return _compile_with_engine(text)
 
 
@@ -80,7 +85,7 @@ def _compile_with_engine(text: str) -> CompiledPath:
 
     query = json_path_engine.compile_query(text)
     if query.steps is not None:
-        return CompiledPath(text, many=False, first=_walker(query.steps))
+        return CompiledPath(text, many=False, first=_walker(query.steps), steps=query.steps)
 
     def first(document: Any) -> Any:
         return query.find(document) or NO_MATCH

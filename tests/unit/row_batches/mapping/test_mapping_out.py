@@ -144,7 +144,7 @@ def test_a_path_that_can_match_many_gives_the_list_of_the_first_document_it_matc
 def test_a_bare_text_is_reached_through_agent_output() -> None:
     out = mapper({"source": "$.agent_output"}, {"source": "$.x", "default": "none"})
 
-    assert out.map("just text", "just text") == MappedRow(["just text", "none"], {})
+    assert out.map("just text", "just text") == MappedRow(["just text", "none"], {}, ["c1"], {"$": ["<a text>"]})
 
 
 def test_without_columns_the_payload_is_the_column_result() -> None:
@@ -203,3 +203,41 @@ def test_whatever_the_answer_there_is_one_cell_for_each_column_that_utf_8_can_ho
 )
 def test_a_value_that_cannot_be_cast_is_named_by_its_column_and_shortened(kind: str, value: Any, sample: str) -> None:
     assert rendered(value, type=kind).cast_failures == {"c0": sample}
+
+
+def test_a_path_that_matches_nothing_is_missing_with_the_keys_where_it_ends() -> None:
+    out = mapper(
+        {"source": "$.sentimnet"},
+        {"source": "$.score"},
+        {"source": "$.speeds.downlod"},
+        {"source": "$.words[7]"},
+        {"source": "$.data.scoer"},
+    )
+    payload = {"sentiment": "good", "score": 1, "speeds": {"download": 5, "upload": 1}, "words": []}
+
+    mapped = out.map({"result": "Success", "data": payload, "metadata": {}}, payload)
+
+    assert mapped.values == ["", "1", "", "", ""]
+    assert mapped.missing == ["c0", "c2", "c3", "c4"]
+    keys = ["sentiment", "score", "speeds", "words"]
+    assert mapped.answer_keys == {
+        "$": keys,
+        "$.speeds": ["download", "upload"],
+        "$.words": ["<an empty list>"],
+        "$.data": keys,
+    }
+
+
+def test_a_null_is_a_match_and_a_value_that_cannot_be_cast_too() -> None:
+    out = mapper({"source": "$.a"}, {"source": "$.b", "type": "number"})
+
+    assert out.map({"a": None, "b": "word"}, None).missing == ()
+
+
+def test_few_keys_are_kept_however_many_and_long_they_are() -> None:
+    payload = {f"{number}{'x' * 1_000}": number for number in range(10_000)}
+
+    (keys,) = mapper({"source": "$.a"}).map(payload, payload).answer_keys.values()
+
+    assert len(keys) == 30
+    assert max(map(len, keys)) == 60

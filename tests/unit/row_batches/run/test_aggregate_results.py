@@ -464,7 +464,7 @@ def test_what_was_odd_about_answers_and_what_they_used_is_summed_up() -> None:
             batch.finish(
                 row,
                 aggregator.rows[row - 1],
-                Outcome(RowStatus.SUCCESS, "text", "text", notes={} if row == 4 else {"bare_payload": 1}),
+                Outcome(RowStatus.SUCCESS, "text", "text", notes={} if row == 4 else {"off_protocol": 1}),
                 row_hash="h",
                 attempts=1,
                 started_ms=0,
@@ -477,7 +477,8 @@ def test_what_was_odd_about_answers_and_what_they_used_is_summed_up() -> None:
 
     aggregator.call()
 
-    assert aggregator.summary["notes"] == {"bare_payload": 3}
-    assert any(warning.startswith("3 answers are outside") for warning in aggregator.summary["warnings"])
+    assert aggregator.summary["notes"] == {"off_protocol": 3}
+    assert any(warning.startswith("3 answers do not follow") for warning in aggregator.summary["warnings"])
+    assert aggregator.summary["off_protocol"] == {"count": 3, "example_row": 1, "example": '"text"'}
     totals = {"input_tokens": 30, "output_tokens": 6, "cost_usd": 0.75}
     assert aggregator.summary["usage"] == totals | {"by_model": {"nova": totals}}

@@ -18,7 +18,7 @@ from row_batches.run.messages import (
     MapOutputRequest,
     MapOutputResponse,
 )
-from row_batches.run.runs import BestEffort
+from row_batches.run.runs import BestEffort, Run
 from tests.support.batches import KEYS, make_plan, records_of, staged_items
 from tests.support.fakes import FakeClock, FakeDeadLetters, FakeObjectStore, FakeRuns
 
@@ -35,7 +35,7 @@ class Ending:
         document.setdefault(
             "execution_config", {"timeout_seconds": 60, "retry_policy": {"max_attempts": 3, "jitter": False}}
         )
-        make_plan(
+        plan = make_plan(
             ROWS,
             store=self.store,
             invocation="standard",
@@ -44,6 +44,7 @@ class Ending:
         )
         self.dead_letters = FakeDeadLetters()
         self.runs = FakeRuns()
+        self.runs.start(Run.of_plan(plan))
         self.clock = FakeClock()
 
     def call(
@@ -334,3 +335,14 @@ def test_a_failed_row_pulls_the_brake_when_the_run_must_not_go_on() -> None:
 
     assert orjson.loads(ending.store.objects[KEYS.brake])["error"] == "RowFailedError"
     assert KEYS.failures_marker(1, 1) in ending.store.objects
+
+
+def test_a_column_that_matches_nothing_in_an_agents_answer_is_counted_live_and_kept_with_the_row() -> None:
+    ending = Ending()
+
+    ending.call(Result={"result": "Success", "data": {"lable": "good"}, "metadata": {}})
+
+    assert (ending.record["missing"], ending.record["answer_keys"]) == (["label"], {"$": ["lable"]})
+    run = ending.runs.get("run-1")
+    assert run is not None
+    assert run.blanks.missing == {"label": 1}

@@ -360,3 +360,21 @@ def test_progress_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
     assert told == [(2, 3)]
+
+
+def test_rows_that_failed_for_a_wrong_source_are_mapped_again_and_counts_come_from_the_kept_answers() -> None:
+    # Given rows that failed because their column's source has a typo, and one that the tool refused
+    wrong = {"columns": [{"name": "colour", "source": "$.color"}], "on_missing": "fail_row"}
+    execution = Execution([["1", "a"], ["2", "b"], ["3", "c"]], output_mapping=wrong)
+    refused = {"type": "tool_result", "tool_use_id": "x", "is_error": True, "content": "no"}
+    execution.finish(1, [tool_result({"colour": "red"}), tool_result({"colour": "blue"}), refused])
+    execution.end()
+    assert [row["_status"] for row in execution.table(KEYS.output)] == ["FAILED"] * 3
+    # When they are mapped with the right one
+    columns = [{"name": "colour", "source": "$.colour"}, {"name": "size", "source": "$.siez"}]
+    remapped = execution.remap({"columns": columns})
+    # Then they are SUCCESS, and what is wrong now is said
+    cells = [(row["_status"], row["colour"]) for row in execution.table(remapped.key)]
+    assert cells == [("SUCCESS", "red"), ("SUCCESS", "blue"), ("FAILED", "")]
+    assert remapped.warnings == ["Column size: $.siez matched 0 of 2; the answers have colour"]
+    assert remapped.first_rows[0] == {"_row_id": "1", "_status": "SUCCESS", "colour": "red", "size": ""}

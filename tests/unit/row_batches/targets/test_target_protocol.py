@@ -68,7 +68,7 @@ BARE: list[Any] = [
 
 @pytest.mark.parametrize("answer", BARE)
 def test_an_answer_outside_the_protocol_is_a_bare_payload_and_counted(answer: Any) -> None:
-    bare = Outcome(RowStatus.SUCCESS, answer, answer, notes={"bare_payload": 1})
+    bare = Outcome(RowStatus.SUCCESS, answer, answer, notes={"off_protocol": 1})
     assert protocol.read_tool_answer(answer, "run:1:1") == bare
     assert protocol.read_agent_answer(answer) == bare
 

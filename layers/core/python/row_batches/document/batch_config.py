@@ -133,6 +133,11 @@ class ExecutionConfig(Part):
         description="a tool or Express agent that throttles every call for so long pulls the brake: the run ends with "
         "`TargetThrottledError`",
     )
+    off_protocol: Literal["accept", "fail_row"] = Field(
+        default="accept",
+        description="an answer that does not follow the [target's protocol](targets.md): `accept` takes it as it is "
+        "and counts it; `fail_row` fails the row",
+    )
     batch_size: int = Field(
         default=100,
         ge=1,

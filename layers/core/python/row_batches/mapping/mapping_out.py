@@ -7,26 +7,30 @@ null as the empty cell, others as JSON.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from foundation.json_path import NO_MATCH, compile_path
+from foundation.json_path import NO_MATCH, CompiledPath, compile_path
 from foundation.json_text import encodable, render_json
 from foundation.problems import shown
+from row_batches.mapping.answer_keys import AnswerKeys, keys_where_paths_end
 from row_batches.mapping.models import RESULT_COLUMN, OutputColumn, OutputMapping
 from row_batches.mapping.output_types import OUTPUT_TYPE_OF, OutputType, Render
 
 
 class MappedRow(NamedTuple):
     """The cells of the mapped columns. ``cast_failures``: the columns whose match could not be cast, with the match as
-    text, shortened."""
+    text, shortened. ``missing``: the columns that matched nothing; ``answer_keys``: the keys where their paths end."""
 
     values: list[str]
     cast_failures: dict[str, str]
+    missing: Sequence[str] = ()
+    answer_keys: AnswerKeys = {}
 
 
 class _Column(NamedTuple):
     name: str
+    path: CompiledPath
     first: Callable[[Any], Any]
     render: Render
     null: str
@@ -52,7 +56,9 @@ class OutputMapper:
         )
         values: list[str] = []
         cast_failures: dict[str, str] = {}
-        for name, first, render, null, default in self._columns:
+        missing: list[_Column] = []
+        for column in self._columns:
+            name, _, first, render, null, default = column
             found: Any = NO_MATCH
             try:
                 for document in documents:
@@ -62,10 +68,14 @@ class OutputMapper:
                         break
                 else:
                     values.append(default)
+                    missing.append(column)
             except ValueError as error:
                 values.append(default)
                 cast_failures[name] = str(error) if found is NO_MATCH else shown(found)
-        return MappedRow(values, cast_failures)
+        if not missing:
+            return MappedRow(values, cast_failures)
+        places = keys_where_paths_end([column.path.steps for column in missing], (documents[-1], *documents[:-1]))
+        return MappedRow(values, cast_failures, [column.name for column in missing], places)
 
     def defaults(self) -> list[str]:
         """The cells of a row that is not SUCCESS."""
@@ -82,7 +92,8 @@ def _compile(column: OutputColumn) -> _Column:
     kind = OUTPUT_TYPE_OF[column.type]
     default = _render_default(column.default)
     null = kind.render(None) if kind.has_null else default
-    return _Column(column.name, compile_path(column.source).first, _render(kind, column.format), null, default)
+    path = compile_path(column.source)
+    return _Column(column.name, path, path.first, _render(kind, column.format), null, default)
 
 
 def _render(kind: OutputType, format_text: str | None) -> Render:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, PlainValidator, field_validator
 from pydantic_core.core_schema import ValidationInfo
@@ -115,6 +115,11 @@ class OutputMapping(Part):
     include_original: bool = Field(default=True, description="whether the original columns come first")
     add_metadata: Annotated[bool | list[str], PlainValidator(_check_metadata)] = Field(
         default=True, description="the default metadata columns, none (`false`), or a list of metadata columns"
+    )
+    on_missing: Literal["default", "fail_row"] = Field(
+        default="default",
+        description="a mapped column that matches nothing: `default` writes its default and counts it; `fail_row` "
+        "fails the row, whose answer is kept for `make remap`",
     )
     extraction_methods: Any = Field(default=None, description="not available yet")
 

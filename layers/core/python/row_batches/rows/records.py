@@ -28,7 +28,10 @@ class RowRecord(TypedDict):
     ``throttled_ms`` is how long it paused because the target throttled.
     ``target_version`` is the registered version of the target that answered, "" when it is not known.
 
-    ``cast_failures`` are the mapped columns whose value could not be cast, each with that value, shortened.
+    ``cast_failures`` are the mapped columns whose value could not be cast, each with that value, shortened. ``missing``
+    are those that matched nothing: a row that is FAILED has them when it failed for them alone. ``answer_keys`` are the
+    keys that the answer has where their paths end, by place. ``off_protocol`` is the beginning of an answer that does
+    not follow the target's protocol.
 
     ``worker_ms`` is the time that a worker of many rows took since it last wrote, ``worker_calls`` 1 when it wrote for
     the first time: on the first row of what it writes, else 0. What a worker costs is its own time, not its rows'.
@@ -47,6 +50,9 @@ class RowRecord(TypedDict):
     notes: NotRequired[dict[str, int]]
     usage: NotRequired[Usage]
     throttled_ms: NotRequired[int]
+    missing: NotRequired[list[str]]
+    answer_keys: NotRequired[dict[str, list[str]]]
+    off_protocol: NotRequired[str]
     target_version: str
     csv: str
     failed_csv: NotRequired[str]
@@ -96,29 +102,36 @@ class RowFailure(TypedDict):
 
 
 class RowDetails(TypedDict):
-    """What few rows have: notes, usage, columns whose value could not be cast, and a pause for throttling."""
+    """What few rows have: see ``RowRecord``. Rows that an earlier release wrote lack what is not required."""
 
     row: int
     notes: dict[str, int]
     usage: Usage
     cast_failures: NotRequired[dict[str, str]]
-    """Rows that an earlier release wrote lack it, and ``throttled_ms``."""
     throttled_ms: NotRequired[int]
+    missing: NotRequired[list[str]]
+    answer_keys: NotRequired[dict[str, list[str]]]
+    off_protocol: NotRequired[str]
 
 
 def details_of(records: Iterable[RowRecord]) -> list[RowDetails]:
     """Those of the rows that have some."""
-    return [
-        {
-            "row": record["row"],
-            "notes": record.get("notes", {}),
-            "usage": record.get("usage", {}),
-            "cast_failures": record["cast_failures"],
-            "throttled_ms": record.get("throttled_ms", 0),
-        }
-        for record in records
-        if "notes" in record or "usage" in record or "throttled_ms" in record or record["cast_failures"]
-    ]
+    found: list[RowDetails] = []
+    for record in records:
+        if record["cast_failures"] or any(name in record for name in ("notes", "usage", "throttled_ms", "missing")):
+            details: RowDetails = {
+                "row": record["row"],
+                "notes": record.get("notes", {}),
+                "usage": record.get("usage", {}),
+                "cast_failures": record["cast_failures"],
+                "throttled_ms": record.get("throttled_ms", 0),
+            }
+            if "missing" in record:
+                details["missing"], details["answer_keys"] = record["missing"], record.get("answer_keys", {})
+            if "off_protocol" in record:
+                details["off_protocol"] = record["off_protocol"]
+            found.append(details)
+    return found
 
 
 class RowColumns(TypedDict):
@@ -143,7 +156,10 @@ class RowColumns(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class AnsweredRow:
-    """A finished row with its answer. ``answer`` is None, and ``error`` says why, on a row that is not SUCCESS."""
+    """A finished row with its answer: None on a row that is not SUCCESS, whose ``error`` says why.
+
+    ``unmatched``: the row is FAILED only because mapped columns matched nothing, and ``answer`` is what it answered.
+    """
 
     row: int
     status: RowStatus
@@ -152,6 +168,7 @@ class AnsweredRow:
     attempts: int
     error: str
     answer: Any
+    unmatched: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -244,10 +244,13 @@ def _answered_rows(part: _Part, lines: BytesIO) -> Iterator[AnsweredRow]:
     for _ in range(skip):
         lines.readline()
     errors = {failure["row"]: failure["error"] for failure in columns["failures"]}
+    missing = {details["row"] for details in columns["details"] if details.get("missing")}
     times = zip(columns["started_ms"], columns["duration_ms"], strict=True)
     values = zip(columns["status"], times, columns["attempts"], strict=True)
     for row, (status, (started_ms, duration_ms), attempts) in enumerate(values, part.first_new):
         line = lines.readline()
+        unmatched = status != RowStatus.SUCCESS and row in missing
+        has_answer = status == RowStatus.SUCCESS or unmatched
         yield AnsweredRow(
             row=row,
             status=RowStatus(status),
@@ -255,7 +258,8 @@ def _answered_rows(part: _Part, lines: BytesIO) -> Iterator[AnsweredRow]:
             ended_ms=started_ms + duration_ms,
             attempts=attempts,
             error=errors.get(row, ""),
-            answer=parse_json(split_answer(row, line)[1].decode()) if status == RowStatus.SUCCESS else None,
+            answer=parse_json(split_answer(row, line)[1].decode()) if has_answer else None,
+            unmatched=unmatched,
         )
 
 

@@ -38,7 +38,16 @@ from row_batches.run.messages import AggregateAction, AggregateRequest, Aggregat
 from row_batches.run.ownership import Ownership
 from row_batches.run.ports import DeadLetters
 from row_batches.run.runs import AGGREGATION_PART, BestEffort, RunEnding, RunState
-from row_batches.run.totals import SUMMARY_SCHEMA_VERSION, Totals, cost_of, throttling, usage_of_run, warnings_of
+from row_batches.run.totals import (
+    SUMMARY_SCHEMA_VERSION,
+    Totals,
+    cost_of,
+    missing_by_column,
+    off_protocol,
+    throttling,
+    usage_of_run,
+    warnings_of,
+)
 from row_batches.targets.protocol import Outcome
 
 LOGGER = logging.getLogger("batch_processor.aggregate_results")
@@ -361,6 +370,8 @@ class _Aggregation:
             "cast_failures_by_column": {
                 column: failures.model_dump() for column, failures in totals.cast_failures_by_column.items()
             },
+            "missing_by_column": missing_by_column(plan, totals),
+            "off_protocol": off_protocol(totals),
             "notes": totals.notes,
             "usage": usage_of_run(totals),
             "throttling": throttling(totals, cost),

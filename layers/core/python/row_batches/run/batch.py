@@ -12,25 +12,32 @@ import orjson
 
 from foundation.json_text import render_json
 from foundation.ports import Clock, ObjectStore
+from foundation.problems import listed
 from row_batches.document.header import replaced_columns
 from row_batches.document.plan import EarlierExecution, Plan
 from row_batches.files.csv_writer import RowRenderer
 from row_batches.files.staged_copy import unescaped
 from row_batches.mapping.mapping_in import InputMapper, compile_input_mapping
-from row_batches.mapping.mapping_out import OutputMapper, compile_output_mapping
+from row_batches.mapping.mapping_out import MappedRow, OutputMapper, compile_output_mapping
 from row_batches.mapping.metadata_columns import RowFacts
 from row_batches.rows.records import FinishedRow, RowRecord, RowStatus, Usage
 from row_batches.rows.store import RowStore
 from row_batches.rows.stores import open_rows
 from row_batches.rows.work import Work, load_plan
+from row_batches.run.blanks import unmatched_columns
 from row_batches.run.pace import Allowance, Pace
 from row_batches.targets.kind import RowCall, TargetKind
 from row_batches.targets.kinds import kind_of
-from row_batches.targets.protocol import Outcome
+from row_batches.targets.notes import OFF_PROTOCOL
+from row_batches.targets.protocol import Outcome, refused_off_protocol, refused_unmatched
 
 DEAD_LETTER_BYTES = 200_000
 """Above this, a dead letter names an object that holds its input: SQS takes 256 KiB from every client."""
 MOST_BATCHES_KEPT = 4
+EXAMPLE_CHARACTERS = 120
+"""Of an answer that does not follow the protocol, for the summary."""
+MOST_COLUMNS_NAMED = 3
+"""In the message of a row that failed for them."""
 
 
 def input_hash(row_input: Mapping[str, Any], *, sort_keys: bool = True) -> str:
@@ -135,10 +142,7 @@ class Batch:
 
         ``usage`` is that of all its attempts; ``target_version`` is given when not the plan's version answered.
         """
-        if outcome.status is RowStatus.SUCCESS:
-            values, cast_failures = self.output_mapper.map(outcome.answer, outcome.payload)
-        else:
-            values, cast_failures = self.output_mapper.defaults(), {}
+        outcome, mapped = self._map_out(outcome)
         facts = RowFacts(
             execution=self.plan.execution.name,
             row=row,
@@ -158,12 +162,17 @@ class Batch:
             "duration_ms": ended_ms - started_ms,
             "worker_ms": 0,
             "worker_calls": 0,
-            "cast_failures": cast_failures,
+            "cast_failures": mapped.cast_failures,
             "target_version": self.plan.target.version if target_version is None else target_version,
-            "csv": self.renderer.render(cells, values, facts),
+            "csv": self.renderer.render(cells, mapped.values, facts),
         }
+        answer = render_json(outcome.answer)
         if outcome.notes:
             record["notes"] = dict(outcome.notes)
+            if OFF_PROTOCOL.name in outcome.notes:
+                record["off_protocol"] = answer[:EXAMPLE_CHARACTERS]
+        if mapped.missing:
+            record["missing"], record["answer_keys"] = list(mapped.missing), mapped.answer_keys
         if usage:
             record["usage"] = usage
         if throttled_ms:
@@ -171,7 +180,28 @@ class Batch:
         if outcome.status is not RowStatus.SUCCESS:
             record["error"] = outcome.error_message
             record["failed_csv"] = self.renderer.render_failed(cells, outcome.error_message)
-        return FinishedRow(cells, record, render_json(outcome.answer).encode())
+        return FinishedRow(cells, record, answer.encode())
+
+    def _map_out(self, outcome: Outcome) -> tuple[Outcome, MappedRow]:
+        """What becomes of the row, as the document judges its answer, and its cells."""
+        config = self.plan.config
+        if (
+            outcome.status is RowStatus.SUCCESS
+            and OFF_PROTOCOL.name in outcome.notes
+            and config.execution_config.off_protocol == "fail_row"
+        ):
+            outcome = refused_off_protocol(outcome)
+        if outcome.status is not RowStatus.SUCCESS:
+            return outcome, MappedRow(self.output_mapper.defaults(), {})
+        mapped = self.output_mapper.map(outcome.answer, outcome.payload)
+        if not mapped.missing or config.output_mapping.on_missing == "default":
+            return outcome, mapped
+        missing = dict.fromkeys(mapped.missing, 1)
+        said = [column.message for column in unmatched_columns(config.output_mapping, 1, missing, mapped.answer_keys)]
+        advice = "correct output_mapping and run make remap, or change what the target answers"
+        message = f"{listed(said, MOST_COLUMNS_NAMED)}; {advice}"
+        defaults = self.output_mapper.defaults()
+        return refused_unmatched(outcome, message), mapped._replace(values=defaults, cast_failures={})
 
     def dead_letter(
         self, row: int, cells: Sequence[str], status: RowStatus, error: str, attempts: int

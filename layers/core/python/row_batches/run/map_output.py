@@ -69,8 +69,9 @@ def map_output(
         )
         Commit(batch, dead_letters).write([finished])
         notes.count(batch.plan.execution.name, [finished.record])
-        if outcome.status is not RowStatus.SUCCESS:
-            LOGGER.info("row not successful", extra={"row_id": call.row, "status": outcome.status, "attempts": reached})
+        if finished.has_failed:
+            details = {"row_id": call.row, "status": finished.record["status"], "attempts": reached}
+            LOGGER.info("row not successful", extra=details)
     return MapOutputResponse(row=call.row, stop=batch.work.brake(fresh=True) is not None)
 
 

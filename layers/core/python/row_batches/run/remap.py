@@ -27,6 +27,7 @@ from row_batches.rows.records import AnsweredRow, RowStatus
 from row_batches.rows.store import RowRange, find_gaps
 from row_batches.run.aggregate_results import CHILD_DIED, Checkpoint
 from row_batches.run.batch import Batch
+from row_batches.run.blanks import Blanks
 from row_batches.run.child_errors import read_child_errors
 from row_batches.run.totals import CastFailures, add_cast_failures
 from row_batches.targets.protocol import Outcome
@@ -46,6 +47,9 @@ class Remapped:
     unfinished: int = 0
     """Of the failed: rows that no worker finished."""
     cast_failures: dict[str, CastFailures] = field(default_factory=dict)
+    blanks: Blanks = field(default_factory=Blanks)
+    warnings: list[str] = field(default_factory=list)
+    """Of columns that matched in fewer than half of the answers."""
     first_rows: list[dict[str, str]] = field(default_factory=list)
 
     @property
@@ -165,6 +169,8 @@ class _Remapping:
                 progress(row, self._plan.total_rows)
         output.upload_last_part()
         output.complete()
+        mapping = self._plan.config.output_mapping
+        remapped.warnings = remapped.blanks.warnings(mapping, remapped.counts[RowStatus.SUCCESS])
         return remapped
 
     def _gaps(self) -> list[RowRange]:
@@ -211,15 +217,18 @@ class _Remapping:
             started_ms=answered.started_ms if answered else began_ms,
             ended_ms=answered.ended_ms if answered else began_ms,
         )
-        remapped.counts[outcome.status] += 1
+        record = finished.record
+        remapped.counts[record["status"]] += 1
         remapped.unfinished += answered is None
-        add_cast_failures(remapped.cast_failures, finished.record["cast_failures"])
+        add_cast_failures(remapped.cast_failures, record["cast_failures"])
+        if "missing" in record:
+            remapped.blanks.add(record["missing"], record["answer_keys"], record["status"])
         if row <= FIRST_ROWS:
-            remapped.first_rows.append(self._shown(row, outcome))
-        return finished.record["csv"].encode()
+            remapped.first_rows.append(self._shown(row, outcome, record["status"]))
+        return record["csv"].encode()
 
     def _outcome(self, answered: AnsweredRow) -> Outcome:
-        if answered.status is not RowStatus.SUCCESS:
+        if answered.status is not RowStatus.SUCCESS and not answered.unmatched:
             return Outcome(answered.status, error_message=answered.error)
         return self._batch.read_kept(answered.answer)
 
@@ -229,9 +238,9 @@ class _Remapping:
             died = f"not attempted: {self._ended_early}" if self._ended_early else CHILD_DIED
         return Outcome(RowStatus.FAILED, error_message=died)
 
-    def _shown(self, row: int, outcome: Outcome) -> dict[str, str]:
+    def _shown(self, row: int, outcome: Outcome, status: RowStatus) -> dict[str, str]:
         mapper = self._batch.output_mapper
-        succeeded = outcome.status is RowStatus.SUCCESS
+        succeeded = status is RowStatus.SUCCESS
         values = mapper.map(outcome.answer, outcome.payload).values if succeeded else mapper.defaults()
         mapped = dict(zip(mapper.names, values, strict=True))
-        return {"_row_id": str(row), "_status": outcome.status.value} | mapped
+        return {"_row_id": str(row), "_status": status.value} | mapped

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -19,11 +19,15 @@ from pydantic import BaseModel, ConfigDict
 
 from foundation.errors import BatchProcessorError
 from row_batches.document.plan import Plan
+from row_batches.mapping.models import OutputMapping
 from row_batches.rows.records import RowRecord, RowStatus
+from row_batches.run.blanks import Blanks, Unmatched
 from row_batches.run.pace import Allowance
 
 LOGGER = logging.getLogger("batch_processor.runs")
 SCHEMA_VERSION = 1
+FEWEST_ROWS_JUDGED = 5
+"""While a run goes on, no column is called empty before so many answers."""
 
 
 class RunState(StrEnum):
@@ -123,11 +127,20 @@ class Run(BaseModel):
     """Since when a worker has had every call throttled; ``throttled_noted`` is when it last said so."""
     throttled_noted: datetime | None = None
     live: Live = Live()
+    blanks: Blanks = Blanks()
+    """Live, as the counts are; read with one run, not with a page of them."""
     ended_at: datetime | None = None
     cost_usd: float | None = None
     """Known at the end."""
     summary_key: str | None = None
     error: str = ""
+
+    def mostly_empty(self, mapping: OutputMapping) -> list[Unmatched]:
+        """The columns of the plan's ``mapping`` that are mostly empty so far; none before some rows."""
+        rows = self.counts.succeeded + self.blanks.failed
+        if rows < min(FEWEST_ROWS_JUDGED, self.total_rows):
+            return []
+        return self.blanks.mostly_empty(mapping, self.counts.succeeded)
 
     @classmethod
     def of_plan(cls, plan: Plan) -> Run:
@@ -160,6 +173,9 @@ class Runs(Protocol):
 
     def count(self, execution: str, counts: Counts) -> None:
         """Add to the live counts."""
+
+    def count_blanks(self, execution: str, blanks: Blanks) -> None:
+        """Add to the live counts of what rows lack. The keys that came first stay."""
 
     def wait(self, execution: str, until_ms: int) -> None:
         """Note that a batch waits for its owner, until then at most (milliseconds since the epoch)."""
@@ -202,9 +218,12 @@ class BestEffort:
     def __init__(self, runs: Runs) -> None:
         self._runs = runs
 
-    def count(self, execution: str, records: Iterable[RowRecord]) -> None:
+    def count(self, execution: str, records: Sequence[RowRecord]) -> None:
+        blanks = Blanks.of_rows(records)
         try:
             self._runs.count(execution, Counts.of_rows(records))
+            if blanks.missing:
+                self._runs.count_blanks(execution, blanks)
         except BatchProcessorError as error:
             LOGGER.warning("live counts not kept", extra={"reason": str(error)})
 

@@ -1,15 +1,16 @@
 """``batch_processor_runs``, behind ``row_batches.run.runs.Runs``.
 
-Two items a run: ``RUN#<execution>, RUN`` and ``RUN#<execution>, COUNTS``. The live counts are apart because a write is
-charged by the size of the whole item. Both indexes hold keys alone, so that counting writes to no index:
-``runs-by-start`` lists every run, ``running-by-start`` those without an ending. The leases of a run's batches are in
-the same table (``foundation.aws.leases``).
+Up to three items a run: ``RUN#<execution>`` with ``RUN``, ``COUNTS`` and ``BLANKS``. What is counted live is apart
+because a write is charged by the size of the whole item. Both indexes hold keys alone, so that counting writes to no
+index: ``runs-by-start`` lists every run, ``running-by-start`` those without an ending. The leases of a run's batches
+are in the same table (``foundation.aws.leases``).
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ import orjson
 from foundation.aws.dynamodb_items import from_item, to_item
 from foundation.aws.errors import AWS_ERRORS, error_code, translate, translated
 from foundation.errors import ThrottledError
+from row_batches.run.blanks import Blanks
 from row_batches.run.runs import Counts, Live, Run, RunEnding, RunPage
 
 if TYPE_CHECKING:
@@ -34,6 +36,13 @@ MOST_RUNS = 50
 """Of a page: two items each, and BatchGetItem takes 100
 (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html)."""
 MOST_READS = 5
+MISSING = "missing#"
+KEYS_OF = "keys#"
+"""Starts of the names of attributes: a column follows, or a place in the answer."""
+MOST_COLUMNS_COUNTED = 50
+MOST_PLACES_KEPT = 5
+MOST_KEYS_KEPT = 12
+"""Of a write: they keep the item small, which is paid for whole with each of them."""
 KEYS = frozenset({"PK", "SK", "GSI1PK", "GSI1SK", "GSI2PK", "ttl"})
 
 
@@ -47,7 +56,7 @@ class DynamoDbRuns:
     def start(self, run: Run) -> None:
         started = run.started_at.astimezone(UTC).isoformat(timespec="milliseconds")
         item = {
-            **run.model_dump(mode="json", exclude_none=True),
+            **run.model_dump(mode="json", exclude_none=True, exclude={"blanks"}),
             "PK": f"RUN#{run.execution}",
             "SK": "RUN",
             "GSI1PK": LISTED,
@@ -69,24 +78,42 @@ class DynamoDbRuns:
                 return
             raise translate(error, "dynamodb:PutItem", self._table) from error
         if answer.get("Attributes"):
-            with translated("dynamodb:DeleteItem", self._table):
-                self._client.delete_item(TableName=self._table, Key=_key(run.execution, "COUNTS"))
+            for counted in ("COUNTS", "BLANKS"):
+                with translated("dynamodb:DeleteItem", self._table):
+                    self._client.delete_item(TableName=self._table, Key=_key(run.execution, counted))
 
     def count(self, execution: str, counts: Counts) -> None:
         added = {name: value for name, value in counts.model_dump().items() if value}
-        if not added:
-            return
+        if added:
+            self._add(execution, "COUNTS", added, {})
+
+    def count_blanks(self, execution: str, blanks: Blanks) -> None:
+        columns = Counter(blanks.missing).most_common(MOST_COLUMNS_COUNTED)
+        added = {f"{MISSING}{column}": count for column, count in columns}
+        if blanks.failed:
+            added["failed"] = blanks.failed
+        keys = {
+            f"{KEYS_OF}{place}": Counter(counts).most_common(MOST_KEYS_KEPT)
+            for place, counts in list(blanks.keys.items())[:MOST_PLACES_KEPT]
+        }
+        self._add(execution, "BLANKS", added, {name: dict(counts) for name, counts in keys.items()})
+
+    def _add(self, execution: str, kind: str, added: dict[str, int], first: dict[str, Any]) -> None:
+        """Add to numbers; ``first`` are attributes that stay as they are once they are there."""
+        first = {**first, "ttl": _expiry(datetime.now(UTC))}
+        names = {f"#{number}": name for number, name in enumerate([*added, *first])}
+        adding, setting = list(names)[: len(added)], list(names)[len(added) :]
+        values = dict(zip([f":{name[1:]}" for name in names], [*added.values(), *first.values()], strict=True))
         with translated("dynamodb:UpdateItem", self._table):
             self._client.update_item(
                 TableName=self._table,
-                Key=_key(execution, "COUNTS"),
+                Key=_key(execution, kind),
                 UpdateExpression=(
-                    f"ADD {', '.join(f'#{name} :{name}' for name in added)} SET #ttl = if_not_exists(#ttl, :ttl)"
+                    f"ADD {', '.join(f'{name} :{name[1:]}' for name in adding)} "
+                    f"SET {', '.join(f'{name} = if_not_exists({name}, :{name[1:]})' for name in setting)}"
                 ),
-                ExpressionAttributeNames={**{f"#{name}": name for name in added}, "#ttl": "ttl"},
-                ExpressionAttributeValues=to_item(
-                    {**{f":{name}": value for name, value in added.items()}, ":ttl": _expiry(datetime.now(UTC))}
-                ),
+                ExpressionAttributeNames=names,
+                ExpressionAttributeValues=to_item(values),
             )
 
     def wait(self, execution: str, until_ms: int) -> None:
@@ -142,7 +169,10 @@ class DynamoDbRuns:
                 ConsistentRead=True,
             )
         items = {item["SK"]["S"]: from_item(item) for item in answer["Items"]}
-        return _run(items["RUN"], items.get("COUNTS")) if "RUN" in items else None
+        if "RUN" not in items:
+            return None
+        run = _run(items["RUN"], items.get("COUNTS"))
+        return run.model_copy(update={"blanks": _blanks(items["BLANKS"])}) if "BLANKS" in items else run
 
     def page(self, limit: int = MOST_RUNS, cursor: str = "") -> RunPage:
         request: dict[str, Any] = {"Limit": min(limit, MOST_RUNS), "ScanIndexForward": False}
@@ -209,6 +239,13 @@ def _run(item: dict[str, Any], live: dict[str, Any] | None) -> Run:
     if "ended_at" not in fields and live is not None:
         fields["counts"] = {name: value for name, value in live.items() if name not in KEYS}
     return Run.model_validate(fields)
+
+
+def _blanks(item: dict[str, Any]) -> Blanks:
+    def under(start: str) -> dict[str, Any]:
+        return {name.removeprefix(start): value for name, value in item.items() if name.startswith(start)}
+
+    return Blanks(failed=item.get("failed", 0), missing=under(MISSING), keys=under(KEYS_OF))
 
 
 def _cursor(key: Any) -> str:

@@ -11,10 +11,11 @@ from pydantic import BaseModel
 from foundation.problems import listed
 from row_batches.document.plan import Plan
 from row_batches.rows.records import RowColumns, RowStatus, Usage
+from row_batches.run.blanks import Blanks
 from row_batches.run.cost import actual_cost, run_usage
 from row_batches.run.runs import Counts
 from row_batches.targets.answer import MOST_USED, add_usage
-from row_batches.targets.notes import NOTES
+from row_batches.targets.notes import NOTES, OFF_PROTOCOL
 from row_batches.targets.usage import RunCounts
 from row_batches.targets.worker_kind import START_SECONDS
 
@@ -81,6 +82,10 @@ class Totals(BaseModel):
     rows_objects: int = 0
     target_versions: dict[str, int] = {}
     """Of the successful rows: how many each version of the target answered."""
+    blanks: Blanks = Blanks()
+    off_protocol_row: int = 0
+    """The first row whose answer does not follow the protocol, and the beginning of that answer."""
+    off_protocol_example: str = ""
     unsent_letters: int = 0
     unsent_rows: list[int] = []
     """The first of the failed rows whose letters the dead-letter queue did not take."""
@@ -102,8 +107,11 @@ class Totals(BaseModel):
             add_usage(self.usage, details["usage"])
             add_cast_failures(self.cast_failures_by_column, details.get("cast_failures", {}))
             self.throttled_ms += details.get("throttled_ms", 0)
+            if "off_protocol" in details and not self.off_protocol_row:
+                self.off_protocol_row, self.off_protocol_example = details["row"], details["off_protocol"]
             for name, count in details["notes"].items():
                 self.notes[name] = self.notes.get(name, 0) + count
+        self._add_blanks(rows)
         self.processing_ms += sum(rows["duration_ms"])
         self.worker_ms += sum(rows["worker_ms"])
         self.worker_calls += sum(rows["worker_calls"])
@@ -118,6 +126,13 @@ class Totals(BaseModel):
         for second, change in began.items():
             if change:
                 changes[second] = changes.get(second, 0) + change
+
+    def _add_blanks(self, rows: RowColumns) -> None:
+        lacking = [details for details in rows["details"] if details.get("missing")]
+        failed = {failure["row"] for failure in rows["failures"]} if lacking else frozenset()
+        for details in lacking:
+            status = RowStatus.FAILED if details["row"] in failed else RowStatus.SUCCESS
+            self.blanks.add(details["missing"], details["answer_keys"], status)
 
     def _add_attempts(self, rows: RowColumns) -> None:
         attempts = rows["attempts"]
@@ -202,7 +217,7 @@ def cost_of(plan: Plan, totals: Totals, *, stopped: bool = False) -> dict[str, o
 
 
 def warnings_of(plan: Plan, totals: Totals) -> list[str]:
-    warnings = list(plan.warnings)
+    warnings = [*plan.warnings, *totals.blanks.warnings(plan.config.output_mapping, totals.succeeded)]
     if totals.cast_failures:
         # Without a sample: warnings go into notifications, and a sample is a user's value.
         columns = [f"{name} {failures.count:,}" for name, failures in totals.cast_failures_by_column.items()]
@@ -225,6 +240,31 @@ def warnings_of(plan: Plan, totals: Totals) -> list[str]:
             f"They are in failed_rows.csv, with their errors. The last refusal: {totals.letters_refusal}"
         )
     return warnings
+
+
+def missing_by_column(plan: Plan, totals: Totals) -> dict[str, dict[str, object]]:
+    """Each mapped column that matched nothing in some rows, for the summary."""
+    unmatched = totals.blanks.unmatched(plan.config.output_mapping, totals.succeeded)
+    return {
+        column.column: {
+            "source": column.source,
+            "matched": column.matched,
+            "rows": column.rows,
+            "keys": column.keys,
+            "closest": column.closest or None,
+        }
+        for column in unmatched
+    }
+
+
+def off_protocol(totals: Totals) -> dict[str, object]:
+    """How many answers do not follow the target's protocol, with the beginning of the first, for the summary."""
+    count = totals.notes.get(OFF_PROTOCOL.name, 0)
+    return {
+        "count": count,
+        "example_row": totals.off_protocol_row or None,
+        "example": totals.off_protocol_example or None,
+    }
 
 
 def throttling(totals: Totals, cost: dict[str, object]) -> dict[str, object]:

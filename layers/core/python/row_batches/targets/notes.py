@@ -13,11 +13,12 @@ class Note:
     warning: str
 
 
-BARE_PAYLOAD = Note(
-    "bare_payload",
-    "answers are outside the target's protocol and were taken as they are: their rows are SUCCESS whatever they say",
+OFF_PROTOCOL = Note(
+    "off_protocol",
+    "answers do not follow the target's protocol: execution_config.off_protocol says "
+    "what becomes of their rows, off_protocol in the summary shows one of them",
 )
 NOT_A_NUMBER = Note(
     "not_a_number", "numbers in answers are NaN, infinite or too long for JSON: they were read as missing"
 )
-NOTES = (BARE_PAYLOAD, NOT_A_NUMBER)
+NOTES = (OFF_PROTOCOL, NOT_A_NUMBER)

@@ -12,7 +12,7 @@ from typing import Any
 from foundation.json_text import encodable, parse_json, render_json
 from row_batches.rows.records import RowStatus, Usage
 from row_batches.targets.answer import metadata_of, usage_of
-from row_batches.targets.notes import BARE_PAYLOAD, NOT_A_NUMBER
+from row_batches.targets.notes import NOT_A_NUMBER, OFF_PROTOCOL
 
 MAX_MESSAGE_CHARACTERS = 1_000
 MAX_EXECUTION_NAME = 80
@@ -24,6 +24,7 @@ TOOL_USE_ID_MISMATCH = "ToolUseIdMismatchError"
 ANSWER_TOO_LARGE = "AnswerTooLargeError"
 ROW_TIMEOUT = "RowTimeoutError"
 MAPPING_ERROR = "MappingError"
+OFF_PROTOCOL_ERROR = "OffProtocolError"
 THROTTLED = "ThrottledError"
 UNAVAILABLE = "ServiceUnavailableError"
 
@@ -140,7 +141,7 @@ def _read_bare(answer: Any, error_name: str, target: str) -> Outcome:
         if type(status) is int and status >= 400 and "body" in answer:
             said = _said(_body(answer["body"]), answer)
             return _refused(answer, answer, error_name, f"{target} answered with statusCode {status}: {said}")
-    return Outcome(RowStatus.SUCCESS, answer, answer, notes={BARE_PAYLOAD.name: 1}, usage=usage_of(answer))
+    return Outcome(RowStatus.SUCCESS, answer, answer, notes={OFF_PROTOCOL.name: 1}, usage=usage_of(answer))
 
 
 def _says_error(answer: dict[str, Any]) -> bool:
@@ -234,6 +235,18 @@ def too_large(message: str) -> Outcome:
 
 def mapping_failed(message: str) -> Outcome:
     return _failed(MAPPING_ERROR, f"{message}; correct the row, or give the transformation a default")
+
+
+def refused_off_protocol(outcome: Outcome) -> Outcome:
+    """The failure of a row whose answer does not follow the protocol, where such answers are not accepted."""
+    advice = "return what docs/reference/targets.md says, or set execution_config.off_protocol to accept"
+    message = f"the answer does not follow the target's protocol; {advice}"
+    return replace(outcome, status=RowStatus.FAILED, error_name=OFF_PROTOCOL_ERROR, error_message=message)
+
+
+def refused_unmatched(outcome: Outcome, message: str) -> Outcome:
+    """The failure of a row for mapped columns that match nothing. Its answer stays, for another mapping."""
+    return replace(outcome, status=RowStatus.FAILED, error_name=MAPPING_ERROR, error_message=_bounded(message))
 
 
 def throttled(message: str) -> Outcome:

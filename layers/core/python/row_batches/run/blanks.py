@@ -1,0 +1,118 @@
+"""Mapped columns that match nothing: how many rows, and the keys that the answers have instead.
+
+Memory: a number for each mapped column, and ``MOST_PLACES`` with ``MOST_KEYS`` keys each.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from pydantic import BaseModel
+
+from foundation.json_path import compile_path
+from foundation.problems import listed
+from row_batches.mapping.answer_keys import MOST_KEYS, AnswerKeys, closest_path, keys_at
+from row_batches.mapping.models import OutputMapping
+from row_batches.rows.records import RowRecord, RowStatus
+
+MOST_PLACES = 50
+MOST_WARNINGS = 20
+KEYS_NAMED = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Unmatched:
+    """A mapped column whose ``source`` matched in ``matched`` of ``rows`` answers.
+
+    ``keys`` are what the answers have at ``place``, where the path ends, most frequent first; ``closest`` is the path
+    with the closest of them, "" when none is close.
+    """
+
+    column: str
+    source: str
+    matched: int
+    rows: int
+    place: str
+    keys: list[str]
+    closest: str
+
+    @property
+    def warning(self) -> str:
+        """Of many answers: ``Column sentiment: $.sentimnet matched 0 of 300; the answers have sentiment, score. …``"""
+        have = f"; the answers have{self._keys}" if self.keys else ""
+        hint = f". Did you mean {self.closest}?" if self.closest else ""
+        return f"Column {self.column}: {self.source} matched {self.matched:,} of {self.rows:,}{have}{hint}"
+
+    @property
+    def message(self) -> str:
+        """Of one answer: ``column sentiment: $.sentimnet matches nothing, the answer has sentiment, score``."""
+        have = f", the answer has{self._keys}" if self.keys else ""
+        hint = f" (did you mean {self.closest}?)" if self.closest else ""
+        return f"column {self.column}: {self.source} matches nothing{have}{hint}"
+
+    @property
+    def _keys(self) -> str:
+        at = "" if self.place == "$" else f" at {self.place}"
+        return f"{at} {listed(self.keys, KEYS_NAMED)}"
+
+
+class Blanks(BaseModel):
+    """Sums over rows: how many lack each column, and how many of them failed for it; keys by place, each counted."""
+
+    failed: int = 0
+    missing: dict[str, int] = {}
+    keys: dict[str, dict[str, int]] = {}
+
+    @classmethod
+    def of_rows(cls, records: Iterable[RowRecord]) -> Self:
+        """Those of finished rows."""
+        blanks = cls()
+        for record in records:
+            if "missing" in record:
+                blanks.add(record["missing"], record.get("answer_keys", {}), record["status"])
+        return blanks
+
+    def add(self, missing: Iterable[str], answer_keys: Mapping[str, Iterable[str]], status: RowStatus) -> None:
+        """Count what one row lacks."""
+        self.failed += status != RowStatus.SUCCESS
+        for column in missing:
+            self.missing[column] = self.missing.get(column, 0) + 1
+        for place, keys in answer_keys.items():
+            if place in self.keys or len(self.keys) < MOST_PLACES:
+                counts = self.keys.setdefault(place, {})
+                for key in keys:
+                    if key in counts or len(counts) < MOST_KEYS:
+                        counts[key] = counts.get(key, 0) + 1
+
+    def unmatched(self, mapping: OutputMapping, succeeded: int) -> Iterator[Unmatched]:
+        """The columns that matched nothing in some rows, in the order of the mapping. ``succeeded``: rows so far."""
+        places = {place: [key for key, _ in Counter(counts).most_common()] for place, counts in self.keys.items()}
+        return unmatched_columns(mapping, succeeded + self.failed, self.missing, places)
+
+    def mostly_empty(self, mapping: OutputMapping, succeeded: int) -> list[Unmatched]:
+        """The columns that matched in none of the answers, or in fewer than half."""
+        return [column for column in self.unmatched(mapping, succeeded) if 2 * column.matched < column.rows]
+
+    def warnings(self, mapping: OutputMapping, succeeded: int) -> list[str]:
+        """What is said of the columns that are mostly empty; of very many, the first."""
+        empty = self.mostly_empty(mapping, succeeded)
+        warnings = [column.warning for column in empty[:MOST_WARNINGS]]
+        if len(empty) > MOST_WARNINGS:
+            warnings.append(f"{len(empty) - MOST_WARNINGS:,} more columns matched in fewer than half of the answers")
+        return warnings
+
+
+def unmatched_columns(
+    mapping: OutputMapping, rows: int, missing: Mapping[str, int], places: AnswerKeys
+) -> Iterator[Unmatched]:
+    """Those of the mapping that ``missing`` counts, in its order."""
+    for column in mapping.columns:
+        count = missing.get(column.name, 0)
+        if count:
+            steps = compile_path(column.source).steps
+            place, keys = keys_at(steps, places)
+            closest = closest_path(column.source, steps, place, keys)
+            yield Unmatched(column.name, column.source, rows - count, rows, place, keys, closest)
