@@ -14,8 +14,9 @@ class Part(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
 
-def refuse(message: str, fix: str) -> NoReturn:
-    raise PydanticCustomError("problem", "{message}", {"message": message, "fix": fix})
+def refuse(message: str, fix: str, at: tuple[int | str, ...] = ()) -> NoReturn:
+    """``at``: where in the field's value the problem stands, if further inside than the field."""
+    raise PydanticCustomError("problem", "{message}", {"message": message, "fix": fix, "at": at})
 
 
 def not_available(field: str, instead: str) -> NoReturn:

@@ -226,7 +226,7 @@ def test_an_unknown_field_is_refused_with_the_name_that_was_probably_meant(path:
 
 BAD_TRANSFORMATIONS: list[tuple[dict[str, Any], str, str, str]] = [
     ({"config": {}}, "type", "is required", "concat, template, jsonpath, regex"),
-    ({"type": "json_path", "config": {}}, "type", "unknown transformation type", "did you mean jsonpath?"),
+    ({"type": "json_path", "config": {}}, "type", "unknown type", "did you mean jsonpath?"),
     ({"type": "concat", "config": {}}, "config.columns", "is required", "columns"),
     ({"type": "concat", "config": {"columns": []}}, "config.columns", "is empty", "at least one"),
     ({"type": "concat"}, "config", "is required", "config"),

@@ -12,14 +12,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from foundation.errors import InvalidInputError, Problem
+from foundation.model_problems import ModelProblems, shown_unless_secret
 from foundation.problems import path_of, shown
 from row_batches.document.batch_config import (
     STARTED_BY,
     BatchConfig,
 )
-from row_batches.document.batch_config_problems import problem_of, shown_unless_secret
 from row_batches.mapping.models import MAX_OUTPUT_COLUMNS
 
+_PROBLEMS = ModelProblems(BatchConfig)
 MAX_LEVELS = 100
 """Of objects and lists in one another: fewer than any step on a row's way bears."""
 _LEVELS_SHOWN = 3
@@ -48,8 +49,7 @@ def parse_batch_config(document: object, *, work_retention_days: int | None = No
     try:
         config = BatchConfig.model_validate(document)
     except ValidationError as invalid:
-        details = invalid.errors(include_url=False)
-        raise InvalidInputError([*(problem_of(detail) for detail in details), *problems]) from None
+        raise InvalidInputError([*_PROBLEMS.of(invalid), *problems]) from None
     if problems:
         raise InvalidInputError(problems)
     return config

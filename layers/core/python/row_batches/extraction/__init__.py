@@ -1,0 +1,1 @@
+"""Extraction by configuration: named fields out of answers of any shape, by an ordered list of methods."""

@@ -1,0 +1,130 @@
+"""Extraction: from an answer to named fields. Compiled once for a plan, run for each row.
+
+Each field is taken from the first method that yields it; what is null or cannot be transformed does not count as
+yielded. Time is linear in the answer: patterns run on RE2, JMESPaths have a limit of steps, and what JSON texts and
+content blocks an answer has is found out once a row. Memory: the answer, parsed, and the JSON texts in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from foundation.json_text import render_json
+from row_batches.extraction.answer_view import AnswerView, Document
+from row_batches.extraction.expressions import First
+from row_batches.extraction.methods import ExtractionMethod
+from row_batches.extraction.rules import fields_of
+from row_batches.extraction.transforms import RegexTransform
+
+MOST_REASONS = 3
+
+
+class Extracted(NamedTuple):
+    """The fields of one answer. ``methods`` names the method of each; ``missing`` are those that none yielded."""
+
+    fields: dict[str, Any]
+    methods: dict[str, str]
+    missing: list[str]
+
+    @property
+    def text(self) -> str:
+        """Methods and missing fields as JSON, for the row's record."""
+        return render_json({"methods": self.methods, "missing": self.missing})
+
+
+class Attempt(NamedTuple):
+    """One method at one field: ``value`` was found at ``where``, or not, for ``reason``."""
+
+    field: str
+    method: str
+    position: int
+    """Of the method in the list, from 1."""
+    found: bool
+    value: Any = None
+    where: str = ""
+    reason: str = ""
+
+
+class _Method(NamedTuple):
+    position: int
+    method: ExtractionMethod
+
+
+class Extractor:
+    """Extracts fields from answers. ``fields`` are their names in order. Safe to use from several threads."""
+
+    __slots__ = ("_steps", "fields")
+
+    def __init__(self, methods: Sequence[ExtractionMethod], transforms: Mapping[str, RegexTransform]) -> None:
+        """Raises ValueError for a transform that is not known."""
+        self.fields = fields_of(methods)
+        steps: dict[str, list[tuple[_Method, First]]] = {field: [] for field in self.fields}
+        for position, method in enumerate(methods, 1):
+            for field, expression in method.expressions().items():
+                steps[field].append((_Method(position, method), expression.compile(field, transforms)))
+        self._steps = steps
+
+    def extract(self, answer: Any, payload: Any) -> Extracted:
+        """``payload`` is what the target's protocol makes of the answer."""
+        looked = _Looked(answer, payload)
+        fields: dict[str, Any] = {}
+        methods: dict[str, str] = {}
+        missing: list[str] = []
+        for field, steps in self._steps.items():
+            for method, first in steps:
+                attempt = looked.attempt(field, method, first)
+                if attempt.found:
+                    fields[field], methods[field] = attempt.value, attempt.method
+                    break
+            else:
+                missing.append(field)
+        return Extracted(fields, methods, missing)
+
+    def explain(self, answer: Any, payload: Any) -> list[Attempt]:
+        """What every method makes of every field that it names, also behind the first that yields it."""
+        looked = _Looked(answer, payload)
+        return [looked.attempt(field, method, first) for field, steps in self._steps.items() for method, first in steps]
+
+
+class _Looked:
+    """One answer, and the documents in it that methods have asked for."""
+
+    def __init__(self, answer: Any, payload: Any) -> None:
+        self._view = AnswerView(answer, payload)
+        self._documents: dict[int, _Replay] = {}
+
+    def attempt(self, field: str, at: _Method, first: First) -> Attempt:
+        position, method = at
+        documents = self._documents.get(position)
+        if documents is None:
+            documents = self._documents[position] = _Replay(iter(method.documents(self._view)))
+        reasons: dict[str, None] = {}
+        for where, value in documents:
+            try:
+                found = first(value)
+            except ValueError as error:
+                reasons[f"{where}: {error}"] = None
+            else:
+                return Attempt(field, method.method, position, True, found, where)
+        reason = "; ".join(list(reasons)[:MOST_REASONS]) or method.absence(self._view)
+        return Attempt(field, method.method, position, False, reason=reason)
+
+
+class _Replay:
+    """An iterator that several fields go through: what one has read is kept for the next."""
+
+    def __init__(self, source: Iterator[Document]) -> None:
+        self._source = source
+        self._read: list[Document] = []
+
+    def __iter__(self) -> Iterator[Document]:
+        index = 0
+        while True:
+            if index == len(self._read):
+                following = next(self._source, None)
+                if following is None:
+                    return
+                self._read.append(following)
+            yield self._read[index]
+            index += 1

@@ -1,0 +1,185 @@
+"""The registry of transforms: what can be done to a value that was found, by name.
+
+To add one: an entry in ``TRANSFORMS``. The checks, the commands and the reference page follow. A file can define
+further ones, each a regular expression (``RegexTransform``).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, field_validator
+from pydantic_core.core_schema import ValidationInfo
+
+from foundation.json_text import parse_json
+from foundation.problems import closest, listed
+from foundation.regular_expressions import compile_pattern
+from foundation.validation import Part, compiles, matches, refuse
+from row_batches.extraction.content_blocks import json_in, text_of
+
+Apply = Callable[[Any, str], Any]
+"""From a value and the name of its field to another value. Raises ValueError, saying why, when it does not fit."""
+
+MOST_LABEL_CHARACTERS = 100
+_LABEL_WRAPPING = " \t*_`#>|-•"
+_VALUE_WRAPPING = " \t*`"
+_NUMBER = re.compile(r"[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][+-]?\d{1,3})?")
+
+
+@dataclass(frozen=True, slots=True)
+class Transform:
+    """A named transform."""
+
+    name: str
+    apply: Apply
+    doc: str
+
+
+def _parse_text(value: Any, field: str) -> Any:
+    """The field's value in a text: of a JSON object, else behind a label, else the text if it is one line."""
+    text = text_of(value).strip()
+    document = json_in(text)
+    if isinstance(document, dict):
+        if field in document:
+            return document[field]
+        raise ValueError(f"the JSON object in the text has no {field}")
+    wanted = _label(field)
+    lines = text.splitlines()
+    for line in lines:
+        label, colon, rest = line[: MOST_LABEL_CHARACTERS + len(wanted)].partition(":")
+        if colon and _label(label) == wanted:
+            found = line[len(label) + 1 :].strip(_VALUE_WRAPPING) if rest else ""
+            if found:
+                return found
+    if len(lines) == 1 and not _is_labelled(lines[0]):
+        return text
+    raise ValueError(f"the text has no line that begins with {wanted}:")
+
+
+def _label(text: str) -> str:
+    return " ".join(text.strip(_LABEL_WRAPPING).replace("_", " ").replace("-", " ").lower().split())
+
+
+def _is_labelled(line: str) -> bool:
+    return re.match(r"[\w *-]{1,40}: ", line) is not None
+
+
+def _first_line(value: Any, _: str) -> str:
+    for line in text_of(value).splitlines():
+        if line.strip():
+            return line.strip()
+    raise ValueError("the text is empty")
+
+
+def _number(value: Any, _: str) -> int | float:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    match = _NUMBER.search(text_of(value))
+    if match is None:
+        raise ValueError("the text holds no number")
+    text = match[0].replace(",", "")
+    number = int(text) if text.lstrip("+-").isdigit() else float(text)
+    if math.isinf(number):
+        raise ValueError("the number is too large")
+    return number
+
+
+def _json(value: Any, _: str) -> Any:
+    if not isinstance(value, str):
+        return value
+    return found if (found := json_in(value)) is not None else parse_json(value)
+
+
+TRANSFORMS = (
+    Transform(
+        "parse_text",
+        _parse_text,
+        "the field's value in a text: of the JSON object that the text holds, else behind the field's name and a colon "
+        "at the start of a line (`Download speed: 67 Mbps`; letter case, `_`, `-` and Markdown do not matter), else "
+        "the text, if it is one line without such a label",
+    ),
+    Transform("text", lambda value, _: text_of(value), "the text of content blocks, one below the other"),
+    Transform("strip", lambda value, _: text_of(value).strip(), "the text without white space at its ends"),
+    Transform("first_line", _first_line, "the first line that is not blank, without white space at its ends"),
+    Transform("number", _number, "the first number in the text: `1,234.5` of `about 1,234.5 Mbps`"),
+    Transform("lower", lambda value, _: text_of(value).lower(), "the text in small letters"),
+    Transform("upper", lambda value, _: text_of(value).upper(), "the text in capital letters"),
+    Transform("json", _json, "what the text holds as JSON, also in a fenced code block"),
+)
+TRANSFORM_OF = {transform.name: transform for transform in TRANSFORMS}
+
+
+class RegexTransform(Part):
+    """A transform that a file defines: the text of a group in the first match."""
+
+    regex: Annotated[
+        str, compiles(compile_pattern, "not a regular expression", "write a pattern within RE2's limits")
+    ] = Field(description="RE2 syntax, up to 2,000 characters")
+    group: int | None = Field(
+        default=None, ge=0, description="the group to take; none: the first, or all of the match without groups"
+    )
+
+    @field_validator("group")
+    @classmethod
+    def _check_group(cls, group: int | None, info: ValidationInfo) -> int | None:
+        if group is not None and "regex" in info.data:
+            check_group(info.data["regex"], group)
+        return group
+
+    def apply(self, value: Any, field: str) -> str:  # noqa: ARG002 (the same for every field)
+        return search_text(self.regex, self.group, value)
+
+
+def check_group(pattern: str, group: int) -> None:
+    groups = compile_pattern(pattern).groups
+    if group > groups:
+        refuse(
+            f"group {group} does not exist: the pattern has {groups} groups",
+            "put parentheses around the part to take, or take group 0 for the whole match",
+        )
+
+
+def search_text(pattern: str, group: int | None, value: Any) -> str:
+    """The group of the first match in the value's text, without white space at its ends.
+
+    Raises ValueError when there is none.
+    """
+    compiled = compile_pattern(pattern)
+    found = compiled.search(text_of(value), min(compiled.groups, 1) if group is None else group)
+    if found is None:
+        raise ValueError(f"the pattern {pattern!r} does not match")
+    return found.strip()
+
+
+def _check_names(transforms: dict[str, RegexTransform]) -> dict[str, RegexTransform]:
+    for name in transforms:
+        if name in TRANSFORM_OF or name == "parse":
+            refuse(f"{name} is a transform already", "choose another name", at=(name,))
+    return transforms
+
+
+TransformName = Annotated[
+    str,
+    matches(
+        r"[a-z][a-z0-9_]{0,63}",
+        "a transform's name has 1 to 64 small letters, digits and _",
+        "write a name such as extract_exchange",
+    ),
+]
+Transforms = Annotated[dict[TransformName, RegexTransform], AfterValidator(_check_names)]
+
+
+def find_transform(name: str, defined: Mapping[str, RegexTransform]) -> Apply:
+    """Raises ValueError for an unknown name, with the closest known one."""
+    if name in TRANSFORM_OF:
+        return TRANSFORM_OF[name].apply
+    if name in defined:
+        return defined[name].apply
+    known = [*TRANSFORM_OF, *defined]
+    nearest = closest(name, known)
+    hint = f"did you mean {nearest}? " if nearest else ""
+    raise ValueError(f"unknown transform {name}; {hint}known: {listed(known, 30)}")
