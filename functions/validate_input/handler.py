@@ -21,7 +21,9 @@ def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[st
         work=wiring_input.work(settings.results_bucket),
         targets=wiring_input.targets(settings.registry_table),
         functions=wiring_input.functions(),
+        machines=wiring_input.machines(),
         runs=wiring.runs(settings.runs_table),
+        executions=wiring_input.executions(),
         input_buckets=settings.input_buckets,
         work_retention_days=settings.work_retention_days,
     )

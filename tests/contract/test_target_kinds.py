@@ -49,6 +49,18 @@ class NoFunctions:
         assert ":function:" in arn, f"{arn} is no function"
         return 900
 
+    def code(self, arn: str) -> str:
+        assert ":function:" in arn, f"{arn} is no function"
+        return "a function's"
+
+
+class NoMachines:
+    """As ``NoFunctions``, for state machines."""
+
+    def code(self, arn: str) -> str:
+        assert ":stateMachine:" in arn, f"{arn} is no state machine"
+        return "a machine's"
+
 
 def test_no_two_kinds_have_one_name_and_every_type_of_a_document_has_a_kind() -> None:
     assert len({kind.name for kind in KINDS}) == len(KINDS)
@@ -138,6 +150,12 @@ def test_the_warnings_of_a_kind_are_sentences(kind: TargetKind) -> None:
     assert all(said.endswith(".") for said in kind.warnings(config(kind), target, NoFunctions()))
 
 
+@each_kind
+def test_a_kind_knows_where_the_version_of_its_code_is_read(kind: TargetKind) -> None:
+    target = Target.model_validate({"name": "target", "type": kind.type, "arn": arn(kind), "invocation": kind.name})
+    assert kind.code(target, NoFunctions(), NoMachines()) in ("a function's", "a machine's")
+
+
 # --- documents
 
 
@@ -216,3 +234,10 @@ def test_terraform_grants_the_actions_of_the_kind_and_no_others(kind: TargetKind
     text = REGISTRY[REGISTRY.index(f"{kind.name}_documents = ") :]
     lists = [tuple(json.loads(found)) for found in re.findall(r"Action\s*=\s*(\[.*?\])", text)[:2]]
     assert lists == [kind.call_actions, kind.execution_actions]
+
+
+@each_kind
+def test_terraform_lets_validate_input_read_what_the_kind_reads(kind: TargetKind) -> None:
+    text = REGISTRY[REGISTRY.index("inspect_documents = ") :]
+    granted = {name: tuple(json.loads(found)) for name, found in re.findall(r"(agent|tool)\s*=\s*(\[.*?\])", text)[:2]}
+    assert granted[kind.type] == kind.inspect_actions

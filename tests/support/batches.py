@@ -48,6 +48,7 @@ def make_plan(
     execution: str = EXECUTION,
     resume_from: Sequence[EarlierExecution] = (),
     target_version: str = "1",
+    code_version: str = "",
     **document: Any,
 ) -> Plan:
     """Stage ``rows``, write the plan, and return it."""
@@ -72,6 +73,7 @@ def make_plan(
             arn=FUNCTION_ARN if kind == "tool" else AGENT_ARN,
             invocation=invocation,
             version=target_version,
+            code_version=code_version,
         ),
         columns=list(columns),
         output_header=output_header(config, columns),

@@ -26,7 +26,11 @@ resource "aws_dynamodb_table" "this" {
       error_message = "${length(local.standard)} Standard agents need ${length(local.standard_chunks)} policies of ${local.standard_per_policy}, and IAM attaches at most ${local.policies_per_role} managed policies to a role: register at most ${local.policies_per_role * local.standard_per_policy} Standard agents, or make some of them Express."
     }
 
-    # It covers the policies that read tools' time-outs too: they have no Express agents in them.
+    precondition {
+      condition     = length(local.inspected_chunks) <= local.policies_per_role
+      error_message = "${length(var.targets)} targets need ${length(local.inspected_chunks)} policies of ${local.synchronous_per_policy} to read their versions, and IAM attaches at most ${local.policies_per_role} managed policies to a role: register at most ${local.policies_per_role * local.synchronous_per_policy} targets."
+    }
+
     precondition {
       condition     = length(local.synchronous_chunks) <= local.policies_per_role
       error_message = "${length(local.synchronous)} tools and Express agents need ${length(local.synchronous_chunks)} policies of ${local.synchronous_per_policy}, and IAM attaches at most ${local.policies_per_role} managed policies to a role: register at most ${local.policies_per_role * local.synchronous_per_policy} of them."
@@ -70,7 +74,7 @@ locals {
   standard_per_policy    = 15
   synchronous_chunks     = chunklist(local.synchronous, local.synchronous_per_policy)
   standard_chunks        = chunklist(local.standard, local.standard_per_policy)
-  tool_chunks            = chunklist(sort([for name, invocation in local.invocations : name if invocation == "lambda"]), local.synchronous_per_policy)
+  inspected_chunks       = chunklist(sort(keys(local.invocations)), local.synchronous_per_policy)
 
   # Managed policies that IAM attaches to a role by default (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html). All
   # policies of a kind go to one role.
@@ -83,6 +87,18 @@ locals {
       Action   = [action]
       Resource = [for name in chunk : var.targets[name].arn if local.invocations[name] == invocation]
     } if contains([for name in chunk : local.invocations[name]], invocation)]
+  })]
+
+  inspect_documents = [for chunk in local.inspected_chunks : jsonencode({
+    Version = "2012-10-17"
+    Statement = [for type, actions in {
+      agent = ["states:DescribeStateMachine", "states:DescribeStateMachineAlias"]
+      tool  = ["lambda:GetFunctionConfiguration"]
+      } : {
+      Effect   = "Allow"
+      Action   = actions
+      Resource = [for name in chunk : var.targets[name].arn if var.targets[name].type == type]
+    } if contains([for name in chunk : var.targets[name].type], type)]
   })]
 
   standard_documents = [for chunk in local.standard_chunks : jsonencode({
@@ -126,20 +142,20 @@ resource "aws_iam_policy" "synchronous" {
   }
 }
 
-# ValidateInput warns when a function may run on after its row's time is over.
+# ValidateInput warns when a function may run on after its row's time is over, and keeps with each answer which code gave it.
 resource "aws_iam_policy" "inspect" {
-  count = length(local.tool_chunks)
+  count = length(local.inspected_chunks)
 
   name        = "${var.policy_name}-inspect-${count.index}"
-  description = "Read the time-outs of the registered tools"
-  policy = jsonencode({
-    Version = "2012-10-17"
-    Statement = [{
-      Effect   = "Allow"
-      Action   = ["lambda:GetFunctionConfiguration"]
-      Resource = [for name in local.tool_chunks[count.index] : var.targets[name].arn]
-    }]
-  })
+  description = "Read the time-outs and the code versions of the registered targets"
+  policy      = local.inspect_documents[count.index]
+
+  lifecycle {
+    precondition {
+      condition     = length(local.inspect_documents[count.index]) <= 6144
+      error_message = "The policy for the targets ${join(", ", local.inspected_chunks[count.index])} is longer than IAM allows: shorten their aliases."
+    }
+  }
 }
 
 resource "aws_iam_policy" "standard" {

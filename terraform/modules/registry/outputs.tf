@@ -14,7 +14,7 @@ output "synchronous_policy_arns" {
 }
 
 output "inspect_policy_arns" {
-  description = "Policies that allow to read the time-outs of the registered tools, by their number."
+  description = "Policies that allow to read the time-outs and versions of the registered targets, by their number."
   value       = { for number, policy in aws_iam_policy.inspect : tostring(number) => policy.arn }
 }
 

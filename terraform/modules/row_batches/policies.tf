@@ -121,11 +121,18 @@ locals {
         Resource = [var.registry_table_arn]
       },
       {
-        # The counts of an earlier run of the same name are deleted.
+        # The counts of an earlier run of the same name are deleted. A run that is resumed is looked up.
         Sid      = "StartRun"
         Effect   = "Allow"
-        Action   = ["dynamodb:PutItem", "dynamodb:DeleteItem"]
+        Action   = ["dynamodb:PutItem", "dynamodb:DeleteItem", "dynamodb:Query"]
         Resource = [aws_dynamodb_table.runs.arn]
+      },
+      {
+        # A run that still goes on cannot be resumed.
+        Sid      = "FollowRuns"
+        Effect   = "Allow"
+        Action   = ["states:DescribeExecution"]
+        Resource = [local.executions_arn]
       },
       local.read_work,
       local.list_work,

@@ -57,7 +57,7 @@ variable "registry_table_arn" {
 
 variable "inspect_policy_arns" {
   type        = map(string)
-  description = "Policies that allow to read the time-outs of the registered tools, by their number."
+  description = "Policies that allow to read the time-outs and versions of the registered targets, by their number."
 }
 
 variable "synchronous_policy_arns" {

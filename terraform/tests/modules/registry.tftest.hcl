@@ -44,6 +44,7 @@ run "each_kind_of_target_gets_its_own_permission" {
 
   assert {
     condition = jsondecode(aws_iam_policy.inspect[0].policy).Statement == [
+      { Effect = "Allow", Action = ["states:DescribeStateMachine", "states:DescribeStateMachineAlias"], Resource = ["arn:aws:states:us-east-1:123456789012:stateMachine:agent:live", "arn:aws:states:us-east-1:123456789012:stateMachine:express"] },
       { Effect = "Allow", Action = ["lambda:GetFunctionConfiguration"], Resource = ["arn:aws:lambda:us-east-1:123456789012:function:echo:live"] },
     ]
     error_message = aws_iam_policy.inspect[0].policy
@@ -103,13 +104,13 @@ run "as_many_targets_as_a_role_takes_policies_for_are_registered" {
 
   variables {
     targets = merge(
-      { for n in range(230) : "tool-${n}" => { type = "tool", arn = "arn:aws:lambda:us-east-1:123456789012:function:tool-${n}" } },
+      { for n in range(80) : "tool-${n}" => { type = "tool", arn = "arn:aws:lambda:us-east-1:123456789012:function:tool-${n}" } },
       { for n in range(150) : "agent-${n}" => { type = "agent", arn = "arn:aws:states:us-east-1:123456789012:stateMachine:agent-${n}" } },
     )
   }
 
   assert {
-    condition     = [for policies in [aws_iam_policy.synchronous, aws_iam_policy.standard, aws_iam_policy.inspect] : length(policies)] == [10, 10, 10]
+    condition     = [for policies in [aws_iam_policy.synchronous, aws_iam_policy.standard, aws_iam_policy.inspect] : length(policies)] == [4, 10, 10]
     error_message = "A role takes 10 managed policies, and each kind of policy has a role of its own."
   }
 }
@@ -123,6 +124,23 @@ run "more_standard_agents_than_a_role_takes_policies_for_are_refused" {
 
   variables {
     targets = { for n in range(151) : "agent-${n}" => { type = "agent", arn = "arn:aws:states:us-east-1:123456789012:stateMachine:agent-${n}" } }
+  }
+
+  expect_failures = [aws_dynamodb_table.this]
+}
+
+run "more_targets_than_a_role_takes_policies_for_are_refused" {
+  command = plan
+
+  module {
+    source = "./modules/registry"
+  }
+
+  variables {
+    targets = merge(
+      { for n in range(131) : "tool-${n}" => { type = "tool", arn = "arn:aws:lambda:us-east-1:123456789012:function:tool-${n}" } },
+      { for n in range(100) : "agent-${n}" => { type = "agent", arn = "arn:aws:states:us-east-1:123456789012:stateMachine:agent-${n}" } },
+    )
   }
 
   expect_failures = [aws_dynamodb_table.this]

@@ -100,7 +100,8 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
 def _forget() -> None:
     for factory in (wiring_input._client, wiring_input.inputs, wiring_input.work, wiring_input.targets):
         factory.cache_clear()
-    wiring_input.functions.cache_clear()
+    for factory_of_target in (wiring_input.functions, wiring_input.machines, wiring_input.executions):
+        factory_of_target.cache_clear()
     wiring.runs.cache_clear()
     settings._loaded.clear()
 

@@ -208,17 +208,17 @@ def test_a_csv_whose_columns_stand_in_another_order_takes_every_row_over() -> No
 
 def test_answers_keep_the_version_of_the_target_that_gave_them_along_a_chain() -> None:
     runs, rows = Runs(failing={rows_of(5)[1][1], rows_of(5)[3][1]}), rows_of(5)
-    runs.run("first", rows, target_version="v1")
+    runs.run("first", rows, target_version="v1", code_version="a")
     runs.failing = {rows[3][1]}
-    runs.run("second", rows, ["first"], target_version="v2")
+    runs.run("second", rows, ["first"], target_version="v2", code_version="b")
     runs.failing.clear()
-    runs.run("third", rows, ["second"], target_version="v2")
+    runs.run("third", rows, ["second"], target_version="v2", code_version="b")
     runs.aggregate("third")
 
     summary = runs.summary("third")
 
-    assert summary["target_versions"] == {"v1": 3, "v2": 2}
-    assert "3 answers were taken over from version v1 of echo, which is version v2 now" in summary["warnings"]
+    assert summary["target_versions"] == {"v1@a": 3, "v2@b": 2}
+    assert "3 answers were taken over from version v1@a of echo, which is version v2@b now" in summary["warnings"]
 
 
 def test_a_row_with_the_same_input_under_another_number_is_run() -> None:

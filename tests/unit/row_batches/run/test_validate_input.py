@@ -23,11 +23,12 @@ from row_batches.run.messages import (
     ValidateRequest,
     ValidateResponse,
 )
-from row_batches.run.runs import Counts, RunState
+from row_batches.run.runs import Counts, Run, RunEnding, RunState
 from row_batches.run.validate_input import validate_input
 from row_batches.targets.kind import Processor
 from tests.support.fakes import FakeRuns
 
+CODE = "qNqEZb0e8kLm"
 CSV = b"id,text\n1,one\n2,two\n3,three\n"
 PREFIX = "arn:aws:states:eu-west-1:123456789012:stateMachine:"
 ECHO_ARN = "arn:aws:lambda:eu-west-1:123456789012:function:echo"
@@ -95,6 +96,24 @@ class FakeFunctions:
         assert ":lambda:" in arn
         return 60
 
+    def code(self, arn: str) -> str:
+        assert ":lambda:" in arn
+        return "qNqEZb0e8kLmAndMore="
+
+
+class FakeMachines:
+    def code(self, arn: str) -> str:
+        assert ":stateMachine:" in arn
+        return "0f3c-revision"
+
+
+class FakeExecutions:
+    def __init__(self) -> None:
+        self.running: set[str] = set()
+
+    def is_running(self, arn: str) -> bool:
+        return arn in self.running
+
 
 class World:
     """A deployment with the registry above and one file; ``document`` is valid until a test changes it."""
@@ -103,6 +122,7 @@ class World:
         self.inputs = FakeInputs({("uploads", "data.csv"): CSV})
         self.work = FakeWork()
         self.runs = FakeRuns()
+        self.executions = FakeExecutions()
         self.registry = list(REGISTRY)
         self.document: dict[str, Any] = {
             "csv_s3_uri": "s3://uploads/data.csv",
@@ -128,6 +148,8 @@ class World:
             work=self.work,
             targets=FakeTargets(self.registry),
             functions=FakeFunctions(),
+            machines=FakeMachines(),
+            executions=self.executions,
             runs=self.runs,
             input_buckets=["uploads", "shared-uploads"],
             work_retention_days=7,
@@ -474,7 +496,7 @@ def test_a_batch_can_resume_an_earlier_one(world: World, name: str) -> None:
     expected = EarlierExecution(
         name="earlier",
         batch_size=earlier.concurrency.batch_size,
-        target_version="1",
+        target_version="1@qNqEZb0e8kLm",
         batch_name=earlier.config.batch_name,
     )
     assert world.plan.resume_from == [expected]
@@ -535,25 +557,36 @@ def test_a_chain_ends_where_its_answers_have_expired(world: World) -> None:
 
 
 def test_what_makes_fewer_rows_be_taken_over_is_said_before_any_row_runs(world: World) -> None:
-    after_an_earlier_run(world, ended=False, total_rows=4, target=REGISTRY[0].model_copy(update={"version": "0"}))
+    older = REGISTRY[0].model_copy(update={"version": "0", "code_version": CODE})
+    after_an_earlier_run(world, ended=False, total_rows=4, target=older)
     world.document["dry_run"] = True
 
     warnings = (world.validate().document or {})["warnings"]
 
     assert [warning.split(":")[0] for warning in warnings] == [
-        "earlier has no output yet",
+        "earlier left no output",
         "The CSV has 3 rows, that of earlier has 4",
-        "echo is version 1; earlier has answers of version 0, which are taken over as they are.",
+        f"echo is version 1@{CODE}; earlier has answers of version 0@{CODE}, which are taken over as they are.",
     ]
 
 
 @pytest.mark.parametrize(
     ("of_earlier", "said"),
     [
-        ({"1": 2}, []),
+        ({f"1@{CODE}": 2}, []),
         (
-            {"1": 1, "0": 1},
-            ["echo is version 1; earlier has 1 answers of version 0, which are taken over as they are."],
+            {f"1@{CODE}": 1, f"0@{CODE}": 1},
+            [f"echo is version 1@{CODE}; earlier has 1 answers of version 0@{CODE}, which are taken over as they are."],
+        ),
+        # Answers of an earlier release, which kept no code: they stay usable, and are said to be unknown.
+        (
+            {"1": 1, "": 1},
+            [
+                f"echo is version 1@{CODE}; earlier has 1 answers of version unknown@unknown, which are taken over as "
+                "they are.",
+                f"echo is version 1@{CODE}; earlier has 1 answers of version 1@unknown, which are taken over as they "
+                "are.",
+            ],
         ),
     ],
 )
@@ -567,6 +600,55 @@ def test_answers_of_other_versions_are_counted_though_the_run_that_took_them_ove
     world.validate()
 
     assert world.plan.warnings[1:] == said
+
+
+@pytest.mark.parametrize(
+    ("of_earlier", "named"),
+    [
+        ({f"1@{CODE}": 1, "1@older": 1}, "version 1@older (earlier: 1 answers)"),
+        ({"1@first": 1, "1@second": 1}, "version 1@first (earlier: 1 answers), version 1@second (earlier: 1 answers)"),
+    ],
+)
+def test_answers_of_other_code_are_taken_over_only_when_that_is_accepted(
+    world: World, of_earlier: dict[str, int], named: str
+) -> None:
+    after_an_earlier_run(world, not_attempted=0)
+    summary = {"total_rows": 3, "succeeded": 2, "not_attempted": 0, "target_versions": of_earlier}
+    world.work.earlier["results/earlier/summary.json"] = orjson.dumps(summary)
+
+    (problem,) = world.refusal().problems
+
+    assert problem.path == "execution_config.resume_from"
+    assert problem.message == f"echo is version 1@{CODE}; the answers to take over are also of {named}"
+    assert "execution_config.accept_version: true" in problem.fix
+    world.document["execution_config"]["accept_version"] = True
+    world.validate()
+    assert sum("taken over as they are" in warning for warning in world.plan.warnings) == len(
+        of_earlier.keys() - {f"1@{CODE}"}
+    )
+
+
+def test_a_run_that_still_goes_on_is_not_resumed(world: World) -> None:
+    after_an_earlier_run(world)
+    world.executions.running = {EARLIER_ARN}
+
+    (problem,) = world.refusal().problems
+
+    assert (problem.path, problem.value) == ("execution_config.resume_from", "earlier")
+    assert "it still runs" in problem.message
+
+
+def test_a_run_that_has_ended_and_is_still_being_put_together_is_not_resumed(world: World) -> None:
+    earlier = after_an_earlier_run(world, ended=False)
+    world.runs.start(Run.of_plan(earlier))
+
+    (problem,) = world.refusal().problems
+
+    assert "its output is still being written" in problem.message
+    world.runs.end(
+        "earlier", RunEnding(state=RunState.STOPPED, counts=Counts(), ended_at=datetime(2026, 1, 3, tzinfo=UTC))
+    )
+    world.validate()
 
 
 def other_fields(world: World) -> None:

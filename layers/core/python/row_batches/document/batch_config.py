@@ -176,6 +176,11 @@ class ExecutionConfig(Part):
         "same row number and with the same mapped input, are not run again; their answers are "
         "[taken over](../how-to/resume.md)",
     )
+    accept_version: bool = Field(
+        default=False,
+        description="take over answers that another version of the target's code gave; without it, `resume_from` is "
+        "refused then",
+    )
     debug: bool = Field(default=False, description="`true` is log level `DEBUG`, whatever `log_level` says")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] | None = Field(
         default=None, description="log level of the functions for this batch; none: the deployment's"

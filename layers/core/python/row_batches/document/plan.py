@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from row_batches.document.batch_config import BatchConfig
+from row_batches.document.target_version import TargetVersion
 
 WORK_PREFIX = "work"
 RESULTS_PREFIX = "results"
@@ -34,6 +35,12 @@ class Target(Frozen):
     expected_seconds: float | None = Field(default=None, gt=0)
     """What a call takes, as far as the registry says."""
     output_schema: str | None = None
+    code_version: str = ""
+    """Which code is behind the ARN when the run is planned, shortened; "" when that is not known."""
+
+    @property
+    def answering_version(self) -> TargetVersion:
+        return TargetVersion(self.version, self.code_version)
 
 
 class Execution(Frozen):

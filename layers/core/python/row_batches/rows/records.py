@@ -26,7 +26,8 @@ class RowRecord(TypedDict):
     mapped input. ``attempts`` 0: not attempted; ``throttles``: calls that did not come to an attempt. ``notes`` counts
     what was odd about the answer, by the name of a ``targets.notes.Note``; ``usage`` is that of all attempts.
     ``throttled_ms`` is how long it paused because the target throttled.
-    ``target_version`` is the registered version of the target that answered, "" when it is not known.
+    ``target_version`` is the ``TargetVersion`` that answered, as text: rows of earlier releases have the registered one
+    alone, or "".
 
     ``cast_failures`` are the mapped columns whose value could not be cast, each with that value, shortened. ``missing``
     are those that matched nothing: a row that is FAILED has them when it failed for them alone. ``answer_keys`` are the

@@ -163,7 +163,7 @@ class Batch:
             "worker_ms": 0,
             "worker_calls": 0,
             "cast_failures": mapped.cast_failures,
-            "target_version": self.plan.target.version if target_version is None else target_version,
+            "target_version": str(self.plan.target.answering_version) if target_version is None else target_version,
             "csv": self.renderer.render(cells, mapped.values, facts),
         }
         answer = render_json(outcome.answer)

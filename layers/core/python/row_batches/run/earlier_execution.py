@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from pydantic import BaseModel, ValidationError
 
 from foundation.errors import ObjectNotFoundError, Problem
+from foundation.problems import listed
 from row_batches.document.batch_config import BatchConfig
 from row_batches.document.header import replaced_columns
-from row_batches.document.plan import EarlierExecution, Keys, Plan, Target
+from row_batches.document.plan import EarlierExecution, Execution, Keys, Plan, Target
+from row_batches.document.target_version import TargetVersion
 from row_batches.files.ports import WorkObjects
 from row_batches.mapping.mapping_in import InputMapper, compile_input_mapping
+from row_batches.run.runs import Runs
 
 MOST_EXECUTIONS = 10
 """An agent's row asks each of them for its answer."""
@@ -50,7 +55,7 @@ class Earlier:
             EarlierExecution(
                 name=earlier.name,
                 batch_size=earlier.plan.concurrency.batch_size,
-                target_version=earlier.plan.target.version,
+                target_version=str(earlier.plan.target.answering_version),
                 batch_name=earlier.plan.config.batch_name,
             )
             for earlier in self._chain(total_rows)
@@ -74,9 +79,7 @@ class Earlier:
         if all(reasons):
             return [f"No row is taken over from {self.name}, because {reasons[0]}: all rows are run."]
         if self.ended is None:
-            warnings = [
-                f"{self.name} has no output yet: if it still runs, rows that it finishes from now on are run twice."
-            ]
+            warnings = [f"{self.name} left no output: how many of its rows were successful is not known."]
         else:
             warnings = [
                 f"Of the {self.ended.total_rows:,} rows of {self.name}, {self.ended.succeeded:,} were successful: they "
@@ -102,25 +105,72 @@ class Earlier:
         changed = sorted(field for field in constant if then.constants[field] != now.constants[field])
         return f"static_values gives other values than there to {', '.join(changed)}" if changed else ""
 
+    def version_problems(self, target: Target, config: BatchConfig, columns: list[str]) -> Iterator[Problem]:
+        """Answers of other code of the target than it has now, unless they are accepted.
+
+        Asked before the rows are counted: behind a trial, which this batch may go beyond, the whole chain counts.
+        """
+        is_trial = self.plan.config.execution_config.max_rows is not None
+        chain = list(self._chain(sys.maxsize if is_trial else self.plan.total_rows))
+        if config.execution_config.accept_version or all(earlier._why_none(config, columns) for earlier in chain):
+            return
+        now = target.answering_version
+        others = [
+            f"version {version} ({earlier.name}: {_answers(count)})"
+            for earlier in chain
+            for version, count in earlier._versions()
+            if now.has_other_code(version)
+        ]
+        if others:
+            message = f"{target.name} is version {now}; the answers to take over are also of {listed(others)}"
+            fix = (
+                "write execution_config.accept_version: true to take them over, or leave resume_from out: all rows run"
+            )
+            yield Problem(PATH, self.name, message, fix)
+
+    def _versions(self) -> list[tuple[TargetVersion, int]]:
+        """The versions of the target that answered, each with the number of successful rows, 0: not known."""
+        counts: dict[str, int] = dict(self.ended.target_versions) if self.ended else {}
+        if not counts:
+            counts[str(self.plan.target.answering_version)] = self.ended.succeeded if self.ended else 0
+        return [(TargetVersion.parse(text), count) for text, count in sorted(counts.items())]
+
     def _version_warnings(self, target: Target) -> Iterator[str]:
         """What it has of answers of other versions of the target."""
-        succeeded = self.ended.succeeded if self.ended else 0
-        versions = (self.ended and self.ended.target_versions) or {self.plan.target.version: succeeded}
-        for version, count in sorted(versions.items()):
-            if version != target.version:
-                counted = f"{count:,} answers" if count else "answers"
+        now = target.answering_version
+        for version, count in self._versions():
+            if version != now:
                 yield (
-                    f"{target.name} is version {target.version}; {self.name} has {counted} of version {version}, which "
+                    f"{target.name} is version {now}; {self.name} has {_answers(count)} of version {version}, which "
                     "are taken over as they are."
                 )
+
+
+def _answers(count: int) -> str:
+    return f"{count:,} answers" if count else "answers"
 
 
 def _mapper(config: BatchConfig, columns: list[str]) -> InputMapper:
     return compile_input_mapping(config.input_mapping, columns, replaced_columns(config, columns))
 
 
+class ExecutionStates(Protocol):
+    """What Step Functions says of executions."""
+
+    def is_running(self, arn: str) -> bool:
+        """Whether the execution runs. One that is not known does not."""
+
+
 def find_earlier(
-    work: WorkObjects, name: str, arn: str | None, current: str, target: Target | None, problems: list[Problem]
+    work: WorkObjects,
+    runs: Runs,
+    executions: ExecutionStates,
+    *,
+    name: str,
+    arn: str | None,
+    current: Execution,
+    target: Target | None,
+    problems: list[Problem],
 ) -> Earlier | None:
     """The execution ``name`` with what it left, or None and the problem noted. ``current``: the one to be planned.
 
@@ -130,10 +180,19 @@ def find_earlier(
     def refuse(message: str, fix: str) -> None:
         problems.append(Problem(PATH, arn or name, message, fix))
 
-    if name == current:
+    if name == current.name:
         refuse("an execution cannot resume itself", "name an earlier one, or leave it out")
         return None
+    if executions.is_running(f"{current.arn.rpartition(':')[0]}:{name}"):
+        refuse("it still runs: rows that it finishes would be run twice", "wait for its end, or stop it with make stop")
+        return None
     ended = _ended(work, name)
+    run = runs.get(name)
+    if ended is None and run is not None and run.ended_at is None:
+        # Its execution has ended, by an abort or a fault, and rows in flight are still written.
+        fix = "wait until its summary is there: some minutes, 15 at most after a killed worker"
+        refuse("it has ended, and its output is still being written", fix)
+        return None
     try:
         plan = Plan.model_validate_json(work.get(Keys(name).plan))
     except ObjectNotFoundError:

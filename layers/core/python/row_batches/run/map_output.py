@@ -66,6 +66,7 @@ def map_output(
             started_ms=ended_ms - elapsed_ms,
             ended_ms=ended_ms,
             usage=usage,
+            target_version=_earlier_version(batch, request),
         )
         Commit(batch, dead_letters).write([finished])
         notes.count(batch.plan.execution.name, [finished.record])
@@ -106,6 +107,13 @@ def _has_answer(description: dict[str, Any], call: AgentCall) -> bool:
         return input_hash(sent["input"]) == call.hash
     except (ValueError, KeyError, TypeError):
         return False
+
+
+def _earlier_version(batch: Batch, request: MapOutputRequest) -> str | None:
+    """The version of the target whose answer is taken from an earlier execution; None when this one was answered."""
+    call = request.Call
+    taken = bool(call.earlier) and request.Description is not None
+    return batch.plan.resume_from[call.earlier[0]].target_version if taken else None
 
 
 def _look_further(batch: Batch, call: AgentCall, description: dict[str, Any]) -> AgentCall:

@@ -150,7 +150,7 @@ class Run(BaseModel):
             arn=plan.execution.arn,
             batch_name=plan.config.batch_name,
             target=plan.target.name,
-            target_version=plan.target.version,
+            target_version=str(plan.target.answering_version),
             total_rows=plan.total_rows,
             plan_key=plan.keys.plan,
             started_at=plan.execution.started_at,

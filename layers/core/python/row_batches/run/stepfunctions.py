@@ -1,7 +1,8 @@
-"""Executions of the state machine and of the finishing machine, behind ``row_batches.run.finish_run.Executions``."""
+"""Executions of the state machine and of the finishing machine, behind ports of ``row_batches.run``."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,27 @@ EXISTS = "ExecutionAlreadyExists"
 RUNNING = frozenset({"RUNNING", "PENDING_REDRIVE"})
 
 
+class StepFunctionsStates:
+    """Whether executions run, behind ``earlier_execution.ExecutionStates``. The client is made when it is needed."""
+
+    def __init__(self, make_client: Callable[[], SFNClient]) -> None:
+        self._make_client = make_client
+
+    def is_running(self, arn: str) -> bool:
+        """Step Functions forgets an execution 90 days after its end: one that is gone does not run."""
+        try:
+            return self._make_client().describe_execution(executionArn=arn)["status"] in RUNNING
+        except AWS_ERRORS as error:
+            if error_code(error) == GONE:
+                return False
+            raise translate(error, "states:DescribeExecution", arn) from error
+
+
 class StepFunctionsExecutions:
-    """Raises what ``translate`` gives: DeploymentError, ThrottledError, ServiceUnavailableError."""
+    """Behind ``finish_run.Executions``.
+
+    Raises what ``translate`` gives: DeploymentError, ThrottledError, ServiceUnavailableError.
+    """
 
     def __init__(self, client: SFNClient, finish_machine_arn: str) -> None:
         self._client = client

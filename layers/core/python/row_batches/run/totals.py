@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from foundation.problems import listed
 from row_batches.document.plan import Plan
+from row_batches.document.target_version import TargetVersion
 from row_batches.rows.records import RowColumns, RowStatus, Usage
 from row_batches.run.blanks import Blanks
 from row_batches.run.cost import actual_cost, run_usage
@@ -81,7 +82,7 @@ class Totals(BaseModel):
     worker_calls: int = 0
     rows_objects: int = 0
     target_versions: dict[str, int] = {}
-    """Of the successful rows: how many each version of the target answered."""
+    """Of the successful rows: how many each version of the target answered (``TargetVersion``, as text)."""
     blanks: Blanks = Blanks()
     off_protocol_row: int = 0
     """The first row whose answer does not follow the protocol, and the beginning of that answer."""
@@ -149,7 +150,8 @@ class Totals(BaseModel):
         else:
             pairs = zip(rows["target_version"], rows["status"], strict=True)
             counts = Counter(version for version, status in pairs if status == RowStatus.SUCCESS)
-        for version, count in counts.items():
+        for text, count in counts.items():
+            version = str(TargetVersion.parse(text))
             self.target_versions[version] = self.target_versions.get(version, 0) + count
 
     def add_unsent_letters(self, rows: list[int], reason: str) -> None:
@@ -226,11 +228,12 @@ def warnings_of(plan: Plan, totals: Totals) -> list[str]:
             + (f": {listed(columns)} (samples in cast_failures_by_column)" if columns else "")
         )
     warnings += [f"{totals.notes[note.name]:,} {note.warning}" for note in NOTES if note.name in totals.notes]
+    now = str(plan.target.answering_version)
     for version, count in sorted(totals.target_versions.items()):
-        if version not in ("", plan.target.version):
+        if version != now:
             warnings.append(
                 f"{count:,} answers were taken over from version {version} of {plan.target.name}, which is version "
-                f"{plan.target.version} now"
+                f"{now} now"
             )
     if totals.unsent_letters:
         rows = ", ".join(map(str, totals.unsent_rows))

@@ -21,16 +21,17 @@ from row_batches.document.plan import (
     StagedInput,
     Target,
 )
+from row_batches.document.target_version import CODE_CHARACTERS
 from row_batches.files.csv_reader import MAX_FILE_BYTES, Staging, stage, too_large
 from row_batches.files.csv_writer import output_header
 from row_batches.files.ports import InputObject, InputObjects, Targets, WorkObjects
 from row_batches.run.cost import estimate
-from row_batches.run.earlier_execution import Earlier, find_earlier
+from row_batches.run.earlier_execution import Earlier, ExecutionStates, find_earlier
 from row_batches.run.messages import MapSettings, ObjectVersion, ValidateRequest, ValidateResponse
 from row_batches.run.runs import Run, Runs
 from row_batches.targets.kind import Processor
 from row_batches.targets.kinds import kind_of, parse_document
-from row_batches.targets.ports import FunctionSettings
+from row_batches.targets.ports import FunctionSettings, MachineSettings
 
 SECONDS_A_DAY = 86_400
 NAMES_LISTED_BYTES = 20_000
@@ -44,7 +45,9 @@ def validate_input(
     work: WorkObjects,
     targets: Targets,
     functions: FunctionSettings,
+    machines: MachineSettings,
     runs: Runs,
+    executions: ExecutionStates,
     input_buckets: list[str],
     work_retention_days: int,
 ) -> ValidateResponse:
@@ -54,7 +57,9 @@ def validate_input(
     may lie in ``input_buckets``; the results of earlier executions can be submitted where they are. Only answers of an
     earlier execution of this deployment, from the same target, can be taken over.
     """
-    return _Validation(inputs, work, targets, functions, runs, input_buckets, work_retention_days).run(request)
+    return _Validation(
+        inputs, work, targets, functions, machines, runs, executions, input_buckets, work_retention_days
+    ).run(request)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,9 @@ class _Validation:
     _work: WorkObjects
     _targets: Targets
     _functions: FunctionSettings
+    _machines: MachineSettings
     _runs: Runs
+    _executions: ExecutionStates
     _input_buckets: list[str]
     _work_retention_days: int
 
@@ -84,15 +91,16 @@ class _Validation:
             problems += [problem for problem in found_problems if problem is not None]
         found = self._find(config.source if config else _source(request.input), problems)
         keys = Keys(request.execution.name)
-        earlier = self._find_earlier(config, target, request.execution.name, problems)
-        staging, version_id = self._stage(sound_part, found, keys, problems)
+        execution = Execution.model_validate(request.execution.model_dump())
+        earlier = self._find_earlier(config, target, execution, problems)
+        staging, version_id = self._stage(sound_part, found, keys, target, earlier, problems)
         if problems:
             raise InvalidInputError(problems)
         assert config is not None
         assert target is not None
         assert found is not None
         assert staging is not None
-        plan = self._plan(request, config, target, found, staging, version_id, earlier)
+        plan = self._plan(execution, config, target, found, staging, version_id, earlier)
         self._work.put(keys.plan, plan.model_dump_json().encode())
         if not config.dry_run:
             self._runs.start(Run.of_plan(plan))
@@ -135,7 +143,10 @@ class _Validation:
         has_other_arn = reference.arn not in (None, target.arn)
         if has_other_arn and not any(problem.path == "target.arn" for problem in problems):
             target = self._with_arn(target, reference, problems)
-        return target if len(problems) == before else None
+        if len(problems) > before:
+            return None
+        code = kind_of(target).code(target, self._functions, self._machines)
+        return target.model_copy(update={"code_version": code[:CODE_CHARACTERS]})
 
     def _with_arn(self, target: Target, reference: TargetReference, problems: list[Problem]) -> Target:
         """``target`` at another ARN, which must be that of an enabled entry: nothing else may be invoked."""
@@ -175,17 +186,32 @@ class _Validation:
         return found
 
     def _find_earlier(
-        self, config: BatchConfig | None, target: Target | None, current: str, problems: list[Problem]
+        self, config: BatchConfig | None, target: Target | None, current: Execution, problems: list[Problem]
     ) -> Earlier | None:
         settings = config.execution_config if config else None
         if settings is None or settings.resumed_execution is None or settings.resume_from is None:
             return None
         name = settings.resumed_execution
         arn = settings.resume_from if settings.resume_from != name else None
-        return find_earlier(self._work, name, arn, current, target, problems)
+        return find_earlier(
+            self._work,
+            self._runs,
+            self._executions,
+            name=name,
+            arn=arn,
+            current=current,
+            target=target,
+            problems=problems,
+        )
 
     def _stage(
-        self, config: BatchConfig | None, found: InputObject | None, keys: Keys, problems: list[Problem]
+        self,
+        config: BatchConfig | None,
+        found: InputObject | None,
+        keys: Keys,
+        target: Target | None,
+        earlier: Earlier | None,
+        problems: list[Problem],
     ) -> tuple[Staging | None, str]:
         """The staged input and its version id. With problems, the rows are still checked, but not uploaded."""
         if found is None:
@@ -195,6 +221,8 @@ class _Validation:
             staging = stage(self._inputs.stream(found), max_rows=max_rows)
             if config is not None:
                 problems += problems_against_header(config, staging.columns)
+                if earlier is not None and target is not None:
+                    problems += earlier.version_problems(target, config, staging.columns)
             if not problems:
                 return staging, self._work.upload(keys.staged, staging)
             for _ in staging:
@@ -207,7 +235,7 @@ class _Validation:
 
     def _plan(
         self,
-        request: ValidateRequest,
+        execution: Execution,
         config: BatchConfig,
         target: Target,
         found: InputObject,
@@ -223,9 +251,7 @@ class _Validation:
             costs = costs.model_copy(update={"assumptions": [*costs.assumptions, earlier.assumption]})
             warnings += earlier.warnings(target, config, staging.columns, staging.total_rows)
         return Plan(
-            execution=Execution(
-                arn=request.execution.arn, name=request.execution.name, started_at=request.execution.started_at
-            ),
+            execution=execution,
             config=config,
             target=target,
             columns=staging.columns,
@@ -234,7 +260,7 @@ class _Validation:
             total_rows=staging.total_rows,
             staged=StagedInput(
                 bucket=self._work.bucket,
-                key=Keys(request.execution.name).staged,
+                key=Keys(execution.name).staged,
                 version_id=version_id,
                 size_bytes=staging.size_bytes,
                 source_etag=found.etag,

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from row_batches.files.s3 import S3InputObjects, S3WorkObjects
+    from row_batches.run.stepfunctions import StepFunctionsStates
     from row_batches.targets.dynamodb import DynamoTargets
     from row_batches.targets.lambda_ import LambdaFunctionSettings
+    from row_batches.targets.stepfunctions import StateMachineSettings
 
 
 @cache
@@ -46,3 +48,17 @@ def functions() -> LambdaFunctionSettings:
     from row_batches.targets.lambda_ import LambdaFunctionSettings
 
     return LambdaFunctionSettings(lambda: _client("lambda"))
+
+
+@cache
+def machines() -> StateMachineSettings:
+    from row_batches.targets.stepfunctions import StateMachineSettings
+
+    return StateMachineSettings(lambda: _client("stepfunctions"))
+
+
+@cache
+def executions() -> StepFunctionsStates:
+    from row_batches.run.stepfunctions import StepFunctionsStates
+
+    return StepFunctionsStates(lambda: _client("stepfunctions"))

@@ -7,7 +7,7 @@ from typing import Any
 from row_batches.document.batch_config import BatchConfig
 from row_batches.document.plan import Target
 from row_batches.targets.kind import ClientFactory, RowCall
-from row_batches.targets.ports import FunctionSettings, TargetInvoker
+from row_batches.targets.ports import FunctionSettings, MachineSettings, TargetInvoker
 from row_batches.targets.protocol import Outcome, agent_request, read_agent_answer
 from row_batches.targets.worker_kind import WorkerKind
 
@@ -26,6 +26,7 @@ class ExpressAgent(WorkerKind):
     most_timeout_seconds = MAX_SECONDS
     timeout_reason = f"an Express agent runs for {MAX_SECONDS} seconds at most"
     call_actions = ("states:StartSyncExecution",)
+    inspect_actions = ("states:DescribeStateMachine", "states:DescribeStateMachineAlias")
 
     def request(self, call: RowCall, row_input: dict[str, Any]) -> dict[str, Any]:
         return agent_request(call.execution, call.row, call.total_rows, row_input)
@@ -35,6 +36,9 @@ class ExpressAgent(WorkerKind):
 
     def read_kept(self, answer: Any) -> Outcome:
         return read_agent_answer(answer)
+
+    def code(self, target: Target, functions: FunctionSettings, machines: MachineSettings) -> str:  # noqa: ARG002
+        return machines.code(target.arn)
 
     def warnings(self, config: BatchConfig, target: Target, functions: FunctionSettings) -> list[str]:  # noqa: ARG002
         return []

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from foundation.errors import Problem
 from row_batches.document.batch_config import BatchConfig
 from row_batches.document.plan import Concurrency, Target
-from row_batches.targets.ports import FunctionSettings
+from row_batches.targets.ports import FunctionSettings, MachineSettings
 from row_batches.targets.protocol import Outcome
 from row_batches.targets.usage import RunCounts, Usage
 
@@ -67,6 +67,8 @@ class TargetKind(ABC):
     """IAM actions on the target's ARN."""
     execution_actions: ClassVar[tuple[str, ...]] = ()
     """IAM actions on the target's executions."""
+    inspect_actions: ClassVar[tuple[str, ...]]
+    """IAM actions on the target's ARN that ``code`` and ``warnings`` take."""
     cost_assumption: ClassVar[str]
 
     # --- calling it
@@ -98,6 +100,10 @@ class TargetKind(ABC):
             return None
         message = "a rate is not available yet for Standard agents"
         return Problem("execution_config.rate", "", message, "leave it out, and set max_concurrency")
+
+    @abstractmethod
+    def code(self, target: Target, functions: FunctionSettings, machines: MachineSettings) -> str:
+        """What tells the code behind the target's ARN from another (``Target.code_version``, in full)."""
 
     @abstractmethod
     def warnings(self, config: BatchConfig, target: Target, functions: FunctionSettings) -> list[str]:

@@ -15,6 +15,7 @@ from row_batches.targets.protocol import Outcome, too_large, tool_error, unanswe
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_lambda.type_defs import FunctionConfigurationResponseTypeDef
 
 PAYLOAD_BYTES = 6_291_556
 """Largest request and answer of a synchronous call
@@ -80,5 +81,13 @@ class LambdaFunctionSettings:
         self._make_client = make_client
 
     def timeout_seconds(self, arn: str) -> int:
+        return self._configuration(arn)["Timeout"]
+
+    def code(self, arn: str) -> str:
+        """``CodeSha256``; with an alias in the ARN, of the version that the alias points to
+        (https://docs.aws.amazon.com/lambda/latest/api/API_GetFunctionConfiguration.html)."""
+        return self._configuration(arn)["CodeSha256"]
+
+    def _configuration(self, arn: str) -> FunctionConfigurationResponseTypeDef:
         with translated("lambda:GetFunctionConfiguration", arn):
-            return self._make_client().get_function_configuration(FunctionName=arn)["Timeout"]
+            return self._make_client().get_function_configuration(FunctionName=arn)

@@ -7,7 +7,7 @@ from typing import Any
 from row_batches.document.batch_config import MAX_TOOL_TIMEOUT_SECONDS, BatchConfig
 from row_batches.document.plan import Target
 from row_batches.targets.kind import ClientFactory, RowCall
-from row_batches.targets.ports import FunctionSettings, TargetInvoker
+from row_batches.targets.ports import FunctionSettings, MachineSettings, TargetInvoker
 from row_batches.targets.protocol import Outcome, read_tool_answer, tool_request
 from row_batches.targets.worker_kind import WorkerKind
 
@@ -23,6 +23,7 @@ class LambdaFunction(WorkerKind):
     most_timeout_seconds = MAX_TOOL_TIMEOUT_SECONDS
     timeout_reason = f"a tool's row has at most {MAX_TOOL_TIMEOUT_SECONDS} seconds"
     call_actions = ("lambda:InvokeFunction",)
+    inspect_actions = ("lambda:GetFunctionConfiguration",)
 
     def request(self, call: RowCall, row_input: dict[str, Any]) -> dict[str, Any]:
         return tool_request(call.target, row_input, call.id)
@@ -33,6 +34,9 @@ class LambdaFunction(WorkerKind):
     def read_kept(self, answer: Any) -> Outcome:
         """The id was checked when the answer came: it is that of the execution that called."""
         return read_tool_answer(answer, answer.get("tool_use_id", "") if isinstance(answer, dict) else "")
+
+    def code(self, target: Target, functions: FunctionSettings, machines: MachineSettings) -> str:  # noqa: ARG002
+        return functions.code(target.arn)
 
     def warnings(self, config: BatchConfig, target: Target, functions: FunctionSettings) -> list[str]:
         seconds, own = config.execution_config.timeout_seconds, functions.timeout_seconds(target.arn)

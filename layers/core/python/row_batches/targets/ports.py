@@ -23,3 +23,16 @@ class FunctionSettings(Protocol):
 
     def timeout_seconds(self, arn: str) -> int:
         """The function's own time-out. Raises ``DeploymentError`` when it may not be read, or does not exist."""
+
+    def code(self, arn: str) -> str:
+        """What tells its code from another: the same for the same code. Raises as ``timeout_seconds``."""
+
+
+class MachineSettings(Protocol):
+    """What is known of a state machine."""
+
+    def code(self, arn: str) -> str:
+        """What tells its definition from another: the same for the same definition.
+
+        Raises ``DeploymentError`` when it may not be read, or does not exist.
+        """

@@ -10,7 +10,7 @@ from foundation.errors import DeploymentError
 from row_batches.document.batch_config import MAX_AGENT_TIMEOUT_SECONDS, BatchConfig
 from row_batches.document.plan import Concurrency, Target
 from row_batches.targets.kind import Processor, RowCall, TargetKind
-from row_batches.targets.ports import FunctionSettings
+from row_batches.targets.ports import FunctionSettings, MachineSettings
 from row_batches.targets.protocol import (
     Outcome,
     agent_failure,
@@ -85,6 +85,7 @@ class StandardAgent(TargetKind):
     most_timeout_seconds = MAX_AGENT_TIMEOUT_SECONDS
     timeout_reason = "a Standard agent runs for a year at most"
     call_actions = ("states:StartExecution",)
+    inspect_actions = ("states:DescribeStateMachine", "states:DescribeStateMachineAlias")
     execution_actions = ("states:DescribeExecution", "states:StopExecution")
     cost_assumption = "an agent's own transitions and functions are part of the target's cost"
 
@@ -114,6 +115,9 @@ class StandardAgent(TargetKind):
                 f"that Step Functions allows; if the agent has answered, its execution {name} holds the answer"
             )
         return agent_failure(error, cause)
+
+    def code(self, target: Target, functions: FunctionSettings, machines: MachineSettings) -> str:  # noqa: ARG002
+        return machines.code(target.arn)
 
     def warnings(self, config: BatchConfig, target: Target, functions: FunctionSettings) -> list[str]:  # noqa: ARG002
         return []

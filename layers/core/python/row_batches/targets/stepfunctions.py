@@ -1,4 +1,4 @@
-"""Calls Express state machines, behind ``targets.ports.TargetInvoker``."""
+"""Calls Express state machines, behind ``targets.ports.TargetInvoker``, and reads what code a state machine has."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 
-from foundation.aws.errors import error_name, translate
+from foundation.aws.errors import error_name, translate, translated
 from row_batches.document.plan import Target
 from row_batches.targets.calls import Clients, failed_call, no_answer, request_too_large
 from row_batches.targets.protocol import Outcome, read_express_answer, too_large
@@ -47,3 +47,29 @@ class ExpressInvoker:
         return read_express_answer(
             {"Status": answer["status"], "Error": answer.get("error"), "Cause": answer.get("cause")}
         )
+
+
+class StateMachineSettings:
+    """Settings of registered state machines. ``make_client`` is called when the first one is asked for."""
+
+    def __init__(self, make_client: Callable[[], SFNClient]) -> None:
+        self._make_client = make_client
+
+    def code(self, arn: str) -> str:
+        """The revision of the state machine; of a version or an alias, the numbers of the versions behind it.
+
+        A revision is new with each update, and absent until the first one
+        (https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeStateMachine.html): then it is the
+        time of the creation, so that a state machine that was made anew is another. A published version never changes.
+        """
+        qualifier = [*arn.split(":", 7), ""][7]
+        if not qualifier:
+            with translated("states:DescribeStateMachine", arn):
+                found = self._make_client().describe_state_machine(stateMachineArn=arn)
+            return found.get("revisionId") or f"{found['creationDate']:%y%m%d%H%M%S}"
+        if qualifier.isdecimal():
+            return f"v{qualifier}"
+        with translated("states:DescribeStateMachineAlias", arn):
+            alias = self._make_client().describe_state_machine_alias(stateMachineAliasArn=arn)
+        routes = alias["routingConfiguration"]
+        return "+".join(sorted(f"v{route['stateMachineVersionArn'].rpartition(':')[2]}" for route in routes))

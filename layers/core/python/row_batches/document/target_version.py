@@ -1,0 +1,31 @@
+"""The version of a target that gave an answer: the registered one, and that of the code behind its ARN."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Self
+
+UNKNOWN = "unknown"
+CODE_CHARACTERS = 12
+"""Of AWS's identifier of the code: enough to tell versions apart, few enough to be kept with each row."""
+
+
+class TargetVersion(NamedTuple):
+    """``registered`` is the registry's; ``code`` the first characters of what AWS calls the code. "": not known.
+
+    Its text is ``1@qNqEZb0e8kLm``. Answers of an earlier release have ``1``, or nothing: their code is unknown.
+    """
+
+    registered: str = ""
+    code: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        registered, _, code = text.rpartition("@") if "@" in text else (text, "", "")
+        return cls(*("" if part == UNKNOWN else part for part in (registered, code)))
+
+    def __str__(self) -> str:
+        return f"{self.registered or UNKNOWN}@{self.code or UNKNOWN}"
+
+    def has_other_code(self, other: Self) -> bool:
+        """Whether it is known that the two are not the same code."""
+        return bool(self.code and other.code) and self.code != other.code
