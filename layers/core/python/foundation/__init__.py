@@ -1,1 +1,1 @@
-"""What both capabilities stand on: errors, problems, JSON, settings, logging, and the AWS clients."""
+"""Code that both capabilities share: errors, problems, JSON, settings, logging, and the AWS clients."""

@@ -25,7 +25,7 @@ class PermanentError(BatchProcessorError):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake in what a user gave: where it stands, what stands there, what is wrong, what to write instead."""
+    """One mistake in a user's input: its path, the value found, what is wrong with it, what to write instead."""
 
     path: str
     value: str
@@ -38,10 +38,10 @@ class Problem:
 
 
 class InvalidInputError(PermanentError):
-    """Raised when the input document or the CSV cannot be processed; nothing has been spent. Names every problem.
+    """Raised when the input document or the CSV cannot be processed; nothing has been spent. Holds every problem.
 
-    The text lists at most 50 of them, and cuts long ones: a Cause may have 32,768 characters (Step Functions API,
-    ``SensitiveCause``), in which the text stands as JSON, beside a stack trace.
+    The text lists up to 50 problems and cuts long ones, because a Cause can have up to 32,768 characters (Step
+    Functions API, ``SensitiveCause``). It holds the text as JSON, together with a stack trace.
     """
 
     MOST_LISTED = 50
@@ -70,12 +70,12 @@ def _cut(text: str, most: int) -> str:
 
 
 def _size_in_json(text: str) -> int:
-    """Characters of the text in JSON, where all that is not ASCII is escaped."""
+    """Number of characters of the text as JSON, in which everything that is not ASCII is escaped."""
     return len(json.dumps(text))
 
 
 class DeploymentError(PermanentError):
-    """Raised when the deployment is at fault (a denied permission, a missing function): no row is to blame."""
+    """Raised when the deployment is at fault, not a row: a denied permission or a missing function."""
 
 
 class RowFailedError(PermanentError):
@@ -87,7 +87,7 @@ class MappingError(PermanentError):
 
 
 class RemapError(PermanentError):
-    """Raised when an execution cannot be mapped anew: it has no output yet, or its answers have expired."""
+    """Raised when an execution cannot be remapped: it has no output yet, or its answers have expired."""
 
 
 class ThrottledError(RetryableError):
@@ -103,7 +103,7 @@ class ServiceUnavailableError(RetryableError):
 
 
 class ObjectNotFoundError(PermanentError):
-    """Raised when an S3 object that should be read does not exist."""
+    """Raised when an S3 object to read does not exist."""
 
 
 class ObjectChangedError(PermanentError):
@@ -111,4 +111,4 @@ class ObjectChangedError(PermanentError):
 
 
 class CommitConflictError(RetryableError):
-    """Raised when another writer changed a table of the lake first, time after time; nothing was written."""
+    """Raised when other writers changed a table of the lake first in every attempt; nothing was written."""

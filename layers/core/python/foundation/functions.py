@@ -1,4 +1,4 @@
-"""How large the functions are. Terraform deploys them from the same files, ``functions.json`` of each capability."""
+"""Memory, time-out and storage of the functions, from each capability's ``functions.json``. Terraform reads it too."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 
 class FunctionSize(BaseModel):
-    """What a function is given, each with its reason; ``duckdb_memory_mb`` is DuckDB's share of its memory, or 0."""
+    """Resources of a function, each with its reason. ``duckdb_memory_mb`` is DuckDB's share of its memory, or 0."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -26,7 +26,7 @@ class FunctionSize(BaseModel):
 
     @property
     def memory_gb(self) -> float:
-        """As Lambda counts it for GB-seconds: 1,024 MB are a GB."""
+        """Memory in GB, as Lambda bills GB-seconds: 1 GB is 1,024 MB."""
         return self.memory_mb / 1024
 
 

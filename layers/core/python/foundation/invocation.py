@@ -14,7 +14,7 @@ M_ARENA_MAX = -8
 
 
 class LambdaContext(Protocol):
-    """What Lambda gives a handler beside the event."""
+    """The context object that Lambda passes to a handler with the event."""
 
     function_name: str
     aws_request_id: str
@@ -39,7 +39,7 @@ class InvocationDeadline:
 
 
 def begin(model: type[settings.S], context: LambdaContext, **keys: Any) -> settings.S:
-    """Settings of the function, and its log lines' keys for this invocation."""
+    """Start an invocation: set the keys of its log lines, and return the settings of the function."""
     loaded = settings.load(model)
     start_invocation(
         loaded.powertools_service_name, loaded.powertools_log_level, request_id=context.aws_request_id, **keys
@@ -48,14 +48,14 @@ def begin(model: type[settings.S], context: LambdaContext, **keys: Any) -> setti
 
 
 def call_owner(context: LambdaContext) -> str:
-    """Names this call to the leases. Lambda can deliver an event twice under one request id: those are two."""
+    """The owner name of this call for leases. Unique, because Lambda can deliver an event twice with one request id."""
     return f"{context.aws_request_id}/{uuid.uuid4().hex}"
 
 
 def use_one_arena() -> None:
-    """Keep the memory of a function with many reading threads flat. Called before its first thread starts.
+    """Limit the heap growth of a function with many reading threads. Call it before the first thread starts.
 
-    glibc gives each thread a heap of its own, which buffers that are freed elsewhere leave full of holes
+    glibc gives each thread its own heap, and buffers that other threads free leave it fragmented
     (https://man7.org/linux/man-pages/man3/mallopt.3.html, ``M_ARENA_MAX``). Other C libraries have no such setting.
     """
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)

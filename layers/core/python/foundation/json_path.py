@@ -1,5 +1,5 @@
-"""JSONPath (RFC 9535). Paths of names and indexes only, nearly all that are written, are walked directly: no engine,
-and no import of it (about 100 ms). All others go to ``json_path_engine``.
+"""JSONPath (RFC 9535). A path of names and indexes only, the most common kind, is walked directly, without importing
+the engine (about 100 ms). ``json_path_engine`` handles all other paths.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class CompiledPath:
 
 @lru_cache(maxsize=4_096)
 def compile_path(text: str) -> CompiledPath:
-    """Raises ValueError saying what is wrong with the path, and where."""
+    """Compile a path. Raises ValueError with the mistake in the path and its position."""
     if len(text) > MAX_PATH_LENGTH:
         raise ValueError(f"the path has {len(text):,} characters; at most {MAX_PATH_LENGTH:,} are allowed")
     if _DIRECT.fullmatch(text):
@@ -80,7 +80,7 @@ def _walker(steps: list[str | int]) -> Callable[[Any], Any]:
 
 
 def _compile_with_engine(text: str) -> CompiledPath:
-    # Imported late because it is slow to import, and seldom needed.
+    # Imported here because the import is slow and rarely needed.
     from foundation import json_path_engine  # noqa: PLC0415
 
     query = json_path_engine.compile_query(text)

@@ -1,11 +1,11 @@
-"""The engine behind JSONPaths that are more than names and indexes: ``jsonpath-rfc9535``, with bounded work.
+"""The engine for JSONPaths that have more than names and indexes: ``jsonpath-rfc9535``, with bounded work.
 
 ``match()`` and ``search()`` run on RE2, so their time is linear. Patterns are I-Regexps (RFC 9485), whose section 5.4
 gives the mapping: a dot outside a character class becomes ``[^\\n\\r]``.
 
-The library's own extension points are used: ``function_extensions`` for the two functions, and nodes and queries that
-count. Each node that a search makes draws on one budget, those inside filters included, because a small document can
-have billions of matches: ``$..*..*..*`` in a list 100 levels deep.
+The code uses the library's own extension points: ``function_extensions`` for the two functions, and nodes and queries
+that count. Each node of a search, also inside filters, uses one shared budget, because a small document can have
+billions of matches: ``$..*..*..*`` in a list 100 levels deep.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from jsonpath_rfc9535.selectors import FilterSelector, IndexSelector, NameSelect
 from foundation.regular_expressions import Pattern, compile_pattern
 
 MAX_DEPTH = 100
-"""Levels that ``..`` descends into: the library visits recursively, so Python's stack bounds it."""
+"""Levels that ``..`` descends into. The library recurses, so Python's stack limits it."""
 MAX_VISITS = 1_000_000
-"""Values that one search looks at, each as often as it does. A search takes up to about 3 seconds and 100 MB."""
+"""Values that one search can visit; repeated visits count. A search takes up to about 3 seconds and 100 MB."""
 MAX_CHARACTERS = 6 * 1024 * 1024
-"""Size of all matches together, about as JSON. No target takes more: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html."""
+"""Approximate size of all matches together as JSON. No target accepts more: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html."""
 
 
 class Query:
@@ -73,7 +73,7 @@ class Query:
 
 
 def compile_query(text: str) -> Query:
-    """Raises ValueError saying what is wrong, and where."""
+    """Compile a path. Raises ValueError with the mistake and its position."""
     try:
         query = _environment.compile(text)
     except JSONPathError as error:
@@ -84,7 +84,7 @@ def compile_query(text: str) -> Query:
         if isinstance(part, FilterQuery):
             part.query = _CountedQuery(env=_environment, segments=part.query.segments)
         elif part.name in ("match", "search") and isinstance(part.args[1], StringLiteral):
-            # A pattern written in the path is known now: a mistake in it should not wait and then match nothing.
+            # Check literal patterns now. Otherwise a mistake in one only shows as a path that matches nothing.
             try:
                 _compile_i_regexp(part.args[1].value)
             except ValueError as error:
@@ -128,7 +128,7 @@ def _filter_parts(query: JSONPathQuery) -> Iterator[FilterQuery | FunctionExtens
 
 
 def _fits(values: list[Any], characters: int) -> bool:
-    """Whether values have at most so many characters as JSON, escapes aside. Stops at the first that is too many."""
+    """Whether the values have at most so many characters as JSON, not counting escapes. Stops at the first excess."""
     left = [iter(values)]
     while left:
         for value in left[-1]:
@@ -155,9 +155,9 @@ _budget: ContextVar[list[int]] = ContextVar("_budget")
 
 
 class _CountedNode(JSONPathNode):
-    """A node that draws on the search's budget: itself and, since they will be looked at, its members.
+    """A node that counts against the search's budget: itself and its members, because the search visits them too.
 
-    It knows no location: at 100 levels, that is most of a node's size.
+    It keeps no location, which at 100 levels would be most of a node's size.
     """
 
     __slots__ = ("_left",)

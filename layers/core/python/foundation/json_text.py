@@ -1,7 +1,7 @@
-"""JSON as this system reads and writes it: strict (RFC 8259), exact integers, never a crash on hostile documents.
+"""Reads and writes JSON: strict (RFC 8259), with exact integers, and without crashing on hostile documents.
 
-The standard library's ``json`` is kept for reading because it keeps integers of any size exact (orjson turns those
-beyond 64 bits into floats), with its extensions (NaN, Infinity, ``1e999`` as infinity) closed.
+Reading uses the standard library's ``json``, because it keeps integers of any size exact (orjson turns those beyond 64
+bits into floats). Its extensions (NaN, Infinity, ``1e999`` as infinity) are turned off.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _encode_sorted = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separator
 
 
 def parse_json(text: str) -> Any:
-    """The value of a JSON text. Raises ValueError, whose message says where and why, never what the text holds."""
+    """The value of a JSON text. Raises ValueError; its message has the position and reason, never the content."""
     try:
         return _decode(text)
     except json.JSONDecodeError as error:
@@ -41,7 +41,7 @@ def parse_json(text: str) -> Any:
 
 
 def render_json(value: Any, *, sort_keys: bool = False) -> str:
-    """Compact JSON text, not escaped beyond need. Raises ValueError for NaN, Infinity and what JSON lacks."""
+    """Compact JSON text with only the necessary escapes. Raises ValueError for NaN, Infinity and non-JSON types."""
     try:
         return encodable((_encode_sorted if sort_keys else _encode)(value))
     except RecursionError:
@@ -51,7 +51,7 @@ def render_json(value: Any, *, sort_keys: bool = False) -> str:
 
 
 def encodable(text: str) -> str:
-    """The text with lone surrogates, which JSON escapes can smuggle in and UTF-8 cannot hold, as U+FFFD."""
+    """The text with each lone surrogate replaced by U+FFFD: JSON escapes can hold one, UTF-8 cannot."""
     if text.isascii():
         return text
     try:

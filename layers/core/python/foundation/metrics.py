@@ -1,7 +1,7 @@
-"""CloudWatch metrics as log lines, behind ``foundation.ports.Metrics``: no call, no permission, no waiting.
+"""CloudWatch metrics as log lines, behind ``foundation.ports.Metrics``: without a call, a permission or a wait.
 
-Powertools' Metrics is not used: it writes each value as a list, ``"EstimatedCostUSD": [0.5]``, and the metric filter
-behind the cost alarm takes a number from the top level of a line.
+Powertools' Metrics is not used because it writes each value as a list, ``"EstimatedCostUSD": [0.5]``. The metric filter
+behind the cost alarm needs a number at the top level of a line.
 
 Embedded metric format: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html.
 """

@@ -1,7 +1,7 @@
-"""What both capabilities need from outside, as Protocols. Adapters keep them on AWS, fakes in tests.
+"""Ports of both capabilities to the outside, as Protocols. Adapters implement them on AWS, fakes in tests.
 
 Every method raises errors of ``foundation.errors``: ``DeploymentError`` for a denied permission or a missing resource,
-``ThrottledError`` and ``ServiceUnavailableError`` once the client's own retries are used up.
+``ThrottledError`` and ``ServiceUnavailableError`` after the client's own retries.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class StoredObject:
 
 
 class ObjectStore(Protocol):
-    """The results bucket: plan, brake, markers, rows objects and results are all objects in it."""
+    """The results bucket, with plan, brake, markers, rows objects and results."""
 
     @property
     def bucket(self) -> str: ...
@@ -37,22 +37,22 @@ class ObjectStore(Protocol):
         """Write the object, or replace it; returns its version id."""
 
     def put_new(self, key: str, body: bytes) -> bool:
-        """Write the object unless there is one; whether it did. Of several at once, one does."""
+        """Write the object unless it exists; returns whether it did. Of several concurrent calls, one does."""
 
     def delete(self, key: str) -> None:
-        """Delete the object; a key that does not exist is no error."""
+        """Delete the object. Does nothing if the key does not exist."""
 
     def list_objects(self, prefix: str, start_after: str = "") -> Iterator[StoredObject]:
         """The objects under ``prefix`` whose keys come after ``start_after``, in the order of their keys' bytes."""
 
     def start_upload(self, key: str, tags: dict[str, str] | None = None) -> str:
-        """Begin a multipart upload; returns its id. Nothing is visible under ``key`` until it is completed."""
+        """Start a multipart upload; returns its id. Nothing is visible under ``key`` until the upload is completed."""
 
     def upload_part(self, key: str, upload_id: str, number: int, body: bytes) -> str:
-        """Write part ``number`` (from 1), or replace it; returns its ETag. All but the last have 5 MiB or more."""
+        """Write or replace part ``number`` (from 1); returns its ETag. Every part but the last has at least 5 MiB."""
 
     def complete_upload(self, key: str, upload_id: str, etags: list[str]) -> str:
-        """Make the parts the object ``key``; returns its version id, also when it was completed before."""
+        """Join the parts to the object ``key``; returns its version id. It can be called again after it succeeded."""
 
 
 class Notifier(Protocol):
@@ -68,7 +68,7 @@ class Clock(Protocol):
 
 class Deadline(Protocol):
     def remaining_seconds(self) -> float:
-        """What is left of this invocation of the function."""
+        """Seconds until Lambda stops this invocation of the function."""
 
 
 WHOLE = "LEASE"
@@ -77,7 +77,7 @@ WHOLE = "LEASE"
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A lease that is held: a part of its name, its owner, its end in milliseconds since the epoch."""
+    """A lease that is held: the part of the name, the owner, and its end in milliseconds since the epoch."""
 
     part: str
     owner: str
@@ -85,16 +85,16 @@ class Lease:
 
 
 class Leases(Protocol):
-    """At most one owner at a time of each part of a name. An owner that dies keeps its lease until the lease ends."""
+    """Give each part of a name at most one owner at a time. An owner that dies keeps its lease until the lease ends."""
 
     def acquire(self, name: str, owner: str, seconds: float, part: str = WHOLE) -> bool:
-        """Whether ``owner`` now holds the lease, for so many seconds; its own lease is extended."""
+        """Take the lease for so many seconds, or extend it; returns whether ``owner`` now holds it."""
 
     def release(self, name: str, owner: str, part: str = WHOLE) -> None:
-        """Give the lease back. One that ended and went to another owner stays theirs."""
+        """Release the lease. Does nothing if the lease ended and another owner has taken it."""
 
     def held(self, name: str) -> list[Lease]:
-        """The leases of a name that are held now, in the order of their parts."""
+        """The current leases of a name, ordered by part."""
 
 
 class Metrics(Protocol):

@@ -1,6 +1,7 @@
-"""What AWS charges: one table, ``prices.json``, with the unit and the source of each price.
+"""AWS's prices: one table, ``prices.json``, with the unit and the source of each price.
 
-On-demand prices of one Region, without free tiers; most Regions are within a few percent. Models have their own table.
+They are on-demand prices of one region, without free tiers. Most regions differ by a few percent. Models have their own
+table.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import orjson
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """US dollars a unit, in ``region``, as they were read on ``as_of``. A field for each entry of the table."""
+    """Prices in US dollars a unit, in ``region``, read on ``as_of``. Each entry of the table has a field."""
 
     as_of: str
     region: str
@@ -27,7 +28,7 @@ class Prices:
 
     @classmethod
     def read(cls) -> Prices:
-        """The table. Raises TypeError when it and the fields are not the same."""
+        """Read the table. Raises TypeError when its entries and the fields differ."""
         table = orjson.loads(files("foundation").joinpath("prices.json").read_bytes())
         prices = {name: price["usd"] for name, price in table["prices"].items()}
         return cls(as_of=table["as_of"], region=table["region"], **prices)

@@ -1,4 +1,4 @@
-"""The words of ``errors.Problem``: how a value, a place, a list of names and the nearest name are written."""
+"""Formats the parts of an ``errors.Problem``: values, paths, lists of names, and the closest known name."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PROBLEMS_OF_BOUND: Mapping[str, tuple[str, str]] = MappingProxyType(
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that is most like ``name``, letter case aside; None when none is."""
+    """The known name that is most similar to ``name``, ignoring letter case; None if none is similar."""
     by_lower = {item.lower(): item for item in known}
     found = difflib.get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.6)
     return by_lower[found[0]] if found else None
@@ -48,7 +48,7 @@ def shown(value: object) -> str:
     if isinstance(value, list):
         return "a list"
     if isinstance(value, str) and "://" in value:
-        value = value.partition("?")[0]  # a presigned address carries its signature behind the question mark
+        value = value.partition("?")[0]  # a presigned URL has its signature after the question mark
     text = _encodable(json.dumps(value, ensure_ascii=False, default=lambda other: type(other).__name__))
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
 
@@ -59,7 +59,7 @@ def listed(names: Sequence[str], limit: int = 12) -> str:
 
 
 def path_of(*parts: int | str) -> str:
-    """``execution_config.retry_policy``, ``columns[2].name``, ``column_mappings["First Name"]``."""
+    """A path as text: ``execution_config.retry_policy``, ``columns[2].name``, ``column_mappings["First Name"]``."""
     path = ""
     for part in parts:
         if isinstance(part, int):
@@ -72,5 +72,5 @@ def path_of(*parts: int | str) -> str:
 
 
 def _encodable(text: str) -> str:
-    """The text with lone surrogates, which UTF-8 cannot hold, written as the escapes that they are in JSON."""
+    """The text with lone surrogates, which UTF-8 cannot encode, written as JSON escapes."""
     return text.encode("utf-8", "backslashreplace").decode()

@@ -6,10 +6,10 @@ from typing import Any, ClassVar, get_origin, get_type_hints
 
 
 def registry(kind: type, *members: Any) -> tuple[Any, ...]:
-    """The members of a kind, in order. Raises TypeError naming each part of the kind that a member lacks.
+    """The members of a kind, in order. Raises TypeError with the name of each part of the kind that a member lacks.
 
-    Parts are the kind's abstract methods, the class variables that it declares without a value, and the fields of its
-    model, each of which a member narrows to a type of its own.
+    The parts are the kind's abstract methods, the class variables that it declares without a value, and the fields of
+    its model, which each member narrows to its own type.
     """
     variables = [
         name

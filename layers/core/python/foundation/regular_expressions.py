@@ -1,4 +1,4 @@
-"""Regular expressions that users write: on RE2, whose time is linear in the text, so that no pattern can hang a worker.
+"""Users' regular expressions. They run on RE2, which takes linear time, so no pattern can hang a worker.
 
 Source of the syntax and of its limits: https://github.com/google/re2/wiki/Syntax
 """
@@ -31,7 +31,7 @@ class Pattern:
         self.groups: int = self._regexp.groups
 
     def search(self, text: str, group: int = 0) -> str | None:
-        """What ``group`` holds in the first match anywhere in the text; None without a match or if it took no part."""
+        """The text of ``group`` in the first match; None without a match, or if the group is not part of it."""
         match = self._regexp.search(encodable(text))
         if match is None:
             return None
@@ -46,9 +46,9 @@ class Pattern:
         return self._regexp.fullmatch(encodable(text)) is not None
 
 
-@lru_cache(maxsize=128)  # each may hold 8 MiB of RE2's own caches
+@lru_cache(maxsize=128)  # each can hold 8 MiB of RE2's own caches
 def compile_pattern(pattern: str) -> Pattern:
-    """Raises ValueError, whose message says what RE2 objects to and names its limits."""
+    """Compile a pattern. Raises ValueError with RE2's reason and its limits."""
     if len(pattern) > MAX_PATTERN_LENGTH:
         raise ValueError(f"the pattern has {len(pattern):,} characters; at most {MAX_PATTERN_LENGTH:,} are allowed")
     try:

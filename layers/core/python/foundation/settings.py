@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class FunctionSettings(BaseModel):
-    """What every function has."""
+    """Settings that every function has."""
 
     model_config = ConfigDict(frozen=True, defer_build=True)  # each function needs one of these models
 
@@ -27,7 +27,7 @@ _loaded: dict[type[FunctionSettings], FunctionSettings] = {}
 
 
 def load(model: type[S]) -> S:
-    """Read the environment once a process. Raises pydantic's ``ValidationError``, which names each missing variable."""
+    """The settings from the environment, read once a process. Raises ``ValidationError`` naming missing variables."""
     if model not in _loaded:
         names = {name: name.upper() for name in model.model_fields}
         _loaded[model] = model.model_validate({n: os.environ[v] for n, v in names.items() if v in os.environ})

@@ -1,4 +1,4 @@
-"""What pydantic models of a user's documents are made of: a strict base, and validators that name the fix."""
+"""Building blocks for pydantic models of users' documents: a strict base class, and validators that name the fix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""boto3 clients. Endpoints, region and credentials are the SDK's own business (``AWS_ENDPOINT_URL`` among them)."""
+"""boto3 clients. The SDK itself finds endpoints, region and credentials (``AWS_ENDPOINT_URL`` among them)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _session() -> boto3.Session:
 
 
 def service_client(service: str, connections: int = 10, *, read_timeout_seconds: int = 60, attempts: int = 5) -> Any:
-    """A client that tries five times, with back-off, and gives up on a silent connection after a minute."""
+    """A client that tries up to five times with backoff, and gives up on a silent connection after a minute."""
     config = Config(
         connect_timeout=5,
         read_timeout=read_timeout_seconds,
@@ -26,7 +26,7 @@ def service_client(service: str, connections: int = 10, *, read_timeout_seconds:
 
 
 def invoking_client(service: str, read_timeout_seconds: int, connections: int) -> Any:
-    """A client that tries once: the row's retry policy decides. Keep-alive probes, so that no gateway cuts the wait."""
+    """A client that tries once, because the row's retry policy decides. TCP keep-alive keeps long waits connected."""
     config = Config(
         connect_timeout=5,
         read_timeout=read_timeout_seconds,

@@ -1,4 +1,4 @@
-"""DynamoDB items as JSON-like values, and the other way round."""
+"""Converts JSON-like values to DynamoDB items and back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _deserializer = TypeDeserializer()
 
 
 def to_item(value: Mapping[str, Any]) -> dict[str, Any]:
-    """DynamoDB's form of a JSON-like value; floats as the decimals that they print as."""
+    """A JSON-like value in DynamoDB's form; floats become the decimals that they print as."""
     return {name: _serializer.serialize(_decimals(item)) for name, item in value.items()}
 
 

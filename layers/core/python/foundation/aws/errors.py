@@ -1,4 +1,4 @@
-"""Translates what botocore raises into the errors of ``foundation.errors``.
+"""Translates botocore's exceptions into the errors of ``foundation.errors``.
 
 The codes are those of the services' API references ("Common errors" and each operation's "Errors" section).
 """
@@ -40,7 +40,7 @@ from foundation.errors import (
 )
 
 AWS_ERRORS = (ClientError, BotoCoreError)
-"""All that a call of botocore raises: the service's answer, or that there was none. Catch both, never one alone."""
+"""Everything that a botocore call raises: error responses, and failures without a response. Always catch both."""
 UNANSWERED = (
     AwsConnectionError,
     CapacityNotAvailableError,
@@ -49,7 +49,7 @@ UNANSWERED = (
     HTTPClientError,
     IncompleteReadError,
 )
-"""No answer came, or not all of it, or not as it was sent."""
+"""No answer arrived, or it arrived incomplete or damaged."""
 NO_CREDENTIALS = (
     CredentialRetrievalError,
     LoginError,
@@ -136,14 +136,14 @@ def error_code(error: ClientError | BotoCoreError) -> str:
 
 
 def error_name(error: ClientError | BotoCoreError) -> str:
-    """The service's code, or botocore's own name for what is wrong."""
+    """The service's error code, or the name of botocore's exception."""
     return error_code(error) if isinstance(error, ClientError) else type(error).__name__
 
 
 def translate(error: ClientError | BotoCoreError, action: str, resource: str) -> BatchProcessorError:
-    """The error of ours for what botocore raised.
+    """Our error for a botocore exception.
 
-    ``action`` is named as in IAM ("s3:GetObject"), ``resource`` is a URI, an ARN or a name.
+    ``action`` is an IAM action ("s3:GetObject"); ``resource`` is a URI, an ARN or a name.
     """
     if isinstance(error, ClientError):
         return _translate_answer(error, action, resource)
@@ -180,7 +180,7 @@ def _translate_answer(error: ClientError, action: str, resource: str) -> BatchPr
 
 @contextmanager
 def translated(action: str, resource: str) -> Iterator[None]:
-    """Run a block of boto3 calls; what botocore raises inside leaves as an error of ``foundation.errors``."""
+    """Run a block of boto3 calls, and translate botocore's exceptions into errors of ``foundation.errors``."""
     try:
         yield
     except AWS_ERRORS as error:

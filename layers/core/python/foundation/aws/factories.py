@@ -1,6 +1,6 @@
-"""Makes the adapters that both capabilities use, each at its first use: importing a handler costs no client.
+"""Creates the adapters that both capabilities use, each at its first use, so importing a handler creates no client.
 
-boto3 is imported inside the factories for the same reason: it takes longer than all the rest of a cold start.
+The factories import boto3 for the same reason: it takes longer than the rest of a cold start.
 """
 
 # ruff: noqa: PLC0415 (imports at first use are the point of this module)
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from foundation.metrics import EmbeddedMetrics
 
 MOST_CONNECTIONS = 32
-"""As many as threads use a client at once: 30 rows in flight, or the aggregator's readers."""
+"""At least the number of threads that use a client at once: 30 rows in flight, or the aggregator's readers."""
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Asynchronous calls of functions of ours, behind ``bedrock_batches.submit.ports.FunctionCaller``."""
+"""Asynchronous calls of our own functions, behind ``bedrock_batches.submit.ports.FunctionCaller``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Leases in DynamoDB, behind ``foundation.ports.Leases``: one owner at a time, and nobody waits for ever.
+"""Leases in DynamoDB, behind ``foundation.ports.Leases``: one owner at a time, for a limited time.
 
-They lie in the tables of what they protect, ``VentureOS-BedrockBatchJobs`` and ``batch_processor_runs``. Item: ``PK
-LEASE#<name>``, ``SK <part>``, ``holder``, ``expiresAt`` (milliseconds since the epoch), ``ttl`` (seconds),
+They are in the same tables as the data that they protect, ``VentureOS-BedrockBatchJobs`` and ``batch_processor_runs``.
+Item: ``PK LEASE#<name>``, ``SK <part>``, ``holder``, ``expiresAt`` (milliseconds since the epoch), ``ttl`` (seconds),
 ``schemaVersion``.
 """
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 REFUSED = "ConditionalCheckFailedException"
 KEPT_SECONDS = 86_400
-"""How long an item that nobody released stays, for a person to look at."""
+"""How long the item of a lease that was never released is kept, so that a person can look at it."""
 SCHEMA_VERSION = 1
 
 
 class DynamoDbLeases:
-    """Raises what ``translate`` gives: DeploymentError, ThrottledError, ServiceUnavailableError."""
+    """Leases in one table. Methods raise DeploymentError, ThrottledError and ServiceUnavailableError."""
 
     def __init__(self, client: DynamoDBClient, table: str, clock: Clock) -> None:
         self._client = client

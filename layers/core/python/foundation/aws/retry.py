@@ -1,4 +1,4 @@
-"""Repeats a call where the SDK does not: its own retries end as soon as an answer begins."""
+"""Retries a call where the SDK does not: the SDK stops retrying as soon as a response begins."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def retried(
     longest_pause_seconds: float = 5.0,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Result:
-    """What ``call`` returns. While it raises ``on`` it is repeated, up to ``attempts`` times in all.
+    """The result of ``call``, which is repeated while it raises ``on``, up to ``attempts`` times in all.
 
-    Pauses double, with full jitter. Raises what the last attempt raised.
+    Pauses double, with full jitter. Raises the exception of the last attempt.
     """
     retrying = Retrying(
         retry=retry_if_exception_type(on),

@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
 TAG_CATEGORIES = "LNZ"
 TAG_SIGNS = "_.:/=+-@"
-"""A tag's value has letters, numbers, spaces and these
-(https://docs.aws.amazon.com/AmazonS3/latest/userguide/tagging-managing.html); an execution's name may have others."""
+"""A tag's value can have letters, numbers, spaces and these characters
+(https://docs.aws.amazon.com/AmazonS3/latest/userguide/tagging-managing.html). An execution's name can have others."""
 ALREADY_THERE = frozenset({"PreconditionFailed", "ConditionalRequestConflict"})
-"""The second: another such write is under way."""
+"""Codes for an object that exists already, or that another conditional write is just creating."""
 CONTENT_TYPES = {
     ".csv": "text/csv; charset=utf-8",
     ".json": "application/json",
     ".jsonl": "application/x-ndjson",
 }
-"""By a key's ending, so that browsers and other readers know what they get; others are left to S3's default."""
+"""Content types by file extension, for browsers and other readers. Other extensions get S3's default."""
 CHUNK_BYTES = 1024 * 1024
 RANGE_BYTES = 8 * CHUNK_BYTES
 BODY_ATTEMPTS = 4
 CUT_SHORT = (BotoCoreError, HTTPError, OSError)
-"""What reading a body raises; the request itself has been answered by then."""
+"""Exceptions while a body is read, after the response has begun."""
 
 
 class S3ObjectStore:
@@ -110,7 +110,8 @@ class S3ObjectStore:
             )["ETag"]
 
     def complete_upload(self, key: str, upload_id: str, etags: list[str]) -> str:
-        """An upload that is gone was completed, by a call that was killed or whose answer was lost: that is success."""
+        """Complete the upload. An upload that no longer exists is a success if an earlier call completed it: one that
+        was killed, or whose answer was lost."""
         parts: CompletedMultipartUploadTypeDef = {
             "Parts": [{"PartNumber": number, "ETag": etag} for number, etag in enumerate(etags, 1)]
         }
@@ -127,11 +128,11 @@ class S3ObjectStore:
                 return version
             return answer.get("VersionId", "")
 
-        # Once more after a lost answer: either it completes the upload, or finds that the first call did.
+        # After a lost answer, the second call completes the upload, or finds that the first one did.
         return retried(complete, on=ServiceUnavailableError, attempts=2)
 
     def _completed(self, key: str, parts: int) -> str | None:
-        """The version of the object, if it was made of so many parts, which its ETag ends with
+        """The version of the object if it has this number of parts, which its ETag ends with
         (https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html)."""
         try:
             with translated("s3:GetObject", self._uri(key)):
@@ -142,10 +143,10 @@ class S3ObjectStore:
 
 
 def read_in_ranges(client: S3Client, bucket: str, key: str, range_bytes: int, **pinned: str) -> Iterator[bytes]:
-    """The object in chunks of up to 1 MiB, asked for range by range; all ranges are of the object that the first found.
+    """The object in chunks of up to 1 MiB, requested range by range. All ranges are of the same version.
 
-    A reader may take its time between two chunks, and S3 closes connections that wait. Memory: ``range_bytes``.
-    Raises ``ObjectNotFoundError``, and ``ObjectChangedError`` when another object has taken its place.
+    S3 closes idle connections, and a reader can pause between two chunks, so each range is a request. Memory:
+    ``range_bytes``. Raises ``ObjectNotFoundError``, and ``ObjectChangedError`` if the object is replaced meanwhile.
     """
     start, size = 0, 1
     while start < size:
@@ -157,9 +158,9 @@ def read_in_ranges(client: S3Client, bucket: str, key: str, range_bytes: int, **
 
 
 def _get(client: S3Client, **request: str) -> tuple[bytes, int, str]:
-    """The object or the range that is asked for, the size of the whole object, its ETag.
+    """The object or the requested range, the size of the whole object, and its ETag.
 
-    A body that is cut short is asked for again: the SDK repeats requests, not bodies.
+    A body that is cut short is requested again, because the SDK retries requests, not bodies.
     """
     uri = f"s3://{request['Bucket']}/{request['Key']}"
 
@@ -183,7 +184,7 @@ def _get(client: S3Client, **request: str) -> tuple[bytes, int, str]:
 
 
 def _described(key: str, tags: dict[str, str] | None = None) -> dict[str, str]:
-    """The request's fields for type and tags. Characters that S3 refuses in a tag's value become underscores."""
+    """The request's fields for content type and tags. Characters that a tag's value cannot have become underscores."""
     fields = {}
     if content_type := CONTENT_TYPES.get(PurePosixPath(key).suffix):
         fields["ContentType"] = content_type

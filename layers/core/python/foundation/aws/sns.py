@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sns.type_defs import MessageAttributeValueTypeDef
 
 MOST_SUBJECT_CHARACTERS = 99
-"""A subject is ASCII, without line breaks, shorter than 100 characters
+"""A subject is ASCII without line breaks and has fewer than 100 characters
 (https://docs.aws.amazon.com/sns/latest/api/API_Publish.html)."""
 
 
@@ -23,7 +23,7 @@ class SnsNotifier:
         self._topic_arn = topic_arn
 
     def publish(self, subject: str, body: dict[str, Any], attributes: dict[str, str | int]) -> None:
-        """Publish ``body`` as JSON. Attributes that are numbers can be filtered by range; empty ones are left out."""
+        """Publish ``body`` as JSON. Subscribers can filter numeric attributes by range. Empty ones are omitted."""
         values: dict[str, MessageAttributeValueTypeDef] = {
             name: {"DataType": "Number" if isinstance(value, int) else "String", "StringValue": str(value)}
             for name, value in attributes.items()
