@@ -1,1 +1,1 @@
-"""Row batches: each row of a file through an agent or a tool, and back into one file."""
+"""Row batches: run each row of a file through an agent or a tool, and write the results into one file."""

@@ -1,1 +1,1 @@
-"""The input document, its checks, and the plan that is made from it."""
+"""The input document, its checks, and the plan that is derived from it."""

@@ -1,6 +1,6 @@
 """The model of the input document (docs/reference/input-document.md). ``input_document`` reads one.
 
-Types are strict: ``"5"`` is no number, ``1`` no boolean.
+Types are strict: ``"5"`` is not a number, and ``1`` is not a boolean.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from row_batches.mapping.fields import FieldName
 from row_batches.mapping.models import RESULT_COLUMN, InputMapping, OutputMapping
 
 MAX_TOOL_TIMEOUT_SECONDS = 840
-"""A worker has the 900 seconds of a Lambda function, and keeps some for writing its rows."""
+"""A Lambda function has 900 seconds; a worker reserves some of them for writing its rows."""
 MAX_AGENT_TIMEOUT_SECONDS = 365 * 24 * 3_600
-"""A Standard workflow lives a year at most (https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html)."""
+"""A Standard workflow can run for up to a year (https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html)."""
 
 STARTED_BY = "AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID"
-"""Callers add this key by AWS's advice, to link executions in the console; it is accepted and ignored."""
+"""AWS advises callers to add this key, which links executions in the console. It is accepted and ignored."""
 
 # --- the parts of the document
 
@@ -34,7 +34,7 @@ class S3Location(NamedTuple):
 
 
 def parse_s3_uri(uri: str) -> S3Location:
-    """Raises ValueError, also of what UTF-8 cannot hold.
+    """Bucket and key of ``s3://<bucket>/<key>``. Raises ValueError, also for text that UTF-8 cannot encode.
 
     Bucket rules: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html.
     """
@@ -60,7 +60,7 @@ EXECUTION_NAME = r"""[^\s<>{}\[\]?*"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f\ud800-\udff
 class TargetReference(Part):
     """The target by its registered name; ``arn`` overrides the registered one, if the deployment allows it.
 
-    What the kinds of targets allow is checked by ``targets.kinds``.
+    ``targets.kinds`` checks what each kind of target allows.
     """
 
     type: Literal["agent", "tool"] = Field(description="a state machine, or a Lambda function")
@@ -73,15 +73,18 @@ class TargetReference(Part):
         ),
     ] = Field(description="registered name: 1 to 128 letters, digits, `_`, `-`, `.`")
     arn: str | None = Field(
-        default=None, description="another ARN than the registered one: that of an enabled entry of the registry"
+        default=None,
+        description="an ARN to use instead of the registered one; it must be that of an enabled entry of the registry",
     )
 
 
 class RetryPolicy(Part):
-    """``max_attempts`` counts all attempts. The pause after attempt n is initial_interval * backoff_rate^(n-1), at most
-    ``max_delay_seconds``; with ``jitter`` a random part of it."""
+    """How failed attempts are retried. ``max_attempts`` counts all attempts. The pause after attempt n is
+    initial_interval * backoff_rate^(n-1), at most ``max_delay_seconds``; with ``jitter``, a random part of it."""
 
-    max_attempts: int = Field(default=3, ge=1, le=100, description="all attempts counted; 1: no retry")
+    max_attempts: int = Field(
+        default=3, ge=1, le=100, description="number of attempts, including the first; 1: no retry"
+    )
     backoff_rate: float = Field(default=2.0, ge=1, le=100, description="each pause is this many times the one before")
     initial_interval_seconds: float = Field(default=1, ge=0, le=86_400, description="pause after the first attempt")
     max_delay_seconds: float = Field(default=60, gt=0, le=86_400, description="longest pause")
@@ -90,7 +93,7 @@ class RetryPolicy(Part):
 
 
 class StopAfter(Part):
-    """When to stop starting rows: exactly one of the two. Percent of all rows, rounded up to whole rows."""
+    """When to stop starting rows: exactly one of the two. The percentage is of all rows, rounded up to whole rows."""
 
     failed_rows: int | None = Field(default=None, ge=1, description="this many failed rows pull the brake")
     failed_percent: float | None = Field(
@@ -99,14 +102,14 @@ class StopAfter(Part):
 
 
 class Rate(Part):
-    """How many rows or tokens a minute, over all workers of the run: at least one of the two."""
+    """The rows or tokens a minute, over all workers of the run: at least one of the two."""
 
     rows_per_minute: float | None = Field(default=None, gt=0, le=1_000_000, description="rows started a minute")
     tokens_per_minute: float | None = Field(
         default=None,
         gt=0,
         le=1_000_000_000,
-        description="input and output tokens a minute, as `metadata.usage` of the answers says",
+        description="input and output tokens a minute, from `metadata.usage` of the answers",
     )
 
 
@@ -116,11 +119,11 @@ class ExecutionConfig(Part):
         default=300,
         ge=1,
         le=MAX_AGENT_TIMEOUT_SECONDS,
-        description=f"a row's time over all its attempts, pauses included; tools at most {MAX_TOOL_TIMEOUT_SECONDS}. "
-        "Used up: TIMEOUT, not retried",
+        description=f"a row's time for all attempts and pauses; for tools up to {MAX_TOOL_TIMEOUT_SECONDS}. "
+        "When it is used up, the row is TIMEOUT and is not retried",
     )
     retry_policy: RetryPolicy = Field(default=RetryPolicy(), description="how failed attempts are retried")
-    continue_on_error: bool = Field(default=True, description="`false`: the first failed row pulls the brake")
+    continue_on_error: bool = Field(default=True, description="if `false`, the first failed row pulls the brake")
     stop_after: StopAfter | None = Field(default=None, description="how many failed rows pull the brake")
     rate: Rate | None = Field(
         default=None,
@@ -130,8 +133,8 @@ class ExecutionConfig(Part):
         default=600,
         ge=1,
         le=MAX_AGENT_TIMEOUT_SECONDS,
-        description="a tool or Express agent that throttles every call for so long pulls the brake: the run ends with "
-        "`TargetThrottledError`",
+        description="if a tool or Express agent throttles every call for this long, the brake is pulled and the run "
+        "ends with `TargetThrottledError`",
     )
     off_protocol: Literal["accept", "fail_row"] = Field(
         default="accept",
@@ -142,13 +145,13 @@ class ExecutionConfig(Part):
         default=100,
         ge=1,
         le=10_000,
-        description="rows a child, for tools; fewer when that keeps more rows in flight",
+        description="rows a child, for tools and Express agents; fewer if that keeps more rows in flight",
     )
     max_rows: int | None = Field(
         default=None,
         ge=1,
         le=100_000_000,
-        description="run the first rows only; the rows behind them are neither read nor in the output",
+        description="run only the first rows; the other rows are neither read nor in the output",
     )
     storage_mode: Literal["s3", "dynamodb", "inline"] = Field(
         default="s3", description="where finished rows are kept; other values are not available yet"
@@ -172,16 +175,16 @@ class ExecutionConfig(Part):
         | None
     ) = Field(
         default=None,
-        description="name or ARN of an earlier execution with the same target: rows that were SUCCESS there, under the "
-        "same row number and with the same mapped input, are not run again; their answers are "
+        description="name or ARN of an earlier execution with the same target. Rows that were SUCCESS there, with the "
+        "same row number and the same mapped input, do not run again; their answers are "
         "[taken over](../how-to/resume.md)",
     )
     accept_version: bool = Field(
         default=False,
-        description="take over answers that another version of the target's code gave; without it, `resume_from` is "
-        "refused then",
+        description="take over answers from another version of the target's code; without it, `resume_from` is refused "
+        "in that case",
     )
-    debug: bool = Field(default=False, description="`true` is log level `DEBUG`, whatever `log_level` says")
+    debug: bool = Field(default=False, description="`true` sets the log level to `DEBUG`, whatever `log_level` says")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] | None = Field(
         default=None, description="log level of the functions for this batch; none: the deployment's"
     )
@@ -191,7 +194,7 @@ class ExecutionConfig(Part):
     @classmethod
     def _check_rate(cls, rate: Rate | None) -> Rate | None:
         if rate is not None and rate.rows_per_minute is None and rate.tokens_per_minute is None:
-            refuse("the rate says nothing", "write rows_per_minute, tokens_per_minute or both")
+            refuse("the rate is empty", "write rows_per_minute, tokens_per_minute or both")
         return rate
 
     @field_validator("storage_mode")
@@ -210,12 +213,12 @@ class ExecutionConfig(Part):
 
     @property
     def resumed_execution(self) -> str | None:
-        """The name in ``resume_from``, which may be an ARN."""
+        """The execution's name in ``resume_from``, which can be a name or an ARN."""
         return self.resume_from and self.resume_from.rpartition(":")[2]
 
     @property
     def effective_log_level(self) -> str | None:
-        """``debug`` is log level DEBUG, whatever ``log_level`` says. None: the deployment's."""
+        """The batch's log level: DEBUG with ``debug``, otherwise ``log_level``. None: the deployment's."""
         return "DEBUG" if self.debug else self.log_level
 
     def failure_limit(self, total_rows: int) -> int | None:
@@ -224,7 +227,7 @@ class ExecutionConfig(Part):
         if self.stop_after is not None and self.stop_after.failed_rows is not None:
             limits.append(self.stop_after.failed_rows)
         if self.stop_after is not None and self.stop_after.failed_percent is not None:
-            # Exact: 2.2 percent of 3,000 rows are 66, which binary fractions would round up to 67.
+            # Exact fractions: 2.2 percent of 3,000 rows is 66. Floating point would round up to 67.
             limits.append(max(1, math.ceil(Fraction(repr(self.stop_after.failed_percent)) * total_rows / 100)))
         return min(limits, default=None)
 
@@ -233,7 +236,7 @@ class NotificationConfig(Part):
     batch_name: (
         Annotated[
             str,
-            # Also the value of an S3 object tag, which allows these (and a few more) characters.
+            # The name is also the value of an S3 object tag, which can have these characters and a few more.
             matches(
                 r"[A-Za-z0-9 _.-]{1,80}",
                 "a batch name has 1 to 80 letters, digits, spaces, _, . or -",
@@ -251,7 +254,7 @@ class NotificationConfig(Part):
 
 
 class BatchConfig(Part):
-    """The whole input document, with defaults filled in. ``model_dump(mode="json")`` parses to an equal one."""
+    """The whole input document with its defaults. ``model_dump(mode="json")`` parses to an equal model."""
 
     csv_s3_uri: Annotated[
         str, compiles(parse_s3_uri, "not the address of an S3 object", "write s3://<bucket>/<key>.csv")
@@ -259,13 +262,16 @@ class BatchConfig(Part):
         description="`s3://bucket/key`, in the deployment's input bucket, one of its `input_buckets`, or under "
         "`results/` in its results bucket"
     )
-    target: TargetReference = Field(description="the agent or tool that gets the rows")
-    input_mapping: InputMapping = Field(default=InputMapping(), description="from a row to the target's input")
-    output_mapping: OutputMapping = Field(default=OutputMapping(), description="from an answer to columns")
+    target: TargetReference = Field(description="the agent or tool that processes the rows")
+    input_mapping: InputMapping = Field(default=InputMapping(), description="how a row becomes the target's input")
+    output_mapping: OutputMapping = Field(default=OutputMapping(), description="how an answer becomes columns")
     execution_config: ExecutionConfig = Field(default=ExecutionConfig(), description="how the batch runs")
-    notification_config: NotificationConfig = Field(default=NotificationConfig(), description="the message at its end")
+    notification_config: NotificationConfig = Field(
+        default=NotificationConfig(), description="the notification at the end of the run"
+    )
     dry_run: bool = Field(
-        default=False, description="validate the document and the whole CSV, plan, estimate; run no row"
+        default=False,
+        description="validate the document and the whole CSV, and return plan and estimate without running a row",
     )
 
     @property
@@ -274,7 +280,7 @@ class BatchConfig(Part):
 
     @property
     def batch_name(self) -> str:
-        """The name given in ``notification_config``, else the target's."""
+        """The name in ``notification_config``, or the target's name if there is none."""
         return self.notification_config.batch_name or self.target.name
 
     @property

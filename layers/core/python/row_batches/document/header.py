@@ -1,4 +1,4 @@
-"""What the CSV's header means for an input document: which columns are replaced, and what does not fit."""
+"""Checks an input document against the CSV's header, and finds the columns that the output replaces."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from row_batches.mapping.metadata_columns import DEFAULT_METADATA_COLUMNS, METAD
 
 
 def replaced_columns(config: BatchConfig, columns: Sequence[str]) -> frozenset[str]:
-    """The input's columns that are not the user's own: they are not mapped, and the output has its own in their place.
+    """The input's columns that are not the user's own. They are not mapped, and the output replaces them.
 
-    Always those with the name of a default metadata column. An input with ``_execution_id`` or ``_row_id`` is an
-    earlier output: there, also the columns named like mapped ones and like metadata columns on request, unless the
-    mapping in uses them. So an output can be submitted again as it is, while no column of a user's is replaced because
-    another is called ``_timestamp``.
+    Columns with the name of a default metadata column are always among them. An input with ``_execution_id`` or
+    ``_row_id`` is an earlier output; its columns with the name of a mapped column, or of a metadata column on request,
+    are replaced too, unless ``input_mapping`` uses them. So an output can be submitted again unchanged, and a column of
+    the user is not replaced only because another one is called ``_timestamp``.
     """
     metadata = frozenset(columns) & frozenset(DEFAULT_METADATA_COLUMNS)
     if not metadata & {"_execution_id", "_row_id"}:
@@ -26,10 +26,10 @@ def replaced_columns(config: BatchConfig, columns: Sequence[str]) -> frozenset[s
 
 
 def problems_against_header(config: BatchConfig, columns: Sequence[str]) -> list[Problem]:
-    """What only the CSV's header shows: unknown columns, and mapped names that an original column has already.
+    """The problems that only the CSV's header shows: unknown columns, and mapped columns with an original name.
 
-    The limit of 1,000 columns is not checked here: it is one on ``output_mapping.columns``, on what a user asks a
-    target for. The CSV itself may have more columns than that; they are carried along without being mapped.
+    The limit of 1,000 columns is not checked here, because it only applies to ``output_mapping.columns``. The CSV can
+    have more columns; they are copied without being mapped.
     """
     replaced = replaced_columns(config, columns)
     originals = [column for column in columns if column not in replaced]
@@ -57,7 +57,7 @@ def problems_against_header(config: BatchConfig, columns: Sequence[str]) -> list
 
 
 def _output_names(config: BatchConfig) -> Iterator[tuple[str, str]]:
-    """Pairs of (path in the document, name) for the columns that the output has beside the original ones."""
+    """Pairs of (path in the document, name) for the columns that the output adds to the original ones."""
     for index, name in enumerate(config.output_columns):
         mapped = config.output_mapping.columns
         yield f"output_mapping.columns[{index}].name" if mapped else "output_mapping.columns", name

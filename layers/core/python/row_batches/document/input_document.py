@@ -1,6 +1,6 @@
-"""Reading the input document (docs/reference/input-document.md): the model, or every problem in it at once.
+"""Reads the input document (docs/reference/input-document.md): returns the model, or raises every problem at once.
 
-What needs the CSV's header is in ``header``.
+``header`` has the checks that need the CSV's header.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from row_batches.mapping.models import MAX_OUTPUT_COLUMNS
 
 _PROBLEMS = ModelProblems(BatchConfig)
 MAX_LEVELS = 100
-"""Of objects and lists in one another: fewer than any step on a row's way bears."""
+"""Most levels of nested objects and lists: fewer than any step of a run can handle."""
 _LEVELS_SHOWN = 3
 _OPTIONAL_SECTIONS = ("input_mapping", "output_mapping", "execution_config", "notification_config")
-"""Null is as good as absent here: an expression that puts a document together cannot always leave a key out."""
+"""For these, null is the same as absent: an expression that builds a document cannot always omit a key."""
 
 
 def parse_batch_config(document: object, *, work_retention_days: int | None = None) -> BatchConfig:
-    """The model of an input document. Raises InvalidInputError naming every problem that shows without the CSV.
+    """The model of an input document. Raises InvalidInputError with every problem that can be found without the CSV.
 
-    ``work_retention_days``: the deployment's; a ``ttl_days`` that differs is refused as not available yet. While the
-    document has texts that UTF-8 cannot hold, or more than ``MAX_LEVELS``, these alone are named.
+    ``work_retention_days`` is the deployment's; a different ``ttl_days`` is refused as not available yet. If the
+    document has texts that UTF-8 cannot encode, or more than ``MAX_LEVELS``, only these problems are listed.
     """
     if not isinstance(document, dict):
         raise InvalidInputError([Problem("input", shown(document), "not a JSON object", "start with {...}")])
@@ -41,7 +41,7 @@ def parse_batch_config(document: object, *, work_retention_days: int | None = No
         for name, value in document.items()
         if name != STARTED_BY and not (name in _OPTIONAL_SECTIONS and value is None)
     }
-    # First, because what reads the document further would break at these instead of refusing them.
+    # First, because the later steps would crash on these instead of refusing them.
     unwritable = list(_problems_of_writing(document))
     if unwritable:
         raise InvalidInputError(unwritable)
@@ -56,7 +56,7 @@ def parse_batch_config(document: object, *, work_retention_days: int | None = No
 
 
 def _problems_of_writing(document: Mapping[str, Any]) -> Iterator[Problem]:
-    """What could be read as JSON, but not be written again. Without recursion: the nesting is what is looked for."""
+    """Problems of values that JSON can hold but that cannot be written again. Not recursive, because nesting is one."""
     too_deep: set[str] = set()
     left: list[tuple[tuple[int | str, ...], Any]] = [((), document)]
     while left:
@@ -66,7 +66,7 @@ def _problems_of_writing(document: Mapping[str, Any]) -> Iterator[Problem]:
                 yield Problem(
                     path_of(*location),
                     shown_unless_secret(location, value),
-                    "holds half of a surrogate pair, which is no character",
+                    "has half of a surrogate pair, which is not a character",
                     "write the whole character, or leave it out",
                 )
         elif isinstance(value, dict | list):
@@ -79,12 +79,12 @@ def _problems_of_writing(document: Mapping[str, Any]) -> Iterator[Problem]:
                     yield Problem(
                         path_of(*location, name),
                         "",
-                        "the name holds half of a surrogate pair, which is no character",
+                        "the name has half of a surrogate pair, which is not a character",
                         "write the whole character, or leave it out",
                     )
             left += [((*location, name), member) for name, member in reversed(members)]
     for path in sorted(too_deep):
-        yield Problem(path, "", f"nested deeper than {MAX_LEVELS} levels", "flatten it, or pass it as one text of JSON")
+        yield Problem(path, "", f"nested deeper than {MAX_LEVELS} levels", "flatten it, or pass it as a JSON text")
 
 
 def _is_writable(text: str) -> bool:
@@ -96,7 +96,7 @@ def _is_writable(text: str) -> bool:
 
 
 def _problems_across_fields(document: Mapping[str, Any], work_retention_days: int | None) -> Iterator[Problem]:
-    """What no single field shows. Read from the raw document, so that a mistake elsewhere does not hide these."""
+    """Problems across fields. They are read from the raw document, so that a mistake elsewhere does not hide them."""
     execution = _section(document, "execution_config")
     days = execution.get("ttl_days")
     if type(days) is int and work_retention_days is not None and 1 <= days <= 3_650 and days != work_retention_days:
@@ -112,7 +112,7 @@ def _problems_across_fields(document: Mapping[str, Any], work_retention_days: in
         if len(given) != 1:
             amount = "both limits are" if given else "no limit is"
             yield Problem(
-                "execution_config.stop_after", "", f"{amount} given", "give failed_rows or failed_percent, one"
+                "execution_config.stop_after", "", f"{amount} given", "give only one: failed_rows or failed_percent"
             )
     fields = [
         field
@@ -125,7 +125,7 @@ def _problems_across_fields(document: Mapping[str, Any], work_retention_days: in
                 "input_mapping.column_mappings",
                 shown(field),
                 f"{count} columns are mapped to one field",
-                "map each column to a field of its own, or join them with a concat transformation",
+                "map each column to a different field, or join them with a concat transformation",
             )
     columns = _section(document, "output_mapping").get("columns")
     if isinstance(columns, list):
@@ -148,7 +148,7 @@ def _problems_of_output_columns(columns: list[Any]) -> Iterator[Problem]:
                 f"output_mapping.columns[{index}].name",
                 shown(name),
                 f"the name is used twice, first by columns[{first[name]}]",
-                "give each column a name of its own",
+                "give each column a different name",
             )
 
 

@@ -1,6 +1,6 @@
-"""The plan of one execution: everything that workers and the aggregator need, decided once, before any row runs.
+"""The plan of one execution: everything that workers and the aggregator need, decided before any row runs.
 
-Written by ``ValidateInput`` to ``work/<execution>/plan.json``; children of the map get only its key.
+``ValidateInput`` writes it to ``work/<execution>/plan.json``; children of the map get only its key.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Target(Frozen):
     enabled: bool = True
     cost_per_call_usd: float | None = None
     expected_seconds: float | None = Field(default=None, gt=0)
-    """What a call takes, as far as the registry says."""
+    """The usual duration of a call, if the registry has it."""
     output_schema: str | None = None
     code_version: str = ""
     """Which code is behind the ARN when the run is planned, shortened; "" when that is not known."""
@@ -62,7 +62,7 @@ class StagedInput(Frozen):
 
 
 class Concurrency(Frozen):
-    """How ``max_concurrency`` rows in flight are spread: ``children`` of the map, each with ``threads`` calls.
+    """How ``max_concurrency`` rows in flight are distributed: ``children`` of the map, each with ``threads`` calls.
 
     ``children * threads`` never exceeds ``max_concurrency``. Agents have one row a child, so ``threads`` is 1.
     """
@@ -73,14 +73,14 @@ class Concurrency(Frozen):
 
 
 class CostRange(Frozen):
-    """US dollars: ``best`` if every row succeeds at its first attempt, ``worst`` if each takes ``max_attempts``."""
+    """A cost in US dollars: ``best`` if every row succeeds at once, ``worst`` if each takes ``max_attempts``."""
 
     best: float
     worst: float
 
 
 class CostEstimate(Frozen):
-    """Estimated cost in US dollars by part, and in all, from the price table of ``prices_as_of``."""
+    """Estimated cost in US dollars by part and in total, from the price table of ``prices_as_of``."""
 
     parts: dict[str, CostRange]
     total: CostRange
@@ -90,21 +90,21 @@ class CostEstimate(Frozen):
 
 
 class EarlierExecution(Frozen):
-    """An execution whose answers are taken over. None of its rows objects has more than ``batch_size`` rows."""
+    """An execution to take answers from. None of its rows objects has more than ``batch_size`` rows."""
 
     name: str
     batch_size: int = Field(ge=1)
     target_version: str = ""
-    """That of its plan: of answers whose rows were written before rows kept their own."""
+    """The version in its plan, for rows that were written before rows had their own."""
     batch_name: str = ""
-    """Of which the names of its agents' executions are made; "" in plans of an earlier release."""
+    """Part of the names of its agents' executions; "" in plans of an earlier release."""
 
 
 class Plan(Frozen):
     """One execution's plan. ``columns[i]`` is the user's name of the staged column ``c{i+1}``."""
 
     schema_version: Literal[1, 2] = 2
-    """1: of the release before, whose workers mark their batches by objects. 2: they hold leases."""
+    """1: plan of the previous release, whose workers mark their batches with objects. 2: workers hold leases."""
     execution: Execution
     config: BatchConfig
     target: Target
@@ -118,8 +118,8 @@ class Plan(Frozen):
     estimate: CostEstimate
     warnings: list[str] = []
     resume_from: list[EarlierExecution] = []
-    """``execution_config.resume_from``, then what that one resumed, and so on, while rows are not covered: the first
-    that has a row's answer gives it."""
+    """``execution_config.resume_from``, then the execution that it resumed, and so on, while rows are not covered.
+    A row's answer comes from the first one that has it."""
 
     @property
     def keys(self) -> Keys:
@@ -127,7 +127,7 @@ class Plan(Frozen):
 
 
 class Keys:
-    """Where the objects of one execution lie in the results bucket. Row numbers are 1-based, 12 digits."""
+    """Keys of one execution's objects in the results bucket. Row numbers are 1-based and have 12 digits."""
 
     def __init__(self, execution: str) -> None:
         self.work = f"{WORK_PREFIX}/{execution}/"
@@ -141,7 +141,7 @@ class Keys:
         self.failures = f"{self.work}failed/"
         self.letters = f"{self.work}letters/"
         self.active = f"{self.work}active/"
-        # Not below work/: it is kept for as long as the message in the queue that names it.
+        # Not under work/, because an object must outlive the message in the queue that names it.
         self.oversized = f"{DEAD_LETTERS_PREFIX}/{execution}/"
         self.map = f"{self.work}map"
         self.output = f"{self.results}output.csv"
@@ -149,7 +149,7 @@ class Keys:
         self.summary = f"{self.results}summary.json"
 
     def rows_object(self, first: int, last: int) -> str:
-        """The object that holds the finished rows ``first`` to ``last``, without a gap."""
+        """The key of the object that holds the finished rows ``first`` to ``last``, without a gap."""
         return f"{self.rows}{first:012d}-{last:012d}.jsonl"
 
     def range_of(self, key: str) -> tuple[int, int]:
@@ -158,9 +158,9 @@ class Keys:
         return int(first), int(last)
 
     def letters_marker(self, first: int, last: int) -> str:
-        """An empty object that says: the letters of the failed rows among these, written as one, are sent."""
+        """The key of an empty object. It says that the letters of the failed rows in this rows object are sent."""
         return f"{self.letters}{first:012d}-{last:012d}"
 
     def failures_marker(self, first: int, count: int) -> str:
-        """An empty object that says: ``count`` rows failed among those written with row ``first``."""
+        """The key of an empty object. It says that ``count`` rows failed among those written with row ``first``."""
         return f"{self.failures}{first:012d}-{count}"

@@ -1,1 +1,1 @@
-"""How a row becomes the target's input, and how its answer becomes columns."""
+"""Maps a row to the target's input, and the target's answer to columns."""

@@ -1,4 +1,4 @@
-"""Dates in the forms that people and programs write."""
+"""Reads dates in the formats that people and programs use."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ _FORMS = tuple(
 
 
 def read_date(text: str) -> date:
-    """The date that a text says, a time behind it left out. Spaces around it and letter case do not matter.
+    """The date in a text. A time after the date is ignored. Surrounding spaces and letter case do not matter.
 
     Forms: ``2026-01-31``, ``2026/01/31``, ``2026.01.31``, ``20260131``; ``31.01.2026``, day first;
     ``31 January 2026``, ``31-Jan-2026``, ``January 31, 2026``, with or without a weekday; ``31/01/2026``,
-    ``01/31/2026`` and the same with dashes, where the numbers say which is the day. The date is taken as written: a
-    time zone does not move it. Raises ValueError for anything else: ``01/02/2026`` says two dates.
+    ``01/31/2026`` and the same with dashes, if the numbers show which one is the day. The date is taken as written; a
+    time zone does not change it. Raises ValueError for anything else, such as ``01/02/2026``, which can be two dates.
     """
     text = text.strip()
     for form in _FORMS:

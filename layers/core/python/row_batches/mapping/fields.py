@@ -1,4 +1,4 @@
-"""Types of fields that several models of the mappings have: names of columns and fields, paths, JSON values."""
+"""Field types that several models of the mappings share: names of columns and fields, paths, JSON values."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _check_json(value: object) -> object:
     try:
         render_json(value)
     except ValueError as error:
-        refuse(f"this cannot be sent as JSON: {error}", "write what JSON has, with finite numbers")
+        refuse(f"this cannot be sent as JSON: {error}", "write a JSON value with finite numbers")
     return value
 
 

@@ -1,4 +1,4 @@
-"""Mapping in: from the cells of a row to the input of the target. Compiled once, run per row."""
+"""Maps the cells of a row to the input of the target. Compiled once, run for every row."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class InputMapper:
         return {field: value for field, value in self._static.items() if field not in computed}
 
     def map(self, cells: Sequence[str]) -> dict[str, Any]:
-        """The target's input. Raises MappingError: field, transformation, column and reason, never a cell.
+        """The target's input. Raises MappingError with field, transformation, column and reason, never with a cell.
 
-        When two write one field, transformations win over static values, and those over column mappings.
+        If several write the same field, a transformation overrides a static value, and that a column mapping.
         """
         fields: dict[str, Any] = {field: cells[index] for field, index in self._copied}
         if self._static:
@@ -51,9 +51,10 @@ class InputMapper:
 def compile_input_mapping(
     mapping: InputMapping, columns: Sequence[str], replaced: Collection[str] = DEFAULT_METADATA_COLUMNS
 ) -> InputMapper:
-    """``columns`` is the CSV's header, in which ``problems_against_header`` has found nothing (else KeyError).
+    """Compile the mapping for a CSV with the header ``columns``, checked with ``problems_against_header`` before.
 
-    ``replaced`` are the names that are not mapped: ``replaced_columns`` of the whole config.
+    ``replaced`` are the columns that are not mapped: ``replaced_columns`` of the whole config. Raises KeyError for a
+    column that the header lacks.
     """
     index_of = {name: index for index, name in enumerate(columns) if name not in replaced}
     if mapping.is_empty:

@@ -1,6 +1,6 @@
-"""The registry of metadata columns: what the output says of each row beside its data.
+"""The registry of metadata columns, which describe how each row of the output ran.
 
-To add one: an entry in ``METADATA``. The names, the output, the checks and the reference page follow.
+To add one, add an entry to ``METADATA``. The names, the output, the checks and the reference page are derived from it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 @dataclass(frozen=True, slots=True)
 class RowFacts:
-    """What is known of a finished row. ``row`` is the 1-based data row; times in milliseconds, since the epoch."""
+    """A finished row. ``row`` is the 1-based number of the data row; times are in milliseconds since the epoch."""
 
     execution: str
     row: int
@@ -25,7 +25,7 @@ class RowFacts:
 
 @dataclass(frozen=True, slots=True)
 class MetadataColumn:
-    """A metadata column. ``cell`` gives its text. ``on_request``: only a list in ``add_metadata`` adds it."""
+    """A metadata column. ``cell`` gives its text. With ``on_request``, only a list in ``add_metadata`` adds it."""
 
     name: str
     cell: Callable[[RowFacts], str]
@@ -43,24 +43,25 @@ METADATA = (
     MetadataColumn("_execution_id", lambda row: row.execution, "name of the execution"),
     MetadataColumn("_row_id", lambda row: str(row.row), "number of the data row in the CSV; the first is 1"),
     MetadataColumn("_status", lambda row: row.status, "`SUCCESS`, `FAILED` or `TIMEOUT`"),
-    MetadataColumn("_error_message", lambda row: row.error_message, "why the row is not `SUCCESS`; else empty"),
+    MetadataColumn("_error_message", lambda row: row.error_message, "why the row is not `SUCCESS`; otherwise empty"),
     MetadataColumn(
         "_execution_time_ms",
         lambda row: str(row.ended_ms - row.started_ms),
-        "milliseconds from the row's first attempt to its end, pauses included",
+        "milliseconds from the row's first attempt to its end, including pauses",
     ),
-    MetadataColumn("_timestamp", lambda row: timestamp(row.ended_ms), "when the row ended: ISO 8601, UTC"),
+    MetadataColumn("_timestamp", lambda row: timestamp(row.ended_ms), "when the row ended, ISO 8601 in UTC"),
     MetadataColumn(
         "_attempts",
         lambda row: str(row.attempts),
-        "calls of the target that count as attempts; `0`: not attempted, or taken over from an earlier execution",
+        "calls of the target that count as attempts; `0` if the row was not attempted, or taken over from an earlier "
+        "execution",
         on_request=True,
     ),
 )
-"""In the order of the output."""
+"""All metadata columns, in the order of the output."""
 
 METADATA_COLUMN_OF = {column.name: column for column in METADATA}
 METADATA_COLUMNS = tuple(METADATA_COLUMN_OF)
 DEFAULT_METADATA_COLUMNS = tuple(column.name for column in METADATA if not column.on_request)
-"""The columns of every output that does not say otherwise. Input columns with these names are not mapped and are
-replaced in the output; those with another metadata name are, in an earlier output."""
+"""The metadata columns of an output by default. Input columns with these names are not mapped, and the output replaces
+them. Input columns with the name of another metadata column are replaced if the input is an earlier output."""

@@ -1,4 +1,4 @@
-"""The models of both mappings, as the input document holds them (docs/reference/input-document.md)."""
+"""The models of ``input_mapping`` and ``output_mapping`` (docs/reference/input-document.md)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from row_batches.mapping.output_types import OUTPUT_TYPE_OF, OUTPUT_TYPES, Outpu
 from row_batches.mapping.transformations import AnyTransformation
 
 RESULT_COLUMN = "result"
-"""The one output column of a batch that maps nothing out: the payload as JSON."""
+"""The only mapped column of a batch without ``output_mapping.columns``: the payload as JSON."""
 
 MAX_OUTPUT_COLUMNS = 1_000
 
@@ -44,12 +44,12 @@ def _check_metadata(value: object) -> object:
         hint = f"did you mean {nearest}? " if nearest else ""
         refuse(f"no metadata column is named {shown(unknown[0])}", f"{hint}known: {listed(METADATA_COLUMNS)}")
     if len(set(value)) < len(value):
-        refuse("a metadata column is named twice", "name each once")
+        refuse("a metadata column is listed twice", "list each one once")
     return value
 
 
 class InputMapping(Part):
-    """Mapping in. All empty: every column is passed under its own name."""
+    """``input_mapping``. If all parts are empty, every column is passed under its own name."""
 
     column_mappings: dict[ColumnName, FieldName] = Field(default={}, description="column → field")
     static_values: dict[FieldName, Json] = Field(default={}, description="field → any JSON, the same for every row")
@@ -75,18 +75,18 @@ class OutputColumn(Part):
     """One mapped column."""
 
     name: Annotated[str, AfterValidator(_check_output_column)] = Field(
-        description="1 to 255 printable characters, used once, not that of an original column that is included"
+        description="1 to 255 printable characters; unique, also among the original columns if they are included"
     )
     source: JsonPath = Field(
         description="RFC 9535 JSONPath, tried on the whole answer, then on its payload (`data` or `content`), then on "
-        '`{"agent_output": payload}`. A path that can match many gives the list'
+        '`{"agent_output": payload}`. A path that can match several values gives a list'
     )
     default: Scalar = Field(
         default="",
-        description="the cell where nothing matches, where the match cannot be cast, and on a row that is not SUCCESS",
+        description="the cell if nothing matches, if the match cannot be cast, or if the row is not SUCCESS",
     )
     type: OutputTypeName = Field(default="string", description="see below")
-    format: str | None = Field(default=None, description="how a type that has formats writes the value")
+    format: str | None = Field(default=None, description="how to write the value, for types with formats")
 
     @field_validator("format")
     @classmethod

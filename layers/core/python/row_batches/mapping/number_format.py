@@ -21,9 +21,9 @@ _EXACT_AS_FLOAT = 2**53
 def compile_number_format(text: str) -> Callable[[Number], str]:
     """A function that formats one number. Raises ValueError when the text is not such a format.
 
-    Conversions: ``d i`` (whole numbers only: a fraction is refused rather than cut off) and ``f F``, exact for numbers
-    of any size, and ``e E g G``, with the 17 digits of a double. Text around the conversion is kept, ``%%`` is a
-    percent sign. The function raises ValueError for a number that does not fit.
+    Conversions: ``d i`` (whole numbers only; a fraction is refused, not cut off) and ``f F``, exact for numbers of any
+    size, and ``e E g G``, with the 17 digits of a double. Text around the conversion is kept; ``%%`` is a percent sign.
+    The function raises ValueError for a number that does not fit the conversion.
     """
     if len(text) > MAX_FORMAT_LENGTH:
         raise ValueError(f"the format has {len(text):,} characters; at most {MAX_FORMAT_LENGTH} are allowed")
@@ -40,7 +40,7 @@ def compile_number_format(text: str) -> Callable[[Number], str]:
     def apply(number: Number) -> str:
         if whole_only and number != int(number):
             raise ValueError("a fraction does not fit a conversion for whole numbers")
-        # printf would make a double of these, which has no room for their digits.
+        # printf would convert these to a double, which cannot hold all their digits.
         if fixed and (isinstance(number, Decimal) or (isinstance(number, int) and abs(number) > _EXACT_AS_FLOAT)):
             return before + _fixed(Decimal(number), match) + after
         try:

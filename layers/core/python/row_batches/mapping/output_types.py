@@ -1,6 +1,7 @@
-"""The registry of output types: how a match becomes the cell of a mapped column.
+"""The registry of output types, which convert a match to the cell of a mapped column.
 
-To add one: an entry in ``OUTPUT_TYPES``. The input document, its checks, the mapper and the reference page follow.
+To add one, add an entry to ``OUTPUT_TYPES``. The input document, its checks, the mapper and the reference page are
+derived from it.
 """
 
 from __future__ import annotations
@@ -17,15 +18,16 @@ from row_batches.mapping.date_text import read_date
 from row_batches.mapping.number_format import Number, compile_number_format
 
 Render = Callable[[Any], str]
-"""From a match to its cell. Raises ValueError when the match cannot be cast."""
+"""Converts a match to its cell. Raises ValueError when the match cannot be cast."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutputType:
     """A ``type`` of mapped columns.
 
-    ``compile_format`` turns a column's ``format`` into the ``Render`` to use instead, and raises ValueError for a bad
-    one; None: the type has no formats. ``has_null``: a null is rendered; else it gives the column's default.
+    ``compile_format`` turns a column's ``format`` into the ``Render`` to use instead, and raises ValueError for an
+    invalid format; it is None if the type has no formats. With ``has_null``, a null is rendered; without it, a null
+    gives the column's default.
     """
 
     name: str
@@ -91,29 +93,31 @@ def _date(value: Any) -> str:
 
 
 OUTPUT_TYPES = (
-    OutputType("string", _string, 'a text as it is; anything else as compact JSON: `true`, `1.5`, `{"a":[1]}`'),
+    OutputType("string", _string, 'a text unchanged; anything else as compact JSON: `true`, `1.5`, `{"a":[1]}`'),
     OutputType(
         "number",
         _number,
-        'a JSON number, or a text that is one (`" 42 "`, `"-1.5e3"`; no thousands separators, no underscores). Whole '
-        "numbers of any size exactly, other numbers in the shortest form that reads back the same. `format` is one "
-        "printf conversion of `d i f F e E g G`, such as `%.2f`",
+        'a JSON number, or a text with a number (`" 42 "`, `"-1.5e3"`; no thousands separators, no underscores). Whole '
+        "numbers of any size are exact. Other numbers have the shortest form that reads back as the same value. "
+        "`format` is one printf conversion of `d i f F e E g G`, such as `%.2f`",
         compile_format=_formatted_number,
     ),
-    OutputType("boolean", _boolean, "`true` or `false`, from a JSON boolean or a text that says so in any letter case"),
+    OutputType(
+        "boolean", _boolean, "`true` or `false`, from a JSON boolean or one of these words as a text, in any case"
+    ),
     OutputType(
         "date",
         _date,
         "`2026-01-31`, from a text in one of these forms: `2026-01-31`, `2026/01/31`, `2026.01.31`, `20260131`; "
         "`31.01.2026` (day first); `31 January 2026`, `31-Jan-2026`, `January 31, 2026` (English, with or without a "
         "weekday); "
-        "`31/01/2026` or `01/31/2026` (also with `-`) where the numbers show which is the day. A time behind the date "
-        "is left out; its time zone does not move the date",
+        "`31/01/2026` or `01/31/2026` (also with `-`) if the numbers show which one is the day. A time after the date "
+        "is ignored, and a time zone does not change the date",
     ),
     OutputType(
         "json_string",
         render_json,
-        "compact JSON, whatever the match: a text in its quotes, null as `null`",
+        "any match as compact JSON: a text in quotes, null as `null`",
         has_null=True,
     ),
 )

@@ -10,14 +10,14 @@ _TOKEN = re.compile(r"\{\{|\}\}|\{(?P<name>[^{}]*)\}|(?P<stray>[{}])")
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """``literals[i]`` stands before ``names[i]``; the last literal stands at the end."""
+    """A parsed template: ``literals[i]`` comes before ``names[i]``, and the last literal ends the text."""
 
     literals: tuple[str, ...]
     names: tuple[str, ...]
 
 
 def parse_template(text: str) -> Template:
-    """Raises ValueError, naming the position (1-based), for a brace without its partner or an empty name."""
+    """Parse a template. Raises ValueError with the 1-based position of an unmatched brace or an empty name."""
     literals, names = [""], []
     position = 0
     for token in _TOKEN.finditer(text):

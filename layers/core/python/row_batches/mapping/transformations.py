@@ -1,7 +1,7 @@
-"""The registry of transformations: how cells become a field of the target's input.
+"""The registry of transformations, which turn cells into a field of the target's input.
 
-To add one: a class and its entry in ``TRANSFORMATIONS``. The input document, its checks, the mapper and the reference
-page follow.
+To add one, write a class and list it in ``TRANSFORMATIONS``. The input document, its checks, the mapper and the
+reference page are derived from it.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from row_batches.mapping.fields import ColumnName, FieldName, Json, JsonPath
 from row_batches.mapping.template_text import parse_template
 
 Documents = dict[int, Any]
-"""The parsed JSON cells of one row, by column: several paths into one cell parse it once."""
+"""The parsed JSON cells of one row, by column index, so that several paths into one cell parse it once."""
 Step = Callable[[Sequence[str], Documents], Any]
-"""From the cells of a row to the field's value. Raises ValueError, saying why, when the cells do not yield one."""
+"""Computes the field's value from the cells of a row. Raises ValueError with the reason if the cells give none."""
 
 
 class Transformation(Part):
-    """A transformation, as it stands in the input document: ``type`` names it, ``config`` is a model of its own."""
+    """A transformation in the input document. ``type`` is its name; each type has its own model for ``config``."""
 
     doc: ClassVar[str]
-    """What it gives, for the reference page."""
+    """The value that it gives, for the reference page."""
     example: ClassVar[Mapping[str, Any]]
     """A ``config``, for the reference page."""
     type: str
@@ -44,11 +44,11 @@ class Transformation(Part):
 
     @abstractmethod
     def compile(self, index_of: Mapping[str, int]) -> Step:
-        """``index_of``: where each column's cell is. All columns that are read are in it."""
+        """The step for a row. ``index_of`` maps every column that the step reads to the index of its cell."""
 
 
 class FallibleTransformation(Transformation):
-    """A transformation whose step can raise. Then ``default``, when given (null counts), is the field's value."""
+    """A transformation with a step that can raise. The field's value is then ``default``, if given (also null)."""
 
     default: Json = None
 
@@ -72,7 +72,7 @@ class ConcatConfig(Part):
 
 
 class Concat(Transformation):
-    doc = "the cells of `columns`, a list, joined"
+    doc = "the cells of `columns`, joined with `separator`"
     example = {"columns": ["first name", "last name"]}
     type: Literal["concat"]
     config: ConcatConfig
@@ -87,7 +87,7 @@ class Concat(Transformation):
 
 
 class TemplateConfig(Part):
-    """``variables``: name in the template -> column. A name that is not among them is itself a column."""
+    """``variables`` maps a name in the template to a column. Any other name is itself a column."""
 
     template: Annotated[
         str, compiles(parse_template, "not a template", "write {name} for a column, {{ and }} for literal braces")
@@ -97,8 +97,8 @@ class TemplateConfig(Part):
 
 class Template(Transformation):
     doc = (
-        "`{name}` replaced by the cell of the column that `variables` (name → column) names, else of the column of "
-        "that name. `{{` and `}}` are literal braces. The text put in is not expanded again"
+        "the text with each `{name}` replaced by a cell: of the column in `variables` (name → column), or of the "
+        "column with that name. `{{` and `}}` are literal braces. Inserted text is not expanded again"
     )
     example = {"template": "About {name}: {text}", "variables": {"name": "title"}}
     type: Literal["template"]
@@ -113,7 +113,7 @@ class Template(Transformation):
     def compile(self, index_of: Mapping[str, int]) -> Step:
         template = parse_template(self.config.template)
         indexes = [index_of[self.config.variables.get(name, name)] for name in template.names]
-        # Printf with nothing but %s: one pass in C, and the text put in is not looked at again.
+        # A printf template with only %s is one pass in C, and inserted text is not expanded again.
         text = "%s".join(literal.replace("%", "%%") for literal in template.literals)
         return lambda cells, _: text % tuple([cells[index] for index in indexes])
 
@@ -124,8 +124,8 @@ class JsonPathConfig(OneColumn):
 
 class JsonPathTransformation(FallibleTransformation):
     doc = (
-        "what an RFC 9535 JSONPath matches in the cell, which holds JSON: the value, or the list of all matches for a "
-        "path that can match many"
+        "the match of an RFC 9535 JSONPath in the cell, which must hold JSON. A path that can match several values "
+        "gives the list of all matches"
     )
     example = {"column": "details", "path": "$.items[0].id"}
     type: Literal["jsonpath"]
@@ -171,7 +171,7 @@ class RegexConfig(OneColumn):
 
 
 class Regex(FallibleTransformation):
-    doc = "the text of the group in the first match; RE2 syntax, up to 2,000 characters"
+    doc = "the text of the group in the first match. The pattern has RE2 syntax and up to 2,000 characters"
     example = {"column": "text", "pattern": "No ([0-9]+)"}
     type: Literal["regex"]
     config: RegexConfig
@@ -210,7 +210,7 @@ TRANSFORMATIONS: tuple[type[Transformation], ...] = registry(
     Transformation, Concat, Template, JsonPathTransformation, Regex, Upper
 )
 TRANSFORMATION_OF = {get_args(member.model_fields["type"].annotation)[0]: member for member in TRANSFORMATIONS}
-"""By the name in the input document."""
+"""The transformations by their name in the input document."""
 
 if TYPE_CHECKING:
     AnyTransformation = Transformation
