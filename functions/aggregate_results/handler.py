@@ -24,6 +24,7 @@ def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[st
         dead_letters=wiring.dead_letters(settings.dead_letter_queue_url),
         metrics=factories.metrics(settings.metrics_namespace),
         ownership=wiring.ownership(settings.runs_table, context),
+        redrives=wiring.redrives(),
         clock=invocation.clock,
         deadline=invocation.InvocationDeadline(context),
     )

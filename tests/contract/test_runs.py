@@ -16,7 +16,7 @@ from foundation.errors import DeploymentError
 from foundation.invocation import call_owner
 from foundation.ports import Lease, Leases
 from row_batches.run.blanks import Blanks
-from row_batches.run.runs import Counts, Run, RunEnding, Runs, RunState
+from row_batches.run.runs import Counts, Live, Run, RunEnding, Runs, RunState
 from row_batches.run.runs_dynamodb import DynamoDbRuns
 from tests.support.fakes import FakeClock, FakeLeases, FakeRuns
 from tests.support.local_aws import LocalAws
@@ -204,6 +204,28 @@ def test_starting_a_run_again_changes_nothing_and_a_later_one_of_its_name_takes_
     assert runs.get("run-1") == later
 
 
+def test_a_redriven_run_goes_on_with_its_live_counts_until_it_ends_again(runs: Runs) -> None:
+    runs.start(run())
+    runs.count("run-1", Counts(succeeded=40))
+    assert not runs.reopen("run-1"), "it has not ended"
+    runs.end("run-1", ending(state=RunState.STOPPED, error="StoppedError"))
+    assert not runs.set_live("run-1", Live(max_concurrency=2))
+
+    assert runs.reopen("run-1")
+    assert not runs.reopen("run-1")
+
+    assert runs.get("run-1") == run(counts=Counts(succeeded=40), warnings=ending().warnings)
+    assert [found.execution for found in runs.running()] == ["run-1"]
+    assert runs.set_live("run-1", Live(max_concurrency=2))
+    runs.end("run-1", ending())
+    assert runs.get("run-1") == run(**dict(ending()), live=Live(max_concurrency=2))
+    assert list(runs.running()) == []
+
+
+def test_a_run_that_is_not_kept_cannot_be_reopened(runs: Runs) -> None:
+    assert not runs.reopen("run-1")
+
+
 def test_a_run_says_until_when_a_batch_waits(runs: Runs) -> None:
     until = START + timedelta(minutes=15)
     runs.start(run())
@@ -253,6 +275,7 @@ def test_a_missing_table_of_runs_is_the_deployments_fault(moto: MakeClient) -> N
         lambda: runs.start(run()),
         lambda: runs.count("run-1", Counts(failed=1)),
         lambda: runs.end("run-1", ending()),
+        lambda: runs.reopen("run-1"),
         lambda: runs.get("run-1"),
         runs.page,
         lambda: list(runs.running()),

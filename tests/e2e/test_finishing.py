@@ -121,3 +121,34 @@ def test_the_sweep_finishes_a_run_whose_event_was_lost(deployment: Deployment) -
         tell(deployment, SWEEP)
         assert len(finishings(run)) == 1
     assert_finished(run, rows, 1)
+
+
+def test_a_run_that_is_redriven_while_it_is_being_finished_is_let_go_on(deployment: Deployment) -> None:
+    rows = [["slow", "1"]] * 80
+    with Subscription(deployment) as subscription:
+        run = aborted_run(deployment, "chaos", rows, 1, max_concurrency=4, batch_size=20)
+        assert eventually(lambda: deployment.keys(f"work/{run.name}/brake.json"), 60), "it is not being finished"
+        deployment.states.redrive_execution(executionArn=run.arn)
+        redriven = Run(deployment, run.arn, deployment.wait(run.arn), run.key).assert_succeeded()
+        message = subscription.message_of(run.name)
+        assert subscription.rest_of(run.name) == []
+    assert message["MessageAttributes"]["status"]["Value"] == "SUCCEEDED", "the stop is announced no more"
+    assert [row["_status"] for row in redriven.rows] == ["SUCCESS"] * len(rows)
+    assert redriven.summary["attempts"] == len(rows), "rows in flight at the stop were finished, and none ran again"
+    assert kept(deployment, run.name).state is RunState.SUCCEEDED
+
+
+def test_a_finished_run_that_is_redriven_is_running_again_and_is_finished_again(deployment: Deployment) -> None:
+    rows = [["slow", "1"]] * 200
+    with Subscription(deployment) as subscription:
+        run = aborted_run(deployment, "chaos", rows, 1, max_concurrency=4, batch_size=20)
+        assert subscription.message_of(run.name)["MessageAttributes"]["status"]["Value"] == "STOPPED"
+        done = kept(deployment, run.name).counts.succeeded
+        deployment.states.redrive_execution(executionArn=run.arn)
+        tell(deployment, SWEEP)
+        assert kept(deployment, run.name).state is RunState.RUNNING
+        assert eventually(lambda: kept(deployment, run.name).counts.succeeded > done, 300)
+        deployment.states.stop_execution(executionArn=run.arn)
+        run = Run(deployment, run.arn, deployment.wait(run.arn), run.key)
+        assert subscription.message_of(run.name)["MessageAttributes"]["status"]["Value"] == "STOPPED"
+    assert_finished(run, rows, done + 1)

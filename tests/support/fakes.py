@@ -28,7 +28,8 @@ from row_batches.rows.rows_object import SPARSE
 from row_batches.rows.store import FinishedRows, RowRange
 from row_batches.run.blanks import Blanks
 from row_batches.run.ownership import Ownership
-from row_batches.run.runs import Counts, Live, Run, RunEnding, RunPage
+from row_batches.run.redrive import Redrive
+from row_batches.run.runs import Counts, Live, Run, RunEnding, RunPage, RunState
 from row_batches.targets.protocol import Outcome
 
 SMALLEST_PART = 5 * 1024 * 1024
@@ -368,6 +369,16 @@ class FakeOwnership(Ownership):
         super().__init__(self.leases, self.runs, uuid.uuid4().hex, clock)
 
 
+class FakeRedrives:
+    """The last redrive of each execution, by its ARN."""
+
+    def __init__(self) -> None:
+        self.redrives: dict[str, Redrive] = {}
+
+    def last_redrive(self, arn: str) -> Redrive | None:
+        return self.redrives.get(arn)
+
+
 class FakeRuns:
     """The table of runs in memory. ``broken`` is raised by whatever is asked of it."""
 
@@ -432,6 +443,16 @@ class FakeRuns:
         self._check()
         changes = {name: value for name, value in dict(ending).items() if value is not None}
         self._change(execution, **changes, waiting_until=None)
+
+    def reopen(self, execution: str) -> bool:
+        self._check()
+        run = self._runs.get(execution)
+        if run is None or run.ended_at is None:
+            return False
+        self._change(
+            execution, state=RunState.RUNNING, counts=Counts(), ended_at=None, cost_usd=None, summary_key=None, error=""
+        )
+        return True
 
     def _change(self, execution: str, **changes: Any) -> None:
         if execution in self._runs:

@@ -142,6 +142,11 @@ class NoNotes(BestEffort):
         pass
 
 
+class NeverRedriven:
+    def last_redrive(self, arn: str) -> None:  # noqa: ARG002
+        return None
+
+
 class NoDeadLetters:
     def send(self, letters: object) -> None:
         assert not letters
@@ -246,6 +251,7 @@ def ours(folder: Path) -> Path:
         dead_letters=NoDeadLetters(),
         metrics=EmbeddedMetrics("Bench", clock, sys.stderr),
         ownership=OnlyOwner(),
+        redrives=NeverRedriven(),
         clock=clock,
         deadline=UnlimitedTime(),
     )

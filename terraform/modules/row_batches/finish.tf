@@ -26,9 +26,24 @@ locals {
         }
       })
     }
-    # Step Functions' events are best effort: runs whose event was lost are looked for.
+    # A redrive makes an execution RUNNING again, with a redriveCount
+    # (https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html). A start has the count 0.
+    execution-redriven = {
+      description = "An execution of ${local.state_machine_name} was redriven"
+      schedule    = null
+      pattern = jsonencode({
+        source      = ["aws.states"]
+        detail-type = ["Step Functions Execution Status Change"]
+        detail = {
+          stateMachineArn = [local.state_machine_arn]
+          status          = ["RUNNING"]
+          redriveCount    = [{ numeric = [">", 0] }]
+        }
+      })
+    }
+    # Step Functions' events are best effort: the sweep finds what they missed.
     sweep = {
-      description = "Runs that have ended without having been finished are looked for"
+      description = "Runs whose end or redrive was not noticed are looked for"
       schedule    = "rate(15 minutes)"
       pattern     = null
     }

@@ -31,6 +31,7 @@ locals {
     }
     notify = { NOTIFICATION_TOPIC_ARN = aws_sns_topic.notifications.arn }
     finish_run = {
+      STATE_MACHINE_ARN  = local.state_machine_arn
       FINISH_MACHINE_ARN = local.finish_machine_arn
       RUNS_TABLE         = aws_dynamodb_table.runs.name
     }

@@ -166,11 +166,18 @@ locals {
       local.own_rows,
       local.count_rows,
       {
-        # Pulled when a stopped run is finished, and taken back when that is done.
+        # Pulled when a stopped run is finished, and released when that is done.
         Sid      = "PullBrake"
         Effect   = "Allow"
         Action   = ["s3:PutObject", "s3:DeleteObject"]
         Resource = ["${local.work}/brake.json"]
+      },
+      {
+        # Whether a run that is being finished was redriven.
+        Sid      = "FindRedrives"
+        Effect   = "Allow"
+        Action   = ["states:DescribeExecution"]
+        Resource = [local.executions_arn]
       },
     ])
 
@@ -206,11 +213,33 @@ locals {
         Resource = [local.executions_arn, "${local.states_arn}:execution:${local.finish_machine_name}:*"]
       },
       {
+        Sid      = "ListRunning"
+        Effect   = "Allow"
+        Action   = ["states:ListExecutions"]
+        Resource = [local.state_machine_arn]
+      },
+      {
         Sid      = "FindRuns"
         Effect   = "Allow"
         Action   = ["dynamodb:Query", "dynamodb:BatchGetItem"]
         Resource = [aws_dynamodb_table.runs.arn, "${aws_dynamodb_table.runs.arn}/index/running-by-start"]
       },
+      {
+        # Runs that were redriven, and runs that the release before began. Counts of an earlier run of the name are deleted.
+        Sid      = "KeepRuns"
+        Effect   = "Allow"
+        Action   = ["dynamodb:UpdateItem", "dynamodb:PutItem", "dynamodb:DeleteItem"]
+        Resource = [aws_dynamodb_table.runs.arn]
+      },
+      {
+        # Pulled by the finishing of a stopped run that was redriven since.
+        Sid      = "ReleaseBrake"
+        Effect   = "Allow"
+        Action   = ["s3:DeleteObject"]
+        Resource = ["${local.work}/brake.json"]
+      },
+      local.read_work,
+      local.list_work,
     ]
   }
 

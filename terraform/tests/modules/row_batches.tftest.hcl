@@ -133,6 +133,11 @@ run "the_end_of_a_run_and_the_sweep_reach_the_starter_alone" {
   }
 
   assert {
+    condition     = jsondecode(aws_cloudwatch_event_rule.finish["execution-redriven"].event_pattern).detail.redriveCount[0].numeric[1] == 0
+    error_message = "A redrive is heard, and a start is not."
+  }
+
+  assert {
     condition     = alltrue([for target in aws_cloudwatch_event_target.finish : target.target_id == "finish-run" && length(target.dead_letter_config) == 1])
     error_message = "What cannot be delivered goes into the queue with the alarm."
   }

@@ -36,6 +36,7 @@ from tests.support.fakes import (
     FakeMetrics,
     FakeObjectStore,
     FakeOwnership,
+    FakeRedrives,
     FakeRuns,
     KilledError,
 )
@@ -68,6 +69,7 @@ class Aggregator:
         self.clock = FakeClock()
         self.deadline = FakeDeadline()
         self.leases = FakeLeases(self.clock)
+        self.redrives = FakeRedrives()
         self.runs = FakeRuns()
         self.runs.start(Run.of_plan(self.plan))
 
@@ -90,9 +92,17 @@ class Aggregator:
             dead_letters=self.dead_letters,
             metrics=self.metrics,
             ownership=FakeOwnership(self.clock, self.leases, self.runs),
+            redrives=self.redrives,
             clock=self.clock,
             deadline=self.deadline,
         )
+
+    @property
+    def run(self) -> Run:
+        """The run as the table of runs has it."""
+        run = self.runs.get(self.plan.execution.name)
+        assert run is not None
+        return run
 
     @property
     def output(self) -> list[dict[str, str]]:

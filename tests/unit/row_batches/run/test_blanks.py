@@ -16,7 +16,7 @@ from row_batches.run.blanks import MOST_PLACES, MOST_WARNINGS, Blanks
 from row_batches.run.messages import AggregateAction, AggregateRequest, ToolRowsResponse
 from row_batches.run.runs import Run
 from tests.support.batches import KEYS, json_of
-from tests.support.fakes import FakeMetrics, FakeOwnership
+from tests.support.fakes import FakeMetrics, FakeOwnership, FakeRedrives
 from tests.unit.row_batches.run.test_process_tool_rows import Worker, row_of
 
 
@@ -133,6 +133,7 @@ def summary_of(worker: Worker) -> dict[str, Any]:
         dead_letters=worker.dead_letters,
         metrics=FakeMetrics(),
         ownership=FakeOwnership(worker.clock, worker.leases, worker.runs),
+        redrives=FakeRedrives(),
         clock=worker.clock,
         deadline=worker.deadline,
     )

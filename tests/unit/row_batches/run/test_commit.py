@@ -40,6 +40,7 @@ from tests.support.fakes import (
     FakeInvoker,
     FakeObjectStore,
     FakeOwnership,
+    FakeRedrives,
     FakeRuns,
 )
 
@@ -92,6 +93,7 @@ class World:
             dead_letters=self.queue,
             metrics=MetricsAway(),
             ownership=FakeOwnership(self.clock),
+            redrives=FakeRedrives(),
             clock=self.clock,
             deadline=FakeDeadline(),
         )
@@ -353,6 +355,7 @@ def test_rows_that_are_missing_are_not_run_when_the_rows_themselves_say_that_too
         dead_letters=world.queue,
         metrics=MetricsAway(),
         ownership=FakeOwnership(world.clock),
+        redrives=FakeRedrives(),
         clock=world.clock,
         deadline=FakeDeadline(),
     )

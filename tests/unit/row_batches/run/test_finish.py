@@ -6,9 +6,10 @@ import orjson
 import pytest
 
 from foundation.errors import ServiceUnavailableError
-from row_batches.rows.work import Brake
+from row_batches.rows.work import FINISHING_BRAKE, Brake
 from row_batches.run.messages import AggregateAction, AggregateResponse
-from row_batches.run.runs import Counts, RunState, lease_name, rows_part
+from row_batches.run.redrive import Redrive
+from row_batches.run.runs import Counts, Live, RunState, lease_name, rows_part
 from tests.support.batches import KEYS, make_plan, open_batch
 from tests.unit.row_batches.run.test_aggregate_results import Aggregator, ended, rows_of
 
@@ -76,6 +77,87 @@ def test_the_brake_is_taken_back_so_that_a_stopped_run_can_be_redriven_and_stopp
     run = aggregator.runs.get("run-1")
     assert run is not None
     assert run.state is RunState.SUCCEEDED
+
+
+def redrive(aggregator: Aggregator, *, is_running: bool = True) -> None:
+    """Redrive the execution a second from now."""
+    aggregator.clock.move(1)
+    aggregator.redrives.redrives[aggregator.plan.execution.arn] = Redrive(aggregator.clock.now_ms(), is_running)
+
+
+def test_the_finishing_lets_go_of_a_run_that_was_redriven_before_it_was_done() -> None:
+    aggregator = Aggregator(rows_of(3))
+    aggregator.leases.acquire(lease_name("run-1"), "a worker", 100, rows_part(1))
+    end = ended(aggregator.clock)
+    assert not aggregator.call(ended=end).done
+    redrive(aggregator)
+
+    assert aggregator.call(ended=end) == AggregateResponse(redriven=True)
+
+    assert brake_of(aggregator) is None
+    assert KEYS.output not in aggregator.store.objects
+    assert aggregator.run.state is RunState.RUNNING
+
+
+def test_a_run_that_its_finishing_ended_after_the_redrive_is_reopened() -> None:
+    aggregator = Aggregator(rows_of(3))
+    end = ended(aggregator.clock)
+    assert aggregator.call(ended=end).done
+    assert aggregator.run.ended_at is not None
+    redrive(aggregator)
+
+    assert aggregator.call(ended=end).redriven
+
+    assert aggregator.run.state is RunState.RUNNING
+    assert aggregator.runs.set_live("run-1", Live(max_concurrency=1))
+
+
+def test_the_finishing_of_the_next_ending_is_left_its_brake() -> None:
+    aggregator = Aggregator(rows_of(3))
+    first = ended(aggregator.clock)
+    redrive(aggregator, is_running=False)
+    aggregator.clock.move(60)
+    aggregator.leases.acquire(lease_name("run-1"), "a worker", 100, rows_part(1))
+    second = ended(aggregator.clock)
+    assert aggregator.call(ended=second).come_again_in_seconds == 60
+
+    assert aggregator.call(ended=first).redriven
+
+    assert brake_of(aggregator) == FINISHING_BRAKE
+    assert aggregator.call(ended=second).come_again_in_seconds == 60
+
+
+def test_a_brake_of_the_user_holds_a_redriven_run_too() -> None:
+    aggregator = Aggregator(rows_of(3))
+    aggregator.pull_brake()
+    end = ended(aggregator.clock)
+    redrive(aggregator)
+
+    assert aggregator.call(ended=end).redriven
+    aggregator.call(AggregateAction.FIND_MISSING)
+
+    brake = brake_of(aggregator)
+    assert brake is not None
+    assert brake.reason == "stopped by hand"
+
+
+def test_a_redriven_execution_reopens_its_run_and_looks_for_rows_whatever_its_finishing_left() -> None:
+    aggregator = Aggregator(rows_of(3))
+    aggregator.write(1, 1)
+    assert aggregator.call(ended=ended(aggregator.clock)).done
+    open_batch(aggregator.plan, aggregator.store).work.pull_brake(FINISHING_BRAKE)  # of a finishing that died
+
+    assert aggregator.call(AggregateAction.FIND_MISSING).missing == 2
+
+    assert brake_of(aggregator) is None
+    assert aggregator.run.state is RunState.RUNNING
+
+
+def test_a_redrive_goes_on_although_the_table_of_runs_is_away() -> None:
+    aggregator = Aggregator(rows_of(3))
+    aggregator.runs.broken = ServiceUnavailableError("dynamodb is away")
+
+    assert aggregator.call(AggregateAction.FIND_MISSING).missing == 3
 
 
 def test_a_brake_that_somebody_else_pulled_stays() -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from foundation.errors import DeploymentError, ServiceUnavailableError
 from foundation.ports import Lease
+from row_batches.rows.work import FINISHING_BRAKE
 from row_batches.run.aggregate_results import aggregate_results
 from row_batches.run.batch import Batches
 from row_batches.run.messages import (
@@ -39,6 +40,7 @@ from tests.support.fakes import (
     FakeMetrics,
     FakeObjectStore,
     FakeOwnership,
+    FakeRedrives,
     FakeRuns,
     KilledError,
 )
@@ -184,6 +186,7 @@ def aggregate(worker: Worker) -> None:
         dead_letters=worker.dead_letters,
         metrics=FakeMetrics(),
         ownership=FakeOwnership(worker.clock),
+        redrives=FakeRedrives(),
         clock=worker.clock,
         deadline=FakeDeadline(),
     )
@@ -324,6 +327,18 @@ def test_no_row_is_started_once_the_brake_is_pulled() -> None:
     assert response == ToolRowsResponse(not_attempted=7)
     assert not worker.invoker.calls
     assert not worker.records
+
+
+def test_a_worker_of_a_redriven_run_waits_until_the_brake_of_its_finishing_is_released() -> None:
+    worker = Worker()
+    work = worker.batches.open(KEYS.plan).work
+    work.pull_brake(FINISHING_BRAKE)
+
+    assert worker.run() == ToolRowsResponse(remaining=7, come_again_in_seconds=60)
+
+    work.release_finishing_brake()
+    worker.clock.move(60)
+    assert worker.run() == ToolRowsResponse(succeeded=7)
 
 
 def test_the_first_failure_pulls_the_brake_when_the_run_must_not_go_on() -> None:

@@ -27,7 +27,15 @@ from row_batches.run.remap import Remapped
 from row_batches.targets.kinds import KINDS
 from row_batches.targets.protocol import Outcome, read_agent_answer, read_tool_answer
 from tests.support.batches import EXECUTION, KEYS, STARTED_AT, make_plan, open_batch, staged_items
-from tests.support.fakes import FakeClock, FakeDeadLetters, FakeDeadline, FakeMetrics, FakeObjectStore, FakeOwnership
+from tests.support.fakes import (
+    FakeClock,
+    FakeDeadLetters,
+    FakeDeadline,
+    FakeMetrics,
+    FakeObjectStore,
+    FakeOwnership,
+    FakeRedrives,
+)
 from tests.unit.row_batches.run.test_aggregate_results import ended
 
 METADATA = ("_execution_id", "_row_id", "_status", "_error_message", "_execution_time_ms", "_timestamp")
@@ -88,6 +96,7 @@ class Execution:
             dead_letters=FakeDeadLetters(),
             metrics=FakeMetrics(),
             ownership=FakeOwnership(self.clock),
+            redrives=FakeRedrives(),
             clock=self.clock,
             deadline=FakeDeadline(),
         )

@@ -45,6 +45,7 @@ from tests.support.fakes import (
     FakeMetrics,
     FakeObjectStore,
     FakeOwnership,
+    FakeRedrives,
     FakeRuns,
 )
 
@@ -134,6 +135,7 @@ class Runs:
             dead_letters=self.letters,
             metrics=FakeMetrics(),
             ownership=FakeOwnership(self.clock),
+            redrives=FakeRedrives(),
             clock=self.clock,
             deadline=FakeDeadline(),
         )

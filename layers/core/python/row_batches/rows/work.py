@@ -24,6 +24,10 @@ class Brake:
     message: str
 
 
+FINISHING_BRAKE = Brake("the execution was stopped", "StoppedError", "the execution was stopped")
+"""The finishing of a stopped run pulls and releases it. Nobody else pulls a brake with this reason."""
+
+
 def execution_of(plan_key: str) -> str:
     """The execution's name, out of the key of its plan."""
     return plan_key.removeprefix(f"{WORK_PREFIX}/").partition("/")[0]
@@ -84,7 +88,7 @@ class Work:
     def brake(self, *, fresh: bool = False) -> Brake | None:
         """The brake, if it is pulled; read at most once a second unless ``fresh``.
 
-        Also once it was pulled: it is taken back when a stopped run is finished, and the run may then be redriven.
+        Read again after it was pulled, too: the finishing of a stopped run releases it, and the run can be redriven.
         """
         with self._lock:
             now = self.clock.now_ms()
@@ -109,11 +113,11 @@ class Work:
             pulled = self.objects.put_new(self.keys.brake, orjson.dumps(body))
             self._brake = brake if pulled else self._read_brake()
 
-    def release_brake(self, reason: str) -> None:
-        """Take the brake back if it was pulled for this reason."""
+    def release_finishing_brake(self) -> None:
+        """Release the brake if the finishing of a stopped run pulled it. Any other brake stays."""
         with self._lock:
             self._brake = self._read_brake()
-            if self._brake is not None and self._brake.reason == reason:
+            if self._brake == FINISHING_BRAKE:
                 self.objects.delete(self.keys.brake)
                 self._brake = None
 

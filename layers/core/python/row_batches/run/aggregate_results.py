@@ -29,14 +29,16 @@ from row_batches.files.staged_copy import read_staged
 from row_batches.mapping.metadata_columns import timestamp
 from row_batches.rows.records import RowStatus
 from row_batches.rows.store import FinishedRows, find_gaps
+from row_batches.rows.work import FINISHING_BRAKE, Work
 from row_batches.run.batch import Batch, Batches
 from row_batches.run.child_errors import read_child_errors
 from row_batches.run.find_missing import find_missing
-from row_batches.run.finish import STOPPED, STOPPED_REASON, keep_ending, put_together_by_itself, wait_until_quiet
+from row_batches.run.finish import keep_ending, put_together_by_itself, wait_until_quiet
 from row_batches.run.letters import UnsentLetters
 from row_batches.run.messages import AggregateAction, AggregateRequest, AggregateResponse, CaughtError, EndedRun
 from row_batches.run.ownership import Ownership
 from row_batches.run.ports import DeadLetters
+from row_batches.run.redrive import Redrives, let_run, redriven_since
 from row_batches.run.runs import AGGREGATION_PART, BestEffort, RunEnding, RunState
 from row_batches.run.totals import (
     SUMMARY_SCHEMA_VERSION,
@@ -91,20 +93,29 @@ def aggregate_results(
     dead_letters: DeadLetters,
     metrics: Metrics,
     ownership: Ownership,
+    redrives: Redrives,
     clock: Clock,
     deadline: Deadline,
 ) -> AggregateResponse:
     """One step; call again until ``done``, after ``come_again_in_seconds``. One call at a time owns the aggregation.
 
-    With ``ended``, the run is put together unless it was; without a plan there is nothing to put together. Raises
+    With ``ended``, the finishing machine calls: the run is put together unless it was, or was redriven since; without
+    a plan there is nothing to put together. Without ``ended``, the run's own execution calls. Raises
     ``DeploymentError`` when an object of ours is gone.
     """
     ended = request.ended
+    if ended is not None and (redrive := redriven_since(ended, redrives)) is not None:
+        if redrive.is_running:
+            let_run(ended.execution, ownership.runs, Work(batches.objects, Keys(ended.execution), clock))
+        return AggregateResponse(redriven=True)
     if ended is not None and put_together_by_itself(ended, batches, _machine_is_done(ended, batches)):
         keep_ending(ended, batches, ownership, clock)
         return AggregateResponse()
     batch = batches.open(request.plan_key)
+    if ended is None:
+        batch.work.release_finishing_brake()  # of an ending before the redrive: the execution runs, since it calls
     if request.action is AggregateAction.FIND_MISSING:
+        ownership.notes.reopen(batch.plan.execution.name)
         return find_missing(batch, ownership)
     if ended is not None and (waiting := wait_until_quiet(ended, batch, ownership, clock)) is not None:
         return waiting
@@ -116,7 +127,7 @@ def aggregate_results(
         )
         response = aggregation.run()
         if ended is not None and response.done:
-            batch.work.release_brake(STOPPED_REASON)  # the execution can be redriven
+            batch.work.release_finishing_brake()  # the execution can be redriven
         return response
 
 
@@ -305,6 +316,8 @@ class _Aggregation:
         """Why rows were not started; "" when every one was."""
         if self._brake is not None:
             return self._brake.reason
+        if self._ended is not None and self._ended.status.stopped:
+            return FINISHING_BRAKE.reason
         return f"the execution failed: {self._ended.error}" if self._ended else ""
 
     def _staged_rows(self, first: int, last: int) -> Iterator[tuple[int, list[str]]]:
@@ -351,7 +364,7 @@ class _Aggregation:
         if plan.resume_from:
             document["resumed"] = totals.resumed
         warnings = warnings_of(plan, totals)
-        state = RunState.STOPPED if error_name == STOPPED else RunState(status)
+        state = RunState.STOPPED if error_name == FINISHING_BRAKE.error else RunState(status)
         summary = {
             "schema_version": SUMMARY_SCHEMA_VERSION,
             "execution_id": plan.execution.name,
@@ -417,7 +430,7 @@ class _Aggregation:
         if self._brake:
             return self._brake.error
         if self._ended is not None:
-            return STOPPED if self._ended.status.stopped else self._ended.error
+            return FINISHING_BRAKE.error if self._ended.status.stopped else self._ended.error
         limit = self._batch.failure_limit
         # The row that reaches the limit may be the last: then there was nothing left to brake.
         return RowFailedError.__name__ if limit is not None and self._totals.all_failed >= limit else ""

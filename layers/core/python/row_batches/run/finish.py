@@ -14,14 +14,12 @@ from foundation.errors import ObjectNotFoundError
 from foundation.ports import Clock
 from row_batches.document.batch_config import MAX_TOOL_TIMEOUT_SECONDS
 from row_batches.document.plan import Keys
-from row_batches.rows.work import Brake
+from row_batches.rows.work import FINISHING_BRAKE
 from row_batches.run.batch import Batch, Batches
 from row_batches.run.messages import AggregateResponse, EndedRun, ExecutionStatus
 from row_batches.run.ownership import MOST_WAIT_SECONDS, Ownership
 from row_batches.run.runs import Counts, Run, RunEnding, RunState
 
-STOPPED = "StoppedError"
-STOPPED_REASON = "the execution was stopped"
 WRITE_SECONDS = 30
 
 
@@ -71,7 +69,7 @@ def wait_until_quiet(ended: EndedRun, batch: Batch, ownership: Ownership, clock:
     """When to come again while rows of an ended run are in flight; None when none is."""
     ownership.notes.start(Run.of_plan(batch.plan))  # one that the release before began is not there yet
     if ended.status.stopped:
-        batch.work.pull_brake(Brake(STOPPED_REASON, STOPPED, STOPPED_REASON))
+        batch.work.pull_brake(FINISHING_BRAKE)
     seconds = ownership.wait_for_rows(ended.execution) or _marked_seconds(ended, batch, clock)
     return AggregateResponse(done=False, come_again_in_seconds=seconds) if seconds else None
 

@@ -1,22 +1,29 @@
-"""Starts the finishing of runs that have ended, told by Step Functions' event or found by the sweep.
+"""Starts the finishing of runs that have ended, and reopens those that were redriven.
 
 The finishing machine puts together what exists of a run that ended before it was put together, and announces its end.
-Its execution is named by the run and its end, so that an event that comes twice finishes and announces it once. Events
-of Step Functions are best effort (https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html):
-the sweep looks for runs that have ended and are still kept as running.
+Its execution is named by the run and its end, so that an event that comes twice finishes and announces it once.
+
+Events of Step Functions are best effort
+(https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html). The sweep finds what they missed:
+runs that have ended and are kept as running, and executions that run and are kept as ended, or not at all.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter
 
-from foundation.ports import Clock
+from foundation.errors import DeploymentError
+from foundation.ports import Clock, ObjectStore
+from row_batches.document.plan import Keys
+from row_batches.rows.work import FINISHING_BRAKE, Work, load_plan
 from row_batches.run.ended import ended_run
 from row_batches.run.messages import EndedRun
+from row_batches.run.redrive import Redrives, let_run
 from row_batches.run.runs import Run, Runs
 
 LOGGER = logging.getLogger("batch_processor.finish_run")
@@ -32,8 +39,8 @@ class ExecutionDetail(BaseModel):
 
     executionArn: str  # noqa: N815 (AWS's name)
     status: str
-    stopDate: int  # noqa: N815 (AWS's name)
-    """Milliseconds since the epoch."""
+    stopDate: int | None = None  # noqa: N815 (AWS's name)
+    """Milliseconds since the epoch; None while the execution runs."""
     input: str | None = None
     """JSON; EventBridge leaves out one that is too large."""
     output: str | None = None
@@ -66,11 +73,14 @@ Event = Annotated[
 EVENT: TypeAdapter[StatusChange | Scheduled] = TypeAdapter(Event)
 
 
-class Executions(Protocol):
+class Executions(Redrives, Protocol):
     """Executions of the state machine, and of the one that finishes them."""
 
     def ended(self, run: Run) -> EndedRun | None:
         """How the execution of a run ended; None while it runs. One that is gone was aborted."""
+
+    def running(self) -> Iterator[str]:
+        """The names of the executions that run, at most some seconds out of date."""
 
     def start_finishing(self, name: str, ended: EndedRun) -> bool:
         """Start the finishing machine; False when an execution of this name exists."""
@@ -79,16 +89,22 @@ class Executions(Protocol):
         """Whether the finishing execution of this name still runs."""
 
 
-def finish_run(event: StatusChange | Scheduled, *, executions: Executions, runs: Runs, clock: Clock) -> None:
-    """Start the finishing of the run that the event tells of, or of all that a sweep finds.
+def finish_run(
+    event: StatusChange | Scheduled, *, executions: Executions, runs: Runs, objects: ObjectStore, clock: Clock
+) -> None:
+    """Start the finishing of the run that the event tells of, or reopen it; or do so for all that a sweep finds.
 
     Raises what the ports raise. Lambda repeats a call for an event that fails; a sweep that fails is followed by the
     next one.
     """
     if isinstance(event, Scheduled):
-        _sweep(executions, runs, clock)
+        _Sweep(executions, runs, objects, clock).run()
         return
     detail = event.detail
+    if detail.stopDate is None:
+        name = detail.executionArn.rsplit(":", 1)[1]
+        _reopen(name, detail.executionArn, executions, runs, Work(objects, Keys(name), clock))
+        return
     ended = ended_run(
         arn=detail.executionArn,
         status=detail.status,
@@ -102,32 +118,79 @@ def finish_run(event: StatusChange | Scheduled, *, executions: Executions, runs:
     LOGGER.info("run ended", extra={"status": ended.status, "finishing_started": started})
 
 
-def _sweep(executions: Executions, runs: Runs, clock: Clock) -> None:
-    """Finish the runs that have ended and are kept as running: their event was lost, or their finishing failed."""
-    for run in runs.running():
-        ended = executions.ended(run)
-        if ended is not None and not _first_finishing(executions, ended) and _still_running(runs, run):
-            _finish_again(executions, ended, clock)
-        clock.sleep(PAUSE_SECONDS)
+def _reopen(execution: str, arn: str, executions: Executions, runs: Runs, work: Work) -> None:
+    """Let a run continue whose execution runs because it was redriven. What was told of it can be out of date."""
+    redrive = executions.last_redrive(arn)
+    if redrive is not None and redrive.is_running:
+        let_run(execution, runs, work)
 
 
-def _still_running(runs: Runs, listed: Run) -> bool:
-    """Whether the run has no ending even now: its finishing can have ended since it was listed."""
-    run = runs.get(listed.execution)
-    return run is not None and run.ended_at is None
+class _Sweep:
+    """Compares the table of runs with the executions, and corrects what their events missed."""
 
+    def __init__(self, executions: Executions, runs: Runs, objects: ObjectStore, clock: Clock) -> None:
+        self._executions = executions
+        self._runs = runs
+        self._objects = objects
+        self._clock = clock
 
-def _first_finishing(executions: Executions, ended: EndedRun) -> bool:
-    """Whether the run's finishing has begun only now, or goes on."""
-    name = ended.finishing_name
-    if executions.start_finishing(name, ended):
-        LOGGER.warning("finishing started by the sweep", extra={"execution_id": ended.execution})
-        return True
-    return executions.finishing(name)
+    def run(self) -> None:
+        kept = set()
+        for run in self._runs.running():
+            kept.add(run.execution)
+            ended = self._executions.ended(run)
+            if ended is None:
+                self._release_brake(run)
+            elif not self._first_finishing(ended) and self._still_running(run):
+                self._finish_again(ended)
+            self._clock.sleep(PAUSE_SECONDS)
+        for execution in self._executions.running():
+            if execution not in kept:
+                self._keep(execution)
+                self._clock.sleep(PAUSE_SECONDS)
 
+    def _release_brake(self, run: Run) -> None:
+        """Release the brake of a finishing that a redrive made obsolete, and that died since."""
+        work = self._work(run.execution)
+        if work.brake() == FINISHING_BRAKE:
+            _reopen(run.execution, run.arn, self._executions, self._runs, work)
 
-def _finish_again(executions: Executions, ended: EndedRun, clock: Clock) -> None:
-    """Under another name, since the first finishing has ended and the run is still kept as running."""
-    name = f"{ended.finishing_name}-{clock.now_ms() // 1000}"
-    executions.start_finishing(name, ended.model_copy(update={"again": True}))
-    LOGGER.warning("finishing started again by the sweep", extra={"execution_id": ended.execution})
+    def _keep(self, execution: str) -> None:
+        """Keep an execution that runs as running: one that was redriven, or that an earlier release began."""
+        run = self._runs.get(execution)
+        if run is not None:
+            _reopen(execution, run.arn, self._executions, self._runs, self._work(execution))
+            return
+        keys = Keys(execution)
+        if not self._objects.exists(keys.plan):
+            return
+        try:
+            plan = load_plan(self._objects, keys.plan)
+        except DeploymentError as error:
+            LOGGER.warning("run not kept by the sweep", extra={"execution_id": execution, "reason": str(error)})
+            return
+        if not plan.config.dry_run:
+            self._runs.start(Run.of_plan(plan))
+            LOGGER.info("run kept by the sweep", extra={"execution_id": execution})
+
+    def _work(self, execution: str) -> Work:
+        return Work(self._objects, Keys(execution), self._clock)
+
+    def _still_running(self, listed: Run) -> bool:
+        """Whether the run has no ending even now: its finishing can have ended since it was listed."""
+        run = self._runs.get(listed.execution)
+        return run is not None and run.ended_at is None
+
+    def _first_finishing(self, ended: EndedRun) -> bool:
+        """Whether the run's finishing has begun only now, or goes on."""
+        name = ended.finishing_name
+        if self._executions.start_finishing(name, ended):
+            LOGGER.warning("finishing started by the sweep", extra={"execution_id": ended.execution})
+            return True
+        return self._executions.finishing(name)
+
+    def _finish_again(self, ended: EndedRun) -> None:
+        """Under another name, since the first finishing has ended and the run is still kept as running."""
+        name = f"{ended.finishing_name}-{self._clock.now_ms() // 1000}"
+        self._executions.start_finishing(name, ended.model_copy(update={"again": True}))
+        LOGGER.warning("finishing started again by the sweep", extra={"execution_id": ended.execution})

@@ -233,10 +233,12 @@ class AggregateResponse(Message):
     """FIND_MISSING: ``missing`` rows, staged in ``missing_input``. AGGREGATE: call again until ``done``.
 
     ``come_again_in_seconds`` > 0: rows, or the aggregation, still have another owner. Call again after that time.
-    ``error`` is set when the execution must end in Fail; ``document`` is the output document.
+    ``error`` is set when the execution must end in Fail; ``document`` is the output document. ``redriven``: the
+    execution was redriven after the ending that is being finished, and announces its next ending instead.
     """
 
     done: bool = True
+    redriven: bool = False
     come_again_in_seconds: int = 0
     missing: int = 0
     max_concurrency: int = 1

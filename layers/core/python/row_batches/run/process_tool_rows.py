@@ -24,12 +24,12 @@ from foundation.json_text import render_json
 from foundation.ports import Clock, Deadline
 from row_batches.document.batch_config import MAX_TOOL_TIMEOUT_SECONDS
 from row_batches.rows.records import FinishedRow, RowStatus, Usage
-from row_batches.rows.work import throttled_brake
+from row_batches.rows.work import FINISHING_BRAKE, throttled_brake
 from row_batches.run.batch import Batch, Batches, input_hash
 from row_batches.run.commit import CHECKS_PER_LIMIT, Commit
 from row_batches.run.earlier_answers import take_over
 from row_batches.run.messages import ToolRowsRequest, ToolRowsResponse
-from row_batches.run.ownership import Ownership
+from row_batches.run.ownership import MOST_WAIT_SECONDS, Ownership
 from row_batches.run.ports import DeadLetters
 from row_batches.run.runs import BestEffort, rows_part
 from row_batches.targets.answer import add_usage, parse_answer, tokens_of
@@ -163,14 +163,17 @@ class _Run:
         for worker in workers:
             worker.result()  # raises what the thread did
         left = len(self._rows) - self._started
-        braked = left > 0 and self._batch.work.brake() is not None
+        brake = self._batch.work.brake() if left else None
+        if brake == FINISHING_BRAKE:
+            # Of a stopped execution nobody reads this answer. One that was redriven since waits for the release.
+            brake, self._come_again_seconds = None, MOST_WAIT_SECONDS
         return ToolRowsResponse(
             succeeded=self._counts[RowStatus.SUCCESS],
             failed=self._counts[RowStatus.FAILED],
             timed_out=self._counts[RowStatus.TIMEOUT],
-            not_attempted=left if braked else 0,
-            remaining=0 if braked else left,
-            come_again_in_seconds=0 if braked else ceil(self._come_again_seconds),
+            not_attempted=left if brake else 0,
+            remaining=0 if brake else left,
+            come_again_in_seconds=0 if brake else ceil(self._come_again_seconds),
         )
 
     # --- in the main thread

@@ -189,6 +189,9 @@ class Runs(Protocol):
     def end(self, execution: str, ending: RunEnding) -> None:
         """Keep how a run ended; what it counted replaces the live counts. An execution that is not kept stays so."""
 
+    def reopen(self, execution: str) -> bool:
+        """Keep an ended run as running again, with its live counts. False when it has no ending, or is not kept."""
+
     def get(self, execution: str) -> Run | None: ...
 
     def page(self, limit: int = 50, cursor: str = "") -> RunPage:
@@ -249,6 +252,12 @@ class BestEffort:
             LOGGER.warning("run not refreshed", extra={"reason": str(error)})
             return None
         return None if run is None else run.live
+
+    def reopen(self, execution: str) -> None:
+        try:
+            self._runs.reopen(execution)
+        except BatchProcessorError as error:
+            LOGGER.warning("run not reopened", extra={"reason": str(error)})
 
     def end(self, execution: str, ending: RunEnding) -> None:
         """The sweep ends a run whose ending could not be kept."""

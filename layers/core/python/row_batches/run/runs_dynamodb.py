@@ -136,6 +136,17 @@ class DynamoDbRuns:
             {f"#{name}": name for name in values},
         )
 
+    def reopen(self, execution: str) -> bool:
+        names = {f"#{name}": name for name in ("state", "counts", "ended_at", "cost_usd", "summary_key", "error")}
+        removed = ", ".join(name for name in names if name != "#state")
+        return self._update(
+            execution,
+            f"SET GSI2PK = :running, #state = :running REMOVE {removed}",
+            {":running": RUNNING},
+            names,
+            "attribute_exists(PK) AND attribute_not_exists(GSI2PK)",
+        )
+
     def _update(
         self,
         execution: str,

@@ -45,6 +45,7 @@ class NotifySettings(RowBatchSettings):
 
 
 class FinishRunSettings(RowBatchSettings):
+    state_machine_arn: str
     finish_machine_arn: str
     runs_table: str
 

@@ -1,14 +1,18 @@
-"""Executions of the state machine and of the finishing machine, behind ports of ``row_batches.run``."""
+"""Executions of the state machine and of the finishing machine, behind ports of ``row_batches.run``.
+
+Every method raises what ``translate`` gives: DeploymentError, ThrottledError, ServiceUnavailableError.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from foundation.aws.errors import AWS_ERRORS, error_code, translate
+from foundation.aws.errors import AWS_ERRORS, error_code, translate, translated
 from row_batches.run.ended import ended_run
 from row_batches.run.messages import EndedRun, ExecutionStatus
+from row_batches.run.redrive import Redrive
 from row_batches.run.runs import Run
 
 if TYPE_CHECKING:
@@ -27,50 +31,67 @@ class StepFunctionsStates:
 
     def is_running(self, arn: str) -> bool:
         """Step Functions forgets an execution 90 days after its end: one that is gone does not run."""
-        try:
-            return self._make_client().describe_execution(executionArn=arn)["status"] in RUNNING
-        except AWS_ERRORS as error:
-            if error_code(error) == GONE:
-                return False
-            raise translate(error, "states:DescribeExecution", arn) from error
+        found = _describe(self._make_client(), arn)
+        return found is not None and found["status"] in RUNNING
 
 
-class StepFunctionsExecutions:
-    """Behind ``finish_run.Executions``.
+class StepFunctionsRedrives:
+    """Behind ``redrive.Redrives``."""
 
-    Raises what ``translate`` gives: DeploymentError, ThrottledError, ServiceUnavailableError.
-    """
-
-    def __init__(self, client: SFNClient, finish_machine_arn: str) -> None:
+    def __init__(self, client: SFNClient) -> None:
         self._client = client
-        self._machine = finish_machine_arn
+
+    def last_redrive(self, arn: str) -> Redrive | None:
+        found = _describe(self._client, arn)
+        if found is None or found.get("redriveDate") is None:
+            return None
+        return Redrive(round(found["redriveDate"].timestamp() * 1000), found["status"] in RUNNING)
+
+
+class StepFunctionsExecutions(StepFunctionsRedrives):
+    """Behind ``finish_run.Executions``."""
+
+    def __init__(self, client: SFNClient, machine_arn: str, finish_machine_arn: str) -> None:
+        super().__init__(client)
+        self._machine = machine_arn
+        self._finish_machine = finish_machine_arn
 
     def ended(self, run: Run) -> EndedRun | None:
-        found = self._describe(run.arn)
+        found = _describe(self._client, run.arn)
         if found is None:
             return _ended(run.arn, {"status": ExecutionStatus.ABORTED, "stopDate": run.started_at})
         return None if found["status"] in RUNNING else _ended(run.arn, found)
 
+    def running(self) -> Iterator[str]:
+        pages = self._client.get_paginator("list_executions").paginate(
+            stateMachineArn=self._machine, statusFilter="RUNNING"
+        )
+        with translated("states:ListExecutions", self._machine):
+            for page in pages:
+                yield from [execution["name"] for execution in page["executions"]]
+
     def start_finishing(self, name: str, ended: EndedRun) -> bool:
         try:
-            self._client.start_execution(stateMachineArn=self._machine, name=name, input=ended.model_dump_json())
+            self._client.start_execution(stateMachineArn=self._finish_machine, name=name, input=ended.model_dump_json())
         except AWS_ERRORS as error:
             if error_code(error) == EXISTS:
                 return False
-            raise translate(error, "states:StartExecution", self._machine) from error
+            raise translate(error, "states:StartExecution", self._finish_machine) from error
         return True
 
     def finishing(self, name: str) -> bool:
-        found = self._describe(f"{self._machine.replace(':stateMachine:', ':execution:')}:{name}")
+        found = _describe(self._client, f"{self._finish_machine.replace(':stateMachine:', ':execution:')}:{name}")
         return found is not None and found["status"] in RUNNING
 
-    def _describe(self, arn: str) -> dict[str, Any] | None:
-        try:
-            return dict(self._client.describe_execution(executionArn=arn))
-        except AWS_ERRORS as error:
-            if error_code(error) == GONE:
-                return None
-            raise translate(error, "states:DescribeExecution", arn) from error
+
+def _describe(client: SFNClient, arn: str) -> dict[str, Any] | None:
+    """None when there is no such execution, or none any more."""
+    try:
+        return dict(client.describe_execution(executionArn=arn))
+    except AWS_ERRORS as error:
+        if error_code(error) == GONE:
+            return None
+        raise translate(error, "states:DescribeExecution", arn) from error
 
 
 def _ended(arn: str, found: dict[str, Any]) -> EndedRun:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from row_batches.run.runs import BestEffort
     from row_batches.run.runs_dynamodb import DynamoDbRuns
     from row_batches.run.sqs import SqsDeadLetters
-    from row_batches.run.stepfunctions import StepFunctionsExecutions
+    from row_batches.run.stepfunctions import StepFunctionsExecutions, StepFunctionsRedrives
     from row_batches.targets.ports import TargetInvoker
 
 
@@ -54,11 +54,19 @@ def leases(table: str) -> DynamoDbLeases:
 
 
 @cache
-def executions(finish_machine_arn: str) -> StepFunctionsExecutions:
+def executions(machine_arn: str, finish_machine_arn: str) -> StepFunctionsExecutions:
     from foundation.aws.clients import service_client
     from row_batches.run.stepfunctions import StepFunctionsExecutions
 
-    return StepFunctionsExecutions(service_client("stepfunctions"), finish_machine_arn)
+    return StepFunctionsExecutions(service_client("stepfunctions"), machine_arn, finish_machine_arn)
+
+
+@cache
+def redrives() -> StepFunctionsRedrives:
+    from foundation.aws.clients import service_client
+    from row_batches.run.stepfunctions import StepFunctionsRedrives
+
+    return StepFunctionsRedrives(service_client("stepfunctions"))
 
 
 def notes(table: str) -> BestEffort:

@@ -1,0 +1,50 @@
+"""Lets a redriven execution continue.
+
+A stopped or failed execution can be redriven for 14 days
+(https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html), also while its finishing still works.
+Its run must then be kept as running again, and the brake that its finishing pulled must be released.
+
+Four places notice a redrive. Step Functions publishes the new status, but its events are best effort. The finishing
+looks before each step. FindMissing and AggregateResults are called by the redriven execution itself. The sweep compares
+the table of runs with the executions that run.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Protocol
+
+from row_batches.rows.work import Work
+from row_batches.run.messages import EndedRun, ExecutionStatus
+from row_batches.run.runs import Runs
+
+LOGGER = logging.getLogger("batch_processor.redrive")
+
+
+@dataclass(frozen=True, slots=True)
+class Redrive:
+    """The last redrive of an execution, in milliseconds since the epoch, and whether the execution runs now."""
+
+    at_ms: int
+    is_running: bool
+
+
+class Redrives(Protocol):
+    def last_redrive(self, arn: str) -> Redrive | None:
+        """None when the execution was never redriven, or does not exist."""
+
+
+def redriven_since(ended: EndedRun, redrives: Redrives) -> Redrive | None:
+    """The redrive that made this ending obsolete; None when the ending still holds."""
+    if ended.status is ExecutionStatus.SUCCEEDED:
+        return None  # it cannot be redriven
+    redrive = redrives.last_redrive(ended.execution_arn)
+    return redrive if redrive is not None and redrive.at_ms > ended.ended_ms else None
+
+
+def let_run(execution: str, runs: Runs, work: Work) -> None:
+    """Keep a redriven run as running, and release the brake of its finishing. Does nothing the second time."""
+    if runs.reopen(execution):
+        LOGGER.info("redriven run reopened", extra={"execution_id": execution})
+    work.release_finishing_brake()
