@@ -1,1 +1,1 @@
-"""Reading the user's file and writing the results."""
+"""Reads the user's file and writes the result files."""

@@ -1,8 +1,8 @@
-"""The names under which a file's columns are addressed, made from its header.
+"""Names that address a file's columns, derived from its header.
 
-A header can hold what no mapping could address: a column without a name (pandas and R write their index so) or a name
-that occurs more than once. Such a column gets a name of its own for the input document and the target; the output's
-header repeats the file's header as it was written.
+A header can have columns that no mapping can address: columns without a name (pandas and R write their index this way),
+and names that occur more than once. Such a column gets a unique name for the input document and the target. The
+output's header is the same as the file's.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _NAMED = 5
 def addressed(header: Sequence[str]) -> list[str]:
     """One name for each column of ``header``, all different.
 
-    A column without a name, or with a blank one, is ``column_<n>``, n being its 1-based place. The second column called
-    ``name`` is ``name_2``, the third ``name_3``. A name that the header itself has is never taken for another column:
-    the next free number is used.
+    A column without a name, or with a blank one, is ``column_<n>``, where n is its 1-based position. The second column
+    called ``name`` is ``name_2``, the third ``name_3``. If the header itself has such a name, the next free number is
+    used.
     """
     taken = {name for name in header if name.strip()}
     occurrences: Counter[str] = Counter()
@@ -45,7 +45,7 @@ def _free(base: str, number: int, taken: set[str]) -> str:
 
 
 def naming_warnings(header: Sequence[str], names: Sequence[str]) -> list[str]:
-    """What to tell the user about columns that are not addressed by what the header says; [] when all are."""
+    """Warnings about columns with another name than in the header; [] if there are none."""
     unnamed = [name for written, name in zip(header, names, strict=True) if not written.strip()]
     repeated = [
         f"{shown(name)} (column {place})"

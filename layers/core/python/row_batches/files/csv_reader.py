@@ -1,13 +1,13 @@
-"""Reading a user's CSV into its staged copy (``staged_copy``).
+"""Converts a user's CSV to its staged copy (``staged_copy``).
 
-What is accepted: UTF-8 with or without BOM; LF, CRLF or CR; comma, semicolon, tab, pipe or space between cells; quoting
-as in RFC 4180. Lines without a character are skipped: an empty cell of a one-column file is written ``""``. Cells are
-never changed: a line end, a backslash or a formula inside a cell arrives at the target and in the output as it is.
+It accepts UTF-8 with or without BOM; LF, CRLF or CR; comma, semicolon, tab, pipe or space between cells; quoting as in
+RFC 4180. Empty lines are skipped, so a one-column file must write an empty cell as ``""``. Cells are never changed: a
+line end, a backslash or a formula inside a cell reaches the target and the output unchanged.
 
-How it is fast: nothing is done per cell. Text is cut at its quotes, so every other piece lies outside quotes, where
-delimiters and line ends can be replaced as they stand. Work goes on block by block, a block being some whole rows; only
-a block in which a check fails is looked at row by row, to say what is wrong and in which line. The standard library's
-``csv`` is slower, and takes a quote inside an unquoted cell without a word; the tests compare with it.
+It is fast because it does nothing per cell. It splits text at its quotes, so every second piece is outside quotes;
+there, delimiters and line ends can be replaced directly. It works on blocks of whole rows. Only if a check fails in a
+block, it examines that block row by row, to report the mistake and its line. The standard library's ``csv`` is slower
+and silently accepts a quote inside an unquoted cell; the tests compare the two.
 Memory: a few times the larger of 32 KB, the longest row (200 KB at most) and a chunk, whatever the size of the file.
 """
 
@@ -25,19 +25,19 @@ from row_batches.files.column_names import addressed, naming_warnings
 from row_batches.files.staged_copy import escaped, staged_header
 
 MAX_FILE_BYTES = 10_000_000_000
-"""The most that Step Functions reads, 10 GB, for the file and for its staged copy
+"""Step Functions reads up to 10 GB. The limit applies to the file and to its staged copy
 (https://docs.aws.amazon.com/step-functions/latest/dg/input-output-itemreader.html)."""
 
 MAX_ROW_BYTES = 199_000
-"""Largest row, as the JSON object that a child of the map gets. A batch has at most 200,000 bytes, of which 1,000 are
-kept for what travels beside the row."""
+"""Largest row, as the JSON object that a child of the map gets. A batch can have up to 200,000 bytes; 1,000 of them are
+reserved for the fields that are sent with the row."""
 
 MAX_COLUMNS = 1_890
-"""Step Functions reads a header line of 10 KiB at most (the same page). That of the staged copy, ``r,c1..cN``, keeps to
-it up to here, however long the user's own names are."""
+"""Step Functions reads a header line of up to 10 KiB (the same page). With this many columns, the header of the staged
+copy, ``r,c1..cN``, still fits, however long the user's own names are."""
 
 PATH = "csv_s3_uri"
-"""The field of the input document that problems with the file are reported under."""
+"""The path in the input document under which problems with the file are reported."""
 
 _DELIMITERS = {b",": "comma", b";": "semicolon", b"\t": "tab", b"|": "pipe", b" ": "space"}
 _LINES_NAMED = 5
@@ -53,19 +53,19 @@ _LAST_BYTE = itemgetter(slice(-1, None))
 def stage(chunks: Iterable[bytes], *, max_rows: int | None = None) -> Staging:
     """Read the header of a CSV, given as byte chunks of any size, and prepare to stage its rows.
 
-    Raises InvalidInputError for a file without a usable header. Iterate over the result for the staged bytes; that
-    raises InvalidInputError naming the first lines of each kind of mistake. ``max_rows`` ends after so many rows; what
-    follows them is neither read nor checked.
+    Raises InvalidInputError for a file without a usable header. Iterate over the result to get the staged bytes; the
+    iteration raises InvalidInputError with the first lines of each kind of mistake. With ``max_rows``, it ends after so
+    many rows; later rows are neither read nor checked.
     """
     return Staging(chunks, max_rows)
 
 
 class Staging:
-    """A CSV on its way to its staged copy: iterate once for the copy's bytes, in chunks of up to some 100 KB.
+    """The conversion of a CSV to its staged copy. Iterate once to get the copy in chunks of up to about 100 KB.
 
-    ``header`` has the names as the file has them; ``columns`` the names under which the columns are addressed
-    (``column_names``). ``delimiter`` is the character between cells. ``total_rows`` and ``size_bytes`` (of the staged
-    copy) are complete when the iteration is.
+    ``header`` has the names in the file; ``columns`` has the names that address the columns (``column_names``).
+    ``delimiter`` is the character between cells. ``total_rows`` and ``size_bytes`` (of the staged copy) are complete
+    after the iteration.
     """
 
     header: list[str]
@@ -175,7 +175,7 @@ class Staging:
     # --- rows
 
     def _blocks(self) -> Iterator[bytes]:
-        """Cut the rest of the file into blocks of whole rows: at most ``_block_bytes``, or one row that is longer."""
+        """Split the rest of the file into blocks of whole rows: up to ``_block_bytes``, or one longer row."""
         carry = b""
         for chunk in chain([self._rest], self._chunks):
             position = 0
@@ -185,7 +185,7 @@ class Staging:
                 position += step
                 end = _end_of_last_row(data)
                 if not end and len(data) > MAX_ROW_BYTES:
-                    # Longer than any row may be. A quote that is never closed must not bring the file into memory.
+                    # Longer than any valid row. An unclosed quote must not load the whole file into memory.
                     self._examine(data, final=False)
                     return
                 if end:
@@ -195,13 +195,13 @@ class Staging:
             yield carry
 
     def _stage(self, block: bytes) -> bytes:
-        """The staged form of some whole rows. Empty when there is none, or when a check failed (see ``_found``)."""
+        """The staged form of some whole rows. Empty if there are none, or if a check failed (see ``_found``)."""
         if self._max_rows is not None:
             block = _first_rows(block, self._max_rows - self.total_rows)
         pieces = block.replace(b"\\", b"\\\\" * 2).split(b'"')
         if b"\r" in block:
             pieces[1::2] = [piece.replace(b"\r", b"\\\\r") for piece in pieces[1::2]]
-        # From here on, NUL stands for a quoted piece. (A file with a NUL of its own is refused.)
+        # From here on, NUL stands for a quoted piece. (A file that contains NUL is refused.)
         outside, rows, regular = self._regular_rows(b"\0".join(pieces[0::2]))
         self.total_rows += rows
         wrong = not regular or not self._quotes_stand_right(pieces) or not _is_text(block)
@@ -217,16 +217,16 @@ class Staging:
         staged = unnumbered % tuple(range(self.total_rows - rows + 1, self.total_rows + 1))
         if len(pieces) == 1:
             return staged
-        # Where two quoted pieces touch, they are one cell with a quote inside.
+        # Two adjacent quoted pieces are one cell with a quote inside.
         pieces[0::2] = [piece or b'""' for piece in staged.split(b"\0")]
         return b"".join(pieces)
 
     def _regular_rows(self, outside: bytes) -> tuple[bytes, int, bool]:
-        """The text outside quotes, with LF line ends and no blank lines; its rows; if all have the right width."""
+        """The text outside quotes, with LF line ends and no blank lines; its rows; whether all have the right width."""
         skeleton = outside.translate(None, self._no_structure)
         row = self._delimiter * (len(self.columns) - 1)
         rows = skeleton.count(self._line_end)
-        # Alone in its column, a blank line would look like a row.
+        # In a file with one column, a blank line would look like a row.
         if row and skeleton == (row + self._line_end) * rows and outside.endswith(self._line_end):
             if self._line_end == b"\r\n":
                 outside = outside.replace(b"\r", b"")
@@ -240,7 +240,7 @@ class Staging:
         return outside, rows, skeleton == (row + b"\n") * rows
 
     def _quotes_stand_right(self, pieces: list[bytes]) -> bool:
-        """Whether quoted cells begin where cells begin, and end where they end. ``pieces``: cut at the quotes."""
+        """Whether quotes begin and end exactly where cells do. ``pieces`` is the text split at its quotes."""
         if len(pieces) % 2 == 0:
             return False
         # Between two quoted pieces lies nothing (a doubled quote), or all from one cell's end to another's start. There
@@ -251,9 +251,9 @@ class Staging:
         return before | after <= {b"", b"\n", b"\r", self._delimiter}
 
     def _examine(self, data: bytes, *, final: bool) -> None:
-        """Look at ``data`` row by row and note what is wrong. ``final``: it ends where a row ends.
+        """Examine ``data`` row by row and note the mistakes. ``final``: the data ends at the end of a row.
 
-        Before the header is read, its row alone is looked at.
+        Before the header is read, only the header's row is examined.
         """
         found = self._found
         position = 0
@@ -265,15 +265,15 @@ class Staging:
                 line += self._lines(line_end.group())
                 continue
             row += 1
-            whole = _RAW_ROW.match(data, position)  # to the line end, or to a quote that is never closed
-            right = self._row.match(data, position)  # as far as it is well-formed
+            whole = _RAW_ROW.match(data, position)  # up to the line end, or to an unclosed quote
+            right = self._row.match(data, position)  # the well-formed part
             assert whole is not None
             assert right is not None
             raw = whole.group()
             unclosed = data[whole.end() : whole.end() + 1] == b'"'
             if right.end() < whole.end() or unclosed:
                 self._note_quote(data, position, right.end(), line, final=final)
-                # Behind a quote too many, all is read inside out: it would only give mistakes that are none.
+                # After a stray quote, inside and outside are swapped, so further mistakes would be false.
                 found.stop |= unclosed or self._lines(raw) > 0
             elif whole.end() == len(data) and not final:
                 found.too_long.append(f"line {line}")
@@ -291,11 +291,11 @@ class Staging:
             position = whole.end()
 
     def _lines(self, data: bytes) -> int:
-        """The number of line ends, as an editor counts: a lone CR is one only in a file that has no other."""
+        """The number of line ends as an editor counts them: a lone CR counts only if the file has no other kind."""
         return data.count(b"\r" if self._line_end == b"\r" else b"\n")
 
     def _note_quote(self, data: bytes, row_start: int, position: int, line: int, *, final: bool) -> None:
-        """Note the quote, or the text behind one, at ``position`` that does not belong there."""
+        """Note a misplaced quote at ``position``, or text after a closing quote."""
         there = f"line {line + self._lines(data[row_start:position])}"
         starts_cell = position == row_start or data[position - 1 : position] == self._delimiter
         if not starts_cell:
@@ -306,7 +306,7 @@ class Staging:
             self._found.too_long.append(there)
 
     def _note_text(self, raw: bytes, line: int, offset: int) -> None:
-        """Note what is not UTF-8, and NUL."""
+        """Note bytes that are not UTF-8, and NUL."""
         try:
             raw.decode()
         except UnicodeDecodeError as error:
@@ -318,7 +318,7 @@ class Staging:
 
 
 class _Findings:
-    """Mistakes found so far, by kind, as the places to name. Reading ends when one kind has as many as are named."""
+    """The places of the mistakes found so far, by kind. Reading stops when one kind has as many as a message lists."""
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
@@ -367,7 +367,7 @@ class _Findings:
 
 
 def too_large(what: str, size: int) -> Problem:
-    """The problem of a file over ``MAX_FILE_BYTES``."""
+    """The problem for a file over ``MAX_FILE_BYTES``."""
     return _problem(
         f"{size:,} bytes", f"{what} is over {MAX_FILE_BYTES:,} bytes, the most that Step Functions reads", "split it"
     )
@@ -378,12 +378,12 @@ def _problem(value: str, message: str, fix: str) -> Problem:
 
 
 def _recognise_delimiter(sample: bytes) -> bytes:
-    """The delimiter of ``sample``, the first rows of a file. Text in quotes counts as text without a delimiter.
+    """The delimiter of ``sample``, the first rows of a file; None if the file has one column. Ignores text in quotes.
 
-    It must occur in the header and, unless it is the comma or there are no rows, in a row. Of several, the one that
-    divides most rows into as many cells as the header; then the one that gives more columns; then the order of
-    ``_DELIMITERS``. A space counts only if it is the only one, if there are rows, and if all agree on it: a header of
-    two words is usually the name of one column. None: one column.
+    A delimiter must occur in the header and, unless it is the comma or there are no rows, in a row. If there are
+    several candidates, the best one splits the most rows into as many cells as the header, then gives more columns,
+    then comes first in ``_DELIMITERS``. A space counts only if it is the only candidate, if there are rows, and if all
+    rows agree, because a header of two words is usually the name of one column.
     """
     rows = [row for row in _LINE_END.split(_QUOTED.sub(b"x", sample)) if row]
     header = rows[0] if rows else b""
@@ -408,7 +408,7 @@ def _row_pattern(delimiter: bytes) -> bytes:
 
 
 def _cells(row: bytes, delimiter: bytes) -> list[bytes]:
-    """The cells of a well-formed row, as they stand in the file."""
+    """The cells of a well-formed row, still quoted as in the file."""
     if b'"' not in row:
         return row.split(delimiter)
     pieces = row.split(b'"')
@@ -417,13 +417,13 @@ def _cells(row: bytes, delimiter: bytes) -> list[bytes]:
 
 
 def _text(cell: bytes) -> str:
-    """What a cell says. Of bytes that are not UTF-8, which are refused elsewhere, the size stays about the same."""
+    """The value of a cell. Bytes that are not UTF-8 are refused elsewhere; here they keep about the same size."""
     text = cell.decode("utf-8", "replace")
     return text[1:-1].replace('""', '"') if text.startswith('"') else text
 
 
 def _json_size(row: int, cells: list[bytes]) -> int:
-    """Bytes of the JSON object that the native reader makes of a staged row."""
+    """Size in bytes of the JSON object that the native reader creates from a staged row."""
     values = {f"c{i}": escaped(_text(cell)) for i, cell in enumerate(cells, 1)}
     return len(orjson.dumps({"r": str(row), **values}))
 
@@ -442,7 +442,7 @@ def _is_text(block: bytes) -> bool:
 
 def _end_of_last_row(data: bytes) -> int:
     """Index after the last line end that lies outside quotes; 0 when there is none."""
-    # A CR at the very end may be the first half of a CRLF: it ends a row only when the next bytes are there.
+    # A CR at the very end can be the first half of a CRLF, so the row ends only when the next bytes are known.
     end = len(data) - data.endswith(b"\r")
     quotes = data.count(b'"', 0, end)
     while True:

@@ -1,8 +1,8 @@
-"""Writing ``output.csv`` and ``failed_rows.csv``: which columns, in which order, and RFC 4180 text.
+"""Writes ``output.csv`` and ``failed_rows.csv`` as RFC 4180 text: their columns and the order of the columns.
 
-UTF-8 without BOM, LF line ends, quotes only around cells with a comma, a quote, a CR or an LF; spaces at a cell's
-ends need none (RFC 4180, 2.4: "Spaces are considered part of a field"). Cells that a spreadsheet would take for a
-formula (``=1+1``) stay as they are: original values are never changed, so open a file of untrusted origin as text.
+The files are UTF-8 without BOM, with LF line ends. Only cells with a comma, a quote, a CR or an LF are quoted; spaces
+at a cell's ends need no quotes (RFC 4180, 2.4: "Spaces are considered part of a field"). Cells that a spreadsheet would
+take for a formula (``=1+1``) are not changed, because original values never are; open untrusted files as text.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from row_batches.mapping.metadata_columns import METADATA_COLUMN_OF, RowFacts
 ERROR_MESSAGE = "_error_message"
 
 _needs_quotes = re.compile('[",\r\n]').search
-# A name with one of these is quoted, so that a reader that recognises the delimiter from the header, as csv_reader
-# does, finds the comma; a leading BOM in a name would be taken for the file's.
+# A name with one of these is quoted, so that a reader that detects the delimiter from the header, like csv_reader,
+# finds the comma. A BOM at the start of a name would be taken for the file's BOM.
 _name_needs_quotes = re.compile('[",\r\n;\t| ]|^\ufeff').search
 
 
 def render_row(cells: Sequence[str]) -> str:
-    """One line of CSV with its line end. At least one cell.
+    """One line of CSV with its line end, from at least one cell.
 
-    Characters that no CSV of ours could hold again, NUL and lone surrogates (an answer's JSON may contain both), become
-    U+FFFD. An original cell has neither.
+    NUL and lone surrogates become U+FFFD, because our reader refuses them; an answer's JSON can contain both. Original
+    cells contain neither.
     """
     line = ",".join([f'"{cell.replace(_Q, _QQ)}"' if _needs_quotes(cell) else cell for cell in cells])
     if not line:
-        return '""\n'  # one empty cell: an empty line would be no row
+        return '""\n'  # one empty cell; an empty line would not be a row
     if not line.isascii() or "\0" in line:
         line = _writable(line)
     return line + "\n"
@@ -40,7 +40,7 @@ def render_row(cells: Sequence[str]) -> str:
 def render_header(names: Sequence[str]) -> str:
     """The header line, with its line end."""
     quoted = [f'"{name.replace(_Q, _QQ)}"' if _name_needs_quotes(name) else name for name in names]
-    return (_writable(",".join(quoted)) or '""') + "\n"  # one column without a name: an empty line would be no header
+    return (_writable(",".join(quoted)) or '""') + "\n"  # one column without a name: an empty line is no header
 
 
 def output_header(config: BatchConfig, columns: Sequence[str], written: Sequence[str] = ()) -> list[str]:
@@ -49,14 +49,14 @@ def output_header(config: BatchConfig, columns: Sequence[str], written: Sequence
 
 
 class RowRenderer:
-    """Turns finished rows into lines of ``output.csv`` and ``failed_rows.csv``. Build one a plan, use it for every row.
+    """Turns finished rows into lines of ``output.csv`` and ``failed_rows.csv``. One serves all rows of a plan.
 
-    ``header`` and ``failed_header`` are the columns' names. The input's ``replaced_columns`` are dropped: those of
-    this execution take their place, or nothing does. So an output, and its failed rows, can be submitted again as they
-    are.
+    ``header`` and ``failed_header`` are the columns' names. The input's ``replaced_columns`` are dropped; this
+    execution's columns of the same names, if any, take their place. So an output and its failed rows can be submitted
+    again unchanged.
 
-    ``columns`` are the names under which the input's columns are addressed; ``written`` the names that stand in its
-    header, () for the same. The output repeats the latter.
+    ``columns`` are the names that address the input's columns. ``written`` are the names in its header, which the
+    output repeats; () if they are the same.
     """
 
     def __init__(self, config: BatchConfig, columns: Sequence[str], written: Sequence[str] = ()) -> None:
@@ -84,7 +84,7 @@ class RowRenderer:
         return cells if self._all_kept else [cells[i] for i in self._kept]
 
     def render(self, cells: Sequence[str], mapped: Sequence[str], facts: RowFacts) -> str:
-        """A line of the output. ``cells``: all of the input row; ``mapped``: in the order of the config's columns."""
+        """A line of the output. ``cells`` is the whole input row; ``mapped`` has the order of the config's columns."""
         originals = self.original_cells(cells) if self._include_original else ()
         return render_row([*originals, *mapped, *[cell(facts) for cell in self._metadata_cells]])
 
@@ -109,6 +109,6 @@ def _writable(line: str) -> str:
     try:
         line.encode()
     except UnicodeEncodeError:
-        # Through UTF-16, halves that belong together become one character again.
+        # Encoding as UTF-16 joins the two halves of a surrogate pair to one character again.
         line = line.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return line.replace("\0", "\ufffd")

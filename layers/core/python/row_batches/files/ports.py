@@ -1,7 +1,7 @@
-"""What ``validate_input`` needs from outside, as Protocols. Adapters keep them on AWS, fakes in tests.
+"""Ports of ``validate_input`` to the outside, as Protocols. Adapters implement them on AWS, fakes in tests.
 
 Every method raises errors of ``foundation.errors``: ``DeploymentError`` for a denied permission or a missing resource,
-``ThrottledError`` and ``ServiceUnavailableError`` once the client's own retries are used up.
+``ThrottledError`` and ``ServiceUnavailableError`` after the client's own retries.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from row_batches.document.plan import Target
 
 @dataclass(frozen=True, slots=True)
 class InputObject:
-    """An object of the user's, as it was when it was looked at: size in bytes, ETag as S3 gives it."""
+    """A user's object at the time of ``head``: its size in bytes and its ETag as S3 returns it."""
 
     location: S3Location
     size: int
@@ -30,11 +30,11 @@ class InputObjects(Protocol):
         """Raises ``ObjectNotFoundError``."""
 
     def stream(self, found: InputObject) -> Iterator[bytes]:
-        """That very object, in chunks of at most 1 MiB. Raises ``ObjectChangedError`` if it is another by now."""
+        """The same object, in chunks of up to 1 MiB. Raises ``ObjectChangedError`` if it was replaced meanwhile."""
 
 
 class WorkObjects(Protocol):
-    """The results bucket, where the staged input and the plan go, and those of earlier executions are."""
+    """The results bucket, with the staged inputs and plans of this and earlier executions."""
 
     @property
     def bucket(self) -> str: ...
@@ -48,12 +48,12 @@ class WorkObjects(Protocol):
     def upload(self, key: str, chunks: Iterable[bytes]) -> str:
         """Write an object of any size in parts; returns its version id.
 
-        An error that ``chunks`` raises leaves nothing behind, and is raised.
+        If ``chunks`` raises an error, the error is raised again and no object is written.
         """
 
 
 class Targets(Protocol):
-    """The registry."""
+    """The registry of targets."""
 
     def get(self, name: str) -> Target | None: ...
 

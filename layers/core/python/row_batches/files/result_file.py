@@ -1,4 +1,4 @@
-"""A large object written piece by piece, so that a call that was stopped or killed is carried on by the next one."""
+"""A large object that is written in parts, so that the next call can continue after one that was stopped or killed."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pydantic import BaseModel
 from foundation.ports import ObjectStore
 
 PART_BYTES = 5 * 1024 * 1024
-"""Parts but the last have 5 MiB at least, and there are 10,000 at most
-(https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html). This size would make 49 GiB; each thousand of parts
-has larger ones, up to 50 MiB, which makes 269 GiB."""
+"""Size of the first parts. Every part but the last has at least 5 MiB, and an object has up to 10,000 parts
+(https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html). With parts of this size only, an object could have
+49 GiB. So the size grows with every thousand parts, up to 50 MiB, which allows 269 GiB."""
 
 
 class FileState(BaseModel):
-    """What is needed to carry on: the parts that S3 has, and the text after them that it has not."""
+    """The state to continue from: the parts that S3 has, and the text after them that is not uploaded yet."""
 
     key: str
     upload_id: str
@@ -25,7 +25,7 @@ class FileState(BaseModel):
 
 
 class ResultFile:
-    """One object on its way. Holds at most a part and the largest piece appended."""
+    """One object that is being written. Holds up to one part and the largest piece appended in memory."""
 
     def __init__(self, objects: ObjectStore, state: FileState) -> None:
         self._objects = objects
@@ -46,11 +46,11 @@ class ResultFile:
         )
 
     def append(self, text: bytes) -> None:
-        """Whole lines of UTF-8; kept until ``upload_full_part``."""
+        """Add whole lines of UTF-8; they stay in memory until ``upload_full_part``."""
         self._pending.write(text)
 
     def upload_full_part(self) -> bool:
-        """Upload what is pending if it makes a part; whether it did."""
+        """Upload the pending text if it fills a part; returns whether it did."""
         if self._pending.tell() < PART_BYTES * (1 + len(self._etags) // 1_000):
             return False
         self._upload_pending()
@@ -61,10 +61,10 @@ class ResultFile:
             self._upload_pending()
 
     def complete(self) -> str:
-        """Make the object visible; returns its version id, also when an earlier call did so."""
+        """Complete the object; returns its version id, also if an earlier call completed it."""
         return self._objects.complete_upload(self._key, self._upload_id, self._etags)
 
     def _upload_pending(self) -> None:
-        part = self._pending.getvalue()  # without a copy: BytesIO lends its own bytes
+        part = self._pending.getvalue()  # BytesIO shares its bytes without a copy
         self._pending = BytesIO()
         self._etags.append(self._objects.upload_part(self._key, self._upload_id, len(self._etags) + 1, part))

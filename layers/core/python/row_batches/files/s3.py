@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 RANGE_BYTES = 16 * 1024 * 1024
-"""So that 10 GB are some 600 requests."""
+"""With this size, 10 GB take about 600 requests."""
 PART_BYTES = 8 * 1024 * 1024
-"""10,000 parts of it are 84 GB; S3 wants 5 MiB at least
+"""10,000 parts of this size are 84 GB. S3 requires at least 5 MiB
 (https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html)."""
 
 
@@ -32,7 +32,7 @@ class S3InputObjects:
         self._client = client
 
     def head(self, location: S3Location) -> InputObject:
-        # HeadObject is allowed by s3:GetObject (https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html).
+        # s3:GetObject allows HeadObject, too (https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html).
         with translated("s3:GetObject", _uri(location)):
             answer = self._client.head_object(Bucket=location.bucket, Key=location.key)
         return InputObject(location, answer["ContentLength"], answer["ETag"])
@@ -60,14 +60,14 @@ class S3WorkObjects(S3ObjectStore):
             completed = True
         finally:
             if not completed:
-                # Whatever went wrong is what counts; parts that stay are removed by the bucket's lifecycle.
+                # The original error matters more. The bucket's lifecycle removes parts that stay.
                 with suppress(*AWS_ERRORS):
                     self._client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload_id)
         return version
 
 
 def _parts(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Join chunks to parts of at least PART_BYTES, but for the last."""
+    """Join chunks to parts of at least PART_BYTES; the last one can be smaller."""
     part = bytearray()
     for chunk in chunks:
         part += chunk

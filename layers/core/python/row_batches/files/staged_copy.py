@@ -1,10 +1,10 @@
-"""The staged copy of a user's file, which Step Functions reads in its place.
+"""The staged copy of a user's file, which Step Functions reads instead of the file.
 
-Why a copy: the native reader deletes lone backslashes, drops extra cells, pads short rows, dies on a repeated header
-(https://docs.aws.amazon.com/step-functions/latest/dg/example-csv-parse-dist-map.html). The staged copy has the
-header ``r,c1..cN``, ``r`` being the 1-based row number; every cell is quoted, lines end with LF. In a cell, a CR is
-written ``\\r``, since what the native reader does with one is not documented, and a backslash is doubled; then quotes
-and backslashes are doubled as that reader wants them. ``unescaped`` takes back what it leaves of that.
+The native reader deletes lone backslashes, drops extra cells, pads short rows, and fails on a repeated header
+(https://docs.aws.amazon.com/step-functions/latest/dg/example-csv-parse-dist-map.html). The staged copy avoids all of
+that. Its header is ``r,c1..cN``, where ``r`` is the 1-based row number; every cell is quoted, and lines end with LF. In
+a cell, a CR is written as ``\\r``, because AWS does not document how the native reader handles it, and a backslash is
+doubled. Then quotes and backslashes are doubled for the reader. ``unescaped`` undoes what the reader leaves of this.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ _STAGED_CELL = re.compile(r'"([^"]*+(?:""[^"]*+)*+)"')
 
 
 def escaped(cell: str) -> str:
-    """A user's cell as the native reader gives it to a child."""
+    """Encode a user's cell in the form in which the native reader passes it to a child."""
     return cell.replace("\\", "\\\\").replace("\r", "\\r")
 
 
 def unescaped(cell: str) -> str:
-    """The user's cell, of a cell that the native reader gives to a child."""
+    """Decode the user's cell from the form in which the native reader passes it to a child."""
     return _ESCAPE.sub(lambda found: "\r" if found.group() == "\\r" else "\\", cell) if "\\" in cell else cell
 
 
 def staged_header(columns: int) -> bytes:
-    """The staged copy's first line, for a file of so many columns."""
+    """The first line of the staged copy of a file with so many columns."""
     return ("r," + ",".join(f"c{i}" for i in range(1, columns + 1)) + "\n").encode()
 
 
@@ -37,10 +37,10 @@ def staged_lines(
 ) -> Iterator[tuple[int, bytes]]:
     """The rows of a staged copy as ``(row, line with its line end)``: all, or those of ``ranges``.
 
-    ``ranges`` are first and last row, ascending and apart. Rows in between are passed over without being parsed, and
-    nothing is read after the last. Rows that the copy does not have are left out.
+    ``ranges`` are pairs of first and last row, ascending, without overlap. Rows between them are skipped without being
+    parsed, and reading stops after the last. Rows that the copy does not have are skipped.
     """
-    # In a staged copy, a line end followed by one quote and a digit is the start of a row and nothing else: inside a
+    # In a staged copy, a line end followed by one quote and a digit is always the start of a row: inside a
     # cell, quotes are doubled, and the quote that ends a cell is followed by a comma or a line end.
     source = iter(chunks)
     data = b""

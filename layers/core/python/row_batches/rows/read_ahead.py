@@ -1,4 +1,4 @@
-"""Reads several things at once, ahead of who takes them, and hands them on in their order."""
+"""Reads several objects concurrently, ahead of the consumer, and yields them in order."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
 READERS = 24
-"""Requests at once: agents have one object a row, each some 20 ms away."""
+"""Concurrent requests. Agents have one object a row, and each request takes about 20 ms."""
 
 
 class Sized(Protocol):
     @property
     def size(self) -> int:
-        """Bytes that reading it gives, at most."""
+        """Upper bound of the bytes that reading it yields."""
 
 
 Part = TypeVar("Part", bound=Sized)
@@ -24,9 +24,9 @@ Body = TypeVar("Body")
 def read_ahead(
     parts: Iterator[Part], read: Callable[[Part], Body], *, most_parts: int, most_bytes: int
 ) -> Generator[tuple[Part, Body], None, None]:
-    """Each part with what ``read``, called in threads, gives for it. Raises what it raises.
+    """Each part with the result of ``read``, which runs in threads. Raises the errors of ``read``.
 
-    Memory: ``most_bytes``, or one part if it is larger, and the part that was handed on.
+    Memory: ``most_bytes``, or one part if it is larger, plus the part that was yielded last.
     """
     ahead: deque[tuple[Part, Future[Body]]] = deque()
     bytes_ahead = 0
