@@ -1,6 +1,6 @@
 """The command ``batch-processor``. Each command calls one operation and prints what it returns.
 
-Exit codes: 0 done; 1 refused, with the reason on standard error; 2 the command line is wrong.
+Exit codes: 0 if it succeeded; 1 if it was refused, with the reason on standard error; 2 if the command line is wrong.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def throttle(
     tokens: Annotated[float | None, typer.Option(min=0.001, help="Tokens a minute.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Change how fast a run works, while it goes on."""
+    """Change the pace of a running batch."""
     done = runs.throttle(
         Deployment.read(context.obj), execution, concurrency=concurrency, rows_per_minute=rate, tokens_per_minute=tokens
     )
@@ -67,7 +67,7 @@ def throttle(
 
 
 def main() -> None:
-    """Run the command line; what is refused is one message."""
+    """Run the command line. An expected error becomes one message on standard error."""
     try:
         app()
     except (ClientError, BatchProcessorError) as refused:

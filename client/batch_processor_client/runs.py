@@ -14,7 +14,7 @@ from row_batches.run.runs_dynamodb import DynamoDbRuns
 
 
 class Throttled(BaseModel):
-    """What a run may use from now on. ``children``: of its map runs that go on, which take it over as children end."""
+    """The new limits of a run. ``children`` is the concurrency of its running map runs; it applies as children end."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -32,10 +32,10 @@ def throttle(
     rows_per_minute: float | None = None,
     tokens_per_minute: float | None = None,
 ) -> Throttled:
-    """Change what a run may use while it goes on; what is not given stays as it is.
+    """Change the limits of a running batch. Limits that are not given stay unchanged.
 
-    Workers take it over within ten seconds; rows in flight finish. Raises ClientError when the run has ended, is not
-    known, or nothing is given.
+    Workers follow within ten seconds; rows in flight finish. Raises ClientError if the run has ended or is not known,
+    or if no limit is given.
     """
     given = Live(max_concurrency=concurrency, rows_per_minute=rows_per_minute, tokens_per_minute=tokens_per_minute)
     if given == Live():
@@ -69,7 +69,7 @@ def _plan(deployment: Deployment, name: str) -> Plan:
 
 
 def _update_map_runs(deployment: Deployment, execution_arn: str, children: int) -> bool:
-    """Set the concurrency of the map runs that go on; whether there are any.
+    """Set the concurrency of the running map runs; returns whether there are any.
 
     https://docs.aws.amazon.com/step-functions/latest/apireference/API_UpdateMapRun.html
     """

@@ -2,9 +2,9 @@
 
     python examples/violations/generate.py
 
-Every priority tier occurs, and what tends to break: quotes, commas, line breaks, other scripts, unknown values,
-fatalities, fines on the edge of a tier, texts that look like SQL. Dates lie in the three years before TODAY. No
-company in it exists.
+The records cover every priority tier and typical sources of errors: quotes, commas, line breaks, other scripts, unknown
+values, fatalities, fines at the limit of a tier, texts that look like SQL. Dates are in the three years before TODAY.
+The companies do not exist.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def records(seed: int = 20261001) -> Iterator[dict[str, str]]:
 
 
 def record(chance: random.Random, agency: str, number: int) -> dict[str, str]:
-    """One violation; every tenth or so lacks a value, or has one on the edge of a tier."""
+    """One violation. About every tenth lacks a value, or has one at the limit of a tier."""
     rule, subject, place = SUBJECTS[agency]
     city, state = chance.choice(PLACES)
     details: dict[str, object] = {"inspection": f"{chance.randrange(10**9):09d}", "rule": rule}

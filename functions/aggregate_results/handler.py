@@ -1,4 +1,4 @@
-"""Finds missing rows, and puts the finished ones together."""
+"""Finds missing rows, and writes the output from the finished ones."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from foundation import invocation
 
 
 def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[str, Any]:
-    """``{"jobId"}``, from the admin API, or the older ``{"config", "dryRun"}``; answers with the body of the API."""
+    """Handle ``{"jobId"}`` from the admin API, or the older ``{"config", "dryRun"}``; returns the body of the API."""
     settings = invocation.begin(BedrockBatchProcessorSettings, context, job_id=event.get("jobId"))
     services = wiring.create_services(settings, context)
     return process(event, services, default_model=settings.default_model)

@@ -1,4 +1,4 @@
-"""Takes the results of Bedrock batch inference into VentureOS-Violations."""
+"""Writes the results of Bedrock batch inference to VentureOS-Violations."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from foundation import invocation
 
 
 def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[str, Any]:
-    """An S3 notification or ``{"takeObjects": [<key>, …]}``; answers what became of each object. Or
-    ``{"reparse": {"jobId", "dryRun"}}``; answers how many kept answers can be read now."""
+    """Handle an S3 notification or ``{"takeObjects": [<key>, …]}``; returns the outcome of each object. Or handle
+    ``{"reparse": {"jobId", "dryRun"}}``; returns how many stored answers can be read now."""
     settings = invocation.begin(BedrockBatchResultSettings, context)
     services = result_services(settings, context)
     if "reparse" in event:

@@ -11,7 +11,7 @@ from foundation import invocation
 
 
 def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[str, Any]:
-    """EventBridge's "Batch Inference Job State Change", ``{"jobId"}``, or a schedule; answers what the jobs are now."""
+    """Handle a "Batch Inference Job State Change", ``{"jobId"}`` or a schedule; returns the new state of the jobs."""
     settings = invocation.begin(BedrockJobEventsSettings, context)
     done = reconcile_event(event, reconcile_services(settings, context))
     return {"jobs": [each.document() for each in done]}

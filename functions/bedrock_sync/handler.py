@@ -12,10 +12,11 @@ from foundation import invocation
 
 
 def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[str, Any]:
-    """Answers what became of a batch of stream records, or of one of these messages.
+    """Handle a batch of stream records or one of these messages; returns the outcome.
 
-    ``{"heal": true}``: merge what could not be merged before, and settle jobs. ``{"replay": "<key>"}``: merge an object
-    under sync-failed/, with "" all of them. ``{"compare": "<cursor>"}``: merge a page of the table, with "" the first.
+    ``{"heal": true}``: merge content that could not be merged before, and settle jobs. ``{"replay": "<key>"}``: merge
+    an object under sync-failed/, or all of them with "". ``{"compare": "<cursor>"}``: merge a page of the table, the
+    first one with "".
     """
     settings = invocation.begin(BedrockSyncSettings, context)
     services = settle_services(settings, context)

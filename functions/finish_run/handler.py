@@ -1,4 +1,4 @@
-"""Starts the finishing of runs that have ended, and reopens those that were redriven."""
+"""Starts the state machine that finishes ended runs, and reopens those that were redriven."""
 
 from __future__ import annotations
 

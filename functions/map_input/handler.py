@@ -1,4 +1,4 @@
-"""Makes the calls of an agent from rows."""
+"""Creates an agent's calls from rows."""
 
 from __future__ import annotations
 

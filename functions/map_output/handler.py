@@ -1,4 +1,4 @@
-"""Ends an attempt of an agent at a row."""
+"""Ends an agent's attempt at a row: finishes the row, or asks for another attempt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sample tool that misbehaves on request: input ``{"mode", "n"}``. For trying out what a batch does about it."""
+"""Sample tool that fails on request, to see how a batch handles it. Its input is ``{"mode", "n"}``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class ChaosError(Exception):
 
 
 def handler(event: dict[str, Any], context: object) -> Any:
-    """Do what ``mode`` says; the call's id is ``<execution>:<row>:<attempt>``. Raises ChaosError, ValueError."""
+    """Behave as ``mode`` says. The call's id is ``<execution>:<row>:<attempt>``. Raises ChaosError and ValueError."""
     mode, n = event["input"]["mode"], int(event["input"].get("n") or 0)
     attempt = int(event["id"].rsplit(":", 1)[1])
     if mode == "garbage":

@@ -1,4 +1,4 @@
-"""Sample tool: a marketing text and keywords from a prompt, without a model, so that its answer is always the same."""
+"""Sample tool: a marketing text and keywords from a prompt. It uses no model, so its answers are reproducible."""
 
 from __future__ import annotations
 

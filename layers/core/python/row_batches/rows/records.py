@@ -1,4 +1,4 @@
-"""A finished row: what is kept of it, and what the aggregator reads of it."""
+"""Models of a finished row: the stored record, and the parts that the aggregator reads."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ class RowStatus(StrEnum):
 
 
 Usage = dict[str, dict[str, int | float]]
-"""What answers said they used: by model (``""`` where none is named) ``input_tokens, output_tokens, cost_usd``."""
+"""The usage that answers report: by model (``""`` if none is named) ``input_tokens, output_tokens, cost_usd``."""
 
 
 class RowRecord(TypedDict):
-    """What is kept of one finished row, beside its answer.
+    """The stored record of one finished row, without its answer.
 
     ``csv`` is the finished line of the output, with its line end. ``failed_csv`` is the line of ``failed_rows.csv``, on
-    rows that are not SUCCESS. Times in milliseconds, ``started_ms`` since the epoch. ``hash`` is the SHA-256 of the
-    mapped input. ``attempts`` 0: not attempted; ``throttles``: calls that did not come to an attempt. ``notes`` counts
-    what was odd about the answer, by the name of a ``targets.notes.Note``; ``usage`` is that of all attempts.
-    ``throttled_ms`` is how long it paused because the target throttled.
-    ``target_version`` is the ``TargetVersion`` that answered, as text: rows of earlier releases have the registered one
-    alone, or "".
+    rows that are not SUCCESS. Times are in milliseconds, ``started_ms`` since the epoch. ``hash`` is the SHA-256 of the
+    mapped input. ``attempts`` is 0 if the row was not attempted. ``throttles`` counts calls that were throttled before
+    they became an attempt. ``notes`` counts peculiarities of the answer, by the name of a ``targets.notes.Note``.
+    ``usage`` is the sum over all attempts. ``throttled_ms`` is how long the row paused because the target throttled.
+    ``target_version`` is the ``TargetVersion`` that answered, as text. Rows of earlier releases have the registered
+    version only, or "".
 
-    ``cast_failures`` are the mapped columns whose value could not be cast, each with that value, shortened. ``missing``
-    are those that matched nothing: a row that is FAILED has them when it failed for them alone. ``answer_keys`` are the
-    keys that the answer has where their paths end, by place. ``off_protocol`` is the beginning of an answer that does
-    not follow the target's protocol.
+    ``cast_failures`` are the mapped columns with a value that could not be cast, each with that value, shortened.
+    ``missing`` are the mapped columns that matched nothing; a FAILED row has them if that is the only reason.
+    ``answer_keys`` are the keys that the answer has at the end of their paths, by place. ``off_protocol`` is the
+    beginning of an answer that does not follow the target's protocol.
 
-    ``worker_ms`` is the time that a worker of many rows took since it last wrote, ``worker_calls`` 1 when it wrote for
-    the first time: on the first row of what it writes, else 0. What a worker costs is its own time, not its rows'.
+    ``worker_ms`` is the time since the worker's last write, and ``worker_calls`` is 1 at its first write. Both are on
+    the first row of a write and 0 on the others, because a worker of many rows costs its own time, not its rows' time.
     """
 
     row: int
@@ -62,9 +62,9 @@ class RowRecord(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class FinishedRow:
-    """A row that is over: its cells as the user wrote them, its record, and the JSON text of the target's raw answer.
+    """A row that has ended: its original cells, its record, and the target's raw answer as JSON text.
 
-    The answer is ``null`` when there is none. It is a text already, so that nobody holds the objects in it.
+    The answer is ``null`` if there is none. It is kept as text, because parsed objects take more memory.
     """
 
     cells: Sequence[str]
@@ -81,7 +81,7 @@ class FinishedRow:
 
 
 def consecutive_runs(rows: Sequence[FinishedRow]) -> Iterator[list[FinishedRow]]:
-    """Cut ascending rows where a row number is left out."""
+    """Split ascending rows where a row number is missing."""
     run: list[FinishedRow] = []
     for finished in rows:
         if run and finished.row != run[-1].row + 1:
@@ -93,7 +93,7 @@ def consecutive_runs(rows: Sequence[FinishedRow]) -> Iterator[list[FinishedRow]]
 
 
 class RowFailure(TypedDict):
-    """A row that is not SUCCESS: its message, its line of ``failed_rows.csv``, and whether its letter is sent."""
+    """A row that is not SUCCESS: its message, its line of ``failed_rows.csv``, and whether its dead letter is sent."""
 
     row: int
     status: RowStatus
@@ -103,7 +103,7 @@ class RowFailure(TypedDict):
 
 
 class RowDetails(TypedDict):
-    """What few rows have: see ``RowRecord``. Rows that an earlier release wrote lack what is not required."""
+    """Facts that only few rows have (see ``RowRecord``). Rows of earlier releases lack the optional fields."""
 
     row: int
     notes: dict[str, int]
@@ -136,9 +136,9 @@ def details_of(records: Iterable[RowRecord]) -> list[RowDetails]:
 
 
 class RowColumns(TypedDict):
-    """What the aggregator needs of consecutive finished rows: fields of ``RowRecord``, a value for each row.
+    """The fields of consecutive finished rows that the aggregator needs: for each field a list with a value a row.
 
-    ``failures`` has elements only for rows that are not SUCCESS, ``details`` only for rows with some.
+    ``failures`` has elements only for rows that are not SUCCESS, ``details`` only for rows that have details.
     """
 
     csv: list[str]
@@ -174,7 +174,7 @@ class AnsweredRow:
 
 @dataclass(frozen=True, slots=True)
 class KeptAnswer:
-    """The answer of a row that was SUCCESS, as JSON text, with the hash of the input that it answers."""
+    """The stored answer of a row that was SUCCESS, as JSON text, with the hash of the row's mapped input."""
 
     row: int
     hash: str

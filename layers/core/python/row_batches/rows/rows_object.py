@@ -1,7 +1,7 @@
-"""The text of a rows object: a run of finished rows, such that the aggregator parses one line of it.
+"""The format of a rows object, which holds consecutive finished rows. The aggregator parses only its first line.
 
-The first line is a JSON object with a list for each field that goes into the output or is counted (``RowColumns``) and
-``schema_version``. A line follows for each row, with what is kept of it beside: ``{"row", "hash", "answer"}``.
+The first line is a JSON object with ``schema_version`` and a list for each field that the output has or a count needs
+(``RowColumns``). One more line for each row holds the rest: ``{"row", "hash", "answer"}``.
 
 Version 1 has no ``schema_version``, no ``target_version`` and not always ``details``; its workers sent dead letters
 before they wrote rows.
@@ -19,11 +19,11 @@ from row_batches.rows.records import FinishedRow, RowColumns, details_of
 
 ROWS_SCHEMA_VERSION = 2
 SPARSE = frozenset({"failures", "details"})
-"""The columns that name their rows, since most rows have no element in them."""
+"""The columns with row numbers in their elements, because most rows have no element."""
 
 
 def encode_rows(rows: Sequence[FinishedRow]) -> bytes:
-    """A rows object of consecutive rows."""
+    """The text of a rows object with these consecutive rows."""
     records = [finished.record for finished in rows]
     columns: dict[str, Any] = {
         "schema_version": ROWS_SCHEMA_VERSION,
@@ -61,13 +61,13 @@ def _answer_start(row: int) -> bytes:
 
 
 def split_answer(row: int, line: bytes) -> tuple[str, bytes]:
-    """Hash and answer, as JSON text, of the line of ``row``, without parsing the answer."""
+    """Hash and answer (as JSON text) from the line of ``row``, without parsing the answer."""
     row_hash, _, answer = line[len(_answer_start(row)) :].partition(b'","answer":')
     return row_hash.decode(), answer.rstrip(b"\n")[:-1]
 
 
 def first_line(body: bytes) -> bytes:
-    """The line that ``read_columns`` takes."""
+    """The first line of a rows object, the input of ``read_columns``."""
     return body[: body.index(b"\n")]
 
 

@@ -1,4 +1,4 @@
-"""Where the finished rows of one execution are kept, as a port. Adapters: ``s3``; in tests, one in memory."""
+"""The port to the store of one execution's finished rows. Adapters: ``s3``; in tests, one in memory."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class RowRange(NamedTuple):
 
 
 class FinishedRows(Protocol):
-    """Consecutive finished rows, ``first`` to ``last``, that were kept by ``writes`` writes.
+    """Consecutive finished rows, ``first`` to ``last``, stored by ``writes`` writes.
 
-    ``position`` is where reading goes on after them.
+    ``position`` is the position to continue reading from.
     """
 
     @property
@@ -34,53 +34,53 @@ class FinishedRows(Protocol):
     def position(self) -> str: ...
 
     def columns_from(self, row: int) -> RowColumns:
-        """``row`` and those after it. Call it once, and in the order in which the rows were read."""
+        """The rows from ``row`` on. Call it once, and in the order in which the rows were read."""
 
 
 class RowStore(Protocol):
     """The finished rows of one execution. Safe in several threads.
 
-    A row is finished when, and only when, ``write`` has returned for it. One that was written twice, by a worker that
-    was thought dead, is read once. Rows that were not attempted are in here not at all.
+    A row is finished when, and only when, ``write`` has returned for it. A row that was written twice, because a worker
+    was thought dead, is read once. The store never holds rows that were not attempted.
 
     Every method raises errors of ``foundation.errors``: ``DeploymentError``, ``ThrottledError``,
     ``ServiceUnavailableError``.
     """
 
     def write(self, rows: Sequence[FinishedRow]) -> None:
-        """Finish rows, ascending. When it raises, some of them may be finished; writing all again is right."""
+        """Finish ascending rows. If it raises, some of them can be finished already; write all of them again."""
 
     def finished(self, first: int = 1, last: int | None = None) -> Iterator[RowRange]:
-        """The finished rows from ``first`` to ``last``, as ranges that ascend and may overlap; none lies outside."""
+        """The finished rows from ``first`` to ``last``, as ascending ranges inside them, which can overlap."""
 
     def read(self, row: int = 1, position: str = "") -> Generator[FinishedRows, None, None]:
-        """The finished rows from ``row`` on, in order, without their answers. Close it when you stop early.
+        """The finished rows from ``row`` on, in order, without their answers. Close it if you stop early.
 
-        Ranges may overlap, when rows were written twice: the first one stands. ``position`` is that of the last
-        rows that were read before, "" at the beginning.
+        If rows were written twice, ranges can overlap, and the first one counts. ``position`` is the position of the
+        last rows that were read before, "" at the beginning.
         """
 
     def answers(self) -> Generator[AnsweredRow, None, None]:
-        """Each finished row once, ascending, with its answer: of one that was written twice, what ``read`` gives."""
+        """Each finished row once, ascending, with its answer. For a row written twice, the same one as ``read``."""
 
     def kept(self, rows: Collection[int]) -> Iterator[KeptAnswer]:
-        """The answers of those of ``rows`` that are SUCCESS, ascending. One that was written twice may come twice.
+        """The answers of the ``rows`` that are SUCCESS, ascending. A row that was written twice can appear twice.
 
-        What has expired, or expires meanwhile, is left out.
+        Answers that have expired, or expire during the call, are left out.
         """
 
     def count_failed(self, rows: Sequence[int]) -> None:
-        """Count these rows, which were written together, as failed."""
+        """Count these rows as failed. They were written together."""
 
     def failed(self) -> int:
-        """How many rows are counted as failed so far."""
+        """The number of rows counted as failed so far."""
 
     def mark_letters_sent(self, rows: Sequence[FinishedRow]) -> None:
-        """Say of these rows, which were written together, that the dead letters of the failed ones are sent."""
+        """Mark that the dead letters of the failed ones among these rows are sent. They were written together."""
 
 
 def find_gaps(ranges: Iterable[RowRange], total_rows: int) -> Iterator[RowRange]:
-    """Each run of rows that no range has, in order. ``ranges`` ascend, and may overlap."""
+    """Each gap of rows that no range has, in order. ``ranges`` ascend and can overlap."""
     expected = 1
     for first, last in ranges:
         if first > expected:

@@ -17,7 +17,7 @@ BRAKE_CACHE_MS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Brake:
-    """Why no further row is started. ``error`` is the name that the execution ends with."""
+    """The reason why no further row starts. ``error`` is the error name that the execution ends with."""
 
     reason: str
     error: str
@@ -29,12 +29,12 @@ FINISHING_BRAKE = Brake("the execution was stopped", "StoppedError", "the execut
 
 
 def execution_of(plan_key: str) -> str:
-    """The execution's name, out of the key of its plan."""
+    """The execution's name, from the key of its plan."""
     return plan_key.removeprefix(f"{WORK_PREFIX}/").partition("/")[0]
 
 
 def load_plan(objects: ObjectStore, plan_key: str) -> Plan:
-    """Raises ``DeploymentError`` when there is no plan, which has expired or was deleted, or one of a newer release."""
+    """Read a plan. Raises ``DeploymentError`` if it has expired, was deleted, or is from a newer release."""
     try:
         body = objects.get(plan_key)
     except ObjectNotFoundError as error:
@@ -52,7 +52,7 @@ def load_plan(objects: ObjectStore, plan_key: str) -> Plan:
 
 
 def failure_brake(plan: Plan) -> Brake:
-    """The brake of a run that too many failed rows end, in terms of what the user wrote."""
+    """The brake of a run that ends because of failed rows; it names the field that the user set."""
     execution_config = plan.config.execution_config
     if not execution_config.continue_on_error:
         reason = "a row failed and continue_on_error is false"
@@ -88,7 +88,8 @@ class Work:
     def brake(self, *, fresh: bool = False) -> Brake | None:
         """The brake, if it is pulled; read at most once a second unless ``fresh``.
 
-        Read again after it was pulled, too: the finishing of a stopped run releases it, and the run can be redriven.
+        It is read again even after it was pulled, because the finishing of a stopped run releases it, and the run can
+        be redriven.
         """
         with self._lock:
             now = self.clock.now_ms()
@@ -107,7 +108,7 @@ class Work:
         )
 
     def pull_brake(self, brake: Brake) -> None:
-        """Stop every worker before its next row. The first reason stands."""
+        """Stop every worker before its next row. If the brake is pulled already, its first reason stays."""
         with self._lock:
             body = {"reason": brake.reason, "error": brake.error, "message": brake.message}
             pulled = self.objects.put_new(self.keys.brake, orjson.dumps(body))
@@ -122,5 +123,5 @@ class Work:
                 self._brake = None
 
     def is_active(self) -> bool:
-        """Whether some worker of a run of the release before has begun and not ended. A killed one stays listed."""
+        """Whether a worker of a run of the previous release has started and not ended. A killed one stays listed."""
         return next(iter(self.objects.list_objects(self.keys.active)), None) is not None
