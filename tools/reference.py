@@ -19,6 +19,8 @@ from pydantic.fields import FieldInfo
 from bedrock_batches.api.routes import ROUTES
 from bedrock_batches.violations import FILTERS, TIERS
 from row_batches.document import batch_config
+from row_batches.extraction.methods import METHOD_OF
+from row_batches.extraction.transforms import TRANSFORMS, RegexTransform
 from row_batches.mapping import models
 from row_batches.mapping.metadata_columns import METADATA
 from row_batches.mapping.output_types import OUTPUT_TYPES
@@ -103,6 +105,18 @@ def output_types() -> str:
     return table(("`type`", "the cell"), ((f"`{kind.name}`", kind.doc) for kind in OUTPUT_TYPES))
 
 
+def extraction_methods() -> str:
+    rows = [
+        (f"`{name}`", f"`{member.schema_type}`", member.doc, f"`{json.dumps({'method': name, **member.example})}`")
+        for name, member in METHOD_OF.items()
+    ]
+    return table(("`method`", "`type` in a schema", "looks at", "example"), rows)
+
+
+def transforms() -> str:
+    return table(("transform", "gives"), ((f"`{one.name}`", one.doc) for one in TRANSFORMS))
+
+
 def metadata_columns() -> str:
     rows = [(f"`{column.name}`", "on request" if column.on_request else "default", column.doc) for column in METADATA]
     return table(("column", "in the output", "the cell"), rows)
@@ -148,8 +162,19 @@ ADMIN_API: Tables = MappingProxyType(
         "routes": bedrock_routes,
     }
 )
+EXTRACTION: Tables = MappingProxyType(
+    {
+        "methods": extraction_methods,
+        "transforms": transforms,
+        "regex_transform": lambda: fields(RegexTransform),
+    }
+)
 PAGES: Mapping[Path, Tables] = MappingProxyType(
-    {REFERENCE / "input-document.md": INPUT_DOCUMENT, REFERENCE / "admin-api.md": ADMIN_API}
+    {
+        REFERENCE / "input-document.md": INPUT_DOCUMENT,
+        REFERENCE / "admin-api.md": ADMIN_API,
+        REFERENCE / "extraction.md": EXTRACTION,
+    }
 )
 
 

@@ -229,7 +229,7 @@ class _FakeRows:
     def columns_from(self, row: int) -> RowColumns:
         records: list[Any] = [finished.record for finished in self.rows if finished.row >= row]
         names = [name for name in RowColumns.__annotations__ if name not in SPARSE]
-        columns: Any = {name: [record[name] for record in records] for name in names}
+        columns: Any = {name: [record.get(name, "") for record in records] for name in names}
         columns["cast_failures"] = [len(record["cast_failures"]) for record in records]
         columns["failures"] = [
             {

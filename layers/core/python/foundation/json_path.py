@@ -4,6 +4,7 @@ the engine (about 100 ms). ``json_path_engine`` handles all other paths.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -22,6 +23,7 @@ class _NoMatch:
 NO_MATCH: Final = _NoMatch()
 
 _DIRECT = re.compile(r"\$(?:\.[A-Za-z_][A-Za-z0-9_]*|\[(?:0|[1-9][0-9]{0,14})\]|\['[^'\\\x00-\x1f]*'\])*")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _STEP = re.compile(r"\.(?P<name>\w+)|\[(?P<index>[0-9]+)\]|\['(?P<quoted>[^']*)'\]")
 
 
@@ -53,6 +55,11 @@ def compile_path(text: str) -> CompiledPath:
         steps = _direct_steps(text)
         return CompiledPath(text, many=False, first=_walker(steps), steps=steps)
     return _compile_with_engine(text)
+
+
+def path_of_name(name: str) -> str:
+    """The path of an object's member."""
+    return f"$.{name}" if _NAME.fullmatch(name) else f"$[{json.dumps(name, ensure_ascii=False)}]"
 
 
 def _direct_steps(text: str) -> list[str | int]:

@@ -158,7 +158,7 @@ BAD_VALUES: list[tuple[str, Any, str, str]] = [
     ("output_mapping.add_metadata", ["_stat"], "no metadata column", "did you mean _status?"),
     ("output_mapping.add_metadata", "all", "neither a boolean nor a list", "_status"),
     ("output_mapping.add_metadata", ["_status", "_status"], "listed twice", "once"),
-    ("output_mapping.extraction_methods", [], "not available yet", "output_mapping.columns"),
+    ("output_mapping.extraction_methods", {}, "not a list", "[...]"),
     ("execution_config.max_concurrency", 0, "at least 1", "from 1 to 10,000"),
     ("execution_config.max_concurrency", 10_001, "at most 10,000", "from 1 to 10,000"),
     ("execution_config.max_concurrency", "5", "not a whole number", "without quotes"),

@@ -286,4 +286,4 @@ class BatchConfig(Part):
     @property
     def output_columns(self) -> list[str]:
         """The names of the mapped columns, in order."""
-        return [column.name for column in self.output_mapping.columns] or [RESULT_COLUMN]
+        return [column.name for column in self.output_mapping.mapped_columns] or [RESULT_COLUMN]

@@ -8,11 +8,13 @@ null as the empty cell, others as JSON.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from enum import Enum, auto
 from typing import Any, NamedTuple
 
 from foundation.json_path import NO_MATCH, CompiledPath, compile_path
 from foundation.json_text import encodable, render_json
 from foundation.problems import shown
+from row_batches.extraction.extractor import Extractor
 from row_batches.mapping.answer_keys import AnswerKeys, keys_where_paths_end
 from row_batches.mapping.models import RESULT_COLUMN, OutputColumn, OutputMapping
 from row_batches.mapping.output_types import OUTPUT_TYPE_OF, OutputType, Render
@@ -26,12 +28,23 @@ class MappedRow(NamedTuple):
     cast_failures: dict[str, str]
     missing: Sequence[str] = ()
     answer_keys: AnswerKeys = {}
+    extraction: str = ""
+    """The method of each extracted field, and the fields that none yielded, as JSON; "" without extraction."""
+
+
+class _Place(Enum):
+    """Where a column's source is tried. ``$`` is the whole answer, never the extracted fields."""
+
+    ANYWHERE = auto()
+    FIELDS = auto()
+    ANSWER = auto()
 
 
 class _Column(NamedTuple):
     name: str
     path: CompiledPath
     first: Callable[[Any], Any]
+    place: _Place
     render: Render
     null: str
     default: str
@@ -40,28 +53,32 @@ class _Column(NamedTuple):
 class OutputMapper:
     """Maps answers. ``names`` are the mapped columns in order. Safe to use from several threads."""
 
-    __slots__ = ("_columns", "names")
+    __slots__ = ("_columns", "_extractor", "names")
 
-    def __init__(self, names: list[str], columns: list[_Column]) -> None:
+    def __init__(self, names: list[str], columns: list[_Column], extractor: Extractor | None) -> None:
         self.names = names
         self._columns = columns
+        self._extractor = extractor
 
     def map(self, answer: Any, payload: Any) -> MappedRow:
-        """The cells of a row that is SUCCESS. Each source is tried on the whole answer, then on the payload, then on
-        ``{"agent_output": payload}``; the first of these that it matches counts."""
+        """The cells of a row that is SUCCESS. Each source is tried on the extracted fields, then on the whole answer,
+        then on the payload, then on ``{"agent_output": payload}``; the first of these that it matches counts."""
         if not self._columns:
             return _payload_as_json(payload)
         documents = (
             (answer, {"agent_output": payload}) if answer is payload else (answer, payload, {"agent_output": payload})
         )
+        extracted = self._extractor.extract(answer, payload) if self._extractor else None
+        fields = () if extracted is None else (extracted.fields,)
+        places = {_Place.ANYWHERE: (*fields, *documents), _Place.FIELDS: fields, _Place.ANSWER: documents}
         values: list[str] = []
         cast_failures: dict[str, str] = {}
         missing: list[_Column] = []
         for column in self._columns:
-            name, _, first, render, null, default = column
+            name, _, first, place, render, null, default = column
             found: Any = NO_MATCH
             try:
-                for document in documents:
+                for document in places[place]:
                     found = first(document)
                     if found is not NO_MATCH:
                         values.append(null if found is None else render(found))
@@ -72,10 +89,11 @@ class OutputMapper:
             except ValueError as error:
                 values.append(default)
                 cast_failures[name] = str(error) if found is NO_MATCH else shown(found)
+        extraction = "" if extracted is None else extracted.text
         if not missing:
-            return MappedRow(values, cast_failures)
-        places = keys_where_paths_end([column.path.steps for column in missing], (documents[-1], *documents[:-1]))
-        return MappedRow(values, cast_failures, [column.name for column in missing], places)
+            return MappedRow(values, cast_failures, extraction=extraction)
+        keys = keys_where_paths_end([column.path.steps for column in missing], (documents[-1], *documents[:-1]))
+        return MappedRow(values, cast_failures, [column.name for column in missing], keys, extraction)
 
     def defaults(self) -> list[str]:
         """The cells of a row that is not SUCCESS."""
@@ -84,16 +102,19 @@ class OutputMapper:
 
 def compile_output_mapping(output_mapping: OutputMapping) -> OutputMapper:
     """A mapper for these columns; without columns, for the one column ``result``, the payload as JSON."""
-    columns = [_compile(column) for column in output_mapping.columns]
-    return OutputMapper([column.name for column in output_mapping.columns] or [RESULT_COLUMN], columns)
+    columns = [_compile(column) for column in output_mapping.mapped_columns]
+    methods = output_mapping.extraction_methods
+    extractor = Extractor(methods, output_mapping.transforms) if methods else None
+    return OutputMapper([column.name for column in columns] or [RESULT_COLUMN], columns, extractor)
 
 
 def _compile(column: OutputColumn) -> _Column:
     kind = OUTPUT_TYPE_OF[column.type]
     default = _render_default(column.default)
     null = kind.render(None) if kind.has_null else default
-    path = compile_path(column.source)
-    return _Column(column.name, path, path.first, _render(kind, column.format), null, default)
+    path = compile_path(column.path)
+    place = _Place.ANSWER if path.steps == [] else _Place.ANYWHERE if column.source is not None else _Place.FIELDS
+    return _Column(column.name, path, path.first, place, _render(kind, column.format), null, default)
 
 
 def _render(kind: OutputType, format_text: str | None) -> Render:

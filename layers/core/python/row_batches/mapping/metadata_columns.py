@@ -21,6 +21,7 @@ class RowFacts:
     attempts: int
     started_ms: int
     ended_ms: int
+    extraction: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,13 @@ METADATA = (
         lambda row: str(row.attempts),
         "calls of the target that count as attempts; `0` if the row was not attempted, or taken over from an earlier "
         "execution",
+        on_request=True,
+    ),
+    MetadataColumn(
+        "_extraction",
+        lambda row: row.extraction,
+        'how the fields of `extraction_methods` were found: `{"methods": {field: method}, "missing": [field]}`; empty '
+        "without them, and on a row that is not `SUCCESS`",
         on_request=True,
     ),
 )

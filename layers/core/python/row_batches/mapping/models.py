@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, PlainValidator, field_validator
 from pydantic_core.core_schema import ValidationInfo
 
+from foundation.json_path import path_of_name
 from foundation.problems import closest, listed, path_of, shown
-from foundation.validation import Part, not_available, refuse
+from foundation.validation import Part, refuse
+from row_batches.extraction.rules import ExtractionRules, fields_of
 from row_batches.mapping.fields import ColumnName, FieldName, Json, JsonPath, Scalar
 from row_batches.mapping.metadata_columns import DEFAULT_METADATA_COLUMNS, METADATA_COLUMNS
 from row_batches.mapping.output_types import OUTPUT_TYPE_OF, OUTPUT_TYPES, OutputTypeName
@@ -77,9 +79,11 @@ class OutputColumn(Part):
     name: Annotated[str, AfterValidator(_check_output_column)] = Field(
         description="1 to 255 printable characters; unique, also among the original columns if they are included"
     )
-    source: JsonPath = Field(
-        description="RFC 9535 JSONPath, tried on the whole answer, then on its payload (`data` or `content`), then on "
-        '`{"agent_output": payload}`. A path that can match several values gives a list'
+    source: JsonPath | None = Field(
+        default=None,
+        description="RFC 9535 JSONPath, tried on the extracted fields, then on the whole answer, then on its payload "
+        '(`data` or `content`), then on `{"agent_output": payload}`. A path that can match several values gives a '
+        "list. Required, unless the column has the name of an extracted field: without one, it is that field alone",
     )
     default: Scalar = Field(
         default="",
@@ -87,6 +91,11 @@ class OutputColumn(Part):
     )
     type: OutputTypeName = Field(default="string", description="see below")
     format: str | None = Field(default=None, description="how to write the value, for types with formats")
+
+    @property
+    def path(self) -> str:
+        """``source``, or the path of the extracted field."""
+        return path_of_name(self.name) if self.source is None else self.source
 
     @field_validator("format")
     @classmethod
@@ -104,13 +113,14 @@ class OutputColumn(Part):
         return text
 
 
-class OutputMapping(Part):
-    """Mapping out. ``extraction_methods`` belongs to a capability that is not built yet."""
+class OutputMapping(ExtractionRules):
+    """Mapping out: fields extracted from an answer, then columns of them and of the answer."""
 
     columns: list[OutputColumn] = Field(
         default=[],
         description=f"up to {MAX_OUTPUT_COLUMNS:,} mapped columns. "
-        f"Without any: one column `{RESULT_COLUMN}`, the payload as JSON",
+        f"Without any: one column for each extracted field; without extraction, one column `{RESULT_COLUMN}`, the "
+        "payload as JSON",
     )
     include_original: bool = Field(default=True, description="whether the original columns come first")
     add_metadata: Annotated[bool | list[str], PlainValidator(_check_metadata)] = Field(
@@ -121,14 +131,26 @@ class OutputMapping(Part):
         description="a mapped column that matches nothing: `default` writes its default and counts it; `fail_row` "
         "fails the row, whose answer is kept for `make remap`",
     )
-    extraction_methods: Any = Field(default=None, description="not available yet")
 
-    @field_validator("extraction_methods")
+    @field_validator("columns")
     @classmethod
-    def _check_extraction_methods(cls, value: object) -> object:
-        if value is not None:
-            not_available("extraction_methods", "map with output_mapping.columns")
-        return value
+    def _check_fields(cls, columns: list[OutputColumn], info: ValidationInfo) -> list[OutputColumn]:
+        """Columns without a source name an extracted field; without columns, each field is the name of one."""
+        if "extraction_methods" not in info.data:
+            return columns
+        fields = fields_of(info.data["extraction_methods"])
+        for field in () if columns else fields:
+            _check_output_column(field)
+        for index, column in enumerate(columns):
+            if column.source is None and column.name not in fields:
+                fix = "add a path such as $.name; only a column with the name of an extracted field needs none"
+                refuse("is required", fix, at=(index, "source"))
+        return columns
+
+    @property
+    def mapped_columns(self) -> list[OutputColumn]:
+        """The columns, in order: those that are named, else one for each extracted field. Neither: there is none."""
+        return self.columns or [OutputColumn(name=field) for field in fields_of(self.extraction_methods)]
 
     @property
     def metadata_columns(self) -> list[str]:

@@ -34,6 +34,8 @@ class RowRecord(TypedDict):
     ``answer_keys`` are the keys that the answer has at the end of their paths, by place. ``off_protocol`` is the
     beginning of an answer that does not follow the target's protocol.
 
+    ``extraction`` is ``{"methods", "missing"}`` as JSON: the method of each extracted field, and the fields without.
+
     ``worker_ms`` is the time since the worker's last write, and ``worker_calls`` is 1 at its first write. Both are on
     the first row of a write and 0 on the others, because a worker of many rows costs its own time, not its rows' time.
     """
@@ -54,6 +56,7 @@ class RowRecord(TypedDict):
     missing: NotRequired[list[str]]
     answer_keys: NotRequired[dict[str, list[str]]]
     off_protocol: NotRequired[str]
+    extraction: NotRequired[str]
     target_version: str
     csv: str
     failed_csv: NotRequired[str]
@@ -151,6 +154,8 @@ class RowColumns(TypedDict):
     worker_calls: list[int]
     cast_failures: list[int]
     target_version: list[str]
+    extraction: list[str]
+    """"" for a row without."""
     failures: list[RowFailure]
     details: list[RowDetails]
 

@@ -37,6 +37,7 @@ def encode_rows(rows: Sequence[FinishedRow]) -> bytes:
         "worker_calls": [record["worker_calls"] for record in records],
         "cast_failures": [len(record["cast_failures"]) for record in records],
         "target_version": [record["target_version"] for record in records],
+        "extraction": [record.get("extraction", "") for record in records],
         "failures": [
             {
                 "row": finished.row,
@@ -98,6 +99,7 @@ def _parse(line: bytes) -> dict[str, list[Any]]:
             f"These rows were written in form {version}, by a newer release; this one reads forms up to "
             f"{ROWS_SCHEMA_VERSION}. Deploy that release again, or newer."
         )
+    columns.setdefault("extraction", [""] * len(columns["status"]))
     if version == 1:
         columns["target_version"] = [""] * len(columns["status"])
         columns.setdefault("details", [])

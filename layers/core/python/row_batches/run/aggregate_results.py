@@ -386,6 +386,7 @@ class _Aggregation:
             "missing_by_column": missing_by_column(plan, totals),
             "off_protocol": off_protocol(totals),
             "notes": totals.notes,
+            "extraction": totals.extraction.model_dump(),
             "usage": usage_of_run(totals),
             "throttling": throttling(totals, cost),
             "peak_rows_in_flight": totals.peak_rows_in_flight,

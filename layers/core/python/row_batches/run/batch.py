@@ -151,6 +151,7 @@ class Batch:
             attempts=attempts,
             started_ms=started_ms,
             ended_ms=ended_ms,
+            extraction=mapped.extraction,
         )
         record: RowRecord = {
             "row": row,
@@ -173,6 +174,8 @@ class Batch:
                 record["off_protocol"] = answer[:EXAMPLE_CHARACTERS]
         if mapped.missing:
             record["missing"], record["answer_keys"] = list(mapped.missing), mapped.answer_keys
+        if mapped.extraction:
+            record["extraction"] = mapped.extraction
         if usage:
             record["usage"] = usage
         if throttled_ms:

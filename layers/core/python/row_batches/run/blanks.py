@@ -109,10 +109,10 @@ def unmatched_columns(
     mapping: OutputMapping, rows: int, missing: Mapping[str, int], places: AnswerKeys
 ) -> Iterator[Unmatched]:
     """Those of the mapping that ``missing`` counts, in its order."""
-    for column in mapping.columns:
+    for column in mapping.mapped_columns:
         count = missing.get(column.name, 0)
         if count:
-            steps = compile_path(column.source).steps
+            steps = compile_path(column.path).steps
             place, keys = keys_at(steps, places)
-            closest = closest_path(column.source, steps, place, keys)
-            yield Unmatched(column.name, column.source, rows - count, rows, place, keys, closest)
+            closest = closest_path(column.path, steps, place, keys)
+            yield Unmatched(column.name, column.path, rows - count, rows, place, keys, closest)

@@ -29,7 +29,7 @@ from row_batches.run.aggregate_results import CHILD_DIED, Checkpoint
 from row_batches.run.batch import Batch
 from row_batches.run.blanks import Blanks
 from row_batches.run.child_errors import read_child_errors
-from row_batches.run.totals import CastFailures, add_cast_failures
+from row_batches.run.totals import CastFailures, ExtractedFields, add_cast_failures
 from row_batches.targets.protocol import Outcome
 
 FIRST_ROWS = 5
@@ -48,6 +48,7 @@ class Remapped:
     """Of the failed: rows that no worker finished."""
     cast_failures: dict[str, CastFailures] = field(default_factory=dict)
     blanks: Blanks = field(default_factory=Blanks)
+    extraction: ExtractedFields = field(default_factory=ExtractedFields)
     warnings: list[str] = field(default_factory=list)
     """Of columns that matched in fewer than half of the answers."""
     first_rows: list[dict[str, str]] = field(default_factory=list)
@@ -221,6 +222,7 @@ class _Remapping:
         remapped.counts[record["status"]] += 1
         remapped.unfinished += answered is None
         add_cast_failures(remapped.cast_failures, record["cast_failures"])
+        remapped.extraction.add([record.get("extraction", "")])
         if "missing" in record:
             remapped.blanks.add(record["missing"], record["answer_keys"], record["status"])
         if row <= FIRST_ROWS:

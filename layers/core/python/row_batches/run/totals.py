@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import accumulate
 
+import orjson
 from pydantic import BaseModel
 
 from foundation.problems import listed
@@ -46,6 +47,24 @@ def add_cast_failures(by_column: dict[str, CastFailures], samples: Mapping[str, 
         by_column.setdefault(column, CastFailures(sample=sample)).count += 1
 
 
+class ExtractedFields(BaseModel):
+    """By field: how many rows have it from each method, and how many lack it."""
+
+    methods: dict[str, dict[str, int]] = {}
+    missing: dict[str, int] = {}
+
+    def add(self, texts: Iterable[str]) -> None:
+        """Count what rows say of their extraction: few texts, most of them many times."""
+        for text, rows in Counter(texts).items():
+            if text:
+                said = orjson.loads(text)
+                for field, method in said["methods"].items():
+                    counts = self.methods.setdefault(field, {})
+                    counts[method] = counts.get(method, 0) + rows
+                for field in said["missing"]:
+                    self.missing[field] = self.missing.get(field, 0) + rows
+
+
 class Totals(BaseModel):
     """Sums over the rows so far.
 
@@ -84,6 +103,7 @@ class Totals(BaseModel):
     target_versions: dict[str, int] = {}
     """Of the successful rows: how many each version of the target answered (``TargetVersion``, as text)."""
     blanks: Blanks = Blanks()
+    extraction: ExtractedFields = ExtractedFields()
     off_protocol_row: int = 0
     """The first row whose answer does not follow the protocol, and the beginning of that answer."""
     off_protocol_example: str = ""
@@ -113,6 +133,7 @@ class Totals(BaseModel):
             for name, count in details["notes"].items():
                 self.notes[name] = self.notes.get(name, 0) + count
         self._add_blanks(rows)
+        self.extraction.add(rows["extraction"])
         self.processing_ms += sum(rows["duration_ms"])
         self.worker_ms += sum(rows["worker_ms"])
         self.worker_calls += sum(rows["worker_calls"])
