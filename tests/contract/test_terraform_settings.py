@@ -13,7 +13,7 @@ from bedrock_batches.request.models import Model
 from bedrock_batches.select.duckdb_ import Resources
 from bedrock_batches.settings import SETTINGS_BY_FUNCTION as BEDROCK_SETTINGS
 from bedrock_batches.submit.draft import MOST_BYTES
-from bedrock_batches.submit.job import JOBS_BY_CREATED, JOBS_BY_STATUS, PREFIX
+from bedrock_batches.submit.names import JOBS_BY_CREATED, JOBS_BY_STATUS, PREFIX
 from bedrock_batches.submit.parts import Quotas
 from bedrock_batches.violations import CONTENT_SORT_KEY
 from foundation.functions import function_sizes

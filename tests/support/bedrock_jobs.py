@@ -18,12 +18,14 @@ from bedrock_batches.api.records import RecordSources
 from bedrock_batches.request.job_config import JobRequest, parse_job_request
 from bedrock_batches.request.models import model_table
 from bedrock_batches.results.claims_dynamodb import DynamoDbClaims
-from bedrock_batches.submit import job as names
+from bedrock_batches.submit import names
 from bedrock_batches.submit.create_job import CreateServices, create_job
 from bedrock_batches.submit.dynamodb import DynamoDbJobsTable
-from bedrock_batches.submit.job import JobItem, PartItem
+from bedrock_batches.submit.job import BEDROCK_FINAL, Part, PartStatus, new_job
+from bedrock_batches.submit.job_items import item_of_job, item_of_part, job_of_item, part_of_item
 from bedrock_batches.submit.parts import Quotas
 from bedrock_batches.submit.ports import BatchInferenceJob, ViolationsLake
+from foundation.aws.dynamodb_items import from_item
 from foundation.aws.leases import DynamoDbLeases
 from foundation.aws.s3 import S3ObjectStore
 from tests.support.lake import Record, memory_lake
@@ -94,17 +96,17 @@ class FakeBedrock:
 
     def __init__(self) -> None:
         self.jobs: dict[str, BatchInferenceJob] = {}
-        self.submitted: list[PartItem] = []
+        self.submitted: list[Part] = []
         self.refusals: list[Exception | None] = []
         self.stopped: list[str] = []
         self.answer: Callable[[Mapping[str, Any]], dict[str, Any]] = answer_to
         self.conversed = 0
 
-    def submit(self, part: PartItem, bucket: str) -> str:
+    def submit(self, part: Part, bucket: str) -> str:
         refusal = self.refusals.pop(0) if self.refusals else None
         if refusal is not None:
             raise refusal
-        arn = f"arn:aws:bedrock:{REGION}:000000000000:model-invocation-job/{part['jobName'][-12:]}"
+        arn = f"arn:aws:bedrock:{REGION}:000000000000:model-invocation-job/{part.job_name[-12:]}"
         if arn not in self.jobs:
             self.jobs[arn] = BatchInferenceJob(arn, "Submitted")
             self.submitted.append(part)
@@ -117,7 +119,7 @@ class FakeBedrock:
         self.stopped.append(job_arn)
 
     def running(self, model_id: str) -> int:
-        return sum(job.status not in names.BEDROCK_FINAL for job in self.jobs.values())
+        return sum(job.status not in BEDROCK_FINAL for job in self.jobs.values())
 
     def converse(self, model_id: str, model_input: Mapping[str, Any]) -> dict[str, Any]:
         self.conversed += 1
@@ -206,11 +208,40 @@ class JobsWorld:
             JobRequest, {"config": config}, models=model_table(), default_model=MODEL, agencies=AGENCIES
         ).config
         job_id = names.new_job_id(self.clock.now, dry_run=dry_run)
-        item = names.new_job(job_id, self.clock.now, parsed.document(), dry_run=dry_run, retry_of=retry_of)
-        return self.jobs.create(item)
+        job = new_job(job_id, self.clock.now, parsed.document(), dry_run=dry_run, retry_of=retry_of)
+        return self.jobs.create(job)
 
-    def create(self, config: Mapping[str, Any], *, dry_run: bool = False, retry_of: str = "") -> JobItem:
-        return create_job(self.new_job(config, dry_run=dry_run, retry_of=retry_of), self.services())
+    def create(self, config: Mapping[str, Any], *, dry_run: bool = False, retry_of: str = "") -> dict[str, Any]:
+        """Create a job; its item as it is stored."""
+        return self.item(create_job(self.new_job(config, dry_run=dry_run, retry_of=retry_of), self.services()).job_id)
+
+    def item(self, job_id: str) -> dict[str, Any]:
+        """The stored item of a job."""
+        (item,) = self._items(job_id, names.METADATA)
+        return item
+
+    def part_items(self, job_id: str) -> list[dict[str, Any]]:
+        """The stored items of a job's parts."""
+        return self._items(job_id, names.PART_PREFIX)
+
+    def _items(self, job_id: str, sort: str) -> list[dict[str, Any]]:
+        answer = self.dynamodb.query(
+            TableName=TABLE,
+            KeyConditionExpression="PK = :pk AND begins_with(SK, :sk)",
+            ExpressionAttributeValues={":pk": {"S": names.job_key(job_id)}, ":sk": {"S": sort}},
+        )
+        return [from_item(item) for item in answer["Items"]]
+
+    def update(self, job_id: str, **attributes: Any) -> None:
+        """Set attributes of a job's item."""
+        job = self.jobs.get(job_id)
+        assert job is not None
+        assert self.jobs.change(job, job_of_item({**item_of_job(job), **attributes}))
+
+    def update_part(self, job_id: str, number: int, **attributes: Any) -> None:
+        """Set attributes of a part's item."""
+        part = next(part for part in self.jobs.parts(job_id) if part.number == number)
+        assert self.jobs.change_part(part, part_of_item({**item_of_part(part), **attributes}))
 
     def keys(self, prefix: str = "") -> list[str]:
         return [found.key for found in self.objects.list_objects(prefix)]
@@ -221,27 +252,25 @@ class JobsWorld:
     def records(self, job_id: str) -> list[str]:
         """The violation ids of a job's records, part after part; their lines in the input count them."""
         parts = self.jobs.parts(job_id)
-        lines = [line for part in parts for line in self.lines(names.input_key(job_id, part["part"]))]
+        lines = [line for part in parts for line in self.lines(names.input_key(job_id, part.number))]
         assert [line["recordId"] for line in lines] == [f"R{place:010}" for place in range(len(lines))]
         return [
             record.split("\t")[0]
             for part in parts
-            for record in self.objects.get(names.records_key(job_id, part["part"])).decode().splitlines()
+            for record in self.objects.get(names.records_key(job_id, part.number)).decode().splitlines()
         ]
 
     def end(self, job_id: str, failed: Iterable[str] = (), status: str = "Completed") -> None:
         """Ends a job as ``reconcile`` does: its submitted parts, its status, its failed records."""
         for part in self.jobs.parts(job_id):
-            if part["status"] == "submitted":
-                self.jobs.update_part(job_id, part["part"], {"status": "ended", "bedrockStatus": "Completed"})
-            elif part["status"] == "queued":
-                self.jobs.update_part(job_id, part["part"], {"status": "cancelled"})
+            if part.status is PartStatus.SUBMITTED:
+                self.update_part(job_id, part.number, status="ended", bedrockStatus="Completed")
+            elif part.status is PartStatus.QUEUED:
+                self.update_part(job_id, part.number, status="cancelled")
         lines = "".join(json.dumps({"recordId": violation_id}) + "\n" for violation_id in failed)
         if lines:
             self.objects.put(f"{names.errors_prefix(job_id)}0001-0001.jsonl", lines.encode())
-        self.jobs.update(
-            job_id, {"status": status, "processedAt": names.timestamp(self.clock.now), "outputsTaken": True}
-        )
+        self.update(job_id, status=status, processedAt=names.timestamp(self.clock.now), outputsTaken=True)
 
 
 @dataclass

@@ -5,29 +5,31 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote_plus
 
 from bedrock_batches.results.ports import Claim, ClaimLostError, ContentItem, ResultObject
 from bedrock_batches.results.reconcile import ReconcileServices
 from bedrock_batches.results.take_results import ResultServices
-from bedrock_batches.submit.job import (
-    KEPT,
-    JobItem,
-    PartItem,
-    input_key,
-    output_prefix,
-    part_name,
-    records_key,
-    timestamp,
+from bedrock_batches.submit.job import BEDROCK_FINAL, KEPT, Job, JobStatus, Part
+from bedrock_batches.submit.job_items import (
+    NOT_SETTLED,
+    changes,
+    expires_at,
+    item_of_job,
+    item_of_part,
+    job_of_item,
+    part_of_item,
+    settled_at,
 )
+from bedrock_batches.submit.names import input_key, output_prefix, part_name, records_key
 from bedrock_batches.submit.parts import Quotas
-from bedrock_batches.submit.ports import BatchInferenceJob, JobPage
+from bedrock_batches.submit.ports import BatchInferenceJob, Guard, JobPage
 from foundation.errors import ObjectChangedError, ObjectNotFoundError
-from foundation.ports import StoredObject
+from foundation.ports import WHOLE, Lease, StoredObject
 from tests.support.fakes import FakeMetrics
 
 BUCKET = "data"
@@ -52,8 +54,8 @@ class World:
         self.etags: dict[str, str] = {}
         self.violations: dict[str, dict[str, Any]] = {}
         self.claims: dict[tuple[str, str, str], Claim] = {}
-        self.jobs: dict[str, JobItem] = {}
-        self.parts: dict[str, dict[int, PartItem]] = {}
+        self.jobs: dict[str, dict[str, Any]] = {}
+        self.parts: dict[str, dict[int, dict[str, Any]]] = {}
         self.leases: dict[str, tuple[str, int]] = {}
         self.in_flight: set[str] = set()
         self.lock = threading.Lock()
@@ -311,7 +313,7 @@ class FakeViolations:
 class FakeLeases:
     process: Process
 
-    def acquire(self, name: str, owner: str, seconds: float) -> bool:
+    def acquire(self, name: str, owner: str, seconds: float, part: str = WHOLE) -> bool:
         now_ms = self.process.world.now_ms
         holder, until_ms = self.process.world.leases.get(name, ("", 0))
         if holder not in ("", owner) and until_ms > now_ms:
@@ -319,48 +321,53 @@ class FakeLeases:
         self.process.world.leases[name] = (owner, now_ms + int(seconds * 1000))
         return True
 
-    def release(self, name: str, owner: str) -> None:
+    def release(self, name: str, owner: str, part: str = WHOLE) -> None:
         self.process.write("release lease")
         self.process.world.leases.pop(name, None)
+
+    def held(self, name: str) -> list[Lease]:
+        raise AssertionError("not used here")
 
 
 @dataclass
 class FakeJobs:
+    """The table of jobs, whose items are dicts of the world."""
+
     process: Process
 
     def create(
         self,
-        job: JobItem,
+        job: Job,
         idempotency_key: str = "",
         request: Mapping[str, Any] | None = None,
         *,
         instead_of: str = "",
     ) -> str:
-        self.process.world.jobs[job["jobId"]] = job
-        return job["jobId"]
+        self.process.world.jobs[job.job_id] = item_of_job(job)
+        return job.job_id
 
-    def get(self, job_id: str) -> JobItem | None:
+    def get(self, job_id: str) -> Job | None:
         found = self.process.world.jobs.get(job_id)
-        return cast(JobItem, dict(found)) if found else None
+        return job_of_item(found) if found else None
 
-    def parts(self, job_id: str) -> list[PartItem]:
-        return [cast(PartItem, dict(part)) for _, part in sorted(self.process.world.parts.get(job_id, {}).items())]
+    def parts(self, job_id: str) -> list[Part]:
+        return [part_of_item(part) for _, part in sorted(self.process.world.parts.get(job_id, {}).items())]
 
-    def put_parts(self, job_id: str, parts: Sequence[PartItem]) -> None:
-        self.process.world.parts[job_id] = {part["part"]: part for part in parts}
+    def put_parts(self, job_id: str, parts: Sequence[Part]) -> None:
+        self.process.world.parts[job_id] = {part.number: item_of_part(part) for part in parts}
 
-    def update(self, job_id: str, changes: Mapping[str, Any], *, expected: Mapping[str, Any] | None = None) -> bool:
+    def change(self, before: Job, after: Job, *, only_if: Collection[Guard] = ()) -> bool:
         self.process.write("job")
-        return _change(self.process.world.jobs[job_id], changes, expected)
+        item = self.process.world.jobs[before.job_id]
+        return _change(item, item_of_job(before), item_of_job(after), only_if)
 
-    def update_part(
-        self, job_id: str, part: int, changes: Mapping[str, Any], *, expected: Mapping[str, Any] | None = None
-    ) -> bool:
+    def change_part(self, before: Part, after: Part, *, only_if: Collection[Guard] = ()) -> bool:
         self.process.write("part")
-        return _change(self.process.world.parts[job_id][part], changes, expected)
+        item = self.process.world.parts[before.job_id][before.number]
+        return _change(item, item_of_part(before), item_of_part(after), only_if)
 
-    def list_jobs(self, status: str | None, limit: int, cursor: str = "") -> JobPage:
-        jobs = [job for job in self.process.world.jobs.values() if status in (None, job["status"])]
+    def list_jobs(self, status: JobStatus | None, limit: int, cursor: str = "") -> JobPage:
+        jobs = [job for job in map(job_of_item, self.process.world.jobs.values()) if status in (None, job.status)]
         return JobPage(jobs, "")
 
     def in_flight(self) -> list[str]:
@@ -371,31 +378,32 @@ class FakeJobs:
 
     def settle(self, job_id: str, at: datetime) -> None:
         self.process.write("settle")
-        job = self.process.world.jobs[job_id]
-        job["settledAt"] = timestamp(at)
-        job["ttl"] = int((at + KEPT).timestamp())
+        _set(self.process.world.jobs[job_id], {**settled_at(at), **expires_at(at + KEPT)})
         self.leave_in_flight(job_id)
 
     def reopen(self, job_id: str) -> None:
         self.process.write("reopen")
         self.enter_in_flight(job_id)
-        job = self.process.world.jobs[job_id]
-        _change(job, {"settledAt": None, "ttl": None, "outputsTaken": False}, None)
+        _set(self.process.world.jobs[job_id], {**NOT_SETTLED, **expires_at(None)})
 
     def leave_in_flight(self, job_id: str) -> None:
         self.process.write("in flight")
         self.process.world.in_flight.discard(job_id)
 
 
-def _change(item: Any, changes: Mapping[str, Any], expected: Mapping[str, Any] | None) -> bool:
-    if any(item.get(name) != value for name, value in (expected or {}).items()):
+def _change(item: dict[str, Any], before: dict[str, Any], after: dict[str, Any], only_if: Collection[Guard]) -> bool:
+    if any(item.get(name) != before[name] for name in only_if):
         return False
-    for name, value in changes.items():
+    _set(item, changes(before, after))
+    return True
+
+
+def _set(item: dict[str, Any], attributes: Mapping[str, Any]) -> None:
+    for name, value in attributes.items():
         if value is None:
             item.pop(name, None)
         else:
             item[name] = value
-    return True
 
 
 class FakeBedrock:
@@ -406,11 +414,11 @@ class FakeBedrock:
         self.refusals: list[Exception | None] = []
         self.stopped: list[str] = []
 
-    def submit(self, part: PartItem, bucket: str) -> str:
+    def submit(self, part: Part, bucket: str) -> str:
         refusal = self.refusals.pop(0) if self.refusals else None
         if refusal is not None:
             raise refusal
-        arn = job_arn(part["part"])
+        arn = job_arn(part.number)
         self.jobs.setdefault(arn, BatchInferenceJob(arn, "Submitted"))
         return arn
 
@@ -421,8 +429,7 @@ class FakeBedrock:
         self.stopped.append(job_arn)
 
     def running(self, model_id: str) -> int:
-        final = {"Completed", "PartiallyCompleted", "Failed", "Stopped", "Expired"}
-        return sum(job.status not in final for job in self.jobs.values())
+        return sum(job.status not in BEDROCK_FINAL for job in self.jobs.values())
 
     def end(self, part: int, status: str, message: str = "", processed: int = 0) -> None:
         self.jobs[job_arn(part)] = BatchInferenceJob(job_arn(part), status, message, processed=processed)
@@ -464,25 +471,22 @@ def output_file_key(part: int = 1, job_id: str = JOB_ID) -> str:
 
 def add_job(world: World, counts: Sequence[int], *, queued: Iterable[int] = (), **attributes: Any) -> None:
     """A job whose parts have so many records each, submitted but for those that are named."""
-    world.jobs[JOB_ID] = cast(
-        JobItem,
-        {
-            "jobId": JOB_ID,
-            "status": "InProgress",
-            "creation": "Done",
-            "createdAt": CREATED_AT,
-            "modelId": MODEL_ID,
-            "promptVersion": "1",
-            "violationCount": sum(counts),
-            "stats": {"processed": 0, "errors": 0, "total": 0},
-            **attributes,
-        },
-    )
+    world.jobs[JOB_ID] = {
+        "jobId": JOB_ID,
+        "status": "InProgress",
+        "creation": "Done",
+        "createdAt": CREATED_AT,
+        "modelId": MODEL_ID,
+        "promptVersion": "1",
+        "violationCount": sum(counts),
+        "stats": {"processed": 0, "errors": 0, "total": 0},
+        **attributes,
+    }
     world.in_flight.add(JOB_ID)
     first = 0
     world.parts[JOB_ID] = {}
     for number, count in enumerate(counts, 1):
-        part: PartItem = {
+        part: dict[str, Any] = {
             "jobId": JOB_ID,
             "part": number,
             "status": "queued" if number in queued else "submitted",

@@ -16,8 +16,9 @@ from duckdb import DuckDBPyConnection
 from bedrock_batches.request.job_config import JobRequest, parse_job_request
 from bedrock_batches.request.models import model_table
 from bedrock_batches.select.duckdb_ import TABLE_PROPERTIES, Attach, Lake, LakeLocation
-from bedrock_batches.submit import job as names
+from bedrock_batches.submit import names
 from bedrock_batches.submit.create_job import CreateServices, create_job
+from bedrock_batches.submit.job import new_job
 from bedrock_batches.submit.parts import Quotas
 from bedrock_batches.violations import COLUMNS
 from foundation.ports import StoredObject
@@ -137,12 +138,12 @@ def measure(path: Path, count: int) -> dict[str, object]:
     )
     request = {"config": {"limits": {"maxViolations": count, "maxSpendUSD": 100_000}}}
     config = parse_job_request(JobRequest, request, models=model_table(), default_model=MODEL, agencies=["osha"]).config
-    job_id = jobs.create(names.new_job(names.new_job_id(clock.now), clock.now, config.document()))
+    job_id = jobs.create(new_job(names.new_job_id(clock.now), clock.now, config.document()))
     began = time.perf_counter()
     job = create_job(job_id, services)
     return {
-        "records": job["violationCount"],
-        "parts": [part["recordCount"] for part in jobs.parts(job_id)],
+        "records": job.violation_count,
+        "parts": [part.record_count for part in jobs.parts(job_id)],
         "megabytes": round(objects.bytes / 1e6),
         "seconds": round(time.perf_counter() - began, 1),
         "peak_mb": peak_kilobytes() // 1024,

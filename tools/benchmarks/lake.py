@@ -27,7 +27,7 @@ from bedrock_batches.request.filters import Filters
 from bedrock_batches.select.duckdb_ import Lake, Resources, aws_lake
 from bedrock_batches.select.selection import Criteria
 from bedrock_batches.submit.draft import Draft
-from bedrock_batches.submit.parts import Part
+from bedrock_batches.submit.parts import Span
 from bedrock_batches.submit.prompt import Inference, request_for
 from bedrock_batches.violations import TIERS, ViolationRecord
 from foundation.functions import function_sizes
@@ -109,7 +109,7 @@ def ours(folder: Path) -> int:
             draft.add(place, request.line(), b"", request.input_tokens)
         draft.put_in_order()
         with (folder / "ours.jsonl").open("wb") as file:
-            file.writelines(draft.lines(Part(1, 0, len(draft))))
+            file.writelines(draft.lines(Span(1, 0, len(draft))))
         return len(draft)
 
 

@@ -17,7 +17,7 @@ from bedrock_batches.api.routes import openapi_document
 from bedrock_batches.request.models import model_table
 from bedrock_batches.results.ports import Claim
 from bedrock_batches.results.record_index import Answered
-from bedrock_batches.submit import job as names
+from bedrock_batches.submit import names
 from bedrock_batches.submit.parts import Quotas
 from bedrock_batches.submit.ports import BatchInferenceJob, JobRefusedError
 from foundation.aws.dynamodb_items import to_item
@@ -108,7 +108,7 @@ def test_a_job_is_created(world: JobsWorld, api: Api) -> None:
     assert body == {
         "message": "Batch job created successfully",
         "jobId": job_id,
-        "jobArn": world.jobs.parts(job_id)[0]["jobArn"],
+        "jobArn": world.part_items(job_id)[0]["jobArn"],
         "violationCount": 150,
         "estimate": body["estimate"],
         "status": "InProgress",
@@ -255,7 +255,7 @@ def test_jobs_are_listed_newest_first_in_pages_and_by_status(world: JobsWorld, a
         world.clock.pass_by(seconds=1)
         ids.append(world.new_job({"filters": {}}))
         if number % 2:
-            world.jobs.update(ids[-1], {"status": "Failed"})
+            world.update(ids[-1], status="Failed")
     status, page = api.get(f"{BATCH}/jobs", limit="3")
     assert status == 200
     assert fits(bodies.JobList, page)
@@ -289,7 +289,7 @@ def test_a_wrong_query_is_400(api: Api, query: dict[str, str], path: str) -> Non
 
 def test_a_job_shows_the_live_counts_of_bedrock_and_then_the_results(world: JobsWorld, api: Api) -> None:
     job_id = api.post(BATCH, CONFIG)[1]["jobId"]
-    (part,) = world.jobs.parts(job_id)
+    (part,) = world.part_items(job_id)
     world.bedrock.jobs[part["jobArn"]] = BatchInferenceJob(part["jobArn"], "InProgress", "", 150, 40, 38, 2)
     status, body = api.get(f"{BATCH}/{job_id}")
     assert status == 200
@@ -300,14 +300,14 @@ def test_a_job_shows_the_live_counts_of_bedrock_and_then_the_results(world: Jobs
     assert body["parts"][0]["status"] == "submitted"
     assert not {"GSI1PK", "GSI2PK", "ttl"} & set(body)
     world.end(job_id)
-    world.jobs.update(job_id, {"stats": {"processed": 149, "errors": 1, "total": 150}})
+    world.update(job_id, stats={"processed": 149, "errors": 1, "total": 150})
     body = api.get(f"{BATCH}/{job_id}")[1]
     assert body["recordCounts"] == {"total": 150, "processed": 150, "succeeded": 149, "failed": 1}
 
 
 def test_a_job_that_was_written_by_hand_is_shown_without_what_it_lacks(world: JobsWorld, api: Api) -> None:
     job_id, created_at = "batch-1790000000-Test1", "2026-11-21T09:00:00.000Z"
-    key = {"PK": f"JOB#{job_id}", "SK": "METADATA", "GSI1PK": "JOBS", "GSI1SK": names.listing_key(job_id, created_at)}
+    key = {"PK": f"JOB#{job_id}", "SK": "METADATA", "GSI1PK": "JOBS", "GSI1SK": f"{created_at}#{job_id}"}
     item = {**key, "status": "Completed", "createdAt": created_at, "violationCount": 7}
     world.dynamodb.put_item(TableName=TABLE, Item=to_item(item))
     status, body = api.get(f"{BATCH}/{job_id}")
@@ -403,7 +403,7 @@ def test_a_wrong_query_of_records_is_400(api: Api, query: dict[str, str]) -> Non
 
 def written_by_another_system(world: JobsWorld, **attributes: Any) -> str:
     job_id, created_at = "batch-1790000000-Test1", "2026-11-21T09:00:00.000Z"
-    key = {"PK": f"JOB#{job_id}", "SK": "METADATA", "GSI1PK": "JOBS", "GSI1SK": names.listing_key(job_id, created_at)}
+    key = {"PK": f"JOB#{job_id}", "SK": "METADATA", "GSI1PK": "JOBS", "GSI1SK": f"{created_at}#{job_id}"}
     item = {**key, "status": "Failed", "createdAt": created_at, "violationCount": 7, **attributes}
     world.dynamodb.put_item(TableName=TABLE, Item=to_item(item))
     return job_id
@@ -413,8 +413,7 @@ def test_a_retry_of_a_job_that_names_no_model_takes_the_default_model(world: Job
     job_id = written_by_another_system(world, config={"filters": {"agencies": ["osha"]}, "batch": {"maxTokens": 300}})
     status, body = api.post(f"{BATCH}/{job_id}/retry")
     assert status == 200
-    job = world.jobs.get(body["jobId"])
-    assert job is not None
+    job = world.item(body["jobId"])
     assert job["config"]["batch"]["modelId"] == "amazon.nova-lite-v1:0"
 
 
@@ -482,8 +481,8 @@ def test_a_retry_changes_what_its_body_names(world: JobsWorld, api: Api) -> None
     job_id = api.post(BATCH, CONFIG)[1]["jobId"]
     world.end(job_id, ["OSHA-000255", "OSHA-000250"])
     changes = {"batch": {"maxTokens": 900, "timeoutHours": 48}, "onDemandBelowMinimum": True}
-    retried = world.jobs.get(api.post(f"{BATCH}/{job_id}/retry", changes)[1]["jobId"])
-    before = world.jobs.get(job_id)
+    retried = world.item(api.post(f"{BATCH}/{job_id}/retry", changes)[1]["jobId"])
+    before = world.item(job_id)
     assert retried is not None
     assert before is not None
     batch = {**before["config"]["batch"], "maxTokens": 900, "timeoutHours": 48, "onDemandBelowMinimum": True}
@@ -519,7 +518,7 @@ def test_a_creation_whose_processor_died_is_told_as_failed_when_it_is_asked_for_
     world.runs_at_once = False
     key = {"idempotency-key": "order-7"}
     job_id = api.post(BATCH, CONFIG, headers=key)[1]["jobId"]
-    world.jobs.update(job_id, {"status": "Failed", "message": "The processor ended before the job was created."})
+    world.update(job_id, status="Failed", message="The processor ended before the job was created.")
     # When the same request comes again
     status, body = api.post(BATCH, CONFIG, headers=key)
     # Then it has not been created
@@ -572,7 +571,7 @@ def test_a_retry_says_when_the_same_input_will_fail_again(world: JobsWorld, api:
     job_id = api.post(BATCH, CONFIG)[1]["jobId"]
     world.end(job_id, ["OSHA-000255", "OSHA-000254"])
     group = {"error": "e", "reason": "Input is too long", "code": 400, "count": 2, "example": "OSHA-000255"}
-    world.jobs.update(job_id, {"failures": [{**group, "sameInputFails": True}]})
+    world.update(job_id, failures=[{**group, "sameInputFails": True}])
     status, body = api.get(f"{BATCH}/{job_id}")
     assert fits(bodies.Job, body)
     status, body = api.post(f"{BATCH}/{job_id}/retry")

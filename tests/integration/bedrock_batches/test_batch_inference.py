@@ -11,7 +11,7 @@ from botocore.config import Config
 from botocore.stub import Stubber
 
 from bedrock_batches.submit.bedrock import ACTIVE, BedrockBatchInference, BedrockOnDemand
-from bedrock_batches.submit.job import PartItem
+from bedrock_batches.submit.job import Part, PartStatus
 from bedrock_batches.submit.ports import BatchInferenceJob, JobRefusedError
 from foundation.errors import (
     BatchProcessorError,
@@ -24,14 +24,15 @@ from foundation.errors import (
 ROLE = "arn:aws:iam::000000000000:role/ventureos-bedrock-batch-job-role"
 ARN = "arn:aws:bedrock:us-east-1:000000000000:model-invocation-job/abcdefghijkl"
 JOB = "batch-1790000000-0123abcd"
-PART: PartItem = {
-    "jobId": JOB,
-    "part": 1,
-    "jobName": f"{JOB}-0001",
-    "modelId": "amazon.nova-lite-v1:0",
-    "inputKey": f"bedrock-batches/input/{JOB}/input-0001.jsonl",
-    "timeoutHours": 48,
-}
+PART = Part(
+    job_id=JOB,
+    number=1,
+    status=PartStatus.QUEUED,
+    job_name=f"{JOB}-0001",
+    model_id="amazon.nova-lite-v1:0",
+    input_key=f"bedrock-batches/input/{JOB}/input-0001.jsonl",
+    timeout_hours=48,
+)
 
 
 def client(service: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from bedrock_batches.api.process import process
-from bedrock_batches.submit import job as names
+from bedrock_batches.submit import names
 from bedrock_batches.submit.create_job import create_job
 from bedrock_batches.submit.draft import Draft
 from bedrock_batches.submit.parts import Quotas
@@ -47,7 +47,7 @@ def test_a_job_takes_exactly_the_records_of_its_filters_in_priority_order(world:
     assert world.objects.get(names.records_key(job_id, 1)).decode().splitlines() == [
         f"{violation_id}\tosha" for violation_id in in_priority_order(150)
     ]
-    (part,) = world.jobs.parts(job_id)
+    (part,) = world.part_items(job_id)
     assert part["status"] == "submitted"
     assert part["recordCount"] == 150
     assert part["bytes"] == len(world.objects.get(part["inputKey"]))
@@ -64,7 +64,7 @@ def test_a_job_takes_exactly_the_records_of_its_filters_in_priority_order(world:
 def test_a_large_job_becomes_balanced_parts_and_those_over_the_quota_stay_queued(world: JobsWorld) -> None:
     world.quotas = Quotas(minimum_records=50, records_per_job=100, concurrent_jobs=2)
     job = world.create(config())
-    parts = world.jobs.parts(job["jobId"])
+    parts = world.part_items(job["jobId"])
     assert [part["recordCount"] for part in parts] == [87, 87, 86]
     assert [part["status"] for part in parts] == ["submitted", "submitted", "queued"]
     assert world.records(job["jobId"]) == in_priority_order(OSHA)
@@ -157,7 +157,7 @@ def holders(job: Any) -> dict[str, int]:
 
 def test_records_of_a_job_that_is_not_settled_are_in_no_other_job_however_long_ago_it_ended(world: JobsWorld) -> None:
     first = world.create(config())["jobId"]
-    assert not any("ttl" in item for item in (world.jobs.get(first) or {}, *world.jobs.parts(first)))
+    assert not any("ttl" in item for item in (world.item(first), *world.part_items(first)))
     world.end(first)
     world.clock.pass_by(days=40)
     second = world.create(config())
@@ -165,12 +165,12 @@ def test_records_of_a_job_that_is_not_settled_are_in_no_other_job_however_long_a
     assert holders(second) == {first: OSHA}
     # Nor are they while an output of the job is still to be taken, whatever is listed as failed
     world.objects.put(f"{names.errors_prefix(first)}0001-0001.jsonl", b'{"recordId": "OSHA-000001"}\n')
-    world.jobs.update(first, {"outputsTaken": False})
+    world.update(first, outputsTaken=False)
     assert holders(world.create(config())) == {first: OSHA}
     # And when the job has settled, its items expire
     world.jobs.settle(first, world.clock.now)
     expires = int(world.clock.now.timestamp()) + 30 * 86_400
-    assert [item.get("ttl") for item in (world.jobs.get(first) or {}, *world.jobs.parts(first))] == [expires] * 2
+    assert [item.get("ttl") for item in (world.item(first), *world.part_items(first))] == [expires] * 2
     assert world.create(config())["violationCount"] == OSHA
 
 
@@ -205,7 +205,8 @@ def test_what_could_not_be_merged_is_in_flight_and_its_holder_is_named(world: Jo
 def test_repeating_a_call_for_a_job_changes_nothing(world: JobsWorld) -> None:
     job = world.create(config())
     keys = world.keys()
-    assert create_job(job["jobId"], world.services()) == job
+    create_job(job["jobId"], world.services())
+    assert world.item(job["jobId"]) == job
     assert world.keys() == keys
     assert len(world.bedrock.submitted) == 1
 
@@ -217,7 +218,7 @@ class KilledError(BaseException):
 class Killing:
     """Dies at the n-th call that changes something, over all of a services' ports."""
 
-    CHANGES = ("put", "put_parts", "enter_in_flight", "update", "update_part", "submit", "upload_part", "release")
+    CHANGES = ("put", "put_parts", "enter_in_flight", "change", "change_part", "submit", "upload_part", "release")
 
     def __init__(self, port: Any, count: list[int]) -> None:
         self._port = port
@@ -249,12 +250,11 @@ def test_a_creation_killed_anywhere_goes_on_to_the_same_end(world: JobsWorld, ki
     except KilledError:
         world.clock.pass_by(minutes=6)  # the lease of the dead call runs out
         create_job(job_id, world.services())
-    job = world.jobs.get(job_id)
-    assert job is not None
+    job = world.item(job_id)
     assert job["creation"] == "Done"
     assert job["status"] == "InProgress"
-    assert [part["status"] for part in world.jobs.parts(job_id)] == ["submitted", "submitted"]
-    assert [part["jobName"] for part in world.bedrock.submitted] == [f"{job_id}-0001", f"{job_id}-0002"]
+    assert [part["status"] for part in world.part_items(job_id)] == ["submitted", "submitted"]
+    assert [part.job_name for part in world.bedrock.submitted] == [f"{job_id}-0001", f"{job_id}-0002"]
     assert world.records(job_id) == in_priority_order(OSHA)
     assert world.jobs.in_flight() == [job_id]
 
@@ -280,7 +280,7 @@ def test_too_few_records_run_at_once_when_that_is_asked_for(world: JobsWorld) ->
     estimated = world.create(config(limits={"maxViolations": 5}, batch={"onDemandBelowMinimum": True}), dry_run=True)
     job = world.create(config(limits={"maxViolations": 5}, batch={"onDemandBelowMinimum": True}))
     job_id = job["jobId"]
-    (part,) = world.jobs.parts(job_id)
+    (part,) = world.part_items(job_id)
     (output,) = world.keys(names.output_prefix(job_id))
     assert output.endswith("/input-0001.jsonl.out")
     assert len(output.split("/")) == 5, "as Bedrock lays it out: a folder of 12 characters"
@@ -366,8 +366,7 @@ def test_a_denied_model_fails_the_job_and_the_call(world: JobsWorld) -> None:
     job_id = world.new_job(config(limits={"maxViolations": 3}, batch={"onDemandBelowMinimum": True}))
     with pytest.raises(DeploymentError):
         create_job(job_id, world.services())
-    job = world.jobs.get(job_id)
-    assert job is not None
+    job = world.item(job_id)
     assert (job["status"], job["reason"]) == ("Failed", "bedrock:InvokeModel was denied")
     assert world.jobs.in_flight() == []
 
@@ -452,7 +451,7 @@ def test_a_job_goes_on_with_the_parts_that_bedrock_took(world: JobsWorld) -> Non
     world.quotas = Quotas(minimum_records=50, records_per_job=150)
     world.bedrock.refusals = [None, JobRefusedError("ValidationException: no")]
     job = world.create(config())
-    assert [part["status"] for part in world.jobs.parts(job["jobId"])] == ["submitted", "refused"]
+    assert [part["status"] for part in world.part_items(job["jobId"])] == ["submitted", "refused"]
     assert job["status"] == "InProgress"
 
 
@@ -460,7 +459,7 @@ def test_a_part_stays_queued_when_bedrock_wants_it_later(world: JobsWorld) -> No
     world.bedrock.refusals = [ThrottledError("quota reached")]
     job = world.create(config())
     assert (job["status"], job["bedrockStatus"], job["jobArn"]) == ("InProgress", "Queued", "")
-    assert [part["status"] for part in world.jobs.parts(job["jobId"])] == ["queued"]
+    assert [part["status"] for part in world.part_items(job["jobId"])] == ["queued"]
 
 
 def test_parts_that_waited_when_their_job_failed_are_never_submitted(world: JobsWorld) -> None:
@@ -470,14 +469,14 @@ def test_parts_that_waited_when_their_job_failed_are_never_submitted(world: Jobs
     job_id = world.new_job(config())
     with pytest.raises(DeploymentError):
         create_job(job_id, world.services())
-    assert [part["status"] for part in world.jobs.parts(job_id)] == ["cancelled", "cancelled"]
+    assert [part["status"] for part in world.part_items(job_id)] == ["cancelled", "cancelled"]
     # When somebody submits what is queued, as it was before the job failed, Then nothing is
-    world.jobs.update_part(job_id, 1, {"status": "queued"})
+    world.update_part(job_id, 1, status="queued")
     job = world.jobs.get(job_id)
     assert job is not None
     submit_queued(job, world.services())
     assert not world.bedrock.submitted
-    assert [part["status"] for part in world.jobs.parts(job_id)] == ["cancelled", "cancelled"]
+    assert [part["status"] for part in world.part_items(job_id)] == ["cancelled", "cancelled"]
 
 
 def test_of_two_calls_for_one_job_the_later_leaves_its_records_in_flight(world: JobsWorld) -> None:
@@ -499,8 +498,7 @@ def test_of_two_calls_for_one_job_the_later_leaves_its_records_in_flight(world: 
     create_job(job_id, replace(late, jobs=overtaken))
     # Then
     assert world.jobs.in_flight() == [job_id]
-    job = world.jobs.get(job_id)
-    assert job is not None
+    job = world.item(job_id)
     assert (job["status"], job["bedrockStatus"]) == ("InProgress", "Submitted")
 
 
@@ -510,7 +508,7 @@ def test_a_service_that_does_not_answer_leaves_the_job_for_the_next_call(world: 
     with pytest.raises(ServiceUnavailableError):
         create_job(job_id, world.services())
     job = create_job(job_id, world.services())
-    assert (job["status"], job["bedrockStatus"]) == ("InProgress", "Submitted")
+    assert (job.status, job.bedrock_status) == ("InProgress", "Submitted")
 
 
 def test_a_creation_that_finds_the_lease_held_waits_and_then_asks_to_be_called_again(world: JobsWorld) -> None:
@@ -522,9 +520,9 @@ def test_a_creation_that_finds_the_lease_held_waits_and_then_asks_to_be_called_a
 
 def test_a_stop_before_the_submission_ends_the_job(world: JobsWorld) -> None:
     job_id = world.new_job(config())
-    world.jobs.update(job_id, {"stopRequestedAt": "2026-11-21T09:00:00.000Z"})
+    world.update(job_id, stopRequestedAt="2026-11-21T09:00:00.000Z")
     job = create_job(job_id, world.services())
-    assert (job["status"], job["bedrockStatus"]) == ("Failed", "Stopped")
+    assert (job.status, job.bedrock_status) == ("Failed", "Stopped")
     assert not world.bedrock.submitted
     assert world.jobs.in_flight() == []
 
@@ -595,7 +593,7 @@ def test_a_retry_may_ask_with_other_tokens_time_and_model(world: JobsWorld) -> N
     world.end(first["jobId"], in_priority_order(2))
     changed = {"maxTokens": 900, "timeoutHours": 48, "modelId": "amazon.nova-pro-v1:0"}
     retried = world.create({"batch": changed}, retry_of=first["jobId"])
-    (part,) = world.jobs.parts(retried["jobId"])
+    (part,) = world.part_items(retried["jobId"])
     assert (part["modelId"], part["timeoutHours"], retried["modelId"]) == ("amazon.nova-pro-v1:0", 48, part["modelId"])
     for line, before in zip(
         world.lines(part["inputKey"]), world.lines(names.input_key(first["jobId"], 1)), strict=False
@@ -634,7 +632,7 @@ def test_a_creation_that_died_frees_its_records_once_it_is_given_up(world: JobsW
             job_id, replace(services, jobs=Killing(services.jobs, count), objects=Killing(services.objects, count))
         )
     assert world.jobs.in_flight() == [job_id]
-    world.jobs.update(job_id, {"status": "Failed"})
+    world.update(job_id, status="Failed")
     world.clock.pass_by(minutes=6)
     assert len(world.records(world.create(config())["jobId"])) == OSHA
 

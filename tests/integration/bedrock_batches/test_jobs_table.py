@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,9 +14,11 @@ from botocore.exceptions import ClientError
 from bedrock_batches.results.claims_dynamodb import DynamoDbClaims
 from bedrock_batches.results.ports import Claim
 from bedrock_batches.submit import dynamodb as jobs_table
-from bedrock_batches.submit import job as names
-from bedrock_batches.submit.job import JobItem, PartItem
-from bedrock_batches.submit.ports import KeyReusedError, all_jobs
+from bedrock_batches.submit import names
+from bedrock_batches.submit.job import Job, JobStatus, Part, PartStatus, new_job
+from bedrock_batches.submit.job_items import UnreadableItemError, item_of_job
+from bedrock_batches.submit.ports import Guard, KeyReusedError, all_jobs
+from foundation.aws.dynamodb_items import to_item
 from foundation.errors import DeploymentError, ThrottledError
 from tests.support.bedrock_jobs import TABLE, JobsWorld, jobs_world
 
@@ -28,18 +31,18 @@ def world() -> Iterator[JobsWorld]:
         yield made
 
 
-def job(number: int = 0, **options: Any) -> JobItem:
-    return names.new_job(f"batch-{1_790_000_000 + number}-0000000{number % 10}", NOW, {"limits": {"x": 1.5}}, **options)
+def job(number: int = 0, **options: Any) -> Job:
+    return new_job(f"batch-{1_790_000_000 + number}-0000000{number % 10}", NOW, {"limits": {"x": 1.5}}, **options)
 
 
-def part(number: int) -> PartItem:
-    return {"jobId": job()["jobId"], "part": number, "status": "queued", "recordCount": 100}
+def part(number: int) -> Part:
+    return Part(job().job_id, number, PartStatus.QUEUED, record_count=100)
 
 
 def test_a_job_comes_back_as_it_was_written(world: JobsWorld) -> None:
     written = job()
-    assert world.jobs.create(written) == written["jobId"]
-    assert world.jobs.get(written["jobId"]) == written
+    assert world.jobs.create(written) == written.job_id
+    assert world.jobs.get(written.job_id) == written
     assert world.jobs.get("batch-1790000000-ffffffff") is None
 
 
@@ -69,8 +72,8 @@ def test_the_same_key_and_request_give_the_first_job_and_another_request_is_refu
     with pytest.raises(KeyReusedError):
         table.create(job(3), "key", {"a": 2})
     assert table.create(job(4), "other key", {"a": 1}) != first
-    assert table.get(job(2)["jobId"]) is None
-    assert table.get(job(3)["jobId"]) is None
+    assert table.get(job(2).job_id) is None
+    assert table.get(job(3).job_id) is None
 
 
 class Conflicting:
@@ -102,11 +105,11 @@ def paused(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def test_of_the_same_key_twice_at_once_the_later_tries_again(world: JobsWorld, paused: list[float]) -> None:
     client: Any = Conflicting(world.dynamodb, 2)
     table = jobs_table.DynamoDbJobsTable(client, TABLE)
-    assert table.create(job(1), "key", {"a": 1}) == job(1)["jobId"]
+    assert table.create(job(1), "key", {"a": 1}) == job(1).job_id
     assert len(paused) == 2
     # And when the other one has written the key meanwhile, its job is the answer
     client.conflicts = 1
-    assert table.create(job(2), "key", {"a": 1}) == job(1)["jobId"]
+    assert table.create(job(2), "key", {"a": 1}) == job(1).job_id
 
 
 def test_a_conflict_that_does_not_end_is_told(world: JobsWorld, paused: list[float]) -> None:
@@ -129,30 +132,62 @@ def test_a_key_can_be_used_again_after_a_day(world: JobsWorld) -> None:
 
 def test_a_change_is_made_only_where_the_expected_values_stand(world: JobsWorld) -> None:
     table, job_id = world.jobs, world.jobs.create(job())
-    assert not table.update(job_id, {"message": "x"}, expected={"status": "Failed"})
-    assert not table.update(job_id, {"message": "x"}, expected={"createdAt": None})
-    assert table.update(
-        job_id, {"message": "x", "bedrockStatus": None}, expected={"status": "InProgress", "message": None}
-    )
-    changed = table.get(job_id)
-    assert changed is not None
-    assert changed["message"] == "x"
-    assert "bedrockStatus" not in changed
-    assert not table.update("batch-1790000000-ffffffff", {"message": "x"}), "no item comes into being"
-    assert table.get("batch-1790000000-ffffffff") is None
+    first = table.get(job_id)
+    assert first is not None
+    failed = replace(first, status=JobStatus.FAILED)
+    told = replace(first, message="x", model_id="m")
+    assert not table.change(failed, replace(failed, message="x"), only_if=(Guard.STATUS,))
+    assert table.change(first, told, only_if=(Guard.STATUS, Guard.CREATION))
+    assert table.get(job_id) == told
+    assert not table.change(failed, failed, only_if=(Guard.STATUS,)), "a condition holds without a change too"
+    assert table.change(told, replace(told, message=""))
+    assert table.get(job_id) == replace(told, message="")
+    gone = replace(first, job_id="batch-1790000000-ffffffff")
+    assert not table.change(gone, replace(gone, message="x")), "no item comes into being"
+    assert table.get(gone.job_id) is None
+
+
+def test_a_change_leaves_what_another_call_has_written_meanwhile(world: JobsWorld) -> None:
+    table = world.jobs
+    first = table.get(table.create(job()))
+    assert first is not None
+    assert table.change(first, replace(first, bedrock_status="Submitted"))
+    assert table.change(first, replace(first, message="x"))
+    assert table.get(first.job_id) == replace(first, bedrock_status="Submitted", message="x")
+
+
+def test_attributes_that_this_release_does_not_know_stay_and_are_shown(world: JobsWorld) -> None:
+    written = replace(job(), other={"owner": "Ann", "depth": 3})
+    table = world.jobs
+    table.create(written)
+    found = table.get(written.job_id)
+    assert found == written
+    assert table.change(found, replace(found, message="x"))
+    assert table.get(written.job_id) == replace(written, message="x")
+
+
+def test_an_item_that_no_release_wrote_is_named_and_does_not_hide_the_other_jobs(world: JobsWorld) -> None:
+    table = world.jobs
+    for number in (1, 2):
+        table.create(job(number))
+    strange = {**item_of_job(job(3)), "status": "Sleeping"}
+    world.dynamodb.put_item(TableName=TABLE, Item=to_item(strange))
+    with pytest.raises(UnreadableItemError, match=rf"{job(3).job_id}.*Sleeping"):
+        table.get(job(3).job_id)
+    assert [found.job_id for found in all_jobs(table)] == [job(2).job_id, job(1).job_id]
 
 
 def test_the_listing_follows_the_status_and_knows_no_estimates(world: JobsWorld) -> None:
     table = world.jobs
     for number in range(3):
         table.create(job(number))
-    estimate = names.new_job("estimate-1790000000-00000000", NOW, {}, dry_run=True)
+    estimate = new_job("estimate-1790000000-00000000", NOW, {}, dry_run=True)
     table.create(estimate)
-    table.update(estimate["jobId"], {"status": "Completed"})
-    table.update(job(1)["jobId"], {"status": "Completed", "bedrockStatus": "Completed"})
-    assert [found["jobId"] for found in all_jobs(table)] == [job(number)["jobId"] for number in (2, 1, 0)]
-    assert [found["jobId"] for found in all_jobs(table, "Completed")] == [job(1)["jobId"]]
-    assert [found["jobId"] for found in all_jobs(table, "InProgress")] == [job(2)["jobId"], job(0)["jobId"]]
+    table.change(estimate, replace(estimate, status=JobStatus.COMPLETED))
+    table.change(job(1), replace(job(1), status=JobStatus.COMPLETED, bedrock_status="Completed"))
+    assert [found.job_id for found in all_jobs(table)] == [job(number).job_id for number in (2, 1, 0)]
+    assert [found.job_id for found in all_jobs(table, JobStatus.COMPLETED)] == [job(1).job_id]
+    assert [found.job_id for found in all_jobs(table, JobStatus.IN_PROGRESS)] == [job(2).job_id, job(0).job_id]
 
 
 @pytest.mark.parametrize("cursor", ["!", "e30", "bm90IGpzb24", "WzFd", "eyJQSyI6MX0"])
@@ -164,22 +199,23 @@ def test_a_cursor_that_was_made_up_is_refused(world: JobsWorld, cursor: str) -> 
 def test_parts_are_replaced_as_a_whole_and_come_in_order(world: JobsWorld) -> None:
     table, job_id = world.jobs, world.jobs.create(job())
     table.put_parts(job_id, [part(number) for number in range(1, 61)])
-    assert [found["part"] for found in table.parts(job_id)] == list(range(1, 61))
+    assert [found.number for found in table.parts(job_id)] == list(range(1, 61))
     table.put_parts(job_id, [part(2), part(1)])
-    assert [found["part"] for found in table.parts(job_id)] == [1, 2]
-    assert table.update_part(job_id, 2, {"status": "submitted"}, expected={"status": "queued"})
-    assert not table.update_part(job_id, 2, {"status": "cancelled"}, expected={"status": "queued"})
-    assert [found["status"] for found in table.parts(job_id)] == ["queued", "submitted"]
+    assert [found.number for found in table.parts(job_id)] == [1, 2]
+    submitted, cancelled = (replace(part(2), status=status) for status in (PartStatus.SUBMITTED, PartStatus.CANCELLED))
+    assert table.change_part(part(2), submitted, only_if=(Guard.STATUS,))
+    assert not table.change_part(part(2), cancelled, only_if=(Guard.STATUS,))
+    assert [found.status for found in table.parts(job_id)] == [PartStatus.QUEUED, PartStatus.SUBMITTED]
 
 
 def test_jobs_enter_and_leave_those_in_flight(world: JobsWorld) -> None:
     table = world.jobs
     for number in (1, 2, 1):
-        table.enter_in_flight(job(number)["jobId"])
-    assert table.in_flight() == [job(1)["jobId"], job(2)["jobId"]]
-    table.leave_in_flight(job(1)["jobId"])
-    table.leave_in_flight(job(1)["jobId"])
-    assert table.in_flight() == [job(2)["jobId"]]
+        table.enter_in_flight(job(number).job_id)
+    assert table.in_flight() == [job(1).job_id, job(2).job_id]
+    table.leave_in_flight(job(1).job_id)
+    table.leave_in_flight(job(1).job_id)
+    assert table.in_flight() == [job(2).job_id]
 
 
 def test_a_missing_table_is_the_deployments_fault(world: JobsWorld) -> None:
@@ -187,7 +223,7 @@ def test_a_missing_table_is_the_deployments_fault(world: JobsWorld) -> None:
     for call in (
         lambda: world.jobs.get("x"),
         lambda: world.jobs.create(job()),
-        lambda: world.jobs.update("x", {"message": "y"}),
+        lambda: world.jobs.change(job(), replace(job(), message="y")),
         lambda: world.jobs.list_jobs(None, 1),
     ):
         with pytest.raises(DeploymentError):
@@ -197,7 +233,7 @@ def test_a_missing_table_is_the_deployments_fault(world: JobsWorld) -> None:
 def test_a_settled_job_expires_with_all_its_items_and_one_that_is_opened_again_does_not(world: JobsWorld) -> None:
     table = world.jobs
     job_id = table.create(job(1))
-    table.put_parts(job_id, [{"jobId": job_id, "part": 1, "status": "ended"}])
+    table.put_parts(job_id, [Part(job_id, 1, PartStatus.ENDED)])
     claims = DynamoDbClaims(world.dynamodb, "VentureOS-BedrockBatchJobs")
     claim = claims.take(Claim(job_id, "k", "e", 1, world.clock.now.replace(microsecond=0), 1), "a", 2_000, 1_000)
     assert claim is not None
@@ -211,9 +247,13 @@ def test_a_settled_job_expires_with_all_its_items_and_one_that_is_opened_again_d
     table.settle(job_id, world.clock.now)
     assert table.in_flight() == []
     assert expiries() == [str(int(world.clock.now.timestamp()) + 30 * 86_400)] * 3
-    assert (table.get(job_id) or {})["settledAt"] == names.timestamp(world.clock.now)
+    settled = table.get(job_id)
+    assert settled is not None
+    assert settled.settled_at == world.clock.now
     table.reopen(job_id)
     assert table.in_flight() == [job_id]
     assert expiries() == [None] * 4
-    assert "settledAt" not in (table.get(job_id) or {})
+    opened = table.get(job_id)
+    assert opened is not None
+    assert (opened.settled_at, opened.ttl, opened.outputs_taken) == (None, None, False)
     assert claims.of_job(job_id) == [claim]

@@ -15,9 +15,11 @@ import orjson
 import pytest
 
 from bedrock_batches import wiring, wiring_results
-from bedrock_batches.results.take_results import CHUNK_RECORDS
-from bedrock_batches.submit import job as names
+from bedrock_batches.results.output_lines import CHUNK_RECORDS
+from bedrock_batches.submit import names
 from bedrock_batches.submit.dynamodb import DynamoDbJobsTable
+from bedrock_batches.submit.job import Stats
+from bedrock_batches.submit.job_items import job_of_item, part_of_item
 from foundation import settings
 from foundation.aws import clients, factories
 from tests.support.bedrock_results import (
@@ -172,10 +174,8 @@ def job(deployed: Deployed) -> Deployed:
     """A job of one part whose output is there: 1 % errors, and one record without an answer."""
     world = World()
     add_job(world, [RECORDS], price={"inputUSDPer1kTokens": "0.1", "outputUSDPer1kTokens": "0.2", "maxTokens": 100})
-    created = names.moment_of(world.jobs[JOB_ID]["createdAt"])
-    deployed.jobs.create({**names.new_job(JOB_ID, created, {}), **world.jobs[JOB_ID]})
-    part: Any = {"PK": names.job_key(JOB_ID), "SK": names.part_sort_key(1), **world.parts[JOB_ID][1]}
-    deployed.jobs.put_parts(JOB_ID, [part])
+    deployed.jobs.create(job_of_item(world.jobs[JOB_ID]))
+    deployed.jobs.put_parts(JOB_ID, [part_of_item(world.parts[JOB_ID][1])])
     for key, body in world.objects.items():
         deployed.put(key, body)
     lines = [error_line(violation_id(n)) if n % 100 == 0 else answer_line(violation_id(n)) for n in range(1, RECORDS)]
@@ -201,8 +201,8 @@ def test_a_job_from_its_output_to_its_end(job: Deployed) -> None:
     assert (reconciled["status"], reconciled["bedrockStatus"]) == ("Completed", "Completed")
     stored = job.jobs.get(JOB_ID)
     assert stored is not None
-    assert stored["stats"] == {"processed": PROCESSED, "errors": ERRORS, "total": RECORDS}
-    assert (stored["jobArn"], stored["inputTokens"], stored["actualCostUSD"]) == (job_arn(1), 50_000, 7.0)
+    assert stored.stats == Stats(PROCESSED, ERRORS, RECORDS)
+    assert (stored.job_arn, stored.input_tokens, stored.actual_cost_usd) == (job_arn(1), 50_000, 7.0)
     items = job.items()
     assert len(items) == PROCESSED
     assert {item["agency"]["S"] for item in items} == {"osha"}
@@ -247,7 +247,7 @@ def test_a_schedule_finds_the_job_and_an_event_of_bedrock_names_it(job: Deployed
     for answer in (schedule, named):
         assert [(found["jobId"], found["status"]) for found in answer["jobs"]] == [(JOB_ID, "InProgress")]
     parts = job.jobs.parts(JOB_ID)
-    assert [(part["status"], part["bedrockStatus"]) for part in parts] == [("ended", "Completed")]
+    assert [(part.status, part.bedrock_status) for part in parts] == [("ended", "Completed")]
 
 
 def test_s3s_test_event_is_answered_with_nothing(job: Deployed) -> None:

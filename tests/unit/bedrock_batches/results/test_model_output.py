@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from bedrock_batches.results.json_objects import MOST_CANDIDATES, find_objects
 from bedrock_batches.results.model_output import (
-    PARSE_ERROR,
-    RECORD_ERROR,
     Answer,
+    FailureKind,
     NoContentError,
     find_content,
     read_result,
@@ -244,7 +243,7 @@ def test_the_raw_text_of_what_cannot_be_parsed_is_kept() -> None:
 
     assert result.content is None
     assert result.failure is not None
-    assert (result.failure.error, result.failure.raw_text) == (PARSE_ERROR, "I would rather not.")
+    assert (result.failure.kind, result.failure.raw_text) == (FailureKind.UNREADABLE, "I would rather not.")
     assert result.answer.input_tokens == 7
 
 
@@ -280,7 +279,7 @@ def test_an_error_in_place_of_the_output_keeps_bedrocks_code_and_message() -> No
     failure = read_result(text.encode()).failure
 
     assert failure is not None
-    assert (failure.error, failure.code, failure.reason) == (RECORD_ERROR, 400, "bad request")
+    assert (failure.kind, failure.code, failure.reason) == (FailureKind.REFUSED, 400, "bad request")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 
 from bedrock_batches.results.reconcile import Reconciled, reconcile, reconcile_event
 from bedrock_batches.results.take_results import take_objects
-from bedrock_batches.submit.job import output_prefix
+from bedrock_batches.submit.names import output_prefix
 from bedrock_batches.submit.ports import JobRefusedError
 from foundation.errors import ServiceUnavailableError, ThrottledError
 from tests.support.bedrock_results import (

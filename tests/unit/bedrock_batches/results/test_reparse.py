@@ -9,11 +9,11 @@ import pytest
 
 from bedrock_batches.results import reparse as module
 from bedrock_batches.results import take_results
-from bedrock_batches.results.model_output import NO_ANSWER, PARSE_ERROR, RecordFailure, RecordResult, read_result
+from bedrock_batches.results.model_output import NO_ANSWER, FailureKind, RecordFailure, RecordResult, read_result
 from bedrock_batches.results.reconcile import reconcile
 from bedrock_batches.results.reparse import Reparsed, reparse
 from bedrock_batches.results.take_results import take_objects
-from bedrock_batches.submit.job import record_id
+from bedrock_batches.submit.names import record_id
 from foundation.errors import InvalidInputError
 from tests.support.bedrock_results import (
     JOB_ID,
@@ -34,7 +34,9 @@ def strict(line: bytes) -> RecordResult:
     result = read_result(line)
     if b"```" not in line:
         return result
-    return RecordResult(result.record_id, NO_ANSWER, failure=RecordFailure(PARSE_ERROR, "no JSON", raw_text="…"))
+    return RecordResult(
+        result.record_id, NO_ANSWER, failure=RecordFailure(FailureKind.UNREADABLE, "no JSON", raw_text="…")
+    )
 
 
 def fenced(record: str) -> bytes:

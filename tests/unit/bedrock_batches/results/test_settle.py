@@ -258,7 +258,7 @@ def test_one_jobs_fault_keeps_no_other_from_settling(
     end(world, bedrock)
     merge(lake, world, 0, 1, 2, 4, 5, 6)
     broken = "batch-1700000000-0123abcd"
-    world.jobs[broken] = {**world.jobs[JOB_ID], "jobId": broken, "processedAt": "?"}
+    world.jobs[broken] = {**world.jobs[JOB_ID], "jobId": broken}
     world.parts[broken] = world.parts[JOB_ID]
     world.in_flight.add(broken)
     monkeypatch.setattr(FakeClaims, "of_job", _failing_for(broken, FakeClaims.of_job))

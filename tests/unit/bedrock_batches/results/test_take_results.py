@@ -16,11 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from bedrock_batches.results import take_results as module
+from bedrock_batches.results import output_lines as module
 from bedrock_batches.results.messages import TakeObjects, take_objects_message
+from bedrock_batches.results.model_output import FailureKind
+from bedrock_batches.results.output_lines import chunks
 from bedrock_batches.results.ports import Claim, Counts, total
-from bedrock_batches.results.take_results import ObjectBusyError, Outcome, Taken, chunks, take_objects
-from bedrock_batches.submit.job import record_id
+from bedrock_batches.results.take_results import ObjectBusyError, Outcome, Taken, take_objects
+from bedrock_batches.submit.names import record_id
 from foundation.errors import ThrottledError
 from tests.support.bedrock_results import (
     BUCKET,
@@ -364,7 +366,9 @@ def test_records_are_joined_by_their_place_in_the_job(world: World) -> None:
     assert (taken.counts.processed, taken.counts.errors) == (2, 5)
     failed = {line["recordId"]: line["error"] for line in world.failed_lines()}
     assert failed.pop(violation_id(3)) == "Bedrock could not process the record"
-    assert failed == dict.fromkeys([record_id(1), record_id(99), violation_id(0), "R000000000١"], module.NOT_OF_THE_JOB)
+    assert failed == dict.fromkeys(
+        [record_id(1), record_id(99), violation_id(0), "R000000000١"], FailureKind.NOT_OF_THE_JOB
+    )
 
 
 def test_a_record_that_is_not_of_the_job_is_a_failed_record(world: World) -> None:

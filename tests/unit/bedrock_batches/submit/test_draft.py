@@ -9,7 +9,7 @@ import pytest
 
 from bedrock_batches.submit import draft as module
 from bedrock_batches.submit.draft import Draft
-from bedrock_batches.submit.parts import Part
+from bedrock_batches.submit.parts import Span
 from bedrock_batches.submit.prompt import line_of
 from foundation.errors import PermanentError
 from tests.support.bedrock_results import FakeObjects, Process, World
@@ -29,7 +29,7 @@ def test_lines_that_come_in_any_order_are_uploaded_by_their_places(tmp_path: Pat
         draft.cut_after(40)
         assert list(draft.tokens) == [100 + place for place in range(40)]
         assert list(draft.sizes) == [len(line(place)) for place in range(40)]
-        size = draft.upload("job", Part(2, 10, 40), FakeObjects(Process(world)))
+        size = draft.upload("job", Span(2, 10, 40), FakeObjects(Process(world)))
     written = world.objects["bedrock-batches/input/job/input-0002.jsonl"]
     assert written == b"".join(line(place, place) for place in range(10, 40)), "each with its place in the job"
     assert size == len(written)

@@ -14,7 +14,9 @@ import pytest
 from bedrock_batches.results.reconcile import reconcile
 from bedrock_batches.results.take_results import take_objects
 from bedrock_batches.submit import run_on_demand as module
-from bedrock_batches.submit.job import JobItem, input_key, on_demand_lease, on_demand_output_key
+from bedrock_batches.submit.job import Job
+from bedrock_batches.submit.job_items import job_of_item
+from bedrock_batches.submit.names import input_key, on_demand_lease, on_demand_output_key
 from bedrock_batches.submit.prompt import tokens_of_body
 from bedrock_batches.submit.run_on_demand import run_on_demand
 from foundation.errors import DeploymentError, PermanentError, ServiceUnavailableError, ThrottledError
@@ -63,7 +65,7 @@ class Model:
 
 
 class UnreadableJobs(FakeJobs):
-    def get(self, job_id: str) -> JobItem | None:
+    def get(self, job_id: str) -> Job | None:
         raise ThrottledError("slow down")
 
 
@@ -96,10 +98,10 @@ def world() -> World:
 
 def ask(world: World, model: Model, jobs: type[FakeJobs] = FakeJobs, **process: Any) -> bool:
     call = Process(world, **process)
-    return run_on_demand(world.jobs[JOB_ID], Services(jobs(call), FakeObjects(call), model, call, call))
+    return run_on_demand(job_of_item(world.jobs[JOB_ID]), Services(jobs(call), FakeObjects(call), model, call, call))
 
 
-def end(world: World) -> JobItem:
+def end(world: World) -> dict[str, Any]:
     take_objects([OUTPUT], Process(world, owner="taker").result_services())
     reconcile(JOB_ID, Process(world).reconcile_services())
     return world.jobs[JOB_ID]
@@ -164,7 +166,7 @@ def test_the_job_is_looked_at_once_a_second_however_many_ask(world: World, monke
     looks: list[int] = []
 
     class Counting(FakeJobs):
-        def get(self, job_id: str) -> JobItem | None:
+        def get(self, job_id: str) -> Job | None:
             looks.append(self.process.world.now_ms)
             return super().get(job_id)
 

@@ -19,7 +19,7 @@ from foundation.errors import (
     ObjectNotFoundError,
     ServiceUnavailableError,
 )
-from foundation.ports import StoredObject
+from foundation.ports import WHOLE, StoredObject
 from tests.support.content import MORNING, stream_record, update
 
 NOW = datetime(2026, 11, 21, 23, 59, tzinfo=UTC)
@@ -114,12 +114,12 @@ class World:
         after = sorted(one for one in self.items if one > cursor)[:2]
         return [self.items[one] for one in after], after[-1] if len(after) == 2 else ""
 
-    def acquire(self, name: str, owner: str, seconds: float) -> bool:
+    def acquire(self, name: str, owner: str, seconds: float, part: str = WHOLE) -> bool:
         assert seconds == self.remaining_seconds()
         self.meanwhile()
         return self.held.setdefault(name, owner) == owner
 
-    def release(self, name: str, owner: str) -> None:
+    def release(self, name: str, owner: str, part: str = WHOLE) -> None:
         assert self.held.pop(name) == owner
 
     def get(self, key: str) -> bytes:

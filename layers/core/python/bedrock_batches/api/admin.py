@@ -11,8 +11,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
@@ -27,10 +27,20 @@ from bedrock_batches.request.job_config import (
     stored_config,
 )
 from bedrock_batches.request.models import Models
-from bedrock_batches.submit import job as names
+from bedrock_batches.submit import names
 from bedrock_batches.submit.create_job import CREATED, ESTIMATED, NOTHING, REFUSED
-from bedrock_batches.submit.job import Creation, JobItem, JobStatus, PartItem
-from bedrock_batches.submit.ports import BatchInference, BatchInferenceJob, FunctionCaller, JobsTable
+from bedrock_batches.submit.job import (
+    CREATION_TIME,
+    Creation,
+    FailureGroup,
+    Job,
+    JobStatus,
+    Part,
+    RequestOutcome,
+    new_job,
+)
+from bedrock_batches.submit.job_items import HIDDEN, item_of_job, item_of_part
+from bedrock_batches.submit.ports import BatchInference, BatchInferenceJob, FunctionCaller, Guard, JobsTable
 from foundation.errors import BatchProcessorError, InvalidInputError, PermanentError, Problem
 from foundation.ports import Clock
 
@@ -48,7 +58,17 @@ POLL_SECONDS = 0.3
 MOST_LISTED = 100
 MOST_RECORDS = 1_000
 THREADS = 8
-_HIDDEN = frozenset({"GSI1PK", "GSI1SK", "GSI2PK", "ttl"})
+_SUMMARY_FIELDS = (
+    "PK",
+    "SK",
+    "jobId",
+    "jobArn",
+    "status",
+    "violationCount",
+    "createdAt",
+    "processedAt",
+    "stats",
+)
 _PART_FIELDS = (
     "part",
     "status",
@@ -117,7 +137,7 @@ def retry_job(job_id: str, document: object, sender: Sender, services: AdminServ
     """
     changes = parse_retry_request(document, services.models)
     retried = _job(job_id, services)
-    if retried["status"] == JobStatus.IN_PROGRESS:
+    if retried.is_in_progress:
         raise JobRunsError(f"Job {job_id} has not ended: wait for its end, or stop it first.")
     config = _config_of(retried, services)
     batch = {**changes.batch.model_dump(by_alias=False), "on_demand_below_minimum": changes.on_demand_below_minimum}
@@ -133,113 +153,116 @@ def retry_job(job_id: str, document: object, sender: Sender, services: AdminServ
     return Answer(answer.status_code, {**answer.body, "warnings": warnings}) if warnings else answer
 
 
-def _warnings(retried: JobItem) -> list[str]:
+def _warnings(retried: Job) -> list[str]:
     """Why a retry with the same model will fail again, as far as the failures of the job tell."""
-    hopeless = [group for group in retried.get("failures", []) if group["sameInputFails"]]
+    hopeless: list[FailureGroup] = [group for group in retried.failures if group.same_input_fails]
     if not hopeless:
         return []
-    count, example = sum(group["count"] for group in hopeless), hopeless[0]
+    count, example = sum(group.count for group in hopeless), hopeless[0]
     return [
         f"{count:,} records failed with an error that the same input causes again, such as "
-        f'"{example["reason"]}" ({example["code"]}) for {example["example"]}: name another batch.modelId, or correct '
+        f'"{example.reason}" ({example.code}) for {example.example}: name another batch.modelId, or correct '
         "the records and create a new job."
     ]
 
 
-def _config_of(job: JobItem, services: AdminServices) -> JobConfig:
+def _config_of(job: Job, services: AdminServices) -> JobConfig:
     """What the job was created with. The default model stands for one that the item does not name.
 
     Raises NotRetryableError for an item whose ``config`` is missing or of another form, as other systems write it.
     """
     try:
-        config = stored_config(job["config"])
-    except (KeyError, ValidationError):
+        config = stored_config(job.config)
+    except ValidationError:
         raise NotRetryableError(
-            f"Job {job['jobId']} does not say what it was created with, so its records cannot be asked again: "
+            f"Job {job.job_id} does not say what it was created with, so its records cannot be asked again: "
             "create a new job."
         ) from None
-    model = config.batch.model_id or job.get("modelId") or services.default_model
+    model = config.batch.model_id or job.model_id or services.default_model
     return config.model_copy(update={"batch": config.batch.model_copy(update={"model_id": model})})
 
 
-def _new_job(config: JobConfig, services: AdminServices, *, dry_run: bool = False, retry_of: str = "") -> JobItem:
+def _new_job(config: JobConfig, services: AdminServices, *, dry_run: bool = False, retry_of: str = "") -> Job:
     now = _now(services)
     job_id = names.new_job_id(now, dry_run=dry_run)
-    return names.new_job(job_id, now, config.document(), dry_run=dry_run, retry_of=retry_of)
+    return new_job(job_id, now, config.document(), dry_run=dry_run, retry_of=retry_of)
 
 
-def _begin(job: JobItem, job_id: str, sender: Sender, services: AdminServices) -> Answer:
+def _begin(job: Job, job_id: str, sender: Sender, services: AdminServices) -> Answer:
     """Have the job created whose id it is, ``job`` or the one of the same request before."""
-    repeated = job_id != job["jobId"] and not sender.idempotency_key
+    repeated = job_id != job.job_id and not sender.idempotency_key
     job = _end_dead_estimate(services.jobs.get(job_id) or job, services)
-    if not is_settled(job) and job["creation"] == Creation.PENDING:
+    if _is_undecided(job) and job.creation is Creation.PENDING:
         # Again for a repeated request: its first call may have ended before this one, and two calls do no harm.
         services.processor.call({"jobId": job_id})
     until_ms = services.clock.now_ms() + int(WAIT_SECONDS * 1000)
-    while not is_settled(job) and services.clock.now_ms() < until_ms:
+    while _is_undecided(job) and services.clock.now_ms() < until_ms:
         services.clock.sleep(POLL_SECONDS)
         job = services.jobs.get(job_id) or job
     answer = creation_answer(job)
     return Answer(answer.status_code, {**answer.body, "repeated": True}) if repeated else answer
 
 
-def is_settled(job: JobItem) -> bool:
-    return job["creation"] == Creation.DONE or job["status"] != JobStatus.IN_PROGRESS
+def _is_undecided(job: Job) -> bool:
+    return job.request_outcome is RequestOutcome.UNDECIDED
 
 
-def creation_answer(job: JobItem) -> Answer:
+def creation_answer(job: Job) -> Answer:
     """What became of the request for this job."""
-    job_id, message = job["jobId"], job.get("message", "")
-    if not is_settled(job):
-        begun = ESTIMATING if job["dryRun"] else CREATING
-        return Answer(202, {"message": begun, "jobId": job_id, "status": job["status"]})
-    if job.get("problems"):
-        return Answer(400, {"message": INVALID, "problems": job["problems"]})
-    died = job["status"] == JobStatus.FAILED and job["creation"] != Creation.DONE
-    if message == REFUSED or died:
-        reason = message if died else job.get("reason", "")
-        refused: dict[str, Any] = {"message": REFUSED, "reason": reason, "jobId": job_id}
-        refused["violationCount"] = job["violationCount"]
-        if "shortfall" in job:
-            return Answer(422, {**refused, "shortfall": job["shortfall"]})
-        return Answer(502, refused)
-    if job["dryRun"]:
-        estimated = {
-            "message": ESTIMATED,
-            "violationCount": job["violationCount"],
-            "estimate": job["estimate"],
-            "dryRun": True,
-        }
-        return Answer(200, {**estimated, **_if_given(job, "reason", "emptiedBy", "filters", "heldBy")})
-    if message == NOTHING:
-        return Answer(
-            200, {"message": NOTHING, "violationCount": 0, **_if_given(job, "emptiedBy", "filters", "heldBy")}
-        )
-    created = {
-        "message": CREATED,
-        "jobId": job_id,
-        "jobArn": job["jobArn"],
-        "violationCount": job["violationCount"],
-        "status": job["status"],
-    }
-    return Answer(200, {**created, **_if_given(job, "estimate", "expectedCompletion", "retryOf")})
+    match job.request_outcome:
+        case RequestOutcome.UNDECIDED:
+            begun = ESTIMATING if job.dry_run else CREATING
+            return Answer(202, {"message": begun, "jobId": job.job_id, "status": job.status})
+        case RequestOutcome.INVALID:
+            return Answer(400, {"message": INVALID, "problems": [*job.problems]})
+        case RequestOutcome.DIED:
+            return _refusal(job, job.message)
+        case RequestOutcome.REFUSED:
+            return _refusal(job, job.reason)
+        case RequestOutcome.ESTIMATED:
+            estimated = {
+                "message": ESTIMATED,
+                "violationCount": job.violation_count,
+                "estimate": job.estimate,
+                "dryRun": True,
+            }
+            return Answer(200, {**estimated, **_if_given(job, "reason", "emptiedBy", "filters", "heldBy")})
+        case RequestOutcome.NOTHING:
+            nothing = {"message": NOTHING, "violationCount": 0}
+            return Answer(200, {**nothing, **_if_given(job, "emptiedBy", "filters", "heldBy")})
+        case RequestOutcome.CREATED:
+            created = {
+                "message": CREATED,
+                "jobId": job.job_id,
+                "jobArn": job.job_arn,
+                "violationCount": job.violation_count,
+                "status": job.status,
+            }
+            return Answer(200, {**created, **_if_given(job, "estimate", "expectedCompletion", "retryOf")})
 
 
-def _if_given(job: JobItem, *wanted: str) -> dict[str, Any]:
-    return {name: value for name, value in job.items() if name in wanted and value not in (None, "", [])}
+def _refusal(job: Job, reason: str) -> Answer:
+    body = {"message": REFUSED, "reason": reason, "jobId": job.job_id, "violationCount": job.violation_count}
+    if job.shortfall is not None:
+        return Answer(422, {**body, "shortfall": job.shortfall})
+    return Answer(502, body)
+
+
+def _if_given(job: Job, *wanted: str) -> dict[str, Any]:
+    return {name: value for name, value in item_of_job(job).items() if name in wanted}
 
 
 def list_jobs(status: str | None, limit: int, cursor: str, services: AdminServices) -> Answer:
     """Newest first. Raises InvalidInputError."""
     problems = []
-    known = [one.value for one in JobStatus]
+    known = {one.value: one for one in JobStatus}
     if status is not None and status not in known:
         problems.append(Problem("status", f'"{status[:60]}"', "no such status", f"write one of {', '.join(known)}"))
     problems += _problems_of_limit(limit, MOST_LISTED)
     if problems:
         raise InvalidInputError(problems)
     try:
-        page = services.jobs.list_jobs(status, limit, cursor)
+        page = services.jobs.list_jobs(None if status is None else known[status], limit, cursor)
     except ValueError as error:
         fix = "pass nextCursor of the page before, with the same status"
         raise InvalidInputError([Problem("cursor", "", str(error), fix)]) from None
@@ -266,65 +289,59 @@ def get_records(job_id: str, limit: int, cursor: str, services: AdminServices) -
     return Answer(200, {"records": page.records, "nextCursor": page.cursor or None})
 
 
-def _summary(job: JobItem) -> dict[str, Any]:
-    return {
-        "PK": job["PK"],
-        "SK": job["SK"],
-        "jobId": job["jobId"],
-        "jobArn": job["jobArn"],
-        "status": job["status"],
-        "violationCount": job["violationCount"],
-        "createdAt": job["createdAt"],
-        "processedAt": job.get("processedAt"),
-        "stats": job["stats"],
-    }
+def _summary(job: Job) -> dict[str, Any]:
+    item = item_of_job(job)
+    return {name: item.get(name) for name in _SUMMARY_FIELDS}
 
 
 def get_job(job_id: str, services: AdminServices) -> Answer:
     """The job's item, its parts, and ``recordCounts`` as Bedrock has them now. Raises UnknownJobError."""
     job = _end_dead_estimate(_job(job_id, services, estimates=True), services)
     parts = services.jobs.parts(job_id)
-    body: dict[str, Any] = {name: value for name, value in job.items() if name not in _HIDDEN}
-    body["processedAt"] = job.get("processedAt")
-    body["parts"] = [{name: part[name] for name in _PART_FIELDS if name in part} for part in parts]  # type: ignore[literal-required]
+    item = item_of_job(job)
+    body: dict[str, Any] = {name: value for name, value in item.items() if name not in HIDDEN}
+    body["processedAt"] = item.get("processedAt")
+    body["parts"] = [
+        {name: value for name, value in item_of_part(part).items() if name in _PART_FIELDS} for part in parts
+    ]
     body["recordCounts"] = _record_counts(job, parts, services)
     return Answer(200, body)
 
 
-def _end_dead_estimate(job: JobItem, services: AdminServices) -> JobItem:
+def _end_dead_estimate(job: Job, services: AdminServices) -> Job:
     """An estimate whose processor died ends with that reason: no clock follows estimates, only who asks for them."""
-    age = _now(services) - names.moment_of(job["createdAt"])
-    if not job.get("dryRun") or job["status"] != JobStatus.IN_PROGRESS or age < names.CREATION_TIME:
+    now = _now(services)
+    if not job.dry_run or not job.is_in_progress or now - job.created_at < CREATION_TIME:
         return job
-    ended = {"status": JobStatus.FAILED.value, "message": ESTIMATE_DIED, "processedAt": names.timestamp(_now(services))}
-    services.jobs.update(job["jobId"], ended, expected={"status": JobStatus.IN_PROGRESS.value})
-    return services.jobs.get(job["jobId"]) or job
+    ended = replace(job, status=JobStatus.FAILED, message=ESTIMATE_DIED, processed_at=now)
+    services.jobs.change(job, ended, only_if=(Guard.STATUS,))
+    return services.jobs.get(job.job_id) or job
 
 
 def _now(services: AdminServices) -> datetime:
-    return datetime.fromtimestamp(services.clock.now_ms() / 1000, UTC)
+    return names.moment_at(services.clock.now_ms())
 
 
-def _record_counts(job: JobItem, parts: Sequence[PartItem], services: AdminServices) -> dict[str, int]:
+def _record_counts(job: Job, parts: Sequence[Part], services: AdminServices) -> dict[str, int]:
     """While a job runs, Bedrock's own counts, which are ahead of the results taken; then the results taken."""
-    stats = job["stats"]
+    stats = job.stats
     taken = {
-        "total": job["violationCount"],
-        "processed": stats["processed"] + stats["errors"],
-        "succeeded": stats["processed"],
-        "failed": stats["errors"],
+        "total": job.violation_count,
+        "processed": stats.processed + stats.errors,
+        "succeeded": stats.processed,
+        "failed": stats.errors,
     }
-    arns = [part["jobArn"] for part in parts if part.get("jobArn")]
-    if job["status"] != JobStatus.IN_PROGRESS or not arns:
+    arns = [part.job_arn for part in parts if part.job_arn]
+    if not job.is_in_progress or not arns:
         return taken
     try:
         with ThreadPoolExecutor(THREADS) as threads:
             found: list[BatchInferenceJob] = list(threads.map(services.batch.get, arns))
     except BatchProcessorError as error:
-        LOGGER.warning("no live counts", extra={"job_id": job["jobId"], "why": str(error)})
+        LOGGER.warning("no live counts", extra={"job_id": job.job_id, "why": str(error)})
         return taken
     return {
-        "total": job["violationCount"],
+        "total": job.violation_count,
         "processed": sum(one.processed for one in found),
         "succeeded": sum(one.succeeded for one in found),
         "failed": sum(one.failed for one in found),
@@ -334,16 +351,15 @@ def _record_counts(job: JobItem, parts: Sequence[PartItem], services: AdminServi
 def stop_job(job_id: str, services: AdminServices) -> Answer:
     """Ask for the end of a job; what it has done is kept. Raises UnknownJobError."""
     job = _job(job_id, services)
-    now = names.timestamp_ms(services.clock.now_ms())
-    in_progress = {"status": JobStatus.IN_PROGRESS.value}
-    if not services.jobs.update(job_id, {"stopRequestedAt": now}, expected=in_progress):
+    stopping = replace(job, stop_requested_at=_now(services))
+    if not job.is_in_progress or not services.jobs.change(job, stopping, only_if=(Guard.STATUS,)):
         job = services.jobs.get(job_id) or job
-        return Answer(200, {"message": HAS_ENDED, "jobId": job_id, "status": job["status"]})
+        return Answer(200, {"message": HAS_ENDED, "jobId": job_id, "status": job.status})
     services.reconciler.call({"jobId": job_id})
-    return Answer(202, {"message": STOPPING, "jobId": job_id, "status": job["status"]})
+    return Answer(202, {"message": STOPPING, "jobId": job_id, "status": job.status})
 
 
-def _job(job_id: str, services: AdminServices, *, estimates: bool = False) -> JobItem:
+def _job(job_id: str, services: AdminServices, *, estimates: bool = False) -> Job:
     is_wanted = names.is_job_id(job_id) and (estimates or not names.is_estimate(job_id))
     job = services.jobs.get(job_id) if is_wanted else None
     if job is None:

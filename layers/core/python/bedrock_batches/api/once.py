@@ -11,13 +11,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, Protocol
 
 import orjson
 
-from bedrock_batches.submit import job as names
-from bedrock_batches.submit.job import JobItem, JobStatus
+from bedrock_batches.submit import names
+from bedrock_batches.submit.job import Job
 from bedrock_batches.submit.ports import JobsTable
 from foundation.ports import Clock
 
@@ -40,25 +40,25 @@ class Sender:
 
 
 def create_once(
-    job: JobItem, request: Mapping[str, Any], sender: Sender, services: Services, *, force: bool = False
+    job: Job, request: Mapping[str, Any], sender: Sender, services: Services, *, force: bool = False
 ) -> str:
     """Write the job unless the request is a repetition; the id of the job that answers it. Raises KeyReusedError."""
     if sender.idempotency_key:
         return services.jobs.create(job, sender.idempotency_key, request)
-    if force or job["dryRun"]:
+    if force or job.dry_run:
         return services.jobs.create(job)
     # No header can hold a line break, so no caller can give this key.
     document = orjson.dumps(request, option=orjson.OPT_SORT_KEYS)
     key = f"\n{sender.caller}\n{hashlib.sha256(document).hexdigest()}"
     job_id = services.jobs.create(job, key, request)
-    earlier = services.jobs.get(job_id) if job_id != job["jobId"] else job
-    if earlier is not None and (earlier["jobId"] == job["jobId"] or _answers(earlier, services.clock)):
+    earlier = services.jobs.get(job_id) if job_id != job.job_id else job
+    if earlier is not None and (earlier.job_id == job.job_id or _answers(earlier, services.clock)):
         return job_id
     return services.jobs.create(job, key, request, instead_of=job_id)
 
 
-def _answers(earlier: JobItem, clock: Clock) -> bool:
+def _answers(earlier: Job, clock: Clock) -> bool:
     """Whether a repetition is answered by the earlier job: it is recent, and runs or ran."""
-    age = datetime.fromtimestamp(clock.now_ms() / 1000, UTC) - names.moment_of(earlier["createdAt"])
-    came_to_nothing = earlier["status"] != JobStatus.IN_PROGRESS and not earlier.get("partCount")
+    age = names.moment_at(clock.now_ms()) - earlier.created_at
+    came_to_nothing = not earlier.is_in_progress and not earlier.part_count
     return age < REPEAT_TIME and not came_to_nothing

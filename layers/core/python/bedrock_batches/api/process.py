@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from bedrock_batches.api.admin import creation_answer, invalid_answer
 from bedrock_batches.api.once import Sender, create_once
 from bedrock_batches.request.job_config import DirectRequest, parse_job_request
-from bedrock_batches.submit import job as names
+from bedrock_batches.submit import names
 from bedrock_batches.submit.create_job import CreateServices, create_job
+from bedrock_batches.submit.job import new_job
 from foundation.errors import InvalidInputError
 
 DIRECT = "lambda:Invoke"
@@ -41,7 +41,7 @@ def _new_job(event: Mapping[str, Any], services: CreateServices, default_model: 
         agencies=services.lake.agencies,
     )
     config = asked.config.document()
-    now = datetime.fromtimestamp(services.clock.now_ms() / 1000, UTC)
+    now = names.moment_at(services.clock.now_ms())
     job_id = names.new_job_id(now, dry_run=asked.dry_run)
-    job = names.new_job(job_id, now, config, dry_run=asked.dry_run)
+    job = new_job(job_id, now, config, dry_run=asked.dry_run)
     return create_once(job, {"config": config}, Sender(DIRECT), services, force=asked.force)

@@ -19,8 +19,8 @@ import orjson
 
 from bedrock_batches.results.ports import Claim, newest_versions, places
 from bedrock_batches.results.result_keys import part_errors_prefix
-from bedrock_batches.submit import job as names
-from bedrock_batches.submit.job import JobItem, JobStatus, PartItem, PartStatus
+from bedrock_batches.submit import names
+from bedrock_batches.submit.job import Job, Part, PartStatus, begins_of
 from bedrock_batches.submit.records_in_flight import lines_of
 from bedrock_batches.violations import CONTENT_SORT_KEY, KEY_PREFIX
 from foundation.errors import ObjectNotFoundError
@@ -55,7 +55,7 @@ class RecordSources:
 class _Place:
     """A record of the job: its part, its line in the part's records file, its place in the job."""
 
-    part: PartItem
+    part: Part
     line: int
     place: int
     record_id: str
@@ -70,9 +70,7 @@ class RecordPage:
     cursor: str
 
 
-def list_records(
-    job: JobItem, parts: Sequence[PartItem], limit: int, cursor: str, sources: RecordSources
-) -> RecordPage:
+def list_records(job: Job, parts: Sequence[Part], limit: int, cursor: str, sources: RecordSources) -> RecordPage:
     """The ``limit`` records after the cursor. Raises ValueError for a cursor that this listing did not give.
 
     A part whose records file has expired shows none.
@@ -80,21 +78,21 @@ def list_records(
     begun = _read_cursor(cursor) if cursor else (0, 0)
     found = list(islice(_places(parts, begun, sources.objects), limit + 1))
     page, more = found[:limit], found[limit:]
-    answered, succeeded = _bits(job["jobId"], parts, sources.claims)
+    answered, succeeded = _bits(job.job_id, parts, sources.claims)
     outcomes = {one.place: _outcome(one, job, answered, succeeded) for one in page}
     wanted = {
         one.record_id: one for one in page if outcomes[one.place] in (RecordOutcome.FAILED, RecordOutcome.UNANSWERED)
     }
-    reasons = dict(_reasons(job["jobId"], wanted, sources.objects))
+    reasons = dict(_reasons(job.job_id, wanted, sources.objects))
     bucket = sources.objects.bucket
     records = [
         {
             "recordId": one.record_id,
             "agency": one.agency,
-            "part": one.part["part"],
+            "part": one.part.number,
             "outcome": outcomes[one.place].value,
             "reason": _reason(one, outcomes[one.place], reasons),
-            "input": f"s3://{bucket}/{one.part['inputKey']}",
+            "input": f"s3://{bucket}/{one.part.input_key}",
             "error": f"s3://{bucket}/{reasons[one.record_id][1]}" if one.record_id in reasons else None,
             "content": {
                 "table": sources.violations_table,
@@ -109,28 +107,23 @@ def list_records(
     return RecordPage(records, _cursor(more[0]) if more else "")
 
 
-def _places(parts: Sequence[PartItem], begun: tuple[int, int], objects: ObjectStore) -> Iterator[_Place]:
+def _places(parts: Sequence[Part], begun: tuple[int, int], objects: ObjectStore) -> Iterator[_Place]:
     """The records from a part and line on."""
-    begin = 0
+    begins = begins_of(parts)
     for part in parts:
-        if part["part"] >= begun[0]:
-            skipped = begun[1] if part["part"] == begun[0] else 0
+        if part.number >= begun[0]:
+            skipped = begun[1] if part.number == begun[0] else 0
             try:
-                for line, record in enumerate(lines_of(objects.read(part["recordsKey"]))):
+                for line, record in enumerate(lines_of(objects.read(part.records_key))):
                     if line >= skipped:
-                        yield _Place(part, line, begin + line, *names.split_records_line(record.decode()))
+                        yield _Place(part, line, begins[part.number] + line, *names.split_records_line(record.decode()))
             except ObjectNotFoundError:
                 pass
-        begin += part.get("recordCount", 0)
 
 
-def _bits(job_id: str, parts: Sequence[PartItem], claims: JobClaims) -> tuple[int, int]:
+def _bits(job_id: str, parts: Sequence[Part], claims: JobClaims) -> tuple[int, int]:
     """The records that have an answer, and those that have content, as bits by their places in the job."""
-    begins: dict[int, int] = {}
-    begin = 0
-    for part in parts:
-        begins[part["part"]] = begin
-        begin += part.get("recordCount", 0)
+    begins = begins_of(parts)
     answered = succeeded = 0
     for claim in newest_versions(claims.of_job(job_id)):
         answered |= places(claim, claim.answered, begins)
@@ -138,17 +131,17 @@ def _bits(job_id: str, parts: Sequence[PartItem], claims: JobClaims) -> tuple[in
     return answered, succeeded
 
 
-def _outcome(one: _Place, job: JobItem, answered: int, succeeded: int) -> RecordOutcome:
+def _outcome(one: _Place, job: Job, answered: int, succeeded: int) -> RecordOutcome:
     if succeeded >> one.place & 1:
         return RecordOutcome.SUCCEEDED
     if answered >> one.place & 1:
         return RecordOutcome.FAILED
-    return RecordOutcome.PENDING if job["status"] == JobStatus.IN_PROGRESS else RecordOutcome.UNANSWERED
+    return RecordOutcome.PENDING if job.is_in_progress else RecordOutcome.UNANSWERED
 
 
 def _reasons(job_id: str, wanted: Mapping[str, _Place], objects: ObjectStore) -> Iterator[tuple[str, tuple[str, str]]]:
     """Reason and object of each wanted record that an object under ``errors/`` names; the later object wins."""
-    prefixes = [part_errors_prefix(job_id, part) for part in sorted({one.part["part"] for one in wanted.values()})]
+    prefixes = [part_errors_prefix(job_id, part) for part in sorted({one.part.number for one in wanted.values()})]
     if wanted:
         prefixes.insert(0, part_errors_prefix(job_id, None))
     for prefix in prefixes:
@@ -165,14 +158,14 @@ def _reason(one: _Place, outcome: RecordOutcome, reasons: Mapping[str, tuple[str
         return reasons[one.record_id][0]
     if outcome != RecordOutcome.UNANSWERED:
         return None
-    said = one.part.get("message") or one.part.get("bedrockStatus") or one.part["status"]
-    if one.part["status"] == PartStatus.ENDED:
+    said = one.part.message or one.part.bedrock_status or one.part.status
+    if one.part.status is PartStatus.ENDED:
         return f"The part ended without an answer for this record: {said}"
     return f"The part did not run: {said}"
 
 
 def _cursor(following: _Place) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps([following.part["part"], following.line])).decode().rstrip("=")
+    return base64.urlsafe_b64encode(orjson.dumps([following.part.number, following.line])).decode().rstrip("=")
 
 
 def _read_cursor(cursor: str) -> tuple[int, int]:

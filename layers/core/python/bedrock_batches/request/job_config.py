@@ -160,8 +160,8 @@ def parse_retry_request(document: object, models: Collection[str]) -> RetryReque
     return request
 
 
-def stored_config(document: Mapping[str, Any]) -> JobConfig:
-    """What ``JobConfig.document`` gave."""
+def stored_config(document: Mapping[str, Any] | None) -> JobConfig:
+    """What ``JobConfig.document`` gave. Raises ``pydantic.ValidationError`` for anything else."""
     return JobConfig.model_validate(document)
 
 

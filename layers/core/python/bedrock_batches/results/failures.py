@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
 
-from bedrock_batches.submit.job import errors_prefix
+from bedrock_batches.submit.job import FailureGroup
+from bedrock_batches.submit.names import errors_prefix
 from bedrock_batches.submit.records_in_flight import lines_of
 from foundation.ports import ObjectStore
 
@@ -28,13 +28,12 @@ class _Group:
     count: int = 0
 
 
-def failure_groups(job_id: str, objects: ObjectStore) -> list[dict[str, Any]]:
-    """``{error, reason, code, count, example, sameInputFails}`` of each kind of failure, the most frequent first.
+def failure_groups(job_id: str, objects: ObjectStore) -> tuple[FailureGroup, ...]:
+    """A group for each kind of failure, the most frequent first.
 
     Failures are of one kind when their texts differ only in numbers. What is beyond MOST_GROUPS kinds is one group of
-    its own. ``sameInputFails``: the model refused the request itself, so asking it again changes nothing. A record
-    counts once, however many objects name it. Reads every object under the job's ``errors/`` once; memory: about
-    100 bytes for each failed record.
+    its own. A record counts once, however many objects name it. Reads every object under the job's ``errors/`` once;
+    memory: about 100 bytes for each failed record.
     """
     groups: dict[tuple[str, int | None, str], _Group] = {}
     seen: set[str] = set()
@@ -51,7 +50,7 @@ def failure_groups(job_id: str, objects: ObjectStore) -> list[dict[str, Any]]:
             group = groups.setdefault(kind, _Group(error, reason, code, record_id))
             group.count += 1
     ordered = sorted(groups.values(), key=lambda group: (-group.count, group.example))
-    return [_document(group) for group in [*ordered[:MOST_GROUPS], *_others(ordered[MOST_GROUPS:])]]
+    return tuple(_told(group) for group in [*ordered[:MOST_GROUPS], *_others(ordered[MOST_GROUPS:])])
 
 
 def _others(groups: Iterable[_Group]) -> list[_Group]:
@@ -61,13 +60,6 @@ def _others(groups: Iterable[_Group]) -> list[_Group]:
     return [_Group("Other failures", f"{len(left)} other kinds", None, left[0].example, sum(one.count for one in left))]
 
 
-def _document(group: _Group) -> dict[str, Any]:
+def _told(group: _Group) -> FailureGroup:
     same = group.code is not None and 400 <= group.code < 500 and group.code not in _LATER_MAY_SUCCEED
-    return {
-        "error": group.error,
-        "reason": group.reason,
-        "code": group.code,
-        "count": group.count,
-        "example": group.example,
-        "sameInputFails": same,
-    }
+    return FailureGroup(group.error, group.reason, group.code, group.count, group.example, same)

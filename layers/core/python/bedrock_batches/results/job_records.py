@@ -7,13 +7,14 @@ from typing import Protocol
 
 from bedrock_batches.results.record_index import IndexedRecord, RecordIndex
 from bedrock_batches.results.result_keys import records_prefix
-from bedrock_batches.submit.job import JobItem, PartItem, place_of_record_id, records_key
+from bedrock_batches.submit.job import Job, Part, begins_of
+from bedrock_batches.submit.names import place_of_record_id, records_key
 from foundation.errors import ObjectNotFoundError
 from foundation.ports import ObjectStore
 
 
 class Parts(Protocol):
-    def parts(self, job_id: str) -> list[PartItem]: ...
+    def parts(self, job_id: str) -> list[Part]: ...
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,12 @@ class JobRecords:
         return None if place is None else self.index.at(place - self.begin)
 
 
-def records_of(job: JobItem, part: int | None, jobs: Parts, objects: ObjectStore) -> JobRecords:
+def records_of(job: Job, part: int | None, jobs: Parts, objects: ObjectStore) -> JobRecords:
     """The records that an object of this part, or of all parts (None), can answer."""
-    job_id = job["jobId"]
+    job_id = job.job_id
     begin: int | None = None
-    if job.get("schemaVersion", 1) >= 2:
-        begin = 0
-        if part is not None:
-            begin = sum(one["recordCount"] for one in jobs.parts(job_id) if one["part"] < part)
+    if (job.schema_version or 1) >= 2:
+        begin = 0 if part is None else begins_of(jobs.parts(job_id)).get(part, 0)
     if part is not None:
         keys = [records_key(job_id, part)]
     else:

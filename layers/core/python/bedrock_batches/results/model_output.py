@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import orjson
@@ -20,9 +21,6 @@ from pydantic import ValidationError
 from bedrock_batches.results.json_objects import FoundObject, find_objects, object_in_text
 from bedrock_batches.violations import GeneratedContent
 from foundation.json_text import encodable, parse_json
-
-PARSE_ERROR = "Failed to parse Bedrock response"
-RECORD_ERROR = "Bedrock could not process the record"
 
 MOST_RAW_CHARACTERS = 100_000
 """Of a model's text that is kept with an error."""
@@ -49,11 +47,21 @@ class Answer:
         return self.stop_reason.lower() in TRUNCATED
 
 
+class FailureKind(StrEnum):
+    """Why a record has no content, in the words that users read. UNREADABLE: the model answered, and the answer holds
+    no content. REFUSED: Bedrock gave an error in place of an answer."""
+
+    UNREADABLE = "Failed to parse Bedrock response"
+    REFUSED = "Bedrock could not process the record"
+    NOT_OF_THE_JOB = "Not a record of this job"
+    NOT_ANSWERED = "Not processed by Bedrock"
+
+
 @dataclass(frozen=True, slots=True)
 class RecordFailure:
-    """Why a record has no content. ``error`` is one of the constant texts above, ``reason`` says more."""
+    """Why a record has no content; ``reason`` says more than the kind."""
 
-    error: str
+    kind: FailureKind
     reason: str
     code: int | None = None
     raw_text: str = ""
@@ -85,20 +93,20 @@ def read_result(line: bytes) -> RecordResult:
     try:
         record = _parse_line(line)
     except ValueError as error:
-        return _failed("", NO_ANSWER, PARSE_ERROR, f"the line is {error}", line.decode("utf-8", "replace"))
+        return _failed("", NO_ANSWER, f"the line is {error}", line.decode("utf-8", "replace"))
     record_id = record.get("recordId")
     if not isinstance(record_id, str) or not record_id:
-        return _failed("", NO_ANSWER, PARSE_ERROR, "the line has no recordId", line.decode("utf-8", "replace"))
+        return _failed("", NO_ANSWER, "the line has no recordId", line.decode("utf-8", "replace"))
     record_id = encodable(record_id)
     if record.get("error") is not None:
         return RecordResult(record_id, NO_ANSWER, failure=_record_failure(record["error"]))
     answer = read_answer(record.get("modelOutput"))
     if answer is None:
-        return _failed(record_id, NO_ANSWER, PARSE_ERROR, "modelOutput is of no known form", raw_output(record))
+        return _failed(record_id, NO_ANSWER, "modelOutput is of no known form", raw_output(record))
     try:
         found = find_content(answer)
     except NoContentError as error:
-        return _failed(record_id, answer, PARSE_ERROR, f"{_ending(answer)}{error}", answer.text or raw_output(record))
+        return _failed(record_id, answer, f"{_ending(answer)}{error}", answer.text or raw_output(record))
     return RecordResult(record_id, answer, content=found.content, repairs=found.repairs)
 
 
@@ -121,17 +129,17 @@ def _parse_line(line: bytes) -> dict[str, Any]:
     return record
 
 
-def _failed(record_id: str, answer: Answer, error: str, reason: str, raw: str) -> RecordResult:
+def _failed(record_id: str, answer: Answer, reason: str, raw: str) -> RecordResult:
     raw = encodable(raw[:MOST_RAW_CHARACTERS])
-    return RecordResult(record_id, answer, failure=RecordFailure(error, reason, raw_text=raw))
+    return RecordResult(record_id, answer, failure=RecordFailure(FailureKind.UNREADABLE, reason, raw_text=raw))
 
 
 def _record_failure(error: Any) -> RecordFailure:
     if not isinstance(error, dict):
-        return RecordFailure(RECORD_ERROR, encodable(str(error)[:MOST_RAW_CHARACTERS]))
+        return RecordFailure(FailureKind.REFUSED, encodable(str(error)[:MOST_RAW_CHARACTERS]))
     code = error.get("errorCode")
     message = encodable(str(error.get("errorMessage") or "no reason given")[:MOST_RAW_CHARACTERS])
-    return RecordFailure(RECORD_ERROR, message, code if isinstance(code, int) else None)
+    return RecordFailure(FailureKind.REFUSED, message, code if isinstance(code, int) else None)
 
 
 def _ending(answer: Answer) -> str:

@@ -10,17 +10,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import accumulate
 from typing import Any
 
 from bedrock_batches.results.job_records import records_of
 from bedrock_batches.results.messages import ReconcileJob
-from bedrock_batches.results.model_output import PARSE_ERROR, RecordResult, read_result
+from bedrock_batches.results.model_output import FailureKind, RecordResult, read_result
+from bedrock_batches.results.output_lines import CHUNK_RECORDS, chunks
 from bedrock_batches.results.ports import Claim, ContentItem, Counts, ResultObject, newest_versions, places
 from bedrock_batches.results.record_index import Answered, IndexedRecord
+from bedrock_batches.results.record_outcomes import content_item, forget_failed
 from bedrock_batches.results.result_keys import part_errors_prefix
-from bedrock_batches.results.take_results import CHUNK_RECORDS, ResultServices, chunks, content_item, forget_failed
-from bedrock_batches.submit.job import JobItem, timestamp
+from bedrock_batches.results.take_results import ResultServices
+from bedrock_batches.submit.job import Job, begins_of
+from bedrock_batches.submit.names import timestamp
 from foundation.errors import InvalidInputError, ObjectChangedError, ObjectNotFoundError, Problem
 
 LOGGER = logging.getLogger("batch_processor.reparse")
@@ -65,9 +67,7 @@ def reparse(job_id: str, services: ResultServices, *, dry_run: bool, after: str 
         fix = "name a job of the list of jobs; their items are kept for 30 days after they have settled"
         raise InvalidInputError([Problem("jobId", repr(job_id[:100]), "there is no such job", fix)])
     claims = [claim for claim in newest_versions(services.claims.of_job(job_id)) if claim.done]
-    parts = services.jobs.parts(job_id)
-    ends = accumulate((part.get("recordCount", 0) for part in parts), initial=0)
-    begins = {part["part"]: begin for part, begin in zip(parts, ends, strict=False)}
+    begins = begins_of(services.jobs.parts(job_id))
     found = Reparsed(job_id, dry_run)
     # One record can stand in several objects: by its place in the job it counts once.
     with_content = 0
@@ -105,7 +105,7 @@ def reparse(job_id: str, services: ResultServices, *, dry_run: bool, after: str 
 class _Object:
     """One output object. Memory: the content that it turns out to hold."""
 
-    def __init__(self, job: JobItem, claim: Claim, begin: int, services: ResultServices) -> None:
+    def __init__(self, job: Job, claim: Claim, begin: int, services: ResultServices) -> None:
         self._job = job
         self._claim = claim
         self._begin = begin
@@ -142,7 +142,7 @@ class _Object:
             for line in lines:
                 result = read_result(line)
                 record = records.find(result.record_id)
-                is_answer = result.failure is None or result.failure.error == PARSE_ERROR
+                is_answer = result.failure is None or result.failure.kind is FailureKind.UNREADABLE
                 if record is not None and is_answer:
                     yield record, result
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from bedrock_batches.submit.job import PREFIX, errors_prefix
+from bedrock_batches.submit.names import PREFIX, errors_prefix
 
 OUTPUT_PREFIX = f"{PREFIX}/output/"
 MANIFEST = "manifest.json.out"

@@ -15,13 +15,14 @@ import logging
 import random
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import islice
 from typing import Any, Protocol
 
 from bedrock_batches.results.ports import Claims, newest_versions
 from bedrock_batches.results.record_index import Answered, RecordIndex
-from bedrock_batches.submit.job import JobItem, JobStatus, moment_of
+from bedrock_batches.submit.job import Job, begins_of
+from bedrock_batches.submit.names import moment_at
 from bedrock_batches.submit.ports import JobsTable
 from bedrock_batches.sync.sync_lake import FAILED_PREFIX, Kind, SyncServices, failed_items, merge_now, replay
 from foundation.errors import ObjectNotFoundError
@@ -80,35 +81,37 @@ def settle_jobs(services: SettleServices) -> list[str]:
     return settled
 
 
-def _settle(job: JobItem, kept_out: Collection[str], services: SettleServices) -> bool:
-    if job["status"] == JobStatus.IN_PROGRESS or not job.get("outputsTaken"):
+def _settle(job: Job, kept_out: Collection[str], services: SettleServices) -> bool:
+    if job.is_in_progress or not job.outputs_taken:
         return False
-    now = datetime.fromtimestamp(services.sync.clock.now_ms() / 1000, UTC)
+    now = moment_at(services.sync.clock.now_ms())
     waiting: set[str] = set()
-    for answered in _answered(job["jobId"], services):
+    for answered in _answered(job.job_id, services):
         absent = {one for one, has_content in services.lake.have_content(answered).items() if not has_content}
         waiting |= services.sync.contents.with_content(absent - set(kept_out))
-    if waiting and now - moment_of(job.get("processedAt") or job["createdAt"]) > STREAM_TIME:
+    if waiting and now - (job.processed_at or job.created_at) > STREAM_TIME:
         now_merged = set(islice(waiting, MOST_MERGED))
-        result = merge_now(now_merged, job["jobId"], services.sync)
+        result = merge_now(now_merged, job.job_id, services.sync)
         waiting = waiting - now_merged | {one.violation_id for one in result.of_kind(Kind.PASSING)}
-    LOGGER.info("job looked at", extra={"job_id": job["jobId"], "waiting": len(waiting)})
+    LOGGER.info("job looked at", extra={"job_id": job.job_id, "waiting": len(waiting)})
     if waiting:
         return False
-    services.jobs.settle(job["jobId"], now)
+    services.jobs.settle(job.job_id, now)
     return True
 
 
 def _answered(job_id: str, services: SettleServices) -> Iterator[set[str]]:
     """The violations that an output answers, one part after the other. Memory: about 100 bytes for each of a part."""
     claims = newest_versions(services.claims.of_job(job_id))
-    begin = 0
-    for part in services.jobs.parts(job_id):
-        own = [Answered(claim.answered) for claim in claims if claim.part == part["part"]]
+    parts = services.jobs.parts(job_id)
+    begins = begins_of(parts)
+    for part in parts:
+        begin = begins[part.number]
+        own = [Answered(claim.answered) for claim in claims if claim.part == part.number]
         whole = [Answered(claim.answered) for claim in claims if claim.part is None]
         if own or whole:
             try:
-                index = RecordIndex([services.sync.objects.get(part["recordsKey"])])
+                index = RecordIndex([services.sync.objects.get(part.records_key)])
             except ObjectNotFoundError:
                 continue  # Expired: nobody can tell any more.
             yield {
@@ -116,7 +119,6 @@ def _answered(job_id: str, services: SettleServices) -> Iterator[set[str]]:
                 for record in index
                 if any(record.place in seen for seen in own) or any(begin + record.place in seen for seen in whole)
             }
-        begin += part.get("recordCount", 0)
 
 
 def _kept_out(services: SettleServices) -> set[str]:

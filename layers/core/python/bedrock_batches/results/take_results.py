@@ -22,17 +22,16 @@ Memory: a range of the object, two chunks of 800 records, and 40 bytes a record 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Protocol
 
-import orjson
-
 from bedrock_batches.results.job_records import JobRecords, records_of
 from bedrock_batches.results.messages import ReconcileJob, TakeObjects
-from bedrock_batches.results.model_output import RecordFailure, RecordResult, read_result
+from bedrock_batches.results.model_output import FailureKind, RecordFailure, RecordResult, read_result
+from bedrock_batches.results.output_lines import chunks
 from bedrock_batches.results.ports import (
     Claim,
     ClaimLostError,
@@ -44,26 +43,20 @@ from bedrock_batches.results.ports import (
     Violations,
 )
 from bedrock_batches.results.record_index import Answered
+from bedrock_batches.results.record_outcomes import content_item, failed_line, forget_failed
 from bedrock_batches.results.result_keys import OutputKey, errors_key, output_key, part_errors_prefix
-from bedrock_batches.submit.job import JobItem, JobStatus, PartItem, timestamp
+from bedrock_batches.submit.job import Job, Part
+from bedrock_batches.submit.names import timestamp
 from bedrock_batches.submit.ports import FunctionCaller
 from foundation.errors import ObjectChangedError, ObjectNotFoundError, RetryableError
 from foundation.ports import Clock, Deadline, ObjectStore
 
 LOGGER = logging.getLogger("batch_processor.take_results")
 
-CHUNK_RECORDS = 800
-CHUNK_BYTES = 8 * 1024 * 1024
-"""A chunk ends at whichever comes first."""
-MOST_LINE_BYTES = 16 * 1024 * 1024
-"""What is beyond is dropped: such a line is a failed record."""
 LEASE_SECONDS = 60.0
 """Extended with each chunk: so long does an object of a call that was killed stand still at least."""
 RESERVE_SECONDS = 45.0
 """No chunk is begun when less is left of the call."""
-NOT_OF_THE_JOB = "Not a record of this job"
-
-
 WAIT_SECONDS = LEASE_SECONDS + 5.0
 """A call waits so long for the object of another call. The lease of a killed call is over by then."""
 POLL_SECONDS = 2.0
@@ -74,9 +67,9 @@ class ObjectBusyError(RetryableError):
 
 
 class Jobs(Protocol):
-    def get(self, job_id: str) -> JobItem | None: ...
+    def get(self, job_id: str) -> Job | None: ...
 
-    def parts(self, job_id: str) -> list[PartItem]: ...
+    def parts(self, job_id: str) -> list[Part]: ...
 
     def reopen(self, job_id: str) -> None:
         """As in ``submit.ports.JobsTable``."""
@@ -159,9 +152,9 @@ def take_objects(keys: Sequence[str], services: ResultServices) -> list[Taken]:
     return taken
 
 
-def _of_its_job(whose: OutputKey, job: JobItem) -> OutputKey:
+def _of_its_job(whose: OutputKey, job: Job) -> OutputKey:
     """A file that is named after a part that the job does not have is of no one part."""
-    parts = job.get("partCount")
+    parts = job.part_count
     return whose if not parts or whose.part in range(1, parts + 1) else replace(whose, part=None)
 
 
@@ -181,7 +174,7 @@ def _take(key: str, services: ResultServices) -> Taken:
     claim = _claim(Claim(whose.job_id, key, result.etag, result.size, result.last_modified, whose.part), services)
     if claim is None:
         return Taken(key, Outcome.DONE_BEFORE)
-    if job["status"] != JobStatus.IN_PROGRESS and job.get("outputsTaken", True):
+    if not job.is_in_progress and job.outputs_taken is not False:
         # Its records without an answer count as free: they are not, until this output is taken.
         services.jobs.reopen(whose.job_id)
     if claim.chunks == 0:
@@ -237,7 +230,7 @@ class _Taking:
     """One call's work on one version of an object."""
 
     def __init__(
-        self, whose: OutputKey, job: JobItem, result: ResultObject, claim: Claim, services: ResultServices
+        self, whose: OutputKey, job: Job, result: ResultObject, claim: Claim, services: ResultServices
     ) -> None:
         self._job_id = whose.job_id
         self._job = job
@@ -370,90 +363,6 @@ class _Taking:
 
     def _failed_line(self, violation_id: str, result: RecordResult, agency: str) -> bytes:
         failure = result.failure or RecordFailure(
-            NOT_OF_THE_JOB, "its id is not in the part's records file", raw_text=result.answer.text
+            FailureKind.NOT_OF_THE_JOB, "its id is not in the part's records file", raw_text=result.answer.text
         )
         return failed_line(violation_id, agency, failure, result)
-
-
-def content_item(violation_id: str, agency: str, result: RecordResult, generated_at: str, job: JobItem) -> ContentItem:
-    """The item of a result that has content."""
-    content, answer = result.content, result.answer
-    assert content is not None
-    return ContentItem(
-        violation_id=violation_id,
-        agency=agency,
-        title=content.title,
-        description=content.description,
-        tags=tuple(dict.fromkeys(content.tags)),
-        generated_at=generated_at,
-        job_id=job["jobId"],
-        model_id=job.get("modelId", ""),
-        prompt_version=job.get("promptVersion", ""),
-        input_tokens=answer.input_tokens,
-        output_tokens=answer.output_tokens,
-        stop_reason=answer.stop_reason,
-    )
-
-
-def failed_line(record_id: str, agency: str, failure: RecordFailure, result: RecordResult | None = None) -> bytes:
-    """A line of an object under ``bedrock-batches/errors/``.
-
-    ``{"recordId", "agency", "error", "reason", "code", "rawText", "stopReason", "inputTokens", "outputTokens"}``
-    """
-    line = {
-        "recordId": record_id,
-        "agency": agency,
-        "error": failure.error,
-        "reason": failure.reason,
-        "code": failure.code,
-        "rawText": failure.raw_text,
-        "stopReason": result.answer.stop_reason if result else "",
-        "inputTokens": result.answer.input_tokens if result else 0,
-        "outputTokens": result.answer.output_tokens if result else 0,
-    }
-    return orjson.dumps(line) + b"\n"
-
-
-def forget_failed(record_ids: Collection[str], prefix: str, objects: ObjectStore) -> None:
-    """Take the lines of records that have content by now out of the objects of failed records under ``prefix``."""
-    for found in list(objects.list_objects(prefix)):
-        lines = objects.get(found.key).splitlines(keepends=True)
-        left = [line for line in lines if orjson.loads(line)["recordId"] not in record_ids]
-        if not left:
-            objects.delete(found.key)
-        elif len(left) < len(lines):
-            objects.put(found.key, b"".join(left))
-
-
-def chunks(ranges: Iterator[bytes], offset: int) -> Iterator[tuple[list[bytes], int]]:
-    """The lines of an object from ``offset`` on, some at a time, each time with the offset after the last of them.
-
-    The same offset always gives the same chunks. Blank lines are left out; the last line needs no line break.
-    """
-    lines: list[bytes] = []
-    begin = end = offset
-    for line, after in _lines(ranges, offset):
-        end = after
-        if line.strip():
-            lines.append(line)
-        if len(lines) == CHUNK_RECORDS or end - begin >= CHUNK_BYTES:
-            yield lines, end
-            lines, begin = [], end
-    if end > begin:
-        yield lines, end
-
-
-def _lines(ranges: Iterator[bytes], offset: int) -> Iterator[tuple[bytes, int]]:
-    """Each line, without its break and at most ``MOST_LINE_BYTES`` of it, and the offset after it."""
-    rest, dropped = b"", 0
-    for data in ranges:
-        begin = 0
-        while (end := data.find(b"\n", begin)) >= 0:
-            offset += len(rest) + dropped + end - begin + 1
-            yield (rest + data[begin:end])[:MOST_LINE_BYTES], offset
-            rest, dropped, begin = b"", 0, end + 1
-        rest += data[begin:]
-        dropped += max(0, len(rest) - MOST_LINE_BYTES)
-        rest = rest[:MOST_LINE_BYTES]
-    if rest:
-        yield rest, offset + len(rest) + dropped

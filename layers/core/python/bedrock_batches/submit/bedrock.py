@@ -7,13 +7,19 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from bedrock_batches.submit import job as names
-from bedrock_batches.submit.job import PartItem
+from bedrock_batches.submit import names
+from bedrock_batches.submit.job import BedrockStatus, Part
 from bedrock_batches.submit.ports import BatchInferenceJob, JobRefusedError
 from foundation.aws.errors import AWS_ERRORS, error_code, translate, translated
 from foundation.errors import ServiceUnavailableError, ThrottledError
 
-ACTIVE = ("Submitted", "Validating", "Scheduled", "InProgress", "Stopping")
+ACTIVE = (
+    BedrockStatus.SUBMITTED,
+    BedrockStatus.VALIDATING,
+    BedrockStatus.SCHEDULED,
+    BedrockStatus.IN_PROGRESS,
+    BedrockStatus.STOPPING,
+)
 QUOTA_REACHED = frozenset({"ServiceQuotaExceededException"})
 CREATE = "bedrock:CreateModelInvocationJob"
 
@@ -29,28 +35,26 @@ class BedrockBatchInference:
         self._client = client
         self._job_role_arn = job_role_arn
 
-    def submit(self, part: PartItem, bucket: str) -> str:
+    def submit(self, part: Part, bucket: str) -> str:
         """A repeated clientRequestToken starts nothing and is no error; its answer is the job's ARN
         (https://docs.aws.amazon.com/bedrock/latest/APIReference/API_CreateModelInvocationJob.html)."""
         try:
             answer = self._client.create_model_invocation_job(
-                jobName=part["jobName"],
-                clientRequestToken=part["jobName"],
+                jobName=part.job_name,
+                clientRequestToken=part.job_name,
                 roleArn=self._job_role_arn,
-                modelId=part["modelId"],
+                modelId=part.model_id,
                 modelInvocationType="Converse",
                 inputDataConfig={
-                    "s3InputDataConfig": {"s3Uri": f"s3://{bucket}/{part['inputKey']}", "s3InputFormat": "JSONL"}
+                    "s3InputDataConfig": {"s3Uri": f"s3://{bucket}/{part.input_key}", "s3InputFormat": "JSONL"}
                 },
-                outputDataConfig={
-                    "s3OutputDataConfig": {"s3Uri": f"s3://{bucket}/{names.output_prefix(part['jobId'])}"}
-                },
-                timeoutDurationInHours=part["timeoutHours"],
+                outputDataConfig={"s3OutputDataConfig": {"s3Uri": f"s3://{bucket}/{names.output_prefix(part.job_id)}"}},
+                timeoutDurationInHours=part.timeout_hours,
             )
         except ClientError as error:
             raise _refusal(error, part) from error
         except BotoCoreError as error:
-            raise translate(error, CREATE, part["jobName"]) from error
+            raise translate(error, CREATE, part.job_name) from error
         return str(answer["jobArn"])
 
     def get(self, job_arn: str) -> BatchInferenceJob:
@@ -58,7 +62,7 @@ class BedrockBatchInference:
             answer = self._client.get_model_invocation_job(jobIdentifier=job_arn)
         return BatchInferenceJob(
             arn=answer["jobArn"],
-            status=answer.get("status", "Submitted"),
+            status=answer.get("status", BedrockStatus.SUBMITTED.value),
             message=answer.get("message", ""),
             total=answer.get("totalRecordCount", 0),
             processed=answer.get("processedRecordCount", 0),
@@ -81,14 +85,14 @@ class BedrockBatchInference:
         pages = self._client.get_paginator("list_model_invocation_jobs")
         with translated("bedrock:ListModelInvocationJobs", model_id):
             for status in ACTIVE:
-                for page in pages.paginate(statusEquals=status):
+                for page in pages.paginate(statusEquals=status.value):
                     jobs = page.get("invocationJobSummaries", [])
                     count += sum(_same_model(job["modelId"], model_id) for job in jobs)
         return count
 
 
-def _refusal(error: ClientError, part: PartItem) -> Exception:
-    ours = translate(error, CREATE, part["jobName"])
+def _refusal(error: ClientError, part: Part) -> Exception:
+    ours = translate(error, CREATE, part.job_name)
     said = str(error.response.get("Error", {}).get("Message", ""))
     if error_code(error) in QUOTA_REACHED:
         return ThrottledError(f"Bedrock runs as many jobs as its quota allows: {said}")

@@ -1,6 +1,6 @@
 """Creates a batch job: selects, writes the input, cuts it into parts, gives them to Bedrock.
 
-The item of the job exists before (``submit.job.new_job``). Calling again for the same job goes on where the
+The job's item exists before (``submit.job.new_job``). Calling again for the same job goes on where the
 earlier call ended, so Lambda may repeat the call: until the job is WRITTEN nothing has left our hands and all is done
 anew, over the same keys; afterwards only parts that are still queued are submitted, under tokens that Bedrock takes
 once. Selections run one at a time, under the lease ``create``, and enter the job's records as in flight before they
@@ -12,42 +12,45 @@ from __future__ import annotations
 import errno
 import logging
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from decimal import Decimal
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
-from typing import Any
-
-import orjson
 
 from bedrock_batches.request.job_config import JobConfig, stored_config
 from bedrock_batches.request.models import Models
-from bedrock_batches.select.selection import Criteria, Selection
-from bedrock_batches.submit import job as names
+from bedrock_batches.submit import names
 from bedrock_batches.submit.draft import Draft
-from bedrock_batches.submit.job import Creation, JobItem, JobStatus, PartItem, PartStatus
-from bedrock_batches.submit.parts import Part, Quotas, cut
+from bedrock_batches.submit.draft_records import draft_records, leave_to_sync
+from bedrock_batches.submit.job import (
+    SCHEMA_VERSION,
+    BedrockStatus,
+    Creation,
+    Job,
+    JobStatus,
+    Part,
+    PartStatus,
+    Stats,
+    expected_completion,
+)
+from bedrock_batches.submit.parts import Quotas, Span, cut
 from bedrock_batches.submit.ports import (
     BatchInference,
     Contents,
     FunctionCaller,
+    Guard,
     JobRefusedError,
     JobsTable,
-    Leases,
     OnDemand,
     ViolationsLake,
 )
-from bedrock_batches.submit.pricing import Rate, Spend, flat_rate, model_rate
-from bedrock_batches.submit.prompt import Inference, line_of, request_for, tokens_of_body
-from bedrock_batches.submit.records_in_flight import ids_without_content, lines_of, write_in_flight
+from bedrock_batches.submit.records_in_flight import write_in_flight
 from bedrock_batches.submit.run_on_demand import run_on_demand
+from bedrock_batches.submit.spending import spent
 from bedrock_batches.submit.submit_parts import cancel_queued, submit_queued
-from bedrock_batches.sync.sync_lake import FAILED_PREFIX, FailedItem, Kind
-from bedrock_batches.violations import CONTENT_SORT_KEY, KEY_PREFIX, PROMPT_VERSION
-from foundation.errors import DeploymentError, InvalidInputError, ObjectNotFoundError, PermanentError, ThrottledError
-from foundation.ports import Clock, Deadline, ObjectStore
+from foundation.errors import DeploymentError, InvalidInputError, PermanentError, ThrottledError
+from foundation.ports import Clock, Deadline, Leases, ObjectStore
 
 LOGGER = logging.getLogger("batch_processor.create_job")
 
@@ -82,37 +85,36 @@ class CreateServices:
     again: FunctionCaller
 
 
-def create_job(job_id: str, services: CreateServices) -> JobItem:
-    """The job's item as it is afterwards. What is wrong with the request, or refused, is in it.
+def create_job(job_id: str, services: CreateServices) -> Job:
+    """The job as it is stored afterwards. What is wrong with the request, or refused, is in it.
 
-    Raises RetryableError, and then goes on when called again; DeploymentError, once it is noted in the item.
+    Raises RetryableError, and then goes on when called again; DeploymentError, once it is noted in the job.
     """
     job = services.jobs.get(job_id)
     if job is None:
         raise PermanentError(f"There is no job {job_id}: it was deleted, or its creation was never asked for.")
     try:
-        if _is_open(job) and job["creation"] == Creation.PENDING:
+        if _is_open(job) and job.creation is Creation.PENDING:
             job = _prepare(job, services)
         if _is_open(job):
             _start(job, services)
     except InvalidInputError as error:
         problems = [{"path": p.path, "value": p.value, "message": p.message, "fix": p.fix} for p in error.problems]
-        _fail(job, str(error), services, problems=problems)
+        _fail(job, replace(job, problems=problems, reason=str(error)), services)
     except JobRefusedError as error:
         LOGGER.warning("job refused", extra={"job_id": job_id, "why": str(error)})
-        _fail(job, str(error), services)
+        _fail(job, replace(job, reason=str(error)), services)
     except PermanentError as error:
         LOGGER.exception("creation failed", extra={"job_id": job_id})
-        _fail(job, str(error), services)
+        _fail(job, replace(job, reason=str(error)), services)
         if isinstance(error, DeploymentError):
             raise
     return services.jobs.get(job_id) or job
 
 
-def _is_open(job: JobItem) -> bool:
+def _is_open(job: Job) -> bool:
     """On-demand work is open until its answers are taken, although the creation is done."""
-    in_progress = job["status"] == JobStatus.IN_PROGRESS
-    return in_progress and (job["creation"] != Creation.DONE or bool(job.get("onDemand")))
+    return job.is_in_progress and (job.creation is not Creation.DONE or bool(job.on_demand))
 
 
 @contextmanager
@@ -128,28 +130,28 @@ def _holding(lease: str, services: CreateServices, busy: ThrottledError) -> Iter
         services.leases.release(lease, services.owner)
 
 
-def _prepare(job: JobItem, services: CreateServices) -> JobItem:
-    if job["dryRun"]:
+def _prepare(job: Job, services: CreateServices) -> Job:
+    if job.dry_run:
         _draft_and_plan(job, services)
     else:
         busy = ThrottledError("Other batch jobs are being created all the time: this one is tried again.")
         with _holding(names.CREATE_LEASE, services, busy):
             # Another call for the same job may have held the lease before.
-            job = services.jobs.get(job["jobId"]) or job
-            if _is_open(job) and job["creation"] == Creation.PENDING:
+            job = services.jobs.get(job.job_id) or job
+            if _is_open(job) and job.creation is Creation.PENDING:
                 _draft_and_plan(job, services)
-    return services.jobs.get(job["jobId"]) or job
+    return services.jobs.get(job.job_id) or job
 
 
 # --- what the job takes
 
 
-def _draft_and_plan(job: JobItem, services: CreateServices) -> None:
-    config = stored_config(job["config"])
+def _draft_and_plan(job: Job, services: CreateServices) -> None:
+    config = stored_config(job.config)
     with tempfile.TemporaryDirectory(prefix="job-") as name:
         folder = Path(name)
         try:
-            in_flight = write_in_flight(services, folder, but=job["jobId"])
+            in_flight = write_in_flight(services, folder, but=job.job_id)
             while not _draft(job, config, folder, in_flight, services):
                 pass
         except OSError as error:
@@ -160,174 +162,70 @@ def _draft_and_plan(job: JobItem, services: CreateServices) -> None:
             ) from error
 
 
-def _draft(job: JobItem, config: JobConfig, folder: Path, in_flight: list[Path], services: CreateServices) -> bool:
-    """Draft the job, and decide what becomes of it. False when it is to be drafted again.
+def _draft(job: Job, config: JobConfig, folder: Path, in_flight: list[Path], services: CreateServices) -> bool:
+    """Draft the job, and decide what becomes of it. False when it must be drafted again.
 
     The lake says which records have no content. The table that holds the content can know better: content that is not
     merged yet must not be paid for again. Such records join those in flight, and the next draft takes others.
     """
     with Draft(folder) as draft:
-        if job.get("retryOf"):
-            facts = _draft_retry(job["retryOf"], config, in_flight, draft, services)
-        else:
-            facts = _draft_selection(config, in_flight, draft, services)
+        drafted = draft_records(job, config, in_flight, draft, services)
         draft.put_in_order()
-        draft.cut_after(_spent(draft, len(draft), config, services.models, on_demand=False).count)
+        draft.cut_after(spent(draft.tokens, config, services.models, on_demand=False).count)
         found = services.contents.with_content(draft.violation_ids())
         if found:
-            in_flight.append(_leave_to_sync(found, job, folder / f"content-found-{len(in_flight)}.txt", services))
+            in_flight.append(leave_to_sync(found, job, folder / f"content-found-{len(in_flight)}.txt", services))
             return False
-        _decide(job, config, draft, facts, services)
+        _decide(job, drafted, config, draft, services)
     return True
-
-
-def _leave_to_sync(violation_ids: set[str], job: JobItem, path: Path, services: CreateServices) -> Path:
-    """Keep these for ``bedrock_sync``, which merges what it finds under ``sync-failed/``; returns a file of them."""
-    LOGGER.warning("content is not in the lake yet", extra={"job_id": job["jobId"], "records": len(violation_ids)})
-    items = ({"PK": f"{KEY_PREFIX}{one}", "SK": CONTENT_SORT_KEY} for one in sorted(violation_ids))
-    reason = "The lake lacks the content that is in VentureOS-Violations."
-    lines = (FailedItem(item, reason, Kind.PASSING).line() for item in items)
-    key = f"{FAILED_PREFIX}{job['createdAt'][:10]}/{job['jobId']}-{path.stem}.jsonl"
-    services.objects.put(key, b"".join(lines))
-    path.write_bytes(b"".join(names.records_line(one, key) for one in sorted(violation_ids)))
-    return path
-
-
-def _draft_selection(
-    config: JobConfig, in_flight: list[Path], draft: Draft, services: CreateServices
-) -> dict[str, Any]:
-    """Fill the draft from the lake; returns what the job's item says of the selection."""
-    today = datetime.fromtimestamp(services.clock.now_ms() / 1000, UTC).date()
-    limits = config.limits
-    criteria = Criteria(config.filters.given(), today, limits.priority, limits.max_violations, limits.max_percent)
-    inference = _inference(config)
-    with services.lake.select(criteria, in_flight) as selection:
-        for place, record in selection.records:
-            request = request_for(record, inference)
-            draft.add(
-                place,
-                request.line(),
-                names.records_line(record.violation_id, record.agency),
-                request.input_tokens,
-            )
-        return {"promptVersion": PROMPT_VERSION, **_selection_facts(selection)}
-
-
-def _selection_facts(selection: Selection) -> dict[str, Any]:
-    counts = selection.counts
-    facts: dict[str, Any] = {"leftOut": {"inFlight": counts.in_flight, "unusableIds": counts.unusable_ids}}
-    if selection.unusable_ids:
-        facts["unusableIds"] = list(selection.unusable_ids)
-    if selection.held_by:
-        facts["heldBy"] = [
-            {"holder": one.name, "records": one.records, "example": one.example} for one in selection.held_by
-        ]
-    if selection.count == 0:
-        facts["emptiedBy"] = selection.emptied_by or "limits"
-        facts["filters"] = [{"name": step.name, "remaining": step.remaining} for step in selection.filters]
-    return facts
-
-
-def _draft_retry(
-    retried_id: str, config: JobConfig, in_flight: list[Path], draft: Draft, services: CreateServices
-) -> dict[str, Any]:
-    """Fill the draft with the records of an ended job that still have no content, as they were asked then but for
-    ``maxTokens``. A job that failed before its records were written has them selected anew, by ``config``; a retry
-    that did, those of the job that it retried.
-
-    Another retry of that job, or another job, may have brought some of them content since: the table that holds the
-    content says so, which the lake does only later.
-    """
-    retried = services.jobs.get(retried_id)
-    if retried is None or retried["status"] == JobStatus.IN_PROGRESS:
-        raise PermanentError(f"Job {retried_id} has not ended, or is gone: only a job that has ended can be retried.")
-    if retried["status"] == JobStatus.FAILED and not services.jobs.parts(retried_id):
-        if retried.get("retryOf"):
-            return _draft_retry(retried["retryOf"], config, in_flight, draft, services)
-        return _draft_selection(config, in_flight, draft, services)
-    failed = ids_without_content(retried_id, services)
-    wanted = failed - services.contents.with_content(failed)
-    busy = _ids_among(wanted, in_flight)
-    for violation_id, agency, line in _earlier_lines(retried_id, services):
-        if violation_id not in wanted or violation_id in busy:
-            continue
-        request = orjson.loads(line)
-        request["modelInput"]["inferenceConfig"]["maxTokens"] = config.batch.max_tokens
-        tokens = tokens_of_body(request["modelInput"])
-        draft.add(len(draft), line_of(request["modelInput"]), names.records_line(violation_id, agency), tokens)
-    facts: dict[str, Any] = {
-        "promptVersion": retried.get("promptVersion", PROMPT_VERSION),
-        "leftOut": {"inFlight": len(busy), "unusableIds": 0},
-    }
-    if len(draft) == 0:
-        facts["emptiedBy"] = "failed" if not failed else "notInFlight" if wanted else "withoutGeneratedContent"
-    return facts
-
-
-def _earlier_lines(job_id: str, services: CreateServices) -> Iterator[tuple[str, str, bytes]]:
-    """Violation id, agency and input line of each record. Raises PermanentError once they have expired."""
-    try:
-        for part in services.jobs.parts(job_id):
-            lines = lines_of(services.objects.read(part["inputKey"]))
-            records = lines_of(services.objects.read(part["recordsKey"]))
-            for line, record in zip(lines, records, strict=True):
-                violation_id, agency = names.split_records_line(record.decode())
-                yield violation_id, agency, line
-    except ObjectNotFoundError:
-        raise PermanentError(
-            f"The input of job {job_id} is gone, since inputs are kept for a time only: create the job anew."
-        ) from None
-
-
-def _ids_among(wanted: set[str], files: list[Path]) -> set[str]:
-    found: set[str] = set()
-    for file in files:
-        with file.open(encoding="utf-8", newline="\n") as lines:
-            found.update(wanted.intersection(names.split_records_line(line)[0] for line in lines))
-    return found
 
 
 # --- what becomes of it
 
 
-def _decide(job: JobItem, config: JobConfig, draft: Draft, facts: Mapping[str, Any], services: CreateServices) -> None:
-    """Nothing to do, too little, an estimate, or a job with files and parts."""
+def _decide(job: Job, drafted: Job, config: JobConfig, draft: Draft, services: CreateServices) -> None:
+    """Nothing to do, too little, an estimate, or a job with files and parts.
+
+    ``job`` is as it is stored, ``drafted`` says what the selection found.
+    """
     quotas, on_demand = services.quotas.of(services.models.get(str(config.batch.model_id))), False
-    parts = cut(draft.sizes, quotas)
-    spend = _spent(draft, parts[-1].end if parts else len(draft), config, services.models, on_demand=False)
+    spans = cut(draft.sizes, quotas)
+    taken = draft.tokens[: spans[-1].end] if spans else draft.tokens
+    spend = spent(taken, config, services.models, on_demand=False)
     if len(draft) == 0:
-        _end_empty(job, services, estimate=spend.estimate(), **{"emptiedBy": "maxSpendUSD", **facts})
+        emptied_by = drafted.emptied_by or "maxSpendUSD"
+        _end_empty(job, replace(drafted, estimate=spend.estimate(), emptied_by=emptied_by), services)
         return
     shortfall = ""
-    if not parts and len(draft) >= quotas.minimum_records:
+    if not spans and len(draft) >= quotas.minimum_records:
         raise JobRefusedError(
             f"{quotas.minimum_records:,} records, the fewest of a batch inference job, have more than the "
             f"{quotas.bytes_per_file:,} bytes that it takes: correct the deployment's quotas."
         )
-    if not parts and config.batch.on_demand_below_minimum:
+    if not spans and config.batch.on_demand_below_minimum:
         on_demand = True
-        spend = _spent(draft, len(draft), config, services.models, on_demand=True)
-        parts = [Part(1, 0, spend.count)] if spend.count else []
-        if not parts:
-            _end_empty(job, services, estimate=spend.estimate(), **{**facts, "emptiedBy": "maxSpendUSD"})
+        spend = spent(draft.tokens, config, services.models, on_demand=True)
+        spans = [Span(1, 0, spend.count)] if spend.count else []
+        if not spans:
+            _end_empty(job, replace(drafted, estimate=spend.estimate(), emptied_by="maxSpendUSD"), services)
             return
-    elif not parts:
+    elif not spans:
         shortfall = _shortfall(len(draft), quotas)
-    plan = {
-        **facts,
-        "violationCount": spend.count,
-        "estimate": spend.estimate(),
-        "price": spend.rate.document(),
-        "modelId": config.batch.model_id,
-        "onDemand": on_demand,
-    }
-    if job["dryRun"]:
-        _end(job, services, message=ESTIMATED, reason=shortfall or None, **plan)
+    planned = replace(
+        drafted,
+        violation_count=spend.count,
+        estimate=spend.estimate(),
+        price=spend.rate,
+        model_id=str(config.batch.model_id),
+        on_demand=on_demand,
+    )
+    if job.dry_run:
+        _end(job, replace(planned, message=ESTIMATED, reason=shortfall), services)
     elif shortfall:
-        services.jobs.update(job["jobId"], {**plan, "shortfall": quotas.minimum_records - len(draft)})
+        services.jobs.change(job, replace(planned, shortfall=quotas.minimum_records - len(draft)))
         raise JobRefusedError(shortfall)
     else:
-        _write(job, config, draft, parts, plan, services)
+        _write(job, planned, config, draft, spans, services)
 
 
 def _shortfall(count: int, quotas: Quotas) -> str:
@@ -340,71 +238,63 @@ def _shortfall(count: int, quotas: Quotas) -> str:
 
 
 def _write(
-    job: JobItem,
-    config: JobConfig,
-    draft: Draft,
-    parts: list[Part],
-    plan: Mapping[str, Any],
-    services: CreateServices,
+    job: Job, planned: Job, config: JobConfig, draft: Draft, spans: list[Span], services: CreateServices
 ) -> None:
-    job_id, concurrent = job["jobId"], services.quotas.concurrent_jobs
-    items: list[PartItem] = [
-        {
-            "jobId": job_id,
-            "part": part.number,
-            **_first_status(on_demand=plan["onDemand"], now=names.timestamp_ms(services.clock.now_ms())),
-            "jobName": names.part_name(job_id, part.number),
-            "inputKey": names.input_key(job_id, part.number),
-            "recordsKey": names.records_key(job_id, part.number),
-            "recordCount": part.count,
-            "bytes": draft.upload(job_id, part, services.objects),
-            "modelId": str(config.batch.model_id),
-            "timeoutHours": config.batch.timeout_hours,
-        }
-        for part in parts
-    ]
-    services.jobs.put_parts(job_id, items)
+    """Write the parts with their files, then the plan."""
+    job_id = job.job_id
+    parts = [_part(planned, span, config, draft.upload(job_id, span, services.objects), services) for span in spans]
+    services.jobs.put_parts(job_id, parts)
     services.jobs.enter_in_flight(job_id)
-    created_at = names.moment_of(job["createdAt"])
-    expected = names.expected_completion(created_at, len(parts), concurrent, on_demand=plan["onDemand"])
-    changes = {
-        **plan,
-        "schemaVersion": names.SCHEMA_VERSION,
-        "creation": Creation.WRITTEN.value,
-        "partCount": len(parts),
-        "stats": {"processed": 0, "errors": 0, "total": plan["violationCount"]},
-        "expectedCompletion": names.timestamp(expected),
-    }
-    if not services.jobs.update(
-        job_id, changes, expected={"creation": Creation.PENDING.value, "status": job["status"]}
-    ):
+    written = replace(
+        planned,
+        schema_version=SCHEMA_VERSION,
+        creation=Creation.WRITTEN,
+        part_count=len(parts),
+        stats=Stats(total=planned.violation_count),
+        expected_completion=expected_completion(
+            job.created_at, len(parts), services.quotas.concurrent_jobs, on_demand=bool(planned.on_demand)
+        ),
+    )
+    if not services.jobs.change(job, written, only_if=(Guard.CREATION, Guard.STATUS)):
         # The answer of our own write can be lost, and the SDK repeats it; or another call wrote the same for this job.
         now = services.jobs.get(job_id) or job
-        if now["status"] != JobStatus.IN_PROGRESS or now["creation"] == Creation.PENDING:
+        if not now.is_in_progress or now.creation is Creation.PENDING:
             services.jobs.leave_in_flight(job_id)
             raise PermanentError(f"Job {job_id} was ended while it was being created.")
-    LOGGER.info("job written", extra={"job_id": job_id, "records": plan["violationCount"], "parts": len(parts)})
+    LOGGER.info("job written", extra={"job_id": job_id, "records": planned.violation_count, "parts": len(parts)})
 
 
-def _first_status(*, on_demand: bool, now: str) -> PartItem:
-    if on_demand:
-        return {"status": PartStatus.ENDED.value, "bedrockStatus": names.ON_DEMAND, "endedAt": now}
-    return {"status": PartStatus.QUEUED.value}
+def _part(job: Job, span: Span, config: JobConfig, size_bytes: int, services: CreateServices) -> Part:
+    """The part as it is before it is submitted; one that is run on demand has ended for Bedrock."""
+    part = Part(
+        job_id=job.job_id,
+        number=span.number,
+        status=PartStatus.QUEUED,
+        job_name=names.part_name(job.job_id, span.number),
+        input_key=names.input_key(job.job_id, span.number),
+        records_key=names.records_key(job.job_id, span.number),
+        record_count=span.count,
+        size_bytes=size_bytes,
+        model_id=job.model_id,
+        timeout_hours=config.batch.timeout_hours,
+    )
+    if not job.on_demand:
+        return part
+    return replace(part, status=PartStatus.ENDED, bedrock_status=BedrockStatus.ON_DEMAND, ended_at=_now(services))
 
 
-def _start(job: JobItem, services: CreateServices) -> None:
-    job_id = job["jobId"]
+def _start(job: Job, services: CreateServices) -> None:
+    job_id = job.job_id
     parts = submit_queued(job, services)
-    statuses = {part["status"] for part in parts}
+    statuses = {part.status for part in parts}
     if statuses == {PartStatus.REFUSED}:
-        raise JobRefusedError(parts[0]["message"])
+        raise JobRefusedError(parts[0].message)
     if statuses == {PartStatus.CANCELLED}:
-        _fail(job, "The job was stopped before any record was submitted.", services, bedrockStatus="Stopped")
+        reason = "The job was stopped before any record was submitted."
+        _fail(job, replace(job, reason=reason, bedrock_status=BedrockStatus.STOPPED), services)
         return
-    on_demand = job.get("onDemand")
-    bedrock_status = names.ON_DEMAND if on_demand else "Submitted" if PartStatus.SUBMITTED in statuses else "Queued"
-    services.jobs.update(job_id, {"creation": Creation.DONE.value, "bedrockStatus": bedrock_status})
-    if on_demand:
+    services.jobs.change(job, replace(job, creation=Creation.DONE, bedrock_status=_first_status(job, statuses)))
+    if job.on_demand:
         busy = ThrottledError("Another call asks for the records of this job: whether it ended is looked at again.")
         with _holding(names.on_demand_lease(job_id), services, busy):
             # The call that held the lease before may have ended the job.
@@ -413,71 +303,41 @@ def _start(job: JobItem, services: CreateServices) -> None:
             services.again.call({"jobId": job_id})
 
 
-def _end_empty(job: JobItem, services: CreateServices, **changes: Any) -> None:
-    _end(job, services, message=ESTIMATED if job["dryRun"] else NOTHING, **changes)
+def _first_status(job: Job, statuses: set[PartStatus]) -> BedrockStatus:
+    if job.on_demand:
+        return BedrockStatus.ON_DEMAND
+    return BedrockStatus.SUBMITTED if PartStatus.SUBMITTED in statuses else BedrockStatus.QUEUED
 
 
-def _end(job: JobItem, services: CreateServices, **changes: Any) -> None:
-    """An end without any Bedrock job: nothing to do, or an estimate."""
-    ended = {
-        "status": JobStatus.COMPLETED.value,
-        "creation": Creation.DONE.value,
-        "processedAt": names.timestamp_ms(services.clock.now_ms()),
-        "violationCount": 0,
-    }
-    ended_here = services.jobs.update(job["jobId"], {**ended, **changes}, expected={"creation": Creation.PENDING.value})
-    if ended_here and not job["dryRun"]:
-        services.jobs.settle(job["jobId"], _now(services))
+# --- an end without any Bedrock job
+
+
+def _end_empty(job: Job, after: Job, services: CreateServices) -> None:
+    _end(job, replace(after, violation_count=0, message=ESTIMATED if job.dry_run else NOTHING), services)
+
+
+def _end(job: Job, after: Job, services: CreateServices) -> None:
+    """Nothing to do, or an estimate."""
+    ended = replace(after, status=JobStatus.COMPLETED, creation=Creation.DONE, processed_at=_now(services))
+    if services.jobs.change(job, ended, only_if=(Guard.CREATION,)) and not job.dry_run:
+        services.jobs.settle(job.job_id, _now(services))
+
+
+def _fail(job: Job, after: Job, services: CreateServices) -> None:
+    """End the job, unless records of it are with Bedrock: then it goes on with these."""
+    parts = services.jobs.parts(job.job_id)
+    if any(part.status is PartStatus.SUBMITTED for part in parts):
+        return
+    ended = replace(
+        after, status=JobStatus.FAILED, creation=Creation.DONE, message=REFUSED, processed_at=_now(services)
+    )
+    failed = services.jobs.change(job, ended, only_if=(Guard.STATUS,))
+    # The answer of our own write can be lost, and the SDK repeats it.
+    if failed or (services.jobs.get(job.job_id) or job).status is JobStatus.FAILED:
+        cancel_queued(parts, services)
+        if not job.dry_run:
+            services.jobs.settle(job.job_id, _now(services))
 
 
 def _now(services: CreateServices) -> datetime:
-    return datetime.fromtimestamp(services.clock.now_ms() / 1000, UTC)
-
-
-def _fail(job: JobItem, reason: str, services: CreateServices, **changes: Any) -> None:
-    """End the job, unless records of it are with Bedrock: then it goes on with these."""
-    parts = services.jobs.parts(job["jobId"])
-    if any(part["status"] == PartStatus.SUBMITTED for part in parts):
-        return
-    ended = {
-        "status": JobStatus.FAILED.value,
-        "creation": Creation.DONE.value,
-        "message": REFUSED,
-        "reason": reason,
-        "processedAt": names.timestamp_ms(services.clock.now_ms()),
-    }
-    failed = services.jobs.update(job["jobId"], {**ended, **changes}, expected={"status": JobStatus.IN_PROGRESS.value})
-    # The answer of our own write can be lost, and the SDK repeats it.
-    if failed or (services.jobs.get(job["jobId"]) or job)["status"] == JobStatus.FAILED:
-        cancel_queued(parts, services)
-        if not job["dryRun"]:
-            services.jobs.settle(job["jobId"], _now(services))
-
-
-# --- price
-
-
-def _inference(config: JobConfig) -> Inference:
-    return Inference(config.batch.max_tokens, config.batch.temperature, config.batch.top_p)
-
-
-def _rate(config: JobConfig, models: Models, *, on_demand: bool) -> Rate:
-    if config.pricing is not None:
-        return flat_rate(config.pricing.tokens_per_record, config.pricing.usd_per_1k_tokens, on_demand=on_demand)
-    model_id = str(config.batch.model_id)
-    if model_id not in models:
-        raise DeploymentError(f"No price is configured for model {model_id}: add it to the deployment's models.")
-    return model_rate(models[model_id], config.batch.max_tokens, on_demand=on_demand)
-
-
-def _spend(config: JobConfig, models: Models, *, on_demand: bool) -> Spend:
-    return Spend(_rate(config, models, on_demand=on_demand), Decimal(str(config.limits.max_spend_usd)))
-
-
-def _spent(draft: Draft, count: int, config: JobConfig, models: Models, *, on_demand: bool) -> Spend:
-    """The first ``count`` records of the draft, as far as the limit lets them through."""
-    spend = _spend(config, models, on_demand=on_demand)
-    for tokens in draft.tokens[:count]:
-        if not spend.take(tokens):
-            break
-    return spend
+    return names.moment_at(services.clock.now_ms())

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bedrock_batches.submit import job as names
-from bedrock_batches.submit.parts import Part
+from bedrock_batches.submit import names
+from bedrock_batches.submit.parts import Span
 from foundation.errors import PermanentError
 from foundation.ports import ObjectStore
 
@@ -74,7 +74,7 @@ class Draft:
 
     def violation_ids(self) -> list[str]:
         """The records' ids, in order. Memory: about 100 bytes each."""
-        whole = Part(0, 0, len(self))
+        whole = Span(0, 0, len(self))
         return [
             names.split_records_line(line)[0]
             for chunk in self._records.chunks(whole)
@@ -82,11 +82,11 @@ class Draft:
             if line
         ]
 
-    def lines(self, part: Part) -> Iterator[bytes]:
+    def lines(self, part: Span) -> Iterator[bytes]:
         """The lines of a part with their records' places in the job, some MiB at a time."""
         return self._lines.chunks(part, _numbered)
 
-    def upload(self, job_id: str, part: Part, objects: ObjectStore) -> int:
+    def upload(self, job_id: str, part: Span, objects: ObjectStore) -> int:
         """Write a part's two objects; returns the bytes of its input."""
         records = self._records.chunks(part)
         _write(records, self._records.size(part), names.records_key(job_id, part.number), objects)
@@ -119,11 +119,11 @@ class _File:
     def put_in_order(self, order: list[int]) -> None:
         self.begins, self.sizes = _picked(self.begins, order), _picked(self.sizes, order)
 
-    def size(self, part: Part) -> int:
+    def size(self, part: Span) -> int:
         """Bytes of the lines of a part."""
         return sum(self.sizes[part.start : part.end])
 
-    def chunks(self, part: Part, changed: Callable[[bytes, int], bytes] = lambda line, _: line) -> Iterator[bytes]:
+    def chunks(self, part: Span, changed: Callable[[bytes, int], bytes] = lambda line, _: line) -> Iterator[bytes]:
         """The lines of a part, some MiB at a time, each changed by its place. A change leaves the length."""
         chunk = bytearray()
         for number in range(part.start, part.end):

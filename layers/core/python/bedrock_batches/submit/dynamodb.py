@@ -1,27 +1,42 @@
-"""``VentureOS-BedrockBatchJobs``, behind ``submit.ports.JobsTable``. Items as in ``submit.job``."""
+"""``VentureOS-BedrockBatchJobs``, behind ``submit.ports.JobsTable``. Items as in ``submit.job_items``."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import hashlib
+import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from botocore.exceptions import ClientError
 
-from bedrock_batches.submit import job as names
-from bedrock_batches.submit.job import JobItem, PartItem
-from bedrock_batches.submit.ports import JobPage, KeyReusedError
+from bedrock_batches.submit import names
+from bedrock_batches.submit.job import KEPT, Job, JobStatus, Part
+from bedrock_batches.submit.job_items import (
+    NOT_SETTLED,
+    Item,
+    UnreadableItemError,
+    changes,
+    expires_at,
+    item_of_job,
+    item_of_part,
+    job_of_item,
+    part_of_item,
+    settled_at,
+)
+from bedrock_batches.submit.ports import Guard, JobPage, KeyReusedError
 from foundation.aws.dynamodb_items import from_item, to_item
 from foundation.aws.errors import AWS_ERRORS, error_code, translate, translated
 from foundation.errors import ThrottledError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+LOGGER = logging.getLogger("batch_processor.jobs_table")
 
 REFUSED = "ConditionalCheckFailedException"
 CANCELLED = "TransactionCanceledException"
@@ -40,7 +55,7 @@ class DynamoDbJobsTable:
 
     def create(
         self,
-        job: JobItem,
+        job: Job,
         idempotency_key: str = "",
         request: Mapping[str, Any] | None = None,
         *,
@@ -48,7 +63,7 @@ class DynamoDbJobsTable:
     ) -> str:
         put: dict[str, Any] = {
             "TableName": self._table,
-            "Item": to_item(job),
+            "Item": to_item(item_of_job(job)),
             "ConditionExpression": "attribute_not_exists(PK)",
         }
         writes: list[Any] = [{"Put": put}]
@@ -56,7 +71,7 @@ class DynamoDbJobsTable:
             key = f"IDEMPOTENCY#{_hash(idempotency_key.encode())}"
             body = _hash(orjson.dumps(request, option=orjson.OPT_SORT_KEYS))
             now = int(time.time())
-            marker = {"PK": key, "SK": "REQUEST", "jobId": job["jobId"], "request": body}
+            marker = {"PK": key, "SK": "REQUEST", "jobId": job.job_id, "request": body}
             # DynamoDB deletes expired items late, so the condition looks at the time itself.
             writes.append(
                 {
@@ -89,29 +104,27 @@ class DynamoDbJobsTable:
                     ) from None
                 return str(earlier["jobId"])
             break
-        return job["jobId"]
+        return job.job_id
 
-    def get(self, job_id: str) -> JobItem | None:
+    def get(self, job_id: str) -> Job | None:
         item = self._get(names.job_key(job_id), names.METADATA)
-        return None if item is None else _job(item)
+        return None if item is None else job_of_item(item)
 
-    def parts(self, job_id: str) -> list[PartItem]:
+    def parts(self, job_id: str) -> list[Part]:
         found = self._query(
             KeyConditionExpression="PK = :pk AND begins_with(SK, :sk)",
             ExpressionAttributeValues={":pk": {"S": names.job_key(job_id)}, ":sk": {"S": names.PART_PREFIX}},
             ConsistentRead=True,
         )
-        return [cast("PartItem", item) for item in found]
+        return [part_of_item(item) for item in found]
 
-    def put_parts(self, job_id: str, parts: Sequence[PartItem]) -> None:
-        key = names.job_key(job_id)
-        items = [{**part, "PK": key, "SK": names.part_sort_key(part["part"])} for part in parts]
-        kept = {item["SK"] for item in items}
-        writes: list[Any] = [{"PutRequest": {"Item": to_item(item)}} for item in items]
+    def put_parts(self, job_id: str, parts: Sequence[Part]) -> None:
+        kept = {part.number for part in parts}
+        writes: list[Any] = [{"PutRequest": {"Item": to_item(item_of_part(part))}} for part in parts]
         writes += [
-            {"DeleteRequest": {"Key": to_item({"PK": key, "SK": part["SK"]})}}
+            {"DeleteRequest": {"Key": to_item(_part_key(part))}}
             for part in self.parts(job_id)
-            if part["SK"] not in kept
+            if part.number not in kept
         ]
         for start in range(0, len(writes), BATCH_ITEMS):
             self._write(writes[start : start + BATCH_ITEMS])
@@ -126,17 +139,17 @@ class DynamoDbJobsTable:
                 time.sleep(pause)
                 pause = min(2 * pause, 2.0)
 
-    def update(self, job_id: str, changes: Mapping[str, Any], *, expected: Mapping[str, Any] | None = None) -> bool:
-        if "status" in changes and not names.is_estimate(job_id):
-            changes = {**changes, "GSI2PK": names.status_key(changes["status"])}
-        return self._update(names.job_key(job_id), names.METADATA, changes, expected or {})
+    def change(self, before: Job, after: Job, *, only_if: Collection[Guard] = ()) -> bool:
+        return self._change(item_of_job(before), item_of_job(after), only_if)
 
-    def update_part(
-        self, job_id: str, part: int, changes: Mapping[str, Any], *, expected: Mapping[str, Any] | None = None
-    ) -> bool:
-        return self._update(names.job_key(job_id), names.part_sort_key(part), changes, expected or {})
+    def change_part(self, before: Part, after: Part, *, only_if: Collection[Guard] = ()) -> bool:
+        return self._change(item_of_part(before), item_of_part(after), only_if)
 
-    def list_jobs(self, status: str | None, limit: int, cursor: str = "") -> JobPage:
+    def _change(self, before: Item, after: Item, only_if: Collection[Guard]) -> bool:
+        expected = {name.value: before[name.value] for name in only_if}
+        return self._update(before["PK"], before["SK"], changes(before, after), expected)
+
+    def list_jobs(self, status: JobStatus | None, limit: int, cursor: str = "") -> JobPage:
         index, key, value = (
             (names.JOBS_BY_CREATED, "GSI1PK", names.LISTED)
             if status is None
@@ -153,8 +166,7 @@ class DynamoDbJobsTable:
                 Limit=limit,
                 **start,
             )
-        jobs = [_job(from_item(item)) for item in answer["Items"]]
-        return JobPage(jobs, _cursor(answer.get("LastEvaluatedKey")))
+        return JobPage(list(_readable(answer["Items"])), _cursor(answer.get("LastEvaluatedKey")))
 
     def in_flight(self) -> list[str]:
         found = self._query(
@@ -174,17 +186,16 @@ class DynamoDbJobsTable:
             self._client.delete_item(TableName=self._table, Key=to_item(_in_flight_key(job_id)))
 
     def settle(self, job_id: str, at: datetime) -> None:
-        expires = {"ttl": int((at + names.KEPT).timestamp())}
         for sort in self._sort_keys(job_id):
-            settled = {"settledAt": names.timestamp(at)} if sort == names.METADATA else {}
-            self._update(names.job_key(job_id), sort, {**expires, **settled}, {})
+            settled = settled_at(at) if sort == names.METADATA else {}
+            self._update(names.job_key(job_id), sort, {**expires_at(at + KEPT), **settled}, {})
         self.leave_in_flight(job_id)
 
     def reopen(self, job_id: str) -> None:
         self.enter_in_flight(job_id)
         for sort in self._sort_keys(job_id):
-            open_again = {"settledAt": None, "outputsTaken": False} if sort == names.METADATA else {}
-            self._update(names.job_key(job_id), sort, {"ttl": None, **open_again}, {})
+            open_again = NOT_SETTLED if sort == names.METADATA else {}
+            self._update(names.job_key(job_id), sort, {**expires_at(None), **open_again}, {})
 
     def _sort_keys(self, job_id: str) -> list[str]:
         """The job's item, its parts, the claims on its outputs."""
@@ -210,27 +221,30 @@ class DynamoDbJobsTable:
                 yield from map(from_item, page["Items"])
 
     def _update(self, partition: str, sort: str, changes: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
-        """Never creates an item. An expected None is an attribute that is not there."""
-        attributes = {name: f"#a{place}" for place, name in enumerate(dict.fromkeys([*changes, *expected]))}
-        given = {name: value for name, value in changes.items() if value is not None}
-        removed = [attributes[name] for name, value in changes.items() if value is None]
-        values = {f":s{attributes[name][2:]}": value for name, value in given.items()}
-        update = "SET " + ", ".join(f"{attributes[name]} = :s{attributes[name][2:]}" for name in given) if given else ""
-        conditions = ["attribute_exists(PK)"]
-        for name, value in expected.items():
-            if value is None:
-                conditions.append(f"attribute_not_exists({attributes[name]})")
-            else:
-                conditions.append(f"{attributes[name]} = :e{attributes[name][2:]}")
-                values[f":e{attributes[name][2:]}"] = value
+        """Set attributes, and remove those whose value is None, where each ``expected`` value is stored. Never creates
+        an item."""
+        if not changes and not expected:
+            return True
+        names_used = {f"#{name}": name for name in [*changes, *expected]}
+        given = [name for name, value in changes.items() if value is not None]
+        removed = [name for name, value in changes.items() if value is None]
+        clauses = [
+            *(["SET " + ", ".join(f"#{name} = :{name}" for name in given)] if given else []),
+            *(["REMOVE " + ", ".join(f"#{name}" for name in removed)] if removed else []),
+        ]
+        values = {f":{name}": changes[name] for name in given}
+        values |= {f":expected_{name}": value for name, value in expected.items()}
         options: dict[str, Any] = {"ExpressionAttributeValues": to_item(values)} if values else {}
+        if clauses:
+            options["UpdateExpression"] = " ".join(clauses)
         try:
             self._client.update_item(
                 TableName=self._table,
                 Key=to_item({"PK": partition, "SK": sort}),
-                UpdateExpression=" ".join(filter(None, [update, "REMOVE " + ", ".join(removed) if removed else ""])),
-                ConditionExpression=" AND ".join(conditions),
-                ExpressionAttributeNames={alias: name for name, alias in attributes.items()},
+                ConditionExpression=" AND ".join(
+                    ["attribute_exists(PK)", *(f"#{name} = :expected_{name}" for name in expected)]
+                ),
+                ExpressionAttributeNames=names_used,
                 **options,
             )
         except AWS_ERRORS as error:
@@ -240,16 +254,17 @@ class DynamoDbJobsTable:
         return True
 
 
-def _job(item: Mapping[str, Any]) -> JobItem:
-    """What an item lacks that was written by hand is as in a job that has just been created."""
-    count = item.get("violationCount", 0)
-    absent = {
-        "jobId": names.job_id_of_key(item["PK"]),
-        "jobArn": "",
-        "violationCount": count,
-        "stats": {"processed": 0, "errors": 0, "total": count},
-    }
-    return cast("JobItem", {**absent, **item})
+def _readable(items: Iterable[Mapping[str, Any]]) -> Iterator[Job]:
+    """The jobs of a listing. One that cannot be read does not hide the others."""
+    for item in items:
+        try:
+            yield job_of_item(from_item(item))
+        except UnreadableItemError as error:
+            LOGGER.error("job left out of the listing", extra={"why": str(error)})
+
+
+def _part_key(part: Part) -> dict[str, str]:
+    return {"PK": names.job_key(part.job_id), "SK": names.part_sort_key(part.number)}
 
 
 def _in_flight_key(job_id: str) -> dict[str, str]:

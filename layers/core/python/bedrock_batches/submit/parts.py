@@ -34,8 +34,8 @@ class Quotas(BaseModel):
 
 
 @dataclass(frozen=True)
-class Part:
-    """Records ``start`` to ``end`` (exclusive) of the job; ``number`` counts from 1."""
+class Span:
+    """The records of one part: ``start`` to ``end`` (exclusive) of the job; ``number`` counts from 1."""
 
     number: int
     start: int
@@ -46,7 +46,7 @@ class Part:
         return self.end - self.start
 
 
-def cut(sizes: Sequence[int], quotas: Quotas) -> list[Part]:
+def cut(sizes: Sequence[int], quotas: Quotas) -> list[Span]:
     """The parts of records of these sizes (bytes of their lines), as few as the quotas allow.
 
     Counts of parts differ by one at most. Where no cut gives each part its minimum, the last records, which are those
@@ -59,7 +59,7 @@ def cut(sizes: Sequence[int], quotas: Quotas) -> list[Part]:
         while total // parts >= quotas.minimum_records:
             bounds = _balanced(total, parts)
             if all(ends[end] - ends[start] <= quotas.bytes_per_file for start, end in bounds):
-                return [Part(number, start, end) for number, (start, end) in enumerate(bounds, 1)]
+                return [Span(number, start, end) for number, (start, end) in enumerate(bounds, 1)]
             parts += 1
         total = _fewer(total, quotas)
     return []

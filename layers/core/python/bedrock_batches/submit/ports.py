@@ -6,11 +6,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
 from bedrock_batches.select.selection import Criteria, Selection
-from bedrock_batches.submit.job import JobItem, PartItem
+from bedrock_batches.submit.job import Job, JobStatus, Part
 from foundation.errors import PermanentError
 
 
@@ -22,11 +23,18 @@ class KeyReusedError(PermanentError):
     """Raised when an ``Idempotency-Key`` comes again with another request."""
 
 
+class Guard(StrEnum):
+    """What a change can depend on: the attribute must be stored as the writer knows it."""
+
+    STATUS = "status"
+    CREATION = "creation"
+
+
 @dataclass(frozen=True, slots=True)
 class JobPage:
     """Jobs, newest first. ``cursor`` goes into the next request; "" at the end."""
 
-    jobs: list[JobItem]
+    jobs: list[Job]
     cursor: str
 
 
@@ -35,7 +43,7 @@ class JobsTable(Protocol):
 
     def create(
         self,
-        job: JobItem,
+        job: Job,
         idempotency_key: str = "",
         request: Mapping[str, Any] | None = None,
         *,
@@ -48,26 +56,25 @@ class JobsTable(Protocol):
         the key was used for another request.
         """
 
-    def get(self, job_id: str) -> JobItem | None: ...
+    def get(self, job_id: str) -> Job | None: ...
 
-    def parts(self, job_id: str) -> list[PartItem]:
+    def parts(self, job_id: str) -> list[Part]:
         """In the order of their numbers."""
 
-    def put_parts(self, job_id: str, parts: Sequence[PartItem]) -> None:
+    def put_parts(self, job_id: str, parts: Sequence[Part]) -> None:
         """Write the job's parts in place of those that it had."""
 
-    def update(self, job_id: str, changes: Mapping[str, Any], *, expected: Mapping[str, Any] | None = None) -> bool:
-        """Set attributes of a job; a None removes one. False, and no change, when an ``expected`` value is another.
+    def change(self, before: Job, after: Job, *, only_if: Collection[Guard] = ()) -> bool:
+        """Write what ``after`` changes in ``before``; other attributes stay as they are stored.
 
-        The indexes follow a change of ``status``.
+        False, and no change, when the job is gone, or when one of ``only_if`` is stored with another value than
+        ``before`` has. The indexes follow a change of the status.
         """
 
-    def update_part(
-        self, job_id: str, part: int, changes: Mapping[str, Any], *, expected: Mapping[str, Any] | None = None
-    ) -> bool:
-        """As ``update``."""
+    def change_part(self, before: Part, after: Part, *, only_if: Collection[Guard] = ()) -> bool:
+        """As ``change``."""
 
-    def list_jobs(self, status: str | None, limit: int, cursor: str = "") -> JobPage:
+    def list_jobs(self, status: JobStatus | None, limit: int, cursor: str = "") -> JobPage:
         """Raises ValueError for a cursor that this table did not give."""
 
     def in_flight(self) -> list[str]:
@@ -98,7 +105,7 @@ class BatchInferenceJob:
 
 
 class BatchInference(Protocol):
-    def submit(self, part: PartItem, bucket: str) -> str:
+    def submit(self, part: Part, bucket: str) -> str:
         """Start the Bedrock job of a part, or find that it was started; returns its ARN.
 
         Raises ``JobRefusedError`` for a request that Bedrock will not take, ``ThrottledError`` when it will take it
@@ -141,13 +148,7 @@ class Contents(Protocol):
         """Those of the violations that have content in ``VentureOS-Violations``; read consistently."""
 
 
-class Leases(Protocol):
-    def acquire(self, name: str, owner: str, seconds: float) -> bool: ...
-
-    def release(self, name: str, owner: str) -> None: ...
-
-
-def all_jobs(table: JobsTable, status: str | None = None) -> Iterator[JobItem]:
+def all_jobs(table: JobsTable, status: JobStatus | None = None) -> Iterator[Job]:
     """Every job of a status, newest first."""
     cursor = ""
     while True:

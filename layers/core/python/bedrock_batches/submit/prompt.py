@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from bedrock_batches.submit.job import record_id
+from bedrock_batches.submit.names import record_id
 from bedrock_batches.submit.pricing import tokens_of
 from bedrock_batches.violations import (
     INSTRUCTION,

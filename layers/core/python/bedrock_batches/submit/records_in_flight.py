@@ -15,8 +15,8 @@ from typing import Protocol
 import orjson
 
 from bedrock_batches.select.selection import is_usable_id
-from bedrock_batches.submit import job as names
-from bedrock_batches.submit.job import Creation, JobStatus, PartItem, PartStatus
+from bedrock_batches.submit import names
+from bedrock_batches.submit.job import Creation, JobStatus, Part, PartStatus
 from bedrock_batches.submit.ports import JobsTable
 from bedrock_batches.sync.sync_lake import FAILED_PREFIX, FailedItem, failed_items
 from foundation.errors import ObjectNotFoundError
@@ -48,16 +48,16 @@ def write_in_flight(services: Services, folder: Path, *, but: str = "") -> list[
 
 def _write(job_id: str, services: Services, path: Path) -> Path | None:
     job = services.jobs.get(job_id)
-    if job is None or (job["status"] == JobStatus.FAILED and job["creation"] == Creation.PENDING):
+    if job is None or (job.status is JobStatus.FAILED and job.creation is Creation.PENDING):
         services.jobs.leave_in_flight(job_id)
         return None
-    if job["creation"] == Creation.PENDING:
+    if job.creation is Creation.PENDING:
         return None
     parts = services.jobs.parts(job_id)
     failed: set[str] = set()
-    if job["status"] != JobStatus.IN_PROGRESS:
-        parts = [part for part in parts if part["status"] == PartStatus.ENDED]
-        failed = _failed_ids(job_id, services) if job.get("outputsTaken") else set()
+    if not job.is_in_progress:
+        parts = [part for part in parts if part.status is PartStatus.ENDED]
+        failed = _failed_ids(job_id, services) if job.outputs_taken else set()
     with path.open("wb") as file:
         for part in parts:
             for line in record_lines(part, services):
@@ -88,7 +88,7 @@ def ids_without_content(job_id: str, services: Services) -> set[str]:
     never_run = {
         names.split_records_line(line)[0]
         for part in services.jobs.parts(job_id)
-        if part["status"] != PartStatus.ENDED
+        if part.status is not PartStatus.ENDED
         for line in record_lines(part, services)
     }
     return never_run | _failed_ids(job_id, services)
@@ -103,10 +103,10 @@ def _failed_ids(job_id: str, services: Services) -> set[str]:
     }
 
 
-def record_lines(part: PartItem, services: Services) -> Iterator[str]:
+def record_lines(part: Part, services: Services) -> Iterator[str]:
     """The lines of a part's records file; none when the file has expired."""
     try:
-        for line in lines_of(services.objects.read(part["recordsKey"])):
+        for line in lines_of(services.objects.read(part.records_key)):
             yield line.decode()
     except ObjectNotFoundError:
         return

@@ -23,13 +23,13 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, Protocol
 
 import orjson
 
-from bedrock_batches.submit import job as names
-from bedrock_batches.submit.job import JobItem, PartItem, PartStatus
+from bedrock_batches.submit import names
+from bedrock_batches.submit.job import BedrockStatus, Job, Part, PartStatus
 from bedrock_batches.submit.ports import JobsTable, OnDemand
 from bedrock_batches.submit.prompt import tokens_of_body
 from bedrock_batches.submit.records_in_flight import lines_of
@@ -51,7 +51,6 @@ FIRST_PAUSE_SECONDS = 2.0
 LONGEST_PAUSE_SECONDS = 20.0
 LOOK_SECONDS = 1.0
 """Between two looks whether the job is to stop."""
-STOPPED = "Stopped"
 NOT_ASKED = "There was no time to ask this record: retry the job."
 
 
@@ -79,19 +78,19 @@ class _Record:
     calls: int = 0
 
 
-def run_on_demand(job: JobItem, services: Services) -> bool:
+def run_on_demand(job: Job, services: Services) -> bool:
     """Ask for every record that has no answer yet, until a stop is requested or the call has no time left.
 
     False when records are left to ask. Raises DeploymentError when the model is denied to us.
     """
-    stop = _Stop(job["jobId"], services)
-    parts = services.jobs.parts(job["jobId"])
+    stop = _Stop(job.job_id, services)
+    parts = services.jobs.parts(job.job_id)
     left = [part for part in parts if not _run_part(part, stop, services)]
     return not left
 
 
-def _run_part(part: PartItem, stop: _Stop, services: Services) -> bool:
-    key = names.on_demand_output_key(part["jobId"], part["part"])
+def _run_part(part: Part, stop: _Stop, services: Services) -> bool:
+    key = names.on_demand_output_key(part.job_id, part.number)
     if services.objects.exists(key):
         return True
     try:
@@ -100,13 +99,12 @@ def _run_part(part: PartItem, stop: _Stop, services: Services) -> bool:
     except DeploymentError as error:
         answered = [record for record in _records(part, services) if record.line]
         if not answered:
-            refused = {"status": PartStatus.REFUSED.value, "message": str(error)}
-            services.jobs.update_part(part["jobId"], part["part"], refused)
+            services.jobs.change_part(part, replace(part, status=PartStatus.REFUSED, message=str(error)))
             raise
         # What is answered is paid: it becomes content as that of a part that was stopped. The rest can be retried.
-        LOGGER.error("part ends early", extra={"job_id": part["jobId"], "part": part["part"], "why": str(error)})
-        ending = _usage(answered) | _stopped(answered, services) | {"message": str(error)}
-        services.jobs.update_part(part["jobId"], part["part"], ending)
+        LOGGER.error("part ends early", extra={"job_id": part.job_id, "part": part.number, "why": str(error)})
+        ended = replace(_stopped(_used(part, answered), answered, services), message=str(error))
+        services.jobs.change_part(part, ended)
         services.objects.put(key, b"".join(record.line for record in answered))
         return True
     left = [record for record in records if not record.line]
@@ -117,32 +115,30 @@ def _run_part(part: PartItem, stop: _Stop, services: Services) -> bool:
         records = [record if record.line else replace(record, line=_error(record, not_asked)) for record in records]
     answered = [record for record in records if record.line]
     # Before the object is there: once it is taken, the job ends by what the part says.
-    changes: dict[str, Any] = _usage(records)
+    after = _used(part, records)
     if len(answered) < len(records):
-        changes |= _stopped(answered, services)
-    services.jobs.update_part(part["jobId"], part["part"], changes)
+        after = _stopped(after, answered, services)
+    services.jobs.change_part(part, after)
     services.objects.put(key, b"".join(record.line for record in answered))
     return True
 
 
-def _stopped(answered: list[_Record], services: Services) -> dict[str, Any]:
-    return {
-        "bedrockStatus": STOPPED,
-        "processedCount": len(answered),
-        "endedAt": names.timestamp_ms(services.clock.now_ms()),
-    }
+def _stopped(part: Part, answered: list[_Record], services: Services) -> Part:
+    """The part as one that Bedrock stopped after these answers."""
+    now = names.moment_at(services.clock.now_ms())
+    return replace(part, bedrock_status=BedrockStatus.STOPPED, processed_count=len(answered), ended_at=now)
 
 
-def _is_given_up(part: PartItem, services: Services) -> bool:
-    written_at = names.moment_of(part["endedAt"])
-    return datetime.fromtimestamp(services.clock.now_ms() / 1000, UTC) - written_at >= GIVE_UP_TIME
+def _is_given_up(part: Part, services: Services) -> bool:
+    # A part that is run on demand ends for Bedrock when it is written.
+    return part.ended_at is not None and names.moment_at(services.clock.now_ms()) - part.ended_at >= GIVE_UP_TIME
 
 
-def _records(part: PartItem, services: Services) -> Iterator[_Record]:
+def _records(part: Part, services: Services) -> Iterator[_Record]:
     """The records of a part with what earlier calls found out."""
-    job_id, number = part["jobId"], part["part"]
+    job_id, number = part.job_id, part.number
     kept = {found.key for found in services.objects.list_objects(names.answers_prefix(job_id, number))}
-    for place, line in enumerate(lines_of(services.objects.read(part["inputKey"]))):
+    for place, line in enumerate(lines_of(services.objects.read(part.input_key))):
         answer, calls = names.answer_key(job_id, number, place), names.calls_key(job_id, number, place)
         yield _Record(
             place,
@@ -152,7 +148,7 @@ def _records(part: PartItem, services: Services) -> Iterator[_Record]:
         )
 
 
-def _ask(record: _Record, part: PartItem, stop: _Stop, services: Services) -> _Record:
+def _ask(record: _Record, part: Part, stop: _Stop, services: Services) -> _Record:
     """The record with its line of the output; ``error`` stands in place of ``modelOutput``, as in a batch's. Without a
     line when a stop or the time kept it from being answered."""
     pause = FIRST_PAUSE_SECONDS
@@ -162,7 +158,7 @@ def _ask(record: _Record, part: PartItem, stop: _Stop, services: Services) -> _R
         noted = record.calls + 1
         _note_calls(record, noted, part, services)
         try:
-            output = services.on_demand.converse(part["modelId"], record.request["modelInput"])
+            output = services.on_demand.converse(part.model_id, record.request["modelInput"])
         except DeploymentError:
             _note_calls(record, record.calls, part, services)
             raise
@@ -172,7 +168,7 @@ def _ask(record: _Record, part: PartItem, stop: _Stop, services: Services) -> _R
             if not isinstance(fault, ThrottledError):
                 # Nobody knows whether the model answered: it can have cost as much as an answer.
                 record = replace(record, calls=record.calls + 1)
-                LOGGER.warning("no answer", extra={"job_id": part["jobId"], "place": record.place, "why": str(fault)})
+                LOGGER.warning("no answer", extra={"job_id": part.job_id, "place": record.place, "why": str(fault)})
             if record.calls >= MOST_LOST:
                 record = replace(record, line=_error(record, {"errorCode": 504, "errorMessage": str(fault)}))
             else:
@@ -182,22 +178,22 @@ def _ask(record: _Record, part: PartItem, stop: _Stop, services: Services) -> _R
             line = orjson.dumps({**record.request, "modelOutput": output}) + b"\n"
             record = replace(record, line=line, calls=record.calls + 1)
         if record.line:
-            services.objects.put(names.answer_key(part["jobId"], part["part"], record.place), record.line)
+            services.objects.put(names.answer_key(part.job_id, part.number, record.place), record.line)
         if record.calls != noted:
             _note_calls(record, record.calls, part, services)
     return record
 
 
-def _note_calls(record: _Record, calls: int, part: PartItem, services: Services) -> None:
-    services.objects.put(names.calls_key(part["jobId"], part["part"], record.place), str(calls).encode())
+def _note_calls(record: _Record, calls: int, part: Part, services: Services) -> None:
+    services.objects.put(names.calls_key(part.job_id, part.number, record.place), str(calls).encode())
 
 
 def _error(record: _Record, error: dict[str, Any]) -> bytes:
     return orjson.dumps({**record.request, "error": error}) + b"\n"
 
 
-def _usage(records: list[_Record]) -> dict[str, int]:
-    """Calls of the model, and the tokens that all of them took."""
+def _used(part: Part, records: list[_Record]) -> Part:
+    """The part with the calls of the model, and the tokens that all of them took."""
     calls = input_tokens = output_tokens = 0
     for record in records:
         if not record.calls:
@@ -208,7 +204,7 @@ def _usage(records: list[_Record]) -> dict[str, int]:
         calls += record.calls
         input_tokens += record.calls * int(usage.get("inputTokens") or tokens_of_body(record.request["modelInput"]))
         output_tokens += record.calls * int(usage.get("outputTokens", limit))
-    return {"calls": calls, "inputTokens": input_tokens, "outputTokens": output_tokens}
+    return replace(part, calls=calls, input_tokens=input_tokens, output_tokens=output_tokens)
 
 
 class _Stop:
@@ -236,4 +232,4 @@ class _Stop:
             # The next look may succeed.
             LOGGER.warning("not known whether the job is to stop", extra={"job_id": self._job_id}, exc_info=True)
             return False
-        return job is not None and bool(job.get("stopRequestedAt"))
+        return job is not None and job.stop_requested_at is not None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
 from typing import Protocol
 
-from bedrock_batches.submit import job as names
-from bedrock_batches.submit.job import JobItem, JobStatus, PartItem, PartStatus
+from bedrock_batches.submit import names
+from bedrock_batches.submit.job import BedrockStatus, Job, Part, PartStatus
 from bedrock_batches.submit.parts import Quotas
-from bedrock_batches.submit.ports import BatchInference, JobRefusedError, JobsTable
+from bedrock_batches.submit.ports import BatchInference, Guard, JobRefusedError, JobsTable
 from foundation.errors import ThrottledError
 from foundation.ports import Clock, ObjectStore
 
@@ -29,66 +31,74 @@ class Services(Protocol):
     def objects(self) -> ObjectStore: ...
 
 
-def submit_queued(job: JobItem, services: Services) -> list[PartItem]:
-    """Submit in order; returns all parts as they are then. Safe to call again, and by two at once.
+def submit_queued(job: Job, services: Services) -> list[Part]:
+    """Submit in order; returns all parts as they are then. Safe to call again, and by two calls at once.
 
     A part that Bedrock will take later stays queued; one that it will not take is REFUSED with its reason. A part of a
     job that is being stopped, or has ended, is CANCELLED. Raises ServiceUnavailableError, DeploymentError.
     """
-    parts = services.jobs.parts(job["jobId"])
-    queued = [part for part in parts if part["status"] == PartStatus.QUEUED]
-    if job.get("stopRequestedAt") or job["status"] != JobStatus.IN_PROGRESS:
-        cancel_queued(queued, services)
+    parts = services.jobs.parts(job.job_id)
+    if job.stop_requested_at or not job.is_in_progress:
+        return cancel_queued(parts, services)
+    queued = [part for part in parts if part.status is PartStatus.QUEUED]
+    if not queued or job.on_demand:
         return parts
-    if not queued or job.get("onDemand"):
-        return parts
-    free = services.quotas.concurrent_jobs - services.batch.running(job["modelId"])
+    free = services.quotas.concurrent_jobs - services.batch.running(job.model_id)
+    now: dict[int, Part] = {}
     for part in queued[: max(0, free)]:
         try:
             arn = services.batch.submit(part, services.objects.bucket)
         except ThrottledError as error:
-            LOGGER.warning("part stays queued", extra={"job_id": job["jobId"], "part": part["part"], "why": str(error)})
+            LOGGER.warning("part stays queued", extra={"job_id": job.job_id, "part": part.number, "why": str(error)})
             break
         except JobRefusedError as error:
-            LOGGER.error("part refused", extra={"job_id": job["jobId"], "part": part["part"], "why": str(error)})
-            _change(part, services, status=PartStatus.REFUSED.value, message=str(error), endedAt=_now(services))
+            LOGGER.error("part refused", extra={"job_id": job.job_id, "part": part.number, "why": str(error)})
+            refused = replace(part, status=PartStatus.REFUSED, message=str(error), ended_at=_now(services))
+            now[part.number] = _move(part, refused, services)
         else:
-            _note_submission(job, part, arn, services)
-    return parts
+            now[part.number] = _note_submission(part, arn, services)
+    _note_first_arn(job, now.values(), services)
+    return [now.get(part.number, part) for part in parts]
 
 
-def cancel_queued(parts: Iterable[PartItem], services: Services) -> None:
-    """Those of the parts that are still queued will never be submitted."""
-    for part in parts:
-        if part["status"] == PartStatus.QUEUED:
-            _change(part, services, status=PartStatus.CANCELLED.value, endedAt=_now(services))
+def cancel_queued(parts: Iterable[Part], services: Services) -> list[Part]:
+    """The parts as they are once those that are queued will never be submitted."""
+    return [
+        _move(part, replace(part, status=PartStatus.CANCELLED, ended_at=_now(services)), services)
+        if part.status is PartStatus.QUEUED
+        else part
+        for part in parts
+    ]
 
 
-def _note_submission(job: JobItem, part: PartItem, arn: str, services: Services) -> None:
-    submitted = {
-        "status": PartStatus.SUBMITTED.value,
-        "jobArn": arn,
-        "bedrockStatus": "Submitted",
-        "submittedAt": _now(services),
-    }
-    if not _change(part, services, **submitted) and part["status"] == PartStatus.CANCELLED:
+def _note_submission(part: Part, arn: str, services: Services) -> Part:
+    submitted = replace(
+        part,
+        status=PartStatus.SUBMITTED,
+        job_arn=arn,
+        bedrock_status=BedrockStatus.SUBMITTED,
+        submitted_at=_now(services),
+    )
+    stored = _move(part, submitted, services)
+    if stored.status is PartStatus.CANCELLED:
         services.batch.stop(arn)  # somebody stopped the job between our submission and our note of it
-        return
-    if not job.get("jobArn"):
-        services.jobs.update(job["jobId"], {"jobArn": arn})
-        job["jobArn"] = arn
+    return stored
 
 
-def _change(part: PartItem, services: Services, **changes: str) -> bool:
-    """Only a queued part changes: another call may have submitted it, and its job may have ended since."""
-    expected = {"status": PartStatus.QUEUED.value}
-    if services.jobs.update_part(part["jobId"], part["part"], changes, expected=expected):
-        part.update(changes)  # type: ignore[typeddict-item]  # names and types are those of PartItem
-        return True
+def _note_first_arn(job: Job, parts: Iterable[Part], services: Services) -> None:
+    arns = [part.job_arn for part in parts if part.job_arn]
+    if arns and not job.job_arn:
+        services.jobs.change(job, replace(job, job_arn=arns[0]))
+
+
+def _move(before: Part, after: Part, services: Services) -> Part:
+    """The part as it is stored after the change. Only a queued part changes: another call may have submitted it, and
+    its job may have ended since."""
+    if services.jobs.change_part(before, after, only_if=(Guard.STATUS,)):
+        return after
     # The answer of our own write can be lost, and the SDK repeats it.
-    part.update(next(one for one in services.jobs.parts(part["jobId"]) if one["part"] == part["part"]))
-    return all(part.get(name) == value for name, value in changes.items())
+    return next(part for part in services.jobs.parts(before.job_id) if part.number == before.number)
 
 
-def _now(services: Services) -> str:
-    return names.timestamp_ms(services.clock.now_ms())
+def _now(services: Services) -> datetime:
+    return names.moment_at(services.clock.now_ms())

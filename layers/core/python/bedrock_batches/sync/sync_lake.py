@@ -38,7 +38,7 @@ from bedrock_batches.sync.lake_content import (
 )
 from foundation.errors import BatchProcessorError, InvalidInputError, ObjectNotFoundError, Problem
 from foundation.json_text import parse_json, render_json
-from foundation.ports import Clock, Deadline, Metrics, ObjectStore
+from foundation.ports import Clock, Deadline, Leases, Metrics, ObjectStore
 
 LOGGER = logging.getLogger("batch_processor.sync_lake")
 
@@ -108,14 +108,6 @@ class ContentItems(Protocol):
 
     def page(self, cursor: str) -> tuple[list[dict[str, Any]], str]:
         """Some thousand content items, and the cursor of the page after them; "" begins, and is the end."""
-
-
-class Leases(Protocol):
-    def acquire(self, name: str, owner: str, seconds: float) -> bool:
-        """True when ``owner`` now holds the lease ``name``, for so many seconds at most."""
-
-    def release(self, name: str, owner: str) -> None:
-        """Give it back, if ``owner`` still holds it."""
 
 
 @dataclass(frozen=True)

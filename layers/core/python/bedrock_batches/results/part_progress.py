@@ -1,0 +1,65 @@
+"""How far the parts of a job are, in the words of users, and what went wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bedrock_batches.submit.job import BedrockStatus, Part, PartStatus
+
+SUCCESSFUL = frozenset({BedrockStatus.COMPLETED, BedrockStatus.PARTIALLY_COMPLETED, BedrockStatus.ON_DEMAND})
+PROGRESS = (
+    BedrockStatus.QUEUED,
+    BedrockStatus.SUBMITTED,
+    BedrockStatus.VALIDATING,
+    BedrockStatus.SCHEDULED,
+    BedrockStatus.IN_PROGRESS,
+    BedrockStatus.STOPPING,
+)
+"""From the least far to the furthest."""
+ENDINGS = (
+    BedrockStatus.FAILED,
+    BedrockStatus.EXPIRED,
+    BedrockStatus.STOPPED,
+    BedrockStatus.PARTIALLY_COMPLETED,
+    BedrockStatus.ON_DEMAND,
+    BedrockStatus.COMPLETED,
+)
+"""From the worst to the best."""
+MOST_NAMED = 10
+"""Parts that a message names."""
+_OWN_WORDS = {
+    PartStatus.QUEUED: BedrockStatus.QUEUED,
+    PartStatus.REFUSED: BedrockStatus.FAILED,
+    PartStatus.CANCELLED: BedrockStatus.STOPPED,
+}
+
+
+def status_of(part: Part) -> str:
+    """Bedrock's status of a part, or the word for one that Bedrock does not have."""
+    return _OWN_WORDS.get(part.status) or part.bedrock_status or BedrockStatus.SUBMITTED
+
+
+def status_of_job(parts: Sequence[Part], otherwise: str) -> str:
+    """The status of the part that is least far; when all have ended, of the one that ended worst."""
+    statuses = {status_of(part) for part in parts}
+    return next((status for status in (*PROGRESS, *ENDINGS) if status in statuses), otherwise)
+
+
+def has_output(part: Part) -> bool:
+    """Whether Bedrock writes an object for a part that has ended. It does for what was answered before a stop, and
+    counts it, though the object can come after the status."""
+    return part.bedrock_status in SUCCESSFUL or (part.processed_count or 0) > 0
+
+
+def ending_of(part: Part) -> str:
+    """The status with which a part ended, and Bedrock's message."""
+    message = part.message.rstrip(". ")
+    return f"{status_of(part)} ({message})" if message else status_of(part)
+
+
+def troubles_of(parts: Sequence[Part]) -> list[str]:
+    """A sentence for each part that did not end well, for MOST_NAMED at most."""
+    troubled = [part for part in parts if status_of(part) not in SUCCESSFUL]
+    texts = [f"Part {part.number}: {ending_of(part)}." for part in troubled[:MOST_NAMED]]
+    more = len(troubled) - len(texts)
+    return [*texts, f"… and {more} more parts."] if more else texts
