@@ -7,35 +7,35 @@ MAKEFLAGS += --no-print-directory
 
 # Which environment a command acts on: local, stage or prod.
 ENV ?= local
-# Python 3.11 or newer, to make the virtual environments with.
+# Python 3.11 or newer, to create the virtual environments.
 PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11; do \
 	"$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$candidate" && break; done)
-# In recipes, which without an interpreter would begin with `-m`: make takes that for a command that may fail.
+# For recipes. Without an interpreter they would begin with `-m`, and make ignores errors of a command that begins with `-`.
 NEEDED_PYTHON = $(or $(PYTHON),$(error Python 3.11 or newer is needed; name one: make … PYTHON=<path>))
-# What a command acts on comes from the command line only: a shell may have a NAME of its own, as WSL does.
+# Arguments come from the command line only, because a shell can define NAME itself, as WSL does.
 GIVEN := INPUT OUTPUT CSV NAME FOLLOW EXECUTION GRACE FILE CONFIRM TOOL_NAME ONLY UPGRADE ARGS JOB YES CONCURRENCY RATE TOKENS
 $(foreach variable,$(GIVEN),$(eval $(variable) :=))
 # Size of the end-to-end tests: small or full.
 SCALE ?= small
-# Test processes at once.
+# Concurrent test processes.
 WORKERS ?= 2
-# Recipes read all of these from the environment, as "$$CSV": quotes and dollar signs in a value reach the command.
+# Recipes read these from the environment, as "$$CSV", so that quotes and dollar signs in a value reach the command.
 $(foreach variable,ENV SCALE WORKERS $(GIVEN),$(eval override $(variable) := $$(value $(variable))))
 export ENV SCALE WORKERS $(GIVEN)
-# $(call option,--csv,CSV): the option with the variable's value, nothing without one.
+# $(call option,--csv,CSV): the option with the variable's value, or nothing if the variable is empty.
 option = $(if $($(2)),$(1)="$$$(2)")
 
 DEV := .venv/bin/python
-# What the commands need; checks need .venv-checkov and asl-validator too.
+# Environments that the commands need. Checks also need .venv-checkov and asl-validator.
 RUNTIME := .venv/.made .venv-emulator/.made
 EMULATOR := .venv-emulator/bin/python
 CODE := layers/core/python/foundation layers/core/python/row_batches layers/core/python/bedrock_batches client/batch_processor_client functions tools emulator examples tests
 
-# Local commands must not look for an instance's role; in an account it may be the only credentials (EC2, CodeBuild, Cloud9).
+# Local commands must not look for an instance's role. For an account it can be the only credentials (EC2, CodeBuild, Cloud9).
 ifeq ($(ENV),local)
 export AWS_EC2_METADATA_DISABLED ?= true
 endif
-# The function workers of the local AWS must find our package in the layer, as on AWS, and nowhere else.
+# The function workers of the local AWS must find our package only in the layer, as on AWS.
 unexport PYTHONPATH
 
 # $(call step,what,command): a header, the command, its time. A failing command ends make.
@@ -75,17 +75,17 @@ run: $(RUNTIME) ## Start an execution and follow it: INPUT=file.json [CSV=file.c
 		$(call option,--name,NAME) $(call option,--follow,FOLLOW)
 
 .PHONY: stop
-stop: $(RUNTIME) ## Stop an execution and keep what is done: EXECUTION=name [GRACE=seconds]
+stop: $(RUNTIME) ## Stop an execution and keep its finished rows: EXECUTION=name [GRACE=seconds]
 	@$(DEV) -m tools.stop --env "$$ENV" $(call option,--execution,EXECUTION) $(call option,--grace,GRACE)
 
 .PHONY: throttle
-throttle: $(RUNTIME) ## Change how fast a run works while it goes on: EXECUTION=name [CONCURRENCY=n] [RATE=rows a minute] [TOKENS=a minute]
+throttle: $(RUNTIME) ## Change the pace of a running batch: EXECUTION=name [CONCURRENCY=n] [RATE=rows a minute] [TOKENS=a minute]
 	@$(DEV) -m tools.output --env "$$ENV" | PYTHONPATH=client:layers/core/python $(DEV) -m batch_processor_client \
 		--outputs /dev/stdin throttle "$$EXECUTION" $(call option,--concurrency,CONCURRENCY) $(call option,--rate,RATE) \
 		$(call option,--tokens,TOKENS)
 
 .PHONY: remap
-remap: $(RUNTIME) ## Give a run that has ended other columns: EXECUTION=name INPUT=file.json [OUTPUT=file.csv]
+remap: $(RUNTIME) ## Write a finished run's output again with other columns: EXECUTION=name INPUT=file.json [OUTPUT=file.csv]
 	@$(DEV) -m tools.remap --env "$$ENV" $(call option,--execution,EXECUTION) $(call option,--input,INPUT) \
 		$(call option,--output,OUTPUT)
 
@@ -96,15 +96,15 @@ output: $(RUNTIME) ## Print the Terraform outputs as JSON
 ##@ Bedrock batches (ENV=local|stage|prod)
 
 .PHONY: seed-lake
-seed-lake: $(RUNTIME) ## Make the lake's tables and load violations: FILE=violations.csv
+seed-lake: $(RUNTIME) ## Create the lake's tables and load violations: FILE=violations.csv
 	@$(DEV) -m tools.seed_lake --env "$$ENV" $(call option,--file,FILE)
 
 .PHONY: reparse
-reparse: $(RUNTIME) ## Read a job's kept answers again, which costs nothing: JOB=id [YES=1]
+reparse: $(RUNTIME) ## Read a job's stored answers again at no cost: JOB=id [YES=1]
 	@$(DEV) -m tools.reparse --env "$$ENV" $(call option,--job,JOB) $(call option,--yes,YES)
 
 .PHONY: resync
-resync: $(RUNTIME) ## Merge into the lake what could not be merged before: [FILE=key]
+resync: $(RUNTIME) ## Merge content into the lake that could not be merged before: [FILE=key]
 	@$(DEV) -m tools.resync --env "$$ENV" $(call option,--file,FILE)
 
 ##@ Deploying (ENV=local|stage|prod)
@@ -118,7 +118,7 @@ plan: $(RUNTIME) ## Show and save what apply would change
 	@$(DEV) -m tools.terraform plan --env "$$ENV" --package
 
 .PHONY: apply
-apply: $(RUNTIME) ## Apply the plan that was saved; without one, plan and apply: not in prod
+apply: $(RUNTIME) ## Apply the saved plan; without one, plan and apply (not in prod)
 	@$(DEV) -m tools.terraform apply --env "$$ENV" --package
 
 .PHONY: destroy
@@ -151,7 +151,7 @@ test-batch-processor: $(RUNTIME) ## Run the integration and end-to-end tests of 
 		--ignore tests/integration/bedrock --ignore tests/e2e/test_bedrock_batches.py
 
 .PHONY: bench
-bench: $(RUNTIME) ## Measure against the plain way and write build/bench.json: [ONLY=name]
+bench: $(RUNTIME) ## Measure speed, memory and cost, and write build/bench.json: [ONLY=name]
 	@$(DEV) -m tools.bench $(call option,--only,ONLY)
 
 .PHONY: format
@@ -179,36 +179,36 @@ terraform-checks: setup
 	$(call step,checkov,$(DEV) -m tools.checkov)
 
 .PHONY: lock
-lock: $(RUNTIME) ## Pin what the requirements name, with hashes: [UPGRADE=1] for the newest versions allowed
+lock: $(RUNTIME) ## Pin the requirements with hashes: [UPGRADE=1] for the newest versions allowed
 	@$(DEV) -m tools.environments --lock $(if $(UPGRADE),--upgrade) requirements/*.in emulator/requirements.in
 
 .PHONY: clean
-clean: ## Stop the local AWS; remove build/ (saved plans and downloads are in it) and caches; .venv* stay
+clean: ## Stop the local AWS; remove caches and build/ with its saved plans and downloads; keep .venv*
 	@if [ -x $(EMULATOR) ]; then $(EMULATOR) -m emulator stop; fi
 	@rm -rf build dist terraform/terraform.tfstate.d .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
 
-# --- environments: each is made once, and again when its lock file changes
+# --- environments: each is created once, and again when its lock file changes
 
 .PHONY: setup
-setup: $(RUNTIME) .venv-checkov/.made asl-validator ## Make the virtual environments from the lock files
+setup: $(RUNTIME) .venv-checkov/.made asl-validator ## Create the virtual environments from the lock files
 
 .venv/.made: requirements/dev.txt
-	@echo "Making .venv (the first time, this downloads packages)"
+	@echo "Creating .venv (the first time, this downloads packages)"
 	@$(NEEDED_PYTHON) -m tools.environments .venv $<
 	@touch $@
 
 .venv-emulator/.made: emulator/requirements.txt | .venv/.made
-	@echo "Making .venv-emulator"
+	@echo "Creating .venv-emulator"
 	@$(NEEDED_PYTHON) -m tools.environments .venv-emulator $<
 	@touch $@
 
 .venv-checkov/.made: requirements/checkov.txt | .venv/.made
-	@echo "Making .venv-checkov"
+	@echo "Creating .venv-checkov"
 	@$(NEEDED_PYTHON) -m tools.environments .venv-checkov $<
 	@touch $@
 
-# asl-validator needs npm; without it, the one test that uses it is skipped and says so.
+# asl-validator needs npm. Without npm, the test that uses it is skipped with a message.
 .PHONY: asl-validator
 ifneq (,$(shell command -v npm 2>/dev/null))
 asl-validator: tools/asl-validator/node_modules/.made

@@ -19,7 +19,7 @@ VIOLATIONS = local_aws.REPOSITORY / "examples" / "violations" / "violations.csv"
 CONFIG = {
     "filters": {"agencies": ["osha"], "minFineAmount": 50000},
     "limits": {"maxSpendUSD": 5},
-    # Earlier demos may have left fewer records than a batch job takes.
+    # Earlier demos can leave fewer records than the minimum of a batch job.
     "batch": {"onDemandBelowMinimum": True},
 }
 LONGEST_SECONDS = 180
@@ -53,13 +53,13 @@ def run_bedrock_batch(console: Console, deployment: Deployment) -> None:
 
 
 def generate(console: Console, api: Requests, lake: Lake) -> None:
-    """Estimate and create a job, wait for it, show rows with content; without records, show those of earlier jobs."""
+    """Estimate and create a job, wait for it, show its rows. If no records are left, show rows of earlier jobs."""
     estimate = _finished(api, _answer(api, "POST", "/admin/bedrock/batch/estimate", {"config": CONFIG}))["estimate"]
     console.print(
         f"  The estimate: {estimate['violationCount']} violations, {estimate['costUSD']:.4f} USD", highlight=False
     )
     before = len(_with_content(lake))
-    # By force: a demo that runs again within minutes asks for the records that the one before left.
+    # With force, because a demo that runs again within minutes selects what the previous one left.
     created = _answer(api, "POST", "/admin/bedrock/batch", {"config": CONFIG, "force": True})
     if "jobId" in created:
         job = _follow(console, api, created["jobId"])
@@ -79,7 +79,7 @@ def _texts(row: tuple[Any, ...]) -> dict[str, str]:
 
 
 def _finished(api: Requests, answer: dict[str, Any]) -> dict[str, Any]:
-    """The estimate, which the API may only have begun."""
+    """The finished estimate; the API can return one that is still running."""
     deadline = time.monotonic() + LONGEST_SECONDS
     while "estimate" not in answer:
         if answer.get("status") == "Failed" or time.monotonic() > deadline:

@@ -1,11 +1,11 @@
-"""Measure what the product promises, each time beside the plain way to do the same.
+"""Measure speed, memory and cost of the product, and compare each with a plain implementation of the same work.
 
     make bench              all benchmarks, build/bench.json, a table
     make bench ONLY=mapping one of them
 
-Each benchmark is a module of tools/benchmarks and runs in an interpreter of its own. A ratio is ours / peer of times,
-memory and cost (smaller is better) or of speeds (larger is better), as the benchmark says. The spread is that of the
-rounds, (max - min) / median.
+Each benchmark is a module of tools/benchmarks and runs in a separate interpreter. A ratio is ours / peer: of times,
+memory and cost (smaller is better), or of speeds (larger is better). Each benchmark says which. The spread is
+(max - min) / median over the rounds.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PROGRAM = "import json, sys; from tools.benchmarks.{0} import run; json.dump(run
 
 
 def run_benchmark(name: str) -> list[dict[str, Any]]:
-    """The results of one module, run in a fresh interpreter. Raises CommandError when it fails."""
+    """Run one module in a fresh interpreter; returns its results. Raises CommandError if it fails."""
     program = PROGRAM.format(name)
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=local_aws.REPOSITORY, stdout=subprocess.PIPE, text=True, check=False
@@ -47,7 +47,7 @@ def run_benchmark(name: str) -> list[dict[str, Any]]:
 
 @contextmanager
 def local_deployment(console: Console) -> Iterator[None]:
-    """A local AWS of the benchmarks' own, deployed to; the variables name it to this process and its children."""
+    """A local AWS for the benchmarks, with the product deployed; environment variables point this process to it."""
     with tempfile.TemporaryDirectory(prefix="bench-local-aws-") as folder:
         os.environ |= {"LOCAL_AWS_DIR": folder, "LOCAL_AWS_PORT": "0"}
         console.print("Starting a local AWS for the benchmarks")
@@ -60,7 +60,7 @@ def local_deployment(console: Console) -> Iterator[None]:
 
 
 def figure(value: Any) -> str:
-    """A number with the digits that matter."""
+    """A number with its significant digits."""
     if value is None:
         return "–"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.3g}"
@@ -84,12 +84,12 @@ def table(results: dict[str, dict[str, Any]]) -> Table:
 
 
 def aim(value: Any) -> str:
-    """An aim as it was given: a number, or words with their sign."""
+    """An aim as text: a number, or words with a comparison sign."""
     return value if isinstance(value, str) else figure(value)
 
 
 def bench(console: Console, names: list[str]) -> int:
-    """Run benchmarks, write and show their results. Those that were not run keep their last results."""
+    """Run benchmarks, write and show their results. Benchmarks that do not run keep their last results."""
     results: dict[str, dict[str, Any]] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     measured: dict[str, dict[str, Any]] = {}
 

@@ -2,7 +2,7 @@
 
     python -m tools.checkov
 
-Fails on a failed check, on a file that does not parse, on a skip without a reason and when it has looked at nothing.
+Fails on a failed check, on a file that does not parse, on a skip without a reason, and if nothing was checked.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def report(folder: str) -> dict[str, Any]:
 
 
 def problems(folder: str, answer: dict[str, Any]) -> list[str]:
-    """What is wrong, one line each."""
+    """The problems, one line each."""
     if not answer.get("results"):
         return [f"{folder}: checkov found no resources"]
     results = answer["results"]

@@ -1,4 +1,4 @@
-"""What the commands read from the command line, checked at once and refused in make's own words."""
+"""Parsers for the command line, with error messages in terms of ``make``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def environment_name(text: str) -> str:
 
 
 def readable_file(text: str) -> Path:
-    """The path of a file that can be read. Raises CommandError, before anything is asked of AWS."""
+    """The path of a readable file. Raises CommandError before anything is sent to AWS."""
     path = Path(text)
     try:
         with path.open("rb"):
@@ -41,7 +41,7 @@ def readable_file(text: str) -> Path:
 
 
 def seconds(text: str) -> float:
-    """A number of seconds from 0. Raises CommandError."""
+    """A non-negative number of seconds. Raises CommandError."""
     try:
         number = float(text)
     except ValueError:

@@ -1,6 +1,6 @@
-"""What Terraform takes from the classes in Python: the routes of the admin API, and what each of them may do.
+"""Writes the JSON that Terraform reads from the Python classes: routes of the admin API, and their permissions.
 
-The classes are the source. ``make package`` writes this beside the artefacts, ``terraform test`` beside its tests.
+The classes are the source. ``make package`` writes the file beside the artefacts, ``terraform test`` beside its tests.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def contract() -> dict[str, Any]:
 
 
 def write(folder: Path) -> Path:
-    """Write the contract into the folder; its path."""
+    """Write the contract into the folder; returns its path."""
     path = folder / NAME
     path.write_text(json.dumps(contract(), indent=2) + "\n", encoding="utf-8")
     return path

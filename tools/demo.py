@@ -3,7 +3,7 @@
     make demo            stops the local AWS at the end
     make demo ARGS=--keep
 
-Uses the local AWS that `make up` started, when one runs, and then leaves it running.
+If the local AWS of `make up` runs, the demo uses it and leaves it running.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ROWS_SHOWN = 3
 
 @dataclass(frozen=True)
 class Example:
-    """One folder of examples/: ``shown`` are the output's columns worth a look."""
+    """One folder of examples/. ``shown`` are the columns of the output to print."""
 
     name: str
     what: str
@@ -51,19 +51,19 @@ DEMONSTRATED = (
     ),
     Example(
         "product-descriptions",
-        "Products go through a tool (a Lambda function); a template makes each row's prompt of two columns.",
+        "Products go through a tool (a Lambda function). A template builds each row's prompt from two columns.",
         ("product_id", "title", "marketing_description", "_status"),
     ),
     Example(
         "company-enrichment",
-        "Companies go through an agent that looks each one up; fixed values are sent with every row.",
+        "Companies go through an agent that looks each one up. Every row has some fixed values, too.",
         ("company_name", "industry", "employee_count", "linkedin_url", "_status"),
     ),
 )
 
 
 def differences(expected: str, actual: str) -> list[str]:
-    """Where an output differs from the expected file, which has no column whose values change with each run."""
+    """The differences between an output and the expected file, which lacks columns that change with every run."""
     wanted, found = (list(csv.DictReader(io.StringIO(text, newline=""))) for text in (expected, actual))
     if len(wanted) != len(found):
         return [f"{len(found)} rows instead of {len(wanted)}"]
@@ -76,7 +76,7 @@ def differences(expected: str, actual: str) -> list[str]:
 
 
 def run_example(console: Console, deployment: Deployment, example: Example) -> None:
-    """Upload, run, show. Raises CommandError when the output is not the expected one."""
+    """Upload, run and show one example. Raises CommandError if the output is not the expected one."""
     console.rule(f"[bold]{example.name}[/bold]", align="left")
     console.print(example.what)
     storage = deployment.client("s3")

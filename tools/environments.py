@@ -1,9 +1,9 @@
-"""Makes a virtual environment of exactly what a hashed lock file lists.
+"""Creates a virtual environment with exactly the packages of a hashed lock file.
 
     python -m tools.environments .venv requirements/dev.txt [more lock files]
     python -m tools.environments --lock requirements/dev.in [more requirements]
 
-Runs with nothing but Python's standard library, so that a clean machine can start here.
+Needs only Python's standard library, so a clean machine can run it.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ UV = REPOSITORY / ".venv" / "bin" / "uv"
 
 
 def uv_settings(pip_configuration: str) -> dict[str, str]:
-    """The environment variables that make uv look where pip looks.
+    """The environment variables that make uv use the same indexes as pip, because uv does not read pip's files.
 
-    ``pip_configuration`` is what ``pip config list`` prints: lines ``section.option='value'``, where section ``:env:``
-    holds pip's variables, which win. uv reads none of pip's files. Every lock file pins hashes, so taking the best
-    match over all indexes, as pip does, cannot bring in another artefact.
+    ``pip_configuration`` is the output of ``pip config list``: lines ``section.option='value'``. The section ``:env:``
+    holds pip's environment variables, which take precedence. Taking the best match over all indexes, as pip does,
+    cannot bring in another artefact, because every lock file pins hashes.
     """
     found: dict[str, str] = {}
     from_variables: dict[str, str] = {}
@@ -58,7 +58,7 @@ def uv_settings(pip_configuration: str) -> dict[str, str]:
 
 
 def uv_environment() -> dict[str, str]:
-    """This process's environment, completed so that uv finds packages where pip does. uv's own variables win."""
+    """This process's environment, with variables that point uv to pip's indexes. uv's own variables take precedence."""
     listed = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True, cwd=REPOSITORY
     )
@@ -66,22 +66,22 @@ def uv_environment() -> dict[str, str]:
 
 
 def make_environment(folder: Path, locks: list[Path]) -> None:
-    """Create ``folder`` where it is missing and bring it to what the lock files list, no package more."""
+    """Create ``folder`` if it is missing, and install exactly the packages that the lock files list."""
     interpreter = folder / "bin" / "python"
     if not interpreter.exists():
         run([sys.executable, "-m", "venv", str(folder)])
     if not UV.exists():
         install_uv()
-    # The listed interpreter, not an activated environment, is what must change.
+    # uv must change the given interpreter, not an activated environment.
     environment = {name: value for name, value in uv_environment().items() if name != "VIRTUAL_ENV"}
     sync = [str(UV), "pip", "sync", "--quiet", "--require-hashes", "--python", str(interpreter)]
     run([*sync, *map(str, locks)], environment)
 
 
 def lock(requirements: list[Path], *, upgrade: bool) -> None:
-    """Pin each ``x.in`` into ``x.txt`` beside it: every platform, hashes, no address of an index.
+    """Pin each ``x.in`` into ``x.txt`` beside it, for every platform, with hashes and without index addresses.
 
-    Without ``upgrade``, what is pinned already stays as it is.
+    Without ``upgrade``, existing pins stay unchanged.
     """
     for requirement in requirements:
         compile_command = [str(UV), "pip", "compile", "--quiet", "--universal", "--python-version", "3.11"]
@@ -113,14 +113,14 @@ def requirement_of(package: str, lock: str) -> str:
 
 
 def run(command: list[str], environment: dict[str, str] | None = None) -> None:
-    """Run a command; end this process with its exit code when it fails, its own message being the explanation."""
+    """Run a command. If it fails, end this process with its exit code; the command has printed the reason."""
     completed = subprocess.run(command, env=environment, cwd=REPOSITORY, check=False)
     if completed.returncode != 0:
         raise SystemExit(completed.returncode)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse the command line; make the environment, or the lock files."""
+    """Parse the command line; create the environment or the lock files."""
     summary = (__doc__ or "").splitlines()[0]
     parser = argparse.ArgumentParser(prog="python -m tools.environments", description=summary)
     parser.add_argument("--lock", action="store_true", help="pin the named requirements instead")

@@ -13,7 +13,7 @@ from foundation.errors import BatchProcessorError
 
 
 class CommandError(RuntimeError):
-    """Raised when a command cannot go on; the message says why and what to do."""
+    """Raised when a command cannot continue; the message says why and what to do."""
 
 
 def exit_code_of(command: Callable[[], int]) -> int:
@@ -22,7 +22,7 @@ def exit_code_of(command: Callable[[], int]) -> int:
         return command()
     except (CommandError, BatchProcessorError) as expected:
         print(expected, file=sys.stderr)
-    except (ClientError, S3UploadFailedError) as refused:  # an upload fails so when AWS refuses it
+    except (ClientError, S3UploadFailedError) as refused:  # raised when AWS refuses an upload
         print(f"AWS refused: {refused}", file=sys.stderr)
     except (NoConnectionError, HTTPClientError) as silent:
         print(f"AWS could not be reached: {silent}", file=sys.stderr)

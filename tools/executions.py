@@ -1,4 +1,4 @@
-"""Start an execution, follow it, read what it left. Everything goes through clients that are handed in."""
+"""Start an execution, follow it, and read its results. Callers pass the AWS clients."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FAILED_ROWS_READ_BYTES = 256 * 1024
 
 @dataclass(frozen=True)
 class Ending:
-    """How an execution ended. ``document`` is its output document, where there is one."""
+    """The end of an execution. ``document`` is its output document, if there is one."""
 
     status: str
     error: str = ""
@@ -41,9 +41,9 @@ class Ending:
 
 
 def start(states: Any, state_machine_arn: str, name: str, document: dict[str, Any]) -> str:
-    """Start an execution under a name and give its ARN; the same name and input while it runs starts nothing new.
+    """Start an execution with a name; returns its ARN. While it runs, the same name and input start nothing new.
 
-    Raises CommandError when the name was used before.
+    Raises CommandError if the name was used before.
     Source: https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
     """
     try:
@@ -56,7 +56,7 @@ def start(states: Any, state_machine_arn: str, name: str, document: dict[str, An
 
 
 def refuse_used_name(states: Any, execution_arn: str) -> None:
-    """Raise CommandError when there is an execution of this ARN. Step Functions knows it for 90 days after its end."""
+    """Raise CommandError if an execution with this ARN exists. Step Functions keeps it for 90 days after its end."""
     try:
         states.describe_execution(executionArn=execution_arn)
     except ClientError as refused:
@@ -71,7 +71,7 @@ def _name_used(name: str) -> CommandError:
 
 
 def describe(states: Any, execution_arn: str) -> dict[str, Any]:
-    """DescribeExecution's answer. Raises CommandError when there is no such execution."""
+    """The response of DescribeExecution. Raises CommandError if there is no such execution."""
     try:
         answer: dict[str, Any] = states.describe_execution(executionArn=execution_arn)
     except ClientError as refused:
@@ -82,7 +82,7 @@ def describe(states: Any, execution_arn: str) -> dict[str, Any]:
 
 
 def ending_of(description: dict[str, Any]) -> Ending | None:
-    """From DescribeExecution's answer; None while it runs. A RowFailedError's cause is the output document."""
+    """The ending in DescribeExecution's response, or None. A RowFailedError's cause is the output document."""
     status = description["status"]
     if status not in TERMINAL:
         return None
@@ -92,7 +92,7 @@ def ending_of(description: dict[str, Any]) -> Ending | None:
     parsed = _object(cause)
     if "output_s3_uri" in parsed:
         return Ending(status, error, cause, parsed)
-    # A function's own error comes as JSON with its stack trace, which belongs into the log.
+    # A function's error is JSON with a stack trace. The stack trace belongs in the log.
     return Ending(status, error, parsed.get("errorMessage", cause))
 
 
@@ -106,7 +106,7 @@ def _object(text: str) -> dict[str, Any]:
 
 @dataclass
 class Follower:
-    """Follows one execution within the quotas of the API; ``wait`` is called once a second."""
+    """Follows one execution within the API's quotas. It calls ``wait`` once a second."""
 
     states: Any
     storage: Any
@@ -125,7 +125,7 @@ class Follower:
         self._markers_seen = float("-inf")
 
     def follow(self) -> Iterator[Ending | None]:
-        """Yield None after each look at the running execution, at last its ending."""
+        """Yield None after each look at the running execution, and its ending at the end."""
         while True:
             ending = ending_of(describe(self.states, self.execution_arn))
             if ending is not None:
@@ -137,12 +137,12 @@ class Follower:
             self.wait(POLL_SECONDS)
 
     def look(self) -> None:
-        """Bring ``progress`` up to date: one call about the map run, and now and then the failures."""
+        """Update ``progress``: one call about the map run, and from time to time the failures."""
         now = self.clock()
         if self.progress.total is None:
             self.progress.total = self._total()
         if not self._map_run:
-            # The first one has the rows; a second is the pass over rows that never finished.
+            # The first map run has all rows. A second one runs the rows that never finished.
             runs = self.states.list_map_runs(executionArn=self.execution_arn)["mapRuns"]
             self._map_run = min(runs, key=lambda run: run["startDate"])["mapRunArn"] if runs else ""
         else:
@@ -151,7 +151,7 @@ class Follower:
         if now - self._markers_seen >= MARKERS_SECONDS:
             self._markers_seen = now
             self._count_failures()
-            with suppress(BatchProcessorError):  # progress is shown without it
+            with suppress(BatchProcessorError):  # progress works without it
                 run = self.runs.get(self._name)
                 if run is not None and self._mapping is not None:
                     self.progress.empty = run.mostly_empty(self._mapping)
@@ -187,14 +187,14 @@ def first_failures(storage: Any, failed_rows_s3_uri: str, count: int) -> list[di
 
 
 def warnings_of(storage: Any, document: dict[str, Any]) -> list[str]:
-    """The warnings of a run: in a dry run's output document, else in its summary; none where the summary is gone."""
+    """The warnings of a run, from a dry run's output document or from the summary; [] if the summary is missing."""
     if "warnings" in document or "summary_s3_uri" not in document:
         return list(document.get("warnings", []))
     bucket, key = split_s3_uri(document["summary_s3_uri"])
     try:
         summary = json.loads(storage.get_object(Bucket=bucket, Key=key)["Body"].read())
     except ClientError:
-        return []  # the result is shown all the same
+        return []  # the result is shown without them
     return list(summary.get("warnings", []))
 
 

@@ -1,6 +1,6 @@
-"""What of a deployment refuses to be destroyed.
+"""Finds the resources of a deployment that cannot be destroyed yet.
 
-Terraform finds it out only after it has destroyed what depends on it: functions, policies, encryption.
+Terraform notices them only after it has destroyed what depends on them: functions, policies, encryption.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ BUCKETS = ("input_bucket", "results_bucket", "data_bucket")
 TABLES = ("registry_table", "results_table", "runs_table", "bedrock_jobs_table", "violations_table")
 LAKE = "lake_table_bucket_arn"
 ARTIFACTS_PREFIX = "artifacts/"
-"""Objects below it are Terraform's own, and go with it."""
+"""Objects under this prefix belong to Terraform, which deletes them."""
 ABSENT = ("NoSuchBucket", "ResourceNotFoundException", "NotFoundException")
-"""What was destroyed by an earlier attempt that did not get to its end."""
+"""Codes for a resource that an earlier, incomplete attempt has destroyed."""
 
 
 def kept(outputs: dict[str, Any], client: Callable[[str], Any], emptied: bool) -> list[str]:
-    """What refuses, each with what to do; ``emptied`` says that Terraform empties the buckets that it destroys."""
+    """The resources that cannot be destroyed yet, each with a fix. ``emptied``: Terraform empties its buckets."""
     checks = [(TABLES, _protected_table), ((LAKE,), _tables_of_lake)]
     if not emptied:
         checks = [(BUCKETS, _filled_bucket), *checks]

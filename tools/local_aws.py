@@ -1,4 +1,4 @@
-"""Where the local AWS is, and the variables that reach it."""
+"""Starts, stops and finds the local AWS, and sets the variables that reach it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def endpoint_url() -> str:
 
 
 def session(region: str = REGION) -> boto3.Session:
-    """A session of its root, which reads nothing of the caller's AWS configuration."""
+    """A session of the local AWS's root. It does not read the caller's AWS configuration."""
     return boto3.Session(aws_access_key_id=ROOT, aws_secret_access_key=ROOT, region_name=region)
 
 
@@ -55,7 +55,7 @@ def environment() -> dict[str, str]:
 
 
 def free_port() -> int:
-    """LOCAL_AWS_PORT, or 4566 when nothing listens there, or else 0: any free one."""
+    """LOCAL_AWS_PORT, or 4566 if nothing listens there, or 0 for any free port."""
     if named := os.environ.get("LOCAL_AWS_PORT"):
         return int(named)
     with socket.socket() as probe:
@@ -68,7 +68,7 @@ def free_port() -> int:
 
 
 def start() -> bool:
-    """Start the local AWS; False when it ran already. Raises CommandError when it cannot start."""
+    """Start the local AWS; returns False if it was running. Raises CommandError if it cannot start."""
     if is_running():
         return False
     command("start", "--port", str(free_port()))
@@ -76,7 +76,7 @@ def start() -> bool:
 
 
 def stop() -> None:
-    """Stop the local AWS; what was deployed to it is gone with it."""
+    """Stop the local AWS, and forget everything deployed to it."""
     command("stop")
 
 

@@ -1,4 +1,4 @@
-"""What Terraform knows about an environment, and AWS clients for it."""
+"""The Terraform outputs of an environment, and AWS clients for it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def read_outputs(env: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Deployment:
-    """An environment that is deployed: its Terraform outputs and how to reach it."""
+    """A deployed environment: its Terraform outputs, and clients that reach it."""
 
     env: str
     outputs: dict[str, Any]
@@ -56,7 +56,7 @@ class Deployment:
         return str(self.outputs["region"])
 
     def bedrock_output(self, name: str) -> Any:
-        """An output that only Bedrock batches have. Raises CommandError where they are left out."""
+        """An output that only Bedrock batches have. Raises CommandError if they are not deployed."""
         if self.outputs.get(name) is None:
             raise CommandError(
                 f"{self.env} has no Bedrock batches: set bedrock_batches = true in terraform/envs/{self.env}.tfvars "
@@ -65,15 +65,15 @@ class Deployment:
         return self.outputs[name]
 
     def execution_arn(self, name: str) -> str:
-        """The ARN of an execution of the state machine, from its name; an ARN is left as it is."""
+        """The ARN of an execution of the state machine, from its name or ARN."""
         if name.startswith("arn:"):
             return name
         return f"{self.state_machine_arn.replace(':stateMachine:', ':execution:', 1)}:{name}"
 
     def client(self, service: str, config: Config | None = None) -> Any:
-        """A boto3 client. Locally with the local AWS's endpoint and root; else as the AWS CLI would be set up.
+        """A boto3 client: for the local AWS with its endpoint and root, otherwise configured like the AWS CLI.
 
-        ``config`` wins over the settings here.
+        ``config`` overrides the settings here.
         """
         client: Any = boto3.Session(region_name=self.region).client
         patient = Config(retries={"mode": "standard", "total_max_attempts": 8})

@@ -2,9 +2,9 @@
 
     python -m tools.package --env local|stage|prod
 
-They land in ``build/artifacts/<env>/`` beside a ``manifest.json``, which says what there is, and a ``contract.json``
-(``tools.contract``); Terraform reads the two. The same
-sources give the same bytes: sorted names, one date, fixed modes, no bytecode, none of the installer's own notes.
+The artefacts are written to ``build/artifacts/<env>/``, with a ``manifest.json`` that lists them and a
+``contract.json`` (``tools.contract``). Terraform reads both. The same sources give the same bytes: sorted names, one
+date, fixed modes, no bytecode, no files about the installation.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tools.errors import CommandError, exit_code_of
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)
-"""The earliest date that a zip can hold."""
+"""The earliest date that a zip file can hold."""
 FILE_MODE = 0o100644
 MAX_UNZIPPED_BYTES = 262_144_000
 """A function with its layers: 250 MB (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html)."""
@@ -38,7 +38,7 @@ DEPENDENCY_LAYERS = {
     "layers/sdk": "sdk-layer.txt",
 }
 EXCLUDED_FILES = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_build.json", "uv_cache.json", ".lock"}
-"""What the installer notes about the installation; it differs from one machine to the next."""
+"""Files about the installation, which differ between machines."""
 
 
 class PackagingError(CommandError):
@@ -47,7 +47,7 @@ class PackagingError(CommandError):
 
 @dataclass(frozen=True)
 class Platform:
-    """Where the functions run. ``python`` is ``3.13``; ``architecture`` is Lambda's name: ``arm64`` or ``x86_64``."""
+    """The platform of the functions. ``python`` is ``3.13``; ``architecture`` is Lambda's ``arm64`` or ``x86_64``."""
 
     python: str
     architecture: str
@@ -58,7 +58,7 @@ LAMBDA = Platform(python="3.13", architecture="arm64", wheel_platform="aarch64-m
 
 
 def local_platform(interpreter: Path) -> Platform:
-    """The platform of the local AWS: its function workers run its own interpreter."""
+    """The platform of the local AWS, whose function workers run its own interpreter."""
     program = "import platform, sys; print(*sys.version_info[:2], platform.system(), platform.machine())"
     answer = subprocess.run([str(interpreter), "-c", program], check=True, capture_output=True, text=True).stdout
     major, minor, system, machine = answer.split()
@@ -81,7 +81,7 @@ def platform_of(environment: str) -> Platform:
 
 
 def files_below(folder: Path, prefix: str = "") -> Iterator[tuple[str, Path]]:
-    """Name in the zip and source of every file that belongs into an artefact, sorted by name."""
+    """Every file of an artefact as (name in the zip, source), sorted by name."""
     found = (path for path in folder.rglob("*") if path.is_file() and not is_excluded(path.relative_to(folder)))
     return iter(sorted((f"{prefix}{path.relative_to(folder).as_posix()}", path) for path in found))
 
@@ -93,7 +93,7 @@ def is_excluded(path: Path) -> bool:
 
 
 def write_zip(target: Path, files: Iterator[tuple[str, Path]]) -> int:
-    """Write the files to a zip and give their size unzipped, in bytes."""
+    """Write the files to a zip; returns their unzipped size in bytes."""
     unzipped = 0
     partial = target.with_suffix(f".{os.getpid()}.partial")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,7 @@ def write_zip(target: Path, files: Iterator[tuple[str, Path]]) -> int:
 
 
 def dependencies_folder(platform: Platform, requirements: Path, cache: Path) -> Path:
-    """The dependencies, installed for the platform; taken from the cache when the list has been installed before."""
+    """Install the dependencies for the platform, or take them from the cache; returns their folder."""
     key = hashlib.sha256(json.dumps([platform.__dict__, requirements.read_text()]).encode()).hexdigest()[:16]
     installed = cache / f"dependencies-{platform.python}-{platform.architecture}-{key}"
     if not installed.exists():
@@ -126,16 +126,16 @@ def dependencies_folder(platform: Platform, requirements: Path, cache: Path) -> 
             raise PackagingError(
                 f"The dependencies of {requirements} could not be installed for {platform}: see uv's message above."
             )
-        shutil.rmtree(partial / "bin", ignore_errors=True)  # scripts that name this machine's interpreter
+        shutil.rmtree(partial / "bin", ignore_errors=True)  # its scripts contain the path of this machine's interpreter
         try:
             partial.rename(installed)
-        except OSError:  # another build has put it there meanwhile
+        except OSError:  # another build created it meanwhile
             shutil.rmtree(partial)
     return installed
 
 
 def dependencies_zip(platform: Platform, requirements: Path, cache: Path) -> Path:
-    """The layer of these dependencies, from the cache when it was zipped before: DuckDB takes ten seconds."""
+    """The zip of these dependencies, from the cache if possible, because zipping DuckDB takes ten seconds."""
     installed = dependencies_folder(platform, requirements, cache)
     zipped = installed.with_name(f"{installed.name}.zip")
     if not zipped.exists():
@@ -146,9 +146,9 @@ def dependencies_zip(platform: Platform, requirements: Path, cache: Path) -> Pat
 def build(
     environment: str, destination: Path | None = None, cache: Path | None = None, platform: Platform | None = None
 ) -> Path:
-    """Build every artefact of the environment and give the path of its manifest.
+    """Build every artefact of the environment; returns the path of its manifest.
 
-    Raises PackagingError when an artefact is over Lambda's limits or the dependencies cannot be installed.
+    Raises PackagingError if an artefact is over Lambda's limits or the dependencies cannot be installed.
     """
     folder = destination or REPOSITORY / "build" / "artifacts" / environment
     platform = platform or platform_of(environment)
@@ -200,7 +200,7 @@ def check_budget(artifacts: Mapping[str, Mapping[str, object]]) -> None:
 
 
 def package(environment: str) -> int:
-    """Build, and say what was built. Raises PackagingError."""
+    """Build the artefacts and print what was built. Raises PackagingError."""
     manifest = build(environment)
     artifacts = json.loads(manifest.read_text())["artifacts"]
     total = sum(artifact["size"] for artifact in artifacts.values())

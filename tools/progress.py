@@ -1,4 +1,4 @@
-"""How far an execution is: pure arithmetic over what its follower saw."""
+"""The progress of an execution, computed from its follower's observations."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any
 from row_batches.run.blanks import Unmatched
 
 THROTTLED_NOTE_HOLDS = timedelta(seconds=30)
-"""Workers say it every ten seconds while it lasts."""
+"""Workers repeat the note every ten seconds while the target throttles."""
 RATE_WINDOW_SECONDS = 30.0
-"""The rate is that of the last half minute, so that it follows a change and does not jump with each batch."""
+"""The rate covers the last half minute, so that it follows a change but does not jump with each batch."""
 
 
 @dataclass
 class Progress:
-    """Rows done over time. ``total`` is None until the plan is written; times are seconds of any one clock."""
+    """Rows done over time. ``total`` is None until the plan is written. Times are seconds of any single clock."""
 
     total: int | None = None
     done: int = 0
     failed: int = 0
     waiting_until: datetime | None = None
-    """Until when, at most, rows wait for an owner that was killed or still works."""
+    """The latest time until which rows wait for an owner that was killed or still works."""
     throttled_since: datetime | None = None
     """Since when the target has throttled every call of a worker; ``throttled_noted`` is when it last said so."""
     throttled_noted: datetime | None = None
@@ -32,21 +32,21 @@ class Progress:
     _samples: deque[tuple[float, int]] = field(default_factory=deque)
 
     def update(self, now: float, done: int) -> None:
-        """Note how many rows are done. A second map run (recovery) counts anew, so the figure never falls."""
+        """Note how many rows are done. The number never falls, although a second map run (recovery) counts from 0."""
         self.done = max(self.done, done if self.total is None else min(done, self.total))
         self._samples.append((now, self.done))
         while len(self._samples) > 2 and now - self._samples[1][0] >= RATE_WINDOW_SECONDS:
             self._samples.popleft()
 
     def waiting(self, now: datetime) -> str:
-        """What is said of rows that wait for their owner; "" when none does."""
+        """The note about rows that wait for their owner; "" if there are none."""
         if self.waiting_until is None or self.waiting_until <= now:
             return ""
         until = self.waiting_until.astimezone().strftime("%H:%M:%S")
         return f"waiting until {until} at most for rows whose worker was killed or is still at work"
 
     def throttled(self, now: datetime) -> str:
-        """What is said of a target that throttles; "" when none has lately."""
+        """The note about a target that throttles; "" if it has not throttled lately."""
         if self.throttled_since is None or self.throttled_noted is None:
             return ""
         if now - self.throttled_noted > THROTTLED_NOTE_HOLDS:
@@ -67,14 +67,14 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """At the present rate; None when that cannot be said."""
+        """Seconds to the end at the current rate; None if unknown."""
         if self.total is None or self.rate <= 0:
             return None
         return (self.total - self.done) / self.rate
 
 
 def rows_done(item_counts: dict[str, Any]) -> int:
-    """Rows that a map run is through with, from DescribeMapRun's ``itemCounts``.
+    """Rows that a map run has completed, from DescribeMapRun's ``itemCounts``.
 
     Source: https://docs.aws.amazon.com/step-functions/latest/apireference/API_MapRunItemCounts.html
     """
@@ -87,7 +87,7 @@ def failed_rows(marker_keys: list[str]) -> int:
 
 
 def clock(seconds: float) -> str:
-    """A duration as a person reads it: ``42 s``, ``3 min 05 s``, ``2 h 07 min``."""
+    """A duration as text: ``42 s``, ``3 min 05 s``, ``2 h 07 min``."""
     whole = round(seconds)
     if whole < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"

@@ -1,6 +1,6 @@
 """Write the tables of the reference pages that come from the code: `make reference`.
 
-The pages are written by hand but for what stands between ``<!-- table: name -->`` and ``<!-- end -->``.
+Only the text between ``<!-- table: name -->`` and ``<!-- end -->`` is generated; the rest of a page is written by hand.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def fields(model: type[BaseModel]) -> str:
-    """The fields of a model: name, default, and meaning with limits. Raises CommandError for one without a meaning."""
+    """The fields of a model: name, default, and meaning with limits. Raises CommandError for a missing description."""
     rows = []
     for name, field in model.model_fields.items():
         if not field.description:
@@ -57,7 +57,7 @@ def _default(field: FieldInfo) -> str:
 
 
 def _limits(field: FieldInfo) -> str:
-    """The allowed values, or the least and the greatest."""
+    """The allowed values, or the bounds."""
     choices = _choices(field.annotation)
     if choices:
         return ", ".join(f"`{choice}`" for choice in choices)
@@ -94,7 +94,7 @@ def transformations() -> str:
 
 
 def _config(model: Any) -> str:
-    """The fields of a transformation's ``config``, with the defaults of those that have one."""
+    """The fields of a transformation's ``config``, with their defaults."""
     return ", ".join(
         f"`{name}`" if field.is_required() else f"`{name}` ({_default(field)})"
         for name, field in model.model_fields.items()
@@ -179,7 +179,7 @@ PAGES: Mapping[Path, Tables] = MappingProxyType(
 
 
 def written(path: Path) -> str:
-    """The page with its tables as the code has them. Raises CommandError when a table has no place in it."""
+    """The page with its tables generated. Raises CommandError if the page has no place for a table."""
     page, tables = path.read_text(encoding="utf-8"), PAGES[path]
     missing = tables.keys() - {place["name"] for place in _PLACE.finditer(page)}
     if missing:

@@ -1,9 +1,9 @@
-"""Write the output of an execution that has ended anew, with other columns, without calling the target again.
+"""Write the output of a finished execution again with other columns, without calling the target.
 
     make remap ENV=local EXECUTION=my-run INPUT=batch.json [OUTPUT=new.csv]
 
-Takes output_mapping of the document and the answers that are kept for work_retention_days. The new file lies beside the
-output, under results/<execution>/remapped/<UTC time>/; with OUTPUT, also here.
+The command uses output_mapping of the document and the answers, which are kept for work_retention_days. It writes the
+new file under results/<execution>/remapped/<UTC time>/ and, with OUTPUT, also to a local file.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ COUNTS = {"succeeded": RowStatus.SUCCESS, "failed": RowStatus.FAILED, "timed out
 
 
 def writable_file(text: str) -> Path:
-    """The path of a file to write. Raises CommandError, before anything is asked of AWS."""
+    """The path of a file to write. Raises CommandError before anything is sent to AWS."""
     path = Path(text)
     if path.is_dir() or not path.parent.is_dir():
         raise CommandError(f"OUTPUT={text}: name a file in a folder that exists.")
@@ -41,7 +41,7 @@ def writable_file(text: str) -> Path:
 
 
 def remap_execution(console: Console, objects: ObjectStore, execution: str, document: dict[str, Any]) -> Remapped:
-    """Write the new output; on a terminal with how far it is."""
+    """Write the new output; on a terminal, show the progress."""
     with console.status("reading the plan") as status:
         return remap(
             execution,
@@ -53,7 +53,7 @@ def remap_execution(console: Console, objects: ObjectStore, execution: str, docu
 
 
 def show(console: Console, bucket: str, remapped: Remapped) -> None:
-    """Print the first rows, the counts, the address."""
+    """Print the first rows, the counts and the address."""
     if remapped.first_rows:
         columns = ["_row_id", *remapped.columns[:COLUMNS_SHOWN], "_status"]
         console.print(report.rows_table(remapped.first_rows, columns))
@@ -80,7 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write the new output and say where it is."""
+    """Write the new output and print its address."""
     if not options.execution or options.input is None:
         raise CommandError("Name the execution and the document: make remap EXECUTION=<name> INPUT=batch.json.")
     document = read_document(options.input)

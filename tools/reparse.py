@@ -1,9 +1,9 @@
-"""Read the kept answers of a job again, and keep what the reader of today finds in them. It costs nothing at Bedrock.
+"""Read the stored answers of a job again with the current parser, and store the content that it finds. Costs nothing.
 
     make reparse ENV=local JOB=batch-… [YES=1]
 
-Says first how many answers of records without content can be read now. Then it asks on a terminal whether to store
-their content; YES=1 stores it without asking. Without a terminal and without YES=1 nothing is stored.
+The command first says how many answers of records without content can be read now. On a terminal, it then asks whether
+to store their content; YES=1 stores it without asking. Without a terminal and without YES=1, nothing is stored.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from tools.outputs import Deployment
 FUNCTION_SECONDS = 300
 
 Read = Callable[[bool, str], dict[str, Any]]
-"""Reads the answers of the job again, behind an object; a dry run when True. The answer is ``Reparsed.document``."""
+"""Reads the job's answers after an object again; True means a dry run. Returns ``Reparsed.document``."""
 
 
 def reader_of(functions: Any, function: str, job_id: str) -> Read:
-    """Calls the function. Raises CommandError with its reason when it fails."""
+    """A ``Read`` that calls the function. It raises CommandError with the reason if the function fails."""
 
     def read(dry_run: bool, after: str) -> dict[str, Any]:
         message = ReparseJob(reparse=Reparse(job_id=job_id, dry_run=dry_run, after=after))
@@ -41,7 +41,7 @@ def reader_of(functions: Any, function: str, job_id: str) -> Read:
 
 
 def reparse(read: Read, tell: Callable[[str], Any], confirmed: Callable[[], bool]) -> int:
-    """Dry run, question, run."""
+    """Do a dry run, ask, and store the content."""
     found = list(_calls(read, dry_run=True))
     readable, answers = (sum(each[name] for each in found) for name in ("read", "answers"))
     tell(f"{readable:,} of {answers:,} would now be read, {sum(each['costUSD'] for each in found):.2f} USD.")
@@ -56,7 +56,7 @@ def reparse(read: Read, tell: Callable[[str], Any], confirmed: Callable[[], bool
 
 
 def _calls(read: Read, *, dry_run: bool) -> Iterator[dict[str, Any]]:
-    """The answers of as many calls as the objects of the job take."""
+    """Call the function until it has read all objects of the job; yields the response of each call."""
     after = ""
     while True:
         done = read(dry_run, after)
@@ -78,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
         options = parser.parse_args(arguments)
         deployment = Deployment.of(options.env)
         function = str(deployment.bedrock_output("bedrock_function_names")["bedrock_batch_result"])
-        # One try: a second one would start while the function still works.
+        # No retries: a second call would start while the function still runs.
         patient = Config(read_timeout=FUNCTION_SECONDS + 30, retries={"total_max_attempts": 1})
         read = reader_of(deployment.client("lambda", config=patient), function, options.job)
 

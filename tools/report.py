@@ -1,4 +1,4 @@
-"""What a command shows of an execution: progress and result."""
+"""Prints the progress and the result of an execution."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CELL_CHARACTERS = 60
 
 
 def show_progress(console: Console, follower: Follower) -> Ending:
-    """Follow an execution to its end: a bar on a terminal, else a line now and then."""
+    """Follow an execution to its end, with a progress bar on a terminal, otherwise with a line from time to time."""
     return _bar(console, follower) if console.is_terminal else _lines(console, follower)
 
 
@@ -73,13 +73,13 @@ def _warn(console: Console, empty: Iterable[Unmatched], warned: set[str]) -> Non
 
 
 def money(amount: Any) -> str:
-    """US dollars; small amounts with the digits that say something."""
+    """An amount in US dollars; small amounts have more digits."""
     value = float(amount)
     return f"{value:,.2f} USD" if value >= 1 else f"{value:.6f}".rstrip("0").rstrip(".") + " USD"
 
 
 def total_cost(document: dict[str, Any]) -> str:
-    """The cost in an output document, in words; of a dry run the estimate, from best to worst."""
+    """The cost in an output document as text; for a dry run, the estimate from best to worst."""
     cost = document["cost"] if "cost" in document else document["estimate"]
     without_target = "" if cost["target_included"] else " without the target's own cost"
     if "total_usd" in cost:
@@ -88,7 +88,7 @@ def total_cost(document: dict[str, Any]) -> str:
 
 
 def summary(ending: Ending, warnings: Iterable[str] = ()) -> str:
-    """The result of an execution, a name and a value a line; addresses in one piece, so that they can be copied."""
+    """The result of an execution, one name and value a line. Addresses are not wrapped, so that they can be copied."""
     document = ending.document or {}
     lines = [("status", str(document.get("status", ending.status)))]
     if ending.error:
@@ -108,7 +108,7 @@ def summary(ending: Ending, warnings: Iterable[str] = ()) -> str:
 
 
 def failures(rows: list[dict[str, str]]) -> Table:
-    """Failed rows: their first cell and what went wrong."""
+    """Failed rows: their first cell and the error message."""
     table = Table(title="First failed rows", title_justify="left", title_style="bold")
     first = next(iter(rows[0]))
     table.add_column(escape(first))
@@ -119,7 +119,7 @@ def failures(rows: list[dict[str, str]]) -> Table:
 
 
 def rows_table(rows: list[dict[str, str]], columns: list[str]) -> Table:
-    """Rows of an output as a table, as wide as the console; cells are cut to fit."""
+    """Rows of an output as a table that fits the console; long cells are cut."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         table.add_column(escape(column), overflow="ellipsis", no_wrap=True, max_width=40)

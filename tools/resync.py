@@ -1,13 +1,13 @@
-"""Merge into the lake what could not be merged before.
+"""Merge content into the lake that could not be merged before.
 
     make resync ENV=local [FILE=1-9.jsonl]
 
-A clock merges what is under sync-failed/ every 15 minutes. This command does it at once, and says what it did.
+A schedule merges the objects under sync-failed/ every 15 minutes. This command does it at once, and prints the outcome.
 
-Calls the function bedrock_sync with each object under bedrock-batches/sync-failed/ of the data bucket, or with the one
-that FILE names: its key, or the end of it. The function deletes the object when all of it is in the lake; otherwise it
-keeps what failed again, with the reason. Without FILE it then compares all content in VentureOS-Violations with the
-lake, some thousand items a call, and merges what the lake lacks.
+It calls the function bedrock_sync for each object under bedrock-batches/sync-failed/ of the data bucket, or for the one
+in FILE: its key, or the end of it. The function deletes the object when all its content is in the lake; otherwise it
+keeps the lines that failed again, with the reason. Without FILE, the command then compares all content in
+VentureOS-Violations with the lake, some thousand items a call, and merges what the lake lacks.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MOST_REASONS = 5
 
 
 class Resync:
-    """The objects that wait, and the function that merges them."""
+    """The objects that wait to be merged, and the function that merges them."""
 
     def __init__(self, storage: Any, functions: Any, bucket: str, function: str) -> None:
         self._storage = storage
@@ -44,11 +44,11 @@ class Resync:
                 yield entry["Key"]
 
     def replay(self, key: str) -> dict[str, Any]:
-        """The function's answer (``SyncResult.document``), or ``{"error": …}`` when it failed."""
+        """Merge one object. Returns the function's response (``SyncResult.document``), or ``{"error": …}``."""
         return self._call({"replay": key})
 
     def compare(self, cursor: str) -> dict[str, Any]:
-        """As ``replay``, for a page of the table, with the next page's ``cursor`` and ``reasons``."""
+        """Merge a page of the table. Returns the same as ``replay``, plus the next page's ``cursor``, and ``reasons``."""
         return self._call({"compare": cursor})
 
     def _call(self, event: dict[str, str]) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class Resync:
 
 
 def resync(waiting: Resync, tell: Callable[[str], Any], only: str = "") -> int:
-    """Replay objects whose key ends in ``only``; exit code 1 when something could not be merged again."""
+    """Merge the objects with a key that ends in ``only``. Exit code 1 if something could not be merged."""
     keys = [key for key in waiting.waiting() if key.endswith(only)]
     if not keys and only:
         raise CommandError(f"Nothing that waits has a key that ends in {only}: see the names under {FAILED_PREFIX}.")
@@ -87,7 +87,7 @@ def resync(waiting: Resync, tell: Callable[[str], Any], only: str = "") -> int:
 
 
 def compare(waiting: Resync, tell: Callable[[str], Any]) -> int:
-    """Go through the content; how many items are not in the lake after all."""
+    """Compare all content with the lake; returns the number of items that are still not in the lake."""
     compared = merged = failed = uncounted = 0
     reasons: set[str] = set()
     cursor = ""
@@ -126,7 +126,7 @@ def main(arguments: list[str] | None = None) -> int:
         deployment = Deployment.of(options.env)
         bucket = str(deployment.bedrock_output("data_bucket"))
         function = str(deployment.bedrock_output("bedrock_function_names")["bedrock_sync"])
-        # One try: a second one would start while the function still works.
+        # No retries: a second call would start while the function still runs.
         seconds = function_sizes("bedrock_batches")["bedrock_sync"].timeout_seconds
         patient = Config(read_timeout=seconds + 30, retries={"total_max_attempts": 1})
         functions = deployment.client("lambda", config=patient)

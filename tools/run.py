@@ -3,9 +3,9 @@
     make run ENV=local INPUT=batch.json [CSV=rows.csv] [NAME=my-run]
     make run ENV=local FOLLOW=my-run
 
-The input document is checked here first, with the same errors as in the cloud and before anything starts. In its
-csv_s3_uri the word INPUT_BUCKET stands for the deployment's input bucket: s3://INPUT_BUCKET/rows.csv. With CSV the
-file is uploaded there and csv_s3_uri is filled in. Ctrl-C leaves the execution running.
+The command checks the input document before anything starts, with the same errors as on AWS. In csv_s3_uri, the word
+INPUT_BUCKET stands for the deployment's input bucket: s3://INPUT_BUCKET/rows.csv. With CSV, the command uploads the
+file to that bucket and fills in csv_s3_uri. Ctrl-C leaves the execution running.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ def read_document(path: Path) -> dict[str, Any]:
 
 
 def execution_name(stem: str, now: datetime) -> str:
-    """A name for an execution: what it is about and when. Step Functions takes letters, digits, ``-`` and ``_``."""
+    """A name for an execution, from its subject and the time. It has letters, digits, ``-`` and ``_`` only."""
     suffix = now.strftime("-%Y%m%dT%H%M%S")
     return re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-")[: MAX_NAME_CHARACTERS - len(suffix)] + suffix
 
 
 def check_name(name: str) -> None:
-    """Raise CommandError for a name that Step Functions does not take (batch_config.EXECUTION_NAME)."""
+    """Raise CommandError for a name that Step Functions does not accept (batch_config.EXECUTION_NAME)."""
     if re.fullmatch(EXECUTION_NAME, name) is None:
         raise CommandError(
             f"No execution can be named {name!r}. A name has 1 to 80 characters, no white space, no control character "
@@ -64,9 +64,9 @@ def check_name(name: str) -> None:
 
 
 def complete_document(document: dict[str, Any], input_bucket: str, csv: Path | None, name: str) -> dict[str, Any]:
-    """The document with its CSV's address: that of the file to upload, or INPUT_BUCKET replaced.
+    """The document with the CSV's address: that of the file to upload, or with INPUT_BUCKET replaced.
 
-    The key has a hash of the file in it, so that an upload never replaces another file, whatever their names.
+    The key contains a hash of the file, so an upload never replaces a different file with the same name.
     """
     if csv is not None:
         with csv.open("rb") as file:
@@ -81,7 +81,7 @@ def complete_document(document: dict[str, Any], input_bucket: str, csv: Path | N
 def submit(deployment: Deployment, document: dict[str, Any], csv: Path | None, name: str) -> Follower:
     """Check name and document, upload the CSV, start the execution.
 
-    Raises CommandError, also for a name that was used, or InvalidInputError before anything is uploaded.
+    Raises CommandError (also for a name that was used) or InvalidInputError before anything is uploaded.
     """
     check_name(name)
     states = deployment.client("stepfunctions")
@@ -96,13 +96,13 @@ def submit(deployment: Deployment, document: dict[str, Any], csv: Path | None, n
 
 
 def follower_of(deployment: Deployment, arn: str) -> Follower:
-    """A follower of an execution that was started."""
+    """A follower of a started execution."""
     runs = DynamoDbRuns(deployment.client("dynamodb"), deployment.runs_table)
     return Follower(deployment.client("stepfunctions"), deployment.client("s3"), runs, deployment.results_bucket, arn)
 
 
 def show_ending(console: Console, deployment: Deployment, ending: Ending, name: str) -> int:
-    """Print the result and the first failed rows. Exit code 0 when the execution succeeded."""
+    """Print the result and the first failed rows. Exit code 0 if the execution succeeded."""
     document = ending.document or {}
     warnings = executions.warnings_of(deployment.client("s3"), document)
     console.print(report.summary(ending, warnings), markup=False, highlight=False)

@@ -1,10 +1,10 @@
-"""Create the tables that the lake lacks and load violations from a CSV.
+"""Create the missing tables of the lake and load violations from a CSV.
 
     make seed-lake ENV=local FILE=examples/violations/violations.csv
 
-The header names the columns: the eleven of a raw violation, in any order; the generated ones stay empty. A record
-whose violation_id is in the lake already is left as it is, so that the same file can be loaded again. Nothing is loaded
-when any row is wrong. An id occurs once over all agencies: it is the key of the generated content.
+The header has the eleven columns of a raw violation, in any order; the columns for generated content stay empty. If a
+record's violation_id is in the lake already, the existing record stays unchanged, so the same file can be loaded again.
+If any row is invalid, nothing is loaded. An id is unique over all agencies, because it is the key of generated content.
 """
 
 # ruff: noqa: S608 (identifiers are checked, values are bound)
@@ -39,7 +39,7 @@ _RAW = [(column.name, column.type) for column in COLUMNS if not column.generated
 RAW_COLUMNS = tuple(name for name, _ in _RAW)
 CHUNK_ROWS = 10_000
 LARGEST_FINE = Decimal(10) ** 16
-"""What DECIMAL(18, 2) cannot hold any more."""
+"""The first amount that is too large for DECIMAL(18, 2)."""
 MOST_PROBLEMS = 1_000
 MOST_CELL_CHARACTERS = 10_000_000
 
@@ -48,14 +48,14 @@ Row = tuple[str | None, ...]
 
 @dataclass(frozen=True)
 class Loaded:
-    """Of one agency: records that are new in the lake, and records that it had."""
+    """One agency's numbers of new records in the lake, and of records that it had before."""
 
     inserted: int
     existing: int
 
 
 class RowReader:
-    """Reads and checks a CSV; ``problems`` grows while it is read."""
+    """Reads and checks a CSV, and collects ``problems``."""
 
     def __init__(self, path: Path, agencies: Sequence[str]) -> None:
         self._path = path
@@ -63,9 +63,9 @@ class RowReader:
         self.problems: list[Problem] = []
 
     def rows(self) -> Iterator[Row]:
-        """The good rows, in RAW_COLUMNS' order; agency as configured, empty cells None.
+        """The valid rows, in the order of RAW_COLUMNS. The agency is as configured; empty cells are None.
 
-        Raises InvalidInputError when the file as a whole cannot be read.
+        Raises InvalidInputError if the whole file cannot be read.
         """
         csv.field_size_limit(MOST_CELL_CHARACTERS)
         lines_by_id: dict[str, int] = {}
@@ -140,7 +140,7 @@ def _refused(path: Path, message: str, fix: str) -> InvalidInputError:
 
 
 def _fine(text: str) -> str | None:
-    """The amount as DuckDB reads it, whatever digits it is written in; None for what is no amount."""
+    """The amount as DuckDB reads it, in any script's digits; None if the text is not an amount."""
     try:
         amount = Decimal(text)
     except InvalidOperation:
@@ -166,7 +166,7 @@ def _is_json(text: str) -> bool:
 
 
 def seed(lake: Lake, path: Path) -> dict[str, Loaded]:
-    """Load the file. Raises InvalidInputError, and what ``Lake`` raises; then no record of it is in the lake."""
+    """Load the file. Raises InvalidInputError and the errors of ``Lake``; then no record of the file is in the lake."""
     reader = RowReader(path, lake.agencies)
     with lake.connected() as connection:
         columns = ", ".join(f"{name} {kind}" for name, kind in _RAW)
@@ -199,7 +199,7 @@ def _insert(connection: DuckDBPyConnection, rows: Sequence[Row]) -> None:
 
 
 def _check_ids(connection: DuckDBPyConnection, lake: Lake) -> None:
-    """Raise InvalidInputError for ids that the lake has under another agency."""
+    """Raise InvalidInputError for ids that the lake has for another agency."""
     for agency in lake.agencies:
         table = f"{lake.location.schema}.{identifier(agency)}"
         taken = connection.execute(
@@ -235,7 +235,7 @@ def _count(connection: DuckDBPyConnection, sql: str, agency: str) -> int:
 
 
 def lake_of(deployment: Deployment) -> Lake:
-    """The lake of an environment, with the caller's own credentials; locally with the local AWS's root."""
+    """The lake of an environment, with the caller's own credentials, or for the local AWS with its root's."""
     options: dict[str, Any] = {"session": boto3.Session()}
     if deployment.env == "local":
         options = {"session": local_aws.session(deployment.region), "endpoint_url": local_aws.endpoint_url()}

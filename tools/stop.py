@@ -1,10 +1,10 @@
-"""Stop an execution and keep what is done.
+"""Stop an execution and keep its finished rows.
 
     make stop ENV=local EXECUTION=my-run [GRACE=900]
 
-Pulls the brake: no worker starts another row, rows in flight finish, and the execution writes its output and ends by
-itself. What has not ended after the grace period is stopped; what was finished by then becomes the output. GRACE=0
-stops at once.
+The command pulls the brake: no worker starts another row, rows in flight finish, and the execution writes its output
+and ends. If it has not ended after the grace period, the command stops it, and its finished rows become the output. GRACE=0
+stops it at once.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from tools.executions import Ending, describe, ending_of
 from tools.outputs import Deployment
 
 GRACE_SECONDS = 900.0
-"""No row of a tool takes longer than 14 minutes; an agent that does loses what it has done of its row."""
+"""No row of a tool takes longer than 14 minutes. An agent that takes longer loses its current row."""
 OUTPUT_SECONDS = 180.0
-"""How long to wait for the output of a run that was stopped the hard way."""
+"""How long to wait for the output after StopExecution."""
 POLL_SECONDS = 1.0
 
 
 class Stopper:
-    """Stops one execution. ``wait`` is called between looks."""
+    """Stops one execution. It calls ``wait`` between polls."""
 
     def __init__(self, deployment: Deployment, execution_arn: str, wait: Callable[[float], None] = time.sleep) -> None:
         self._states = deployment.client("stepfunctions")
@@ -44,15 +44,15 @@ class Stopper:
 
     @property
     def output_uri(self) -> str:
-        """Where the output is, or will be."""
+        """The address of the output, whether it exists yet or not."""
         return f"s3://{self._bucket}/{self._keys.output}"
 
     def ending(self) -> Ending | None:
-        """How it ended; None while it runs. Raises CommandError when there is no such execution."""
+        """The end of the execution; None while it runs. Raises CommandError if there is no such execution."""
         return ending_of(describe(self._states, self._arn))
 
     def pull_brake(self, reason: str) -> None:
-        """Write the marker that workers read before they start a row. One that is there already stays as it is."""
+        """Write the marker that workers read before they start a row. An existing one stays unchanged."""
         brake = {"reason": reason, "error": "StoppedError", "message": reason}
         try:
             self._storage.put_object(
@@ -63,7 +63,7 @@ class Stopper:
                 raise
 
     def await_ending(self, seconds: float) -> Ending | None:
-        """Wait until it has ended; None when it still runs after so many seconds."""
+        """Wait until the execution has ended; None if it still runs after so many seconds."""
         for _ in range(int(seconds / POLL_SECONDS)):
             ending = self.ending()
             if ending is not None:
@@ -72,11 +72,11 @@ class Stopper:
         return self.ending()
 
     def stop(self, reason: str) -> None:
-        """End it now, in the middle of whatever it does."""
+        """Stop the execution immediately."""
         self._states.stop_execution(executionArn=self._arn, error="StoppedError", cause=reason)
 
     def await_output(self, seconds: float) -> str | None:
-        """Wait for the output that is made of a stopped run; its S3 address, or None when it did not come."""
+        """Wait for the output of a stopped run; its S3 address, or None if it is not written in time."""
         for attempt in range(int(seconds / POLL_SECONDS) + 1):
             if attempt:
                 self._wait(POLL_SECONDS)
@@ -91,7 +91,7 @@ class Stopper:
 
 
 def stop_execution(stopper: Stopper, reason: str, grace: float, tell: Callable[[str], Any]) -> int:
-    """Brake, wait, then stop what is left. Exit code 0 when there is an output at the end."""
+    """Pull the brake, wait, then stop the execution if it still runs. Exit code 0 if there is an output at the end."""
     already = stopper.ending()
     if already is not None:
         tell(f"It has ended already: {already.status}.")
@@ -114,7 +114,7 @@ def stop_execution(stopper: Stopper, reason: str, grace: float, tell: Callable[[
 
 
 def show(ending: Ending, tell: Callable[[str], Any]) -> int:
-    """Say what the execution left."""
+    """Print the result of the execution."""
     document = ending.document or {}
     if not document.get("output_s3_uri"):
         tell(ending.cause or "It left no output.")

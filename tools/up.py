@@ -3,8 +3,8 @@
     make up
     make down
 
-It listens on 127.0.0.1, at LOCAL_AWS_PORT or 4566 (another free port when that is taken), and keeps its files in
-LOCAL_AWS_DIR or build/local-aws. A second `make up` deploys what has changed.
+It listens on 127.0.0.1, at LOCAL_AWS_PORT or 4566 (or another free port if that is in use), and keeps its files in
+LOCAL_AWS_DIR or build/local-aws. A second `make up` deploys changes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LOG_LINES_SHOWN = 40
 
 
 def deploy(console: Console) -> None:
-    """Package and apply to the running local AWS. Raises CommandError with the end of the log when a step fails."""
+    """Package and apply to the running local AWS. Raises CommandError with the end of the log if a step fails."""
     steps = (
         ("Packaging the functions", ["tools.package", "--env", "local"]),
         ("Applying the Terraform configuration", ["tools.terraform", "apply", "--env", "local", "--plan-anew"]),
@@ -50,7 +50,7 @@ def deploy(console: Console) -> None:
 
 
 def up(console: Console) -> None:
-    """Start, deploy, and say how to reach it."""
+    """Start the local AWS, deploy to it, and print how to reach it."""
     if local_aws.start():
         console.print("  Started the local AWS", highlight=False)
     deploy(console)
