@@ -48,7 +48,7 @@ class Resync:
         return self._call({"replay": key})
 
     def compare(self, cursor: str) -> dict[str, Any]:
-        """Merge a page of the table. Returns the same as ``replay``, plus the next page's ``cursor``, and ``reasons``."""
+        """Merge a page of the table. Returns the same as ``replay``, with the next ``cursor`` and ``reasons``."""
         return self._call({"compare": cursor})
 
     def _call(self, event: dict[str, str]) -> dict[str, Any]:

