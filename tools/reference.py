@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 
 from bedrock_batches.api.routes import ROUTES
 from bedrock_batches.violations import FILTERS, TIERS
-from row_batches.document import batch_config
+from row_batches.document import batch_config, input_format
 from row_batches.extraction.methods import METHOD_OF
 from row_batches.extraction.transforms import TRANSFORMS, RegexTransform
 from row_batches.mapping import models
@@ -60,7 +60,7 @@ def _limits(field: FieldInfo) -> str:
     """The allowed values, or the bounds."""
     choices = _choices(field.annotation)
     if choices:
-        return ", ".join(f"`{choice}`" for choice in choices)
+        return ", ".join(f"`{choice}`" for choice in choices).replace("\t", "\\t")
     bounds = {
         name: f"{getattr(item, name):,}"
         for item in field.metadata
@@ -140,6 +140,7 @@ INPUT_DOCUMENT: Tables = MappingProxyType(
     {
         "document": lambda: fields(batch_config.BatchConfig),
         "target": lambda: fields(batch_config.TargetReference),
+        "input_format": lambda: fields(input_format.InputFormat),
         "input_mapping": lambda: fields(models.InputMapping),
         "transformations": transformations,
         "output_mapping": lambda: fields(models.OutputMapping),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 
 import pytest
@@ -80,6 +81,25 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name_and_the_users_object_is_
     assert_every_row_once_in_order(run, ["id", "text"], [["1", "x"]])
     bucket, key = run.key.removeprefix("s3://").split("/", 1)
     assert deployment.read(bucket, key) == body
+
+
+def test_a_file_as_people_have_it_is_taken(deployment: Deployment) -> None:
+    """From Excel in Paris, through pandas: an index without a name, a name twice, Windows-1252, a title, gzip."""
+    header = ["", "text", "text"]
+    rows = [[str(i), "Hélène, Orléans", "François à Nîmes"] for i in range(1, 30)]
+    body = gzip.compress(b"Ventes 2026\r\n" + csv_bytes([header, *rows], "\r\n", ";").decode().encode("cp1252"))
+    document = {
+        **echo(),
+        "input_format": {"skip_lines": 1},
+        "input_mapping": {"column_mappings": {"column_1": "id", "text_2": "text"}},
+    }
+
+    run = deployment.run(document, body)
+
+    assert_every_row_once_in_order(run, header, rows)
+    assert [row[len(header)] for row in run.table[1:]] == ["François à Nîmes"] * len(rows)
+    warnings = " ".join(run.summary["warnings"])
+    assert all(said in warnings for said in ("gzip", "Windows-1252", "semicolon", "column_1", "text_2"))
 
 
 def test_a_header_of_900_long_names_is_kept(deployment: Deployment) -> None:

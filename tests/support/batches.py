@@ -21,7 +21,7 @@ from row_batches.document.plan import (
     StagedInput,
     Target,
 )
-from row_batches.files.csv_reader import stage
+from row_batches.files.csv_reader import Staging
 from row_batches.files.csv_writer import output_header, render_row
 from row_batches.files.staged_copy import escaped
 from row_batches.rows.records import RowStatus
@@ -58,7 +58,7 @@ def make_plan(
         {"csv_s3_uri": "s3://input/rows.csv", "target": {"type": kind, "name": "echo"}, **document}
     )
     text = "".join(render_row(cells) for cells in [columns, *rows])
-    staged = b"".join(stage([text.encode()]))
+    staged = b"".join(Staging([text.encode()]))
     version = store.put(keys.staged, staged)
     plan = Plan(
         execution=Execution(

@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from row_batches.files.csv_reader import stage
+from row_batches.files.csv_reader import Staging
 
 AIM_MB_PER_SECOND = 60
 AIM_GROWTH = 1.1
@@ -52,7 +52,7 @@ def file_of(size: int) -> Iterator[bytes]:
 
 def staged_seconds(chunks: list[bytes]) -> float:
     started = time.process_time()
-    for _ in stage(chunks):
+    for _ in Staging(chunks):
         pass
     return time.process_time() - started
 
@@ -74,7 +74,7 @@ def speeds(measure: Callable[[list[bytes]], float], chunks: list[bytes]) -> floa
 
 def print_peak(size: int) -> None:
     """Stage a file of that size and print the process's peak memory in bytes."""
-    for _ in stage(file_of(size)):
+    for _ in Staging(file_of(size)):
         pass
     if sys.platform == "linux":
         # Not getrusage, whose figure starts from that of the process that made this one.

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from row_batches.document.header import problems_against_header, replaced_columns
 from row_batches.document.input_document import parse_batch_config
-from row_batches.files.csv_reader import stage
+from row_batches.files.csv_reader import Staging
 from row_batches.files.csv_writer import RowRenderer, output_header, render_header, render_row
 from row_batches.files.staged_copy import read_staged
 from row_batches.mapping.metadata_columns import DEFAULT_METADATA_COLUMNS, RowFacts
@@ -65,8 +65,8 @@ def test_what_no_csv_could_hold_becomes_a_replacement_character() -> None:
 def test_a_header_is_recognised_as_comma_separated_whatever_its_names() -> None:
     names = ["a;b;c", "d|e|f", "g\th", "\ufeffi"]
 
-    assert stage([render_header(names).encode()]).columns == names
-    one = stage([(render_header(["two words"]) + "x y\n").encode()])
+    assert Staging([render_header(names).encode()]).columns == names
+    one = Staging([(render_header(["two words"]) + "x y\n").encode()])
     assert (one.columns, one.delimiter) == (["two words"], ",")
 
 
@@ -140,7 +140,7 @@ def test_failed_rows_can_be_submitted_again_with_the_same_columns() -> None:
     first = renderer(["id", "text"])
     failed = first.failed_header_line + first.render_failed(["1", 'a\n"b"'], "why")
 
-    staging = stage([failed.encode()])
+    staging = Staging([failed.encode()])
     again = RowRenderer(parse_batch_config(DOCUMENT), staging.columns)
     cells = [cells for _, cells in read_staged(list(staging))]
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from row_batches.files.csv_reader import stage
+from row_batches.files.csv_reader import Staging
 from row_batches.files.csv_writer import render_header, render_row
 from row_batches.files.staged_copy import parse_staged, read_staged, staged_lines
 
 
 def test_a_staged_copy_gives_the_rows_of_some_ranges() -> None:
     rows = [[str(i), f'\n"{i}","x\\'] for i in range(1, 5001)]
-    staged = b"".join(stage([(render_header(["a", "b"]) + "".join(map(render_row, rows))).encode()]))
+    staged = b"".join(Staging([(render_header(["a", "b"]) + "".join(map(render_row, rows))).encode()]))
 
     for size in (10, 1000, 1 << 20):
         got = list(
@@ -20,7 +20,7 @@ def test_a_staged_copy_gives_the_rows_of_some_ranges() -> None:
 
 
 def test_staged_lines_are_the_copy_s_own_bytes() -> None:
-    staged = b"".join(stage([b'a\n"\\\n""x"\ny\n']))
+    staged = b"".join(Staging([b'a\n"\\\n""x"\ny\n']))
 
     assert staged == b'r,c1\n"1","\\\\\\\\\n""x"\n"2","y"\n'
     assert list(staged_lines([staged])) == [(1, b'"1","\\\\\\\\\n""x"\n'), (2, b'"2","y"\n')]

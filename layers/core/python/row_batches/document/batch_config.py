@@ -14,6 +14,7 @@ from pydantic import Field, field_validator
 from pydantic_core.core_schema import ValidationInfo
 
 from foundation.validation import Part, compiles, matches, not_available, refuse
+from row_batches.document.input_format import InputFormat
 from row_batches.mapping.fields import FieldName
 from row_batches.mapping.models import RESULT_COLUMN, InputMapping, OutputMapping
 
@@ -263,6 +264,7 @@ class BatchConfig(Part):
         "`results/` in its results bucket"
     )
     target: TargetReference = Field(description="the agent or tool that processes the rows")
+    input_format: InputFormat = Field(default=InputFormat(), description="how the file is read")
     input_mapping: InputMapping = Field(default=InputMapping(), description="how a row becomes the target's input")
     output_mapping: OutputMapping = Field(default=OutputMapping(), description="how an answer becomes columns")
     execution_config: ExecutionConfig = Field(default=ExecutionConfig(), description="how the batch runs")

@@ -1,8 +1,9 @@
-"""Converts a user's CSV to its staged copy (``staged_copy``).
+"""Converts the UTF-8 text of a user's CSV to its staged copy (``staged_copy``).
 
-It accepts UTF-8 with or without BOM; LF, CRLF or CR; comma, semicolon, tab, pipe or space between cells; quoting as in
-RFC 4180. Empty lines are skipped, so a one-column file must write an empty cell as ``""``. Cells are never changed: a
-line end, a backslash or a formula inside a cell reaches the target and the output unchanged.
+It accepts byte order marks; LF, CRLF or CR; comma, semicolon, tab, pipe or space between cells, or the delimiter of a
+first line ``sep=;`` or of ``input_format``; quoting as in RFC 4180. Empty lines are skipped, so a one-column file must
+write an empty cell as ``""``. Cells are never changed: a line end, a backslash or a formula inside a cell reaches the
+target and the output unchanged.
 
 It is fast because it does nothing per cell. It splits text at its quotes, so every second piece is outside quotes;
 there, delimiters and line ends can be replaced directly. It works on blocks of whole rows. Only if a check fails in a
@@ -14,13 +15,14 @@ Memory: a few times the larger of 32 KB, the longest row (200 KB at most) and a 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from operator import itemgetter
 
 import orjson
 
 from foundation.errors import InvalidInputError, Problem
+from row_batches.document.input_format import InputFormat
 from row_batches.files.column_names import addressed, naming_warnings
 from row_batches.files.staged_copy import escaped, staged_header
 
@@ -41,27 +43,26 @@ PATH = "csv_s3_uri"
 
 _DELIMITERS = {b",": "comma", b";": "semicolon", b"\t": "tab", b"|": "pipe", b" ": "space"}
 _LINES_NAMED = 5
+_AS_RECOGNISED = InputFormat()
 _SAMPLE_BYTES = 65_536
+_ROWS_SAMPLED = 50
 _BOM = b"\xef\xbb\xbf"
 _LINE_END = re.compile(rb"\r\n|\r|\n")
+_SEPARATOR_LINE = re.compile(rb'"?sep=([,;\t| :^~])"?(?:\r\n|\r|\n)', re.IGNORECASE)
+"""The first line by which Excel is told the delimiter."""
 _RAW_ROW = re.compile(rb'(?:[^"\r\n]++|"[^"]*+")*+')
 _QUOTED = re.compile(rb'"[^"]*+"')
 _FIRST_BYTE = itemgetter(slice(0, 1))
 _LAST_BYTE = itemgetter(slice(-1, None))
 
 
-def stage(chunks: Iterable[bytes], *, max_rows: int | None = None) -> Staging:
-    """Read the header of a CSV, given as byte chunks of any size, and prepare to stage its rows.
-
-    Raises InvalidInputError for a file without a usable header. Iterate over the result to get the staged bytes; the
-    iteration raises InvalidInputError with the first lines of each kind of mistake. With ``max_rows``, it ends after so
-    many rows; later rows are neither read nor checked.
-    """
-    return Staging(chunks, max_rows)
-
-
 class Staging:
     """The conversion of a CSV to its staged copy. Iterate once to get the copy in chunks of up to about 100 KB.
+
+    ``chunks`` are the UTF-8 bytes of the file, of any size. Raises InvalidInputError for a file without a usable
+    header. The iteration raises InvalidInputError with the first lines of each kind of mistake. With ``max_rows``, it
+    ends after so many rows; later rows are neither read nor checked. ``source_warnings`` returns the warnings of what
+    produced the text.
 
     ``header`` has the names in the file; ``columns`` has the names that address the columns (``column_names``).
     ``delimiter`` is the character between cells. ``total_rows`` and ``size_bytes`` (of the staged copy) are complete
@@ -74,10 +75,21 @@ class Staging:
     total_rows: int
     size_bytes: int
 
-    def __init__(self, chunks: Iterable[bytes], max_rows: int | None = None) -> None:
+    def __init__(
+        self,
+        chunks: Iterable[bytes],
+        form: InputFormat = _AS_RECOGNISED,
+        max_rows: int | None = None,
+        source_warnings: Callable[[], list[str]] = list,
+    ) -> None:
         self.total_rows = 0
         self.size_bytes = 0
+        self._form = form
         self._max_rows = max_rows
+        self._source_warnings = source_warnings
+        self._notes: list[str] = []
+        self._padded_rows = 0
+        self._first_padded_line = 0
         self._chunks = iter(chunks)
         self._line = 1
         self._offset = 0
@@ -89,10 +101,15 @@ class Staging:
 
     @property
     def warnings(self) -> list[str]:
-        warnings = naming_warnings(self.header, self.columns)
-        if self.delimiter != "," and len(self.columns) > 1:
-            name = _DELIMITERS[self.delimiter.encode()]
-            warnings.append(f"The file's cells are separated by {name}, recognised from its first lines.")
+        """What was recognised or done that the user did not ask for; complete when the iteration is."""
+        warnings = [*self._source_warnings(), *self._notes]
+        if self._form.header:
+            warnings += naming_warnings(self.header, self.columns)
+        if self._padded_rows:
+            warnings.append(
+                f"Empty cells were added to {self._padded_rows:,} rows that have fewer cells than the header, the "
+                f"first in line {self._first_padded_line:,}."
+            )
         return warnings
 
     def __iter__(self) -> Iterator[bytes]:
@@ -125,21 +142,22 @@ class Staging:
             if len(sample) > MAX_ROW_BYTES or (len(sample) > _SAMPLE_BYTES and _end_of_last_row(sample)):
                 final = False
                 break
-        if sample.startswith(_BOM):
+        while sample.startswith(_BOM):
             sample = sample[len(_BOM) :]
-            self._offset = len(_BOM)
+            self._offset += len(_BOM)
         if line_end := _LINE_END.search(sample):
             self._line_end = line_end.group()
-        start = len(sample) - len(sample.lstrip(b"\r\n"))
+        separator = _SEPARATOR_LINE.match(sample)
+        start = self._header_start(sample, separator)
         self._line += self._lines(sample[:start])
         self._offset += start
         sample = sample[start:]
         if not sample:
-            raise InvalidInputError(
-                [_problem("", "the file is empty", "give it a header line with the names of its columns")]
-            )
+            fix = "give it a header line with the names of its columns"
+            message = "the file has no line after those to skip" if self._form.skip_lines else "the file is empty"
+            raise InvalidInputError([_problem("", message, fix)])
         rows = sample if final else sample[: _end_of_last_row(sample)]
-        delimiter = _recognise_delimiter(rows or sample)
+        delimiter = self._choose_delimiter(rows or sample, separator)
         self.delimiter = delimiter.decode()
         self._row = re.compile(_row_pattern(delimiter))
         self._delimiter = delimiter
@@ -153,24 +171,87 @@ class Staging:
         elif len(header) > MAX_ROW_BYTES:
             self._found.too_long.append(f"line {self._line}")
         self._found.raise_if_any()
-        self.header = [_text(cell) for cell in _cells(header, delimiter)]
+        line_end = _LINE_END.match(sample, match.end())
+        rest = line_end.end() if line_end else len(sample)
+        self.header = self._fitting_header(_cells(header, delimiter), rows[rest:])
+        if self._form.header:
+            self._line += self._lines(sample[:rest])
+            self._offset += rest
+            self._rest = sample[rest:]
+        else:
+            self.header = addressed([""] * len(self.header))
+            self._rest = sample
         columns = addressed(self.header)
-        problems = []
         self._keys_bytes = _json_size(MAX_FILE_BYTES, [b""] * len(columns))
         if len(columns) > MAX_COLUMNS:
             message = f"the header has more than {MAX_COLUMNS:,} columns, the most that Step Functions reads"
-            problems.append(_problem(f"{len(columns):,} columns", message, "split the file by columns"))
-        if problems:
-            raise InvalidInputError(problems)
+            raise InvalidInputError([_problem(f"{len(columns):,} columns", message, "split the file by columns")])
         # A row in a block of this size cannot pass MAX_ROW_BYTES: in JSON, a byte becomes six at most (``\\u0001``).
         self._block_bytes = (MAX_ROW_BYTES - self._keys_bytes) // 6
         self.columns = columns
         self._found.columns = len(columns)
-        line_end = _LINE_END.match(sample, match.end())
-        rest = line_end.end() if line_end else len(sample)
-        self._line += self._lines(sample[:rest])
-        self._offset += rest
-        self._rest = sample[rest:]
+
+    def _header_start(self, sample: bytes, separator: re.Match[bytes] | None) -> int:
+        """Where the header begins: behind the lines to skip, or a ``sep=`` line, and behind blank lines."""
+        start = separator.end() if separator and not self._form.skip_lines else 0
+        for _ in range(self._form.skip_lines):
+            line_end = _LINE_END.search(sample, start)
+            start = line_end.end() if line_end else len(sample)
+        return len(sample) - len(sample[start:].lstrip(b"\r\n"))
+
+    def _choose_delimiter(self, rows: bytes, separator: re.Match[bytes] | None) -> bytes:
+        if self._form.delimiter is not None:
+            return self._form.delimiter.encode()
+        if separator:
+            self._notes.append(f"The file's first line says that {separator[1].decode()} stands between cells.")
+            return separator[1]
+        delimiter = _recognise_delimiter(rows)
+        if delimiter == b",":
+            return delimiter
+        name = _DELIMITERS[delimiter]
+        self._notes.append(f"The file's cells are separated by {name}, recognised from its first lines.")
+        return delimiter
+
+    def _fitting_header(self, header: list[bytes], rows: bytes) -> list[str]:
+        """The header's names, with as many as the file's first rows have cells, where that can be told.
+
+        Programs that end each row with a delimiter do so in the header or not: an empty cell there is a column without
+        a name. Raises InvalidInputError when all the rows have more cells: then the line is usually a title.
+        """
+        names = [_text(cell) for cell in header]
+        sampled = list(self._sampled(rows))
+        widths = {len(cells) for cells in sampled}
+        if len(widths) != 1 or not self._form.header:
+            return names
+        (width,) = widths
+        if width == len(names) + 1 and not any(cells[-1].strip(b'"') for cells in sampled):
+            return [*names, ""]
+        if width == len(names) - 1 and not names[-1]:
+            return names[:-1]
+        if width > len(names) and len(sampled) > 1:
+            one = "cell" if len(names) == 1 else "cells"
+            value = f"line {self._line} has {len(names)} {one}, the rows after it {width}"
+            fix = (
+                f"if it is a title, set input_format.skip_lines to {self._line}; else give the header a name for "
+                "each column"
+            )
+            raise InvalidInputError([_problem(value, "the first line does not fit the rows", fix)])
+        return names
+
+    def _sampled(self, rows: bytes) -> Iterator[list[bytes]]:
+        """The cells of the first ``_ROWS_SAMPLED`` whole rows; none when one of them is malformed."""
+        position = 0
+        found = []
+        while position < len(rows) and len(found) < _ROWS_SAMPLED:
+            if line_end := _LINE_END.match(rows, position):
+                position = line_end.end()
+                continue
+            row = self._row.match(rows, position)
+            if row is None or not (row.end() == len(rows) or _LINE_END.match(rows, row.end())):
+                return
+            found.append(_cells(row.group(), self._delimiter))
+            position = row.end()
+        yield from found
 
     # --- rows
 
@@ -198,18 +279,28 @@ class Staging:
         """The staged form of some whole rows. Empty if there are none, or if a check failed (see ``_found``)."""
         if self._max_rows is not None:
             block = _first_rows(block, self._max_rows - self.total_rows)
+        staged = self._staged(block)
+        padded = block
+        if staged is None and self._form.ragged == "pad":
+            padded = self._padded(block)
+            staged = self._staged(padded)
+        if staged is None or len(padded) > self._block_bytes:
+            self._examine(block if staged is None else padded, final=True)
+            if self._found:
+                return b""
+        assert staged is not None
+        return staged
+
+    def _staged(self, block: bytes) -> bytes | None:
+        """The staged form of some whole rows; None when a check failed."""
         pieces = block.replace(b"\\", b"\\\\" * 2).split(b'"')
         if b"\r" in block:
             pieces[1::2] = [piece.replace(b"\r", b"\\\\r") for piece in pieces[1::2]]
         # From here on, NUL stands for a quoted piece. (A file that contains NUL is refused.)
         outside, rows, regular = self._regular_rows(b"\0".join(pieces[0::2]))
+        if not regular or not self._quotes_stand_right(pieces) or not _is_text(block):
+            return None
         self.total_rows += rows
-        wrong = not regular or not self._quotes_stand_right(pieces) or not _is_text(block)
-        if wrong or len(block) > self._block_bytes:
-            self._examine(block, final=True)
-            if self._found:
-                return b""
-            assert not wrong
         if not rows:
             return b""
         cells = outside.removesuffix(b"\n").replace(b"%", b"%%").replace(self._delimiter, b'","')
@@ -220,6 +311,29 @@ class Staging:
         # Two adjacent quoted pieces are one cell with a quote inside.
         pieces[0::2] = [piece or b'""' for piece in staged.split(b"\0")]
         return b"".join(pieces)
+
+    def _padded(self, block: bytes) -> bytes:
+        """The block with empty cells at the end of rows that have too few, and without those of rows with too many."""
+        lines = []
+        position = 0
+        width = len(self.columns)
+        while position < len(block):
+            if line_end := _LINE_END.match(block, position):
+                position = line_end.end()
+                continue
+            row = self._row.match(block, position)
+            if row is None or not (row.end() == len(block) or _LINE_END.match(block, row.end())):
+                return block
+            cells = _cells(row.group(), self._delimiter)
+            if len(cells) < width:
+                self._padded_rows += 1
+                self._first_padded_line = self._first_padded_line or self._line + self._lines(block[:position])
+                cells += [b""] * (width - len(cells))
+            elif not any(cell.strip(b'"') for cell in cells[width:]):
+                cells = cells[:width]
+            lines.append(self._delimiter.join(cells) + self._line_end)
+            position = row.end()
+        return b"".join(lines)
 
     def _regular_rows(self, outside: bytes) -> tuple[bytes, int, bool]:
         """The text outside quotes, with LF line ends and no blank lines; its rows; whether all have the right width."""
@@ -280,7 +394,7 @@ class Staging:
                 found.stop = True
             elif self.columns:
                 cells = _cells(raw, self._delimiter)
-                if len(cells) != len(self.columns):
+                if not self._fits(cells):
                     found.ragged.append(f"line {line} ({len(cells)})")
                 elif len(raw) * 6 > MAX_ROW_BYTES - self._keys_bytes and _json_size(row, cells) > MAX_ROW_BYTES:
                     found.too_long.append(f"line {line}")
@@ -289,6 +403,12 @@ class Staging:
                 return
             line += self._lines(raw)
             position = whole.end()
+
+    def _fits(self, cells: list[bytes]) -> bool:
+        width = len(self.columns)
+        if self._form.ragged == "pad":
+            return not any(cell.strip(b'"') for cell in cells[width:])
+        return len(cells) == width
 
     def _lines(self, data: bytes) -> int:
         """The number of line ends as an editor counts them: a lone CR counts only if the file has no other kind."""
@@ -336,7 +456,8 @@ class _Findings:
             (
                 self.ragged,
                 f"rows have another number of cells (in brackets) than the header, which has {self.columns}",
-                "give every row one cell for each column; put a cell that contains the delimiter in double quotes",
+                "give every row one cell for each column, or set input_format.ragged to pad when cells at the end are "
+                "missing; put a cell that contains the delimiter in double quotes",
             ),
             (
                 self.bare_quotes,

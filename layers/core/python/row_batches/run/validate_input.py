@@ -12,6 +12,7 @@ from foundation.problems import closest
 from row_batches.document.batch_config import BatchConfig, S3Location, TargetReference, parse_s3_uri
 from row_batches.document.header import problems_against_header, replaced_columns
 from row_batches.document.input_document import parse_batch_config
+from row_batches.document.input_format import InputFormat
 from row_batches.document.plan import (
     RESULTS_PREFIX,
     Concurrency,
@@ -22,8 +23,9 @@ from row_batches.document.plan import (
     Target,
 )
 from row_batches.document.target_version import CODE_CHARACTERS
-from row_batches.files.csv_reader import MAX_FILE_BYTES, Staging, stage, too_large
+from row_batches.files.csv_reader import MAX_FILE_BYTES, Staging, too_large
 from row_batches.files.csv_writer import output_header
+from row_batches.files.opening import open_input
 from row_batches.files.ports import InputObject, InputObjects, Targets, WorkObjects
 from row_batches.run.cost import estimate
 from row_batches.run.earlier_execution import Earlier, ExecutionStates, find_earlier
@@ -93,7 +95,8 @@ class _Validation:
         keys = Keys(request.execution.name)
         execution = Execution.model_validate(request.execution.model_dump())
         earlier = self._find_earlier(config, target, execution, problems)
-        staging, version_id = self._stage(sound_part, found, keys, target, earlier, problems)
+        is_readable = not any(problem.path.startswith("input_format") for problem in problems)
+        staging, version_id = self._stage(sound_part, found if is_readable else None, keys, target, earlier, problems)
         if problems:
             raise InvalidInputError(problems)
         assert config is not None
@@ -217,8 +220,9 @@ class _Validation:
         if found is None:
             return None, ""
         try:
+            form = config.input_format if config else InputFormat()
             max_rows = config.execution_config.max_rows if config else None
-            staging = stage(self._inputs.stream(found), max_rows=max_rows)
+            staging = open_input(self._inputs.stream(found), form, max_rows=max_rows)
             if config is not None:
                 problems += problems_against_header(config, staging.columns)
                 if earlier is not None and target is not None:

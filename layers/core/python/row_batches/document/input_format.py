@@ -1,0 +1,54 @@
+"""The section ``input_format`` of the input document: what overrides a guess about the file."""
+
+from __future__ import annotations
+
+import codecs
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from foundation.validation import Part, compiles
+
+
+def _known_encoding(name: str) -> None:
+    """Raises ValueError for a name that no text encoding of Python's has."""
+    try:
+        info = codecs.lookup(name)
+    except (LookupError, ValueError) as error:
+        raise ValueError("Python has no encoding of this name") from error
+    if not getattr(info, "_is_text_encoding", True):
+        raise ValueError("it is no encoding of text")
+
+
+_ENCODINGS = 'write one such as "utf-8", "cp1252", "shift_jis" or "utf-16"'
+
+
+class InputFormat(Part):
+    """How the file is read. Whatever is left out is recognised from the file itself."""
+
+    encoding: (
+        Annotated[
+            str,
+            compiles(
+                _known_encoding, "not an encoding", 'write one such as "utf-8", "cp1252", "shift_jis" or "utf-16"'
+            ),
+        ]
+        | None
+    ) = Field(default=None, description="name of the encoding, such as `cp1252`; none: recognised")
+    encoding_errors: Literal["refuse", "replace"] = Field(
+        default="refuse",
+        description="bytes that the encoding does not have: refuse the file, or write U+FFFD in their place",
+    )
+    delimiter: Literal[",", ";", "\t", "|", " ", ":", "^", "~"] | None = Field(
+        default=None, description="the character between cells; none: recognised"
+    )
+    skip_lines: int = Field(
+        default=0, ge=0, le=1_000, description="lines before the header, such as a title, that are not read"
+    )
+    header: bool = Field(
+        default=True, description="`false`: the first line is a row; the columns are `column_1`, `column_2`, …"
+    )
+    ragged: Literal["refuse", "pad"] = Field(
+        default="refuse",
+        description="rows with fewer cells than the header: refuse the file, or add empty cells at their end",
+    )

@@ -1,0 +1,313 @@
+"""Text in any common encoding, as the UTF-8 that the reader works on.
+
+A file is UTF-8 unless something says otherwise: its ``encoding`` in the input document, a byte order mark of UTF-16 or
+UTF-32, the NUL bytes of UTF-16 without one, or bytes that are not UTF-8. Then the encoding is guessed from the first
+lines that are not ASCII, at most ``SAMPLE_BYTES``, and the rest of the file is decoded strictly. ASCII is the same
+bytes in every encoding that is guessed, so what was passed on before the first such line stays right.
+
+Guessing: charset-normalizer tells the East Asian encodings. Of the one-byte encodings it usually names several, which
+differ in single letters, so the words decide: each must keep to one script, to one language's letters and to a usual
+pattern of capitals. When two encodings fit equally well and read differently, the file is refused with both.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain
+from types import MappingProxyType
+
+from foundation.errors import InvalidInputError, Problem
+from foundation.problems import shown
+from row_batches.document.input_format import InputFormat
+
+SAMPLE_BYTES = 262_144
+_NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        "cp1252": "Windows-1252 (Western European)",
+        "cp1250": "Windows-1250 (Central European)",
+        "cp1251": "Windows-1251 (Cyrillic)",
+        "cp1253": "Windows-1253 (Greek)",
+        "cp1254": "Windows-1254 (Turkish)",
+        "cp1257": "Windows-1257 (Baltic)",
+        "mac_roman": "Mac OS Roman",
+        "iso8859_2": "ISO 8859-2 (Central European)",
+        "koi8_r": "KOI8-R (Cyrillic)",
+        "cp850": "code page 850 (DOS)",
+        "gb18030": "GB18030 (Chinese)",
+        "big5": "Big5 (Chinese)",
+        "cp932": "Shift_JIS (Japanese)",
+        "euc_jp": "EUC-JP (Japanese)",
+        "cp949": "EUC-KR (Korean)",
+        "utf-16": "UTF-16",
+        "utf-16-le": "UTF-16",
+        "utf-16-be": "UTF-16",
+        "utf-32": "UTF-32",
+    }
+)
+_GUESSED = [name for name in _NAMES if not name.startswith("utf")]
+_WIDE = ("gb18030", "big5", "cp932", "euc_jp", "cp949")
+"""Of more than one byte a character: what is text in one is hardly ever text in another, so no words are weighed."""
+
+_LETTERS = (
+    "àâæçèéêëîïôœùûüÿ",  # French
+    "äöüß",  # German
+    "áéíóúüñªº",  # Spanish
+    "ãáàâçéêíóôõúª",  # Portuguese
+    "àèéìíîòóùú",  # Italian
+    "åäöéüæøà",  # Nordic
+    "áðéíóúýþæö",  # Icelandic
+    "ëéïöüáóèê",  # Dutch
+    "çğıöşüâîû",  # Turkish
+    "ąćęłńóśźż",  # Polish
+    "áčďéěíňóřšťúůýž",  # Czech
+    "áäčďéíĺľňóôŕšťúýž",  # Slovak
+    "áéíóöőúüű",  # Hungarian
+    "ăâîșțşţ",  # Romanian
+    "čćđšž",  # Croatian, Slovene
+    "āčēģīķļņšūž",  # Latvian
+    "ąčęėįšųūž",  # Lithuanian
+    "äõöüšž",  # Estonian
+)
+_OTHER_SIGNS = frozenset("–—‘’‚“”„…•€£°§«»·©®™±²³¼½¾×¿¡\u00a0№")
+_WORD = re.compile(r"\w+(?:['’]\w+)*")
+_UTF_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+class Utf8Text:
+    """The UTF-8 of a file: iterate once. ``encoding`` is what it was found to be, complete when the iteration is.
+
+    Iterating raises InvalidInputError for bytes that the encoding does not have, and for a file whose encoding cannot
+    be told. Bytes that are not UTF-8 in a file that otherwise is stay as they are: the reader names their lines.
+    """
+
+    def __init__(self, chunks: Iterable[bytes], form: InputFormat, path: str) -> None:
+        self._chunks = iter(chunks)
+        self._form = form
+        self._path = path
+        self._passed = 0
+        self.encoding = "utf-8"
+
+    @property
+    def warnings(self) -> list[str]:
+        if self.encoding == "utf-8":
+            return []
+        how = "as input_format says" if self._form.encoding else "recognised from its bytes"
+        return [f"The file's encoding is {_NAMES.get(self.encoding, self.encoding)}, {how}."]
+
+    def __iter__(self) -> Iterator[bytes]:
+        if self._form.encoding is not None:
+            self.encoding = codecs.lookup(self._form.encoding).name
+            if self.encoding == "utf-8" and self._form.encoding_errors == "refuse":
+                yield from self._chunks
+            else:
+                yield from self._decoded(self._chunks)
+            return
+        first = self._ahead(4096)
+        if encoding := _marked(first):
+            self.encoding = encoding
+            yield from self._decoded(chain([first], self._chunks))
+            return
+        for chunk in chain([first], self._chunks):
+            if chunk.isascii():
+                self._passed += len(chunk)
+                yield chunk
+                continue
+            ahead = chunk + self._ahead(SAMPLE_BYTES - len(chunk))
+            self.encoding = self._recognised(ahead)
+            rest = chain([ahead], self._chunks)
+            if self.encoding == "utf-8" and self._form.encoding_errors == "refuse":
+                yield from rest
+            else:
+                yield from self._decoded(rest)
+            return
+
+    def _ahead(self, size: int) -> bytes:
+        data = b""
+        while len(data) < size:
+            chunk = next(self._chunks, b"")
+            if not chunk:
+                break
+            data += chunk
+        return data
+
+    def _recognised(self, ahead: bytes) -> str:
+        """The encoding of a file of which ``ahead`` is the part from the first byte that is not ASCII."""
+        final = len(ahead) < SAMPLE_BYTES
+        ahead = ahead[:SAMPLE_BYTES]
+        good, bad = _utf8_characters(ahead, final=final)
+        if bad <= good:
+            return "utf-8"  # also one with some damaged characters: they are named, or replaced
+        guess = guessed(ahead)
+        if guess.encoding and not guess.rivals:
+            return guess.encoding
+        if self._form.encoding_errors == "replace" and not guess.encoding:
+            return "utf-8"
+        if not guess.encoding:
+            raise InvalidInputError(
+                [
+                    Problem(
+                        self._path,
+                        "",
+                        "the file is not UTF-8, and its encoding was not recognised",
+                        "save it as UTF-8, or name its encoding in input_format.encoding",
+                    )
+                ]
+            )
+        rivals = [guess.encoding, *guess.rivals]
+        raise InvalidInputError(
+            [
+                Problem(
+                    self._path,
+                    f"{shown(guess.example[0])} or {shown(guess.example[1])}",
+                    f"the file is not UTF-8; it may be {' or '.join(_NAMES[name] for name in rivals[:3])}, "
+                    "which read differently",
+                    f"write input_format.encoding: {' or '.join(rivals[:3])}",
+                )
+            ]
+        )
+
+    def _decoded(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        errors = "replace" if self._form.encoding_errors == "replace" else "strict"
+        decoder = codecs.getincrementaldecoder(self.encoding)(errors)
+        for chunk in chain(chunks, [b""]):
+            pending = decoder.getstate()[0] if errors == "strict" else b""
+            try:
+                text = decoder.decode(chunk, final=not chunk)
+            except UnicodeDecodeError as error:
+                place = self._passed - len(pending) + error.start
+                raise InvalidInputError(
+                    [
+                        Problem(
+                            self._path,
+                            f"byte {place:,} of the file",
+                            f"bytes that {_NAMES.get(self.encoding, self.encoding)} does not have",
+                            "correct input_format.encoding, or set input_format.encoding_errors to replace",
+                        )
+                    ]
+                ) from None
+            self._passed += len(chunk)
+            # A decoder of UTF-16 lets lone surrogates through, which no UTF-8 has.
+            if text:
+                yield text.encode("utf-8", "replace")
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """``encoding`` "" when no encoding fits; ``rivals`` fit as well, and read ``example`` differently."""
+
+    encoding: str
+    rivals: tuple[str, ...] = ()
+    example: tuple[str, str] = ("", "")
+
+
+def guessed(sample: bytes) -> Guess:
+    """The encoding in which the lines of ``sample`` that are not ASCII read best."""
+    from charset_normalizer import from_bytes  # noqa: PLC0415  # 40 ms that UTF-8 files need not pay
+
+    lines = [line for line in sample.splitlines() if not line.isascii()]
+    text = b"\n".join(lines)[:65_536]
+    readings = dict(_readings(text))
+    scores = {name: _score(reading) for name, reading in readings.items()}
+    most = max(scores.values(), default=0.0)
+    if most < 0.9:
+        match = from_bytes(text, cp_isolation=_WIDE, preemptive_behaviour=False).best()
+        if match is not None and _is_east_asian(str(match)):
+            return Guess(match.encoding)
+    if most < 0.5:
+        return Guess("")
+    # Of encodings that read the same, the first of ``_NAMES``.
+    best = max(sorted(scores, key=_GUESSED.index), key=lambda name: scores[name])
+    rivals = [
+        name for name, score in scores.items() if score >= scores[best] - 0.05 and readings[name] != readings[best]
+    ]
+    if not rivals:
+        return Guess(best)
+    pair = zip(readings[best].splitlines(), readings[rivals[0]].splitlines(), strict=False)
+    return Guess(best, tuple(rivals), next((one, other) for one, other in pair if one != other))
+
+
+def _readings(text: bytes) -> Iterator[tuple[str, str]]:
+    """What ``text`` says in each of the one-byte encodings that have all its bytes."""
+    for name in _GUESSED:
+        if name not in _WIDE:
+            with suppress(UnicodeDecodeError):
+                yield name, text.decode(name)
+
+
+def _marked(first: bytes) -> str | None:
+    for mark, encoding in _UTF_MARKS:
+        if first.startswith(mark):
+            return encoding
+    if len(first) >= 4 and b"\0" in first:
+        even, odd = first[0::2].count(0), first[1::2].count(0)
+        half = len(first) // 2
+        if odd > half * 0.4 and even < half * 0.05:
+            return "utf-16-le"
+        if even > half * 0.4 and odd < half * 0.05:
+            return "utf-16-be"
+    return None
+
+
+def _utf8_characters(data: bytes, *, final: bool) -> tuple[int, int]:
+    """How many characters outside ASCII are UTF-8 in ``data``, and how many bytes belong to none.
+
+    Unless ``final``, the data can end inside a character.
+    """
+    text = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode(data, final)
+    bad = sum("\udc80" <= character <= "\udcff" for character in text)
+    return sum(character > "\x7f" for character in text) - bad, bad
+
+
+def _is_east_asian(text: str) -> bool:
+    """Whether most words outside ASCII are East Asian, none of them with Latin letters on both sides."""
+    words = [word for word in re.findall(r"\w+", text) if not word.isascii()]
+    asian = [
+        word
+        for word in words
+        if sum(unicodedata.east_asian_width(letter) in "WF" for letter in word) * 2 >= len(word)
+        and not (word[0].isascii() and word[-1].isascii())
+    ]
+    return len(asian) * 2 > len(words)
+
+
+def _score(text: str) -> float:
+    """The share of words and signs outside ASCII that read as one language's would, from 0 to 1."""
+    words = [word for word in _WORD.findall(text) if not word.isascii()]
+    signs = [c for c in text if c > "\x7f" and not (c.isalpha() or unicodedata.combining(c))]
+    if not words and not signs:
+        return 0.0
+    good_signs = sum(sign in _OTHER_SIGNS for sign in signs)
+    shaped = [word for word in words if _one_script(word) and _usual_capitals(word)]
+    latin = [word for word in shaped if _script(word[0]) == "LATIN"]
+    foreign = len(shaped) - len(latin)
+    in_language = max((sum(_written_with(word, letters) for word in latin) for letters in _LETTERS), default=0)
+    return (good_signs + foreign + in_language) / (len(words) + len(signs))
+
+
+def _script(letter: str) -> str:
+    return unicodedata.name(letter, "").partition(" ")[0]
+
+
+def _one_script(word: str) -> bool:
+    return len({_script(letter) for letter in word if letter.isalpha()} - {"FEMININE", "MASCULINE", "MICRO"}) <= 1
+
+
+def _usual_capitals(word: str) -> bool:
+    """No capital behind a small letter, but where a word begins anew, as in d'Été. No digits."""
+    return not any(letter.isdigit() for letter in word) and all(
+        part.islower() or part.isupper() or part[1:].islower() or len(part) < 2 for part in re.split("['’]", word)
+    )
+
+
+def _written_with(word: str, letters: str) -> bool:
+    return all(letter.isascii() or letter in letters or not letter.isalpha() for letter in word.lower())

@@ -1,0 +1,91 @@
+"""What a file is that is not text in rows, told by its first bytes, and what its owner can do about it.
+
+A file is known by its content, never by its name: a web page saved as .csv is a web page.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from foundation.errors import Problem
+
+HEAD_BYTES = 4_096
+"""How much of a file is enough to recognise it."""
+
+_SAVE_SHEET = "open it and save the sheet as CSV UTF-8"
+_UNPACK = "unpack it, and upload the table in it as CSV"
+_EXPORT = "export its table as CSV"
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A kind of file that is not read. ``is_it`` looks at the first ``HEAD_BYTES``."""
+
+    what: str
+    is_it: Callable[[bytes], bool]
+    fix: str
+
+
+def _begins(*marks: bytes) -> Callable[[bytes], bool]:
+    return lambda head: head.startswith(marks)
+
+
+def _zip_with(mark: bytes) -> Callable[[bytes], bool]:
+    return lambda head: head.startswith(b"PK\x03\x04") and mark in head
+
+
+def _markup(*tags: bytes) -> Callable[[bytes], bool]:
+    return lambda head: _opening(head).lower().startswith(tags)
+
+
+def _opening(head: bytes) -> bytes:
+    return head.removeprefix(b"\xef\xbb\xbf").lstrip()
+
+
+def _is_json(head: bytes) -> bool:
+    return re.match(rb'\{\s*"[^"\n]*"\s*:|\[\s*(?:\{|\[|")', _opening(head)) is not None
+
+
+FOREIGN = (
+    Foreign("an Excel workbook", _zip_with(b"xl/"), _SAVE_SHEET),
+    Foreign("an OpenDocument spreadsheet", _zip_with(b"application/vnd.oasis.opendocument.spreadsheet"), _SAVE_SHEET),
+    Foreign("a Word document", _zip_with(b"word/"), _EXPORT),
+    Foreign("an Excel workbook or another Office document", _zip_with(b"[Content_Types].xml"), _SAVE_SHEET),
+    Foreign("a ZIP archive", _begins(b"PK\x03\x04", b"PK\x05\x06"), _UNPACK),
+    Foreign(
+        "an Excel workbook in the format of 1997, or one with a password",
+        _begins(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"),
+        _SAVE_SHEET,
+    ),
+    Foreign("a PDF document", _begins(b"%PDF-"), "export its table as CSV from the program that made it"),
+    Foreign("a Parquet file", _begins(b"PAR1"), _EXPORT),
+    Foreign("an Avro file", _begins(b"Obj\x01"), _EXPORT),
+    Foreign("an ORC file", _begins(b"ORC"), _EXPORT),
+    Foreign("an SQLite database", _begins(b"SQLite format 3\0"), _EXPORT),
+    Foreign("a file compressed with zstd", _begins(b"\x28\xb5\x2f\xfd"), "unpack it, or compress it with gzip"),
+    Foreign("a file compressed with bzip2", _begins(b"BZh"), "unpack it, or compress it with gzip"),
+    Foreign("a file compressed with xz", _begins(b"\xfd7zXZ\0"), "unpack it, or compress it with gzip"),
+    Foreign("a 7-Zip archive", _begins(b"7z\xbc\xaf\x27\x1c"), _UNPACK),
+    Foreign("a RAR archive", _begins(b"Rar!\x1a\x07"), _UNPACK),
+    Foreign(
+        "an image", _begins(b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*"), "upload a CSV instead"
+    ),
+    Foreign(
+        "a web page (HTML), not a table",
+        _markup(b"<!doctype html", b"<html", b"<head", b"<body"),
+        "download the file itself: this is often a page that asks to sign in",
+    ),
+    Foreign("an XML document", _markup(b"<?xml"), _EXPORT),
+    Foreign("JSON", _is_json, "convert it to CSV with one column for each field"),
+)
+"""In the order in which they are asked: the first that recognises the file names it."""
+
+
+def problem_of(head: bytes, path: str) -> Problem | None:
+    """What to say about a file that begins with ``head``; None for one that can be text in rows."""
+    for foreign in FOREIGN:
+        if foreign.is_it(head):
+            return Problem(path, "", f"the file is {foreign.what}", foreign.fix)
+    return None

@@ -1,0 +1,254 @@
+"""Files as people really have them: other encodings, titles, trailing delimiters, compression, and no tables at all."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import io
+import tracemalloc
+import zipfile
+from typing import Any
+
+import pytest
+
+from foundation.errors import InvalidInputError
+from row_batches.document.input_format import InputFormat
+from row_batches.files import gzip_
+from row_batches.files.csv_reader import Staging
+from row_batches.files.opening import open_input
+from row_batches.files.staged_copy import read_staged
+
+
+def chunked(data: bytes, size: int) -> list[bytes]:
+    return [data[i : i + size] for i in range(0, len(data), size)]
+
+
+def opened(data: bytes, size: int = 1 << 20, **form: Any) -> tuple[Staging, list[list[str]]]:
+    staging = open_input(chunked(data, size), InputFormat(**form))
+    return staging, [cells for _, cells in read_staged(list(staging))]
+
+
+def refusal(data: bytes, **form: Any) -> str:
+    with pytest.raises(InvalidInputError) as error:
+        opened(data, **form)
+    return str(error.value)
+
+
+WESTERN = "nom,ville\nHélène,Besançon\nRené,Orléans\nFrançoise,Nîmes\n"
+CENTRAL = "imię,miasto\nŁukasz,Łódź\nŻaneta,Gdańsk\nMałgorzata,Kraków\n"
+TEXTS = [
+    (WESTERN, "cp1252"),
+    (WESTERN, "mac_roman"),
+    ("Name,Straße\nMüller,Königsallee\nJäger,Gößweinstraße\n", "cp1252"),
+    ("a,b\n1,It’s a “test” – ok\n2,£20\n", "cp1252"),
+    ("t,u\n20 °C,±2\n25 °C,x\n", "cp1252"),
+    ("a,b\nPeña,Málaga\nMuñoz,¿Qué?\n", "cp1252"),
+    (CENTRAL, "cp1250"),
+    (CENTRAL, "iso8859_2"),
+    ("имя,город\nИван,Москва\nПётр,Казань\n", "cp1251"),
+    ("имя,город\nИван,Москва\nПётр,Казань\n", "koi8_r"),
+    ("όνομα,πόλη\nΓιώργος,Αθήνα\nΕλένη,Θεσσαλονίκη\n", "cp1253"),
+    ("ad,şehir\nİbrahim,İstanbul\nÇağrı,Diyarbakır\n", "cp1254"),
+    ("名前,都市\n田中太郎,東京都\n鈴木一郎,大阪府です\n", "cp932"),
+    ("姓名,城市\n张伟,北京市\n王芳,上海市浦东新区\n", "gb18030"),
+    ("姓名,城市\n張偉,臺北市\n王芳,高雄市左營區\n", "big5"),
+    ("이름,도시\n김철수,서울특별시\n이영희,부산광역시\n", "cp949"),
+    (WESTERN, "utf-16"),
+    (WESTERN, "utf-16-le"),
+    (WESTERN, "utf-16-be"),
+    (WESTERN, "utf-32"),
+]
+
+
+@pytest.mark.parametrize(("text", "encoding"), TEXTS)
+@pytest.mark.parametrize("size", [1, 3, 1 << 20])
+def test_an_encoding_other_than_utf_8_is_recognised_and_said(text: str, encoding: str, size: int) -> None:
+    expected = list(csv.reader(io.StringIO(text)))
+
+    staging, rows = opened(text.encode(encoding), size)
+
+    assert [staging.header, *rows] == expected
+    assert any("encoding" in warning for warning in staging.warnings)
+
+
+@pytest.mark.parametrize(("text", "encoding"), TEXTS)
+def test_the_encoding_that_the_document_names_is_used(text: str, encoding: str) -> None:
+    staging, rows = opened(text.encode(encoding), encoding=encoding)
+
+    assert [staging.header, *rows] == list(csv.reader(io.StringIO(text)))
+
+
+def test_ascii_lines_before_the_first_other_byte_stay_as_they_are() -> None:
+    rows = [["plain", "text"]] * 100_000
+    text = "a,b\n" + "plain,text\n" * 100_000 + WESTERN
+
+    staging, read = opened(text.encode("cp1252"), 65_536)
+
+    assert read == [*rows, *csv.reader(io.StringIO(WESTERN))]
+    assert any("Windows-1252" in warning for warning in staging.warnings)
+
+
+def test_encodings_that_fit_equally_well_are_refused_with_both_and_the_field_that_decides() -> None:
+    said = refusal("jméno,město\nJiří,Plzeň\nŠárka,Děčín\n".encode("iso8859_2"))
+
+    assert "ISO 8859-2" in said
+    assert "Windows-1250" in said
+    assert "input_format.encoding" in said
+    assert "Šárka" in said
+
+
+def test_a_few_accented_words_are_never_read_as_chinese() -> None:
+    for word in ("Hélène", "Muñoz", "Zoë", "naïve", "Kraków", "Málaga"):
+        text = f"id,name\n1,{word}\n2,plain\n"
+        try:
+            rows = opened(text.encode("cp1252"))[1]
+        except InvalidInputError as error:
+            assert "Windows-1252" in str(error)
+        else:
+            assert rows == [["1", word], ["2", "plain"]]
+
+
+def test_a_damaged_character_in_a_utf_8_file_is_named_by_its_line_and_replaced_on_request() -> None:
+    data = "a,b\nÉlan,1\n".encode() + b"bad \xff,2\n" + "Noël,3\n".encode()
+
+    assert "line 3" in refusal(data)
+    assert opened(data, encoding_errors="replace")[1] == [["Élan", "1"], ["bad �", "2"], ["Noël", "3"]]
+
+
+def test_bytes_that_a_named_encoding_does_not_have_are_named_by_their_place() -> None:
+    data = b"a,b\n1,ok\n2,\x81\n"
+
+    assert "byte 11 of the file" in refusal(data, encoding="cp1252")
+    assert opened(data, encoding="cp1252", encoding_errors="replace")[1][1] == ["2", "�"]
+
+
+def test_byte_order_marks_are_no_part_of_the_first_name() -> None:
+    assert opened(codecs.BOM_UTF8 * 2 + b"a,b\n1,2\n")[0].header == ["a", "b"]
+
+
+@pytest.mark.parametrize("line", [b"sep=;\n", b"SEP=;\r\n", b'"sep=;"\n'])
+def test_a_line_that_tells_excel_the_delimiter_is_no_row(line: bytes) -> None:
+    staging, rows = opened(line + b"a;b\n1,5;2\n")
+
+    assert (staging.header, rows) == (["a", "b"], [["1,5", "2"]])
+    assert any("first line says" in warning for warning in staging.warnings)
+
+
+def test_a_title_is_recognised_and_skipped_only_on_request() -> None:
+    data = b"Sales, 2026\n\nid,name,city\n1,Ada,London\n2,Alan,Wilmslow\n"
+
+    said = refusal(data)
+
+    assert "line 1 has 2 cells, the rows after it 3" in said
+    assert "input_format.skip_lines to 1" in said
+    assert opened(data, skip_lines=1)[1] == [["1", "Ada", "London"], ["2", "Alan", "Wilmslow"]]
+    assert "no line after those to skip" in refusal(data, skip_lines=900)
+
+
+def test_a_file_without_a_header_has_columns_by_their_place() -> None:
+    staging, rows = opened(b"1,Ada\n2,Alan\n", header=False)
+
+    assert (staging.columns, rows) == (["column_1", "column_2"], [["1", "Ada"], ["2", "Alan"]])
+    assert staging.warnings == []
+
+
+def test_rows_that_all_end_with_a_delimiter_have_a_column_without_a_name() -> None:
+    staging, rows = opened(b"a,b\n1,2,\n3,4,\n")
+
+    assert (staging.header, staging.columns) == (["a", "b", ""], ["a", "b", "column_3"])
+    assert rows == [["1", "2", ""], ["3", "4", ""]]
+
+
+def test_a_header_that_alone_ends_with_a_delimiter_has_no_column_there() -> None:
+    assert opened(b"a,b,\n1,2\n3,4\n")[0].columns == ["a", "b"]
+
+
+def test_ragged_rows_are_padded_on_request_and_counted() -> None:
+    data = b'a,b,c\n1,2,3\n\n4\n"5\n5",6\n7,8,9,,""\n'
+
+    assert "input_format.ragged" in refusal(data)
+    staging, rows = opened(data, 1, ragged="pad")
+
+    assert rows == [["1", "2", "3"], ["4", "", ""], ["5\n5", "6", ""], ["7", "8", "9"]]
+    assert any("2 rows" in warning and "line 4" in warning for warning in staging.warnings)
+
+
+def test_padding_never_drops_a_cell() -> None:
+    assert "line 4 (3)" in refusal(b"a,b\n1,2\n3\n4,5,6\n", ragged="pad")
+
+
+def test_a_delimiter_that_the_document_names_is_used() -> None:
+    assert opened(b"a:b\n1,5:2\n", delimiter=":")[1] == [["1,5", "2"]]
+
+
+# --- compression
+
+
+@pytest.mark.parametrize("size", [1, 5, 1 << 20])
+def test_gzip_is_unpacked_also_of_several_members_and_with_padding(size: int) -> None:
+    data = gzip.compress(b"a,b\n1,2\n") + gzip.compress(b"3,4\n") + b"\0" * 8
+
+    staging, rows = opened(data, size)
+
+    assert rows == [["1", "2"], ["3", "4"]]
+    assert "The file is compressed with gzip." in staging.warnings
+
+
+def test_what_unpacks_to_more_than_fits_is_refused_in_flat_memory() -> None:
+    bomb = gzip.compress(b"a,b\n" + b"1,2\n" * 25_000_000, 9)
+    tracemalloc.start()
+
+    with pytest.raises(InvalidInputError, match="50,000,000 bytes unpacked"):
+        for _ in gzip_.unpacked(chunked(bomb, 65_536), path="csv_s3_uri", max_bytes=50_000_000):
+            pass
+
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8_000_000
+
+
+@pytest.mark.parametrize("data", [gzip.compress(b"a,b\n1,2\n")[:-9], b"\x1f\x8b\x08\0broken", b"\x1f\x8b"])
+def test_a_damaged_gzip_file_is_named_so(data: bytes) -> None:
+    assert "the gzip file is damaged" in refusal(data)
+
+
+# --- what is no text in rows
+
+
+def _zip(*names: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in names:
+            archive.writestr(name, "x")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (_zip("[Content_Types].xml", "xl/workbook.xml"), "an Excel workbook"),
+        (_zip("[Content_Types].xml", "word/document.xml"), "a Word document"),
+        (_zip("data.csv"), "a ZIP archive"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600, "with a password"),
+        (b"%PDF-1.7\n", "a PDF document"),
+        (b"PAR1\x15\x04", "a Parquet file"),
+        (b"\x89PNG\r\n\x1a\n\0\0", "an image"),
+        (b"\n <!DOCTYPE HTML><html><body>Sign in", "a web page"),
+        (b'<?xml version="1.0"?><rows/>', "an XML document"),
+        (b'{"id": 1, "text": "x"}\n{"id": 2}\n', "JSON"),
+        (b'[\n {"id": 1}]', "JSON"),
+        (gzip.compress(b"%PDF-1.7\n"), "a PDF document"),
+        (b"\x28\xb5\x2f\xfd\x04", "zstd"),
+    ],
+)
+def test_a_file_of_another_kind_is_called_by_its_name(data: bytes, what: str) -> None:
+    said = refusal(data)
+
+    assert f"the file is {'' if what == 'with a password' else what}" in said or what in said
+    assert "1 problem" in said
+
+
+@pytest.mark.parametrize("data", [b'"{""a"": 1}",b\n1,2\n', b"[x],b\n1,2\n", b"<id>,b\n1,2\n", b"PK,b\n1,2\n"])
+def test_a_csv_whose_first_name_looks_odd_is_still_a_csv(data: bytes) -> None:
+    assert len(opened(data)[1]) == 1
