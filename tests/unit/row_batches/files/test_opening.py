@@ -98,7 +98,7 @@ def test_encodings_that_fit_equally_well_are_refused_with_both_and_the_field_tha
     assert "Šárka" in said
 
 
-@pytest.mark.parametrize("word", ["café", "Zoë", "Málaga", "Köln"])
+@pytest.mark.parametrize("word", ["café", "Köln", "Kraków", "£20"])
 def test_one_accented_word_that_all_western_encodings_share_is_read(word: str) -> None:
     assert opened(f"id,name\n1,{word}\n2,plain\n".encode("cp1252"))[1] == [["1", word], ["2", "plain"]]
 

@@ -75,6 +75,7 @@ _LETTERS = (
 )
 _OTHER_SIGNS = frozenset("–—‘’‚“”„…•€£°§«»·©®™±²³¼½¾×¿¡\u00a0№")
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
+_SIGN_IN_WORD = re.compile(r"(?<=[^\W\d])[^\w\s'’](?=[^\W\d])")
 _UTF_MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -286,7 +287,8 @@ def _score(text: str) -> float:
     signs = [c for c in text if c > "\x7f" and not (c.isalpha() or unicodedata.combining(c))]
     if not words and not signs:
         return 0.0
-    good_signs = sum(sign in _OTHER_SIGNS for sign in signs)
+    inside_words = sum(not match.group().isascii() for match in _SIGN_IN_WORD.finditer(text))
+    good_signs = max(0, sum(sign in _OTHER_SIGNS for sign in signs) - inside_words)
     shaped = [word for word in words if _one_script(word) and _usual_capitals(word)]
     latin = [word for word in shaped if _script(word[0]) == "LATIN"]
     foreign = len(shaped) - len(latin)
