@@ -241,7 +241,7 @@ class Staging:
     def _sampled(self, rows: bytes) -> Iterator[list[bytes]]:
         """The cells of the first ``_ROWS_SAMPLED`` whole rows; none when one of them is malformed."""
         position = 0
-        found = []
+        found: list[list[bytes]] = []
         while position < len(rows) and len(found) < _ROWS_SAMPLED:
             if line_end := _LINE_END.match(rows, position):
                 position = line_end.end()

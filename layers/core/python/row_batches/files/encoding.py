@@ -75,6 +75,7 @@ _LETTERS = (
 )
 _OTHER_SIGNS = frozenset("–—‘’‚“”„…•€£°§«»·©®™±²³¼½¾×¿¡\u00a0№")
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
+_WORD_WITH_LETTERS = re.compile(r"\w*[^\W\d_]\w*")
 _SIGN_IN_WORD = re.compile(r"(?<=[^\W\d])[^\w\s'’](?=[^\W\d])")
 _UTF_MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -221,7 +222,7 @@ def guessed(sample: bytes) -> Guess:
     scores = {name: _score(reading) for name, reading in readings.items()}
     most = max(scores.values(), default=0.0)
     if most < 0.9:
-        match = from_bytes(text, cp_isolation=_WIDE, preemptive_behaviour=False).best()
+        match = from_bytes(text, cp_isolation=list(_WIDE), preemptive_behaviour=False).best()
         if match is not None and _is_east_asian(str(match)):
             return Guess(match.encoding)
     if most < 0.5:
@@ -283,8 +284,8 @@ def _is_east_asian(text: str) -> bool:
 
 def _score(text: str) -> float:
     """The share of words and signs outside ASCII that read as one language's would, from 0 to 1."""
-    words = [word for word in _WORD.findall(text) if not word.isascii()]
-    signs = [c for c in text if c > "\x7f" and not (c.isalpha() or unicodedata.combining(c))]
+    words = [word for word in _WORD.findall(text) if not word.isascii() and any(map(str.isalpha, word))]
+    signs = [c for c in _WORD_WITH_LETTERS.sub("", text) if c > "\x7f" and not unicodedata.combining(c)]
     if not words and not signs:
         return 0.0
     inside_words = sum(not match.group().isascii() for match in _SIGN_IN_WORD.finditer(text))
@@ -306,7 +307,7 @@ def _one_script(word: str) -> bool:
 
 def _usual_capitals(word: str) -> bool:
     """No capital behind a small letter, but where a word begins anew, as in d'Été. No digits."""
-    return not any(letter.isdigit() for letter in word) and all(
+    return not any(map(str.isnumeric, word)) and all(
         part.islower() or part.isupper() or part[1:].islower() or len(part) < 2 for part in re.split("['’]", word)
     )
 
