@@ -20,7 +20,7 @@ def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[st
     settings = invocation.begin(AggregateResultsSettings, context, execution_id=execution_of(request.plan_key))
     response = aggregate_results(
         request,
-        batches=wiring.batches(settings.results_bucket),
+        batches=wiring.batches(settings.results_bucket, settings.results_table),
         dead_letters=wiring.dead_letters(settings.dead_letter_queue_url),
         metrics=factories.metrics(settings.metrics_namespace),
         ownership=wiring.ownership(settings.runs_table, context),

@@ -1,4 +1,4 @@
-"""What every store of finished rows does: the same assertions for the one in memory and for S3."""
+"""What every store of finished rows does: the same assertions for the one in memory, for S3 and for DynamoDB."""
 
 from __future__ import annotations
 
@@ -10,42 +10,71 @@ import boto3
 import pytest
 
 from foundation.aws.s3 import S3ObjectStore
-from row_batches.document.plan import Keys
+from row_batches.document.plan import Keys, Storage, StorageMode
+from row_batches.rows.partitions import batch_ids_of
 from row_batches.rows.records import FinishedRow, RowRecord, RowStatus, details_of
 from row_batches.rows.s3 import S3RowStore
 from row_batches.rows.store import RowStore, find_gaps
+from row_batches.rows.stores import RowStores
 from tests.support.aws_resources import unique
-from tests.support.fakes import FakeObjectStore, FakeRowStore
+from tests.support.fakes import FakeClock, FakeObjectStore, FakeRowStore
 from tests.support.local_aws import LocalAws
 from tests.support.moto_aws import moto_aws
+from tests.support.row_batch_tables import make_results_table
 
 REGION = "us-east-1"
 BATCH_SIZE = 10
-WORLDS = ["fake", "objects in memory", "moto", pytest.param("local_aws", marks=pytest.mark.local_aws)]
+ONE_PARTITION = Storage(mode=StorageMode.DYNAMODB, batch_ids=batch_ids_of("echo", "run-1", 1))
+PARTITIONS = Storage(mode=StorageMode.DYNAMODB, batch_ids=batch_ids_of("echo", "run-1", 3))
+COMPRESSED = PARTITIONS.model_copy(update={"compress": True})
+
+
+def store_id(param: Any) -> str:
+    if isinstance(param, str):
+        return param
+    storage, world = param
+    partitions = f", {len(storage.batch_ids)} partition keys" if storage.batch_ids else ""
+    return f"{storage.mode}{partitions}{', compressed' if storage.compress else ''} on {world}"
+
+
+def opened_store(make_client: Any, storage: Storage) -> RowStore:
+    """A store in a bucket and a table of its own."""
+    s3, dynamodb = make_client("s3"), make_client("dynamodb")
+    bucket = unique("rows")
+    s3.create_bucket(Bucket=bucket)
+    table = make_results_table(dynamodb) if storage.mode is StorageMode.DYNAMODB else ""
+    stores = RowStores(S3ObjectStore(s3, bucket), FakeClock(), lambda: (dynamodb, table))
+    return stores.open("run-1", storage, batch_size=BATCH_SIZE, columns=["n"])
+
+
+STORES = [
+    "fake",
+    "objects in memory",
+    *[(storage, "moto") for storage in (Storage(), ONE_PARTITION, PARTITIONS, COMPRESSED)],
+    *[pytest.param((storage, "local_aws"), marks=pytest.mark.local_aws) for storage in (Storage(), PARTITIONS)],
+]
 
 
 @pytest.fixture(scope="module")
 def local_aws() -> Iterator[Any]:
     with LocalAws() as aws:
-        yield aws.client("s3")
+        yield aws.client
 
 
 @pytest.fixture
 def moto() -> Iterator[Any]:
     with moto_aws(REGION):
-        yield boto3.client("s3")
+        yield boto3.client
 
 
-@pytest.fixture(params=WORLDS)
+@pytest.fixture(params=STORES, ids=store_id)
 def store(request: pytest.FixtureRequest) -> RowStore:
     if request.param == "fake":
         return FakeRowStore()
     if request.param == "objects in memory":
         return S3RowStore(FakeObjectStore(), Keys("run-1"), BATCH_SIZE)
-    client = request.getfixturevalue(request.param)
-    bucket = unique("rows")
-    client.create_bucket(Bucket=bucket)
-    return S3RowStore(S3ObjectStore(client, bucket), Keys("run-1"), BATCH_SIZE)
+    storage, world = request.param
+    return opened_store(request.getfixturevalue(world), storage)
 
 
 def row_of(row: int, *, failed: bool = False, said: str = "x", version: str = "1") -> FinishedRow:
@@ -105,13 +134,16 @@ def test_rows_come_in_order_once_each_though_they_were_written_twice_and_late(st
     store.write(rows_of(2, 6, said="second"))
     store.write(rows_of(3, 4, said="third"))
 
-    assert lines_of(store) == [
-        "1,first\n",
-        "2,first\n",
-        *[f"{row},second\n" for row in (3, 4, 5, 6)],
-        *[f"{row},first\n" for row in (7, 8, 9)],
+    lines = lines_of(store)
+    written = {1: {"first"}, 2: {"first", "second"}, 3: {"second", "third"}, 4: {"second", "third"}}
+    for row, line in enumerate(lines, 1):
+        number, said = line.strip().split(",")
+        assert (int(number), {said} <= written.get(row, {"first", "second"})) == (row, True)
+    assert len(lines) == 9
+    assert lines_of(store, 6) == lines[5:], "the same one of two, whoever reads"
+    assert [json.dumps(row.answer) for row in store.answers()] == [
+        json.dumps({"said": line.strip().split(",")[1]}) for line in lines
     ]
-    assert lines_of(store, 6) == ["6,second\n", "7,first\n", "8,first\n", "9,first\n"]
 
 
 def test_reading_goes_on_at_a_position(store: RowStore) -> None:
@@ -223,3 +255,26 @@ def test_a_row_that_failed_for_its_columns_alone_has_its_answer(store: RowStore)
     store.write([row_of(1, failed=True), unmatched])
 
     assert [(row.answer, row.unmatched) for row in store.answers()] == [(None, False), ({"said": "y"}, True)]
+
+
+def test_rows_are_listed_by_their_status_from_a_row_on(store: RowStore) -> None:
+    store.write(rows_of(1, 9, [2, 5, 9]))
+    store.write(rows_of(101, 240, [150, 230]))
+
+    failed = list(store.listed({RowStatus.FAILED, RowStatus.TIMEOUT}, 3))
+
+    assert [(row.row, row.status, row.error) for row in failed] == [
+        (row, RowStatus.FAILED, "Boom: it broke") for row in (5, 9, 150, 230)
+    ]
+    assert failed[0].csv == "5,x\n"
+    assert [row.row for row in store.listed({RowStatus.SUCCESS}, 8)] == [8, *(set(range(101, 241)) - {150, 230})]
+    assert [row.row for row in store.listed({*RowStatus}, 239)] == [239, 240]
+
+
+def test_many_rows_written_in_any_order_come_in_theirs(store: RowStore) -> None:
+    for first in (901, 1, 401, 61, 250):
+        store.write(rows_of(first, first + 30, [first + 7]))
+
+    assert lines_of(store) == [f"{row},x\n" for first in (1, 61, 250, 401, 901) for row in range(first, first + 31)]
+    assert [row.row for row in store.answers()] == [int(line.split(",")[0]) for line in lines_of(store)]
+    assert list(find_gaps(store.finished(), 940))[:2] == [(32, 60), (92, 249)]

@@ -21,7 +21,7 @@ from row_batches.run.runs_dynamodb import DynamoDbRuns
 from tests.support.fakes import FakeClock, FakeLeases, FakeRuns
 from tests.support.local_aws import LocalAws
 from tests.support.moto_aws import moto_aws
-from tests.support.runs_table import make_runs_table
+from tests.support.row_batch_tables import make_runs_table
 
 MakeClient = Callable[[str], Any]
 WORLDS = ["fake", "moto", pytest.param("local_aws", marks=pytest.mark.local_aws)]

@@ -70,7 +70,9 @@ def test_no_two_kinds_have_one_name_and_every_type_of_a_document_has_a_kind() ->
 @each_kind
 def test_a_kind_has_every_part(kind: TargetKind) -> None:
     for part in PARTS:
-        assert getattr(kind, part, None), f"{type(kind).__name__} lacks {part}: see TargetKind.{part}"
+        assert getattr(kind, part, None) not in (None, "", ()), (
+            f"{type(kind).__name__} lacks {part}: see TargetKind.{part}"
+        )
     assert kind.processor is not Processor.NONE
     assert type(kind).__doc__, f"{type(kind).__name__} lacks a docstring: what it is sent, and what it answers"
     assert isinstance(kind, WorkerKind) == (kind.processor is Processor.TOOL), "process_tool_rows needs an invoker"

@@ -82,8 +82,8 @@ def test_a_csv_that_cannot_be_trusted_is_refused(deployment: Deployment, body: b
             {"execution_config": {"max_concurrency": 0}}, ["execution_config.max_concurrency", "0"], id="no concurrency"
         ),
         pytest.param(
-            {"execution_config": {"storage_mode": "dynamodb"}},
-            ["execution_config.storage_mode", "not available"],
+            {"execution_config": {"enable_xray": True}},
+            ["execution_config.enable_xray", "not available"],
             id="a capability not built yet",
         ),
     ],

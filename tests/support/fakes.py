@@ -21,11 +21,10 @@ from row_batches.rows.records import (
     KeptAnswer,
     RowColumns,
     RowStatus,
+    columns_of,
     consecutive_runs,
-    details_of,
 )
-from row_batches.rows.rows_object import SPARSE
-from row_batches.rows.store import FinishedRows, RowRange
+from row_batches.rows.store import FinishedRows, ListedRow, RowRange, listed_by_reading
 from row_batches.run.blanks import Blanks
 from row_batches.run.ownership import Ownership
 from row_batches.run.redrive import Redrive
@@ -200,6 +199,9 @@ class FakeRowStore:
                 record = finished.record
                 yield KeptAnswer(finished.row, record["hash"], record["target_version"], finished.answer)
 
+    def listed(self, statuses: Collection[RowStatus], row: int = 1) -> Generator[ListedRow, None, None]:
+        return listed_by_reading(self, statuses, row)
+
     def count_failed(self, rows: Sequence[int]) -> None:
         if rows:
             self._counted[rows[0]] = len(rows)
@@ -217,6 +219,7 @@ class _FakeRows:
     position: str
     letters: set[int]
     writes: int = 1
+    write_units: int = 0
 
     @property
     def first(self) -> int:
@@ -227,23 +230,7 @@ class _FakeRows:
         return self.rows[-1].row
 
     def columns_from(self, row: int) -> RowColumns:
-        records: list[Any] = [finished.record for finished in self.rows if finished.row >= row]
-        names = [name for name in RowColumns.__annotations__ if name not in SPARSE]
-        columns: Any = {name: [record.get(name, "") for record in records] for name in names}
-        columns["cast_failures"] = [len(record["cast_failures"]) for record in records]
-        columns["failures"] = [
-            {
-                "row": record["row"],
-                "status": record["status"],
-                "error": record["error"],
-                "csv": record["failed_csv"],
-                "letter_sent": record["row"] in self.letters,
-            }
-            for record in records
-            if record["status"] is not RowStatus.SUCCESS
-        ]
-        columns["details"] = details_of(records)
-        return columns  # type: ignore[no-any-return]
+        return columns_of([kept.record for kept in self.rows if kept.row >= row], self.letters.__contains__)
 
 
 class FakeInvoker:

@@ -31,12 +31,20 @@ locals {
     Condition = { StringLikeIfExists = { "s3:prefix" = ["work/*"] } }
   }
 
-  # What a worker leaves: finished rows, markers of failures and of letters sent, failed inputs too large for the queue, the brake.
+  # What a worker leaves: finished rows, those too large for the table, markers of failures and of letters sent, failed inputs too large for the queue, the brake.
   write_rows = {
     Sid      = "WriteRows"
     Effect   = "Allow"
     Action   = ["s3:PutObject"]
-    Resource = concat([for name in ["rows/*", "failed/*", "letters/*", "brake.json"] : "${local.work}/${name}"], local.dead_letters)
+    Resource = concat([for name in ["rows/*", "spilled/*", "failed/*", "letters/*", "brake.json"] : "${local.work}/${name}"], local.dead_letters)
+  }
+
+  # Rows of batches with storage_mode dynamodb; what resume_from takes over among them.
+  write_items = {
+    Sid      = "WriteItems"
+    Effect   = "Allow"
+    Action   = ["dynamodb:BatchWriteItem", "dynamodb:BatchGetItem", "dynamodb:Query"]
+    Resource = [aws_dynamodb_table.results.arn]
   }
 
   send_dead_letters = {
@@ -142,6 +150,7 @@ locals {
       local.read_work,
       local.list_work,
       local.write_rows,
+      local.write_items,
       local.own_rows,
       local.count_rows,
       {
@@ -154,15 +163,21 @@ locals {
       local.send_dead_letters,
     ]
 
-    map_input = [local.read_work, local.list_work, local.write_rows, local.send_dead_letters, local.count_rows]
+    map_input = [local.read_work, local.list_work, local.write_rows, local.write_items, local.send_dead_letters, local.count_rows]
 
-    map_output = [local.read_work, local.list_work, local.write_rows, local.send_dead_letters, local.count_rows]
+    map_output = [local.read_work, local.list_work, local.write_rows, local.write_items, local.send_dead_letters, local.count_rows]
 
     aggregate_results = concat(local.write_results, [
       local.read_work,
       local.list_work,
       local.send_dead_letters,
       local.keep_oversized_inputs,
+      {
+        Sid      = "ReadItems"
+        Effect   = "Allow"
+        Action   = ["dynamodb:Query"]
+        Resource = [aws_dynamodb_table.results.arn]
+      },
       local.own_rows,
       local.count_rows,
       {

@@ -1,6 +1,5 @@
-# Rows of batches with storage_mode dynamodb, one item each. Nothing writes to it until that mode is available: name, keys
-# and output are here already since scripts rely on them.
-
+# Rows of batches with storage_mode dynamodb, one item each, and a small item for each run of rows that was written. A row that
+# is not SUCCESS is in the index as well, which holds keys alone.
 resource "aws_dynamodb_table" "results" {
   name                        = "batch_processor_results${var.deployment.suffix}"
   billing_mode                = "PAY_PER_REQUEST"
@@ -8,14 +7,20 @@ resource "aws_dynamodb_table" "results" {
   range_key                   = "row_id"
   deletion_protection_enabled = var.deployment.protected
 
-  attribute {
-    name = "batch_id"
-    type = "S"
+  dynamic "attribute" {
+    for_each = toset(["batch_id", "row_id", "failed_batch_id"])
+
+    content {
+      name = attribute.value
+      type = "S"
+    }
   }
 
-  attribute {
-    name = "row_id"
-    type = "S"
+  global_secondary_index {
+    name            = "failed-rows"
+    hash_key        = "failed_batch_id"
+    range_key       = "row_id"
+    projection_type = "KEYS_ONLY"
   }
 
   ttl {

@@ -23,7 +23,7 @@ from row_batches.files.s3 import PART_BYTES, S3InputObjects, S3WorkObjects
 from row_batches.files.staged_copy import read_staged
 from row_batches.run import wiring, wiring_input
 from tests.support.moto_aws import moto_aws
-from tests.support.runs_table import make_runs_table
+from tests.support.row_batch_tables import make_runs_table
 
 HANDLER = Path(__file__).parents[3] / "functions/validate_input/handler.py"
 CONTEXT = SimpleNamespace(

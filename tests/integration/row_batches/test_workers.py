@@ -21,7 +21,7 @@ from foundation.aws.s3 import S3ObjectStore
 from row_batches.run import wiring
 from tests.support.batches import EXECUTION, KEYS, make_plan, staged_items
 from tests.support.moto_aws import moto_aws
-from tests.support.runs_table import make_runs_table
+from tests.support.row_batch_tables import make_runs_table
 
 FUNCTIONS = Path(__file__).resolve().parents[3] / "functions"
 ROWS = [["1", "one"], ["2", "two"], ["3", "three"]]

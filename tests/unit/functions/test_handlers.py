@@ -43,6 +43,7 @@ ENVIRONMENT = {
     "METRICS_NAMESPACE": "BatchProcessor",
     "NOTIFICATION_TOPIC_ARN": "topic",
     "RUNS_TABLE": "runs",
+    "RESULTS_TABLE": "results",
     "FINISH_MACHINE_ARN": "machine",
 }
 
@@ -86,7 +87,7 @@ class World:
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(settings, "_loaded", {})
         monkeypatch.setattr(invocation, "clock", self.clock)
-        monkeypatch.setattr(wiring, "batches", lambda _: batches)
+        monkeypatch.setattr(wiring, "batches", lambda *_: batches)
         monkeypatch.setattr(wiring, "invoker", lambda: FakeInvoker(echo))
         monkeypatch.setattr(wiring, "dead_letters", lambda _: FakeDeadLetters())
         monkeypatch.setattr(wiring, "leases", lambda _: FakeLeases(self.clock))

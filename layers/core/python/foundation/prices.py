@@ -25,6 +25,7 @@ class Prices:
     s3_get: float
     sqs_request: float
     dynamodb_write: float
+    dynamodb_read: float
 
     @classmethod
     def read(cls) -> Prices:

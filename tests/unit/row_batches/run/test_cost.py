@@ -13,7 +13,7 @@ from foundation.functions import function_sizes
 from foundation.prices import PRICES
 from row_batches.document.batch_config import BatchConfig
 from row_batches.document.input_document import parse_batch_config
-from row_batches.document.plan import Concurrency, CostEstimate, Target
+from row_batches.document.plan import Concurrency, CostEstimate, Storage, Target
 from row_batches.run import cost
 from row_batches.run.cost import actual_cost, estimate, run_usage
 from row_batches.targets import standard_agent, usage, worker_kind
@@ -39,7 +39,7 @@ def config(max_attempts: int = 3, **retry_policy: Any) -> BatchConfig:
 def estimated(target: Target, rows: int = MILLION, threads: int = 30, max_attempts: int = 3) -> CostEstimate:
     batch = 1 if target.invocation == "standard" else 100
     concurrency = Concurrency(children=2, threads=threads, batch_size=batch)
-    return estimate(config(max_attempts), target, concurrency, total_rows=rows, staged_bytes=100 * rows)
+    return estimate(config(max_attempts), target, concurrency, Storage(), total_rows=rows, staged_bytes=100 * rows)
 
 
 def test_a_million_rows_through_a_tool_cost_under_two_dollars() -> None:
@@ -88,7 +88,7 @@ def test_a_million_rows_through_an_agent_cost_less_the_more_of_them_share_a_chil
     rows_a_child: int, usd: float
 ) -> None:
     concurrency = Concurrency(children=10, threads=1, batch_size=rows_a_child)
-    found = estimate(config(), AGENT, concurrency, total_rows=MILLION, staged_bytes=100 * MILLION)
+    found = estimate(config(), AGENT, concurrency, Storage(), total_rows=MILLION, staged_bytes=100 * MILLION)
 
     assert found.total.best == pytest.approx(usd, abs=1)
 
@@ -119,7 +119,7 @@ def test_counted_cost_uses_what_was_measured() -> None:
         worker_calls=12,
         worker_seconds=50.0,
     )
-    used = run_usage(TOOL, counts, total_rows=1_000, staged_bytes=100_000)
+    used = run_usage(TOOL, counts, Storage(), total_rows=1_000, staged_bytes=100_000)
 
     assert used.transitions == 13 + 10 * 4 + 2 * 2
     assert used.calls == 1_100
@@ -132,7 +132,7 @@ def test_counted_cost_uses_what_was_measured() -> None:
 
 def ten_rows_of_agents(**counts: int) -> Usage:
     base = {"rows": 10, "attempts": 10, "retries": 0, "rows_objects": 10}
-    return run_usage(AGENT, RunCounts(**base | counts), total_rows=10, staged_bytes=0)
+    return run_usage(AGENT, RunCounts(**base | counts), Storage(), total_rows=10, staged_bytes=0)
 
 
 def test_rows_that_could_not_be_mapped_do_not_hide_the_retries_of_others() -> None:
@@ -147,7 +147,7 @@ def test_worst_counts_the_pauses_that_a_worker_is_paid_for() -> None:
     concurrency = Concurrency(children=1, threads=1, batch_size=100)
 
     def worst(policy: BatchConfig) -> float:
-        found = estimate(policy, TOOL, concurrency, total_rows=1_000, staged_bytes=0)
+        found = estimate(policy, TOOL, concurrency, Storage(), total_rows=1_000, staged_bytes=0)
         return found.parts["lambda"].worst
 
     slow = worst(config(4, initial_interval_seconds=10, backoff_rate=2, max_delay_seconds=30))

@@ -68,6 +68,8 @@ class FakeWork:
         self.earlier: dict[str, bytes] = {}
 
     def get(self, key: str) -> bytes:
+        if key in self.objects and key.endswith("/input.csv"):
+            return self.objects[key]
         if key not in self.earlier:
             raise ObjectNotFoundError("no such key")
         return self.earlier[key]
@@ -498,6 +500,7 @@ def test_a_batch_can_resume_an_earlier_one(world: World, name: str) -> None:
         batch_size=earlier.concurrency.batch_size,
         target_version="1@qNqEZb0e8kLm",
         batch_name=earlier.config.batch_name,
+        storage=earlier.storage,
     )
     assert world.plan.resume_from == [expected]
     (warning,) = world.plan.warnings

@@ -154,16 +154,21 @@ class ExecutionConfig(Part):
         le=100_000_000,
         description="run only the first rows; the other rows are neither read nor in the output",
     )
-    storage_mode: Literal["s3", "dynamodb", "inline"] = Field(
-        default="s3", description="where finished rows are kept; other values are not available yet"
+    storage_mode: Literal["s3", "dynamodb", "inline", "auto"] = Field(
+        default="s3",
+        description="how rows travel and where finished rows are kept "
+        "([choose one](../how-to/choose-a-storage-mode.md)); `auto` is `inline` for what fits, else `s3`",
     )
     ttl_days: int | None = Field(
         default=None,
         ge=1,
         le=3_650,
-        description="the deployment's `work_retention_days`; another value is not available yet",
+        description="days that rows in DynamoDB are kept; none: the deployment's `work_retention_days`, which alone "
+        "holds in the other modes",
     )
-    enable_compression: bool = Field(default=False, description="`true` is not available yet")
+    enable_compression: bool = Field(
+        default=False, description="compress the texts of rows in DynamoDB; for `storage_mode` `dynamodb` only"
+    )
     resume_from: (
         Annotated[
             str,
@@ -198,14 +203,7 @@ class ExecutionConfig(Part):
             refuse("the rate is empty", "write rows_per_minute, tokens_per_minute or both")
         return rate
 
-    @field_validator("storage_mode")
-    @classmethod
-    def _check_storage_mode(cls, mode: str) -> str:
-        if mode != "s3":
-            not_available(f"storage_mode {mode}", 'write "s3" or leave it out')
-        return mode
-
-    @field_validator("enable_compression", "enable_xray")
+    @field_validator("enable_xray")
     @classmethod
     def _check_available(cls, value: bool, info: ValidationInfo) -> bool:
         if value:

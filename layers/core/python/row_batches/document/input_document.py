@@ -31,7 +31,7 @@ _OPTIONAL_SECTIONS = ("input_format", "input_mapping", "output_mapping", "execut
 def parse_batch_config(document: object, *, work_retention_days: int | None = None) -> BatchConfig:
     """The model of an input document. Raises InvalidInputError with every problem that can be found without the CSV.
 
-    ``work_retention_days`` is the deployment's; a different ``ttl_days`` is refused as not available yet. If the
+    ``work_retention_days`` is the deployment's; only rows in DynamoDB can have a different ``ttl_days``. If the
     document has texts that UTF-8 cannot encode, or more than ``MAX_LEVELS``, only these problems are listed.
     """
     if not isinstance(document, dict):
@@ -98,14 +98,7 @@ def _is_writable(text: str) -> bool:
 def _problems_across_fields(document: Mapping[str, Any], work_retention_days: int | None) -> Iterator[Problem]:
     """Problems across fields. They are read from the raw document, so that a mistake elsewhere does not hide them."""
     execution = _section(document, "execution_config")
-    days = execution.get("ttl_days")
-    if type(days) is int and work_retention_days is not None and 1 <= days <= 3_650 and days != work_retention_days:
-        yield Problem(
-            "execution_config.ttl_days",
-            str(days),
-            f"a ttl_days other than the deployment's {work_retention_days} is not available yet",
-            "leave it out, or change the deployment's work_retention_days",
-        )
+    yield from _problems_of_storage(execution, work_retention_days)
     stop_after = _section(execution, "stop_after")
     if isinstance(execution.get("stop_after"), dict):
         given = [name for name in ("failed_rows", "failed_percent") if stop_after.get(name) is not None]
@@ -130,6 +123,27 @@ def _problems_across_fields(document: Mapping[str, Any], work_retention_days: in
     columns = _section(document, "output_mapping").get("columns")
     if isinstance(columns, list):
         yield from _problems_of_output_columns(columns)
+
+
+def _problems_of_storage(execution: Mapping[str, Any], work_retention_days: int | None) -> Iterator[Problem]:
+    """What only rows in DynamoDB can have."""
+    if execution.get("storage_mode") == "dynamodb":
+        return
+    days = execution.get("ttl_days")
+    if type(days) is int and work_retention_days is not None and 1 <= days <= 3_650 and days != work_retention_days:
+        yield Problem(
+            "execution_config.ttl_days",
+            str(days),
+            f"rows in S3 are kept for the deployment's {work_retention_days} days",
+            "leave it out, change the deployment's work_retention_days, or write storage_mode dynamodb",
+        )
+    if execution.get("enable_compression") is True:
+        yield Problem(
+            "execution_config.enable_compression",
+            "true",
+            "only rows in DynamoDB are compressed",
+            "leave it out, or write storage_mode dynamodb",
+        )
 
 
 def _problems_of_output_columns(columns: list[Any]) -> Iterator[Problem]:

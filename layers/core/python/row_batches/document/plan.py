@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -89,6 +90,28 @@ class CostEstimate(Frozen):
     assumptions: list[str]
 
 
+class StorageMode(StrEnum):
+    """Where finished rows are kept. INLINE: as S3, and the rows reach their worker without children of a map."""
+
+    S3 = "s3"
+    DYNAMODB = "dynamodb"
+    INLINE = "inline"
+
+
+class Storage(Frozen):
+    """Where the finished rows of an execution are kept. ``reason`` says why this mode, to a person.
+
+    ``batch_ids``, ``compress`` and ``ttl_days`` are for DynamoDB: the partition keys that its rows are spread over,
+    whether texts in items are compressed, and when the items expire.
+    """
+
+    mode: StorageMode = StorageMode.S3
+    reason: str = ""
+    batch_ids: list[str] = []
+    compress: bool = False
+    ttl_days: int = 7
+
+
 class EarlierExecution(Frozen):
     """An execution to take answers from. None of its rows objects has more than ``batch_size`` rows."""
 
@@ -98,6 +121,7 @@ class EarlierExecution(Frozen):
     """The version in its plan, for rows that were written before rows had their own."""
     batch_name: str = ""
     """Part of the names of its agents' executions; "" in plans of an earlier release."""
+    storage: Storage = Storage()
 
 
 class Plan(Frozen):
@@ -115,6 +139,7 @@ class Plan(Frozen):
     total_rows: int
     staged: StagedInput
     concurrency: Concurrency
+    storage: Storage = Storage()
     estimate: CostEstimate
     warnings: list[str] = []
     resume_from: list[EarlierExecution] = []
@@ -140,6 +165,7 @@ class Keys:
         self.rows = f"{self.work}rows/"
         self.failures = f"{self.work}failed/"
         self.letters = f"{self.work}letters/"
+        self.spilled = f"{self.work}spilled/"
         self.active = f"{self.work}active/"
         # Not under work/, because an object must outlive the message in the queue that names it.
         self.oversized = f"{DEAD_LETTERS_PREFIX}/{execution}/"
@@ -151,6 +177,10 @@ class Keys:
     def rows_object(self, first: int, last: int) -> str:
         """The key of the object that holds the finished rows ``first`` to ``last``, without a gap."""
         return f"{self.rows}{first:012d}-{last:012d}.jsonl"
+
+    def spilled_row(self, row: int) -> str:
+        """The object that holds a row which is too large for an item of a table."""
+        return f"{self.spilled}{row:012d}.jsonl"
 
     def range_of(self, key: str) -> tuple[int, int]:
         """First and last row of a rows object or a letters marker, from its key alone."""

@@ -86,7 +86,18 @@ def read_staged(
         yield row, parse_staged(line)
 
 
+def staged_items(chunks: Iterable[bytes]) -> Iterator[dict[str, str]]:
+    """The rows of a staged copy as the native reader gives them to a child: ``{"r": "1", "c1": "...", ...}``."""
+    for _, line in staged_lines(chunks):
+        row, *cells = _cells(line)
+        yield {"r": row, **{f"c{number}": cell for number, cell in enumerate(cells, 1)}}
+
+
 def parse_staged(line: bytes) -> list[str]:
     """The cells of one line of a staged copy, without its row number, as in the user's file."""
-    cells = _STAGED_CELL.findall(line.decode())[1:]
-    return [unescaped(cell.replace('""', '"').replace("\\\\", "\\")) for cell in cells]
+    return [unescaped(cell) for cell in _cells(line)[1:]]
+
+
+def _cells(line: bytes) -> list[str]:
+    """The cells of a line as the native reader reads them, the row number first."""
+    return [cell.replace('""', '"').replace("\\\\", "\\") for cell in _STAGED_CELL.findall(line.decode())]

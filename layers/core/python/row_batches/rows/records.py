@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NotRequired, TypedDict
@@ -158,6 +158,35 @@ class RowColumns(TypedDict):
     """"" for a row without."""
     failures: list[RowFailure]
     details: list[RowDetails]
+
+
+def columns_of(records: Sequence[RowRecord], letter_is_sent: Callable[[int], bool] = lambda _: False) -> RowColumns:
+    """The columns of consecutive rows. ``letter_is_sent`` is asked about each failed row, ascending."""
+    return {
+        "csv": [record["csv"] for record in records],
+        "status": [record["status"] for record in records],
+        "attempts": [record["attempts"] for record in records],
+        "throttles": [record["throttles"] for record in records],
+        "started_ms": [record["started_ms"] for record in records],
+        "duration_ms": [record["duration_ms"] for record in records],
+        "worker_ms": [record["worker_ms"] for record in records],
+        "worker_calls": [record["worker_calls"] for record in records],
+        "cast_failures": [len(record["cast_failures"]) for record in records],
+        "target_version": [record["target_version"] for record in records],
+        "extraction": [record.get("extraction", "") for record in records],
+        "failures": [
+            {
+                "row": record["row"],
+                "status": record["status"],
+                "error": record["error"],
+                "csv": record["failed_csv"],
+                "letter_sent": letter_is_sent(record["row"]),
+            }
+            for record in records
+            if record["status"] != RowStatus.SUCCESS
+        ],
+        "details": details_of(records),
+    }
 
 
 @dataclass(frozen=True, slots=True)

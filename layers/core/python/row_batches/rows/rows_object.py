@@ -15,7 +15,7 @@ from typing import Any, cast
 import orjson
 
 from foundation.errors import DeploymentError
-from row_batches.rows.records import FinishedRow, RowColumns, details_of
+from row_batches.rows.records import FinishedRow, RowColumns, columns_of
 
 ROWS_SCHEMA_VERSION = 2
 SPARSE = frozenset({"failures", "details"})
@@ -24,33 +24,8 @@ SPARSE = frozenset({"failures", "details"})
 
 def encode_rows(rows: Sequence[FinishedRow]) -> bytes:
     """The text of a rows object with these consecutive rows."""
-    records = [finished.record for finished in rows]
-    columns: dict[str, Any] = {
-        "schema_version": ROWS_SCHEMA_VERSION,
-        "csv": [record["csv"] for record in records],
-        "status": [record["status"] for record in records],
-        "attempts": [record["attempts"] for record in records],
-        "throttles": [record["throttles"] for record in records],
-        "started_ms": [record["started_ms"] for record in records],
-        "duration_ms": [record["duration_ms"] for record in records],
-        "worker_ms": [record["worker_ms"] for record in records],
-        "worker_calls": [record["worker_calls"] for record in records],
-        "cast_failures": [len(record["cast_failures"]) for record in records],
-        "target_version": [record["target_version"] for record in records],
-        "extraction": [record.get("extraction", "") for record in records],
-        "failures": [
-            {
-                "row": finished.row,
-                "status": finished.record["status"],
-                "error": finished.record["error"],
-                "csv": finished.record["failed_csv"],
-            }
-            for finished in rows
-            if finished.has_failed
-        ],
-        "details": details_of(records),
-    }
-    parts = [orjson.dumps(columns), b"\n"]
+    columns = columns_of([finished.record for finished in rows])
+    parts = [orjson.dumps({"schema_version": ROWS_SCHEMA_VERSION, **columns}), b"\n"]
     for finished in rows:
         row_hash = finished.record["hash"].encode()
         parts += (_answer_start(finished.row), row_hash, b'","answer":', finished.answer, b"}\n")

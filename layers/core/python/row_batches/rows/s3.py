@@ -2,7 +2,6 @@
 
 A rows object holds a run of consecutive rows, and its key carries the first and the last of them
 (docs/decisions/0004-rows-objects-named-by-range.md): keys list in row order, and a gap shows in the listing.
-Beside them lie empty objects whose keys say how many rows failed, and whose letters are sent.
 """
 
 from __future__ import annotations
@@ -16,10 +15,11 @@ from foundation.errors import ObjectChangedError, ObjectNotFoundError
 from foundation.json_text import parse_json
 from foundation.ports import ObjectStore, StoredObject
 from row_batches.document.plan import Keys
+from row_batches.rows.markers import Covered, Markers
 from row_batches.rows.read_ahead import read_ahead
 from row_batches.rows.records import AnsweredRow, FinishedRow, KeptAnswer, RowColumns, RowStatus, consecutive_runs
 from row_batches.rows.rows_object import encode_rows, first_line, read_columns, split_answer
-from row_batches.rows.store import FinishedRows, RowRange
+from row_batches.rows.store import FinishedRows, ListedRow, RowRange, listed_by_reading
 
 GROUP_OBJECTS = 16
 GROUP_BYTES = 256 * 1024
@@ -41,6 +41,7 @@ class S3RowStore:
         self._objects = objects
         self._keys = keys
         self._batch_size = batch_size
+        self._markers = Markers(objects, keys, batch_size)
 
     def write(self, rows: Sequence[FinishedRow]) -> None:
         for run in consecutive_runs(rows):
@@ -51,21 +52,10 @@ class S3RowStore:
             if self._objects.exists(self._keys.rows_object(first, first)):
                 yield RowRange(first, first)
             return
-        for begins, ends in self._ranges(self._keys.rows, first):
+        for begins, ends in self._markers.ranges(self._keys.rows, first):
             if last is not None and begins > last:
                 return
             yield RowRange(max(begins, first), ends if last is None else min(ends, last))
-
-    def _ranges(self, prefix: str, first: int) -> Iterator[RowRange]:
-        """The ranges that the keys under ``prefix`` name, but for those that end before ``first``."""
-        for stored in self._objects.list_objects(prefix, f"{prefix}{self._earliest(first):012d}"):
-            begins, ends = self._keys.range_of(stored.key)
-            if ends >= first:
-                yield RowRange(begins, ends)
-
-    def _earliest(self, row: int) -> int:
-        """The first row of the earliest rows object that can have ``row``."""
-        return max(1, row - self._batch_size + 1)
 
     # --- in order, without answers
 
@@ -73,7 +63,7 @@ class S3RowStore:
         def read(group: _Group) -> list[bytes]:
             return [first_line(self._objects.get(key)) for key in group.keys]
 
-        sent = _Covered(self._ranges(self._keys.letters, row))
+        sent = self._markers.letters_sent(row)
         listing = self._objects.list_objects(self._keys.rows, position)
         groups = _grouped(_useful(listing, self._keys, row))
         reading = read_ahead(groups, read, most_parts=MOST_GROUPS_AHEAD, most_bytes=MOST_BYTES_AHEAD)
@@ -81,6 +71,9 @@ class S3RowStore:
             for group, lines in reading:
                 yield _StoredRows(group.keys[-1], group.first, group.last, lines, sent)
                 del lines
+
+    def listed(self, statuses: Collection[RowStatus], row: int = 1) -> Generator[ListedRow, None, None]:
+        return listed_by_reading(self, statuses, row)
 
     # --- with answers
 
@@ -120,7 +113,7 @@ class S3RowStore:
         if not wanted:
             return
         last = max(wanted)
-        for begins, ends in self._ranges(self._keys.rows, min(wanted)):
+        for begins, ends in self._markers.ranges(self._keys.rows, min(wanted)):
             if begins > last:
                 return
             inside = [row for row in range(begins, ends + 1) if row in wanted]
@@ -142,17 +135,13 @@ class S3RowStore:
     # --- markers
 
     def count_failed(self, rows: Sequence[int]) -> None:
-        if rows:
-            self._objects.put(self._keys.failures_marker(rows[0], len(rows)), b"")
+        self._markers.count_failed(rows)
 
     def failed(self) -> int:
-        markers = self._objects.list_objects(self._keys.failures)
-        return sum(int(marker.key.rpartition("-")[2]) for marker in markers)
+        return self._markers.failed()
 
     def mark_letters_sent(self, rows: Sequence[FinishedRow]) -> None:
-        for run in consecutive_runs(rows):
-            if any(finished.has_failed for finished in run):
-                self._objects.put(self._keys.letters_marker(run[0].row, run[-1].row), b"")
+        self._markers.mark_letters_sent(rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,32 +152,18 @@ class _StoredRows:
     first: int
     last: int
     lines: list[bytes]
-    sent: _Covered
+    sent: Covered
 
     @property
     def writes(self) -> int:
         return len(self.lines)
 
+    @property
+    def write_units(self) -> int:
+        return 0
+
     def columns_from(self, row: int) -> RowColumns:
         return read_columns(self.lines, row, row - self.first, self.sent.covers)
-
-
-class _Covered:
-    """Tells whether rows, asked in ascending order, lie in ranges, which ascend and may overlap."""
-
-    def __init__(self, ranges: Iterator[RowRange]) -> None:
-        self._ranges = ranges
-        self._next: RowRange | None = None
-        self._began = False
-        self._reach = 0
-
-    def covers(self, row: int) -> bool:
-        if not self._began:  # at the first failed row: most runs have none
-            self._began, self._next = True, next(self._ranges, None)
-        while self._next is not None and self._next.first <= row:
-            self._reach = max(self._reach, self._next.last)
-            self._next = next(self._ranges, None)
-        return row <= self._reach
 
 
 @dataclass(frozen=True, slots=True)

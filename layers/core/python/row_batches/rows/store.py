@@ -1,11 +1,12 @@
-"""The port to the store of one execution's finished rows. Adapters: ``s3``; in tests, one in memory."""
+"""The port to the store of one execution's finished rows. Adapters: ``s3``, ``dynamodb``; in tests, one in memory."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from typing import NamedTuple, Protocol
 
-from row_batches.rows.records import AnsweredRow, FinishedRow, KeptAnswer, RowColumns
+from row_batches.rows.records import AnsweredRow, FinishedRow, KeptAnswer, RowColumns, RowStatus
 
 
 class RowRange(NamedTuple):
@@ -15,10 +16,20 @@ class RowRange(NamedTuple):
     last: int
 
 
+class ListedRow(NamedTuple):
+    """A finished row as a person asks for it: its line of the output, and why it is not SUCCESS."""
+
+    row: int
+    status: RowStatus
+    error: str
+    csv: str
+
+
 class FinishedRows(Protocol):
     """Consecutive finished rows, ``first`` to ``last``, stored by ``writes`` writes.
 
-    ``position`` is the position to continue reading from.
+    ``write_units`` is what these writes cost in a table, in units of 1 KB; 0 for objects. ``position`` is the position
+    to continue reading from.
     """
 
     @property
@@ -29,6 +40,9 @@ class FinishedRows(Protocol):
 
     @property
     def writes(self) -> int: ...
+
+    @property
+    def write_units(self) -> int: ...
 
     @property
     def position(self) -> str: ...
@@ -56,9 +70,12 @@ class RowStore(Protocol):
     def read(self, row: int = 1, position: str = "") -> Generator[FinishedRows, None, None]:
         """The finished rows from ``row`` on, in order, without their answers. Close it if you stop early.
 
-        If rows were written twice, ranges can overlap, and the first one counts. ``position`` is the position of the
+        If rows were written twice, ranges can overlap, and one of the two counts. ``position`` is the position of the
         last rows that were read before, "" at the beginning.
         """
+
+    def listed(self, statuses: Collection[RowStatus], row: int = 1) -> Generator[ListedRow, None, None]:
+        """The finished rows of these statuses from ``row`` on, in order. Close it when you stop early."""
 
     def answers(self) -> Generator[AnsweredRow, None, None]:
         """Each finished row once, ascending, with its answer. For a row written twice, the same one as ``read``."""
@@ -77,6 +94,19 @@ class RowStore(Protocol):
 
     def mark_letters_sent(self, rows: Sequence[FinishedRow]) -> None:
         """Mark that the dead letters of the failed ones among these rows are sent. They were written together."""
+
+
+def listed_by_reading(store: RowStore, statuses: Collection[RowStatus], row: int) -> Generator[ListedRow, None, None]:
+    """``RowStore.listed`` of a store that finds a row's status only by reading it."""
+    with closing(store.read(row)) as reading:
+        for rows in reading:
+            first = max(row, rows.first)
+            columns = rows.columns_from(first)
+            errors = {failure["row"]: failure["error"] for failure in columns["failures"]}
+            for number, (status, line) in enumerate(zip(columns["status"], columns["csv"], strict=True), first):
+                if status in statuses:
+                    yield ListedRow(number, RowStatus(status), errors.get(number, ""), line)
+            row = rows.last + 1
 
 
 def find_gaps(ranges: Iterable[RowRange], total_rows: int) -> Iterator[RowRange]:

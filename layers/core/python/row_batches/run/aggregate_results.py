@@ -114,9 +114,11 @@ def aggregate_results(
     batch = batches.open(request.plan_key)
     if ended is None:
         batch.work.release_finishing_brake()  # of an ending before the redrive: the execution runs, since it calls
-    if request.action is AggregateAction.FIND_MISSING:
+    if request.action is not AggregateAction.AGGREGATE:
         ownership.notes.reopen(batch.plan.execution.name)
-        return find_missing(batch, ownership)
+        found = find_missing(batch, ownership)
+        if request.action is AggregateAction.FIND_MISSING or found.missing or not found.done:
+            return found
     if ended is not None and (waiting := wait_until_quiet(ended, batch, ownership, clock)) is not None:
         return waiting
     with ownership.of(batch.plan.execution.name, AGGREGATION_PART, deadline) as wait_seconds:
@@ -275,6 +277,7 @@ class _Aggregation:
                 self._letters.add(row, cells, status, error, columns["attempts"][row - self._next_row])
         self._totals.add(columns)
         self._totals.rows_objects += rows.writes
+        self._totals.write_units += rows.write_units
         self._next_row = rows.last + 1
 
     def _write_gap(self, end: int) -> bool:
@@ -371,6 +374,7 @@ class _Aggregation:
             "execution_arn": plan.execution.arn,
             "batch_name": plan.config.batch_name,
             "target": plan.target.name,
+            "storage": plan.storage.model_dump(mode="json"),
             **document,
             "status": state,
             "error": error_name,

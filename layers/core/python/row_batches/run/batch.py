@@ -22,7 +22,7 @@ from row_batches.mapping.mapping_out import MappedRow, OutputMapper, compile_out
 from row_batches.mapping.metadata_columns import RowFacts
 from row_batches.rows.records import FinishedRow, RowRecord, RowStatus, Usage
 from row_batches.rows.store import RowStore
-from row_batches.rows.stores import open_rows
+from row_batches.rows.stores import RowStores
 from row_batches.rows.work import Work, load_plan
 from row_batches.run.blanks import unmatched_columns
 from row_batches.run.pace import Allowance, Pace
@@ -48,22 +48,30 @@ def input_hash(row_input: Mapping[str, Any], *, sort_keys: bool = True) -> str:
 class Batch:
     """Compiled once for each execution, used for every row. Safe in several threads."""
 
-    def __init__(self, plan: Plan, work: Work, rows: RowStore) -> None:
+    def __init__(self, plan: Plan, work: Work, stores: RowStores) -> None:
         self.plan = plan
         self.work = work
-        self.rows = rows
+        self._stores = stores
         self.refreshed_ms = work.clock.now_ms()
         """When this process last asked what the run may use."""
         self._staged_columns = [f"c{number}" for number in range(1, len(plan.columns) + 1)]
 
     @classmethod
-    def of_plan(cls, plan: Plan, objects: ObjectStore, clock: Clock) -> Self:
-        rows = open_rows(objects, plan.execution.name, plan.concurrency.batch_size)
-        return cls(plan, Work(objects, plan.keys, clock), rows)
+    def of_plan(cls, plan: Plan, objects: ObjectStore, clock: Clock, stores: RowStores | None = None) -> Self:
+        """``stores`` is needed where rows are not in ``objects``."""
+        return cls(plan, Work(objects, plan.keys, clock), stores or RowStores(objects, clock))
+
+    @cached_property
+    def rows(self) -> RowStore:
+        """The finished rows of this execution."""
+        plan = self.plan
+        return self._stores.open(
+            plan.execution.name, plan.storage, batch_size=plan.concurrency.batch_size, columns=plan.columns
+        )
 
     def rows_of(self, earlier: EarlierExecution) -> RowStore:
         """The finished rows of an execution that this one resumes."""
-        return open_rows(self.work.objects, earlier.name, earlier.batch_size)
+        return self._stores.open(earlier.name, earlier.storage, batch_size=earlier.batch_size)
 
     @cached_property
     def kind(self) -> TargetKind:
@@ -230,9 +238,10 @@ class Batch:
 class Batches:
     """Opens the batch of a plan. A worker that lives on for more rows of it reads and compiles it once."""
 
-    def __init__(self, objects: ObjectStore, clock: Clock) -> None:
+    def __init__(self, objects: ObjectStore, clock: Clock, stores: RowStores | None = None) -> None:
         self.objects = objects
         self.clock = clock
+        self._stores = stores
         self._opened: dict[str, Batch] = {}
 
     def open(self, plan_key: str) -> Batch:
@@ -240,7 +249,7 @@ class Batches:
         batch = self._opened.get(plan_key)
         if batch is None:
             plan = load_plan(self.objects, plan_key)
-            batch = Batch.of_plan(plan, self.objects, self.clock)
+            batch = Batch.of_plan(plan, self.objects, self.clock, self._stores)
             if len(self._opened) >= MOST_BATCHES_KEPT:
                 del self._opened[next(iter(self._opened))]
             self._opened[plan_key] = batch

@@ -7,17 +7,21 @@ unless the registry has its ``cost_per_call_usd``.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import ceil
 
 from foundation.prices import PRICES, Prices
 from row_batches.document.batch_config import BatchConfig
-from row_batches.document.plan import Concurrency, CostEstimate, CostRange, Target
+from row_batches.document.plan import Concurrency, CostEstimate, CostRange, Storage, StorageMode, Target
+from row_batches.run.storage import ANSWER_BYTES, ITEM_BYTES, item_units
 from row_batches.targets.kinds import kind_of
 from row_batches.targets.usage import RunCounts, Usage, size_of
 
 EXECUTION_TRANSITIONS = 9
 """ValidateInput, ChooseProcessor, the map, ChooseAfterMap, FindMissing, RowsMissing, AggregateResults, AggregationDone,
 Succeed: as asl/batch_processor.asl.json has them."""
+INLINE_TRANSITIONS = 5
+"""The same without a map: ValidateInput, ChooseProcessor, AggregateResults, AggregationDone, Succeed."""
 FINISHING_TRANSITIONS = 4
 """Of batch-processor-finish: PutTogether, ChooseNext, Announce, Finished."""
 
@@ -32,6 +36,7 @@ def estimate(
     config: BatchConfig,
     target: Target,
     concurrency: Concurrency,
+    storage: Storage,
     *,
     total_rows: int,
     staged_bytes: int,
@@ -39,11 +44,11 @@ def estimate(
 ) -> CostEstimate:
     """The cost of a run: ``best`` when each row succeeds at its first attempt, ``worst`` when each fails at its last,
     after the longest pauses. What the kind of target assumes is in its ``assumed`` and ``usage``."""
-    kind = kind_of(target)
     best, worst = (
         run_usage(
             target,
-            kind.assumed(config, concurrency, total_rows, staged_bytes, all_fail=all_fail),
+            _assumed(config, target, concurrency, storage, total_rows, staged_bytes, all_fail=all_fail),
+            storage,
             total_rows=total_rows,
             staged_bytes=staged_bytes,
         )
@@ -57,7 +62,7 @@ def estimate(
         total=CostRange(best=_rounded(sum(best_parts.values())), worst=_rounded(sum(worst_parts.values()))),
         target_included=target.cost_per_call_usd is not None,
         prices_as_of=prices.as_of,
-        assumptions=_assumptions(target, config.execution_config.retry_policy.max_attempts, prices),
+        assumptions=_assumptions(target, config.execution_config.retry_policy.max_attempts, storage, prices),
     )
 
 
@@ -75,13 +80,41 @@ def actual_cost(usage: Usage, target: Target, prices: Prices = PRICES) -> dict[s
     }
 
 
-def run_usage(target: Target, counts: RunCounts, *, total_rows: int, staged_bytes: int) -> Usage:
-    """What a run uses: its rows by the kind of its target, and what every execution uses beside them."""
+def _assumed(
+    config: BatchConfig,
+    target: Target,
+    concurrency: Concurrency,
+    storage: Storage,
+    total_rows: int,
+    staged_bytes: int,
+    *,
+    all_fail: bool,
+) -> RunCounts:
+    counts = kind_of(target).assumed(config, concurrency, total_rows, staged_bytes, all_fail=all_fail)
+    if storage.mode is StorageMode.INLINE:
+        return replace(counts, children=0)
+    if storage.mode is StorageMode.DYNAMODB:
+        row_units = item_units(staged_bytes // max(1, total_rows))
+        return replace(counts, write_units=total_rows * row_units + counts.failed_rows + counts.rows_objects)
+    return counts
+
+
+def storage_usage(storage: Storage, counts: RunCounts) -> Usage:
+    """What it takes to keep the finished rows, and to read them once."""
+    if storage.mode is StorageMode.DYNAMODB:
+        # A unit of writing is 1 KB, one of reading 4.
+        return Usage(dynamodb_writes=counts.write_units, dynamodb_reads=counts.write_units / 4)
+    return Usage(s3_puts=counts.rows_objects, s3_gets=counts.rows_objects)
+
+
+def run_usage(target: Target, counts: RunCounts, storage: Storage, *, total_rows: int, staged_bytes: int) -> Usage:
+    """What a run uses: its rows by the kind of its target and by their storage, and what every execution uses."""
     parts = ceil(staged_bytes / PART_BYTES) + 2
+    inline = storage.mode is StorageMode.INLINE
     base = Usage(
-        transitions=EXECUTION_TRANSITIONS + FINISHING_TRANSITIONS,
-        # ValidateInput, FindMissing, AggregateResults; finish_run, PutTogether, Announce.
-        lambda_requests=6,
+        transitions=(INLINE_TRANSITIONS if inline else EXECUTION_TRANSITIONS) + FINISHING_TRANSITIONS,
+        # ValidateInput, FindMissing if there is a map, AggregateResults; finish_run, PutTogether, Announce.
+        lambda_requests=5 if inline else 6,
         lambda_gb_seconds=(START_SECONDS + staged_bytes / STAGING_BYTES_PER_SECOND)
         * size_of("validate_input").memory_gb
         # FindMissing and AggregateResults.
@@ -94,15 +127,17 @@ def run_usage(target: Target, counts: RunCounts, *, total_rows: int, staged_byte
         # The run's item and its two index entries, written and ended; the lease of the aggregation.
         dynamodb_writes=8,
     )
-    return base + kind_of(target).usage(counts)
+    return base + kind_of(target).usage(counts) + storage_usage(storage, counts)
 
 
-def _assumptions(target: Target, attempts: int, prices: Prices) -> list[str]:
+def _assumptions(target: Target, attempts: int, storage: Storage, prices: Prices) -> list[str]:
     said = [
         f"prices of {prices.region} as of {prices.as_of}, without free tiers, storage, logs and data transfer",
         f"worst: every row fails after {attempts} attempts and the longest pauses between them, none of them throttled",
         kind_of(target).cost_assumption,
     ]
+    if storage.mode is StorageMode.DYNAMODB:
+        said.append(f"an item holds its row's cells twice, an answer of {ANSWER_BYTES} bytes, and {ITEM_BYTES} more")
     if target.cost_per_call_usd is None:
         said.append(f"the cost of the target {target.name} is excluded: the registry has no cost_per_call_usd for it")
     else:

@@ -57,6 +57,7 @@ class Earlier:
                 batch_size=earlier.plan.concurrency.batch_size,
                 target_version=str(earlier.plan.target.answering_version),
                 batch_name=earlier.plan.config.batch_name,
+                storage=earlier.plan.storage,
             )
             for earlier in self._chain(total_rows)
         ]

@@ -59,6 +59,9 @@ class ValidateResponse(Message):
     staged: ObjectVersion
     map: MapSettings
     map_prefix: str
+    inline: bool = False
+    """The execution runs its rows itself, without children of a map: ``items``, as a child would get them."""
+    items: list[dict[str, str]] = []
     document: dict[str, Any] | None = None
     """The execution's output, of a dry run only."""
 
@@ -216,8 +219,11 @@ class EndedRun(Message):
 
 
 class AggregateAction(StrEnum):
+    """FINISH: AGGREGATE if no row is missing, else FIND_MISSING."""
+
     FIND_MISSING = "FIND_MISSING"
     AGGREGATE = "AGGREGATE"
+    FINISH = "FINISH"
 
 
 class AggregateRequest(Message):

@@ -20,21 +20,25 @@ class ValidateInputSettings(RowBatchSettings):
 
 
 class ProcessToolRowsSettings(RowBatchSettings):
+    results_table: str
     dead_letter_queue_url: str
     runs_table: str
 
 
 class MapInputSettings(RowBatchSettings):
+    results_table: str
     dead_letter_queue_url: str
     runs_table: str
 
 
 class MapOutputSettings(RowBatchSettings):
+    results_table: str
     dead_letter_queue_url: str
     runs_table: str
 
 
 class AggregateResultsSettings(RowBatchSettings):
+    results_table: str
     metrics_namespace: str
     dead_letter_queue_url: str
     runs_table: str

@@ -10,7 +10,7 @@ import orjson
 from pydantic import BaseModel
 
 from foundation.problems import listed
-from row_batches.document.plan import Plan
+from row_batches.document.plan import Plan, StorageMode
 from row_batches.document.target_version import TargetVersion
 from row_batches.rows.records import RowColumns, RowStatus, Usage
 from row_batches.run.blanks import Blanks
@@ -100,6 +100,8 @@ class Totals(BaseModel):
     worker_ms: int = 0
     worker_calls: int = 0
     rows_objects: int = 0
+    """Writes of finished rows; ``write_units`` is what they cost in a table."""
+    write_units: int = 0
     target_versions: dict[str, int] = {}
     """Of the successful rows: how many each version of the target answered (``TargetVersion``, as text)."""
     blanks: Blanks = Blanks()
@@ -231,11 +233,14 @@ def cost_of(plan: Plan, totals: Totals, *, stopped: bool = False) -> dict[str, o
         idle_rows=totals.resumed + totals.died + (0 if stopped else totals.not_attempted),
         batch_size=plan.concurrency.batch_size,
         rows_objects=totals.rows_objects,
-        children=totals.worker_calls,
+        write_units=totals.write_units,
+        children=0 if plan.storage.mode is StorageMode.INLINE else totals.worker_calls,
         worker_calls=totals.worker_calls,
         worker_seconds=totals.worker_ms / 1000 + totals.worker_calls * START_SECONDS,
     )
-    usage = run_usage(plan.target, counts, total_rows=plan.total_rows, staged_bytes=plan.staged.size_bytes)
+    usage = run_usage(
+        plan.target, counts, plan.storage, total_rows=plan.total_rows, staged_bytes=plan.staged.size_bytes
+    )
     return actual_cost(usage, plan.target)
 
 

@@ -20,6 +20,7 @@ from row_batches.document.plan import (
     Keys,
     Plan,
     StagedInput,
+    StorageMode,
     Target,
 )
 from row_batches.document.target_version import CODE_CHARACTERS
@@ -31,6 +32,7 @@ from row_batches.run.cost import estimate
 from row_batches.run.earlier_execution import Earlier, ExecutionStates, find_earlier
 from row_batches.run.messages import MapSettings, ObjectVersion, ValidateRequest, ValidateResponse
 from row_batches.run.runs import Run, Runs
+from row_batches.run.storage import Items, StoragePlan, plan_storage
 from row_batches.targets.kind import Processor
 from row_batches.targets.kinds import kind_of, parse_document
 from row_batches.targets.ports import FunctionSettings, MachineSettings
@@ -103,11 +105,22 @@ class _Validation:
         assert target is not None
         assert found is not None
         assert staging is not None
-        plan = self._plan(execution, config, target, found, staging, version_id, earlier)
+        stored = plan_storage(
+            config,
+            target,
+            execution=request.execution.name,
+            total_rows=staging.total_rows,
+            staged_bytes=staging.size_bytes,
+            read_staged=lambda: [self._work.get(keys.staged)],
+            work_retention_days=self._work_retention_days,
+        )
+        if isinstance(stored, Problem):
+            raise InvalidInputError([stored])
+        plan = self._plan(execution, config, target, found, staging, version_id, earlier, stored)
         self._work.put(keys.plan, plan.model_dump_json().encode())
         if not config.dry_run:
             self._runs.start(Run.of_plan(plan))
-        return _response(plan)
+        return _response(plan, stored.items)
 
     # --- checks: each notes its problems and answers None, so that the others still run
 
@@ -246,10 +259,12 @@ class _Validation:
         staging: Staging,
         version_id: str,
         earlier: Earlier | None,
+        stored: StoragePlan,
     ) -> Plan:
-        row_bytes = staging.size_bytes // max(1, staging.total_rows)
-        concurrency = kind_of(target).concurrency(config, target, staging.total_rows, row_bytes)
-        costs = estimate(config, target, concurrency, total_rows=staging.total_rows, staged_bytes=staging.size_bytes)
+        concurrency, storage = stored.concurrency, stored.storage
+        costs = estimate(
+            config, target, concurrency, storage, total_rows=staging.total_rows, staged_bytes=staging.size_bytes
+        )
         warnings = self._warnings(config, target, staging, concurrency)
         if earlier is not None:
             costs = costs.model_copy(update={"assumptions": [*costs.assumptions, earlier.assumption]})
@@ -270,6 +285,7 @@ class _Validation:
                 source_etag=found.etag,
             ),
             concurrency=concurrency,
+            storage=storage,
             estimate=costs,
             warnings=warnings,
             resume_from=earlier.executions(staging.total_rows) if earlier else [],
@@ -291,10 +307,12 @@ class _Validation:
         warnings += kind_of(target).warnings(config, target, self._functions)
         in_flight = concurrency.children * concurrency.threads
         longest_days = staging.total_rows / in_flight * settings.timeout_seconds / SECONDS_A_DAY
-        if longest_days > self._work_retention_days:
+        kept_days = settings.ttl_days or self._work_retention_days
+        if longest_days > min(kept_days, self._work_retention_days):
+            said = "ttl_days" if kept_days < self._work_retention_days else "the Terraform variable work_retention_days"
             warnings.append(
                 f"If every row took its timeout_seconds, the run would take {longest_days:,.0f} days; finished "
-                f"rows are kept for {self._work_retention_days} (the Terraform variable work_retention_days)."
+                f"rows are kept for {min(kept_days, self._work_retention_days)} ({said})."
             )
         if in_flight < min(settings.max_concurrency, staging.total_rows):
             warnings.append(f"{in_flight} rows are in flight at most, not {settings.max_concurrency:,}.")
@@ -354,7 +372,7 @@ def _source(document: Any) -> S3Location | None:
         return None
 
 
-def _response(plan: Plan) -> ValidateResponse:
+def _response(plan: Plan, items: Items) -> ValidateResponse:
     processor = kind_of(plan.target).processor if plan.total_rows else Processor.NONE
     return ValidateResponse(
         execution_id=plan.execution.name,
@@ -365,6 +383,8 @@ def _response(plan: Plan) -> ValidateResponse:
         staged=ObjectVersion(bucket=plan.staged.bucket, key=plan.staged.key, version_id=plan.staged.version_id),
         map=MapSettings(max_concurrency=plan.concurrency.children, batch_size=plan.concurrency.batch_size),
         map_prefix=plan.keys.map,
+        inline=plan.storage.mode is StorageMode.INLINE,
+        items=[] if plan.config.dry_run else items,
         document=_dry_run_document(plan) if plan.config.dry_run else None,
     )
 
@@ -379,6 +399,7 @@ def _dry_run_document(plan: Plan) -> dict[str, Any]:
         "output_column_count": len(plan.output_header),
         "output_columns": _first_names(plan.output_header),
         "concurrency": plan.concurrency.model_dump(),
+        "storage": plan.storage.model_dump(mode="json"),
         "estimate": plan.estimate.model_dump(),
         "warnings": plan.warnings,
     }

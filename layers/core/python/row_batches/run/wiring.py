@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from foundation.aws.factories import MOST_CONNECTIONS, objects
 from foundation.invocation import LambdaContext, call_owner, clock
@@ -22,10 +22,20 @@ if TYPE_CHECKING:
 
 
 @cache
-def batches(bucket: str) -> Batches:
+def batches(bucket: str, results_table: str | None = None) -> Batches:
+    """Without ``results_table`` for a function that reads no rows."""
+    from row_batches.rows.stores import RowStores
     from row_batches.run.batch import Batches
 
-    return Batches(objects(bucket), clock)
+    table = None if results_table is None else lambda: (_rows_client(), results_table)
+    return Batches(objects(bucket), clock, RowStores(objects(bucket), clock, table))
+
+
+@cache
+def _rows_client() -> Any:
+    from foundation.aws.clients import service_client
+
+    return service_client("dynamodb", MOST_CONNECTIONS)
 
 
 @cache

@@ -30,6 +30,11 @@ CHILD_SECONDS = 300
 of the map run's concurrency acts as children end."""
 UNKNOWN_ROWS_A_CHILD = 5
 """Where the registry does not say how long a row takes."""
+ROW_SECONDS = 1.0
+"""As fast as agents are taken to be."""
+MOST_INLINE_CONCURRENCY = 40
+"""Iterations at once of an inline map
+(https://docs.aws.amazon.com/step-functions/latest/dg/state-map-inline.html)."""
 MOST_SECONDS_OF_SEVERAL = 900
 """A row that may take longer than this has a child of its own."""
 MOST_EVENTS = 20_000
@@ -87,6 +92,8 @@ class StandardAgent(TargetKind):
     call_actions = ("states:StartExecution",)
     inspect_actions = ("states:DescribeStateMachine", "states:DescribeStateMachineAlias")
     execution_actions = ("states:DescribeExecution", "states:StopExecution")
+    row_seconds = ROW_SECONDS
+    events_an_attempt = EVENTS_AN_ATTEMPT
     cost_assumption = "an agent's own transitions and functions are part of the target's cost"
 
     def request(self, call: RowCall, row_input: dict[str, Any]) -> dict[str, Any]:
@@ -139,6 +146,10 @@ class StandardAgent(TargetKind):
         rows = min(rows, ceil(total_rows / children), _attempts_of_a_child() // 2 // settings.retry_policy.max_attempts)
         return Concurrency(children=children, threads=1, batch_size=max(1, rows))
 
+    def inline_concurrency(self, config: BatchConfig, total_rows: int) -> Concurrency:
+        children = min(MOST_INLINE_CONCURRENCY, config.execution_config.max_concurrency)
+        return Concurrency(children=children, threads=1, batch_size=max(1, total_rows))
+
     def assumed(
         self,
         config: BatchConfig,
@@ -159,8 +170,8 @@ class StandardAgent(TargetKind):
         )
 
     def usage(self, counts: RunCounts) -> Usage:
-        """A child: its start, 4 transitions, a request, a listing of what is finished. A row: 2 transitions, a request
-        and an object; an attempt that is tried again adds 4 and 1. A failed row: its count and a request to the queue.
+        """A child: its start, 4 transitions, a request, a listing of what is finished. A row: 2 transitions and a
+        request; an attempt that is tried again adds 4 and 1. A failed row: its count and a request to the queue.
         """
         children = ceil((counts.rows + counts.idle_rows) / counts.batch_size)
         called = counts.rows - counts.unmapped_rows
@@ -176,9 +187,8 @@ class StandardAgent(TargetKind):
             + again * FAILURE_TRANSITIONS,
             lambda_requests=children + ends,
             lambda_gb_seconds=STEP_SECONDS * (children * memory_gb["map_input"] + ends * memory_gb["map_output"]),
-            s3_puts=counts.rows_objects + counts.failed_rows + children,
-            # The brake; rows as the aggregator reads them.
-            s3_gets=children + ends + counts.rows_objects,
+            s3_puts=counts.failed_rows + children,
+            s3_gets=children + ends,  # the brake
             sqs_requests=counts.failed_rows,
             dynamodb_writes=counts.rows,  # live counts
             calls=counts.attempts,

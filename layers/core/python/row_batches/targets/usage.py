@@ -25,6 +25,7 @@ class Usage:
     s3_gets: float = 0
     sqs_requests: float = 0
     dynamodb_writes: float = 0
+    dynamodb_reads: float = 0
     calls: float = 0
 
     def __add__(self, other: Usage) -> Usage:
@@ -36,6 +37,7 @@ class Usage:
             s3_gets=self.s3_gets + other.s3_gets,
             sqs_requests=self.sqs_requests + other.sqs_requests,
             dynamodb_writes=self.dynamodb_writes + other.dynamodb_writes,
+            dynamodb_reads=self.dynamodb_reads + other.dynamodb_reads,
             calls=self.calls + other.calls,
         )
 
@@ -46,7 +48,7 @@ class Usage:
             "lambda": self.lambda_requests * prices.lambda_request + self.lambda_gb_seconds * prices.lambda_gb_second,
             "s3": self.s3_puts * prices.s3_put + self.s3_gets * prices.s3_get,
             "sqs": self.sqs_requests * prices.sqs_request,
-            "dynamodb": self.dynamodb_writes * prices.dynamodb_write,
+            "dynamodb": self.dynamodb_writes * prices.dynamodb_write + self.dynamodb_reads * prices.dynamodb_read,
         }
         if cost_per_call_usd is not None:
             parts["target"] = self.calls * cost_per_call_usd
@@ -62,8 +64,9 @@ class RunCounts:
     ``retries`` those after a row's first, ``throttles`` the calls that did not come to an attempt. ``batch_size`` is
     how many rows a child has.
 
-    ``worker_calls`` of ``process_tool_rows`` took ``worker_seconds`` in all; ``children`` is how many children of the
-    map they worked for.
+    ``rows_objects`` is how often finished rows were written, ``write_units`` what that takes of a table. ``children``
+    of the map, none of which an inline run has, called ``worker_calls`` of ``process_tool_rows``, which took
+    ``worker_seconds`` in all.
     """
 
     rows: int
@@ -75,6 +78,7 @@ class RunCounts:
     idle_rows: int = 0
     batch_size: int = 1
     rows_objects: int = 0
+    write_units: int = 0
     children: int = 0
     worker_calls: int = 0
     worker_seconds: float = 0

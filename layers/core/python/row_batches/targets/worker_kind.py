@@ -28,6 +28,8 @@ CHILD_TRANSITIONS = 3
 """ProcessRows, RowsRemain, BatchDone."""
 CHILD_AGAIN_TRANSITIONS = 2
 """ProcessRows, RowsRemain: the function was called again, as its 15 minutes were over."""
+INLINE_TRANSITIONS = 1
+"""ProcessRowsInline."""
 
 # Assumptions, named in each estimate.
 SECONDS_PER_ATTEMPT = 0.2
@@ -41,6 +43,8 @@ class WorkerKind(TargetKind):
 
     processor = Processor.TOOL
     cost_assumption = f"an attempt takes {SECONDS_PER_ATTEMPT} s; a worker is paid for while it waits"
+    row_seconds = SECONDS_PER_ATTEMPT
+    events_an_attempt = 0
 
     @abstractmethod
     def invoker(self, make_client: ClientFactory) -> TargetInvoker:
@@ -73,6 +77,10 @@ class WorkerKind(TargetKind):
             batch_size=max(1, min(batch_size, ceil(total_rows / children))),
         )
 
+    def inline_concurrency(self, config: BatchConfig, total_rows: int) -> Concurrency:
+        threads = max(1, min(MAX_THREADS, config.execution_config.max_concurrency, total_rows))
+        return Concurrency(children=1, threads=threads, batch_size=max(1, total_rows))
+
     def assumed(
         self, config: BatchConfig, concurrency: Concurrency, total_rows: int, staged_bytes: int, *, all_fail: bool
     ) -> RunCounts:
@@ -102,15 +110,15 @@ class WorkerKind(TargetKind):
     def usage(self, counts: RunCounts) -> Usage:
         """A child: 3 transitions and its start. A call: a request, its seconds, the marker of an active worker (two
         requests), the plan and the listing of what is finished; a look at the brake a second. A failed row: its count
-        and a tenth of a request to the queue."""
+        and a tenth of a request to the queue. Without children: a call for each time that the worker is called."""
         again = max(0, counts.worker_calls - counts.children)
+        again_transitions = CHILD_AGAIN_TRANSITIONS if counts.children else INLINE_TRANSITIONS
         return Usage(
-            transitions=counts.children * (CHILD_START_TRANSITIONS + CHILD_TRANSITIONS)
-            + again * CHILD_AGAIN_TRANSITIONS,
+            transitions=counts.children * (CHILD_START_TRANSITIONS + CHILD_TRANSITIONS) + again * again_transitions,
             lambda_requests=counts.worker_calls,
             lambda_gb_seconds=counts.worker_seconds * size_of("process_tool_rows").memory_gb,
-            s3_puts=counts.rows_objects + counts.worker_calls,
-            s3_gets=counts.rows_objects + counts.worker_seconds + 2 * counts.worker_calls,
+            s3_puts=counts.worker_calls,
+            s3_gets=counts.worker_seconds + 2 * counts.worker_calls,
             sqs_requests=ceil(counts.failed_rows / 10),
             # Leases, taken and given back; live counts.
             dynamodb_writes=2 * counts.worker_calls + counts.rows_objects,

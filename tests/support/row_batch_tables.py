@@ -1,9 +1,10 @@
-"""The table of runs, made as Terraform makes it."""
+"""The tables of row batches, made as Terraform makes them."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from row_batches.rows.dynamodb import FAILED_ROWS
 from row_batches.run.runs_dynamodb import RUNNING_BY_START, RUNS_BY_START
 from tests.support.aws_resources import unique
 from tests.support.terraform_files import ROW_BATCHES, parsed, plain
@@ -11,9 +12,18 @@ from tests.support.terraform_files import ROW_BATCHES, parsed, plain
 
 def make_runs_table(client: Any) -> str:
     """The table of runs with the keys and indexes that Terraform gives it."""
+    return _make_table(client, "runs", {RUNS_BY_START, RUNNING_BY_START})
+
+
+def make_results_table(client: Any) -> str:
+    """The table of rows with the keys and the index that Terraform gives it."""
+    return _make_table(client, "results", {FAILED_ROWS})
+
+
+def _make_table(client: Any, name: str, index_names: set[str]) -> str:
     resources = parsed(ROW_BATCHES / "storage.tf")["resource"]
     tables: list[dict[str, Any]] = [plain(block["aws_dynamodb_table"]) for block in resources]
-    runs = next(table["runs"] for table in tables if "runs" in table)
+    table = next(table[name] for table in tables if name in table)
 
     def keys(part: dict[str, Any]) -> list[dict[str, str]]:
         kinds = {"HASH": part["hash_key"], "RANGE": part["range_key"]}
@@ -25,16 +35,16 @@ def make_runs_table(client: Any) -> str:
             "KeySchema": keys(index),
             "Projection": {"ProjectionType": plain(index["projection_type"])},
         }
-        for index in runs["global_secondary_index"]
+        for index in table["global_secondary_index"]
     ]
-    named = {key["AttributeName"] for part in (keys(runs), *(index["KeySchema"] for index in indexes)) for key in part}
-    table = unique("runs")
+    named = {key["AttributeName"] for part in (keys(table), *(index["KeySchema"] for index in indexes)) for key in part}
+    made = unique(name)
     client.create_table(
-        TableName=table,
-        KeySchema=keys(runs),
+        TableName=made,
+        KeySchema=keys(table),
         AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in sorted(named)],
         GlobalSecondaryIndexes=indexes,
         BillingMode="PAY_PER_REQUEST",
     )
-    assert {index["IndexName"] for index in indexes} == {RUNS_BY_START, RUNNING_BY_START}
-    return table
+    assert {index["IndexName"] for index in indexes} == index_names
+    return made

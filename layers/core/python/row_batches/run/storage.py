@@ -1,0 +1,134 @@
+"""Decides where an execution's finished rows are kept, and whether its rows travel in the state machine's payload."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from math import ceil
+
+from foundation.errors import Problem
+from foundation.json_text import render_json
+from row_batches.document.batch_config import BatchConfig
+from row_batches.document.plan import Concurrency, Storage, StorageMode, Target
+from row_batches.files.staged_copy import staged_items
+from row_batches.rows.partitions import batch_ids_of
+from row_batches.targets.kind import Processor, TargetKind
+from row_batches.targets.kinds import kind_of
+
+PATH = "execution_config.storage_mode"
+MOST_INLINE_BYTES = 200 * 1024
+"""Of the rows, in a state's 256 KiB (https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html)."""
+INLINE_ROW_BYTES = 300
+"""Beside a row's cells: what the state machine adds to it on its way."""
+MOST_INLINE_EVENTS = 20_000
+"""Of the 25,000 events of an execution's history (the same page)."""
+
+# Assumptions on items.
+ANSWER_BYTES = 500
+ITEM_BYTES = 600
+"""Of an item beside its cells, which it holds twice, and its answer."""
+UNIT_BYTES = 1024
+UNITS_A_PARTITION = 700
+"""Of the 1,000 write units a second that a partition takes."""
+
+Items = list[dict[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class StoragePlan:
+    """What is decided. ``items`` are the rows as their worker gets them: of an inline run, else none."""
+
+    storage: Storage
+    concurrency: Concurrency
+    items: Items
+
+
+def item_units(row_bytes: int) -> int:
+    """The write units of a row in DynamoDB, as far as can be said before it has run."""
+    return ceil((2 * row_bytes + ANSWER_BYTES + ITEM_BYTES) / UNIT_BYTES)
+
+
+def plan_storage(
+    config: BatchConfig,
+    target: Target,
+    *,
+    execution: str,
+    total_rows: int,
+    staged_bytes: int,
+    read_staged: Callable[[], Iterable[bytes]],
+    work_retention_days: int,
+) -> StoragePlan | Problem:
+    """The mode that the document asks for, or the problem with it. ``read_staged`` is called for what may be inline."""
+    kind, settings = kind_of(target), config.execution_config
+    row_bytes = staged_bytes // max(1, total_rows)
+    asked, reason = settings.storage_mode, "the document asks for it"
+    if asked in ("inline", "auto"):
+        items = _items(total_rows, staged_bytes, read_staged)
+        too_much = _too_much(config, kind, total_rows, staged_bytes, items)
+        inline = kind.inline_concurrency(config, total_rows)
+        if asked == "auto":
+            too_much = too_much or _too_slow(config, inline, total_rows)
+        if not too_much and items is not None:
+            if asked == "auto":
+                reason = f"auto: {total_rows:,} rows fit into the payload of the state machine"
+            storage = Storage(mode=StorageMode.INLINE, reason=reason, ttl_days=work_retention_days)
+            return StoragePlan(storage, inline, items)
+        if asked == "inline":
+            return Problem(PATH, "inline", too_much, 'write "s3", "dynamodb" or "auto"')
+        asked, reason = "s3", f"auto: {too_much}"
+    concurrency = kind.concurrency(config, target, total_rows, row_bytes)
+    if asked == "s3":
+        default = "storage_mode" not in settings.model_fields_set
+        storage = Storage(reason="the default" if default else reason, ttl_days=work_retention_days)
+        return StoragePlan(storage, concurrency, [])
+    partitions = _partitions(config, target, kind, concurrency, row_bytes)
+    storage = Storage(
+        mode=StorageMode.DYNAMODB,
+        reason=reason,
+        batch_ids=batch_ids_of(config.batch_name, execution, partitions),
+        compress=settings.enable_compression,
+        ttl_days=settings.ttl_days or work_retention_days,
+    )
+    return StoragePlan(storage, concurrency, [])
+
+
+def _items(total_rows: int, staged_bytes: int, read_staged: Callable[[], Iterable[bytes]]) -> Items | None:
+    """The rows, or None when there are too many to look at them."""
+    if staged_bytes + total_rows * INLINE_ROW_BYTES > 2 * MOST_INLINE_BYTES:  # quotes and backslashes are doubled there
+        return None
+    return list(staged_items(read_staged())) if total_rows else []
+
+
+def _too_much(config: BatchConfig, kind: TargetKind, total_rows: int, staged_bytes: int, items: Items | None) -> str:
+    """Why the rows do not fit into the state machine's payload, with the figure; "" when they do."""
+    if kind.processor is not Processor.TOOL:
+        return "the rows of Standard agents are not run inline yet"
+    size = staged_bytes if items is None else len(render_json(items).encode())
+    size += total_rows * INLINE_ROW_BYTES
+    if size > MOST_INLINE_BYTES:
+        return (
+            f"{total_rows:,} rows take {ceil(size / 1024):,} KB in the state machine's payload "
+            f"({INLINE_ROW_BYTES} bytes a row added), which holds {MOST_INLINE_BYTES // 1024}"
+        )
+    attempts = config.execution_config.retry_policy.max_attempts
+    events = total_rows * attempts * kind.events_an_attempt
+    if events > MOST_INLINE_EVENTS:
+        return (
+            f"{total_rows:,} rows of up to {attempts} attempts can take {events:,} events of the execution's history, "
+            f"which holds {MOST_INLINE_EVENTS:,} of them"
+        )
+    return ""
+
+
+def _too_slow(config: BatchConfig, inline: Concurrency, total_rows: int) -> str:
+    wanted, in_flight = min(config.execution_config.max_concurrency, total_rows), inline.children * inline.threads
+    return f"of {wanted:,} rows in flight, inline has {in_flight}" if in_flight < wanted else ""
+
+
+def _partitions(config: BatchConfig, target: Target, kind: TargetKind, concurrency: Concurrency, row_bytes: int) -> int:
+    """How many partition keys the rows are spread over, so that none gets more than it takes."""
+    rows_a_second = concurrency.children * concurrency.threads / (target.expected_seconds or kind.row_seconds)
+    rate = config.execution_config.rate
+    if rate is not None and rate.rows_per_minute is not None:
+        rows_a_second = min(rows_a_second, rate.rows_per_minute / 60)
+    return max(1, ceil(rows_a_second * item_units(row_bytes) / UNITS_A_PARTITION))
