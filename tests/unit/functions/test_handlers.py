@@ -28,6 +28,7 @@ from tests.support.fakes import (
     FakeMetrics,
     FakeNotifier,
     FakeObjectStore,
+    FakeRedrives,
     FakeRuns,
 )
 from tests.unit.row_batches.run.test_process_tool_rows import echo
@@ -92,6 +93,7 @@ class World:
         monkeypatch.setattr(wiring, "dead_letters", lambda _: FakeDeadLetters())
         monkeypatch.setattr(wiring, "leases", lambda _: FakeLeases(self.clock))
         monkeypatch.setattr(wiring, "runs", lambda _: FakeRuns())
+        monkeypatch.setattr(wiring, "redrives", FakeRedrives)
         monkeypatch.setattr(factories, "metrics", lambda _: FakeMetrics())
         monkeypatch.setattr(factories, "notifier", lambda _: self.notifier)
 

@@ -9,7 +9,7 @@ import pytest
 from foundation.errors import InvalidInputError, Problem
 from row_batches.document.input_document import parse_batch_config
 from row_batches.document.plan import Concurrency, Storage, StorageMode, Target
-from row_batches.files.csv_reader import stage
+from row_batches.files.csv_reader import Staging
 from row_batches.files.csv_writer import render_row
 from row_batches.run.cost import estimate
 from row_batches.run.storage import StoragePlan, plan_storage
@@ -31,7 +31,7 @@ def decide(
         },
         work_retention_days=DAYS,
     )
-    staging = stage([b"id,text\n", *[render_row([str(row), cell]).encode() for row in range(1, rows + 1)]])
+    staging = Staging([b"id,text\n", *[render_row([str(row), cell]).encode() for row in range(1, rows + 1)]])
     staged = list(staging)
     return plan_storage(
         config,
