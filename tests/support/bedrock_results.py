@@ -25,7 +25,7 @@ from bedrock_batches.submit.job_items import (
     part_of_item,
     settled_at,
 )
-from bedrock_batches.submit.names import input_key, output_prefix, part_name, records_key
+from bedrock_batches.submit.names import input_key, moment_of, output_prefix, part_name, records_key
 from bedrock_batches.submit.parts import Quotas
 from bedrock_batches.submit.ports import BatchInferenceJob, Guard, JobPage
 from foundation.errors import ObjectChangedError, ObjectNotFoundError
@@ -296,7 +296,7 @@ class FakeViolations:
                 self.process.write("violations")
             with self.process.world.lock:
                 stored = self.process.world.violations.get(item.violation_id)
-                if stored and (stored.get("is_verified") or stored["generated_at"] > item.generated_at):
+                if stored and (stored.get("is_verified") or _is_newer(stored, item)):
                     kept += 1
                 else:
                     self.process.world.violations[item.violation_id] = {
@@ -307,6 +307,13 @@ class FakeViolations:
                         "job_id": item.job_id,
                     }
         return kept
+
+
+def _is_newer(stored: Mapping[str, Any], item: ContentItem) -> bool:
+    try:
+        return moment_of(stored["generated_at"]) > moment_of(item.generated_at)
+    except ValueError:
+        return True
 
 
 @dataclass

@@ -20,7 +20,8 @@ from bedrock_batches.submit.parts import Quotas
 from bedrock_batches.submit.ports import JobRefusedError
 from bedrock_batches.submit.submit_parts import submit_queued
 from foundation.errors import DeploymentError, PermanentError, ServiceUnavailableError, ThrottledError
-from tests.support.bedrock_jobs import MODEL, Deadline, JobsWorld, WaitingClock, jobs_world, violations
+from tests.support.bedrock_jobs import AGENCIES, MODEL, Deadline, JobsWorld, WaitingClock, jobs_world, violations
+from tests.support.lake import memory_lake
 
 OSHA = 260
 EPA = 120
@@ -559,6 +560,18 @@ def test_a_second_retry_does_not_pay_again_for_what_the_first_brought_content(wo
     world.contents = set(failed)
     job = world.create({}, retry_of=first["jobId"])
     assert (job["message"], job["emptiedBy"]) == ("No violations to process", "withoutGeneratedContent")
+
+
+def test_a_retry_asks_no_record_that_has_content_in_the_lake(world: JobsWorld) -> None:
+    # Given two failed records, one of which got content in the lake that DynamoDB does not have
+    world.quotas = Quotas(minimum_records=1)
+    job_id = world.create(config())["jobId"]
+    first, second = in_priority_order(2)
+    world.end(job_id, [first, second])
+    records = violations(OSHA)
+    world.lake = memory_lake([*records[:-1], {**records[-1], "bedrock_title": "A title"}], AGENCIES)
+    # When the job is retried, Then only the other one is asked
+    assert world.records(world.create({}, retry_of=job_id)["jobId"]) == [second]
 
 
 def test_a_retry_of_a_refused_retry_takes_the_records_of_the_job_that_it_retried(world: JobsWorld) -> None:

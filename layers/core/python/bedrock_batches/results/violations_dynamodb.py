@@ -6,7 +6,9 @@ verified, or that is newer, must stay. So the keys are read first, 100 a request
 
 * A violation without content is written by BatchWriteItem.
 * Content of this very job and time is there already, from a call that was killed: nothing to do.
-* Verified or newer content is kept. Other content is replaced by PutItem on the condition that it still is neither.
+* Verified or newer content is kept. Other content is replaced by PutItem on the condition that it is still what was
+  read; if it is not, it is read and compared again. Times are compared as moments, since an item that was changed by
+  hand can name another zone or other fractions of a second, and DynamoDB compares texts.
 
 What this leaves open: between the reading that finds no content and the writing, a few milliseconds, somebody else
 would have to write newer content of the same violation, or write and verify it. No two jobs have a record in flight at
@@ -26,6 +28,7 @@ import orjson
 from botocore.config import Config
 
 from bedrock_batches.results.ports import ContentItem
+from bedrock_batches.submit.names import moment_of
 from bedrock_batches.sync.lake_content import plain_item
 from bedrock_batches.violations import ATTRIBUTION, CONTENT, CONTENT_SORT_KEY, KEY_PREFIX
 from foundation.aws.errors import AWS_ERRORS, error_code, translate, translated
@@ -40,6 +43,8 @@ REFUSED = "ConditionalCheckFailedException"
 THREADS = 8
 MOST_READ = 100
 MOST_WRITTEN = 25
+MOST_COMPARED = 3
+"""Times that an item is compared with what is stored, while others change what is stored."""
 MOST_ATTEMPTS = 8
 """Of what a request left unprocessed; with the pauses between them at most 13 seconds."""
 FIRST_PAUSE_SECONDS = 0.1
@@ -164,23 +169,29 @@ class DynamoDbViolations:
         self._until_processed(write)
 
     def _is_kept(self, item: ContentItem, stored: dict[str, Any]) -> bool:
-        """Replace stored content, unless it is to be kept."""
-        if _is_verified(stored) or _generated_at(stored) > item.generated_at:
-            return True
-        if _generated_at(stored) == item.generated_at and stored.get("job_id") == {"S": item.job_id}:
-            return False
-        return not self._replace(item)
+        """Replace stored content, unless it must be kept."""
+        for _ in range(MOST_COMPARED):
+            if _is_verified(stored) or _is_newer(stored, item):
+                return True
+            if _generated_at(stored) == item.generated_at and stored.get("job_id") == {"S": item.job_id}:
+                return False
+            if self._replace(item, stored):
+                return False
+            stored = self._existing([_partition_key(item)]).get(_partition_key(item), {})
+        return True
 
-    def _replace(self, item: ContentItem) -> bool:
+    def _replace(self, item: ContentItem, stored: dict[str, Any]) -> bool:
+        """False when the stored item is another one by now, or is verified."""
+        values: dict[str, Any] = {":false": {"BOOL": False}}
+        same = "attribute_not_exists(generated_at)"
+        if "generated_at" in stored:
+            same, values[":generated_at"] = "generated_at = :generated_at", stored["generated_at"]
         try:
             self._client.put_item(
                 TableName=self._table,
                 Item=stored_item(item),
-                ConditionExpression=(
-                    "(attribute_not_exists(is_verified) OR is_verified = :false)"
-                    " AND (attribute_not_exists(generated_at) OR generated_at <= :generated_at)"
-                ),
-                ExpressionAttributeValues={":false": {"BOOL": False}, ":generated_at": {"S": item.generated_at}},
+                ConditionExpression=f"(attribute_not_exists(is_verified) OR is_verified = :false) AND {same}",
+                ExpressionAttributeValues=values,
             )
         except AWS_ERRORS as error:
             if error_code(error) == REFUSED:
@@ -242,12 +253,23 @@ def _partition_key(item: ContentItem) -> str:
 
 
 def _is_verified(stored: dict[str, Any]) -> bool:
-    """Also by what is no BOOL, such as a text: somebody meant something by it, and the sync asks what."""
+    """Any ``is_verified`` but a BOOL false counts as verified here; the sync rejects values that are not BOOL."""
     return bool(stored.get("is_verified", {"BOOL": False}) != {"BOOL": False})
 
 
 def _generated_at(stored: dict[str, Any]) -> str:
     return str(stored.get("generated_at", {}).get("S", ""))
+
+
+def _is_newer(stored: dict[str, Any], item: ContentItem) -> bool:
+    """Whether stored content was generated after this item. Content without a time is older than any; content with a
+    time that cannot be read counts as newer: somebody changed it, and the sync asks what was meant."""
+    if "generated_at" not in stored:
+        return False
+    try:
+        return moment_of(_generated_at(stored)) > moment_of(item.generated_at)
+    except (ValueError, OverflowError):
+        return True
 
 
 def _groups(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:

@@ -99,8 +99,8 @@ def _draft_retry(
     ``maxTokens``. A job that failed before its records were written has them selected anew, by ``config``; a retry
     that did, those of the job that it retried.
 
-    Another retry of that job, or another job, can have brought some of them content since: the table that holds the
-    content says so, which the lake does only later.
+    Another retry of that job, or another job, can have brought some of them content since. The table that holds the
+    content knows it first; the lake also knows content that somebody wrote there, or that is gone from the table.
     """
     retried = services.jobs.get(retried_id)
     if retried is None or retried.is_in_progress:
@@ -111,6 +111,7 @@ def _draft_retry(
         return _draft_selection(job, config, in_flight, draft, services)
     failed = ids_without_content(retried_id, services)
     wanted = failed - services.contents.with_content(failed)
+    wanted -= {one for one, has_content in services.lake.have_content(wanted).items() if has_content}
     busy = _ids_among(wanted, in_flight)
     for violation_id, agency, line in _earlier_lines(retried_id, services):
         if violation_id not in wanted or violation_id in busy:

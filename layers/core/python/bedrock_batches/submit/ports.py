@@ -142,6 +142,9 @@ class ViolationsLake(Protocol):
     def select(self, criteria: Criteria, in_flight: Sequence[Path] = ()) -> AbstractContextManager[Selection]:
         """See ``bedrock_batches.select.duckdb_.Lake.select``."""
 
+    def have_content(self, violation_ids: Collection[str]) -> dict[str, bool]:
+        """Whether the lake has content of each of the violations that it has."""
+
 
 class Contents(Protocol):
     def with_content(self, violation_ids: Collection[str]) -> set[str]:
