@@ -299,7 +299,7 @@ def test_verified_and_newer_content_is_kept_and_older_is_replaced(shelf: Shelf) 
 
 
 def test_times_are_compared_as_moments_and_not_as_texts(shelf: Shelf) -> None:
-    # Given an older time whose text sorts behind midnight in UTC, a newer one whose text sorts before, one to the second
+    # Given an older time whose text sorts later, a newer one whose text sorts earlier, the same time in whole seconds
     shelf.set("OSHA-0", title="older", generated_at="2026-01-02T01:30:00+02:00")
     shelf.set("OSHA-1", title="newer", generated_at="2026-01-01T23:30:00-05:00")
     shelf.set("OSHA-2", title="at that time", generated_at="2026-01-02T00:00:00Z")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -95,16 +94,10 @@ class Conflicting:
         return self._client.transact_write_items(**request)
 
 
-@pytest.fixture
-def paused(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    pauses: list[float] = []
-    monkeypatch.setattr(time, "sleep", pauses.append)
-    return pauses
-
-
-def test_of_the_same_key_twice_at_once_the_later_tries_again(world: JobsWorld, paused: list[float]) -> None:
+def test_of_the_same_key_twice_at_once_the_later_tries_again(world: JobsWorld) -> None:
+    paused: list[float] = []
     client: Any = Conflicting(world.dynamodb, 2)
-    table = jobs_table.DynamoDbJobsTable(client, TABLE)
+    table = jobs_table.DynamoDbJobsTable(client, TABLE, paused.append)
     assert table.create(job(1), "key", {"a": 1}) == job(1).job_id
     assert len(paused) == 2
     # And when the other one has written the key meanwhile, its job is the answer
@@ -112,11 +105,12 @@ def test_of_the_same_key_twice_at_once_the_later_tries_again(world: JobsWorld, p
     assert table.create(job(2), "key", {"a": 1}) == job(1).job_id
 
 
-def test_a_conflict_that_does_not_end_is_told(world: JobsWorld, paused: list[float]) -> None:
+def test_a_conflict_that_does_not_end_is_told(world: JobsWorld) -> None:
+    paused: list[float] = []
     client: Any = Conflicting(world.dynamodb, 100)
     with pytest.raises(ThrottledError):
-        jobs_table.DynamoDbJobsTable(client, TABLE).create(job(1), "key", {"a": 1})
-    assert len(paused) == len(jobs_table.CONFLICT_PAUSES)
+        jobs_table.DynamoDbJobsTable(client, TABLE, paused.append).create(job(1), "key", {"a": 1})
+    assert len(paused) == jobs_table.CONFLICT_ATTEMPTS - 1
 
 
 def test_a_key_can_be_used_again_after_a_day(world: JobsWorld) -> None:

@@ -18,7 +18,7 @@ once, one call at a time holds an object's lease, and a person verifies what exi
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -32,8 +32,7 @@ from bedrock_batches.submit.names import moment_of
 from bedrock_batches.sync.lake_content import plain_item
 from bedrock_batches.violations import ATTRIBUTION, CONTENT, CONTENT_SORT_KEY, KEY_PREFIX
 from foundation.aws.errors import AWS_ERRORS, error_code, translate, translated
-from foundation.aws.retry import retried
-from foundation.errors import ThrottledError
+from foundation.aws.unprocessed import until_processed
 from foundation.ports import Clock
 
 if TYPE_CHECKING:
@@ -45,10 +44,6 @@ MOST_READ = 100
 MOST_WRITTEN = 25
 MOST_COMPARED = 3
 """Times that an item is compared with what is stored, while others change what is stored."""
-MOST_ATTEMPTS = 8
-"""Of what a request left unprocessed; with the pauses between them at most 13 seconds."""
-FIRST_PAUSE_SECONDS = 0.1
-LONGEST_PAUSE_SECONDS = 5.0
 Item = TypeVar("Item")
 PAGE_ITEMS = 5_000
 """A page of a scan ends with the answer that reaches this; an answer has at most 1 MB."""
@@ -138,35 +133,28 @@ class DynamoDbViolations:
     ) -> dict[str, dict[str, Any]]:
         """The stored items by partition key, as far as it matters whether they are kept; or whole, without ``READ``."""
         found: dict[str, dict[str, Any]] = {}
-        keys: list[Any] = [{"PK": {"S": key}, "SK": {"S": CONTENT_SORT_KEY}} for key in partition_keys]
 
-        def read() -> None:
-            nonlocal keys
+        def read(keys: Sequence[Any]) -> Sequence[Any]:
             request: Any = {"Keys": keys, "ConsistentRead": True, **projection}
             with translated("dynamodb:BatchGetItem", self._table):
                 answer = self._client.batch_get_item(RequestItems={self._table: request})
             for stored in answer["Responses"].get(self._table, []):
                 found[stored["PK"]["S"]] = dict(stored)
             unprocessed = answer.get("UnprocessedKeys", {}).get(self._table)
-            keys = list(unprocessed["Keys"]) if unprocessed else []
-            if keys:
-                raise _UnprocessedError("BatchGetItem", len(keys))
+            return unprocessed["Keys"] if unprocessed else []
 
-        self._until_processed(read)
+        keys = [{"PK": {"S": key}, "SK": {"S": CONTENT_SORT_KEY}} for key in partition_keys]
+        until_processed(keys, read, "BatchGetItem", self._table, sleep=self._clock.sleep)
         return found
 
     def _write(self, items: Sequence[ContentItem]) -> None:
-        requests: list[Any] = [{"PutRequest": {"Item": stored_item(item)}} for item in items]
-
-        def write() -> None:
-            nonlocal requests
+        def write(requests: Sequence[Any]) -> Sequence[Any]:
             with translated("dynamodb:BatchWriteItem", self._table):
                 answer = self._client.batch_write_item(RequestItems={self._table: requests})
-            requests = list(answer.get("UnprocessedItems", {}).get(self._table, []))
-            if requests:
-                raise _UnprocessedError("BatchWriteItem", len(requests))
+            return answer.get("UnprocessedItems", {}).get(self._table, [])
 
-        self._until_processed(write)
+        requests = [{"PutRequest": {"Item": stored_item(item)}} for item in items]
+        until_processed(requests, write, "BatchWriteItem", self._table, sleep=self._clock.sleep)
 
     def _is_kept(self, item: ContentItem, stored: dict[str, Any]) -> bool:
         """Replace stored content, unless it must be kept."""
@@ -198,27 +186,6 @@ class DynamoDbViolations:
                 return False
             raise translate(error, "dynamodb:PutItem", self._table) from error
         return True
-
-    def _until_processed(self, call: Callable[[], None]) -> None:
-        try:
-            retried(
-                call,
-                on=_UnprocessedError,
-                attempts=MOST_ATTEMPTS,
-                first_pause_seconds=FIRST_PAUSE_SECONDS,
-                longest_pause_seconds=LONGEST_PAUSE_SECONDS,
-                sleep=self._clock.sleep,
-            )
-        except _UnprocessedError as error:
-            operation, count = error.args
-            raise ThrottledError(
-                f"dynamodb:{operation} on {self._table} left {count} items unprocessed {MOST_ATTEMPTS} times."
-                " Give the table more capacity, or try again later."
-            ) from error
-
-
-class _UnprocessedError(Exception):
-    """Raised when DynamoDB leaves some items of a batch alone: the operation, and how many."""
 
 
 def stored_item(item: ContentItem) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import binascii
 import hashlib
 import logging
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,8 @@ from bedrock_batches.submit.job_items import (
 from bedrock_batches.submit.ports import Guard, JobPage, KeyReusedError
 from foundation.aws.dynamodb_items import from_item, to_item
 from foundation.aws.errors import AWS_ERRORS, error_code, translate, translated
+from foundation.aws.retry import retried
+from foundation.aws.unprocessed import until_processed
 from foundation.errors import ThrottledError
 
 if TYPE_CHECKING:
@@ -41,17 +43,19 @@ LOGGER = logging.getLogger("batch_processor.jobs_table")
 REFUSED = "ConditionalCheckFailedException"
 CANCELLED = "TransactionCanceledException"
 IDEMPOTENCY_SECONDS = 24 * 3_600
-CONFLICT_PAUSES = (0.1, 0.2, 0.4, 0.8)
-"""Seconds between attempts of a transaction that met another one on the same item: the same key, sent twice at once."""
+CONFLICT_ATTEMPTS = 5
+"""Of a transaction that meets another one on the same item: the same key, sent twice at once."""
+CONFLICT_PAUSE_SECONDS = 0.2
 BATCH_ITEMS = 25
 """Most items of one BatchWriteItem
 (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html)."""
 
 
 class DynamoDbJobsTable:
-    def __init__(self, client: DynamoDBClient, table: str) -> None:
+    def __init__(self, client: DynamoDBClient, table: str, sleep: Callable[[float], None] = time.sleep) -> None:
         self._client = client
         self._table = table
+        self._sleep = sleep
 
     def create(
         self,
@@ -61,50 +65,65 @@ class DynamoDbJobsTable:
         *,
         instead_of: str = "",
     ) -> str:
-        put: dict[str, Any] = {
-            "TableName": self._table,
-            "Item": to_item(item_of_job(job)),
-            "ConditionExpression": "attribute_not_exists(PK)",
-        }
-        writes: list[Any] = [{"Put": put}]
-        if idempotency_key:
-            key = f"IDEMPOTENCY#{_hash(idempotency_key.encode())}"
-            body = _hash(orjson.dumps(request, option=orjson.OPT_SORT_KEYS))
-            now = int(time.time())
-            marker = {"PK": key, "SK": "REQUEST", "jobId": job.job_id, "request": body}
-            # DynamoDB deletes expired items late, so the condition looks at the time itself.
-            writes.append(
-                {
-                    "Put": {
-                        "TableName": self._table,
-                        "Item": to_item({**marker, "ttl": now + IDEMPOTENCY_SECONDS}),
-                        "ConditionExpression": "attribute_not_exists(PK) OR #ttl < :now OR jobId = :replaced",
-                        "ExpressionAttributeNames": {"#ttl": "ttl"},
-                        "ExpressionAttributeValues": {":now": {"N": str(now)}, ":replaced": {"S": instead_of}},
-                    }
+        key = f"IDEMPOTENCY#{_hash(idempotency_key.encode())}" if idempotency_key else ""
+        body = _hash(orjson.dumps(request, option=orjson.OPT_SORT_KEYS))
+        writes: list[Any] = [
+            {
+                "Put": {
+                    "TableName": self._table,
+                    "Item": to_item(item_of_job(job)),
+                    "ConditionExpression": "attribute_not_exists(PK)",
                 }
+            }
+        ]
+        if key:
+            marker = {"PK": key, "SK": "REQUEST", "jobId": job.job_id, "request": body}
+            writes.append(self._put_marker(marker, instead_of))
+        try:
+            earlier = retried(
+                lambda: self._transact(writes, key),
+                on=_ConflictError,
+                attempts=CONFLICT_ATTEMPTS,
+                first_pause_seconds=CONFLICT_PAUSE_SECONDS,
+                sleep=self._sleep,
             )
-        for pause in (*CONFLICT_PAUSES, None):
-            try:
-                self._client.transact_write_items(TransactItems=writes)
-            except AWS_ERRORS as error:
-                earlier = self._get(key, "REQUEST") if idempotency_key and error_code(error) == CANCELLED else None
-                if earlier is None and _is_conflict(error):
-                    if pause is None:
-                        raise ThrottledError(
-                            "Another request with this Idempotency-Key is being taken: send it again later."
-                        ) from error
-                    time.sleep(pause)
-                    continue
-                if earlier is None:
-                    raise translate(error, "dynamodb:TransactWriteItems", self._table) from error
-                if earlier["request"] != body:
-                    raise KeyReusedError(
-                        "This Idempotency-Key was used for another request: send a new key, or the request as it was."
-                    ) from None
-                return str(earlier["jobId"])
-            break
-        return job.job_id
+        except _ConflictError as error:
+            raise ThrottledError(
+                "Another request with this Idempotency-Key is being taken: send it again later."
+            ) from error
+        if earlier is None:
+            return job.job_id
+        if earlier["request"] != body:
+            raise KeyReusedError(
+                "This Idempotency-Key was used for another request: send a new key, or the request as it was."
+            )
+        return str(earlier["jobId"])
+
+    def _put_marker(self, marker: Mapping[str, Any], instead_of: str) -> dict[str, Any]:
+        """DynamoDB deletes expired items late, so the condition looks at the time itself."""
+        now = int(time.time())
+        return {
+            "Put": {
+                "TableName": self._table,
+                "Item": to_item({**marker, "ttl": now + IDEMPOTENCY_SECONDS}),
+                "ConditionExpression": "attribute_not_exists(PK) OR #ttl < :now OR jobId = :replaced",
+                "ExpressionAttributeNames": {"#ttl": "ttl"},
+                "ExpressionAttributeValues": {":now": {"N": str(now)}, ":replaced": {"S": instead_of}},
+            }
+        }
+
+    def _transact(self, writes: list[Any], key: str) -> dict[str, Any] | None:
+        """The marker of an earlier request with this key; None when the job is written. Raises _ConflictError."""
+        try:
+            self._client.transact_write_items(TransactItems=writes)
+        except AWS_ERRORS as error:
+            earlier = self._get(key, "REQUEST") if key and error_code(error) == CANCELLED else None
+            if earlier is not None:
+                return earlier
+            if _is_conflict(error):
+                raise _ConflictError from error
+            raise translate(error, "dynamodb:TransactWriteItems", self._table) from error
+        return None
 
     def get(self, job_id: str) -> Job | None:
         item = self._get(names.job_key(job_id), names.METADATA)
@@ -127,17 +146,14 @@ class DynamoDbJobsTable:
             if part.number not in kept
         ]
         for start in range(0, len(writes), BATCH_ITEMS):
-            self._write(writes[start : start + BATCH_ITEMS])
+            batch = writes[start : start + BATCH_ITEMS]
+            until_processed(batch, self._write, "BatchWriteItem", self._table, sleep=self._sleep)
 
-    def _write(self, writes: list[Any]) -> None:
-        pause = 0.05
-        while writes:
-            with translated("dynamodb:BatchWriteItem", self._table):
-                answer = self._client.batch_write_item(RequestItems={self._table: writes})
-            writes = answer.get("UnprocessedItems", {}).get(self._table, [])
-            if writes:
-                time.sleep(pause)
-                pause = min(2 * pause, 2.0)
+    def _write(self, requests: Sequence[Any]) -> Sequence[Any]:
+        """The requests that are left unprocessed."""
+        with translated("dynamodb:BatchWriteItem", self._table):
+            answer = self._client.batch_write_item(RequestItems={self._table: requests})
+        return answer.get("UnprocessedItems", {}).get(self._table, [])
 
     def change(self, before: Job, after: Job, *, only_if: Collection[Guard] = ()) -> bool:
         return self._change(item_of_job(before), item_of_job(after), only_if)
@@ -269,6 +285,10 @@ def _part_key(part: Part) -> dict[str, str]:
 
 def _in_flight_key(job_id: str) -> dict[str, str]:
     return {"PK": names.IN_FLIGHT_KEY, "SK": names.job_key(job_id)}
+
+
+class _ConflictError(Exception):
+    """Raised when another transaction works on the same item."""
 
 
 def _is_conflict(error: Exception) -> bool:
