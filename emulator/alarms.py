@@ -102,33 +102,43 @@ def describing_every_setting(describe: Callable[..., Answer], operation: str) ->
 
 
 def evaluate_alarm(alarm: dict[str, Any]) -> None:
-    """Compare the statistic of the alarm's own metric, dimensions included, with its threshold.
+    """Compare the statistic of the alarm's own metric, dimensions included, with its threshold, period by period.
 
-    Without data in the evaluation range the alarm does what `TreatMissingData` says; `missing` and `ignore` keep its
-    state. Alarms on metric math keep their state: expressions are not computed here.
+    The alarm goes off when `DatapointsToAlarm` of its `EvaluationPeriods` periods, all of them where it does not say,
+    are beyond the threshold. A period without data counts as `TreatMissingData` says; where that is `missing` or
+    `ignore` and no period has data, the alarm keeps its state. Alarms on metric math keep their state: expressions are
+    not computed here. https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-evaluation.html
     """
     metric, compare = alarm.get("MetricName"), COMPARISONS.get(alarm.get("ComparisonOperator", ""))
     if not metric or compare is None or "Metrics" in alarm:
         return
     dimensions = cloudwatch._dims_key(cloudwatch._dims_from_list(alarm.get("Dimensions") or []))
     points = cloudwatch._metrics.get((alarm.get("Namespace"), metric, dimensions)) or []
-    since = time.time() - alarm.get("Period", 60) * alarm.get("EvaluationPeriods", 1)
-    recent = [point for point in points if point["Timestamp"] >= since]
     threshold = float(alarm.get("Threshold") or 0)
     statistic = alarm.get("ExtendedStatistic") or alarm.get("Statistic", "Average")
-    if recent:
-        value = cloudwatch._stat_value(cloudwatch._calc_stats(recent), statistic, recent)
-        if value is None:
-            return
-        state = "ALARM" if compare(value, threshold) else "OK"
-        reason = f"Threshold Crossed: {statistic} {value} {alarm['ComparisonOperator']} {threshold}"
-    else:
-        missing = alarm.get("TreatMissingData", "missing")
-        state = {"breaching": "ALARM", "notBreaching": "OK"}.get(missing, alarm["StateValue"])
-        reason = f"No data in the evaluation range, which is treated as {missing}"
+    periods, seconds, now = int(alarm.get("EvaluationPeriods", 1)), alarm.get("Period", 60), time.time()
+    missing = alarm.get("TreatMissingData", "missing")
+    values: list[float] = []
+    crossed = 0
+    for number in range(periods):
+        end = now - number * seconds
+        # Sent in this very moment, or by a clock that is ahead, counts as now.
+        recent = [p for p in points if p["Timestamp"] >= end - seconds and (number == 0 or p["Timestamp"] < end)]
+        value = cloudwatch._stat_value(cloudwatch._calc_stats(recent), statistic, recent) if recent else None
+        if value is not None:
+            values.append(value)
+        crossed += missing == "breaching" if value is None else compare(value, threshold)
     before = alarm["StateValue"]
+    if not values and missing in ("missing", "ignore"):
+        return
+    state = "ALARM" if crossed >= int(alarm.get("DatapointsToAlarm") or periods) else "OK"
     if state == before:
         return
+    reason = (
+        f"Threshold Crossed: {statistic} {values} {alarm['ComparisonOperator']} {threshold} in {crossed} periods"
+        if values
+        else f"No data in the evaluation range, which is treated as {missing}"
+    )
     alarm.update(StateValue=state, StateReason=reason, StateUpdatedTimestamp=int(time.time()))
     cloudwatch._record_history(alarm["AlarmName"], before, state, reason)
     cloudwatch._dispatch_alarm_actions(alarm, before, state, reason)

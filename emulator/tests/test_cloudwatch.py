@@ -9,6 +9,7 @@ import json
 import re
 import urllib.parse
 import urllib.request
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from botocore.auth import SigV4Auth
@@ -111,6 +112,27 @@ def test_an_alarm_watches_its_own_dimensions_and_its_way_with_missing_data(local
         cloudwatch.put_metric_data(Namespace=namespace, MetricData=[datum])
     assert alarm(local_aws, names["mine"])["StateValue"] == "ALARM"
     assert alarm(local_aws, names["other"])["StateValue"] == "OK"
+
+
+def test_an_alarm_over_several_periods_goes_off_when_each_is_beyond_the_threshold(local_aws: LocalAws) -> None:
+    """https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-evaluation.html"""
+    cloudwatch, namespace, now = local_aws.client("cloudwatch"), unique("Namespace"), datetime.now(UTC)
+    settings = {
+        "MetricName": "Waiting",
+        "Namespace": namespace,
+        "Statistic": "Maximum",
+        "Period": 1200,
+        "EvaluationPeriods": 3,
+        "Threshold": 0.0,
+        "ComparisonOperator": "GreaterThanThreshold",
+        "TreatMissingData": "notBreaching",
+    }
+    name = unique("waiting")
+    cloudwatch.put_metric_alarm(AlarmName=name, **settings)
+    for minutes, state in ((50, "OK"), (30, "OK"), (10, "ALARM")):
+        datum = {"MetricName": "Waiting", "Value": 1.0, "Timestamp": now - timedelta(minutes=minutes)}
+        cloudwatch.put_metric_data(Namespace=namespace, MetricData=[datum])
+        assert alarm(local_aws, name)["StateValue"] == state, minutes
 
 
 def test_a_dashboard_reads_back_as_it_was_written(local_aws: LocalAws) -> None:

@@ -16,7 +16,7 @@ import boto3
 from bedrock_batches.api.admin import AdminServices, Answer
 from bedrock_batches.api.records import RecordSources
 from bedrock_batches.request.job_config import JobRequest, parse_job_request
-from bedrock_batches.request.models import model_table
+from bedrock_batches.request.models import Models, model_table
 from bedrock_batches.results.claims_dynamodb import DynamoDbClaims
 from bedrock_batches.submit import names
 from bedrock_batches.submit.create_job import CreateServices, create_job
@@ -151,6 +151,7 @@ class JobsWorld:
     again: list[dict[str, Any]] = field(default_factory=list)
     runs_at_once: bool = True
     contents: set[str] = field(default_factory=set)
+    models: Models = field(default_factory=model_table)
 
     @property
     def jobs(self) -> DynamoDbJobsTable:
@@ -170,7 +171,7 @@ class JobsWorld:
             leases=DynamoDbLeases(self.dynamodb, TABLE, self.clock),
             clock=self.clock,
             deadline=Deadline(),
-            models=model_table(),
+            models=self.models,
             quotas=self.quotas,
             owner=uuid.uuid4().hex,
             contents=self,
@@ -188,7 +189,7 @@ class JobsWorld:
             processor=_Caller(self.called, self._process),
             reconciler=_Caller(self.reconciled, lambda _: None),
             clock=self.clock,
-            models=model_table(),
+            models=self.models,
             default_model=MODEL,
             agencies=AGENCIES,
             records=RecordSources(self.objects, self.claims, "VentureOS-Violations"),

@@ -18,6 +18,16 @@ locals {
       metric      = "SyncFailed"
       dimensions  = { target = "bedrock_sync" }
     }
+    # A clock merges every 15 minutes what waits, and counts what still waits. Each of these periods sees it once.
+    "ventureos-bedrock-sync-waiting${var.deployment.suffix}" = {
+      description = "Content has waited an hour for the lake: sync-failed/ of the data bucket and the log group of bedrock_sync name the reasons."
+      namespace   = var.deployment.metrics_namespace
+      metric      = "SyncWaiting"
+      dimensions  = { target = "bedrock_sync" }
+      statistic   = "Maximum"
+      period      = 1200
+      periods     = 3
+    }
     "ventureos-bedrock-records-failed${var.deployment.suffix}" = {
       description = "More than half of a job's records got no content: GET of the job groups the reasons under failures."
       namespace   = var.deployment.metrics_namespace

@@ -7,12 +7,15 @@ module "data_bucket" {
   kms_key_arn   = var.kms_key_arn
   force_destroy = !var.deployment.protected
 
-  # A job can be retried for 30 days after it has settled. Before that its parts can wait for a small quota of concurrent
-  # jobs, a day or more each: the files last longer than any such queue. Outputs stay: they are what was paid for.
+  # Bedrock, a retry, the list of records and `make reparse` read these files. They last as long as any job's item:
+  # 70 days to run (500,000 records are 10 parts, each waits for the one before at a quota of one job, and a part times
+  # out after at most 7 days), 30 days after the job has settled, and 80 days for content that waits for the lake. Content
+  # that waits longer is safe: it is in VentureOS-Violations, and no job asks its records again. Outputs stay: they are
+  # what was paid for.
   expire_after_days = {
-    "${local.prefix}/input/"     = 400
-    "${local.prefix}/errors/"    = 400
-    "${local.prefix}/on-demand/" = 400
+    "${local.prefix}/input/"     = 180
+    "${local.prefix}/errors/"    = 180
+    "${local.prefix}/on-demand/" = 180
   }
 }
 

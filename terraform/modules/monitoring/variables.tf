@@ -16,9 +16,10 @@ variable "alarms" {
     dimensions  = optional(map(string))
     statistic   = optional(string, "Sum")
     period      = optional(number, 300)
+    periods     = optional(number, 1)
     threshold   = optional(number, 0)
   }))
-  description = "Alarms by name. The description says what happened and what to do; the period is in seconds."
+  description = "Alarms by name. The description says what happened and what to do; the period is in seconds; the metric must be above the threshold in each of so many periods."
 }
 
 variable "dashboard_name" {

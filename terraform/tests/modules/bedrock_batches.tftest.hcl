@@ -334,4 +334,9 @@ run "environments_of_one_account_have_metrics_of_their_own" {
     condition     = local.alarms["ventureos-bedrock-sync-failed-test"].namespace == "BatchProcessor-test" && local.environments["bedrock_sync"].METRICS_NAMESPACE == "BatchProcessor-test"
     error_message = "Content that stage cannot merge is no alarm of prod."
   }
+
+  assert {
+    condition     = local.alarms["ventureos-bedrock-sync-waiting-test"].metric == "SyncWaiting" && local.alarms["ventureos-bedrock-sync-waiting-test"].periods * local.alarms["ventureos-bedrock-sync-waiting-test"].period == 3600
+    error_message = "Content that waits an hour for the lake is an alarm: ${jsonencode(local.alarms)}"
+  }
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable, Iterator
+from datetime import date
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from pydantic import TypeAdapter
 
 from bedrock_batches.api import admin_messages as bodies
 from bedrock_batches.api.admin_http import admin_app
+from bedrock_batches.api.process import process
 from bedrock_batches.api.routes import openapi_document
 from bedrock_batches.request.models import model_table
 from bedrock_batches.results.ports import Claim
@@ -22,7 +24,7 @@ from bedrock_batches.submit.parts import Quotas
 from bedrock_batches.submit.ports import BatchInferenceJob, JobRefusedError
 from foundation.aws.dynamodb_items import to_item
 from foundation.errors import ServiceUnavailableError
-from tests.support.bedrock_jobs import TABLE, JobsWorld, jobs_world, violations
+from tests.support.bedrock_jobs import MODEL, TABLE, JobsWorld, jobs_world, violations
 
 OSHA = 260
 BATCH = "/admin/bedrock/batch"
@@ -584,6 +586,26 @@ def test_a_retry_says_when_the_same_input_will_fail_again(world: JobsWorld, api:
     # With another model, it may not fail
     model = {"batch": {"modelId": "amazon.nova-micro-v1:0"}, "force": True}
     assert "warnings" not in api.post(f"{BATCH}/{job_id}/retry", model)[1]
+
+
+def test_a_model_that_ends_is_named_with_its_date(world: JobsWorld, api: Api) -> None:
+    job_id = api.post(BATCH, CONFIG)[1]["jobId"]
+    world.end(job_id, ["OSHA-000255"])
+    model = world.models[MODEL]
+    # Given a model that ends in nine days, Then jobs on it are created with a warning
+    world.models = {**world.models, MODEL: model.model_copy(update={"end_of_life": date(2026, 11, 30)})}
+    for path, body in ((BATCH, {**CONFIG, "force": True}), (f"{BATCH}/{job_id}/retry", {"onDemandBelowMinimum": True})):
+        status, answer = api.post(path, body)
+        assert status == 200
+        assert answer["warnings"][0].startswith(f"AWS ends {MODEL} on 2026-11-30: ")
+    # When it has ended, Then no request is taken on it, the default and a retry included
+    world.models = {**world.models, MODEL: model.model_copy(update={"end_of_life": date(2026, 11, 21)})}
+    for path, body in ((BATCH, CONFIG), (f"{BATCH}/estimate", CONFIG), (f"{BATCH}/{job_id}/retry", {})):
+        status, answer = api.post(path, body)
+        assert status == 400
+        assert answer["problems"][0]["message"] == "AWS ended this model on 2026-11-21"
+    (problem,) = process(CONFIG, world.services(), default_model=MODEL)["problems"]
+    assert problem["message"] == "AWS ended this model on 2026-11-21"
 
 
 def test_a_retry_that_is_repeated_within_minutes_is_one_job(world: JobsWorld, api: Api) -> None:

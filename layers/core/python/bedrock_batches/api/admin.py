@@ -26,6 +26,7 @@ from bedrock_batches.request.job_config import (
     parse_retry_request,
     stored_config,
 )
+from bedrock_batches.request.model_life import check_model_life
 from bedrock_batches.request.models import Models
 from bedrock_batches.submit import names
 from bedrock_batches.submit.create_job import CREATED, ESTIMATED, NOTHING, REFUSED
@@ -125,9 +126,12 @@ def create(document: object, sender: Sender, services: AdminServices, *, dry_run
     asked = parse_job_request(
         JobRequest, document, models=services.models, default_model=services.default_model, agencies=services.agencies
     )
+    model_id = str(asked.config.batch.model_id)
+    warnings = check_model_life("config.batch.modelId", model_id, services.models, _now(services).date())
     request = {"dryRun": dry_run, "config": asked.config.document()}
     job = _new_job(asked.config, services, dry_run=dry_run)
-    return _begin(job, create_once(job, request, sender, services, force=asked.force), sender, services)
+    job_id = create_once(job, request, sender, services, force=asked.force)
+    return _with_warnings(_begin(job, job_id, sender, services), warnings)
 
 
 def retry_job(job_id: str, document: object, sender: Sender, services: AdminServices) -> Answer:
@@ -146,10 +150,17 @@ def retry_job(job_id: str, document: object, sender: Sender, services: AdminServ
     if changes.max_spend_usd is not None:
         limits = config.limits.model_copy(update={"max_spend_usd": changes.max_spend_usd})
         config = config.model_copy(update={"limits": limits})
+    today = _now(services).date()
+    warnings = check_model_life("batch.modelId", str(config.batch.model_id), services.models, today)
+    if changes.batch.model_id is None:
+        warnings += _warnings(retried)
     request = {"retryOf": job_id, "config": config.document()}
     job = _new_job(config, services, retry_of=job_id)
     answer = _begin(job, create_once(job, request, sender, services, force=changes.force), sender, services)
-    warnings = _warnings(retried) if changes.batch.model_id is None else []
+    return _with_warnings(answer, warnings)
+
+
+def _with_warnings(answer: Answer, warnings: list[str]) -> Answer:
     return Answer(answer.status_code, {**answer.body, "warnings": warnings}) if warnings else answer
 
 

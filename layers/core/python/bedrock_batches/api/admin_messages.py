@@ -47,7 +47,7 @@ class Holder(Body):
 class Repeatable(Body):
     """``repeated``: the request had no key, but was the same as one of minutes ago: nothing new was created.
 
-    ``warnings``: why a retry will fail again.
+    ``warnings``: why a retry will fail again, or that the model ends soon.
     """
 
     repeated: Literal[True] | None = None

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 from bedrock_batches.api.admin import creation_answer, invalid_answer
 from bedrock_batches.api.once import Sender, create_once
 from bedrock_batches.request.job_config import DirectRequest, parse_job_request
+from bedrock_batches.request.model_life import check_model_life
 from bedrock_batches.submit import names
 from bedrock_batches.submit.create_job import CreateServices, create_job
 from bedrock_batches.submit.job import new_job
 from foundation.errors import InvalidInputError
+
+LOGGER = logging.getLogger("batch_processor.process")
 
 DIRECT = "lambda:Invoke"
 """Stands for whoever invokes the function directly: Lambda does not say who that is."""
@@ -42,6 +46,9 @@ def _new_job(event: Mapping[str, Any], services: CreateServices, default_model: 
     )
     config = asked.config.document()
     now = names.moment_at(services.clock.now_ms())
+    model_id = str(asked.config.batch.model_id)
+    for warning in check_model_life("config.batch.modelId", model_id, services.models, now.date()):
+        LOGGER.warning("the model ends soon", extra={"why": warning})
     job_id = names.new_job_id(now, dry_run=asked.dry_run)
     job = new_job(job_id, now, config, dry_run=asked.dry_run)
     return create_once(job, {"config": config}, Sender(DIRECT), services, force=asked.force)
