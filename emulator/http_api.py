@@ -234,12 +234,26 @@ def without_payload_format(
     return create_authorizer
 
 
+def with_every_field(identity: Callable[..., Any]) -> Callable[..., Any]:
+    """AWS's event names every field of the IAM caller; a caller without a Cognito identity has null for it.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads (the same payload, version 2.0)
+    """
+
+    def caller_identity(headers: dict[str, str], query_params: dict[str, Any]) -> dict[str, Any] | None:
+        found = identity(headers, query_params)
+        return None if found is None else {"cognitoIdentity": None, **found}
+
+    return caller_identity
+
+
 def install() -> None:
     """Make HTTP APIs answer, and log, as AWS's do."""
     apigateway._create_authorizer = without_payload_format(apigateway._create_authorizer)
     lambda_svc.lambda_execute_result_to_api_proxy_response = noticing_errors(
         lambda_svc.lambda_execute_result_to_api_proxy_response
     )
+    apigateway._iam_caller_identity_v2 = with_every_field(apigateway._iam_caller_identity_v2)
     apigateway._invoke_lambda_proxy = permitted_invocation(apigateway._invoke_lambda_proxy)
     app._enforce_execute_api = needing_a_signature(app._enforce_execute_api)
     app._handle_execute_api_request = answering_as_http_api(app._handle_execute_api_request)

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from bedrock_batches.api.routes import ROUTES
+from bedrock_batches.request.models import Model, model_table, sources_of_models
 from bedrock_batches.violations import FILTERS, TIERS
 from row_batches.document import batch_config, input_format
 from row_batches.extraction.methods import METHOD_OF
@@ -131,6 +132,46 @@ def bedrock_tiers() -> str:
     return table(("tier", "records"), ((f"`{tier.name}`", tier.doc) for tier in TIERS))
 
 
+def bedrock_models() -> str:
+    head = (
+        "model",
+        "batch inference in",
+        "input, USD",
+        "output, USD",
+        "prices as of",
+        "structured output",
+        "Flex tier",
+        "end of life",
+    )
+    known = {True: "yes", False: "no", None: "not known"}
+    rows = [
+        (
+            f"`{model_id}`",
+            _batch_regions(model_id, model),
+            f"{model.input_usd_per_1k_tokens:f}",
+            f"{model.output_usd_per_1k_tokens:f}",
+            str(model.as_of),
+            known[model.structured_output],
+            known[model.flex_tier],
+            str(model.end_of_life or "not announced"),
+        )
+        for model_id, model in model_table().items()
+    ]
+    return table(head, rows)
+
+
+def _batch_regions(model_id: str, model: Model) -> str:
+    if not model.batch:
+        return "no region"
+    if model.batch_regions is not None:
+        return ", ".join(f"`{region}`" for region in model.batch_regions)
+    return f"the regions of the `{model_id.split('.', maxsplit=1)[0]}.` profile"
+
+
+def model_sources() -> str:
+    return table(("property", "source"), ((f"`{names}`", source) for names, source in sources_of_models().items()))
+
+
 def bedrock_routes() -> str:
     return table(("route", "does"), ((f"`{route.key()}`", route.doc) for route in ROUTES))
 
@@ -163,6 +204,7 @@ ADMIN_API: Tables = MappingProxyType(
         "routes": bedrock_routes,
     }
 )
+MODELS: Tables = MappingProxyType({"models": bedrock_models, "sources": model_sources})
 EXTRACTION: Tables = MappingProxyType(
     {
         "methods": extraction_methods,
@@ -175,6 +217,7 @@ PAGES: Mapping[Path, Tables] = MappingProxyType(
         REFERENCE / "input-document.md": INPUT_DOCUMENT,
         REFERENCE / "admin-api.md": ADMIN_API,
         REFERENCE / "extraction.md": EXTRACTION,
+        REFERENCE / "models.md": MODELS,
     }
 )
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import re
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from emulator.tests.resources import allow, eventually, make_function, make_role
 
 ECHO = """
 import json
+import re
 def handler(event, context):
     if event["rawPath"].endswith("/fails"):
         raise ValueError("fails")
@@ -142,7 +144,30 @@ def test_a_role_with_the_right_reaches_the_function_which_sees_who_calls(api: Ap
     assert json.loads(seen["body"]) == {"config": {}}
     assert seen["query"] == {"limit": "2", "status": "InProgress"}
     assert seen["headers"]["idempotency-key"] == "k-1"
-    assert f":assumed-role/{caller.rpartition('/')[2]}/test" in seen["authorizer"]["iam"]["userArn"]
+
+
+def test_a_function_sees_the_caller_with_every_field_that_aws_documents(api: Api, caller: str) -> None:
+    """The payload of version 2.0: https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads. The ids
+    are those of https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html."""
+    iam = api.call("GET", "/admin/bedrock/batch/jobs", caller).json["authorizer"]["iam"]
+    account, role = api.aws.account_id, caller.rpartition("/")[2]
+    assert set(iam) == {
+        "accessKey",
+        "accountId",
+        "callerId",
+        "cognitoIdentity",
+        "principalOrgId",
+        "userArn",
+        "userId",
+    }
+    assert iam["userArn"] == f"arn:aws:sts::{account}:assumed-role/{role}/test"
+    assert (iam["accountId"], iam["cognitoIdentity"]) == (account, None)
+    assert re.fullmatch(r"AROA[A-Z0-9]+:test", iam["userId"])
+    assert iam["callerId"] == iam["userId"]
+    assert iam["accessKey"].startswith("ASIA")
+    # Another session of the role keeps the name that it was given: the same caller to whoever compares the ARN
+    again = api.call("GET", "/admin/bedrock/batch/jobs", caller).json["authorizer"]["iam"]
+    assert (again["userArn"], again["accessKey"] == iam["accessKey"]) == (iam["userArn"], False)
 
 
 def test_a_path_parameter_is_taken_from_the_most_exact_route(api: Api, caller: str) -> None:

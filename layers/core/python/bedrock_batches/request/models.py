@@ -61,7 +61,14 @@ def offered_models(changes: Mapping[str, Mapping[str, Any]]) -> Models:
     return MappingProxyType({model_id: Model.model_validate(entry) for model_id, entry in merged.items()})
 
 
+def sources_of_models() -> dict[str, str]:
+    """The AWS page behind each property of the table, with the day whose version of the page was read."""
+    return dict(_file()["sources"])
+
+
 def _entries() -> dict[str, dict[str, Any]]:
-    text = files("bedrock_batches").joinpath("models.json").read_bytes()
-    entries: dict[str, dict[str, Any]] = orjson.loads(text)["models"]
-    return entries
+    return dict(_file()["models"])
+
+
+def _file() -> Any:
+    return orjson.loads(files("bedrock_batches").joinpath("models.json").read_bytes())
