@@ -101,7 +101,8 @@ seed-lake: $(RUNTIME) ## Create the lake's tables and load violations: FILE=viol
 
 .PHONY: reparse
 reparse: $(RUNTIME) ## Read a job's stored answers again at no cost: JOB=id [YES=1]
-	@$(DEV) -m tools.reparse --env "$$ENV" $(call option,--job,JOB) $(call option,--yes,YES)
+	@{ $(DEV) -m tools.output --env "$$ENV" | PYTHONPATH=client:layers/core/python $(DEV) -m batch_processor_client \
+		--outputs /dev/fd/3 reparse "$$JOB" $(if $(filter 1,$(YES)),--yes) 3<&0 0<&4; } 4<&0
 
 .PHONY: resync
 resync: $(RUNTIME) ## Merge content into the lake that could not be merged before: [FILE=key]

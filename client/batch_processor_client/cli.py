@@ -6,6 +6,7 @@ Exit codes: 0 if it succeeded; 1 if it was refused, with the reason on standard 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,7 @@ from botocore.exceptions import BotoCoreError
 from botocore.exceptions import ClientError as RefusedByAwsError
 from rich.console import Console
 
-from batch_processor_client import runs
+from batch_processor_client import jobs, runs
 from batch_processor_client.deployment import Deployment
 from batch_processor_client.errors import ClientError
 from foundation.errors import BatchProcessorError
@@ -64,6 +65,37 @@ def throttle(
     out.print(f"{done.execution}: at most {text}, within ten seconds. Rows in flight finish.", soft_wrap=True)
     for note in done.notes:
         out.print(note, soft_wrap=True)
+
+
+@app.command()
+def reparse(
+    context: typer.Context,
+    job: Annotated[str, typer.Argument(help="Id of the job.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Store without asking.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Read a job's stored answers again with the current parser, at no cost.
+
+    The command first says how many answers of records without content can be read now. On a terminal, it then asks
+    whether to store their content. Without a terminal and without --yes, nothing is stored.
+    """
+    deployment = Deployment.read(context.obj)
+    done = jobs.reparse(deployment, job, store=False)
+    if not as_json:
+        out.print(f"{done.read:,} of {done.answers:,} would now be read, {done.cost_usd:.2f} USD.", highlight=False)
+    if done.read and (yes or (not as_json and is_terminal() and typer.confirm("Store their content?"))):
+        done = jobs.reparse(deployment, job, store=True)
+    if as_json:
+        out.print_json(done.model_dump_json())
+    elif done.stored:
+        out.print(f"{done.read:,} records have content now. The sync brings it into the lake.", highlight=False)
+    elif done.read:
+        out.print("Nothing was stored. To store the content: YES=1 with make, or --yes.", highlight=False)
+
+
+def is_terminal() -> bool:
+    """Whether there is somebody to ask."""
+    return sys.stdin.isatty()
 
 
 def main() -> None:

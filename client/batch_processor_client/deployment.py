@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from batch_processor_client.errors import ClientError
 
+STANDARD = Config(retries={"mode": "standard", "total_max_attempts": 8})
 LOCAL_ROOT = "test"
 """Key and secret of the local AWS's root."""
 
@@ -26,6 +27,8 @@ class Deployment(BaseModel):
     batch_processor_state_machine_arn: str
     results_bucket: str
     runs_table: str
+    bedrock_function_names: dict[str, str] | None = None
+    """None where the deployment has no Bedrock batches."""
     endpoint_url: str | None = None
     """Set for a local AWS only."""
 
@@ -45,9 +48,17 @@ class Deployment(BaseModel):
             return name
         return f"{self.batch_processor_state_machine_arn.replace(':stateMachine:', ':execution:', 1)}:{name}"
 
-    def client(self, service: str) -> Any:
+    def bedrock_function(self, function: str) -> str:
+        """The name of a function of Bedrock batches. Raises ClientError if the deployment has none."""
+        if self.bedrock_function_names is None:
+            raise ClientError(
+                f"{self.environment} has no Bedrock batches: set bedrock_batches = true in "
+                f"terraform/envs/{self.environment}.tfvars and apply."
+            )
+        return self.bedrock_function_names[function]
+
+    def client(self, service: str, config: Config = STANDARD) -> Any:
         """A boto3 client with the user's own credentials, or for a local AWS with those of its root."""
-        config = Config(retries={"mode": "standard", "total_max_attempts": 8})
         if self.endpoint_url is None:
             # boto3's stubs need a literal service name; here it is a variable.
             return boto3.Session(region_name=self.region).client(service, config=config)  # type: ignore[call-overload]

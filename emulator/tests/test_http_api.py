@@ -147,8 +147,8 @@ def test_a_role_with_the_right_reaches_the_function_which_sees_who_calls(api: Ap
 
 
 def test_a_function_sees_the_caller_with_every_field_that_aws_documents(api: Api, caller: str) -> None:
-    """The payload of version 2.0: https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads. The ids
-    are those of https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html."""
+    """Payload 2.0: https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads; ids:
+    https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html."""
     iam = api.call("GET", "/admin/bedrock/batch/jobs", caller).json["authorizer"]["iam"]
     account, role = api.aws.account_id, caller.rpartition("/")[2]
     assert set(iam) == {

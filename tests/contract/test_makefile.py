@@ -96,7 +96,6 @@ AWKWARD = [
         *(
             ("seed-lake", "FILE", "--file"),
             ("resync", "FILE", "--file"),
-            ("reparse", "JOB", "--job"),
             ("bench", "ONLY", "--only"),
         ),
         *((target, "ENV", "--env") for target in ("output", "package", "plan", "apply", "destroy", "state-bucket")),

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tools import output, package, reparse, resync, run, seed_lake, stop, terraform
+from tools import output, package, resync, run, seed_lake, stop, terraform
 from tools.command_line import readable_file, seconds
 from tools.errors import CommandError
 from tools.outputs import Deployment
 
 EVERY_COMMAND = (
-    *(output.main, package.main, reparse.main, resync.main, run.main, seed_lake.main, stop.main),
+    *(output.main, package.main, resync.main, run.main, seed_lake.main, stop.main),
     lambda arguments: terraform.main(["plan", *arguments]),
 )
 
