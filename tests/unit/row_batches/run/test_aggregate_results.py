@@ -358,6 +358,18 @@ def test_rows_that_have_an_owner_are_waited_for_before_they_run_a_second_time() 
     assert aggregator.call(AggregateAction.FIND_MISSING).missing == 3
 
 
+def test_rows_in_flight_behind_the_brake_are_waited_for_before_the_output_is_written() -> None:
+    aggregator = Aggregator(rows_of(4))
+    aggregator.pull_brake()
+    aggregator.leases.acquire(lease_name("run-1"), "a worker", 100, rows_part(1))
+
+    assert aggregator.call(AggregateAction.FIND_MISSING) == AggregateResponse(done=False, come_again_in_seconds=60)
+
+    aggregator.write(1, 2)
+    aggregator.leases.release(lease_name("run-1"), "a worker", rows_part(1))
+    assert aggregator.call(AggregateAction.FIND_MISSING) == AggregateResponse()
+
+
 def test_a_second_call_leaves_the_aggregation_to_its_owner_until_that_one_has_been_waited_out() -> None:
     aggregator = Aggregator(rows_of(2))
     aggregator.write(1, 2)

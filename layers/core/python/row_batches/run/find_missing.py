@@ -15,19 +15,19 @@ from row_batches.run.ownership import Ownership
 
 
 def find_missing(batch: Batch, ownership: Ownership) -> AggregateResponse:
-    """How many rows are missing, and where they are staged. With the brake pulled, none is looked for.
+    """How many rows are missing, and where they are staged. Behind the brake, no row gets a second pass.
 
-    Rows that have an owner are not missing: come again when it has ended. The owner may have been killed.
-    The gaps show in the listing; the staged input is read only if there are any, and no further than the last of them.
-    Memory: a part of the upload, whatever the size of the input.
+    Rows that have an owner are not missing: come again when it has ended. That holds behind the brake, too, where an
+    owner still writes its rows in flight. The listing shows the gaps. The staged input is read only if there are any,
+    and no further than the last of them. Memory: a part of the upload, whatever the size of the input.
     """
-    if batch.work.brake() is not None:
-        return AggregateResponse()
     if _first_gap(batch) is None:
         return AggregateResponse()
     wait_seconds = ownership.wait_for_rows(batch.plan.execution.name)
     if wait_seconds:
         return AggregateResponse(done=False, come_again_in_seconds=wait_seconds)
+    if batch.work.brake() is not None:
+        return AggregateResponse()
     # The last owner can have written its rows since they were listed.
     gaps = find_gaps(batch.rows.finished(), batch.plan.total_rows)
     first_gap = next(gaps, None)
