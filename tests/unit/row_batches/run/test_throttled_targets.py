@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import orjson
 import pytest
 
+from foundation.errors import ServiceUnavailableError
 from row_batches.run.messages import ToolRowsResponse
-from row_batches.run.runs import Live
+from row_batches.run.runs import Counts, Live
 from row_batches.targets.protocol import Outcome, throttled
 from tests.support.batches import EXECUTION, KEYS
 from tests.unit.row_batches.run.test_process_tool_rows import Worker, echo
@@ -14,12 +17,15 @@ from tests.unit.row_batches.run.test_process_tool_rows import Worker, echo
 ROWS = [[f"{number}", "text"] for number in range(1, 41)]
 
 
-def worker_throttled_for(seconds: float, **execution_config: object) -> Worker:
+def worker_throttled_for(
+    seconds: float, while_throttled: Callable[[Worker], None] = lambda _: None, **execution_config: object
+) -> Worker:
     started: list[int] = []
 
     def answer(payload: bytes, _: float) -> bytes | Outcome:
         worker.clock.move(0.2)
         if worker.clock.now_ms() - started[0] < seconds * 1000:
+            while_throttled(worker)
             return throttled("Rate exceeded")
         return echo(payload)
 
@@ -51,6 +57,27 @@ def test_a_target_that_never_stops_throttling_pulls_the_brake_by_name() -> None:
     assert response.not_attempted > 0
     assert response.succeeded == 0
     assert {record["error"].partition(":")[0] for record in worker.records} == {"the target was throttled"}
+
+
+def other_call_succeeds(worker: Worker) -> None:
+    worker.runs.count(EXECUTION, Counts(succeeded=1))
+
+
+def test_a_starved_worker_does_not_end_a_run_whose_other_calls_succeed() -> None:
+    worker = worker_throttled_for(300, other_call_succeeds, timeout_seconds=840, give_up_seconds=60)
+    began = worker.clock.now_ms()
+
+    assert worker.run() == ToolRowsResponse(succeeded=40)
+
+    assert KEYS.brake not in worker.store.objects
+    assert worker.clock.now_ms() - began > 300_000
+
+
+def test_a_worker_does_not_give_up_while_the_table_of_runs_is_away() -> None:
+    worker = worker_throttled_for(300, timeout_seconds=840, give_up_seconds=60)
+    worker.runs.broken = ServiceUnavailableError("dynamodb is away")
+
+    assert worker.run() == ToolRowsResponse(succeeded=40)
 
 
 def test_that_the_target_throttles_is_noted_while_it_does() -> None:

@@ -131,6 +131,8 @@ class _Run:
         self._turn = Condition(self._lock)
         self._come_again_seconds = 0.0
         self._give_up_ms = config.give_up_seconds * 1000
+        self._succeeded_in_run = -1
+        self._succeeded_ms = 0
         self._pace = batch.pace
         self._pace.begin()
         self._due = Event()
@@ -277,17 +279,25 @@ class _Run:
             self._await_room()
             yield
 
-    def _refresh(self) -> None:
-        """Now and then: note whether the target throttles, and take over what the run may use by now."""
+    def _refresh(self, *, at_once: bool = False) -> bool:
+        """Every ten seconds, or now: note whether the target throttles; read what the run may use and what succeeded.
+
+        Whether the run could be read.
+        """
         with self._lock:
             now = self._clock.now_ms()
-            if now - self._batch.refreshed_ms < REFRESH_SECONDS * 1000:
-                return
+            if not at_once and now - self._batch.refreshed_ms < REFRESH_SECONDS * 1000:
+                return False
             self._batch.refreshed_ms = now
         plan = self._batch.plan
-        live = self._notes.refresh(plan.execution.name, self._pace.throttled_since_ms, now)
-        if live is not None:
-            self._pace.allow(live.of(self._batch.allowance).share(plan.concurrency.children))
+        run = self._notes.refresh(plan.execution.name, self._pace.throttled_since_ms, now)
+        if run is None:
+            return False
+        self._pace.allow(run.live.of(self._batch.allowance).share(plan.concurrency.children))
+        with self._lock:
+            if run.counts.succeeded != self._succeeded_in_run:
+                self._succeeded_in_run, self._succeeded_ms = run.counts.succeeded, now
+        return True
 
     def _take(self) -> tuple[int, dict[str, str]] | None:
         """The next row, once it is its turn; None when no further one is to be started."""
@@ -382,18 +392,26 @@ class _Run:
             attempt = reached + 1
 
     def _pace_after(self, outcome: Outcome) -> bool:
-        """Adapt the pace. True when the target throttles for so long that the run gives up."""
+        """Adapt the pace. True when the target throttles for so long that the run gives up.
+
+        One worker can be starved while the calls of the others succeed: then the run goes on. So it does while the
+        table of runs cannot be read.
+        """
         if not outcome.throttled:
             self._pace.answered(tokens_of(outcome.usage))
             return False
         self._pace.throttled()
         self._refresh()
-        since = self._pace.throttled_since_ms
-        if since is None or self._clock.now_ms() - since < self._give_up_ms:
+        if not self._is_throttled_too_long() or not self._refresh(at_once=True) or not self._is_throttled_too_long():
             return False
         self._batch.work.pull_brake(throttled_brake(self._batch.plan))
         self._stop()
         return True
+
+    def _is_throttled_too_long(self) -> bool:
+        """Whether no call of this worker, and none of the run that is counted, succeeded for ``give_up_seconds``."""
+        since = self._pace.throttled_since_ms
+        return since is not None and self._clock.now_ms() - max(since, self._succeeded_ms) >= self._give_up_ms
 
     def _invoke(self, call: RowCall, row_input: dict[str, Any], timeout_seconds: float) -> bytes | Outcome:
         sent = self._batch.kind.request(call, row_input)

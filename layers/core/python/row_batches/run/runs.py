@@ -242,16 +242,15 @@ class BestEffort:
         except BatchProcessorError as error:
             LOGGER.warning("run not kept", extra={"reason": str(error)})
 
-    def refresh(self, execution: str, throttled_since_ms: int | None, now_ms: int) -> Live | None:
-        """Note that the target throttles, and read what the run may use; None when that cannot be known now."""
+    def refresh(self, execution: str, throttled_since_ms: int | None, now_ms: int) -> Run | None:
+        """Note that the target throttles, and read the run; None when it cannot be read now, or is not kept."""
         try:
             if throttled_since_ms is not None:
                 self._runs.throttle(execution, throttled_since_ms, now_ms)
-            run = self._runs.get(execution)
+            return self._runs.get(execution)
         except BatchProcessorError as error:
             LOGGER.warning("run not refreshed", extra={"reason": str(error)})
             return None
-        return None if run is None else run.live
 
     def reopen(self, execution: str) -> None:
         try:
