@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foundation.errors import ServiceUnavailableError
-from row_batches.document.plan import Plan
+from row_batches.document.plan import Concurrency, Plan
 from row_batches.files import result_file
 from row_batches.files.staged_copy import staged_header
 from row_batches.rows import s3 as rows_in_s3
@@ -25,7 +25,7 @@ from row_batches.run import letters
 from row_batches.run.aggregate_results import aggregate_results
 from row_batches.run.batch import Batches
 from row_batches.run.messages import AggregateAction, AggregateRequest, AggregateResponse, EndedRun, ExecutionStatus
-from row_batches.run.runs import AGGREGATION_PART, Counts, Run, RunState, lease_name, rows_part
+from row_batches.run.runs import AGGREGATION_PART, Counts, Live, Run, RunState, lease_name, rows_part
 from row_batches.targets.protocol import Outcome
 from tests.support.batches import KEYS, json_of, make_plan, open_batch, staged_items, write_finished
 from tests.support.fakes import (
@@ -333,6 +333,30 @@ def test_gaps_are_found_from_the_listing_and_staged_for_a_second_pass() -> None:
     assert staged.startswith(staged_header(2))
     wanted = [line for line in original.split(b'\n"')[1:] if line.split(b'"')[0] in (b"1", b"6", b"7", b"9")]
     assert staged == staged_header(2) + b"".join(b'"' + line.rstrip(b"\n") + b"\n" for line in wanted)
+
+
+@pytest.mark.parametrize(
+    ("rate", "threads", "live", "children"),
+    [
+        (None, 2, Live(), 20),
+        (None, 2, Live(max_concurrency=3), 3),
+        (None, 2, Live(max_concurrency=1_000), 20),
+        (None, 1, Live(max_concurrency=1_000), 1_000),
+        (None, 2, Live(rows_per_minute=60), 10),
+        (None, 2, Live(rows_per_minute=60, max_concurrency=4), 4),
+        (60, 2, Live(), 10),
+    ],
+)
+def test_the_second_pass_uses_what_the_run_may_use_by_now(
+    rate: float | None, threads: int, live: Live, children: int
+) -> None:
+    aggregator = Aggregator(rows_of(9), execution_config={"rate": {"rows_per_minute": rate}} if rate else {})
+    concurrency = Concurrency(children=10, threads=threads, batch_size=1)
+    plan = aggregator.plan.model_copy(update={"concurrency": concurrency})
+    aggregator.store.put(KEYS.plan, plan.model_dump_json().encode())
+    assert aggregator.runs.set_live("run-1", live)
+
+    assert aggregator.call(AggregateAction.FIND_MISSING).max_concurrency == children
 
 
 def test_nothing_is_missing_when_every_row_is_written_and_the_input_is_not_read() -> None:

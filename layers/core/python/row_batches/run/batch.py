@@ -52,8 +52,8 @@ class Batch:
         self.plan = plan
         self.work = work
         self._stores = stores
-        self.refreshed_ms = work.clock.now_ms()
-        """When this process last asked what the run may use."""
+        self.refreshed_ms = 0
+        """When this process last asked what the run may use. A new process asks before its first row."""
         self._staged_columns = [f"c{number}" for number in range(1, len(plan.columns) + 1)]
 
     @classmethod

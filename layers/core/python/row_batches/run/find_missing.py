@@ -48,10 +48,19 @@ def find_missing(batch: Batch, ownership: Ownership) -> AggregateResponse:
     missing.upload_last_part()
     version = missing.complete()
     staged = ObjectVersion(bucket=objects.bucket, key=batch.work.keys.missing, version_id=version)
-    in_flight = plan.concurrency.children * plan.concurrency.threads
-    if plan.config.execution_config.rate is not None:
-        in_flight = plan.concurrency.children  # as many as share the rate
-    return AggregateResponse(missing=count, missing_input=staged, max_concurrency=in_flight)
+    return AggregateResponse(missing=count, missing_input=staged, max_concurrency=_children(batch, ownership))
+
+
+def _children(batch: Batch, ownership: Ownership) -> int:
+    """Children at once of the second pass, one row each: what the run may use by now, not what it was planned with."""
+    planned, concurrency = batch.allowance, batch.plan.concurrency
+    run = ownership.notes.refresh(batch.plan.execution.name, None, batch.work.clock.now_ms())
+    allowance = planned if run is None else run.live.of(planned)
+    if allowance.rows_per_minute is not None or allowance.tokens_per_minute is not None:
+        return min(allowance.rows_in_flight, concurrency.children)  # as many as share the rate
+    if concurrency.threads > 1:
+        return min(allowance.rows_in_flight, planned.rows_in_flight)  # workers of tools cannot go beyond the plan
+    return allowance.rows_in_flight
 
 
 def _failed_rows(batch: Batch) -> int:
