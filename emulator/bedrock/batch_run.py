@@ -305,7 +305,7 @@ class Run:
         if self._record["modelInvocationType"] == "Converse":
 
             def converse(body: Any, broken: bool) -> tuple[dict[str, Any], Reply]:
-                reply = reply_to(bodies.read_converse(body, batch=True), broken=broken)
+                reply = reply_to(bodies.read_converse(self._record["modelId"], body, batch=True), broken=broken)
                 return bodies.write_converse(reply), reply
 
             return converse

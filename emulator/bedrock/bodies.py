@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from emulator.bedrock import structured
 from emulator.bedrock.model import Prompt, Reply
 
 CONVERSE_FIELDS = frozenset(
@@ -53,8 +54,9 @@ FAMILY_MARKS = {
 # --- Converse
 
 
-def read_converse(body: Any, *, batch: bool = False) -> Prompt:
-    """The prompt of a Converse body. In a batch, tools are refused (userguide/batch-inference-data.html).
+def read_converse(model_id: str, body: Any, *, batch: bool = False) -> Prompt:
+    """The prompt of a Converse body. In a batch, tools are refused, structured output is not
+    (userguide/batch-inference.html).
 
     Raises:
         InvalidBodyError: where Converse answers ValidationException.
@@ -67,7 +69,11 @@ def read_converse(body: Any, *, batch: bool = False) -> Prompt:
         raise InvalidBodyError("Tool use is not supported for batch inference with the Converse API.")
     texts = [_text(block, "system") for block in _list(fields.get("system", []), "system")]
     texts += _messages(fields.get("messages"))
-    return Prompt("\n".join(texts), _limit(fields.get("inferenceConfig", {}), "maxTokens"))
+    try:
+        schema = structured.schema_of(fields.get("outputConfig", {}), model_id)
+    except structured.UnsupportedError as error:
+        raise InvalidBodyError(str(error)) from None
+    return Prompt("\n".join(texts), _limit(fields.get("inferenceConfig", {}), "maxTokens"), schema)
 
 
 def write_converse(reply: Reply) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 
+from emulator.bedrock.structured import Schema, conforming
+
 CHARACTERS_PER_TOKEN = 4
 """Roughly English (https://docs.aws.amazon.com/bedrock/latest/userguide/model-customization-prepare.html)."""
 
@@ -22,6 +24,8 @@ class Prompt:
 
     text: str
     max_tokens: int | None = None
+    schema: Schema | None = None
+    """What the answer conforms to: nothing but JSON then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +43,24 @@ def tokens_of(text: str) -> int:
 
 
 def reply_to(prompt: Prompt, *, broken: bool = False) -> Reply:
-    """The answer to a prompt; a `broken` one is no JSON."""
-    text = answer(prompt.text, broken=broken)
-    cut = prompt.max_tokens is not None and tokens_of(text) > prompt.max_tokens
-    if cut and prompt.max_tokens is not None:
+    """The answer to a prompt; a `broken` one is no JSON, or ends in the middle of it where a schema holds."""
+    text = answer(prompt.text, prompt.schema, broken=broken)
+    ends_early = broken and prompt.schema is not None
+    cut = ends_early or (prompt.max_tokens is not None and tokens_of(text) > prompt.max_tokens)
+    if cut and not ends_early and prompt.max_tokens is not None:
         text = text[: prompt.max_tokens * CHARACTERS_PER_TOKEN]
     return Reply(text, cut, tokens_of(prompt.text), tokens_of(text))
 
 
-def answer(prompt: str, *, broken: bool = False) -> str:
+def answer(prompt: str, schema: Schema | None = None, *, broken: bool = False) -> str:
     """The model's text."""
     digest = blake2b(prompt.encode("utf-8", "replace"), digest_size=8).digest()
+    if broken and schema is not None:
+        return f'{{"title": "{digest.hex()}'
     if broken:
         return f'Here is the record you asked for: {{"title": "{digest.hex()}", "description": "unfinished'
     lower = prompt.lower()
-    if "json" not in lower:
+    if "json" not in lower and schema is None:
         return f"This is the answer to prompt {digest.hex()}."
     company = _value(prompt, lower, "company name", "company_name", "company") or "The company"
     kind = _value(prompt, lower, "violation type", "violation_type", "violation") or "a violation"
@@ -66,6 +73,8 @@ def answer(prompt: str, *, broken: bool = False) -> str:
     )
     tags = [slug for slug in (_slug(kind), _slug(city), _slug(company), f"ref-{digest.hex()[:4]}") if slug]
     content: dict[str, object] = {"title": title[:200], "description": description, "tags": tags}
+    if schema is not None:
+        return json.dumps(conforming(schema, content), ensure_ascii=False)
     return DRESSES[digest[0] % len(DRESSES)](content)
 
 

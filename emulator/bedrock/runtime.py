@@ -30,7 +30,7 @@ def converse(original: Respond) -> Respond:
         if "guardrailConfig" in request:
             return original(model_id, headers, body)
         try:
-            reply = reply_to(bodies.read_converse(request))
+            reply = reply_to(bodies.read_converse(model_id, request))
         except bodies.InvalidBodyError as error:
             return _error("ValidationException", str(error), 400)
         return _answered(bodies.write_converse(reply), reply)

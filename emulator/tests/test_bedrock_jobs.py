@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 
 from emulator.testing import LocalAws, bedrock_fault, bedrock_settings, control
 from emulator.tests.resources import allow, eventually, make_role, unique
+from emulator.tests.test_bedrock_structured_output import HAIKU, SCHEMA, output_config
 
 MODEL = "anthropic.claude-3-haiku-20240307-v1:0"
 ENDED = ("Completed", "PartiallyCompleted", "Failed", "Stopped", "Expired")
@@ -220,6 +221,19 @@ def test_a_folder_of_files_gives_an_output_for_each(batch: Batch) -> None:
     assert batch.ended(arn)["totalRecordCount"] == 120
     assert batch.keys(arn) == ["a.jsonl.out", "b.jsonl.out", "manifest.json.out"]
     assert len(batch.output(arn, "b.jsonl.out")) == 60
+
+
+def test_a_batch_takes_a_schema_through_converse_though_it_takes_no_tools(batch: Batch) -> None:
+    """The note on tools in https://docs.aws.amazon.com/bedrock/latest/userguide/batch-inference.html"""
+    lines = records(100)
+    for line in lines:
+        line["modelInput"]["outputConfig"] = output_config(SCHEMA)
+    arn, job = batch.run(lines, modelId=HAIKU)
+    assert (job["status"], job["errorRecordCount"]) == ("Completed", 0)
+    texts = [line["modelOutput"]["output"]["message"]["content"][0]["text"] for line in batch.output(arn)]
+    assert all(set(json.loads(text)) == {"title", "tags"} for text in texts)
+    # A model that takes none refuses each record
+    assert batch.run(lines)[1]["errorRecordCount"] == 100
 
 
 def test_a_record_whose_body_the_model_refuses_has_an_error_in_place_of_its_output(batch: Batch) -> None:

@@ -562,6 +562,18 @@ def test_a_second_retry_does_not_pay_again_for_what_the_first_brought_content(wo
     assert (job["message"], job["emptiedBy"]) == ("No violations to process", "withoutGeneratedContent")
 
 
+def test_a_request_has_a_schema_where_its_model_takes_one_and_a_retry_follows_its_own_model(world: JobsWorld) -> None:
+    world.quotas = Quotas(minimum_records=1)
+    haiku = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
+    for first, second in ((haiku, MODEL), (MODEL, haiku)):
+        job_id = world.create(config(limits={"maxViolations": 2}, batch={"modelId": first}))["jobId"]
+        world.end(job_id, world.records(job_id))
+        retry_id = world.create(config(batch={"modelId": second}), retry_of=job_id)["jobId"]
+        world.end(retry_id)
+        asked = [world.lines(names.input_key(one, 1))[0]["modelInput"] for one in (job_id, retry_id)]
+        assert ["outputConfig" in body for body in asked] == [first == haiku, second == haiku]
+
+
 def test_a_retry_asks_no_record_that_has_content_in_the_lake(world: JobsWorld) -> None:
     # Given two failed records, one of which got content in the lake that DynamoDB does not have
     world.quotas = Quotas(minimum_records=1)

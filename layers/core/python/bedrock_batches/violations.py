@@ -217,6 +217,18 @@ INSTRUCTION = (
     "title: at most 100 characters, factual. description: two to four plain sentences, at most 600 characters. "
     "tags: three to seven, lower case, one to three words each."
 )
+ANSWER_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "title": {"type": "string"},
+        "description": {"type": "string"},
+        "tags": {"type": "array", "items": {"type": "string"}},
+    },
+    "required": ["title", "description", "tags"],
+    "additionalProperties": False,
+}
+"""The answer's JSON schema, for models that take one. Bedrock takes no lengths in it: the texts above name them
+(https://docs.aws.amazon.com/bedrock/latest/userguide/structured-output.html)."""
 NOT_IN_PROMPT = frozenset({KEY, "tier"})
 """Fields of the record that the model does not see."""
 PROMPT_CHARACTERS = {"raw_description": 6_000, "violation_details": 4_000}

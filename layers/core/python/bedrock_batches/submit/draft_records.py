@@ -14,12 +14,13 @@ from typing import Protocol
 import orjson
 
 from bedrock_batches.request.job_config import JobConfig
+from bedrock_batches.request.models import Models
 from bedrock_batches.select.selection import Criteria, Selection
 from bedrock_batches.submit import names
 from bedrock_batches.submit.draft import Draft
 from bedrock_batches.submit.job import Job, JobStatus
 from bedrock_batches.submit.ports import Contents, JobsTable, ViolationsLake
-from bedrock_batches.submit.prompt import Inference, line_of, request_for, tokens_of_body
+from bedrock_batches.submit.prompt import Inference, line_of, request_for, tokens_of_body, with_answer_format
 from bedrock_batches.submit.records_in_flight import ids_without_content, lines_of
 from bedrock_batches.sync.sync_lake import FAILED_PREFIX, FailedItem, Kind
 from bedrock_batches.violations import CONTENT_SORT_KEY, KEY_PREFIX, PROMPT_VERSION
@@ -40,6 +41,8 @@ class Services(Protocol):
     def contents(self) -> Contents: ...
     @property
     def clock(self) -> Clock: ...
+    @property
+    def models(self) -> Models: ...
 
 
 def draft_records(job: Job, config: JobConfig, in_flight: list[Path], draft: Draft, services: Services) -> Job:
@@ -65,7 +68,12 @@ def _draft_selection(job: Job, config: JobConfig, in_flight: list[Path], draft: 
     today = names.moment_at(services.clock.now_ms()).date()
     limits = config.limits
     criteria = Criteria(config.filters.given(), today, limits.priority, limits.max_violations, limits.max_percent)
-    inference = Inference(config.batch.max_tokens, config.batch.temperature, config.batch.top_p)
+    inference = Inference(
+        config.batch.max_tokens,
+        config.batch.temperature,
+        config.batch.top_p,
+        structured_output=_takes_schema(config, services),
+    )
     with services.lake.select(criteria, in_flight) as selection:
         for place, record in selection.records:
             request = request_for(record, inference)
@@ -76,6 +84,11 @@ def _draft_selection(job: Job, config: JobConfig, in_flight: list[Path], draft: 
                 request.input_tokens,
             )
         return _selected(replace(job, prompt_version=PROMPT_VERSION), selection)
+
+
+def _takes_schema(config: JobConfig, services: Services) -> bool:
+    model = services.models.get(str(config.batch.model_id))
+    return model is not None and bool(model.structured_output)
 
 
 def _selected(job: Job, selection: Selection) -> Job:
@@ -95,9 +108,11 @@ def _selected(job: Job, selection: Selection) -> Job:
 def _draft_retry(
     job: Job, retried_id: str, config: JobConfig, in_flight: list[Path], draft: Draft, services: Services
 ) -> Job:
-    """Fill the draft with the records of an ended job that still have no content, as they were asked then but for
-    ``maxTokens``. A job that failed before its records were written has them selected anew, by ``config``; a retry
-    that did, those of the job that it retried.
+    """Fill the draft with the records of an ended job that still have no content.
+
+    They are asked as they were then, but for ``maxTokens`` and the format of the answer, which depends on the model. A
+    job that failed before its records were written has them selected anew, by ``config``; a retry that did, those of
+    the job that it retried.
 
     Another retry of that job, or another job, can have brought some of them content since. The table that holds the
     content knows it first; the lake also knows content that somebody wrote there, or that is gone from the table.
@@ -113,13 +128,13 @@ def _draft_retry(
     wanted = failed - services.contents.with_content(failed)
     wanted -= {one for one, has_content in services.lake.have_content(wanted).items() if has_content}
     busy = _ids_among(wanted, in_flight)
+    structured_output = _takes_schema(config, services)
     for violation_id, agency, line in _earlier_lines(retried_id, services):
         if violation_id not in wanted or violation_id in busy:
             continue
-        request = orjson.loads(line)
-        request["modelInput"]["inferenceConfig"]["maxTokens"] = config.batch.max_tokens
-        tokens = tokens_of_body(request["modelInput"])
-        draft.add(len(draft), line_of(request["modelInput"]), names.records_line(violation_id, agency), tokens)
+        body = with_answer_format(orjson.loads(line)["modelInput"], structured_output=structured_output)
+        body["inferenceConfig"]["maxTokens"] = config.batch.max_tokens
+        draft.add(len(draft), line_of(body), names.records_line(violation_id, agency), tokens_of_body(body))
     emptied_by = "failed" if not failed else "notInFlight" if wanted else "withoutGeneratedContent"
     return replace(
         job,

@@ -17,6 +17,7 @@ import orjson
 from bedrock_batches.submit.names import record_id
 from bedrock_batches.submit.pricing import tokens_of
 from bedrock_batches.violations import (
+    ANSWER_SCHEMA,
     INSTRUCTION,
     NOT_IN_PROMPT,
     OTHER_CHARACTERS,
@@ -32,11 +33,13 @@ _SPACES = re.compile(r"\s{2,}")
 
 @dataclass(frozen=True)
 class Inference:
-    """Parameters of Converse's ``inferenceConfig``; None leaves the model's own default."""
+    """How a model is asked: parameters of Converse's ``inferenceConfig``, None for the model's own default."""
 
     max_tokens: int
     temperature: float | None = None
     top_p: float | None = None
+    structured_output: bool = False
+    """Whether the request carries the answer's schema (``outputConfig``)."""
 
     def document(self) -> dict[str, Any]:
         given = {"maxTokens": self.max_tokens, "temperature": self.temperature, "topP": self.top_p}
@@ -84,10 +87,32 @@ def request_for(violation: ViolationRecord, inference: Inference) -> Request:
         "messages": [{"role": "user", "content": [{"text": text}]}],
         "inferenceConfig": inference.document(),
     }
-    return Request(body, tokens_of(SYSTEM) + tokens_of(text))
+    body = with_answer_format(body, structured_output=inference.structured_output)
+    return Request(body, tokens_of_body(body))
+
+
+def with_answer_format(model_input: dict[str, Any], *, structured_output: bool) -> dict[str, Any]:
+    """The body with the answer's schema, or without one.
+
+    Converse takes it in ``outputConfig`` (https://docs.aws.amazon.com/bedrock/latest/APIReference/
+    API_runtime_OutputConfig.html), in batch inference too, which takes no tools through Converse
+    (https://docs.aws.amazon.com/bedrock/latest/userguide/batch-inference.html).
+    """
+    plain = {name: value for name, value in model_input.items() if name != "outputConfig"}
+    return {**plain, "outputConfig": _OUTPUT_CONFIG} if structured_output else plain
+
+
+_SCHEMA = orjson.dumps(ANSWER_SCHEMA).decode()
+_OUTPUT_CONFIG = {
+    "textFormat": {
+        "type": "json_schema",
+        "structure": {"jsonSchema": {"name": "generated_content", "schema": _SCHEMA}},
+    }
+}
 
 
 def tokens_of_body(model_input: dict[str, Any]) -> int:
-    """Estimated input tokens of a body that ``request_for`` made earlier."""
+    """Estimated input tokens of a body of ``request_for``. AWS does not say what a schema takes: it counts as text."""
     texts = [*model_input["system"], *(part for message in model_input["messages"] for part in message["content"])]
-    return sum(tokens_of(part["text"]) for part in texts)
+    schema = tokens_of(_SCHEMA) if "outputConfig" in model_input else 0
+    return schema + sum(tokens_of(part["text"]) for part in texts)
