@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError as RefusedByAwsError
 from rich.console import Console
 
 from batch_processor_client import jobs, runs
+from batch_processor_client import retry as retries
 from batch_processor_client.deployment import Deployment
 from batch_processor_client.errors import ClientError
 from foundation.errors import BatchProcessorError
@@ -65,6 +66,37 @@ def throttle(
     out.print(f"{done.execution}: at most {text}, within ten seconds. Rows in flight finish.", soft_wrap=True)
     for note in done.notes:
         out.print(note, soft_wrap=True)
+
+
+@app.command()
+def retry(
+    context: typer.Context,
+    execution: Annotated[str, typer.Argument(help="Name or ARN of an execution that has ended.")],
+    name: Annotated[str | None, typer.Option(help="Name of the new execution; used twice, it starts once.")] = None,
+    accept_version: Annotated[
+        bool, typer.Option("--accept-version", help="Take over answers of other code of the target.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the rows and the estimate; run nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run the rows that failed or never ran; the output lists all rows."""
+    done = retries.retry(
+        Deployment.read(context.obj), execution, name=name, accept_version=accept_version, dry_run=dry_run
+    )
+    if as_json:
+        out.print_json(json.dumps(done.model_dump(mode="json")))
+        return
+    if not done.rows:
+        out.print(f"Nothing to retry: all {done.total_rows:,} rows of {done.retried} were successful.", soft_wrap=True)
+        return
+    out.print(
+        f"{done.rows:,} of {done.total_rows:,} rows of {done.retried} run again as {done.execution}.", soft_wrap=True
+    )
+    for warning in done.warnings:
+        out.print(warning, soft_wrap=True, markup=False)
+    if dry_run:
+        best, worst = done.estimate["best_usd"], done.estimate["worst_usd"]
+        out.print(f"Estimate: {best:.4f} to {worst:.4f} USD. Nothing was started.", soft_wrap=True)
 
 
 @app.command()

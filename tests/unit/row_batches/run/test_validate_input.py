@@ -74,6 +74,9 @@ class FakeWork:
             raise ObjectNotFoundError("no such key")
         return self.earlier[key]
 
+    def read(self, key: str, version_id: str) -> Iterator[bytes]:
+        yield self.get(f"{key}?{version_id}")
+
     def put(self, key: str, body: bytes) -> str:
         self.objects[key] = body
         return f"v-{len(self.objects)}"
@@ -506,7 +509,65 @@ def test_a_batch_can_resume_an_earlier_one(world: World, name: str) -> None:
     (warning,) = world.plan.warnings
     assert warning.startswith("Of the 3 rows of earlier, 2 were successful")
     assert "earlier" in world.plan.estimate.assumptions[-1]
-    assert world.plan.estimate.total == earlier.estimate.total
+    assert world.plan.estimate.total.worst == earlier.estimate.total.worst
+    assert world.plan.estimate.total.best < earlier.estimate.total.best
+
+
+def staged_by(world: World, earlier: Plan) -> None:
+    """The next execution takes the rows that ``earlier`` staged; the user's file is another one by now."""
+    staged = earlier.staged
+    world.work.earlier[f"{staged.key}?{staged.version_id}"] = (
+        b'r,c1,c2\n"1","1","one"\n"2","2","two"\n"3","3","three"\n'
+    )
+    world.file(b"id,text\n9,nine\n")
+    world.document["csv_s3_uri"] = f"s3://results/{staged.key}"
+
+
+def test_the_rows_that_an_earlier_run_staged_are_run_again_whatever_became_of_the_file(world: World) -> None:
+    earlier = after_an_earlier_run(world)
+    earlier = earlier.model_copy(update={"staged": earlier.staged.model_copy(update={"key": "work/earlier/input.csv"})})
+    world.work.earlier["work/earlier/plan.json"] = earlier.model_dump_json().encode()
+    staged_by(world, earlier)
+
+    world.validate()
+
+    assert [row for row, _ in read_staged([world.work.objects["work/run-1/input.csv"]])] == [1, 2, 3]
+    assert (world.plan.columns, world.plan.total_rows) == (["id", "text"], 3)
+    assert world.plan.staged.key == "work/run-1/input.csv"
+    assert (world.plan.staged.source_etag, world.plan.staged.size_bytes) == ('"etag"', earlier.staged.size_bytes)
+    assert world.plan.taken_over == 2
+
+
+def test_rows_that_another_run_staged_are_refused(world: World) -> None:
+    after_an_earlier_run(world)
+    world.document["csv_s3_uri"] = "s3://results/work/other/input.csv"
+
+    (problem,) = world.refusal().problems
+
+    assert problem.path == "csv_s3_uri"
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "said"),
+    [
+        ({"max_rows": 2}, "execution_config.max_rows", "taken as a whole"),
+        ({}, "csv_s3_uri", "have expired"),
+        ({"resume_from": "unknown"}, "execution_config.resume_from", "no execution of this name"),
+    ],
+)
+def test_staged_rows_that_cannot_be_taken_are_refused(
+    world: World, change: dict[str, Any], path: str, said: str
+) -> None:
+    earlier = after_an_earlier_run(world)
+    earlier = earlier.model_copy(update={"staged": earlier.staged.model_copy(update={"key": "work/earlier/input.csv"})})
+    world.work.earlier["work/earlier/plan.json"] = earlier.model_dump_json().encode()
+    world.document["csv_s3_uri"] = "s3://results/work/earlier/input.csv"
+    world.document["execution_config"] |= change
+
+    (problem,) = world.refusal().problems
+
+    assert problem.path == path
+    assert said in problem.message
 
 
 def chained(world: World, *runs: tuple[str, int, int]) -> None:

@@ -145,6 +145,8 @@ class Plan(Frozen):
     resume_from: list[EarlierExecution] = []
     """``execution_config.resume_from``, then the execution that it resumed, and so on, while rows are not covered.
     A row's answer comes from the first one that has it."""
+    taken_over: int = 0
+    """How many rows will probably take the answer of one of these executions."""
 
     @property
     def keys(self) -> Keys:

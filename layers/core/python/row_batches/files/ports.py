@@ -42,6 +42,9 @@ class WorkObjects(Protocol):
     def get(self, key: str) -> bytes:
         """The whole object. Raises ``ObjectNotFoundError``."""
 
+    def read(self, key: str, version_id: str) -> Iterator[bytes]:
+        """That version of the object, in chunks of up to 1 MiB. Raises ``ObjectNotFoundError``."""
+
     def put(self, key: str, body: bytes) -> str:
         """Write the object, or replace it; returns its version id."""
 

@@ -40,19 +40,32 @@ def estimate(
     *,
     total_rows: int,
     staged_bytes: int,
+    taken_over: int = 0,
     prices: Prices = PRICES,
 ) -> CostEstimate:
     """The cost of a run: ``best`` when each row succeeds at its first attempt, ``worst`` when each fails at its last,
-    after the longest pauses. What the kind of target assumes is in its ``assumed`` and ``usage``."""
+    after the longest pauses. What the kind of target assumes is in its ``assumed`` and ``usage``.
+
+    ``taken_over`` rows have the answer of an earlier execution, at the best; at the worst none has.
+    """
     best, worst = (
         run_usage(
             target,
-            _assumed(config, target, concurrency, storage, total_rows, staged_bytes, all_fail=all_fail),
+            _assumed(
+                config,
+                target,
+                concurrency,
+                storage,
+                total_rows - idle,
+                staged_bytes * (total_rows - idle) // max(1, total_rows),
+                all_fail=all_fail,
+                idle_rows=idle,
+            ),
             storage,
             total_rows=total_rows,
             staged_bytes=staged_bytes,
         )
-        for all_fail in (False, True)
+        for all_fail, idle in ((False, taken_over), (True, 0))
     )
     best_parts = best.parts(target.cost_per_call_usd, prices)
     worst_parts = worst.parts(target.cost_per_call_usd, prices)
@@ -89,13 +102,18 @@ def _assumed(
     staged_bytes: int,
     *,
     all_fail: bool,
+    idle_rows: int,
 ) -> RunCounts:
+    """The counts of a run that calls for ``total_rows``, and only keeps ``idle_rows`` more."""
     counts = kind_of(target).assumed(config, concurrency, total_rows, staged_bytes, all_fail=all_fail)
+    objects = max(counts.rows_objects, ceil((total_rows + idle_rows) / concurrency.batch_size))
+    counts = replace(counts, idle_rows=idle_rows, rows_objects=objects)
     if storage.mode is StorageMode.INLINE:
         return replace(counts, children=0)
     if storage.mode is StorageMode.DYNAMODB:
         row_units = item_units(staged_bytes // max(1, total_rows))
-        return replace(counts, write_units=total_rows * row_units + counts.failed_rows + counts.rows_objects)
+        units = (total_rows + idle_rows) * row_units + counts.failed_rows + counts.rows_objects
+        return replace(counts, write_units=units)
     return counts
 
 

@@ -9,9 +9,9 @@ from typing import Protocol
 
 from pydantic import BaseModel, ValidationError
 
-from foundation.errors import ObjectNotFoundError, Problem
+from foundation.errors import InvalidInputError, ObjectNotFoundError, Problem
 from foundation.problems import listed
-from row_batches.document.batch_config import BatchConfig
+from row_batches.document.batch_config import BatchConfig, S3Location
 from row_batches.document.header import replaced_columns
 from row_batches.document.plan import EarlierExecution, Execution, Keys, Plan, Target
 from row_batches.document.target_version import TargetVersion
@@ -70,9 +70,30 @@ class Earlier:
             if ended and ended.not_attempted + ended.died == 0 and earlier.plan.total_rows >= total_rows:
                 return
 
-    @property
-    def assumption(self) -> str:
-        return f"all rows are run: those that are taken over from {self.name} cost less"
+    def staged_again(self, work: WorkObjects, max_rows: int | None) -> StagedAgain:
+        """Raises ``InvalidInputError`` when ``max_rows`` asks for fewer rows than it staged."""
+        if max_rows is not None and max_rows < self.plan.total_rows:
+            message = f"the {self.plan.total_rows:,} rows that {self.name} staged are taken as a whole"
+            fix = "leave it out, or write the address of the CSV into csv_s3_uri"
+            raise InvalidInputError([Problem("execution_config.max_rows", str(max_rows), message, fix)])
+        return StagedAgain(work, self.plan)
+
+    def has_staged(self, location: S3Location, bucket: str) -> bool:
+        """Whether ``location`` is its staged copy: then the rows are the same, under the same numbers."""
+        return location == (bucket, self.plan.keys.staged)
+
+    def taken_over(self, config: BatchConfig, columns: list[str], total_rows: int) -> int:
+        """How many of ``total_rows`` rows will probably be taken over: as many as were successful in one execution."""
+        chain = list(self._chain(total_rows))
+        succeeded = [
+            earlier.ended.succeeded
+            for earlier in chain
+            if earlier.ended is not None and not earlier._why_none(config, columns)
+        ]
+        return min(total_rows, max(succeeded, default=0))
+
+    def assumption(self, taken_over: int) -> str:
+        return f"best: {taken_over:,} rows are taken over from {self.name}; worst: all rows are run"
 
     def warnings(self, target: Target, config: BatchConfig, columns: list[str], total_rows: int) -> list[str]:
         chain = list(self._chain(total_rows))
@@ -145,6 +166,33 @@ class Earlier:
                     f"{target.name} is version {now}; {self.name} has {_answers(count)} of version {version}, which "
                     "are taken over as they are."
                 )
+
+
+class StagedAgain:
+    """The rows that an earlier execution staged, on their way to the next one's staged copy, as ``csv_reader.Staging``.
+
+    They are that execution's input, row for row, whatever became of the user's file since. Iterate once, for the bytes.
+    Memory: a chunk.
+    """
+
+    warnings: tuple[str, ...] = ()
+
+    def __init__(self, work: WorkObjects, plan: Plan) -> None:
+        self.columns = plan.columns
+        self.header = plan.header or plan.columns
+        self.total_rows = plan.total_rows
+        self.size_bytes = plan.staged.size_bytes
+        self._work = work
+        self._staged = plan.staged
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Raises ``InvalidInputError`` when they have expired."""
+        try:
+            yield from self._work.read(self._staged.key, self._staged.version_id)
+        except ObjectNotFoundError:
+            uri = f"s3://{self._staged.bucket}/{self._staged.key}"
+            fix = "write the address of the CSV into csv_s3_uri, and keep its rows in their order"
+            raise InvalidInputError([Problem("csv_s3_uri", uri, "the staged rows have expired", fix)]) from None
 
 
 def _answers(count: int) -> str:

@@ -15,6 +15,7 @@ from row_batches.document.input_document import parse_batch_config
 from row_batches.document.input_format import InputFormat
 from row_batches.document.plan import (
     RESULTS_PREFIX,
+    WORK_PREFIX,
     Concurrency,
     Execution,
     Keys,
@@ -29,7 +30,7 @@ from row_batches.files.csv_writer import output_header
 from row_batches.files.opening import open_input
 from row_batches.files.ports import InputObject, InputObjects, Targets, WorkObjects
 from row_batches.run.cost import estimate
-from row_batches.run.earlier_execution import Earlier, ExecutionStates, find_earlier
+from row_batches.run.earlier_execution import Earlier, ExecutionStates, StagedAgain, find_earlier
 from row_batches.run.messages import MapSettings, ObjectVersion, ValidateRequest, ValidateResponse
 from row_batches.run.runs import Run, Runs
 from row_batches.run.storage import Items, StoragePlan, plan_storage
@@ -93,10 +94,16 @@ class _Validation:
                 kind.rate_problem(config),
             )
             problems += [problem for problem in found_problems if problem is not None]
-        found = self._find(config.source if config else _source(request.input), problems)
         keys = Keys(request.execution.name)
         execution = Execution.model_validate(request.execution.model_dump())
-        earlier = self._find_earlier(config, target, execution, problems)
+        problems_of_earlier: list[Problem] = []
+        earlier = self._find_earlier(config, target, execution, problems_of_earlier)
+        location = config.source if config else _source(request.input)
+        if not (problems_of_earlier and location is not None and location.key.startswith(f"{WORK_PREFIX}/")):
+            found = self._find(location, earlier, problems)
+        else:
+            found = None  # rows that the earlier execution staged: what is wrong is said of it
+        problems += problems_of_earlier
         is_readable = not any(problem.path.startswith("input_format") for problem in problems)
         staging, version_id = self._stage(sound_part, found if is_readable else None, keys, target, earlier, problems)
         if problems:
@@ -179,9 +186,14 @@ class _Validation:
         )
         return target
 
-    def _find(self, location: S3Location | None, problems: list[Problem]) -> InputObject | None:
+    def _find(
+        self, location: S3Location | None, earlier: Earlier | None, problems: list[Problem]
+    ) -> InputObject | None:
         if location is None:
             return None
+        if earlier is not None and earlier.has_staged(location, self._work.bucket):
+            staged = earlier.plan.staged
+            return InputObject(location, staged.size_bytes, staged.source_etag)
         # A presigned address carries its signature behind the question mark.
         uri = f"s3://{location.bucket}/{location.key.partition('?')[0]}"
         # The results of earlier runs can be submitted where they lie.
@@ -228,14 +240,18 @@ class _Validation:
         target: Target | None,
         earlier: Earlier | None,
         problems: list[Problem],
-    ) -> tuple[Staging | None, str]:
+    ) -> tuple[Staging | StagedAgain | None, str]:
         """The staged input and its version id. With problems, the rows are still checked, but not uploaded."""
         if found is None:
             return None, ""
         try:
             form = config.input_format if config else InputFormat()
             max_rows = config.execution_config.max_rows if config else None
-            staging = open_input(self._inputs.stream(found), form, max_rows=max_rows)
+            staging: Staging | StagedAgain
+            if earlier is not None and earlier.has_staged(found.location, self._work.bucket):
+                staging = earlier.staged_again(self._work, max_rows)
+            else:
+                staging = open_input(self._inputs.stream(found), form, max_rows=max_rows)
             if config is not None:
                 problems += problems_against_header(config, staging.columns)
                 if earlier is not None and target is not None:
@@ -256,18 +272,25 @@ class _Validation:
         config: BatchConfig,
         target: Target,
         found: InputObject,
-        staging: Staging,
+        staging: Staging | StagedAgain,
         version_id: str,
         earlier: Earlier | None,
         stored: StoragePlan,
     ) -> Plan:
         concurrency, storage = stored.concurrency, stored.storage
+        taken_over = earlier.taken_over(config, staging.columns, staging.total_rows) if earlier else 0
         costs = estimate(
-            config, target, concurrency, storage, total_rows=staging.total_rows, staged_bytes=staging.size_bytes
+            config,
+            target,
+            concurrency,
+            storage,
+            total_rows=staging.total_rows,
+            staged_bytes=staging.size_bytes,
+            taken_over=taken_over,
         )
         warnings = self._warnings(config, target, staging, concurrency)
         if earlier is not None:
-            costs = costs.model_copy(update={"assumptions": [*costs.assumptions, earlier.assumption]})
+            costs = costs.model_copy(update={"assumptions": [*costs.assumptions, earlier.assumption(taken_over)]})
             warnings += earlier.warnings(target, config, staging.columns, staging.total_rows)
         return Plan(
             execution=execution,
@@ -289,9 +312,12 @@ class _Validation:
             estimate=costs,
             warnings=warnings,
             resume_from=earlier.executions(staging.total_rows) if earlier else [],
+            taken_over=taken_over,
         )
 
-    def _warnings(self, config: BatchConfig, target: Target, staging: Staging, concurrency: Concurrency) -> list[str]:
+    def _warnings(
+        self, config: BatchConfig, target: Target, staging: Staging | StagedAgain, concurrency: Concurrency
+    ) -> list[str]:
         settings = config.execution_config
         warnings = list(staging.warnings)
         replaced = sorted(replaced_columns(config, staging.columns))
@@ -394,6 +420,7 @@ def _dry_run_document(plan: Plan) -> dict[str, Any]:
     return {
         "status": "DRY_RUN",
         "total_rows": plan.total_rows,
+        "rows_to_run": plan.total_rows - plan.taken_over,
         "column_count": len(plan.columns),
         "columns": _first_names(plan.columns),
         "output_column_count": len(plan.output_header),
