@@ -168,7 +168,7 @@ class Follower:
             raise
         document = json.loads(plan["Body"].read())
         self._mapping = OutputMapping.model_validate(document["config"]["output_mapping"])
-        return int(document["total_rows"])
+        return int((document.get("distinct") or {"rows": document["total_rows"]})["rows"])
 
     def _count_failures(self) -> None:
         pages = self.storage.get_paginator("list_objects_v2").paginate(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
 from foundation.ports import ObjectStore
+from row_batches.document.header import replaced_columns
 from row_batches.document.input_document import parse_batch_config
 from row_batches.document.plan import (
     Concurrency,
@@ -24,11 +25,14 @@ from row_batches.document.plan import (
 from row_batches.files.csv_reader import Staging
 from row_batches.files.csv_writer import output_header, render_row
 from row_batches.files.staged_copy import escaped
+from row_batches.mapping.mapping_in import compile_input_mapping
 from row_batches.rows.records import RowStatus
 from row_batches.rows.rows_object import ROWS_SCHEMA_VERSION
 from row_batches.run.batch import Batch
+from row_batches.run.duplicates import stage_distinct
 from row_batches.targets.protocol import Outcome
-from tests.support.fakes import FakeClock
+from tests.support import aws_csv
+from tests.support.fakes import FakeClock, FakeObjectStore
 
 EXECUTION = "run-1"
 KEYS = Keys(EXECUTION)
@@ -89,6 +93,31 @@ def make_plan(
     )
     store.put(keys.plan, plan.model_dump_json().encode())
     return plan
+
+
+class WorkStore(FakeObjectStore):
+    """A bucket that takes uploads, as ``validate_input`` needs it."""
+
+    def upload(self, key: str, chunks: Iterable[bytes]) -> str:
+        return self.put(key, b"".join(chunks))
+
+
+def deduplicated(plan: Plan, store: WorkStore) -> Plan:
+    """The plan of the same rows, with those of equal inputs sent once, as ``validate_input`` makes and writes it."""
+    columns, replaced = plan.columns, replaced_columns(plan.config, plan.columns)
+    mapper = compile_input_mapping(plan.config.input_mapping, columns, replaced)
+    distinct = stage_distinct(store, plan.keys, plan.staged.version_id, len(columns), mapper, plan.total_rows)
+    settings = plan.config.execution_config.model_copy(update={"deduplicate": True})
+    config = plan.config.model_copy(update={"execution_config": settings})
+    made = plan.model_copy(update={"distinct": distinct, "config": config})
+    store.put(plan.keys.plan, made.model_dump_json().encode())
+    return made
+
+
+def sent_items(plan: Plan, store: FakeObjectStore) -> list[dict[str, str]]:
+    """The rows that the map reads, as the native CSV reader gives them to a child."""
+    source = plan.distinct or plan.staged
+    return aws_csv.read(b"".join(store.read(source.key, source.version_id)).decode())
 
 
 def staged_items(rows: Sequence[Sequence[str]], first: int = 1) -> list[dict[str, str]]:

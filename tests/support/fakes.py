@@ -191,6 +191,7 @@ class FakeRowStore:
                     error=error,
                     answer=answer,
                     unmatched=unmatched,
+                    target_version=record["target_version"],
                 )
 
     def kept(self, rows: Collection[int]) -> Iterator[KeptAnswer]:

@@ -119,7 +119,7 @@ locals {
         Sid      = "Stage"
         Effect   = "Allow"
         Action   = ["s3:PutObject", "s3:AbortMultipartUpload"]
-        Resource = [for name in ["input.csv", "plan.json"] : "${local.work}/${name}"]
+        Resource = [for name in ["input.csv", "distinct.csv", "duplicates.bin", "plan.json"] : "${local.work}/${name}"]
       },
       {
         # By name, and all of them to name the closest and to look for an arn.

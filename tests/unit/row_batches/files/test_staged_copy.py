@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from row_batches.files.csv_reader import Staging
 from row_batches.files.csv_writer import render_header, render_row
 from row_batches.files.staged_copy import parse_staged, read_staged, staged_lines
@@ -25,3 +27,12 @@ def test_staged_lines_are_the_copy_s_own_bytes() -> None:
     assert staged == b'r,c1\n"1","\\\\\\\\\n""x"\n"2","y"\n'
     assert list(staged_lines([staged])) == [(1, b'"1","\\\\\\\\\n""x"\n'), (2, b'"2","y"\n')]
     assert parse_staged(b'"1","\\\\\\\\\n""x"\n') == ['\\\n"x']
+
+
+@pytest.mark.parametrize("size", [1, 7, 1_000])
+def test_a_copy_that_lacks_rows_is_read_with_the_numbers_that_it_has(size: int) -> None:
+    copy = b'r,c1\n"2","a ""2"",\n""3"",b"\n"17","c"\n"18","d\\\\\\\\"\n'
+    chunks = [copy[at : at + size] for at in range(0, len(copy), size)]
+
+    assert list(read_staged(chunks)) == [(2, ['a "2",\n"3",b']), (17, ["c"]), (18, ["d\\"])]
+    assert list(read_staged([b"r,c1\n"])) == []

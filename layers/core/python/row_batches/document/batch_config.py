@@ -185,6 +185,11 @@ class ExecutionConfig(Part):
         "same row number and the same mapped input, do not run again; their answers are "
         "[taken over](../how-to/resume.md)",
     )
+    deduplicate: bool = Field(
+        default=False,
+        description="send rows with equal mapped inputs once, and give each of them the outcome; for up to 5,000,000 "
+        "rows: see [duplicates](../how-to/duplicates.md)",
+    )
     accept_version: bool = Field(
         default=False,
         description="take over answers from another version of the target's code; without it, `resume_from` is refused "

@@ -62,6 +62,15 @@ class StagedInput(Frozen):
     source_etag: str
 
 
+class DistinctInput(Frozen):
+    """The staged rows that are sent where equal inputs are sent once: the first of each kind."""
+
+    key: str
+    version_id: str
+    size_bytes: int
+    rows: int
+
+
 class Concurrency(Frozen):
     """How ``max_concurrency`` rows in flight are distributed: ``children`` of the map, each with ``threads`` calls.
 
@@ -138,6 +147,8 @@ class Plan(Frozen):
     output_header: list[str]
     total_rows: int
     staged: StagedInput
+    distinct: DistinctInput | None = None
+    """Given with ``execution_config.deduplicate`` when rows have equal inputs."""
     concurrency: Concurrency
     storage: Storage = Storage()
     estimate: CostEstimate
@@ -147,6 +158,16 @@ class Plan(Frozen):
     A row's answer comes from the first one that has it."""
     taken_over: int = 0
     """How many rows will probably take the answer of one of these executions."""
+
+    @property
+    def rows_sent(self) -> int:
+        """How many rows are sent themselves: all, or one of each kind."""
+        return self.total_rows if self.distinct is None else self.distinct.rows
+
+    @property
+    def rows_to_run(self) -> int:
+        """How many rows will probably be called for: those that are sent, but for the share that is taken over."""
+        return self.rows_sent - self.rows_sent * self.taken_over // max(1, self.total_rows)
 
     @property
     def keys(self) -> Keys:
@@ -161,6 +182,8 @@ class Keys:
         self.results = f"{RESULTS_PREFIX}/{execution}/"
         self.plan = f"{self.work}plan.json"
         self.staged = f"{self.work}input.csv"
+        self.distinct = f"{self.work}distinct.csv"
+        self.duplicates = f"{self.work}duplicates.bin"
         self.missing = f"{self.work}missing.csv"
         self.brake = f"{self.work}brake.json"
         self.checkpoint = f"{self.work}aggregate.json"

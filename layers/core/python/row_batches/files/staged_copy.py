@@ -10,10 +10,10 @@ doubled. Then quotes and backslashes are doubled for the reader. ``unescaped`` u
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterable, Iterator
 
 _ESCAPE = re.compile(r"\\[\\r]")
+_ROW_START = re.compile(rb'\n"(\d+)","')
 _STAGED_CELL = re.compile(r'"([^"]*+(?:""[^"]*+)*+)"')
 
 
@@ -49,7 +49,10 @@ def staged_lines(
         if b"\n" in data:
             break
     data = data[data.find(b"\n") :]
-    for first, last in ranges if ranges is not None else [(1, sys.maxsize)]:
+    if ranges is None:
+        yield from _every_line(data, source)
+        return
+    for first, last in ranges:
         mark = b'\n"%d","' % first
         while (start := data.find(mark)) < 0:
             chunk = next(source, b"")
@@ -76,6 +79,27 @@ def staged_lines(
             position = end
             row += 1
         data = data[position:]
+
+
+def _every_line(data: bytes, source: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:
+    """All rows behind ``data`` and what follows it, whatever their numbers: a copy can lack rows."""
+    row = _ROW_START.search(data)
+    while row is None:
+        chunk = next(source, b"")
+        if not chunk:
+            return
+        data += chunk
+        row = _ROW_START.search(data)
+    while row is not None:
+        following = _ROW_START.search(data, row.end())
+        while following is None and (chunk := next(source, b"")):
+            data = data[row.start() :] + chunk
+            row = _ROW_START.match(data)
+            assert row is not None
+            following = _ROW_START.search(data, row.end())
+        end = len(data) if following is None else following.start() + 1
+        yield int(row[1]), data[row.start() + 1 : end]
+        row = following
 
 
 def read_staged(

@@ -280,6 +280,7 @@ class DynamoDbRowStore:
             error=record.get("error", ""),
             answer=parse_json(answer.decode()) if succeeded or unmatched else None,
             unmatched=unmatched,
+            target_version=record["target_version"],
         )
 
     def kept(self, rows: Collection[int]) -> Iterator[KeptAnswer]:

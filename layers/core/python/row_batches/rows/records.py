@@ -14,6 +14,16 @@ class RowStatus(StrEnum):
     TIMEOUT = "TIMEOUT"
 
 
+class RowOrigin(StrEnum):
+    """Where the outcome of a row comes from that was not sent itself.
+
+    Rows that were taken over from an execution that is resumed have none: they are SUCCESS without an attempt.
+    """
+
+    DUPLICATE = "duplicate"
+    """The row with the same input that was sent (``execution_config.deduplicate``), whether it was SUCCESS or not."""
+
+
 Usage = dict[str, dict[str, int | float]]
 """The usage that answers report: by model (``""`` if none is named) ``input_tokens, output_tokens, cost_usd``."""
 
@@ -36,6 +46,8 @@ class RowRecord(TypedDict):
 
     ``extraction`` is ``{"methods", "missing"}`` as JSON: the method of each extracted field, and the fields without.
 
+    ``origin`` is given if the row was not sent itself.
+
     ``worker_ms`` is the time since the worker's last write, and ``worker_calls`` is 1 at its first write. Both are on
     the first row of a write and 0 on the others, because a worker of many rows costs its own time, not its rows' time.
     """
@@ -57,6 +69,7 @@ class RowRecord(TypedDict):
     answer_keys: NotRequired[dict[str, list[str]]]
     off_protocol: NotRequired[str]
     extraction: NotRequired[str]
+    origin: NotRequired[RowOrigin]
     target_version: str
     csv: str
     failed_csv: NotRequired[str]
@@ -116,13 +129,17 @@ class RowDetails(TypedDict):
     missing: NotRequired[list[str]]
     answer_keys: NotRequired[dict[str, list[str]]]
     off_protocol: NotRequired[str]
+    origin: NotRequired[RowOrigin]
+
+
+DETAILS = ("notes", "usage", "throttled_ms", "missing", "origin")
 
 
 def details_of(records: Iterable[RowRecord]) -> list[RowDetails]:
     """Those of the rows that have some."""
     found: list[RowDetails] = []
     for record in records:
-        if record["cast_failures"] or any(name in record for name in ("notes", "usage", "throttled_ms", "missing")):
+        if record["cast_failures"] or any(name in record for name in DETAILS):
             details: RowDetails = {
                 "row": record["row"],
                 "notes": record.get("notes", {}),
@@ -134,6 +151,8 @@ def details_of(records: Iterable[RowRecord]) -> list[RowDetails]:
                 details["missing"], details["answer_keys"] = record["missing"], record.get("answer_keys", {})
             if "off_protocol" in record:
                 details["off_protocol"] = record["off_protocol"]
+            if "origin" in record:
+                details["origin"] = record["origin"]
             found.append(details)
     return found
 
@@ -204,6 +223,7 @@ class AnsweredRow:
     error: str
     answer: Any
     unmatched: bool = False
+    target_version: str = ""
 
 
 @dataclass(frozen=True, slots=True)

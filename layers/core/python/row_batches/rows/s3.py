@@ -7,6 +7,7 @@ A rows object holds a run of consecutive rows, and its key carries the first and
 from __future__ import annotations
 
 from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from io import BytesIO
@@ -24,6 +25,8 @@ from row_batches.rows.store import FinishedRows, ListedRow, RowRange, listed_by_
 GROUP_OBJECTS = 16
 GROUP_BYTES = 256 * 1024
 """Neighbours up to so many and so large are read by one reader and handed on as one."""
+WRITERS = 16
+"""Objects of one write at once."""
 MOST_GROUPS_AHEAD = 24
 MOST_BYTES_AHEAD = 2 * 1024 * 1024
 MOST_OBJECTS_AHEAD = 48
@@ -44,8 +47,17 @@ class S3RowStore:
         self._markers = Markers(objects, keys, batch_size)
 
     def write(self, rows: Sequence[FinishedRow]) -> None:
-        for run in consecutive_runs(rows):
-            self._objects.put(self._keys.rows_object(run[0].row, run[-1].row), encode_rows(run))
+        runs = list(consecutive_runs(rows))
+        if len(runs) == 1:
+            self._put(runs[0])
+            return
+        # Rows between others whose inputs are sent elsewhere: many small objects.
+        with ThreadPoolExecutor(min(len(runs), WRITERS), "writer") as pool:
+            for written in [pool.submit(self._put, run) for run in runs]:
+                written.result()
+
+    def _put(self, run: Sequence[FinishedRow]) -> None:
+        self._objects.put(self._keys.rows_object(run[0].row, run[-1].row), encode_rows(run))
 
     def finished(self, first: int = 1, last: int | None = None) -> Iterator[RowRange]:
         if self._batch_size == 1 and first == last:  # one cheap request, instead of a listing
@@ -221,8 +233,8 @@ def _answered_rows(part: _Part, lines: BytesIO) -> Iterator[AnsweredRow]:
     errors = {failure["row"]: failure["error"] for failure in columns["failures"]}
     missing = {details["row"] for details in columns["details"] if details.get("missing")}
     times = zip(columns["started_ms"], columns["duration_ms"], strict=True)
-    values = zip(columns["status"], times, columns["attempts"], strict=True)
-    for row, (status, (started_ms, duration_ms), attempts) in enumerate(values, part.first_new):
+    values = zip(columns["status"], times, columns["attempts"], columns["target_version"], strict=True)
+    for row, (status, (started_ms, duration_ms), attempts, version) in enumerate(values, part.first_new):
         line = lines.readline()
         unmatched = status != RowStatus.SUCCESS and row in missing
         has_answer = status == RowStatus.SUCCESS or unmatched
@@ -235,6 +247,7 @@ def _answered_rows(part: _Part, lines: BytesIO) -> Iterator[AnsweredRow]:
             error=errors.get(row, ""),
             answer=parse_json(split_answer(row, line)[1].decode()) if has_answer else None,
             unmatched=unmatched,
+            target_version=version,
         )
 
 

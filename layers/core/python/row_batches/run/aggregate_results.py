@@ -32,6 +32,8 @@ from row_batches.rows.store import FinishedRows, find_gaps
 from row_batches.rows.work import FINISHING_BRAKE, Work
 from row_batches.run.batch import Batch, Batches
 from row_batches.run.child_errors import read_child_errors
+from row_batches.run.duplicates import Originals
+from row_batches.run.fan_out import fan_out
 from row_batches.run.find_missing import find_missing
 from row_batches.run.finish import keep_ending, put_together_by_itself, wait_until_quiet
 from row_batches.run.letters import UnsentLetters
@@ -46,6 +48,7 @@ from row_batches.run.totals import (
     cost_of,
     missing_by_column,
     off_protocol,
+    savings,
     throttling,
     usage_of_run,
     warnings_of,
@@ -124,6 +127,8 @@ def aggregate_results(
     with ownership.of(batch.plan.execution.name, AGGREGATION_PART, deadline) as wait_seconds:
         if wait_seconds:
             return AggregateResponse(done=False, come_again_in_seconds=wait_seconds)
+        if not fan_out(batch, clock, deadline):
+            return AggregateResponse(done=False)
         aggregation = _Aggregation(
             batch, request.manifests, ended, dead_letters, metrics, ownership.notes, clock, deadline
         )
@@ -174,6 +179,7 @@ class _Aggregation:
         self._gaps: deque[tuple[int, int]] = deque()
         self._staged: Iterator[tuple[int, list[str]]] | None = None
         self._died: dict[int, str] | None = None
+        self._originals = Originals(self._objects, self._plan)
 
     def run(self) -> AggregateResponse:
         checkpoint = self._load() or self._begin()
@@ -288,11 +294,13 @@ class _Aggregation:
             last = min(self._next_row + GAP_ROWS_AT_ONCE, end) - 1
             child_errors = self._child_errors()
             for row, cells in self._staged_rows(self._next_row, last):
-                died = child_errors.get(row) or (None if self._ended_early else CHILD_DIED)
+                original = self._originals.of(row)
+                died = child_errors.get(original) or (None if self._ended_early else CHILD_DIED)
                 message = died or f"not attempted: {self._ended_early}"
                 self._write_unfinished(row, cells, message)
                 if died:
                     self._totals.add_died(row, died)
+                    self._totals.failed_duplicates += original != row
                     self._letters.add(row, cells, RowStatus.FAILED, message, attempts=0)
                 else:
                     self._totals.not_attempted += 1
@@ -393,6 +401,8 @@ class _Aggregation:
             "extraction": totals.extraction.model_dump(),
             "usage": usage_of_run(totals),
             "throttling": throttling(totals, cost),
+            "distinct_rows": plan.rows_sent if plan.config.execution_config.deduplicate else None,
+            "savings": savings(plan, totals),
             "peak_rows_in_flight": totals.peak_rows_in_flight,
             "processing_seconds": totals.processing_ms / 1000,
             "started_at": plan.execution.started_at.isoformat(),
@@ -438,7 +448,7 @@ class _Aggregation:
             return FINISHING_BRAKE.error if self._ended.status.stopped else self._ended.error
         limit = self._batch.failure_limit
         # The row that reaches the limit may be the last: then there was nothing left to brake.
-        return RowFailedError.__name__ if limit is not None and self._totals.all_failed >= limit else ""
+        return RowFailedError.__name__ if limit is not None and self._totals.failed_sent >= limit else ""
 
     def _error(self, name: str, document: dict[str, Any]) -> CaughtError | None:
         if not name:

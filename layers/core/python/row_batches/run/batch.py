@@ -20,7 +20,7 @@ from row_batches.files.staged_copy import unescaped
 from row_batches.mapping.mapping_in import InputMapper, compile_input_mapping
 from row_batches.mapping.mapping_out import MappedRow, OutputMapper, compile_output_mapping
 from row_batches.mapping.metadata_columns import RowFacts
-from row_batches.rows.records import FinishedRow, RowRecord, RowStatus, Usage
+from row_batches.rows.records import AnsweredRow, FinishedRow, RowOrigin, RowRecord, RowStatus, Usage
 from row_batches.rows.store import RowStore
 from row_batches.rows.stores import RowStores
 from row_batches.rows.work import Work, load_plan
@@ -121,7 +121,8 @@ class Batch:
 
     @property
     def failure_limit(self) -> int | None:
-        return self.plan.config.execution_config.failure_limit(self.plan.total_rows)
+        """How many of the rows that are sent may fail; their duplicates do not count."""
+        return self.plan.config.execution_config.failure_limit(self.plan.rows_sent)
 
     def cells(self, item: Mapping[str, str]) -> list[str]:
         """The user's cells of a staged row, in the order of ``plan.columns``."""
@@ -130,6 +131,12 @@ class Batch:
     def read_kept(self, answer: Any) -> Outcome:
         """The outcome of an answer that is kept, of this execution or another of the same target."""
         return self.kind.read_kept(answer)
+
+    def outcome_of(self, answered: AnsweredRow) -> Outcome:
+        """The outcome of a row that was finished, judged anew by the document."""
+        if answered.status is not RowStatus.SUCCESS and not answered.unmatched:
+            return Outcome(answered.status, error_message=answered.error)
+        return self.read_kept(answered.answer)
 
     def finish(
         self,
@@ -145,6 +152,7 @@ class Batch:
         usage: Usage | None = None,
         throttled_ms: int = 0,
         target_version: str | None = None,
+        origin: RowOrigin | None = None,
     ) -> FinishedRow:
         """The row's record, with its finished CSV text.
 
@@ -188,6 +196,8 @@ class Batch:
             record["usage"] = usage
         if throttled_ms:
             record["throttled_ms"] = throttled_ms
+        if origin is not None:
+            record["origin"] = origin
         if outcome.status is not RowStatus.SUCCESS:
             record["error"] = outcome.error_message
             record["failed_csv"] = self.renderer.render_failed(cells, outcome.error_message)

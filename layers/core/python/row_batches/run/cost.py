@@ -40,14 +40,19 @@ def estimate(
     *,
     total_rows: int,
     staged_bytes: int,
+    rows_sent: int | None = None,
     taken_over: int = 0,
     prices: Prices = PRICES,
 ) -> CostEstimate:
     """The cost of a run: ``best`` when each row succeeds at its first attempt, ``worst`` when each fails at its last,
     after the longest pauses. What the kind of target assumes is in its ``assumed`` and ``usage``.
 
-    ``taken_over`` rows have the answer of an earlier execution, at the best; at the worst none has.
+    ``rows_sent`` of the rows are sent, when some have equal inputs; none: all. ``taken_over`` of all rows have the
+    answer of an earlier execution, at the best; at the worst none has.
     """
+    sent = total_rows if rows_sent is None else rows_sent
+    sent_bytes = staged_bytes * sent // max(1, total_rows)
+    idle_at_best = sent * taken_over // max(1, total_rows)
     best, worst = (
         run_usage(
             target,
@@ -56,16 +61,17 @@ def estimate(
                 target,
                 concurrency,
                 storage,
-                total_rows - idle,
-                staged_bytes * (total_rows - idle) // max(1, total_rows),
+                sent - idle,
+                sent_bytes * (sent - idle) // max(1, sent),
                 all_fail=all_fail,
+                duplicates=total_rows - sent,
                 idle_rows=idle,
             ),
             storage,
             total_rows=total_rows,
             staged_bytes=staged_bytes,
         )
-        for all_fail, idle in ((False, taken_over), (True, 0))
+        for all_fail, idle in ((False, idle_at_best), (True, 0))
     )
     best_parts = best.parts(target.cost_per_call_usd, prices)
     worst_parts = worst.parts(target.cost_per_call_usd, prices)
@@ -102,17 +108,21 @@ def _assumed(
     staged_bytes: int,
     *,
     all_fail: bool,
+    duplicates: int,
     idle_rows: int,
 ) -> RunCounts:
-    """The counts of a run that calls for ``total_rows``, and only keeps ``idle_rows`` more."""
+    """The counts of a run that calls for ``total_rows``, and only keeps ``idle_rows`` and ``duplicates`` beside them.
+
+    A duplicate takes a write of its own, as its neighbours are written at another time.
+    """
     counts = kind_of(target).assumed(config, concurrency, total_rows, staged_bytes, all_fail=all_fail)
     objects = max(counts.rows_objects, ceil((total_rows + idle_rows) / concurrency.batch_size))
-    counts = replace(counts, idle_rows=idle_rows, rows_objects=objects)
+    counts = replace(counts, idle_rows=idle_rows, rows_objects=objects + duplicates)
     if storage.mode is StorageMode.INLINE:
         return replace(counts, children=0)
     if storage.mode is StorageMode.DYNAMODB:
         row_units = item_units(staged_bytes // max(1, total_rows))
-        units = (total_rows + idle_rows) * row_units + counts.failed_rows + counts.rows_objects
+        units = (total_rows + idle_rows + duplicates) * row_units + counts.failed_rows + counts.rows_objects
         return replace(counts, write_units=units)
     return counts
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import closing
 from itertools import chain
 
 from row_batches.files.result_file import ResultFile
 from row_batches.files.staged_copy import staged_header, staged_lines
-from row_batches.rows.store import find_gaps
+from row_batches.rows.store import RowRange, find_gaps
 from row_batches.rows.work import failure_brake
 from row_batches.run.batch import Batch
+from row_batches.run.duplicates import Originals, failed_rows_sent
 from row_batches.run.messages import AggregateResponse, ObjectVersion
 from row_batches.run.ownership import Ownership
 
@@ -21,7 +23,7 @@ def find_missing(batch: Batch, ownership: Ownership) -> AggregateResponse:
     owner still writes its rows in flight. The listing shows the gaps. The staged input is read only if there are any,
     and no further than the last of them. Memory: a part of the upload, whatever the size of the input.
     """
-    if _first_gap(batch) is None:
+    if next(_gaps(batch), None) is None:
         return AggregateResponse()
     wait_seconds = ownership.wait_for_rows(batch.plan.execution.name)
     if wait_seconds:
@@ -29,7 +31,7 @@ def find_missing(batch: Batch, ownership: Ownership) -> AggregateResponse:
     if batch.work.brake() is not None:
         return AggregateResponse()
     # The last owner can have written its rows since they were listed.
-    gaps = find_gaps(batch.rows.finished(), batch.plan.total_rows)
+    gaps = _gaps(batch)
     first_gap = next(gaps, None)
     if first_gap is None:
         return AggregateResponse()
@@ -67,10 +69,12 @@ def _failed_rows(batch: Batch) -> int:
     failed, next_row = 0, 1
     with closing(batch.rows.read()) as reading:
         for rows in reading:
-            failed += len(rows.columns_from(max(next_row, rows.first))["failures"])
+            failed += failed_rows_sent(rows.columns_from(max(next_row, rows.first)))
             next_row = rows.last + 1
     return failed
 
 
-def _first_gap(batch: Batch) -> tuple[int, int] | None:
-    return next(find_gaps(batch.rows.finished(), batch.plan.total_rows), None)
+def _gaps(batch: Batch) -> Iterator[RowRange]:
+    """The rows that are sent and not finished. Their duplicates are finished after them (``fan_out``)."""
+    gaps = find_gaps(batch.rows.finished(), batch.plan.total_rows)
+    return Originals(batch.work.objects, batch.plan).sent(gaps)

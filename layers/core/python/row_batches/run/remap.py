@@ -29,6 +29,7 @@ from row_batches.run.aggregate_results import CHILD_DIED, Checkpoint
 from row_batches.run.batch import Batch
 from row_batches.run.blanks import Blanks
 from row_batches.run.child_errors import read_child_errors
+from row_batches.run.duplicates import Originals
 from row_batches.run.totals import CastFailures, ExtractedFields, add_cast_failures
 from row_batches.targets.protocol import Outcome
 
@@ -159,6 +160,7 @@ class _Remapping:
         gaps = self._gaps()
         brake = self._batch.work.brake()
         self._ended_early = self._ended.ended_early or (brake.reason if brake else "")
+        self._originals = Originals(self._objects, self._plan)
         self._child_errors = read_child_errors(self._objects, self._manifests() if gaps else [], gaps)
         remapped = Remapped(key, self._batch.output_mapper.names)
         output = ResultFile.start(self._objects, key, self._batch.tags)
@@ -207,7 +209,7 @@ class _Remapping:
             answers.close()
 
     def _line(self, row: int, cells: list[str], answered: AnsweredRow | None, remapped: Remapped) -> bytes:
-        outcome = self._unfinished(row) if answered is None else self._outcome(answered)
+        outcome = self._unfinished(row) if answered is None else self._batch.outcome_of(answered)
         began_ms = self._ended.began_ms
         finished = self._batch.finish(
             row,
@@ -229,13 +231,8 @@ class _Remapping:
             remapped.first_rows.append(self._shown(row, outcome, record["status"]))
         return record["csv"].encode()
 
-    def _outcome(self, answered: AnsweredRow) -> Outcome:
-        if answered.status is not RowStatus.SUCCESS and not answered.unmatched:
-            return Outcome(answered.status, error_message=answered.error)
-        return self._batch.read_kept(answered.answer)
-
     def _unfinished(self, row: int) -> Outcome:
-        died = self._child_errors.get(row)
+        died = self._child_errors.get(self._originals.of(row))
         if died is None:
             died = f"not attempted: {self._ended_early}" if self._ended_early else CHILD_DIED
         return Outcome(RowStatus.FAILED, error_message=died)

@@ -15,6 +15,7 @@ from row_batches.document.target_version import TargetVersion
 from row_batches.rows.records import RowColumns, RowStatus, Usage
 from row_batches.run.blanks import Blanks
 from row_batches.run.cost import actual_cost, run_usage
+from row_batches.run.duplicates import duplicates_among
 from row_batches.run.runs import Counts
 from row_batches.targets.answer import MOST_USED, add_usage
 from row_batches.targets.notes import NOTES, OFF_PROTOCOL
@@ -82,6 +83,10 @@ class Totals(BaseModel):
     attempted: int = 0
     resumed: int = 0
     """Of the attempted: rows that were taken over from an earlier execution."""
+    duplicates: int = 0
+    """Of the attempted: rows that have the outcome of another one with the same input."""
+    failed_duplicates: int = 0
+    """Of all rows that failed: those, and the ones whose original nobody finished."""
     attempts: int = 0
     retries: int = 0
     """Of the attempts: those after a row's first."""
@@ -141,7 +146,7 @@ class Totals(BaseModel):
         self.worker_calls += sum(rows["worker_calls"])
         self._add_versions(rows, statuses[RowStatus.SUCCESS])
         times = _times(rows)
-        self.resumed += len(rows["status"]) - len(times)
+        self.resumed += len(rows["status"]) - len(times) - self._add_origins(rows)
         # A row is in flight at the full seconds from ``began`` to before ``ended``: none, when the two are one.
         began = Counter([-(-started_ms // 1000) for started_ms, _ in times])
         ended = Counter([(started_ms + duration_ms) // 1000 + 1 for started_ms, duration_ms in times])
@@ -157,6 +162,17 @@ class Totals(BaseModel):
         for details in lacking:
             status = RowStatus.FAILED if details["row"] in failed else RowStatus.SUCCESS
             self.blanks.add(details["missing"], details["answer_keys"], status)
+
+    def _add_origins(self, rows: RowColumns) -> int:
+        """Count the rows that were not sent themselves; how many of them are SUCCESS."""
+        duplicates = duplicates_among(rows)
+        if not duplicates:
+            return 0
+        failed = [failure["status"] for failure in rows["failures"] if failure["row"] in duplicates]
+        self.duplicates += len(duplicates)
+        self.failed_duplicates += len(failed)
+        self.unmapped -= failed.count(RowStatus.FAILED)  # without an attempt, as rows that could not be mapped
+        return len(duplicates) - len(failed)
 
     def _add_attempts(self, rows: RowColumns) -> None:
         attempts = rows["attempts"]
@@ -202,6 +218,11 @@ class Totals(BaseModel):
         return self.failed + self.timed_out
 
     @property
+    def failed_sent(self) -> int:
+        """The rows that failed and were sent themselves: what ``stop_after`` counts."""
+        return self.all_failed - self.failed_duplicates
+
+    @property
     def peak_rows_in_flight(self) -> int:
         """The most rows in flight at the full seconds of the run; at least one when any row was run."""
         in_order: Iterable[int] = (change for _, change in sorted(self.in_flight_changes.items()))
@@ -224,10 +245,10 @@ def cost_of(plan: Plan, totals: Totals, *, stopped: bool = False) -> dict[str, o
     were killed are not counted: nobody knows their time.
     """
     counts = RunCounts(
-        rows=totals.attempted - totals.resumed,
+        rows=totals.attempted - totals.resumed - totals.duplicates,
         attempts=totals.attempts,
         retries=totals.retries,
-        failed_rows=totals.all_failed - totals.died,
+        failed_rows=totals.all_failed - totals.died - totals.failed_duplicates,
         unmapped_rows=totals.unmapped,
         throttles=totals.throttles,
         idle_rows=totals.resumed + totals.died + (0 if stopped else totals.not_attempted),
@@ -293,6 +314,16 @@ def off_protocol(totals: Totals) -> dict[str, object]:
         "count": count,
         "example_row": totals.off_protocol_row or None,
         "example": totals.off_protocol_example or None,
+    }
+
+
+def savings(plan: Plan, totals: Totals) -> dict[str, dict[str, float | None]]:
+    """What was not called, by the setting that saved it, and its price where the registry has one of a call."""
+    price = plan.target.cost_per_call_usd
+    saved = {"deduplicate": totals.duplicates} if plan.config.execution_config.deduplicate else {}
+    return {
+        name: {"calls": calls, "usd": None if price is None else round(calls * price, 8)}
+        for name, calls in saved.items()
     }
 
 

@@ -17,6 +17,7 @@ from row_batches.document.plan import (
     RESULTS_PREFIX,
     WORK_PREFIX,
     Concurrency,
+    DistinctInput,
     Execution,
     Keys,
     Plan,
@@ -29,7 +30,9 @@ from row_batches.files.csv_reader import MAX_FILE_BYTES, Staging, too_large
 from row_batches.files.csv_writer import output_header
 from row_batches.files.opening import open_input
 from row_batches.files.ports import InputObject, InputObjects, Targets, WorkObjects
+from row_batches.mapping.mapping_in import compile_input_mapping
 from row_batches.run.cost import estimate
+from row_batches.run.duplicates import stage_distinct
 from row_batches.run.earlier_execution import Earlier, ExecutionStates, StagedAgain, find_earlier
 from row_batches.run.messages import MapSettings, ObjectVersion, ValidateRequest, ValidateResponse
 from row_batches.run.runs import Run, Runs
@@ -112,18 +115,19 @@ class _Validation:
         assert target is not None
         assert found is not None
         assert staging is not None
+        distinct = self._stage_distinct(config, staging, keys, version_id)
         stored = plan_storage(
             config,
             target,
             execution=request.execution.name,
-            total_rows=staging.total_rows,
-            staged_bytes=staging.size_bytes,
-            read_staged=lambda: [self._work.get(keys.staged)],
+            total_rows=staging.total_rows if distinct is None else distinct.rows,
+            staged_bytes=staging.size_bytes if distinct is None else distinct.size_bytes,
+            read_staged=lambda: [self._work.get(keys.staged if distinct is None else keys.distinct)],
             work_retention_days=self._work_retention_days,
         )
         if isinstance(stored, Problem):
             raise InvalidInputError([stored])
-        plan = self._plan(execution, config, target, found, staging, version_id, earlier, stored)
+        plan = self._plan(execution, config, target, found, staging, version_id, distinct, earlier, stored)
         self._work.put(keys.plan, plan.model_dump_json().encode())
         if not config.dry_run:
             self._runs.start(Run.of_plan(plan))
@@ -264,6 +268,15 @@ class _Validation:
             problems += error.problems
         return None, ""
 
+    def _stage_distinct(
+        self, config: BatchConfig, staging: Staging | StagedAgain, keys: Keys, version_id: str
+    ) -> DistinctInput | None:
+        if not config.execution_config.deduplicate:
+            return None
+        columns = staging.columns
+        mapper = compile_input_mapping(config.input_mapping, columns, replaced_columns(config, columns))
+        return stage_distinct(self._work, keys, version_id, len(columns), mapper, staging.total_rows)
+
     # --- the plan
 
     def _plan(
@@ -274,10 +287,12 @@ class _Validation:
         found: InputObject,
         staging: Staging | StagedAgain,
         version_id: str,
+        distinct: DistinctInput | None,
         earlier: Earlier | None,
         stored: StoragePlan,
     ) -> Plan:
         concurrency, storage = stored.concurrency, stored.storage
+        rows_sent = staging.total_rows if distinct is None else distinct.rows
         taken_over = earlier.taken_over(config, staging.columns, staging.total_rows) if earlier else 0
         costs = estimate(
             config,
@@ -286,9 +301,10 @@ class _Validation:
             storage,
             total_rows=staging.total_rows,
             staged_bytes=staging.size_bytes,
+            rows_sent=rows_sent,
             taken_over=taken_over,
         )
-        warnings = self._warnings(config, target, staging, concurrency)
+        warnings = self._warnings(config, target, staging, rows_sent, concurrency)
         if earlier is not None:
             costs = costs.model_copy(update={"assumptions": [*costs.assumptions, earlier.assumption(taken_over)]})
             warnings += earlier.warnings(target, config, staging.columns, staging.total_rows)
@@ -307,6 +323,7 @@ class _Validation:
                 size_bytes=staging.size_bytes,
                 source_etag=found.etag,
             ),
+            distinct=distinct,
             concurrency=concurrency,
             storage=storage,
             estimate=costs,
@@ -316,13 +333,20 @@ class _Validation:
         )
 
     def _warnings(
-        self, config: BatchConfig, target: Target, staging: Staging | StagedAgain, concurrency: Concurrency
+        self,
+        config: BatchConfig,
+        target: Target,
+        staging: Staging | StagedAgain,
+        rows_sent: int,
+        concurrency: Concurrency,
     ) -> list[str]:
         settings = config.execution_config
         warnings = list(staging.warnings)
         replaced = sorted(replaced_columns(config, staging.columns))
         if replaced:
             warnings.append(f"Columns of an earlier output are not mapped and are replaced: {', '.join(replaced)}.")
+        if settings.deduplicate:
+            warnings.append(f"{staging.total_rows:,} rows, {rows_sent:,} distinct: equal inputs are sent once.")
         if settings.max_rows is not None:
             warnings.append(f"A trial: only the first {settings.max_rows:,} rows are read, checked and processed.")
         if target.output_schema and not config.output_mapping.columns:
@@ -332,7 +356,7 @@ class _Validation:
             )
         warnings += kind_of(target).warnings(config, target, self._functions)
         in_flight = concurrency.children * concurrency.threads
-        longest_days = staging.total_rows / in_flight * settings.timeout_seconds / SECONDS_A_DAY
+        longest_days = rows_sent / in_flight * settings.timeout_seconds / SECONDS_A_DAY
         kept_days = settings.ttl_days or self._work_retention_days
         if longest_days > min(kept_days, self._work_retention_days):
             said = "ttl_days" if kept_days < self._work_retention_days else "the Terraform variable work_retention_days"
@@ -340,7 +364,7 @@ class _Validation:
                 f"If every row took its timeout_seconds, the run would take {longest_days:,.0f} days; finished "
                 f"rows are kept for {min(kept_days, self._work_retention_days)} ({said})."
             )
-        if in_flight < min(settings.max_concurrency, staging.total_rows):
+        if in_flight < min(settings.max_concurrency, rows_sent):
             warnings.append(f"{in_flight} rows are in flight at most, not {settings.max_concurrency:,}.")
         return warnings
 
@@ -399,6 +423,7 @@ def _source(document: Any) -> S3Location | None:
 
 
 def _response(plan: Plan, items: Items) -> ValidateResponse:
+    read = plan.distinct or plan.staged
     processor = kind_of(plan.target).processor if plan.total_rows else Processor.NONE
     return ValidateResponse(
         execution_id=plan.execution.name,
@@ -406,7 +431,7 @@ def _response(plan: Plan, items: Items) -> ValidateResponse:
         processor=processor,
         dry_run=plan.config.dry_run,
         total_rows=plan.total_rows,
-        staged=ObjectVersion(bucket=plan.staged.bucket, key=plan.staged.key, version_id=plan.staged.version_id),
+        staged=ObjectVersion(bucket=plan.staged.bucket, key=read.key, version_id=read.version_id),
         map=MapSettings(max_concurrency=plan.concurrency.children, batch_size=plan.concurrency.batch_size),
         map_prefix=plan.keys.map,
         inline=plan.storage.mode is StorageMode.INLINE,
@@ -420,7 +445,8 @@ def _dry_run_document(plan: Plan) -> dict[str, Any]:
     return {
         "status": "DRY_RUN",
         "total_rows": plan.total_rows,
-        "rows_to_run": plan.total_rows - plan.taken_over,
+        "distinct_rows": plan.rows_sent if plan.config.execution_config.deduplicate else None,
+        "rows_to_run": plan.rows_to_run,
         "column_count": len(plan.columns),
         "columns": _first_names(plan.columns),
         "output_column_count": len(plan.output_header),

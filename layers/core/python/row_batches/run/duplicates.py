@@ -1,0 +1,191 @@
+"""Rows with equal mapped inputs: each such input is sent once, for the first row that has it, its *original*.
+
+The index of duplicates is an object of 4 bytes for each row, big-endian: the number of the row's original, 0 for a row
+that is one itself.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from heapq import merge
+from itertools import chain, islice
+from tempfile import TemporaryFile
+from typing import IO
+
+from foundation.errors import InvalidInputError, MappingError, Problem
+from foundation.ports import ObjectStore
+from row_batches.document.plan import DistinctInput, Keys, Plan
+from row_batches.files.ports import WorkObjects
+from row_batches.files.staged_copy import read_staged, staged_header, staged_lines
+from row_batches.mapping.mapping_in import InputMapper
+from row_batches.rows.records import RowColumns, RowOrigin
+from row_batches.rows.store import RowRange
+from row_batches.run.batch import input_hash
+
+MOST_ROWS = 5_000_000
+"""Looking for duplicates takes some 60 microseconds a row, of the function's share of a CPU, and 24 bytes of ``/tmp``:
+five of its 15 minutes, and 120 of its 512 MB."""
+ROWS_SORTED_AT_ONCE = 200_000
+"""Some 30 MB."""
+HASH_BYTES = 16
+ROW_BYTES = 4
+RECORD_BYTES = HASH_BYTES + ROW_BYTES
+CHUNK_BYTES = 1024 * 1024
+
+
+class FoundDuplicates:
+    """The index of duplicates, in a temporary file. ``distinct_rows`` is the number of rows that are originals."""
+
+    def __init__(self, index: mmap.mmap, total_rows: int, duplicates: int) -> None:
+        self._index = index
+        self.distinct_rows = total_rows - duplicates
+
+    def is_original(self, row: int) -> bool:
+        return not any(self._index[(row - 1) * ROW_BYTES : row * ROW_BYTES])
+
+    def chunks(self) -> Iterator[bytes]:
+        """The index, to be uploaded."""
+        for start in range(0, len(self._index), CHUNK_BYTES):
+            yield self._index[start : start + CHUNK_BYTES]
+
+
+@contextmanager
+def find_duplicates(
+    rows: Iterable[tuple[int, Sequence[str]]], digest: Callable[[Sequence[str]], bytes | None], total_rows: int
+) -> Iterator[FoundDuplicates]:
+    """Compare the ``rows``, 1 to ``total_rows`` in order, by the ``digest`` of their input; None: equal to no other.
+
+    An external merge sort of digest and row number. Memory: ``ROWS_SORTED_AT_ONCE`` records, whatever the number of
+    rows; the rest lies in ``/tmp``. Raises ``InvalidInputError`` above ``MOST_ROWS``.
+    """
+    if total_rows > MOST_ROWS:
+        message = f"duplicates are found among up to {MOST_ROWS:,} rows, and the input has {total_rows:,}"
+        fix = "split the input, or leave it out"
+        raise InvalidInputError([Problem("execution_config.deduplicate", "true", message, fix)])
+    with TemporaryFile() as index_file:
+        index_file.truncate(max(1, total_rows) * ROW_BYTES)
+        with mmap.mmap(index_file.fileno(), total_rows * ROW_BYTES) as index:
+            duplicates = 0
+            original = of = b""
+            for record in _sorted(_records(rows, digest)):
+                row = record[HASH_BYTES:]
+                if record[:HASH_BYTES] != of:
+                    original, of = row, record[:HASH_BYTES]
+                    continue
+                place = (int.from_bytes(row) - 1) * ROW_BYTES
+                index[place : place + ROW_BYTES] = original
+                duplicates += 1
+            yield FoundDuplicates(index, total_rows, duplicates)
+
+
+def stage_distinct(
+    work: WorkObjects, keys: Keys, version_id: str, columns: int, mapper: InputMapper, total_rows: int
+) -> DistinctInput | None:
+    """Stage the rows that are sent, and the index of the others; None when no two inputs are equal.
+
+    ``version_id`` is that of the staged input. Rows that cannot be mapped are equal to no other. Raises as
+    ``find_duplicates``.
+    """
+
+    def digest(cells: Sequence[str]) -> bytes | None:
+        try:
+            return bytes.fromhex(input_hash(mapper.map(cells)))
+        except MappingError:
+            return None
+
+    size = 0
+
+    def originals(found: FoundDuplicates) -> Iterator[bytes]:
+        nonlocal size
+        lines = (line for row, line in staged_lines(work.read(keys.staged, version_id)) if found.is_original(row))
+        for line in chain([staged_header(columns)], lines):
+            size += len(line)
+            yield line
+
+    rows = read_staged(work.read(keys.staged, version_id))
+    with find_duplicates(rows, digest, total_rows) as found:
+        if found.distinct_rows == total_rows:
+            return None
+        work.upload(keys.duplicates, found.chunks())
+        version = work.upload(keys.distinct, originals(found))
+        return DistinctInput(key=keys.distinct, version_id=version, size_bytes=size, rows=found.distinct_rows)
+
+
+def _records(
+    rows: Iterable[tuple[int, Sequence[str]]], digest: Callable[[Sequence[str]], bytes | None]
+) -> Iterator[bytes]:
+    for row, cells in rows:
+        found = digest(cells)
+        if found is not None:
+            yield found[:HASH_BYTES] + row.to_bytes(ROW_BYTES)
+
+
+def _sorted(records: Iterator[bytes]) -> Iterator[bytes]:
+    """The records in order, which is by digest, then by row."""
+    with ExitStack() as files:
+        runs: list[IO[bytes]] = []
+        while batch := sorted(islice(records, ROWS_SORTED_AT_ONCE)):
+            if len(batch) < ROWS_SORTED_AT_ONCE and not runs:
+                yield from batch
+                return
+            runs.append(files.enter_context(TemporaryFile()))
+            runs[-1].write(b"".join(batch))
+            runs[-1].seek(0)
+        yield from merge(*map(_read_run, runs))
+
+
+def _read_run(run: IO[bytes]) -> Iterator[bytes]:
+    while record := run.read(RECORD_BYTES):
+        yield record
+
+
+def duplicates_among(columns: RowColumns) -> frozenset[int]:
+    """Those of finished rows that were not sent themselves."""
+    return frozenset(of["row"] for of in columns["details"] if of.get("origin") == RowOrigin.DUPLICATE)
+
+
+def failed_rows_sent(columns: RowColumns) -> int:
+    """How many finished rows are not SUCCESS and were sent themselves."""
+    duplicates = duplicates_among(columns)
+    return sum(failure["row"] not in duplicates for failure in columns["failures"])
+
+
+class Originals:
+    """The originals of an execution's rows, asked for in ascending order. Memory: a chunk of the index."""
+
+    def __init__(self, objects: ObjectStore, plan: Plan) -> None:
+        self._chunks = iter(()) if plan.distinct is None else objects.read(plan.keys.duplicates)
+        self._has_duplicates = plan.distinct is not None
+        self._chunk = b""
+        self._before = 0
+        """Bytes of the index before the chunk."""
+
+    def of(self, row: int) -> int:
+        """The row that is sent for this one: itself, unless it is a duplicate."""
+        if not self._has_duplicates:
+            return row
+        place = (row - 1) * ROW_BYTES - self._before
+        while place >= len(self._chunk):
+            place -= len(self._chunk)
+            self._before += len(self._chunk)
+            self._chunk = next(self._chunks)
+        return int.from_bytes(self._chunk[place : place + ROW_BYTES]) or row
+
+    def sent(self, gaps: Iterable[RowRange]) -> Iterator[RowRange]:
+        """The rows in ``gaps``, which ascend, that are sent themselves."""
+        if not self._has_duplicates:
+            yield from gaps
+            return
+        for first, last in gaps:
+            begins = 0
+            for row in range(first, last + 1):
+                is_sent = self.of(row) == row
+                if is_sent and not begins:
+                    begins = row
+                if not is_sent and begins:
+                    yield RowRange(begins, row - 1)
+                    begins = 0
+            if begins:
+                yield RowRange(begins, last)

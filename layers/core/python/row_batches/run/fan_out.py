@@ -1,0 +1,186 @@
+"""Gives the duplicates of sent rows the outcome of their originals (``execution_config.deduplicate``).
+
+Each becomes a finished row of its own, so that whoever reads rows afterwards knows nothing of duplicates: output,
+failed rows, letters, ``make remap``, a run that resumes this one. A duplicate of a row that failed fails with its
+error; one of a row that nobody finished stays unfinished.
+
+Called again after a kill, it goes on with the duplicates that are not finished.
+
+Memory: that of ``RowStore.answers``, ``FLUSH_BYTES`` of finished rows. In ``/tmp``: ``SPOOL_BYTES`` of answers with one
+more, and 8 bytes for each row. Answers that do not fit are taken in further rounds, each of which reads the staged
+input again.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from contextlib import ExitStack
+from tempfile import TemporaryFile
+
+import orjson
+
+from foundation.json_text import parse_json, render_json
+from foundation.ports import Clock, Deadline
+from row_batches.files.staged_copy import read_staged
+from row_batches.rows.records import AnsweredRow, FinishedRow, RowOrigin, RowStatus
+from row_batches.rows.store import RowRange, find_gaps
+from row_batches.run.batch import Batch, input_hash
+from row_batches.run.duplicates import Originals
+
+SPOOL_BYTES = 256 * 1024 * 1024
+PLACE_BYTES = 8
+FLUSH_BYTES = 4 * 1024 * 1024
+FLUSH_ROWS = 1_000
+RESERVE_SECONDS = 60.0
+"""Of the function's time: for writing what is in hand."""
+
+
+def fan_out(batch: Batch, clock: Clock, deadline: Deadline) -> bool:
+    """Finish the duplicates of finished rows. False when the time ends before that: call again."""
+    if batch.plan.distinct is None or next(_unfinished(batch), None) is None:
+        return True
+    with ExitStack() as open_until_done:
+        answers = batch.rows.answers()
+        open_until_done.callback(answers.close)
+        spool = open_until_done.enter_context(_Spool(batch.plan.total_rows))
+        wanted = _originals_of_unfinished(batch)
+        while spool.fill(answers, wanted):
+            if not _finish_duplicates(batch, spool, clock, deadline):
+                return False
+    return True
+
+
+def _unfinished(batch: Batch) -> Iterator[tuple[int, int]]:
+    """The duplicates that are not finished, each with its original, ascending."""
+    originals = Originals(batch.work.objects, batch.plan)
+    for first, last in find_gaps(batch.rows.finished(), batch.plan.total_rows):
+        for row in range(first, last + 1):
+            original = originals.of(row)
+            if original != row:
+                yield row, original
+
+
+def _originals_of_unfinished(batch: Batch) -> _Rows:
+    wanted = _Rows(batch.plan.total_rows)
+    for _, original in _unfinished(batch):
+        wanted.add(original)
+    return wanted
+
+
+class _Rows:
+    """A set of rows: a bit for each row of the execution."""
+
+    def __init__(self, total_rows: int) -> None:
+        self._bits = bytearray(total_rows // 8 + 1)
+
+    def add(self, row: int) -> None:
+        self._bits[row // 8] |= 1 << row % 8
+
+    def __contains__(self, row: int) -> bool:
+        return bool(self._bits[row // 8] & 1 << row % 8)
+
+
+class _Spool:
+    """Answers of originals, in temporary files: read again in any order."""
+
+    def __init__(self, total_rows: int) -> None:
+        self._total_rows = total_rows
+
+    def __enter__(self) -> _Spool:
+        with ExitStack() as files:
+            self._answers = files.enter_context(TemporaryFile())
+            places = files.enter_context(TemporaryFile())
+            places.truncate((self._total_rows + 1) * PLACE_BYTES)
+            self._places = files.enter_context(mmap.mmap(places.fileno(), 0))
+            self._files = files.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._files.close()
+
+    def fill(self, answers: Iterator[AnsweredRow], wanted: _Rows) -> bool:
+        """Take the next answers of ``wanted`` rows, in place of those before; whether there were any."""
+        self._answers.seek(0)
+        self._answers.truncate()
+        self._places[:] = bytes(len(self._places))
+        taken = False
+        for answered in answers:
+            if answered.row in wanted:
+                taken = True
+                place = answered.row * PLACE_BYTES
+                # 0 says that there is none.
+                self._places[place : place + PLACE_BYTES] = (self._answers.tell() + 1).to_bytes(PLACE_BYTES)
+                self._answers.write(_as_line(answered))
+                if self._answers.tell() >= SPOOL_BYTES:
+                    break
+        return taken
+
+    def get(self, row: int) -> AnsweredRow | None:
+        place = int.from_bytes(self._places[row * PLACE_BYTES : (row + 1) * PLACE_BYTES])
+        if not place:
+            return None
+        self._answers.seek(place - 1)
+        return _of_line(row, self._answers.readline())
+
+
+def _as_line(answered: AnsweredRow) -> bytes:
+    head = [answered.status, answered.error, answered.unmatched, answered.target_version]
+    return orjson.dumps(head) + b"\t" + render_json(answered.answer).encode() + b"\n"
+
+
+def _of_line(row: int, line: bytes) -> AnsweredRow:
+    head, _, answer = line.partition(b"\t")
+    status, error, unmatched, version = orjson.loads(head)
+    return AnsweredRow(
+        row=row,
+        status=RowStatus(status),
+        started_ms=0,
+        ended_ms=0,
+        attempts=0,
+        error=error,
+        answer=parse_json(answer.decode()),
+        unmatched=unmatched,
+        target_version=version,
+    )
+
+
+def _finish_duplicates(batch: Batch, spool: _Spool, clock: Clock, deadline: Deadline) -> bool:
+    """Write the duplicates whose originals are in the spool; whether there was time for all of them."""
+    staged, objects = batch.plan.staged, batch.work.objects
+    originals = Originals(objects, batch.plan)
+    finished: list[FinishedRow] = []
+    size = 0
+    in_time = True
+    gaps: Iterator[RowRange] = find_gaps(batch.rows.finished(), batch.plan.total_rows)
+    for row, cells in read_staged(objects.read(staged.key, staged.version_id), gaps):
+        original = originals.of(row)
+        answered = spool.get(original) if original != row else None
+        if answered is None:
+            continue
+        finished.append(_finish(batch, row, cells, answered, clock))
+        size += len(finished[-1].answer) + len(finished[-1].record["csv"])
+        if size >= FLUSH_BYTES or len(finished) >= FLUSH_ROWS:
+            batch.rows.write(finished)
+            finished, size = [], 0
+            in_time = deadline.remaining_seconds() > RESERVE_SECONDS
+            if not in_time:
+                break
+    if finished:
+        batch.rows.write(finished)
+    return in_time
+
+
+def _finish(batch: Batch, row: int, cells: list[str], answered: AnsweredRow, clock: Clock) -> FinishedRow:
+    now = clock.now_ms()
+    return batch.finish(
+        row,
+        cells,
+        batch.outcome_of(answered),
+        row_hash=input_hash(batch.input_mapper.map(cells)),
+        attempts=0,
+        started_ms=now,
+        ended_ms=now,
+        target_version=answered.target_version,
+        origin=RowOrigin.DUPLICATE,
+    )

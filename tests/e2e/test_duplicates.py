@@ -1,0 +1,91 @@
+"""Rows with equal inputs are called once, and the output is as without."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from typing import Any
+
+from tests.support.deployment import Deployment, Run, csv_bytes, scaled
+
+ROWS = scaled(20_000, 2_000)
+REPEATED = 0.6
+OUTPUT = {"columns": [{"name": "value", "source": "$.value"}], "add_metadata": ["_row_id", "_status", "_error_message"]}
+
+
+def document(kind: str, name: str, **execution: Any) -> dict[str, Any]:
+    return {
+        "target": {"type": kind, "name": name},
+        "input_mapping": {"column_mappings": {"mode": "mode", "n": "n"}},
+        "output_mapping": OUTPUT,
+        "execution_config": {"max_concurrency": 20, "retry_policy": {"max_attempts": 1}, **execution},
+    }
+
+
+def repeating_rows(count: int) -> list[list[str]]:
+    """Rows of which 60 % repeat another one's input, and no two are equal; one input of a hundred fails."""
+    source = random.Random(7)
+    distinct = round(count * (1 - REPEATED))
+    numbers = list(range(distinct)) + [source.randrange(distinct) for _ in range(count - distinct)]
+    source.shuffle(numbers)
+    return [[f"note {row}", "fail" if n % 100 == 99 else "ok", str(n)] for row, n in enumerate(numbers, 1)]
+
+
+def body_of(rows: list[list[str]]) -> bytes:
+    return csv_bytes([["note", "mode", "n"], *rows])
+
+
+def assert_called_once_each(run: Run, rows: list[list[str]]) -> None:
+    distinct = {(mode, n) for _, mode, n in rows}
+    summary = run.summary
+    assert summary["attempts"] == summary["distinct_rows"] == len(distinct)
+    assert summary["savings"]["deduplicate"]["calls"] == len(rows) - len(distinct)
+    assert f"{len(rows):,} rows, {len(distinct):,} distinct: equal inputs are sent once." in summary["warnings"]
+
+
+def test_a_file_that_repeats_itself_costs_a_call_for_each_distinct_input(deployment: Deployment) -> None:
+    rows = repeating_rows(ROWS)
+    plain = deployment.run(document("tool", "chaos"), body_of(rows), timeout=900).assert_succeeded()
+
+    planned = deployment.run({**document("tool", "chaos", deduplicate=True), "dry_run": True}, body_of(rows))
+    run = deployment.run(document("tool", "chaos", deduplicate=True), body_of(rows), timeout=900).assert_succeeded()
+
+    assert run.output == plain.output
+    assert run.failed_rows == plain.failed_rows
+    assert_called_once_each(run, rows)
+    assert planned.document["distinct_rows"] == run.summary["distinct_rows"]
+    assert planned.document["estimate"]["total"]["best"] < plain.summary["estimate"]["total"]["best"]
+    assert (run.document["failed"], run.document["succeeded"]) == (
+        plain.document["failed"],
+        plain.document["succeeded"],
+    )
+    failed = [int(row["_row_id"]) for row in plain.rows if row["_status"] == "FAILED"]
+    assert [letter["row"] for letter in run.dead_letters()] == failed
+
+
+def test_agents_answer_each_distinct_input_once(deployment: Deployment) -> None:
+    rows = [[f"note {row}", "fail" if row % 4 == 3 else "ok", str(row % 4)] for row in range(12)]
+    batch_name = f"once{uuid.uuid4().hex[:8]}"
+    asked = {**document("agent", "chaos_agent", deduplicate=True), "notification_config": {"batch_name": batch_name}}
+
+    run = deployment.run(asked, body_of(rows)).assert_succeeded()
+
+    assert_called_once_each(run, rows)
+    assert len(deployment.agent_executions(batch_name)) == 4
+    assert [row["value"] for row in run.rows] == ["" if mode == "fail" else n for _, mode, n in rows]
+    assert [row["_row_id"] for row in run.rows] == [str(number) for number in range(1, 13)]
+    assert run.document["failed"] == 3
+
+
+def test_express_agents_answer_each_distinct_input_once(deployment: Deployment) -> None:
+    texts = ["a", "b", "a", "a", "b", "c"]
+    asked = {
+        "target": {"type": "agent", "name": "echo_express_agent"},
+        "output_mapping": {"columns": [{"name": "echoed", "source": "$.input.text"}]},
+        "execution_config": {"deduplicate": True},
+    }
+
+    run = deployment.run(asked, csv_bytes([["text"], *[[text] for text in texts]])).assert_succeeded()
+
+    assert [row["echoed"] for row in run.rows] == texts
+    assert run.summary["attempts"] == 3
