@@ -19,7 +19,7 @@ from typing import Any
 
 from botocore.config import Config
 
-from bedrock_batches.sync.sync_lake import FAILED_PREFIX
+from bedrock_batches.sync.failed_items import FAILED_PREFIX
 from foundation.functions import function_sizes
 from tools.command_line import parser_of
 from tools.errors import CommandError, exit_code_of

@@ -17,7 +17,7 @@ import pytest
 
 from bedrock_batches.select.duckdb_ import Lake, Merged, TableCounts, aws_lake
 from bedrock_batches.select.selection import Criteria
-from bedrock_batches.sync.sync_lake import FAILED_PREFIX
+from bedrock_batches.sync.failed_items import FAILED_PREFIX
 from foundation.errors import DeploymentError
 from tests.support.content import image, stream_record, update
 from tests.support.lake import AGENCIES, REPOSITORY, VIOLATIONS, Slept, insert, rows_of

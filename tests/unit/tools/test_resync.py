@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bedrock_batches.sync.sync_lake import FAILED_PREFIX
+from bedrock_batches.sync.failed_items import FAILED_PREFIX
 from tools.errors import CommandError
 from tools.resync import Resync, resync
 

@@ -55,7 +55,7 @@ def result_services(settings: BedrockBatchResultSettings, context: invocation.La
 
 def settle_services(settings: BedrockSyncSettings, context: invocation.LambdaContext) -> SettleServices:
     from bedrock_batches.results.settle import SettleServices
-    from bedrock_batches.sync.sync_lake import SyncServices
+    from bedrock_batches.sync.merge import SyncServices
 
     sync = SyncServices(
         lake=lake(settings),

@@ -14,7 +14,8 @@ from bedrock_batches.results.reconcile import reconcile, reconcile_event
 from bedrock_batches.results.settle import SettleServices, heal, settle_jobs
 from bedrock_batches.results.take_results import take_objects
 from bedrock_batches.submit.records_in_flight import write_in_flight
-from bedrock_batches.sync.sync_lake import FAILED_PREFIX, SyncServices
+from bedrock_batches.sync.failed_items import FAILED_PREFIX
+from bedrock_batches.sync.merge import SyncServices
 from foundation.errors import ServiceUnavailableError
 from tests.support.bedrock_results import (
     JOB_ID,

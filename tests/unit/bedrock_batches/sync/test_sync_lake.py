@@ -10,8 +10,10 @@ from typing import Any
 import orjson
 import pytest
 
+from bedrock_batches.sync.failed_items import FAILED_PREFIX
 from bedrock_batches.sync.lake_content import ContentUpdate, plain_item
-from bedrock_batches.sync.sync_lake import FAILED_PREFIX, SyncResult, SyncServices, compare, replay, sync_stream
+from bedrock_batches.sync.merge import SyncResult, SyncServices
+from bedrock_batches.sync.sync_lake import compare, replay, sync_stream
 from foundation.errors import (
     CommitConflictError,
     DeploymentError,

@@ -24,7 +24,9 @@ from bedrock_batches.results.record_index import Answered, RecordIndex
 from bedrock_batches.submit.job import Job, begins_of
 from bedrock_batches.submit.names import moment_at
 from bedrock_batches.submit.ports import JobsTable
-from bedrock_batches.sync.sync_lake import FAILED_PREFIX, Kind, SyncServices, failed_items, merge_now, replay
+from bedrock_batches.sync.failed_items import FAILED_PREFIX, Kind, failed_items
+from bedrock_batches.sync.merge import SyncServices
+from bedrock_batches.sync.sync_lake import merge_now, replay
 from foundation.errors import ObjectNotFoundError
 
 LOGGER = logging.getLogger("batch_processor.settle")

@@ -21,7 +21,7 @@ from fractions import Fraction
 from typing import Any
 
 from bedrock_batches.dataset import TODAY, Filter, TableFilter
-from bedrock_batches.sync.sync_lake import FAILED_PREFIX
+from bedrock_batches.sync.failed_items import FAILED_PREFIX
 from bedrock_batches.violations import (
     COLUMNS,
     CONTENT_COLUMN,

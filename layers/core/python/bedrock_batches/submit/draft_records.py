@@ -22,7 +22,7 @@ from bedrock_batches.submit.job import Job, JobStatus
 from bedrock_batches.submit.ports import Contents, JobsTable, ViolationsLake
 from bedrock_batches.submit.prompt import Inference, line_of, request_for, tokens_of_body, with_answer_format
 from bedrock_batches.submit.records_in_flight import ids_without_content, lines_of
-from bedrock_batches.sync.sync_lake import FAILED_PREFIX, FailedItem, Kind
+from bedrock_batches.sync.failed_items import FAILED_PREFIX, FailedItem, Kind
 from bedrock_batches.violations import CONTENT_SORT_KEY, KEY_PREFIX, PROMPT_VERSION
 from foundation.errors import ObjectNotFoundError, PermanentError
 from foundation.ports import Clock, ObjectStore

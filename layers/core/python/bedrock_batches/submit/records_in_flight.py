@@ -18,7 +18,7 @@ from bedrock_batches.select.selection import is_usable_id
 from bedrock_batches.submit import names
 from bedrock_batches.submit.job import Creation, JobStatus, Part, PartStatus
 from bedrock_batches.submit.ports import JobsTable
-from bedrock_batches.sync.sync_lake import FAILED_PREFIX, FailedItem, failed_items
+from bedrock_batches.sync.failed_items import FAILED_PREFIX, FailedItem, failed_items
 from foundation.errors import ObjectNotFoundError
 from foundation.ports import ObjectStore
 
