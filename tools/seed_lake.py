@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import orjson
 
-from bedrock_batches.select.duckdb_ import Lake, aws_lake, rows_statement
-from bedrock_batches.select.selection import identifier
+from bedrock_batches.lake.sql import identifier, rows_statement
+from bedrock_batches.select.duckdb_ import Lake, aws_lake
 from bedrock_batches.violations import COLUMNS, MOST_ID_CHARACTERS
 from foundation.errors import InvalidInputError, Problem
 from tools import local_aws

@@ -15,8 +15,9 @@ from typing import Any
 import duckdb
 import pytest
 
-from bedrock_batches.select.duckdb_ import Lake, Merged, TableCounts, aws_lake
+from bedrock_batches.select.duckdb_ import Lake, TableCounts, aws_lake
 from bedrock_batches.select.selection import Criteria
+from bedrock_batches.sync.duckdb_ import Merged
 from bedrock_batches.sync.failed_items import FAILED_PREFIX
 from foundation.errors import DeploymentError
 from tests.support.content import image, stream_record, update

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from bedrock_batches.lake.duckdb_ import Resources
 from bedrock_batches.request.models import Model
-from bedrock_batches.select.duckdb_ import Resources
 from bedrock_batches.settings import SETTINGS_BY_FUNCTION as BEDROCK_SETTINGS
 from bedrock_batches.submit.draft import MOST_BYTES
 from bedrock_batches.submit.names import JOBS_BY_CREATED, JOBS_BY_STATUS, PREFIX

@@ -13,9 +13,10 @@ from pathlib import Path
 import duckdb
 from duckdb import DuckDBPyConnection
 
+from bedrock_batches.lake.duckdb_ import TABLE_PROPERTIES, Attach, LakeLocation
 from bedrock_batches.request.job_config import JobRequest, parse_job_request
 from bedrock_batches.request.models import model_table
-from bedrock_batches.select.duckdb_ import TABLE_PROPERTIES, Attach, Lake, LakeLocation
+from bedrock_batches.select.duckdb_ import Lake
 from bedrock_batches.submit import names
 from bedrock_batches.submit.create_job import CreateServices, create_job
 from bedrock_batches.submit.job import new_job

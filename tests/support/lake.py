@@ -14,7 +14,9 @@ from typing import Any
 
 from duckdb import DuckDBPyConnection
 
-from bedrock_batches.select.duckdb_ import Attach, Lake, LakeLocation, rows_statement
+from bedrock_batches.lake.duckdb_ import Attach, LakeLocation
+from bedrock_batches.lake.sql import rows_statement
+from bedrock_batches.select.duckdb_ import Lake
 from bedrock_batches.select.selection import Criteria
 from bedrock_batches.violations import COLUMNS
 

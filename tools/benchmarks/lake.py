@@ -23,8 +23,9 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+from bedrock_batches.lake.duckdb_ import Resources
 from bedrock_batches.request.filters import Filters
-from bedrock_batches.select.duckdb_ import Lake, Resources, aws_lake
+from bedrock_batches.select.duckdb_ import Lake, aws_lake
 from bedrock_batches.select.selection import Criteria
 from bedrock_batches.submit.draft import Draft
 from bedrock_batches.submit.parts import Span

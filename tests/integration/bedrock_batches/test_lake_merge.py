@@ -11,7 +11,9 @@ from typing import Any
 import duckdb
 import pytest
 
-from bedrock_batches.select.duckdb_ import COMMIT_ATTEMPTS, Lake, Merged, TableCounts, translate
+from bedrock_batches.lake.duckdb_ import translate
+from bedrock_batches.select.duckdb_ import Lake, TableCounts
+from bedrock_batches.sync.duckdb_ import COMMIT_ATTEMPTS, Merged
 from foundation.errors import (
     BatchProcessorError,
     CommitConflictError,

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bedrock_batches.lake.sql import identifier
 from bedrock_batches.select.duckdb_ import Lake
-from bedrock_batches.select.selection import Criteria, Holder, Selection, identifier, select_agencies
+from bedrock_batches.select.selection import Criteria, Holder, Selection, select_agencies
 from bedrock_batches.submit.prompt import record_text
 from bedrock_batches.violations import ViolationRecord
 from foundation.errors import DeploymentError, InvalidInputError

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 @cache
 def lake(of: LakeSettings) -> Lake:
-    from bedrock_batches.select.duckdb_ import Resources, aws_lake
+    from bedrock_batches.lake.duckdb_ import Resources
+    from bedrock_batches.select.duckdb_ import aws_lake
 
     return aws_lake(
         of.s3_table_bucket_arn,

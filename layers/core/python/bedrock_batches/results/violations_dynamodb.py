@@ -90,14 +90,14 @@ class DynamoDbViolations:
             return {key.removeprefix(KEY_PREFIX) for group in found for key in group}
 
     def current(self, violation_ids: Collection[str]) -> dict[str, dict[str, Any]]:
-        """``bedrock_batches.sync.sync_lake.ContentItems``."""
+        """``bedrock_batches.sync.merge.ContentItems``."""
         groups = _groups([f"{KEY_PREFIX}{violation_id}" for violation_id in violation_ids], MOST_READ)
         with ThreadPoolExecutor(self._threads) as threads:
             found = threads.map(lambda group: self._existing(group, {}), groups)
             return {key.removeprefix(KEY_PREFIX): plain_item(item) for group in found for key, item in group.items()}
 
     def page(self, cursor: str) -> tuple[list[dict[str, Any]], str]:
-        """``sync.sync_lake.ContentItems``. The cursor is the key of the page's end in base64."""
+        """``sync.merge.ContentItems``. The cursor is the key of the page's end in base64."""
         items: list[dict[str, Any]] = []
         while len(items) < PAGE_ITEMS:
             start: dict[str, Any] = {}

@@ -21,6 +21,7 @@ from fractions import Fraction
 from typing import Any
 
 from bedrock_batches.dataset import TODAY, Filter, TableFilter
+from bedrock_batches.lake.sql import Statement, identifier
 from bedrock_batches.sync.failed_items import FAILED_PREFIX
 from bedrock_batches.violations import (
     COLUMNS,
@@ -32,11 +33,9 @@ from bedrock_batches.violations import (
     TIERS,
     ViolationRecord,
 )
-from foundation.errors import DeploymentError, InvalidInputError, Problem
+from foundation.errors import InvalidInputError, Problem
 
 ALL_TIERS = "all"
-IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,62}")
-"""What a namespace or a table may be called: within what S3 Tables allows, and safe in SQL."""
 MOST_NAMED = 20
 """Ids that cannot be used, and holders of records in flight, that a selection names."""
 ROW_FILTERS = tuple(one for one in FILTERS if isinstance(one, Filter))
@@ -110,30 +109,12 @@ class Selection:
         return next((step.name for step in self.filters if step.remaining == 0), None)
 
 
-@dataclass(frozen=True)
-class Statement:
-    """SQL with named parameters (``$name``) and their values."""
-
-    sql: str
-    parameters: dict[str, Any]
-
-
 def is_usable_id(violation_id: str) -> bool:
     """Whether an id can be a key, apart from being the only one of its kind. The same rule as in SQL."""
     return 1 <= len(violation_id) <= MOST_ID_CHARACTERS and not _CONTROL.search(violation_id)
 
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-
-
-def identifier(name: str) -> str:
-    """``name`` when it may stand in SQL as it is. Raises DeploymentError: it comes from configuration."""
-    if IDENTIFIER.fullmatch(name) is None:
-        raise DeploymentError(
-            f"{name!r} cannot name an agency's table or a namespace: correct the configuration of the lake "
-            f"(it must match {IDENTIFIER.pattern})."
-        )
-    return name
 
 
 def select_agencies(filters: Mapping[str, Any], configured: Sequence[str]) -> list[str]:

@@ -17,7 +17,7 @@ from foundation.ports import ObjectStore
 
 UPLOAD_BYTES = 8 * 1024 * 1024
 MOST_BYTES = 1_300_000_000
-"""Of the function's 2048 MB of /tmp; the rest is for DuckDB (``select.duckdb_.Resources``) and the records in
+"""Of the function's 2048 MB of /tmp; the rest is for DuckDB (``lake.duckdb_.Resources``) and the records in
 flight."""
 
 
