@@ -1,4 +1,4 @@
-# What all capabilities share: the key, the buckets, the layers, the registry. Each capability is a module of its own.
+# Resources that all capabilities share: the key, the buckets, the layers, the registry. Each capability is a separate module.
 
 data "aws_caller_identity" "current" {}
 
@@ -13,8 +13,8 @@ locals {
   protected  = var.environment == "prod"
   targets    = merge(var.targets, one(module.sample_targets[*].targets))
 
-  # A module's variable `deployment` names what it takes of this. All of it is known before anything is created: otherwise
-  # every resource that is named with the suffix would wait for the slowest.
+  # A module's variable `deployment` lists the values that it uses. All are known before anything is created; otherwise
+  # every resource with the suffix in its name would wait for the slowest one.
   deployment = {
     suffix       = local.suffix
     partition    = local.partition
@@ -23,7 +23,7 @@ locals {
     runtime      = local.manifest.runtime
     architecture = local.manifest.architecture
     protected    = local.protected
-    # Environments that share an account must not share metrics, and these have no dimension but the target.
+    # Environments that share an account must not share metrics, and the target is the only dimension.
     metrics_namespace  = "BatchProcessor${local.suffix}"
     log_retention_days = var.log_retention_days
     log_level          = var.log_level
@@ -169,6 +169,6 @@ module "schedule" {
   name                              = "batch-processor-sample-schedule${local.suffix}"
   batch_processor_state_machine_arn = module.row_batches.state_machine_arn
   input                             = { csv_s3_uri = "s3://${module.input_bucket.name}/nightly.csv", target = { type = "tool", name = "echo" } }
-  # Deployed as an example only: `enabled = true` lets it start batches.
+  # Deployed as an example. `enabled = true` lets it start batches.
   enabled = false
 }

@@ -24,7 +24,7 @@ output "results_table" {
 }
 
 output "runs_table" {
-  description = "DynamoDB table of runs: state, counts, cost, history; kept a year."
+  description = "DynamoDB table of runs: state, counts, cost, and a year of history."
   value       = module.row_batches.runs_table
 }
 
@@ -34,27 +34,27 @@ output "dead_letter_queue_url" {
 }
 
 output "notification_topic_arn" {
-  description = "Topic that announces the end of batches and of Bedrock batch jobs, and alarms."
+  description = "Topic for the end of batches and Bedrock batch jobs, and for alarms."
   value       = module.row_batches.notification_topic_arn
 }
 
 output "caller_policy_json" {
-  description = "IAM policy that a person or a calling agent needs."
+  description = "IAM policy for people and agents that start batches."
   value       = module.row_batches.caller_policy_json
 }
 
 output "admin_api_url" {
-  description = "Where the admin API of Bedrock batches answers; null without Bedrock batches, as the next ones."
+  description = "Address of the admin API of Bedrock batches. This and the next outputs are null without Bedrock batches."
   value       = one(module.bedrock_batches[*].admin_api_url)
 }
 
 output "admin_api_caller_policy_json" {
-  description = "IAM policy that a caller of the admin API needs."
+  description = "IAM policy for callers of the admin API."
   value       = one(module.bedrock_batches[*].admin_api_caller_policy_json)
 }
 
 output "lake_operator_policy_json" {
-  description = "IAM policy of who loads the lake: all that `make seed-lake` and `make resync` need."
+  description = "IAM policy for `make seed-lake` and `make resync`."
   value       = one(module.bedrock_batches[*].lake_operator_policy_json)
 }
 
@@ -84,7 +84,7 @@ output "lake_namespace" {
 }
 
 output "lake_agencies" {
-  description = "Agencies; each has a table of its name."
+  description = "Agencies. Each has a table with its name."
   value       = var.agencies
 }
 
@@ -104,7 +104,7 @@ output "region" {
 }
 
 output "endpoint_url" {
-  description = "Where the local AWS answers; null elsewhere."
+  description = "Endpoint of the local AWS; null elsewhere."
   value       = var.endpoint_url
 }
 

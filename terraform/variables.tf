@@ -1,6 +1,6 @@
 variable "environment" {
   type        = string
-  description = "The environment, which is also the workspace. Names carry it as a suffix, except in prod."
+  description = "The environment, which is also the workspace. It is the suffix of all names, except in prod."
 
   validation {
     condition     = contains(["local", "stage", "prod"], var.environment)
@@ -15,13 +15,13 @@ variable "environment" {
 
 variable "region" {
   type        = string
-  description = "The AWS region of everything."
+  description = "The AWS region of all resources."
   default     = "us-east-1"
 }
 
 variable "allowed_account_ids" {
   type        = list(string)
-  description = "The accounts that this environment may be applied to; nothing happens in another one."
+  description = "The accounts that this environment can be deployed to. Terraform refuses any other."
   default     = null
 
   validation {
@@ -38,7 +38,7 @@ variable "s3_use_path_style" {
 
 variable "artifact_manifest" {
   type        = string
-  description = "The manifest that `make package` wrote, seen from the terraform folder; contract.json lies beside it."
+  description = "Path of the manifest that `make package` writes, relative to the terraform folder; contract.json is beside it."
 
   validation {
     condition     = fileexists(var.artifact_manifest) && fileexists("${dirname(var.artifact_manifest)}/contract.json")
@@ -60,7 +60,7 @@ variable "results_bucket_name" {
 
 variable "input_buckets" {
   type        = list(string)
-  description = "Further buckets of this account and region that batches may read their CSV from."
+  description = "Additional buckets of this account and region that batches can read CSVs from."
   default     = []
 }
 
@@ -87,8 +87,8 @@ variable "targets" {
     expected_seconds  = optional(number)
   }))
   description = <<-EOT
-    What batches may call, by registered name. type: tool (a Lambda function) or agent (a state machine). invocation: lambda
-    for tools, standard (the default) or express for agents. The permissions to invoke are made from this; nothing else can be invoked.
+    The targets that batches can call, by registered name. type: tool (a Lambda function) or agent (a state machine). invocation: lambda
+    for tools, standard (the default) or express for agents. Permissions to invoke are derived from this; nothing else can be invoked.
   EOT
   default     = {}
 
@@ -130,7 +130,7 @@ variable "sample_targets" {
 
   validation {
     condition     = !(var.sample_targets && var.environment == "prod")
-    error_message = "Sample targets have no place in prod."
+    error_message = "Sample targets cannot be deployed to prod."
   }
 }
 
@@ -147,7 +147,7 @@ variable "work_retention_days" {
 
 variable "dead_letter_retention_days" {
   type        = number
-  description = "Days that a failed row waits in the dead-letter queue. An input too large for the queue lies in the results bucket; it is kept longer than its message."
+  description = "Days that a failed row is kept in the dead-letter queue. An input too large for the queue is in the results bucket, and is kept longer than its message."
   default     = 14
 
   validation {
@@ -169,7 +169,7 @@ variable "log_retention_days" {
 
 variable "log_level" {
   type        = string
-  description = "Log level of the functions; a batch may ask for another one for itself."
+  description = "Log level of the functions. A batch can set another one."
   default     = "INFO"
 
   validation {
@@ -180,13 +180,13 @@ variable "log_level" {
 
 variable "xray_tracing" {
   type        = bool
-  description = "Trace functions and state machine with X-Ray. Off by default: traces are billed per row where agents are called."
+  description = "Trace functions and state machine with X-Ray. Off by default, because traces are billed per row for agents."
   default     = false
 }
 
 variable "daily_cost_alarm_usd" {
   type        = number
-  description = "An alarm goes off when a day's batches are estimated to cost more, in US dollars."
+  description = "Estimated cost of a day's batches, in US dollars, above which an alarm goes off."
   default     = 50
 
   validation {
@@ -215,7 +215,7 @@ variable "data_bucket_name" {
 
 variable "agencies" {
   type        = list(string)
-  description = "Agencies of the lake; each has a table of its name. A new one needs `make seed-lake`, which makes the table."
+  description = "Agencies of the lake. Each has a table with its name; `make seed-lake` creates the table of a new one."
   default     = ["osha", "msha", "nhtsa", "faa", "uscg", "fra", "epa"]
 
   validation {
@@ -266,7 +266,7 @@ variable "bedrock_models" {
 
 variable "bedrock_default_model" {
   type        = string
-  description = "Model of a job that names none."
+  description = "Model for jobs that name none."
   default     = "amazon.nova-lite-v1:0"
 }
 
@@ -279,7 +279,7 @@ variable "bedrock_quotas" {
   })
   description = <<-EOT
     The account's quotas of batch inference, as Service Quotas shows them for the models in use: fewest and most records of a
-    job, bytes of an input file, jobs of a model that are submitted or run at once. What is left out is AWS's default.
+    job, bytes of an input file, jobs of a model that are submitted or run at once. Missing values have AWS's default.
   EOT
   default     = {}
 
@@ -296,7 +296,7 @@ variable "bedrock_quotas" {
 
 variable "sync_window_seconds" {
   type        = number
-  description = "Seconds that content is gathered before it is merged into the lake. Each merge is a commit and new files: longer is cheaper."
+  description = "Seconds that content is collected before it is merged into the lake. Each merge is a commit with new files, so a longer window is cheaper."
   default     = 300
 
   validation {
@@ -307,7 +307,7 @@ variable "sync_window_seconds" {
 
 variable "jwt_issuer" {
   type        = string
-  description = "Issuer whose tokens the admin API takes (https://…); null: IAM authorises."
+  description = "Issuer (https://…) of the tokens that the admin API accepts. If null, IAM authorises."
   default     = null
 
   validation {
@@ -318,17 +318,17 @@ variable "jwt_issuer" {
 
 variable "jwt_audience" {
   type        = list(string)
-  description = "Audiences of which a token must have one."
+  description = "A token must have one of these audiences."
   default     = []
 
   validation {
     condition     = var.jwt_issuer == null || length(var.jwt_audience) > 0
-    error_message = "With jwt_issuer, jwt_audience says whom the tokens are for: without it every token of the issuer would do."
+    error_message = "With jwt_issuer, set jwt_audience too: without it, the API would accept every token of the issuer."
   }
 }
 
 variable "endpoint_url" {
   type        = string
-  description = "Where the local AWS answers; only handed on as an output."
+  description = "Endpoint of the local AWS, passed on as an output."
   default     = null
 }

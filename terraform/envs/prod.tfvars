@@ -1,5 +1,5 @@
 environment       = "prod"
 artifact_manifest = "../build/artifacts/prod/manifest.json"
 
-# The account that this environment is; it can also come from TF_VAR_allowed_account_ids.
+# The account of this environment. TF_VAR_allowed_account_ids can set it, too.
 # allowed_account_ids = ["123456789012"]

@@ -1,4 +1,4 @@
-# The HTTP API before function bedrock_admin_api. IAM decides who may call, or the tokens of an issuer.
+# The HTTP API in front of the function bedrock_admin_api. IAM authorises callers, or the tokens of an issuer do.
 
 locals {
   with_tokens = var.jwt_issuer != null
@@ -30,7 +30,7 @@ resource "aws_apigatewayv2_integration" "this" {
   integration_type       = "AWS_PROXY"
   integration_uri        = var.function_arn
   payload_format_version = "2.0"
-  # The longest there is (https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html).
+  # The maximum (https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html).
   timeout_milliseconds = 30000
 }
 
@@ -48,7 +48,7 @@ resource "aws_apigatewayv2_authorizer" "tokens" {
   }
 }
 
-# The most exact route wins: `jobs` is no {jobId}.
+# The most specific route wins, so `jobs` is not a {jobId}.
 resource "aws_apigatewayv2_route" "this" {
   for_each = toset(var.routes)
 
@@ -60,7 +60,7 @@ resource "aws_apigatewayv2_route" "this" {
 }
 
 resource "aws_cloudwatch_log_group" "access" {
-  # Each log group of another name takes room in the account's resource policy for log delivery, which holds 5,120 characters
+  # Each log group with another name takes space in the account's resource policy for log delivery, which holds 5,120 characters
   # (https://docs.aws.amazon.com/step-functions/latest/dg/bp-cwl.html).
   name              = "/aws/vendedlogs/apigateway/${var.name}"
   retention_in_days = var.log_retention_days
@@ -77,13 +77,13 @@ resource "aws_apigatewayv2_stage" "this" {
     format          = jsonencode(local.logged)
   }
 
-  # A person's requests, and scripts that follow jobs. Creations wait for each other anyhow.
+  # Enough for people, and for scripts that follow jobs. Creations wait for each other anyway.
   default_route_settings {
     throttling_rate_limit  = var.requests_per_second
     throttling_burst_limit = 2 * var.requests_per_second
   }
 
-  # A deployment without routes is refused.
+  # API Gateway refuses a deployment without routes.
   depends_on = [aws_apigatewayv2_route.this]
 }
 

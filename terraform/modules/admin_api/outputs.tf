@@ -4,12 +4,12 @@ output "id" {
 }
 
 output "url" {
-  description = "Where the API answers, without a slash at the end."
+  description = "Address of the API, without a trailing slash."
   value       = aws_apigatewayv2_api.this.api_endpoint
 }
 
 output "execution_arn" {
-  description = "ARN that execute-api:Invoke is granted on, with /<stage>/<method>/<path>."
+  description = "ARN for execute-api:Invoke, to be followed by /<stage>/<method>/<path>."
   value       = aws_apigatewayv2_api.this.execution_arn
 }
 

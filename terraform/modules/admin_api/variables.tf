@@ -10,12 +10,12 @@ variable "account_id" {
 
 variable "function_name" {
   type        = string
-  description = "Name of the function that answers."
+  description = "Name of the function that handles requests."
 }
 
 variable "function_arn" {
   type        = string
-  description = "ARN of the function that answers."
+  description = "ARN of the function that handles requests."
 }
 
 variable "routes" {
@@ -25,17 +25,17 @@ variable "routes" {
 
 variable "jwt_issuer" {
   type        = string
-  description = "Issuer whose tokens are taken; null: IAM authorises."
+  description = "Issuer of the accepted tokens. If null, IAM authorises."
 }
 
 variable "jwt_audience" {
   type        = list(string)
-  description = "Audiences of which a token must have one."
+  description = "A token must have one of these audiences."
 }
 
 variable "requests_per_second" {
   type        = number
-  description = "Requests a second that are let through; twice as many in a burst."
+  description = "Allowed requests a second; twice as many in a burst."
   default     = 20
 }
 

@@ -1,7 +1,7 @@
-# What sets the functions off: output objects, Bedrock's events, a clock, the stream of the content.
+# The triggers of the functions: output objects, Bedrock's events, schedules, the stream of the content.
 
 locals {
-  # A notification is not delivered twice for overlapping suffixes: neither ends in the other.
+  # S3 refuses overlapping suffixes, so neither of these ends in the other.
   output_suffixes = { bedrock = ".jsonl.out", older = ".jsonl" }
 
   job_rules = {
@@ -18,14 +18,14 @@ locals {
       })
     }
     clock = {
-      description = "Bedrock batch jobs that are not settled are looked after"
+      description = "Checks Bedrock batch jobs that are not settled"
       schedule    = "rate(5 minutes)"
       function    = "bedrock_job_events"
       input       = null
       pattern     = null
     }
     sync = {
-      description = "Content that could not be merged into the lake is merged again, and jobs are settled"
+      description = "Merges content that could not be merged into the lake before, and settles jobs"
       schedule    = "rate(15 minutes)"
       function    = "bedrock_sync"
       input       = jsonencode({ heal = true })
@@ -34,7 +34,7 @@ locals {
   }
 }
 
-# A bucket has one such resource: a second one would replace the first.
+# A bucket can have one such resource. A second one would replace the first.
 resource "aws_s3_bucket_notification" "output" {
   bucket = module.data_bucket.name
 
@@ -50,7 +50,7 @@ resource "aws_s3_bucket_notification" "output" {
     }
   }
 
-  # S3 tries the function out.
+  # S3 tests that it can call the function.
   depends_on = [aws_lambda_permission.output]
 }
 
@@ -107,8 +107,8 @@ resource "aws_lambda_event_source_mapping" "content" {
   starting_position                  = "TRIM_HORIZON"
   batch_size                         = 5000
   maximum_batching_window_in_seconds = var.sync_window_seconds
-  # The function names the first record of what may pass, and Lambda repeats from there. The function keeps all that it
-  # cannot merge, and a clock replays it. When the function dies, a smaller batch can pass.
+  # The function returns the first record to retry, and Lambda repeats from there. The function stores everything that it
+  # cannot merge, and a schedule replays it. If the function dies, a smaller batch can succeed.
   function_response_types        = ["ReportBatchItemFailures"]
   bisect_batch_on_function_error = true
   maximum_retry_attempts         = 10
@@ -128,6 +128,6 @@ resource "aws_lambda_event_source_mapping" "content" {
     }
   }
 
-  # Lambda looks whether the role may read the stream: its ARN alone is known before its policy is in force.
+  # Lambda checks that the role can read the stream. The role's ARN is known before its policy takes effect.
   depends_on = [module.function]
 }

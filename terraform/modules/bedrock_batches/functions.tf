@@ -4,7 +4,7 @@ locals {
   # Description, memory, time-out and /tmp of each function, with reasons. Commands and benchmarks read the same file.
   sizes = jsondecode(file("${path.module}/../../../layers/core/python/bedrock_batches/functions.json"))
 
-  # What a function is told beside common_environment.
+  # Environment variables of each function, in addition to common_environment.
   environments = {
     bedrock_batch_processor = {
       S3_TABLE_BUCKET_ARN = var.table_bucket_arn
@@ -62,14 +62,14 @@ locals {
     POWERTOOLS_LOG_LEVEL    = var.deployment.log_level
   }
 
-  # Layers follow permissions. Who calls Bedrock gets the SDK: the runtime's own may not know all that is sent
-  # (modelInvocationType) or answered (recordCounts) yet. Who uses the lake gets DuckDB.
+  # Layers follow permissions. Functions that call Bedrock get the SDK, because the runtime's own does not know all that is sent
+  # (modelInvocationType) or answered (recordCounts) yet. Functions that use the lake get DuckDB.
   services_used = {
     for name, statements in local.function_statements : name => distinct([
       for action in flatten(statements[*].Action) : split(":", action)[0]
     ])
   }
-  # Called asynchronously: an event that failed for good must not vanish.
+  # Called asynchronously, so an event that failed after all retries must be kept.
   called_by_events = ["bedrock_batch_processor", "bedrock_batch_result", "bedrock_job_events"]
 }
 

@@ -3,7 +3,7 @@
 
 resource "aws_iam_role" "job" {
   name        = local.job_role_name
-  description = "Bedrock reads and writes the files of batch inference jobs with it"
+  description = "Lets Bedrock read and write the files of batch inference jobs"
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{

@@ -1,10 +1,10 @@
-# The models that jobs can run on: those of models.json that fit the Region, and what the deployment adds or changes.
+# The models that jobs can run on: those of models.json that fit the region, with the deployment's additions and changes.
 
 locals {
   # Python reads the same file.
   model_table = jsondecode(file("${path.module}/../../../layers/core/python/bedrock_batches/models.json")).models
 
-  # Of variable `models`, what it says; the table has the rest.
+  # The values of variable `models`, completed from the table.
   model_changes = { for id, model in var.models : id => { for field, value in model : field => value if value != null } }
 
   models = {
@@ -15,7 +15,7 @@ locals {
     )
   }
 
-  # Where an inference profile can be called from. A model without a prefix is where its batch_regions say
+  # The regions that an inference profile can be called from. For a model without a prefix, batch_regions has them
   # (https://docs.aws.amazon.com/bedrock/latest/userguide/inference-profiles-support.html).
   profile_regions = {
     us     = "^(us-(east|west)|ca)-"
@@ -44,14 +44,14 @@ locals {
 
   offered_models = [for id, model in local.models : id if model.batch && local.in_region[id] && !local.ended[id] && contains(keys(model), "as_of")]
 
-  # What somebody asked for by name must be right; what the table has besides is left out where it does not fit.
+  # Models that a variable names must fit. Other models of the table are left out if they do not fit.
   chosen_models = setunion(keys(var.models), [var.default_model])
 
-  # For the functions: the ids, each with what differs from the table. An environment holds 4 KB, the table does not fit.
+  # For the functions: the ids, each with its differences from the table. The table does not fit into the 4 KB of an environment.
   models_setting = jsonencode({ for id in local.offered_models : id => lookup(local.model_changes, id, {}) })
 
   profiles = [for id in local.offered_models : id if local.profile_prefix[id] != null]
-  # The model, or an inference profile and the models behind it, in each of its Regions
+  # The model, or an inference profile and the models behind it, in each of its regions
   # (https://docs.aws.amazon.com/bedrock/latest/userguide/inference-profiles-prereq.html).
   profile_arns = flatten([for id in local.profiles : [
     "${local.bedrock_arn}:inference-profile/${id}",

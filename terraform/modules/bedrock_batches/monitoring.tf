@@ -1,4 +1,4 @@
-# What is watched: alarms, and a dashboard.
+# Alarms and a dashboard.
 
 module "monitoring" {
   source = "../monitoring"
@@ -37,14 +37,14 @@ locals {
       threshold   = 50
     }
     (local.undelivered_name) = {
-      description = "A function of Bedrock batches failed for good on an event, or could not be given it."
+      description = "A function of Bedrock batches failed on an event after all retries, or the event could not be delivered."
       namespace   = "AWS/SQS"
       metric      = "ApproximateNumberOfMessagesVisible"
       dimensions  = { QueueName = aws_sqs_queue.undelivered.name }
       statistic   = "Maximum"
     }
     "${local.function_names["bedrock_admin_api"]}-5xx" = {
-      description = "The admin API answered with an error of ours: see its access log, then the function's log group."
+      description = "The admin API answered with a server error: see its access log, then the function's log group."
       namespace   = "AWS/ApiGateway"
       metric      = "5xx"
       dimensions  = { ApiId = module.admin_api.id }
@@ -122,7 +122,7 @@ resource "aws_cloudwatch_metric_alarm" "stuck" {
   for_each = local.watched_models
 
   alarm_name          = "ventureos-bedrock-stuck-${replace(each.key, "/[^A-Za-z0-9-]/", "-")}${var.deployment.suffix}"
-  alarm_description   = "Batch inference on ${each.key} stands still: records wait, and none was processed for half an hour."
+  alarm_description   = "Batch inference on ${each.key} is stuck: records wait, and none was processed for half an hour."
   comparison_operator = "GreaterThanThreshold"
   threshold           = 0
   evaluation_periods  = 6

@@ -1,4 +1,4 @@
-# Names, and ARNs built from them: functions, roles and tables name each other.
+# Names, and ARNs built from them, because functions, roles and tables refer to each other.
 
 locals {
   prefix           = "bedrock-batches"

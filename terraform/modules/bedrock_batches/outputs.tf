@@ -1,15 +1,15 @@
 output "admin_api_url" {
-  description = "Where the admin API answers."
+  description = "Address of the admin API."
   value       = module.admin_api.url
 }
 
 output "admin_api_caller_policy_json" {
-  description = "IAM policy that a caller of the admin API needs."
+  description = "IAM policy for callers of the admin API."
   value       = jsonencode({ Version = "2012-10-17", Statement = local.caller_statements })
 }
 
 output "lake_operator_policy_json" {
-  description = "IAM policy that `make seed-lake` and `make resync` need."
+  description = "IAM policy for `make seed-lake` and `make resync`."
   value       = jsonencode({ Version = "2012-10-17", Statement = local.lake_operator_statements })
 }
 
@@ -39,7 +39,7 @@ output "function_names" {
 }
 
 output "role_names" {
-  description = "Names of the roles, by function; that of Bedrock's jobs under `job`."
+  description = "Names of the roles, by function. The role of Bedrock's jobs is `job`."
   value       = merge(local.function_roles, { job = aws_iam_role.job.name })
 }
 

@@ -1,4 +1,4 @@
-# Who may do what: one list of statements for each function, one for Bedrock's jobs, one for callers of the API.
+# Permissions: one list of statements for each function, one for Bedrock's jobs, one for callers of the API.
 
 locals {
   data_arn         = "arn:${var.deployment.partition}:s3:::${var.data_bucket_name}"
@@ -15,7 +15,7 @@ locals {
     Resource = [var.kms_key_arn]
   }
 
-  # Without it S3 answers 403, not 404, for an object that is not there. A GetObject request has no prefix: hence IfExists.
+  # Without it, S3 answers 403 instead of 404 for a missing object. IfExists, because a GetObject request has no prefix.
   list_files = {
     Sid       = "ListFiles"
     Effect    = "Allow"
@@ -24,7 +24,7 @@ locals {
     Condition = { StringLikeIfExists = { "s3:prefix" = ["${local.prefix}/*"] } }
   }
 
-  # Results, failed records, and beside a job's input the ids and agencies of its records.
+  # Results, failed records, and the ids and agencies of a job's records.
   read_output = {
     Sid      = "ReadFiles"
     Effect   = "Allow"
@@ -54,7 +54,7 @@ locals {
     Condition = { "ForAllValues:StringLike" = { "dynamodb:LeadingKeys" = ["LEASE#*"] } }
   }
 
-  # The tables are made by `make seed-lake`, under ids that only S3 Tables knows: hence table/*, in this one bucket.
+  # `make seed-lake` creates the tables, with ids that S3 Tables chooses. Hence table/*, in this bucket only.
   read_lake = {
     Sid    = "ReadLake"
     Effect = "Allow"
@@ -81,7 +81,7 @@ locals {
 
   stop_jobs = merge(local.follow_jobs, { Sid = "StopBatchInference", Action = ["bedrock:StopModelInvocationJob"] })
 
-  # Submitting needs the right to the model and to the job that comes of it
+  # Submitting a job needs permission for the model and for the job
   # (https://docs.aws.amazon.com/bedrock/latest/userguide/batch-inference-prereq.html).
   submit_jobs = {
     Sid      = "SubmitBatchInference"
@@ -94,7 +94,7 @@ locals {
     Sid    = "CountBatchInference"
     Effect = "Allow"
     Action = ["bedrock:ListModelInvocationJobs"]
-    # A list has no resource (https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonbedrock.html).
+    # Listing has no resource (https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonbedrock.html).
     Resource = ["*"]
   }
 
@@ -112,31 +112,31 @@ locals {
       local.count_jobs,
       local.pass_job_role,
       local.read_lake,
-      # A job that is stopped while it is being submitted.
+      # Stops a job that is stopped while it is submitted.
       local.stop_jobs,
       {
-        # Queries are by a job's key; creating a job in a transaction needs the rights of its parts.
+        # Queries use a job's key. Creating a job in a transaction needs the permissions of its actions.
         Sid      = "Jobs"
         Effect   = "Allow"
         Action   = ["dynamodb:GetItem", "dynamodb:Query", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:BatchWriteItem"]
         Resource = [local.jobs_arn]
       },
       {
-        # A retry leaves out what has content by now.
+        # A retry leaves out records that have content by now.
         Sid      = "LookForContent"
         Effect   = "Allow"
         Action   = ["dynamodb:BatchGetItem"]
         Resource = [local.violations_arn]
       },
       {
-        # Input of its own; and of earlier jobs, with what failed of them, for what is in flight and for retries.
+        # Its own input; input and failed records of earlier jobs, for records in flight and for retries.
         Sid      = "ReadFiles"
         Effect   = "Allow"
         Action   = ["s3:GetObject"]
         Resource = [for folder in ["input", "output", "errors", "sync-failed", "on-demand"] : "${local.files}/${folder}/*"]
       },
       {
-        # Output, and answers one by one, only of what is run at once, through Converse. What has content that the lake lacks is left to the sync.
+        # Output and single answers, only of on-demand records. Content that the lake lacks is left to the sync.
         Sid      = "WriteFiles"
         Effect   = "Allow"
         Action   = ["s3:PutObject", "s3:AbortMultipartUpload"]
@@ -150,7 +150,7 @@ locals {
         Resource = local.model_arns
       },
       {
-        # Itself, to go on when its time is over.
+        # Calls itself to continue when its time is over.
         Sid      = "GoOn"
         Effect   = "Allow"
         Action   = ["lambda:InvokeFunction"]
@@ -175,7 +175,7 @@ locals {
         Resource = [local.violations_arn]
       },
       {
-        # Itself, to go on when its time is over; and who settles the job.
+        # Calls itself to continue when its time is over, and the function that settles the job.
         Sid      = "GoOn"
         Effect   = "Allow"
         Action   = ["lambda:InvokeFunction"]
@@ -197,7 +197,7 @@ locals {
       },
       local.list_jobs,
       local.read_output,
-      # For records that got no answer.
+      # Lists records without an answer.
       local.write_errors,
       local.list_files,
       {
@@ -207,7 +207,7 @@ locals {
         Resource = [local.function_arns["bedrock_batch_result"]]
       },
       {
-        # On-demand jobs whose call died.
+        # Restarts on-demand jobs with a call that died.
         Sid      = "AskOn"
         Effect   = "Allow"
         Action   = ["lambda:InvokeFunction"]
@@ -233,7 +233,7 @@ locals {
         Sid    = "FindStreams"
         Effect = "Allow"
         Action = ["dynamodb:ListStreams"]
-        # Lambda asks for it, and the list has no other resource
+        # Lambda requires it, and listing has no other resource
         # (https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-eventsourcemapping.html).
         Resource = ["*"]
       },
@@ -245,7 +245,7 @@ locals {
       },
       local.use_leases,
       {
-        # Jobs whose content is in the lake.
+        # Settles jobs with all content in the lake.
         Sid      = "SettleJobs"
         Effect   = "Allow"
         Action   = ["dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem", "dynamodb:DeleteItem"]
@@ -258,14 +258,14 @@ locals {
         Resource = ["${local.files}/input/*/records-*"]
       },
       {
-        # What is merged late, as it is now; all of it for `make resync`.
+        # Items that are merged late, and all items for `make resync`.
         Sid      = "ReadContent"
         Effect   = "Allow"
         Action   = ["dynamodb:BatchGetItem", "dynamodb:Scan"]
         Resource = [local.violations_arn]
       },
       {
-        # What could not be merged, until it can.
+        # Content that could not be merged yet.
         Sid      = "KeepFailed"
         Effect   = "Allow"
         Action   = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"]
@@ -274,7 +274,7 @@ locals {
       local.list_files,
     ]
 
-    # One statement for each resource that a route of the API names.
+    # One statement for each resource in the permissions of a route.
     bedrock_admin_api = [for resource, grant in local.route_resources : merge(grant, {
       Sid    = replace(title(replace(resource, "_", " ")), " ", "")
       Effect = "Allow"
@@ -282,13 +282,13 @@ locals {
     }) if contains(flatten(var.routes[*].permissions)[*].resource, resource)]
   }
 
-  # What the routes of the API name: see permissions in bedrock_batches/api/routes.py.
+  # Resources in the permissions of the routes: see bedrock_batches/api/routes.py.
   route_resources = merge(
     {
       jobs_table   = { Resource = [local.jobs_arn] }
       jobs_indexes = { Resource = ["${local.jobs_arn}/index/*"] }
       bedrock_jobs = { Resource = ["${local.bedrock_arn}:model-invocation-job/*"] }
-      # Ids and agencies of a job's records, and the reasons of those that failed.
+      # Ids and agencies of a job's records, and the reasons of failed ones.
       job_inputs  = { Resource = ["${local.files}/input/*/records-*"] }
       job_errors  = { Resource = ["${local.files}/errors/*"] }
       data_bucket = { Resource = local.list_files.Resource, Condition = local.list_files.Condition }
@@ -336,7 +336,7 @@ locals {
       Action = concat(local.write_lake.Action, ["s3tables:CreateTable"])
     }),
     {
-      # Merges into the lake what could not be merged before; reads kept answers again.
+      # Merges content that could not be merged before; reads stored answers again.
       Sid      = "ResyncAndReparse"
       Effect   = "Allow"
       Action   = ["lambda:InvokeFunction"]
@@ -350,7 +350,7 @@ locals {
       Condition = { StringLike = { "s3:prefix" = ["${local.prefix}/sync-failed/*"] } }
     },
     {
-      # Why it could not.
+      # The reasons.
       Sid      = "ReadFailed"
       Effect   = "Allow"
       Action   = ["s3:GetObject"]

@@ -1,4 +1,4 @@
-# Where jobs, content and files are.
+# Tables and the bucket of jobs, content and files.
 
 module "data_bucket" {
   source = "../bucket"
@@ -92,14 +92,14 @@ resource "aws_dynamodb_table" "violations" {
   }
 }
 
-# Events that a function failed on, or could not be given.
+# Events that a function failed on, or that could not be delivered.
 resource "aws_sqs_queue" "undelivered" {
   name                              = local.undelivered_name
   message_retention_seconds         = 1209600 # 14 days, the longest there is
   kms_master_key_id                 = var.kms_key_arn
   kms_data_key_reuse_period_seconds = 300
 
-  # Here and not in a resource of its own: each change of a queue's settings is waited for, half a minute.
+  # Inline instead of a separate resource, because Terraform waits half a minute for each change of a queue's settings.
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{

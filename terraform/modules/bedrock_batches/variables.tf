@@ -12,12 +12,12 @@ variable "deployment" {
     log_level          = string
     xray_tracing       = bool
   })
-  description = "What is the same for everything of an environment: suffix of names, place, runtime of the artefacts, logs, traces, metrics."
+  description = "Settings that everything in an environment shares: suffix of names, account and region, runtime of the artefacts, logs, traces, metrics."
 }
 
 variable "artifacts" {
   type        = map(object({ bucket = string, key = string, sha256 = string }))
-  description = "Where each artefact lies, by name."
+  description = "Location of each artefact, by name."
 }
 
 variable "layer_arns" {
@@ -37,7 +37,7 @@ variable "sdk_layer_arn" {
 
 variable "kms_key_arn" {
   type        = string
-  description = "Key that encrypts what is stored."
+  description = "Key that encrypts stored data."
 }
 
 variable "table_bucket_arn" {
@@ -52,7 +52,7 @@ variable "namespace" {
 
 variable "agencies" {
   type        = list(string)
-  description = "Agencies; each has a table of its name."
+  description = "Agencies. Each has a table with its name."
 }
 
 variable "data_bucket_name" {
@@ -77,13 +77,13 @@ variable "models" {
     flex_tier                = optional(bool)
     end_of_life              = optional(string)
   }))
-  description = "Models beside those of models.json, and what is different for those."
+  description = "Models to add to those of models.json, and changes to those."
   default     = {}
 }
 
 variable "default_model" {
   type        = string
-  description = "Model of a request that names none."
+  description = "Model for requests that name none."
 }
 
 variable "quotas" {
@@ -93,27 +93,27 @@ variable "quotas" {
     bytes_per_file  = optional(number)
     concurrent_jobs = optional(number)
   })
-  description = "The account's quotas of batch inference; what is left out is AWS's default."
+  description = "The account's quotas of batch inference. Missing ones have AWS's default."
   default     = {}
 }
 
 variable "sync_window_seconds" {
   type        = number
-  description = "Seconds that content is gathered before it is merged into the lake."
+  description = "Seconds that content is collected before it is merged into the lake."
 }
 
 variable "routes" {
   type        = list(object({ key = string, permissions = list(object({ action = string, resource = string })) }))
-  description = "Routes of the admin API and what each of them may do, as the code has them: contract.json of the artefacts."
+  description = "Routes of the admin API and their permissions, from contract.json of the artefacts."
 }
 
 variable "jwt_issuer" {
   type        = string
-  description = "Issuer whose tokens the API takes; null: IAM authorises."
+  description = "Issuer of the tokens that the API accepts. If null, IAM authorises."
 }
 
 variable "jwt_audience" {
   type        = list(string)
-  description = "Audiences of which a token must have one."
+  description = "A token must have one of these audiences."
 }
 

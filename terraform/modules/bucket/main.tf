@@ -1,9 +1,9 @@
-# A private, versioned bucket: encrypted with our key, reached over TLS only.
+# A private, versioned bucket, encrypted with our key and accessible over TLS only.
 
 resource "aws_s3_bucket" "this" {
-  # checkov:skip=CKV_AWS_18:Who reads and writes is in CloudTrail's data events, which an account turns on for itself; access logs would be a third copy.
-  # checkov:skip=CKV_AWS_144:S3 keeps objects in three Availability Zones, and no role of ours may delete a version: what is overwritten or deleted can be restored, below a prefix that expires for a day. What reads them is in this Region too.
-  # checkov:skip=CKV2_AWS_62:Who waits for objects adds a notification beside the bucket (module bedrock_batches does); row batches start by StartExecution.
+  # checkov:skip=CKV_AWS_18:CloudTrail's data events record reads and writes, if the account turns them on; access logs would duplicate them.
+  # checkov:skip=CKV_AWS_144:S3 keeps objects in three Availability Zones, and no role of ours can delete a version, so overwritten or deleted objects can be restored; under a prefix that expires, for a day. Their readers are in this region too.
+  # checkov:skip=CKV2_AWS_62:A module that waits for objects adds a notification to the bucket (module bedrock_batches does). Row batches start by StartExecution.
   bucket        = var.name
   force_destroy = var.force_destroy
 }
@@ -51,12 +51,12 @@ resource "aws_s3_bucket_policy" "this" {
     }]
   })
 
-  # A policy and the public access block cannot be set at the same moment.
+  # S3 refuses concurrent changes of the policy and the public access block.
   depends_on = [aws_s3_bucket_public_access_block.this]
 }
 
 resource "aws_s3_bucket_lifecycle_configuration" "this" {
-  # checkov:skip=CKV_AWS_300:Rule abort-uploads does it for every object; the check is lost beside a dynamic rule.
+  # checkov:skip=CKV_AWS_300:Rule abort-uploads does this for every object; the check does not see it because of the dynamic rule.
   bucket = aws_s3_bucket.this.id
 
   rule {
@@ -66,7 +66,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
     filter {}
 
     abort_incomplete_multipart_upload {
-      # Longer than work is kept: an aggregation that is redriven goes on with its uploads.
+      # Longer than work/ is kept, because a redriven aggregation continues its uploads.
       days_after_initiation = max(7, values(var.expire_after_days)...) + 1
     }
   }
@@ -86,7 +86,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
         days = rule.value
       }
 
-      # An expired object only becomes noncurrent in a versioned bucket: this is what frees the space.
+      # In a versioned bucket, an expired object only becomes noncurrent. This rule frees the space.
       noncurrent_version_expiration {
         noncurrent_days = 1
       }

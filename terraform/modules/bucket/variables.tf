@@ -15,6 +15,6 @@ variable "force_destroy" {
 
 variable "expire_after_days" {
   type        = map(number)
-  description = "Days until objects expire, by prefix; objects below no prefix stay."
+  description = "Days until objects expire, by prefix. Objects under no prefix stay."
   default     = {}
 }

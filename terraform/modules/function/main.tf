@@ -1,4 +1,4 @@
-# A Lambda function with its log group and its role. It is published: whoever starts something long names a version.
+# A Lambda function with its log group and its role. It is published, because long-running callers name a version.
 
 resource "aws_cloudwatch_log_group" "this" {
   name              = "/aws/lambda/${var.name}"
@@ -34,10 +34,10 @@ resource "aws_iam_role_policy" "this" {
         Sid    = "Traces"
         Effect = "Allow"
         Action = ["xray:PutTraceSegments", "xray:PutTelemetryRecords"]
-        # X-Ray has no resources that could be named (https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsx-ray.html).
+        # X-Ray has no resource-level permissions (https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsx-ray.html).
         Resource = "*"
       }] : [],
-      # Lambda sends with the function's role, and refuses a function whose role may not
+      # Lambda sends with the function's role, and refuses a function without this permission
       # (https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html).
       var.dead_letter_queue_arn == null ? [] : [{
         Sid      = "SendFailedEvents"
@@ -58,9 +58,9 @@ resource "aws_iam_role_policy_attachment" "this" {
 }
 
 resource "aws_lambda_function" "this" {
-  # checkov:skip=CKV_AWS_117:It talks to AWS APIs only; outside a VPC there is nothing of ours that it could reach, and IAM bounds it.
-  # checkov:skip=CKV_AWS_115:Concurrency is bounded by max_concurrency of each batch, by leases or by the API's throttle; a reserve would take it from the account's other functions.
-  # checkov:skip=CKV_AWS_272:The code comes from the artefacts that were built and hashed in the same run; Terraform's role is the only one that may update it.
+  # checkov:skip=CKV_AWS_117:It talks to AWS APIs only; a VPC would hold nothing that it needs, and IAM restricts it.
+  # checkov:skip=CKV_AWS_115:Concurrency is bounded by max_concurrency of each batch, by leases or by the API's throttle; a reservation would take it from the account's other functions.
+  # checkov:skip=CKV_AWS_272:The code comes from the artefacts that were built and hashed in the same run; only Terraform's role can update it.
   # checkov:skip=CKV_AWS_116:Called synchronously, so its errors reach the caller; those called by events have a dead-letter queue.
   # checkov:skip=CKV_AWS_50:Variable xray_tracing turns tracing on; by default it is off because it is billed per row.
   function_name    = var.name
@@ -75,7 +75,7 @@ resource "aws_lambda_function" "this" {
   layers           = var.layer_arns
   memory_size      = var.memory_mb
   timeout          = var.timeout_seconds
-  # Lambda keeps no key for a function without environment variables: naming one there would be a difference in every plan.
+  # Lambda keeps no key for a function without environment variables. Setting one would show a difference in every plan.
   kms_key_arn = length(var.environment) > 0 ? var.kms_key_arn : null
   publish     = true
 
@@ -99,8 +99,8 @@ resource "aws_lambda_function" "this" {
     }
   }
 
-  # The functions write JSON lines of their own, at the level that the batch asks for. With Lambda's JSON format its level
-  # would filter them, and would set the level of every library too: at DEBUG, the SDK logs whole requests.
+  # The functions write their own JSON lines, at the level of the batch. With Lambda's JSON format, Lambda's log level
+  # would filter them, and would also set the level of every library; at DEBUG, the SDK logs whole requests.
   logging_config {
     log_format = "Text"
     log_group  = aws_cloudwatch_log_group.this.name

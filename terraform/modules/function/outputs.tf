@@ -29,7 +29,7 @@ output "log_group" {
 }
 
 output "role_arn" {
-  description = "ARN of the role, known once its policies are in force."
+  description = "ARN of the role, available when its policies take effect."
   value       = aws_iam_role.this.arn
   depends_on  = [aws_iam_role_policy.this, aws_iam_role_policy_attachment.this]
 }

@@ -26,7 +26,7 @@ variable "architecture" {
 
 variable "artifact" {
   type        = object({ bucket = string, key = string, sha256 = string })
-  description = "The function's zip: where it lies, and its SHA-256 in base64."
+  description = "The function's zip: its location, and its SHA-256 in base64."
 }
 
 variable "layer_arns" {
@@ -37,7 +37,7 @@ variable "layer_arns" {
 
 variable "memory_mb" {
   type        = number
-  description = "Memory in MB; CPU comes in proportion, one core at 1,769 MB."
+  description = "Memory in MB. CPU is proportional: one core at 1,769 MB."
 }
 
 variable "timeout_seconds" {
@@ -65,7 +65,7 @@ variable "statements" {
     Resource  = list(string)
     Condition = optional(map(map(list(string))))
   }))
-  description = "What the function's role may do, beside writing its log."
+  description = "Permissions of the function's role, in addition to writing its log."
   default     = []
 }
 
@@ -77,7 +77,7 @@ variable "policy_arns" {
 
 variable "dead_letter_queue_arn" {
   type        = string
-  description = "Queue for events that the function failed on, when it is called asynchronously."
+  description = "Queue for events that the function failed on, if it is called asynchronously."
   default     = null
 }
 

@@ -1,4 +1,4 @@
-# One key per environment: whoever may use it may read what this environment holds, and nothing else.
+# One key per environment. Whoever can use it can read the data of this environment, and nothing else.
 
 resource "aws_kms_key" "this" {
   description             = "Everything that ${var.name} stores"

@@ -5,5 +5,5 @@ variable "name" {
 
 variable "deployment" {
   type        = object({ partition = string, account_id = string, region = string })
-  description = "Where the key is."
+  description = "Account and region of the key."
 }

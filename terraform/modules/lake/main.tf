@@ -1,6 +1,6 @@
 # The lake: an S3 Tables bucket with one namespace.
 #
-# Its tables are made by `make seed-lake`: provider 5.100 gives a table no schema.
+# `make seed-lake` creates its tables, because provider 5.100 cannot give a table a schema.
 
 resource "aws_s3tables_table_bucket" "this" {
   name = var.name

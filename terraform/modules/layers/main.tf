@@ -1,4 +1,4 @@
-# What functions share: our package, its libraries, DuckDB, the SDK. Versions that are replaced stay usable by the function versions that name them.
+# Layers of the functions: our package, its libraries, DuckDB, the SDK. Function versions can still use the layer versions that they name after those are replaced.
 
 locals {
   layers = {

@@ -1,4 +1,4 @@
-# Alarms and the dashboard of a capability. An alarm goes off when a metric rises above its threshold; no data is good news.
+# Alarms and the dashboard of a capability. An alarm goes off when a metric rises above its threshold. Missing data counts as good.
 
 resource "aws_cloudwatch_metric_alarm" "this" {
   for_each = var.alarms

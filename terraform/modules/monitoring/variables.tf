@@ -5,7 +5,7 @@ variable "region" {
 
 variable "topic_arn" {
   type        = string
-  description = "Topic that an alarm tells."
+  description = "Topic that alarms notify."
 }
 
 variable "alarms" {

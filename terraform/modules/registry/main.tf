@@ -1,4 +1,4 @@
-# The targets that batches may call, and the permissions to call them: made from the same list, so they cannot differ.
+# The targets that batches can call, and the permissions to call them. Both come from the same list, so they cannot differ.
 
 resource "aws_dynamodb_table" "this" {
   name                        = var.name
@@ -63,7 +63,7 @@ locals {
     for name, target in var.targets : name => coalesce(target.invocation, target.type == "tool" ? "lambda" : "standard")
   }
 
-  # Functions and Express state machines answer at once, to process_tool_rows; Standard ones are followed by the state machine.
+  # process_tool_rows calls functions and Express state machines synchronously. The state machine follows Standard ones.
   synchronous = sort([for name, invocation in local.invocations : name if invocation != "standard"])
   standard    = sort([for name, invocation in local.invocations : name if invocation == "standard"])
 
@@ -142,7 +142,7 @@ resource "aws_iam_policy" "synchronous" {
   }
 }
 
-# ValidateInput warns when a function may run on after its row's time is over, and keeps with each answer which code gave it.
+# ValidateInput warns if a function can run longer than its row's time, and stores the code version with each answer.
 resource "aws_iam_policy" "inspect" {
   count = length(local.inspected_chunks)
 

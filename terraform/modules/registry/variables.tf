@@ -5,7 +5,7 @@ variable "name" {
 
 variable "policy_name" {
   type        = string
-  description = "Start of the names of the policies that allow to invoke."
+  description = "Prefix of the names of the policies to invoke targets."
 }
 
 variable "kms_key_arn" {
@@ -15,7 +15,7 @@ variable "kms_key_arn" {
 
 variable "protected" {
   type        = bool
-  description = "Refuse to delete the table."
+  description = "Whether to protect the table from deletion."
 }
 
 variable "targets" {

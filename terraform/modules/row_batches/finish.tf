@@ -1,9 +1,9 @@
-# Finishing of runs that have ended: the machine, and what starts it.
+# The state machine that finishes ended runs, and the events that start it.
 
 locals {
   finish_machine_name = "batch-processor-finish${var.deployment.suffix}"
 
-  # Built from the name, because the function that starts the machine is made together with those that the machine calls.
+  # Built from the name, because the function that starts the machine and the functions that it calls are created together.
   finish_machine_arn = "${local.states_arn}:stateMachine:${local.finish_machine_name}"
 
   finish_definition = templatestring(local.composed.batch_processor_finish, {
@@ -13,7 +13,7 @@ locals {
   })
 
   finish_rules = {
-    # The end of every execution of the machine, aborts included. Children of its maps have another ARN.
+    # The end of every execution of the machine, including aborted ones. Children of its maps have another ARN.
     execution-ended = {
       description = "An execution of ${local.state_machine_name} has ended"
       schedule    = null
@@ -43,7 +43,7 @@ locals {
     }
     # Step Functions' events are best effort: the sweep finds what they missed.
     sweep = {
-      description = "Runs whose end or redrive was not noticed are looked for"
+      description = "Finds runs with an end or redrive that was not noticed"
       schedule    = "rate(15 minutes)"
       pattern     = null
     }

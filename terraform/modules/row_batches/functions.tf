@@ -4,7 +4,7 @@ locals {
   # Description, memory, time-out and /tmp of each function, with reasons. The cost model reads the same file.
   sizes = jsondecode(file("${path.module}/../../../layers/core/python/row_batches/functions.json"))
 
-  # What a function is told beside common_environment.
+  # Environment variables of each function, in addition to common_environment.
   environments = {
     validate_input = {
       INPUT_BUCKETS       = jsonencode(var.input_buckets)
@@ -68,7 +68,7 @@ module "function" {
   statements      = concat(local.function_statements[each.key], [local.use_key])
   policy_arns     = lookup(local.function_policy_arns, each.key, {})
 
-  # Only finish_run is called by events; the errors of the others reach a state machine.
+  # Events call only finish_run. The errors of the other functions reach a state machine.
   dead_letter_queue_arn = each.key == "finish_run" ? aws_sqs_queue.undelivered_events.arn : null
 
   kms_key_arn        = var.kms_key_arn

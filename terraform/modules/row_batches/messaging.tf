@@ -11,14 +11,14 @@ resource "aws_sqs_queue" "dead_letters" {
   kms_data_key_reuse_period_seconds = 300
 }
 
-# Events for finish_run that could not be delivered, or that it failed on. Apart from the failed rows, which are the user's.
+# Events for finish_run that could not be delivered, or that it failed on. Separate from the queue of failed rows, which belongs to users.
 resource "aws_sqs_queue" "undelivered_events" {
   name                              = local.undelivered_events_name
   message_retention_seconds         = 1209600 # 14 days, the longest there is
   kms_master_key_id                 = var.kms_key_arn
   kms_data_key_reuse_period_seconds = 300
 
-  # Here and not in a resource of its own: each change of a queue's settings is waited for, half a minute.
+  # Inline instead of a separate resource, because Terraform waits half a minute for each change of a queue's settings.
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{

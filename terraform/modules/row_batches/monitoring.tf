@@ -1,7 +1,7 @@
-# What is watched: alarms, and a dashboard.
+# Alarms and a dashboard.
 
 locals {
-  # Batches report their cost per target; an alarm cannot sum over targets that it does not know, so the sum is taken from the log.
+  # Batches report their cost per target. An alarm cannot sum over unknown targets, so the sum comes from the log.
   cost_log_groups = toset(["aggregate_results"])
 }
 
@@ -46,7 +46,7 @@ locals {
       dimensions  = { StateMachineArn = local.state_machine_arn }
     }
     "batch-processor-failed-finishing${var.deployment.suffix}" = {
-      description = "An ended batch could not be put together or announced: see the execution of ${local.finish_machine_name}. The sweep tries again."
+      description = "The output of an ended batch could not be written or announced: see the execution of ${local.finish_machine_name}. The sweep tries again."
       namespace   = "AWS/States"
       metric      = "ExecutionsFailed"
       dimensions  = { StateMachineArn = local.finish_machine_arn }
@@ -59,7 +59,7 @@ locals {
       statistic   = "Maximum"
     }
     "batch-processor-undelivered-events${var.deployment.suffix}" = {
-      description = "The finishing of an ended batch was not started: finish_run could not be called, or failed."
+      description = "An ended batch was not finished, because finish_run could not be called, or failed."
       namespace   = "AWS/SQS"
       metric      = "ApproximateNumberOfMessagesVisible"
       dimensions  = { QueueName = aws_sqs_queue.undelivered_events.name }
@@ -74,7 +74,7 @@ locals {
       metric      = "Errors"
       dimensions  = { FunctionName = name }
     }
-    # What it raises is an answer about a user's document, and the state machine's to handle.
+    # Its errors are about users' documents, and the state machine handles them.
     if function != "validate_input"
   }
 
@@ -87,7 +87,7 @@ locals {
     }
   }
 
-  # Without the quotes a search refuses the `-` of a suffix
+  # Without the quotes, a search refuses the `-` of a suffix
   # (https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/search-expression-syntax.html).
   by_target = "\"${var.deployment.metrics_namespace}\",target"
 

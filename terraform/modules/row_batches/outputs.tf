@@ -24,7 +24,7 @@ output "notification_topic_arn" {
 }
 
 output "caller_policy_json" {
-  description = "IAM policy that a person or an agent needs to run batches."
+  description = "IAM policy for people and agents that start batches."
   value       = jsonencode({ Version = "2012-10-17", Statement = local.caller_statements })
 }
 

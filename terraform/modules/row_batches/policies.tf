@@ -1,10 +1,10 @@
-# Who may do what: one list of statements for each function, one for the state machine, one for callers.
+# Permissions: one list of statements for each function, one for the state machine, one for callers.
 
 locals {
   results_arn = "arn:${var.deployment.partition}:s3:::${var.results_bucket}"
   work        = "${local.results_arn}/work/*"
   results     = "${local.results_arn}/results/*"
-  # Below work/ by runs that the release before began: they go on with the function versions that they name.
+  # For runs that the previous release started, which keep using the function versions that they name.
   dead_letters = ["${local.results_arn}/dead-letters/*", "${local.work}/dead-letters/*"]
 
   # Every function gets it, after its own statements.
@@ -22,7 +22,7 @@ locals {
     Resource = [local.work]
   }
 
-  # Without it S3 answers 403, not 404, for an object that is not there. A GetObject request has no prefix: hence IfExists.
+  # Without it, S3 answers 403 instead of 404 for a missing object. IfExists, because a GetObject request has no prefix.
   list_work = {
     Sid       = "ListWork"
     Effect    = "Allow"
@@ -54,7 +54,7 @@ locals {
     Resource = [aws_sqs_queue.dead_letters.arn]
   }
 
-  # Inputs too large for the queue, of failed rows whose letters no worker sent.
+  # Inputs too large for the queue, of failed rows with letters that no worker sent.
   keep_oversized_inputs = {
     Sid      = "KeepOversizedInputs"
     Effect   = "Allow"
@@ -62,7 +62,7 @@ locals {
     Resource = local.dead_letters
   }
 
-  # Output, failed rows and summary; the list of missing rows and the point to go on from.
+  # Output, failed rows and summary; the list of missing rows, and the position to continue from.
   write_results = [
     {
       Sid      = "WriteResults"
@@ -103,7 +103,7 @@ locals {
         Resource = concat([for bucket in var.input_buckets : "arn:${var.deployment.partition}:s3:::${bucket}/*"], [local.results])
       },
       {
-        # Only so that a missing object is told from a forbidden one.
+        # To distinguish a missing object from a forbidden one.
         Sid      = "FindInput"
         Effect   = "Allow"
         Action   = ["s3:ListBucket"]
@@ -122,21 +122,21 @@ locals {
         Resource = [for name in ["input.csv", "distinct.csv", "duplicates.bin", "plan.json"] : "${local.work}/${name}"]
       },
       {
-        # By name, and all of them to name the closest and to look for an arn.
+        # By name, and all entries to suggest the closest name and to find an ARN.
         Sid      = "ReadRegistry"
         Effect   = "Allow"
         Action   = ["dynamodb:GetItem", "dynamodb:Scan"]
         Resource = [var.registry_table_arn]
       },
       {
-        # The counts of an earlier run of the same name are deleted. A run that is resumed is looked up.
+        # Deletes the counts of an earlier run with the same name, and looks up a run to resume.
         Sid      = "StartRun"
         Effect   = "Allow"
         Action   = ["dynamodb:PutItem", "dynamodb:DeleteItem", "dynamodb:Query"]
         Resource = [aws_dynamodb_table.runs.arn]
       },
       {
-        # A run that still goes on cannot be resumed.
+        # A run that has not ended cannot be resumed.
         Sid      = "FollowRuns"
         Effect   = "Allow"
         Action   = ["states:DescribeExecution"]
@@ -154,7 +154,7 @@ locals {
       local.own_rows,
       local.count_rows,
       {
-        # Versions of the release before, which running batches still call, mark their batches by objects.
+        # Function versions of the previous release, which running batches still call, mark their batches with objects.
         Sid      = "MarkActive"
         Effect   = "Allow"
         Action   = ["s3:PutObject", "s3:DeleteObject"]
@@ -181,14 +181,14 @@ locals {
       local.own_rows,
       local.count_rows,
       {
-        # Pulled when a stopped run is finished, and released when that is done.
+        # Pulls the brake while it finishes a stopped run, then releases it.
         Sid      = "PullBrake"
         Effect   = "Allow"
         Action   = ["s3:PutObject", "s3:DeleteObject"]
         Resource = ["${local.work}/brake.json"]
       },
       {
-        # Whether a run that is being finished was redriven.
+        # Checks whether a run was redriven while it is finished.
         Sid      = "FindRedrives"
         Effect   = "Allow"
         Action   = ["states:DescribeExecution"]
@@ -240,14 +240,14 @@ locals {
         Resource = [aws_dynamodb_table.runs.arn, "${aws_dynamodb_table.runs.arn}/index/running-by-start"]
       },
       {
-        # Runs that were redriven, and runs that the release before began. Counts of an earlier run of the name are deleted.
+        # Runs that were redriven, and runs that the previous release started. Deletes the counts of an earlier run with the same name.
         Sid      = "KeepRuns"
         Effect   = "Allow"
         Action   = ["dynamodb:UpdateItem", "dynamodb:PutItem", "dynamodb:DeleteItem"]
         Resource = [aws_dynamodb_table.runs.arn]
       },
       {
-        # Pulled by the finishing of a stopped run that was redriven since.
+        # Releases a brake that the finishing of a stopped run pulled, if the run was redriven since.
         Sid      = "ReleaseBrake"
         Effect   = "Allow"
         Action   = ["s3:DeleteObject"]
@@ -263,7 +263,7 @@ locals {
     process_tool_rows = var.synchronous_policy_arns
   }
 
-  # Completion of nested executions reaches Step Functions through this rule, which it makes itself
+  # Step Functions learns of the end of nested executions through this rule, which it creates itself
   # (https://docs.aws.amazon.com/step-functions/latest/dg/connect-stepfunctions.html).
   follow_nested_executions = {
     Sid      = "FollowNestedExecutions"
@@ -277,7 +277,7 @@ locals {
 
   state_machine_statements = [
     {
-      # Every version: a batch that runs goes on with the versions that it began with.
+      # Every version, because a running batch keeps the versions that it started with.
       Sid      = "InvokeFunctions"
       Effect   = "Allow"
       Action   = ["lambda:InvokeFunction"]
@@ -298,7 +298,7 @@ locals {
     },
     local.read_work,
     {
-      # Results of the maps, and the brake when a child finds the deployment broken.
+      # Results of the maps, and the brake if a child finds a fault of the deployment.
       Sid      = "WriteWork"
       Effect   = "Allow"
       Action   = ["s3:PutObject", "s3:ListMultipartUploadParts", "s3:AbortMultipartUpload"]
@@ -360,7 +360,7 @@ locals {
       Resource = [aws_dynamodb_table.runs.arn, "${aws_dynamodb_table.runs.arn}/index/*"]
     },
     {
-      # What a run may use while it goes on. The leases in the same table are out of reach.
+      # The limits of a running batch. The leases in the same table stay inaccessible.
       Sid       = "ThrottleRuns"
       Effect    = "Allow"
       Action    = ["dynamodb:UpdateItem"]
@@ -368,7 +368,7 @@ locals {
       Condition = { "ForAllValues:StringLike" = { "dynamodb:LeadingKeys" = ["RUN#*"] } }
     },
     {
-      # Progress is read from the names of finished rows; the brake stops a batch and keeps what is done.
+      # Reads progress from the keys of rows objects; pulls the brake to stop a batch and keep its finished rows.
       Sid       = "ReadProgress"
       Effect    = "Allow"
       Action    = ["s3:ListBucket"]

@@ -1,14 +1,14 @@
 locals {
   state_machine_name = "batch-processor${var.deployment.suffix}"
 
-  # Built from the name, because the machine's role and its events name the machine, and the machine needs its role.
+  # Built from the name, because the machine's role and events need its ARN, and the machine needs its role.
   states_arn        = "arn:${var.deployment.partition}:states:${var.deployment.region}:${var.deployment.account_id}"
   state_machine_arn = "${local.states_arn}:stateMachine:${local.state_machine_name}"
 
   asl = "${path.module}/../../../asl"
 
-  # A string of the definition that is nothing but the name of a part stands for that part: a list, an object or an expression
-  # that several states have. All files are valid JSON as they are.
+  # A string in the definition that is only the name of a part is replaced by that part: a list, an object or an expression
+  # that several states share. All files are valid JSON.
   parts = { for name, part in jsondecode(file("${local.asl}/parts.json")) : "\"$${${name}}\"" => jsonencode(part) }
 
   composed = {

@@ -12,12 +12,12 @@ variable "deployment" {
     log_level          = string
     xray_tracing       = bool
   })
-  description = "What is the same for everything of an environment: suffix of names, place, runtime of the artefacts, logs, traces, metrics."
+  description = "Settings that everything in an environment shares: suffix of names, account and region, runtime of the artefacts, logs, traces, metrics."
 }
 
 variable "artifacts" {
   type        = map(object({ bucket = string, key = string, sha256 = string }))
-  description = "Where each artefact lies, by name."
+  description = "Location of each artefact, by name."
 }
 
 variable "layer_arns" {
@@ -27,17 +27,17 @@ variable "layer_arns" {
 
 variable "kms_key_arn" {
   type        = string
-  description = "Key that encrypts what is stored."
+  description = "Key that encrypts stored data."
 }
 
 variable "input_buckets" {
   type        = list(string)
-  description = "Buckets that batches may read their CSV from; callers may write to the first."
+  description = "Buckets that batches can read CSVs from. Callers can write to the first one."
 }
 
 variable "input_kms_key_arns" {
   type        = list(string)
-  description = "Keys of further input buckets."
+  description = "Keys that encrypt additional input buckets."
 }
 
 variable "results_bucket" {
@@ -57,17 +57,17 @@ variable "registry_table_arn" {
 
 variable "inspect_policy_arns" {
   type        = map(string)
-  description = "Policies that allow to read the time-outs and versions of the registered targets, by their number."
+  description = "Policies to read the time-outs and versions of the registered targets, by number."
 }
 
 variable "synchronous_policy_arns" {
   type        = map(string)
-  description = "Policies that allow to call the registered tools and Express agents."
+  description = "Policies to call the registered tools and Express agents."
 }
 
 variable "standard_policy_arns" {
   type        = map(string)
-  description = "Policies that allow to start the registered Standard agents."
+  description = "Policies to start the registered Standard agents."
 }
 
 variable "work_retention_days" {
@@ -77,10 +77,10 @@ variable "work_retention_days" {
 
 variable "dead_letter_days" {
   type        = number
-  description = "Days that a message waits in the dead-letter queue."
+  description = "Days that a message is kept in the dead-letter queue."
 }
 
 variable "daily_cost_alarm_usd" {
   type        = number
-  description = "A day's estimated cost that sets off an alarm, in US dollars."
+  description = "Estimated cost of a day, in US dollars, above which an alarm goes off."
 }

@@ -1,4 +1,4 @@
-# The targets of examples/targets: every folder with a handler.py is a tool, every one with an agent.asl.json an agent.
+# The targets of examples/targets. A folder with a handler.py is a tool; one with an agent.asl.json is an agent.
 
 locals {
   examples = "${path.module}/../../../examples/targets"
@@ -17,9 +17,9 @@ module "tool" {
   runtime      = var.runtime
   architecture = var.architecture
   artifact     = each.value
-  # An answer of 7 MB, as text and as bytes.
+  # Enough for an answer of 7 MB, as text and as bytes.
   memory_mb = 256
-  # Longer than any time-out in the examples, so that it is the batch that gives up.
+  # Longer than any time-out in the examples, so that the batch gives up first.
   timeout_seconds    = 60
   kms_key_arn        = var.kms_key_arn
   log_retention_days = var.log_retention_days

@@ -1,12 +1,12 @@
 output "targets" {
-  description = "The sample targets, as variable targets takes them."
+  description = "The sample targets, in the form of variable targets."
   value = merge(
     {
       for name, tool in module.tool : name => {
         type       = "tool"
         arn        = tool.arn
         invocation = "lambda"
-        # Shown by the estimates; a sample's call costs what Lambda does, which is nearly nothing.
+        # For the estimates. A sample's call costs nearly nothing.
         cost_per_call_usd = 0
       }
     },
@@ -16,11 +16,11 @@ output "targets" {
         arn               = agent.arn
         invocation        = contains(local.express_agents, name) ? "express" : "standard"
         cost_per_call_usd = 0
-        # Answers at once, unless it is asked to be slow.
+        # Answers at once, unless the input asks for a slow answer.
         expected_seconds = 1
       }
     },
-    # What a batch gets that names a target which is no longer to be called.
+    # To show what happens if a batch names a disabled target.
     { retired = { type = "tool", arn = module.tool["echo"].arn, invocation = "lambda", enabled = false, cost_per_call_usd = 0 } },
   )
 }

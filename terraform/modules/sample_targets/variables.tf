@@ -20,7 +20,7 @@ variable "architecture" {
 
 variable "artifacts" {
   type        = map(object({ bucket = string, key = string, sha256 = string }))
-  description = "Where each artefact lies, by name."
+  description = "Location of each artefact, by name."
 }
 
 variable "kms_key_arn" {

@@ -1,7 +1,7 @@
 # A state machine with its log group and its role.
 
 resource "aws_cloudwatch_log_group" "this" {
-  # Each log group of another name takes room in the account's resource policy for log delivery, which holds 5,120 characters
+  # Each log group with another name takes space in the account's resource policy for log delivery, which holds 5,120 characters
   # (https://docs.aws.amazon.com/step-functions/latest/dg/bp-cwl.html).
   name              = coalesce(var.log_group_name, "/aws/vendedlogs/states/${var.name}")
   retention_in_days = var.log_retention_days
@@ -34,14 +34,14 @@ resource "aws_iam_role_policy" "this" {
           "logs:CreateLogDelivery", "logs:GetLogDelivery", "logs:UpdateLogDelivery", "logs:DeleteLogDelivery", "logs:ListLogDeliveries",
           "logs:PutResourcePolicy", "logs:DescribeResourcePolicies", "logs:DescribeLogGroups",
         ]
-        # Log delivery has no resources that could be named (https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html).
+        # Log delivery has no resource-level permissions (https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html).
         Resource = "*"
       }],
       var.xray_tracing ? [{
         Sid    = "Traces"
         Effect = "Allow"
         Action = ["xray:PutTraceSegments", "xray:PutTelemetryRecords", "xray:GetSamplingRules", "xray:GetSamplingTargets"]
-        # X-Ray has no resources that could be named (https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsx-ray.html).
+        # X-Ray has no resource-level permissions (https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsx-ray.html).
         Resource = "*"
       }] : [],
       [for statement in var.statements : { for field, value in statement : field => value if value != null }],
@@ -65,8 +65,8 @@ resource "aws_sfn_state_machine" "this" {
   definition = var.definition
 
   logging_configuration {
-    # Errors of executions. Level ERROR would log those of tasks too, and the cause of a failed agent's task, which is no
-    # execution data, has the agent's input in it.
+    # Errors of executions. Level ERROR would also log errors of tasks. The cause of a failed agent's task contains the
+    # agent's input, although Step Functions does not count it as execution data.
     level                  = "FATAL"
     include_execution_data = false
     log_destination        = "${aws_cloudwatch_log_group.this.arn}:*"

@@ -5,13 +5,13 @@ variable "name" {
 
 variable "log_group_name" {
   type        = string
-  description = "Name of the log group, where it is documented; null: below /aws/vendedlogs/states/."
+  description = "Name of the log group, if it is documented; null: under /aws/vendedlogs/states/."
   default     = null
 }
 
 variable "account_id" {
   type        = string
-  description = "Account of the executions that may take the role."
+  description = "Account of the executions that can assume the role."
 }
 
 variable "definition" {
@@ -33,7 +33,7 @@ variable "statements" {
     Resource  = list(string)
     Condition = optional(map(map(list(string))))
   }))
-  description = "What the state machine's role may do, beside delivering its log."
+  description = "Permissions of the state machine's role, in addition to delivering its log."
   default     = []
 }
 
