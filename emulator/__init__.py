@@ -1,1 +1,1 @@
-"""The local AWS: MiniStack on loopback, plus what it lacks."""
+"""The local AWS: MiniStack on loopback, extended with the features that it lacks."""

@@ -1,4 +1,4 @@
-"""Start, stop and look at the local AWS.
+"""Start and stop the local AWS, and show its status.
 
 python -m emulator start | stop | status   [--state-dir build/local-aws] [--port 4566]
 """
@@ -16,14 +16,14 @@ import time
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent.parent
-"""Where the package lies, so that the server's process finds it too."""
+"""The folder of the package, so that the server's process can import it."""
 STATE_DIR = Path("build", "local-aws")
 START_TIMEOUT_SECONDS = 60.0
 STOP_TIMEOUT_SECONDS = 15.0
 
 
 def running_pid(state_dir: Path) -> int | None:
-    """The process that holds the directory's lock, if any."""
+    """The id of the process that holds the directory's lock, or None."""
     try:
         with (state_dir / "pid").open() as pid_file:
             try:

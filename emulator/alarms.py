@@ -1,4 +1,4 @@
-"""CloudWatch alarms: every setting is kept and read back, and an alarm watches its own dimensions only.
+"""CloudWatch alarms: stores and returns every setting, and evaluates only the alarm's own dimensions.
 
 * https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
 * https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_DescribeAlarms.html
@@ -28,7 +28,7 @@ COMPARISONS: dict[str, Callable[[float, float], bool]] = {
 
 
 def document(parameters: dict[str, Any]) -> dict[str, Any]:
-    """The request that form parameters such as `Metrics.member.1.Id` spell."""
+    """The request in form parameters such as `Metrics.member.1.Id`."""
     root: dict[str, Any] = {}
     for name, values in parameters.items():
         value = values[0] if isinstance(values, list) else values
@@ -52,7 +52,7 @@ def listed(node: Any, name: str = "") -> Any:
 
 
 def keeping_every_setting(put: Callable[..., Answer]) -> Callable[..., Answer]:
-    """Store what MiniStack drops, and nothing that the request did not name."""
+    """Store the settings that MiniStack drops, and only those in the request."""
 
     def put_metric_alarm(params: dict[str, Any], data: dict[str, Any], is_cbor: bool, is_json: bool = False) -> Answer:
         answer = put(params, data, is_cbor, is_json)
@@ -74,7 +74,7 @@ def keeping_every_setting(put: Callable[..., Answer]) -> Callable[..., Answer]:
 
 
 def xml(value: Any, name: str = "") -> str:
-    """A value as the Query protocol writes it."""
+    """A value as XML of the Query protocol."""
     if isinstance(value, dict):
         return "".join(f"<{key}>{xml(item, key)}</{key}>" for key, item in value.items() if item is not None)
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Permissions that MiniStack does not ask for, and the words of a denial.
+"""Checks permissions that MiniStack does not check, and words denials as AWS does.
 
 * Message: https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
 * Actions and resources: https://docs.aws.amazon.com/service-authorization/latest/reference/
@@ -174,7 +174,7 @@ def with_object_checks(additional: Callable[..., Checks]) -> Callable[..., Check
 
 
 def over_tls(resolve: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
-    """Loopback stands in for TLS, which AWS's endpoints speak: else every bucket policy that asks for it refuses all.
+    """Treat loopback as TLS, as AWS's endpoints use it. Otherwise a bucket policy that requires TLS refuses everything.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-securetransport
     """
@@ -186,7 +186,7 @@ def over_tls(resolve: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
 
 
 def parsed_once(parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Policies are parsed for each request, and twice: keep what their texts say. A changed policy is another text."""
+    """Cache parsed policies by their text, because MiniStack parses each policy twice for every request."""
     parse_text = lru_cache(maxsize=4096)(parse)
 
     def parse_policy_document(document: Any) -> Any:
@@ -196,14 +196,14 @@ def parsed_once(parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def drop_expired_sessions() -> None:
-    """Forget sessions that have expired, over a copy: other threads begin sessions meanwhile."""
+    """Remove expired sessions. It iterates over a copy, because other threads add sessions meanwhile."""
     for access_key, session in list(sts._sessions.items()):
         if sts._session_expired(session):
             sts._sessions.pop(access_key, None)
 
 
 def install() -> None:
-    """Ask for every permission that AWS asks for, and name the resource in each denial."""
+    """Check every permission that AWS checks, and name the resource in each denial."""
     iam_evaluator._resolve_condition_key = over_tls(iam_evaluator._resolve_condition_key)
     iam_actions.extract_iam_action = single_actions(iam_actions.extract_iam_action)
     iam_actions.extract_resource_arn = qualified_functions(iam_actions.extract_resource_arn)

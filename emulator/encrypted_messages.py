@@ -91,7 +91,7 @@ def with_the_key(allows: Callable[[str, str, str, str], bool]) -> Callable[[str,
 
 
 def install() -> None:
-    """Ask for the key wherever a message is encrypted or decrypted."""
+    """Check the permission for the key wherever a message is encrypted or decrypted."""
     iam_evaluator.enforce = asking_for_the_key(iam_evaluator.enforce)
     sqs.queue_policy_allows = with_the_key(sqs.queue_policy_allows)
     sns.topic_policy_allows = with_the_key(sns.topic_policy_allows)

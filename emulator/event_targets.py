@@ -1,4 +1,4 @@
-"""EventBridge and Scheduler deliver only what they may, and keep what they could not deliver.
+"""EventBridge and Scheduler deliver only with permission, and keep events that they could not deliver.
 
 * Permissions: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html and
   https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-identity-based.html
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 RATE = re.compile(r"rate\(([1-9]\d*) (minute|hour|day)(s?)\)")
 UNIT_SECONDS = {"minute": 60, "hour": 3_600, "day": 86_400}
 TICK_SECONDS = 1.0
-"""How often rules and schedules are looked at."""
+"""How often rules and schedules are checked."""
 
 TARGET_ACTIONS = {
     "lambda": "lambda:InvokeFunction",
@@ -106,7 +106,7 @@ def may_deliver(target: dict[str, Any], source_arn: str, service: str) -> bool:
 
 
 def source_of(rule: dict[str, Any]) -> tuple[str, str]:
-    """The ARN and the service principal of what caused the delivery, a rule or a schedule."""
+    """The ARN and the service principal of the rule or schedule that caused the delivery."""
     arn = rule.get("Arn") or ""
     return arn, "scheduler.amazonaws.com" if ":scheduler:" in arn else "events.amazonaws.com"
 
@@ -129,7 +129,7 @@ def keep_undelivered(target: dict[str, Any], event: dict[str, Any], rule: dict[s
 
 
 def may_keep(queue_arn: str, role_arn: str, source_arn: str, service: str) -> bool:
-    """Whether the dead-letter queue lets a rule in, or a schedule's role may write to it.
+    """Whether the dead-letter queue accepts the rule, or the schedule's role can write to it.
 
     https://docs.aws.amazon.com/scheduler/latest/UserGuide/configuring-schedule-dlq.html
     """
@@ -161,7 +161,7 @@ def put_message(queue_arn: str, body: str, attributes: dict[str, str]) -> None:
 
 
 def permitted(invoke: Callable[..., None]) -> Callable[..., None]:
-    """Deliver when the target allows it, else to the dead-letter queue."""
+    """Deliver if the target allows it, otherwise to the dead-letter queue."""
 
     def invoke_target(target: dict[str, Any], event: dict[str, Any], rule: dict[str, Any], view: Any = None) -> None:
         source_arn, service = source_of(rule)
@@ -223,7 +223,7 @@ def overlapping(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 
 def checked_notifications(validate: Callable[..., Any]) -> Callable[..., Any]:
-    """S3 refuses notifications that overlap, and one to a function that does not let it in.
+    """Refuse notifications that overlap, and a notification to a function that does not allow S3 to invoke it.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/grant-destinations-permissions-to-s3.html
     """
@@ -267,14 +267,14 @@ def seconds_of_rate(expression: str) -> float | None:
 
 
 def checked_expression(validate: Callable[[str], bool]) -> Callable[[str], bool]:
-    """Refuse rates that EventBridge refuses, such as one minutes."""
+    """Refuse rates that EventBridge refuses, such as `rate(1 minutes)`."""
     return lambda expression: (
         seconds_of_rate(expression) is not None if expression.startswith("rate(") else validate(expression)
     )
 
 
 def install() -> None:
-    """Hold every delivery to the permissions of its target."""
+    """Check the permissions of every delivery's target."""
     eventbridge._parse_rate_seconds = seconds_of_rate
     eventbridge._validate_schedule_expression = checked_expression(eventbridge._validate_schedule_expression)
     eventbridge._SCHEDULER_TICK_INTERVAL = scheduler._SCHEDULE_TICK_INTERVAL = TICK_SECONDS

@@ -34,12 +34,12 @@ _function_failed: contextvars.ContextVar[list[bool] | None] = contextvars.Contex
 
 
 def own_answer(status: int, message: str) -> Answer:
-    """An answer of the API, not of the function."""
+    """A response of the API itself, not of the function."""
     return status, {"Content-Type": "application/json"}, json.dumps({"message": message}).encode()
 
 
 def noticing_errors(convert: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], Any]:
-    """Remember that the function of this request failed; its error is not for the caller."""
+    """Remember that the function of this request failed. The caller must not see its error."""
 
     def lambda_execute_result_to_api_proxy_response(result: dict[str, Any]) -> Any:
         failed = _function_failed.get()
@@ -51,7 +51,7 @@ def noticing_errors(convert: Callable[[dict[str, Any]], Any]) -> Callable[[dict[
 
 
 def permitted_invocation(invoke: Callable[..., Awaitable[Answer]]) -> Callable[..., Awaitable[Answer]]:
-    """A function that does not let the API in, or fails, is 500; one that takes too long is 503."""
+    """Answer 500 if the function fails or does not allow the API, and 503 if it takes too long."""
 
     async def invoke_lambda_proxy(
         integration: dict[str, Any],
@@ -94,7 +94,7 @@ def permitted_invocation(invoke: Callable[..., Awaitable[Answer]]) -> Callable[.
 
 
 def needing_a_signature(enforce: Callable[..., Answer | None]) -> Callable[..., Answer | None]:
-    """On a route with IAM authorisation a bearer token, a password or nothing is no credential.
+    """Refuse requests without a signature on a route with IAM authorisation, also with a bearer token or password.
 
     https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-access-control-iam.html
     """
@@ -140,7 +140,7 @@ def answering_as_http_api(handle: Callable[..., Awaitable[Answer | None]]) -> Ca
         api_id, stage, rest = parsed
         stage, rest = app._resolve_stage_and_path(api_id, stage, rest)
         if answer[0] in (401, 403) and "apigw-requestid" not in answer[1]:
-            # Only what the authorisation refused comes without the API's request id.
+            # Only responses of the authorisation lack the API's request id.
             answer = own_answer(403, "Forbidden")
         with apigateway.request_scope(*scope):
             settings = (apigateway._stages.get(api_id, {}).get(stage) or {}).get("accessLogSettings") or {}
@@ -195,7 +195,7 @@ def log_values(
 
 
 def filled(template: str, values: dict[str, Any]) -> str:
-    """The log line: `-` stands for what a call does not have. Values are escaped as JSON text."""
+    """The log line, with `-` for missing values. Values are escaped as JSON text."""
 
     def value(found: re.Match[str]) -> str:
         given = values.get(found[1].rstrip("."))
@@ -248,7 +248,7 @@ def with_every_field(identity: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def install() -> None:
-    """Make HTTP APIs answer, and log, as AWS's do."""
+    """Make HTTP APIs answer and log as on AWS."""
     apigateway._create_authorizer = without_payload_format(apigateway._create_authorizer)
     lambda_svc.lambda_execute_result_to_api_proxy_response = noticing_errors(
         lambda_svc.lambda_execute_result_to_api_proxy_response

@@ -47,7 +47,7 @@ class InitialisationError(Exception):
 
 
 class LambdaContext:
-    """What a handler gets as its second argument."""
+    """The context object, a handler's second argument."""
 
     def __init__(self, request_id: str, function_arn: str, deadline: float) -> None:
         self.aws_request_id = request_id
@@ -103,7 +103,7 @@ def as_on_lambda(line: str) -> str:
 
 
 def load_handler(module_name: str, function_name: str) -> Handler:
-    """Import the handler as the managed runtime does, with its names for what can go wrong."""
+    """Import the handler as the managed runtime does, with the same error names."""
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
@@ -128,7 +128,7 @@ def load_handler(module_name: str, function_name: str) -> Handler:
 
 
 def order_import_path(code_folder: str, layer_folders: list[str], runtime_folder: str) -> None:
-    """The function's code first, then its layers, then what the runtime brings."""
+    """Order the import path: the function's code, then its layers, then the runtime's packages."""
     sys.path.append(runtime_folder)
     packages: list[str] = [code_folder]
     for folder in layer_folders:
@@ -215,7 +215,7 @@ def add_depth(params: dict[str, Any], **_: object) -> None:
 
 
 def invoke(handler: Handler, request: dict[str, Any]) -> tuple[bool, bytes]:
-    """Run the handler: whether it succeeded, and the JSON of its answer or of its error."""
+    """Run the handler; returns whether it succeeded, and the JSON of its answer or its error."""
     for name, value in request["environment"].items():
         if value is None:
             os.environ.pop(name, None)
@@ -254,7 +254,7 @@ def log_error(report: dict[str, Any]) -> None:
 
 
 def receive(stream: BinaryIO, requests: queue.SimpleQueue[dict[str, Any]]) -> None:
-    """Hand over requests; when the server is gone, so is this worker, whatever its handler does."""
+    """Pass requests to the handler. The worker ends when the server is gone, even if a handler is still running."""
     while (request := read_frame(stream)) is not None:
         requests.put(request)
     os._exit(0)

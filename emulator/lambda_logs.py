@@ -1,4 +1,4 @@
-"""What Lambda writes to CloudWatch Logs, and the metrics that CloudWatch takes out of it.
+"""Writes Lambda's lines to CloudWatch Logs, and publishes the metrics embedded in them.
 
 * One log stream for each execution environment, platform records in the function's format:
   https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-advanced.html
@@ -152,7 +152,7 @@ def publish_embedded_metrics(lines: list[str]) -> None:
 
 
 def with_platform_lines(dispatch: Any) -> Any:
-    """Let the tail of an invocation hold the platform's lines too."""
+    """Add the platform's lines to the tail of an invocation's log."""
 
     def execute(
         func: dict[str, Any], config: dict[str, Any], event: Any, request_id: str, started: float

@@ -3,9 +3,9 @@
 Lambda kills such a function; the invocation's error is `Runtime.OutOfMemory`, while any other kill is
 `Runtime.ExitError`. https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
 
-What counts is the process's own memory, as the kernel shows it, not the pages of files that it has mapped: those can be
-dropped, so Lambda's limit does not count them either. A function is looked at ten times a second, so it may pass its
-limit for a moment. Where the kernel has no `/proc`, as on macOS, nothing is limited.
+Only the process's own memory counts, as the kernel shows it. Pages of mapped files can be dropped, so Lambda's limit
+does not count them either. Memory is measured ten times a second, so a function can exceed its limit for a moment.
+Without `/proc`, as on macOS, there is no limit.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Measured(Protocol):
 
 
 class MemoryWatch:
-    """Looks at the workers that are given to it, and kills what passes its limit."""
+    """Measures the memory of registered workers, and kills those that exceed their limit."""
 
     def __init__(self) -> None:
         self._workers: set[Measured] = set()
@@ -45,7 +45,7 @@ class MemoryWatch:
             self._workers.discard(worker)
 
     def look(self) -> None:
-        """Kill every worker that has passed its limit."""
+        """Kill every worker that exceeds its limit."""
         with self._lock:
             workers = list(self._workers)
         for worker in workers:
@@ -55,14 +55,14 @@ class MemoryWatch:
                 process.kill()
 
     def run(self) -> None:
-        """Look again and again, in a thread of its own."""
+        """Measure repeatedly, in a separate thread."""
         while True:
             time.sleep(LOOK_SECONDS)
             self.look()
 
 
 def own_bytes(pid: int) -> int:
-    """The memory of a process without the files that it has mapped; 0 where that is not known."""
+    """The memory of a process without its mapped files; 0 if unknown."""
     try:
         _size, resident, shared, *_ = Path(f"/proc/{pid}/statm").read_text().split()
     except (OSError, ValueError):

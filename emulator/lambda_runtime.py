@@ -39,7 +39,7 @@ BOOTSTRAP = Path(__file__).with_name("lambda_bootstrap.py")
 SYNCHRONOUS_REQUEST_BYTES = 6 * 1024 * 1024
 ASYNCHRONOUS_REQUEST_BYTES = 1024 * 1024
 RESPONSE_BYTES = 6 * 1024 * 1024 + 100
-"""Six megabytes and the hundred bytes that Lambda's own message adds."""
+"""Six megabytes plus a hundred bytes: the limit in Lambda's own message."""
 RUNTIME_PACKAGES = ("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six", "urllib3")
 IDLE_SECONDS = float(os.environ.get("LAMBDA_WARM_TTL_SECONDS", "60"))
 """A worker that has waited this long ends."""
@@ -194,7 +194,7 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
             raise WorkerExitError(self._exit_reason()) from None
 
     def _receive(self, deadline: float) -> bytes:
-        """The next frame of the worker, its log read meanwhile so that it never waits for us."""
+        """The next frame of the worker. Reads its log meanwhile, so that the worker never blocks on a full pipe."""
         answers, log = self._proc.stdout.fileno(), self._proc.stderr.fileno()
         poller = select.poll()
         poller.register(answers, select.POLLIN | select.POLLHUP)
@@ -219,7 +219,7 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
                 self._answers += part
 
     def _read_log(self) -> bool:
-        """Take what the function has printed; false at the end of the stream."""
+        """Read the function's output; returns False at the end of the stream."""
         try:
             part = os.read(self._proc.stderr.fileno(), 1 << 16)
         except BlockingIOError:
@@ -228,7 +228,7 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
         return bool(part)
 
     def _take_log(self, request_id: str) -> str:
-        """What the function printed up to the line that closes this invocation."""
+        """The function's output up to the line that ends this invocation."""
         mark = f"\0{request_id}\n".encode()
         if self._proc is not None:
             while mark not in self._log:
@@ -253,7 +253,7 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
         return f"Runtime exited with error: exit status {code}" if code else "Runtime exited without providing a reason"
 
     def _end(self) -> None:
-        """Kill the process and keep what it has printed."""
+        """Kill the process and keep its output."""
         process, self._proc = self._proc, None
         if process is None:
             return
@@ -275,7 +275,7 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
 
 @contextlib.contextmanager
 def watched(worker: PythonWorker) -> Iterator[None]:
-    """The worker's memory is limited meanwhile."""
+    """Limit the worker's memory inside this context."""
     WATCH.add(worker)
     try:
         yield
@@ -284,7 +284,7 @@ def watched(worker: PythonWorker) -> Iterator[None]:
 
 
 def unpacked(archive: bytes) -> Path:
-    """The folder that holds the archive's content, unpacked once however many workers share it."""
+    """The folder with the archive's content, unpacked once for all workers."""
     known = _digests.get(id(archive))
     digest = known[1] if known and known[0] is archive else hashlib.sha256(archive).hexdigest()
     folder = Path(tempfile.gettempdir(), "code", digest[:32])
@@ -307,7 +307,7 @@ def unpacked(archive: bytes) -> Path:
 
 
 def runtime_packages() -> Path:
-    """A folder with the packages that the managed runtime has, and no other of this interpreter's.
+    """A folder with only those packages of this interpreter that the managed runtime has.
 
     https://docs.aws.amazon.com/lambda/latest/dg/python-package.html
     """
@@ -327,10 +327,10 @@ def runtime_packages() -> Path:
 
 
 def function_environment(config: dict[str, Any], code_folder: str, home: str, log_stream: str) -> dict[str, str]:
-    """The variables that Lambda defines and the function's own; nothing of the server's.
+    """The variables that Lambda defines and the function's own, without those of the server.
 
-    `AWS_ENDPOINT_URL` is the SDKs' own variable and stands for AWS's DNS here. The interpreter's folders of
-    temporary files and of the home lie in the worker's own folder, as `/tmp` is the environment's own on AWS.
+    `AWS_ENDPOINT_URL` is a standard variable of the SDKs and replaces AWS's DNS here. The interpreter's temporary
+    folder and home are in the worker's own folder, because on AWS each environment has its own `/tmp`.
     """
     _, region = lambda_runtime._account_region_from_function_config(config)
     logging_config = config.get("LoggingConfig") or {}
@@ -445,7 +445,7 @@ def reap_idle_workers(ttl: float | None = None) -> int:
 
 
 def sparing_the_busy(kill: Callable[[list[Any]], None]) -> Callable[[list[Any]], None]:
-    """A change of the function's code or settings lets calls in flight finish on the old ones."""
+    """Let calls in flight finish with the old code and settings when the function changes."""
 
     def kill_workers(workers: list[Any]) -> None:
         idle = []

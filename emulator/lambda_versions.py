@@ -1,4 +1,4 @@
-"""ListVersionsByFunction as AWS answers it: each version's ARN ends in its version.
+"""ListVersionsByFunction as on AWS: each version's ARN ends in its version.
 
 Source: https://docs.aws.amazon.com/lambda/latest/api/API_ListVersionsByFunction.html (its example). Terraform takes a
 function's ``qualified_arn`` from there.

@@ -1,4 +1,4 @@
-"""S3's rules for multipart uploads, ranges and listings, and its answer about a missing object to who may not list.
+"""S3's rules for multipart uploads, ranges and listings, and for missing objects that the caller cannot list.
 
 * Parts: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html
 * Tags of an upload: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateMultipartUpload.html
@@ -36,7 +36,7 @@ def named_parts(body: bytes) -> list[int]:
 
 
 def refused_parts(numbers: list[int], upload: dict[str, Any], resource: str) -> Answer | None:
-    """The error of a completion whose parts S3 would not join."""
+    """The error for parts that S3 refuses to join, or None."""
     if not numbers:
         message = "The XML you provided was not well-formed or did not validate against our published schema"
         return s3._error("MalformedXML", message, 400, resource)  # type: ignore[no-any-return]
@@ -125,7 +125,7 @@ def hiding_what_may_not_be_listed(handle: Callable[..., Awaitable[Answer]]) -> C
 
 
 def ranges_of_versions(get: Callable[..., Answer]) -> Callable[..., Answer]:
-    """Answer `Range` for a version that is named too, where MiniStack sends the whole object."""
+    """Answer `Range` also for a named version, for which MiniStack sends the whole object."""
 
     def get_object(
         bucket_name: str, key: str, headers: dict[str, str], query_params: dict[str, Any] | None = None
@@ -133,7 +133,7 @@ def ranges_of_versions(get: Callable[..., Answer]) -> Callable[..., Answer]:
         wanted = headers.get("range", "")
         if not wanted or not s3._qp(query_params or {}, "versionId", ""):
             return get(bucket_name, key, headers, query_params)
-        # The checksum is the whole object's, so S3 sends none with a part of it.
+        # The checksum is for the whole object, so S3 sends none with a range.
         headers = {name: value for name, value in headers.items() if name != "x-amz-checksum-mode"}
         status, answered, body = get(bucket_name, key, headers, query_params)
         if status != 200:
@@ -185,7 +185,7 @@ def with_encoded_keys(list_keys: Callable[..., Answer]) -> Callable[..., Answer]
 
 
 def resuming_after_null(list_versions: Callable[..., Answer]) -> Callable[..., Answer]:
-    """Go on after an object without versions, where MiniStack lists it again for ever."""
+    """Continue after an object without versions, which MiniStack lists again and again."""
 
     def listing(bucket_name: str, query_params: dict[str, Any]) -> Answer:
         after = (bucket_name, s3._qp(query_params, "key-marker", ""))
@@ -211,7 +211,7 @@ def with_content_type(handle: Callable[..., Awaitable[Answer]]) -> Callable[...,
 
 
 def install() -> None:
-    """Hold S3 to its rules."""
+    """Apply S3's rules."""
     s3._url_encode = encoded
     s3._list_objects_v1 = checked_encoding(s3._list_objects_v1)
     s3._list_objects_v2 = checked_encoding(s3._list_objects_v2)

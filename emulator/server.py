@@ -1,4 +1,4 @@
-"""The local AWS: MiniStack's application in this process, with this package's mends installed.
+"""The local AWS: MiniStack's application in this process, with this package's extensions installed.
 
     python -m emulator.server --port 4566 --state-dir build/local-aws
 
@@ -40,7 +40,7 @@ INHERITED_VARIABLES = (
     "BEDROCK_RECORDS_PER_JOB",
     "LAMBDA_WARM_TTL_SECONDS",
 )
-"""What the server keeps of its caller's environment: no credentials, profiles, proxies or endpoints."""
+"""The variables that the server keeps from its caller's environment: no credentials, profiles, proxies or endpoints."""
 
 
 class StateDirectoryBusyError(RuntimeError):
@@ -139,7 +139,7 @@ async def serve(listener: socket.socket, state_dir: Path) -> None:
     serving = asyncio.create_task(hypercorn_serve(app, config, shutdown_trigger=stopping.wait))
     asked_to_stop = asyncio.create_task(stopping.wait())
     await asyncio.wait({serving, asked_to_stop}, return_when=asyncio.FIRST_COMPLETED)
-    # Calls in flight get a moment, not the rest of their time-out.
+    # Calls in flight get a short time to finish, not the rest of their time-out.
     await asyncio.wait({serving}, timeout=SHUTDOWN_SECONDS)
     announced.cancel()
     if serving.done():

@@ -1,8 +1,8 @@
-"""How a test makes a service fail, without the product knowing: it answers with an error, as when it is away.
+"""Lets a test make a service answer with an error, as if it were unavailable, without the product knowing.
 
-`PUT /_emulator/services/faults` adds a fault, a JSON object (see `Fault`); `GET` lists them, `DELETE` forgets them. All
-are answered to this machine only. A fault meets requests that arrive over HTTP, so those of functions, commands and
-tests; not what services do among themselves, such as a rule that sends to a queue.
+`PUT /_emulator/services/faults` adds a fault, a JSON object (see `Fault`); `GET` lists them, `DELETE` removes them.
+Only requests from this machine are answered. A fault applies to requests over HTTP: those of functions, commands and
+tests. It does not apply to calls between services, such as a rule that sends to a queue.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Fault:
     count: int | None = None
 
     def applies(self, service: str, operation: str) -> bool:
-        """Whether the request fails by this fault, which then counts it."""
+        """Whether this fault applies to the request. If it does, the fault counts the request."""
         if self.count == 0 or service != self.service or not fnmatch.fnmatchcase(operation, self.operation):
             return False
         if self.count is not None:
@@ -54,7 +54,7 @@ class Fault:
 
 
 class Faults:
-    """The faults asked for."""
+    """The active faults."""
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
@@ -65,7 +65,7 @@ class Faults:
             return {fault.service for fault in self._faults}
 
     def take(self, service: str, operation: str) -> Fault | None:
-        """The newest fault of the request, counted; or nothing."""
+        """The newest fault that applies to the request, counted; None if there is none."""
         with self._lock:
             return next((fault for fault in reversed(self._faults) if fault.applies(service, operation)), None)
 

@@ -5,7 +5,7 @@
 * Batching: https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventsourcemapping.html
 * Filtering comes before batching: https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html
 
-A table has one shard here, so a mapping has one batch under way, off the polling thread.
+A table has one shard here, so a mapping processes one batch at a time, outside the polling thread.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Record = dict[str, Any]
 
 @dataclass(slots=True)
 class Shard:
-    """How far a mapping has read: what matched and was not yet handed to the function, and where reading goes on."""
+    """The state of a mapping: matching records that wait for the function, and the position to read from next."""
 
     next_position: int
     waiting: list[tuple[Record, int]] = field(default_factory=list)
@@ -54,7 +54,7 @@ def role_of(config: dict[str, Any]) -> Role:
 
 
 def stream_denial(config: dict[str, Any], stream_arn: str) -> str | None:
-    """What the function's role lacks to read the stream."""
+    """The permission that the function's role lacks to read the stream, or None."""
     denials = (role_of(config).denial(action, stream_arn) for action in STREAM_ACTIONS)
     return next((denial for denial in denials if denial), None)
 
@@ -80,7 +80,7 @@ def permitted_creation(create: Callable[[dict[str, Any]], Any]) -> Callable[[dic
 
 
 def poll() -> bool:
-    """One pass over all mappings of streams; whether any of them moved on."""
+    """Run one pass over all mappings of streams; returns whether any of them made progress."""
     moved = False
     known = set()
     for account, region, mapping in lambda_svc._iter_all_esms():
@@ -141,7 +141,7 @@ def _first_position(mapping: dict[str, Any], table_name: str) -> int:
 
 
 def _read(shard: Shard, mapping: dict[str, Any], table_name: str) -> bool:
-    """Take new records of the stream, but those that the filters leave out."""
+    """Read new records of the stream that match the filters."""
     if len(shard.waiting) >= mapping.get("BatchSize", 100):
         return False
     position = max(shard.next_position, dynamodb.stream_start_position(table_name))
@@ -223,7 +223,7 @@ def _failed_parts(
 
 
 def _left_over(mapping: dict[str, Any], records: list[Record], result: dict[str, Any]) -> list[Record]:
-    """What a partial answer leaves to retry: the first failed record, and all after it."""
+    """The records to retry after a partial failure: the first failed record, and all after it."""
     if "ReportBatchItemFailures" not in (mapping.get("FunctionResponseTypes") or []):
         return []
     body = result.get("body")

@@ -1,4 +1,4 @@
-"""S3 Tables: its Iceberg catalog serves the documented operations alone, and files are the caller's own to authorise.
+"""S3 Tables: the Iceberg catalog serves only the documented operations, and callers' access to files is authorised.
 
 MiniStack's catalog serves routes and options that S3 Tables does not have, such as commits of several tables at once,
 and hands the root's keys to every client that loads a table. AWS hands out none: the client signs its S3 requests
@@ -88,7 +88,7 @@ def operation_of(method: str, route: Route) -> tuple[str, str]:
 
 
 def documented_routes(find: Callable[[str, str], Route | None]) -> Callable[[str, str], Route | None]:
-    """Routes that S3 Tables documents: any other is none, whoever asks."""
+    """Serve only the routes that S3 Tables documents. Any other route is not found for every caller."""
 
     def route(method: str, path: str) -> Route | None:
         found = find(method, path)
@@ -126,7 +126,7 @@ class Named:
 
 
 def refused_namespace(data: dict[str, Any], _named: Named) -> str | None:
-    """Why CreateNamespace is refused: more than one level, or a property other than the owner."""
+    """The reason to refuse CreateNamespace: more than one level, or a property other than the owner."""
     named = data.get("namespace")
     if isinstance(named, list) and len(named) != 1:
         return "Multilevel namespaces are not supported."
@@ -135,14 +135,14 @@ def refused_namespace(data: dict[str, Any], _named: Named) -> str | None:
 
 
 def refused_table(data: dict[str, Any], _named: Named) -> str | None:
-    """Why CreateTable is refused: the stage-create option, or a place that is S3 Tables' to choose."""
+    """The reason to refuse CreateTable: the stage-create option, or a location, which S3 Tables itself chooses."""
     if data.get("stage-create"):
         return "The stage-create option is not supported."
     return "The location of a table cannot be chosen." if data.get("location") else None
 
 
 def refused_commit(data: dict[str, Any], named: Named) -> str | None:
-    """Why a commit is refused: a move of the table, or an update or a requirement that would be ignored."""
+    """The reason to refuse a commit: a new location, or an update or requirement that would be ignored."""
     place = named.found_table() or {}
     for update in data.get("updates") or []:
         if update.get("action") == "set-location" and update.get("location") != place.get("warehouseLocation"):
@@ -170,7 +170,7 @@ def existing_table(named: Named, _data: dict[str, Any], _query: dict[str, Any]) 
 
 
 def drop_namespace(named: Named, _data: dict[str, Any], _query: dict[str, Any]) -> Answer:
-    """dropNamespace: a namespace that has tables stays."""
+    """dropNamespace: refuses a namespace that has tables."""
     if not named.namespace_exists():
         return not_found(f"Namespace {named.namespace}", "NoSuchNamespaceException")
     tables = list(s3tables._tables.values())
@@ -225,7 +225,7 @@ ANSWERS: dict[tuple[str, str], Callable[[Named, dict[str, Any], dict[str, Any]],
 
 
 def as_documented(handle: Callable[..., Awaitable[Answer | None]]) -> Callable[..., Awaitable[Answer]]:
-    """The catalog of S3 Tables: what it does not document is not found or refused."""
+    """The catalog of S3 Tables. Undocumented requests are not found or refused."""
 
     async def handle_request(
         method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]

@@ -1,6 +1,6 @@
-"""A local AWS for tests: one server process on a free port, with a folder of its own, and faults on request.
+"""A local AWS for tests: one server process on a free port, with its own folder, and faults on request.
 
-It needs boto3; the server itself runs in the emulator's own environment. What can go wrong on request is in the README.
+It needs boto3; the server runs in the emulator's own environment. The README lists the faults.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class LocalAws:
         self.stop()
 
     def session(self, access_key: str = ROOT, secret_key: str = ROOT, token: str | None = None) -> boto3.Session:
-        """A session that reads nothing of the caller's AWS configuration but the region."""
+        """A session that reads only the region of the caller's AWS configuration."""
         return boto3.Session(
             aws_access_key_id=access_key, aws_secret_access_key=secret_key, aws_session_token=token, region_name=REGION
         )
@@ -158,7 +158,7 @@ def control(endpoint_url: str, method: str, what: str, body: dict[str, Any] | No
 
 @contextmanager
 def service_fault(endpoint_url: str, service: str, **options: Any) -> Iterator[None]:
-    """The service fails inside this context, for example `sqs` with `operation="SendMessage*"`; no service after it."""
+    """Make a service fail inside this context, for example `sqs` with `operation="SendMessage*"`."""
     control(endpoint_url, "PUT", "services/faults", {"service": service, **options})
     try:
         yield
@@ -168,7 +168,7 @@ def service_fault(endpoint_url: str, service: str, **options: Any) -> Iterator[N
 
 @contextmanager
 def bedrock_fault(endpoint_url: str, fault: str, **options: Any) -> Iterator[None]:
-    """The fault, such as `record_errors` with `rate=0.01`, inside this context; no fault at all after it."""
+    """Add a fault inside this context, such as `record_errors` with `rate=0.01`. Afterwards, no fault is left."""
     control(endpoint_url, "PUT", "bedrock/faults", {"fault": fault, **options})
     try:
         yield
@@ -178,7 +178,7 @@ def bedrock_fault(endpoint_url: str, fault: str, **options: Any) -> Iterator[Non
 
 @contextmanager
 def bedrock_settings(endpoint_url: str, **settings: Any) -> Iterator[None]:
-    """Other settings, such as `concurrent_jobs=2`, inside this context; the server's own after it."""
+    """Change settings inside this context, such as `concurrent_jobs=2`. Afterwards, the server's own apply."""
     control(endpoint_url, "PUT", "bedrock/settings", settings)
     try:
         yield

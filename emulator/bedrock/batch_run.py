@@ -40,7 +40,7 @@ Generate = Callable[[Any, bool], tuple[dict[str, Any], Reply]]
 
 
 class JobFailedError(Exception):
-    """Raised when the job cannot go on; the message is the job's."""
+    """Raised when the job cannot continue; the message becomes the job's message."""
 
 
 class JobStoppedError(Exception):
@@ -49,7 +49,7 @@ class JobStoppedError(Exception):
 
 @dataclass(slots=True)
 class InputFile:
-    """One JSONL object: its bytes and where its records begin and end."""
+    """One JSONL object: its bytes, and the start and end of each record."""
 
     key: str
     body: bytes
@@ -64,7 +64,7 @@ class InputFile:
 
 
 class Run:
-    """Runs a job on a thread of its own and keeps its record up to date."""
+    """Runs a job in a separate thread and updates its record."""
 
     def __init__(self, record: dict[str, Any], control: Control) -> None:
         self._record = record

@@ -1,4 +1,4 @@
-"""How a test makes the local Bedrock fail, or changes its quotas, without the product knowing.
+"""Lets a test make the local Bedrock fail, or change its quotas, without the product knowing.
 
 * `PUT /_emulator/bedrock/faults` adds a fault, a JSON object (see `Fault`); `GET` lists them, `DELETE` forgets them.
 * `PUT /_emulator/bedrock/settings` changes settings (see `Settings`); `GET` shows them, `DELETE` restores them.
@@ -34,7 +34,7 @@ CONVERSE_FAULT = "converse_throttle"
 
 @dataclasses.dataclass(slots=True)
 class Fault:
-    """One way in which jobs go wrong.
+    """One fault of jobs or of the model.
 
     * `refuse`: CreateModelInvocationJob answers with the error `code` and `message`.
     * `fail`: the job ends Failed with `message` and no output.
@@ -90,7 +90,7 @@ class Settings:
 
 
 class Control:
-    """The faults asked for, and the settings."""
+    """The active faults, and the settings."""
 
     def __init__(self) -> None:
         self.settings = Settings()

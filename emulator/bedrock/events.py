@@ -1,4 +1,4 @@
-"""What EventBridge hears of a job.
+"""Publishes a job's state changes to EventBridge.
 
 https://docs.aws.amazon.com/bedrock/latest/userguide/monitoring-eventbridge-how-it-works.html
 """

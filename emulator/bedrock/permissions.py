@@ -1,4 +1,4 @@
-"""What a caller of Bedrock needs.
+"""Checks the permissions of Bedrock's callers.
 
 * Actions and resources: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonbedrock.html
 * A job is created on the model and on `model-invocation-job/*`, with iam:PassRole on its role:

@@ -1,4 +1,4 @@
-"""The job's own role, asked for everything that the job reads and writes.
+"""The job's service role: its permissions are checked for everything that the job reads and writes.
 
 https://docs.aws.amazon.com/bedrock/latest/userguide/batch-iam-sr.html
 """

@@ -1,8 +1,8 @@
-"""Step Functions of the local AWS: what MiniStack lacks of Distributed Map, JSONata, time-outs, limits and roles.
+"""Step Functions of the local AWS, with what MiniStack lacks: Distributed Map, JSONata, time-outs, limits and roles.
 
-MiniStack keeps the API's front and its stores; the engine behind StartExecution is this package's. Where a docstring
-cites `dg/…`, it means that page below https://docs.aws.amazon.com/step-functions/latest/, `API_…` one below its
-apireference; a recording is a file of answers of real AWS that `emulator/tests/test_recordings.py` replays.
+MiniStack provides the API and its stores; this package is the engine behind StartExecution. In docstrings, `dg/…` is a
+page under https://docs.aws.amazon.com/step-functions/latest/, `API_…` is a page of its apireference, and a recording is
+a file of real AWS responses that `emulator/tests/test_recordings.py` replays.
 """
 
 from emulator.step_functions import distributed_map, executions, nested

@@ -1,4 +1,4 @@
-"""What CreateStateMachine refuses beyond MiniStack (API_CreateStateMachine, dg/state-map-distributed.html)."""
+"""Checks of CreateStateMachine that MiniStack lacks (API_CreateStateMachine, dg/state-map-distributed.html)."""
 
 import json
 import re
@@ -27,7 +27,7 @@ def problem(definition: str | None, machine_type: str) -> str | None:
 
 
 def _states(machine: dict[str, Any], path: str, express: bool) -> Iterator[tuple[str, dict[str, Any], bool]]:
-    """Every state, those of branches and maps included, and whether it runs in an Express workflow."""
+    """Every state, including those of branches and maps, and whether it runs in an Express workflow."""
     language = machine.get("QueryLanguage", "JSONPath")
     for name, state in machine.get("States", {}).items():
         here = f"{path}/States/{name}"

@@ -297,7 +297,7 @@ class MapRun:
         return self._forgotten == 0
 
     def redrive(self, running: Running) -> None:
-        """Run again what did not succeed: Standard children go on where they failed (dg/redrive-map-run.html)."""
+        """Rerun unsuccessful children. Standard ones continue where they failed (dg/redrive-map-run.html)."""
         self._running = running
         counts = (self.record["itemCounts"], self.record["executionCounts"])
         for child, given in self._unsuccessful.items():
@@ -356,7 +356,7 @@ class MapRun:
             self._start(next(inputs))
 
     def _concurrency(self) -> int:
-        """Looked up for each child: UpdateMapRun changes it while the run goes on."""
+        """The current concurrency. It is read for each child, because UpdateMapRun can change it during the run."""
         return min(self.record["maxConcurrency"] or AWS_CONCURRENCY, LOCAL_CONCURRENCY)
 
     def _start(self, given: ChildInput) -> None:
@@ -432,7 +432,7 @@ class MapRun:
         of_children[after] += 1
 
     def _forget_older(self, child: MapChild) -> None:
-        """Keep the details of the last children only, failed ones longer; the counts stay whole."""
+        """Keep only the details of the last children, of failed ones longer. The counts stay complete."""
         if self._express:
             return
         succeeded = child.record["status"] == "SUCCEEDED"
@@ -462,7 +462,7 @@ class MapRun:
             child.stop(None, None)
 
     def _add_pending(self, inputs: Iterator[ChildInput]) -> None:
-        """Records of what never started (dg/input-output-resultwriter.html: PENDING_n.json)."""
+        """Add records of children that never started (dg/input-output-resultwriter.html: PENDING_n.json)."""
         for given in inputs:
             name = new_uuid()
             self._results.add(

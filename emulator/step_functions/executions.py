@@ -1,4 +1,4 @@
-"""Executions: how they start, run and end, and what the API says of them (API_StartExecution and its kin)."""
+"""Starts, runs, stops and describes executions (API_StartExecution and related operations)."""
 
 import copy
 import json
@@ -27,7 +27,7 @@ EXPRESS_SECONDS = 300.0
 NESTED_HISTORIES_KEPT = 1_000
 REDRIVABLE_KEPT = 200
 STOPPING_SECONDS = 20.0
-"""How long a redrive waits for what a stopped execution still does."""
+"""How long a redrive waits for unfinished work of a stopped execution."""
 THROTTLED = "ThrottlingException"
 FORBIDDEN_IN_NAMES = frozenset(' <>{}[]?*"#%\\^|~`$&,;:/')
 
@@ -37,7 +37,7 @@ RequestHandler = Callable[[str, str, dict[str, str], bytes, dict[str, Any]], Awa
 
 
 class ApiError(Exception):
-    """Raised for what the API refuses."""
+    """Raised when the API refuses a request."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -116,7 +116,7 @@ class Execution:
         return Control(None if timeout is None else time.monotonic() + float(timeout))
 
     def run(self, data: Any) -> None:
-        """Run to an end; the record holds what came of it."""
+        """Run to the end; the record holds the result."""
         language = self.definition.get("QueryLanguage", "JSONPath")
         self._frame = Frame(self, self.control, self.context(data), {}, language)
         self._run_from(self._frame, self.definition["StartAt"], data, 0)
@@ -205,7 +205,7 @@ class Execution:
         return True
 
     def stop(self, error: str | None, cause: str | None) -> None:
-        """API_StopExecution: ABORTED at once, and everything that runs for it is told to end."""
+        """API_StopExecution: set ABORTED at once, and signal everything that runs for it to end."""
         self.end("ABORTED", error=error, cause=cause)
         self.control.stop()
 

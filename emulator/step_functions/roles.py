@@ -1,4 +1,4 @@
-"""The role that a state machine, or a batch inference job, works with, asked before everything that it does.
+"""Checks the permissions of a state machine's or batch inference job's role before each of its actions.
 
 https://docs.aws.amazon.com/step-functions/latest/dg/procedure-create-iam-role.html
 """

@@ -1,4 +1,4 @@
-"""What states and tasks use of the execution they belong to."""
+"""The interface of an execution that its states and tasks use."""
 
 from typing import Any, Protocol
 

@@ -1,4 +1,4 @@
-"""What Task states do: service integrations with their results and error names (dg/integrate-services.html)."""
+"""Task states: service integrations with their results and error names (dg/integrate-services.html)."""
 
 import base64
 import json
