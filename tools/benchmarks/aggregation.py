@@ -1,6 +1,6 @@
-"""Aggregation of 200,000 rows with about 100 MB of answers, on local files: its time and memory, and its peers'.
+"""Time and memory of the aggregation of 200,000 rows with about 100 MB of answers on local files, and of its peers.
 
-Each measurement runs in an interpreter of its own; the sides take turns.
+Each measurement runs in a separate interpreter; the sides take turns.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def measure(side: str, folder: Path) -> tuple[float, float]:
 
 
 def assert_same_output(folder: Path) -> None:
-    """All sides have done the same work."""
+    """Check that all sides have done the same work."""
     outputs = [folder / "objects" / KEYS.output, folder / "plain.csv", folder / "duckdb.csv"]
     files = [path.open(newline="") for path in outputs]
     try:
@@ -44,7 +44,7 @@ def assert_same_output(folder: Path) -> None:
 
 
 def run() -> list[dict[str, Any]]:
-    """Times beside those of the peers (ratio: peer / ours), and the peak memory beside that of fewer rows."""
+    """The times compared with the peers' (ratio: peer / ours), and the peak memory compared with fewer rows."""
     with tempfile.TemporaryDirectory(prefix="bench-aggregation-") as name:
         many, fewer = Path(name) / "many", Path(name) / "fewer"
         for folder, rows in ((many, ROWS), (fewer, FEWER_ROWS)):

@@ -1,4 +1,4 @@
-"""What the aggregation is measured against, and the data for all of them: 200,000 rows, answers of about 500 bytes.
+"""The peers of the aggregation benchmark, and the data for all sides: 200,000 rows, answers of about 500 bytes.
 
 Every side writes the same CSV: three original columns, two mapped ones, six of metadata, in input order.
 
@@ -124,7 +124,7 @@ class UnlimitedTime:
 
 
 class OnlyOwner(Ownership):
-    """This process owns all there is, and no table of runs is told of it."""
+    """Leases for a single process: it owns everything, and there is no table of runs."""
 
     def __init__(self) -> None:
         self.notes = NoNotes()
@@ -185,7 +185,7 @@ def make_plan(rows: int) -> Plan:
 
 
 def prepare(folder: Path, rows: int) -> None:
-    """Write the same finished rows as each side expects to find them."""
+    """Write the same finished rows in the format that each side expects."""
     store = FileStore(folder / "objects")
     plan = make_plan(rows)
     store.put(KEYS.plan, plan.model_dump_json().encode())

@@ -1,4 +1,4 @@
-"""Runs a batch for a benchmark and counts what it used."""
+"""Runs a batch for a benchmark and counts the transitions and calls that it used."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tools.executions import ending_of
 from tools.outputs import Deployment
 
 LOOK_SECONDS = 0.5
-"""Looking costs the machine that is measured its time; the end itself is read to the millisecond."""
+"""Polling uses time of the measured machine, so it is rare. The end time itself has milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def run_batch(deployment: Deployment, document: dict[str, Any], rows: list[dict[
 
 @dataclass(frozen=True)
 class Counted:
-    """What executions used: states entered, Lambda tasks started and their seconds in all."""
+    """The resources that executions used: states entered, Lambda tasks started, and their total seconds."""
 
     executions: int = 0
     transitions: int = 0
@@ -76,7 +76,7 @@ def history(states: Any, arn: str) -> Iterator[dict[str, Any]]:
 
 
 def counted(states: Any, arn: str) -> Counted:
-    """What one execution used, from its history."""
+    """The resources that one execution used, from its history."""
     transitions = invocations = 0
     seconds = 0.0
     started = None

@@ -1,8 +1,8 @@
-"""Cost of a million rows, from the transitions and invocations that a run on the local AWS really made.
+"""Cost of a million rows, from the transitions and invocations of a real run on the local AWS.
 
-Agents: with 1, 5 and 20 rows a child and answers of 1, 8 and 60 KB, and how long a row took. The peer of a cost is a
-design with one Standard child and four states a row, of which only the transitions are counted. The target's own cost
-is left out on both sides. What an execution uses once (its own states) is counted once.
+Agents run with 1, 5 and 20 rows a child and answers of 1, 8 and 60 KB; the time of a row is measured, too. The peer of
+a cost is a design with one Standard child and four states for each row; only its transitions count. Both sides exclude
+the target's own cost. States that an execution enters once are counted once.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def usd_per_million(
     usage = Usage(
         transitions=once.transitions + (of_rows.transitions + of_rows.executions * CHILD_START_TRANSITIONS) * scale,
         lambda_requests=once.invocations + of_rows.invocations * scale,
-        # Staging and aggregating a million rows takes a minute each at most.
+        # Staging and aggregating a million rows take up to a minute each.
         lambda_gb_seconds=once.invocations * 60 * memory_gb("aggregate_results")
         + of_rows.seconds * memory_gb(row_function) * scale,
         # Beside the rows objects: what a child lists, or marks, at its beginning.

@@ -1,4 +1,4 @@
-"""A whole batch beside a bare loop that invokes the same function as often and as concurrently.
+"""Compares a whole batch with a bare loop that invokes the same function as often and as concurrently.
 
 Both run on the same local AWS, one after the other, warmed, and both as roles: their requests are authorised.
 ``tools/bench.py`` starts it.
@@ -53,7 +53,7 @@ def bare_loop(client: Any, function: str, rows: list[dict[str, str]]) -> float:
 
 
 def role_client(deployment: Deployment, function: str) -> Any:
-    """A client as a role that may invoke the function and nothing else: the local AWS asks its root no permission."""
+    """A client with a role that can only invoke the function, because the local AWS does not authorise its root."""
     name, iam = f"bare-loop-{uuid.uuid4().hex[:8]}", deployment.client("iam")
     root = deployment.client("sts").get_caller_identity()["Arn"]
     trust = {"Effect": "Allow", "Principal": {"AWS": root}, "Action": "sts:AssumeRole"}

@@ -1,4 +1,4 @@
-"""How long the import of each handler takes in a fresh interpreter, beside ``import boto3``."""
+"""Measures the import time of each handler in a fresh interpreter, and compares it with ``import boto3``."""
 
 from __future__ import annotations
 

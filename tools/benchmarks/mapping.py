@@ -1,4 +1,4 @@
-"""Mapping in and out of one row: compiled once, beside loops that use the same libraries for each row anew.
+"""Compares compiled mappings with loops that use the same libraries anew for each row.
 
 5 columns, a template, a concat and a JSONPath in; 5 columns out of a tool's answer. The sides give the same input and
 the same cells, which is checked first. One thread; repetitions of the sides take turns.

@@ -1,4 +1,4 @@
-"""Taking the results of a batch into DynamoDB: speed beside a sequential PutItem loop, memory by the number of records.
+"""Writing results to DynamoDB: speed compared with a sequential PutItem loop, memory by the number of records.
 
 Both sides read the same object from the same local AWS, find the content of each line and write the same items. Each
 measurement runs in a process of its own, as a function call does.
@@ -147,7 +147,7 @@ def measure(aws: LocalAws, side: str, job_id: str) -> dict[str, float]:
 
 
 class Context:
-    """Lambda's, for a call without end."""
+    """A Lambda context for a call without a time limit."""
 
     function_name = "benchmark"
     aws_request_id = "benchmark"

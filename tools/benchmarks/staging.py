@@ -1,7 +1,7 @@
-"""Staging a CSV: its speed beside the standard library's reader and writer, and its memory as the file grows.
+"""Staging a CSV: speed compared with the standard library's reader and writer, and memory as the file grows.
 
-The peer does less: it neither numbers rows nor checks their length, nor sees a quote inside an unquoted cell. Times are
-those of the processor, on one core, so that what else the machine does counts for neither side.
+The peer does less: it does not number rows, check their length, or find a quote inside an unquoted cell. Times are CPU
+times on one core, so that other work of the machine does not affect them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """JMESPath expressions that users write: the ``jmespath`` library, with bounded work.
 
-A short expression can do any amount of work: each ``[@, @][]`` doubles a list. So a search draws on one budget, which
-counts what it evaluates and what functions look at. It counts work, not seconds, so that the same answer gives the same
-result on every machine.
+A short expression can do any amount of work: each ``[@, @][]`` doubles a list. So each search has a budget, which
+counts the values that expressions and functions visit. It counts work, not seconds, so that the same answer gives the
+same result on every machine.
 
 Source of the language: https://jmespath.org/specification.html
 """
@@ -23,11 +23,11 @@ from foundation.problems import closest, listed
 
 MAX_EXPRESSION_LENGTH = 2_000
 MAX_STEPS = 250_000
-"""Of one search: values that it looks at, and blocks of ``CHARACTERS_A_STEP`` in the texts that it reads or makes. A
-search takes up to about half a second."""
+"""The budget of one search: visited values, and blocks of ``CHARACTERS_A_STEP`` in the texts that it reads or creates.
+A search takes up to about half a second."""
 CHARACTERS_A_STEP = 100
 _DEEP_FUNCTIONS = frozenset({"contains", "to_string"})
-"""They look at all that is in their arguments; the others at their elements."""
+"""Functions that visit everything inside their arguments. The others visit only the elements."""
 
 _TOO_MUCH = f"the expression takes more than {MAX_STEPS:,} steps on this answer: make it narrower"
 
@@ -122,7 +122,7 @@ class _BoundedInterpreter(TreeInterpreter):  # type: ignore[misc]
 
 @lru_cache(maxsize=1_024)
 def compile_jmes_path(text: str) -> Callable[[Any], Any]:
-    """A function from a document to what the expression gives there; None where it gives nothing.
+    """A function that evaluates the expression on a document; it returns None if the expression matches nothing.
 
     Raises ValueError saying what is wrong with the expression. The function raises ValueError when the document has
     other types than the expression's functions take, or when the search takes more than ``MAX_STEPS``.
@@ -162,7 +162,7 @@ def _nodes(parsed: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _check_function(node: dict[str, Any]) -> None:
-    """The library finds out about an unknown function only when it gets to it."""
+    """Check name and arguments of a function now, because the library checks them only when it evaluates it."""
     name, count = node["value"], len(node["children"])
     known = Functions.FUNCTION_TABLE
     if name not in known:

@@ -1,4 +1,4 @@
-"""What pydantic finds in a user's document or file, as problems with path, value and fix."""
+"""Turns pydantic's errors about a user's document or file into problems with path, value and fix."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ def _all_models(root: type[Part]) -> Iterator[tuple[Location, type[Part]]]:
 
 
 def _bounds(at: _Place, broken: str) -> tuple[str, str]:
-    """The bound that is broken, and both bounds as the fix."""
+    """The message with the broken bound, and the fix with both bounds."""
     if at.field is not None:
         low, high = _limits(at.field.metadata)
         if low is not None and high is not None:
@@ -220,7 +220,7 @@ def _nearest_field(name: str, known: Iterable[str]) -> str:
 
 
 def shown_unless_secret(location: Location, value: object) -> str:
-    """The value for a message: never one that may be a secret. Objects and lists show only their shape."""
+    """The value as a message shows it, or "" if it could be a secret. Objects and lists show only their shape."""
     if any(isinstance(part, str) and (part == "static_values" or _SECRET_NAME.search(part)) for part in location):
         return ""
     return shown(value)

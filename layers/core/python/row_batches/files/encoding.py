@@ -5,7 +5,7 @@ UTF-32, the NUL bytes of UTF-16 without one, or bytes that are not UTF-8. Then t
 lines that are not ASCII, at most ``SAMPLE_BYTES``, and the rest of the file is decoded strictly. ASCII is the same
 bytes in every encoding that is guessed, so what was passed on before the first such line stays right.
 
-Guessing: charset-normalizer tells the East Asian encodings. Of the one-byte encodings it usually names several, which
+Guessing: charset-normalizer tells the East Asian encodings. For one-byte encodings it usually names several, which
 differ in single letters, so the words decide: each must keep to one script, to one language's letters and to a usual
 pattern of capitals. When two encodings fit equally well and read differently, the file is refused with both.
 """

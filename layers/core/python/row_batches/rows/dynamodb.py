@@ -61,7 +61,7 @@ ATTEMPTS = 12
 """At what a throttled table left over: some 20 s of pauses in all, with jitter."""
 SECONDS_A_DAY = 86_400
 MOST_MESSAGE_CHARACTERS = 1_000
-"""Of an error in an item whose record is in an object."""
+"""Longest error message in an item with a record in an object."""
 MOST_GROUPS_AHEAD = 24
 MOST_BYTES_AHEAD = 16 * 1024 * 1024
 MOST_ANSWER_BYTES_AHEAD = 32 * 1024 * 1024
@@ -191,7 +191,7 @@ class DynamoDbRowStore:
             self._until_none_is_left(put, len(left[self._table]))
 
     def _until_none_is_left(self, ask: Callable[[], int], left: int) -> None:
-        """Ask again, with pauses, until ``ask`` leaves none; for as long as the table takes some of them."""
+        """Repeat ``ask``, with pauses, until it leaves none; continue as long as the table takes some of them."""
 
         def ask_for_all() -> None:
             nonlocal left
