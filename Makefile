@@ -13,7 +13,7 @@ PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11; do 
 # For recipes. Without an interpreter they would begin with `-m`, and make ignores errors of a command that begins with `-`.
 NEEDED_PYTHON = $(or $(PYTHON),$(error Python 3.11 or newer is needed; name one: make … PYTHON=<path>))
 # Arguments come from the command line only, because a shell can define NAME itself, as WSL does.
-GIVEN := INPUT OUTPUT CSV NAME FOLLOW EXECUTION GRACE FILE CONFIRM TOOL_NAME ONLY UPGRADE ARGS JOB YES CONCURRENCY RATE TOKENS ACCEPT_VERSION DRY_RUN
+GIVEN := INPUT OUTPUT CSV NAME FOLLOW EXECUTION GRACE FILE CONFIRM TOOL_NAME ONLY UPGRADE ARGS JOB YES CONCURRENCY RATE TOKENS ACCEPT_VERSION DRY_RUN STATUS LIMIT FROM
 $(foreach variable,$(GIVEN),$(eval $(variable) :=))
 # Size of the end-to-end tests: small or full.
 SCALE ?= small
@@ -89,6 +89,12 @@ retry: $(RUNTIME) ## Run what failed or never ran of a run that has ended: EXECU
 	@$(DEV) -m tools.output --env "$$ENV" | PYTHONPATH=client:layers/core/python $(DEV) -m batch_processor_client \
 		--outputs /dev/stdin retry "$$EXECUTION" $(call option,--name,NAME) $(if $(DRY_RUN),--dry-run) \
 		$(if $(ACCEPT_VERSION),--accept-version)
+
+.PHONY: rows
+rows: $(RUNTIME) ## List finished rows, also of a running batch: EXECUTION=name [STATUS=FAILED] [LIMIT=n] [FROM=row]
+	@$(DEV) -m tools.output --env "$$ENV" | PYTHONPATH=client:layers/core/python $(DEV) -m batch_processor_client \
+		--outputs /dev/stdin rows $(call option,--execution,EXECUTION) $(call option,--status,STATUS) \
+		$(call option,--limit,LIMIT) $(call option,--from,FROM)
 
 .PHONY: remap
 remap: $(RUNTIME) ## Write a finished run's output again with other columns: EXECUTION=name INPUT=file.json [OUTPUT=file.csv]

@@ -153,6 +153,8 @@ class Follower:
             self._count_failures()
             with suppress(BatchProcessorError):  # progress works without it
                 run = self.runs.get(self._name)
+                if run is not None and not self._map_run:  # rows that run inline have none
+                    self.progress.update(now, run.counts.succeeded + run.counts.failed + run.counts.timed_out)
                 if run is not None and self._mapping is not None:
                     self.progress.empty = run.mostly_empty(self._mapping)
                 self.progress.waiting_until = run.waiting_until if run else None

@@ -48,6 +48,10 @@ class Deployment:
         return str(self.outputs["results_bucket"])
 
     @property
+    def results_table(self) -> str:
+        return str(self.outputs["results_table"])
+
+    @property
     def runs_table(self) -> str:
         return str(self.outputs["runs_table"])
 

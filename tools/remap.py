@@ -21,6 +21,7 @@ from foundation.invocation import SystemClock
 from foundation.ports import ObjectStore
 from row_batches.rows.read_ahead import READERS
 from row_batches.rows.records import RowStatus
+from row_batches.rows.stores import RowStores
 from row_batches.run.remap import Remapped, remap
 from tools import report
 from tools.command_line import parser_of, readable_file
@@ -40,7 +41,9 @@ def writable_file(text: str) -> Path:
     return path
 
 
-def remap_execution(console: Console, objects: ObjectStore, execution: str, document: dict[str, Any]) -> Remapped:
+def remap_execution(
+    console: Console, objects: ObjectStore, stores: RowStores, execution: str, document: dict[str, Any]
+) -> Remapped:
     """Write the new output; on a terminal, show the progress."""
     with console.status("reading the plan") as status:
         return remap(
@@ -48,6 +51,7 @@ def remap_execution(console: Console, objects: ObjectStore, execution: str, docu
             document,
             objects=objects,
             clock=SystemClock(),
+            stores=stores,
             progress=lambda done, total: status.update(f"{done:,} of {total:,} rows"),
         )
 
@@ -89,7 +93,13 @@ def run(options: argparse.Namespace) -> int:
     execution = options.execution.rsplit(":", 1)[-1]
     console = Console(soft_wrap=True)
     bucket = deployment.results_bucket
-    remapped = remap_execution(console, S3ObjectStore(storage, bucket), execution, document)
+    objects = S3ObjectStore(storage, bucket)
+
+    def table() -> tuple[Any, str]:
+        return deployment.client("dynamodb", Config(max_pool_connections=READERS)), deployment.results_table
+
+    stores = RowStores(objects, SystemClock(), table)
+    remapped = remap_execution(console, objects, stores, execution, document)
     show(console, bucket, remapped)
     if options.output is not None:
         storage.download_file(bucket, remapped.key, str(options.output))

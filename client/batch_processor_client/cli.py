@@ -14,12 +14,16 @@ import typer
 from botocore.exceptions import BotoCoreError
 from botocore.exceptions import ClientError as RefusedByAwsError
 from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from batch_processor_client import jobs, runs
 from batch_processor_client import retry as retries
 from batch_processor_client.deployment import Deployment
 from batch_processor_client.errors import ClientError
+from batch_processor_client.rows import list_rows
 from foundation.errors import BatchProcessorError
+from row_batches.rows.records import RowStatus
 
 app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False)
 out = Console()
@@ -128,6 +132,31 @@ def reparse(
 def is_terminal() -> bool:
     """Whether there is somebody to ask."""
     return sys.stdin.isatty()
+
+
+@app.command()
+def rows(
+    context: typer.Context,
+    execution: Annotated[str, typer.Option(help="Name or ARN of the execution.")],
+    status: Annotated[list[RowStatus] | None, typer.Option(help="Only rows with this status; can be repeated.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Rows at most.")] = 50,
+    first_row: Annotated[int, typer.Option("--from", min=1, help="The first row to look at.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """List finished rows of a run, also while it goes on."""
+    page = list_rows(Deployment.read(context.obj), execution, statuses=status or (), first_row=first_row, limit=limit)
+    if as_json:
+        out.print_json(json.dumps(page.model_dump(mode="json")))
+        return
+    table = Table("row", "status", "values or error", box=None, pad_edge=False)
+    for row in page.rows:
+        values = {name: value for name, value in row.values.items() if not name.startswith("_")}
+        table.add_row(str(row.row), row.status, escape(row.error or json.dumps(values, ensure_ascii=False)))
+    out.print(table)
+    if page.next_row is not None:
+        out.print(f"More: --from {page.next_row}", soft_wrap=True)
+    elif not page.rows:
+        out.print(f"{page.execution} has no such row from {first_row} on.", soft_wrap=True)
 
 
 def main() -> None:

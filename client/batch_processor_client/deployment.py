@@ -26,6 +26,7 @@ class Deployment(BaseModel):
     region: str
     batch_processor_state_machine_arn: str
     results_bucket: str
+    results_table: str
     runs_table: str
     bedrock_function_names: dict[str, str] | None = None
     """None where the deployment has no Bedrock batches."""

@@ -50,7 +50,7 @@ def throttle(
         raise ClientError(f"The run {name} has ended.")
     if concurrency is None:
         return Throttled(execution=name, live=live)
-    plan = _plan(deployment, name)
+    plan = read_plan(deployment, name)
     planned = plan.concurrency.children * plan.concurrency.threads
     notes = []
     if plan.concurrency.threads > 1 and concurrency > planned:
@@ -60,12 +60,13 @@ def throttle(
     return Throttled(execution=name, live=live, children=children if changed else None, notes=notes)
 
 
-def _plan(deployment: Deployment, name: str) -> Plan:
+def read_plan(deployment: Deployment, name: str) -> Plan:
+    """The plan of a run. Raises ClientError if there is none, or none any more."""
     store = S3ObjectStore(deployment.client("s3"), deployment.results_bucket)
     try:
         return Plan.model_validate_json(store.get(Keys(name).plan))
     except ObjectNotFoundError:
-        raise ClientError(f"The plan of {name} has expired.") from None
+        raise ClientError(f"There is no plan of {name}: the name is wrong, or the plan has expired.") from None
 
 
 def _update_map_runs(deployment: Deployment, execution_arn: str, children: int) -> bool:

@@ -353,6 +353,19 @@ locals {
       Resource = [local.results, "${local.work}/plan.json"]
     },
     {
+      # Finished rows, in S3 and in the table.
+      Sid      = "ReadRows"
+      Effect   = "Allow"
+      Action   = ["s3:GetObject"]
+      Resource = ["${local.work}/rows/*", "${local.work}/spilled/*"]
+    },
+    {
+      Sid      = "ReadItems"
+      Effect   = "Allow"
+      Action   = ["dynamodb:Query", "dynamodb:GetItem", "dynamodb:BatchGetItem"]
+      Resource = [aws_dynamodb_table.results.arn, "${aws_dynamodb_table.results.arn}/index/failed-rows"]
+    },
+    {
       # State, counts and history of runs.
       Sid      = "ReadRuns"
       Effect   = "Allow"

@@ -22,6 +22,7 @@ OUTPUTS = {
     "region": "us-east-1",
     "batch_processor_state_machine_arn": "arn:aws:states:us-east-1:000000000000:stateMachine:batch-processor",
     "results_bucket": "results",
+    "results_table": "batch_processor_results",
     "runs_table": "batch_processor_runs",
     "something_else": 1,
 }

@@ -25,6 +25,7 @@ from row_batches.files.result_file import ResultFile
 from row_batches.files.staged_copy import read_staged
 from row_batches.rows.records import AnsweredRow, RowStatus
 from row_batches.rows.store import RowRange, find_gaps
+from row_batches.rows.stores import RowStores
 from row_batches.run.aggregate_results import CHILD_DIED, Checkpoint
 from row_batches.run.batch import Batch
 from row_batches.run.blanks import Blanks
@@ -65,20 +66,21 @@ def remap(
     *,
     objects: ObjectStore,
     clock: Clock,
+    stores: RowStores | None = None,
     progress: Callable[[int, int], object] = lambda _done, _total: None,
 ) -> Remapped:
     """Write ``results/<execution>/remapped/<UTC time>/output.csv``, with every row once and in order.
 
     Of ``document`` only ``output_mapping`` counts. Raises ``InvalidInputError`` naming every mistake in it, and
     ``RemapError`` when the execution has no output yet or its answers have expired: nothing is written then.
-    ``progress`` is told the rows done and all rows, now and then.
+    ``progress`` is told the rows done and all rows, now and then. ``stores`` is needed for rows in a table.
     """
     keys = Keys(execution)
     try:
         plan = _load_plan(objects, keys)
         ended = _load_checkpoint(objects, keys)
         config = _remapped_config(plan, document)
-        batch = Batch.of_plan(plan.model_copy(update={"config": config}), objects, clock)
+        batch = Batch.of_plan(plan.model_copy(update={"config": config}), objects, clock, stores)
         return _Remapping(batch, ended).write(f"{keys.results}remapped/{_moment(clock)}/output.csv", progress)
     except ObjectNotFoundError as error:
         raise _expired(execution, str(error)) from error
