@@ -11,10 +11,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from foundation.errors import InvalidInputError
-from row_batches.files import csv_reader
-from row_batches.files.csv_reader import MAX_COLUMNS, MAX_ROW_BYTES, Staging
+from row_batches.files import csv_reader, table
+from row_batches.files.csv_reader import Staging
 from row_batches.files.csv_writer import render_header, render_row
 from row_batches.files.staged_copy import read_staged, unescaped
+from row_batches.files.table import MAX_COLUMNS, MAX_ROW_BYTES
 from tests.support import aws_csv
 
 TRICKY = [
@@ -320,7 +321,8 @@ def test_an_unclosed_quote_is_found_without_reading_the_whole_file() -> None:
 
 
 def test_refuses_a_staged_copy_over_10_gb(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv_reader, "MAX_FILE_BYTES", 1_000)
+    for module in (csv_reader, table):
+        monkeypatch.setattr(module, "MAX_FILE_BYTES", 1_000)
 
     assert "1,000 bytes" in refusal(b"a,b\n" + b"1,2\n" * 200)
 

@@ -15,17 +15,17 @@ import pytest
 from foundation.errors import InvalidInputError
 from row_batches.document.input_format import InputFormat
 from row_batches.files import gzip_
-from row_batches.files.csv_reader import Staging
 from row_batches.files.opening import open_input
 from row_batches.files.staged_copy import read_staged
+from row_batches.files.table import InputStaging
 
 
 def chunked(data: bytes, size: int) -> list[bytes]:
     return [data[i : i + size] for i in range(0, len(data), size)]
 
 
-def opened(data: bytes, size: int = 1 << 20, **form: Any) -> tuple[Staging, list[list[str]]]:
-    staging = open_input(chunked(data, size), InputFormat(**form))
+def opened(data: bytes, size: int = 1 << 20, **form: Any) -> tuple[InputStaging, list[list[str]]]:
+    staging = open_input(lambda: chunked(data, size), InputFormat(**form))
     return staging, [cells for _, cells in read_staged(list(staging))]
 
 
@@ -211,7 +211,11 @@ def test_what_unpacks_to_more_than_fits_is_refused_in_flat_memory() -> None:
     assert peak < 8_000_000
 
 
-@pytest.mark.parametrize("data", [gzip.compress(b"a,b\n1,2\n")[:-9], b"\x1f\x8b\x08\0broken", b"\x1f\x8b"])
+@pytest.mark.parametrize(
+    "data",
+    [gzip.compress(b"a,b\n1,2\n")[:-9], b"\x1f\x8b\x08\0broken", b"\x1f\x8b"],
+    ids=["cut off", "broken", "magic"],
+)
 def test_a_damaged_gzip_file_is_named_so(data: bytes) -> None:
     assert "the gzip file is damaged" in refusal(data)
 
@@ -227,28 +231,27 @@ def _zip(*names: str) -> bytes:
     return buffer.getvalue()
 
 
+# Archives hold the time at which they were made, so a test's name must not show them.
 @pytest.mark.parametrize(
     ("data", "what"),
     [
-        (_zip("[Content_Types].xml", "xl/workbook.xml"), "an Excel workbook"),
         (_zip("[Content_Types].xml", "word/document.xml"), "a Word document"),
         (_zip("data.csv"), "a ZIP archive"),
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600, "with a password"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600, "an Excel workbook in the old format"),
         (b"%PDF-1.7\n", "a PDF document"),
         (b"PAR1\x15\x04", "a Parquet file"),
         (b"\x89PNG\r\n\x1a\n\0\0", "an image"),
         (b"\n <!DOCTYPE HTML><html><body>Sign in", "a web page"),
         (b'<?xml version="1.0"?><rows/>', "an XML document"),
-        (b'{"id": 1, "text": "x"}\n{"id": 2}\n', "JSON"),
-        (b'[\n {"id": 1}]', "JSON"),
         (gzip.compress(b"%PDF-1.7\n"), "a PDF document"),
-        (b"\x28\xb5\x2f\xfd\x04", "zstd"),
+        (b"\x28\xb5\x2f\xfd\x04", "a file compressed with zstd"),
     ],
+    ids=["word", "zip", "xls", "pdf", "parquet", "png", "html", "xml", "pdf in gzip", "zstd"],
 )
 def test_a_file_of_another_kind_is_called_by_its_name(data: bytes, what: str) -> None:
     said = refusal(data)
 
-    assert f"the file is {'' if what == 'with a password' else what}" in said or what in said
+    assert f"the file is {what}" in said
     assert "1 problem" in said
 
 

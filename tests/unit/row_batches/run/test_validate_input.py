@@ -13,9 +13,9 @@ import pytest
 from foundation.errors import DeploymentError, InvalidInputError, ObjectNotFoundError
 from row_batches.document.batch_config import S3Location
 from row_batches.document.plan import EarlierExecution, Plan, Target
-from row_batches.files.csv_reader import MAX_FILE_BYTES
 from row_batches.files.ports import InputObject
 from row_batches.files.staged_copy import read_staged
+from row_batches.files.table import MAX_FILE_BYTES
 from row_batches.run.messages import (
     ExecutionReference,
     MapSettings,

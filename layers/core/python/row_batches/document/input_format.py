@@ -23,9 +23,15 @@ def _known_encoding(name: str) -> None:
 _ENCODINGS = 'write one such as "utf-8", "cp1252", "shift_jis" or "utf-16"'
 
 
+FormatName = Literal["csv", "jsonl", "json", "xlsx"]
+"""The formats of ``files.opening``, which compares the two when it is imported."""
+
+
 class InputFormat(Part):
     """How the file is read. Whatever is left out is recognised from the file itself."""
 
+    type: FormatName | None = Field(default=None, description="the file's format; none: detected")
+    sheet: str | None = Field(default=None, description="for a workbook, the name of the sheet; none: the first")
     encoding: (
         Annotated[
             str,

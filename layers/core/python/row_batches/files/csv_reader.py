@@ -19,30 +19,23 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from operator import itemgetter
 
-import orjson
-
 from foundation.errors import InvalidInputError, Problem
 from row_batches.document.input_format import InputFormat
 from row_batches.files.column_names import addressed, naming_warnings
-from row_batches.files.staged_copy import escaped, staged_header
-
-MAX_FILE_BYTES = 10_000_000_000
-"""Step Functions reads up to 10 GB. The limit applies to the file and to its staged copy
-(https://docs.aws.amazon.com/step-functions/latest/dg/input-output-itemreader.html)."""
-
-MAX_ROW_BYTES = 199_000
-"""Largest row, as the JSON object that a child of the map gets. A batch can have up to 200,000 bytes; 1,000 of them are
-reserved for the fields that are sent with the row."""
-
-MAX_COLUMNS = 1_890
-"""Step Functions reads a header line of up to 10 KiB (the same page). With this many columns, the header of the staged
-copy, ``r,c1..cN``, still fits, however long the user's own names are."""
-
-PATH = "csv_s3_uri"
-"""The path in the input document under which problems with the file are reported."""
+from row_batches.files.staged_copy import staged_header
+from row_batches.files.table import (
+    MAX_COLUMNS,
+    MAX_FILE_BYTES,
+    MAX_ROW_BYTES,
+    PATH,
+    PLACES_NAMED,
+    SHORTEN,
+    row_json_bytes,
+    too_large,
+    too_many_columns,
+)
 
 _DELIMITERS = {b",": "comma", b";": "semicolon", b"\t": "tab", b"|": "pipe", b" ": "space"}
-_LINES_NAMED = 5
 _AS_RECOGNISED = InputFormat()
 _SAMPLE_BYTES = 65_536
 _ROWS_SAMPLED = 50
@@ -184,8 +177,7 @@ class Staging:
         columns = addressed(self.header)
         self._keys_bytes = _json_size(MAX_FILE_BYTES, [b""] * len(columns))
         if len(columns) > MAX_COLUMNS:
-            message = f"the header has more than {MAX_COLUMNS:,} columns, the most that Step Functions reads"
-            raise InvalidInputError([_problem(f"{len(columns):,} columns", message, "split the file by columns")])
+            raise InvalidInputError([too_many_columns(len(columns))])
         # A row in a block of this size cannot pass MAX_ROW_BYTES: in JSON, a byte becomes six at most (``\\u0001``).
         self._block_bytes = (MAX_ROW_BYTES - self._keys_bytes) // 6
         self.columns = columns
@@ -470,7 +462,7 @@ class _Findings:
             (
                 self.too_long,
                 f"a row is longer than {MAX_ROW_BYTES:,} bytes as JSON (or a quote in it is never closed)",
-                "shorten it: put large texts in S3 objects and their addresses in the cell",
+                SHORTEN,
             ),
         ]
 
@@ -479,19 +471,12 @@ class _Findings:
 
     @property
     def enough(self) -> bool:
-        return self.stop or any(len(places) >= _LINES_NAMED for places, _, _ in self._kinds())
+        return self.stop or any(len(places) >= PLACES_NAMED for places, _, _ in self._kinds())
 
     def raise_if_any(self) -> None:
         if self:
             named = [_problem(", ".join(places), message, fix) for places, message, fix in self._kinds() if places]
             raise InvalidInputError([*self.problems, *named])
-
-
-def too_large(what: str, size: int) -> Problem:
-    """The problem for a file over ``MAX_FILE_BYTES``."""
-    return _problem(
-        f"{size:,} bytes", f"{what} is over {MAX_FILE_BYTES:,} bytes, the most that Step Functions reads", "split it"
-    )
 
 
 def _problem(value: str, message: str, fix: str) -> Problem:
@@ -544,9 +529,8 @@ def _text(cell: bytes) -> str:
 
 
 def _json_size(row: int, cells: list[bytes]) -> int:
-    """Size in bytes of the JSON object that the native reader creates from a staged row."""
-    values = {f"c{i}": escaped(_text(cell)) for i, cell in enumerate(cells, 1)}
-    return len(orjson.dumps({"r": str(row), **values}))
+    """Bytes of the JSON object that the native reader makes of a staged row."""
+    return row_json_bytes(row, map(_text, cells))
 
 
 def _is_text(block: bytes) -> bool:

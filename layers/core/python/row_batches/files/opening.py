@@ -1,36 +1,73 @@
-"""From an object's bytes to rows: unpacked, recognised, as UTF-8, and read."""
+"""From an object's bytes to rows: unpacked, recognised, and read by the reader of its format.
+
+To add a format, write a reader and list it in ``FORMATS``; ``input_format.type`` and the reference page follow.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import chain
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import get_args
 
 from foundation.errors import InvalidInputError
-from row_batches.document.input_format import InputFormat
+from row_batches.document.input_format import FormatName, InputFormat
 from row_batches.files import gzip_, recognise
-from row_batches.files.csv_reader import MAX_FILE_BYTES, PATH, Staging
+from row_batches.files.csv_reader import Staging
 from row_batches.files.encoding import Utf8Text
+from row_batches.files.json_reader import stage_json_array, stage_json_lines
+from row_batches.files.table import MAX_FILE_BYTES, PATH, InputStaging
+from row_batches.files.workbook import stage_workbook
+
+Source = Callable[[], Iterable[bytes]]
+"""Gives the file's bytes from its start, each time it is called."""
+Warnings = Callable[[], list[str]]
 
 
-def open_input(chunks: Iterable[bytes], form: InputFormat, *, max_rows: int | None = None) -> Staging:
-    """Read the header of a user's file, given as byte chunks of any size, and prepare to stage its rows.
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A format of files. ``is_it`` looks at the first ``recognise.HEAD_BYTES``. ``stage`` raises InvalidInputError."""
 
-    Raises InvalidInputError for a file that is not text in rows, saying what it is, and for one without a usable
-    header; iterating raises it for what is wrong further on. ``max_rows`` as in ``Staging``.
+    name: str
+    doc: str
+    is_it: Callable[[bytes], bool]
+    stage: Callable[[Source, InputFormat, int | None, Warnings], InputStaging]
+
+
+def _stage_csv(source: Source, form: InputFormat, max_rows: int | None, source_warnings: Warnings) -> InputStaging:
+    text = Utf8Text(source(), form, PATH)
+    return Staging(text, form, max_rows, lambda: [*source_warnings(), *text.warnings])
+
+
+FORMATS = (
+    Format("xlsx", "an Excel workbook (XLSX, XLSM): one sheet", recognise.is_workbook, stage_workbook),
+    Format("jsonl", "JSON Lines: an object in each line", recognise.is_json_object, stage_json_lines),
+    Format("json", "one JSON array of objects", recognise.is_json_array, stage_json_array),
+    Format("csv", "text in rows: CSV, TSV and the like", lambda _: True, _stage_csv),
+)
+"""In the order in which they are asked: the first that recognises the file reads it."""
+if {one.name for one in FORMATS} != set(get_args(FormatName)):
+    raise TypeError("FormatName and FORMATS have to list the same formats")
+
+
+def open_input(source: Source, form: InputFormat, *, max_rows: int | None = None) -> InputStaging:
+    """Read the header of a user's file and prepare to stage its rows.
+
+    Raises InvalidInputError for a file that is no table, saying what it is, and for one without a usable header;
+    iterating raises it for what is wrong further on. With ``max_rows``, later rows are neither read nor checked.
     """
-    chunks = iter(chunks)
-    head = _head(chunks)
-    stream = chain([head], chunks)
     notes = []
+    head = _head(source())
     if head.startswith(gzip_.MAGIC):
-        stream = chain(gzip_.unpacked(stream, path=PATH, max_bytes=MAX_FILE_BYTES))
-        head = _head(stream)
-        stream = chain([head], stream)
+        packed = source
+        source = lambda: gzip_.unpacked(packed(), path=PATH, max_bytes=MAX_FILE_BYTES)  # noqa: E731
+        head = _head(source())
         notes.append("The file is compressed with gzip.")
-    if problem := recognise.problem_of(head, PATH):
+    chosen = next(one for one in FORMATS if (one.name == form.type if form.type else one.is_it(head)))
+    if chosen.name == "csv" and (problem := recognise.problem_of(head, PATH)):
         raise InvalidInputError([problem])
-    text = Utf8Text(stream, form, PATH)
-    return Staging(text, form, max_rows, source_warnings=lambda: [*notes, *text.warnings])
+    if chosen.name != "csv" and form.type is None:
+        notes.append(f"The file is {chosen.doc}.")
+    return chosen.stage(source, form, max_rows, lambda: notes)
 
 
 def _head(chunks: Iterable[bytes]) -> bytes:
@@ -39,4 +76,4 @@ def _head(chunks: Iterable[bytes]) -> bytes:
         head += chunk
         if len(head) >= recognise.HEAD_BYTES:
             break
-    return head
+    return head[: recognise.HEAD_BYTES]

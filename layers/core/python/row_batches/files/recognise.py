@@ -44,20 +44,31 @@ def _opening(head: bytes) -> bytes:
     return head.removeprefix(b"\xef\xbb\xbf").lstrip()
 
 
-def _is_json(head: bytes) -> bool:
-    return re.match(rb'\{\s*"[^"\n]*"\s*:|\[\s*(?:\{|\[|")', _opening(head)) is not None
+def is_json_object(head: bytes) -> bool:
+    return re.match(rb'\{\s*(?:"[^"\n]*"\s*:|\})', _opening(head)) is not None
+
+
+def is_json_array(head: bytes) -> bool:
+    return re.match(rb'\[\s*(?:\{\s*["}]|\])', _opening(head)) is not None
+
+
+def is_workbook(head: bytes) -> bool:
+    """Office documents of all kinds begin alike: what is no workbook among them is refused with what it is."""
+    return head.startswith(b"PK\x03\x04") and (b"xl/" in head or _is_office(head)) and b"word/" not in head
+
+
+def _is_office(head: bytes) -> bool:
+    return b"[Content_Types].xml" in head[:60]
 
 
 FOREIGN = (
-    Foreign("an Excel workbook", _zip_with(b"xl/"), _SAVE_SHEET),
     Foreign("an OpenDocument spreadsheet", _zip_with(b"application/vnd.oasis.opendocument.spreadsheet"), _SAVE_SHEET),
     Foreign("a Word document", _zip_with(b"word/"), _EXPORT),
-    Foreign("an Excel workbook or another Office document", _zip_with(b"[Content_Types].xml"), _SAVE_SHEET),
     Foreign("a ZIP archive", _begins(b"PK\x03\x04", b"PK\x05\x06"), _UNPACK),
     Foreign(
-        "an Excel workbook in the format of 1997, or one with a password",
+        "an Excel workbook in the old format (.xls), or one with a password",
         _begins(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"),
-        _SAVE_SHEET,
+        "save it as XLSX without a password",
     ),
     Foreign("a PDF document", _begins(b"%PDF-"), "export its table as CSV from the program that made it"),
     Foreign("a Parquet file", _begins(b"PAR1"), _EXPORT),
@@ -78,7 +89,6 @@ FOREIGN = (
         "download the file itself: this is often a page that asks to sign in",
     ),
     Foreign("an XML document", _markup(b"<?xml"), _EXPORT),
-    Foreign("JSON", _is_json, "convert it to CSV with one column for each field"),
 )
 """In the order in which they are asked: the first that recognises the file names it."""
 

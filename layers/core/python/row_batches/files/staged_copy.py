@@ -5,12 +5,15 @@ The native reader deletes lone backslashes, drops extra cells, pads short rows, 
 that. Its header is ``r,c1..cN``, where ``r`` is the 1-based row number; every cell is quoted, and lines end with LF. In
 a cell, a CR is written as ``\\r``, because AWS does not document how the native reader handles it, and a backslash is
 doubled. Then quotes and backslashes are doubled for the reader. ``unescaped`` undoes what the reader leaves of this.
+A cell of a typed file that is not text begins with ``\\j``, followed by its value as JSON.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+
+from row_batches.mapping.cells import JsonCell
 
 _ESCAPE = re.compile(r"\\[\\r]")
 _ROW_START = re.compile(rb'\n"(\d+)","')
@@ -19,17 +22,29 @@ _STAGED_CELL = re.compile(r'"([^"]*+(?:""[^"]*+)*+)"')
 
 def escaped(cell: str) -> str:
     """Encode a user's cell in the form in which the native reader passes it to a child."""
+    if isinstance(cell, JsonCell):
+        return "\\j" + escaped(cell.json)
     return cell.replace("\\", "\\\\").replace("\r", "\\r")
 
 
 def unescaped(cell: str) -> str:
     """Decode the user's cell from the form in which the native reader passes it to a child."""
-    return _ESCAPE.sub(lambda found: "\r" if found.group() == "\\r" else "\\", cell) if "\\" in cell else cell
+    if "\\" not in cell:
+        return cell
+    if cell.startswith("\\j"):
+        return JsonCell(unescaped(cell[2:]))
+    return _ESCAPE.sub(lambda found: "\r" if found.group() == "\\r" else "\\", cell)
 
 
 def staged_header(columns: int) -> bytes:
     """The first line of the staged copy of a file with so many columns."""
     return ("r," + ",".join(f"c{i}" for i in range(1, columns + 1)) + "\n").encode()
+
+
+def staged_line(row: int, cells: Iterable[str]) -> bytes:
+    """The line of a row in the staged copy. Raises UnicodeEncodeError for half of a surrogate pair."""
+    quoted = (escaped(cell).replace("\\", "\\\\").replace('"', '""') for cell in cells)
+    return ('"' + '","'.join([str(row), *quoted]) + '"\n').encode()
 
 
 def staged_lines(

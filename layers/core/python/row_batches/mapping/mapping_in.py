@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from foundation.errors import MappingError
+from row_batches.mapping.cells import value_of
 from row_batches.mapping.metadata_columns import DEFAULT_METADATA_COLUMNS
 from row_batches.mapping.models import InputMapping
 from row_batches.mapping.transformations import Documents, FallibleTransformation, Step, Transformation
@@ -38,7 +39,7 @@ class InputMapper:
 
         If several write the same field, a transformation overrides a static value, and that a column mapping.
         """
-        fields: dict[str, Any] = {field: cells[index] for field, index in self._copied}
+        fields: dict[str, Any] = {field: value_of(cells[index]) for field, index in self._copied}
         if self._static:
             fields.update(self._static)
         if self._steps:

@@ -19,6 +19,7 @@ from foundation.problems import path_of
 from foundation.registry import registry
 from foundation.regular_expressions import compile_pattern
 from foundation.validation import Part, compiles, refuse
+from row_batches.mapping.cells import JsonCell
 from row_batches.mapping.fields import ColumnName, FieldName, Json, JsonPath
 from row_batches.mapping.template_text import parse_template
 
@@ -143,7 +144,8 @@ class JsonPathTransformation(FallibleTransformation):
             if index in documents:
                 document = documents[index]
             else:
-                document = documents[index] = parse_json(cells[index])
+                cell = cells[index]
+                document = documents[index] = cell.value if isinstance(cell, JsonCell) else parse_json(cell)
             found = first(document)
             if found is NO_MATCH:
                 raise ValueError(f"{path} matches nothing")

@@ -169,7 +169,7 @@ class Earlier:
 
 
 class StagedAgain:
-    """The rows that an earlier execution staged, on their way to the next one's staged copy, as ``csv_reader.Staging``.
+    """The rows that an earlier execution staged, on their way to the next one's staged copy, as ``table.InputStaging``.
 
     They are that execution's input, row for row, whatever became of the user's file since. Iterate once, for the bytes.
     Memory: a chunk.

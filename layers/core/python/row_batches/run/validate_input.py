@@ -26,14 +26,14 @@ from row_batches.document.plan import (
     Target,
 )
 from row_batches.document.target_version import CODE_CHARACTERS
-from row_batches.files.csv_reader import MAX_FILE_BYTES, Staging, too_large
 from row_batches.files.csv_writer import output_header
 from row_batches.files.opening import open_input
 from row_batches.files.ports import InputObject, InputObjects, Targets, WorkObjects
+from row_batches.files.table import MAX_FILE_BYTES, InputStaging, too_large
 from row_batches.mapping.mapping_in import compile_input_mapping
 from row_batches.run.cost import estimate
 from row_batches.run.duplicates import stage_distinct
-from row_batches.run.earlier_execution import Earlier, ExecutionStates, StagedAgain, find_earlier
+from row_batches.run.earlier_execution import Earlier, ExecutionStates, find_earlier
 from row_batches.run.messages import MapSettings, ObjectVersion, ValidateRequest, ValidateResponse
 from row_batches.run.runs import Run, Runs
 from row_batches.run.storage import Items, StoragePlan, plan_storage
@@ -244,18 +244,18 @@ class _Validation:
         target: Target | None,
         earlier: Earlier | None,
         problems: list[Problem],
-    ) -> tuple[Staging | StagedAgain | None, str]:
+    ) -> tuple[InputStaging | None, str]:
         """The staged input and its version id. With problems, the rows are still checked, but not uploaded."""
         if found is None:
             return None, ""
         try:
             form = config.input_format if config else InputFormat()
             max_rows = config.execution_config.max_rows if config else None
-            staging: Staging | StagedAgain
+            staging: InputStaging
             if earlier is not None and earlier.has_staged(found.location, self._work.bucket):
                 staging = earlier.staged_again(self._work, max_rows)
             else:
-                staging = open_input(self._inputs.stream(found), form, max_rows=max_rows)
+                staging = open_input(lambda: self._inputs.stream(found), form, max_rows=max_rows)
             if config is not None:
                 problems += problems_against_header(config, staging.columns)
                 if earlier is not None and target is not None:
@@ -269,7 +269,7 @@ class _Validation:
         return None, ""
 
     def _stage_distinct(
-        self, config: BatchConfig, staging: Staging | StagedAgain, keys: Keys, version_id: str
+        self, config: BatchConfig, staging: InputStaging, keys: Keys, version_id: str
     ) -> DistinctInput | None:
         if not config.execution_config.deduplicate:
             return None
@@ -285,7 +285,7 @@ class _Validation:
         config: BatchConfig,
         target: Target,
         found: InputObject,
-        staging: Staging | StagedAgain,
+        staging: InputStaging,
         version_id: str,
         distinct: DistinctInput | None,
         earlier: Earlier | None,
@@ -336,7 +336,7 @@ class _Validation:
         self,
         config: BatchConfig,
         target: Target,
-        staging: Staging | StagedAgain,
+        staging: InputStaging,
         rows_sent: int,
         concurrency: Concurrency,
     ) -> list[str]:

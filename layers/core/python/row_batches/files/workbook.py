@@ -1,0 +1,205 @@
+"""Excel workbooks (XLSX, XLSM) as a table: one sheet, its first row with content being the header.
+
+A workbook has to be in memory as a whole, so what it takes is bounded, and checked before it is read: a few cells far
+apart would otherwise make a sheet of any size. Numbers and booleans keep their types on the way to the target; dates
+become ISO 8601 text; formulas are the values that were saved with them.
+"""
+
+from __future__ import annotations
+
+import datetime
+import io
+import re
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NoReturn
+
+from foundation.errors import InvalidInputError, Problem
+from foundation.problems import closest, listed
+from row_batches.document.input_format import InputFormat
+from row_batches.files.table import MAX_COLUMNS, PATH, TableStaging, too_many_columns
+from row_batches.mapping.cells import JsonCell
+
+MAX_WORKBOOK_BYTES = 64_000_000
+MAX_UNPACKED_BYTES = 600_000_000
+"""Of one part of the workbook, such as a sheet's XML or the table of its texts."""
+MAX_CELLS = 4_000_000
+"""Rows times columns of the largest sheet: 24 bytes each while the sheet is read, and its texts."""
+_CELL = re.compile(rb'<c r="([A-Z]{1,3})(\d{1,7})"[^>]*[^/]>')
+_CELL_BYTES = 200
+_SPLIT_IT = "split it, or save the sheet as CSV"
+
+Source = Callable[[], Iterable[bytes]]
+
+
+def stage_workbook(
+    source: Source, form: InputFormat, max_rows: int | None, source_warnings: Callable[[], list[str]]
+) -> TableStaging:
+    """Prepare to stage a sheet of a workbook. Raises InvalidInputError for one that does not fit into memory."""
+    data = _read(source())
+    _check_size(data)
+    sheet = _Sheet(data, form)
+    return TableStaging(sheet.header, sheet.rows(), max_rows, lambda: [*source_warnings(), *sheet.warnings])
+
+
+def _read(chunks: Iterable[bytes]) -> bytes:
+    data = io.BytesIO()
+    for chunk in chunks:
+        if data.tell() + len(chunk) > MAX_WORKBOOK_BYTES:
+            _refuse(f"over {MAX_WORKBOOK_BYTES:,} bytes", "the workbook is too large to be read", _SPLIT_IT)
+        data.write(chunk)
+    return data.getvalue()
+
+
+def _check_size(data: bytes) -> None:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            for entry in archive.infolist():
+                if entry.file_size > MAX_UNPACKED_BYTES:
+                    value = f"{entry.filename}: {entry.file_size:,} bytes unpacked"
+                    _refuse(value, "the workbook is too large to be read", _SPLIT_IT)
+                if re.fullmatch(r"xl/worksheets/[^/]+\.xml", entry.filename):
+                    with archive.open(entry) as sheet:
+                        _check_sheet(entry.filename, sheet)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+        _refuse("", f"the workbook is damaged: {error}", "open it, save it again and upload it")
+
+
+def _check_sheet(name: str, sheet: Any) -> None:
+    """Raises InvalidInputError when the sheet's cells with content span too many rows and columns."""
+    columns = rows = unpacked = 0
+    carry = b""
+    while chunk := sheet.read(1_048_576):
+        # An archive can state a size that is not true.
+        unpacked += len(chunk)
+        if unpacked > MAX_UNPACKED_BYTES:
+            _refuse(f"{name}: over {unpacked:,} bytes unpacked", "the workbook is too large to be read", _SPLIT_IT)
+        data = carry + chunk
+        for letters, row in _CELL.findall(data):
+            rows = max(rows, int(row))
+            columns = max(columns, _column(letters))
+        carry = data[-_CELL_BYTES:]
+    if columns > MAX_COLUMNS:
+        raise InvalidInputError([too_many_columns(columns)])
+    if rows * columns > MAX_CELLS:
+        value = f"{name}: {rows:,} rows x {columns:,} columns"
+        _refuse(value, f"a sheet spans more than {MAX_CELLS:,} cells, the most that is read", _SPLIT_IT)
+
+
+def _column(letters: bytes) -> int:
+    number = 0
+    for letter in letters:
+        number = number * 26 + letter - 64
+    return number
+
+
+class _Sheet:
+    """One sheet of a workbook."""
+
+    def __init__(self, data: bytes, form: InputFormat) -> None:
+        from python_calamine import CalamineError, CalamineWorkbook  # noqa: PLC0415  # only workbooks need it
+
+        try:
+            workbook = CalamineWorkbook.from_filelike(io.BytesIO(data))
+            self.name = _chosen(workbook.sheet_names, form.sheet)
+            sheet = workbook.get_sheet_by_name(self.name)
+        except CalamineError as error:
+            _refuse("", f"the workbook cannot be read: {error}", "open it, save it again and upload it")
+        self._first_row = (sheet.start or (0, 0))[0] + 1
+        self._values = sheet.iter_rows()
+        self._pending: list[tuple[str, Sequence[Any]]] = []
+        self._empty_rows = 0
+        self._others = [name for name in workbook.sheet_names if name != self.name]
+        self._chosen_by_user = form.sheet is not None
+        self.header = self._header(form)
+
+    @property
+    def warnings(self) -> list[str]:
+        warnings = []
+        if self._others and not self._chosen_by_user:
+            warnings.append(f"The workbook's first sheet, {self.name}, is read. Others: {listed(self._others)}.")
+        if self._empty_rows:
+            warnings.append(f"The sheet has {self._empty_rows:,} rows without content; they are left out.")
+        return warnings
+
+    def _header(self, form: InputFormat) -> list[str]:
+        values: Sequence[Any] = []
+        row = 0
+        while row <= form.skip_lines or not any(map(_has_content, values)):
+            row, values = self._first_row, next(self._values, None) or self._no_content()
+            self._first_row += 1
+        if not form.header:
+            self._pending.append((f"row {row}", values))
+            return [f"column_{place}" for place in range(1, len(values) + 1)]
+        names = [str(_cell(value)) for value in values]
+        if len(names) > 1 and sum(map(bool, names)) == 1:
+            self._check_title(row)
+        return names
+
+    def _no_content(self) -> NoReturn:
+        _refuse(self.name, "the sheet is empty", "name another in input_format.sheet, or give it a header and rows")
+
+    def _check_title(self, row: int) -> None:
+        """Raises InvalidInputError when the row after a row with a single cell has more: then that is a title."""
+        for values in self._values:
+            self._pending.append((f"row {self._first_row}", values))
+            self._first_row += 1
+            cells = sum(map(_has_content, values))
+            if cells > 1:
+                value = f"row {row} has 1 cell, the row after it {cells}"
+                fix = f"if it is a title, set input_format.skip_lines to {row}; else give every column a name"
+                _refuse(value, "the first row does not fit the rows", fix)
+            if cells:
+                return
+
+    def rows(self) -> Iterator[tuple[str, list[str]]]:
+        width = len(self.header)
+        for place, values in self._all():
+            if any(_has_content(value) for value in values):
+                yield place, [_cell(value) for value in values[:width]]
+            else:
+                self._empty_rows += 1
+
+    def _all(self) -> Iterator[tuple[str, Sequence[Any]]]:
+        yield from self._pending
+        for number, values in enumerate(self._values, self._first_row):
+            yield f"row {number}", values
+
+
+def _chosen(names: Sequence[str], wanted: str | None) -> str:
+    if wanted is None:
+        return names[0]
+    if wanted not in names:
+        nearest = closest(wanted, names)
+        hint = f"did you mean {nearest}? " if nearest else ""
+        problem = Problem(
+            "input_format.sheet", wanted, "the workbook has no such sheet", f"{hint}it has: {listed(names)}"
+        )
+        raise InvalidInputError([problem])
+    return wanted
+
+
+def _has_content(value: Any) -> bool:
+    return value != "" and value is not None
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return JsonCell("true" if value else "false")
+    if isinstance(value, float):
+        return JsonCell(str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value))
+    if isinstance(value, int):
+        return JsonCell(str(value))
+    if isinstance(value, datetime.timedelta):
+        return str(value)
+    if isinstance(value, datetime.datetime | datetime.date | datetime.time):
+        return value.isoformat()
+    return str(value)
+
+
+def _refuse(value: str, message: str, fix: str) -> NoReturn:
+    raise InvalidInputError([Problem(PATH, value, message, fix)])

@@ -1,0 +1,108 @@
+"""JSON Lines and JSON arrays as tables whose values keep their types."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from foundation.errors import InvalidInputError
+from row_batches.document.input_format import InputFormat
+from row_batches.files.opening import open_input
+from row_batches.files.staged_copy import read_staged, unescaped
+from row_batches.mapping.cells import value_of
+from tests.support import aws_csv
+
+ROWS: list[dict[str, Any]] = [
+    {"id": 1, "text": "one", "price": 1.5, "ok": True, "tags": ["a", "b"], "more": {"deep": [1, {"x": "é"}]}},
+    {"id": 12345678901234567890123, "text": "1", "price": None, "ok": False, "tags": [], "more": {}},
+    {"id": -3, "text": '\\j "quoted"\r\n', "late": "new key"},
+]
+KEYS = ["id", "text", "price", "ok", "tags", "more", "late"]
+
+
+def lines(rows: list[dict[str, Any]]) -> bytes:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+
+
+def values(data: bytes, size: int = 1 << 20, **options: Any) -> tuple[list[str], list[list[Any]], list[list[str]]]:
+    """The columns, and each row's values and texts, as a child of the map reads them."""
+    chunks = [data[i : i + size] for i in range(0, len(data), size)]
+    staging = open_input(lambda: chunks, InputFormat(**options))
+    staged = b"".join(staging)
+    assert staging.size_bytes == len(staged)
+    items = aws_csv.read(staged.decode())
+    names = [f"c{i}" for i in range(1, len(staging.columns) + 1)]
+    native = [[unescaped(item[name]) for name in names] for item in items]
+    kept = [cells for _, cells in read_staged([staged])]
+    assert native == kept
+    assert staging.total_rows == len(kept)
+    return (
+        staging.columns,
+        [[value_of(cell) for cell in cells] for cells in kept],
+        [list(map(str, row)) for row in kept],
+    )
+
+
+def refusal(data: bytes, **options: Any) -> str:
+    with pytest.raises(InvalidInputError) as error:
+        values(data, **options)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("size", [1, 7, 1 << 20])
+@pytest.mark.parametrize("form", ["lines", "array", "array, indented"])
+def test_values_keep_their_types_and_missing_keys_are_null(form: str, size: int) -> None:
+    data = lines(ROWS) if form == "lines" else json.dumps(ROWS, indent=2 if "indented" in form else None).encode()
+
+    columns, read, texts = values(data, size)
+
+    assert columns == KEYS
+    assert read == [[row.get(key) for key in KEYS] for row in ROWS]
+    assert texts[0] == ["1", "one", "1.5", "true", '["a","b"]', '{"deep":[1,{"x":"é"}]}', ""]
+    assert texts[1][:3] == ["12345678901234567890123", "1", ""]
+
+
+def test_decimals_stay_as_they_are_written() -> None:
+    _, _, texts = values(b'{"a": 1.10, "b": 0.12345678901234567890}\n')
+
+    assert texts == [["1.10", "0.12345678901234567890"]]
+
+
+def test_blank_lines_and_a_byte_order_mark_are_no_rows() -> None:
+    assert values(b'\xef\xbb\xbf{"a": 1}\r\n\r\n{"a": 2}')[1] == [[1], [2]]
+
+
+def test_utf_16_is_read() -> None:
+    assert values('{"a": "é"}\n'.encode("utf-16"), type="jsonl")[1] == [["é"]]
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b'{"a": 1}\n[1]\n', "a row is not an object (got line 2)"),
+        (b'{"a": 1}\n{"a": \n', "line 2"),
+        (b'{"a": 1, "a": 2}\n', "a key occurs twice"),
+        (b'{"a": NaN}\n', "NaN is not a JSON value"),
+        (b'{"a": "\\u0000"}\n', "NUL"),
+        (b'{"a": "\\ud800"}\n', "surrogate"),
+        (b"{}\n{}\n", "no objects with keys"),
+        (b'[{"a": 1}, 2]', "item 2"),
+        (b'[{"a": 1}, {"a": ', "not JSON"),
+        (b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}\n", "nested too deep"),
+        (b'{"a": "' + b"x" * 250_000 + b'"}\n', "longer than 199,000 bytes"),
+        (b'{"a": "' + b"x" * 5_000_000, "longer than 4,000,000 bytes"),
+        (b'[{"a": "' + b"x" * 5_000_000, "longer than 4,000,000 bytes"),
+        (json.dumps({f"k{i}": i for i in range(1_891)}).encode(), "1,891 columns"),
+    ],
+    ids=range(14),
+)
+def test_mistakes_are_named_by_their_place(data: bytes, said: str) -> None:
+    assert said in refusal(data)
+
+
+def test_max_rows_reads_no_further() -> None:
+    staging = open_input(lambda: [b'{"a": 1}\n{"a": 2}\nbroken'], InputFormat(), max_rows=1)
+
+    assert [cells for _, cells in read_staged(list(staging))] == [["1"]]

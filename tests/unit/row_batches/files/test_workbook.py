@@ -1,0 +1,136 @@
+"""Excel workbooks as tables, within bounds that are checked before they are read."""
+
+from __future__ import annotations
+
+import datetime
+import io
+import zipfile
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import xlsxwriter
+
+from foundation.errors import InvalidInputError
+from row_batches.document.input_format import InputFormat
+from row_batches.files import workbook
+from row_batches.files.opening import open_input
+from row_batches.files.staged_copy import read_staged
+from row_batches.files.table import InputStaging
+from row_batches.mapping.cells import value_of
+
+ROWS = [
+    ["id", "name", "price", "sold", "paid"],
+    [1, "Ada", 1.5, datetime.date(2026, 11, 27), True],
+    [2, "007", -3, datetime.datetime(2026, 11, 27, 9, 30), False],  # noqa: DTZ001  # Excel knows no zones
+]
+
+
+def book(*sheets: Sequence[Sequence[Any]]) -> bytes:
+    buffer = io.BytesIO()
+    with xlsxwriter.Workbook(buffer) as made:
+        date = made.add_format({"num_format": "yyyy-mm-dd"})
+        time = made.add_format({"num_format": "yyyy-mm-dd hh:mm"})
+        for rows in sheets:
+            sheet = made.add_worksheet()
+            for r, row in enumerate(rows):
+                for c, value in enumerate(row):
+                    if isinstance(value, datetime.datetime):
+                        sheet.write_datetime(r, c, value, time)
+                    elif isinstance(value, datetime.date):
+                        sheet.write_datetime(r, c, datetime.datetime.combine(value, datetime.time()), date)
+                    elif value is not None:
+                        sheet.write(r, c, value)
+    return buffer.getvalue()
+
+
+def opened(data: bytes, **options: Any) -> tuple[InputStaging, list[list[str]]]:
+    staging = open_input(lambda: [data], InputFormat(**options))
+    return staging, [cells for _, cells in read_staged(list(staging))]
+
+
+def refusal(data: bytes, **options: Any) -> str:
+    with pytest.raises(InvalidInputError) as error:
+        opened(data, **options)
+    return str(error.value)
+
+
+def test_a_sheet_is_read_with_the_types_of_its_values() -> None:
+    staging, rows = opened(book(ROWS))
+
+    assert staging.columns == ROWS[0]
+    assert [list(map(str, row)) for row in rows] == [
+        ["1", "Ada", "1.5", "2026-11-27", "true"],
+        ["2", "007", "-3", "2026-11-27T09:30:00", "false"],
+    ]
+    assert [value_of(cell) for cell in rows[1]] == [2, "007", -3, "2026-11-27T09:30:00", False]
+
+
+def test_the_first_sheet_is_read_and_the_others_are_named() -> None:
+    data = book(ROWS, [["other"], ["x"]])
+
+    staging, _ = opened(data)
+
+    assert any("Sheet2" in warning for warning in staging.warnings)
+    assert opened(data, sheet="Sheet2")[1] == [["x"]]
+    assert "did you mean Sheet2" in refusal(data, sheet="Sheet 2")
+
+
+def test_rows_without_content_are_left_out_and_counted() -> None:
+    staging, rows = opened(book([["a", "b"], [1, 2], [None, None], [None, None], [3, 4]]))
+
+    assert rows == [["1", "2"], ["3", "4"]]
+    assert any("2 rows without content" in warning for warning in staging.warnings)
+
+
+def test_a_title_is_named_and_skipped_on_request() -> None:
+    data = book([["Sales 2026"], [], ["id", "name"], [1, "Ada"]])
+
+    assert opened(data, skip_lines=1)[1] == [["1", "Ada"]]
+    assert "row 1 has 1 cell, the row after it 2" in refusal(data)
+
+
+def test_columns_without_a_name_are_addressed_by_their_place() -> None:
+    assert opened(book([["a", None, "a"], [1, 2, 3]]))[0].columns == ["a", "column_2", "a_2"]
+
+
+def test_a_sheet_without_content_is_refused() -> None:
+    assert "the sheet is empty" in refusal(book([]))
+
+
+def test_a_few_cells_far_apart_are_refused_before_the_sheet_is_read() -> None:
+    rows: list[list[Any]] = [[None] for _ in range(1_048_576)]
+    data = io.BytesIO()
+    with xlsxwriter.Workbook(data) as made:
+        sheet = made.add_worksheet()
+        sheet.write(0, 0, "a")
+        sheet.write(len(rows) - 1, 1_000, "b")
+
+    assert "1,048,576 rows x 1,001 columns" in refusal(data.getvalue())
+
+
+def test_16384_columns_are_refused() -> None:
+    assert "16,384 columns" in refusal(book([[f"c{i}" for i in range(16_384)]]))
+
+
+def test_what_unpacks_to_more_than_fits_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workbook, "MAX_UNPACKED_BYTES", 1_000_000)
+    data = book(ROWS)
+    buffer = io.BytesIO(data)
+    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("xl/sharedStrings2.xml", b"x" * 2_000_000)
+
+    assert "2,000,000 bytes unpacked" in refusal(buffer.getvalue())
+
+
+def test_a_damaged_workbook_is_named_so() -> None:
+    assert "the workbook is damaged" in refusal(book(ROWS)[:-200])
+
+
+def test_a_workbook_whose_parts_are_missing_is_refused() -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("[Content_Types].xml", "x")
+        archive.writestr("xl/other.xml", "x")
+
+    assert "the workbook cannot be read" in refusal(buffer.getvalue())
