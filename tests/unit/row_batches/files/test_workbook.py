@@ -19,7 +19,7 @@ from row_batches.files.staged_copy import read_staged
 from row_batches.files.table import InputStaging
 from row_batches.mapping.cells import value_of
 
-ROWS = [
+ROWS: list[list[Any]] = [
     ["id", "name", "price", "sold", "paid"],
     [1, "Ada", 1.5, datetime.date(2026, 11, 27), True],
     [2, "007", -3, datetime.datetime(2026, 11, 27, 9, 30), False],  # noqa: DTZ001  # Excel knows no zones
