@@ -126,7 +126,7 @@ class _Sheet:
         values: Sequence[Any] = []
         row = 0
         while row <= form.skip_lines or not any(map(_has_content, values)):
-            row, values = self._first_row, next(self._values, None) or self._no_content()
+            row, values = self._first_row, next(self._values, []) or self._no_content()
             self._first_row += 1
         if not form.header:
             self._pending.append((f"row {row}", values))
