@@ -1,1 +1,1 @@
-"""Extraction by configuration: named fields out of answers of any shape, by an ordered list of methods."""
+"""Extracts named fields from answers of any shape, with a configured, ordered list of methods."""

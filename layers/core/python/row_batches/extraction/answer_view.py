@@ -1,4 +1,4 @@
-"""An answer as the extraction methods see it: its documents and the content blocks in them, found once a row."""
+"""An answer for the extraction methods: its documents and their content blocks, parsed once a row."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from row_batches.extraction.content_blocks import (
 )
 
 MOST_JSON_LEVELS = 2
-"""Of JSON texts in JSON texts that are read."""
+"""Most levels of JSON texts inside JSON texts that are read."""
 MOST_JSON_TEXTS = 50
-"""In one answer: each is parsed, and kept for the row."""
+"""Most JSON texts that are parsed in one answer. Each is kept in memory for the row."""
 
 
 class Document(NamedTuple):

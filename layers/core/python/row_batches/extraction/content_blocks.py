@@ -14,7 +14,7 @@ from typing import Any
 from foundation.json_text import parse_json, render_json
 
 MOST_LEVELS = 4
-"""Of content in content whose text is read."""
+"""Most levels of nested content with text that is read."""
 
 
 @dataclass(frozen=True, slots=True)

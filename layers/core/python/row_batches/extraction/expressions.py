@@ -1,8 +1,8 @@
-"""Expressions of extraction: a path, then steps behind bars. ``$.content | parse('Exchange: (.+)') | first_line``.
+"""Extraction expressions: a path, then steps after ``|``, as in ``$.content | parse('Exchange: (.+)') | first_line``.
 
 A path that starts with ``$`` is JSONPath (RFC 9535), any other JMESPath. A step is ``parse('regex')`` or
-``parse('regex', group)``, or the name of a transform. JMESPath has bars of its own, so there the first step is always
-a ``parse``; a transform for a JMESPath is given beside it (``{path, transform}``).
+``parse('regex', group)``, or the name of a transform. JMESPath uses ``|`` itself, so after a JMESPath the first step is
+always a ``parse``; a transform for a JMESPath is given beside it (``{path, transform}``).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Extraction: from an answer to named fields. Compiled once for a plan, run for each row.
+"""Extracts named fields from an answer. Compiled once for a plan, run for each row.
 
-Each field is taken from the first method that yields it; what is null or cannot be transformed does not count as
+Each field comes from the first method that yields it; a value that is null or cannot be transformed does not count as
 yielded. Time is linear in the answer: patterns run on RE2, JMESPaths have a limit of steps, and what JSON texts and
 content blocks an answer has is found out once a row. Memory: the answer, parsed, and the JSON texts in it.
 """
@@ -39,7 +39,7 @@ class Attempt(NamedTuple):
     field: str
     method: str
     position: int
-    """Of the method in the list, from 1."""
+    """The 1-based position of the method in the list."""
     found: bool
     value: Any = None
     where: str = ""

@@ -1,7 +1,7 @@
-"""The registry of extraction methods: where in an answer a field can be, and how it is read there.
+"""The registry of extraction methods. Each defines where in an answer a field can be, and how to read it there.
 
-To add one: a class and its entry in ``METHODS``. The input document, the schemas of agents, their checks, the commands
-and the reference page follow.
+To add one, write a class and list it in ``METHODS``. The input document, the schemas of agents, their checks, the
+commands and the reference page are derived from it.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ FieldName = Annotated[
 ]
 FieldMappings = Annotated[dict[FieldName, ExpressionText], Field(min_length=1, description="field → expression")]
 PRINT_OUTPUT = "print_output"
-"""The tool with whose input agents give their output, unless they say otherwise."""
+"""The default name of the tool whose input is an agent's structured output."""
 ToolName = Annotated[str, Field(min_length=1, max_length=255)]
 
 
 class ExtractionMethod(Part):
-    """A method, as it stands in a list of extraction methods: ``method`` names it."""
+    """An entry in a list of extraction methods. ``method`` is its name."""
 
     doc: ClassVar[str]
-    """Where it looks, for the reference page."""
+    """The places that it searches, for the reference page."""
     example: ClassVar[Mapping[str, Any]]
-    """For the reference page."""
+    """An example, for the reference page."""
     schema_type: ClassVar[str]
     """Its name in the schema of an agent."""
     method: str
@@ -55,11 +55,11 @@ class ExtractionMethod(Part):
 
     @abstractmethod
     def documents(self, view: AnswerView) -> Iterable[Document]:
-        """Where it looks in an answer, the best place first. Empty where the answer has nothing for it."""
+        """The places in an answer to search, the best one first. Empty if the answer has none."""
 
     @abstractmethod
     def absence(self, view: AnswerView) -> str:
-        """Why ``documents`` is empty."""
+        """The reason why ``documents`` is empty."""
 
     @classmethod
     @abstractmethod
@@ -81,8 +81,8 @@ class _Mapped(ExtractionMethod):
 
 class StructuredOutput(_Mapped):
     doc = (
-        "the input of the agent's last call of the tool `tool_name`, then `structured_output` of the answer, its "
-        "payload, or a JSON text in a field of theirs"
+        "the input of the agent's last call of the tool `tool_name`, then `structured_output` of the answer, of its "
+        "payload, or of a JSON text in one of their fields"
     )
     example = {"tool_name": "print_output", "field_mappings": {"download_speed": "$.speeds.download"}}
     schema_type = "structured"
@@ -105,9 +105,9 @@ class StructuredOutput(_Mapped):
 
 class ToolResultMethod(_Mapped):
     doc = (
-        "the results that tools gave the agent, the latest first; those of `tool_name`, if it is given. `$` is the "
-        "result: `$.content` is its text, or the value of its JSON. What is not there is looked for in the JSON that "
-        "the content holds. Results that are errors are passed over"
+        "the results that the agent got from tools, the latest first; only those of `tool_name`, if it is given. `$` "
+        "is the result, and `$.content` is its text, or the value of its JSON. A path that matches nothing there is "
+        "tried on the JSON in the content. Results that are errors are skipped"
     )
     example = {
         "tool_name": "browser_broadband",
@@ -198,8 +198,8 @@ def _read_path(name: object, given: object) -> str | PathSpec:
 
 class JmesPath(ExtractionMethod):
     doc = (
-        "the answer, then its payload, then JSON texts in fields of theirs. `transform` beside the fields is that of "
-        "those which have none of their own"
+        "the answer, then its payload, then JSON texts in their fields. `transform` beside the fields applies to "
+        "fields without a transform"
     )
     example = {"paths": {"exchange": "messages[-1].content[0].text", "transform": "parse_text"}}
     schema_type = "jmespath"
@@ -237,8 +237,8 @@ class JmesPath(ExtractionMethod):
 
 class ResultsArray(_Mapped):
     doc = (
-        "the first object with a list `results` (a list by itself counts as one) among the answer, its payload, JSON "
-        "texts in fields of theirs, structured output, and JSON in messages, the latest first"
+        "the first object with a list `results` (a bare list counts, too) in the answer, its payload, JSON texts in "
+        "their fields, structured output, and JSON in messages, the latest first"
     )
     example = {"field_mappings": {"title": "results[0].title"}}
     schema_type = "results_array"
@@ -262,7 +262,7 @@ class ResultsArray(_Mapped):
 
 
 class Direct(_Mapped):
-    doc = "the answer, then its payload, then JSON texts in fields of theirs, then JSON in messages, the latest first"
+    doc = "the answer, then its payload, then JSON texts in their fields, then JSON in messages, the latest first"
     example = {"field_mappings": {"exchange": "$.exchange"}}
     schema_type = "direct"
     method: Literal["direct"]
@@ -290,7 +290,7 @@ def _structured(view: AnswerView, tool: str) -> Iterator[Document]:
 
 
 def _value_of(value: Any) -> Any:
-    """What a tool's input is, which can be a JSON text."""
+    """The value of a tool's input, which can be a JSON text."""
     return found if (found := json_in(value)) is not None else value
 
 

@@ -98,17 +98,17 @@ TRANSFORMS = (
     Transform(
         "parse_text",
         _parse_text,
-        "the field's value in a text: of the JSON object that the text holds, else behind the field's name and a colon "
-        "at the start of a line (`Download speed: 67 Mbps`; letter case, `_`, `-` and Markdown do not matter), else "
-        "the text, if it is one line without such a label",
+        "the field's value in a text: from a JSON object in the text; or after the field's name and a colon at the "
+        "start of a line (`Download speed: 67 Mbps`; letter case, `_`, `-` and Markdown do not matter); or the whole "
+        "text, if it is one line without such a label",
     ),
-    Transform("text", lambda value, _: text_of(value), "the text of content blocks, one below the other"),
-    Transform("strip", lambda value, _: text_of(value).strip(), "the text without white space at its ends"),
-    Transform("first_line", _first_line, "the first line that is not blank, without white space at its ends"),
+    Transform("text", lambda value, _: text_of(value), "the text of content blocks, one per line"),
+    Transform("strip", lambda value, _: text_of(value).strip(), "the text without leading and trailing white space"),
+    Transform("first_line", _first_line, "the first line that is not blank, without leading and trailing white space"),
     Transform("number", _number, "the first number in the text: `1,234.5` of `about 1,234.5 Mbps`"),
-    Transform("lower", lambda value, _: text_of(value).lower(), "the text in small letters"),
-    Transform("upper", lambda value, _: text_of(value).upper(), "the text in capital letters"),
-    Transform("json", _json, "what the text holds as JSON, also in a fenced code block"),
+    Transform("lower", lambda value, _: text_of(value).lower(), "the text in lower case"),
+    Transform("upper", lambda value, _: text_of(value).upper(), "the text in upper case"),
+    Transform("json", _json, "the JSON value in the text, also in a fenced code block"),
 )
 TRANSFORM_OF = {transform.name: transform for transform in TRANSFORMS}
 
