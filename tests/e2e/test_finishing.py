@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
+
 from row_batches.run.ended import ended_run
 from row_batches.run.runs import Run as KeptRun
 from row_batches.run.runs import RunState
 from row_batches.run.runs_dynamodb import DynamoDbRuns
 from tests.support.aws_resources import eventually
 from tests.support.deployment import Deployment, Run, csv_bytes, scaled
+from tests.support.iam import without_grants
 from tests.support.notifications import Subscription
 
 ROWS_DONE = scaled(50_000, 1_000)
@@ -152,3 +155,30 @@ def test_a_finished_run_that_is_redriven_is_running_again_and_is_finished_again(
         run = Run(deployment, run.arn, deployment.wait(run.arn), run.key)
         assert subscription.message_of(run.name)["MessageAttributes"]["status"]["Value"] == "STOPPED"
     assert_finished(run, rows, done + 1)
+
+
+@pytest.mark.local_only("it takes grants away from a role that others use")
+def test_a_topic_that_is_away_costs_no_row_and_the_notification_is_named_and_can_be_sent_later(
+    deployment: Deployment,
+) -> None:
+    rows = [["ok", "1"]] * 20
+    document = {
+        "target": {"type": "tool", "name": "chaos"},
+        "execution_config": {"max_concurrency": 4, "batch_size": 5, "retry_policy": {"max_attempts": 2}},
+    }
+    with Subscription(deployment) as subscription:
+        with without_grants(deployment, "notify", "sns"):
+            run = deployment.run(document, csv_bytes([["mode", "n"], *rows])).assert_succeeded()
+            assert eventually(lambda: [found["status"] for found in finishings(run)] == ["FAILED"], 120)
+        assert [row["_status"] for row in run.rows] == ["SUCCESS"] * 20
+        assert run.summary["attempts"] == 20, "no row ran again"
+        assert kept(deployment, run.name).state is RunState.SUCCEEDED
+
+        (finishing,) = finishings(run)
+        failed = deployment.states.describe_execution(executionArn=finishing["executionArn"])
+        assert failed["error"] == "DeploymentError"
+        assert "sns:Publish" in failed["cause"]
+        assert subscription.rest_of(run.name) == []
+
+        deployment.states.redrive_execution(executionArn=finishing["executionArn"])
+        assert subscription.message_of(run.name)["MessageAttributes"]["status"]["Value"] == "SUCCEEDED"

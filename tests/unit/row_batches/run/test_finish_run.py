@@ -43,6 +43,12 @@ class FakeExecutions:
     def ended(self, run: Run) -> EndedRun | None:
         return self.endings.get(run.execution)
 
+    def ending(self, arn: str) -> EndedRun | None:
+        return self.endings.get(arn.removeprefix(ARN))
+
+    def failed_since(self, since_ms: int) -> Iterator[str]:
+        yield from [ended.execution_arn for ended in self.endings.values() if ended.ended_ms >= since_ms]
+
     def start_finishing(self, name: str, ended: EndedRun) -> bool:
         if name in self.started:
             return False
@@ -295,6 +301,20 @@ def test_the_sweep_keeps_a_run_that_the_release_before_began_and_finishes_it_whe
     world.executions.listed.clear()
     world.end("older")
     assert [ended.execution for ended in world.tell(SCHEDULED)] == ["older"]
+
+
+def test_the_sweep_finishes_what_ended_in_the_last_hour_although_the_table_never_had_it() -> None:
+    world = World()
+    world.end("of the release before")
+    world.end("refused", "FAILED")
+
+    names = [ended.execution for ended in world.tell(SCHEDULED)]
+
+    assert names == ["of the release before", "refused"]
+    assert world.tell(SCHEDULED) == [], "once, by the name of its finishing"
+    world.clock.move(3_601)
+    world.executions.started.clear()
+    assert world.tell(SCHEDULED) == []
 
 
 def test_the_sweep_keeps_no_dry_run() -> None:

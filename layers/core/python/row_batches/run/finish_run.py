@@ -4,8 +4,9 @@ The finishing machine puts together what exists of a run that ended before it wa
 Its execution is named by the run and its end, so that an event that comes twice finishes and announces it once.
 
 Events of Step Functions are best effort
-(https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html). The sweep finds what they missed:
-runs that have ended and are kept as running, and executions that run and are kept as ended, or not at all.
+(https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html), and one that comes while a new
+release is being deployed can meet a function that does not know it. The sweep finds what they missed: runs that have
+ended and are kept as running, executions that run and are kept as ended, and executions that are not kept at all.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ LOGGER = logging.getLogger("batch_processor.finish_run")
 PAUSE_SECONDS = 0.2
 """Between two runs of a sweep: DescribeExecution is limited to 10 or 15 a second in an account
 (https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html)."""
+
+
+LOOK_BACK_MS = 3_600_000
+"""Executions that are not kept are looked for among those that ended in the last hour, by four sweeps."""
 
 
 class ExecutionDetail(BaseModel):
@@ -81,6 +86,12 @@ class Executions(Redrives, Protocol):
 
     def running(self) -> Iterator[str]:
         """The names of the executions that run, at most some seconds out of date."""
+
+    def ending(self, arn: str) -> EndedRun | None:
+        """How an execution ended; None while it runs, and when it is gone."""
+
+    def failed_since(self, since_ms: int) -> Iterator[str]:
+        """The ARNs of executions that did not succeed and ended since then, of the last 1,000 by each status."""
 
     def start_finishing(self, name: str, ended: EndedRun) -> bool:
         """Start the finishing machine; False when an execution of this name exists."""
@@ -148,6 +159,10 @@ class _Sweep:
             if execution not in kept:
                 self._keep(execution)
                 self._clock.sleep(PAUSE_SECONDS)
+        for arn in self._executions.failed_since(self._clock.now_ms() - LOOK_BACK_MS):
+            if self._runs.get(arn.rsplit(":", 1)[1]) is None:
+                self._finish_unkept(arn)
+                self._clock.sleep(PAUSE_SECONDS)
 
     def _release_brake(self, run: Run) -> None:
         """Release the brake of a finishing that a redrive made obsolete, and that died since."""
@@ -172,6 +187,12 @@ class _Sweep:
         if not plan.config.dry_run:
             self._runs.start(Run.of_plan(plan))
             LOGGER.info("run kept by the sweep", extra={"execution_id": execution})
+
+    def _finish_unkept(self, arn: str) -> None:
+        """Finish an execution that the table does not have: its input was refused, or an earlier release began it."""
+        ended = self._executions.ending(arn)
+        if ended is not None:
+            self._first_finishing(ended)
 
     def _work(self, execution: str) -> Work:
         return Work(self._objects, Keys(execution), self._clock)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 GONE = "ExecutionDoesNotExist"
 EXISTS = "ExecutionAlreadyExists"
 RUNNING = frozenset({"RUNNING", "PENDING_REDRIVE"})
+MOST_LISTED = 1000
+"""Executions of a page (https://docs.aws.amazon.com/step-functions/latest/apireference/API_ListExecutions.html)."""
 
 
 class StepFunctionsStates:
@@ -61,6 +63,20 @@ class StepFunctionsExecutions(StepFunctionsRedrives):
         if found is None:
             return _ended(run.arn, {"status": ExecutionStatus.ABORTED, "stopDate": run.started_at})
         return None if found["status"] in RUNNING else _ended(run.arn, found)
+
+    def ending(self, arn: str) -> EndedRun | None:
+        found = _describe(self._client, arn)
+        return None if found is None or found["status"] in RUNNING else _ended(arn, found)
+
+    def failed_since(self, since_ms: int) -> Iterator[str]:
+        for status in (ExecutionStatus.ABORTED, ExecutionStatus.TIMED_OUT, ExecutionStatus.FAILED):
+            with translated("states:ListExecutions", self._machine):
+                page = self._client.list_executions(
+                    stateMachineArn=self._machine, statusFilter=status.value, maxResults=MOST_LISTED
+                )
+            for execution in page["executions"]:
+                if execution["stopDate"].timestamp() * 1000 >= since_ms:
+                    yield execution["executionArn"]
 
     def running(self) -> Iterator[str]:
         pages = self._client.get_paginator("list_executions").paginate(
