@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from row_batches.document.plan import EarlierExecution, Keys
+from row_batches.rows.work import load_plan
 from row_batches.run import process_tool_rows as worker_module
 from row_batches.run.aggregate_results import aggregate_results
 from row_batches.run.batch import Batches
@@ -34,7 +35,7 @@ from row_batches.run.messages import (
     ToolRowsResponse,
 )
 from row_batches.run.process_tool_rows import process_tool_rows
-from row_batches.run.runs import BestEffort
+from row_batches.run.runs import BestEffort, Run
 from row_batches.targets.protocol import Outcome, thrown_error
 from tests.support.batches import make_plan, records_of, staged_items, write_finished
 from tests.support.fakes import (
@@ -399,7 +400,7 @@ class AgentRows:
     def __init__(self, answer: Any = None, rows: Sequence[Sequence[str]] = (("7", "a text"),)) -> None:
         self.runs = Runs()
         self.clock = self.runs.clock
-        self.letters = FakeDeadLetters()
+        self.letters, self.table = FakeDeadLetters(), FakeRuns()
         for name, resume_from in (("first", []), ("second", ["first"])):
             self.runs.plan(name, rows, resume_from, invocation="standard", batch_size=1)
         self.batches = Batches(self.runs.store, self.clock)
@@ -409,12 +410,12 @@ class AgentRows:
         batch = BatchReference(plan_key=Keys("first").plan)
         began = datetime.fromtimestamp(self.clock.now_ms() / 1000, UTC)
         request = MapOutputRequest(BatchInput=batch, Row=self.row, Call=call, Began=began, Ended=began, Result=result)
-        map_output(request, batches=self.batches, dead_letters=self.letters, notes=BestEffort(FakeRuns()))
+        map_output(request, batches=self.batches, dead_letters=self.letters, notes=BestEffort(self.table))
 
     def calls(self, execution: str) -> list[AgentCall]:
         request = MapRowsRequest(BatchInput=BatchReference(plan_key=Keys(execution).plan), Items=[self.row])
         response = map_rows(
-            request, batches=self.batches, dead_letters=self.letters, notes=BestEffort(FakeRuns()), clock=self.clock
+            request, batches=self.batches, dead_letters=self.letters, notes=BestEffort(self.table), clock=self.clock
         )
         return [row.call for row in response.rows]
 
@@ -430,6 +431,17 @@ def test_an_agents_row_that_was_answered_is_written_and_not_called() -> None:
     assert record["answer"]["data"] == {"said": "hello"}
     assert agent.calls("second") == []
     assert len(agent.runs.records("second")) == 1
+
+
+def test_an_agents_row_that_was_taken_over_counts_while_the_run_goes_on() -> None:
+    agent = AgentRows()
+    agent.table.start(Run.of_plan(load_plan(agent.runs.store, Keys("second").plan)))
+
+    agent.calls("second")
+
+    run = agent.table.get("second")
+    assert run is not None
+    assert (run.counts.succeeded, run.counts.attempts) == (1, 0)
 
 
 def test_an_agents_row_that_was_taken_over_costs_its_child_alone() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from foundation.aws.errors import AWS_ERRORS, error_code, translate, translated
 from row_batches.run.ended import ended_run
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 GONE = "ExecutionDoesNotExist"
 EXISTS = "ExecutionAlreadyExists"
 RUNNING = frozenset({"RUNNING", "PENDING_REDRIVE"})
+NOT_SUCCEEDED: tuple[Literal["ABORTED", "TIMED_OUT", "FAILED"], ...] = ("ABORTED", "TIMED_OUT", "FAILED")
 MOST_LISTED = 1000
 """Executions of a page (https://docs.aws.amazon.com/step-functions/latest/apireference/API_ListExecutions.html)."""
 
@@ -69,10 +70,10 @@ class StepFunctionsExecutions(StepFunctionsRedrives):
         return None if found is None or found["status"] in RUNNING else _ended(arn, found)
 
     def failed_since(self, since_ms: int) -> Iterator[str]:
-        for status in (ExecutionStatus.ABORTED, ExecutionStatus.TIMED_OUT, ExecutionStatus.FAILED):
+        for status in NOT_SUCCEEDED:
             with translated("states:ListExecutions", self._machine):
                 page = self._client.list_executions(
-                    stateMachineArn=self._machine, statusFilter=status.value, maxResults=MOST_LISTED
+                    stateMachineArn=self._machine, statusFilter=status, maxResults=MOST_LISTED
                 )
             for execution in page["executions"]:
                 if execution["stopDate"].timestamp() * 1000 >= since_ms:
