@@ -26,8 +26,8 @@ from rich.table import Table
 from tools import local_aws, up
 from tools.errors import CommandError, exit_code_of
 
-BENCHMARKS = ("mapping", "staging", "aggregation", "imports", "lake", "results", "end_to_end", "cost")
-ON_LOCAL_AWS = ("end_to_end", "cost")
+BENCHMARKS = ("mapping", "staging", "aggregation", "imports", "lake", "results", "end_to_end", "cost", "storage")
+ON_LOCAL_AWS = ("end_to_end", "cost", "storage")
 RESULTS = local_aws.REPOSITORY / "build" / "bench.json"
 FIELDS = ("ours", "peer", "ratio", "aim", "met", "unit", "spread")
 PROGRAM = "import json, sys; from tools.benchmarks.{0} import run; json.dump(run(), sys.stdout)"

@@ -26,6 +26,7 @@ from row_batches.mapping import models
 from row_batches.mapping.metadata_columns import METADATA
 from row_batches.mapping.output_types import OUTPUT_TYPES
 from row_batches.mapping.transformations import TRANSFORMATION_OF, FallibleTransformation
+from tools import scale
 from tools.errors import CommandError, exit_code_of
 
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
@@ -176,6 +177,46 @@ def bedrock_routes() -> str:
     return table(("route", "does"), ((f"`{route.key()}`", route.doc) for route in ROUTES))
 
 
+def scale_simulations() -> str:
+    head = (
+        "rows",
+        "target",
+        "mode",
+        "rows in flight",
+        "rows a second",
+        "writes a second",
+        "partition keys",
+        "transitions a second",
+        "Lambda at once",
+        "limit",
+        "hours",
+        "USD",
+    )
+    rows = [
+        (
+            f"{one.rows:,}",
+            f"`{one.target}`",
+            f"`{one.storage}`",
+            f"{one.in_flight:,}",
+            f"{one.rows_rate:,.0f}",
+            f"{one.write_rate:,.0f}",
+            f"{one.partitions or '–'}",
+            f"{one.transitions_rate:,.0f}",
+            f"{one.lambdas or '–'}",
+            one.limit,
+            f"{one.hours:,.1f}",
+            f"{one.usd:,.0f}",
+        )
+        for one in scale.simulations()
+    ]
+    return table(head, rows)
+
+
+def scale_quotas() -> str:
+    rows = [(one.name, f"{one.value:,} {one.unit}", one.stage, one.source) for one in scale.QUOTAS]
+    return table(("quota", "default", "met by", "source"), rows)
+
+
 Tables = Mapping[str, Callable[[], str]]
 INPUT_DOCUMENT: Tables = MappingProxyType(
     {
@@ -205,6 +246,7 @@ ADMIN_API: Tables = MappingProxyType(
     }
 )
 MODELS: Tables = MappingProxyType({"models": bedrock_models, "sources": model_sources})
+SCALE: Tables = MappingProxyType({"simulations": scale_simulations, "quotas": scale_quotas})
 EXTRACTION: Tables = MappingProxyType(
     {
         "methods": extraction_methods,
@@ -218,6 +260,7 @@ PAGES: Mapping[Path, Tables] = MappingProxyType(
         REFERENCE / "admin-api.md": ADMIN_API,
         REFERENCE / "extraction.md": EXTRACTION,
         REFERENCE / "models.md": MODELS,
+        REFERENCE / "scale.md": SCALE,
     }
 )
 
