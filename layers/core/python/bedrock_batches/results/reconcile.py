@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -31,13 +31,11 @@ import orjson
 
 from bedrock_batches.results.failures import failure_groups
 from bedrock_batches.results.job_counts import with_counts
+from bedrock_batches.results.job_end import announcement, write_unanswered
 from bedrock_batches.results.messages import ReconcileJob, TakeObjects
-from bedrock_batches.results.model_output import FailureKind, RecordFailure
-from bedrock_batches.results.part_progress import ending_of, has_output, status_of_job, troubles_of
-from bedrock_batches.results.ports import Claim, Claims, ResultObject, ResultObjects, newest_versions
-from bedrock_batches.results.record_index import Answered, RecordIndex
-from bedrock_batches.results.record_outcomes import failed_line
-from bedrock_batches.results.result_keys import MANIFEST, output_key, unanswered_key
+from bedrock_batches.results.part_progress import has_output, status_of_job, troubles_of
+from bedrock_batches.results.ports import Claim, Claims, ResultObject, ResultObjects
+from bedrock_batches.results.result_keys import MANIFEST, output_key
 from bedrock_batches.submit.job import (
     BEDROCK_FINAL,
     CREATION_TIME,
@@ -48,10 +46,8 @@ from bedrock_batches.submit.job import (
     JobStatus,
     Part,
     PartStatus,
-    begins_of,
 )
-from bedrock_batches.submit.job_items import document_of_group, item_of_job
-from bedrock_batches.submit.names import moment_at, on_demand_lease, output_prefix, part_of_name, records_key
+from bedrock_batches.submit.names import moment_at, on_demand_lease, output_prefix, part_of_name
 from bedrock_batches.submit.parts import Quotas
 from bedrock_batches.submit.ports import BatchInference, FunctionCaller, Guard, JobsTable, all_jobs
 from bedrock_batches.submit.run_on_demand import GIVE_UP_TIME
@@ -353,7 +349,7 @@ class _Job:
         )
         if ended == self._job:
             return ended.status
-        self._write_unanswered()
+        write_unanswered(self._job_id, self._parts, self._claims, self._services.objects)
         ended = replace(ended, failures=self._failures(ended, tell=not had_ended))
         if self._job.settled_at is not None:
             # Its results came late: the lake gets them first.
@@ -362,7 +358,8 @@ class _Job:
             ended = replace(ended, settled_at=self._job.settled_at, ttl=self._job.ttl)
         if not had_ended:
             try:
-                self._notify(ended)
+                # Before the end is written: a call that is killed between the two publishes again.
+                self._services.notifier.publish(*announcement(ended))
             except PermanentError:
                 # A topic that is gone must not keep the job open: its records would be in no other job.
                 LOGGER.exception("end not announced", extra={"job_id": self._job_id})
@@ -385,65 +382,6 @@ class _Job:
         if troubles or counted.stats.processed:
             return troubles
         return ["No record got content: failures of the job has the reasons, bedrock-batches/errors/ each record's."]
-
-    def _write_unanswered(self) -> None:
-        """The records of parts that Bedrock ran, but left without an answer: a retry looks for them there."""
-        begins = begins_of(self._parts)
-        for part in self._parts:
-            lines = list(self._unanswered(part, begins[part.number])) if part.status is PartStatus.ENDED else []
-            if lines:
-                self._services.objects.put(unanswered_key(self._job_id, part.number), b"".join(lines))
-            else:
-                self._services.objects.delete(unanswered_key(self._job_id, part.number))
-
-    def _unanswered(self, part: Part, begin: int) -> Iterator[bytes]:
-        """``begin`` is the place of the part's first record in an object of the older layout, which has all parts."""
-        try:
-            index = RecordIndex([self._services.objects.get(records_key(self._job_id, part.number))])
-        except ObjectNotFoundError:
-            return
-        claims = newest_versions(self._claims)
-        own = [Answered(claim.answered) for claim in claims if claim.part == part.number]
-        whole = [Answered(claim.answered) for claim in claims if claim.part is None]
-        failure = RecordFailure(FailureKind.NOT_ANSWERED, f"the part ended {ending_of(part)}")
-        for record in index:
-            place = record.place
-            if not any(place in seen for seen in own) and not any(begin + place in seen for seen in whole):
-                yield failed_line(record.violation_id, record.agency, failure)
-
-    def _notify(self, ended: Job) -> None:
-        """Before the end is written: a call that is killed between the two publishes again."""
-        item = item_of_job(ended)
-        body = {
-            **{name: item[name] for name in _ALWAYS_TOLD},
-            "message": ended.message,
-            "actualCostUSD": ended.actual_cost_usd,
-            "failures": [document_of_group(group) for group in ended.failures],
-            "estimate": dict(ended.estimate),
-        }
-        attributes: dict[str, str | int] = {
-            "job_id": self._job_id,
-            "status": ended.status.value,
-            "bedrock_status": str(ended.bedrock_status),
-            "processed": ended.stats.processed,
-            "errors": ended.stats.errors,
-        }
-        self._services.notifier.publish(f"Bedrock batch {self._job_id}: {ended.status}", body, attributes)
-
-
-_ALWAYS_TOLD = (
-    "jobId",
-    "jobArn",
-    "status",
-    "bedrockStatus",
-    "violationCount",
-    "stats",
-    "inputTokens",
-    "outputTokens",
-    "createdAt",
-    "processedAt",
-)
-"""Attributes of the item that stand in the notification as they are."""
 
 
 @dataclass
