@@ -602,7 +602,7 @@ def test_a_retry_of_a_job_whose_input_is_gone_says_so(world: JobsWorld, key: Any
     world.end(job_id, in_priority_order(2))
     world.objects.delete(key(job_id, 1))
     job = world.create({}, retry_of=job_id)
-    reason = f"The input of job {job_id} is gone, since inputs are kept for a time only: create the job anew."
+    reason = f"The input of job {job_id} is gone, since inputs expire: create the job again."
     assert (job["status"], job["reason"]) == ("Failed", reason)
 
 

@@ -48,7 +48,7 @@ def _check_code(value: str) -> str:
 
 Day = Annotated[date, BeforeValidator(_read_date), WithJsonSchema({"type": "string", "format": "date"})]
 DECIMALS = 9
-"""Of a number that is kept: DynamoDB refuses numbers closer to 0 than 1e-130
+"""Decimal places of a stored number. DynamoDB refuses numbers closer to 0 than 1e-130
 (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html)."""
 Rounded = AfterValidator(lambda value: round(value, DECIMALS))
 Amount = Annotated[float, Field(ge=0, le=1e12), Rounded]

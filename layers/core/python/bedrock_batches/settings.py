@@ -12,7 +12,7 @@ from foundation.settings import FunctionSettings
 
 
 class LakeSettings(FunctionSettings):
-    """Of the functions with DuckDB."""
+    """Settings of the functions with DuckDB."""
 
     s3_table_bucket_arn: str
     lake_namespace: str
@@ -74,7 +74,7 @@ class BedrockJobEventsSettings(FunctionSettings):
     notification_topic_arn: str
     metrics_namespace: str
     quotas: Json[Quotas]
-    """As ``bedrock_batch_processor`` has them (a JSON object)."""
+    """The same as for ``bedrock_batch_processor`` (a JSON object)."""
 
 
 class BedrockSyncSettings(LakeSettings):

@@ -53,8 +53,8 @@ COLUMNS = (
     Column("is_verified", "BOOLEAN", generated=True),
     Column("verified_at", "TIMESTAMP WITH TIME ZONE", generated=True),
 )
-"""Of an agency's table, in its order. A text is read up to four times what the prompt takes of it, which leaves out
-blanks: one text of megabytes would not fit into memory with a thousand others."""
+"""The columns of an agency's table, in its order. A text is read up to four times the length that the prompt uses, for
+blanks are removed. A thousand texts of megabytes would not fit into memory."""
 CONTENT_COLUMN = "bedrock_title"
 """Is NULL in a record without generated content."""
 
@@ -158,7 +158,7 @@ FILTERS: tuple[AnyFilter, ...] = (
         365,
     ),
 )
-"""In the order in which a diagnosis of an empty selection applies them."""
+"""Filters in the order in which a diagnosis of an empty selection applies them."""
 
 TIERS = (
     Tier(
@@ -175,7 +175,7 @@ TIERS = (
     ),
     Tier("low", frozenset(), "true", "all other records"),
 )
-"""In the order in which a job takes them."""
+"""Tiers in the order in which a job takes them."""
 
 ORDER = ("fine_amount DESC NULLS LAST", "event_date DESC NULLS LAST", KEY)
 """Within a tier: a limit cuts the last records of this order first. It is total, since ids that repeat are left out."""
@@ -252,7 +252,7 @@ Tag = Annotated[str, Field(min_length=1, max_length=MOST_TAG_CHARACTERS), Before
 
 
 class GeneratedContent(BaseModel):
-    """What the prompt asks for. The bounds keep an item far below DynamoDB's 400 KB.
+    """The answer that the prompt asks for. The bounds keep an item far below DynamoDB's 400 KB.
 
     ``title`` has 1 to 500 characters, ``description`` 1 to 20,000, ``tags`` are at most 50 of 1 to 100 each; white
     space around them is dropped, and so are further keys. Nothing is converted: a number is no title.

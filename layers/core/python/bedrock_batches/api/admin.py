@@ -2,8 +2,8 @@
 
 Creating, estimating and retrying write the job's item, call the processor without waiting for it, and look at the item
 for at most 20 seconds, since an HTTP API gives up after 30
-(https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html). What is not there by then comes by
-GET of the job.
+(https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html). Poll the job for
+the rest.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class NotRetryableError(PermanentError):
 
 @dataclass(frozen=True)
 class AdminServices:
-    """What the API needs from outside. ``processor`` creates jobs, ``reconciler`` follows them."""
+    """The ports of the API. ``processor`` creates jobs, ``reconciler`` follows them."""
 
     jobs: JobsTable
     batch: BatchInference
@@ -165,7 +165,7 @@ def _with_warnings(answer: Answer, warnings: list[str]) -> Answer:
 
 
 def _warnings(retried: Job) -> list[str]:
-    """Why a retry with the same model will fail again, as far as the failures of the job tell."""
+    """A warning if failures of the job show that a retry with the same model fails again."""
     hopeless: list[FailureGroup] = [group for group in retried.failures if group.same_input_fails]
     if not hopeless:
         return []
@@ -178,7 +178,7 @@ def _warnings(retried: Job) -> list[str]:
 
 
 def _config_of(job: Job, services: AdminServices) -> JobConfig:
-    """What the job was created with. The default model stands for one that the item does not name.
+    """The config that the job was created with. The default model replaces one that the item does not name.
 
     Raises NotRetryableError for an item whose ``config`` is missing or of another form, as other systems write it.
     """
@@ -204,7 +204,7 @@ def _begin(job: Job, job_id: str, sender: Sender, services: AdminServices) -> An
     repeated = job_id != job.job_id and not sender.idempotency_key
     job = _end_dead_estimate(services.jobs.get(job_id) or job, services)
     if _is_undecided(job) and job.creation is Creation.PENDING:
-        # Again for a repeated request: its first call may have ended before this one, and two calls do no harm.
+        # Also for a repeated request: its first call can have died, and two calls do no harm.
         services.processor.call({"jobId": job_id})
     until_ms = services.clock.now_ms() + int(WAIT_SECONDS * 1000)
     while _is_undecided(job) and services.clock.now_ms() < until_ms:
@@ -219,7 +219,7 @@ def _is_undecided(job: Job) -> bool:
 
 
 def creation_answer(job: Job) -> Answer:
-    """What became of the request for this job."""
+    """The answer to the request for this job."""
     match job.request_outcome:
         case RequestOutcome.UNDECIDED:
             begun = ESTIMATING if job.dry_run else CREATING

@@ -99,7 +99,7 @@ def _not_json() -> Problem:
 
 
 def _problems(error: RequestValidationError, route: Route) -> list[Problem]:
-    """Of a body, every problem in our own words; Powertools stops at those of types."""
+    """The problems of a request. Those of a body are in our own words and complete; Powertools stops at wrong types."""
     details: list[Mapping[str, Any]] = list(error.errors())
     if any(detail["type"] == "json_invalid" for detail in details):
         return [_not_json()]

@@ -27,7 +27,7 @@ class Estimate(Body):
 
 
 class FilterCount(Body):
-    """What remained after this filter and those before it."""
+    """The records that remained after this filter and those before it."""
 
     name: str
     remaining: int
@@ -78,7 +78,7 @@ class Nothing(Repeatable):
 
 
 class Begun(Repeatable):
-    """The rest comes by GET of the job."""
+    """GET the job for the rest."""
 
     message: Literal["Batch job is being created", "Cost estimation is running"]
     jobId: str
@@ -182,7 +182,7 @@ class Job(JobSummary):
 
 
 class ContentKey(Body):
-    """Where a record's content is: the key of an item of VentureOS-Violations."""
+    """The key of the item of VentureOS-Violations that holds a record's content."""
 
     table: str
     PK: str
@@ -205,7 +205,7 @@ class JobRecord(Body):
 
 
 class RecordList(Body):
-    """In the order of the job's input. ``nextCursor`` is null on the last page."""
+    """Records in the order of the job's input. ``nextCursor`` is null on the last page."""
 
     records: list[JobRecord]
     nextCursor: str | None

@@ -33,7 +33,7 @@ class Services(Protocol):
 
 @dataclass(frozen=True)
 class Sender:
-    """Who sends a request, in the words of IAM or of the token, and the ``Idempotency-Key`` that it carries."""
+    """The caller, as IAM or the token names it, and the ``Idempotency-Key`` of the request."""
 
     caller: str
     idempotency_key: str = ""

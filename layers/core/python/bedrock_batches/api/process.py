@@ -1,4 +1,4 @@
-"""What ``bedrock_batch_processor`` does with an event."""
+"""Handles the events of ``bedrock_batch_processor``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from foundation.errors import InvalidInputError
 LOGGER = logging.getLogger("batch_processor.process")
 
 DIRECT = "lambda:Invoke"
-"""Stands for whoever invokes the function directly: Lambda does not say who that is."""
+"""The caller of a direct invocation: Lambda does not name it."""
 
 
 def process(event: Mapping[str, Any], services: CreateServices, *, default_model: str) -> dict[str, Any]:

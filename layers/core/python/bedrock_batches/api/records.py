@@ -44,7 +44,7 @@ class JobClaims(Protocol):
 
 @dataclass(frozen=True)
 class RecordSources:
-    """Where the records of jobs are kept. ``violations_table`` holds the content."""
+    """The stores of jobs' records. ``violations_table`` holds the content."""
 
     objects: ObjectStore
     claims: JobClaims

@@ -55,7 +55,7 @@ IdempotencyKey = Annotated[
 
 
 class Permission(NamedTuple):
-    """What a route's use case calls: an IAM action, and the name of its resource in the Terraform module."""
+    """A call of a route's use case: an IAM action, and the name of its resource in the Terraform module."""
 
     action: str
     resource: str
@@ -94,7 +94,7 @@ ALWAYS = {
     500: Documented("A fault of the deployment", bodies.Said),
     503: Documented("Try again later", bodies.Said),
 }
-"""What every route may answer."""
+"""Answers of every route."""
 
 
 class Route:
@@ -283,7 +283,7 @@ SECURITY_SCHEMES = {
         "description": "A token of the deployment's issuer, where it names one.",
     },
 }
-"""Which of the two a deployment takes is decided by its API, which the functions behind it do not see."""
+"""The deployment's API decides which of the two it takes; the functions behind it do not see that."""
 
 
 def add_routes(
@@ -307,7 +307,8 @@ def add_routes(
 
 
 def openapi_document(app: APIGatewayHttpResolver) -> dict[str, Any]:
-    """Without the 422 that Powertools adds to each route: here wrong types are answered by 400. With who may call."""
+    """The OpenAPI document with our security schemes, without the 422 that Powertools adds to each route: here wrong
+    types are answered with 400."""
     document: dict[str, Any] = orjson.loads(app.get_openapi_json_schema(title=TITLE, version=VERSION))
     for path in document["paths"].values():
         for operation in path.values():

@@ -38,14 +38,15 @@ if TYPE_CHECKING:
 
 CATALOG = "lake"
 EXTENSIONS = ("httpfs", "avro", "iceberg")
-"""In the order in which they need each other. ``aws`` is in the layer too, but credentials come from boto3."""
+"""Extensions in the order of their dependencies. ``aws`` is in the layer too, but credentials come from boto3."""
 TABLE_PROPERTIES = MappingProxyType({"write.parquet.row-group-size-bytes": str(16 * 1024 * 1024)})
-"""Who reads a page needs twice its size in memory, and DuckDB writes pages of up to 100 MB, or of a row group."""
+"""Properties of each table. Reading a page takes twice its size in memory, and DuckDB writes pages of up to 100 MB
+unless row groups are smaller."""
 
 
 @dataclass(frozen=True)
 class LakeLocation:
-    """Where the lake is. ``endpoint`` is the Iceberg REST endpoint, ``storage_endpoint`` that of S3, as URLs."""
+    """The place of the lake. ``endpoint`` is the Iceberg REST endpoint, ``storage_endpoint`` that of S3, as URLs."""
 
     table_bucket_arn: str
     namespace: str
@@ -74,7 +75,7 @@ class Credentials:
 
 @dataclass(frozen=True)
 class Resources:
-    """What DuckDB may use. Beyond ``memory_mb`` it writes to a folder of its own in /tmp, up to ``temporary_mb``.
+    """The limits of DuckDB. Beyond ``memory_mb`` it writes to a folder of its own in /tmp, up to ``temporary_mb``.
 
     Each thread holds a row group of each column that it reads; a function of 2 GB has little more than one core.
     """
@@ -90,7 +91,7 @@ Attach = Callable[["DuckDBPyConnection"], None]
 
 
 class LakeCatalog:
-    """Each use opens a DuckDB of its own, so nothing is cached that another writer can have changed."""
+    """The catalog of the lake. Each use opens a DuckDB of its own, so that it sees what other writers changed."""
 
     def __init__(
         self,
@@ -212,7 +213,7 @@ def credentials_of(session: boto3.Session) -> Credentials:
 def s3_tables(location: LakeLocation, credentials: Callable[[], Credentials]) -> Attach:
     """Attaches the table bucket as catalog ``lake``, by the same options for AWS and for another endpoint.
 
-    ``ENDPOINT_TYPE s3_tables`` does not go together with an endpoint, so the last four options stand in its place. S3
+    ``ENDPOINT_TYPE s3_tables`` cannot be combined with an endpoint; the last four options replace it. S3
     Tables has no commit of several tables, takes no staged tables, and drops a table only with its files
     (https://docs.aws.amazon.com/AmazonS3/latest/userguide/s3-tables-integrating-open-source.html).
     """

@@ -1,4 +1,4 @@
-"""SQL with bound values, and the names that stand in it as they are."""
+"""SQL statements with bound values, and the check of names that are written into SQL."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import orjson
 from foundation.errors import DeploymentError
 
 IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,62}")
-"""What a namespace or a table may be called: within what S3 Tables allows, and safe in SQL."""
+"""A valid name of a namespace or a table: allowed by S3 Tables, and safe in SQL."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Statement:
 
 
 def identifier(name: str) -> str:
-    """``name`` when it may stand in SQL as it is. Raises DeploymentError: it comes from configuration."""
+    """Return ``name`` if it is safe in SQL. Raises DeploymentError otherwise: names come from the configuration."""
     if IDENTIFIER.fullmatch(name) is None:
         raise DeploymentError(
             f"{name!r} cannot name an agency's table or a namespace: correct the configuration of the lake "

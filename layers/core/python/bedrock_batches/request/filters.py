@@ -16,7 +16,7 @@ from foundation.problems import shown
 
 
 class FiltersPart(Part):
-    """Which records to take. An absent or empty filter passes all."""
+    """The records to take. An absent or empty filter passes all."""
 
     def given(self) -> dict[str, Any]:
         """The value of each filter that the request gives, by the filter's name."""

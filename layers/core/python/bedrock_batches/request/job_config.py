@@ -22,7 +22,7 @@ from foundation.validation import refuse
 DEFAULT_MAX_TOKENS = 500
 DEFAULT_TEMPERATURE = 0.2
 MOST_VIOLATIONS = 500_000
-"""So many lines fit into the processor's /tmp."""
+"""The most lines that fit into the processor's /tmp."""
 PRIORITIES = (*(tier.name for tier in TIERS), ALL_TIERS)
 
 
@@ -43,7 +43,7 @@ TimeoutHours = Annotated[int, Field(ge=24, le=168)]
 
 
 class Limits(Part):
-    """Who is cut by a limit is decided by priority: tier, then fine, then date."""
+    """The limits of a job. A limit cuts the records of the lowest priority: by tier, then fine, then date."""
 
     max_violations: Annotated[int, Field(ge=1, le=MOST_VIOLATIONS)] = 10_000
     max_spend_usd: Annotated[SpendLimit, Field(alias="maxSpendUSD")] = 50.0
@@ -57,7 +57,7 @@ def _default_temperature(before: Mapping[str, Any]) -> float | None:
 
 
 class Batch(Part):
-    """How the model runs. ``onDemandBelowMinimum``: fewer records than a batch job takes run at once, at full price."""
+    """The settings of the model. ``onDemandBelowMinimum`` runs too few records for a batch at once, at full cost."""
 
     model_id: ModelId | None = None
     max_tokens: MaxTokens = DEFAULT_MAX_TOKENS
@@ -82,7 +82,7 @@ class JobConfig(Part):
     pricing: FlatPricing | None = None
 
     def document(self) -> dict[str, Any]:
-        """As the API gave it, with defaults; absent values left out."""
+        """The JSON of the config with its defaults, without absent values."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
@@ -97,7 +97,7 @@ class JobRequest(Part):
 
 
 class DirectRequest(JobRequest):
-    """What the function that creates jobs takes when it is called without the API."""
+    """The event of the function that creates jobs, when it is called without the API."""
 
     dry_run: bool = False
 
@@ -161,7 +161,7 @@ def parse_retry_request(document: object, models: Collection[str]) -> RetryReque
 
 
 def stored_config(document: Mapping[str, Any] | None) -> JobConfig:
-    """What ``JobConfig.document`` gave. Raises ``pydantic.ValidationError`` for anything else."""
+    """The config that ``JobConfig.document`` returned. Raises ``pydantic.ValidationError`` for anything else."""
     return JobConfig.model_validate(document)
 
 

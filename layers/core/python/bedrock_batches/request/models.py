@@ -42,7 +42,7 @@ class Model(BaseModel):
 
 
 Models = Mapping[str, Model]
-"""By the model id or inference profile id that a job names."""
+"""Models by the model id or inference profile id that a job names."""
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What the models of the API's bodies are made of, and how their errors become problems with a fix."""
+"""The base class of the models of the API's bodies, and the translation of their errors into problems with a fix."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Part(BaseModel):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """With null for every field that may be absent."""
+        """The JSON schema, which allows null for every optional field."""
         schema = handler(core_schema)
         own = handler.resolve_ref_schema(schema)
         for name, field in own["properties"].items():
@@ -49,7 +49,7 @@ class Part(BaseModel):
 
 
 def problems_of_fields(invalid: ValidationError, model: type[Part]) -> list[Problem]:
-    """Without defaults that pydantic could not compute beside a field that is wrong: nobody wrote these."""
+    """The problems of the request's fields, without defaults that pydantic could not compute beside a wrong field."""
     details = invalid.errors(include_url=False)
     return [problem_of(detail, model) for detail in details if detail["type"] != "default_factory_not_called"]
 

@@ -1,1 +1,1 @@
-"""From output objects to content, and from parts to a job's end."""
+"""Takes results out of output objects, and follows jobs to their end."""

@@ -1,4 +1,4 @@
-"""Why the records of a job have no content: the reasons, grouped, each with its count and one record as an example."""
+"""Groups the failures of a job's records by reason, each with its count and an example."""
 
 from __future__ import annotations
 

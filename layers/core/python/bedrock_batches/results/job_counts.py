@@ -1,4 +1,4 @@
-"""What a job has done and cost so far, by its claims and parts. Pure."""
+"""The records, tokens and cost of a job so far, by its claims and parts. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def with_counts(job: Job, parts: Sequence[Part], claims: Sequence[Claim]) -> Job
     counts = total(claims, begins_of(parts))
     input_tokens, output_tokens = _tokens(parts, claims)
     records = job.violation_count or counts.processed + counts.errors
-    # Lines that name no record of the job stand for records without an answer, as far as there are any.
+    # Lines that name no record of the job count for records without an answer, up to the number of these.
     errors = min(counts.errors, max(0, records - counts.processed))
     cost = None if job.price is None else float(round(job.price.actual_usd(input_tokens, output_tokens), 6))
     return replace(

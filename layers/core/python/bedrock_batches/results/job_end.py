@@ -1,4 +1,4 @@
-"""What a job that ends leaves behind: the records that got no answer, and one message."""
+"""The end of a job: lists the records without an answer, and builds the notification."""
 
 from __future__ import annotations
 
@@ -79,4 +79,4 @@ _ALWAYS_TOLD = (
     "createdAt",
     "processedAt",
 )
-"""Attributes of the item that stand in the notification as they are."""
+"""Attributes of the item that the notification repeats."""

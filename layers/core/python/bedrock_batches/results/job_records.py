@@ -1,4 +1,4 @@
-"""Which record of a job a line of an output answers."""
+"""Finds the record of a job that a line of an output answers."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 MOST_CHARACTERS = 100_000
-"""Of a text that is searched."""
+"""The most characters of a text that are searched."""
 MOST_CANDIDATES = 64
 """Opening braces that are tried: each costs at most one pass over the text."""
 MOST_RELAXED = 4
@@ -59,7 +59,7 @@ def object_in_text(text: str) -> FoundObject | None:
 
 
 def _decoded_text(text: str) -> str | None:
-    """What a text that is one JSON string holds; None for another text."""
+    """The content of a text that is one JSON string; None for another text."""
     if not text.startswith('"'):
         return None
     try:
@@ -96,7 +96,7 @@ class _Search:
         return self._found
 
     def _after_reasoning(self, at: int) -> int:
-        """Where to look on: behind the reasoning that comes before the next brace. What it held does not count.
+        """The position after the reasoning that comes before the next brace. Objects in reasoning do not count.
 
         Reasoning without a closing tag goes on to the end of the text. A closing tag without an opening one ends the
         reasoning that the chat template of the model opened.

@@ -1,4 +1,4 @@
-"""What the functions of results say to each other, beside the events of AWS."""
+"""The messages between the functions of results."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class TakeObjects(Message):
 
 
 class Reparse(Message):
-    """What to read again: the answers of a job, from the object behind ``after`` on. ``dry_run`` only counts."""
+    """The answers to read again: those of a job, from the object after ``after`` on. ``dry_run`` only counts."""
 
     job_id: str = Field(alias="jobId")
     dry_run: bool = Field(alias="dryRun")

@@ -1,7 +1,7 @@
-"""From a line of a Bedrock output file to generated content, or to what went wrong.
+"""Reads generated content, or the failure, from a line of a Bedrock output file.
 
-A line is ``{"recordId", "modelInput", "modelOutput"}``; on an error ``error {"errorCode", "errorMessage"}`` stands in
-place of ``modelOutput`` (https://docs.aws.amazon.com/bedrock/latest/userguide/batch-inference-results.html). The output
+A line is ``{"recordId", "modelInput", "modelOutput"}``; on an error, ``error {"errorCode", "errorMessage"}`` replaces
+``modelOutput`` (https://docs.aws.amazon.com/bedrock/latest/userguide/batch-inference-results.html). The output
 is a Converse answer (https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html) or an
 InvokeModel body of one of the families Anthropic, Nova, Mistral, Llama, Titan
 (https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters.html). A body tells by its fields which it is.
@@ -23,7 +23,7 @@ from bedrock_batches.violations import GeneratedContent
 from foundation.json_text import encodable, parse_json
 
 MOST_RAW_CHARACTERS = 100_000
-"""Of a model's text that is kept with an error."""
+"""The most characters of a model's text that are kept with an error."""
 
 TRUNCATED = frozenset({"max_tokens", "length", "model_context_window_exceeded"})
 """Stop reasons, in lower case, of an answer that was cut off (Converse and Anthropic; Mistral, Llama and Titan)."""
@@ -48,7 +48,7 @@ class Answer:
 
 
 class FailureKind(StrEnum):
-    """Why a record has no content, in the words that users read. UNREADABLE: the model answered, and the answer holds
+    """The reasons why a record has no content, as users read them. UNREADABLE: the model answered, and the answer holds
     no content. REFUSED: Bedrock gave an error in place of an answer."""
 
     UNREADABLE = "Failed to parse Bedrock response"
@@ -59,7 +59,7 @@ class FailureKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RecordFailure:
-    """Why a record has no content; ``reason`` says more than the kind."""
+    """The failure of a record; ``reason`` gives the details."""
 
     kind: FailureKind
     reason: str
@@ -122,7 +122,7 @@ def _parse_line(line: bytes) -> dict[str, Any]:
     try:
         record = orjson.loads(line)
     except orjson.JSONDecodeError:
-        # What orjson refuses and json takes: lone surrogates, as a model's text may have them.
+        # orjson refuses lone surrogates, which a model's text can contain; json reads them.
         record = parse_json(line.decode("utf-8", "replace"))
     if not isinstance(record, dict):
         raise ValueError("not a JSON object")

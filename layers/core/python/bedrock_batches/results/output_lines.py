@@ -8,7 +8,7 @@ CHUNK_RECORDS = 800
 CHUNK_BYTES = 8 * 1024 * 1024
 """A chunk ends at whichever comes first."""
 MOST_LINE_BYTES = 16 * 1024 * 1024
-"""What is beyond is dropped: such a line is a failed record."""
+"""The rest of a longer line is dropped, which makes it a failed record."""
 
 
 def chunks(ranges: Iterator[bytes], offset: int) -> Iterator[tuple[list[bytes], int]]:

@@ -1,4 +1,4 @@
-"""How far the parts of a job are, in the words of users, and what went wrong with them."""
+"""The status of a job by its parts, and the reasons of parts that failed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PROGRESS = (
     BedrockStatus.IN_PROGRESS,
     BedrockStatus.STOPPING,
 )
-"""From the least far to the furthest."""
+"""Statuses of running parts, in the order of progress."""
 ENDINGS = (
     BedrockStatus.FAILED,
     BedrockStatus.EXPIRED,
@@ -24,7 +24,7 @@ ENDINGS = (
     BedrockStatus.ON_DEMAND,
     BedrockStatus.COMPLETED,
 )
-"""From the worst to the best."""
+"""Statuses of ended parts, the worst first."""
 MOST_NAMED = 10
 """Parts that a message names."""
 _OWN_WORDS = {

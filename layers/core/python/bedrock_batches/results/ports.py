@@ -1,4 +1,4 @@
-"""What taking results and reconciling need from outside, as Protocols. The errors are those of ``foundation.ports``."""
+"""The ports of taking results and reconciling. The errors are those of ``foundation.ports``."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ResultObjects(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Of the lines of an object that are used up.
+    """Counts over the lines of an object that were read.
 
     ``processed``: records with content; ``errors``: records without. ``kept`` of the processed ones found content that
     a person verified, or newer content, and left it as it is. ``truncated`` of the errors were cut off at maxTokens.
@@ -75,7 +75,7 @@ class Claim:
 
     ``offset`` in bytes and ``chunks`` are what is committed. ``answered`` are the bits of
     ``results.record_index.Answered``, ``succeeded`` those of the records among them that have content: both
-    together take 12.5 KB for a part of 50,000 records, of the 400 KB that an item may have.
+    together take 12.5 KB for a part of 50,000 records, of the 400 KB of an item.
     """
 
     job_id: str

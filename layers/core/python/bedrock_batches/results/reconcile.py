@@ -1,21 +1,20 @@
-"""Brings a job's items in line with what Bedrock, the output objects and the claims say (issue part 5).
+"""Updates a job's items from Bedrock, the output objects and the claims.
 
-``reconcile`` may run at any time and any number of times. It is driven by the EventBridge event "Batch Inference Job
-State Change" (https://docs.aws.amazon.com/bedrock/latest/userguide/monitoring-eventbridge.html), by the result function
-when an object is done, and by a schedule over all jobs that are not settled: nothing depends on an event that is lost.
+``reconcile`` can run at any time and any number of times. Three things call it: the EventBridge event "Batch Inference
+Job State Change" (https://docs.aws.amazon.com/bedrock/latest/userguide/monitoring-eventbridge.html), the result
+function when an object is done, and a schedule over all jobs that are not settled. So a lost event loses nothing.
 
-1. Parts that are with Bedrock: status, message, and at their end the tokens of ``manifest.json.out``.
-2. Queued parts are submitted while the quota of concurrent jobs allows.
-3. Output objects that nobody has taken, or whose taker died, are given to the result function again.
-4. Each record counts once, whichever and however many objects answer it. When all parts have ended and all their
-   objects are taken, the job is Completed or Failed: records that got no answer are written to
-   ``bedrock-batches/errors/<jobId>/``, and one message is published.
+1. It reads status and message of the parts that are with Bedrock, and the tokens of ``manifest.json.out`` at their end.
+2. It submits queued parts, up to the quota of concurrent jobs.
+3. It gives output objects that no call has taken, or whose call died, to the result function again.
+4. It counts each record once, whichever objects answer it. When all parts have ended and all their objects are taken,
+   it ends the job as Completed or Failed, writes the records without an answer to ``bedrock-batches/errors/<jobId>/``,
+   and publishes one message.
 
 A job is Completed when each part ended Completed or PartiallyCompleted (or was run on demand) and at least one record
-has content. All else is Failed, with the reason in ``message``; what results there are, are kept.
+has content. Otherwise it is Failed, with the reason in ``message``. Existing results are kept either way.
 
-A job that has ended and has no content to wait for settles here; one with content settles when the lake has it
-(``results.settle``).
+A job that has ended without content settles here. A job with content settles when the lake has it (``results.settle``).
 """
 
 from __future__ import annotations
@@ -75,7 +74,7 @@ RESERVE_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class ReconcileServices:
-    """What reconciling needs from outside; ``taker`` is the result function, ``processor`` the one that creates
+    """The ports of reconciling; ``taker`` is the result function, ``processor`` the one that creates
     jobs and asks for the records of a job on demand, ``owner`` names this call."""
 
     jobs: JobsTable
@@ -96,7 +95,7 @@ class ReconcileServices:
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """What a job is now. ``busy``: another call reconciles it, and nothing was done here."""
+    """The state of a job after a call. ``busy``: another call reconciles it, and nothing was done here."""
 
     job_id: str
     status: str = ""
@@ -367,14 +366,14 @@ class _Job:
         return ended.status
 
     def _failures(self, ended: Job, *, tell: bool) -> tuple[FailureGroup, ...]:
-        """Why records have no content. With ``tell``, the share of them is a metric, which has an alarm."""
+        """The reasons of records without content. With ``tell``, their share becomes a metric, which has an alarm."""
         if tell and ended.stats.total:
             percent = 100 * ended.stats.errors / ended.stats.total
             self._services.metrics.put(METRIC_DIMENSION, {"FailedRecordsPercent": (percent, "Percent")})
         return failure_groups(self._job_id, self._services.objects) if ended.stats.errors else ()
 
     def _reasons(self, counted: Job) -> list[str]:
-        """Why the job has failed, in sentences; none when it has not."""
+        """The reasons why the job has failed, as sentences; empty if it has not failed."""
         troubles = troubles_of(self._parts)
         if counted.creation is Creation.PENDING:
             died = "The processor ended before the job was created completely: see its log, then create the job again"

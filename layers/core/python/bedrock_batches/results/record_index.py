@@ -48,7 +48,7 @@ class RecordIndex:
         return self._record(place) if 0 <= place < len(self) else None
 
     def _slot(self, violation_id: bytes) -> int:
-        """Where the id stands in the table, or the free place where it belongs."""
+        """The slot of the id in the table, or the free slot for it."""
         slot = hash(violation_id) & self._mask
         wanted = violation_id + b"\t"
         while (place := self._slots[slot]) and not self._text.startswith(wanted, self._begins[place - 1]):
@@ -63,7 +63,7 @@ class RecordIndex:
 
 
 class Answered:
-    """Which records of an index have been seen, one bit each."""
+    """The records of an index that have been seen, one bit each."""
 
     def __init__(self, bits: bytes = b"") -> None:
         self._bits = bytearray(bits)
@@ -83,7 +83,7 @@ class Answered:
 
 
 def _line_begins(text: bytes) -> Iterator[int]:
-    """Where the lines that have an id and a tab begin."""
+    """The offsets of the lines that have an id and a tab."""
     begin = 0
     while begin < len(text):
         end = text.find(b"\n", begin)

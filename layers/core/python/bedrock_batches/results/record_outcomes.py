@@ -1,4 +1,4 @@
-"""What a record's result is stored as: an item of generated content, or a line under ``bedrock-batches/errors/``."""
+"""The stored form of a record's result: an item of content, or a line under ``bedrock-batches/errors/``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Reads kept answers again that an earlier reader found no content in: the same answers are never paid for twice.
 
 Every output object stays, with every answer as the model gave it. ``reparse`` goes through the objects of a job that
-are taken, reads the answers of records without content with the reader of today, and stores what it finds, as if it had
+are taken, reads the answers of records without content with the current parser, and stores what it finds, as if it had
 been found at once: content that a person verified, or that is newer, stays as it is.
 """
 
@@ -33,7 +33,7 @@ RESERVE_SECONDS = 60.0
 @dataclass(frozen=True)
 class Reparsed:
     """``answers``: those that are kept of records without content. ``read`` of them hold content for the reader of
-    today, ``repaired`` of these after a repair. ``complete``: no object was left for want of time."""
+    today, ``repaired`` of these after a repair. ``complete``: every object was read in time."""
 
     job_id: str
     dry_run: bool
@@ -111,7 +111,7 @@ class _Object:
         self._begin = begin
         self._services = services
         self.items: dict[int, ContentItem] = {}
-        """By the record's place among those of the object."""
+        """Content by the place of its record in the object."""
         self.answers = 0
         self.repaired = 0
 

@@ -20,14 +20,14 @@ _PART = re.compile(r"input-(\d{4})\.jsonl(\.out)?")
 
 @dataclass(frozen=True, slots=True)
 class OutputKey:
-    """``part`` is None for a file that is of no one part."""
+    """``part`` is None for a file that belongs to no single part."""
 
     job_id: str
     part: int | None
 
 
 def output_key(key: str) -> OutputKey | None:
-    """Whose results an object holds; None for an object that holds none (a manifest, a file of somebody else)."""
+    """The job and part whose results an object holds; None for an object without results (a manifest, another file)."""
     if not key.startswith(OUTPUT_PREFIX) or not key.endswith((".jsonl", ".jsonl.out")):
         return None
     parts = key.removeprefix(OUTPUT_PREFIX).split("/")
@@ -39,7 +39,7 @@ def output_key(key: str) -> OutputKey | None:
 
 
 def records_prefix(job_id: str) -> str:
-    """Of the records files of all parts."""
+    """The prefix of the records files of all parts."""
     return f"{PREFIX}/input/{job_id}/records-"
 
 

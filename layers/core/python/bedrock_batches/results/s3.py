@@ -48,5 +48,5 @@ class S3ResultObjects:
 
 
 def _moment(last_modified: datetime) -> datetime:
-    """A header has whole seconds, a listing may have more."""
+    """The time in whole seconds: a header has no fractions, a listing can have them."""
     return last_modified.astimezone(UTC).replace(microsecond=0)

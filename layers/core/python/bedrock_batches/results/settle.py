@@ -2,7 +2,7 @@
 
 For each record that an output of the job answers, the facts decide:
 
-* The lake has content of the violation: of this job, or newer. Or the lake has no such violation any more.
+* The lake has content of the violation, from this job or newer. Or the violation is gone from the lake.
 * ``VentureOS-Violations`` has no content of it: the answer failed, or somebody deleted the content.
 * The content lies under ``sync-failed/`` with a reason that does not pass by itself.
 
@@ -45,7 +45,7 @@ class Lake(Protocol):
 
 @dataclass(frozen=True)
 class SettleServices:
-    """What settling needs from outside."""
+    """The ports of settling."""
 
     jobs: JobsTable
     claims: Claims
@@ -115,7 +115,7 @@ def _answered(job_id: str, services: SettleServices) -> Iterator[set[str]]:
             try:
                 index = RecordIndex([services.sync.objects.get(part.records_key)])
             except ObjectNotFoundError:
-                continue  # Expired: nobody can tell any more.
+                continue  # The file has expired, and with it the names of the records.
             yield {
                 record.violation_id
                 for record in index

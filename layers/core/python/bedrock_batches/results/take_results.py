@@ -1,20 +1,19 @@
-"""Takes the results of Bedrock batch inference out of their objects into ``VentureOS-Violations``.
+"""Writes the results of Bedrock batch inference from their objects to ``VentureOS-Violations``.
 
-Driven by S3 notifications, which come at least once, in any order
-(https://docs.aws.amazon.com/AmazonS3/latest/userguide/EventNotifications.html). So that each record counts once:
+S3 notifications call it, at least once for each object and in any order
+(https://docs.aws.amazon.com/AmazonS3/latest/userguide/EventNotifications.html). These rules count each record once:
 
-* Each version of an object (key and ETag) has a claim in the job table: a lease, how far it is taken, its counts. A
-  call that finds the object done does nothing. One that finds the lease held waits until the object is done, or the
-  lease is over; when both take too long it fails, so that Lambda repeats it.
-* An object is taken in chunks. A chunk's items are written, then its failed records, then the claim is moved on, on the
-  condition that its offset is still the one that the chunk began at. A call that is killed leaves at most one chunk
-  written and not counted; the next call writes the same items again (``generated_at`` is the object's LastModified)
-  and counts them.
-* Which records are answered, and which of them have content, is part of the claim: a record that stands twice in an
-  object, or in several objects, counts once (``result_ports.total``).
+* Each version of an object (key and ETag) has a claim in the job table, with a lease, an offset and counts. A call does
+  nothing if the object is done. If another call holds the lease, it waits until the object is done or the lease ends;
+  if both take too long it fails, so that Lambda repeats it.
+* An object is read in chunks. The call writes a chunk's items, then its failed records, and then moves the claim, if
+  its offset is still the start of the chunk. A killed call leaves at most one chunk that is written and not counted;
+  the next call writes the same items again (``generated_at`` is the object's LastModified) and counts them.
+* The claim stores which records are answered, and which of them have content: a record that occurs twice in an object,
+  or in several objects, counts once (``results.ports.total``).
 
-A call that is out of time calls its own function again, asynchronously, with what remains; a call that died is made up
-for by ``reconcile``, which looks for claims without a live lease.
+A call without time left calls its own function again, asynchronously, with the rest. ``reconcile`` finds the claim of a
+call that died by its lease, which has ended.
 
 Memory: a range of the object, two chunks of 800 records, and 40 bytes a record for the part's index.
 """
@@ -54,11 +53,11 @@ from foundation.ports import Clock, Deadline, ObjectStore
 LOGGER = logging.getLogger("batch_processor.take_results")
 
 LEASE_SECONDS = 60.0
-"""Extended with each chunk: so long does an object of a call that was killed stand still at least."""
+"""Length of a lease, which each chunk extends. The object of a killed call waits at least this long."""
 RESERVE_SECONDS = 45.0
-"""No chunk is begun when less is left of the call."""
+"""A call with less time left starts no chunk."""
 WAIT_SECONDS = LEASE_SECONDS + 5.0
-"""A call waits so long for the object of another call. The lease of a killed call is over by then."""
+"""A call waits this long for an object that another call holds. The lease of a killed call ends before."""
 POLL_SECONDS = 2.0
 
 
@@ -72,12 +71,12 @@ class Jobs(Protocol):
     def parts(self, job_id: str) -> list[Part]: ...
 
     def reopen(self, job_id: str) -> None:
-        """As in ``submit.ports.JobsTable``."""
+        """See ``submit.ports.JobsTable``."""
 
 
 @dataclass(frozen=True)
 class ResultServices:
-    """What taking results needs from outside; ``owner`` names this call.
+    """The ports of taking results; ``owner`` identifies this call.
 
     ``again`` is this function itself, ``reconciler`` the function that settles a job.
     """
@@ -96,7 +95,7 @@ class ResultServices:
 
 class Outcome(StrEnum):
     IGNORED = "ignored"
-    """The key is of no output object."""
+    """The key does not belong to an output object."""
     GONE = "gone"
     """The object is no longer there."""
     UNKNOWN_JOB = "unknown job"
@@ -113,7 +112,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What became of one key; ``counts`` are those of the object so far."""
+    """The outcome of one key; ``counts`` are those of the object so far."""
 
     key: str
     outcome: Outcome
@@ -153,7 +152,7 @@ def take_objects(keys: Sequence[str], services: ResultServices) -> list[Taken]:
 
 
 def _of_its_job(whose: OutputKey, job: Job) -> OutputKey:
-    """A file that is named after a part that the job does not have is of no one part."""
+    """A file that is named after a part that the job does not have belongs to no single part."""
     parts = job.part_count
     return whose if not parts or whose.part in range(1, parts + 1) else replace(whose, part=None)
 
@@ -196,7 +195,7 @@ def _claim(new: Claim, services: ResultServices) -> Claim | None:
 
 
 def _forget_replaced(claim: Claim, services: ResultServices) -> None:
-    """Failed records of an earlier version of this object are not failed any more, as far as anybody knows."""
+    """Delete the failed records of an earlier version of this object: the new version replaces them."""
     others = [c for c in services.claims.of_job(claim.job_id) if c.key == claim.key and c.etag != claim.etag]
     if others:
         for stale in list(services.objects.list_objects(part_errors_prefix(claim.job_id, claim.part))):
@@ -205,8 +204,8 @@ def _forget_replaced(claim: Claim, services: ResultServices) -> None:
 
 @dataclass
 class _Chunk:
-    """What some lines say. ``end`` is the offset after the last, ``answered`` and ``succeeded`` hold all records up to
-    there.
+    """The results of some lines. ``end`` is the offset after the last one. ``answered`` and ``succeeded`` hold every
+    record up to there.
 
     ``failed`` are lines for the errors object, ``nameless`` those of lines without a record id. ``recovered`` are
     records that failed in an earlier chunk, and have content in this one.
@@ -286,7 +285,7 @@ class _Taking:
     def _read_line(self, line: bytes, chunk: _Chunk) -> None:
         result = read_result(line)
         record = self._records.find(result.record_id)
-        # Without records files nothing tells which violation a place stands for.
+        # Without records files, a place names no violation.
         is_known = record is not None or (self._records.index is None and self._records.begin is None)
         place, agency = (record.place, record.agency) if record is not None else (None, "")
         violation_id = record.violation_id if record is not None else result.record_id

@@ -1,18 +1,18 @@
 """Generated content in ``VentureOS-Violations``, behind ``bedrock_batches.results.ports.Violations``.
 
 BatchWriteItem takes 25 items a request, but no conditions
-(https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html), and content that a person
-verified, or that is newer, must stay. So the keys are read first, 100 a request, consistently:
+(https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html), and content that is verified
+or newer must stay. So the keys are read first, 100 a request, consistently:
 
 * A violation without content is written by BatchWriteItem.
-* Content of this very job and time is there already, from a call that was killed: nothing to do.
-* Verified or newer content is kept. Other content is replaced by PutItem on the condition that it is still what was
-  read; if it is not, it is read and compared again. Times are compared as moments, since an item that was changed by
+* Content of the same job and time is there already, from a call that was killed: nothing to do.
+* Verified or newer content is kept. Other content is replaced by PutItem, on the condition that it is still the content
+  that was read; otherwise it is read and compared again. Times are compared as moments: an item that was changed by
   hand can name another zone or other fractions of a second, and DynamoDB compares texts.
 
-What this leaves open: between the reading that finds no content and the writing, a few milliseconds, somebody else
-would have to write newer content of the same violation, or write and verify it. No two jobs have a record in flight at
-once, one call at a time holds an object's lease, and a person verifies what exists: so nobody does.
+One race remains. Between the read that finds no content and the write, a few milliseconds, another writer could add
+newer content of the same violation. No writer does: a record is in flight in one job at a time, one call at a time
+holds an object's lease, and a person verifies only content that exists.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ READ = MappingProxyType({"ProjectionExpression": "PK, generated_at, is_verified,
 
 
 def bulk_client(threads: int = THREADS) -> DynamoDBClient:
-    """As ``aws.clients.service_client``, but the SDK does not check each value of a request before it is sent.
+    """A client like ``aws.clients.service_client``, except that the SDK does not check each value of a request.
 
     That takes almost half of the processor time of a BatchWriteItem, and ``stored_item`` makes nothing but texts,
     numbers and lists of texts.

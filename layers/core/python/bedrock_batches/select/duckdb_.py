@@ -1,4 +1,4 @@
-"""Selects violations from the lake, and brings the lake to those who ask: selections, merges, what has content."""
+"""Queries of the lake: selections, merges, and which violations have content."""
 
 # ruff: noqa: S608 (identifiers are checked, values are bound)
 
@@ -54,7 +54,7 @@ class TableCounts:
 
 
 class Lake(LakeCatalog):
-    """What the use cases ask of the lake."""
+    """The lake with the queries of the use cases."""
 
     def __init__(
         self,
@@ -171,7 +171,7 @@ class Lake(LakeCatalog):
         return found
 
     def counts(self) -> dict[str, TableCounts]:
-        """Of each configured agency."""
+        """The counts of each configured agency."""
         with self.connected() as connection:
             return {
                 agency: TableCounts(

@@ -1,4 +1,4 @@
-"""Which violations a batch takes, as DuckDB statements over the agencies' tables, and what they answer with.
+"""The DuckDB statements that select the violations of a batch from the agencies' tables, and the models of the result.
 
 The statements are put together from a closed vocabulary: columns, filters and tiers are those of
 ``bedrock_batches.violations``, table names come from configuration and fit a strict pattern, every value is a bound
@@ -45,7 +45,7 @@ _ORDER_COLUMNS = frozenset(term.split()[0] for term in ORDER)
 
 @dataclass(frozen=True)
 class Criteria:
-    """What to select. ``priority`` is a tier or "all"; ages are counted up to ``today``.
+    """The criteria of a selection. ``priority`` is a tier or "all"; ages are counted up to ``today``.
 
     ``filters`` has the value of each filter that the request gives, by its name; an empty list passes all. At most
     ``max_violations`` records, and at most ``max_percent`` of those that may be taken, rounded up.
@@ -60,7 +60,7 @@ class Criteria:
 
 @dataclass(frozen=True)
 class FilterCount:
-    """How many records remain after this filter and those before it; its name is that of the request."""
+    """The number of records that remain after this filter and those before it; its name is that of the request."""
 
     name: str
     remaining: int
@@ -68,7 +68,7 @@ class FilterCount:
 
 @dataclass(frozen=True)
 class Counts:
-    """Of one selection. What may be taken is ``matching - in_flight - unusable_ids``."""
+    """The counts of a selection. A job can take ``matching - in_flight - unusable_ids``."""
 
     matching: int
     in_flight: int
@@ -143,7 +143,7 @@ def select_agencies(filters: Mapping[str, Any], configured: Sequence[str]) -> li
 
 
 def most_records(criteria: Criteria, available: int) -> int:
-    """How many of the ``available`` records the limits let through; a percentage is rounded up."""
+    """The number of ``available`` records within the limits; a percentage is rounded up."""
     share = math.ceil(Fraction(str(criteria.max_percent)) * available / 100)
     return max(0, min(criteria.max_violations, share, available))
 

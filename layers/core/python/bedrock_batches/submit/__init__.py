@@ -1,1 +1,1 @@
-"""From a request to submitted jobs."""
+"""Creates jobs and submits them."""

@@ -80,7 +80,7 @@ class BedrockBatchInference:
             raise translate(error, "bedrock:StopModelInvocationJob", job_arn) from error
 
     def running(self, model_id: str) -> int:
-        """The list names a model by its ARN; the request may have named it by its id."""
+        """The list names a model by its ARN; the request can name it by its id."""
         count = 0
         pages = self._client.get_paginator("list_model_invocation_jobs")
         with translated("bedrock:ListModelInvocationJobs", model_id):

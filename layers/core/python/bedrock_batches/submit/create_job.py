@@ -1,8 +1,8 @@
 """Creates a batch job: selects, writes the input, cuts it into parts, gives them to Bedrock.
 
-The job's item exists before (``submit.job.new_job``). Calling again for the same job goes on where the
-earlier call ended, so Lambda may repeat the call: until the job is WRITTEN nothing has left our hands and all is done
-anew, over the same keys; afterwards only parts that are still queued are submitted, under tokens that Bedrock takes
+The job's item exists before (``submit.job.new_job``). Another call for the same job continues where the earlier one
+ended, so Lambda can repeat the call. Until the job is WRITTEN, nothing is with Bedrock and the next call starts again,
+with the same keys. Afterwards, only parts that are still queued are submitted, each with a token that Bedrock accepts
 once. Selections run one at a time, under the lease ``create``, and enter the job's records as in flight before they
 give the lease back, so no record is in two jobs.
 """
@@ -60,14 +60,14 @@ CREATED = "Batch job created successfully"
 ESTIMATED = "Cost estimation complete"
 
 WORK_SECONDS = 150.0
-"""What a creation may take of its call once it has the lease: no call waits for the lease into this time."""
+"""The time that a creation needs once it has the lease. A call with less time left stops waiting for the lease."""
 POLL_SECONDS = 0.5
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
 class CreateServices:
-    """What creating needs from outside; ``owner`` names this call, and no other call has the same. ``again`` is this
+    """The ports of a creation. ``owner`` identifies this call, and is unique. ``again`` is this
     function itself."""
 
     lake: ViolationsLake
@@ -136,7 +136,7 @@ def _prepare(job: Job, services: CreateServices) -> Job:
     else:
         busy = ThrottledError("Other batch jobs are being created all the time: this one is tried again.")
         with _holding(names.CREATE_LEASE, services, busy):
-            # Another call for the same job may have held the lease before.
+            # Another call for the same job can have held the lease before.
             job = services.jobs.get(job.job_id) or job
             if _is_open(job) and job.creation is Creation.PENDING:
                 _draft_and_plan(job, services)
@@ -297,7 +297,7 @@ def _start(job: Job, services: CreateServices) -> None:
     if job.on_demand:
         busy = ThrottledError("Another call asks for the records of this job: whether it ended is looked at again.")
         with _holding(names.on_demand_lease(job_id), services, busy):
-            # The call that held the lease before may have ended the job.
+            # The call that held the lease before can have ended the job.
             all_asked = not _is_open(services.jobs.get(job_id) or job) or run_on_demand(job, services)
         if not all_asked:
             services.again.call({"jobId": job_id})

@@ -17,8 +17,8 @@ from foundation.ports import ObjectStore
 
 UPLOAD_BYTES = 8 * 1024 * 1024
 MOST_BYTES = 1_300_000_000
-"""Of the function's 2048 MB of /tmp; the rest is for DuckDB (``lake.duckdb_.Resources``) and the records in
-flight."""
+"""The share of a draft in the function's 2048 MB of /tmp. The rest is for DuckDB (``lake.duckdb_.Resources``) and for
+the records in flight."""
 
 
 class Draft:
@@ -61,7 +61,7 @@ class Draft:
         self.tokens.append(input_tokens)
 
     def put_in_order(self) -> None:
-        """By place. Nothing is added any more."""
+        """Sort the lines by place. No line can be added afterwards."""
         order = sorted(range(len(self)), key=self._places.__getitem__)
         self._lines.put_in_order(order)
         self._records.put_in_order(order)

@@ -111,7 +111,7 @@ def _draft_retry(
     """Fill the draft with the records of an ended job that still have no content.
 
     They are asked as they were then, but for ``maxTokens`` and the format of the answer, which depends on the model. A
-    job that failed before its records were written has them selected anew, by ``config``; a retry that did, those of
+    job that failed before its records were written has them selected again, by ``config``; a retry that did, those of
     the job that it retried.
 
     Another retry of that job, or another job, can have brought some of them content since. The table that holds the
@@ -154,9 +154,7 @@ def _earlier_lines(job_id: str, services: Services) -> Iterator[tuple[str, str, 
                 violation_id, agency = names.split_records_line(record.decode())
                 yield violation_id, agency, line
     except ObjectNotFoundError:
-        raise PermanentError(
-            f"The input of job {job_id} is gone, since inputs are kept for a time only: create the job anew."
-        ) from None
+        raise PermanentError(f"The input of job {job_id} is gone, since inputs expire: create the job again.") from None
 
 
 def _ids_among(wanted: set[str], files: list[Path]) -> set[str]:

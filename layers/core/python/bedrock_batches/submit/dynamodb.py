@@ -44,7 +44,7 @@ REFUSED = "ConditionalCheckFailedException"
 CANCELLED = "TransactionCanceledException"
 IDEMPOTENCY_SECONDS = 24 * 3_600
 CONFLICT_ATTEMPTS = 5
-"""Of a transaction that meets another one on the same item: the same key, sent twice at once."""
+"""Attempts of a transaction that conflicts with another one on the same item: the same key, sent twice at once."""
 CONFLICT_PAUSE_SECONDS = 0.2
 BATCH_ITEMS = 25
 """Most items of one BatchWriteItem

@@ -18,7 +18,7 @@ from typing import Any
 from bedrock_batches.submit.pricing import Rate
 
 KEPT = timedelta(days=30)
-"""How long the items of a job are kept after it has settled."""
+"""The items of a job are kept this long after it has settled."""
 ESTIMATE_KEPT = timedelta(days=1)
 CREATION_TIME = timedelta(minutes=20)
 """Longest time that a creation takes, Lambda's two repetitions of an asynchronous call included."""
@@ -26,7 +26,7 @@ TYPICAL_COMPLETION = timedelta(hours=24)
 """Batch inference promises no end; most jobs end within a day
 (https://docs.aws.amazon.com/bedrock/latest/userguide/batch-inference.html)."""
 SCHEMA_VERSION = 2
-"""Of a job's items. 2: ``recordId`` is ``names.record_id``. An item without a version has version 1, whose
+"""The version of a job's items. 2: ``recordId`` is ``names.record_id``. An item without a version has version 1, whose
 ``recordId`` is the violation's id."""
 
 Document = Mapping[str, Any]
@@ -34,7 +34,7 @@ Document = Mapping[str, Any]
 
 
 class JobStatus(StrEnum):
-    """The status that users see. ``bedrock_status`` stands beside it."""
+    """The status that users see, beside ``bedrock_status``."""
 
     IN_PROGRESS = "InProgress"
     COMPLETED = "Completed"
@@ -42,7 +42,7 @@ class JobStatus(StrEnum):
 
 
 class Creation(StrEnum):
-    """How far the processor is. PENDING: nothing is decided, no part exists for certain, its records are free.
+    """The progress of the processor. PENDING: nothing is decided, parts can be missing, its records are free.
     WRITTEN: files and parts are there, and queued parts may be submitted. DONE: the processor has submitted what it
     could.
     """
@@ -53,7 +53,7 @@ class Creation(StrEnum):
 
 
 class RequestOutcome(StrEnum):
-    """What became of the request for a job. UNDECIDED: the processor works on it. DIED: the processor ended before it
+    """The outcome of the request for a job. UNDECIDED: the processor works on it. DIED: the processor ended before it
     decided. NOTHING: no record is left to process."""
 
     UNDECIDED = "undecided"
@@ -229,7 +229,7 @@ class Job:
 
     @property
     def request_outcome(self) -> RequestOutcome:
-        """What became of the request. A job that failed after it was created counts as created."""
+        """The outcome of the request. A job that failed after it was created counts as created."""
         if self.is_in_progress:
             return RequestOutcome.CREATED if self.creation is Creation.DONE else RequestOutcome.UNDECIDED
         if self.problems:

@@ -1,7 +1,7 @@
 """The stored form of jobs and parts: the only place that knows the attributes of their items.
 
 Items of earlier releases stay readable: ``schemaVersion`` says how their records are called (``job.SCHEMA_VERSION``),
-and what an item lacks is as in a job that has just been created, but that its processor has ended. Values are JSON-like
+and what an item lacks has the value of a new job, except that the processor counts as done. Values are JSON-like
 (``foundation.aws.dynamodb_items``); times are ISO 8601 in UTC with milliseconds.
 """
 
@@ -248,7 +248,7 @@ def _group(document: Mapping[str, Any]) -> FailureGroup:
 
 
 def _given(attributes: Item) -> Item:
-    """Without what has no value. False and 0 are values."""
+    """The attributes that have a value. False and 0 are values."""
     return {name: value for name, value in attributes.items() if value is not None and value not in ("", [], {})}
 
 

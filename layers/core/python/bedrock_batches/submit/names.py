@@ -102,7 +102,7 @@ def output_prefix(job_id: str) -> str:
 
 
 def on_demand_output_key(job_id: str, part: int) -> str:
-    """As Bedrock lays out a batch: a folder of 12 characters, the input file's name, ``.out``.
+    """The key in the layout of Bedrock's own output: a folder of 12 characters, the input file's name, ``.out``.
 
     The folder is the same however often the job is resumed.
     """
@@ -121,7 +121,7 @@ def answer_key(job_id: str, part: int, place: int) -> str:
 
 
 def calls_key(job_id: str, part: int, place: int) -> str:
-    """How many calls of the model the record took, as a number."""
+    """The object that counts the record's calls of the model."""
     return f"{answers_prefix(job_id, part)}{place:06d}.calls"
 
 
@@ -135,8 +135,8 @@ def errors_prefix(job_id: str) -> str:
 
 
 def record_id(place: int) -> str:
-    """What a record is called towards Bedrock: its place in the job, from 0. Bedrock's ids are alphanumeric, and 11
-    characters is the length of those in its examples
+    """The ``recordId`` of a record in Bedrock's files: its place in the job, from 0. Bedrock's ids are alphanumeric and
+    have 11 characters in its examples
     (https://docs.aws.amazon.com/bedrock/latest/userguide/batch-inference-data.html); ours are any text.
     """
     return f"R{place:010d}"

@@ -16,12 +16,12 @@ from bedrock_batches.request.models import Model
 
 
 class Quotas(BaseModel):
-    """Of batch inference jobs. Each part is one file and one Bedrock job, so the quotas of both hold for it."""
+    """Quotas of batch inference. Each part is one file and one Bedrock job, so the quotas of both apply to it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     minimum_records: int = Field(100, ge=1)
-    """Where it is not given, the model's own counts."""
+    """If it is not given, the model's own minimum applies."""
     records_per_job: int = Field(50_000, ge=1)
     bytes_per_file: int = Field(1_000_000_000, ge=1)
     concurrent_jobs: int = Field(20, ge=1)

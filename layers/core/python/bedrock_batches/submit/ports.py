@@ -1,4 +1,4 @@
-"""What creating and administering jobs needs from outside, as Protocols. Errors: see ``foundation.ports``."""
+"""The ports of creating and administering jobs. Errors: see ``foundation.ports``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class KeyReusedError(PermanentError):
 
 
 class Guard(StrEnum):
-    """What a change can depend on: the attribute must be stored as the writer knows it."""
+    """A condition of a change: the stored attribute still has the value that the writer read."""
 
     STATUS = "status"
     CREATION = "creation"

@@ -1,4 +1,4 @@
-"""What a batch costs, before it runs.
+"""The cost of a batch before it runs.
 
 Tokens of a prompt are estimated as a quarter of its bytes in UTF-8: about four characters a token in English, and more
 tokens a character in other scripts. The answer counts with its full ``maxTokens``, so an estimate is an upper bound
@@ -46,7 +46,7 @@ class Rate:
         return (input_tokens * self.input_usd_per_1k + output_tokens * self.output_usd_per_1k) / 1000
 
     def document(self) -> dict[str, Any]:
-        """For the job's item; ``Rate.of_document`` reads it back."""
+        """The JSON for the job's item. ``Rate.of_document`` reads it."""
         return {
             "inputUSDPer1kTokens": str(self.input_usd_per_1k),
             "outputUSDPer1kTokens": str(self.output_usd_per_1k),

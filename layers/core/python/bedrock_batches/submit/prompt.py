@@ -1,4 +1,4 @@
-"""The prompt: how a record stands in it. What a model is told about records is in ``bedrock_batches.violations``.
+"""Builds the request for a record. The texts of the prompt are in ``bedrock_batches.violations``.
 
 A record's texts come from elsewhere and are data, whatever they say: they stand as one JSON object between two
 marks that no text can contain, since ``<`` is escaped in it, and the model is told so before it reads them.
@@ -33,7 +33,7 @@ _SPACES = re.compile(r"\s{2,}")
 
 @dataclass(frozen=True)
 class Inference:
-    """How a model is asked: parameters of Converse's ``inferenceConfig``, None for the model's own default."""
+    """The settings of a request: parameters of Converse's ``inferenceConfig``, None for the model's own default."""
 
     max_tokens: int
     temperature: float | None = None

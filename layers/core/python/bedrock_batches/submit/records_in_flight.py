@@ -1,4 +1,4 @@
-"""Which records no other job may take, and which a job left without content.
+"""Lists the records that no other job takes, and those that a job left without content.
 
 A job's records are in flight until it is settled (``submit.job``). Once it has ended and its outputs are taken, records
 without an answer are free: those under ``bedrock-batches/errors/``, and those of parts that Bedrock never ran. Records
@@ -35,7 +35,7 @@ class Services(Protocol):
 def write_in_flight(services: Services, folder: Path, *, but: str = "") -> list[Path]:
     """Files with the records in flight of all jobs ``but`` one, as lines of violation id, tab, agency.
 
-    Each file is named for its job. Jobs that are gone, or have no records, are struck off.
+    Each file is named after its job. Jobs that are gone, or have no records, leave the list of jobs in flight.
     """
     jobs = [job_id for job_id in services.jobs.in_flight() if job_id != but]
     with ThreadPoolExecutor(THREADS) as threads:

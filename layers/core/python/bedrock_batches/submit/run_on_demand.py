@@ -11,8 +11,8 @@ Every call of the model counts, also one whose answer is lost: a mark is written
 lost answer took is not known. It counts with the input of its record, and with the output of the answer that came
 later, or the most that was allowed.
 
-A stop is looked for while asking. What is not asked by then stays unanswered, as in a batch that Bedrock stopped: the
-part is Stopped, ``reconcile`` lists its rest for a retry, and what was answered is kept.
+It looks for a stop while it asks. Records that are not asked then stay unanswered, as in a batch that Bedrock stopped:
+the part is Stopped, ``reconcile`` lists the rest for a retry, and the answers are kept.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ ANSWER_SECONDS = 180
 RESERVE_SECONDS = 30.0
 """Kept of the call's time, to write down what was answered."""
 GIVE_UP_TIME = timedelta(hours=1)
-"""Records without an answer fail so long after the job was written."""
+"""Records that have no answer this long after the job was written fail."""
 MOST_LOST = 3
 """Calls without an answer, after which a record fails: each of them can cost as much as an answer."""
 FIRST_PAUSE_SECONDS = 2.0
 LONGEST_PAUSE_SECONDS = 20.0
 LOOK_SECONDS = 1.0
-"""Between two looks whether the job is to stop."""
+"""Time between two looks for a stop."""
 NOT_ASKED = "There was no time to ask this record: retry the job."
 
 
@@ -208,7 +208,7 @@ def _used(part: Part, records: list[_Record]) -> Part:
 
 
 class _Stop:
-    """Whether a job is to stop, by its item as it was at most ``LOOK_SECONDS`` ago. For all threads."""
+    """Tells all threads whether a stop was requested; what it knows is at most ``LOOK_SECONDS`` old."""
 
     def __init__(self, job_id: str, services: Services) -> None:
         self._job_id = job_id
@@ -230,6 +230,6 @@ class _Stop:
             job = self._services.jobs.get(self._job_id)
         except BatchProcessorError:
             # The next look may succeed.
-            LOGGER.warning("not known whether the job is to stop", extra={"job_id": self._job_id}, exc_info=True)
+            LOGGER.warning("the job could not be read: no stop is known", extra={"job_id": self._job_id}, exc_info=True)
             return False
         return job is not None and job.stop_requested_at is not None

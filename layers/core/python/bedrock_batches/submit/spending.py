@@ -1,4 +1,4 @@
-"""How many records of a draft the request's limit pays for, and at which price."""
+"""The records of a draft that fit the spending limit of the request, and their price."""
 
 from __future__ import annotations
 

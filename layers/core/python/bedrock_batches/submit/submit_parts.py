@@ -1,4 +1,4 @@
-"""Gives queued parts of a job to Bedrock, as many as the quota of concurrent jobs lets through."""
+"""Submits queued parts of a job to Bedrock, up to the quota of concurrent jobs."""
 
 from __future__ import annotations
 
@@ -92,8 +92,8 @@ def _note_first_arn(job: Job, parts: Iterable[Part], services: Services) -> None
 
 
 def _move(before: Part, after: Part, services: Services) -> Part:
-    """The part as it is stored after the change. Only a queued part changes: another call may have submitted it, and
-    its job may have ended since."""
+    """The part as it is stored after the change. Only a queued part changes: another call can have submitted it, and
+    its job can have ended since."""
     if services.jobs.change_part(before, after, only_if=(Guard.STATUS,)):
         return after
     # The answer of our own write can be lost, and the SDK repeats it.

@@ -1,1 +1,1 @@
-"""From content to the lake."""
+"""Brings content into the lake."""

@@ -25,7 +25,7 @@ LONGEST_PAUSE_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Merged:
-    """What became of a merge's updates; each is in exactly one of the five.
+    """The outcome of a merge: each update is in exactly one of the five.
 
     ``updated``: rows written. ``unchanged``: rows that had this content or newer content already. ``missing``: ids that
     the table lacks. ``verified``: ids of verified rows whose update is not verified, and does not say since when.

@@ -63,7 +63,7 @@ def lines_of_failed(body: bytes) -> Iterator[FailedItem | bytes]:
 
 
 def failed_items(body: bytes) -> list[FailedItem]:
-    """What an object under ``sync-failed/`` says, without the lines that cannot be read."""
+    """The items of an object under ``sync-failed/``, without the lines that cannot be read."""
     return [line for line in lines_of_failed(body) if isinstance(line, FailedItem)]
 
 

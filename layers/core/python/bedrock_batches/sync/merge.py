@@ -26,7 +26,7 @@ WITHDRAW = "to take that back, set is_verified to false and verified_at to now."
 
 
 class MergedRows(Protocol):
-    """What became of the updates of a merge. Every update is in exactly one of the five."""
+    """The outcome of a merge. Every update is in exactly one of the five."""
 
     @property
     def updated(self) -> int: ...
@@ -44,7 +44,7 @@ class MergedRows(Protocol):
 
     @property
     def repeated(self) -> Sequence[str]:
-        """Ids that several rows share: nobody can tell which of them the content belongs to."""
+        """Ids that several rows share: the content cannot be assigned to one of them."""
 
 
 class ContentLake(Protocol):
@@ -77,7 +77,7 @@ class ContentItems(Protocol):
 
 @dataclass(frozen=True)
 class SyncServices:
-    """What a sync needs from outside; ``owner`` names this call."""
+    """The ports of a sync; ``owner`` identifies this call."""
 
     lake: ContentLake
     contents: ContentItems
@@ -123,7 +123,7 @@ Items = Mapping[str, Mapping[str, Any]]
 def merge(items: Items, services: SyncServices) -> SyncResult:
     """Merge the content of these violations as it is when their table's lease is held.
 
-    ``items`` may be old: they only say where the content belongs, and stand for what cannot be merged.
+    ``items`` can be old: they only tell where the content belongs, and are kept if it cannot be merged.
     """
     result = SyncResult()
     # A line under sync-failed/ can name the violation alone.

@@ -1,22 +1,21 @@
 """Brings generated and verified content from ``VentureOS-Violations`` into the lake.
 
 A batch of the table's stream says which violations changed. Their items are merged with one MERGE for each agency's
-table, under a lease that makes this call the table's only writer. The items are read after the lease is taken, so what
-is merged is the content as it is now: a call that waited for the lease never writes what it saw before.
+table, under a lease that makes this call the table's only writer (``sync.merge``).
 
-What cannot be merged is one of two kinds (``Kind``):
+Content that cannot be merged is one of two kinds (``Kind``):
 
-* PERMANENT: it stays out until somebody changes the item or the lake. Example: the table has no such violation.
-* PASSING: the same call may succeed later. Example: the catalog does not answer. Such a record goes back to the stream
-  (``batchItemFailures``) while it is young, and Lambda repeats the batch from there on. Later only the clock repeats
-  it, so that a table that cannot be written for hours does not hold up the others.
+* PERMANENT: the item or the lake must change first. Example: the table lacks the violation.
+* PASSING: the same call can succeed later. Example: the catalog does not answer. While the record is young, it goes
+  back to the stream (``batchItemFailures``), and Lambda repeats the batch from there. Later, only the schedule repeats
+  it, so that a table that cannot be written for hours does not block the others.
 
-Both kinds are kept with their reason in ``bedrock-batches/sync-failed/<date>/<id>.jsonl``, since a stream gives up a
-record after a day or after its last attempt. A clock replays these objects (``replay``), and deletes each line whose
-content is merged. ``compare`` goes through the whole table for content that no stream record brings any more.
+Both kinds are kept with their reason in ``bedrock-batches/sync-failed/<date>/<id>.jsonl``, since a stream drops a
+record after a day or after its last attempt. A schedule replays these objects (``replay``) and deletes each line whose
+content is merged. ``compare`` goes through the whole table, for content that no stream record brings any more.
 
-A deleted item changes nothing in the lake. An item that takes a verification back says when, in ``verified_at``: one
-without it is not merged, but kept with that reason.
+A deleted item changes nothing in the lake. An item that withdraws a verification needs the time of that in
+``verified_at``; without it, the item is not merged, but kept with that reason.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ LOGGER = logging.getLogger("batch_processor.sync_lake")
 
 METRIC_DIMENSION = "bedrock_sync"
 YOUNG_SECONDS = 600.0
-"""A record goes back to the stream for so long after its change."""
+"""A record goes back to the stream until this long after its change."""
 MOST_REPLAYED = 20_000
 """Items of one call: more wait for the next."""
 MOST_REASONS = 10
