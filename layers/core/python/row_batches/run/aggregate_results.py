@@ -13,46 +13,33 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import asdict
-from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
 
 import orjson
 from pydantic import BaseModel
 
-from foundation.errors import BatchProcessorError, DeploymentError, ObjectNotFoundError, RowFailedError
+from foundation.errors import BatchProcessorError, DeploymentError, ObjectNotFoundError
 from foundation.ports import Clock, Deadline, Metrics, ObjectStore
 from row_batches.document.plan import Keys
 from row_batches.files.result_file import FileState, ResultFile
 from row_batches.files.staged_copy import read_staged
-from row_batches.mapping.metadata_columns import timestamp
 from row_batches.rows.records import RowStatus
 from row_batches.rows.store import FinishedRows, find_gaps
 from row_batches.rows.work import FINISHING_BRAKE, Work
 from row_batches.run.batch import Batch, Batches
 from row_batches.run.child_errors import read_child_errors
+from row_batches.run.conclusion import Conclusion
 from row_batches.run.duplicates import Originals
 from row_batches.run.fan_out import fan_out
 from row_batches.run.find_missing import find_missing
 from row_batches.run.finish import keep_ending, put_together_by_itself, wait_until_quiet
 from row_batches.run.letters import UnsentLetters
-from row_batches.run.messages import AggregateAction, AggregateRequest, AggregateResponse, CaughtError, EndedRun
+from row_batches.run.messages import AggregateAction, AggregateRequest, AggregateResponse, EndedRun
 from row_batches.run.ownership import Ownership
 from row_batches.run.ports import DeadLetters
 from row_batches.run.redrive import Redrives, let_run, redriven_since
-from row_batches.run.runs import AGGREGATION_PART, BestEffort, RunEnding, RunState
-from row_batches.run.totals import (
-    SUMMARY_SCHEMA_VERSION,
-    Totals,
-    cost_of,
-    missing_by_column,
-    off_protocol,
-    savings,
-    throttling,
-    usage_of_run,
-    warnings_of,
-)
+from row_batches.run.runs import AGGREGATION_PART, BestEffort
+from row_batches.run.totals import Totals
 from row_batches.targets.protocol import Outcome
 
 LOGGER = logging.getLogger("batch_processor.aggregate_results")
@@ -60,8 +47,6 @@ LOGGER = logging.getLogger("batch_processor.aggregate_results")
 RESERVE_SECONDS = 180.0
 """A call stops when less is left of its 15 minutes: after 12 of them, with time for the part in hand."""
 GAP_ROWS_AT_ONCE = 1000
-MOST_CAUSE_CHARACTERS = 30_000
-"""A Cause may have 32,768 characters (Step Functions API, ``SensitiveCause``)."""
 CHILD_DIED = "the child workflow that held this row ended without a result; look into its execution"
 
 
@@ -354,106 +339,18 @@ class _Aggregation:
 
     def _conclude(self) -> AggregateResponse:
         now_ms = self._clock.now_ms()
-        plan, totals, objects = self._plan, self._totals, self._objects
-        duration_ms = now_ms - int(plan.execution.started_at.timestamp() * 1000)
-        cost = cost_of(plan, totals, stopped=self._ended is not None)
-        error_name = self._error_name()
-        status = "FAILED" if error_name else "SUCCEEDED_WITH_FAILURES" if totals.all_failed else "SUCCEEDED"
-        document = {
-            "status": status,
-            "output_s3_uri": f"s3://{objects.bucket}/{self._keys.output}",
-            "failed_rows_s3_uri": f"s3://{objects.bucket}/{self._keys.failed_rows}",
-            "summary_s3_uri": f"s3://{objects.bucket}/{self._keys.summary}",
-            "total_rows": plan.total_rows,
-            "succeeded": totals.succeeded,
-            "failed": totals.failed,
-            "timed_out": totals.timed_out,
-            "not_attempted": totals.not_attempted,
-            "duration_seconds": round(duration_ms / 1000, 3),
-            "cost": cost,
-        }
-        if plan.resume_from:
-            document["resumed"] = totals.resumed
-        warnings = warnings_of(plan, totals)
-        state = RunState.STOPPED if error_name == FINISHING_BRAKE.error else RunState(status)
-        summary = {
-            "schema_version": SUMMARY_SCHEMA_VERSION,
-            "execution_id": plan.execution.name,
-            "execution_arn": plan.execution.arn,
-            "batch_name": plan.config.batch_name,
-            "target": plan.target.name,
-            "storage": plan.storage.model_dump(mode="json"),
-            **document,
-            "status": state,
-            "error": error_name,
-            "died": totals.died,
-            "resume_from": plan.resume_from[0].name if plan.resume_from else None,
-            "resumed": totals.resumed,
-            "target_versions": totals.target_versions,
-            "attempts": totals.attempts,
-            "cast_failures": totals.cast_failures,
-            "cast_failures_by_column": {
-                column: failures.model_dump() for column, failures in totals.cast_failures_by_column.items()
-            },
-            "missing_by_column": missing_by_column(plan, totals),
-            "off_protocol": off_protocol(totals),
-            "notes": totals.notes,
-            "extraction": totals.extraction.model_dump(),
-            "usage": usage_of_run(totals),
-            "throttling": throttling(totals, cost),
-            "distinct_rows": plan.rows_sent if plan.config.execution_config.deduplicate else None,
-            "savings": savings(plan, totals),
-            "peak_rows_in_flight": totals.peak_rows_in_flight,
-            "processing_seconds": totals.processing_ms / 1000,
-            "started_at": plan.execution.started_at.isoformat(),
-            "finished_at": timestamp(now_ms),
-            "estimate": plan.estimate.model_dump(mode="json"),
-            "warnings": warnings,
-            "brake": asdict(self._brake) if self._brake else None,
-            "first_failures": [failure.model_dump(mode="json") for failure in totals.first_failures],
-        }
-        objects.put(self._keys.summary, orjson.dumps(summary, option=orjson.OPT_INDENT_2), self._batch.tags)
-        self._notes.end(
-            plan.execution.name,
-            RunEnding(
-                state=state,
-                counts=totals.counts,
-                ended_at=datetime.fromtimestamp(now_ms / 1000, UTC),
-                cost_usd=float(str(cost["total_usd"])),
-                summary_key=self._keys.summary,
-                warnings=warnings,
-                error=error_name,
-            ),
-        )
-        metrics = {
-            "RowsProcessed": (totals.attempted, "Count"),
-            "RowsFailed": (totals.all_failed, "Count"),
-            "ProcessingTime": (duration_ms, "Milliseconds"),
-            "ConcurrentExecutions": (totals.peak_rows_in_flight, "Count"),
-            "EstimatedCostUSD": (float(str(cost["total_usd"])), "None"),
-        }
+        conclusion = Conclusion(self._batch, self._totals, self._brake, self._ended, now_ms)
+        summary = orjson.dumps(conclusion.summary, option=orjson.OPT_INDENT_2)
+        self._objects.put(self._keys.summary, summary, self._batch.tags)
+        self._notes.end(self._plan.execution.name, conclusion.run_ending)
         try:
-            self._metrics.put(plan.target.name, metrics)
+            self._metrics.put(self._plan.target.name, conclusion.metrics)
         except BatchProcessorError:
             LOGGER.warning("metrics not published", exc_info=True)
-        details = {"status": status, "succeeded": totals.succeeded, "failed": totals.all_failed}
+        details = {
+            "status": conclusion.status,
+            "succeeded": self._totals.succeeded,
+            "failed": self._totals.all_failed,
+        }
         LOGGER.info("aggregation done", extra=details)
-        return AggregateResponse(document=document, error=self._error(error_name, document))
-
-    def _error_name(self) -> str:
-        """The name that the execution must fail with; "" when it succeeds."""
-        if self._brake:
-            return self._brake.error
-        if self._ended is not None:
-            return FINISHING_BRAKE.error if self._ended.status.stopped else self._ended.error
-        limit = self._batch.failure_limit
-        # The row that reaches the limit may be the last: then there was nothing left to brake.
-        return RowFailedError.__name__ if limit is not None and self._totals.failed_sent >= limit else ""
-
-    def _error(self, name: str, document: dict[str, Any]) -> CaughtError | None:
-        if not name:
-            return None
-        if name == DeploymentError.__name__ and self._brake:
-            said = self._brake.message or self._brake.reason
-            return CaughtError(Error=name, Cause=said[:MOST_CAUSE_CHARACTERS])
-        return CaughtError(Error=name, Cause=orjson.dumps(document).decode())
+        return AggregateResponse(document=conclusion.document, error=conclusion.error)
