@@ -2,7 +2,7 @@
 
 With an ``Idempotency-Key`` this holds for a day. Without one, a caller's request that is the same as one of the last
 REPEAT_TIME is taken for its repetition, unless it says ``force``: a client that waits for less than a creation takes,
-or a command that is run again, means the job that is being created. A request whose job came to nothing may be repeated
+or a command that is run again, means the job that is being created. A request whose job came to nothing can be repeated
 at once.
 """
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, TypeAdapter, ValidationError, create_model
 
 from bedrock_batches.dataset import AnyFilter
-from bedrock_batches.request.part import Part
+from bedrock_batches.request.request_model import RequestModel
 from bedrock_batches.violations import FILTERS
 from foundation.errors import Problem
 from foundation.problems import shown
 
 
-class FiltersPart(Part):
+class FiltersPart(RequestModel):
     """The records to take. An absent or empty filter passes all."""
 
     def given(self) -> dict[str, Any]:
@@ -23,10 +23,10 @@ class FiltersPart(Part):
         return dict(_flat(self))
 
 
-def _flat(part: Part, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name in type(part).model_fields:
-        value = getattr(part, name)
-        if isinstance(value, Part):
+def _flat(model: RequestModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        if isinstance(value, RequestModel):
             yield from _flat(value, f"{prefix}{name}.")
         elif value is not None:
             yield f"{prefix}{name}", value
@@ -43,7 +43,7 @@ def filters_model(filters: Sequence[AnyFilter]) -> type[FiltersPart]:
         if group:
             fields.setdefault(group, None)
     for group, of in inner.items():
-        model = create_model(group[0].upper() + group[1:], __base__=Part, **of)
+        model = create_model(group[0].upper() + group[1:], __base__=RequestModel, **of)
         fields[group] = _optional(model, "", None)
     return create_model("Filters", __base__=FiltersPart, __doc__=FiltersPart.__doc__, **fields)
 

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema
 
 from bedrock_batches.dataset import Rounded
 from bedrock_batches.request.filters import Filters, problems_between_filters
-from bedrock_batches.request.part import Part, problems_of_fields
+from bedrock_batches.request.request_model import RequestModel, problems_of_fields
 from bedrock_batches.select.selection import ALL_TIERS, TABLES, select_agencies
 from bedrock_batches.violations import TIERS
 from foundation.errors import InvalidInputError, Problem
@@ -42,7 +42,7 @@ MaxTokens = Annotated[int, Field(ge=1, le=8_192)]
 TimeoutHours = Annotated[int, Field(ge=24, le=168)]
 
 
-class Limits(Part):
+class Limits(RequestModel):
     """The limits of a job. A limit cuts the records of the lowest priority: by tier, then fine, then date."""
 
     max_violations: Annotated[int, Field(ge=1, le=MOST_VIOLATIONS)] = 10_000
@@ -56,7 +56,7 @@ def _default_temperature(before: Mapping[str, Any]) -> float | None:
     return DEFAULT_TEMPERATURE if before.get("top_p") is None else None
 
 
-class Batch(Part):
+class Batch(RequestModel):
     """The settings of the model. ``onDemandBelowMinimum`` runs too few records for a batch at once, at full cost."""
 
     model_id: ModelId | None = None
@@ -67,7 +67,7 @@ class Batch(Part):
     on_demand_below_minimum: bool = False
 
 
-class FlatPricing(Part):
+class FlatPricing(RequestModel):
     """Price of batch inference by a fixed number of tokens a record, instead of by the real prompts."""
 
     method: Literal["flat"]
@@ -75,7 +75,7 @@ class FlatPricing(Part):
     usd_per_1k_tokens: Annotated[float, Field(alias="usdPer1kTokens", ge=0.000000001, le=1_000), Rounded] = 0.001
 
 
-class JobConfig(Part):
+class JobConfig(RequestModel):
     filters: Filters = Filters()
     limits: Limits = Limits()
     batch: Batch = Batch()
@@ -86,7 +86,7 @@ class JobConfig(Part):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-class JobRequest(Part):
+class JobRequest(RequestModel):
     """Body of ``POST /admin/bedrock/batch`` and of ``…/estimate``.
 
     ``force`` creates a job although the same caller sent the same request moments ago.
@@ -102,13 +102,13 @@ class DirectRequest(JobRequest):
     dry_run: bool = False
 
 
-class RetryBatch(Part):
+class RetryBatch(RequestModel):
     model_id: ModelId | None = None
     max_tokens: MaxTokens | None = None
     timeout_hours: TimeoutHours | None = None
 
 
-class RetryRequest(Part):
+class RetryRequest(RequestModel):
     """Body of ``POST …/{jobId}/retry``, all of it optional; what is absent is as in the job that is retried."""
 
     batch: RetryBatch = RetryBatch()

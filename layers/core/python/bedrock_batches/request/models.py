@@ -36,7 +36,7 @@ class Model(BaseModel):
     structured_output: bool | None = None
     """Whether it takes a JSON schema for its answer. In batch too, where it does so at all."""
     flex_tier: bool | None = None
-    """Whether on-demand calls may ask for the Flex service tier."""
+    """Whether on-demand calls can ask for the Flex service tier."""
     end_of_life: date | None = None
     """The day on which AWS ends it, once it is announced."""
 

@@ -145,7 +145,7 @@ class Violations(Protocol):
         """Write items, each violation once in ``items``; returns how many were kept as they are.
 
         An item that a person verified, or that was generated later, is kept. Writing the same again changes nothing.
-        Raises ``ThrottledError`` when the table does not take them in time; some may be written then.
+        Raises ``ThrottledError`` when the table does not take them in time; some can be written then.
         """
 
 

@@ -48,7 +48,7 @@ class Criteria:
     """The criteria of a selection. ``priority`` is a tier or "all"; ages are counted up to ``today``.
 
     ``filters`` has the value of each filter that the request gives, by its name; an empty list passes all. At most
-    ``max_violations`` records, and at most ``max_percent`` of those that may be taken, rounded up.
+    ``max_violations`` records, and at most ``max_percent`` of those that a job can take, rounded up.
     """
 
     filters: Mapping[str, Any]

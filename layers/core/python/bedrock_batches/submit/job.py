@@ -43,7 +43,7 @@ class JobStatus(StrEnum):
 
 class Creation(StrEnum):
     """The progress of the processor. PENDING: nothing is decided, parts can be missing, its records are free.
-    WRITTEN: files and parts are there, and queued parts may be submitted. DONE: the processor has submitted what it
+    WRITTEN: files and parts are there, and queued parts can be submitted. DONE: the processor has submitted what it
     could.
     """
 
@@ -177,7 +177,7 @@ class Job:
 
     ``config`` is the request's, with defaults. ``message`` says why the job failed, or that there was nothing to do;
     ``reason`` why it was not created, ``shortfall`` how many records it lacked for that, ``problems`` what is wrong
-    with its request. ``left_out`` counts the records that the filters let through, but that no job may take;
+    with its request. ``left_out`` counts the records that pass the filters, but that no job takes;
     ``unusable_ids`` names some of those whose id is shared with another record or cannot be a key, ``held_by`` the jobs
     and objects that hold the others. ``outputs_taken``: the job has ended, and no output of it is left to take; None in
     a job that never ended. ``price`` is what the actual cost is calculated with. ``ttl`` is in seconds since the epoch.

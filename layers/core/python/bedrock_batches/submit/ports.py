@@ -78,7 +78,7 @@ class JobsTable(Protocol):
         """Raises ValueError for a cursor that this table did not give."""
 
     def in_flight(self) -> list[str]:
-        """Ids of the jobs that are not settled, whose records no other job may take. Consistent."""
+        """Ids of the jobs that are not settled, whose records no other job takes. Consistent."""
 
     def enter_in_flight(self, job_id: str) -> None: ...
 

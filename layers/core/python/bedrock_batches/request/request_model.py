@@ -14,7 +14,9 @@ from foundation.errors import Problem
 from foundation.problems import PROBLEMS_OF_BOUND, PROBLEMS_OF_TYPE, closest, path_of, shown
 
 
-class Part(BaseModel):
+class RequestModel(BaseModel):
+    """Base of the models of bodies: strict types, camel case names, no unknown fields; null means absent."""
+
     model_config = ConfigDict(
         strict=True,
         frozen=True,
@@ -48,13 +50,13 @@ class Part(BaseModel):
         return schema
 
 
-def problems_of_fields(invalid: ValidationError, model: type[Part]) -> list[Problem]:
+def problems_of_fields(invalid: ValidationError, model: type[RequestModel]) -> list[Problem]:
     """The problems of the request's fields, without defaults that pydantic could not compute beside a wrong field."""
     details = invalid.errors(include_url=False)
     return [problem_of(detail, model) for detail in details if detail["type"] != "default_factory_not_called"]
 
 
-def problem_of(detail: ErrorDetails, model: type[Part]) -> Problem:
+def problem_of(detail: ErrorDetails, model: type[RequestModel]) -> Problem:
     """The problem that pydantic found in a document of ``model``."""
     kind, location = detail["type"], detail["loc"]
     context: Mapping[str, Any] = detail.get("ctx", {})
