@@ -19,8 +19,9 @@ from bedrock_batches.submit.draft import Draft
 from bedrock_batches.submit.parts import Quotas
 from bedrock_batches.submit.ports import JobRefusedError
 from bedrock_batches.submit.submit_parts import submit_queued
+from foundation.aws.dynamodb_items import to_item
 from foundation.errors import DeploymentError, PermanentError, ServiceUnavailableError, ThrottledError
-from tests.support.bedrock_jobs import AGENCIES, MODEL, Deadline, JobsWorld, WaitingClock, jobs_world, violations
+from tests.support.bedrock_jobs import AGENCIES, MODEL, TABLE, Deadline, JobsWorld, WaitingClock, jobs_world, violations
 from tests.support.lake import memory_lake
 
 OSHA = 260
@@ -201,6 +202,14 @@ def test_what_could_not_be_merged_is_in_flight_and_its_holder_is_named(world: Jo
     world.objects.put(key, json.dumps(failed).encode() + b"\n")
     job = world.create(config())
     assert (job["violationCount"], holders(job)) == (OSHA - 1, {key: 1})
+
+
+def test_a_job_whose_item_cannot_be_read_keeps_its_records_and_stops_no_other_job(world: JobsWorld) -> None:
+    first = world.create(config(limits={"maxViolations": 150}))
+    world.dynamodb.put_item(TableName=TABLE, Item=to_item({**first, "status": "Sleeping"}))
+    world.quotas = Quotas(minimum_records=1)
+    second = world.create(config())
+    assert (second["violationCount"], second["leftOut"]["inFlight"]) == (OSHA - 150, 150)
 
 
 def test_repeating_a_call_for_a_job_changes_nothing(world: JobsWorld) -> None:

@@ -7,7 +7,8 @@ whose content could not be merged stay in flight for as long as they lie under `
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
@@ -17,10 +18,13 @@ import orjson
 from bedrock_batches.select.selection import is_usable_id
 from bedrock_batches.submit import names
 from bedrock_batches.submit.job import Creation, JobStatus, Part, PartStatus
+from bedrock_batches.submit.job_items import UnreadableItemError
 from bedrock_batches.submit.ports import JobsTable
 from bedrock_batches.sync.failed_items import FAILED_PREFIX, FailedItem, failed_items
 from foundation.errors import ObjectNotFoundError
 from foundation.ports import ObjectStore
+
+LOGGER = logging.getLogger("batch_processor.records_in_flight")
 
 THREADS = 8
 
@@ -47,7 +51,12 @@ def write_in_flight(services: Services, folder: Path, *, but: str = "") -> list[
 
 
 def _write(job_id: str, services: Services, path: Path) -> Path | None:
-    job = services.jobs.get(job_id)
+    try:
+        job = services.jobs.get(job_id)
+    except UnreadableItemError as error:
+        # One bad item must not stop the creation of other jobs. Its records stay with it: they can be paid for.
+        LOGGER.error("all records of a job count as in flight", extra={"job_id": job_id, "why": str(error)})
+        return _write_records(services.jobs.parts(job_id), set(), services, path)
     if job is None or (job.status is JobStatus.FAILED and job.creation is Creation.PENDING):
         services.jobs.leave_in_flight(job_id)
         return None
@@ -58,10 +67,14 @@ def _write(job_id: str, services: Services, path: Path) -> Path | None:
     if not job.is_in_progress:
         parts = [part for part in parts if part.status is PartStatus.ENDED]
         failed = _failed_ids(job_id, services) if job.outputs_taken else set()
+    return _write_records(parts, failed, services, path)
+
+
+def _write_records(parts: Iterable[Part], but: Collection[str], services: Services, path: Path) -> Path:
     with path.open("wb") as file:
         for part in parts:
             for line in record_lines(part, services):
-                if names.split_records_line(line)[0] not in failed:
+                if names.split_records_line(line)[0] not in but:
                     file.write(line.encode() + b"\n")
     return path
 
