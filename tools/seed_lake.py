@@ -93,7 +93,9 @@ class RowReader:
                 self._path, f"is not UTF-8 ({error.reason} at byte {error.start})", "save it as UTF-8"
             ) from error
         except csv.Error as error:
-            raise _refused(self._path, f"is no CSV: line {reader.line_num}: {error}", "correct the quoting") from error
+            raise _refused(
+                self._path, f"is not a CSV: line {reader.line_num}: {error}", "correct the quoting"
+            ) from error
         except OSError as error:
             raise CommandError(f"{self._path} cannot be read: {error.strerror}.") from error
 

@@ -118,7 +118,7 @@ def test_every_wrong_row_is_named(lake: Lake, tmp_path: Path) -> None:
         (",".join([*RAW_COLUMNS, "city"]).encode(), "repeats 'city'"),
         (",".join(RAW_COLUMNS).encode() + b"\nOSHA-1,osha\n", "2 cells for 11 columns"),
         (",".join(RAW_COLUMNS).encode() + b"\n\xff", "is not UTF-8"),
-        (",".join(RAW_COLUMNS).encode() + b'\n"a"b', "is no CSV"),
+        (",".join(RAW_COLUMNS).encode() + b'\n"a"b', "is not a CSV"),
     ],
 )
 def test_a_file_that_is_no_such_csv_is_refused(lake: Lake, tmp_path: Path, content: bytes, told: str) -> None:

@@ -17,7 +17,7 @@ def _known_encoding(name: str) -> None:
     except (LookupError, ValueError) as error:
         raise ValueError("Python has no encoding of this name") from error
     if not getattr(info, "_is_text_encoding", True):
-        raise ValueError("it is no encoding of text")
+        raise ValueError("it is not a text encoding")
 
 
 _ENCODINGS = 'write one such as "utf-8", "cp1252", "shift_jis" or "utf-16"'
@@ -28,7 +28,7 @@ FormatName = Literal["csv", "jsonl", "json", "xlsx"]
 
 
 class InputFormat(Part):
-    """How the file is read. Whatever is left out is recognised from the file itself."""
+    """How the file is read. Settings that are left out are detected from the file."""
 
     type: FormatName | None = Field(default=None, description="the file's format; none: detected")
     sheet: str | None = Field(default=None, description="for a workbook, the name of the sheet; none: the first")
@@ -40,13 +40,13 @@ class InputFormat(Part):
             ),
         ]
         | None
-    ) = Field(default=None, description="name of the encoding, such as `cp1252`; none: recognised")
+    ) = Field(default=None, description="name of the encoding, such as `cp1252`; none: detected")
     encoding_errors: Literal["refuse", "replace"] = Field(
         default="refuse",
         description="bytes that the encoding does not have: refuse the file, or write U+FFFD in their place",
     )
     delimiter: Literal[",", ";", "\t", "|", " ", ":", "^", "~"] | None = Field(
-        default=None, description="the character between cells; none: recognised"
+        default=None, description="the character between cells; none: detected"
     )
     skip_lines: int = Field(
         default=0, ge=0, le=1_000, description="lines before the header, such as a title, that are not read"

@@ -94,7 +94,7 @@ class Staging:
 
     @property
     def warnings(self) -> list[str]:
-        """What was recognised or done that the user did not ask for; complete when the iteration is."""
+        """Notes on what was detected or changed without the user asking for it; complete after the iteration."""
         warnings = [*self._source_warnings(), *self._notes]
         if self._form.header:
             warnings += naming_warnings(self.header, self.columns)
@@ -201,7 +201,7 @@ class Staging:
         if delimiter == b",":
             return delimiter
         name = _DELIMITERS[delimiter]
-        self._notes.append(f"The file's cells are separated by {name}, recognised from its first lines.")
+        self._notes.append(f"The file's cells are separated by {name}, as detected from its first lines.")
         return delimiter
 
     def _fitting_header(self, header: list[bytes], rows: bytes) -> list[str]:

@@ -52,8 +52,8 @@ if {one.name for one in FORMATS} != set(get_args(FormatName)):
 def open_input(source: Source, form: InputFormat, *, max_rows: int | None = None) -> InputStaging:
     """Read the header of a user's file and prepare to stage its rows.
 
-    Raises InvalidInputError for a file that is no table, saying what it is, and for one without a usable header;
-    iterating raises it for what is wrong further on. With ``max_rows``, later rows are neither read nor checked.
+    Raises InvalidInputError for a file that is not a table, with what it is, and for one without a usable header;
+    iterating raises it for later mistakes. With ``max_rows``, later rows are neither read nor checked.
     """
     notes = []
     head = _head(source())

@@ -123,7 +123,7 @@ class _Wrong:
         kinds = (
             (self.too_long, f"a row is longer than {MAX_ROW_BYTES:,} bytes as JSON", SHORTEN),
             (self.nul, "a cell contains a NUL character", "remove it"),
-            (self.surrogates, "a cell contains half of a surrogate pair, which is no character", "remove it"),
+            (self.surrogates, "a cell contains half of a surrogate pair, which is not a character", "remove it"),
         )
         problems = [Problem(PATH, ", ".join(places), message, fix) for places, message, fix in kinds if places]
         if problems:
