@@ -68,7 +68,7 @@ class DynamoDbClaims:
             return
         # The answer of our own write can be lost, and the SDK repeats it.
         if before == after or self._stored(after) != after:
-            raise ClaimLostError(f"another call goes on with s3 object {before.key} from {before.offset:,}")
+            raise ClaimLostError(f"another call continues with s3 object {before.key} from {before.offset:,}")
 
     def amend(self, before: Claim, after: Claim) -> bool:
         counts = {":processed": before.counts.processed, ":errors": before.counts.errors}

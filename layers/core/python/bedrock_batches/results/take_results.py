@@ -190,7 +190,7 @@ def _claim(new: Claim, services: ResultServices) -> Claim | None:
         if claim is None or claim.lease_owner == services.owner:
             return claim
         if now_ms >= until_ms or services.deadline.remaining_seconds() <= RESERVE_SECONDS:
-            raise ObjectBusyError(f"Another call takes s3 object {new.key}: it is looked at again.")
+            raise ObjectBusyError(f"Another call processes s3 object {new.key}: this one is retried.")
         services.clock.sleep(POLL_SECONDS)
 
 

@@ -92,7 +92,7 @@ def create_job(job_id: str, services: CreateServices) -> Job:
     """
     job = services.jobs.get(job_id)
     if job is None:
-        raise PermanentError(f"There is no job {job_id}: it was deleted, or its creation was never asked for.")
+        raise PermanentError(f"There is no job {job_id}: it was deleted, or never requested.")
     try:
         if _is_open(job) and job.creation is Creation.PENDING:
             job = _prepare(job, services)
@@ -134,7 +134,7 @@ def _prepare(job: Job, services: CreateServices) -> Job:
     if job.dry_run:
         _draft_and_plan(job, services)
     else:
-        busy = ThrottledError("Other batch jobs are being created all the time: this one is tried again.")
+        busy = ThrottledError("Other calls hold the lease on creations: this one is retried.")
         with _holding(names.CREATE_LEASE, services, busy):
             # Another call for the same job can have held the lease before.
             job = services.jobs.get(job.job_id) or job
@@ -199,8 +199,8 @@ def _decide(job: Job, drafted: Job, config: JobConfig, draft: Draft, services: C
     shortfall = ""
     if not spans and len(draft) >= quotas.minimum_records:
         raise JobRefusedError(
-            f"{quotas.minimum_records:,} records, the fewest of a batch inference job, have more than the "
-            f"{quotas.bytes_per_file:,} bytes that it takes: correct the deployment's quotas."
+            f"An input file of {quotas.bytes_per_file:,} bytes cannot hold {quotas.minimum_records:,} records, the "
+            "minimum of a batch inference job: correct the deployment's quotas."
         )
     if not spans and config.batch.on_demand_below_minimum:
         on_demand = True
@@ -295,7 +295,7 @@ def _start(job: Job, services: CreateServices) -> None:
         return
     services.jobs.change(job, replace(job, creation=Creation.DONE, bedrock_status=_first_status(job, statuses)))
     if job.on_demand:
-        busy = ThrottledError("Another call asks for the records of this job: whether it ended is looked at again.")
+        busy = ThrottledError("Another call runs the records of this job on demand: this one is retried.")
         with _holding(names.on_demand_lease(job_id), services, busy):
             # The call that held the lease before can have ended the job.
             all_asked = not _is_open(services.jobs.get(job_id) or job) or run_on_demand(job, services)

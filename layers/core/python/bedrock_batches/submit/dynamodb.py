@@ -89,7 +89,7 @@ class DynamoDbJobsTable:
             )
         except _ConflictError as error:
             raise ThrottledError(
-                "Another request with this Idempotency-Key is being taken: send it again later."
+                "Another request with this Idempotency-Key is being processed: send it again later."
             ) from error
         if earlier is None:
             return job.job_id

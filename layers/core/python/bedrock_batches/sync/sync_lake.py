@@ -75,7 +75,7 @@ def replay(services: SyncServices, key: str = "") -> SyncResult:
     that were deleted since count as ignored. Raises ObjectNotFoundError, and InvalidInputError for another key.
     """
     if key and not key.startswith(FAILED_PREFIX):
-        problem = Problem("replay", repr(key[:200]), "is no object that this replays", f"a key under {FAILED_PREFIX}")
+        problem = Problem("replay", repr(key[:200]), "cannot be replayed", f"a key under {FAILED_PREFIX}")
         raise InvalidInputError([problem])
     files: dict[str, list[FailedItem | bytes]] = {}
     items: dict[str, Mapping[str, Any]] = {}
