@@ -155,6 +155,33 @@ def test_every_kill_is_listed_where_kills_are_retried() -> None:
     assert set(state_machine.PARTS["retry_killed"]["ErrorEquals"]) == killed
 
 
+def test_no_inner_state_assigns_a_variable_of_the_machine_itself() -> None:
+    """https://docs.aws.amazon.com/step-functions/latest/dg/workflow-variables.html: inner scopes need names of their
+    own. Whether that holds for distributed maps, which see no outer variable, is not documented."""
+    outer = {name for state in MACHINE["States"].values() for name in assigned(state)}
+    inner = {name for key, state in ALL.items() if key not in MACHINE["States"] for name in assigned(state)}
+    assert outer & inner == set()
+
+
+def assigned(state: dict[str, Any]) -> set[str]:
+    """The variables that a state assigns, also where it catches an error."""
+    parts = [state, *state.get("Catch", []), *state.get("Choices", [])]
+    return {name for part in parts if isinstance(part, dict) for name in part.get("Assign", {})}
+
+
+def test_ten_inline_rows_take_six_states_and_three_calls() -> None:
+    path, name = ["ValidateInput", "ChooseProcessor"], "ProcessRowsInline"
+    assert name in [choice["Next"] for choice in ALL["ChooseProcessor"]["Choices"]]
+    while True:
+        path.append(name)
+        state = ALL[name]
+        if state["Type"] == "Succeed":
+            break
+        name = state.get("Next") or state["Default"]
+    assert len(path) == 6
+    assert len([name for name in path if name in TASKS]) == 3
+
+
 def test_every_function_is_called_through_its_template_variable() -> None:
     def called(found: dict[str, dict[str, Any]]) -> set[str]:
         return {

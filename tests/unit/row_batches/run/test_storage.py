@@ -15,6 +15,7 @@ from row_batches.run.cost import estimate
 from row_batches.run.storage import StoragePlan, plan_storage
 
 TOOL = Target(name="echo", type="tool", arn="arn", invocation="lambda")
+STANDARD = Target(name="agent", type="agent", arn="arn", invocation="standard")
 EXPRESS = Target(name="express", type="agent", arn="arn", invocation="express")
 DAYS = 7
 
@@ -91,6 +92,16 @@ def test_250_rows_are_inline_and_251_rows_that_are_too_large_are_refused_with_th
         "251 rows take 201 KB in the state machine's payload (300 bytes a row added), which holds 200"
     )
     assert "dynamodb" in problem.fix
+
+
+def test_standard_agents_run_as_children_of_a_map_and_that_is_said() -> None:
+    problem = decide(3, target=STANDARD, storage_mode="inline")
+    assert isinstance(problem, Problem)
+    assert problem.message == "the rows of Standard agents run as children of a map"
+
+    found = decided(3, target=STANDARD, storage_mode="auto").storage
+    assert (found.mode, found.reason) == (StorageMode.S3, "auto: the rows of Standard agents run as children of a map")
+    assert decided(3, target=EXPRESS, storage_mode="auto").storage.mode is StorageMode.INLINE
 
 
 def test_many_rows_are_refused_without_being_read() -> None:

@@ -12,7 +12,7 @@ from row_batches.document.batch_config import BatchConfig
 from row_batches.document.plan import Concurrency, Storage, StorageMode, Target
 from row_batches.files.staged_copy import staged_items
 from row_batches.rows.partitions import batch_ids_of
-from row_batches.targets.kind import Processor, TargetKind
+from row_batches.targets.kind import TargetKind
 from row_batches.targets.kinds import kind_of
 
 PATH = "execution_config.storage_mode"
@@ -20,8 +20,6 @@ MOST_INLINE_BYTES = 200 * 1024
 """Of the rows, in a state's 256 KiB (https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html)."""
 INLINE_ROW_BYTES = 300
 """Beside a row's cells: what the state machine adds to it on its way."""
-MOST_INLINE_EVENTS = 20_000
-"""Of the 25,000 events of an execution's history (the same page)."""
 
 # Assumptions on items.
 ANSWER_BYTES = 500
@@ -63,19 +61,21 @@ def plan_storage(
     row_bytes = staged_bytes // max(1, total_rows)
     asked, reason = settings.storage_mode, "the document asks for it"
     if asked in ("inline", "auto"):
-        items = _items(total_rows, staged_bytes, read_staged)
-        too_much = _too_much(config, kind, total_rows, staged_bytes, items)
         inline = kind.inline_concurrency(config, total_rows)
-        if asked == "auto":
-            too_much = too_much or _too_slow(config, inline, total_rows)
-        if not too_much and items is not None:
+        items = _items(total_rows, staged_bytes, read_staged)
+        refusal = _too_much(total_rows, staged_bytes, items)
+        if inline is None:
+            refusal = "the rows of Standard agents run as children of a map"
+        elif asked == "auto":
+            refusal = refusal or _too_slow(config, inline, total_rows)
+        if inline is not None and items is not None and not refusal:
             if asked == "auto":
                 reason = f"auto: {total_rows:,} rows fit into the payload of the state machine"
             storage = Storage(mode=StorageMode.INLINE, reason=reason, ttl_days=work_retention_days)
             return StoragePlan(storage, inline, items)
         if asked == "inline":
-            return Problem(PATH, "inline", too_much, 'write "s3", "dynamodb" or "auto"')
-        asked, reason = "s3", f"auto: {too_much}"
+            return Problem(PATH, "inline", refusal, 'write "s3", "dynamodb" or "auto"')
+        asked, reason = "s3", f"auto: {refusal}"
     concurrency = kind.concurrency(config, target, total_rows, row_bytes)
     if asked == "s3":
         default = "storage_mode" not in settings.model_fields_set
@@ -99,25 +99,16 @@ def _items(total_rows: int, staged_bytes: int, read_staged: Callable[[], Iterabl
     return list(staged_items(read_staged())) if total_rows else []
 
 
-def _too_much(config: BatchConfig, kind: TargetKind, total_rows: int, staged_bytes: int, items: Items | None) -> str:
+def _too_much(total_rows: int, staged_bytes: int, items: Items | None) -> str:
     """Why the rows do not fit into the state machine's payload, with the figure; "" when they do."""
-    if kind.processor is not Processor.TOOL:
-        return "the rows of Standard agents are not run inline yet"
     size = staged_bytes if items is None else len(render_json(items).encode())
     size += total_rows * INLINE_ROW_BYTES
-    if size > MOST_INLINE_BYTES:
-        return (
-            f"{total_rows:,} rows take {ceil(size / 1024):,} KB in the state machine's payload "
-            f"({INLINE_ROW_BYTES} bytes a row added), which holds {MOST_INLINE_BYTES // 1024}"
-        )
-    attempts = config.execution_config.retry_policy.max_attempts
-    events = total_rows * attempts * kind.events_an_attempt
-    if events > MOST_INLINE_EVENTS:
-        return (
-            f"{total_rows:,} rows of up to {attempts} attempts can take {events:,} events of the execution's history, "
-            f"which holds {MOST_INLINE_EVENTS:,} of them"
-        )
-    return ""
+    if size <= MOST_INLINE_BYTES:
+        return ""
+    return (
+        f"{total_rows:,} rows take {ceil(size / 1024):,} KB in the state machine's payload "
+        f"({INLINE_ROW_BYTES} bytes a row added), which holds {MOST_INLINE_BYTES // 1024}"
+    )
 
 
 def _too_slow(config: BatchConfig, inline: Concurrency, total_rows: int) -> str:

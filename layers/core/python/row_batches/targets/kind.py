@@ -72,8 +72,6 @@ class TargetKind(ABC):
     cost_assumption: ClassVar[str]
     row_seconds: ClassVar[float]
     """What a row takes, at the least, where the registry does not say it: for the rate at which rows are written."""
-    events_an_attempt: ClassVar[int]
-    """Of an attempt in the history of the execution that runs the row; 0 where the row runs in a function."""
 
     # --- calling it
 
@@ -120,9 +118,9 @@ class TargetKind(ABC):
         ``row_bytes`` is the average size of a staged row; 0: small.
         """
 
-    @abstractmethod
-    def inline_concurrency(self, config: BatchConfig, total_rows: int) -> Concurrency:
-        """The same for an execution that runs its rows itself, as one child."""
+    def inline_concurrency(self, config: BatchConfig, total_rows: int) -> Concurrency | None:  # noqa: ARG002 (of a kind that has it)
+        """The same for an execution that runs its rows itself, without children of a map; None if this kind cannot."""
+        return None
 
     # --- cost
 

@@ -32,9 +32,6 @@ UNKNOWN_ROWS_A_CHILD = 5
 """Where the registry does not say how long a row takes."""
 ROW_SECONDS = 1.0
 """As fast as agents are taken to be."""
-MOST_INLINE_CONCURRENCY = 40
-"""Iterations at once of an inline map
-(https://docs.aws.amazon.com/step-functions/latest/dg/state-map-inline.html)."""
 MOST_SECONDS_OF_SEVERAL = 900
 """A row that may take longer than this has a child of its own."""
 MOST_EVENTS = 20_000
@@ -93,7 +90,6 @@ class StandardAgent(TargetKind):
     inspect_actions = ("states:DescribeStateMachine", "states:DescribeStateMachineAlias")
     execution_actions = ("states:DescribeExecution", "states:StopExecution")
     row_seconds = ROW_SECONDS
-    events_an_attempt = EVENTS_AN_ATTEMPT
     cost_assumption = "an agent's own transitions and functions are part of the target's cost"
 
     def request(self, call: RowCall, row_input: dict[str, Any]) -> dict[str, Any]:
@@ -145,10 +141,6 @@ class StandardAgent(TargetKind):
             rows = 1
         rows = min(rows, ceil(total_rows / children), _attempts_of_a_child() // 2 // settings.retry_policy.max_attempts)
         return Concurrency(children=children, threads=1, batch_size=max(1, rows))
-
-    def inline_concurrency(self, config: BatchConfig, total_rows: int) -> Concurrency:
-        children = min(MOST_INLINE_CONCURRENCY, config.execution_config.max_concurrency)
-        return Concurrency(children=children, threads=1, batch_size=max(1, total_rows))
 
     def assumed(
         self,

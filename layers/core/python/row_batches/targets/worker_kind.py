@@ -44,7 +44,6 @@ class WorkerKind(TargetKind):
     processor = Processor.TOOL
     cost_assumption = f"an attempt takes {SECONDS_PER_ATTEMPT} s; a worker is paid for while it waits"
     row_seconds = SECONDS_PER_ATTEMPT
-    events_an_attempt = 0
 
     @abstractmethod
     def invoker(self, make_client: ClientFactory) -> TargetInvoker:
