@@ -46,7 +46,7 @@ locals {
       dimensions  = { StateMachineArn = local.state_machine_arn }
     }
     "batch-processor-failed-finishing${var.deployment.suffix}" = {
-      description = "The output of an ended batch could not be written or announced: see the execution of ${local.finish_machine_name}. The sweep tries again."
+      description = "The output of an ended batch could not be written or announced: see the execution of ${local.finish_machine_name}. The sweep tries a missing output again."
       namespace   = "AWS/States"
       metric      = "ExecutionsFailed"
       dimensions  = { StateMachineArn = local.finish_machine_arn }

@@ -1,9 +1,9 @@
-"""Puts the finished rows of an execution together: output, failed rows, summary, metrics.
+"""Writes the output, the failed rows and the summary of an execution from its finished rows.
 
-Every row appears exactly once and in order, whatever the workers left: rows written twice are taken once, and rows
-never written are FAILED with the reason that is known. The call may end anywhere, by time or by a kill: a checkpoint
-is written after each part of the upload, and the next call goes on from there. Until both files are complete, nothing
-of them is visible.
+Every row appears exactly once and in order, whatever the workers left: a row that was written twice is taken once, and
+a row that was never written is FAILED with the reason that is known. A call can end anywhere, by time or by a kill. A
+checkpoint is written after each part of the upload, and the next call continues there. Neither file is visible before
+both are complete.
 
 Memory: that of ``RowStore.read``, a part of each upload, ``MOST_LETTER_BYTES`` of dead letters.
 """

@@ -6,7 +6,7 @@ Its execution is named by the run and its end, so that an event that comes twice
 Events of Step Functions are best effort
 (https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html), and one that comes while a new
 release is being deployed can meet a function that does not know it. The sweep finds what they missed: runs that have
-ended and are kept as running, executions that run and are kept as ended, and executions that are not kept at all.
+ended and are running in the table, executions that run and have ended in the table, and executions it does not have.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PAUSE_SECONDS = 0.2
 
 
 LOOK_BACK_MS = 3_600_000
-"""Executions that are not kept are looked for among those that ended in the last hour, by four sweeps."""
+"""Four sweeps look at an ended execution that is not in the table: each looks back one hour."""
 
 
 class ExecutionDetail(BaseModel):
@@ -171,7 +171,7 @@ class _Sweep:
             _reopen(run.execution, run.arn, self._executions, self._runs, work)
 
     def _keep(self, execution: str) -> None:
-        """Keep an execution that runs as running: one that was redriven, or that an earlier release began."""
+        """Reopen the run of an execution that was redriven, or add one that an earlier release started."""
         run = self._runs.get(execution)
         if run is not None:
             _reopen(execution, run.arn, self._executions, self._runs, self._work(execution))
@@ -198,12 +198,12 @@ class _Sweep:
         return Work(self._objects, Keys(execution), self._clock)
 
     def _still_running(self, listed: Run) -> bool:
-        """Whether the run has no ending even now: its finishing can have ended since it was listed."""
+        """Whether the run has still not ended: its finishing can have ended it since it was listed."""
         run = self._runs.get(listed.execution)
         return run is not None and run.ended_at is None
 
     def _first_finishing(self, ended: EndedRun) -> bool:
-        """Whether the run's finishing has begun only now, or goes on."""
+        """Start the run's finishing; whether that was the first start, or it still runs."""
         name = ended.finishing_name
         if self._executions.start_finishing(name, ended):
             LOGGER.warning("finishing started by the sweep", extra={"execution_id": ended.execution})
@@ -211,7 +211,7 @@ class _Sweep:
         return self._executions.finishing(name)
 
     def _finish_again(self, ended: EndedRun) -> None:
-        """Under another name, since the first finishing has ended and the run is still kept as running."""
+        """Finish under another name: the first finishing has ended without ending the run."""
         name = f"{ended.finishing_name}-{self._clock.now_ms() // 1000}"
         self._executions.start_finishing(name, ended.model_copy(update={"again": True}))
         LOGGER.warning("finishing started again by the sweep", extra={"execution_id": ended.execution})

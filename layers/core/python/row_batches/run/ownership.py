@@ -1,7 +1,7 @@
-"""Who works on a part of a run: one call of a function at a time, for as long as Lambda lets it run.
+"""Gives each part of a run one owner at a time: a call of a function, for as long as Lambda lets it run.
 
-A call that meets another owner does nothing and says when to come again. Only the owner lets go. One that was killed is
-waited out: its lease ends when Lambda would have stopped it, 15 minutes after its start at most.
+A call that meets another owner does nothing and says when to come again. Only the owner releases its lease. That of
+a killed owner ends when Lambda would have stopped the call, up to 15 minutes after its start.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LOGGER = logging.getLogger("batch_processor.ownership")
 MOST_WAIT_SECONDS = 60
 """An owner that ends early is noticed within a minute."""
 CLOCK_SECONDS = 2.0
-"""What two machines' clocks may differ by: a lease ends so much later than its owner."""
+"""The clocks of two machines can differ by this much, so a lease ends this much later than its owner."""
 
 
 class Ownership:

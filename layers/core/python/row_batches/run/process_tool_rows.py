@@ -43,19 +43,19 @@ LOGGER = logging.getLogger("batch_processor.process_tool_rows")
 FLUSH_BYTES = 4 * 1024 * 1024
 FLUSH_SECONDS = 5.0
 LOOK_SECONDS = 1.0
-"""How often it is asked whether rows have waited FLUSH_SECONDS while none is finished."""
+"""The main thread looks this often whether rows have waited for FLUSH_SECONDS, also while no row ends."""
 LARGE_ANSWER_BYTES = 256 * 1024
 """Larger answers are read and mapped one after the other."""
 MOST_UNWRITTEN_BYTES = 32 * 1024 * 1024
-"""Of finished rows: above it, no row is started and no large answer read until some are written."""
+"""Above this size of finished rows, no row starts and no large answer is read until some are written."""
 RESERVE_SECONDS = 30.0
-"""What is kept of the function's time beside a row's own: for writing the rows."""
+"""No row starts unless the function has its time and this much more, for writing the rows."""
 POSTPONE_SECONDS = 30.0
-"""A rate whose next row is further away is waited for outside of the function, which is paid for while it waits."""
+"""When the next row is further away than this, the state machine waits: a function is paid for while it waits."""
 REFRESH_SECONDS = 10.0
-"""How often it is asked what the run may use, and noted that the target throttles."""
+"""A process reads what the run may use, and notes that the target throttles, this often."""
 START_SECONDS = 5.0
-"""What is kept beside these for starting rows, while none is found that could be taken over."""
+"""Taking over rows that finds none leaves this much time on top, so that a row can start."""
 
 
 def process_tool_rows(
@@ -280,9 +280,9 @@ class _Run:
             yield
 
     def _refresh(self, *, at_once: bool = False) -> bool:
-        """Every ten seconds, or now: note whether the target throttles; read what the run may use and what succeeded.
+        """Note whether the target throttles; read what the run may use and what succeeded. Whether that was read.
 
-        Whether the run could be read.
+        Does nothing within ten seconds of the last time, unless ``at_once``.
         """
         with self._lock:
             now = self._clock.now_ms()

@@ -2,7 +2,7 @@
 
 A stopped or failed execution can be redriven for 14 days
 (https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html), also while its finishing still works.
-Its run must then be kept as running again, and the brake that its finishing pulled must be released.
+Its run must then be running again in the table of runs, and the brake that its finishing pulled must be released.
 
 Four places notice a redrive. Step Functions publishes the new status, but its events are best effort. The finishing
 looks before each step. FindMissing and AggregateResults are called by the redriven execution itself. The sweep compares
@@ -44,7 +44,7 @@ def redriven_since(ended: EndedRun, redrives: Redrives) -> Redrive | None:
 
 
 def let_run(execution: str, runs: Runs, work: Work) -> None:
-    """Keep a redriven run as running, and release the brake of its finishing. Does nothing the second time."""
+    """Set a redriven run to running, and release the brake of its finishing. Does nothing the second time."""
     if runs.reopen(execution):
         LOGGER.info("redriven run reopened", extra={"execution_id": execution})
     work.release_finishing_brake()

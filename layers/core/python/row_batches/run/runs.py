@@ -169,7 +169,7 @@ class RunPage:
 
 class Runs(Protocol):
     def start(self, run: Run) -> None:
-        """Keep a run that begins. The same execution again changes nothing."""
+        """Add a run that begins. Adding the same execution again changes nothing."""
 
     def count(self, execution: str, counts: Counts) -> None:
         """Add to the live counts."""
@@ -178,24 +178,24 @@ class Runs(Protocol):
         """Add to the live counts of what rows lack. The keys that came first stay."""
 
     def wait(self, execution: str, until_ms: int) -> None:
-        """Note that a batch waits for its owner, until then at most (milliseconds since the epoch)."""
+        """Note that a batch waits for its owner, up to that moment (milliseconds since the epoch)."""
 
     def throttle(self, execution: str, since_ms: int, now_ms: int) -> None:
         """Note that the target throttles every call of a worker (milliseconds since the epoch)."""
 
     def set_live(self, execution: str, live: Live) -> bool:
-        """Change what the run may use. False when it has ended, or is not kept."""
+        """Change what the run may use. False when it has ended, or is not in the table."""
 
     def end(self, execution: str, ending: RunEnding) -> None:
-        """Keep how a run ended; what it counted replaces the live counts. An execution that is not kept stays so."""
+        """End a run: its counts replace the live counts. Does nothing for a run that is not in the table."""
 
     def reopen(self, execution: str) -> bool:
-        """Keep an ended run as running again, with its live counts. False when it has no ending, or is not kept."""
+        """Set an ended run to running, with its live counts. False when it has not ended, or is not in the table."""
 
     def get(self, execution: str) -> Run | None: ...
 
     def page(self, limit: int = 50, cursor: str = "") -> RunPage:
-        """Runs, newest first, at most 50. Raises ValueError for a cursor that is none of this listing."""
+        """Up to 50 runs, newest first. Raises ValueError for a cursor of another listing."""
 
     def running(self) -> Iterator[Run]:
         """The runs without an ending, oldest first."""
@@ -243,7 +243,7 @@ class BestEffort:
             LOGGER.warning("run not kept", extra={"reason": str(error)})
 
     def refresh(self, execution: str, throttled_since_ms: int | None, now_ms: int) -> Run | None:
-        """Note that the target throttles, and read the run; None when it cannot be read now, or is not kept."""
+        """Note that the target throttles, and read the run; None when it cannot be read, or is not in the table."""
         try:
             if throttled_since_ms is not None:
                 self._runs.throttle(execution, throttled_since_ms, now_ms)
