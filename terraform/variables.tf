@@ -85,10 +85,13 @@ variable "targets" {
     output_schema     = optional(string)
     cost_per_call_usd = optional(number)
     expected_seconds  = optional(number)
+    max_concurrency   = optional(number)
+    rate              = optional(object({ rows_per_minute = optional(number), tokens_per_minute = optional(number) }))
   }))
   description = <<-EOT
     The targets that batches can call, by registered name. type: tool (a Lambda function) or agent (a state machine). invocation: lambda
-    for tools, standard (the default) or express for agents. Permissions to invoke are derived from this; nothing else can be invoked.
+    for tools, standard (the default) or express for agents. max_concurrency (rows in flight) and rate hold over all runs in progress.
+    Permissions to invoke are derived from this; nothing else can be invoked.
   EOT
   default     = {}
 
@@ -120,6 +123,35 @@ variable "targets" {
   validation {
     condition     = alltrue([for target in values(var.targets) : target.expected_seconds == null ? true : target.expected_seconds > 0])
     error_message = "A target's expected_seconds is more than 0."
+  }
+
+  validation {
+    condition = alltrue([for target in values(var.targets) : target.max_concurrency == null ? true :
+      target.max_concurrency >= 1 && target.max_concurrency <= 10000 && floor(target.max_concurrency) == target.max_concurrency
+    ])
+    error_message = "A target's max_concurrency is a whole number from 1 to 10,000."
+  }
+
+  validation {
+    condition = alltrue([for target in values(var.targets) : target.rate == null ? true : anytrue([
+      target.rate.rows_per_minute != null, target.rate.tokens_per_minute != null
+    ])])
+    error_message = "A target's rate has rows_per_minute, tokens_per_minute or both."
+  }
+
+  validation {
+    condition = alltrue([for target in values(var.targets) : target.rate == null ? true : alltrue([
+      target.rate.rows_per_minute == null ? true : target.rate.rows_per_minute > 0 && target.rate.rows_per_minute <= 1000000,
+      target.rate.tokens_per_minute == null ? true : target.rate.tokens_per_minute > 0 && target.rate.tokens_per_minute <= 1000000000,
+    ])])
+    error_message = "A target's rate is more than 0: up to 1,000,000 rows_per_minute and 1,000,000,000 tokens_per_minute."
+  }
+
+  validation {
+    condition = alltrue([for arn in distinct(values(var.targets)[*].arn) :
+      length(distinct([for target in values(var.targets) : jsonencode([target.max_concurrency, target.rate]) if target.arn == arn])) == 1
+    ])
+    error_message = "Targets with the same arn have the same max_concurrency and rate: the limits are those of what is called."
   }
 }
 

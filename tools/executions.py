@@ -160,6 +160,7 @@ class Follower:
                 self.progress.waiting_until = run.waiting_until if run else None
                 self.progress.throttled_since = run.throttled_since if run else None
                 self.progress.throttled_noted = run.throttled_noted if run else None
+                self.progress.held_back_noted = run.held_back_noted if run else None
 
     def _total(self) -> int | None:
         try:

@@ -11,6 +11,8 @@ from row_batches.run.blanks import Unmatched
 
 THROTTLED_NOTE_HOLDS = timedelta(seconds=30)
 """Workers repeat the note every ten seconds while the target throttles."""
+HELD_BACK_NOTE_HOLDS = timedelta(minutes=2)
+"""A child of an agent's run repeats the note each time it looks for a permit in vain."""
 RATE_WINDOW_SECONDS = 30.0
 """The rate covers the last half minute, so that it follows a change but does not jump with each batch."""
 
@@ -27,6 +29,8 @@ class Progress:
     throttled_since: datetime | None = None
     """Since when the target has throttled every call of a worker; ``throttled_noted`` is when it last said so."""
     throttled_noted: datetime | None = None
+    held_back_noted: datetime | None = None
+    """When rows last waited for the target's limits over all runs."""
     empty: list[Unmatched] = field(default_factory=list)
     """The mapped columns that are mostly empty so far."""
     _samples: deque[tuple[float, int]] = field(default_factory=deque)
@@ -53,9 +57,15 @@ class Progress:
             return ""
         return f"throttled since {self.throttled_since.astimezone().strftime('%H:%M:%S')}"
 
+    def held_back(self, now: datetime) -> str:
+        """What is said of rows that wait for the target's limits over all runs; "" when none has lately."""
+        if self.held_back_noted is None or now - self.held_back_noted > HELD_BACK_NOTE_HOLDS:
+            return ""
+        return "waiting for the target's limits, which other runs share"
+
     def notes(self, now: datetime) -> list[str]:
         """What holds the run up now."""
-        return [note for note in (self.waiting(now), self.throttled(now)) if note]
+        return [note for note in (self.waiting(now), self.throttled(now), self.held_back(now)) if note]
 
     @property
     def rate(self) -> float:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 from pydantic import BaseModel, ConfigDict
 
 from batch_processor_client.deployment import Deployment
 from batch_processor_client.errors import ClientError
 from foundation.aws.s3 import S3ObjectStore
 from foundation.errors import ObjectNotFoundError
-from row_batches.document.plan import Keys, Plan
+from row_batches.document.batch_config import Rate
+from row_batches.document.plan import Keys, Plan, Target
 from row_batches.run.runs import Live
 from row_batches.run.runs_dynamodb import DynamoDbRuns
+
+HELD_BACK_NOTE_HOLDS = timedelta(minutes=2)
+"""A run notes it at least so often while its rows wait."""
 
 
 class Throttled(BaseModel):
@@ -48,16 +54,33 @@ def throttle(
     live = run.live.model_copy(update=given.model_dump(exclude_none=True))
     if not runs.set_live(name, live):
         raise ClientError(f"The run {name} has ended.")
-    if concurrency is None:
-        return Throttled(execution=name, live=live)
     plan = read_plan(deployment, name)
+    notes = _limit_notes(plan.target, given)
+    if run.held_back_noted is not None and datetime.now(UTC) - run.held_back_noted < HELD_BACK_NOTE_HOLDS:
+        notes.append(f"Its rows wait for the limits of {plan.target.name}, which other runs share.")
+    if concurrency is None:
+        return Throttled(execution=name, live=live, notes=notes)
     planned = plan.concurrency.children * plan.concurrency.threads
-    notes = []
     if plan.concurrency.threads > 1 and concurrency > planned:
         notes.append(f"Its workers were planned for {planned:,} rows in flight: more takes a new run.")
     children = min(concurrency, plan.concurrency.children) if plan.concurrency.threads > 1 else concurrency
     changed = _update_map_runs(deployment, deployment.execution_arn(execution), children)
     return Throttled(execution=name, live=live, children=children if changed else None, notes=notes)
+
+
+def _limit_notes(target: Target, given: Live) -> list[str]:
+    """What is given in vain, because the registry limits the target to less."""
+    rate = target.rate or Rate()
+    limits = [
+        (target.max_concurrency, given.max_concurrency, "rows in flight"),
+        (rate.rows_per_minute, given.rows_per_minute, "rows a minute"),
+        (rate.tokens_per_minute, given.tokens_per_minute, "tokens a minute"),
+    ]
+    return [
+        f"The registry limits {target.name} to {most:,g} {what} over all runs."
+        for most, asked, what in limits
+        if most is not None and asked is not None and asked > most
+    ]
 
 
 def read_plan(deployment: Deployment, name: str) -> Plan:

@@ -26,6 +26,7 @@ def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[st
         batches=wiring.batches(settings.results_bucket, settings.results_table),
         dead_letters=wiring.dead_letters(settings.dead_letter_queue_url),
         notes=wiring.notes(settings.runs_table),
+        starts=wiring.starts(settings.runs_table),
         clock=invocation.clock,
     )
     return response.model_dump(mode="json")

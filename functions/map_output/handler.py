@@ -23,5 +23,6 @@ def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[st
         batches=wiring.batches(settings.results_bucket, settings.results_table),
         dead_letters=wiring.dead_letters(settings.dead_letter_queue_url),
         notes=wiring.notes(settings.runs_table),
+        starts=wiring.starts(settings.runs_table),
     )
     return response.model_dump(mode="json", exclude_none=True)

@@ -26,7 +26,7 @@ from row_batches.run.messages import (
 from row_batches.run.runs import BestEffort
 from tests.support.aws_resources import eventually, unique
 from tests.support.batches import KEYS, make_plan, staged_items
-from tests.support.fakes import FakeClock, FakeDeadLetters, FakeObjectStore, FakeRuns
+from tests.support.fakes import FakeClock, FakeDeadLetters, FakeObjectStore, FakeRuns, fake_starts
 from tests.support.local_aws import LocalAws
 
 pytestmark = pytest.mark.local_aws
@@ -91,7 +91,11 @@ def made_of(error: CaughtError) -> MapOutputResponse:
         ErrorOutput=error,
     )
     return map_output(
-        request, batches=Batches(store, clock), dead_letters=FakeDeadLetters(), notes=BestEffort(FakeRuns())
+        request,
+        batches=Batches(store, clock),
+        dead_letters=FakeDeadLetters(),
+        notes=BestEffort(FakeRuns()),
+        starts=fake_starts(clock),
     )
 
 

@@ -235,6 +235,46 @@ def test_a_run_says_until_when_a_batch_waits(runs: Runs) -> None:
     assert runs.get("run-1") == run(**dict(ending()))
 
 
+def test_a_run_says_when_rows_wait_for_the_targets_limits(runs: Runs) -> None:
+    runs.start(run())
+    runs.hold_back("run-1", int(START.timestamp() * 1000))
+    assert runs.get("run-1") == run(held_back_noted=START)
+
+
+def test_each_start_that_is_reserved_comes_after_the_one_before(runs: Runs) -> None:
+    now = int(START.timestamp() * 1000)
+    starts = [runs.reserve_start("run-1", now, rows, 500, 0).at_ms - now for rows in (1, 3, 1)]
+    assert starts == [0, 500, 2_000]
+    assert runs.reserve_start("run-2", now, 1, 500, 0).at_ms == now, "each run has its own"
+
+
+def test_a_pause_saves_up_no_starts(runs: Runs) -> None:
+    now = int(START.timestamp() * 1000)
+    runs.reserve_start("run-1", now, 1, 500, 0)
+    later = now + 60_000
+    assert [runs.reserve_start("run-1", later, 1, 500, 0).at_ms - later for _ in range(2)] == [0, 500]
+
+
+def test_starts_that_are_reserved_at_once_are_all_different(runs: Runs) -> None:
+    now = int(START.timestamp() * 1000)
+    with ThreadPoolExecutor(6) as pool:
+        starts = list(pool.map(lambda _: runs.reserve_start("run-1", now, 1, 500, 0).at_ms - now, range(6)))
+    assert sorted(starts) == [500 * number for number in range(6)]
+
+
+def test_tokens_make_the_next_start_later_and_are_then_expected_of_the_next_row(runs: Runs) -> None:
+    now = int(START.timestamp() * 1000)
+    first = runs.reserve_start("run-1", now, 1, 0, 10)
+    runs.use_tokens("run-1", 200, first.tokens, 10)
+    second = runs.reserve_start("run-1", now, 1, 0, 10)
+    third = runs.reserve_start("run-1", now, 1, 0, 10)
+    assert (first.at_ms - now, first.tokens) == (0, 0)
+    assert (second.at_ms - now, second.tokens) == (2_000, 200)
+    assert third.at_ms - now == 4_000
+    runs.use_tokens("run-1", 100, third.tokens, 10)
+    assert runs.reserve_start("run-1", now, 1, 0, 10).at_ms - now == 5_000
+
+
 def test_a_run_that_is_not_kept_is_neither_ended_nor_does_it_wait(runs: Runs) -> None:
     runs.end("run-1", ending())
     runs.wait("run-1", 1)

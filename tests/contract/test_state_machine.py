@@ -107,11 +107,11 @@ def test_the_rows_of_a_child_run_one_after_the_other_and_the_brake_ends_the_chil
     assert rows["MaxConcurrency"] == 1, "as many rows in flight as children"
     assert rows["ItemProcessor"]["ProcessorConfig"] == {"Mode": "INLINE"}
     assert "Retry" not in rows
-    (braked,) = [state for state in ALL.values() if state.get("Error") == "BrakePulled"]
+    (braked,) = [state for state in ALL.values() if state.get("Error") == "NoFurtherRow"]
     assert braked["Type"] == "Fail"
     (rule,) = rows["Catch"]
     assert (rule["ErrorEquals"], rule["Next"], ALL["AgentRowsDone"]["Type"]) == (
-        ["BrakePulled"],
+        ["NoFurtherRow"],
         "AgentRowsDone",
         "Succeed",
     )
@@ -216,7 +216,8 @@ def test_the_payloads_have_the_fields_of_the_messages() -> None:
     batch_input = set(messages.BatchReference.model_fields)
     assert set(ALL["ProcessToolRows"]["ItemBatcher"]["BatchInput"]) == batch_input
     assert set(ALL["ProcessAgentRows"]["ItemBatcher"]["BatchInput"]) == batch_input
-    assert set(messages.MapRowsRequest.model_fields) == {"BatchInput", "Items", "Again"}
+    added = set(re.findall(r"'(\w+)': \$", _payload("MapRows")))
+    assert {"BatchInput", "Items"} | added == set(messages.MapRowsRequest.model_fields)
     for name in ("MapOutput", "RecordFailure"):
         given = set(re.findall(r"'(\w+)': \$", _payload(name)))
         assert given | {"Result", "Description", "ErrorOutput"} == set(messages.MapOutputRequest.model_fields)
@@ -229,6 +230,8 @@ def test_the_answers_that_the_machine_reads_are_fields_of_the_messages() -> None
         model: Any = messages.ValidateResponse
         for part in path.split("."):
             model = model.model_fields[part].annotation
+    rows = set(re.findall(r"\$states\.result\.Payload\.([a-z_.]+)", json.dumps(TASKS["MapRows"])))
+    assert rows == set(messages.MapRowsResponse.model_fields)
     calls = set(re.findall(r"(?:\$call|input\.call|again)\.([a-z_]+)", TEXT))
     assert calls <= set(messages.AgentCall.model_fields)
     assert {"missing", "missing_input", "done", "come_again_in_seconds", "error", "document"} <= set(

@@ -136,14 +136,18 @@ def test_a_rows_time_is_limited_as_the_kind_says(kind: TargetKind) -> None:
 
 
 @each_kind
-def test_a_rate_is_kept_by_workers_and_refused_for_other_kinds(kind: TargetKind) -> None:
-    assert kind.rate_problem(config(kind)) is None
-    problem = kind.rate_problem(config(kind, rate={"rows_per_minute": 60}))
-    if kind.processor is Processor.TOOL:
-        assert problem is None
-    else:
-        assert problem is not None
-        assert problem.path == "execution_config.rate"
+def test_no_more_rows_are_in_flight_than_document_and_registry_allow(kind: TargetKind) -> None:
+    fields = {"name": "target", "type": kind.type, "arn": arn(kind), "invocation": kind.name}
+    for limit, most in ((None, 60), (5, 5), (100, 60)):
+        target = Target.model_validate({**fields, "max_concurrency": limit})
+        planned = kind.concurrency(config(kind, max_concurrency=60), target, 1_000, 100)
+        assert planned.children * planned.threads == most
+
+
+@each_kind
+def test_the_longest_that_a_call_runs_is_known(kind: TargetKind) -> None:
+    target = Target.model_validate({"name": "target", "type": kind.type, "arn": arn(kind), "invocation": kind.name})
+    assert kind.call_seconds(config(kind), target, NoFunctions()) > 0
 
 
 @each_kind

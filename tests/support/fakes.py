@@ -28,7 +28,8 @@ from row_batches.rows.store import FinishedRows, ListedRow, RowRange, listed_by_
 from row_batches.run.blanks import Blanks
 from row_batches.run.ownership import Ownership
 from row_batches.run.redrive import Redrive
-from row_batches.run.runs import Counts, Live, Run, RunEnding, RunPage, RunState
+from row_batches.run.runs import Counts, Live, Run, RunEnding, RunPage, RunState, Start
+from row_batches.run.starts import Starts
 from row_batches.targets.protocol import Outcome
 
 SMALLEST_PART = 5 * 1024 * 1024
@@ -367,11 +368,24 @@ class FakeRedrives:
         return self.redrives.get(arn)
 
 
+def fake_starts(clock: FakeClock, leases: FakeLeases | None = None, runs: FakeRuns | None = None) -> Starts:
+    """What lets the rows of agents start, over fakes that calls can share."""
+    return Starts(leases or FakeLeases(clock), runs or FakeRuns(), clock)
+
+
+@dataclass
+class _FakePace:
+    next_ms: float = 0
+    tokens: int = 0
+    answers: int = 0
+
+
 class FakeRuns:
     """The table of runs in memory. ``broken`` is raised by whatever is asked of it."""
 
     def __init__(self) -> None:
         self._runs: dict[str, Run] = {}
+        self._paces: dict[str, _FakePace] = {}
         self._live: dict[str, Counts] = {}
         self._blanks: dict[str, Blanks] = {}
         self._lock = Lock()
@@ -418,6 +432,27 @@ class FakeRuns:
         self._check()
         since, noted = (datetime.fromtimestamp(moment / 1000, UTC) for moment in (since_ms, now_ms))
         self._change(execution, throttled_since=since, throttled_noted=noted)
+
+    def hold_back(self, execution: str, now_ms: int) -> None:
+        self._check()
+        self._change(execution, held_back_noted=datetime.fromtimestamp(now_ms / 1000, UTC))
+
+    def reserve_start(self, execution: str, now_ms: int, rows: int, row_ms: float, token_ms: float) -> Start:
+        self._check()
+        with self._lock:
+            pace = self._paces.setdefault(execution, _FakePace())
+            tokens = int(pace.tokens / max(1, pace.answers)) if token_ms else 0
+            start = max(float(now_ms), pace.next_ms)
+            pace.next_ms = start + rows * max(row_ms, tokens * token_ms)
+            return Start(int(start), tokens)
+
+    def use_tokens(self, execution: str, used: int, expected: int, token_ms: float) -> None:
+        self._check()
+        with self._lock:
+            pace = self._paces.setdefault(execution, _FakePace())
+            pace.tokens += used
+            pace.answers += 1
+            pace.next_ms += (used - expected) * token_ms
 
     def set_live(self, execution: str, live: Live) -> bool:
         self._check()

@@ -55,6 +55,8 @@ resource "aws_dynamodb_table_item" "target" {
     each.value.output_schema == null ? {} : { output_schema = { S = each.value.output_schema } },
     each.value.cost_per_call_usd == null ? {} : { cost_per_call_usd = { N = tostring(each.value.cost_per_call_usd) } },
     each.value.expected_seconds == null ? {} : { expected_seconds = { N = tostring(each.value.expected_seconds) } },
+    each.value.max_concurrency == null ? {} : { max_concurrency = { N = tostring(each.value.max_concurrency) } },
+    each.value.rate == null ? {} : { rate = { M = { for name, number in each.value.rate : name => { N = tostring(number) } if number != null } } },
   ))
 }
 

@@ -28,6 +28,8 @@ variable "targets" {
     output_schema     = optional(string)
     cost_per_call_usd = optional(number)
     expected_seconds  = optional(number)
+    max_concurrency   = optional(number)
+    rate              = optional(object({ rows_per_minute = optional(number), tokens_per_minute = optional(number) }))
   }))
   description = "Targets by registered name."
 }

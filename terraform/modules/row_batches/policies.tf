@@ -93,6 +93,24 @@ locals {
     Resource = [aws_dynamodb_table.runs.arn]
   }
 
+  # Of targets whose registry entry has limits.
+  hold_permits = {
+    Sid       = "HoldPermits"
+    Effect    = "Allow"
+    Action    = ["dynamodb:PutItem", "dynamodb:DeleteItem"]
+    Resource  = [aws_dynamodb_table.runs.arn]
+    Condition = { "ForAllValues:StringLike" = { "dynamodb:LeadingKeys" = ["LEASE#target#*"] } }
+  }
+
+  # Who holds permits; what the run may use by now, and the pace that it has.
+  read_permits_and_pace = {
+    Sid       = "ReadPermitsAndPace"
+    Effect    = "Allow"
+    Action    = ["dynamodb:Query"]
+    Resource  = [aws_dynamodb_table.runs.arn]
+    Condition = { "ForAllValues:StringLike" = { "dynamodb:LeadingKeys" = ["LEASE#target#*", "RUN#*"] } }
+  }
+
   function_statements = {
     validate_input = [
       {
@@ -163,9 +181,15 @@ locals {
       local.send_dead_letters,
     ]
 
-    map_input = [local.read_work, local.list_work, local.write_rows, local.write_items, local.send_dead_letters, local.count_rows]
+    map_input = [
+      local.read_work, local.list_work, local.write_rows, local.write_items, local.send_dead_letters, local.count_rows,
+      local.hold_permits, local.read_permits_and_pace,
+    ]
 
-    map_output = [local.read_work, local.list_work, local.write_rows, local.write_items, local.send_dead_letters, local.count_rows]
+    map_output = [
+      local.read_work, local.list_work, local.write_rows, local.write_items, local.send_dead_letters, local.count_rows,
+      local.hold_permits,
+    ]
 
     aggregate_results = concat(local.write_results, [
       local.read_work,

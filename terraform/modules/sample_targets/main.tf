@@ -3,8 +3,10 @@
 locals {
   examples = "${path.module}/../../../examples/targets"
 
-  tools          = { for name, artifact in var.artifacts : trimprefix(name, "targets/") => artifact if startswith(name, "targets/") }
-  agents         = toset([for file in fileset(local.examples, "*/agent.asl.json") : dirname(file)])
+  tools  = { for name, artifact in var.artifacts : trimprefix(name, "targets/") => artifact if startswith(name, "targets/") }
+  agents = toset([for file in fileset(local.examples, "*/agent.asl.json") : dirname(file)])
+  # Rows in flight over all runs.
+  limits         = { limited = 5, limited_agent = 5 }
   express_agents = toset([for name in local.agents : name if endswith(name, "_express_agent")])
 }
 

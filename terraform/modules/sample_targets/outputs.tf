@@ -8,6 +8,7 @@ output "targets" {
         invocation = "lambda"
         # For the estimates. A sample's call costs nearly nothing.
         cost_per_call_usd = 0
+        max_concurrency   = lookup(local.limits, name, null)
       }
     },
     {
@@ -18,6 +19,7 @@ output "targets" {
         cost_per_call_usd = 0
         # Answers at once, unless the input asks for a slow answer.
         expected_seconds = 1
+        max_concurrency  = lookup(local.limits, name, null)
       }
     },
     # To show what happens if a batch names a disabled target.

@@ -23,12 +23,24 @@ run "each_kind_of_target_gets_its_own_permission" {
       echo    = { type = "tool", arn = "arn:aws:lambda:us-east-1:123456789012:function:echo:live" }
       express = { type = "agent", invocation = "express", arn = "arn:aws:states:us-east-1:123456789012:stateMachine:express" }
       agent   = { type = "agent", arn = "arn:aws:states:us-east-1:123456789012:stateMachine:agent:live", cost_per_call_usd = 0.002 }
+      limited = {
+        type            = "tool", arn = "arn:aws:lambda:us-east-1:123456789012:function:limited"
+        max_concurrency = 5, rate = { rows_per_minute = 120.5 }
+      }
     }
   }
 
   assert {
+    condition = { for name, value in jsondecode(aws_dynamodb_table_item.target["limited"].item) : name => value if contains(["max_concurrency", "rate"], name) } == {
+      max_concurrency = { N = "5" }
+      rate            = { M = { rows_per_minute = { N = "120.5" } } }
+    }
+    error_message = aws_dynamodb_table_item.target["limited"].item
+  }
+
+  assert {
     condition = jsondecode(aws_iam_policy.synchronous[0].policy).Statement == [
-      { Effect = "Allow", Action = ["lambda:InvokeFunction"], Resource = ["arn:aws:lambda:us-east-1:123456789012:function:echo:live"] },
+      { Effect = "Allow", Action = ["lambda:InvokeFunction"], Resource = ["arn:aws:lambda:us-east-1:123456789012:function:echo:live", "arn:aws:lambda:us-east-1:123456789012:function:limited"] },
       { Effect = "Allow", Action = ["states:StartSyncExecution"], Resource = ["arn:aws:states:us-east-1:123456789012:stateMachine:express"] },
     ]
     error_message = aws_iam_policy.synchronous[0].policy
@@ -45,7 +57,7 @@ run "each_kind_of_target_gets_its_own_permission" {
   assert {
     condition = jsondecode(aws_iam_policy.inspect[0].policy).Statement == [
       { Effect = "Allow", Action = ["states:DescribeStateMachine", "states:DescribeStateMachineAlias"], Resource = ["arn:aws:states:us-east-1:123456789012:stateMachine:agent:live", "arn:aws:states:us-east-1:123456789012:stateMachine:express"] },
-      { Effect = "Allow", Action = ["lambda:GetFunctionConfiguration"], Resource = ["arn:aws:lambda:us-east-1:123456789012:function:echo:live"] },
+      { Effect = "Allow", Action = ["lambda:GetFunctionConfiguration"], Resource = ["arn:aws:lambda:us-east-1:123456789012:function:echo:live", "arn:aws:lambda:us-east-1:123456789012:function:limited"] },
     ]
     error_message = aws_iam_policy.inspect[0].policy
   }

@@ -19,9 +19,14 @@ run "sample_targets_are_deployed_where_they_are_asked_for" {
 
   assert {
     condition = toset(keys(module.sample_targets[0].targets)) == toset([
-      "chaos", "chaos_agent", "company_enrichment_agent", "echo", "echo_express_agent", "generate_description", "retired", "ticket_classifier_agent",
+      "chaos", "chaos_agent", "company_enrichment_agent", "echo", "echo_express_agent", "generate_description", "limited", "limited_agent", "retired", "ticket_classifier_agent",
     ])
     error_message = jsonencode(keys(module.sample_targets[0].targets))
+  }
+
+  assert {
+    condition     = { for name, target in module.sample_targets[0].targets : name => target.max_concurrency if try(target.max_concurrency, null) != null } == { limited = 5, limited_agent = 5 }
+    error_message = "Two of them have a limit in the registry."
   }
 }
 

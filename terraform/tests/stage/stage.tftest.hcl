@@ -47,3 +47,52 @@ run "what_is_here_can_be_destroyed" {
     error_message = "Only prod is protected."
   }
 }
+
+run "a_target_is_limited_to_whole_rows" {
+  command = plan
+
+  variables {
+    targets = {
+      echo = { type = "tool", arn = "arn:aws:lambda:us-east-1:123456789012:function:echo", max_concurrency = 2.5 }
+    }
+  }
+
+  expect_failures = [var.targets]
+}
+
+run "a_rate_of_a_target_says_something" {
+  command = plan
+
+  variables {
+    targets = {
+      echo = { type = "tool", arn = "arn:aws:lambda:us-east-1:123456789012:function:echo", rate = {} }
+    }
+  }
+
+  expect_failures = [var.targets]
+}
+
+run "a_rate_of_a_target_is_more_than_0" {
+  command = plan
+
+  variables {
+    targets = {
+      echo = { type = "tool", arn = "arn:aws:lambda:us-east-1:123456789012:function:echo", rate = { rows_per_minute = 0 } }
+    }
+  }
+
+  expect_failures = [var.targets]
+}
+
+run "targets_that_share_an_arn_share_its_limits" {
+  command = plan
+
+  variables {
+    targets = {
+      echo  = { type = "tool", arn = "arn:aws:lambda:us-east-1:123456789012:function:echo", max_concurrency = 5 }
+      other = { type = "tool", arn = "arn:aws:lambda:us-east-1:123456789012:function:echo" }
+    }
+  }
+
+  expect_failures = [var.targets]
+}

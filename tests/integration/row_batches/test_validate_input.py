@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 
 from foundation import settings
 from foundation.errors import DeploymentError, InvalidInputError, ObjectChangedError, ObjectNotFoundError
-from row_batches.document.batch_config import S3Location
+from row_batches.document.batch_config import Rate, S3Location
 from row_batches.document.plan import Plan
 from row_batches.files.s3 import PART_BYTES, S3InputObjects, S3WorkObjects
 from row_batches.files.staged_copy import read_staged
@@ -199,6 +199,22 @@ def test_a_missing_object_an_unknown_target_and_a_forbidden_bucket_are_input_err
     ):
         with pytest.raises(InvalidInputError, match=said):
             invoke(document)
+
+
+def test_the_limits_of_the_target_are_read_from_the_registry(aws: Aws) -> None:
+    aws.s3.put_object(Bucket="uploads", Key="data.csv", Body=b"a\n1\n")
+    aws.dynamodb.update_item(
+        TableName="registry",
+        Key={"name": {"S": "echo"}},
+        UpdateExpression="SET max_concurrency = :most, rate = :rate",
+        ExpressionAttributeValues={":most": {"N": "5"}, ":rate": {"M": {"rows_per_minute": {"N": "120.5"}}}},
+    )
+
+    answer = invoke(DOCUMENT)
+
+    plan = Plan.model_validate_json(aws.read(answer["plan_key"]))
+    assert (plan.target.max_concurrency, plan.target.rate) == (5, Rate(rows_per_minute=120.5))
+    assert plan.call_seconds == 600, "the function's own time-out"
 
 
 def test_a_registry_that_is_gone_is_the_deployment_s_fault(aws: Aws) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 from batch_processor_client import cli, runs
 from batch_processor_client.deployment import Deployment
 from batch_processor_client.errors import ClientError
+from row_batches.document.batch_config import Rate
 from row_batches.run.runs import Live, Run
 from tests.support.batches import EXECUTION, make_plan
 from tests.support.fakes import FakeObjectStore, FakeRuns
@@ -95,6 +97,30 @@ def test_what_is_not_given_stays_as_it_was(world: World) -> None:
 
     assert world.live == Live(rows_per_minute=60, tokens_per_minute=1_000)
     assert world.states.updates == []
+
+
+def test_what_the_registry_does_not_allow_is_said(world: World) -> None:
+    plan = make_plan([["1", "a"]] * 50, store=world.store, threads=8)
+    limits = {"max_concurrency": 5, "rate": Rate(rows_per_minute=60)}
+    plan = plan.model_copy(update={"target": plan.target.model_copy(update=limits)})
+    world.store.put(plan.keys.plan, plan.model_dump_json().encode())
+    world.runs.start(Run.of_plan(plan))
+
+    assert runs.throttle(world.deployment, EXECUTION, concurrency=5, rows_per_minute=60).notes == []
+    done = runs.throttle(world.deployment, EXECUTION, concurrency=8, rows_per_minute=90, tokens_per_minute=10)
+    assert done.notes == [
+        "The registry limits echo to 5 rows in flight over all runs.",
+        "The registry limits echo to 60 rows a minute over all runs.",
+    ]
+
+
+def test_rows_that_wait_for_the_limits_of_the_target_are_said(world: World) -> None:
+    world.start()
+    world.runs.hold_back(EXECUTION, time.time_ns() // 1_000_000)
+
+    (note,) = runs.throttle(world.deployment, EXECUTION, rows_per_minute=60).notes
+
+    assert note == "Its rows wait for the limits of echo, which other runs share."
 
 
 def test_a_run_that_is_not_known_and_one_that_is_told_nothing_are_refused(world: World) -> None:

@@ -122,7 +122,7 @@ def test_process_tool_rows_answers_counts(world: World) -> None:
 
 def test_an_agents_row_goes_through_map_input_and_map_output(world: World) -> None:
     reference = {"plan_key": KEYS.plan}
-    made = world.call("map_input", {"BatchInput": reference, "Items": staged_items(ROWS)})
+    made = world.call("map_input", {"BatchInput": reference, "Items": staged_items(ROWS), "Child": "child"})
     row = made["rows"][0]
     end = {
         "BatchInput": reference,

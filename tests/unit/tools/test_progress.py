@@ -90,3 +90,10 @@ def test_a_target_that_throttles_is_shown_while_its_workers_say_so() -> None:
     progress = Progress(total=10, throttled_since=now - timedelta(minutes=5), throttled_noted=now)
     assert "throttled since" in line(progress)
     assert progress.throttled(now + timedelta(minutes=1)) == ""
+
+
+def test_a_wait_for_the_targets_limits_is_shown_while_it_lasts() -> None:
+    now = datetime.now(UTC)
+    progress = Progress(total=10, held_back_noted=now)
+    assert "waiting for the target's limits" in line(progress)
+    assert progress.held_back(now + timedelta(minutes=3)) == ""

@@ -42,6 +42,7 @@ from tests.support.fakes import (
     FakeOwnership,
     FakeRedrives,
     FakeRuns,
+    fake_starts,
 )
 
 ROWS = [[str(row), f"text {row}"] for row in range(1, 9)]
@@ -238,7 +239,13 @@ def test_an_agents_row_is_written_once_though_the_queue_is_away() -> None:
             ErrorOutput=CaughtError(Error="States.TaskFailed", Cause='{"Error": "Boom", "Cause": "broke"}'),
         )
         notes = BestEffort(FakeRuns())
-        ended = map_output(request, batches=world.batches, dead_letters=world.queue, notes=notes)
+        ended = map_output(
+            request,
+            batches=world.batches,
+            dead_letters=world.queue,
+            notes=notes,
+            starts=fake_starts(FakeClock()),
+        )
         return ended.again is None
 
     assert end()

@@ -14,7 +14,7 @@ from row_batches.run.map_input import MOST_ROUND_BYTES, map_rows
 from row_batches.run.messages import AgentCall, BatchReference, MapRowsRequest, MapRowsResponse
 from row_batches.run.runs import BestEffort
 from tests.support.batches import AGENT_ARN, KEYS, make_plan, records_of, staged_items, write_finished
-from tests.support.fakes import FakeClock, FakeDeadLetters, FakeObjectStore, FakeRuns
+from tests.support.fakes import FakeClock, FakeDeadLetters, FakeObjectStore, FakeRuns, fake_starts
 
 ROWS = [["7", "a text"], ["8", "b text"], ["9", "c text"]]
 BRAKE = b'{"reason": "stopped by hand", "error": "StoppedError", "message": ""}'
@@ -28,16 +28,18 @@ class Child:
         self.store = FakeObjectStore()
         self.plan = make_plan(rows, store=self.store, invocation="standard", **document)
         self.letters = FakeDeadLetters()
-        self.batches = Batches(self.store, FakeClock())
+        self.clock = FakeClock()
+        self.batches = Batches(self.store, self.clock)
 
     def map(self, again: Sequence[AgentCall] = ()) -> MapRowsResponse:
         reference = BatchReference(plan_key=KEYS.plan)
         return map_rows(
-            MapRowsRequest(BatchInput=reference, Items=staged_items(self.rows), Again=list(again)),
+            MapRowsRequest(BatchInput=reference, Items=staged_items(self.rows), Child="child", Again=list(again)),
             batches=self.batches,
             dead_letters=self.letters,
             notes=BestEffort(FakeRuns()),
-            clock=FakeClock(),
+            starts=fake_starts(self.clock),
+            clock=self.clock,
         )
 
 
@@ -139,7 +141,7 @@ def test_a_call_of_another_round_keeps_its_attempt_and_its_name() -> None:
 
     (row,) = child.map([again]).rows
 
-    assert row.call == again
+    assert row.call == again.model_copy(update={"last": True})
     assert row.input["input"] == {"id": "8", "text": "b text"}
 
 

@@ -20,7 +20,7 @@ from row_batches.run.messages import (
 )
 from row_batches.run.runs import BestEffort, Run
 from tests.support.batches import KEYS, make_plan, records_of, staged_items
-from tests.support.fakes import FakeClock, FakeDeadLetters, FakeObjectStore, FakeRuns
+from tests.support.fakes import FakeClock, FakeDeadLetters, FakeObjectStore, FakeRuns, fake_starts
 
 ROWS = [["1", "a text"], ["2", "b text"]]
 SUCCESS = {"result": "Success", "data": {"label": "good"}, "metadata": {}}
@@ -82,6 +82,7 @@ class Ending:
             batches=Batches(self.store, self.clock),
             dead_letters=self.dead_letters,
             notes=BestEffort(self.runs),
+            starts=fake_starts(self.clock, runs=self.runs),
         )
 
     @property

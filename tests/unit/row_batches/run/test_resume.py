@@ -48,6 +48,7 @@ from tests.support.fakes import (
     FakeOwnership,
     FakeRedrives,
     FakeRuns,
+    fake_starts,
 )
 
 OUTPUT = {"columns": [{"name": "said", "source": "$.said"}], "add_metadata": ["_row_id", "_status", "_error_message"]}
@@ -410,12 +411,25 @@ class AgentRows:
         batch = BatchReference(plan_key=Keys("first").plan)
         began = datetime.fromtimestamp(self.clock.now_ms() / 1000, UTC)
         request = MapOutputRequest(BatchInput=batch, Row=self.row, Call=call, Began=began, Ended=began, Result=result)
-        map_output(request, batches=self.batches, dead_letters=self.letters, notes=BestEffort(self.table))
+        map_output(
+            request,
+            batches=self.batches,
+            dead_letters=self.letters,
+            notes=BestEffort(self.table),
+            starts=fake_starts(self.clock),
+        )
 
     def calls(self, execution: str) -> list[AgentCall]:
-        request = MapRowsRequest(BatchInput=BatchReference(plan_key=Keys(execution).plan), Items=[self.row])
+        request = MapRowsRequest(
+            BatchInput=BatchReference(plan_key=Keys(execution).plan), Items=[self.row], Child="child"
+        )
         response = map_rows(
-            request, batches=self.batches, dead_letters=self.letters, notes=BestEffort(self.table), clock=self.clock
+            request,
+            batches=self.batches,
+            dead_letters=self.letters,
+            notes=BestEffort(self.table),
+            starts=fake_starts(self.clock),
+            clock=self.clock,
         )
         return [row.call for row in response.rows]
 
@@ -512,10 +526,15 @@ class Resumed:
 
     def first_call(self, execution: str = "second") -> AgentCall:
         request = MapRowsRequest(
-            BatchInput=BatchReference(plan_key=Keys(execution).plan), Items=staged_items([["7", "a"]])
+            BatchInput=BatchReference(plan_key=Keys(execution).plan), Items=staged_items([["7", "a"]]), Child="child"
         )
         response = map_rows(
-            request, batches=self.batches, dead_letters=self.letters, notes=BestEffort(FakeRuns()), clock=self.clock
+            request,
+            batches=self.batches,
+            dead_letters=self.letters,
+            notes=BestEffort(FakeRuns()),
+            starts=fake_starts(self.clock),
+            clock=self.clock,
         )
         return response.rows[0].call
 
@@ -533,7 +552,13 @@ class Resumed:
             Ended=datetime.fromtimestamp(self.clock.now_ms() / 1000, UTC),
             **end,
         )
-        return map_output(request, batches=self.batches, dead_letters=self.letters, notes=BestEffort(FakeRuns())).again
+        return map_output(
+            request,
+            batches=self.batches,
+            dead_letters=self.letters,
+            notes=BestEffort(FakeRuns()),
+            starts=fake_starts(self.clock),
+        ).again
 
 
 def test_a_row_that_a_stopped_run_may_have_begun_is_started_under_the_name_that_it_had_there() -> None:

@@ -11,8 +11,8 @@ import orjson
 import pytest
 
 from foundation.errors import DeploymentError, InvalidInputError, ObjectNotFoundError
-from row_batches.document.batch_config import S3Location
-from row_batches.document.plan import EarlierExecution, Plan, Target
+from row_batches.document.batch_config import Rate, S3Location
+from row_batches.document.plan import Concurrency, EarlierExecution, Plan, Target
 from row_batches.files.ports import InputObject
 from row_batches.files.staged_copy import read_staged
 from row_batches.files.table import MAX_FILE_BYTES
@@ -243,11 +243,6 @@ MAPPED = {"name": "x", "source": "$.x"}
         ({"target": {"type": "tool", "name": "echo", "arn": f"{ECHO_ARN}\ud800"}}, "target.arn", "surrogate"),
         ({"target": {"type": "tool", "name": "ehco"}}, "target.name", "did you mean echo?"),
         ({"target": {"type": "tool", "name": "zzz"}}, "target.name", "known: classifier, echo, echo_canary, quick"),
-        (
-            {"target": {"type": "agent", "name": "classifier"}, "execution_config": {"rate": {"rows_per_minute": 6}}},
-            "execution_config.rate",
-            "not available yet for Standard agents",
-        ),
         ({"target": {"type": "tool", "name": "retired"}}, "target.name", "disabled"),
         ({"target": {"type": "agent", "name": "echo"}}, "target.type", "registered as tool"),
         ({"target": {"type": "tool", "name": "echo", "arn": f"{ECHO_ARN}-other"}}, "target.arn", "not allow"),
@@ -380,6 +375,51 @@ def test_results_of_an_earlier_run_can_be_submitted_where_they_lie(world: World)
     assert world.validate().total_rows == 1
     assert world.plan.output_header.count("_error_message") == 1
     assert world.plan.warnings == ["Columns of an earlier output are not mapped and are replaced: _error_message."]
+
+
+def limit_registry(world: World, name: str, **limits: Any) -> None:
+    world.registry = [target.model_copy(update=limits) if target.name == name else target for target in world.registry]
+
+
+def test_the_limits_of_the_target_are_planned_and_named(world: World) -> None:
+    limit_registry(world, "echo", max_concurrency=5, rate=Rate(rows_per_minute=300))
+    world.file(b"id,text\n" + b"1,a\n" * 20)
+
+    world.validate()
+
+    concurrency = world.plan.concurrency
+    assert concurrency.children * concurrency.threads == 5
+    assert world.plan.call_seconds == FakeFunctions().timeout_seconds(ECHO_ARN)
+    assert world.plan.warnings == [
+        "The registry limits echo to 5 rows in flight over all runs, less than max_concurrency (10); "
+        "the runs in progress share it equally.",
+        "The registry limits echo to 300 rows a minute over all runs; the runs in progress share it equally.",
+    ]
+
+
+def test_limits_of_the_target_above_those_of_the_run_need_no_word(world: World) -> None:
+    limit_registry(world, "echo", max_concurrency=50, rate=Rate(rows_per_minute=300))
+    world.document["execution_config"]["rate"] = {"rows_per_minute": 60}
+
+    world.validate()
+
+    assert world.plan.warnings == []
+
+
+def test_a_standard_agent_with_a_rate_has_a_child_for_each_row_and_no_more_than_the_rate_keeps_busy(
+    world: World,
+) -> None:
+    world.file(b"id,text\n" + b"1,a\n" * 200)
+    world.document["target"] = {"type": "agent", "name": "classifier"}
+    world.document["execution_config"] = {
+        "max_concurrency": 100,
+        "timeout_seconds": 60,
+        "rate": {"rows_per_minute": 10},
+    }
+
+    world.validate()
+
+    assert world.plan.concurrency == Concurrency(children=11, threads=1, batch_size=1)
 
 
 def test_warnings_tell_what_a_user_would_not_expect(world: World) -> None:

@@ -128,7 +128,7 @@ class ExecutionConfig(Part):
     stop_after: StopAfter | None = Field(default=None, description="how many failed rows pull the brake")
     rate: Rate | None = Field(
         default=None,
-        description="keep to a rate, over all workers of the run; not available yet for Standard agents",
+        description="keep to a rate, over all workers of the run",
     )
     give_up_seconds: int = Field(
         default=600,

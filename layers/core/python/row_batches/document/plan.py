@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from row_batches.document.batch_config import BatchConfig
+from row_batches.document.batch_config import BatchConfig, Rate
 from row_batches.document.target_version import TargetVersion
 
 WORK_PREFIX = "work"
@@ -35,6 +35,10 @@ class Target(Frozen):
     cost_per_call_usd: float | None = None
     expected_seconds: float | None = Field(default=None, gt=0)
     """The usual duration of a call, if the registry has it."""
+    max_concurrency: int | None = Field(default=None, ge=1, le=10_000)
+    """Rows in flight over all runs in progress; None: no limit."""
+    rate: Rate | None = None
+    """Over all runs in progress."""
     output_schema: str | None = None
     code_version: str = ""
     """Which code is behind the ARN when the run is planned, shortened; "" when that is not known."""
@@ -153,6 +157,8 @@ class Plan(Frozen):
     storage: Storage = Storage()
     estimate: CostEstimate
     warnings: list[str] = []
+    call_seconds: int = 900
+    """The longest that one call of the target can run, whatever becomes of its caller."""
     resume_from: list[EarlierExecution] = []
     """``execution_config.resume_from``, then the execution that it resumed, and so on, while rows are not covered.
     A row's answer comes from the first one that has it."""

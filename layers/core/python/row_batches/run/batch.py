@@ -26,6 +26,7 @@ from row_batches.rows.stores import RowStores
 from row_batches.rows.work import Work, load_plan
 from row_batches.run.blanks import unmatched_columns
 from row_batches.run.pace import Allowance, Pace
+from row_batches.run.runs import Live
 from row_batches.targets.kind import RowCall, TargetKind
 from row_batches.targets.kinds import kind_of
 from row_batches.targets.notes import OFF_PROTOCOL
@@ -54,6 +55,8 @@ class Batch:
         self._stores = stores
         self.refreshed_ms = 0
         """When this process last asked what the run may use. A new process asks before its first row."""
+        self.live = Live()
+        """What it was told."""
         self._staged_columns = [f"c{number}" for number in range(1, len(plan.columns) + 1)]
 
     @classmethod

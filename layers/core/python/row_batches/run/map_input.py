@@ -15,6 +15,7 @@ from row_batches.run.earlier_answers import take_over
 from row_batches.run.messages import AgentCall, AgentRow, MapRowsRequest, MapRowsResponse
 from row_batches.run.ports import DeadLetters
 from row_batches.run.runs import BestEffort
+from row_batches.run.starts import Starts
 from row_batches.targets.protocol import agent_execution_name, mapping_failed
 
 LOGGER = logging.getLogger("batch_processor.map_input")
@@ -25,9 +26,15 @@ MOST_ROUND_BYTES = 180_000
 
 
 def map_rows(
-    request: MapRowsRequest, *, batches: Batches, dead_letters: DeadLetters, notes: BestEffort, clock: Clock
+    request: MapRowsRequest,
+    *,
+    batches: Batches,
+    dead_letters: DeadLetters,
+    notes: BestEffort,
+    starts: Starts,
+    clock: Clock,
 ) -> MapRowsResponse:
-    """The calls of those rows that still need one; none, when the brake is pulled.
+    """The calls of those rows that still need one; none when the brake is pulled, or when no row may start yet.
 
     Rows that are finished are left out. Rows that an earlier execution answered are written, and so are, as failed,
     those that cannot be mapped. ``remaining`` rows did not fit.
@@ -64,7 +71,10 @@ def map_rows(
         ended.sort(key=lambda finished: finished.row)
         Commit(batch, dead_letters).write(ended)
         notes.count(batch.plan.execution.name, [finished.record for finished in ended])
-    return MapRowsResponse(rows=rows, remaining=remaining)
+    if not rows:
+        return MapRowsResponse()
+    admitted = starts.admit(batch, request, rows)
+    return admitted.model_copy(update={"remaining": admitted.remaining + remaining})
 
 
 def _may_have_begun(batch: Batch, rows: Collection[int]) -> dict[int, list[int]]:

@@ -15,6 +15,7 @@ from row_batches.run.map_input import execution_name
 from row_batches.run.messages import AgentCall, MapOutputRequest, MapOutputResponse
 from row_batches.run.ports import DeadLetters
 from row_batches.run.runs import BestEffort
+from row_batches.run.starts import Starts
 from row_batches.targets.answer import add_usage
 from row_batches.targets.protocol import Outcome, read_agent_answer, read_express_answer
 from row_batches.targets.retry import Retry, decide
@@ -24,16 +25,17 @@ LOGGER = logging.getLogger("batch_processor.map_output")
 
 
 def map_output(
-    request: MapOutputRequest, *, batches: Batches, dead_letters: DeadLetters, notes: BestEffort
+    request: MapOutputRequest, *, batches: Batches, dead_letters: DeadLetters, notes: BestEffort, starts: Starts
 ) -> MapOutputResponse:
-    """Write the row, or answer with its next attempt. Says whether the brake is pulled, so that no further row starts.
+    """Write the row, or answer with its next attempt. Says when no further row may start: the brake is pulled, or the
+    child has lost its permit to call the target.
 
     Raises ``DeploymentError`` when the agent cannot be called at all. Idempotent: called twice, it writes one row.
     """
     batch = batches.open(request.BatchInput.plan_key)
     call = request.Call
     if call.earlier and request.Description is not None and not _has_answer(request.Description, call):
-        return MapOutputResponse(row=call.row, again=_look_further(batch, call, request.Description))
+        return _call_again(batch, starts, call, _look_further(batch, call, request.Description))
     outcome = _read_outcome(request)
     usage = deepcopy(call.usage)
     add_usage(usage, outcome.usage)
@@ -53,7 +55,9 @@ def map_output(
     )
     if isinstance(decision, Retry):
         again = _next_call(batch, call, outcome, usage, decision.wait_seconds, elapsed_ms)
-        return MapOutputResponse(row=call.row, again=again)
+        if request.has_answer:  # the answer asks for it: another round of the child
+            return MapOutputResponse(row=call.row, again=again, stop=not _may_start_next(batch, starts, call))
+        return _call_again(batch, starts, call, again)
     outcome = decision.outcome
     if outcome.status is RowStatus.SUCCESS or not any(batch.rows.finished(call.row, call.row)):  # by an earlier call
         finished = batch.finish(
@@ -73,7 +77,26 @@ def map_output(
         if finished.has_failed:
             details = {"row_id": call.row, "status": finished.record["status"], "attempts": reached}
             LOGGER.info("row not successful", extra=details)
-    return MapOutputResponse(row=call.row, stop=batch.work.brake(fresh=True) is not None)
+        starts.used(batch, call, usage)
+    if batch.work.brake(fresh=True) is not None:
+        starts.ends(batch, call)
+        return MapOutputResponse(row=call.row, stop=True)
+    return MapOutputResponse(row=call.row, stop=not _may_start_next(batch, starts, call))
+
+
+def _call_again(batch: Batch, starts: Starts, call: AgentCall, again: AgentCall) -> MapOutputResponse:
+    """The row's next attempt, within the round. Without a permit it is left to the second pass over missing rows."""
+    if starts.goes_on(batch, call, again.wait_seconds + again.timeout_seconds):
+        return MapOutputResponse(row=call.row, again=again)
+    return MapOutputResponse(row=call.row, stop=True)
+
+
+def _may_start_next(batch: Batch, starts: Starts, call: AgentCall) -> bool:
+    """Whether the round's next row may start. After the last one, the child's permit is given back."""
+    if call.last:
+        starts.ends(batch, call)
+        return True
+    return starts.goes_on(batch, call, batch.plan.config.execution_config.timeout_seconds)
 
 
 def _next_call(

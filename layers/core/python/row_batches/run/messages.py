@@ -123,6 +123,11 @@ class AgentCall(Message):
     usage: Usage = {}
     earlier: list[int] = []
     earlier_attempt: int = 1
+    child: str = ""
+    permit: str = ""
+    last: bool = False
+    expected_tokens: int = 0
+    token_ms: float = 0
 
 
 class AgentRow(Message):
@@ -132,19 +137,35 @@ class AgentRow(Message):
     input: dict[str, Any]
 
 
+class Waiting(Message):
+    """What a child has waited for: ``times`` for a permit; the start that is reserved for its rows (0: none is)."""
+
+    times: int = 0
+    starts_ms: int = 0
+    expected_tokens: int = 0
+
+
 class MapRowsRequest(Message):
-    """``Again``: calls that are due in this round, with their attempt; other rows begin."""
+    """``Child`` names the child. ``Again``: calls that are due in this round, with their attempt; other rows begin."""
 
     BatchInput: BatchReference
     Items: list[dict[str, str]]
+    Child: str
     Again: list[AgentCall] = []
+    Waited: Waiting = Waiting()
 
 
 class MapRowsResponse(Message):
-    """The rows to run now; ``remaining`` ones did not fit: call again with the same items."""
+    """The rows to run now; ``remaining`` ones did not fit: call again with the same items.
+
+    ``come_again_in_seconds`` > 0: no row may start before. Call again after that time, with ``again`` and ``waited``.
+    """
 
     rows: list[AgentRow] = []
     remaining: int = 0
+    come_again_in_seconds: int = 0
+    again: list[AgentCall] = []
+    waited: Waiting = Waiting()
 
 
 class MapOutputRequest(Message):
@@ -163,9 +184,17 @@ class MapOutputRequest(Message):
     Description: dict[str, Any] | None = None
     ErrorOutput: CaughtError | None = None
 
+    @property
+    def has_answer(self) -> bool:
+        """Whether the call simply ended: the state MapOutput asks, not RecordFailure."""
+        return self.ErrorOutput is None and self.Description is None
+
 
 class MapOutputResponse(Message):
-    """``again`` is the row's next attempt; without it, the row is finished. ``stop``: the brake is pulled."""
+    """``again`` is the row's next attempt; without it, the row is finished.
+
+    ``stop``: the child must start no further row.
+    """
 
     row: int
     again: AgentCall | None = None

@@ -26,8 +26,8 @@ class Ownership:
     """The leases of runs, as one call of a function takes them; ``notes`` is what it tells the table of runs."""
 
     def __init__(self, leases: Leases, runs: Runs, owner: str, clock: Clock) -> None:
-        self._leases = leases
-        self._owner = owner
+        self.leases = leases
+        self.owner = owner
         self._clock = clock
         self.runs = runs
         self.notes = BestEffort(runs)
@@ -39,8 +39,8 @@ class Ownership:
         Raises what the leases raise while they are asked for: without a lease nothing may be done.
         """
         name = lease_name(execution)
-        if not self._leases.acquire(name, self._owner, deadline.remaining_seconds() + CLOCK_SECONDS, part):
-            held = [lease for lease in self._leases.held(name) if lease.part == part]
+        if not self.leases.acquire(name, self.owner, deadline.remaining_seconds() + CLOCK_SECONDS, part):
+            held = [lease for lease in self.leases.held(name) if lease.part == part]
             yield self._wait_for(execution, held) or 1
             return
         try:
@@ -50,14 +50,14 @@ class Ownership:
 
     def _release(self, name: str, part: str) -> None:
         try:
-            self._leases.release(name, self._owner, part)
+            self.leases.release(name, self.owner, part)
         except BatchProcessorError as error:
             # What was done stands; whoever comes next waits until the lease ends by itself.
             LOGGER.warning("lease not released", extra={"part": part, "reason": str(error)})
 
     def wait_for_rows(self, execution: str) -> int:
         """Seconds after which to come again while batches of the run have an owner; 0 when none has."""
-        leases = self._leases.held(lease_name(execution))
+        leases = self.leases.held(lease_name(execution))
         return self._wait_for(execution, [lease for lease in leases if lease.part.startswith(ROWS_PART_PREFIX)])
 
     def _wait_for(self, execution: str, held: list[Lease]) -> int:

@@ -1,23 +1,23 @@
-"""How fast a worker starts rows: as many at once as the target bears, and no more a minute than was asked for.
+"""The pace at which a worker starts rows: as many at once as the target can take, and at most the given rate.
 
-Concurrency starts low, grows while calls succeed and halves when the target throttles: additive increase,
-multiplicative decrease, as TCP does it (https://www.rfc-editor.org/rfc/rfc5681, section 3.1). Rate is a share of the
-run's: the workers of a run do not talk to each other, so nobody waits for a lock.
+Concurrency starts low, grows while calls succeed and halves when the target throttles. This is additive increase and
+multiplicative decrease, as in TCP (https://www.rfc-editor.org/rfc/rfc5681, section 3.1). A worker's rate is its share
+of the run's rate. Workers do not coordinate, so none waits for a lock.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from threading import Lock
 
 from foundation.ports import Clock
 
 FIRST_LIMIT = 4
-"""Rows in flight before the first answer is there."""
+"""Rows in flight before the first answer arrives."""
 DECREASE_MS = 1_000
-"""Throttled calls that come together are one sign: within this time the limit is halved once."""
+"""Throttled calls within this time count as one sign: they halve the limit once."""
 TOKEN_BURST_SECONDS = 10.0
-"""So much of a token rate may be used at once."""
+"""The part of a token rate that can be used at once, in seconds of the rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +53,22 @@ class Pace:
         self._tokens_ms = clock.now_ms()
 
     @property
+    def allowance(self) -> Allowance:
+        """What the worker may use now."""
+        return self._allowance
+
+    @property
     def limit(self) -> int:
         """Rows that may be in flight now."""
         return int(self._limit)
 
     @property
     def throttled_since_ms(self) -> int | None:
-        """Since when every call has been throttled, in milliseconds since the epoch; None when the last one was not."""
+        """When the target began to throttle every call (milliseconds since the epoch). None if the last call passed."""
         return self._throttled_since_ms
 
     def allow(self, allowance: Allowance) -> None:
-        """Change what the worker may use, while it works."""
+        """Change what the worker may use while it works."""
         with self._lock:
             if allowance == self._allowance:
                 return
@@ -76,12 +81,12 @@ class Pace:
             self._next_row_ms = min(self._next_row_ms, self._clock.now_ms() + self._row_interval_ms)
 
     def begin(self) -> None:
-        """A new batch of rows: what an earlier one saw of throttling says nothing of now."""
+        """Begin a new batch of rows. Throttling during an earlier batch does not count any more."""
         with self._lock:
             self._throttled_since_ms = None
 
     def start(self, in_flight: int) -> float | None:
-        """Start a row: 0.0, and it counts as started. Otherwise seconds to wait, or None: until a row ends."""
+        """Try to start a row. 0.0: it counts as started. Otherwise the seconds to wait; None: wait until a row ends."""
         with self._lock:
             if in_flight >= self.limit:
                 return None
@@ -92,12 +97,12 @@ class Pace:
                 wait_ms = max(wait_ms, (1 - self._tokens) * 60_000 / self._allowance.tokens_per_minute)
             if wait_ms > 0:
                 return wait_ms / 1_000
-            # A start that came late makes up for it with the next one, but not for a pause.
+            # After a late start, the next one can be earlier; after a pause, no time is made up for.
             self._next_row_ms = max(self._next_row_ms, now - self._row_interval_ms) + self._row_interval_ms
             return 0.0
 
     def answered(self, tokens: int = 0) -> None:
-        """A call that the target took; ``tokens`` is what its answer says it used."""
+        """Note a call that the target accepted. Its answer reports ``tokens`` used."""
         with self._lock:
             self._throttled_since_ms = None
             if self._allowance.tokens_per_minute is not None:
@@ -107,7 +112,7 @@ class Pace:
             self._limit = min(float(self._allowance.rows_in_flight), grown)
 
     def throttled(self) -> None:
-        """A call that the target refused because it came too fast."""
+        """Note a call that the target refused because calls came too fast."""
         with self._lock:
             now = self._clock.now_ms()
             if self._throttled_since_ms is None:
@@ -132,8 +137,3 @@ class Pace:
         rate = self._allowance.tokens_per_minute or 0.0
         self._tokens = min(self._most_tokens, self._tokens + (now - self._tokens_ms) * rate / 60_000)
         self._tokens_ms = now
-
-
-def limited(allowance: Allowance, rows_in_flight: int) -> Allowance:
-    """The allowance with at most so many rows in flight."""
-    return replace(allowance, rows_in_flight=max(1, min(allowance.rows_in_flight, rows_in_flight)))

@@ -30,12 +30,13 @@ from row_batches.run.commit import CHECKS_PER_LIMIT, Commit
 from row_batches.run.earlier_answers import take_over
 from row_batches.run.messages import ToolRowsRequest, ToolRowsResponse
 from row_batches.run.ownership import MOST_WAIT_SECONDS, Ownership
+from row_batches.run.permits import Permits
 from row_batches.run.ports import DeadLetters
 from row_batches.run.runs import BestEffort, rows_part
 from row_batches.targets.answer import add_usage, parse_answer, tokens_of
 from row_batches.targets.kind import RowCall
 from row_batches.targets.ports import TargetInvoker
-from row_batches.targets.protocol import Outcome, mapping_failed, with_missing_numbers
+from row_batches.targets.protocol import Outcome, mapping_failed, timed_out, with_missing_numbers
 from row_batches.targets.retry import Final, decide
 from row_batches.targets.worker_kind import MAX_THREADS
 
@@ -54,6 +55,10 @@ POSTPONE_SECONDS = 30.0
 """When the next row is further away than this, the state machine waits: a function is paid for while it waits."""
 REFRESH_SECONDS = 10.0
 """A process reads what the run may use, and notes that the target throttles, this often."""
+PERMIT_SECONDS = 10.0
+"""A worker without a permit to call the target waits this long inside the function."""
+NO_PERMIT_SECONDS = 15
+"""Then the state machine waits this long and calls it again."""
 START_SECONDS = 5.0
 """Taking over rows that finds none leaves this much time on top, so that a row can start."""
 
@@ -84,7 +89,8 @@ def process_tool_rows(
         for begins, ends in list(batch.rows.finished(first, last)):
             for row in range(begins, ends + 1):
                 items.pop(row, None)
-        run = _Run(batch, sorted(items.items()), invoker, dead_letters, ownership.notes, clock, deadline)
+        permits = Permits(ownership.leases, batch.plan, str(first), ownership.owner, clock)
+        run = _Run(batch, sorted(items.items()), invoker, dead_letters, ownership.notes, permits, clock, deadline)
         return run.run()
 
 
@@ -107,10 +113,12 @@ class _Run:
         invoker: TargetInvoker,
         dead_letters: DeadLetters,
         notes: BestEffort,
+        permits: Permits,
         clock: Clock,
         deadline: Deadline,
     ) -> None:
         self._notes = notes
+        self._permits = permits
         self._batch = batch
         self._rows = rows
         self._invoker = invoker
@@ -147,6 +155,7 @@ class _Run:
         if self._batch.plan.resume_from:
             self._take_over()
         self._working = min(self._batch.plan.concurrency.threads, len(self._rows))
+        self._refresh_permits()
         workers = [row_threads().submit(self._work) for _ in range(self._working)]
         for worker in workers:
             worker.add_done_callback(self._worker_ended)
@@ -162,6 +171,7 @@ class _Run:
         finally:
             self._stop()
             wait(workers)
+            self._permits.give_back(self._come_again_seconds)
         for worker in workers:
             worker.result()  # raises what the thread did
         left = len(self._rows) - self._started
@@ -204,7 +214,27 @@ class _Run:
             self._due.clear()
             if self._is_due():
                 self._flush()
+            self._refresh_permits()
         self._flush()
+
+    def _refresh_permits(self) -> None:
+        """Now and then: take permits and give some back as the worker's share of the target's limits changes."""
+        with self._turn:
+            wants = min(self._batch.plan.concurrency.threads, len(self._rows) - self._started + self._in_flight)
+        wants = min(wants, self._pace.allowance.rows_in_flight)
+        if self._permits.refresh(wants, self._count_in_flight):
+            self._allow()
+            with self._turn:
+                self._turn.notify_all()
+
+    def _count_in_flight(self) -> int:
+        with self._turn:
+            return self._in_flight
+
+    def _allow(self) -> None:
+        """Take over what the worker may use by now."""
+        own = self._batch.live.of(self._batch.allowance).share(self._batch.plan.concurrency.children)
+        self._pace.allow(self._permits.within(own))
 
     def _flush(self) -> None:
         self._flushed_ms = now = self._clock.now_ms()
@@ -290,10 +320,13 @@ class _Run:
                 return False
             self._batch.refreshed_ms = now
         plan = self._batch.plan
+        if self._permits.is_short:
+            self._notes.hold_back(plan.execution.name, now)
         run = self._notes.refresh(plan.execution.name, self._pace.throttled_since_ms, now)
         if run is None:
             return False
-        self._pace.allow(run.live.of(self._batch.allowance).share(plan.concurrency.children))
+        self._batch.live = run.live
+        self._allow()
         with self._lock:
             if run.counts.succeeded != self._succeeded_in_run:
                 self._succeeded_in_run, self._succeeded_ms = run.counts.succeeded, now
@@ -304,6 +337,7 @@ class _Run:
         while True:
             self._await_room()
             self._refresh()
+            self._refresh_permits()
             with self._turn:
                 if self._stopped or self._started == len(self._rows):
                     return None
@@ -312,20 +346,27 @@ class _Run:
                 if not enough_time or self._batch.work.brake(fresh=first_of_batch) is not None:
                     self._stopped = True
                     return None
-                wait_seconds = self._pace.start(self._in_flight)
+                has_permit = self._in_flight < self._permits.allowed()
+                wait_seconds = self._pace.start(self._in_flight) if has_permit else None
                 if wait_seconds == 0:
                     taken = self._rows[self._started]
                     self._started += 1
                     self._in_flight += 1
                     return taken
-                if wait_seconds is None:
+                if wait_seconds is None and self._in_flight:
                     self._turn.wait(LOOK_SECONDS)
                     continue
-                if wait_seconds > POSTPONE_SECONDS and self._in_flight == 0:
-                    self._come_again_seconds = wait_seconds
+                if self._in_flight == 0 and self._is_far_away(wait_seconds):
+                    self._come_again_seconds = NO_PERMIT_SECONDS if wait_seconds is None else wait_seconds
                     self._stopped = True
                     return None
-            self._clock.sleep(min(wait_seconds, LOOK_SECONDS))
+            self._clock.sleep(LOOK_SECONDS if wait_seconds is None else min(wait_seconds, LOOK_SECONDS))
+
+    def _is_far_away(self, wait_seconds: float | None) -> bool:
+        """Whether the next start is to be waited for outside of the function; None: there is no permit."""
+        if wait_seconds is None:
+            return self._permits.seconds_without() > PERMIT_SECONDS
+        return wait_seconds > POSTPONE_SECONDS
 
     def _process(self, row: int, item: dict[str, str]) -> None:
         cells = self._batch.cells(item)
@@ -377,6 +418,8 @@ class _Run:
             del answered
             throttles += outcome.throttled
             add_usage(usage, outcome.usage)
+            if outcome.runs_on:
+                self._permits.abandon()
             gives_up = self._pace_after(outcome)
             decision = decide(self._policy, outcome, attempt, throttles, ended_ms - started_ms, budget_ms)
             reached = attempt - outcome.throttled
@@ -386,10 +429,34 @@ class _Run:
                 return decision.outcome, reached, throttles, throttled_ms, ended_ms
             if outcome.throttled:
                 throttled_ms += int(decision.wait_seconds * 1000)
+            runs_on, error = outcome.runs_on, outcome.error_message
             del outcome
             reading.close()
             self._clock.sleep(decision.wait_seconds)
+            if runs_on and not self._take_another_permit(started_ms + budget_ms):
+                used = f"the row's {self._row_seconds} seconds are used up before it had another permit"
+                outcome = timed_out(f"{used}; the last error was {error}")
+                return outcome, reached, throttles, throttled_ms, self._clock.now_ms()
             attempt = reached + 1
+
+    def _take_another_permit(self, end_ms: int) -> bool:
+        """Give up the row's place, since its permit stays with the call that may still run, and take another one.
+
+        False when the row's time is over before.
+        """
+        if not self._permits.are_counted:
+            return True
+        with self._turn:
+            self._in_flight -= 1
+            self._turn.notify()
+        while True:
+            self._refresh_permits()
+            with self._turn:
+                is_over = self._clock.now_ms() >= end_ms
+                if is_over or self._in_flight < self._permits.allowed():
+                    self._in_flight += 1
+                    return not is_over
+            self._clock.sleep(LOOK_SECONDS)
 
     def _pace_after(self, outcome: Outcome) -> bool:
         """Adapt the pace. True when the target throttles for so long that the run gives up.

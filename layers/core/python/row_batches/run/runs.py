@@ -126,6 +126,8 @@ class Run(BaseModel):
     throttled_since: datetime | None = None
     """Since when a worker has had every call throttled; ``throttled_noted`` is when it last said so."""
     throttled_noted: datetime | None = None
+    held_back_noted: datetime | None = None
+    """When rows last waited for the limits of the target in the registry, which other runs share."""
     live: Live = Live()
     blanks: Blanks = Blanks()
     """Live, as the counts are; read with one run, not with a page of them."""
@@ -160,6 +162,14 @@ class Run(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
+class Start:
+    """When rows may start, in milliseconds since the epoch, and how many tokens they are expected to use."""
+
+    at_ms: int
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class RunPage:
     """Runs, newest first; ``cursor`` gives the next page, "" when there is none."""
 
@@ -182,6 +192,19 @@ class Runs(Protocol):
 
     def throttle(self, execution: str, since_ms: int, now_ms: int) -> None:
         """Note that the target throttles every call of a worker (milliseconds since the epoch)."""
+
+    def hold_back(self, execution: str, now_ms: int) -> None:
+        """Note that rows wait for the target's limits over all runs (milliseconds since the epoch)."""
+
+    def reserve_start(self, execution: str, now_ms: int, rows: int, row_ms: float, token_ms: float) -> Start:
+        """Reserve the run's next start for some rows. No two of a run's have the same: what starts next starts later.
+
+        A row takes ``row_ms`` of the run's time, or the tokens of an average row so far ``token_ms`` each, whichever is
+        longer. No time is saved up: after a pause, rows start at the same pace.
+        """
+
+    def use_tokens(self, execution: str, used: int, expected: int, token_ms: float) -> None:
+        """Count a row's tokens; the next start comes later by those that were not expected, or earlier."""
 
     def set_live(self, execution: str, live: Live) -> bool:
         """Change what the run may use. False when it has ended, or is not in the table."""
@@ -241,6 +264,18 @@ class BestEffort:
             self._runs.start(run)
         except BatchProcessorError as error:
             LOGGER.warning("run not kept", extra={"reason": str(error)})
+
+    def hold_back(self, execution: str, now_ms: int) -> None:
+        try:
+            self._runs.hold_back(execution, now_ms)
+        except BatchProcessorError as error:
+            LOGGER.warning("wait for the target's limits not noted", extra={"reason": str(error)})
+
+    def use_tokens(self, execution: str, used: int, expected: int, token_ms: float) -> None:
+        try:
+            self._runs.use_tokens(execution, used, expected, token_ms)
+        except BatchProcessorError as error:
+            LOGGER.warning("tokens not counted", extra={"reason": str(error)})
 
     def refresh(self, execution: str, throttled_since_ms: int | None, now_ms: int) -> Run | None:
         """Note that the target throttles, and read the run; None when it cannot be read, or is not in the table."""

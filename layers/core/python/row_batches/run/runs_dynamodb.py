@@ -1,9 +1,9 @@
 """``batch_processor_runs``, behind ``row_batches.run.runs.Runs``.
 
-Up to three items a run: ``RUN#<execution>`` with ``RUN``, ``COUNTS`` and ``BLANKS``. What is counted live is apart
-because a write is charged by the size of the whole item. Both indexes hold keys alone, so that counting writes to no
-index: ``runs-by-start`` lists every run, ``running-by-start`` those without an ending. The leases of a run's batches
-are in the same table (``foundation.aws.leases``).
+Items of a run: ``RUN#<execution>`` with ``RUN``, ``COUNTS``, ``BLANKS`` and, where an agent has a rate, ``PACE``.
+What is counted live is apart because a write is charged by the size of the whole item. Both indexes hold keys alone, so
+that counting writes to no index: ``runs-by-start`` lists every run, ``running-by-start`` those without an ending. The
+leases of a run's batches, and the permits of targets, are in the same table (``foundation.aws.leases``).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from foundation.aws.dynamodb_items import from_item, to_item
 from foundation.aws.errors import AWS_ERRORS, error_code, translate, translated
 from foundation.errors import ThrottledError
 from row_batches.run.blanks import Blanks
-from row_batches.run.runs import Counts, Live, Run, RunEnding, RunPage
+from row_batches.run.runs import Counts, Live, Run, RunEnding, RunPage, Start
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -36,6 +36,7 @@ MOST_RUNS = 50
 """Of a page: two items each, and BatchGetItem takes 100
 (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html)."""
 MOST_READS = 5
+MOST_RACES = 8
 MISSING = "missing#"
 KEYS_OF = "keys#"
 """Starts of the names of attributes: a column follows, or a place in the answer."""
@@ -122,6 +123,70 @@ class DynamoDbRuns:
     def throttle(self, execution: str, since_ms: int, now_ms: int) -> None:
         values = {":since": _moment(since_ms), ":now": _moment(now_ms)}
         self._update(execution, "SET throttled_since = :since, throttled_noted = :now", values, {})
+
+    def hold_back(self, execution: str, now_ms: int) -> None:
+        self._update(execution, "SET held_back_noted = :now", {":now": _moment(now_ms)}, {})
+
+    def reserve_start(self, execution: str, now_ms: int, rows: int, row_ms: float, token_ms: float) -> Start:
+        tokens = self._average_tokens(execution) if token_ms else 0
+        values = {
+            # Whole microseconds: at a million rows a minute, a row has 60 of them.
+            ":taken": round(rows * max(row_ms, tokens * token_ms) * 1000),
+            ":now": now_ms * 1000,
+            ":ttl": _expiry(datetime.now(UTC)),
+        }
+        for _ in range(MOST_RACES):
+            old = self._move_start(execution, "next_us >= :now", "next_us = next_us + :taken", values)
+            if old is not None:
+                return Start(int(old["next_us"]) // 1000, tokens)
+            condition = "attribute_not_exists(next_us) OR next_us < :now"
+            if self._move_start(execution, condition, "next_us = :now + :taken", values) is not None:
+                return Start(now_ms, tokens)
+        raise ThrottledError(f"dynamodb:UpdateItem on {self._table} met too many others. Try again at a slower pace.")
+
+    def _move_start(self, execution: str, condition: str, change: str, values: dict[str, Any]) -> dict[str, Any] | None:
+        """The item before the change; None when it does not meet the condition."""
+        try:
+            answer = self._client.update_item(
+                TableName=self._table,
+                Key=_key(execution, "PACE"),
+                UpdateExpression=f"SET {change}, #ttl = :ttl",
+                ConditionExpression=condition,
+                ExpressionAttributeNames={"#ttl": "ttl"},
+                ExpressionAttributeValues=to_item(values),
+                ReturnValues="ALL_OLD",
+            )
+        except AWS_ERRORS as error:
+            if error_code(error) != REFUSED:
+                raise translate(error, "dynamodb:UpdateItem", self._table) from error
+            return None
+        return from_item(answer.get("Attributes", {}))
+
+    def _average_tokens(self, execution: str) -> int:
+        with translated("dynamodb:Query", self._table):
+            answer = self._client.query(
+                TableName=self._table,
+                KeyConditionExpression="PK = :pk AND SK = :sk",
+                ExpressionAttributeValues={":pk": {"S": f"RUN#{execution}"}, ":sk": {"S": "PACE"}},
+            )
+        pace = from_item(answer["Items"][0]) if answer["Items"] else {}
+        return int(pace.get("tokens", 0) / max(1, pace.get("answers", 0)))
+
+    def use_tokens(self, execution: str, used: int, expected: int, token_ms: float) -> None:
+        values = {
+            ":used": used,
+            ":one": 1,
+            ":more": round((used - expected) * token_ms * 1000),
+            ":ttl": _expiry(datetime.now(UTC)),
+        }
+        with translated("dynamodb:UpdateItem", self._table):
+            self._client.update_item(
+                TableName=self._table,
+                Key=_key(execution, "PACE"),
+                UpdateExpression="ADD tokens :used, answers :one, next_us :more SET #ttl = :ttl",
+                ExpressionAttributeNames={"#ttl": "ttl"},
+                ExpressionAttributeValues=to_item(values),
+            )
 
     def set_live(self, execution: str, live: Live) -> bool:
         values = {":live": live.model_dump(mode="json", exclude_none=True)}

@@ -61,13 +61,13 @@ def plan_storage(
     row_bytes = staged_bytes // max(1, total_rows)
     asked, reason = settings.storage_mode, "the document asks for it"
     if asked in ("inline", "auto"):
-        inline = kind.inline_concurrency(config, total_rows)
+        inline = kind.inline_concurrency(config, target, total_rows)
         items = _items(total_rows, staged_bytes, read_staged)
         refusal = _too_much(total_rows, staged_bytes, items)
         if inline is None:
             refusal = "the rows of Standard agents run as children of a map"
         elif asked == "auto":
-            refusal = refusal or _too_slow(config, inline, total_rows)
+            refusal = refusal or _too_slow(min(kind.rows_in_flight(config, target), total_rows), inline)
         if inline is not None and items is not None and not refusal:
             if asked == "auto":
                 reason = f"auto: {total_rows:,} rows fit into the payload of the state machine"
@@ -111,8 +111,8 @@ def _too_much(total_rows: int, staged_bytes: int, items: Items | None) -> str:
     )
 
 
-def _too_slow(config: BatchConfig, inline: Concurrency, total_rows: int) -> str:
-    wanted, in_flight = min(config.execution_config.max_concurrency, total_rows), inline.children * inline.threads
+def _too_slow(wanted: int, inline: Concurrency) -> str:
+    in_flight = inline.children * inline.threads
     return f"of {wanted:,} rows in flight, inline has {in_flight}" if in_flight < wanted else ""
 
 

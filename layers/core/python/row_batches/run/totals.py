@@ -256,6 +256,8 @@ def cost_of(plan: Plan, totals: Totals, *, stopped: bool = False) -> dict[str, o
         rows_objects=totals.rows_objects,
         write_units=totals.write_units,
         children=0 if plan.storage.mode is StorageMode.INLINE else totals.worker_calls,
+        # Nobody counts them: with a rate, each row is taken for one that waited.
+        waits=0 if plan.config.execution_config.rate is None else totals.attempted - totals.resumed,
         worker_calls=totals.worker_calls,
         worker_seconds=totals.worker_ms / 1000 + totals.worker_calls * START_SECONDS,
     )

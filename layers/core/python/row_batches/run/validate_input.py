@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from foundation.errors import InvalidInputError, ObjectNotFoundError, Problem
 from foundation.problems import closest
-from row_batches.document.batch_config import BatchConfig, S3Location, TargetReference, parse_s3_uri
+from row_batches.document.batch_config import BatchConfig, Rate, S3Location, TargetReference, parse_s3_uri
 from row_batches.document.header import problems_against_header, replaced_columns
 from row_batches.document.input_document import parse_batch_config
 from row_batches.document.input_format import InputFormat
@@ -91,12 +91,8 @@ class _Validation:
         if reference is None and (name := _target_name(request.input)):
             self._registered(name, problems)
         if target is not None and config is not None:
-            kind = kind_of(target)
-            found_problems = (
-                kind.timeout_problem(config.execution_config.timeout_seconds),
-                kind.rate_problem(config),
-            )
-            problems += [problem for problem in found_problems if problem is not None]
+            problem = kind_of(target).timeout_problem(config.execution_config.timeout_seconds)
+            problems += [] if problem is None else [problem]
         keys = Keys(request.execution.name)
         execution = Execution.model_validate(request.execution.model_dump())
         problems_of_earlier: list[Problem] = []
@@ -328,6 +324,7 @@ class _Validation:
             storage=storage,
             estimate=costs,
             warnings=warnings,
+            call_seconds=kind_of(target).call_seconds(config, target, self._functions),
             resume_from=earlier.executions(staging.total_rows) if earlier else [],
             taken_over=taken_over,
         )
@@ -355,6 +352,7 @@ class _Validation:
                 "output_mapping, the output has one column, result, with the answer as JSON."
             )
         warnings += kind_of(target).warnings(config, target, self._functions)
+        warnings += _limit_warnings(config, target)
         in_flight = concurrency.children * concurrency.threads
         longest_days = rows_sent / in_flight * settings.timeout_seconds / SECONDS_A_DAY
         kept_days = settings.ttl_days or self._work_retention_days
@@ -364,9 +362,28 @@ class _Validation:
                 f"If every row took its timeout_seconds, the run would take {longest_days:,.0f} days; finished "
                 f"rows are kept for {min(kept_days, self._work_retention_days)} ({said})."
             )
-        if in_flight < min(settings.max_concurrency, rows_sent):
+        if in_flight < min(kind_of(target).rows_in_flight(config, target), staging.total_rows):
             warnings.append(f"{in_flight} rows are in flight at most, not {settings.max_concurrency:,}.")
         return warnings
+
+
+def _limit_warnings(config: BatchConfig, target: Target) -> list[str]:
+    """What the target's limits in the registry mean for the run."""
+    settings, warnings = config.execution_config, []
+    shared = "the runs in progress share it equally"
+    if target.max_concurrency is not None and target.max_concurrency < settings.max_concurrency:
+        warnings.append(
+            f"The registry limits {target.name} to {target.max_concurrency:,} rows in flight over all runs, less than "
+            f"max_concurrency ({settings.max_concurrency:,}); {shared}."
+        )
+    allowed, wanted = target.rate or Rate(), settings.rate or Rate()
+    for most, asked, what in (
+        (allowed.rows_per_minute, wanted.rows_per_minute, "rows a minute"),
+        (allowed.tokens_per_minute, wanted.tokens_per_minute, "tokens a minute"),
+    ):
+        if most is not None and (asked is None or most < asked):
+            warnings.append(f"The registry limits {target.name} to {most:,g} {what} over all runs; {shared}.")
+    return warnings
 
 
 def _sound_part(document: Any, problems: list[Problem]) -> BatchConfig | None:

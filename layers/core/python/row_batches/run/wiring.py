@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from row_batches.run.runs import BestEffort
     from row_batches.run.runs_dynamodb import DynamoDbRuns
     from row_batches.run.sqs import SqsDeadLetters
+    from row_batches.run.starts import Starts
     from row_batches.run.stepfunctions import StepFunctionsExecutions, StepFunctionsRedrives
     from row_batches.targets.ports import TargetInvoker
 
@@ -83,6 +84,12 @@ def notes(table: str) -> BestEffort:
     from row_batches.run.runs import BestEffort
 
     return BestEffort(runs(table))
+
+
+def starts(table: str) -> Starts:
+    from row_batches.run.starts import Starts
+
+    return Starts(leases(table), runs(table), clock)
 
 
 def ownership(table: str, context: LambdaContext) -> Ownership:

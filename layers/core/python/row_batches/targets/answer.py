@@ -1,4 +1,4 @@
-"""Reads what a target answered: its JSON, and what it used."""
+"""Reads a target's answer: its JSON, and the usage that it reports."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from foundation.json_text import parse_json
 from row_batches.rows.records import Usage
 
 MOST_USED: dict[str, int | float] = {"input_tokens": 10**12, "output_tokens": 10**12, "cost_usd": 1e9}
-"""The fields of an answer's usage. What it says beyond these numbers is taken for a mistake, and not counted."""
+"""The fields of an answer's usage, each with the largest number that counts. A larger one is a mistake, and ignored."""
 MOST_MODEL_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer's value. ``missing_numbers`` in it were no JSON numbers and are None."""
+    """The value of an answer. ``missing_numbers`` of its numbers were not valid JSON and are None."""
 
     value: Any
     missing_numbers: int = 0
 
 
 def parse_answer(payload: bytes) -> Answer:
-    """The target's answer; one that is not JSON is its text.
+    """The target's answer as a value. An answer that is not JSON is its text.
 
-    Python writes NaN and Infinity into what it calls JSON: a Lambda function's answer may hold them. Each is read as
-    missing, so that the rest of the answer still counts, ``is_error`` among it.
+    A Lambda function's answer can hold NaN and Infinity, because Python's ``json`` writes them. They are read as
+    missing, so the rest of the answer still counts, including ``is_error``.
     """
     text = payload.decode("utf-8", "replace")
     try:
@@ -71,9 +71,9 @@ def metadata_of(answer: Any) -> dict[str, Any]:
 
 
 def usage_of(answer: Any) -> Usage:
-    """``metadata.usage``: ``{"input_tokens", "output_tokens", "cost_usd", "model"}``, of which each may be left out.
+    """The answer's ``metadata.usage``: ``{"input_tokens", "output_tokens", "cost_usd", "model"}``, each optional.
 
-    What is no sensible number is left out too.
+    Values that are not sensible numbers are left out.
     """
     said = metadata_of(answer).get("usage")
     if not isinstance(said, dict):

@@ -1,13 +1,14 @@
-"""What synchronous calls have in common: clients by their time-out, and the outcomes of calls that gave no answer.
+"""The shared parts of synchronous calls: clients by their time-out, and the outcomes of calls without an answer.
 
-A client's read time-out is fixed when it is made, so clients are kept by whole seconds of time-out; the SDK's own
-retries are off, since the row's retry policy decides.
+A client's read time-out is fixed when the client is created, so there is one client for each whole second. The SDK's
+own retries are off, because the row's retry policy decides.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from threading import Lock
 from typing import Generic, TypeVar
@@ -20,7 +21,7 @@ Client = TypeVar("Client")
 
 
 class Clients(Generic[Client]):
-    """Clients by their read time-out in whole seconds; making one is not safe in several threads at once."""
+    """Clients by their read time-out in whole seconds. The lock is there because creating one is not thread-safe."""
 
     def __init__(self, make_client: Callable[[int], Client]) -> None:
         self._lock = Lock()
@@ -32,7 +33,8 @@ class Clients(Generic[Client]):
 
 
 def no_answer(timeout_seconds: float) -> Outcome:
-    return timed_out(f"no answer within the {math.ceil(timeout_seconds)} s that were left for the row")
+    outcome = timed_out(f"no answer within the {math.ceil(timeout_seconds)} s that were left for the row")
+    return replace(outcome, runs_on=True)
 
 
 def request_too_large(payload: bytes, limit: str) -> Outcome:
@@ -40,15 +42,15 @@ def request_too_large(payload: bytes, limit: str) -> Outcome:
 
 
 def failed_call(error: BatchProcessorError, name: str) -> Outcome:
-    """The outcome of a call that the service refused; ``name`` is that of its own error.
+    """The outcome of a call that the service refused. ``name`` is the name of the service's own error.
 
-    Raises ``DeploymentError`` as it is. Whatever else is answered concerns this call: the row's policy decides, and its
-    neighbours go on.
+    Raises ``DeploymentError`` unchanged. Every other error concerns this call only: the row's retry policy decides, and
+    other rows continue.
     """
     if isinstance(error, DeploymentError):
         raise error
     if isinstance(error, ThrottledError):
         return throttled(str(error))
     if isinstance(error, ServiceUnavailableError):
-        return thrown_error(ServiceUnavailableError.__name__, str(error))
+        return replace(thrown_error(ServiceUnavailableError.__name__, str(error)), runs_on=True)
     return thrown_error(name, str(error))

@@ -46,9 +46,11 @@ class DynamoTargets:
         return target
 
 
-def _value(attribute: Mapping[str, Any]) -> str | float | bool | None:
+def _value(attribute: Mapping[str, Any]) -> Any:
     """A DynamoDB attribute of the types that the registry has."""
     (kind, value), *_ = attribute.items()
     if kind == "N":
         return float(value)
+    if kind == "M":
+        return {name: _value(inner) for name, inner in value.items()}
     return None if kind == "NULL" else value

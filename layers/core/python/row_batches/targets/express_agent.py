@@ -43,6 +43,9 @@ class ExpressAgent(WorkerKind):
     def warnings(self, config: BatchConfig, target: Target, functions: FunctionSettings) -> list[str]:  # noqa: ARG002
         return []
 
+    def call_seconds(self, config: BatchConfig, target: Target, functions: FunctionSettings) -> int:  # noqa: ARG002
+        return MAX_SECONDS
+
     def invoker(self, make_client: ClientFactory) -> TargetInvoker:
         from row_batches.targets.stepfunctions import ExpressInvoker  # noqa: PLC0415 (as in lambda_function)
 

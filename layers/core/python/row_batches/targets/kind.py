@@ -1,7 +1,7 @@
-"""What a kind of target is: one class that owns everything in which the kinds differ.
+"""A kind of target: one class owns everything that differs between the kinds.
 
-A kind is a module of its own and a member of ``kinds.KINDS``. What it leaves out fails at import, where ``KINDS`` makes
-it, or in tests/contract/test_target_kinds.py, by name.
+Each kind is a module of its own and a member of ``kinds.KINDS``. A missing part fails by name: at import, where
+``KINDS`` creates the kind, or in tests/contract/test_target_kinds.py.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from row_batches.targets.usage import RunCounts, Usage
 
 
 class Processor(StrEnum):
-    """Which branch ``ChooseProcessor`` of the state machine takes.
+    """The branch that ``ChooseProcessor`` of the state machine takes.
 
-    TOOL: rows in batches, called by ``process_tool_rows``. AGENT: followed by the state machine itself. NONE: there is
-    no row to process.
+    TOOL: ``process_tool_rows`` calls the target, with rows in batches. AGENT: the state machine itself starts and
+    follows the target. NONE: there are no rows to process.
     """
 
     TOOL = "TOOL"
@@ -49,7 +49,7 @@ class RowCall:
 
 
 class TargetKind(ABC):
-    """One way to call a target. Without state."""
+    """One way to call a target. It has no state."""
 
     name: ClassVar[str]
     """``invocation`` of a registry entry."""
@@ -59,9 +59,9 @@ class TargetKind(ABC):
     arn_pattern: ClassVar[str]
     arn_example: ClassVar[str]
     resource: ClassVar[str]
-    """What the ARN is of, with its article."""
+    """The resource that the ARN names, with its article."""
     most_timeout_seconds: ClassVar[int]
-    """The most that a row's ``timeout_seconds`` can be; ``timeout_reason`` says it to the user."""
+    """The largest ``timeout_seconds`` of a row. ``timeout_reason`` explains it to the user."""
     timeout_reason: ClassVar[str]
     call_actions: ClassVar[tuple[str, ...]]
     """IAM actions on the target's ARN."""
@@ -85,7 +85,7 @@ class TargetKind(ABC):
 
     @abstractmethod
     def read_kept(self, answer: Any) -> Outcome:
-        """The outcome of an answer that is kept, of this execution or of another of the same target."""
+        """The outcome of a stored answer, from this execution or another one with the same target."""
 
     # --- planning
 
@@ -96,29 +96,36 @@ class TargetKind(ABC):
         fix = f"write a number from 1 to {self.most_timeout_seconds}, or use a Standard agent"
         return Problem("execution_config.timeout_seconds", str(seconds), self.timeout_reason, fix)
 
-    def rate_problem(self, config: BatchConfig) -> Problem | None:
-        """What is wrong with a rate: only workers of many rows share one."""
-        if config.execution_config.rate is None or self.processor is Processor.TOOL:
-            return None
-        message = "a rate is not available yet for Standard agents"
-        return Problem("execution_config.rate", "", message, "leave it out, and set max_concurrency")
-
     @abstractmethod
     def code(self, target: Target, functions: FunctionSettings, machines: MachineSettings) -> str:
         """What tells the code behind the target's ARN from another (``Target.code_version``, in full)."""
 
     @abstractmethod
     def warnings(self, config: BatchConfig, target: Target, functions: FunctionSettings) -> list[str]:
-        """What the user should know of the target before the run. ``functions`` tells of Lambda functions."""
+        """What the user should know about the target before the run. ``functions`` knows Lambda functions."""
+
+    @abstractmethod
+    def call_seconds(self, config: BatchConfig, target: Target, functions: FunctionSettings) -> int:
+        """The longest that one call can run, whatever becomes of its caller."""
+
+    def rows_in_flight(self, config: BatchConfig, target: Target) -> int:
+        """The most rows in flight: ``max_concurrency`` of the document, or of the registry where that is less."""
+        asked = config.execution_config.max_concurrency
+        return asked if target.max_concurrency is None else min(asked, target.max_concurrency)
 
     @abstractmethod
     def concurrency(self, config: BatchConfig, target: Target, total_rows: int, row_bytes: int) -> Concurrency:
-        """``max_concurrency`` rows in flight, spread over children and threads; their product never exceeds it.
+        """The rows in flight, spread over children and threads. Their product never exceeds ``rows_in_flight``.
 
-        ``row_bytes`` is the average size of a staged row; 0: small.
+        ``row_bytes`` is the average size of a staged row; 0 means small.
         """
 
-    def inline_concurrency(self, config: BatchConfig, total_rows: int) -> Concurrency | None:  # noqa: ARG002 (of a kind that has it)
+    def inline_concurrency(
+        self,
+        config: BatchConfig,  # noqa: ARG002 (of a kind that has it)
+        target: Target,  # noqa: ARG002
+        total_rows: int,  # noqa: ARG002
+    ) -> Concurrency | None:
         """The same for an execution that runs its rows itself, without children of a map; None if this kind cannot."""
         return None
 
@@ -128,11 +135,11 @@ class TargetKind(ABC):
     def assumed(
         self, config: BatchConfig, concurrency: Concurrency, total_rows: int, staged_bytes: int, *, all_fail: bool
     ) -> RunCounts:
-        """The counts of a run in which each row succeeds at its first attempt, or fails at its last."""
+        """The counts of a run whose rows all succeed at the first attempt or, with ``all_fail``, fail at the last."""
 
     @abstractmethod
     def usage(self, counts: RunCounts) -> Usage:
-        """What the rows of a run use, beside what every execution uses."""
+        """What the rows of a run use, in addition to what every execution uses."""
 
 
 ClientFactory = Callable[[str, int], Any]

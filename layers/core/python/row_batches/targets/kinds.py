@@ -1,4 +1,4 @@
-"""The kinds of targets. One more is a module with its class, and a member of ``KINDS``."""
+"""The kinds of targets. To add one, write a module with its class and add it to ``KINDS``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BY_NAME = {kind.name: kind for kind in KINDS}
 
 
 def kind_of(target: Target) -> TargetKind:
-    """Raises ``DeploymentError`` for an invocation that this release does not know."""
+    """The kind of a registered target. Raises ``DeploymentError`` for an invocation that this release does not know."""
     kind = _BY_NAME.get(target.invocation)
     if kind is None:
         raise DeploymentError(
@@ -34,7 +34,7 @@ def kind_of(target: Target) -> TargetKind:
 
 
 def parse_document(document: Any, *, work_retention_days: int | None = None) -> BatchConfig:
-    """``parse_batch_config``, held to what the kinds of targets allow. Raises ``InvalidInputError`` naming it all."""
+    """``parse_batch_config`` and the checks of the kinds. Raises ``InvalidInputError`` with every problem."""
     problems = []
     try:
         config = parse_batch_config(document, work_retention_days=work_retention_days)
@@ -47,10 +47,10 @@ def parse_document(document: Any, *, work_retention_days: int | None = None) -> 
 
 
 def _problems(document: Any) -> Iterator[Problem]:
-    """What no kind of the document's ``target.type`` can do: its ``arn``, and ``timeout_seconds``.
+    """Problems with ``target.arn`` and ``timeout_seconds`` for every kind of the document's ``target.type``.
 
-    Read from the raw document, so that a mistake elsewhere does not hide these; of the wrong type, they are another's
-    to report.
+    They are read from the raw document, so that a mistake elsewhere does not hide them. Values of the wrong type are
+    reported by ``parse_batch_config``.
     """
     target, execution = (_section(document, name) for name in ("target", "execution_config"))
     kinds = [kind for kind in KINDS if kind.type == target.get("type")]

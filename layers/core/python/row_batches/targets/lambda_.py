@@ -31,7 +31,7 @@ NOT_READY = frozenset(
         "SnapStartNotReadyException",
     }
 )
-"""The function is being set up, updated, or woken after weeks without a call: it was not called, and soon can be
+"""The function is being created, updated, or woken after weeks without a call. It was not called, and soon can be
 (https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html, "Errors")."""
 
 
@@ -63,7 +63,7 @@ def _failed(error: ClientError | BotoCoreError, payload: bytes, arn: str) -> Out
 
 
 def _function_error(body: bytes) -> Outcome:
-    """What went wrong inside the function, or with the size of what it returned."""
+    """The outcome of an error inside the function, or of a response that is too large."""
     text = body.decode("utf-8", "replace")
     try:
         payload = parse_json(text)

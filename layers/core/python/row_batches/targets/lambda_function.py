@@ -32,7 +32,7 @@ class LambdaFunction(WorkerKind):
         return read_tool_answer(answer, call.id)
 
     def read_kept(self, answer: Any) -> Outcome:
-        """The id was checked when the answer came: it is that of the execution that called."""
+        """The id of the call was checked when the answer came; here it names the execution that called."""
         return read_tool_answer(answer, answer.get("tool_use_id", "") if isinstance(answer, dict) else "")
 
     def code(self, target: Target, functions: FunctionSettings, machines: MachineSettings) -> str:  # noqa: ARG002
@@ -46,6 +46,9 @@ class LambdaFunction(WorkerKind):
             f"The function's own time-out is {own} s, longer than timeout_seconds ({seconds}): a call that times out "
             "runs on, and is paid for, until then."
         ]
+
+    def call_seconds(self, config: BatchConfig, target: Target, functions: FunctionSettings) -> int:  # noqa: ARG002
+        return functions.timeout_seconds(target.arn)
 
     def invoker(self, make_client: ClientFactory) -> TargetInvoker:
         from row_batches.targets.lambda_ import LambdaInvoker  # noqa: PLC0415 (the SDK is loaded by those who call)

@@ -1,4 +1,4 @@
-"""What can be odd about an answer whose row goes on all the same: counted with the row, summed up as warnings."""
+"""Oddities of answers that do not fail their row. They are counted with the row, and the summary warns of them."""
 
 from __future__ import annotations
 

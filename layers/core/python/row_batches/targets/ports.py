@@ -1,4 +1,4 @@
-"""What is needed of targets from outside, as Protocols."""
+"""Protocols for calling targets and reading their settings."""
 
 from __future__ import annotations
 

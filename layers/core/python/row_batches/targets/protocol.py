@@ -1,4 +1,4 @@
-"""What targets are sent and what they answer (docs/reference/targets.md), and the outcome of one attempt at one row."""
+"""The protocols of targets (docs/reference/targets.md): requests, answers, and the outcome of an attempt at a row."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ THROTTLED = "ThrottledError"
 UNAVAILABLE = "ServiceUnavailableError"
 
 _TIMEOUT_ERRORS = frozenset({"States.Timeout", "Sandbox.Timedout"})
-# Lambda's time-out has a name of its own only in newer runtimes; before, these and its message.
+# Only newer runtimes give Lambda's time-out a name of its own. Older ones use these names and its message.
 _NAMELESS_ERRORS = frozenset({"", "Unhandled", "Lambda.Unknown"})
 _LAMBDA_TIMEOUT = re.compile(r"Task timed out after [0-9.]+ seconds")
-# In JSON that was cut off; what stands in a text inside it has its quotes escaped.
+# For JSON that was cut off. Quotes inside its texts are escaped, so they do not match.
 _FIELD_OF_FAILURE = re.compile(r'"(Error|Cause|Status)":\s?("(?:[^"\\\x00-\x1f]|\\["\\/bfnrt]|\\u[0-9A-Fa-f]{4})*+")')
 _TOO_LARGE_ERRORS = frozenset({"States.DataLimitExceeded", "Function.ResponseSizeTooLarge"})
 _THROTTLING_ERRORS = frozenset(
@@ -50,12 +50,12 @@ _THROTTLING_ERRORS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one attempt came to.
+    """The outcome of one attempt.
 
     ``answer``: the target's raw answer, None when there is none. ``payload``: the part of it that mapping out is about.
     ``retryable``: another attempt may help. ``throttled``: the call did not come to an attempt; it is made again, apart
-    from the count of attempts. ``notes`` counts what was odd about the answer, by the name of a ``Note``. ``usage`` is
-    what the answer says it used.
+    from the count of attempts. ``runs_on``: no answer came, and the target may still be at work. ``notes`` counts
+    oddities of the answer by the name of their ``Note``. ``usage`` is the usage that the answer reports.
     """
 
     status: RowStatus
@@ -65,6 +65,7 @@ class Outcome:
     error_message: str = ""
     retryable: bool = False
     throttled: bool = False
+    runs_on: bool = False
     notes: Mapping[str, int] = field(default_factory=dict)
     usage: Usage = field(default_factory=dict)
 
@@ -82,9 +83,9 @@ def agent_request(execution_id: str, row: int, total_rows: int, row_input: dict[
 
 
 def agent_execution_name(batch_name: str, execution_arn: str, row: int, attempt: int) -> str:
-    """The name of an agent's execution: the same for the same attempt, so that none is started twice.
+    """The name of an agent's execution. It is the same for the same attempt, so that none is started twice.
 
-    At most 80 of the characters that need no escaping anywhere (letters, digits, ``-``, ``_``).
+    It has at most 80 characters, all of which need no escaping (letters, digits, ``-``, ``_``).
     """
     digest = hashlib.sha256(execution_arn.encode()).hexdigest()[:16]
     end = f"-{digest}-{row}-{attempt}"
@@ -169,7 +170,7 @@ def with_missing_numbers(outcome: Outcome, count: int) -> Outcome:
 
 
 def read_express_answer(response: dict[str, Any]) -> Outcome:
-    """The response of StartSyncExecution, which is 200 for a failure too: ``status`` tells.
+    """The outcome of a StartSyncExecution response. It is 200 for failures too; ``status`` tells them apart.
 
     Source: https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartSyncExecution.html. Step Functions
     writes the keys in PascalCase; ``Output`` is a JSON text.
@@ -193,7 +194,7 @@ def _said(*places: Any) -> str:
 
 
 def _reason(value: Any, levels: int = 4) -> str:
-    """The text in which a failed answer says why, wherever targets usually put it, ``levels`` deep at most."""
+    """The reason in a failed answer, from the places where targets usually put it, up to ``levels`` deep."""
     if isinstance(value, str):
         return value.strip()
     if levels == 0:
@@ -256,7 +257,7 @@ def throttled(message: str) -> Outcome:
 
 
 def unanswered(message: str) -> Outcome:
-    """The call failed before the target, or under a name that AWS will not start twice: it is safe to make it again."""
+    """The call did not reach the target, or has a name that AWS does not start twice. It is safe to repeat it."""
     return replace(_failed(UNAVAILABLE, f"the call failed: {message}", retryable=True), throttled=True)
 
 
@@ -267,7 +268,7 @@ def _is_timeout(error_name: str, message: str) -> bool:
 
 
 def outcome_of_error(error_name: str, message: str) -> Outcome:
-    """The outcome that an error name of Lambda or Step Functions stands for; others are thrown errors."""
+    """The outcome for an error name of Lambda or Step Functions. Other names are thrown errors."""
     if _is_timeout(error_name, message):
         return timed_out("the attempt ran into its time-out")
     if error_name in _TOO_LARGE_ERRORS:
@@ -280,8 +281,8 @@ def outcome_of_error(error_name: str, message: str) -> Outcome:
 def tool_error(payload: Any) -> Outcome:
     """A Lambda response with ``FunctionError``: ``{"errorType", "errorMessage", …}``.
 
-    Throttling that the function itself met inside is its own error and counts as an attempt. A time-out is the
-    function's own: the row's budget ends the call, and then there is no response.
+    Throttling inside the function is the function's own error and counts as an attempt. A time-out here is the
+    function's own, because a call that the row's budget ends has no response.
     """
     body = payload if isinstance(payload, dict) else {}
     name = str(body.get("errorType") or "Unhandled")
@@ -306,7 +307,7 @@ def agent_error(error: str, cause: str) -> tuple[str, str]:
     try:
         description = json.loads(cause)
     except (ValueError, RecursionError):
-        # A Cause has 32,768 characters at most, an agent's input, which is part of the description, more.
+        # A Cause is cut at 32,768 characters. The description holds the agent's input, which can be longer.
         description = {name: json.loads(text) for name, text in _FIELD_OF_FAILURE.findall(cause)}
     return _names_of_failure(description) if isinstance(description, dict) and description else (error, cause)
 
@@ -319,7 +320,7 @@ def _names_of_failure(description: dict[str, Any]) -> tuple[str, str]:
 
 
 def agent_failure(error: str, cause: str) -> Outcome:
-    """The outcome of what a Catch around the agent's invocation saw, the row's own time-out included."""
+    """The outcome of an error that a Catch around the agent's call saw, including the row's own time-out."""
     name, message = agent_error(error, cause)
     return _agents_own(name, message) if error == "States.TaskFailed" else outcome_of_error(name, message)
 
@@ -329,7 +330,7 @@ def _agents_own(name: str, message: str) -> Outcome:
     outcome = outcome_of_error(name, message)
     if outcome.status is RowStatus.TIMEOUT:
         return _own_timeout(name, "the agent ran into a time-out of its own", "the agent")
-    if outcome.throttled:  # inside the agent, whose work has been paid: counts as an attempt
+    if outcome.throttled:  # inside the agent, whose work is paid: it counts as an attempt
         return thrown_error(name, message)
     return replace(outcome, error_name=name, error_message=_bounded(_named(name, outcome.error_message)))
 

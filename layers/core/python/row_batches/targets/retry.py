@@ -1,4 +1,4 @@
-"""Whether a row is tried again, and when. One place for tools, in process, and agents, through the ASL."""
+"""Decides whether and when a row is tried again, for tools (in the worker) and for agents (through the ASL)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from row_batches.rows.records import RowStatus
 from row_batches.targets.protocol import Outcome, timed_out
 
 MAX_THROTTLES = 500
-"""Throttled attempts have no count of their own but the row's time, which can be a year: then this one ends them."""
+"""The most throttled attempts of a row. Usually the row's time ends them first, but that can be a year."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,9 @@ def decide(
 ) -> Retry | Final:
     """What follows an attempt.
 
-    ``attempt`` is the number of this attempt, 1-based, throttled ones not counted; ``throttles`` the throttled attempts
-    so far, this one included. ``elapsed_ms`` of the row's ``budget_ms`` are used up. ``random()`` is in [0, 1).
-    A pause that would use up the budget is not begun: the row is TIMEOUT, naming its last error.
+    ``attempt`` is the number of this attempt, from 1, without throttled ones. ``throttles`` counts the throttled
+    attempts so far, including this one. ``elapsed_ms`` of the row's ``budget_ms`` are used up. ``random()`` is in
+    [0, 1). If the pause would use up the budget, the row is TIMEOUT, and its message names the last error.
     """
     if outcome.status is not RowStatus.FAILED or not outcome.retryable:
         return Final(outcome)

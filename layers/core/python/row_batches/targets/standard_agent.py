@@ -26,16 +26,16 @@ from row_batches.targets.usage import CHILD_START_TRANSITIONS, RunCounts, Usage,
 
 MOST_ROWS_A_CHILD = 20
 CHILD_SECONDS = 300
-"""What the rows of a child should take together: a child that dies takes no more than this down with it, and a change
-of the map run's concurrency acts as children end."""
+"""The expected time of all rows of a child. It bounds what is lost when a child dies, and the delay until a change of
+the map run's concurrency acts, since that waits for children to end."""
 UNKNOWN_ROWS_A_CHILD = 5
-"""Where the registry does not say how long a row takes."""
+"""Rows a child if the registry does not say how long a row takes."""
 ROW_SECONDS = 1.0
 """As fast as agents are taken to be."""
 MOST_SECONDS_OF_SEVERAL = 900
-"""A row that may take longer than this has a child of its own."""
+"""A row whose ``timeout_seconds`` is longer has a child of its own."""
 MOST_EVENTS = 20_000
-"""Of the 25,000 events of a child's history (https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html)."""
+"""The part that is planned of the 25,000 events of a child's history (https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html)."""
 EVENTS_AN_ATTEMPT = 20
 """A failed attempt: InvokeAgent 7, RecordFailure 6, ChooseRetry 2, WaitBeforeRetry 2, the iteration 3."""
 
@@ -47,8 +47,10 @@ FAILURE_TRANSITIONS = 4
 """A failed attempt that is tried again: InvokeAgent, RecordFailure, ChooseRetry, WaitBeforeRetry."""
 FAILED_ROW_TRANSITIONS = 4
 """A row that fails at its last attempt: InvokeAgent, RecordFailure, ChooseRetry, RowDone."""
+WAIT_TRANSITIONS = 4
+"""A child whose rows may not start yet: RunRows, AgentRowsRemain, WaitBeforeRound, MapRows."""
 STEP_SECONDS = 0.05
-"""Of each call of ``map_input`` and ``map_output``, an assumption."""
+"""The assumed duration of a call of ``map_input`` or ``map_output``."""
 
 DEPLOYMENT_ERRORS = frozenset(
     {
@@ -63,13 +65,13 @@ DEPLOYMENT_ERRORS = frozenset(
 """``StepFunctions.AccessDeniedException`` and the like, without prefix and ``Exception``: the agent cannot be called at
 all (https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html)."""
 REFUSALS = frozenset({"ExecutionDoesNotExist", "InvalidExecutionInput", "InvalidName", "Validation"})
-"""The same page: no execution has this attempt's name. After other errors of the call there may be one."""
+"""Errors after which no execution has this attempt's name (the same page). After other errors, one may have it."""
 CALL_PREFIXES = ("StepFunctions.", "Sfn.")
-"""Names with these come from the call itself; the agent's own errors are inside ``States.TaskFailed``."""
+"""Prefixes of errors of the call itself. The agent's own errors are inside ``States.TaskFailed``."""
 DENIED = re.compile(r"is not authorized to perform|Error Code: (AccessDenied|UnrecognizedClient)")
 RATE_EXCEEDED = re.compile(r"Rate exceeded|Error Code: Throttl")
-"""Errors that are common to all services have the service's own name (``StepFunctions.AWSStepFunctionsException``,
-``Sfn.SfnException``): only the cause tells them apart."""
+"""Errors that all services share have one name (``StepFunctions.AWSStepFunctionsException``, ``Sfn.SfnException``), so
+only the cause tells them apart."""
 
 
 class StandardAgent(TargetKind):
@@ -102,9 +104,9 @@ class StandardAgent(TargetKind):
         return read_agent_answer(answer)
 
     def read_error(self, error: str, cause: str, timeout_seconds: int, name: str, input_bytes: int) -> Outcome:
-        """The outcome of what a Catch around the call saw.
+        """The outcome of an error that a Catch around the call saw.
 
-        The attempt had ``timeout_seconds``, its execution ``name``, and an input of ``input_bytes``.
+        ``timeout_seconds`` is the attempt's time, ``name`` its execution's name, ``input_bytes`` the size of its input.
 
         Raises ``DeploymentError`` when the agent cannot be called at all.
         """
@@ -125,19 +127,30 @@ class StandardAgent(TargetKind):
     def warnings(self, config: BatchConfig, target: Target, functions: FunctionSettings) -> list[str]:  # noqa: ARG002
         return []
 
-    def concurrency(self, config: BatchConfig, target: Target, total_rows: int, row_bytes: int) -> Concurrency:  # noqa: ARG002
-        """As many children as rows in flight, each with some rows, one after the other.
+    def call_seconds(self, config: BatchConfig, target: Target, functions: FunctionSettings) -> int:  # noqa: ARG002
+        return config.execution_config.timeout_seconds  # then Step Functions stops the execution
 
-        They are 20, or what takes ``CHILD_SECONDS`` by the registry's ``expected_seconds``, or 5 where that is unknown;
-        fewer where the rows would not fill a batch for every child, and where failing attempts would fill a child's
-        history. One: where a row may take long, and where failed rows may end the run, so that none is started after.
+    def concurrency(self, config: BatchConfig, target: Target, total_rows: int, row_bytes: int) -> Concurrency:  # noqa: ARG002
+        """As many children as rows in flight. Each runs its rows one after the other.
+
+        A child has up to 20 rows: as many as take ``CHILD_SECONDS`` by the registry's ``expected_seconds``, else 5.
+        It has fewer if the rows would not fill a batch for every child, or if failing attempts would fill
+        a child's history. It has one row if a row may take long, if a rate is given, or if failed rows may end the run,
+        so that no row starts after that. A rate limits the children to those that it can keep busy: more would only
+        wait for their start.
         """
         settings = config.execution_config
-        children = settings.max_concurrency
+        children = self.rows_in_flight(config, target)
+        rates = [rate for rate in (settings.rate, target.rate) if rate is not None]
+        busy_seconds = min(settings.timeout_seconds, 2 * (target.expected_seconds or settings.timeout_seconds))
+        for rate in rates:
+            if rate.rows_per_minute is not None:
+                children = min(children, 1 + ceil(rate.rows_per_minute * busy_seconds / 60))
         rows = UNKNOWN_ROWS_A_CHILD
         if target.expected_seconds is not None:
             rows = min(MOST_ROWS_A_CHILD, max(1, int(CHILD_SECONDS / target.expected_seconds)))
-        if settings.timeout_seconds > MOST_SECONDS_OF_SEVERAL or settings.failure_limit(total_rows) is not None:
+        alone = settings.timeout_seconds > MOST_SECONDS_OF_SEVERAL or settings.failure_limit(total_rows) is not None
+        if alone or rates:
             rows = 1
         rows = min(rows, ceil(total_rows / children), _attempts_of_a_child() // 2 // settings.retry_policy.max_attempts)
         return Concurrency(children=children, threads=1, batch_size=max(1, rows))
@@ -159,11 +172,13 @@ class StandardAgent(TargetKind):
             failed_rows=total_rows if all_fail else 0,
             rows_objects=total_rows,
             batch_size=concurrency.batch_size,
+            waits=0 if config.execution_config.rate is None else total_rows,
         )
 
     def usage(self, counts: RunCounts) -> Usage:
         """A child: its start, 4 transitions, a request, a listing of what is finished. A row: 2 transitions and a
         request; an attempt that is tried again adds 4 and 1. A failed row: its count and a request to the queue.
+        A child that waits for its start: 4 transitions and a request.
         """
         children = ceil((counts.rows + counts.idle_rows) / counts.batch_size)
         called = counts.rows - counts.unmapped_rows
@@ -176,13 +191,15 @@ class StandardAgent(TargetKind):
             transitions=children * (CHILD_START_TRANSITIONS + CHILD_TRANSITIONS)
             + succeeded * ROW_TRANSITIONS
             + called_and_failed * FAILED_ROW_TRANSITIONS
-            + again * FAILURE_TRANSITIONS,
-            lambda_requests=children + ends,
-            lambda_gb_seconds=STEP_SECONDS * (children * memory_gb["map_input"] + ends * memory_gb["map_output"]),
+            + again * FAILURE_TRANSITIONS
+            + counts.waits * WAIT_TRANSITIONS,
+            lambda_requests=children + counts.waits + ends,
+            lambda_gb_seconds=STEP_SECONDS
+            * ((children + counts.waits) * memory_gb["map_input"] + ends * memory_gb["map_output"]),
             s3_puts=counts.failed_rows + children,
             s3_gets=children + ends,  # the brake
             sqs_requests=counts.failed_rows,
-            dynamodb_writes=counts.rows,  # live counts
+            dynamodb_writes=counts.rows + counts.waits,  # live counts; starts that are reserved
             calls=counts.attempts,
         )
 
@@ -193,14 +210,14 @@ def _attempts_of_a_child() -> int:
 
 
 def most_throttles(rows_a_child: int) -> int:
-    """How often a call may come to nothing, of a row with so many siblings in its child: half of the history is
-    theirs."""
+    """How many calls of a row can be throttled when a child has ``rows_a_child`` rows. Half of the history is left for
+    attempts."""
     return min(MAX_THROTTLES, _attempts_of_a_child() // 2 // rows_a_child)
 
 
 def _read_call_error(error: str, cause: str) -> Outcome:
-    """The call failed, not the agent. It may have started the execution all the same, so it is made again by its name:
-    Step Functions then starts nothing twice."""
+    """The outcome of a failed call. The call may have started the execution, so it is repeated under the same name, and
+    Step Functions starts nothing twice."""
     name = error.rpartition(".")[2].removesuffix("Exception")
     if name in DEPLOYMENT_ERRORS or DENIED.search(cause):
         raise DeploymentError(f"the agent cannot be called: {error}: {cause}")

@@ -1,7 +1,7 @@
-"""What an execution uses of AWS, and what that costs in US dollars: counts, and their sums by ``foundation.prices``.
+"""The usage of AWS by an execution, and its cost in US dollars: counts, and their sums by ``foundation.prices``.
 
-Whether AWS charges for the start of a child workflow beyond its states is documented nowhere; one transition a child is
-added to be on the safe side.
+AWS does not document whether the start of a child workflow is charged in addition to its states. One transition a child
+is added to be on the safe side.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ CHILD_START_TRANSITIONS = 1
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What an execution uses, counted or assumed. ``calls``: attempts at the target that were started."""
+    """The usage of an execution, counted or assumed. ``calls`` are attempts that were started at the target."""
 
     transitions: float = 0
     lambda_requests: float = 0
@@ -67,6 +67,7 @@ class RunCounts:
     ``rows_objects`` is how often finished rows were written, ``write_units`` what that takes of a table. ``children``
     of the map, none of which an inline run has, called ``worker_calls`` of ``process_tool_rows``, which took
     ``worker_seconds`` in all.
+    ``waits``: children of an agent's run that came again, since a rate let none of their rows start yet.
     """
 
     rows: int
@@ -80,6 +81,7 @@ class RunCounts:
     rows_objects: int = 0
     write_units: int = 0
     children: int = 0
+    waits: int = 0
     worker_calls: int = 0
     worker_seconds: float = 0
 

@@ -1,4 +1,4 @@
-"""What kinds have in common whose targets answer at once: ``process_tool_rows`` calls them, many rows a child."""
+"""The shared part of kinds whose targets answer at once: ``process_tool_rows`` calls them, many rows a child."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from row_batches.targets.retry import longest_pause_seconds
 from row_batches.targets.usage import CHILD_START_TRANSITIONS, RunCounts, Usage, size_of
 
 MAX_THREADS = 30
-"""Calls in flight in one worker: what its 1,024 MB (0.58 of a vCPU) serves without becoming the bottleneck."""
+"""The most calls in flight in one worker. With 1,024 MB (0.58 of a vCPU), it is not the bottleneck up to here."""
 MAX_CALLS_A_CHILD = 3_000
-"""A call of the worker takes some 7 of the 25,000 events that a child's history may have
+"""A call of the worker takes about 7 of the 25,000 events of a child's history
 (https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html)."""
 MAX_RATED_ROWS = 2_500
-"""Rows a child of a run with a rate: a slow one takes a call of the worker and a wait for each row, some 9 events."""
+"""Rows a child in a run with a rate. At a slow rate, each row takes a call of the worker and a wait: about 9 events."""
 CALL_SECONDS = 870
-"""What a call of the worker has for rows: one that may take half of it or longer may be all that a thread gets done."""
+"""The time of a worker's call for rows. If a row takes half of it or longer, a thread may run one row only."""
 MAX_BATCH_BYTES = 200_000
-"""``MaxInputBytesPerBatch`` of the map: a batch ends here, however few rows it has."""
+"""``MaxInputBytesPerBatch`` of the map: a batch ends at this size, however few rows it has."""
 
 CHILD_TRANSITIONS = 3
 """ProcessRows, RowsRemain, BatchDone."""
 CHILD_AGAIN_TRANSITIONS = 2
-"""ProcessRows, RowsRemain: the function was called again, as its 15 minutes were over."""
+"""ProcessRows, RowsRemain: the function is called again when its 15 minutes are over."""
 INLINE_TRANSITIONS = 1
 """ProcessRowsInline."""
 
@@ -35,11 +35,11 @@ INLINE_TRANSITIONS = 1
 SECONDS_PER_ATTEMPT = 0.2
 START_SECONDS = 0.3
 RESERVE_SECONDS = 60
-"""What a worker leaves of its time-out: with less than that it returns the rows that it has not started."""
+"""A worker with less time left than this returns the rows that it has not started."""
 
 
 class WorkerKind(TargetKind):
-    """Rows in batches. A worker is paid for while its rows wait, for an answer or for their next attempt."""
+    """Rows in batches. A worker is paid for while its rows wait for an answer or for their next attempt."""
 
     processor = Processor.TOOL
     cost_assumption = f"an attempt takes {SECONDS_PER_ATTEMPT} s; a worker is paid for while it waits"
@@ -47,24 +47,24 @@ class WorkerKind(TargetKind):
 
     @abstractmethod
     def invoker(self, make_client: ClientFactory) -> TargetInvoker:
-        """What calls targets of this kind."""
+        """The client that calls targets of this kind."""
 
-    def concurrency(self, config: BatchConfig, target: Target, total_rows: int, row_bytes: int) -> Concurrency:  # noqa: ARG002
+    def concurrency(self, config: BatchConfig, target: Target, total_rows: int, row_bytes: int) -> Concurrency:
         """Few children with many threads.
 
-        Of the thread counts from a third of what is possible up to it, the one that uses most of ``max_concurrency``,
-        then the highest: 60 is 2 × 30, 100 is 4 × 25, 59 is 2 × 29 (one is given up).
+        The thread count is between a third of the possible number and that number. It is the one that uses most of
+        ``max_concurrency``, and the highest of these: 60 is 2 × 30, 100 is 4 × 25, 59 is 2 × 29 (one is given up).
 
-        ``batch_size`` is the configured one, or less where the rows would not fill a batch for every child: 200 rows
-        at 60 are two batches of 100, but 100 rows are two of 50, so that all 60 calls are in flight. Threads are no
-        more than the rows a batch can hold. Where rows may take so long that a worker gets to one each, a batch has no
-        more than a child's history can take.
+        ``batch_size`` is the configured one, or less if the rows would not fill a batch for every child: 200 rows at 60
+        are two batches of 100, but 100 rows are two of 50, so that all 60 calls are in flight. There are no more
+        threads than rows in a batch. If rows may take so long that a thread runs one row a call, a batch has no more
+        rows than a child's history can hold.
         """
         settings = config.execution_config
-        in_flight = max(1, min(settings.max_concurrency, total_rows))
+        in_flight = max(1, min(self.rows_in_flight(config, target), total_rows))
         batch_size = min(settings.batch_size, max(1, MAX_BATCH_BYTES // max(1, row_bytes)))
         most = min(MAX_THREADS, batch_size, in_flight)
-        if settings.rate is not None:
+        if settings.rate is not None or target.rate is not None:
             batch_size = min(batch_size, MAX_RATED_ROWS)
         threads = max(range(max(1, most // 3), most + 1), key=lambda count: (in_flight // count * count, count))
         children = in_flight // threads
@@ -76,15 +76,15 @@ class WorkerKind(TargetKind):
             batch_size=max(1, min(batch_size, ceil(total_rows / children))),
         )
 
-    def inline_concurrency(self, config: BatchConfig, total_rows: int) -> Concurrency:
-        threads = max(1, min(MAX_THREADS, config.execution_config.max_concurrency, total_rows))
+    def inline_concurrency(self, config: BatchConfig, target: Target, total_rows: int) -> Concurrency:
+        threads = max(1, min(MAX_THREADS, self.rows_in_flight(config, target), total_rows))
         return Concurrency(children=1, threads=threads, batch_size=max(1, total_rows))
 
     def assumed(
         self, config: BatchConfig, concurrency: Concurrency, total_rows: int, staged_bytes: int, *, all_fail: bool
     ) -> RunCounts:
-        """Children = rows / batch size, rounded up, or bytes / 200,000 if that is more. A row takes 0.2 s an attempt;
-        where all fail, also the longest pauses between its attempts, but no more than its ``timeout_seconds``."""
+        """Children are rows / batch size, rounded up, or bytes / 200,000 if that is more. A row takes 0.2 s an attempt.
+        If all fail, it also takes the longest pauses between attempts, up to its ``timeout_seconds``."""
         settings = config.execution_config
         attempts = settings.retry_policy.max_attempts if all_fail else 1
         row_seconds = attempts * SECONDS_PER_ATTEMPT + _pauses_seconds(settings.retry_policy, attempts)
@@ -107,9 +107,9 @@ class WorkerKind(TargetKind):
         )
 
     def usage(self, counts: RunCounts) -> Usage:
-        """A child: 3 transitions and its start. A call: a request, its seconds, the marker of an active worker (two
-        requests), the plan and the listing of what is finished; a look at the brake a second. A failed row: its count
-        and a tenth of a request to the queue. Without children: a call for each time that the worker is called."""
+        """A child: 3 transitions and its start. A call: a request, its seconds, its lease (two writes), the plan, the
+        listing of finished rows, and a look at the brake each second. A failed row: its count and a tenth of a request
+        to the queue. Without children: a transition for each call."""
         again = max(0, counts.worker_calls - counts.children)
         again_transitions = CHILD_AGAIN_TRANSITIONS if counts.children else INLINE_TRANSITIONS
         return Usage(

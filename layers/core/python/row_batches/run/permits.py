@@ -1,0 +1,378 @@
+"""Permits to call a target whose registry entry has limits, which hold over all runs in progress.
+
+A target with ``max_concurrency`` 5 has five permits: leases ``slot#0`` to ``slot#4`` of the name ``target#<arn>``. A
+call starts under a permit only, and a permit outlives its call: its lease never ends before the longest that the call
+can run, whatever becomes of the holder. A holder is a child of a run: a child of a tool's has a permit for each call in
+flight, a child of a Standard agent's has one.
+
+Permits keep the limit. Shares keep it fair: each run gets the same, and within a run each holder, but none more than it
+wants. Who wants permits says so by a lease ``wants#<execution>#<holder>#<rows>``. One query reads all of it, so shares
+follow within seconds as runs come and go. What does not divide evenly goes round by turns.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from threading import Lock
+
+from foundation.errors import RetryableError
+from foundation.ports import Clock, Lease, Leases
+from row_batches.document.plan import Plan
+from row_batches.run.ownership import CLOCK_SECONDS
+from row_batches.run.pace import Allowance
+
+LOGGER = logging.getLogger("batch_processor.permits")
+SPARE_SECONDS = 60.0
+"""A worker's permit ends so long after the longest call, and is extended when half of it is over. The permits of a
+worker that was killed are free again after that."""
+WANTS_SECONDS = 30.0
+"""A holder that says nothing for so long wants nothing any more."""
+RATE_SECONDS = 60.0
+"""A Standard agent's run that starts no row for so long leaves its share of the target's rate to others."""
+REFRESH_SECONDS = 3.0
+"""How often a worker looks for its share."""
+TURN_SECONDS = 30.0
+GRACE_SECONDS = 5.0
+"""A holder that is without a permit for so long takes a free one beyond its share."""
+MOST_LOST_RACES = 20
+"""Free permits that others were faster to take, of one look."""
+UNLIMITED = 1_000_000
+AGENT_SPARE_SECONDS = 120.0
+"""A child's permit ends so long after the time of its row: for the states around the agent's call."""
+
+
+def permits_name(arn: str) -> str:
+    """The name of the leases of a target's permits. By ARN: two entries of one target share them."""
+    return f"target#{arn}"
+
+
+def slot_part(number: int) -> str:
+    return f"slot#{number}"
+
+
+def holder_of(execution: str, child: str) -> str:
+    """Who gets a share. Neither name has a ``#`` or a ``/``. A permit's owner is the holder, or ``<holder>/<call>``."""
+    return f"{execution}#{child}"
+
+
+def fair_shares(total: int, wants: Mapping[str, int], turn: int) -> dict[str, int]:
+    """``total`` divided equally, but to none more than it wants. ``turn`` says who gets what is left over."""
+    shares = dict.fromkeys(wants, 0)
+    names = sorted(wants)
+    first = turn % len(names) if names else 0
+    hungry = [name for name in names[first:] + names[:first] if wants[name] > 0]
+    while total > 0 and hungry:
+        each = max(1, total // len(hungry))
+        for name in hungry[:total]:
+            given = min(each, wants[name] - shares[name])
+            shares[name] += given
+            total -= given
+        hungry = [name for name in hungry if shares[name] < wants[name]]
+    return shares
+
+
+class Claims:
+    """Who holds permits of a target, and who wants some, as its leases say at one moment."""
+
+    def __init__(self, leases: Iterable[Lease]) -> None:
+        self.slots: dict[int, str] = {}
+        self.until_ms: dict[str, int] = {}
+        """When the leases end that say what holders want, by their parts."""
+        self._wants: dict[str, dict[str, int]] = {}
+        for lease in leases:
+            kind, _, rest = lease.part.partition("#")
+            if kind == "slot":
+                self.slots[int(rest)] = lease.owner.partition("/")[0]
+            else:
+                holder, _, rows = rest.rpartition("#")
+                self.until_ms[lease.part] = lease.until_ms
+                self.add(holder, int(rows))
+        for holder, count in Counter(self.slots.values()).items():
+            self.add(holder, count)
+
+    def add(self, holder: str, rows: int) -> None:
+        """Count a holder that wants so many permits."""
+        wants = self._wants.setdefault(holder.partition("#")[0], {})
+        wants[holder] = max(rows, wants.get(holder, 0))
+
+    @property
+    def runs(self) -> int:
+        """Runs that call the target now."""
+        return len(self._wants)
+
+    def workers(self, execution: str) -> int:
+        """Holders of a run."""
+        return len(self._wants[execution])
+
+    def share(self, holder: str, limit: int, turn: int) -> int:
+        """How many of ``limit`` permits are the holder's."""
+        execution = holder.partition("#")[0]
+        of_runs = fair_shares(limit, {name: sum(wants.values()) for name, wants in self._wants.items()}, turn)
+        return fair_shares(of_runs[execution], self._wants[execution], turn)[holder]
+
+    def free(self, limit: int) -> list[int]:
+        """The numbers of the permits that nobody holds, in a random order, so that holders seldom race for one."""
+        numbers = [number for number in range(limit) if number not in self.slots]
+        random.shuffle(numbers)
+        return numbers
+
+
+def turn_at(now_ms: int) -> int:
+    return int(now_ms // (TURN_SECONDS * 1000))
+
+
+class Permits:
+    """The permits of one call of a worker, for the rows of the child ``child``; ``call`` names the call.
+
+    For a target without limits in the registry, everything is allowed and no lease is touched.
+    """
+
+    def __init__(self, leases: Leases, plan: Plan, child: str, call: str, clock: Clock) -> None:
+        self._leases = leases
+        self._clock = clock
+        self._name = permits_name(plan.target.arn)
+        self._execution = plan.execution.name
+        self._holder = holder_of(plan.execution.name, child)
+        self._owner = f"{self._holder}/{call}"
+        """Of the permits: those of an earlier call for the same rows, which was killed, are not this one's."""
+        self._limit = plan.target.max_concurrency
+        self._rate = plan.target.rate
+        self._longest_ms = int((plan.call_seconds + CLOCK_SECONDS) * 1000)
+        self._lock, self._refreshing = Lock(), Lock()
+        self._until_ms: dict[int, int] = {}
+        self._share = 0
+        self._wants_part = ""
+        self._wants_until_ms = 0
+        self._of_rate = 1.0
+        self._refreshed_ms: int | None = None
+        self._none_since_ms = clock.now_ms()
+        self.is_short = False
+        """Whether rows wait because the holder has fewer permits than it wants."""
+
+    @property
+    def are_counted(self) -> bool:
+        """Whether the registry limits the calls in flight."""
+        return self._limit is not None
+
+    def allowed(self) -> int:
+        """Calls that may be in flight now."""
+        if self._limit is None:
+            return UNLIMITED
+        needed_ms = self._clock.now_ms() + self._longest_ms
+        with self._lock:
+            return min(self._share, sum(until_ms >= needed_ms for until_ms in self._until_ms.values()))
+
+    def seconds_without(self) -> float:
+        """How long the holder has had no permit."""
+        with self._lock:
+            return 0.0 if self._until_ms else (self._clock.now_ms() - self._none_since_ms) / 1000
+
+    def within(self, allowance: Allowance) -> Allowance:
+        """The allowance with no more than this worker's share of the target's rate."""
+        if self._rate is None:
+            return allowance
+        return _at_most(allowance, self._rate.rows_per_minute, self._rate.tokens_per_minute, self._of_rate)
+
+    def refresh(self, wants: int, in_flight: Callable[[], int]) -> bool:
+        """Take permits up to the share of ``wants`` calls, give back what is above it and not in use.
+
+        Whether anything was looked at: not more often than every ``REFRESH_SECONDS``. Raises ``DeploymentError``. While
+        DynamoDB is away, the holder goes on with the permits that it has, until they end.
+        """
+        if (self._limit is None and self._rate is None) or not self._refreshing.acquire(blocking=False):
+            return False
+        try:
+            return self._is_due() and self._refresh(wants, in_flight)
+        finally:
+            self._refreshing.release()
+
+    def abandon(self) -> None:
+        """Leave a permit to its end: a call gave no answer, and the target may still be working on it."""
+        with self._lock:
+            if self._until_ms:
+                # The one that ends last: it was valid for the longest time of a call when this call started.
+                del self._until_ms[max(self._until_ms, key=lambda number: self._until_ms[number])]
+                self._note_none()
+
+    def give_back(self, comes_again_in_seconds: float = 0) -> None:
+        """Return all permits, once no call is in flight. A worker that comes again goes on wanting them."""
+        if self._refreshed_ms is None:
+            return
+        with self._lock:
+            numbers = list(self._until_ms)
+            self._until_ms.clear()
+        try:
+            for number in numbers:
+                self._leases.release(self._name, self._owner, slot_part(number))
+            if comes_again_in_seconds:
+                self._say(1, comes_again_in_seconds + WANTS_SECONDS)
+            elif self._wants_part:
+                self._leases.release(self._name, self._holder, self._wants_part)
+        except RetryableError as error:
+            LOGGER.warning("permits not given back", extra={"reason": str(error)})
+
+    def _is_due(self) -> bool:
+        now_ms = self._clock.now_ms()
+        pause_ms = (REFRESH_SECONDS if self.allowed() else 1.0) * 1000
+        if self._refreshed_ms is not None and now_ms - self._refreshed_ms < pause_ms:
+            return False
+        self._refreshed_ms = now_ms
+        return True
+
+    def _refresh(self, wants: int, in_flight: Callable[[], int]) -> bool:
+        try:
+            self._say(wants, WANTS_SECONDS)
+            claims = Claims(self._leases.held(self._name))
+            claims.add(self._holder, wants)
+            self._of_rate = 1 / claims.runs / claims.workers(self._execution)
+            if self._limit is not None:
+                self._adjust(claims, self._limit, wants, in_flight)
+        except RetryableError as error:
+            LOGGER.warning("permits not refreshed", extra={"reason": str(error)})
+        return True
+
+    def _say(self, wants: int, seconds: float) -> None:
+        part = f"wants#{self._holder}#{wants}"
+        until_ms = self._clock.now_ms() + int(seconds * 1000)
+        if part == self._wants_part and until_ms - self._wants_until_ms < WANTS_SECONDS * 500:
+            return
+        if part != self._wants_part and self._wants_part:
+            self._leases.release(self._name, self._holder, self._wants_part)
+        self._leases.acquire(self._name, self._holder, seconds, part)
+        self._wants_part, self._wants_until_ms = part, until_ms
+
+    def _adjust(self, claims: Claims, limit: int, wants: int, in_flight: Callable[[], int]) -> None:
+        share = claims.share(self._holder, limit, turn_at(self._clock.now_ms()))
+        if share == 0 and self.seconds_without() >= GRACE_SECONDS:
+            share = min(1, wants)
+        held = sum(holder == self._holder for holder in claims.slots.values())  # those abandoned among them
+        with self._lock:
+            self._share = share
+        # From here on no call starts above the share, so what is in flight can only fall to it.
+        self._return(len(self._until_ms) - max(share, in_flight()))
+        self._extend()
+        lost = 0
+        for number in claims.free(limit):
+            if held >= share or lost > MOST_LOST_RACES:
+                break
+            if self._acquire(number):
+                held += 1
+            else:
+                lost += 1
+        self.is_short = len(self._until_ms) < wants
+
+    def _return(self, count: int) -> None:
+        for _ in range(count):
+            with self._lock:
+                number = min(self._until_ms, key=lambda number: self._until_ms[number])
+                del self._until_ms[number]
+                self._note_none()
+            self._leases.release(self._name, self._owner, slot_part(number))
+
+    def _extend(self) -> None:
+        needed_ms = self._clock.now_ms() + self._longest_ms + SPARE_SECONDS * 500
+        with self._lock:
+            numbers = [number for number, until_ms in self._until_ms.items() if until_ms < needed_ms]
+        for number in numbers:
+            if not self._acquire(number):
+                with self._lock:
+                    self._until_ms.pop(number, None)
+                    self._note_none()
+
+    def _acquire(self, number: int) -> bool:
+        now_ms = self._clock.now_ms()
+        seconds = self._longest_ms / 1000 + SPARE_SECONDS
+        if not self._leases.acquire(self._name, self._owner, seconds, slot_part(number)):
+            return False
+        with self._lock:
+            self._until_ms[number] = now_ms + int(seconds * 1000)
+        return True
+
+    def _note_none(self) -> None:
+        if not self._until_ms:
+            self._none_since_ms = self._clock.now_ms()
+
+
+class ChildPermit:
+    """The permit of one child of a Standard agent's run, which has one row in flight.
+
+    The functions that the child calls take it, extend it row by row and give it back; none of them waits. A child that
+    dies leaves it to its end.
+    """
+
+    def __init__(self, leases: Leases, plan: Plan, child: str, clock: Clock) -> None:
+        self._leases = leases
+        self._clock = clock
+        self._name = permits_name(plan.target.arn)
+        self._execution = plan.execution.name
+        self._holder = holder_of(plan.execution.name, child)
+        self._limit = plan.target.max_concurrency
+        self._rate = plan.target.rate
+        self._wants_part = f"wants#{self._holder}#1"
+
+    @property
+    def is_needed(self) -> bool:
+        return self._limit is not None
+
+    def take(self, seconds: float, waited: int, next_look_seconds: float) -> str:
+        """The permit for a call of so many seconds; "" when none is free, and then the child goes on wanting one.
+
+        A child that has ``waited`` before takes a free one beyond its run's share.
+        """
+        if self._limit is None:
+            return ""
+        claims = Claims(self._leases.held(self._name))
+        claims.add(self._holder, 1)
+        numbers = [number for number, holder in claims.slots.items() if holder == self._holder]
+        if not numbers and (waited or claims.share(self._holder, self._limit, turn_at(self._clock.now_ms()))):
+            numbers = claims.free(self._limit)[:MOST_LOST_RACES]
+        for number in numbers:
+            if self.extend(slot_part(number), seconds):
+                if waited:
+                    self._leases.release(self._name, self._holder, self._wants_part)
+                return slot_part(number)
+        self._leases.acquire(self._name, self._holder, next_look_seconds + WANTS_SECONDS, self._wants_part)
+        return ""
+
+    def extend(self, permit: str, seconds: float) -> bool:
+        """Keep the permit for a call of so many seconds. False: it ended, and went to another."""
+        return self._leases.acquire(self._name, self._holder, seconds + AGENT_SPARE_SECONDS, permit)
+
+    def give_back(self, permit: str) -> None:
+        """The child's calls have ended. One that cannot be given back ends by itself."""
+        try:
+            self._leases.release(self._name, self._holder, permit)
+        except RetryableError as error:
+            LOGGER.warning("permit not given back", extra={"reason": str(error)})
+
+    def within(self, allowance: Allowance) -> Allowance:
+        """The allowance with no more than the run's share of the target's rate, which the run now takes."""
+        if self._rate is None:
+            return allowance
+        holder = holder_of(self._execution, "run")
+        part, now_ms = f"wants#{holder}#0", self._clock.now_ms()
+        claims = Claims(self._leases.held(self._name))
+        claims.add(holder, 0)
+        rows, tokens = self._rate.rows_per_minute, self._rate.tokens_per_minute
+        if claims.until_ms.get(part, 0) - now_ms < RATE_SECONDS * 500:
+            seconds = max(RATE_SECONDS, 0 if rows is None else 2 * claims.runs * 60 / rows)
+            self._leases.acquire(self._name, holder, seconds, part)
+        return _at_most(allowance, rows, tokens, 1 / claims.runs)
+
+
+def _at_most(allowance: Allowance, rows: float | None, tokens: float | None, part: float) -> Allowance:
+    """The allowance with no more than a part of the rates."""
+    return replace(
+        allowance,
+        rows_per_minute=_lower(allowance.rows_per_minute, rows and rows * part),
+        tokens_per_minute=_lower(allowance.tokens_per_minute, tokens and tokens * part),
+    )
+
+
+def _lower(one: float | None, other: float | None) -> float | None:
+    given = [rate for rate in (one, other) if rate is not None]
+    return min(given, default=None)
