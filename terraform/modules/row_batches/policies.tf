@@ -197,9 +197,16 @@ locals {
       local.send_dead_letters,
       local.keep_oversized_inputs,
       {
-        Sid      = "ReadItems"
+        # Finished rows. Those of duplicates are written when their originals are finished.
+        Sid      = "FinishDuplicates"
         Effect   = "Allow"
-        Action   = ["dynamodb:Query"]
+        Action   = ["s3:PutObject"]
+        Resource = [for name in ["rows/*", "spilled/*"] : "${local.work}/${name}"]
+      },
+      {
+        Sid      = "KeepItems"
+        Effect   = "Allow"
+        Action   = ["dynamodb:Query", "dynamodb:BatchWriteItem"]
         Resource = [aws_dynamodb_table.results.arn]
       },
       local.own_rows,
