@@ -21,7 +21,7 @@ def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[st
     )
     response = process_tool_rows(
         request,
-        batches=wiring.batches(settings.results_bucket, settings.results_table),
+        batches=wiring.batches(settings.results_bucket, settings.results_table, settings.answers_table),
         invoker=wiring.invoker(),
         dead_letters=wiring.dead_letters(settings.dead_letter_queue_url),
         ownership=wiring.ownership(settings.runs_table, context),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 import uuid
 from typing import Any
 
@@ -10,6 +11,7 @@ from tests.support.deployment import Deployment, Run, csv_bytes, scaled
 
 ROWS = scaled(20_000, 2_000)
 REPEATED = 0.6
+START = time.time_ns() // 1_000_000_000
 OUTPUT = {"columns": [{"name": "value", "source": "$.value"}], "add_metadata": ["_row_id", "_status", "_error_message"]}
 
 
@@ -54,13 +56,34 @@ def test_a_file_that_repeats_itself_costs_a_call_for_each_distinct_input(deploym
     assert run.failed_rows == plain.failed_rows
     assert_called_once_each(run, rows)
     assert planned.document["distinct_rows"] == run.summary["distinct_rows"]
-    assert planned.document["estimate"]["total"]["best"] < plain.summary["estimate"]["total"]["best"]
+    assert planned.document["rows_to_run"] == run.summary["distinct_rows"]
+    parts, plain_parts = planned.document["estimate"]["parts"], plain.summary["estimate"]["parts"]
+    assert parts["lambda"]["best"] < plain_parts["lambda"]["best"]
     assert (run.document["failed"], run.document["succeeded"]) == (
         plain.document["failed"],
         plain.document["succeeded"],
     )
     failed = [int(row["_row_id"]) for row in plain.rows if row["_status"] == "FAILED"]
+    assert [letter["row"] for letter in plain.dead_letters()] == failed
     assert [letter["row"] for letter in run.dead_letters()] == failed
+
+
+def test_the_same_file_again_with_cache_days_calls_for_nothing_that_was_answered(deployment: Deployment) -> None:
+    # Given inputs of this test alone, since answers are kept for a day
+    rows = [[note, "ok", str(START + int(n))] for note, _, n in repeating_rows(ROWS)]
+    first = deployment.run(document("tool", "chaos", deduplicate=True), body_of(rows), timeout=900).assert_succeeded()
+
+    both = document("tool", "chaos", deduplicate=True, cache_days=1)
+    again = deployment.run(both, body_of(rows), timeout=900).assert_succeeded()
+    alone = deployment.run(document("tool", "chaos", cache_days=1), body_of(rows), timeout=900).assert_succeeded()
+
+    assert first.summary["attempts"] > 0
+    for run in (again, alone):
+        assert run.output == first.output
+        assert (run.summary["attempts"], run.summary["resumed"]) == (0, 0)
+    distinct = first.summary["distinct_rows"]
+    assert again.summary["savings"]["cache_days"]["calls"] == distinct
+    assert alone.summary["savings"] == {"cache_days": {"calls": len(rows), "usd": 0.0}}
 
 
 def test_agents_answer_each_distinct_input_once(deployment: Deployment) -> None:
@@ -75,6 +98,12 @@ def test_agents_answer_each_distinct_input_once(deployment: Deployment) -> None:
     assert [row["value"] for row in run.rows] == ["" if mode == "fail" else n for _, mode, n in rows]
     assert [row["_row_id"] for row in run.rows] == [str(number) for number in range(1, 13)]
     assert run.document["failed"] == 3
+
+    # And what succeeded is known to the next batch
+    asked["execution_config"]["cache_days"] = 1
+    again = deployment.run(asked, body_of(rows)).assert_succeeded()
+    assert again.output == run.output
+    assert (again.summary["attempts"], again.summary["savings"]["cache_days"]["calls"]) == (1, 3)
 
 
 def test_express_agents_answer_each_distinct_input_once(deployment: Deployment) -> None:

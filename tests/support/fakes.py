@@ -25,6 +25,7 @@ from row_batches.rows.records import (
     consecutive_runs,
 )
 from row_batches.rows.store import FinishedRows, ListedRow, RowRange, listed_by_reading
+from row_batches.run.answer_cache import CachedAnswer
 from row_batches.run.blanks import Blanks
 from row_batches.run.ownership import Ownership
 from row_batches.run.redrive import Redrive
@@ -233,6 +234,31 @@ class _FakeRows:
 
     def columns_from(self, row: int) -> RowColumns:
         return columns_of([kept.record for kept in self.rows if kept.row >= row], self.letters.__contains__)
+
+
+class FakeAnswers:
+    """Answers of batches in memory. ``is_away``: nothing can be read or kept."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, tuple[int, CachedAnswer]] = {}
+        self.is_away = False
+
+    def _check(self) -> None:
+        if self.is_away:
+            raise ServiceUnavailableError("dynamodb:BatchGetItem got no answer")
+
+    def get(self, ids: Collection[str], since_ms: int) -> Iterator[tuple[str, bytes]]:
+        self._check()
+        for each in ids:
+            kept_ms, answer = self.answers.get(each, (0, None))
+            if answer is not None and kept_ms >= since_ms:
+                yield each, answer.answer
+
+    def keep(self, answers: Sequence[CachedAnswer], now_ms: int, days: int) -> None:
+        self._check()
+        for answer in answers:
+            if len(answer.answer) <= 1024 * 1024:
+                self.answers[answer.id] = (now_ms, answer)
 
 
 class FakeInvoker:

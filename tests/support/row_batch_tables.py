@@ -20,14 +20,19 @@ def make_results_table(client: Any) -> str:
     return _make_table(client, "results", {FAILED_ROWS})
 
 
+def make_answers_table(client: Any) -> str:
+    """The table of answers with the key that Terraform gives it."""
+    return _make_table(client, "answers", set())
+
+
 def _make_table(client: Any, name: str, index_names: set[str]) -> str:
     resources = parsed(ROW_BATCHES / "storage.tf")["resource"]
     tables: list[dict[str, Any]] = [plain(block["aws_dynamodb_table"]) for block in resources]
     table = next(table[name] for table in tables if name in table)
 
     def keys(part: dict[str, Any]) -> list[dict[str, str]]:
-        kinds = {"HASH": part["hash_key"], "RANGE": part["range_key"]}
-        return [{"AttributeName": plain(name), "KeyType": kind} for kind, name in kinds.items()]
+        kinds = {"HASH": part["hash_key"], "RANGE": part.get("range_key")}
+        return [{"AttributeName": plain(name), "KeyType": kind} for kind, name in kinds.items() if name]
 
     indexes = [
         {
@@ -35,7 +40,7 @@ def _make_table(client: Any, name: str, index_names: set[str]) -> str:
             "KeySchema": keys(index),
             "Projection": {"ProjectionType": plain(index["projection_type"])},
         }
-        for index in table["global_secondary_index"]
+        for index in table.get("global_secondary_index", [])
     ]
     named = {key["AttributeName"] for part in (keys(table), *(index["KeySchema"] for index in indexes)) for key in part}
     made = unique(name)
@@ -43,8 +48,8 @@ def _make_table(client: Any, name: str, index_names: set[str]) -> str:
         TableName=made,
         KeySchema=keys(table),
         AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in sorted(named)],
-        GlobalSecondaryIndexes=indexes,
         BillingMode="PAY_PER_REQUEST",
+        **({"GlobalSecondaryIndexes": indexes} if indexes else {}),
     )
     assert {index["IndexName"] for index in indexes} == index_names
     return made

@@ -15,16 +15,19 @@ locals {
     process_tool_rows = {
       DEAD_LETTER_QUEUE_URL = aws_sqs_queue.dead_letters.url
       RESULTS_TABLE         = aws_dynamodb_table.results.name
+      ANSWERS_TABLE         = aws_dynamodb_table.answers.name
       RUNS_TABLE            = aws_dynamodb_table.runs.name
     }
     map_input = {
       DEAD_LETTER_QUEUE_URL = aws_sqs_queue.dead_letters.url
       RESULTS_TABLE         = aws_dynamodb_table.results.name
+      ANSWERS_TABLE         = aws_dynamodb_table.answers.name
       RUNS_TABLE            = aws_dynamodb_table.runs.name
     }
     map_output = {
       DEAD_LETTER_QUEUE_URL = aws_sqs_queue.dead_letters.url
       RESULTS_TABLE         = aws_dynamodb_table.results.name
+      ANSWERS_TABLE         = aws_dynamodb_table.answers.name
       RUNS_TABLE            = aws_dynamodb_table.runs.name
     }
     aggregate_results = {

@@ -47,6 +47,21 @@ locals {
     Resource = [aws_dynamodb_table.results.arn]
   }
 
+  # Answers of other batches to the same inputs, and those kept for later ones.
+  take_answers = {
+    Sid      = "TakeAnswers"
+    Effect   = "Allow"
+    Action   = ["dynamodb:BatchGetItem"]
+    Resource = [aws_dynamodb_table.answers.arn]
+  }
+
+  keep_answers = {
+    Sid      = "KeepAnswers"
+    Effect   = "Allow"
+    Action   = ["dynamodb:BatchWriteItem"]
+    Resource = [aws_dynamodb_table.answers.arn]
+  }
+
   send_dead_letters = {
     Sid      = "SendDeadLetters"
     Effect   = "Allow"
@@ -169,6 +184,8 @@ locals {
       local.list_work,
       local.write_rows,
       local.write_items,
+      local.take_answers,
+      local.keep_answers,
       local.own_rows,
       local.count_rows,
       {
@@ -183,12 +200,12 @@ locals {
 
     map_input = [
       local.read_work, local.list_work, local.write_rows, local.write_items, local.send_dead_letters, local.count_rows,
-      local.hold_permits, local.read_permits_and_pace,
+      local.hold_permits, local.read_permits_and_pace, local.take_answers,
     ]
 
     map_output = [
       local.read_work, local.list_work, local.write_rows, local.write_items, local.send_dead_letters, local.count_rows,
-      local.hold_permits,
+      local.hold_permits, local.keep_answers,
     ]
 
     aggregate_results = concat(local.write_results, [

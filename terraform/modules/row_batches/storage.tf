@@ -38,6 +38,30 @@ resource "aws_dynamodb_table" "results" {
   }
 }
 
+# Answers of batches with cache_days or deduplicate, for later batches: one item for each version of a target and input.
+resource "aws_dynamodb_table" "answers" {
+  # checkov:skip=CKV_AWS_28:An answer that is lost is called for again.
+  # checkov:skip=CKV2_AWS_16:Capacity is on demand.
+  name         = "batch_processor_answers${var.deployment.suffix}"
+  billing_mode = "PAY_PER_REQUEST"
+  hash_key     = "answer_id"
+
+  attribute {
+    name = "answer_id"
+    type = "S"
+  }
+
+  ttl {
+    attribute_name = "ttl"
+    enabled        = true
+  }
+
+  server_side_encryption {
+    enabled     = true
+    kms_key_arn = var.kms_key_arn
+  }
+}
+
 # One item a run, its live counts, and the leases of its batches. Both indexes hold keys alone, so that counting rows writes
 # to no index.
 resource "aws_dynamodb_table" "runs" {

@@ -45,6 +45,7 @@ ENVIRONMENT = {
     "NOTIFICATION_TOPIC_ARN": "topic",
     "RUNS_TABLE": "runs",
     "RESULTS_TABLE": "results",
+    "ANSWERS_TABLE": "answers",
     "FINISH_MACHINE_ARN": "machine",
 }
 

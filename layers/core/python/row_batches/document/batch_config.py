@@ -190,6 +190,14 @@ class ExecutionConfig(Part):
         description="send rows with equal mapped inputs once, and give each of them the outcome; for up to 5,000,000 "
         "rows: see [duplicates](../how-to/duplicates.md)",
     )
+    cache_days: int | None = Field(
+        default=None,
+        ge=1,
+        le=365,
+        description="take answers that earlier batches got from the same version of the target for the same mapped "
+        "input, if they are at most so many days old, and keep the own ones for as long: see "
+        "[duplicates](../how-to/duplicates.md)",
+    )
     accept_version: bool = Field(
         default=False,
         description="take over answers from another version of the target's code; without it, `resume_from` is refused "
@@ -214,6 +222,11 @@ class ExecutionConfig(Part):
         if value:
             not_available(str(info.field_name), "leave it out")
         return value
+
+    @property
+    def keeps_answers(self) -> bool:
+        """Whether answers are kept for later batches: whoever sends equal inputs once says that answers are equal."""
+        return self.deduplicate or self.cache_days is not None
 
     @property
     def resumed_execution(self) -> str | None:

@@ -67,12 +67,16 @@ class StagedInput(Frozen):
 
 
 class DistinctInput(Frozen):
-    """The staged rows that are sent where equal inputs are sent once: the first of each kind."""
+    """The staged rows that are sent where equal inputs are sent once: the first of each kind.
+
+    ``runs`` of consecutive rows, of those that are sent and of the others, take turns in the whole input.
+    """
 
     key: str
     version_id: str
     size_bytes: int
     rows: int
+    runs: int
 
 
 class Concurrency(Frozen):

@@ -15,13 +15,15 @@ class RowStatus(StrEnum):
 
 
 class RowOrigin(StrEnum):
-    """Where the outcome of a row comes from that was not sent itself.
+    """Where the outcome of a row comes from for which the target was not called.
 
     Rows that were taken over from an execution that is resumed have none: they are SUCCESS without an attempt.
     """
 
     DUPLICATE = "duplicate"
     """The row with the same input that was sent (``execution_config.deduplicate``), whether it was SUCCESS or not."""
+    CACHED = "cached"
+    """A batch of the last days (``execution_config.cache_days``)."""
 
 
 Usage = dict[str, dict[str, int | float]]
@@ -46,7 +48,7 @@ class RowRecord(TypedDict):
 
     ``extraction`` is ``{"methods", "missing"}`` as JSON: the method of each extracted field, and the fields without.
 
-    ``origin`` is given if the row was not sent itself.
+    ``origin`` is given if the outcome is that of another row, or of an earlier batch.
 
     ``worker_ms`` is the time since the worker's last write, and ``worker_calls`` is 1 at its first write. Both are on
     the first row of a write and 0 on the others, because a worker of many rows costs its own time, not its rows' time.

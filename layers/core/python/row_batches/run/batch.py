@@ -24,6 +24,7 @@ from row_batches.rows.records import AnsweredRow, FinishedRow, RowOrigin, RowRec
 from row_batches.rows.store import RowStore
 from row_batches.rows.stores import RowStores
 from row_batches.rows.work import Work, load_plan
+from row_batches.run.answer_cache import AnswerCache
 from row_batches.run.blanks import unmatched_columns
 from row_batches.run.pace import Allowance, Pace
 from row_batches.run.runs import Live
@@ -49,8 +50,10 @@ def input_hash(row_input: Mapping[str, Any], *, sort_keys: bool = True) -> str:
 class Batch:
     """Compiled once for each execution, used for every row. Safe in several threads."""
 
-    def __init__(self, plan: Plan, work: Work, stores: RowStores) -> None:
+    def __init__(self, plan: Plan, work: Work, stores: RowStores, cache: AnswerCache | None = None) -> None:
         self.plan = plan
+        self.cache = cache
+        """Answers of other batches; None in functions that call no target."""
         self.work = work
         self._stores = stores
         self.refreshed_ms = 0
@@ -60,9 +63,16 @@ class Batch:
         self._staged_columns = [f"c{number}" for number in range(1, len(plan.columns) + 1)]
 
     @classmethod
-    def of_plan(cls, plan: Plan, objects: ObjectStore, clock: Clock, stores: RowStores | None = None) -> Self:
+    def of_plan(
+        cls,
+        plan: Plan,
+        objects: ObjectStore,
+        clock: Clock,
+        stores: RowStores | None = None,
+        cache: AnswerCache | None = None,
+    ) -> Self:
         """``stores`` is needed where rows are not in ``objects``."""
-        return cls(plan, Work(objects, plan.keys, clock), stores or RowStores(objects, clock))
+        return cls(plan, Work(objects, plan.keys, clock), stores or RowStores(objects, clock), cache)
 
     @cached_property
     def rows(self) -> RowStore:
@@ -251,10 +261,17 @@ class Batch:
 class Batches:
     """Opens the batch of a plan. A worker that lives on for more rows of it reads and compiles it once."""
 
-    def __init__(self, objects: ObjectStore, clock: Clock, stores: RowStores | None = None) -> None:
+    def __init__(
+        self,
+        objects: ObjectStore,
+        clock: Clock,
+        stores: RowStores | None = None,
+        cache: AnswerCache | None = None,
+    ) -> None:
         self.objects = objects
         self.clock = clock
         self._stores = stores
+        self._cache = cache
         self._opened: dict[str, Batch] = {}
 
     def open(self, plan_key: str) -> Batch:
@@ -262,7 +279,7 @@ class Batches:
         batch = self._opened.get(plan_key)
         if batch is None:
             plan = load_plan(self.objects, plan_key)
-            batch = Batch.of_plan(plan, self.objects, self.clock, self._stores)
+            batch = Batch.of_plan(plan, self.objects, self.clock, self._stores, self._cache)
             if len(self._opened) >= MOST_BATCHES_KEPT:
                 del self._opened[next(iter(self._opened))]
             self._opened[plan_key] = batch

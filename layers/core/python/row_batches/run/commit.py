@@ -14,6 +14,7 @@ from foundation.errors import BatchProcessorError
 from row_batches.rows.records import FinishedRow
 from row_batches.rows.work import failure_brake
 from row_batches.run.batch import Batch
+from row_batches.run.cached_answers import keep_answers
 from row_batches.run.ports import DeadLetters
 
 LOGGER = logging.getLogger("batch_processor.commit")
@@ -34,6 +35,7 @@ class Commit:
     def write(self, finished: list[FinishedRow]) -> None:
         """Finish rows, ascending. Raises what ``RowStore.write`` raises, and nothing once they are written."""
         self._batch.rows.write(finished)
+        keep_answers(self._batch, finished)
         failed = [row for row in finished if row.has_failed]
         if failed:
             self._uncounted.append([row.row for row in failed])

@@ -12,7 +12,7 @@ from math import ceil
 
 from foundation.prices import PRICES, Prices
 from row_batches.document.batch_config import BatchConfig
-from row_batches.document.plan import Concurrency, CostEstimate, CostRange, Storage, StorageMode, Target
+from row_batches.document.plan import Concurrency, CostEstimate, CostRange, DistinctInput, Storage, StorageMode, Target
 from row_batches.run.storage import ANSWER_BYTES, ITEM_BYTES, item_units
 from row_batches.targets.kinds import kind_of
 from row_batches.targets.usage import RunCounts, Usage, size_of
@@ -40,17 +40,17 @@ def estimate(
     *,
     total_rows: int,
     staged_bytes: int,
-    rows_sent: int | None = None,
+    distinct: DistinctInput | None = None,
     taken_over: int = 0,
     prices: Prices = PRICES,
 ) -> CostEstimate:
     """The cost of a run: ``best`` when each row succeeds at its first attempt, ``worst`` when each fails at its last,
     after the longest pauses. What the kind of target assumes is in its ``assumed`` and ``usage``.
 
-    ``rows_sent`` of the rows are sent, when some have equal inputs; none: all. ``taken_over`` of all rows have the
+    ``distinct`` are the rows that are sent, when some have equal inputs; none: all. ``taken_over`` of all rows have the
     answer of an earlier execution, at the best; at the worst none has.
     """
-    sent = total_rows if rows_sent is None else rows_sent
+    sent = total_rows if distinct is None else distinct.rows
     sent_bytes = staged_bytes * sent // max(1, total_rows)
     idle_at_best = sent * taken_over // max(1, total_rows)
     best, worst = (
@@ -65,6 +65,7 @@ def estimate(
                 sent_bytes * (sent - idle) // max(1, sent),
                 all_fail=all_fail,
                 duplicates=total_rows - sent,
+                runs=0 if distinct is None else distinct.runs,
                 idle_rows=idle,
             ),
             storage,
@@ -81,7 +82,7 @@ def estimate(
         total=CostRange(best=_rounded(sum(best_parts.values())), worst=_rounded(sum(worst_parts.values()))),
         target_included=target.cost_per_call_usd is not None,
         prices_as_of=prices.as_of,
-        assumptions=_assumptions(target, config.execution_config.retry_policy.max_attempts, storage, prices),
+        assumptions=_assumptions(target, config, storage, prices),
     )
 
 
@@ -109,15 +110,23 @@ def _assumed(
     *,
     all_fail: bool,
     duplicates: int,
+    runs: int,
     idle_rows: int,
 ) -> RunCounts:
     """The counts of a run that calls for ``total_rows``, and only keeps ``idle_rows`` and ``duplicates`` beside them.
 
-    A duplicate takes a write of its own, as its neighbours are written at another time.
+    Each of the ``runs`` takes a write of its own: duplicates are written when all others are finished.
     """
     counts = kind_of(target).assumed(config, concurrency, total_rows, staged_bytes, all_fail=all_fail)
-    objects = max(counts.rows_objects, ceil((total_rows + idle_rows) / concurrency.batch_size))
-    counts = replace(counts, idle_rows=idle_rows, rows_objects=objects + duplicates)
+    objects = max(counts.rows_objects, runs, ceil((total_rows + idle_rows) / concurrency.batch_size))
+    settings = config.execution_config
+    counts = replace(
+        counts,
+        idle_rows=idle_rows,
+        rows_objects=objects,
+        answers_sought=total_rows if settings.cache_days else 0,
+        answers_kept=total_rows if settings.keeps_answers else 0,
+    )
     if storage.mode is StorageMode.INLINE:
         return replace(counts, children=0)
     if storage.mode is StorageMode.DYNAMODB:
@@ -155,10 +164,13 @@ def run_usage(target: Target, counts: RunCounts, storage: Storage, *, total_rows
         # The run's item and its two index entries, written and ended; the lease of the aggregation.
         dynamodb_writes=8,
     )
-    return base + kind_of(target).usage(counts) + storage_usage(storage, counts)
+    # Half a unit for each answer of up to 4 KB that is looked for, one for each of up to 1 KB that is kept.
+    answers = Usage(dynamodb_reads=counts.answers_sought / 2, dynamodb_writes=counts.answers_kept)
+    return base + kind_of(target).usage(counts) + storage_usage(storage, counts) + answers
 
 
-def _assumptions(target: Target, attempts: int, storage: Storage, prices: Prices) -> list[str]:
+def _assumptions(target: Target, config: BatchConfig, storage: Storage, prices: Prices) -> list[str]:
+    attempts = config.execution_config.retry_policy.max_attempts
     said = [
         f"prices of {prices.region} as of {prices.as_of}, without free tiers, storage, logs and data transfer",
         f"worst: every row fails after {attempts} attempts and the longest pauses between them, none of them throttled",
@@ -166,6 +178,8 @@ def _assumptions(target: Target, attempts: int, storage: Storage, prices: Prices
     ]
     if storage.mode is StorageMode.DYNAMODB:
         said.append(f"an item holds its row's cells twice, an answer of {ANSWER_BYTES} bytes, and {ITEM_BYTES} more")
+    if config.execution_config.cache_days is not None:
+        said.append("no row has the answer of an earlier batch: those that have one cost less")
     if target.cost_per_call_usd is None:
         said.append(f"the cost of the target {target.name} is excluded: the registry has no cost_per_call_usd for it")
     else:

@@ -10,7 +10,7 @@ import mmap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from heapq import merge
-from itertools import chain, islice
+from itertools import islice
 from tempfile import TemporaryFile
 from typing import IO
 
@@ -95,14 +95,21 @@ def stage_distinct(
         except MappingError:
             return None
 
-    size = 0
+    size = runs = 0
 
     def originals(found: FoundDuplicates) -> Iterator[bytes]:
-        nonlocal size
-        lines = (line for row, line in staged_lines(work.read(keys.staged, version_id)) if found.is_original(row))
-        for line in chain([staged_header(columns)], lines):
-            size += len(line)
-            yield line
+        nonlocal size, runs
+        header = staged_header(columns)
+        size += len(header)
+        yield header
+        before = None
+        for row, line in staged_lines(work.read(keys.staged, version_id)):
+            is_original = found.is_original(row)
+            runs += is_original is not before
+            before = is_original
+            if is_original:
+                size += len(line)
+                yield line
 
     rows = read_staged(work.read(keys.staged, version_id))
     with find_duplicates(rows, digest, total_rows) as found:
@@ -110,7 +117,9 @@ def stage_distinct(
             return None
         work.upload(keys.duplicates, found.chunks())
         version = work.upload(keys.distinct, originals(found))
-        return DistinctInput(key=keys.distinct, version_id=version, size_bytes=size, rows=found.distinct_rows)
+        return DistinctInput(
+            key=keys.distinct, version_id=version, size_bytes=size, rows=found.distinct_rows, runs=runs
+        )
 
 
 def _records(
@@ -143,7 +152,12 @@ def _read_run(run: IO[bytes]) -> Iterator[bytes]:
 
 def duplicates_among(columns: RowColumns) -> frozenset[int]:
     """Those of finished rows that were not sent themselves."""
-    return frozenset(of["row"] for of in columns["details"] if of.get("origin") == RowOrigin.DUPLICATE)
+    return rows_from(columns, RowOrigin.DUPLICATE)
+
+
+def rows_from(columns: RowColumns, origin: RowOrigin) -> frozenset[int]:
+    """Those of finished rows whose outcome comes from there."""
+    return frozenset(of["row"] for of in columns["details"] if of.get("origin") == origin)
 
 
 def failed_rows_sent(columns: RowColumns) -> int:

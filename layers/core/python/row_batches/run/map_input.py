@@ -10,6 +10,7 @@ from foundation.errors import MappingError
 from foundation.json_text import parse_json, render_json
 from foundation.ports import Clock
 from row_batches.run.batch import Batch, Batches, input_hash
+from row_batches.run.cached_answers import take_cached
 from row_batches.run.commit import Commit
 from row_batches.run.earlier_answers import take_over
 from row_batches.run.messages import AgentCall, AgentRow, MapRowsRequest, MapRowsResponse
@@ -50,6 +51,10 @@ def map_rows(
     for taken in ended:
         del items[taken.row]
     again = {call.row: call for call in request.Again}
+    cached = list(take_cached(batch, {row: item for row, item in items.items() if row not in again}, clock))
+    for taken in cached:
+        del items[taken.row]
+    ended += cached
     begun = _may_have_begun(batch, items)
     rows: list[AgentRow] = []
     size = remaining = 0

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
+from itertools import chain
 from math import ceil
 from threading import Condition, Event, Lock
 from typing import Any
@@ -26,6 +27,7 @@ from row_batches.document.batch_config import MAX_TOOL_TIMEOUT_SECONDS
 from row_batches.rows.records import FinishedRow, RowStatus, Usage
 from row_batches.rows.work import FINISHING_BRAKE, throttled_brake
 from row_batches.run.batch import Batch, Batches, input_hash
+from row_batches.run.cached_answers import take_cached
 from row_batches.run.commit import CHECKS_PER_LIMIT, Commit
 from row_batches.run.earlier_answers import take_over
 from row_batches.run.messages import ToolRowsRequest, ToolRowsResponse
@@ -152,7 +154,7 @@ class _Run:
         self._counts: Counter[RowStatus] = Counter()
 
     def run(self) -> ToolRowsResponse:
-        if self._batch.plan.resume_from:
+        if self._batch.plan.resume_from or self._batch.plan.config.execution_config.cache_days:
             self._take_over()
         self._working = min(self._batch.plan.concurrency.threads, len(self._rows))
         self._refresh_permits()
@@ -191,10 +193,13 @@ class _Run:
     # --- in the main thread
 
     def _take_over(self) -> None:
-        """Finish the rows that an earlier execution answered. They are written with those that run, where they can be:
-        in one object for consecutive rows."""
+        """Finish the rows that an earlier execution or another batch answered.
+
+        They are written with those that run, where they can be: in one object for consecutive rows.
+        """
         left = dict(self._rows)
-        for finished in take_over(self._batch, left, self._clock, self._goes_on_taking_over):
+        taken = take_over(self._batch, left, self._clock, self._goes_on_taking_over)
+        for finished in chain(taken, take_cached(self._batch, left, self._clock)):
             del left[finished.row]
             self._keep(finished)
             if self._unwritten_bytes >= FLUSH_BYTES:

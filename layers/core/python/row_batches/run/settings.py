@@ -21,18 +21,21 @@ class ValidateInputSettings(RowBatchSettings):
 
 class ProcessToolRowsSettings(RowBatchSettings):
     results_table: str
+    answers_table: str
     dead_letter_queue_url: str
     runs_table: str
 
 
 class MapInputSettings(RowBatchSettings):
     results_table: str
+    answers_table: str
     dead_letter_queue_url: str
     runs_table: str
 
 
 class MapOutputSettings(RowBatchSettings):
     results_table: str
+    answers_table: str
     dead_letter_queue_url: str
     runs_table: str
 

@@ -12,10 +12,10 @@ from pydantic import BaseModel
 from foundation.problems import listed
 from row_batches.document.plan import Plan, StorageMode
 from row_batches.document.target_version import TargetVersion
-from row_batches.rows.records import RowColumns, RowStatus, Usage
+from row_batches.rows.records import RowColumns, RowOrigin, RowStatus, Usage
 from row_batches.run.blanks import Blanks
 from row_batches.run.cost import actual_cost, run_usage
-from row_batches.run.duplicates import duplicates_among
+from row_batches.run.duplicates import duplicates_among, rows_from
 from row_batches.run.runs import Counts
 from row_batches.targets.answer import MOST_USED, add_usage
 from row_batches.targets.notes import NOTES, OFF_PROTOCOL
@@ -85,6 +85,8 @@ class Totals(BaseModel):
     """Of the attempted: rows that were taken over from an earlier execution."""
     duplicates: int = 0
     """Of the attempted: rows that have the outcome of another one with the same input."""
+    cached: int = 0
+    """Of the attempted: rows that have the answer of an earlier batch."""
     failed_duplicates: int = 0
     """Of all rows that failed: those, and the ones whose original nobody finished."""
     attempts: int = 0
@@ -164,15 +166,14 @@ class Totals(BaseModel):
             self.blanks.add(details["missing"], details["answer_keys"], status)
 
     def _add_origins(self, rows: RowColumns) -> int:
-        """Count the rows that were not sent themselves; how many of them are SUCCESS."""
-        duplicates = duplicates_among(rows)
-        if not duplicates:
-            return 0
+        """Count the rows for which the target was not called; how many of them are SUCCESS."""
+        duplicates, cached = duplicates_among(rows), len(rows_from(rows, RowOrigin.CACHED))
+        self.cached += cached
         failed = [failure["status"] for failure in rows["failures"] if failure["row"] in duplicates]
         self.duplicates += len(duplicates)
         self.failed_duplicates += len(failed)
         self.unmapped -= failed.count(RowStatus.FAILED)  # without an attempt, as rows that could not be mapped
-        return len(duplicates) - len(failed)
+        return len(duplicates) - len(failed) + cached
 
     def _add_attempts(self, rows: RowColumns) -> None:
         attempts = rows["attempts"]
@@ -244,14 +245,15 @@ def cost_of(plan: Plan, totals: Totals, *, stopped: bool = False) -> dict[str, o
     A worker is taken for a child of its own, also where it went on for one whose 15 minutes were over. Workers that
     were killed are not counted: nobody knows their time.
     """
+    settings = plan.config.execution_config
     counts = RunCounts(
-        rows=totals.attempted - totals.resumed - totals.duplicates,
+        rows=totals.attempted - totals.resumed - totals.duplicates - totals.cached,
         attempts=totals.attempts,
         retries=totals.retries,
         failed_rows=totals.all_failed - totals.died - totals.failed_duplicates,
         unmapped_rows=totals.unmapped,
         throttles=totals.throttles,
-        idle_rows=totals.resumed + totals.died + (0 if stopped else totals.not_attempted),
+        idle_rows=totals.resumed + totals.cached + totals.died + (0 if stopped else totals.not_attempted),
         batch_size=plan.concurrency.batch_size,
         rows_objects=totals.rows_objects,
         write_units=totals.write_units,
@@ -259,6 +261,8 @@ def cost_of(plan: Plan, totals: Totals, *, stopped: bool = False) -> dict[str, o
         # Nobody counts them: with a rate, each row is taken for one that waited.
         waits=0 if plan.config.execution_config.rate is None else totals.attempted - totals.resumed,
         worker_calls=totals.worker_calls,
+        answers_sought=totals.attempted - totals.duplicates if settings.cache_days else 0,
+        answers_kept=totals.succeeded - totals.duplicates - totals.cached if settings.keeps_answers else 0,
         worker_seconds=totals.worker_ms / 1000 + totals.worker_calls * START_SECONDS,
     )
     usage = run_usage(
@@ -322,7 +326,10 @@ def off_protocol(totals: Totals) -> dict[str, object]:
 def savings(plan: Plan, totals: Totals) -> dict[str, dict[str, float | None]]:
     """What was not called, by the setting that saved it, and its price where the registry has one of a call."""
     price = plan.target.cost_per_call_usd
-    saved = {"deduplicate": totals.duplicates} if plan.config.execution_config.deduplicate else {}
+    settings = plan.config.execution_config
+    saved = {"deduplicate": totals.duplicates} if settings.deduplicate else {}
+    if settings.cache_days is not None:
+        saved["cache_days"] = totals.cached
     return {
         name: {"calls": calls, "usd": None if price is None else round(calls * price, 8)}
         for name, calls in saved.items()

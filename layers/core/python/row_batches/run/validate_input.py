@@ -297,7 +297,7 @@ class _Validation:
             storage,
             total_rows=staging.total_rows,
             staged_bytes=staging.size_bytes,
-            rows_sent=rows_sent,
+            distinct=distinct,
             taken_over=taken_over,
         )
         warnings = self._warnings(config, target, staging, rows_sent, concurrency)

@@ -12,6 +12,7 @@ from foundation.invocation import LambdaContext, call_owner, clock
 
 if TYPE_CHECKING:
     from foundation.aws.leases import DynamoDbLeases
+    from row_batches.run.answer_cache import AnswerCache
     from row_batches.run.batch import Batches
     from row_batches.run.ownership import Ownership
     from row_batches.run.runs import BestEffort
@@ -23,13 +24,20 @@ if TYPE_CHECKING:
 
 
 @cache
-def batches(bucket: str, results_table: str | None = None) -> Batches:
-    """Without ``results_table`` for a function that reads no rows."""
+def batches(bucket: str, results_table: str | None = None, answers_table: str | None = None) -> Batches:
+    """Without ``results_table`` for a function that reads no rows, without ``answers_table`` for one that runs none."""
     from row_batches.rows.stores import RowStores
     from row_batches.run.batch import Batches
 
     table = None if results_table is None else lambda: (_rows_client(), results_table)
-    return Batches(objects(bucket), clock, RowStores(objects(bucket), clock, table))
+    cache = None if answers_table is None else _answers(answers_table)
+    return Batches(objects(bucket), clock, RowStores(objects(bucket), clock, table), cache)
+
+
+def _answers(table: str) -> AnswerCache:
+    from row_batches.run.cache_dynamodb import DynamoDbAnswers
+
+    return DynamoDbAnswers(_rows_client(), table)
 
 
 @cache

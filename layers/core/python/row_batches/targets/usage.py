@@ -66,7 +66,8 @@ class RunCounts:
 
     ``rows_objects`` is how often finished rows were written, ``write_units`` what that takes of a table. ``children``
     of the map, none of which an inline run has, called ``worker_calls`` of ``process_tool_rows``, which took
-    ``worker_seconds`` in all.
+    ``worker_seconds`` in all. ``answers_sought`` were looked for among those of earlier batches, ``answers_kept`` for
+    later ones.
     ``waits``: children of an agent's run that came again, since a rate let none of their rows start yet.
     """
 
@@ -84,6 +85,8 @@ class RunCounts:
     waits: int = 0
     worker_calls: int = 0
     worker_seconds: float = 0
+    answers_sought: int = 0
+    answers_kept: int = 0
 
 
 def size_of(function: str) -> FunctionSize:

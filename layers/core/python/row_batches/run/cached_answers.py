@@ -1,0 +1,87 @@
+"""Answers of earlier batches to the same input (``execution_config.cache_days``), and those kept for later ones.
+
+An answer is found by target, version of the target and hash of the mapped input. Only answers of rows that were SUCCESS
+and called are kept: by batches with ``cache_days``, or with ``deduplicate``, whose user says as well that equal inputs
+have equal answers. Whatever fails here costs calls, never a row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+
+from foundation.errors import BatchProcessorError, MappingError
+from foundation.json_text import parse_json, render_json
+from foundation.ports import Clock
+from row_batches.document.plan import Plan
+from row_batches.rows.records import FinishedRow, RowOrigin, RowStatus
+from row_batches.run.answer_cache import CachedAnswer
+from row_batches.run.batch import Batch, input_hash
+
+LOGGER = logging.getLogger("batch_processor.cached_answers")
+MS_A_DAY = 86_400_000
+
+
+def keeps_answers(plan: Plan) -> bool:
+    """Whether the answers of this execution are kept for later ones, and its own looked for among them.
+
+    Without the code's version, answers of other code could not be told from those of this one.
+    """
+    return bool(plan.target.code_version) and plan.config.execution_config.keeps_answers
+
+
+def answer_id(plan: Plan, row_hash: str) -> str:
+    target = plan.target
+    parts = [target.name, target.arn, target.invocation, str(target.answering_version), row_hash]
+    return hashlib.sha256(render_json(parts).encode()).hexdigest()
+
+
+def take_cached(batch: Batch, items: Mapping[int, Mapping[str, str]], clock: Clock) -> Iterator[FinishedRow]:
+    """Those of the staged rows ``items``, by number, that an earlier batch answered. Nothing is called for them."""
+    days = batch.plan.config.execution_config.cache_days
+    if days is None or batch.cache is None or not keeps_answers(batch.plan):
+        return
+    rows: dict[str, list[tuple[int, str]]] = {}
+    for row, item in items.items():
+        try:
+            row_hash = input_hash(batch.input_mapper.map(batch.cells(item)))
+        except MappingError:
+            continue
+        rows.setdefault(answer_id(batch.plan, row_hash), []).append((row, row_hash))
+    try:
+        for found, answer in batch.cache.get(rows.keys(), clock.now_ms() - days * MS_A_DAY):
+            for row, row_hash in rows[found]:
+                outcome = batch.read_kept(parse_json(answer.decode()))
+                if outcome.status is RowStatus.SUCCESS:
+                    now = clock.now_ms()
+                    yield batch.finish(
+                        row,
+                        batch.cells(items[row]),
+                        outcome,
+                        row_hash=row_hash,
+                        attempts=0,
+                        started_ms=now,
+                        ended_ms=now,
+                        origin=RowOrigin.CACHED,
+                    )
+    except BatchProcessorError as error:
+        LOGGER.warning("answers of earlier batches not read", extra={"reason": str(error)})
+
+
+def keep_answers(batch: Batch, finished: Sequence[FinishedRow]) -> None:
+    """Keep the answers that were paid for, for later batches."""
+    plan = batch.plan
+    if batch.cache is None or not keeps_answers(plan):
+        return
+    version = str(plan.target.answering_version)
+    answers = [
+        CachedAnswer(answer_id(plan, row.record["hash"]), plan.target.name, version, row.answer)
+        for row in finished
+        if not row.has_failed and row.record["attempts"] and row.record["target_version"] == version
+    ]
+    days = plan.config.execution_config.cache_days or plan.storage.ttl_days
+    try:
+        batch.cache.keep(answers, batch.work.clock.now_ms(), days)
+    except BatchProcessorError as error:
+        LOGGER.warning("answers not kept for later batches", extra={"reason": str(error)})
