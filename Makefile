@@ -101,6 +101,10 @@ remap: $(RUNTIME) ## Write a finished run's output again with other columns: EXE
 	@$(DEV) -m tools.remap --env "$$ENV" $(call option,--execution,EXECUTION) $(call option,--input,INPUT) \
 		$(call option,--output,OUTPUT)
 
+.PHONY: config-check
+config-check: $(RUNTIME) ## Check the deployment's configuration: [FILE=batch-processor-config.yaml]
+	@PYTHONPATH=client:layers/core/python $(DEV) -m batch_processor_client config-check $(if $(FILE),"$$FILE")
+
 .PHONY: output
 output: $(RUNTIME) ## Print the Terraform outputs as JSON
 	@$(DEV) -m tools.output --env "$$ENV"

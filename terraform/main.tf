@@ -11,6 +11,7 @@ locals {
   manifest   = jsondecode(file(var.artifact_manifest))
   contract   = jsondecode(file("${dirname(var.artifact_manifest)}/contract.json"))
   protected  = var.environment == "prod"
+  config     = coalesce(var.config_file, "${path.root}/../batch-processor-config.yaml")
   targets    = merge(var.targets, one(module.sample_targets[*].targets))
 
   # A module's variable `deployment` lists the values that it uses. All are known before anything is created; otherwise
@@ -102,6 +103,7 @@ module "row_batches" {
   synchronous_policy_arns = module.registry.synchronous_policy_arns
   standard_policy_arns    = module.registry.standard_policy_arns
   work_retention_days     = var.work_retention_days
+  config_yaml             = fileexists(local.config) ? file(local.config) : ""
   dead_letter_days        = var.dead_letter_retention_days
   daily_cost_alarm_usd    = var.daily_cost_alarm_usd
 }

@@ -155,6 +155,17 @@ variable "targets" {
   }
 }
 
+variable "config_file" {
+  type        = string
+  description = "The deployment's configuration, seen from the terraform folder; null: batch-processor-config.yaml beside it, if there is one."
+  default     = null
+
+  validation {
+    condition     = var.config_file == null ? true : fileexists(var.config_file)
+    error_message = "There is no ${coalesce(var.config_file, "file")}: correct config_file, or leave it out."
+  }
+}
+
 variable "sample_targets" {
   type        = bool
   description = "Deploy and register the targets of examples/targets and the callers of examples/callers."

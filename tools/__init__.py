@@ -1,6 +1,7 @@
-"""The commands behind the Makefile. They use the product's own package, from the layer's folder."""
+"""The commands behind the Makefile. They use the product's own packages, from their folders."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "layers" / "core" / "python"))
+REPOSITORY = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(REPOSITORY / "layers" / "core" / "python"), str(REPOSITORY / "client")]

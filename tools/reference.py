@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 from bedrock_batches.api.routes import ROUTES
 from bedrock_batches.request.models import Model, model_table, sources_of_models
 from bedrock_batches.violations import FILTERS, TIERS
-from row_batches.document import batch_config, input_format
+from row_batches.document import batch_config, deployment_config, input_format
 from row_batches.extraction.methods import METHOD_OF
 from row_batches.extraction.transforms import TRANSFORMS, RegexTransform
 from row_batches.mapping import models
@@ -124,6 +124,11 @@ def metadata_columns() -> str:
     return table(("column", "in the output", "the cell"), rows)
 
 
+def defaults() -> str:
+    names = (name for name in batch_config.ExecutionConfig.model_fields if name not in deployment_config.PER_BATCH)
+    return ", ".join(f"`{name}`" for name in names) + "\n"
+
+
 def bedrock_filters() -> str:
     rows = [(f"`{one.name}`", one.doc, f"`{json.dumps(one.example)}`") for one in FILTERS]
     return table(("field of `filters`", "takes", "example"), rows)
@@ -217,6 +222,12 @@ def scale_quotas() -> str:
     return table(("quota", "default", "met by", "source"), rows)
 
 
+def schema(model: type[BaseModel], title: str) -> str:
+    """The JSON Schema of a file that people write, for their editors."""
+    described = {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema(), "title": title}
+    return json.dumps(described, indent=2, ensure_ascii=False) + "\n"
+
+
 Tables = Mapping[str, Callable[[], str]]
 INPUT_DOCUMENT: Tables = MappingProxyType(
     {
@@ -254,6 +265,20 @@ EXTRACTION: Tables = MappingProxyType(
         "regex_transform": lambda: fields(RegexTransform),
     }
 )
+DEPLOYMENT_CONFIG: Tables = MappingProxyType(
+    {
+        "deployment_config": lambda: fields(deployment_config.DeploymentConfig),
+        "agents": lambda: fields(deployment_config.AgentConfig),
+        "defaults": defaults,
+    }
+)
+SCHEMAS: Mapping[Path, Callable[[], str]] = MappingProxyType(
+    {
+        REFERENCE / "batch-processor-config.schema.json": lambda: schema(
+            deployment_config.DeploymentConfig, deployment_config.FILE
+        )
+    }
+)
 PAGES: Mapping[Path, Tables] = MappingProxyType(
     {
         REFERENCE / "input-document.md": INPUT_DOCUMENT,
@@ -261,6 +286,7 @@ PAGES: Mapping[Path, Tables] = MappingProxyType(
         REFERENCE / "extraction.md": EXTRACTION,
         REFERENCE / "models.md": MODELS,
         REFERENCE / "scale.md": SCALE,
+        REFERENCE / "deployment-config.md": DEPLOYMENT_CONFIG,
     }
 )
 
@@ -279,6 +305,8 @@ def written(path: Path) -> str:
 def main() -> int:
     for path in PAGES:
         path.write_text(written(path), encoding="utf-8")
+    for path, text in SCHEMAS.items():
+        path.write_text(text(), encoding="utf-8")
     return 0
 
 

@@ -28,6 +28,9 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from batch_processor_client.config import check_config
+from batch_processor_client.yaml_files import FileProblemsError
+from row_batches.document.deployment_config import FILE
 from tools import contract, local_aws, package
 from tools.command_line import ENVIRONMENTS, parser_of
 from tools.errors import CommandError, exit_code_of
@@ -240,6 +243,22 @@ class Terraform:
             )
         return done
 
+    def config_file(self) -> Path:
+        """The deployment's configuration, as Terraform finds it: by the variable config_file, else at the root."""
+        variables = (ROOT_MODULE / "envs" / f"{self.environment}.tfvars").read_text()
+        named = re.search(r'^config_file\s*=\s*"([^"]*)"', variables, re.MULTILINE)
+        text = named.group(1) if named else self.variables.get("TF_VAR_config_file", "")
+        return (ROOT_MODULE / text).resolve() if text else REPOSITORY / FILE
+
+    def check_config(self) -> None:
+        """Raise TerraformError when the deployment's configuration is wrong: every mistake, its line and the fix."""
+        path = self.config_file()
+        if path.exists():
+            try:
+                check_config(path)
+            except FileProblemsError as wrong:
+                raise TerraformError(str(wrong)) from None
+
     def prepare(self) -> None:
         """Initialise the backend and select the workspace; create the workspace if it is missing."""
         if self.environment == "local":
@@ -379,6 +398,8 @@ def execute(arguments: argparse.Namespace, options: Sequence[str]) -> int:
     if action == "destroy":
         terraform.confirm_destroy()
         terraform.confirm_nothing_refuses()
+    if action in ("plan", "apply") and not saved:
+        terraform.check_config()
     if arguments.package:
         package.package(environment)
     terraform.prepare()

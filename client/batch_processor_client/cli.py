@@ -19,10 +19,12 @@ from rich.table import Table
 
 from batch_processor_client import jobs, runs
 from batch_processor_client import retry as retries
+from batch_processor_client.config import check_config
 from batch_processor_client.deployment import Deployment
 from batch_processor_client.errors import ClientError
 from batch_processor_client.rows import list_rows
 from foundation.errors import BatchProcessorError
+from row_batches.document.deployment_config import FILE
 from row_batches.rows.records import RowStatus
 
 app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False)
@@ -36,9 +38,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON."
 def options(
     context: typer.Context,
     outputs: Annotated[
-        Path,
+        Path | None,
         typer.Option(envvar="BATCH_PROCESSOR_OUTPUTS", help="The deployment's Terraform outputs: `make output`."),
-    ],
+    ] = None,
 ) -> None:
     """Operate a deployment of Batch Processor."""
     context.obj = outputs
@@ -157,6 +159,20 @@ def rows(
         out.print(f"More: --from {page.next_row}", soft_wrap=True)
     elif not page.rows:
         out.print(f"{page.execution} has no such row from {first_row} on.", soft_wrap=True)
+
+
+@app.command("config-check")
+def config_check(
+    file: Annotated[Path, typer.Argument(help="The deployment's configuration.")] = Path(FILE),
+    as_json: AsJson = False,
+) -> None:
+    """Check a deployment's configuration: each mistake with its line and the fix."""
+    given = check_config(file).model_dump(mode="json", exclude_unset=True)
+    if as_json:
+        out.print_json(json.dumps(given))
+        return
+    said = f"It gives {', '.join(given)}." if given else "It gives nothing: defaults hold."
+    out.print(f"{file.name} is valid. {said}", soft_wrap=True)
 
 
 def main() -> None:

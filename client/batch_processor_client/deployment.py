@@ -34,8 +34,10 @@ class Deployment(BaseModel):
     """Set for a local AWS only."""
 
     @classmethod
-    def read(cls, path: Path) -> Deployment:
-        """Read the JSON that ``make output`` prints. Raises ClientError if the file is something else."""
+    def read(cls, path: Path | None) -> Deployment:
+        """Read the JSON that ``make output`` prints. Raises ClientError if the file is something else, or not named."""
+        if path is None:
+            raise ClientError("Name the deployment: --outputs <file>, with what `make output` prints.")
         try:
             return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
         except OSError as error:

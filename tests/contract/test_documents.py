@@ -42,6 +42,11 @@ def test_the_tables_of_a_reference_page_are_those_of_the_code(page: Path) -> Non
     assert page.read_text(encoding="utf-8") == reference.written(page), "run make reference"
 
 
+@pytest.mark.parametrize("path", reference.SCHEMAS, ids=lambda path: path.stem)
+def test_a_schema_for_editors_is_that_of_the_model(path: Path) -> None:
+    assert path.read_text(encoding="utf-8") == reference.SCHEMAS[path](), "run make reference"
+
+
 def test_the_signing_example_uses_no_variable_that_nothing_sets() -> None:
     page = (REPOSITORY / "docs" / "reference" / "admin-api.md").read_text(encoding="utf-8")
     (example,) = [block for block in re.findall(r"```bash\n(.*?)```", page, re.DOTALL) if "aws-sigv4" in block]

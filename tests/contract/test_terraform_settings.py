@@ -17,6 +17,7 @@ from bedrock_batches.submit.names import JOBS_BY_CREATED, JOBS_BY_STATUS, PREFIX
 from bedrock_batches.submit.parts import Quotas
 from bedrock_batches.violations import CONTENT_SORT_KEY
 from foundation.functions import function_sizes
+from row_batches.document.deployment_config import KEY, DeploymentConfig
 from row_batches.document.plan import Keys
 from row_batches.run.settings import SETTINGS_BY_FUNCTION as ROW_BATCH_SETTINGS
 from tests.support import state_machine
@@ -44,6 +45,17 @@ def test_terraform_sets_exactly_the_variables_that_the_function_reads(function: 
     set_by_terraform = {*common, *ENVIRONMENTS[function]}
     read_by_function = {field.upper() for field in SETTINGS[function].model_fields}
     assert set_by_terraform == read_by_function
+
+
+def test_terraform_writes_the_deployments_configuration_where_the_function_reads_it() -> None:
+    (config,) = [
+        plain(block["aws_s3_object"]["config"])
+        for block in parsed(ROW_BATCHES / "storage.tf")["resource"]
+        if "aws_s3_object" in block
+    ]
+    assert plain(config["key"]) == KEY
+    fields = re.findall(r'\["storage_mode".*?\]', (ROW_BATCHES / "variables.tf").read_text())
+    assert [set(json.loads(text)) for text in fields] == [set(DeploymentConfig.model_fields)]
 
 
 def test_the_processor_has_the_space_for_its_draft_and_what_duckdb_writes_beside_it() -> None:

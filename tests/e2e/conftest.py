@@ -35,6 +35,6 @@ def deployment() -> Iterator[Deployment]:
         yield Deployment.of(environment, {})
         return
     with LocalAws() as local_aws:
-        variables = local_variables(local_aws)
+        variables = local_variables(local_aws) | {"TF_VAR_config_file": "../tests/e2e/batch-processor-config.yaml"}
         terraform(["apply", "--env", "local"], variables)
         yield Deployment.of("local", variables, local_aws)

@@ -175,6 +175,12 @@ locals {
         Action   = ["states:DescribeExecution"]
         Resource = [local.executions_arn]
       },
+      {
+        Sid      = "ReadConfig"
+        Effect   = "Allow"
+        Action   = ["s3:GetObject"]
+        Resource = ["${local.results_arn}/deployment/batch-processor-config.json"]
+      },
       local.read_work,
       local.list_work,
     ]

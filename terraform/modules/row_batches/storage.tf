@@ -109,3 +109,14 @@ resource "aws_dynamodb_table" "runs" {
     kms_key_arn = var.kms_key_arn
   }
 }
+
+# The deployment's configuration. validate_input reads it for each batch and pins it in the plan, so a change disturbs no
+# running batch. `make plan` checks the file as `make config-check` does.
+resource "aws_s3_object" "config" {
+  bucket = var.results_bucket
+  key    = "deployment/batch-processor-config.json"
+  # yamldecode refuses a text without a document, which a file of comments is.
+  content      = length(regexall("(?m)^\\s*[^#\\s]", var.config_yaml)) == 0 ? "null" : jsonencode(yamldecode(var.config_yaml))
+  content_type = "application/json"
+  kms_key_id   = var.kms_key_arn
+}

@@ -45,6 +45,23 @@ variable "results_bucket" {
   description = "Bucket of work/ and results/."
 }
 
+variable "config_yaml" {
+  type        = string
+  description = "The deployment's configuration, as YAML; empty: defaults."
+
+  validation {
+    condition     = length(regexall("(?m)^\\s*[^#\\s]", var.config_yaml)) == 0 || can(yamldecode(var.config_yaml))
+    error_message = "The deployment's configuration is not YAML: `make config-check` names the line."
+  }
+
+  validation {
+    condition = length(setsubtract(
+      try(keys(yamldecode(var.config_yaml)), []), ["storage_mode", "agents", "output_mappings", "defaults"]
+    )) == 0
+    error_message = "The deployment's configuration has an unknown field: `make config-check` names it, its line and the fix."
+  }
+}
+
 variable "registry_table" {
   type        = string
   description = "Name of the registry's table."

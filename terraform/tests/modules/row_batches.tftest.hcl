@@ -31,6 +31,7 @@ variables {
   work_retention_days     = 7
   dead_letter_days        = 3
   daily_cost_alarm_usd    = 50
+  config_yaml             = ""
   artifacts = { for name in ["validate_input", "process_tool_rows", "map_input", "map_output", "aggregate_results", "notify", "finish_run"] :
     "functions/${name}" => { bucket = "artifacts", key = "${name}.zip", sha256 = "c2FtcGxl" }
   }
@@ -141,4 +142,66 @@ run "the_end_of_a_run_and_the_sweep_reach_the_starter_alone" {
     condition     = alltrue([for target in aws_cloudwatch_event_target.finish : target.target_id == "finish-run" && length(target.dead_letter_config) == 1])
     error_message = "What cannot be delivered goes into the queue with the alarm."
   }
+}
+
+run "the_configuration_reaches_the_functions_as_json" {
+  command = plan
+
+  module {
+    source = "./modules/row_batches"
+  }
+
+  variables {
+    config_yaml = "# of stage\ndefaults:\n  max_concurrency: 20\n"
+  }
+
+  assert {
+    condition     = aws_s3_object.config.content == jsonencode({ defaults = { max_concurrency = 20 } })
+    error_message = "Not ${aws_s3_object.config.content}."
+  }
+}
+
+run "a_file_of_comments_gives_nothing" {
+  command = plan
+
+  module {
+    source = "./modules/row_batches"
+  }
+
+  variables {
+    config_yaml = "# nothing yet\n\n  # and nothing here\n"
+  }
+
+  assert {
+    condition     = aws_s3_object.config.content == "null"
+    error_message = "Not ${aws_s3_object.config.content}."
+  }
+}
+
+run "a_configuration_that_is_not_yaml_is_refused" {
+  command = plan
+
+  module {
+    source = "./modules/row_batches"
+  }
+
+  variables {
+    config_yaml = "defaults: [1, 2\nagents: 3\n"
+  }
+
+  expect_failures = [var.config_yaml]
+}
+
+run "an_unknown_field_of_the_configuration_is_refused" {
+  command = plan
+
+  module {
+    source = "./modules/row_batches"
+  }
+
+  variables {
+    config_yaml = "default:\n  max_concurrency: 20\n"
+  }
+
+  expect_failures = [var.config_yaml]
 }

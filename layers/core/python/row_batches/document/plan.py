@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,6 +17,8 @@ from row_batches.document.target_version import TargetVersion
 WORK_PREFIX = "work"
 RESULTS_PREFIX = "results"
 DEAD_LETTERS_PREFIX = "dead-letters"
+EXTRACTION = ("extraction_methods", "transforms")
+"""Fields of ``output_mapping`` that go together: a document has both of its own, or the deployment's."""
 
 
 class Frozen(BaseModel):
@@ -46,6 +48,14 @@ class Target(Frozen):
     @property
     def answering_version(self) -> TargetVersion:
         return TargetVersion(self.version, self.code_version)
+
+
+class Source(StrEnum):
+    """Where a value of the configuration comes from."""
+
+    DOCUMENT = "document"
+    DEPLOYMENT = "deployment"
+    DEFAULT = "default"
 
 
 class Execution(Frozen):
@@ -163,6 +173,8 @@ class Plan(Frozen):
     warnings: list[str] = []
     call_seconds: int = 900
     """The longest that one call of the target can run, whatever becomes of its caller."""
+    sources: dict[str, Source] = {}
+    """Of the values in ``config`` that are not defaults, by path."""
     resume_from: list[EarlierExecution] = []
     """``execution_config.resume_from``, then the execution that it resumed, and so on, while rows are not covered.
     A row's answer comes from the first one that has it."""
@@ -182,6 +194,19 @@ class Plan(Frozen):
     @property
     def keys(self) -> Keys:
         return Keys(self.execution.name)
+
+    @property
+    def effective_config(self) -> dict[str, dict[str, Any]]:
+        """How the batch runs, for a person: by path ``{"value", "source"}``; of extraction methods, their names."""
+        values = {
+            f"execution_config.{name}": value
+            for name, value in self.config.execution_config.model_dump(mode="json").items()
+        }
+        methods = self.config.output_mapping.model_dump(mode="json").get("extraction_methods") or []
+        values["output_mapping.extraction_methods"] = [method["method"] for method in methods]
+        return {
+            path: {"value": value, "source": self.sources.get(path, Source.DEFAULT)} for path, value in values.items()
+        }
 
 
 class Keys:

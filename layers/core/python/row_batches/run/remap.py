@@ -20,7 +20,7 @@ from foundation.problems import closest
 from row_batches.document.batch_config import BatchConfig
 from row_batches.document.header import problems_against_header
 from row_batches.document.input_document import parse_batch_config
-from row_batches.document.plan import Keys, Plan
+from row_batches.document.plan import EXTRACTION, Keys, Plan, Source
 from row_batches.files.result_file import ResultFile
 from row_batches.files.staged_copy import read_staged
 from row_batches.rows.records import AnsweredRow, RowStatus
@@ -140,11 +140,19 @@ def _remapped_config(plan: Plan, document: Mapping[str, Any]) -> BatchConfig:
         fix = f"did you mean {nearest}?" if nearest else "give a batch document that has one"
         raise InvalidInputError([Problem(SECTION, "", "is required", fix)])
     original = plan.config.model_dump(mode="json")
-    config = parse_batch_config({**original, SECTION: document[SECTION]})
+    config = parse_batch_config({**original, SECTION: _with_deployments_methods(plan, original, document[SECTION])})
     problems = problems_against_header(config, plan.columns)
     if problems:
         raise InvalidInputError(problems)
     return config
+
+
+def _with_deployments_methods(plan: Plan, original: Mapping[str, Any], section: Any) -> Any:
+    """The new mapping with the extraction methods that the deployment gave the execution, where it has none."""
+    given = plan.sources.get(f"{SECTION}.{EXTRACTION[0]}") is Source.DEPLOYMENT
+    if not given or not isinstance(section, dict) or section.get(EXTRACTION[0]) is not None:
+        return section
+    return section | {name: original[SECTION][name] for name in EXTRACTION if name in original[SECTION]}
 
 
 # --- the rows

@@ -59,7 +59,7 @@ def plan_storage(
     """The mode that the document asks for, or the problem with it. ``read_staged`` is called for what may be inline."""
     kind, settings = kind_of(target), config.execution_config
     row_bytes = staged_bytes // max(1, total_rows)
-    asked, reason = settings.storage_mode, "the document asks for it"
+    asked, reason = settings.storage_mode, "the configuration asks for it"
     if asked in ("inline", "auto"):
         inline = kind.inline_concurrency(config, target, total_rows)
         items = _items(total_rows, staged_bytes, read_staged)

@@ -10,6 +10,8 @@ from pydantic import ValidationError
 from foundation.errors import InvalidInputError, ObjectNotFoundError, Problem
 from foundation.problems import closest
 from row_batches.document.batch_config import BatchConfig, Rate, S3Location, TargetReference, parse_s3_uri
+from row_batches.document.deployment_config import KEY, DeploymentConfig, read_deployment_config
+from row_batches.document.effective import complete
 from row_batches.document.header import problems_against_header, replaced_columns
 from row_batches.document.input_document import parse_batch_config
 from row_batches.document.input_format import InputFormat
@@ -84,11 +86,13 @@ class _Validation:
 
     def run(self, request: ValidateRequest) -> ValidateResponse:
         problems: list[Problem] = []
-        config = self._parse(request.input, problems)
-        sound_part = config or _sound_part(request.input, problems)
-        reference = config.target if config else _target_reference(request.input, problems)
+        completed = complete(request.input, self._deployment())
+        document = completed.document
+        config = self._parse(document, problems)
+        sound_part = config or _sound_part(document, problems)
+        reference = config.target if config else _target_reference(document, problems)
         target = self._resolve(reference, problems) if reference else None
-        if reference is None and (name := _target_name(request.input)):
+        if reference is None and (name := _target_name(document)):
             self._registered(name, problems)
         if target is not None and config is not None:
             problem = kind_of(target).timeout_problem(config.execution_config.timeout_seconds)
@@ -97,7 +101,7 @@ class _Validation:
         execution = Execution.model_validate(request.execution.model_dump())
         problems_of_earlier: list[Problem] = []
         earlier = self._find_earlier(config, target, execution, problems_of_earlier)
-        location = config.source if config else _source(request.input)
+        location = config.source if config else _source(document)
         if not (problems_of_earlier and location is not None and location.key.startswith(f"{WORK_PREFIX}/")):
             found = self._find(location, earlier, problems)
         else:
@@ -106,7 +110,7 @@ class _Validation:
         is_readable = not any(problem.path.startswith("input_format") for problem in problems)
         staging, version_id = self._stage(sound_part, found if is_readable else None, keys, target, earlier, problems)
         if problems:
-            raise InvalidInputError(problems)
+            raise InvalidInputError(completed.told(problems))
         assert config is not None
         assert target is not None
         assert found is not None
@@ -122,12 +126,20 @@ class _Validation:
             work_retention_days=self._work_retention_days,
         )
         if isinstance(stored, Problem):
-            raise InvalidInputError([stored])
+            raise InvalidInputError(completed.told([stored]))
         plan = self._plan(execution, config, target, found, staging, version_id, distinct, earlier, stored)
+        plan = plan.model_copy(update={"sources": dict(completed.sources)})
         self._work.put(keys.plan, plan.model_dump_json().encode())
         if not config.dry_run:
             self._runs.start(Run.of_plan(plan))
         return _response(plan, stored.items)
+
+    def _deployment(self) -> DeploymentConfig:
+        """The deployment's configuration, as it is now. An environment that was never given one has defaults."""
+        try:
+            return read_deployment_config(self._work.get(KEY))
+        except ObjectNotFoundError:
+            return DeploymentConfig()
 
     # --- checks: each notes its problems and answers None, so that the others still run
 
@@ -471,6 +483,7 @@ def _dry_run_document(plan: Plan) -> dict[str, Any]:
         "concurrency": plan.concurrency.model_dump(),
         "storage": plan.storage.model_dump(mode="json"),
         "estimate": plan.estimate.model_dump(),
+        "effective_config": plan.effective_config,
         "warnings": plan.warnings,
     }
 
