@@ -260,3 +260,33 @@ def test_the_bucket_of_a_stranger_is_not_used(
     assert terraform.main(["state-bucket", "--env", "stage"]) == 1
     assert f"The bucket {STATE_BUCKET} cannot be used" in capsys.readouterr().err
     assert buckets.set == []
+
+
+@pytest.mark.parametrize("action", ["plan", "apply"])
+def test_a_wrong_configuration_is_refused_with_line_and_fix_before_anything_is_done(
+    faked: type[FakedTerraform], home: Path, action: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / "batch-processor-config.yaml").write_text("defaults:\n  max_concurency: 5\n")
+    assert terraform.main([action, "--env", "stage"]) == 1
+    said = capsys.readouterr().err
+    assert "batch-processor-config.yaml, line 2: defaults.max_concurency: unknown field" in said
+    assert "did you mean max_concurrency?" in said
+    assert faked.commands == []
+
+
+def test_the_configuration_that_the_variable_names_is_checked(
+    faked: type[FakedTerraform], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "own.yaml").write_text("storage_mode: here\n")
+    monkeypatch.setenv("TF_VAR_config_file", str(tmp_path / "own.yaml"))
+    assert terraform.main(["plan", "--env", "stage"]) == 1
+    assert "own.yaml, line 1: storage_mode" in capsys.readouterr().err
+
+
+def test_a_configuration_is_left_alone_by_destroy_and_by_a_plan_that_was_saved(
+    faked: type[FakedTerraform], home: Path
+) -> None:
+    terraform.main(["plan", "--env", "stage"])
+    (home / "batch-processor-config.yaml").write_text("defaults: [")
+    assert terraform.main(["apply", "--env", "stage"]) == 0
+    assert terraform.main(["destroy", "--env", "stage"]) == 0

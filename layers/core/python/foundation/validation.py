@@ -11,14 +11,7 @@ from pydantic_core import PydanticCustomError
 
 
 class Part(BaseModel):
-    model_config = ConfigDict(
-        strict=True,
-        frozen=True,
-        extra="forbid",
-        allow_inf_nan=False,
-        validate_default=True,
-        defer_build=True,  # most are parts of another model, into which they are built
-    )
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
 
 def refuse(message: str, fix: str, at: tuple[int | str, ...] = ()) -> NoReturn:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -437,89 +436,16 @@ def test_warnings_tell_what_a_user_would_not_expect(world: World) -> None:
     assert "60 s" in timeout
 
 
-SCHEMA = {
-    "agent": "echo",
-    "version": "3",
-    "output_format": "mixed",
-    "fields": [
-        {"name": "exchange", "extraction": [{"type": "structured"}]},
-        {"name": "speed", "type": "number", "default": -1, "extraction": [{"type": "direct", "path": "$.speeds.down"}]},
-    ],
-}
-
-
-def with_schema(world: World, schema: dict[str, Any]) -> None:
-    world.registry[0] = REGISTRY[0].model_copy(
-        update={"output_schema": "echo", "output_schema_document": json.dumps(schema)}
-    )
-
-
-def test_a_batch_that_names_no_columns_gets_those_of_the_targets_schema_and_the_plan_pins_its_version(
-    world: World,
-) -> None:
-    with_schema(world, SCHEMA)
+def test_a_schema_that_is_not_applied_is_said_where_no_column_is_named(world: World) -> None:
+    world.registry[0] = REGISTRY[0].model_copy(update={"output_schema": "echo.yaml"})
+    world.document["execution_config"] = {"timeout_seconds": 60}
 
     world.validate()
+    assert ["echo.yaml" in warning for warning in world.plan.warnings] == [True]
 
-    plan = world.plan
-    mapping = plan.config.output_mapping
-    assert [(column.name, column.type, column.default) for column in mapping.mapped_columns] == [
-        ("exchange", "string", ""),
-        ("speed", "number", -1),
-    ]
-    assert [method.method for method in mapping.extraction_methods] == ["structured_output", "direct"]
-    assert plan.output_header[2:4] == ["exchange", "speed"]
-    assert plan.output_schema is not None
-    assert (plan.output_schema.agent, plan.output_schema.version) == ("echo", "3")
-    assert plan.effective_config["output_mapping.extraction_methods"]["source"] == "schema"
-
-
-def test_columns_of_the_document_come_before_those_of_the_schema_whose_methods_still_hold(world: World) -> None:
-    with_schema(world, SCHEMA)
-    world.document["output_mapping"] = {"columns": [{"name": "place", "source": "$.exchange"}]}
-
+    world.document["output_mapping"] = {"columns": [MAPPED]}
     world.validate()
-
-    mapping = world.plan.config.output_mapping
-    assert [column.name for column in mapping.mapped_columns] == ["place"]
-    assert len(mapping.extraction_methods) == 2
-
-
-@pytest.mark.parametrize("own", [[], [{"method": "direct", "field_mappings": {"own": "$.own"}}]])
-def test_methods_of_the_document_replace_the_schema(world: World, own: list[Any]) -> None:
-    with_schema(world, SCHEMA)
-    world.document["output_mapping"] = {"extraction_methods": own}
-
-    world.validate()
-
-    assert [column.name for column in world.plan.config.output_mapping.mapped_columns] == (["own"] if own else [])
-    assert world.plan.output_schema is None
-
-
-def test_methods_of_the_deployment_come_before_the_schema(world: World) -> None:
-    with_schema(world, SCHEMA)
-    methods = [{"method": "direct", "field_mappings": {"theirs": "$.theirs"}}]
-    config = {"output_mappings": {"echo": {"extraction_methods": methods}}}
-    world.work.earlier[KEY] = json.dumps(config).encode()
-
-    world.validate()
-
-    assert [column.name for column in world.plan.config.output_mapping.mapped_columns] == ["theirs"]
-    assert world.plan.output_schema is None
-
-
-def test_a_column_of_the_schema_that_the_csv_has_says_where_it_comes_from(world: World) -> None:
-    with_schema(world, SCHEMA | {"fields": [{"name": "text", "extraction": [{"type": "direct"}]}]})
-
-    with pytest.raises(InvalidInputError, match="the value is that of the schema echo, version 3"):
-        world.validate()
-
-
-def test_a_registered_schema_that_is_not_valid_is_the_deployments_fault(world: World) -> None:
-    with_schema(world, SCHEMA | {"fields": []})
-
-    with pytest.raises(DeploymentError, match="schema echo of the target echo is not valid: fields: is empty"):
-        world.validate()
+    assert world.plan.warnings == []
 
 
 def test_concurrency_that_cannot_be_used_is_said(world: World) -> None:
@@ -954,3 +880,54 @@ def test_rows_behind_max_rows_are_not_checked_when_another_setting_is_bad(world:
     world.document["execution_config"] = {"max_rows": 1, "batch_size": 0}
 
     assert [problem.path for problem in world.refusal().problems] == ["execution_config.batch_size"]
+
+
+# --- the deployment's configuration
+
+
+def configure(world: World, **config: Any) -> None:
+    world.work.earlier[KEY] = orjson.dumps(config)
+
+
+def test_the_deployments_defaults_are_pinned_in_the_plan_with_their_source(world: World) -> None:
+    configure(world, defaults={"max_concurrency": 3, "timeout_seconds": 45})
+    world.validate()
+
+    settings = world.plan.config.execution_config
+    assert (settings.max_concurrency, settings.timeout_seconds) == (10, 45)
+    effective = world.plan.effective_config
+    assert effective["execution_config.max_concurrency"] == {"value": 10, "source": "document"}
+    assert effective["execution_config.timeout_seconds"] == {"value": 45, "source": "deployment"}
+    assert effective["execution_config.batch_size"] == {"value": 100, "source": "default"}
+    assert effective["output_mapping.extraction_methods"] == {"value": [], "source": "default"}
+
+
+def test_the_deployments_extraction_of_the_target_gives_the_columns(world: World) -> None:
+    method = {"method": "results_array", "field_mappings": {"title": "results[0].title"}}
+    configure(world, output_mappings={"echo": {"extraction_methods": [method]}})
+    world.validate()
+
+    assert world.plan.config.output_columns == ["title"]
+    methods = world.plan.effective_config["output_mapping.extraction_methods"]
+    assert methods == {"value": ["results_array"], "source": "deployment"}
+
+
+def test_a_dry_run_shows_what_holds(world: World) -> None:
+    configure(world, storage_mode="auto")
+    world.document["dry_run"] = True
+    document = world.validate().document
+    assert document is not None
+    assert document["effective_config"]["execution_config.storage_mode"] == {"value": "auto", "source": "deployment"}
+
+
+def test_a_default_that_the_target_does_not_allow_is_said_to_be_the_deployments(world: World) -> None:
+    configure(world, defaults={"timeout_seconds": 1_200})
+    (problem,) = world.refusal().problems
+    assert problem.path == "execution_config.timeout_seconds"
+    assert problem.message.endswith("the value is the deployment's, from batch-processor-config.yaml")
+
+
+def test_a_configuration_that_is_not_valid_is_the_deployments_fault(world: World) -> None:
+    configure(world, default={})
+    with pytest.raises(DeploymentError, match=r"unknown field.*did you mean defaults.*make config-check"):
+        world.validate()

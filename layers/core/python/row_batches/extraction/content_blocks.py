@@ -8,7 +8,8 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ContentBlock
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from foundation.json_text import parse_json, render_json
 
@@ -16,14 +17,16 @@ MOST_LEVELS = 4
 """Most levels of nested content with text that is read."""
 
 
-class Text(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Text:
     """A text block, or a message that is only a text. ``where`` is its place in the answer."""
 
     where: str
     text: str
 
 
-class ToolUse(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ToolUse:
     """A call of a tool by the agent."""
 
     where: str
@@ -32,7 +35,8 @@ class ToolUse(NamedTuple):
     input: Any
 
 
-class ToolResult(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ToolResult:
     """What a tool answered. ``block`` is the block as it is; ``failed``: it says that it is an error."""
 
     where: str
