@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foundation.errors import DeploymentError, InvalidInputError, RemapError
-from row_batches.document.plan import Plan
+from row_batches.document.plan import Plan, Source
 from row_batches.files import result_file
 from row_batches.rows import s3 as rows_in_s3
 from row_batches.rows.records import RowStatus
@@ -387,3 +387,18 @@ def test_rows_that_failed_for_a_wrong_source_are_mapped_again_and_counts_come_fr
     assert cells == [("SUCCESS", "red"), ("SUCCESS", "blue"), ("FAILED", "")]
     assert remapped.warnings == ["Column size: $.siez matched 0 of 2; the answers have colour"]
     assert remapped.first_rows[0] == {"_row_id": "1", "_status": "SUCCESS", "colour": "red", "size": ""}
+
+
+@pytest.mark.parametrize(("source", "colour"), [("deployment", "red"), ("document", "")])
+def test_the_deployments_extraction_methods_hold_for_a_mapping_without_its_own(source: str, colour: str) -> None:
+    # Given a run whose extraction methods the deployment gave, or its document
+    method = {"method": "direct", "field_mappings": {"colour": "$.deep.colour"}}
+    execution = Execution([["1", "a"]], output_mapping={"extraction_methods": [method]})
+    pinned = execution.plan.model_copy(update={"sources": {"output_mapping.extraction_methods": Source(source)}})
+    execution.store.put(KEYS.plan, pinned.model_dump_json().encode())
+    execution.finish(1, [tool_result({"deep": {"colour": "red"}})])
+    execution.end()
+    # When it is mapped anew without any
+    remapped = execution.remap({"columns": [{"name": "colour", "source": "$.colour"}]})
+    # Then only those of the deployment go on
+    assert [row["colour"] for row in execution.table(remapped.key)] == [colour]
