@@ -27,7 +27,9 @@ def make_answers_table(client: Any) -> str:
 
 def _make_table(client: Any, name: str, index_names: set[str]) -> str:
     resources = parsed(ROW_BATCHES / "storage.tf")["resource"]
-    tables: list[dict[str, Any]] = [plain(block["aws_dynamodb_table"]) for block in resources]
+    tables: list[dict[str, Any]] = [
+        plain(block["aws_dynamodb_table"]) for block in resources if "aws_dynamodb_table" in block
+    ]
     table = next(table[name] for table in tables if name in table)
 
     def keys(part: dict[str, Any]) -> list[dict[str, str]]:

@@ -21,7 +21,7 @@ from foundation.aws.s3 import S3ObjectStore
 from row_batches.run import wiring
 from tests.support.batches import EXECUTION, KEYS, make_plan, staged_items
 from tests.support.moto_aws import moto_aws
-from tests.support.row_batch_tables import make_runs_table
+from tests.support.row_batch_tables import make_answers_table, make_results_table, make_runs_table
 
 FUNCTIONS = Path(__file__).resolve().parents[3] / "functions"
 ROWS = [["1", "one"], ["2", "two"], ["3", "three"]]
@@ -75,6 +75,8 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3ObjectStore]:
             "METRICS_NAMESPACE": "BatchProcessor",
             "NOTIFICATION_TOPIC_ARN": topic,
             "RUNS_TABLE": make_runs_table(boto3.client("dynamodb")),
+            "RESULTS_TABLE": make_results_table(boto3.client("dynamodb")),
+            "ANSWERS_TABLE": make_answers_table(boto3.client("dynamodb")),
         }.items():
             monkeypatch.setenv(name, value)
         yield S3ObjectStore(client, "results")
@@ -106,7 +108,7 @@ def test_rows_of_an_agent_become_output_summary_dead_letter_and_message(
     # Row 1 succeeds, row 2 asks for another attempt and then fails, row 3 is never written.
     moment = datetime.now(UTC).isoformat()
     times = {"Began": moment, "Ended": moment}
-    rows = run("map_input", {"BatchInput": reference, "Items": staged_items(ROWS)})["rows"]
+    rows = run("map_input", {"BatchInput": reference, "Items": staged_items(ROWS), "Child": "child"})["rows"]
     for item, row, answer in zip(staged_items(ROWS)[:2], rows, ["Success", "Error"], strict=False):
         result = {"result": answer, "data": {"label": "good"}, "metadata": {"retryable": True}}
         end = {"BatchInput": reference, "Row": item, "Call": row["call"], **times}
@@ -156,9 +158,10 @@ def test_a_row_behind_the_brake_is_not_attempted(store: S3ObjectStore) -> None:
     agent_plan(store)
     store.put(KEYS.brake, b'{"reason": "stopped", "error": "StoppedError", "message": ""}')
 
-    answer = run("map_input", {"BatchInput": {"plan_key": KEYS.plan}, "Items": staged_items(ROWS)[:1]})
+    event = {"BatchInput": {"plan_key": KEYS.plan}, "Items": staged_items(ROWS)[:1], "Child": "child"}
+    answer = run("map_input", event)
 
-    assert answer == {"rows": [], "remaining": 0}
+    assert (answer["rows"], answer["remaining"], answer["come_again_in_seconds"]) == ([], 0, 0)
 
 
 def test_a_batch_whose_rows_are_all_written_calls_no_target(store: S3ObjectStore) -> None:

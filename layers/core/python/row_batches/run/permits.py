@@ -1,13 +1,14 @@
 """Permits to call a target whose registry entry has limits, which hold over all runs in progress.
 
 A target with ``max_concurrency`` 5 has five permits: leases ``slot#0`` to ``slot#4`` of the name ``target#<arn>``. A
-call starts under a permit only, and a permit outlives its call: its lease never ends before the longest that the call
-can run, whatever becomes of the holder. A holder is a child of a run: a child of a tool's has a permit for each call in
-flight, a child of a Standard agent's has one.
+call starts only under a permit, and the permit outlives the call: its lease does not end before the longest time that
+the call can run, even if the holder dies. A holder is a child of a run. A child with a tool's rows has a permit for
+each call in flight, a child with a Standard agent's rows has one.
 
-Permits keep the limit. Shares keep it fair: each run gets the same, and within a run each holder, but none more than it
-wants. Who wants permits says so by a lease ``wants#<execution>#<holder>#<rows>``. One query reads all of it, so shares
-follow within seconds as runs come and go. What does not divide evenly goes round by turns.
+Permits keep the limit, and shares keep it fair: all runs get the same share, and so do all holders of a run, but none
+gets more than it wants. A holder claims permits by a lease ``wants#<execution>#<child>#<rows>``. One query reads all
+permits and claims, so shares change within seconds when runs come or go. Permits that do not divide evenly go to
+different runs in turn.
 """
 
 from __future__ import annotations
@@ -27,26 +28,27 @@ from row_batches.run.pace import Allowance
 
 LOGGER = logging.getLogger("batch_processor.permits")
 SPARE_SECONDS = 60.0
-"""A worker's permit ends so long after the longest call, and is extended when half of it is over. The permits of a
-worker that was killed are free again after that."""
+"""The lease of a worker's permit lasts this much longer than the longest call, and is extended when half of that is
+over. After a worker is killed, its permits are free again when their leases end."""
 WANTS_SECONDS = 30.0
-"""A holder that says nothing for so long wants nothing any more."""
+"""A claim ends after this time, unless the holder renews it."""
 RATE_SECONDS = 60.0
-"""A Standard agent's run that starts no row for so long leaves its share of the target's rate to others."""
+"""A Standard agent's run that starts no row for this long gives up its share of the target's rate."""
 REFRESH_SECONDS = 3.0
-"""How often a worker looks for its share."""
+"""A worker looks at its share this often."""
 TURN_SECONDS = 30.0
+"""Permits that do not divide evenly go to other runs after this time."""
 GRACE_SECONDS = 5.0
-"""A holder that is without a permit for so long takes a free one beyond its share."""
+"""A holder without a permit for this long takes a free one, even beyond its share."""
 MOST_LOST_RACES = 20
-"""Free permits that others were faster to take, of one look."""
+"""A holder stops looking for free permits after it has lost this many to faster holders."""
 UNLIMITED = 1_000_000
 AGENT_SPARE_SECONDS = 120.0
-"""A child's permit ends so long after the time of its row: for the states around the agent's call."""
+"""The lease of a child's permit lasts this much longer than its row's time, for the states around the agent's call."""
 
 
 def permits_name(arn: str) -> str:
-    """The name of the leases of a target's permits. By ARN: two entries of one target share them."""
+    """The name of the leases of a target's permits. It has the ARN, so two entries of one target share them."""
     return f"target#{arn}"
 
 
@@ -55,12 +57,12 @@ def slot_part(number: int) -> str:
 
 
 def holder_of(execution: str, child: str) -> str:
-    """Who gets a share. Neither name has a ``#`` or a ``/``. A permit's owner is the holder, or ``<holder>/<call>``."""
+    """The name of a holder, whose parts have no ``#`` or ``/``. A permit's owner is it, or ``<holder>/<call>``."""
     return f"{execution}#{child}"
 
 
 def fair_shares(total: int, wants: Mapping[str, int], turn: int) -> dict[str, int]:
-    """``total`` divided equally, but to none more than it wants. ``turn`` says who gets what is left over."""
+    """``total`` divided equally, with no share above what is wanted. ``turn`` decides who gets the remainder."""
     shares = dict.fromkeys(wants, 0)
     names = sorted(wants)
     first = turn % len(names) if names else 0
@@ -76,12 +78,12 @@ def fair_shares(total: int, wants: Mapping[str, int], turn: int) -> dict[str, in
 
 
 class Claims:
-    """Who holds permits of a target, and who wants some, as its leases say at one moment."""
+    """The holders of a target's permits, and the claims for more, at one moment."""
 
     def __init__(self, leases: Iterable[Lease]) -> None:
         self.slots: dict[int, str] = {}
         self.until_ms: dict[str, int] = {}
-        """When the leases end that say what holders want, by their parts."""
+        """When each claim ends, by the part of its lease."""
         self._wants: dict[str, dict[str, int]] = {}
         for lease in leases:
             kind, _, rest = lease.part.partition("#")
@@ -95,7 +97,7 @@ class Claims:
             self.add(holder, count)
 
     def add(self, holder: str, rows: int) -> None:
-        """Count a holder that wants so many permits."""
+        """Add a holder that wants ``rows`` permits."""
         wants = self._wants.setdefault(holder.partition("#")[0], {})
         wants[holder] = max(rows, wants.get(holder, 0))
 
@@ -109,13 +111,13 @@ class Claims:
         return len(self._wants[execution])
 
     def share(self, holder: str, limit: int, turn: int) -> int:
-        """How many of ``limit`` permits are the holder's."""
+        """The holder's share of ``limit`` permits."""
         execution = holder.partition("#")[0]
         of_runs = fair_shares(limit, {name: sum(wants.values()) for name, wants in self._wants.items()}, turn)
         return fair_shares(of_runs[execution], self._wants[execution], turn)[holder]
 
     def free(self, limit: int) -> list[int]:
-        """The numbers of the permits that nobody holds, in a random order, so that holders seldom race for one."""
+        """The numbers of the free permits, in random order, so that holders seldom race for the same one."""
         numbers = [number for number in range(limit) if number not in self.slots]
         random.shuffle(numbers)
         return numbers
@@ -138,7 +140,7 @@ class Permits:
         self._execution = plan.execution.name
         self._holder = holder_of(plan.execution.name, child)
         self._owner = f"{self._holder}/{call}"
-        """Of the permits: those of an earlier call for the same rows, which was killed, are not this one's."""
+        """The owner of the permits. An earlier call for the same rows, which was killed, is another owner."""
         self._limit = plan.target.max_concurrency
         self._rate = plan.target.rate
         self._longest_ms = int((plan.call_seconds + CLOCK_SECONDS) * 1000)
@@ -178,10 +180,10 @@ class Permits:
         return _at_most(allowance, self._rate.rows_per_minute, self._rate.tokens_per_minute, self._of_rate)
 
     def refresh(self, wants: int, in_flight: Callable[[], int]) -> bool:
-        """Take permits up to the share of ``wants`` calls, give back what is above it and not in use.
+        """Take permits up to the share for ``wants`` calls, and give back those above it that are not in use.
 
-        Whether anything was looked at: not more often than every ``REFRESH_SECONDS``. Raises ``DeploymentError``. While
-        DynamoDB is away, the holder goes on with the permits that it has, until they end.
+        Returns whether it looked, which it does every ``REFRESH_SECONDS``. Raises ``DeploymentError``. If DynamoDB is
+        not available, the holder continues with the permits that it has until they end.
         """
         if (self._limit is None and self._rate is None) or not self._refreshing.acquire(blocking=False):
             return False
@@ -191,15 +193,15 @@ class Permits:
             self._refreshing.release()
 
     def abandon(self) -> None:
-        """Leave a permit to its end: a call gave no answer, and the target may still be working on it."""
+        """Keep a permit until its lease ends: a call gave no answer, and the target may still be working on it."""
         with self._lock:
             if self._until_ms:
-                # The one that ends last: it was valid for the longest time of a call when this call started.
+                # The one that ends last: when the call started, it was valid for the longest time of a call.
                 del self._until_ms[max(self._until_ms, key=lambda number: self._until_ms[number])]
                 self._note_none()
 
     def give_back(self, comes_again_in_seconds: float = 0) -> None:
-        """Return all permits, once no call is in flight. A worker that comes again goes on wanting them."""
+        """Return all permits after the last call. A worker that comes again keeps its claim."""
         if self._refreshed_ms is None:
             return
         with self._lock:
@@ -252,7 +254,7 @@ class Permits:
         held = sum(holder == self._holder for holder in claims.slots.values())  # those abandoned among them
         with self._lock:
             self._share = share
-        # From here on no call starts above the share, so what is in flight can only fall to it.
+        # From here on, no call starts above the share, so the calls in flight can only fall to it.
         self._return(len(self._until_ms) - max(share, in_flight()))
         self._extend()
         lost = 0
@@ -298,10 +300,10 @@ class Permits:
 
 
 class ChildPermit:
-    """The permit of one child of a Standard agent's run, which has one row in flight.
+    """The permit of a child of a Standard agent's run, which has one row in flight.
 
-    The functions that the child calls take it, extend it row by row and give it back; none of them waits. A child that
-    dies leaves it to its end.
+    The functions that the child calls take it, extend it row by row and give it back. None of them waits for it. If the
+    child dies, the lease ends by itself.
     """
 
     def __init__(self, leases: Leases, plan: Plan, child: str, clock: Clock) -> None:
@@ -319,9 +321,9 @@ class ChildPermit:
         return self._limit is not None
 
     def take(self, seconds: float, waited: int, next_look_seconds: float) -> str:
-        """The permit for a call of so many seconds; "" when none is free, and then the child goes on wanting one.
+        """The permit for a call of up to ``seconds``, or "" if none is free; the child then keeps a claim.
 
-        A child that has ``waited`` before takes a free one beyond its run's share.
+        A child that has ``waited`` takes a free permit even beyond its run's share.
         """
         if self._limit is None:
             return ""
@@ -339,18 +341,18 @@ class ChildPermit:
         return ""
 
     def extend(self, permit: str, seconds: float) -> bool:
-        """Keep the permit for a call of so many seconds. False: it ended, and went to another."""
+        """Keep the permit for a call of up to ``seconds``. False: its lease ended, and another child took it."""
         return self._leases.acquire(self._name, self._holder, seconds + AGENT_SPARE_SECONDS, permit)
 
     def give_back(self, permit: str) -> None:
-        """The child's calls have ended. One that cannot be given back ends by itself."""
+        """Return the permit after the child's last call. If that fails, its lease ends by itself."""
         try:
             self._leases.release(self._name, self._holder, permit)
         except RetryableError as error:
             LOGGER.warning("permit not given back", extra={"reason": str(error)})
 
     def within(self, allowance: Allowance) -> Allowance:
-        """The allowance with no more than the run's share of the target's rate, which the run now takes."""
+        """The allowance with no more than the run's share of the target's rate. The run claims its share."""
         if self._rate is None:
             return allowance
         holder = holder_of(self._execution, "run")
@@ -365,7 +367,7 @@ class ChildPermit:
 
 
 def _at_most(allowance: Allowance, rows: float | None, tokens: float | None, part: float) -> Allowance:
-    """The allowance with no more than a part of the rates."""
+    """The allowance with no more than ``part`` of the rates."""
     return replace(
         allowance,
         rows_per_minute=_lower(allowance.rows_per_minute, rows and rows * part),

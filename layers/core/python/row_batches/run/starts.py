@@ -1,6 +1,6 @@
 """When rows of a Standard agent may start: by the run's rate, and by the target's limits over all runs.
 
-Nobody waits here for long: a child whose rows may not start yet comes again, which costs it four transitions.
+These functions do not wait long. A child whose rows may not start yet comes again, which takes four transitions.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from row_batches.run.runs import BestEffort, Live, Runs
 from row_batches.targets.answer import tokens_of
 
 MOST_SLEEP_SECONDS = 5.0
-"""A start that is nearer is waited for inside of the function: that costs less than coming again."""
+"""A start that is nearer than this is waited for inside the function, which costs less than coming again."""
 LOOK_SECONDS = 5
 USUAL_LOOK_SECONDS = 60
 MOST_LOOK_SECONDS = 300
@@ -24,7 +24,7 @@ UNKNOWN_ROW_SECONDS = 5.0
 
 
 class Starts:
-    """Lets the rows of children start. Raises what the tables raise: without an answer, no row starts."""
+    """Lets the rows of children start. Raises the errors of the tables: without an answer, no row starts."""
 
     def __init__(self, leases: Leases, runs: Runs, clock: Clock) -> None:
         self._leases = leases
@@ -33,7 +33,7 @@ class Starts:
         self._notes = BestEffort(runs)
 
     def admit(self, batch: Batch, request: MapRowsRequest, rows: list[AgentRow]) -> MapRowsResponse:
-        """The rows, with the child's permit; or none, and when to come again."""
+        """The rows with the child's permit, or no rows and the time to come again after."""
         execution, permit = batch.plan.execution.name, self._permit(batch, request.Child)
         waited = request.Waited
         new = len(rows) - len({row.call.row for row in rows} & {call.row for call in request.Again})
@@ -67,11 +67,11 @@ class Starts:
         return MapRowsResponse(rows=admitted)
 
     def goes_on(self, batch: Batch, call: AgentCall, seconds: float) -> bool:
-        """Whether the child may call again: its permit is kept for so many seconds. False: it has lost it."""
+        """Whether the child may call again, with its permit kept for ``seconds``. False: it has lost the permit."""
         return not call.permit or self._permit(batch, call.child).extend(call.permit, seconds)
 
     def ends(self, batch: Batch, call: AgentCall) -> None:
-        """The child calls no more, or not for a while: its permit is free."""
+        """Return the child's permit: it makes no further call, or none for a while."""
         if call.permit:
             self._permit(batch, call.child).give_back(call.permit)
 
