@@ -124,7 +124,7 @@ def main(arguments: list[str] | None = None) -> int:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--input", type=readable_file, help="file with the input document (INPUT=)")
     what.add_argument("--follow", metavar="EXECUTION", help="name or ARN of an execution that was started (FOLLOW=)")
-    parser.add_argument("--csv", type=readable_file, help="CSV file to upload as the input (CSV=)")
+    parser.add_argument("--csv", type=readable_file, help="file to upload: CSV, Excel workbook, JSON (CSV=)")
     parser.add_argument("--name", help="name of the execution; used twice, it starts nothing twice (NAME=)")
     return exit_code_of(lambda: run(parser.parse_args(arguments)))
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import json
 
 import pytest
+import xlsxwriter
 
 from tests.support.deployment import METADATA, Deployment, Run, csv_bytes, scaled
 
@@ -100,6 +102,31 @@ def test_a_file_as_people_have_it_is_taken(deployment: Deployment) -> None:
     assert [row[len(header)] for row in run.table[1:]] == ["François à Nîmes"] * len(rows)
     warnings = " ".join(run.summary["warnings"])
     assert all(said in warnings for said in ("gzip", "Windows-1252", "semicolon", "column_1", "text_2"))
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.json", "rows.xlsx"])
+def test_a_file_with_types_reaches_the_target_with_them(deployment: Deployment, name: str) -> None:
+    rows = [
+        {"id": number, "text": f"text {number}", "price": number + 0.5, "sold": number % 2 == 0} for number in (1, 2)
+    ]
+    if name.endswith("xlsx"):
+        buffer = io.BytesIO()
+        with xlsxwriter.Workbook(buffer) as workbook:
+            sheet = workbook.add_worksheet()
+            for line, cells in enumerate([list(rows[0]), *(list(row.values()) for row in rows)]):
+                sheet.write_row(line, 0, cells)
+        body = buffer.getvalue()
+    elif name.endswith("jsonl"):
+        body = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    else:
+        body = json.dumps(rows).encode()
+    document = {**echo(), "output_mapping": {"columns": [{"name": "sent", "source": "$.input", "type": "json_string"}]}}
+
+    run = deployment.run(document, body)
+
+    header = ["id", "text", "price", "sold"]
+    assert_every_row_once_in_order(run, header, [["1", "text 1", "1.5", "false"], ["2", "text 2", "2.5", "true"]])
+    assert [json.loads(row["sent"]) for row in run.rows] == rows
 
 
 def test_a_header_of_900_long_names_is_kept(deployment: Deployment) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from foundation.errors import Problem
 from foundation.problems import closest, listed, shown
 from row_batches.document.batch_config import BatchConfig
+from row_batches.document.invisible import invisible_characters, visible
 from row_batches.mapping.metadata_columns import DEFAULT_METADATA_COLUMNS, METADATA_COLUMNS
 
 
@@ -37,8 +38,12 @@ def problems_against_header(config: BatchConfig, columns: Sequence[str]) -> list
     problems = []
     for path, column in config.input_mapping.columns_used():
         if column not in known:
-            nearest = closest(column, originals)
+            nearest = next((name for name in originals if visible(name) == visible(column)), None)
+            invisible = invisible_characters(nearest) if nearest else ""
+            nearest = nearest or closest(column, originals)
             fix = f"did you mean {shown(nearest)}?" if nearest else f"the CSV has: {listed(originals)}"
+            if invisible:
+                fix += f" The header has {invisible} in this name: copy the name from the file, or clean the header"
             is_metadata = column in DEFAULT_METADATA_COLUMNS
             message = "a metadata column is never mapped" if is_metadata else "the CSV has no such column"
             problems.append(Problem(path, shown(column), message, fix))
