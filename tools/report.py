@@ -100,6 +100,8 @@ def summary(ending: Ending, warnings: Iterable[str] = ()) -> str:
     if "duration_seconds" in document:
         lines.append(("duration", clock(float(document["duration_seconds"]))))
     lines += [(name, total_cost(document)) for name in ("cost", "estimate") if name in document]
+    if "storage" in document:
+        lines.append(("storage", f"{document['storage']['mode']} ({document['storage']['reason']})"))
     objects = ("output", "failed_rows", "summary")
     lines += [(name.replace("_", " "), document[f"{name}_s3_uri"]) for name in objects if f"{name}_s3_uri" in document]
     lines += [("warning", warning) for warning in warnings]
