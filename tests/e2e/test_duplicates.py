@@ -7,6 +7,8 @@ import time
 import uuid
 from typing import Any
 
+import pytest
+
 from tests.support.deployment import Deployment, Run, csv_bytes, scaled
 
 ROWS = scaled(20_000, 2_000)
@@ -106,12 +108,13 @@ def test_agents_answer_each_distinct_input_once(deployment: Deployment) -> None:
     assert (again.summary["attempts"], again.summary["savings"]["cache_days"]["calls"]) == (1, 3)
 
 
-def test_express_agents_answer_each_distinct_input_once(deployment: Deployment) -> None:
+@pytest.mark.parametrize("storage_mode", ["s3", "dynamodb", "inline"])
+def test_express_agents_answer_each_distinct_input_once(deployment: Deployment, storage_mode: str) -> None:
     texts = ["a", "b", "a", "a", "b", "c"]
     asked = {
         "target": {"type": "agent", "name": "echo_express_agent"},
         "output_mapping": {"columns": [{"name": "echoed", "source": "$.input.text"}]},
-        "execution_config": {"deduplicate": True},
+        "execution_config": {"deduplicate": True, "storage_mode": storage_mode},
     }
 
     run = deployment.run(asked, csv_bytes([["text"], *[[text] for text in texts]])).assert_succeeded()

@@ -220,6 +220,9 @@ def test_the_duplicates_of_a_row_that_nobody_finished_fail_with_its_reason() -> 
     ]
     assert rows[1]["_error_message"] == rows[3]["_error_message"]
     assert world.summary(plan)["failed"] == 2
+    world.store.reads.clear()
+    assert world.ask(plan, AggregateAction.AGGREGATE).done
+    assert not [key for key in world.store.reads if key.startswith(plan.keys.rows)], "nothing is left to fan out"
 
 
 def test_stop_after_counts_rows_that_were_sent() -> None:

@@ -69,11 +69,10 @@ class FakeWork:
         self.earlier: dict[str, bytes] = {}
 
     def get(self, key: str) -> bytes:
-        if key in self.objects and key.endswith("/input.csv"):
-            return self.objects[key]
-        if key not in self.earlier:
+        found = self.objects.get(key, self.earlier.get(key))
+        if found is None:
             raise ObjectNotFoundError("no such key")
-        return self.earlier[key]
+        return found
 
     def read(self, key: str, version_id: str) -> Iterator[bytes]:
         yield self.objects[key] if key in self.objects else self.get(f"{key}?{version_id}")
@@ -562,6 +561,35 @@ def staged_by(world: World, earlier: Plan) -> None:
     )
     world.file(b"id,text\n9,nine\n")
     world.document["csv_s3_uri"] = f"s3://results/{staged.key}"
+
+
+def test_equal_inputs_are_staged_once_and_the_plan_counts_them(world: World) -> None:
+    world.file(b"id,text\n1,one\n2,two\n3,one\n4,one\n")
+    world.document["input_mapping"] = {"column_mappings": {"text": "text"}}
+    world.document["execution_config"]["max_concurrency"] = 1
+    world.validate()
+    whole = world.plan
+    world.document["execution_config"]["deduplicate"] = True
+
+    response = world.validate()
+
+    distinct = world.plan.distinct
+    assert distinct is not None
+    assert (distinct.rows, distinct.runs, world.plan.total_rows, world.plan.rows_sent) == (2, 2, 4, 2)
+    assert response.staged == ObjectVersion(
+        bucket="results", key="work/run-1/distinct.csv", version_id=distinct.version_id
+    )
+    assert world.work.objects["work/run-1/distinct.csv"] == b'r,c1,c2\n"1","1","one"\n"2","2","two"\n'
+    assert len(world.work.objects["work/run-1/duplicates.bin"]) == 16
+    assert "4 rows, 2 distinct: equal inputs are sent once." in world.plan.warnings
+    assert world.plan.estimate.parts["lambda"].best < whole.estimate.parts["lambda"].best
+
+    world.document["execution_config"]["storage_mode"] = "inline"
+    assert [item["r"] for item in world.validate().items] == ["1", "2"]
+
+    world.document["dry_run"] = True
+    planned = world.validate().document or {}
+    assert (planned["total_rows"], planned["distinct_rows"], planned["rows_to_run"]) == (4, 2, 2)
 
 
 def test_the_rows_that_an_earlier_run_staged_are_run_again_whatever_became_of_the_file(world: World) -> None:

@@ -52,12 +52,15 @@ def fan_out(batch: Batch, clock: Clock, deadline: Deadline) -> bool:
 
 
 def _unfinished(batch: Batch) -> Iterator[tuple[int, int]]:
-    """The duplicates that are not finished, each with its original, ascending."""
+    """The duplicates that can be finished and are not, each with its original, ascending."""
     originals = Originals(batch.work.objects, batch.plan)
+    unanswered = _Rows(batch.plan.total_rows)
     for first, last in find_gaps(batch.rows.finished(), batch.plan.total_rows):
         for row in range(first, last + 1):
             original = originals.of(row)
-            if original != row:
+            if original == row:
+                unanswered.add(row)
+            elif original not in unanswered:  # an original comes before its duplicates
                 yield row, original
 
 
