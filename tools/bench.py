@@ -26,7 +26,18 @@ from rich.table import Table
 from tools import local_aws, up
 from tools.errors import CommandError, exit_code_of
 
-BENCHMARKS = ("mapping", "staging", "aggregation", "imports", "lake", "results", "end_to_end", "cost", "storage")
+BENCHMARKS = (
+    "mapping",
+    "staging",
+    "readers",
+    "aggregation",
+    "imports",
+    "lake",
+    "results",
+    "end_to_end",
+    "cost",
+    "storage",
+)
 ON_LOCAL_AWS = ("end_to_end", "cost", "storage")
 RESULTS = local_aws.REPOSITORY / "build" / "bench.json"
 FIELDS = ("ours", "peer", "ratio", "aim", "met", "unit", "spread")
