@@ -14,6 +14,7 @@ from batch_processor_client import cli
 from batch_processor_client import retry as retries
 from batch_processor_client.deployment import Deployment
 from batch_processor_client.errors import ClientError
+from row_batches.document.plan import Source
 from row_batches.targets.kinds import parse_document
 from tests.support.batches import EXECUTION, KEYS, json_of, make_plan
 from tests.support.fakes import FakeObjectStore
@@ -86,6 +87,20 @@ def test_a_retry_has_the_document_of_the_run_and_the_rows_that_it_staged(world: 
     assert config.execution_config.resume_from == EXECUTION
     restored = config.model_copy(update={"csv_s3_uri": world.plan.config.csv_s3_uri, "execution_config": settings})
     assert restored == world.plan.config
+
+
+def test_what_was_given_is_given_again_though_it_is_the_default(world: World) -> None:
+    given = {"execution_config.max_concurrency": Source.DOCUMENT, "execution_config.storage_mode": Source.DEPLOYMENT}
+    plan = world.plan.model_copy(update={"sources": given})
+    world.store.put(KEYS.plan, plan.model_dump_json().encode())
+
+    retries.retry(world.deployment, EXECUTION)
+
+    assert world.started("run-1-retry-1")["execution_config"] == {
+        "max_concurrency": 1,
+        "storage_mode": "s3",
+        "resume_from": EXECUTION,
+    }
 
 
 def test_the_same_retry_twice_is_one_execution_and_after_its_end_the_next_one_is_named(world: World) -> None:
