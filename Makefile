@@ -13,7 +13,7 @@ PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11; do 
 # For recipes. Without an interpreter they would begin with `-m`, and make ignores errors of a command that begins with `-`.
 NEEDED_PYTHON = $(or $(PYTHON),$(error Python 3.11 or newer is needed; name one: make … PYTHON=<path>))
 # Arguments come from the command line only, because a shell can define NAME itself, as WSL does.
-GIVEN := INPUT OUTPUT CSV NAME FOLLOW EXECUTION GRACE FILE CONFIRM TOOL_NAME ONLY UPGRADE ARGS JOB YES CONCURRENCY RATE TOKENS ACCEPT_VERSION DRY_RUN STATUS LIMIT FROM
+GIVEN := INPUT OUTPUT CSV NAME FOLLOW EXECUTION GRACE FILE CONFIRM TOOL_NAME ONLY UPGRADE ARGS JOB YES CONCURRENCY RATE TOKENS ACCEPT_VERSION DRY_RUN STATUS LIMIT FROM AGENT ANSWER ANSWERS
 $(foreach variable,$(GIVEN),$(eval $(variable) :=))
 # Size of the end-to-end tests: small or full.
 SCALE ?= small
@@ -104,6 +104,24 @@ remap: $(RUNTIME) ## Write a finished run's output again with other columns: EXE
 .PHONY: config-check
 config-check: $(RUNTIME) ## Check the deployment's configuration: [FILE=batch-processor-config.yaml]
 	@PYTHONPATH=client:layers/core/python $(DEV) -m batch_processor_client config-check $(if $(FILE),"$$FILE")
+
+SCHEMA := PYTHONPATH=client:layers/core/python $(DEV) -m batch_processor_client schema
+
+.PHONY: schema-check
+schema-check: $(RUNTIME) ## Check the schemas of agents' outputs in schemas/
+	@$(SCHEMA) check
+
+.PHONY: schema-lock
+schema-lock: $(RUNTIME) ## Lock new versions of schemas in schemas/schemas.lock.json
+	@$(SCHEMA) lock
+
+.PHONY: schema-try
+schema-try: $(RUNTIME) ## Show what a schema extracts from a saved answer: AGENT=name ANSWER=file.json
+	@$(SCHEMA) try "$$AGENT" "$$ANSWER"
+
+.PHONY: schema-guess
+schema-guess: $(RUNTIME) ## Propose a schema from saved answers: ANSWERS=folder [AGENT=name]
+	@$(SCHEMA) guess "$$ANSWERS" $(call option,--agent,AGENT)
 
 .PHONY: output
 output: $(RUNTIME) ## Print the Terraform outputs as JSON

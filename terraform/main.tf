@@ -14,6 +14,17 @@ locals {
   config     = coalesce(var.config_file, "${path.root}/../batch-processor-config.yaml")
   targets    = merge(var.targets, one(module.sample_targets[*].targets))
 
+  # Schemas of agents' outputs, with the hash that the lock file has for their version. `make plan` checks the files before.
+  schemas = {
+    for file in fileset("${path.root}/../schemas", "*.yaml") : trimsuffix(file, ".yaml") => {
+      agent         = yamldecode(file("${path.root}/../schemas/${file}")).agent
+      version       = tostring(yamldecode(file("${path.root}/../schemas/${file}")).version)
+      document      = jsonencode(yamldecode(file("${path.root}/../schemas/${file}")))
+      locked_sha256 = try(local.schema_lock[trimsuffix(file, ".yaml")][tostring(yamldecode(file("${path.root}/../schemas/${file}")).version)], null)
+    }
+  }
+  schema_lock = try(jsondecode(file("${path.root}/../schemas/schemas.lock.json")), {})
+
   # A module's variable `deployment` lists the values that it uses. All are known before anything is created; otherwise
   # every resource with the suffix in its name would wait for the slowest one.
   deployment = {
@@ -84,6 +95,7 @@ module "registry" {
   kms_key_arn = module.key.arn
   protected   = local.protected
   targets     = local.targets
+  schemas     = local.schemas
 }
 
 module "row_batches" {

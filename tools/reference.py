@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 from bedrock_batches.api.routes import ROUTES
 from bedrock_batches.request.models import Model, model_table, sources_of_models
 from bedrock_batches.violations import FILTERS, TIERS
-from row_batches.document import batch_config, deployment_config, input_format
+from row_batches.document import agent_schema, batch_config, deployment_config, input_format
 from row_batches.extraction.methods import METHOD_OF
 from row_batches.extraction.transforms import TRANSFORMS, RegexTransform
 from row_batches.mapping import models
@@ -29,7 +29,8 @@ from row_batches.mapping.transformations import TRANSFORMATION_OF, FallibleTrans
 from tools import scale
 from tools.errors import CommandError, exit_code_of
 
-REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
+REPOSITORY = Path(__file__).resolve().parent.parent
+REFERENCE = REPOSITORY / "docs" / "reference"
 _PLACE = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -263,6 +264,9 @@ EXTRACTION: Tables = MappingProxyType(
         "methods": extraction_methods,
         "transforms": transforms,
         "regex_transform": lambda: fields(RegexTransform),
+        "schema": lambda: fields(agent_schema.AgentSchema),
+        "schema_field": lambda: fields(agent_schema.SchemaField),
+        "schema_extraction": lambda: fields(agent_schema.FieldExtraction),
     }
 )
 DEPLOYMENT_CONFIG: Tables = MappingProxyType(
@@ -276,7 +280,10 @@ SCHEMAS: Mapping[Path, Callable[[], str]] = MappingProxyType(
     {
         REFERENCE / "batch-processor-config.schema.json": lambda: schema(
             deployment_config.DeploymentConfig, deployment_config.FILE
-        )
+        ),
+        REPOSITORY / "schemas" / "agent-schema.schema.json": lambda: schema(
+            agent_schema.AgentSchema, "Schema of an agent's output"
+        ),
     }
 )
 PAGES: Mapping[Path, Tables] = MappingProxyType(

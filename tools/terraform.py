@@ -29,6 +29,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from batch_processor_client.config import check_config
+from batch_processor_client.schemas import FOLDER, check_schemas
 from batch_processor_client.yaml_files import FileProblemsError
 from row_batches.document.deployment_config import FILE
 from tools import contract, local_aws, package
@@ -251,13 +252,15 @@ class Terraform:
         return (ROOT_MODULE / text).resolve() if text else REPOSITORY / FILE
 
     def check_config(self) -> None:
-        """Raise TerraformError when the deployment's configuration is wrong: every mistake, its line and the fix."""
+        """Raise TerraformError when the configuration or a schema is wrong: every mistake, its line and the fix."""
         path = self.config_file()
-        if path.exists():
-            try:
+        try:
+            if path.exists():
                 check_config(path)
-            except FileProblemsError as wrong:
-                raise TerraformError(str(wrong)) from None
+            if (REPOSITORY / FOLDER).is_dir():
+                check_schemas(REPOSITORY / FOLDER)
+        except FileProblemsError as wrong:
+            raise TerraformError(str(wrong)) from None
 
     def prepare(self) -> None:
         """Initialise the backend and select the workspace; create the workspace if it is missing."""

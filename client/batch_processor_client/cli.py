@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from batch_processor_client import jobs, runs
+from batch_processor_client import cli_schemas, jobs, runs
 from batch_processor_client import retry as retries
 from batch_processor_client.config import check_config
 from batch_processor_client.deployment import Deployment
@@ -28,6 +28,7 @@ from row_batches.document.deployment_config import FILE
 from row_batches.rows.records import RowStatus
 
 app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False)
+app.add_typer(cli_schemas.app, name="schema")
 out = Console()
 err = Console(stderr=True)
 

@@ -52,15 +52,30 @@ resource "aws_dynamodb_table_item" "target" {
       version    = { S = each.value.version }
       enabled    = { BOOL = each.value.enabled }
     },
-    each.value.output_schema == null ? {} : { output_schema = { S = each.value.output_schema } },
+    local.target_schemas[each.key] == null ? {} : {
+      output_schema          = { S = local.target_schemas[each.key] }
+      output_schema_document = { S = try(var.schemas[local.target_schemas[each.key]].document, "") }
+    },
     each.value.cost_per_call_usd == null ? {} : { cost_per_call_usd = { N = tostring(each.value.cost_per_call_usd) } },
     each.value.expected_seconds == null ? {} : { expected_seconds = { N = tostring(each.value.expected_seconds) } },
     each.value.max_concurrency == null ? {} : { max_concurrency = { N = tostring(each.value.max_concurrency) } },
     each.value.rate == null ? {} : { rate = { M = { for name, number in each.value.rate : name => { N = tostring(number) } if number != null } } },
   ))
+
+  lifecycle {
+    precondition {
+      condition     = local.target_schemas[each.key] == null ? true : contains(keys(var.schemas), local.target_schemas[each.key])
+      error_message = "The target ${each.key} has output_schema ${coalesce(local.target_schemas[each.key], "-")}, and there is no such file in schemas/: write it, or name one of ${join(", ", keys(var.schemas))}."
+    }
+  }
 }
 
 locals {
+  # The schema that a target names, else the one of its own name, if there is one.
+  target_schemas = {
+    for name, target in var.targets : name => target.output_schema != null ? target.output_schema : contains(keys(var.schemas), name) ? name : null
+  }
+
   invocations = {
     for name, target in var.targets : name => coalesce(target.invocation, target.type == "tool" ? "lambda" : "standard")
   }

@@ -33,3 +33,19 @@ variable "targets" {
   }))
   description = "Targets by registered name."
 }
+
+variable "schemas" {
+  type        = map(object({ agent = string, version = string, document = string, locked_sha256 = optional(string) }))
+  description = "Schemas of agents' outputs by the name of their file: document as JSON, and the hash that the lock file has for the version."
+  default     = {}
+
+  validation {
+    condition     = alltrue([for name, schema in var.schemas : schema.agent == name])
+    error_message = "A schema's file has the name of its agent: ${join(", ", [for name, schema in var.schemas : "${name}.yaml is of agent ${schema.agent}" if schema.agent != name])}."
+  }
+
+  validation {
+    condition     = alltrue([for schema in values(var.schemas) : schema.locked_sha256 == null ? false : schema.locked_sha256 == sha256(schema.document)])
+    error_message = "Changed, or not in schemas/schemas.lock.json: ${join(", ", [for name, schema in var.schemas : "${name} version ${schema.version}" if schema.locked_sha256 == null ? true : schema.locked_sha256 != sha256(schema.document)])}. Give a changed schema a new version, run `make schema-lock`, and commit both files."
+  }
+}

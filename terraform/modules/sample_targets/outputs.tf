@@ -22,6 +22,16 @@ output "targets" {
         max_concurrency  = lookup(local.limits, name, null)
       }
     },
+    # Agents with a schema in schemas/, which bear its name. One machine answers for both.
+    {
+      for name in ["broadband-agent-rust", "web-search-agent"] : name => {
+        type              = "agent"
+        arn               = module.agent["browsing_agent"].arn
+        invocation        = "standard"
+        cost_per_call_usd = 0
+        expected_seconds  = 1
+      }
+    },
     # To show what happens if a batch names a disabled target.
     { retired = { type = "tool", arn = module.tool["echo"].arn, invocation = "lambda", enabled = false, cost_per_call_usd = 0 } },
   )

@@ -76,6 +76,84 @@ run "each_kind_of_target_gets_its_own_permission" {
   }
 }
 
+run "a_target_gets_the_schema_that_it_names_or_that_has_its_name" {
+  command = plan
+
+  module {
+    source = "./modules/registry"
+  }
+
+  variables {
+    targets = {
+      classifier = { type = "tool", arn = "arn:aws:lambda:us-east-1:123456789012:function:classifier" }
+      other      = { type = "tool", arn = "arn:aws:lambda:us-east-1:123456789012:function:other", output_schema = "classifier" }
+      plain      = { type = "tool", arn = "arn:aws:lambda:us-east-1:123456789012:function:plain" }
+    }
+    schemas = {
+      classifier = { agent = "classifier", version = "1", document = "{}", locked_sha256 = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a" }
+    }
+  }
+
+  assert {
+    condition = alltrue([for name in ["classifier", "other"] :
+      jsondecode(aws_dynamodb_table_item.target[name].item).output_schema == { S = "classifier" } &&
+      jsondecode(aws_dynamodb_table_item.target[name].item).output_schema_document == { S = "{}" }
+    ])
+    error_message = aws_dynamodb_table_item.target["other"].item
+  }
+
+  assert {
+    condition     = !can(jsondecode(aws_dynamodb_table_item.target["plain"].item).output_schema)
+    error_message = aws_dynamodb_table_item.target["plain"].item
+  }
+}
+
+run "a_schema_that_does_not_exist_is_refused" {
+  command = plan
+
+  module {
+    source = "./modules/registry"
+  }
+
+  variables {
+    targets = { echo = { type = "tool", arn = "arn:aws:lambda:us-east-1:123456789012:function:echo", output_schema = "none" } }
+  }
+
+  expect_failures = [aws_dynamodb_table_item.target["echo"]]
+}
+
+run "a_schema_that_changed_under_its_version_is_refused" {
+  command = plan
+
+  module {
+    source = "./modules/registry"
+  }
+
+  variables {
+    targets = {}
+    schemas = {
+      classifier = { agent = "classifier", version = "1", document = "[]", locked_sha256 = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a" }
+    }
+  }
+
+  expect_failures = [var.schemas]
+}
+
+run "a_schema_of_a_version_that_is_not_locked_is_refused" {
+  command = plan
+
+  module {
+    source = "./modules/registry"
+  }
+
+  variables {
+    targets = {}
+    schemas = { classifier = { agent = "classifier", version = "1", document = "{}" } }
+  }
+
+  expect_failures = [var.schemas]
+}
+
 run "many_targets_with_the_longest_names_fit_into_policies" {
   command = plan
 

@@ -11,7 +11,14 @@ from pydantic_core import PydanticCustomError
 
 
 class Part(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+    model_config = ConfigDict(
+        strict=True,
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        validate_default=True,
+        defer_build=True,  # most are parts of another model, into which they are built
+    )
 
 
 def refuse(message: str, fix: str, at: tuple[int | str, ...] = ()) -> NoReturn:

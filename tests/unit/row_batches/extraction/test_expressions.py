@@ -168,7 +168,7 @@ BAD: list[tuple[dict[str, Any], str, str, str]] = [
     (
         {"extraction_methods": [{"method": "direct", "field_mappings": {"a": 1}}]},
         "extraction_methods[0].field_mappings.a",
-        "not a text",
+        "neither a text nor",
         "quotes",
     ),
     (
@@ -180,7 +180,7 @@ BAD: list[tuple[dict[str, Any], str, str, str]] = [
     (
         {"extraction_methods": [{"method": "jmespath", "paths": {"a": "b["}}]},
         "extraction_methods[0].paths.a",
-        "not a path",
+        "not an expression",
         "JMESPath",
     ),
     (

@@ -123,6 +123,19 @@ def test_a_remap_extracts_from_the_answers_that_are_kept() -> None:
     assert remapped.extraction.missing == {"exchange": 1, "download_speed": 2}
 
 
+def test_a_remap_without_methods_has_those_of_the_schema_that_the_plan_keeps() -> None:
+    execution = run_of(*SHAPES, columns=[{"name": "a", "source": "$.a"}])
+    fields = [{"name": "place", "extraction": [{"type": "structured", "path": "$.exchange"}]}]
+    schema = {"agent": "echo", "version": "1", "output_format": "structured", "fields": fields}
+    target = execution.plan.target.model_copy(update={"output_schema_document": json.dumps(schema)})
+    plan = execution.plan.model_copy(update={"target": target})
+    execution.store.put(KEYS.plan, plan.model_dump_json().encode())
+
+    remapped = execution.remap({"add_metadata": False})
+
+    assert [row["place"] for row in execution.table(remapped.key)] == ["CANTERBURY", "", "", ""]
+
+
 @pytest.mark.parametrize("name", ["_status", "a\tb"])
 def test_a_field_that_cannot_be_a_column_is_refused(name: str) -> None:
     methods = [{"method": "direct", "field_mappings": {name: "$.a"}}]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -435,16 +436,89 @@ def test_warnings_tell_what_a_user_would_not_expect(world: World) -> None:
     assert "60 s" in timeout
 
 
-def test_a_schema_that_is_not_applied_is_said_where_no_column_is_named(world: World) -> None:
-    world.registry[0] = REGISTRY[0].model_copy(update={"output_schema": "echo.yaml"})
-    world.document["execution_config"] = {"timeout_seconds": 60}
+SCHEMA = {
+    "agent": "echo",
+    "version": "3",
+    "output_format": "mixed",
+    "fields": [
+        {"name": "exchange", "extraction": [{"type": "structured"}]},
+        {"name": "speed", "type": "number", "default": -1, "extraction": [{"type": "direct", "path": "$.speeds.down"}]},
+    ],
+}
+
+
+def with_schema(world: World, schema: dict[str, Any]) -> None:
+    world.registry[0] = REGISTRY[0].model_copy(
+        update={"output_schema": "echo", "output_schema_document": json.dumps(schema)}
+    )
+
+
+def test_a_batch_that_names_no_columns_gets_those_of_the_targets_schema_and_the_plan_pins_its_version(
+    world: World,
+) -> None:
+    with_schema(world, SCHEMA)
 
     world.validate()
-    assert ["echo.yaml" in warning for warning in world.plan.warnings] == [True]
 
-    world.document["output_mapping"] = {"columns": [MAPPED]}
+    plan = world.plan
+    mapping = plan.config.output_mapping
+    assert [(column.name, column.type, column.default) for column in mapping.mapped_columns] == [
+        ("exchange", "string", ""),
+        ("speed", "number", -1),
+    ]
+    assert [method.method for method in mapping.extraction_methods] == ["structured_output", "direct"]
+    assert plan.output_header[2:4] == ["exchange", "speed"]
+    assert plan.output_schema is not None
+    assert (plan.output_schema.agent, plan.output_schema.version) == ("echo", "3")
+    assert plan.effective_config["output_mapping.extraction_methods"]["source"] == "schema"
+
+
+def test_columns_of_the_document_come_before_those_of_the_schema_whose_methods_still_hold(world: World) -> None:
+    with_schema(world, SCHEMA)
+    world.document["output_mapping"] = {"columns": [{"name": "place", "source": "$.exchange"}]}
+
     world.validate()
-    assert world.plan.warnings == []
+
+    mapping = world.plan.config.output_mapping
+    assert [column.name for column in mapping.mapped_columns] == ["place"]
+    assert len(mapping.extraction_methods) == 2
+
+
+@pytest.mark.parametrize("own", [[], [{"method": "direct", "field_mappings": {"own": "$.own"}}]])
+def test_methods_of_the_document_replace_the_schema(world: World, own: list[Any]) -> None:
+    with_schema(world, SCHEMA)
+    world.document["output_mapping"] = {"extraction_methods": own}
+
+    world.validate()
+
+    assert [column.name for column in world.plan.config.output_mapping.mapped_columns] == (["own"] if own else [])
+    assert world.plan.output_schema is None
+
+
+def test_methods_of_the_deployment_come_before_the_schema(world: World) -> None:
+    with_schema(world, SCHEMA)
+    methods = [{"method": "direct", "field_mappings": {"theirs": "$.theirs"}}]
+    config = {"output_mappings": {"echo": {"extraction_methods": methods}}}
+    world.work.earlier[KEY] = json.dumps(config).encode()
+
+    world.validate()
+
+    assert [column.name for column in world.plan.config.output_mapping.mapped_columns] == ["theirs"]
+    assert world.plan.output_schema is None
+
+
+def test_a_column_of_the_schema_that_the_csv_has_says_where_it_comes_from(world: World) -> None:
+    with_schema(world, SCHEMA | {"fields": [{"name": "text", "extraction": [{"type": "direct"}]}]})
+
+    with pytest.raises(InvalidInputError, match="the value is that of the schema echo, version 3"):
+        world.validate()
+
+
+def test_a_registered_schema_that_is_not_valid_is_the_deployments_fault(world: World) -> None:
+    with_schema(world, SCHEMA | {"fields": []})
+
+    with pytest.raises(DeploymentError, match="schema echo of the target echo is not valid: fields: is empty"):
+        world.validate()
 
 
 def test_concurrency_that_cannot_be_used_is_said(world: World) -> None:

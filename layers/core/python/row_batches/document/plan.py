@@ -42,6 +42,8 @@ class Target(Frozen):
     rate: Rate | None = None
     """Over all runs in progress."""
     output_schema: str | None = None
+    """Name of the schema of its answers, and the schema as JSON (``agent_schema.AgentSchema``)."""
+    output_schema_document: str | None = None
     code_version: str = ""
     """Which code is behind the ARN when the run is planned, shortened; "" when that is not known."""
 
@@ -55,7 +57,16 @@ class Source(StrEnum):
 
     DOCUMENT = "document"
     DEPLOYMENT = "deployment"
+    SCHEMA = "schema"
     DEFAULT = "default"
+
+
+class SchemaVersion(Frozen):
+    """The schema whose extraction a batch has. ``sha256`` is that of the schema as JSON."""
+
+    agent: str
+    version: str
+    sha256: str
 
 
 class Execution(Frozen):
@@ -173,6 +184,8 @@ class Plan(Frozen):
     warnings: list[str] = []
     call_seconds: int = 900
     """The longest that one call of the target can run, whatever becomes of its caller."""
+    output_schema: SchemaVersion | None = None
+    """Where the extraction methods come from a schema. Its content is in ``config``, and in ``target`` for a remap."""
     sources: dict[str, Source] = {}
     """Of the values in ``config`` that are not defaults, by path."""
     resume_from: list[EarlierExecution] = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -106,7 +105,7 @@ class AnswerView:
         tools = {use.id: use.tool for use in self.tool_uses if use.id}
         results = [block for block in self._blocks if isinstance(block, ToolResult)]
         return [
-            result if result.tool else replace(result, tool=tools.get(result.tool_use_id, "")) for result in results
+            result if result.tool else result._replace(tool=tools.get(result.tool_use_id, "")) for result in results
         ]
 
     def is_own(self, result: ToolResult) -> bool:

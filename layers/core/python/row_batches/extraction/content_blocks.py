@@ -8,8 +8,7 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ContentBlock
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from foundation.json_text import parse_json, render_json
 
@@ -17,16 +16,14 @@ MOST_LEVELS = 4
 """Most levels of nested content with text that is read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(NamedTuple):
     """A text block, or a message that is only a text. ``where`` is its place in the answer."""
 
     where: str
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class ToolUse:
+class ToolUse(NamedTuple):
     """A call of a tool by the agent."""
 
     where: str
@@ -35,8 +32,7 @@ class ToolUse:
     input: Any
 
 
-@dataclass(frozen=True, slots=True)
-class ToolResult:
+class ToolResult(NamedTuple):
     """What a tool answered. ``block`` is the block as it is; ``failed``: it says that it is an error."""
 
     where: str

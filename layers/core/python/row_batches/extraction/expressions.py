@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Any, NamedTuple
 
 from foundation.json_path import NO_MATCH, compile_path
 from foundation.regular_expressions import compile_pattern
-from foundation.validation import compiles
 from row_batches.extraction.transforms import RegexTransform, find_transform, search_text
 
 First = Callable[[Any], Any]
@@ -29,16 +27,14 @@ _PARSE = re.compile(
 _OPENING, _CLOSING, _QUOTES = "([{", ")]}", "'\"`"
 
 
-@dataclass(frozen=True, slots=True)
-class Parse:
+class Parse(NamedTuple):
     """The step ``parse('regex', group)``."""
 
     regex: str
     group: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Expression:
+class Expression(NamedTuple):
     """A parsed expression: ``steps`` are patterns and names of transforms."""
 
     path: str
@@ -142,13 +138,3 @@ def parse_step(regex: str, group: int | None = None) -> str:
     """The text of a ``parse`` step."""
     quoted = re.sub(r"\\.|'", lambda found: r"\x27" if found[0] in ("'", "\\'") else found[0], regex, flags=re.DOTALL)
     return f"parse('{quoted}')" if group is None else f"parse('{quoted}', {group})"
-
-
-ExpressionText = Annotated[
-    str,
-    compiles(
-        parse_expression,
-        "not an expression of extraction",
-        "write a JSONPath such as $.name, a JMESPath such as results[0].title, and behind it | parse('Name: (.+)')",
-    ),
-]

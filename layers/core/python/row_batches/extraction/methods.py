@@ -11,14 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, Union, get_args
 
-from pydantic import Field, PlainValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from foundation.problems import shown
 from foundation.registry import registry
 from foundation.validation import Part, matches, refuse
 from row_batches.extraction.answer_view import AnswerView, Document
 from row_batches.extraction.content_blocks import ToolResult, content_of, json_in, json_of_content
-from row_batches.extraction.expressions import Expression, ExpressionText, parse_expression
+from row_batches.extraction.expressions import Expression, parse_expression
 
 FieldName = Annotated[
     str,
@@ -28,7 +27,50 @@ FieldName = Annotated[
         "shorten or clean the name",
     ),
 ]
-FieldMappings = Annotated[dict[FieldName, ExpressionText], Field(min_length=1, description="field → expression")]
+
+
+class PathSpec(Part):
+    """An expression with a transform of its result: as a JMESPath needs it, whose bars are its own."""
+
+    path: str
+    transform: str | None = None
+
+
+TRANSFORM = "transform"
+Given = str | PathSpec
+
+
+def _read_given(value: object) -> Given:
+    if isinstance(value, PathSpec):
+        return value
+    if isinstance(value, dict):
+        unknown = sorted(map(str, value.keys() - {"path", TRANSFORM}))
+        if unknown:
+            refuse(f"unknown field {unknown[0]}", "write {path, transform}", at=(unknown[0],))
+        path, transform = value.get("path"), value.get(TRANSFORM)
+        if isinstance(path, str) and isinstance(transform, str | None):
+            _check_expression(path, ("path",))
+            return PathSpec(path=path, transform=transform)
+    if not isinstance(value, str):
+        refuse("neither a text nor {path, transform} of texts", 'write an expression in quotes, such as "$.name"')
+    _check_expression(value)
+    return value
+
+
+def _check_expression(text: str, at: tuple[str, ...] = ()) -> None:
+    try:
+        parse_expression(text)
+    except ValueError as error:
+        fix = (
+            "write a JSONPath such as $.name, a JMESPath such as results[0].title, and behind it | parse('Name: (.+)')"
+        )
+        refuse(f"not an expression of extraction: {error}", fix, at=at)
+
+
+FieldMappings = Annotated[
+    dict[FieldName, Annotated[Given, BeforeValidator(_read_given)]],
+    Field(min_length=1, description="field → expression, or `{path, transform}`"),
+]
 PRINT_OUTPUT = "print_output"
 """The default name of the tool whose input is an agent's structured output."""
 ToolName = Annotated[str, Field(min_length=1, max_length=255)]
@@ -43,15 +85,21 @@ class ExtractionMethod(Part):
     """An example, for the reference page."""
     schema_type: ClassVar[str]
     """Its name in the schema of an agent."""
+    is_structured: ClassVar[bool]
+    """Whether it reads what an agent or tool gave as JSON on purpose, rather than out of a text."""
     method: str
 
     @abstractmethod
-    def expressions(self) -> Mapping[str, Expression]:
-        """The fields that it can yield, with their expressions."""
+    def mappings(self) -> Mapping[str, Given]:
+        """The fields that it can yield, with their expressions as they are given."""
 
     @abstractmethod
     def place_of(self, field: str) -> tuple[str, ...]:
-        """Where the field stands in the method's own object."""
+        """Where the field stands in the method's own object; that of its transform, if it has one."""
+
+    def expressions(self) -> dict[str, Expression]:
+        """The fields that it can yield, with their expressions."""
+        return {field: _expression(given) for field, given in self.mappings().items()}
 
     @abstractmethod
     def documents(self, view: AnswerView) -> Iterable[Document]:
@@ -61,10 +109,15 @@ class ExtractionMethod(Part):
     def absence(self, view: AnswerView) -> str:
         """The reason why ``documents`` is empty."""
 
+    @staticmethod
+    @abstractmethod
+    def default_path(field: str) -> str:
+        """The path of a field in a schema that names none."""
+
     @classmethod
     @abstractmethod
-    def of_schema(cls, fields: Mapping[str, str], tool: str | None) -> Self:
-        """The method for the fields of a schema: their expressions, in which "" is the method's own default."""
+    def of_schema(cls, mappings: Mapping[str, Given], tool: str | None) -> Self:
+        """The method for fields of a schema."""
 
 
 class _Mapped(ExtractionMethod):
@@ -72,11 +125,23 @@ class _Mapped(ExtractionMethod):
 
     field_mappings: FieldMappings
 
-    def expressions(self) -> Mapping[str, Expression]:
-        return {field: parse_expression(text) for field, text in self.field_mappings.items()}
+    def mappings(self) -> Mapping[str, Given]:
+        return self.field_mappings
 
     def place_of(self, field: str) -> tuple[str, ...]:
-        return "field_mappings", field
+        given = self.field_mappings[field]
+        has_own = isinstance(given, PathSpec) and given.transform is not None
+        return ("field_mappings", field, TRANSFORM) if has_own else ("field_mappings", field)
+
+    @staticmethod
+    def default_path(field: str) -> str:
+        return f"$.{field}"
+
+    @classmethod
+    def of_schema(cls, mappings: Mapping[str, Given], tool: str | None) -> Self:
+        name = {} if tool is None else {"tool_name": tool}
+        method = get_args(cls.model_fields["method"].annotation)[0]
+        return cls.model_validate({"method": method, "field_mappings": dict(mappings), **name})
 
 
 class StructuredOutput(_Mapped):
@@ -86,6 +151,7 @@ class StructuredOutput(_Mapped):
     )
     example = {"tool_name": "print_output", "field_mappings": {"download_speed": "$.speeds.download"}}
     schema_type = "structured"
+    is_structured = True
     method: Literal["structured_output"]
     tool_name: ToolName = PRINT_OUTPUT
 
@@ -96,11 +162,6 @@ class StructuredOutput(_Mapped):
         used = dict.fromkeys(use.tool for use in view.tool_uses)
         calls = f"calls of {', '.join(used)}" if used else "no calls of tools"
         return f"the answer has neither a call of {self.tool_name} nor structured_output; it has {calls}"
-
-    @classmethod
-    def of_schema(cls, fields: Mapping[str, str], tool: str | None) -> Self:
-        given = {} if tool is None else {"tool_name": tool}
-        return cls(method="structured_output", field_mappings=_with_own_name(fields), **given)
 
 
 class ToolResultMethod(_Mapped):
@@ -114,6 +175,7 @@ class ToolResultMethod(_Mapped):
         "field_mappings": {"exchange": r"$.content | parse('Exchange: ([A-Z\s]+)')"},
     }
     schema_type = "tool_result"
+    is_structured = False
     method: Literal["tool_result"]
     tool_name: ToolName | None = None
 
@@ -144,56 +206,18 @@ class ToolResultMethod(_Mapped):
         there = f"it has those of {', '.join(dict.fromkeys(names))}" if names else "it has no results of tools"
         return f"the answer has no result of {self.tool_name or 'a tool'}; {there}"
 
-    @classmethod
-    def of_schema(cls, fields: Mapping[str, str], tool: str | None) -> Self:
-        mappings = {field: _with_path(text, "$.content") for field, text in fields.items()}
-        return cls(method="tool_result", tool_name=tool, field_mappings=mappings)
+    @staticmethod
+    def default_path(field: str) -> str:  # noqa: ARG004
+        return "$.content"
 
 
-class PathSpec(Part):
-    """A path with its transform."""
-
-    path: ExpressionText
-    transform: str | None = None
-
-
-TRANSFORM = "transform"
-"""The key in ``paths`` that is no field: the transform of the fields that have none of their own."""
-
-
-def _read_paths(value: object) -> dict[str, str | PathSpec]:
-    if not isinstance(value, dict):
-        refuse("not an object", "write {field: path}")
-    paths: dict[str, str | PathSpec] = {}
-    for name, given in value.items():
-        paths[name] = _read_path(name, given)
+def _check_paths(paths: dict[str, Given]) -> dict[str, Given]:
+    default = paths.get(TRANSFORM, "")
+    if not isinstance(default, str):
+        refuse("not the name of a transform", "write the name of a transform", at=(TRANSFORM,))
     if not paths.keys() - {TRANSFORM}:
         refuse("names no field", "write {field: path}")
     return paths
-
-
-def _read_path(name: object, given: object) -> str | PathSpec:
-    if not isinstance(name, str) or not 1 <= len(name) <= 255 or not name.isprintable():
-        refuse("a field's name has 1 to 255 printable characters", "shorten or clean the name", at=(str(name),))
-    if isinstance(given, PathSpec):
-        return given
-    is_object = isinstance(given, dict) and isinstance(given.get("path"), str) and name != TRANSFORM
-    transform = given.get(TRANSFORM) if isinstance(given, dict) else None
-    unknown = sorted(map(str, given.keys() - {"path", TRANSFORM})) if isinstance(given, dict) else []
-    if unknown:
-        refuse(f"unknown field {unknown[0]}", "write {path, transform}", at=(name, unknown[0]))
-    if not (is_object or isinstance(given, str)) or not isinstance(transform, str | None):
-        what = "the name of a transform" if name == TRANSFORM else "an expression, or {path, transform}"
-        refuse(f"not {what} (got {shown(given)})", f"write {what}", at=(name,))
-    if name == TRANSFORM:
-        return str(given)
-    text = given["path"] if isinstance(given, dict) else str(given)
-    try:
-        parse_expression(text)
-    except ValueError as error:
-        fix = "write a JMESPath such as messages[-1].content[0].text, or a JSONPath that starts with $"
-        refuse(f"not a path: {error}", fix, at=(name, "path") if isinstance(given, dict) else (name,))
-    return PathSpec(path=text, transform=transform) if isinstance(given, dict) else text
 
 
 class JmesPath(ExtractionMethod):
@@ -203,36 +227,36 @@ class JmesPath(ExtractionMethod):
     )
     example = {"paths": {"exchange": "messages[-1].content[0].text", "transform": "parse_text"}}
     schema_type = "jmespath"
+    is_structured = False
     method: Literal["jmespath"]
-    paths: Annotated[dict[str, str | PathSpec], PlainValidator(_read_paths, json_schema_input_type=dict[str, Any])] = (
-        Field(description="field → path, or `{path, transform}`")
-    )
+    paths: Annotated[FieldMappings, AfterValidator(_check_paths)]
+    """``transform`` in it is no field, but the transform of the fields without one of their own."""
 
-    def expressions(self) -> Mapping[str, Expression]:
+    def mappings(self) -> Mapping[str, Given]:
         default = self.paths.get(TRANSFORM)
-        found = {}
-        for field, given in self.paths.items():
-            if field != TRANSFORM:
-                text, own = (given.path, given.transform) if isinstance(given, PathSpec) else (given, None)
-                transform = own or default
-                expression = parse_expression(text)
-                steps = (*expression.steps, transform) if isinstance(transform, str) else expression.steps
-                found[field] = Expression(expression.path, steps)
-        return found
+        fields = {field: given for field, given in self.paths.items() if field != TRANSFORM}
+        if not isinstance(default, str):
+            return fields
+        return {field: _with_default(given, default) for field, given in fields.items()}
 
     def place_of(self, field: str) -> tuple[str, ...]:
-        own = self.paths[field]
-        return ("paths", field, TRANSFORM) if isinstance(own, PathSpec) and own.transform else ("paths", TRANSFORM)
+        given = self.paths[field]
+        has_own = isinstance(given, PathSpec) and given.transform is not None
+        return ("paths", field, TRANSFORM) if has_own else ("paths", TRANSFORM)
+
+    @staticmethod
+    def default_path(field: str) -> str:
+        return field
+
+    @classmethod
+    def of_schema(cls, mappings: Mapping[str, Given], tool: str | None) -> Self:  # noqa: ARG003 (it has none)
+        return cls(method="jmespath", paths=dict(mappings))
 
     def documents(self, view: AnswerView) -> Iterator[Document]:
         return view.documents()
 
     def absence(self, view: AnswerView) -> str:  # noqa: ARG002
         return "the answer is empty"
-
-    @classmethod
-    def of_schema(cls, fields: Mapping[str, str], tool: str | None) -> Self:  # noqa: ARG003 (refused before)
-        return cls(method="jmespath", paths=dict(_with_own_name(fields, "")))
 
 
 class ResultsArray(_Mapped):
@@ -242,6 +266,7 @@ class ResultsArray(_Mapped):
     )
     example = {"field_mappings": {"title": "results[0].title"}}
     schema_type = "results_array"
+    is_structured = True
     method: Literal["results_array"]
 
     def documents(self, view: AnswerView) -> Iterator[Document]:
@@ -256,15 +281,16 @@ class ResultsArray(_Mapped):
         names = dict.fromkeys(name for _, value in view.documents() if isinstance(value, dict) for name in value)
         return f"the answer has no list of results; its fields are {', '.join(names) or 'none'}"[:300]
 
-    @classmethod
-    def of_schema(cls, fields: Mapping[str, str], tool: str | None) -> Self:  # noqa: ARG003 (refused before)
-        return cls(method="results_array", field_mappings=_with_own_name(fields, "results[0]."))
+    @staticmethod
+    def default_path(field: str) -> str:
+        return f"results[0].{field}"
 
 
 class Direct(_Mapped):
     doc = "the answer, then its payload, then JSON texts in their fields, then JSON in messages, the latest first"
     example = {"field_mappings": {"exchange": "$.exchange"}}
     schema_type = "direct"
+    is_structured = True
     method: Literal["direct"]
 
     def documents(self, view: AnswerView) -> Iterator[Document]:
@@ -273,10 +299,6 @@ class Direct(_Mapped):
 
     def absence(self, view: AnswerView) -> str:  # noqa: ARG002
         return "the answer is empty"
-
-    @classmethod
-    def of_schema(cls, fields: Mapping[str, str], tool: str | None) -> Self:  # noqa: ARG003 (refused before)
-        return cls(method="direct", field_mappings=_with_own_name(fields))
 
 
 def _structured(view: AnswerView, tool: str) -> Iterator[Document]:
@@ -294,13 +316,18 @@ def _value_of(value: Any) -> Any:
     return found if (found := json_in(value)) is not None else value
 
 
-def _with_own_name(fields: Mapping[str, str], start: str = "$.") -> dict[str, str]:
-    """A field without a path is looked for under its own name."""
-    return {field: _with_path(text, f"{start}{field}") for field, text in fields.items()}
+def _with_default(given: Given, transform: str) -> PathSpec:
+    if isinstance(given, str):
+        return PathSpec(path=given, transform=transform)
+    return given if given.transform is not None else PathSpec(path=given.path, transform=transform)
 
 
-def _with_path(text: str, path: str) -> str:
-    return f"{path}{text}" if text.startswith(" |") or not text else text
+def _expression(given: Given) -> Expression:
+    if isinstance(given, str):
+        return parse_expression(given)
+    expression = parse_expression(given.path)
+    steps = expression.steps if given.transform is None else (*expression.steps, given.transform)
+    return Expression(expression.path, steps)
 
 
 METHODS: tuple[type[ExtractionMethod], ...] = registry(

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from foundation.json_path import NO_MATCH, CompiledPath, compile_path
 from foundation.json_text import encodable, render_json
 from foundation.problems import shown
-from row_batches.extraction.extractor import Extractor
 from row_batches.mapping.answer_keys import AnswerKeys, keys_where_paths_end
 from row_batches.mapping.models import RESULT_COLUMN, OutputColumn, OutputMapping
 from row_batches.mapping.output_types import OUTPUT_TYPE_OF, OutputType, Render
+
+if TYPE_CHECKING:
+    from row_batches.extraction.extractor import Extractor
 
 
 class MappedRow(NamedTuple):
@@ -103,9 +105,15 @@ class OutputMapper:
 def compile_output_mapping(output_mapping: OutputMapping) -> OutputMapper:
     """A mapper for these columns; without columns, for the one column ``result``, the payload as JSON."""
     columns = [_compile(column) for column in output_mapping.mapped_columns]
-    methods = output_mapping.extraction_methods
-    extractor = Extractor(methods, output_mapping.transforms) if methods else None
+    extractor = _compile_extraction(output_mapping) if output_mapping.extraction_methods else None
     return OutputMapper([column.name for column in columns] or [RESULT_COLUMN], columns, extractor)
+
+
+def _compile_extraction(output_mapping: OutputMapping) -> Extractor:
+    # Imported late: most batches extract nothing.
+    from row_batches.extraction.extractor import Extractor  # noqa: PLC0415
+
+    return Extractor(output_mapping.extraction_methods, output_mapping.transforms)
 
 
 def _compile(column: OutputColumn) -> _Column:

@@ -151,6 +151,8 @@ class Conclusion:
             "processing_seconds": totals.processing_ms / 1000,
             "started_at": plan.execution.started_at.isoformat(),
             "finished_at": timestamp(self.now_ms),
+            "effective_config": plan.effective_config,
+            "output_schema": None if plan.output_schema is None else plan.output_schema.model_dump(),
             "estimate": plan.estimate.model_dump(mode="json"),
             "warnings": self.warnings,
             "brake": asdict(self.brake) if self.brake else None,

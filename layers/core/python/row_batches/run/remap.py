@@ -18,6 +18,7 @@ from foundation.errors import DeploymentError, InvalidInputError, ObjectNotFound
 from foundation.ports import Clock, ObjectStore
 from foundation.problems import closest
 from row_batches.document.batch_config import BatchConfig
+from row_batches.document.effective import of_schema, schema_of
 from row_batches.document.header import problems_against_header
 from row_batches.document.input_document import parse_batch_config
 from row_batches.document.plan import EXTRACTION, Keys, Plan, Source
@@ -140,19 +141,20 @@ def _remapped_config(plan: Plan, document: Mapping[str, Any]) -> BatchConfig:
         fix = f"did you mean {nearest}?" if nearest else "give a batch document that has one"
         raise InvalidInputError([Problem(SECTION, "", "is required", fix)])
     original = plan.config.model_dump(mode="json")
-    config = parse_batch_config({**original, SECTION: _with_deployments_methods(plan, original, document[SECTION])})
+    config = parse_batch_config({**original, SECTION: _completed(plan, original, document[SECTION])})
     problems = problems_against_header(config, plan.columns)
     if problems:
         raise InvalidInputError(problems)
     return config
 
 
-def _with_deployments_methods(plan: Plan, original: Mapping[str, Any], section: Any) -> Any:
-    """The new mapping with the extraction methods that the deployment gave the execution, where it has none."""
-    given = plan.sources.get(f"{SECTION}.{EXTRACTION[0]}") is Source.DEPLOYMENT
-    if not given or not isinstance(section, dict) or section.get(EXTRACTION[0]) is not None:
+def _completed(plan: Plan, original: Mapping[str, Any], section: Any) -> Any:
+    """The new mapping, with the extraction methods of the deployment or the target's schema where it has none."""
+    if not isinstance(section, dict) or section.get(EXTRACTION[0]) is not None:
         return section
-    return section | {name: original[SECTION][name] for name in EXTRACTION if name in original[SECTION]}
+    if plan.sources.get(f"{SECTION}.{EXTRACTION[0]}") is Source.DEPLOYMENT:
+        return section | {name: original[SECTION][name] for name in EXTRACTION if name in original[SECTION]}
+    return section | of_schema(section, schema_of(plan.target))
 
 
 # --- the rows

@@ -9,9 +9,10 @@ from pydantic import ValidationError
 
 from foundation.errors import InvalidInputError, ObjectNotFoundError, Problem
 from foundation.problems import closest
+from row_batches.document.agent_schema import AgentSchema
 from row_batches.document.batch_config import BatchConfig, Rate, S3Location, TargetReference, parse_s3_uri
 from row_batches.document.deployment_config import KEY, DeploymentConfig, read_deployment_config
-from row_batches.document.effective import complete
+from row_batches.document.effective import complete, schema_of, schema_version
 from row_batches.document.header import problems_against_header, replaced_columns
 from row_batches.document.input_document import parse_batch_config
 from row_batches.document.input_format import InputFormat
@@ -86,7 +87,7 @@ class _Validation:
 
     def run(self, request: ValidateRequest) -> ValidateResponse:
         problems: list[Problem] = []
-        completed = complete(request.input, self._deployment())
+        completed = complete(request.input, self._deployment(), self._schema(request.input))
         document = completed.document
         config = self._parse(document, problems)
         sound_part = config or _sound_part(document, problems)
@@ -128,7 +129,8 @@ class _Validation:
         if isinstance(stored, Problem):
             raise InvalidInputError(completed.told([stored]))
         plan = self._plan(execution, config, target, found, staging, version_id, distinct, earlier, stored)
-        plan = plan.model_copy(update={"sources": dict(completed.sources)})
+        schema = None if completed.schema is None else schema_version(target, completed.schema)
+        plan = plan.model_copy(update={"sources": dict(completed.sources), "output_schema": schema})
         self._work.put(keys.plan, plan.model_dump_json().encode())
         if not config.dry_run:
             self._runs.start(Run.of_plan(plan))
@@ -140,6 +142,11 @@ class _Validation:
             return read_deployment_config(self._work.get(KEY))
         except ObjectNotFoundError:
             return DeploymentConfig()
+
+    def _schema(self, document: Any) -> AgentSchema | None:
+        """The schema of the target that the document names, if there is one."""
+        name = _target_name(document)
+        return schema_of(self._targets.get(name)) if name else None
 
     # --- checks: each notes its problems and answers None, so that the others still run
 
@@ -358,11 +365,6 @@ class _Validation:
             warnings.append(f"{staging.total_rows:,} rows, {rows_sent:,} distinct: equal inputs are sent once.")
         if settings.max_rows is not None:
             warnings.append(f"A trial: only the first {settings.max_rows:,} rows are read, checked and processed.")
-        if target.output_schema and not config.output_mapping.columns:
-            warnings.append(
-                f"The target's output schema {target.output_schema} is not applied yet: without columns in "
-                "output_mapping, the output has one column, result, with the answer as JSON."
-            )
         warnings += kind_of(target).warnings(config, target, self._functions)
         warnings += _limit_warnings(config, target)
         in_flight = concurrency.children * concurrency.threads
@@ -484,6 +486,7 @@ def _dry_run_document(plan: Plan) -> dict[str, Any]:
         "storage": plan.storage.model_dump(mode="json"),
         "estimate": plan.estimate.model_dump(),
         "effective_config": plan.effective_config,
+        "output_schema": None if plan.output_schema is None else plan.output_schema.model_dump(),
         "warnings": plan.warnings,
     }
 
