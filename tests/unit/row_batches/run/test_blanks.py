@@ -203,3 +203,19 @@ def test_the_example_of_an_answer_is_short() -> None:
     worker.run()
 
     assert len(summary_of(worker)["off_protocol"]["example"]) == 120
+
+
+@pytest.mark.parametrize("policy", ["accept", "fail_row"])
+def test_an_answer_of_which_the_extraction_methods_read_a_field_is_not_outside_the_protocol(policy: str) -> None:
+    def answer(payload: bytes, _: float = 0) -> bytes:
+        found = {"structured_output": {"mood": "good"}}
+        return orjson.dumps({"errorMessage": "no such user"} if row_of(payload) == 1 else found)
+
+    method = {"method": "structured_output", "field_mappings": {"mood": "$.mood"}}
+    worker = Worker(answer, output_mapping={"extraction_methods": [method]}, execution_config={"off_protocol": policy})
+
+    response = worker.run()
+
+    assert response.succeeded == (7 if policy == "accept" else 6)
+    summary = summary_of(worker)
+    assert (summary["off_protocol"]["count"], summary["off_protocol"]["example_row"]) == (1, 1)

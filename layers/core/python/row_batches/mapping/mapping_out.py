@@ -32,6 +32,8 @@ class MappedRow(NamedTuple):
     answer_keys: AnswerKeys = {}
     extraction: str = ""
     """The method of each extracted field, and the fields that none yielded, as JSON; "" without extraction."""
+    extracted: bool = False
+    """Whether some field was extracted."""
 
 
 class _Place(Enum):
@@ -91,11 +93,13 @@ class OutputMapper:
             except ValueError as error:
                 values.append(default)
                 cast_failures[name] = str(error) if found is NO_MATCH else shown(found)
-        extraction = "" if extracted is None else extracted.text
+        row = MappedRow(values, cast_failures)
+        if extracted is not None:
+            row = row._replace(extraction=extracted.text, extracted=bool(extracted.fields))
         if not missing:
-            return MappedRow(values, cast_failures, extraction=extraction)
+            return row
         keys = keys_where_paths_end([column.path.steps for column in missing], (documents[-1], *documents[:-1]))
-        return MappedRow(values, cast_failures, [column.name for column in missing], keys, extraction)
+        return row._replace(missing=[column.name for column in missing], answer_keys=keys)
 
     def defaults(self) -> list[str]:
         """The cells of a row that is not SUCCESS."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -219,15 +220,15 @@ class Batch:
     def _map_out(self, outcome: Outcome) -> tuple[Outcome, MappedRow]:
         """What becomes of the row, as the document judges its answer, and its cells."""
         config = self.plan.config
-        if (
-            outcome.status is RowStatus.SUCCESS
-            and OFF_PROTOCOL.name in outcome.notes
-            and config.execution_config.off_protocol == "fail_row"
-        ):
-            outcome = refused_off_protocol(outcome)
         if outcome.status is not RowStatus.SUCCESS:
             return outcome, MappedRow(self.output_mapper.defaults(), {})
         mapped = self.output_mapper.map(outcome.answer, outcome.payload)
+        if OFF_PROTOCOL.name in outcome.notes:
+            if mapped.extracted:  # the extraction methods are the protocol of such an answer
+                notes = {name: count for name, count in outcome.notes.items() if name != OFF_PROTOCOL.name}
+                outcome = replace(outcome, notes=notes)
+            elif config.execution_config.off_protocol == "fail_row":
+                return refused_off_protocol(outcome), MappedRow(self.output_mapper.defaults(), {})
         if not mapped.missing or config.output_mapping.on_missing == "default":
             return outcome, mapped
         missing = dict.fromkeys(mapped.missing, 1)
