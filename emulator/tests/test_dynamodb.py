@@ -206,6 +206,36 @@ def test_a_batch_takes_25_items_once_each(table: Table) -> None:
             table.client.batch_write_item(RequestItems=refused)
 
 
+def test_an_item_has_400_kb_at_most_and_an_answer_1_mb(table: Table) -> None:
+    """ServiceQuotas: the names count; API_Query: a page ends at 1 MB, before attributes are left out"""
+    key = {"PK": {"S": "LARGE"}, "SK": {"S": "0"}}
+    room = 400 * 1024 - len("PKLARGESK0text")
+    for operation in ("put_item", "batch_write_item"):
+        for size, fits in ((room, True), (room + 1, False)):
+            item = {**key, "text": {"S": "x" * size}}
+            whole = {"TableName": table.name, "Item": item}
+            batch = {"RequestItems": {table.name: [{"PutRequest": {"Item": item}}]}}
+            asked: dict[str, Any] = whole if operation == "put_item" else batch
+            if fits:
+                getattr(table.client, operation)(**asked)
+                continue
+            with pytest.raises(ClientError, match="Item size has exceeded"):
+                getattr(table.client, operation)(**asked)
+    for number in range(1, 5):
+        table.client.put_item(TableName=table.name, Item={**key, "SK": {"S": str(number)}, "text": {"S": "x" * room}})
+
+    page = table.client.query(
+        TableName=table.name,
+        KeyConditionExpression="PK = :pk",
+        ExpressionAttributeValues={":pk": {"S": "LARGE"}},
+        ProjectionExpression="SK",
+        ConsistentRead=True,
+    )
+
+    assert 2 <= len(page["Items"]) <= 3
+    assert "LastEvaluatedKey" in page
+
+
 def test_a_verified_item_is_not_overwritten(table: Table) -> None:
     key = {"PK": {"S": "VIOLATION#v"}, "SK": {"S": "BEDROCK_CONTENT"}}
     table.client.put_item(TableName=table.name, Item={**key, "is_verified": {"BOOL": True}, "title": {"S": "by hand"}})

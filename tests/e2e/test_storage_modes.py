@@ -9,10 +9,14 @@ from typing import Any
 
 import pytest
 
+from batch_processor_client.deployment import Deployment as ClientDeployment
+from batch_processor_client.rows import list_rows
 from emulator.testing import control
+from row_batches.rows.records import RowStatus
 from row_batches.run.runs_dynamodb import DynamoDbRuns
 from tests.support.aws_resources import eventually
 from tests.support.deployment import Deployment, Run, csv_bytes, scaled
+from tests.support.iam import session_with
 
 MODES = ("s3", "dynamodb", "inline")
 HEADER = ["mode", "n"]
@@ -148,7 +152,7 @@ def test_many_rows_in_dynamodb_are_stopped_half_way_and_resumed_without_calling_
     assert eventually(half_is_done, 3_600)
     deployment.states.stop_execution(executionArn=arn)
     stopped = Run(deployment, arn, deployment.wait(arn), "")
-    assert eventually(lambda: deployment.keys(f"results/{name}/summary.json"), 300)
+    assert eventually(lambda: deployment.keys(f"results/{name}/summary.json"), 300), "it is not finished"
     recorded = stopped.summary["succeeded"]
     assert MANY_ROWS // 2 <= recorded < MANY_ROWS
     assert len(items(stopped)) == recorded
@@ -196,3 +200,23 @@ def test_a_remapped_run_in_dynamodb_and_its_large_rows(deployment: Deployment) -
     assert [row["_status"] for row in run.rows] == ["SUCCESS", "SUCCESS"]
     first = items(run)["row_000000001"]
     assert first["spilled_to"]["S"].endswith(f"work/{run.name}/spilled/000000000001.jsonl")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_who_may_start_batches_lists_their_rows(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    rows = [["fail" if n in (3, 150) else "ok", str(n)] for n in range(160)]
+    run = deployment.run(document(mode, max_concurrency=20, batch_size=50), csv_bytes([HEADER, *rows]))
+    run.assert_succeeded()
+    client = ClientDeployment.model_validate(deployment.outputs)
+    with session_with(deployment, deployment.outputs["caller_policy_json"]) as session:
+        monkeypatch.setattr(
+            ClientDeployment, "client", lambda self, service: session.client(service, endpoint_url=self.endpoint_url)
+        )
+        failed = list_rows(client, run.name, statuses=[RowStatus.FAILED])
+        page = list_rows(client, run.arn, first_row=100, limit=3)
+
+    assert [(row.row, row.values["n"]) for row in failed.rows] == [(4, "3"), (151, "150")]
+    assert all("ChaosError" in row.error for row in failed.rows)
+    assert ([row.row for row in page.rows], page.next_row) == ([100, 101, 102], 103)
