@@ -170,6 +170,7 @@ def test_columns_hold_what_was_kept_of_each_row(store: RowStore) -> None:
     noted.record["cast_failures"] = {"score": '"yes"'}
     noted.record["missing"], noted.record["answer_keys"] = ["mood"], {"$": ["sentiment"]}
     noted.record["off_protocol"] = "null"
+    noted.record["extraction"] = '{"methods":{"a":"direct"},"missing":[]}'
     store.write([noted, row_of(2, failed=True)])
 
     (rows,) = store.read()
@@ -182,6 +183,7 @@ def test_columns_hold_what_was_kept_of_each_row(store: RowStore) -> None:
         {"row": 2, "status": "FAILED", "error": "Boom: it broke", "csv": "2,Boom: it broke\n", "letter_sent": False}
     ]
     assert columns["cast_failures"] == [1, 0]
+    assert columns["extraction"] == ['{"methods":{"a":"direct"},"missing":[]}', ""]
     assert columns["details"] == details_of([noted.record])
 
 
