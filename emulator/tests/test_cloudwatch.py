@@ -162,3 +162,19 @@ def test_a_state_machine_keeps_its_tracing_setting_which_is_off_unless_given(loc
         described = states.describe_state_machine(stateMachineArn=machine)
         assert described["tracingConfiguration"] == {"enabled": not enabled}
         states.delete_state_machine(stateMachineArn=machine)
+
+
+def test_a_state_machine_has_a_revision_after_its_first_update_and_another_one_after_each(local_aws: LocalAws) -> None:
+    """dg: API_DescribeStateMachineForExecution.html, revisionId"""
+    states = local_aws.client("stepfunctions")
+    definition = json.dumps({"StartAt": "Done", "States": {"Done": {"Type": "Pass", "End": True}}})
+    machine = states.create_state_machine(name=unique("revised"), roleArn=make_role(local_aws), definition=definition)
+    arn = machine["stateMachineArn"]
+    revisions = []
+    for _ in range(3):
+        revisions.append(states.describe_state_machine(stateMachineArn=arn).get("revisionId"))
+        states.update_state_machine(stateMachineArn=arn, definition=definition)
+
+    assert revisions[0] is None
+    assert len(set(revisions)) == 3
+    states.delete_state_machine(stateMachineArn=arn)
