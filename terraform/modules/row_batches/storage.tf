@@ -41,7 +41,6 @@ resource "aws_dynamodb_table" "results" {
 # Answers of batches with cache_days or deduplicate, for later batches: one item for each version of a target and input.
 resource "aws_dynamodb_table" "answers" {
   # checkov:skip=CKV_AWS_28:An answer that is lost is called for again.
-  # checkov:skip=CKV2_AWS_16:Capacity is on demand.
   name         = "batch_processor_answers${var.deployment.suffix}"
   billing_mode = "PAY_PER_REQUEST"
   hash_key     = "answer_id"
