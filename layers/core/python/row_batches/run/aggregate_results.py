@@ -45,7 +45,7 @@ from row_batches.targets.protocol import Outcome
 LOGGER = logging.getLogger("batch_processor.aggregate_results")
 
 RESERVE_SECONDS = 180.0
-"""A call stops when less is left of its 15 minutes: after 12 of them, with time for the part in hand."""
+"""A call stops when less time than this is left of its 15 minutes, so it can still upload the current part."""
 GAP_ROWS_AT_ONCE = 1000
 CHILD_DIED = "the child workflow that held this row ended without a result; look into its execution"
 
@@ -57,14 +57,14 @@ class Phase(StrEnum):
 
 
 class Checkpoint(BaseModel):
-    """Where an aggregation is: ``next_row`` is the next to write, ``position`` where the store's reading goes on."""
+    """How far an aggregation is: ``next_row`` is the next row to write, ``position`` is where the store reads on."""
 
     schema_version: int = 1
     phase: Phase = Phase.ROWS
     ended_ms: int = 0
-    """When the execution ended, of an aggregation by the finishing machine."""
+    """When the execution ended. Set only if the finishing machine aggregates."""
     ended_early: str = ""
-    """Why rows were not started; "" when every one was."""
+    """Why some rows were not started; "" if all were."""
     began_ms: int
     next_row: int = 1
     position: str = ""
@@ -85,11 +85,11 @@ def aggregate_results(
     clock: Clock,
     deadline: Deadline,
 ) -> AggregateResponse:
-    """One step; call again until ``done``, after ``come_again_in_seconds``. One call at a time owns the aggregation.
+    """Do one step of the aggregation. Call again after ``come_again_in_seconds``, until ``done``.
 
-    With ``ended``, the finishing machine calls: the run is put together unless it was, or was redriven since; without
-    a plan there is nothing to put together. Without ``ended``, the run's own execution calls. Raises
-    ``DeploymentError`` when an object of ours is gone.
+    One call at a time owns the aggregation. Without ``ended``, the run's own execution calls. With ``ended``, the
+    finishing machine calls: it does nothing if the output is complete, if the run was redriven since, or if there is
+    no plan. Raises ``DeploymentError`` when an object of the run is gone.
     """
     ended = request.ended
     if ended is not None and (redrive := redriven_since(ended, redrives)) is not None:
@@ -101,7 +101,7 @@ def aggregate_results(
         return AggregateResponse()
     batch = batches.open(request.plan_key)
     if ended is None:
-        batch.work.release_finishing_brake()  # of an ending before the redrive: the execution runs, since it calls
+        batch.work.release_finishing_brake()  # An ending before the redrive pulled it. The execution runs again.
     if request.action is not AggregateAction.AGGREGATE:
         ownership.notes.reopen(batch.plan.execution.name)
         found = find_missing(batch, ownership)
@@ -193,7 +193,7 @@ class _Aggregation:
     # --- the checkpoint
 
     def _load(self) -> Checkpoint | None:
-        """Where this aggregation is; None at its beginning. That of an earlier ending of the same run is another."""
+        """The checkpoint of this aggregation; None at its start. A checkpoint of an earlier ending does not count."""
         checkpoint = _load_checkpoint(self._objects, self._checkpoint_key)
         return checkpoint if checkpoint is not None and checkpoint.ended_ms == self._ended_ms else None
 
@@ -235,7 +235,7 @@ class _Aggregation:
     # --- the rows
 
     def _write_rows(self) -> bool:
-        """Write rows until the last, or until the time is over; whether the last is written."""
+        """Write rows until the last one or until the time is over. Returns whether the last one is written."""
         reader = self._batch.rows.read(self._next_row, self._position)
         try:
             for rows in reader:
@@ -272,7 +272,7 @@ class _Aggregation:
         self._next_row = rows.last + 1
 
     def _write_gap(self, end: int) -> bool:
-        """Write the rows before ``end`` that no worker finished; whether there was time for all of them."""
+        """Write the rows before ``end`` that no worker finished. Returns whether there was time for all of them."""
         while self._next_row < end:
             if not self._has_time():
                 return False
@@ -294,7 +294,7 @@ class _Aggregation:
         return True
 
     def _write_unfinished(self, row: int, cells: list[str], message: str) -> None:
-        # The time of the aggregation's beginning, so that a call that is repeated writes the same bytes.
+        # The time when the aggregation began, so that a repeated call writes the same bytes.
         finished = self._batch.finish(
             row,
             cells,
@@ -309,7 +309,7 @@ class _Aggregation:
 
     @property
     def _ended_early(self) -> str:
-        """Why rows were not started; "" when every one was."""
+        """Why some rows were not started; "" if all were."""
         if self._brake is not None:
             return self._brake.reason
         if self._ended is not None and self._ended.status.stopped:
@@ -329,7 +329,7 @@ class _Aggregation:
             yield row, cells
 
     def _child_errors(self) -> dict[int, str]:
-        """Why rows' children died: all rows that are missing, found out when the first of them is met."""
+        """Why children died, by missing row. Read for all missing rows when the first of them is reached."""
         if self._died is None:
             gaps = find_gaps(self._batch.rows.finished(), self._plan.total_rows)
             self._died = read_child_errors(self._objects, self._manifests, gaps)

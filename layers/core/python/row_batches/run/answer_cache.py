@@ -1,4 +1,4 @@
-"""Where answers are kept for later batches, as a port."""
+"""The port to the store that keeps answers for later batches."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 
 class CachedAnswer(NamedTuple):
-    """An answer as JSON text. ``target`` and ``version`` are for people who look at it."""
+    """An answer as JSON text. ``target`` and ``version`` are only for people who look at it."""
 
     id: str
     target: str
@@ -19,7 +19,7 @@ class AnswerCache(Protocol):
     """Answers by their ids. Safe in several threads. Raises errors of ``foundation.errors``."""
 
     def get(self, ids: Collection[str], since_ms: int) -> Iterator[tuple[str, bytes]]:
-        """The answers of those ids that were kept since then, each once, in any order."""
+        """The answers with these ids that were kept at ``since_ms`` or later, each once, in any order."""
 
     def keep(self, answers: Sequence[CachedAnswer], now_ms: int, days: int) -> None:
-        """Keep answers for so many days, in place of those of the same ids. What is too large is left out."""
+        """Keep answers for ``days`` days. They replace answers with the same ids. Too large ones are skipped."""

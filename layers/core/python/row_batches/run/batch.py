@@ -1,4 +1,4 @@
-"""One execution as its workers see it: the plan, its mappings compiled, its objects."""
+"""An execution as its workers use it: the plan, the compiled mappings and the objects."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ from row_batches.targets.notes import OFF_PROTOCOL
 from row_batches.targets.protocol import Outcome, refused_off_protocol, refused_unmatched
 
 DEAD_LETTER_BYTES = 200_000
-"""Above this, a dead letter names an object that holds its input: SQS takes 256 KiB from every client."""
+"""A larger dead letter names an object that holds its input, because SQS accepts 256 KiB from every client."""
 MOST_BATCHES_KEPT = 4
 EXAMPLE_CHARACTERS = 120
-"""Of an answer that does not follow the protocol, for the summary."""
+"""The summary shows this much of an answer that does not follow the protocol."""
 MOST_COLUMNS_NAMED = 3
-"""In the message of a row that failed for them."""
+"""The message of a row that failed for missing columns names up to this many."""
 
 
 def input_hash(row_input: Mapping[str, Any], *, sort_keys: bool = True) -> str:
-    """Of the mapped input, whatever the order of its keys. Rows of form 1 have the hash of unsorted keys."""
+    """The hash of the mapped input. The order of the keys does not matter, except in rows of form 1."""
     return hashlib.sha256(render_json(row_input, sort_keys=sort_keys).encode()).hexdigest()
 
 
 class Batch:
-    """Compiled once for each execution, used for every row. Safe in several threads."""
+    """A plan with its compiled mappings. It is compiled once and used for every row. Safe in several threads."""
 
     def __init__(self, plan: Plan, work: Work, stores: RowStores, cache: AnswerCache | None = None) -> None:
         self.plan = plan
@@ -58,9 +58,9 @@ class Batch:
         self.work = work
         self._stores = stores
         self.refreshed_ms = 0
-        """When this process last asked what the run may use. A new process asks before its first row."""
+        """When this process last read what the run may use. A new process reads it before its first row."""
         self.live = Live()
-        """What it was told."""
+        """What it read."""
         self._staged_columns = [f"c{number}" for number in range(1, len(plan.columns) + 1)]
 
     @classmethod
@@ -72,7 +72,7 @@ class Batch:
         stores: RowStores | None = None,
         cache: AnswerCache | None = None,
     ) -> Self:
-        """``stores`` is needed where rows are not in ``objects``."""
+        """The batch of a plan. ``stores`` is needed if the rows are not in ``objects``."""
         return cls(plan, Work(objects, plan.keys, clock), stores or RowStores(objects, clock), cache)
 
     @cached_property
@@ -126,7 +126,7 @@ class Batch:
 
     @property
     def tags(self) -> dict[str, str]:
-        """Of the objects that a user reads."""
+        """The tags of the objects that a user reads."""
         return {
             "execution_id": self.plan.execution.name,
             "batch_name": self.plan.config.batch_name,
@@ -135,7 +135,7 @@ class Batch:
 
     @property
     def failure_limit(self) -> int | None:
-        """How many of the rows that are sent may fail; their duplicates do not count."""
+        """The number of failed rows that stops the run; None: no limit. Duplicates do not count."""
         return self.plan.config.execution_config.failure_limit(self.plan.rows_sent)
 
     def cells(self, item: Mapping[str, str]) -> list[str]:
@@ -143,11 +143,11 @@ class Batch:
         return [unescaped(item[column]) for column in self._staged_columns]
 
     def read_kept(self, answer: Any) -> Outcome:
-        """The outcome of an answer that is kept, of this execution or another of the same target."""
+        """The outcome of a stored answer, from this execution or another execution of the same target."""
         return self.kind.read_kept(answer)
 
     def outcome_of(self, answered: AnsweredRow) -> Outcome:
-        """The outcome of a row that was finished, judged anew by the document."""
+        """The outcome of a finished row, judged again by this batch's document."""
         if answered.status is not RowStatus.SUCCESS and not answered.unmatched:
             return Outcome(answered.status, error_message=answered.error)
         return self.read_kept(answered.answer)
@@ -170,7 +170,7 @@ class Batch:
     ) -> FinishedRow:
         """The row's record, with its finished CSV text.
 
-        ``usage`` is that of all its attempts; ``target_version`` is given when not the plan's version answered.
+        ``usage`` is the sum over its attempts. ``target_version`` is given if another version than the plan's answered.
         """
         outcome, mapped = self._map_out(outcome)
         facts = RowFacts(
@@ -241,7 +241,7 @@ class Batch:
     def dead_letter(
         self, row: int, cells: Sequence[str], status: RowStatus, error: str, attempts: int
     ) -> dict[str, Any]:
-        """What the dead-letter queue gets. A long input is kept in an object, which the letter names."""
+        """The dead letter of a row. A long input is kept in an object that the letter names."""
         letter: dict[str, Any] = {
             "execution_id": self.plan.execution.name,
             "batch_name": self.plan.config.batch_name,
@@ -260,7 +260,7 @@ class Batch:
 
 
 class Batches:
-    """Opens the batch of a plan. A worker that lives on for more rows of it reads and compiles it once."""
+    """Opens the batch of a plan. A worker that handles more rows of the same plan reads and compiles it once."""
 
     def __init__(
         self,
@@ -276,7 +276,7 @@ class Batches:
         self._opened: dict[str, Batch] = {}
 
     def open(self, plan_key: str) -> Batch:
-        """From here on, the execution's own log level counts. Raises ``DeploymentError`` when there is no such plan."""
+        """Open the batch and set the execution's log level. Raises ``DeploymentError`` if there is no such plan."""
         batch = self._opened.get(plan_key)
         if batch is None:
             plan = load_plan(self.objects, plan_key)

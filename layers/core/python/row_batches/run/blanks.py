@@ -1,6 +1,6 @@
-"""Mapped columns that match nothing: how many rows, and the keys that the answers have instead.
+"""Counts rows in which a mapped column matches nothing, and the keys that the answers have instead.
 
-Memory: a number for each mapped column, and ``MOST_PLACES`` with ``MOST_KEYS`` keys each.
+Memory: a number for each mapped column, and up to ``MOST_PLACES`` places with up to ``MOST_KEYS`` keys each.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ class Unmatched:
 
     @property
     def warning(self) -> str:
-        """Of many answers: ``Column sentiment: $.sentimnet matched 0 of 300; the answers have sentiment, score. …``"""
+        """The warning about many answers, such as ``Column sentiment: $.sentimnet matched 0 of 300; the answers …``."""
         have = f"; the answers have{self._keys}" if self.keys else ""
         hint = f". Did you mean {self.closest}?" if self.closest else ""
         return f"Column {self.column}: {self.source} matched {self.matched:,} of {self.rows:,}{have}{hint}"
 
     @property
     def message(self) -> str:
-        """Of one answer: ``column sentiment: $.sentimnet matches nothing, the answer has sentiment, score``."""
+        """The message about one answer, such as ``column sentiment: $.sentimnet matches nothing, the answer has …``."""
         have = f", the answer has{self._keys}" if self.keys else ""
         hint = f" (did you mean {self.closest}?)" if self.closest else ""
         return f"column {self.column}: {self.source} matches nothing{have}{hint}"
@@ -60,7 +60,7 @@ class Unmatched:
 
 
 class Blanks(BaseModel):
-    """Sums over rows: how many lack each column, and how many of them failed for it; keys by place, each counted."""
+    """Sums over rows: rows that lack each column, rows that failed because of it, and the keys at each place."""
 
     failed: int = 0
     missing: dict[str, int] = {}
@@ -68,7 +68,7 @@ class Blanks(BaseModel):
 
     @classmethod
     def of_rows(cls, records: Iterable[RowRecord]) -> Self:
-        """Those of finished rows."""
+        """The sums of finished rows."""
         blanks = cls()
         for record in records:
             if "missing" in record:
@@ -88,7 +88,10 @@ class Blanks(BaseModel):
                         counts[key] = counts.get(key, 0) + 1
 
     def unmatched(self, mapping: OutputMapping, succeeded: int) -> Iterator[Unmatched]:
-        """The columns that matched nothing in some rows, in the order of the mapping. ``succeeded``: rows so far."""
+        """The columns that matched nothing in some rows, in the order of the mapping.
+
+        ``succeeded`` is the number of rows that have succeeded so far.
+        """
         places = {place: [key for key, _ in Counter(counts).most_common()] for place, counts in self.keys.items()}
         return unmatched_columns(mapping, succeeded + self.failed, self.missing, places)
 
@@ -97,7 +100,7 @@ class Blanks(BaseModel):
         return [column for column in self.unmatched(mapping, succeeded) if 2 * column.matched < column.rows]
 
     def warnings(self, mapping: OutputMapping, succeeded: int) -> list[str]:
-        """What is said of the columns that are mostly empty; of very many, the first."""
+        """The warnings about columns that are mostly empty: the first ``MOST_WARNINGS``, and a count of the rest."""
         empty = self.mostly_empty(mapping, succeeded)
         warnings = [column.warning for column in empty[:MOST_WARNINGS]]
         if len(empty) > MOST_WARNINGS:
@@ -108,7 +111,7 @@ class Blanks(BaseModel):
 def unmatched_columns(
     mapping: OutputMapping, rows: int, missing: Mapping[str, int], places: AnswerKeys
 ) -> Iterator[Unmatched]:
-    """Those of the mapping that ``missing`` counts, in its order."""
+    """The columns that ``missing`` counts, in the order of the mapping."""
     for column in mapping.mapped_columns:
         count = missing.get(column.name, 0)
         if count:

@@ -19,25 +19,25 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 MOST_ANSWER_BYTES = 390 * 1024
-"""Compressed. An item has 400 KB at most, with its names; larger answers are not kept, and called for again
+"""The compressed size of the largest answer that is kept. An item can be up to 400 KB, attribute names included
 (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html)."""
 MOST_READ_AT_ONCE = 25
-"""BatchGetItem answers with 16 MB at most: 25 of the largest items are less."""
+"""BatchGetItem answers with up to 16 MB; 25 of the largest items are less."""
 MOST_WRITTEN_AT_ONCE = 25
 ATTEMPTS = 3
-"""At what a throttled table left over. The rest is called for, or not kept."""
+"""Attempts at items that a throttled table left over. After them, a read misses the rest and a write drops it."""
 SECONDS_A_DAY = 86_400
 
 
 class DynamoDbAnswers:
-    """Raises what ``translate`` gives: DeploymentError, ThrottledError, ServiceUnavailableError."""
+    """Answers in a DynamoDB table. Raises DeploymentError, ThrottledError and ServiceUnavailableError."""
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:
         self._client = client
         self._table = table
 
     def get(self, ids: Collection[str], since_ms: int) -> Iterator[tuple[str, bytes]]:
-        """DynamoDB deletes expired items within days, so the time of each is looked at."""
+        """Read answers. DynamoDB can take days to delete an expired item, so the time of each item is checked."""
         waiting = iter(ids)
         while keys := [{"answer_id": {"S": each}} for each in islice(waiting, MOST_READ_AT_ONCE)]:
             left: Any = {self._table: {"Keys": keys}}
@@ -52,7 +52,7 @@ class DynamoDbAnswers:
                     break
 
     def keep(self, answers: Sequence[CachedAnswer], now_ms: int, days: int) -> None:
-        items: dict[str, dict[str, Any]] = {}  # by id: a request may not name one twice
+        items: dict[str, dict[str, Any]] = {}  # by id, because a request must not name an id twice
         for each in answers:
             compressed = zlib.compress(each.answer)
             if len(compressed) <= MOST_ANSWER_BYTES:

@@ -1,8 +1,8 @@
-"""Answers of earlier batches to the same input (``execution_config.cache_days``), and those kept for later ones.
+"""Takes answers of earlier batches to the same input (``execution_config.cache_days``), and keeps them for later ones.
 
-An answer is found by target, version of the target and hash of the mapped input. Only answers of rows that were SUCCESS
-and called are kept: by batches with ``cache_days``, or with ``deduplicate``, whose user says as well that equal inputs
-have equal answers. Whatever fails here costs calls, never a row.
+An answer is found by target, version of the target and hash of the mapped input. Only answers of rows that were called
+and ended as SUCCESS are kept. Batches with ``cache_days`` or ``deduplicate`` keep them, because both say that equal
+inputs have equal answers. An error here only costs more calls. It never fails a row.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ MS_A_DAY = 86_400_000
 
 
 def keeps_answers(plan: Plan) -> bool:
-    """Whether the answers of this execution are kept for later ones, and its own looked for among them.
+    """Whether this execution keeps its answers for later ones. Only then can it take answers of earlier ones.
 
-    Without the code's version, answers of other code could not be told from those of this one.
+    Without a version of the target's code, answers of older code look the same as answers of this code.
     """
     return bool(plan.target.code_version) and plan.config.execution_config.keeps_answers
 
@@ -38,7 +38,7 @@ def answer_id(plan: Plan, row_hash: str) -> str:
 
 
 def take_cached(batch: Batch, items: Mapping[int, Mapping[str, str]], clock: Clock) -> Iterator[FinishedRow]:
-    """Those of the staged rows ``items``, by number, that an earlier batch answered. Nothing is called for them."""
+    """The staged rows ``items``, by number, that an earlier batch answered. The target is not called for them."""
     days = batch.plan.config.execution_config.cache_days
     if days is None or batch.cache is None or not keeps_answers(batch.plan):
         return
@@ -70,7 +70,7 @@ def take_cached(batch: Batch, items: Mapping[int, Mapping[str, str]], clock: Clo
 
 
 def keep_answers(batch: Batch, finished: Sequence[FinishedRow]) -> None:
-    """Keep the answers that were paid for, for later batches."""
+    """Keep the answers of rows that were called, for later batches."""
     plan = batch.plan
     if batch.cache is None or not keeps_answers(plan):
         return

@@ -1,7 +1,7 @@
-"""Why child workflows died, from the files of the map's ResultWriter.
+"""Reads from the map's ResultWriter files why child workflows died.
 
 Layout and shapes: https://docs.aws.amazon.com/step-functions/latest/dg/input-output-resultwriter.html. A failed child's
-record has its input as a JSON text, and ``Error`` and ``Cause``, never an output.
+record has ``Error``, ``Cause`` and its input as JSON text. It never has an output.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ MOST_CAUSE_CHARACTERS = 1000
 
 
 def read_child_errors(objects: ObjectStore, manifests: list[str], gaps: Iterable[tuple[int, int]]) -> dict[int, str]:
-    """What to say about each row in ``gaps`` (first and last row, ascending) whose child failed.
+    """The message for each row in ``gaps`` (first and last row, ascending) whose child failed.
 
-    Of several manifests the last stands. A child that ended with ``DeploymentError`` says nothing about its rows: they
-    were not attempted. Memory: one record (its input is at most 256 KiB), some 100 bytes for each gap and row found.
+    If several manifests name a row, the last one counts. A child that ended with ``DeploymentError`` gives no message,
+    because its rows were not attempted. Memory: one record (its input is up to 256 KiB), and some 100 bytes for each
+    gap and each row found.
     """
     firsts: list[int] = []
     lasts: list[int] = []
@@ -72,9 +73,9 @@ def _rows_of(record: dict[str, Any]) -> Iterator[int]:
 
 
 def json_records(chunks: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-    """The objects of a JSON array or of JSON lines, one by one, from chunks of any size.
+    """The objects of a JSON array or of JSON Lines, one by one, from chunks of any size.
 
-    A record that is not complete yet is tried again with the next chunk.
+    An incomplete record is parsed again with the next chunk.
     """
     decoder = json.JSONDecoder()
     utf8 = codecs.getincrementaldecoder("utf-8")()

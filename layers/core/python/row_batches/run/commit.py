@@ -1,7 +1,7 @@
-"""Ends rows: they are written, and after that, as well as it goes, counted and sent to the dead-letter queue.
+"""Writes finished rows, then counts them and sends their dead letters.
 
-The write alone decides that a row is finished. Whatever fails after it never runs a row again and never fails a batch:
-the aggregator sends the letters that are not marked as sent, and counts from the rows themselves.
+The write alone decides that a row is finished. Counting and sending are best effort: if they fail, no row runs again
+and no batch fails. The aggregator sends the letters that are not marked as sent, and counts from the rows themselves.
 """
 
 from __future__ import annotations
@@ -22,18 +22,21 @@ CHECKS_PER_LIMIT = 100
 
 
 class Commit:
-    """Of one worker's call, so that a queue that is away costs it one attempt, not one a write. Used by one thread."""
+    """Commits the rows of one worker's call. Used by one thread.
+
+    If the dead-letter queue is unavailable, the call tries it once, not once for each write.
+    """
 
     def __init__(self, batch: Batch, dead_letters: DeadLetters) -> None:
         self._batch = batch
         self._dead_letters = dead_letters
         self._uncounted: list[list[int]] = []
-        """A list for each write: the same rows are counted again as before, should the answer have been lost."""
+        """One list for each write. If the response to a count was lost, the retry counts exactly the same rows."""
         self._unchecked: list[int] = []
         self._queue_is_away = False
 
     def write(self, finished: list[FinishedRow]) -> None:
-        """Finish rows, ascending. Raises what ``RowStore.write`` raises, and nothing once they are written."""
+        """Write finished rows, which ascend. Raises what ``RowStore.write`` raises, and nothing after the write."""
         self._batch.rows.write(finished)
         keep_answers(self._batch, finished)
         failed = [row for row in finished if row.has_failed]
@@ -43,11 +46,10 @@ class Commit:
             self._send_letters(finished, failed)
 
     def _count(self) -> None:
-        """Count the failed rows, and pull the brake when as many as the batch's limit have failed.
+        """Count the failed rows, and pull the brake when the batch reaches its limit.
 
-        The counts are added up at once for small limits; for large ones only every ``limit / 100``-th failed row,
-        chosen by its number, has them added up, so that reading them stays a small part of the work. Rows that could
-        not be counted are counted with the next ones.
+        Reading all counts takes time. For a large limit, it happens only for about every ``limit / 100``-th failed row,
+        chosen by row number. Rows that could not be counted are counted together with the next ones.
         """
         limit = self._batch.failure_limit
         try:

@@ -1,4 +1,4 @@
-"""What a run says when its output is written: output document, summary, ending, metrics and error."""
+"""Builds what a run reports when its output is written: output document, summary, ending, metrics and error."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Conclusion:
         if self.ended is not None:
             return FINISHING_BRAKE.error if self.ended.status.stopped else self.ended.error
         limit = self.batch.failure_limit
-        # The row that reaches the limit can be the last: then there was nothing left to brake.
+        # If the last row reaches the limit, no row is left that the brake could stop.
         return RowFailedError.__name__ if limit is not None and self.totals.failed_sent >= limit else ""
 
     @property
@@ -161,7 +161,7 @@ class Conclusion:
 
     @property
     def run_ending(self) -> RunEnding:
-        """For the table of runs."""
+        """The ending for the table of runs."""
         return RunEnding(
             state=self.state,
             counts=self.totals.counts,
@@ -174,7 +174,7 @@ class Conclusion:
 
     @property
     def metrics(self) -> dict[str, tuple[float, str]]:
-        """By name, as value and CloudWatch unit."""
+        """The metrics by name, each as value and CloudWatch unit."""
         return {
             "RowsProcessed": (self.totals.attempted, "Count"),
             "RowsFailed": (self.totals.all_failed, "Count"),

@@ -1,8 +1,8 @@
-"""What an execution costs in US dollars: estimated before, from one dated price table, and computed after from counts.
+"""Computes the cost of an execution in US dollars: the estimate before it runs, and the actual cost after it.
 
-Both take the same formula, ``run_usage``: the estimate from assumptions, the summary from what was counted. The part of
-the rows is the target kind's. Not included: storage, logs, data transfer, KMS, free tiers; nor the target itself,
-unless the registry has its ``cost_per_call_usd``.
+Both use one dated price table and one formula, ``run_usage``. The estimate uses assumptions, the summary uses counts.
+The kind of target computes the part for the rows. Not included are storage, logs, data transfer, KMS and free tiers,
+and the target itself, unless the registry has its ``cost_per_call_usd``.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from row_batches.targets.usage import RunCounts, Usage, size_of
 
 EXECUTION_TRANSITIONS = 9
 """ValidateInput, ChooseProcessor, the map, ChooseAfterMap, FindMissing, RowsMissing, AggregateResults, AggregationDone,
-Succeed: as asl/batch_processor.asl.json has them."""
+Succeed, in asl/batch_processor.asl.json."""
 INLINE_TRANSITIONS = 5
-"""The same without a map: ValidateInput, ChooseProcessor, AggregateResults, AggregationDone, Succeed."""
+"""Transitions without a map: ValidateInput, ChooseProcessor, AggregateResults, AggregationDone, Succeed."""
 FINISHING_TRANSITIONS = 4
-"""Of batch-processor-finish: PutTogether, ChooseNext, Announce, Finished."""
+"""Transitions of batch-processor-finish: PutTogether, ChooseNext, Announce, Finished."""
 
 # Assumptions.
 START_SECONDS = 0.3
@@ -44,11 +44,13 @@ def estimate(
     taken_over: int = 0,
     prices: Prices = PRICES,
 ) -> CostEstimate:
-    """The cost of a run: ``best`` when each row succeeds at its first attempt, ``worst`` when each fails at its last,
-    after the longest pauses. What the kind of target assumes is in its ``assumed`` and ``usage``.
+    """Estimate the cost of a run.
 
-    ``distinct`` are the rows that are sent, when some have equal inputs; none: all. ``taken_over`` of all rows have the
-    answer of an earlier execution, at the best; at the worst none has.
+    ``best`` assumes that each row succeeds at its first attempt. ``worst`` assumes that each row fails at its last
+    attempt, after the longest pauses. The target kind's ``assumed`` and ``usage`` hold its own assumptions.
+
+    ``distinct`` are the rows that are sent if some rows have equal inputs; None: all rows. ``best`` assumes that
+    ``taken_over`` rows take the answer of an earlier execution, ``worst`` that none does.
     """
     sent = total_rows if distinct is None else distinct.rows
     sent_bytes = staged_bytes * sent // max(1, total_rows)
@@ -87,7 +89,7 @@ def estimate(
 
 
 def actual_cost(usage: Usage, target: Target, prices: Prices = PRICES) -> dict[str, object]:
-    """The cost of what was counted, for summary and output document.
+    """The cost of the counted usage, for the summary and the output document.
 
     ``{"total_usd", "parts": {part: usd}, "target_included", "prices_as_of"}``.
     """
@@ -113,9 +115,9 @@ def _assumed(
     runs: int,
     idle_rows: int,
 ) -> RunCounts:
-    """The counts of a run that calls for ``total_rows``, and only keeps ``idle_rows`` and ``duplicates`` beside them.
+    """The counts of a run that calls the target for ``total_rows`` and also writes ``idle_rows`` and ``duplicates``.
 
-    Each of the ``runs`` takes a write of its own: duplicates are written when all others are finished.
+    Each of the ``runs`` takes its own write, because duplicates are written after all other rows.
     """
     counts = kind_of(target).assumed(config, concurrency, total_rows, staged_bytes, all_fail=all_fail)
     objects = max(counts.rows_objects, runs, ceil((total_rows + idle_rows) / concurrency.batch_size))
@@ -137,7 +139,7 @@ def _assumed(
 
 
 def storage_usage(storage: Storage, counts: RunCounts) -> Usage:
-    """What it takes to keep the finished rows, and to read them once."""
+    """The usage for storing the finished rows and reading them once."""
     if storage.mode is StorageMode.DYNAMODB:
         # A unit of writing is 1 KB, one of reading 4.
         return Usage(dynamodb_writes=counts.write_units, dynamodb_reads=counts.write_units / 4)
@@ -145,7 +147,7 @@ def storage_usage(storage: Storage, counts: RunCounts) -> Usage:
 
 
 def run_usage(target: Target, counts: RunCounts, storage: Storage, *, total_rows: int, staged_bytes: int) -> Usage:
-    """What a run uses: its rows by the kind of its target and by their storage, and what every execution uses."""
+    """The usage of a run: of its rows, of their storage, and of every execution."""
     parts = ceil(staged_bytes / PART_BYTES) + 2
     inline = storage.mode is StorageMode.INLINE
     base = Usage(
@@ -164,7 +166,7 @@ def run_usage(target: Target, counts: RunCounts, storage: Storage, *, total_rows
         # The run's item and its two index entries, written and ended; the lease of the aggregation.
         dynamodb_writes=8,
     )
-    # Half a unit for each answer of up to 4 KB that is looked for, one for each of up to 1 KB that is kept.
+    # Reading an answer of up to 4 KB takes half a unit. Writing an answer of up to 1 KB takes one unit.
     answers = Usage(dynamodb_reads=counts.answers_sought / 2, dynamodb_writes=counts.answers_kept)
     return base + kind_of(target).usage(counts) + storage_usage(storage, counts) + answers
 

@@ -1,7 +1,7 @@
-"""Rows with equal mapped inputs: each such input is sent once, for the first row that has it, its *original*.
+"""Finds rows with equal mapped inputs. Each such input is sent once, for the first row that has it: the *original*.
 
-The index of duplicates is an object of 4 bytes for each row, big-endian: the number of the row's original, 0 for a row
-that is one itself.
+The index of duplicates is an object with 4 bytes for each row, big-endian: the number of the row's original, or 0 if
+the row is an original.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from row_batches.rows.store import RowRange
 from row_batches.run.batch import input_hash
 
 MOST_ROWS = 5_000_000
-"""Looking for duplicates takes some 60 microseconds a row, of the function's share of a CPU, and 24 bytes of ``/tmp``:
-five of its 15 minutes, and 120 of its 512 MB."""
+"""The search takes some 60 microseconds and 24 bytes of ``/tmp`` a row. For this many rows, that is five of the
+function's 15 minutes and 120 of its 512 MB."""
 ROWS_SORTED_AT_ONCE = 200_000
-"""Some 30 MB."""
+"""They take some 30 MB of memory."""
 HASH_BYTES = 16
 ROW_BYTES = 4
 RECORD_BYTES = HASH_BYTES + ROW_BYTES
@@ -46,7 +46,7 @@ class FoundDuplicates:
         return not any(self._index[(row - 1) * ROW_BYTES : row * ROW_BYTES])
 
     def chunks(self) -> Iterator[bytes]:
-        """The index, to be uploaded."""
+        """The index in chunks, for the upload."""
         for start in range(0, len(self._index), CHUNK_BYTES):
             yield self._index[start : start + CHUNK_BYTES]
 
@@ -55,7 +55,9 @@ class FoundDuplicates:
 def find_duplicates(
     rows: Iterable[tuple[int, Sequence[str]]], digest: Callable[[Sequence[str]], bytes | None], total_rows: int
 ) -> Iterator[FoundDuplicates]:
-    """Compare the ``rows``, 1 to ``total_rows`` in order, by the ``digest`` of their input; None: equal to no other.
+    """Find rows that have the same ``digest`` among ``rows`` 1 to ``total_rows``, which come in order.
+
+    A row whose digest is None equals no other row.
 
     An external merge sort of digest and row number. Memory: ``ROWS_SORTED_AT_ONCE`` records, whatever the number of
     rows; the rest lies in ``/tmp``. Raises ``InvalidInputError`` above ``MOST_ROWS``.
@@ -83,10 +85,10 @@ def find_duplicates(
 def stage_distinct(
     work: WorkObjects, keys: Keys, version_id: str, columns: int, mapper: InputMapper, total_rows: int
 ) -> DistinctInput | None:
-    """Stage the rows that are sent, and the index of the others; None when no two inputs are equal.
+    """Stage the rows to send and the index of duplicates; None if no two inputs are equal.
 
-    ``version_id`` is that of the staged input. Rows that cannot be mapped are equal to no other. Raises as
-    ``find_duplicates``.
+    ``version_id`` is the version of the staged input. A row that cannot be mapped equals no other row. Raises what
+    ``find_duplicates`` raises.
     """
 
     def digest(cells: Sequence[str]) -> bytes | None:
@@ -132,7 +134,7 @@ def _records(
 
 
 def _sorted(records: Iterator[bytes]) -> Iterator[bytes]:
-    """The records in order, which is by digest, then by row."""
+    """The records, ordered by digest, then by row."""
     with ExitStack() as files:
         runs: list[IO[bytes]] = []
         while batch := sorted(islice(records, ROWS_SORTED_AT_ONCE)):
@@ -151,33 +153,33 @@ def _read_run(run: IO[bytes]) -> Iterator[bytes]:
 
 
 def duplicates_among(columns: RowColumns) -> frozenset[int]:
-    """Those of finished rows that were not sent themselves."""
+    """The finished rows that were not sent themselves."""
     return rows_from(columns, RowOrigin.DUPLICATE)
 
 
 def rows_from(columns: RowColumns, origin: RowOrigin) -> frozenset[int]:
-    """Those of finished rows whose outcome comes from there."""
+    """The finished rows whose outcome comes from ``origin``."""
     return frozenset(of["row"] for of in columns["details"] if of.get("origin") == origin)
 
 
 def failed_rows_sent(columns: RowColumns) -> int:
-    """How many finished rows are not SUCCESS and were sent themselves."""
+    """The number of finished rows that were sent themselves and are not SUCCESS."""
     duplicates = duplicates_among(columns)
     return sum(failure["row"] not in duplicates for failure in columns["failures"])
 
 
 class Originals:
-    """The originals of an execution's rows, asked for in ascending order. Memory: a chunk of the index."""
+    """Looks up the originals of an execution's rows, in ascending order. Memory: a chunk of the index."""
 
     def __init__(self, objects: ObjectStore, plan: Plan) -> None:
         self._chunks = iter(()) if plan.distinct is None else objects.read(plan.keys.duplicates)
         self._has_duplicates = plan.distinct is not None
         self._chunk = b""
         self._before = 0
-        """Bytes of the index before the chunk."""
+        """The number of index bytes before the chunk."""
 
     def of(self, row: int) -> int:
-        """The row that is sent for this one: itself, unless it is a duplicate."""
+        """The row that is sent for this one: the row itself, unless it is a duplicate."""
         if not self._has_duplicates:
             return row
         place = (row - 1) * ROW_BYTES - self._before
@@ -188,7 +190,7 @@ class Originals:
         return int.from_bytes(self._chunk[place : place + ROW_BYTES]) or row
 
     def sent(self, gaps: Iterable[RowRange]) -> Iterator[RowRange]:
-        """The rows in ``gaps``, which ascend, that are sent themselves."""
+        """The rows in ``gaps`` that are sent themselves. ``gaps`` are in ascending order."""
         if not self._has_duplicates:
             yield from gaps
             return

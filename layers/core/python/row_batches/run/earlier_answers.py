@@ -1,9 +1,9 @@
-"""Rows that an earlier execution finished (``execution_config.resume_from``): taken over with the answer that is kept.
+"""Takes over rows that an earlier execution finished (``execution_config.resume_from``), with their stored answers.
 
-A row is taken over when the earlier execution has it under the same number, as SUCCESS, with the same mapped input. Its
-answer is mapped by this batch's own output mapping. It has no attempt and no duration: nothing was called.
+A row is taken over if the earlier execution has it under the same number, as SUCCESS, with the same mapped input. This
+batch's own output mapping maps the answer. The row has no attempt and no duration, because the target is not called.
 
-Memory: that of ``RowStore.kept``, and what one answer is parsed into.
+Memory: that of ``RowStore.kept``, and one parsed answer.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from row_batches.run.batch import Batch, input_hash
 def take_over(
     batch: Batch, items: Mapping[int, Mapping[str, str]], clock: Clock, goes_on: Callable[[], bool] = lambda: True
 ) -> Iterator[FinishedRow]:
-    """Those of the staged rows ``items``, by number, that need no call. Ends early when ``goes_on`` says so.
+    """The staged rows ``items``, by number, that need no call. Ends early when ``goes_on`` returns False.
 
-    Answers that have expired, or expire meanwhile, give nothing: their rows are run.
+    Rows whose answers have expired, or expire meanwhile, are left out, so they run.
     """
     left = dict(items)
     for earlier in batch.plan.resume_from:
@@ -39,7 +39,10 @@ def take_over(
 def _finish(
     batch: Batch, item: Mapping[str, str], kept: KeptAnswer, target_version: str, clock: Clock
 ) -> FinishedRow | None:
-    """The finished row, if the answer is the one to its input. ``target_version``: where the answer names none."""
+    """The finished row, if the answer belongs to its input.
+
+    ``target_version`` is used if the answer names no version.
+    """
     cells = batch.cells(item)
     try:
         row_input = batch.input_mapper.map(cells)

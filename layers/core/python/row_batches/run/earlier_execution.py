@@ -1,4 +1,4 @@
-"""The execution that ``execution_config.resume_from`` names: whether its answers can be taken over, and how many."""
+"""Finds the execution that ``execution_config.resume_from`` names, and how many of its answers can be taken over."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PATH = "execution_config.resume_from"
 
 
 class Ended(BaseModel):
-    """What is read of an execution's ``summary.json``."""
+    """The fields that are read from an execution's ``summary.json``."""
 
     total_rows: int
     succeeded: int
@@ -36,9 +36,9 @@ class Ended(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """An execution whose answers can be taken over, and those that it resumed itself, the latest first.
+    """An execution whose answers can be taken over, and the executions that it resumed, latest first.
 
-    ``ended`` is None while it has no output.
+    ``ended`` is None if the execution has no output.
     """
 
     plan: Plan
@@ -50,7 +50,7 @@ class Earlier:
         return self.plan.execution.name
 
     def executions(self, total_rows: int) -> list[EarlierExecution]:
-        """Those that can have an answer to one of ``total_rows`` rows."""
+        """The executions that can have an answer to one of ``total_rows`` rows."""
         return [
             EarlierExecution(
                 name=earlier.name,
@@ -63,7 +63,10 @@ class Earlier:
         ]
 
     def _chain(self, total_rows: int) -> Iterator[Earlier]:
-        """Itself, and what it resumed: until one that came to all these rows, and so has taken over what there was."""
+        """This execution and those it resumed, up to the first that attempted all rows.
+
+        That one has already taken over the answers of the executions before it.
+        """
         for earlier in (self, *self.before):
             yield earlier
             ended = earlier.ended
@@ -71,7 +74,7 @@ class Earlier:
                 return
 
     def staged_again(self, work: WorkObjects, max_rows: int | None) -> StagedAgain:
-        """Raises ``InvalidInputError`` when ``max_rows`` asks for fewer rows than it staged."""
+        """The rows it staged. Raises ``InvalidInputError`` if ``max_rows`` asks for fewer rows."""
         if max_rows is not None and max_rows < self.plan.total_rows:
             message = f"the {self.plan.total_rows:,} rows that {self.name} staged are taken as a whole"
             fix = "leave it out, or write the address of the CSV into csv_s3_uri"
@@ -79,11 +82,11 @@ class Earlier:
         return StagedAgain(work, self.plan)
 
     def has_staged(self, location: S3Location, bucket: str) -> bool:
-        """Whether ``location`` is its staged copy: then the rows are the same, under the same numbers."""
+        """Whether ``location`` is its staged copy, so that the rows and their numbers are the same."""
         return location == (bucket, self.plan.keys.staged)
 
     def taken_over(self, config: BatchConfig, columns: list[str], total_rows: int) -> int:
-        """How many of ``total_rows`` rows will probably be taken over: as many as were successful in one execution."""
+        """How many of ``total_rows`` rows will probably be taken over: the most that succeeded in one execution."""
         chain = list(self._chain(total_rows))
         succeeded = [
             earlier.ended.succeeded
@@ -115,7 +118,7 @@ class Earlier:
         return warnings + [said for earlier in chain for said in earlier._version_warnings(target)]
 
     def _why_none(self, config: BatchConfig, columns: list[str]) -> str:
-        """Why none of its answers fits, as far as that shows before a row is mapped; "" when it does not."""
+        """Why none of its answers can fit, if that is clear before any row is mapped; "" otherwise."""
         if self.ended is not None and not self.ended.succeeded:
             return f"none of its {self.ended.total_rows:,} rows was successful"
         then, now = _mapper(self.plan.config, self.plan.columns), _mapper(config, columns)
@@ -128,9 +131,10 @@ class Earlier:
         return f"static_values gives other values than there to {', '.join(changed)}" if changed else ""
 
     def version_problems(self, target: Target, config: BatchConfig, columns: list[str]) -> Iterator[Problem]:
-        """Answers of other code of the target than it has now, unless they are accepted.
+        """A problem if some answers come from other code of the target than it has now, and are not accepted.
 
-        Asked before the rows are counted: behind a trial, which this batch may go beyond, the whole chain counts.
+        This check runs before the rows are counted. If this execution was a trial, the batch can have more rows than
+        it, so all executions of the chain count.
         """
         is_trial = self.plan.config.execution_config.max_rows is not None
         chain = list(self._chain(sys.maxsize if is_trial else self.plan.total_rows))
@@ -151,14 +155,14 @@ class Earlier:
             yield Problem(PATH, self.name, message, fix)
 
     def _versions(self) -> list[tuple[TargetVersion, int]]:
-        """The versions of the target that answered, each with the number of successful rows, 0: not known."""
+        """The versions of the target that answered, each with its number of successful rows (0 if not known)."""
         counts: dict[str, int] = dict(self.ended.target_versions) if self.ended else {}
         if not counts:
             counts[str(self.plan.target.answering_version)] = self.ended.succeeded if self.ended else 0
         return [(TargetVersion.parse(text), count) for text, count in sorted(counts.items())]
 
     def _version_warnings(self, target: Target) -> Iterator[str]:
-        """What it has of answers of other versions of the target."""
+        """Warnings about its answers of other versions of the target."""
         now = target.answering_version
         for version, count in self._versions():
             if version != now:
@@ -169,9 +173,9 @@ class Earlier:
 
 
 class StagedAgain:
-    """The rows that an earlier execution staged, on their way to the next one's staged copy, as ``table.InputStaging``.
+    """The rows that an earlier execution staged, for the staged copy of the next one, as ``table.InputStaging``.
 
-    They are that execution's input, row for row, whatever became of the user's file since. Iterate once, for the bytes.
+    They are exactly that execution's input, even if the user's file has changed. Iterate once to get the bytes.
     Memory: a chunk.
     """
 
@@ -186,7 +190,7 @@ class StagedAgain:
         self._staged = plan.staged
 
     def __iter__(self) -> Iterator[bytes]:
-        """Raises ``InvalidInputError`` when they have expired."""
+        """The chunks of the staged copy. Raises ``InvalidInputError`` if it has expired."""
         try:
             yield from self._work.read(self._staged.key, self._staged.version_id)
         except ObjectNotFoundError:
@@ -204,10 +208,10 @@ def _mapper(config: BatchConfig, columns: list[str]) -> InputMapper:
 
 
 class ExecutionStates(Protocol):
-    """What Step Functions says of executions."""
+    """Asks Step Functions about executions."""
 
     def is_running(self, arn: str) -> bool:
-        """Whether the execution runs. One that is not known does not."""
+        """Whether the execution runs. False for an unknown one."""
 
 
 def find_earlier(
@@ -221,9 +225,10 @@ def find_earlier(
     target: Target | None,
     problems: list[Problem],
 ) -> Earlier | None:
-    """The execution ``name`` with what it left, or None and the problem noted. ``current``: the one to be planned.
+    """The execution ``name`` and its results. Returns None and adds to ``problems`` if it cannot be resumed.
 
-    ``arn`` is given when the document names it so. A ``target`` of None has a problem of its own.
+    ``current`` is the execution that is being planned. ``arn`` is given if the document names an ARN. ``target`` is
+    None if the target has a problem, which is reported elsewhere.
     """
 
     def refuse(message: str, fix: str) -> None:
@@ -238,7 +243,7 @@ def find_earlier(
     ended = _ended(work, name)
     run = runs.get(name)
     if ended is None and run is not None and run.ended_at is None:
-        # Its execution has ended, by an abort or a fault, and rows in flight are still written.
+        # The execution was aborted or failed, and rows in flight are still being written.
         fix = "wait until its summary is there: some minutes, 15 at most after a killed worker"
         refuse("it has ended, and its output is still being written", fix)
         return None
@@ -270,7 +275,7 @@ def find_earlier(
 
 
 def _resumed_by(work: WorkObjects, plan: Plan) -> Iterator[Earlier]:
-    """What the execution of ``plan`` resumed, and what that one did, as far as it is still kept."""
+    """The execution that the execution of ``plan`` resumed, with its own chain, if it is still stored."""
     for _ in range(MOST_EXECUTIONS - 1):
         if not plan.resume_from:
             return

@@ -1,4 +1,4 @@
-"""Reads what Step Functions tells of an execution that has ended."""
+"""Reads what Step Functions reports about an execution that has ended."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from row_batches.document.plan import Keys
 from row_batches.run.messages import EndedRun, ExecutionStatus
 
 MOST_CAUSE_CHARACTERS = 10_000
-"""Of a cause: the machine's input, and a message, are 256 KiB at most."""
+"""A longer cause is cut, because a machine's input and a message can be up to 256 KiB."""
 NAME = re.compile(r"[A-Za-z0-9 _.-]{1,128}")
-"""What a batch or a target can be called: no other text of a refused input goes into an attribute."""
+"""The names that a batch or a target can have. Other text of a refused input never becomes a message attribute."""
 
 
 def ended_run(
@@ -26,7 +26,7 @@ def ended_run(
     error: str | None,
     cause: str | None,
 ) -> EndedRun:
-    """From what Step Functions tells of an execution; ``document`` and ``output`` are its input and output, as JSON."""
+    """The ended run of an execution. ``document`` and ``output`` are the execution's input and output as JSON."""
     name = arn.rsplit(":", 1)[1]
     given = _object(document)
     target = _name_in(given.get("target"), "name")

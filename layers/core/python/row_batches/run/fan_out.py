@@ -1,14 +1,14 @@
 """Gives the duplicates of sent rows the outcome of their originals (``execution_config.deduplicate``).
 
-Each becomes a finished row of its own, so that whoever reads rows afterwards knows nothing of duplicates: output,
-failed rows, letters, ``make remap``, a run that resumes this one. A duplicate of a row that failed fails with its
-error; one of a row that nobody finished stays unfinished.
+Each duplicate becomes a finished row of its own, so readers of rows need not know about duplicates: output, failed
+rows, dead letters, ``make remap`` and a run that resumes this one. A duplicate of a failed row fails with the same
+error. A duplicate of a row that no worker finished stays unfinished.
 
-Called again after a kill, it goes on with the duplicates that are not finished.
+A call after a kill continues with the duplicates that are not finished.
 
-Memory: that of ``RowStore.answers``, ``FLUSH_BYTES`` of finished rows. In ``/tmp``: ``SPOOL_BYTES`` of answers with one
-more, and 8 bytes for each row. Answers that do not fit are taken in further rounds, each of which reads the staged
-input again.
+Memory: that of ``RowStore.answers``, and ``FLUSH_BYTES`` of finished rows. ``/tmp`` holds ``SPOOL_BYTES`` of answers,
+one answer more, and 8 bytes for each row. Answers that do not fit are handled in further rounds, and each round reads
+the staged input again.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ PLACE_BYTES = 8
 FLUSH_BYTES = 4 * 1024 * 1024
 FLUSH_ROWS = 1_000
 RESERVE_SECONDS = 60.0
-"""Of the function's time: for writing what is in hand."""
+"""The part of the function's time that is kept for writing the rows in memory."""
 
 
 def fan_out(batch: Batch, clock: Clock, deadline: Deadline) -> bool:
-    """Finish the duplicates of finished rows. False when the time ends before that: call again."""
+    """Finish the duplicates of finished rows. False if the time ended before that; then call again."""
     if batch.plan.distinct is None or next(_unfinished(batch), None) is None:
         return True
     with ExitStack() as open_until_done:
@@ -52,7 +52,7 @@ def fan_out(batch: Batch, clock: Clock, deadline: Deadline) -> bool:
 
 
 def _unfinished(batch: Batch) -> Iterator[tuple[int, int]]:
-    """The duplicates that can be finished and are not, each with its original, ascending."""
+    """The unfinished duplicates whose originals are finished, each with its original, ascending."""
     originals = Originals(batch.work.objects, batch.plan)
     unanswered = _Rows(batch.plan.total_rows)
     for first, last in find_gaps(batch.rows.finished(), batch.plan.total_rows):
@@ -72,7 +72,7 @@ def _originals_of_unfinished(batch: Batch) -> _Rows:
 
 
 class _Rows:
-    """A set of rows: a bit for each row of the execution."""
+    """A set of rows, with one bit for each row of the execution."""
 
     def __init__(self, total_rows: int) -> None:
         self._bits = bytearray(total_rows // 8 + 1)
@@ -85,7 +85,7 @@ class _Rows:
 
 
 class _Spool:
-    """Answers of originals, in temporary files: read again in any order."""
+    """Answers of originals in temporary files, which can be read in any order."""
 
     def __init__(self, total_rows: int) -> None:
         self._total_rows = total_rows
@@ -103,7 +103,7 @@ class _Spool:
         self._files.close()
 
     def fill(self, answers: Iterator[AnsweredRow], wanted: _Rows) -> bool:
-        """Take the next answers of ``wanted`` rows, in place of those before; whether there were any."""
+        """Replace the answers by the next ones of ``wanted`` rows. Returns whether there were any."""
         self._answers.seek(0)
         self._answers.truncate()
         self._places[:] = bytes(len(self._places))
@@ -112,7 +112,7 @@ class _Spool:
             if answered.row in wanted:
                 taken = True
                 place = answered.row * PLACE_BYTES
-                # 0 says that there is none.
+                # 0 means that there is no answer.
                 self._places[place : place + PLACE_BYTES] = (self._answers.tell() + 1).to_bytes(PLACE_BYTES)
                 self._answers.write(_as_line(answered))
                 if self._answers.tell() >= SPOOL_BYTES:
@@ -149,7 +149,7 @@ def _of_line(row: int, line: bytes) -> AnsweredRow:
 
 
 def _finish_duplicates(batch: Batch, spool: _Spool, clock: Clock, deadline: Deadline) -> bool:
-    """Write the duplicates whose originals are in the spool; whether there was time for all of them."""
+    """Write the duplicates whose originals are in the spool. Returns whether there was time for all of them."""
     staged, objects = batch.plan.staged, batch.work.objects
     originals = Originals(objects, batch.plan)
     finished: list[FinishedRow] = []

@@ -1,4 +1,4 @@
-"""Finds the rows that no worker finished, and stages them for one second pass."""
+"""Finds the rows that no worker finished, and stages them for a second pass."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from row_batches.run.ownership import Ownership
 
 
 def find_missing(batch: Batch, ownership: Ownership) -> AggregateResponse:
-    """How many rows are missing, and where they are staged. Behind the brake, no row gets a second pass.
+    """Count the missing rows and stage them. If the brake is pulled, no row gets a second pass.
 
-    Rows that have an owner are not missing: come again when it has ended. That holds behind the brake, too, where an
-    owner still writes its rows in flight. The listing shows the gaps. The staged input is read only if there are any,
-    and no further than the last of them. Memory: a part of the upload, whatever the size of the input.
+    Rows that have an owner are not missing, even if the brake is pulled: the owner still writes its rows in flight, so
+    the answer says when to call again. The staged input is read only if rows are missing, and only up to the last of
+    them. Memory: a part of the upload, for an input of any size.
     """
     if next(_gaps(batch), None) is None:
         return AggregateResponse()
@@ -30,13 +30,13 @@ def find_missing(batch: Batch, ownership: Ownership) -> AggregateResponse:
         return AggregateResponse(done=False, come_again_in_seconds=wait_seconds)
     if batch.work.brake() is not None:
         return AggregateResponse()
-    # The last owner can have written its rows since they were listed.
+    # The last owner can have written its rows since the last listing.
     gaps = _gaps(batch)
     first_gap = next(gaps, None)
     if first_gap is None:
         return AggregateResponse()
     if batch.failure_limit is not None and _failed_rows(batch) >= batch.failure_limit:
-        # Workers' counts fell short, since a count could not be written: the rows themselves decide.
+        # The workers' counts can be too low, because a count could not be written. The rows themselves decide.
         batch.work.pull_brake(failure_brake(batch.plan))
         return AggregateResponse()
     objects, plan = batch.work.objects, batch.plan
@@ -54,14 +54,14 @@ def find_missing(batch: Batch, ownership: Ownership) -> AggregateResponse:
 
 
 def _children(batch: Batch, ownership: Ownership) -> int:
-    """Children at once of the second pass, one row each: what the run may use by now, not what it was planned with."""
+    """The number of children at once in the second pass, with one row each, from what the run may use now."""
     planned, concurrency = batch.allowance, batch.plan.concurrency
     run = ownership.notes.refresh(batch.plan.execution.name, None, batch.work.clock.now_ms())
     allowance = planned if run is None else run.live.of(planned)
     if allowance.rows_per_minute is not None or allowance.tokens_per_minute is not None:
-        return min(allowance.rows_in_flight, concurrency.children)  # as many as share the rate
+        return min(allowance.rows_in_flight, concurrency.children)  # The rate is shared by this many.
     if concurrency.threads > 1:
-        return min(allowance.rows_in_flight, planned.rows_in_flight)  # workers of tools cannot go beyond the plan
+        return min(allowance.rows_in_flight, planned.rows_in_flight)  # Tool workers cannot exceed the plan.
     return allowance.rows_in_flight
 
 

@@ -1,7 +1,7 @@
 """Decides whether an ended run still needs its output, and waits until its workers are done.
 
-A run whose own execution wrote the output needs nothing. For one that was aborted, timed out or failed before that, the
-brake stops the workers first. Then the rows in flight are written, or the leases of their owners end.
+A run whose own execution wrote the output needs nothing. If the execution was aborted, timed out or failed before that,
+the brake stops the workers. Then the finishing waits until the rows in flight are written or their leases end.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ WRITE_SECONDS = 30
 
 
 def put_together_by_itself(ended: EndedRun, batches: Batches, machine_is_done: bool) -> bool:
-    """Whether nothing is left to do for the output.
+    """Whether the output needs no more work.
 
-    ``machine_is_done``: whether the execution's own aggregation ended. A run has no plan when its input was refused, or
-    when its objects have expired.
+    ``machine_is_done`` says whether the execution's own aggregation ended. A run has no plan if its input was refused
+    or its objects have expired.
     """
     if not batches.objects.exists(ended.plan_key):
         return True
@@ -37,7 +37,7 @@ def put_together_by_itself(ended: EndedRun, batches: Batches, machine_is_done: b
 
 
 def keep_ending(ended: EndedRun, batches: Batches, ownership: Ownership, clock: Clock) -> None:
-    """End the run in the table of runs if its own aggregation could not."""
+    """End the run in the table of runs if its own aggregation could not do so."""
     run = ownership.runs.get(ended.execution)
     if run is not None and run.ended_at is None:
         ownership.runs.end(ended.execution, _ending(ended, run, batches, clock))
@@ -66,11 +66,11 @@ def _ending(ended: EndedRun, run: Run, batches: Batches, clock: Clock) -> RunEnd
 
 
 def wait_until_quiet(ended: EndedRun, batch: Batch, ownership: Ownership, clock: Clock) -> AggregateResponse | None:
-    """When to come again while rows of an ended run are in flight; None when none is.
+    """Says when to call again while rows of an ended run are in flight; None if none is.
 
     Pulls the brake of a run that was stopped from outside.
     """
-    ownership.notes.start(Run.of_plan(batch.plan))  # the table does not have a run that the release before started
+    ownership.notes.start(Run.of_plan(batch.plan))  # The table lacks runs that the release before started.
     if ended.status.stopped:
         batch.work.pull_brake(FINISHING_BRAKE)
     seconds = ownership.wait_for_rows(ended.execution) or _marked_seconds(ended, batch, clock)
@@ -78,9 +78,9 @@ def wait_until_quiet(ended: EndedRun, batch: Batch, ownership: Ownership, clock:
 
 
 def _marked_seconds(ended: EndedRun, batch: Batch, clock: Clock) -> int:
-    """Seconds to wait for workers of the release before, which mark their batches by objects.
+    """Seconds to wait for workers of the release before, which mark their batches with objects.
 
-    The mark of a killed worker stays. So the wait ends when no row can be in flight any more.
+    The mark of a killed worker stays, so the wait also ends when no row can be in flight any more.
     """
     if batch.plan.schema_version > 1 or not batch.work.is_active():
         return 0

@@ -1,12 +1,13 @@
 """Starts the finishing of runs that have ended, and reopens those that were redriven.
 
-The finishing machine puts together what exists of a run that ended before it was put together, and announces its end.
-Its execution is named by the run and its end, so that an event that comes twice finishes and announces it once.
+The finishing machine writes the output of a run that ended before its output was complete, and announces its end. Its
+execution is named after the run and its end, so an event that comes twice finishes and announces the run once.
 
 Events of Step Functions are best effort
-(https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html), and one that comes while a new
-release is being deployed can meet a function that does not know it. The sweep finds what they missed: runs that have
-ended and are running in the table, executions that run and have ended in the table, and executions it does not have.
+(https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html), and an event that comes during a
+deployment can reach an older function that does not know it. The sweep finds what the events missed: runs that have
+ended but are running in the table, executions that run but have ended in the table, and executions that the table does
+not have.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from row_batches.run.runs import Run, Runs
 
 LOGGER = logging.getLogger("batch_processor.finish_run")
 PAUSE_SECONDS = 0.2
-"""Between two runs of a sweep: DescribeExecution is limited to 10 or 15 a second in an account
+"""The pause between two runs of a sweep. DescribeExecution is limited to 10 or 15 calls a second in an account
 (https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html)."""
 
 
@@ -38,7 +39,7 @@ LOOK_BACK_MS = 3_600_000
 
 
 class ExecutionDetail(BaseModel):
-    """The part of the event's ``detail`` that matters here; AWS adds to it from time to time."""
+    """The fields of the event's ``detail`` that are used here. Other fields are ignored, because AWS adds new ones."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -82,16 +83,16 @@ class Executions(Redrives, Protocol):
     """Executions of the state machine, and of the one that finishes them."""
 
     def ended(self, run: Run) -> EndedRun | None:
-        """How the execution of a run ended; None while it runs. One that is gone was aborted."""
+        """How the execution of a run ended; None while it runs. One that no longer exists counts as aborted."""
 
     def running(self) -> Iterator[str]:
-        """The names of the executions that run, at most some seconds out of date."""
+        """The names of the executions that run. The list can be some seconds out of date."""
 
     def ending(self, arn: str) -> EndedRun | None:
-        """How an execution ended; None while it runs, and when it is gone."""
+        """How an execution ended; None if it runs or no longer exists."""
 
     def failed_since(self, since_ms: int) -> Iterator[str]:
-        """The ARNs of executions that did not succeed and ended since then, of the last 1,000 by each status."""
+        """The ARNs of executions that ended since then and did not succeed, from the last 1,000 of each status."""
 
     def start_finishing(self, name: str, ended: EndedRun) -> bool:
         """Start the finishing machine; False when an execution of this name exists."""
@@ -103,10 +104,10 @@ class Executions(Redrives, Protocol):
 def finish_run(
     event: StatusChange | Scheduled, *, executions: Executions, runs: Runs, objects: ObjectStore, clock: Clock
 ) -> None:
-    """Start the finishing of the run that the event tells of, or reopen it; or do so for all that a sweep finds.
+    """Start the finishing of the run that the event names, or reopen the run. A sweep does so for each run it finds.
 
-    Raises what the ports raise. Lambda repeats a call for an event that fails; a sweep that fails is followed by the
-    next one.
+    Raises what the ports raise. Lambda repeats a call that failed for an event. After a failed sweep, the next one
+    does the work.
     """
     if isinstance(event, Scheduled):
         _Sweep(executions, runs, objects, clock).run()
@@ -130,7 +131,7 @@ def finish_run(
 
 
 def _reopen(execution: str, arn: str, executions: Executions, runs: Runs, work: Work) -> None:
-    """Let a run continue whose execution runs because it was redriven. What was told of it can be out of date."""
+    """Let a run continue if its execution was redriven and runs. The event can be out of date."""
     redrive = executions.last_redrive(arn)
     if redrive is not None and redrive.is_running:
         let_run(execution, runs, work)
@@ -189,7 +190,7 @@ class _Sweep:
             LOGGER.info("run kept by the sweep", extra={"execution_id": execution})
 
     def _finish_unkept(self, arn: str) -> None:
-        """Finish an execution that the table does not have: its input was refused, or an earlier release began it."""
+        """Finish an execution that the table does not have. Its input was refused, or an earlier release started it."""
         ended = self._executions.ending(arn)
         if ended is not None:
             self._first_finishing(ended)
@@ -198,12 +199,12 @@ class _Sweep:
         return Work(self._objects, Keys(execution), self._clock)
 
     def _still_running(self, listed: Run) -> bool:
-        """Whether the run has still not ended: its finishing can have ended it since it was listed."""
+        """Whether the run has still not ended. Its finishing can have ended it after it was listed."""
         run = self._runs.get(listed.execution)
         return run is not None and run.ended_at is None
 
     def _first_finishing(self, ended: EndedRun) -> bool:
-        """Start the run's finishing; whether that was the first start, or it still runs."""
+        """Start the run's finishing. Returns whether this was the first start, or the finishing still runs."""
         name = ended.finishing_name
         if self._executions.start_finishing(name, ended):
             LOGGER.warning("finishing started by the sweep", extra={"execution_id": ended.execution})
@@ -211,7 +212,7 @@ class _Sweep:
         return self._executions.finishing(name)
 
     def _finish_again(self, ended: EndedRun) -> None:
-        """Finish under another name: the first finishing has ended without ending the run."""
+        """Finish under another name, because the first finishing ended without ending the run."""
         name = f"{ended.finishing_name}-{self._clock.now_ms() // 1000}"
         self._executions.start_finishing(name, ended.model_copy(update={"again": True}))
         LOGGER.warning("finishing started again by the sweep", extra={"execution_id": ended.execution})

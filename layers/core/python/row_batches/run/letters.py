@@ -1,4 +1,4 @@
-"""Sends, while rows are put together, the dead letters that no worker sent."""
+"""Sends the dead letters that no worker sent, while the output is written."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from row_batches.run.totals import Totals
 LOGGER = logging.getLogger("batch_processor.letters")
 MOST_LETTER_BYTES = 1024 * 1024
 MOST_LETTERS = 1000
-"""That wait to be sent: as many as take some 10 s to send."""
+"""The most letters that wait to be sent. Sending them takes some 10 s."""
 PAUSE_MS = 60_000
-"""How long a queue that failed is left alone: an attempt takes seconds, and thousands may follow."""
+"""No letter is sent for this long after the queue failed, because each attempt takes seconds."""
 
 
 class UnsentLetters:
-    """Letters on their way. Rows whose letters the queue does not take are counted in ``totals``; nothing is raised."""
+    """Sends letters in groups. Counts rows whose letters the queue does not take in ``totals``, and raises nothing."""
 
     def __init__(self, batch: Batch, dead_letters: DeadLetters, clock: Clock, totals: Totals) -> None:
         self._batch = batch

@@ -21,9 +21,9 @@ from row_batches.targets.protocol import agent_execution_name, mapping_failed
 
 LOGGER = logging.getLogger("batch_processor.map_input")
 MOST_INPUT_BYTES = 200 * 1024
-"""The agent's input travels through states of 256 KiB (dg/service-quotas)."""
+"""The agent's input passes through states, whose input can be up to 256 KiB (dg/service-quotas)."""
 MOST_ROUND_BYTES = 180_000
-"""Of the calls and inputs of one round, when they are several: the rest comes in the next one."""
+"""The size of the calls and inputs of one round, if it has several. The rest comes in the next round."""
 
 
 def map_rows(
@@ -35,10 +35,10 @@ def map_rows(
     starts: Starts,
     clock: Clock,
 ) -> MapRowsResponse:
-    """The calls of those rows that still need one; none when the brake is pulled, or when no row may start yet.
+    """The calls of the rows that still need one. There are none if the brake is pulled or no row may start yet.
 
-    Rows that are finished are left out. Rows that an earlier execution answered are written, and so are, as failed,
-    those that cannot be mapped. ``remaining`` rows did not fit.
+    Finished rows are left out. Rows that an earlier execution or batch answered are written, and rows that cannot be
+    mapped are written as failed. ``remaining`` rows did not fit.
     """
     batch = batches.open(request.BatchInput.plan_key)
     if batch.work.brake(fresh=batch.failure_limit is not None) is not None:
@@ -83,7 +83,7 @@ def map_rows(
 
 
 def _may_have_begun(batch: Batch, rows: Collection[int]) -> dict[int, list[int]]:
-    """By row, the places in ``resume_from`` of the executions that left it unfinished."""
+    """For each row, the places in ``resume_from`` of the executions that left it unfinished."""
     begun: dict[int, list[int]] = {row: [] for row in rows}
     for place, earlier in enumerate(batch.plan.resume_from if rows else []):
         if earlier.batch_name:
@@ -98,7 +98,7 @@ def _may_have_begun(batch: Batch, rows: Collection[int]) -> dict[int, list[int]]
 def _agent_row(
     batch: Batch, row: int, item: dict[str, str], again: AgentCall | None, earlier: list[int]
 ) -> tuple[AgentRow, bytes]:
-    """The row's first call, or ``again``, with its input; and its JSON text. Raises ``MappingError``."""
+    """The row's first call, or ``again``, with its input, and the input as JSON. Raises ``MappingError``."""
     row_input = batch.input_mapper.map(batch.cells(item))
     sent: dict[str, Any] = batch.kind.request(batch.call(row, again.attempt if again else 1), row_input)
     text = render_json(sent)
@@ -107,7 +107,7 @@ def _agent_row(
         raise MappingError(f"the agent's input has {size:,} bytes and can have up to {MOST_INPUT_BYTES:,}")
     call = again or _first_call(batch, row, input_hash(row_input), size, earlier)
     LOGGER.debug("row sent", extra={"row_id": row, "attempt": call.attempt, "sent": sent})
-    # Rendered and read again: half an emoji, cut off by some other program, would break Lambda's own JSON.
+    # Parsed from the rendered text, because half an emoji in a cell would break Lambda's own JSON.
     agent_row = AgentRow(call=call, input=parse_json(text))
     return agent_row, agent_row.model_dump_json().encode()
 
@@ -127,7 +127,7 @@ def _first_call(batch: Batch, row: int, row_hash: str, input_bytes: int, earlier
 
 
 def execution_name(batch: Batch, call: AgentCall) -> str:
-    """The same for the same attempt at the same row of the same execution: Step Functions then starts it only once."""
+    """The execution name of an attempt at a row. It is always the same, so Step Functions starts it only once."""
     plan = batch.plan
     if not call.earlier:
         return agent_execution_name(plan.config.batch_name, plan.execution.arn, call.row, call.attempt)

@@ -1,4 +1,4 @@
-"""Ends an attempt of an agent at a row: the row is written, or called again after a pause."""
+"""Ends an agent's attempt at a row: writes the row, or returns the next attempt."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ LOGGER = logging.getLogger("batch_processor.map_output")
 def map_output(
     request: MapOutputRequest, *, batches: Batches, dead_letters: DeadLetters, notes: BestEffort, starts: Starts
 ) -> MapOutputResponse:
-    """Write the row, or answer with its next attempt. Says when no further row may start: the brake is pulled, or the
-    child has lost its permit to call the target.
+    """Write the row, or answer with its next attempt.
 
-    Raises ``DeploymentError`` when the agent cannot be called at all. Idempotent: called twice, it writes one row.
+    The answer also says if no further row may start, because the brake is pulled or the child has lost its permit to
+    call the target. Raises ``DeploymentError`` if the agent cannot be called at all. Idempotent.
     """
     batch = batches.open(request.BatchInput.plan_key)
     call = request.Call
@@ -55,7 +55,7 @@ def map_output(
     )
     if isinstance(decision, Retry):
         again = _next_call(batch, call, outcome, usage, decision.wait_seconds, elapsed_ms)
-        if request.has_answer:  # the answer asks for it: another round of the child
+        if request.has_answer:  # The agent's answer asks for the retry, which runs in another round of the child.
             return MapOutputResponse(row=call.row, again=again, stop=not _may_start_next(batch, starts, call))
         return _call_again(batch, starts, call, again)
     outcome = decision.outcome
@@ -85,14 +85,14 @@ def map_output(
 
 
 def _call_again(batch: Batch, starts: Starts, call: AgentCall, again: AgentCall) -> MapOutputResponse:
-    """The row's next attempt, within the round. Without a permit it is left to the second pass over missing rows."""
+    """The row's next attempt in the same round. Without a permit, the row is left to the second pass."""
     if starts.goes_on(batch, call, again.wait_seconds + again.timeout_seconds):
         return MapOutputResponse(row=call.row, again=again)
     return MapOutputResponse(row=call.row, stop=True)
 
 
 def _may_start_next(batch: Batch, starts: Starts, call: AgentCall) -> bool:
-    """Whether the round's next row may start. After the last one, the child's permit is given back."""
+    """Whether the round's next row may start. After the last row, it gives back the child's permit."""
     if call.last:
         starts.ends(batch, call)
         return True
@@ -102,7 +102,7 @@ def _may_start_next(batch: Batch, starts: Starts, call: AgentCall) -> bool:
 def _next_call(
     batch: Batch, call: AgentCall, outcome: Outcome, usage: Usage, wait_seconds: float, elapsed_ms: int
 ) -> AgentCall:
-    """The next attempt. One that the call failed of keeps its number, and its name."""
+    """The next attempt. A throttled attempt keeps its number and its name."""
     attempt = call.attempt if outcome.throttled else call.attempt + 1
     wait = math.ceil(wait_seconds)  # Wait takes whole seconds
     used_ms = elapsed_ms + wait * 1000
@@ -122,7 +122,7 @@ def _next_call(
 
 
 def _has_answer(description: dict[str, Any], call: AgentCall) -> bool:
-    """Whether an earlier execution's attempt came to an answer to the same input."""
+    """Whether an earlier execution's attempt has an answer to the same input."""
     if description.get("Status") != "SUCCEEDED":
         return False
     try:
@@ -133,14 +133,14 @@ def _has_answer(description: dict[str, Any], call: AgentCall) -> bool:
 
 
 def _earlier_version(batch: Batch, request: MapOutputRequest) -> str | None:
-    """The version of the target whose answer is taken from an earlier execution; None when this one was answered."""
+    """The version of the target if its answer comes from an earlier execution; None otherwise."""
     call = request.Call
     taken = bool(call.earlier) and request.Description is not None
     return batch.plan.resume_from[call.earlier[0]].target_version if taken else None
 
 
 def _look_further(batch: Batch, call: AgentCall, description: dict[str, Any]) -> AgentCall:
-    """The same attempt under the next name: an attempt that failed may have been followed by another one."""
+    """The same attempt under the next name, because the earlier execution can have repeated a failed attempt."""
     attempts = batch.plan.config.execution_config.retry_policy.max_attempts
     may_follow = description.get("Status") in ("SUCCEEDED", "FAILED") and call.earlier_attempt < attempts
     place = (

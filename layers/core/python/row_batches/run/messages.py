@@ -1,4 +1,4 @@
-"""What the state machine says to the functions and they to it. The ASL is compared with these by a test."""
+"""The messages between the state machine and the functions. A test compares them with the ASL."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class ObjectVersion(Message):
 
 
 class MapSettings(Message):
-    """The numbers that the map states need: children at once, rows a child."""
+    """The settings of the map states: children at once and rows in each child."""
 
     max_concurrency: int
     batch_size: int
 
 
 class BatchReference(Message):
-    """What every child gets beside its rows."""
+    """The part of every child's input that is not its rows."""
 
     plan_key: str
 
@@ -60,14 +60,14 @@ class ValidateResponse(Message):
     map: MapSettings
     map_prefix: str
     inline: bool = False
-    """The execution runs its rows itself, without children of a map: ``items``, as a child would get them."""
+    """Whether the execution runs its rows itself, without a map. They are in ``items``, as a child would get them."""
     items: list[dict[str, str]] = []
     document: dict[str, Any] | None = None
-    """The execution's output, of a dry run only."""
+    """The execution's output. Set only for a dry run."""
 
 
 # --- ProcessToolRows (tools and Express agents).
-# A row is {"r": "<row number>", "c1": "...", ...}, as the native CSV reader gives it.
+# A row is {"r": "<row number>", "c1": "...", ...}, as the CSV reader of Step Functions gives it.
 
 
 class ToolRowsRequest(Message):
@@ -76,9 +76,10 @@ class ToolRowsRequest(Message):
 
 
 class ToolRowsResponse(Message):
-    """Counts only; the rows themselves are in the rows objects. ``remaining`` > 0: call again with the same items.
+    """Counts of the rows. The rows themselves are in the row store.
 
-    ``come_again_in_seconds`` > 0: another call owns these rows, and this one did nothing. Call again after that time.
+    If ``remaining`` > 0, call again with the same items. If ``come_again_in_seconds`` > 0, wait that long and call
+    again: another call owns these rows, or no row may start yet.
     """
 
     succeeded: int = 0
@@ -93,21 +94,22 @@ class ToolRowsResponse(Message):
 
 
 class CaughtError(Message):
-    """What a Catch sees: ``$states.errorOutput``."""
+    """The error that a Catch gets as ``$states.errorOutput``."""
 
     Error: str = ""
     Cause: str = ""
 
 
 class AgentCall(Message):
-    """One attempt at one row, handed from MapRows through the state machine to MapOutput, and on for a retry.
+    """One attempt at one row. It passes from MapRows through the state machine to MapOutput, and on to a retry.
 
-    ``used_ms`` of the row's time are used before it: by earlier attempts and the pauses after them. ``timeout_seconds``
-    is what is left for this attempt. ``usage`` is that of the attempts before. ``input_bytes``: of the agent's input.
+    ``used_ms`` is the part of the row's time that earlier attempts and their pauses used. ``timeout_seconds`` is the
+    time left for this attempt. ``usage`` is the usage of earlier attempts. ``input_bytes`` is the size of the agent's
+    input.
 
-    ``earlier``: places in the plan's ``resume_from``. The first of these executions may have started the row without
-    having come to its end: the attempt has the name of that one's attempt ``earlier_attempt``, so that an answer that
-    is paid is taken, and starts the agent where there is none.
+    ``earlier`` are places in the plan's ``resume_from`` of executions that possibly started the row without finishing
+    it. The attempt takes the name of the first one's attempt ``earlier_attempt``. If that attempt has an answer, the
+    row takes it and it is not paid for twice. Otherwise the agent starts.
     """
 
     row: int
@@ -131,14 +133,14 @@ class AgentCall(Message):
 
 
 class AgentRow(Message):
-    """A row to run: its call, and the agent's input ``{"batchContext": …, "input": …}``."""
+    """A row to run: its call and the agent's input ``{"batchContext": …, "input": …}``."""
 
     call: AgentCall
     input: dict[str, Any]
 
 
 class Waiting(Message):
-    """What a child has waited for: ``times`` for a permit; the start that is reserved for its rows (0: none is)."""
+    """How a child waits: ``times`` it has waited for a permit, and the start reserved for its rows (0: none)."""
 
     times: int = 0
     starts_ms: int = 0
@@ -146,7 +148,7 @@ class Waiting(Message):
 
 
 class MapRowsRequest(Message):
-    """``Child`` names the child. ``Again``: calls that are due in this round, with their attempt; other rows begin."""
+    """The rows of the child ``Child``. ``Again`` are retries that are due in this round; other rows begin."""
 
     BatchInput: BatchReference
     Items: list[dict[str, str]]
@@ -156,9 +158,9 @@ class MapRowsRequest(Message):
 
 
 class MapRowsResponse(Message):
-    """The rows to run now; ``remaining`` ones did not fit: call again with the same items.
+    """The rows to run now. If ``remaining`` > 0, some did not fit: call again with the same items.
 
-    ``come_again_in_seconds`` > 0: no row may start before. Call again after that time, with ``again`` and ``waited``.
+    If ``come_again_in_seconds`` > 0, no row may start yet: call again after that time, with ``again`` and ``waited``.
     """
 
     rows: list[AgentRow] = []
@@ -169,10 +171,10 @@ class MapRowsResponse(Message):
 
 
 class MapOutputRequest(Message):
-    """One attempt, from ``Began`` to ``Ended``: one of ``Result``, ``Description`` and ``ErrorOutput`` is given.
+    """One attempt, from ``Began`` to ``Ended``, with one of ``Result``, ``Description`` and ``ErrorOutput``.
 
-    ``Result`` is the agent's parsed answer. ``Description`` is ``{"Status", "Input", "Output", "Error",
-    "Cause"}`` of an execution that was looked up, ``Input`` and ``Output`` as JSON texts.
+    ``Result`` is the agent's parsed answer. ``Description`` is ``{"Status", "Input", "Output", "Error", "Cause"}`` of
+    an execution that was looked up. Its ``Input`` and ``Output`` are JSON text.
     """
 
     BatchInput: BatchReference
@@ -186,14 +188,14 @@ class MapOutputRequest(Message):
 
     @property
     def has_answer(self) -> bool:
-        """Whether the call simply ended: the state MapOutput asks, not RecordFailure."""
+        """Whether the call returned an answer. Then the state MapOutput calls, not RecordFailure."""
         return self.ErrorOutput is None and self.Description is None
 
 
 class MapOutputResponse(Message):
-    """``again`` is the row's next attempt; without it, the row is finished.
+    """The row's next attempt in ``again``. Without it, the row is finished.
 
-    ``stop``: the child must start no further row.
+    If ``stop``, the child must start no further row.
     """
 
     row: int
@@ -205,7 +207,7 @@ class MapOutputResponse(Message):
 
 
 class ExecutionStatus(StrEnum):
-    """How Step Functions says that an execution ended."""
+    """The statuses of an ended execution in Step Functions."""
 
     SUCCEEDED = "SUCCEEDED"
     FAILED = "FAILED"
@@ -214,15 +216,15 @@ class ExecutionStatus(StrEnum):
 
     @property
     def stopped(self) -> bool:
-        """Whether the execution was ended from outside, in the middle of whatever it did."""
+        """Whether the execution was ended from outside, at any point of its work."""
         return self in (ExecutionStatus.TIMED_OUT, ExecutionStatus.ABORTED)
 
 
 class EndedRun(Message):
-    """``ended_ms`` is the execution's stop date in milliseconds since the epoch.
+    """A run that has ended. ``ended_ms`` is the execution's stop date in milliseconds since the epoch.
 
-    ``batch_name`` and ``target`` are those that the input document gives; a run with a plan has its names there.
-    ``document`` is the output. ``again``: an earlier attempt at finishing this run failed, and said so.
+    ``batch_name`` and ``target`` come from the input document. A run with a plan has its names in the plan.
+    ``document`` is the output. ``again`` says that an earlier attempt at finishing this run failed and announced it.
     """
 
     execution_arn: str
@@ -239,7 +241,7 @@ class EndedRun(Message):
 
     @property
     def finishing_name(self) -> str:
-        """The name of the execution that finishes this run: the same for the same ending, however often it is told."""
+        """The name of the execution that finishes this run. One ending always gives the same name."""
         text = f"{self.execution_arn} {self.ended_ms}"
         return f"finish-{hashlib.sha256(text.encode()).hexdigest()[:48]}"
 
@@ -248,7 +250,7 @@ class EndedRun(Message):
 
 
 class AggregateAction(StrEnum):
-    """FINISH: AGGREGATE if no row is missing, else FIND_MISSING."""
+    """The part of AggregateResults to do. FINISH is AGGREGATE if no row is missing, else FIND_MISSING."""
 
     FIND_MISSING = "FIND_MISSING"
     AGGREGATE = "AGGREGATE"
@@ -259,17 +261,17 @@ class AggregateRequest(Message):
     action: AggregateAction
     plan_key: str
     manifests: list[str] = []
-    """Keys of the ResultWriter manifests, one a pass, for the errors of children that died."""
+    """Keys of the ResultWriter manifests, one for each pass. They tell why children died."""
     ended: EndedRun | None = None
-    """From the finishing machine: the run is over, and its own aggregation perhaps never was."""
+    """Set by the finishing machine: the execution has ended, possibly before its own aggregation."""
 
 
 class AggregateResponse(Message):
-    """FIND_MISSING: ``missing`` rows, staged in ``missing_input``. AGGREGATE: call again until ``done``.
+    """The result of a call. FIND_MISSING staged ``missing`` rows in ``missing_input``. Call AGGREGATE until ``done``.
 
-    ``come_again_in_seconds`` > 0: rows, or the aggregation, still have another owner. Call again after that time.
-    ``error`` is set when the execution must end in Fail; ``document`` is the output document. ``redriven``: the
-    execution was redriven after the ending that is being finished, and announces its next ending instead.
+    If ``come_again_in_seconds`` > 0, another call owns rows or the aggregation: call again after that time. ``error``
+    is set if the execution must end in Fail. ``document`` is the output document. If ``redriven``, the execution was
+    redriven after the ending that is being finished. This ending is not announced; the next one is.
     """
 
     done: bool = True
@@ -277,7 +279,7 @@ class AggregateResponse(Message):
     come_again_in_seconds: int = 0
     missing: int = 0
     max_concurrency: int = 1
-    """Children at once of the pass over the missing rows, one row each."""
+    """The number of children at once in the pass over the missing rows. Each has one row."""
     missing_input: ObjectVersion | None = None
     error: CaughtError | None = None
     document: dict[str, Any] | None = None

@@ -1,6 +1,6 @@
 """Announces the end of an execution: one message to the topic.
 
-The finishing machine calls it once for each ending, when there is an output or when it is clear that there is none.
+The finishing machine calls it once for each ending, when the output is complete or when it is clear that there is none.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LOGGER = logging.getLogger("batch_processor.notify")
 
 
 def notify(ended: EndedRun, *, batches: Batches, notifier: Notifier) -> None:
-    """Publish one message, from the run's summary where it left one."""
+    """Publish one message. It comes from the run's summary if there is one."""
     # A refused input has no plan.
     batch = batches.open(ended.plan_key) if batches.objects.exists(ended.plan_key) else None
     summary = _read_summary(batches, Keys(ended.execution)) if batch is not None else None
@@ -51,7 +51,7 @@ def _read_summary(batches: Batches, keys: Keys) -> dict[str, Any] | None:
 
 
 def summary_body(summary: dict[str, Any]) -> dict[str, Any]:
-    """The message of a run that left a summary."""
+    """The message about a run that has a summary."""
     failed = summary["failed"] + summary["timed_out"]
     names = (
         "output_s3_uri",
@@ -84,7 +84,7 @@ def summary_body(summary: dict[str, Any]) -> dict[str, Any]:
 
 
 def ended_body(ended: EndedRun, batch: Batch | None) -> dict[str, Any]:
-    """The message of a run without a summary: refused before any row ran, a dry run, or broken on the way."""
+    """The message about a run without a summary: it was refused, was a dry run, or failed before its output."""
     batch_name, target = (
         (batch.plan.config.batch_name, batch.plan.target.name) if batch else (ended.batch_name, ended.target)
     )

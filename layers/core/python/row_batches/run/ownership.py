@@ -1,7 +1,7 @@
 """Gives each part of a run one owner at a time: a call of a function, for as long as Lambda lets it run.
 
-A call that meets another owner does nothing and says when to come again. Only the owner releases its lease. That of
-a killed owner ends when Lambda would have stopped the call, up to 15 minutes after its start.
+A call that finds another owner does nothing and says when to call again. Only the owner releases its lease. The lease
+of a killed owner ends when Lambda would have stopped the call, up to 15 minutes after its start.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from row_batches.run.runs import ROWS_PART_PREFIX, BestEffort, Runs, lease_name
 
 LOGGER = logging.getLogger("batch_processor.ownership")
 MOST_WAIT_SECONDS = 60
-"""An owner that ends early is noticed within a minute."""
+"""A call waits up to this long before it looks again, so it notices within a minute that an owner ended early."""
 CLOCK_SECONDS = 2.0
-"""The clocks of two machines can differ by this much, so a lease ends this much later than its owner."""
+"""A lease ends this much later than its owner, because the clocks of two machines can differ by this much."""
 
 
 class Ownership:
-    """The leases of runs, as one call of a function takes them; ``notes`` is what it tells the table of runs."""
+    """Takes leases of runs for one call of a function. ``notes`` writes to the table of runs."""
 
     def __init__(self, leases: Leases, runs: Runs, owner: str, clock: Clock) -> None:
         self.leases = leases
@@ -34,9 +34,9 @@ class Ownership:
 
     @contextmanager
     def of(self, execution: str, part: str, deadline: Deadline) -> Iterator[int]:
-        """Own the part within the block: 0. Or do not: seconds after which to come again, at least 1.
+        """Own a part within the block. Gives 0 if this call owns it, else the seconds to wait before the next try.
 
-        Raises what the leases raise while they are asked for: without a lease nothing may be done.
+        The seconds are at least 1. Raises what taking the lease raises, because nothing may be done without a lease.
         """
         name = lease_name(execution)
         if not self.leases.acquire(name, self.owner, deadline.remaining_seconds() + CLOCK_SECONDS, part):
@@ -52,11 +52,11 @@ class Ownership:
         try:
             self.leases.release(name, self.owner, part)
         except BatchProcessorError as error:
-            # What was done stands; whoever comes next waits until the lease ends by itself.
+            # The work is done. The next owner waits until the lease ends by itself.
             LOGGER.warning("lease not released", extra={"part": part, "reason": str(error)})
 
     def wait_for_rows(self, execution: str) -> int:
-        """Seconds after which to come again while batches of the run have an owner; 0 when none has."""
+        """Seconds to wait before the next call while batches of the run have an owner; 0 if none has."""
         leases = self.leases.held(lease_name(execution))
         return self._wait_for(execution, [lease for lease in leases if lease.part.startswith(ROWS_PART_PREFIX)])
 

@@ -1,4 +1,4 @@
-"""The pace at which a worker starts rows: as many at once as the target can take, and at most the given rate.
+"""Sets the pace at which a worker starts rows: as many at once as the target can take, up to the given rate.
 
 Concurrency starts low, grows while calls succeed and halves when the target throttles. This is additive increase and
 multiplicative decrease, as in TCP (https://www.rfc-editor.org/rfc/rfc5681, section 3.1). A worker's rate is its share
@@ -97,7 +97,7 @@ class Pace:
                 wait_ms = max(wait_ms, (1 - self._tokens) * 60_000 / self._allowance.tokens_per_minute)
             if wait_ms > 0:
                 return wait_ms / 1_000
-            # After a late start, the next one can be earlier; after a pause, no time is made up for.
+            # A late start lets the next one come earlier. Time lost in a longer pause is not made up.
             self._next_row_ms = max(self._next_row_ms, now - self._row_interval_ms) + self._row_interval_ms
             return 0.0
 

@@ -1,4 +1,4 @@
-"""What a run needs from outside beside the shared ports, as Protocols."""
+"""Ports of a run that no other part of the product uses."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ from typing import Any, Protocol
 
 class DeadLetters(Protocol):
     def send(self, letters: Iterable[dict[str, Any]]) -> None:
-        """Put one message a letter into the dead-letter queue; at least once."""
+        """Send each letter to the dead-letter queue as one message, at least once."""

@@ -1,10 +1,10 @@
-"""Runs a batch of rows through a tool, or an Express agent, and writes each row as it finishes.
+"""Runs a batch of rows through a tool or an Express agent, and writes each row when it finishes.
 
-A row that pauses before its next attempt keeps its place among the calls in flight: the target is never called by more
-than ``threads`` rows of a worker at once, and back-off slows the worker down as it should.
+A row that pauses before its next attempt still counts as in flight. So a worker never has more than ``threads`` rows in
+flight, and backoff slows the worker down.
 
-Memory: an answer of at most 6 MB for each thread as it came, one of them parsed (some 20 times its size where it is a
-long list of small objects), and ``MOST_UNWRITTEN_BYTES`` of finished rows with the one that passes it.
+Memory: an unparsed answer of up to 6 MB for each thread, one parsed answer (some 20 times its size if it is a long list
+of small objects), and ``MOST_UNWRITTEN_BYTES`` of finished rows plus one row.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ LOGGER = logging.getLogger("batch_processor.process_tool_rows")
 FLUSH_BYTES = 4 * 1024 * 1024
 FLUSH_SECONDS = 5.0
 LOOK_SECONDS = 1.0
-"""The main thread looks this often whether rows have waited for FLUSH_SECONDS, also while no row ends."""
+"""The main thread checks this often whether rows have waited for FLUSH_SECONDS, even while no row ends."""
 LARGE_ANSWER_BYTES = 256 * 1024
 """Larger answers are read and mapped one after the other."""
 MOST_UNWRITTEN_BYTES = 32 * 1024 * 1024
 """Above this size of finished rows, no row starts and no large answer is read until some are written."""
 RESERVE_SECONDS = 30.0
-"""No row starts unless the function has its time and this much more, for writing the rows."""
+"""No row starts unless the function has time for the row and this much more to write the rows."""
 POSTPONE_SECONDS = 30.0
-"""When the next row is further away than this, the state machine waits: a function is paid for while it waits."""
+"""If the next row starts later than this, the state machine waits instead, because a waiting function costs money."""
 REFRESH_SECONDS = 10.0
 """A process reads what the run may use, and notes that the target throttles, this often."""
 PERMIT_SECONDS = 10.0
@@ -62,7 +62,7 @@ PERMIT_SECONDS = 10.0
 NO_PERMIT_SECONDS = 15
 """Then the state machine waits this long and calls it again."""
 START_SECONDS = 5.0
-"""Taking over rows that finds none leaves this much time on top, so that a row can start."""
+"""If no row can be taken over, the search stops this much earlier, so that a row can start."""
 
 
 def process_tool_rows(
@@ -75,12 +75,12 @@ def process_tool_rows(
     clock: Clock,
     deadline: Deadline,
 ) -> ToolRowsResponse:
-    """Run the rows that neither this execution nor one that it resumes has finished.
+    """Run the rows that neither this execution nor an execution that it resumes has finished.
 
-    One call at a time owns the rows of a child; another one does nothing and says when to come again. Rows that do not
-    fit into the time left are ``remaining``.
+    One call at a time owns the rows of a child. Another call does nothing and says when to call again. Rows that do
+    not fit into the time left are ``remaining``.
 
-    Raises ``DeploymentError`` when the target cannot be called, after writing what is finished.
+    If the target cannot be called, it writes the finished rows and raises ``DeploymentError``.
     """
     batch = batches.open(request.BatchInput.plan_key)
     items = {int(item["r"]): item for item in request.Items}
@@ -98,14 +98,15 @@ def process_tool_rows(
 
 @cache
 def row_threads() -> ThreadPoolExecutor:
-    """Kept from one batch to the next: starting threads while the first of them work takes some 20 ms a batch."""
+    """The threads, which are kept from batch to batch, because starting them again takes some 20 ms a batch."""
     return ThreadPoolExecutor(MAX_THREADS, "row")
 
 
 class _Run:
-    """Threads take rows from one list and put finished ones into a buffer, which the main thread alone writes.
+    """Threads take rows from one list and put finished rows into a buffer. Only the main thread writes the buffer.
 
-    It sleeps until there is something to write: woken for each row, it would contend with them for the interpreter.
+    The main thread sleeps until there is enough to write. If it woke for each row, it would compete with the threads
+    for the interpreter.
     """
 
     def __init__(
@@ -166,7 +167,7 @@ class _Run:
         except BatchProcessorError:
             self._stop()
             wait(workers)
-            # Once more, with what came in meanwhile. The batch is called again for the rest.
+            # Write once more, with the rows that finished meanwhile. The next call runs the rest.
             with suppress(BatchProcessorError):
                 self._flush()
             raise
@@ -179,7 +180,7 @@ class _Run:
         left = len(self._rows) - self._started
         brake = self._batch.work.brake() if left else None
         if brake == FINISHING_BRAKE:
-            # Of a stopped execution nobody reads this answer. One that was redriven since waits for the release.
+            # Nobody reads the answer of a stopped execution. If it was redriven, it waits for the brake's release.
             brake, self._come_again_seconds = None, MOST_WAIT_SECONDS
         return ToolRowsResponse(
             succeeded=self._counts[RowStatus.SUCCESS],
@@ -195,7 +196,7 @@ class _Run:
     def _take_over(self) -> None:
         """Finish the rows that an earlier execution or another batch answered.
 
-        They are written with those that run, where they can be: in one object for consecutive rows.
+        They are written together with the rows that run, so that consecutive rows can share one object.
         """
         left = dict(self._rows)
         taken = take_over(self._batch, left, self._clock, self._goes_on_taking_over)
@@ -207,8 +208,11 @@ class _Run:
         self._rows = sorted(left.items())
 
     def _goes_on_taking_over(self) -> bool:
-        """Not behind the brake, nor without time to write. While nothing was found, not so long that no row could be
-        started: the batch would be called again for nothing, time after time."""
+        """Whether to go on with the search: not if the brake is pulled or the time is only enough to write.
+
+        If nothing is found, the search stops while there is still time to start a row. Otherwise each call would end
+        without progress.
+        """
         found = bool(self._counts)
         needed = RESERVE_SECONDS if found else self._row_seconds + RESERVE_SECONDS + START_SECONDS
         return self._deadline.remaining_seconds() >= needed and self._batch.work.brake() is None
@@ -223,7 +227,7 @@ class _Run:
         self._flush()
 
     def _refresh_permits(self) -> None:
-        """Now and then: take permits and give some back as the worker's share of the target's limits changes."""
+        """Take or give back permits when the worker's share of the target's limits changes. Does so now and then."""
         with self._turn:
             wants = min(self._batch.plan.concurrency.threads, len(self._rows) - self._started + self._in_flight)
         wants = min(wants, self._pace.allowance.rows_in_flight)
@@ -237,7 +241,7 @@ class _Run:
             return self._in_flight
 
     def _allow(self) -> None:
-        """Take over what the worker may use by now."""
+        """Give the pace what the worker may use now."""
         own = self._batch.live.of(self._batch.allowance).share(self._batch.plan.concurrency.children)
         self._pace.allow(self._permits.within(own))
 
@@ -293,7 +297,7 @@ class _Run:
                 self._failures += 1
                 self._failures_to_count += 1
                 if self._limit is not None and self._failures >= self._limit:
-                    self._stop()  # at once: the brake, by which the other workers hear of it, is a write away
+                    self._stop()  # Stop at once. The brake stops the other workers after the next write.
                 details = {"row_id": record["row"], "status": record["status"], "attempts": record["attempts"]}
                 LOGGER.info("row not successful", extra=details)
             if self._is_due():
@@ -315,9 +319,9 @@ class _Run:
             yield
 
     def _refresh(self, *, at_once: bool = False) -> bool:
-        """Note whether the target throttles; read what the run may use and what succeeded. Whether that was read.
+        """Note whether the target throttles, and read what the run may use and how many rows succeeded.
 
-        Does nothing within ten seconds of the last time, unless ``at_once``.
+        Returns whether it read them. Does nothing within ten seconds of the last read, unless ``at_once``.
         """
         with self._lock:
             now = self._clock.now_ms()
@@ -338,7 +342,7 @@ class _Run:
         return True
 
     def _take(self) -> tuple[int, dict[str, str]] | None:
-        """The next row, once it is its turn; None when no further one is to be started."""
+        """Wait for the turn of the next row and take it; None if no further row is to start."""
         while True:
             self._await_room()
             self._refresh()
@@ -368,7 +372,7 @@ class _Run:
             self._clock.sleep(LOOK_SECONDS if wait_seconds is None else min(wait_seconds, LOOK_SECONDS))
 
     def _is_far_away(self, wait_seconds: float | None) -> bool:
-        """Whether the next start is to be waited for outside of the function; None: there is no permit."""
+        """Whether to wait for the next start outside of the function. ``wait_seconds`` is None without a permit."""
         if wait_seconds is None:
             return self._permits.seconds_without() > PERMIT_SECONDS
         return wait_seconds > POSTPONE_SECONDS
@@ -406,11 +410,11 @@ class _Run:
     def _attempt_until_final(
         self, row: int, row_input: dict[str, Any], started_ms: int, reading: ExitStack, usage: Usage
     ) -> tuple[Outcome, int, int, int, int]:
-        """The row's outcome, how many attempts reached the target, how many calls did not and how long the row paused
-        for them, and when the last one ended.
+        """Call until the outcome is final.
 
-        ``reading`` is left open when the answer is large: to be closed when it is not needed any more. ``usage`` gets
-        what the attempts used.
+        Returns the outcome, the attempts that reached the target, the throttled calls, the milliseconds that the row
+        paused for them, and when the last call ended. If the answer is large, ``reading`` stays open until the caller
+        no longer needs the answer. The usage of the attempts is added to ``usage``.
         """
         budget_ms = self._row_seconds * 1000
         attempt, throttles, throttled_ms = 1, 0, 0
@@ -445,9 +449,9 @@ class _Run:
             attempt = reached + 1
 
     def _take_another_permit(self, end_ms: int) -> bool:
-        """Give up the row's place, since its permit stays with the call that may still run, and take another one.
+        """Leave the row's permit to the call that possibly still runs, and wait for another permit.
 
-        False when the row's time is over before.
+        False if the row's time ends before it gets one.
         """
         if not self._permits.are_counted:
             return True
@@ -464,10 +468,10 @@ class _Run:
             self._clock.sleep(LOOK_SECONDS)
 
     def _pace_after(self, outcome: Outcome) -> bool:
-        """Adapt the pace. True when the target throttles for so long that the run gives up.
+        """Adapt the pace. True if the target has throttled for so long that the run gives up.
 
-        One worker can be starved while the calls of the others succeed: then the run goes on. So it does while the
-        table of runs cannot be read.
+        The run goes on if only this worker is throttled and calls of others succeed. It also goes on if the table of
+        runs cannot be read.
         """
         if not outcome.throttled:
             self._pace.answered(tokens_of(outcome.usage))
@@ -481,7 +485,7 @@ class _Run:
         return True
 
     def _is_throttled_too_long(self) -> bool:
-        """Whether no call of this worker, and none of the run that is counted, succeeded for ``give_up_seconds``."""
+        """Whether no call of this worker and no counted call of the run succeeded for ``give_up_seconds``."""
         since = self._pace.throttled_since_ms
         return since is not None and self._clock.now_ms() - max(since, self._succeeded_ms) >= self._give_up_ms
 

@@ -32,7 +32,7 @@ class Redrive:
 
 class Redrives(Protocol):
     def last_redrive(self, arn: str) -> Redrive | None:
-        """None when the execution was never redriven, or does not exist."""
+        """The last redrive of the execution; None if it was never redriven or does not exist."""
 
 
 def redriven_since(ended: EndedRun, redrives: Redrives) -> Redrive | None:

@@ -1,7 +1,7 @@
-"""Writes the output of an execution anew with another output mapping, from the answers that are kept.
+"""Writes the output of an execution again with another output mapping, from the stored answers.
 
-Nothing is invoked. A row keeps its status, message and times; only the mapped columns differ. A row that no worker
-finished is FAILED as the aggregator says it: with the brake's reason, else with the error of its child.
+No target is called. A row keeps its status, message and times; only the mapped columns differ. A row that no worker
+finished is FAILED with the same message as in the first output: the brake's reason, or the error of its child.
 
 Memory: that of ``RowStore.answers``, a block of the staged input, a part of the upload.
 """
@@ -42,18 +42,18 @@ SECTION = "output_mapping"
 
 @dataclass
 class Remapped:
-    """The new output. ``first_rows``: number, status and mapped cells of its first rows, by column."""
+    """The new output. ``first_rows`` has the number, status and mapped cells of its first rows, by column."""
 
     key: str
     columns: list[str]
     counts: Counter[RowStatus] = field(default_factory=Counter)
     unfinished: int = 0
-    """Of the failed: rows that no worker finished."""
+    """Failed rows that no worker finished."""
     cast_failures: dict[str, CastFailures] = field(default_factory=dict)
     blanks: Blanks = field(default_factory=Blanks)
     extraction: ExtractedFields = field(default_factory=ExtractedFields)
     warnings: list[str] = field(default_factory=list)
-    """Of columns that matched in fewer than half of the answers."""
+    """Warnings about columns that matched in fewer than half of the answers."""
     first_rows: list[dict[str, str]] = field(default_factory=list)
 
     @property
@@ -72,9 +72,9 @@ def remap(
 ) -> Remapped:
     """Write ``results/<execution>/remapped/<UTC time>/output.csv``, with every row once and in order.
 
-    Of ``document`` only ``output_mapping`` counts. Raises ``InvalidInputError`` naming every mistake in it, and
-    ``RemapError`` when the execution has no output yet or its answers have expired: nothing is written then.
-    ``progress`` is told the rows done and all rows, now and then. ``stores`` is needed for rows in a table.
+    Only ``output_mapping`` of ``document`` is used. Raises ``InvalidInputError``, which names every mistake in it, and
+    ``RemapError`` if the execution has no output yet or its answers have expired. Then nothing is written.
+    ``progress`` is called now and then with the rows done and all rows. ``stores`` is needed for rows in a table.
     """
     keys = Keys(execution)
     try:
@@ -88,7 +88,7 @@ def remap(
 
 
 def _moment(clock: Clock) -> str:
-    """``20260131T120000.123Z``: a part of a key that also is a file's name anywhere."""
+    """The time as ``20260131T120000.123Z``, which is also a valid file name on every system."""
     moment = datetime.fromtimestamp(clock.now_ms() / 1000, UTC)
     return f"{moment:%Y%m%dT%H%M%S}.{moment.microsecond // 1000:03d}Z"
 
@@ -116,7 +116,7 @@ def _load_plan(objects: ObjectStore, keys: Keys) -> Plan:
 
 
 def _load_checkpoint(objects: ObjectStore, keys: Keys) -> Checkpoint:
-    """That of the aggregation which wrote the output: a stopped execution can have been redriven since."""
+    """The checkpoint of the aggregation that wrote the output. A stopped execution can have been redriven since."""
     found = [
         Checkpoint.model_validate_json(objects.get(key))
         for key in (f"{keys.checkpoint}.stopped", keys.checkpoint)
@@ -135,7 +135,7 @@ def _load_checkpoint(objects: ObjectStore, keys: Keys) -> Checkpoint:
 
 
 def _remapped_config(plan: Plan, document: Mapping[str, Any]) -> BatchConfig:
-    """The execution's own document with the new mapping, held to the rules of a new batch."""
+    """The execution's own document with the new mapping, checked like that of a new batch."""
     if document.get(SECTION) is None:
         nearest = closest(SECTION, document.keys() - {SECTION})
         fix = f"did you mean {nearest}?" if nearest else "give a batch document that has one"
@@ -149,7 +149,7 @@ def _remapped_config(plan: Plan, document: Mapping[str, Any]) -> BatchConfig:
 
 
 def _completed(plan: Plan, original: Mapping[str, Any], section: Any) -> Any:
-    """The new mapping, with the extraction methods of the deployment or the target's schema where it has none."""
+    """The new mapping. If it has no extraction methods, it gets those of the deployment or the target's schema."""
     if not isinstance(section, dict) or section.get(EXTRACTION[0]) is not None:
         return section
     if plan.sources.get(f"{SECTION}.{EXTRACTION[0]}") is Source.DEPLOYMENT:
@@ -189,7 +189,7 @@ class _Remapping:
         return remapped
 
     def _gaps(self) -> list[RowRange]:
-        """The rows that no worker finished. Raises ``RemapError`` when the output had more: rows objects expired."""
+        """The rows that no worker finished. Raises ``RemapError`` if finished rows of the output have expired."""
         gaps = list(find_gaps(self._batch.rows.finished(), self._plan.total_rows))
         finished = self._plan.total_rows - sum(last - first + 1 for first, last in gaps)
         then = self._ended.totals.attempted
@@ -202,7 +202,7 @@ class _Remapping:
         return [stored.key for stored in listing if stored.key.endswith("/manifest.json")]
 
     def _rows(self) -> Iterator[tuple[int, list[str], AnsweredRow | None]]:
-        """Every row with its original cells, and what a worker left of it."""
+        """Every row with its original cells and its stored answer, or None if no worker finished it."""
         staged = self._plan.staged
         answers = self._batch.rows.answers()
         originals = read_staged(self._objects.read(staged.key, staged.version_id))

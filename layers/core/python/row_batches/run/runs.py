@@ -1,8 +1,8 @@
-"""The table of runs: what each execution is doing, what it has done, and who owns which of its rows.
+"""The table of runs: the state and counts of each execution, and the owners of its rows.
 
-Lists, status and history come from here: Step Functions forgets an execution 90 days after its end. While a run goes
-on, its counts are live: workers add to them as they write rows, and one that cannot goes on without. At the end they
-are corrected from the rows themselves.
+Lists, status and history come from this table, because Step Functions forgets an execution 90 days after its end. While
+a run goes on, workers add to its live counts when they write rows. A worker that cannot update them continues without.
+At the end, the counts are replaced by counts of the rows themselves.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from row_batches.run.pace import Allowance
 LOGGER = logging.getLogger("batch_processor.runs")
 SCHEMA_VERSION = 1
 FEWEST_ROWS_JUDGED = 5
-"""While a run goes on, no column is called empty before so many answers."""
+"""While a run goes on, no column is reported as empty before this many answers."""
 
 
 class RunState(StrEnum):
@@ -39,10 +39,10 @@ class RunState(StrEnum):
 
 
 class Counts(BaseModel):
-    """Rows by what became of them, and what they took.
+    """The numbers of rows by outcome, and of their calls.
 
-    ``attempts`` are calls that reached the target, ``throttles`` those that it refused. ``worker_ms`` is the time of
-    the workers in milliseconds, each of which has several rows in flight.
+    ``attempts`` are calls that reached the target, ``throttles`` are calls that it refused. ``worker_ms`` is the time
+    of all workers in milliseconds. A worker has several rows in flight.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -73,7 +73,7 @@ class Counts(BaseModel):
 
 
 class Live(BaseModel):
-    """What an operator changed while the run goes on; None: as it was planned. Rates are of the whole run."""
+    """Changes by an operator while the run goes on; None: as planned. Rates hold for the whole run."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -82,7 +82,7 @@ class Live(BaseModel):
     tokens_per_minute: float | None = None
 
     def of(self, planned: Allowance) -> Allowance:
-        """What the run may use by now."""
+        """What the run may use now."""
         return Allowance(
             self.max_concurrency or planned.rows_in_flight,
             self.rows_per_minute or planned.rows_per_minute,
@@ -91,7 +91,7 @@ class Live(BaseModel):
 
 
 class RunEnding(BaseModel):
-    """How a run ended. ``error`` is the name that its execution failed with, "" when it succeeded."""
+    """The end of a run. ``error`` is the name of the error that its execution failed with, "" if it succeeded."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -105,7 +105,7 @@ class RunEnding(BaseModel):
 
 
 class Run(BaseModel):
-    """One execution. ``waiting_until``: a batch waits for rows whose owner was killed or still works, until then."""
+    """One execution. Until ``waiting_until``, a batch waits for rows that another owner has, or had when it died."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")  # a later release may add to the item
 
@@ -124,21 +124,21 @@ class Run(BaseModel):
     warnings: list[str] = []
     waiting_until: datetime | None = None
     throttled_since: datetime | None = None
-    """Since when a worker has had every call throttled; ``throttled_noted`` is when it last said so."""
+    """When a worker's calls began to be throttled without exception; ``throttled_noted`` is its last report."""
     throttled_noted: datetime | None = None
     held_back_noted: datetime | None = None
     """When rows last waited for the limits of the target in the registry, which other runs share."""
     live: Live = Live()
     blanks: Blanks = Blanks()
-    """Live, as the counts are; read with one run, not with a page of them."""
+    """Live counts of empty columns. They are read with a single run, not with a page of runs."""
     ended_at: datetime | None = None
     cost_usd: float | None = None
-    """Known at the end."""
+    """The actual cost, which is known at the end."""
     summary_key: str | None = None
     error: str = ""
 
     def mostly_empty(self, mapping: OutputMapping) -> list[Unmatched]:
-        """The columns of the plan's ``mapping`` that are mostly empty so far; none before some rows."""
+        """The columns of the plan's ``mapping`` that are mostly empty so far; none before enough rows have ended."""
         rows = self.counts.succeeded + self.blanks.failed
         if rows < min(FEWEST_ROWS_JUDGED, self.total_rows):
             return []
@@ -146,7 +146,7 @@ class Run(BaseModel):
 
     @classmethod
     def of_plan(cls, plan: Plan) -> Run:
-        """The run at its beginning."""
+        """The run of a plan when it starts."""
         return cls(
             execution=plan.execution.name,
             arn=plan.execution.arn,
@@ -185,10 +185,10 @@ class Runs(Protocol):
         """Add to the live counts."""
 
     def count_blanks(self, execution: str, blanks: Blanks) -> None:
-        """Add to the live counts of what rows lack. The keys that came first stay."""
+        """Add to the live counts of empty columns. Keys that are already stored stay."""
 
     def wait(self, execution: str, until_ms: int) -> None:
-        """Note that a batch waits for its owner, up to that moment (milliseconds since the epoch)."""
+        """Note that a batch waits for its owner until ``until_ms`` (milliseconds since the epoch)."""
 
     def throttle(self, execution: str, since_ms: int, now_ms: int) -> None:
         """Note that the target throttles every call of a worker (milliseconds since the epoch)."""
@@ -197,14 +197,14 @@ class Runs(Protocol):
         """Note that rows wait for the target's limits over all runs (milliseconds since the epoch)."""
 
     def reserve_start(self, execution: str, now_ms: int, rows: int, row_ms: float, token_ms: float) -> Start:
-        """Reserve the run's next start for some rows. No two of a run's have the same: what starts next starts later.
+        """Reserve the run's next start for ``rows`` rows. Each start of a run is later than the one before.
 
-        A row takes ``row_ms`` of the run's time, or the tokens of an average row so far ``token_ms`` each, whichever is
-        longer. No time is saved up: after a pause, rows start at the same pace.
+        A row takes ``row_ms`` of the run's time, or ``token_ms`` for each token of an average row so far, whichever is
+        longer. Unused time is lost: after a pause, rows start at the same pace.
         """
 
     def use_tokens(self, execution: str, used: int, expected: int, token_ms: float) -> None:
-        """Count a row's tokens; the next start comes later by those that were not expected, or earlier."""
+        """Count a row's tokens, and move the next start by the difference between used and expected tokens."""
 
     def set_live(self, execution: str, live: Live) -> bool:
         """Change what the run may use. False when it has ended, or is not in the table."""
@@ -225,7 +225,7 @@ class Runs(Protocol):
 
 
 def lease_name(execution: str) -> str:
-    """The name of an execution's leases; its parts are ``rows_part`` and ``AGGREGATION_PART``."""
+    """The name of an execution's leases. Their parts are ``rows_part`` and ``AGGREGATION_PART``."""
     return f"run#{execution}"
 
 
@@ -239,7 +239,7 @@ def rows_part(first: int) -> str:
 
 
 class BestEffort:
-    """Notes about a run that no row depends on: one that cannot be kept is logged, and the work goes on."""
+    """Writes notes about a run. No row depends on them: if one cannot be written, it is logged and the work goes on."""
 
     def __init__(self, runs: Runs) -> None:
         self._runs = runs
@@ -294,7 +294,7 @@ class BestEffort:
             LOGGER.warning("run not reopened", extra={"reason": str(error)})
 
     def end(self, execution: str, ending: RunEnding) -> None:
-        """The sweep ends a run whose ending could not be kept."""
+        """Note the end of a run. If that fails, the sweep ends the run later."""
         try:
             self._runs.end(execution, ending)
         except BatchProcessorError as error:

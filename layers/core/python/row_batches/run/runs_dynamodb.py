@@ -1,9 +1,9 @@
 """``batch_processor_runs``, behind ``row_batches.run.runs.Runs``.
 
-Items of a run: ``RUN#<execution>`` with ``RUN``, ``COUNTS``, ``BLANKS`` and, where an agent has a rate, ``PACE``.
-What is counted live is apart because a write is charged by the size of the whole item. Both indexes hold keys alone, so
-that counting writes to no index: ``runs-by-start`` lists every run, ``running-by-start`` those without an ending. The
-leases of a run's batches, and the permits of targets, are in the same table (``foundation.aws.leases``).
+Items of a run: ``RUN#<execution>`` with ``RUN``, ``COUNTS``, ``BLANKS`` and, if an agent has a rate, ``PACE``. Live
+counts are separate items because a write is charged by the size of the whole item. Both indexes hold only keys, so
+counting writes to no index. ``runs-by-start`` lists every run, ``running-by-start`` lists the runs without an ending.
+The leases of a run's batches and the permits of targets are in the same table (``foundation.aws.leases``).
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ LISTED = "RUNS"
 RUNNING = "RUNNING"
 KEPT_SECONDS = 365 * 86_400
 MOST_RUNS = 50
-"""Of a page: two items each, and BatchGetItem takes 100
+"""The runs of a page. A run has two items here, and BatchGetItem takes up to 100
 (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html)."""
 MOST_READS = 5
 MOST_RACES = 8
 MISSING = "missing#"
 KEYS_OF = "keys#"
-"""Starts of the names of attributes: a column follows, or a place in the answer."""
+"""Prefixes of attribute names. A column follows, or a place in the answer."""
 MOST_COLUMNS_COUNTED = 50
 MOST_PLACES_KEPT = 5
 MOST_KEYS_KEPT = 12
-"""Of a write: they keep the item small, which is paid for whole with each of them."""
+"""Limits of one write. They keep the item small, because each write is charged by the size of the whole item."""
 KEYS = frozenset({"PK", "SK", "GSI1PK", "GSI1SK", "GSI2PK", "ttl"})
 
 
 class DynamoDbRuns:
-    """Raises what ``translate`` gives: DeploymentError, ThrottledError, ServiceUnavailableError."""
+    """Runs in a DynamoDB table. Raises DeploymentError, ThrottledError and ServiceUnavailableError."""
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:
         self._client = client
@@ -69,7 +69,7 @@ class DynamoDbRuns:
             answer = self._client.put_item(
                 TableName=self._table,
                 Item=to_item(item),
-                # Step Functions takes a name again 90 days after its execution ended.
+                # Step Functions allows a name again 90 days after its execution ended.
                 ConditionExpression="attribute_not_exists(PK) OR started_at <> :started",
                 ExpressionAttributeValues=to_item({":started": item["started_at"]}),
                 ReturnValues="ALL_OLD",
@@ -100,7 +100,7 @@ class DynamoDbRuns:
         self._add(execution, "BLANKS", added, {name: dict(counts) for name, counts in keys.items()})
 
     def _add(self, execution: str, kind: str, added: dict[str, int], first: dict[str, Any]) -> None:
-        """Add to numbers; ``first`` are attributes that stay as they are once they are there."""
+        """Add to numbers. ``first`` are attributes that are set only if they do not exist."""
         first = {**first, "ttl": _expiry(datetime.now(UTC))}
         names = {f"#{number}": name for number, name in enumerate([*added, *first])}
         adding, setting = list(names)[: len(added)], list(names)[len(added) :]
@@ -130,7 +130,7 @@ class DynamoDbRuns:
     def reserve_start(self, execution: str, now_ms: int, rows: int, row_ms: float, token_ms: float) -> Start:
         tokens = self._average_tokens(execution) if token_ms else 0
         values = {
-            # Whole microseconds: at a million rows a minute, a row has 60 of them.
+            # In whole microseconds. At a million rows a minute, a row takes 60 of them.
             ":taken": round(rows * max(row_ms, tokens * token_ms) * 1000),
             ":now": now_ms * 1000,
             ":ttl": _expiry(datetime.now(UTC)),
@@ -145,7 +145,7 @@ class DynamoDbRuns:
         raise ThrottledError(f"dynamodb:UpdateItem on {self._table} met too many others. Try again at a slower pace.")
 
     def _move_start(self, execution: str, condition: str, change: str, values: dict[str, Any]) -> dict[str, Any] | None:
-        """The item before the change; None when it does not meet the condition."""
+        """Change the item and return it as it was before; None if it does not meet the condition."""
         try:
             answer = self._client.update_item(
                 TableName=self._table,
@@ -220,7 +220,7 @@ class DynamoDbRuns:
         names: dict[str, str],
         condition: str = "attribute_exists(PK)",
     ) -> bool:
-        """Whether the item was there and met the condition."""
+        """Change the item. Returns whether it existed and met the condition."""
         try:
             self._client.update_item(
                 TableName=self._table,
@@ -279,7 +279,7 @@ class DynamoDbRuns:
                 yield from self._read([item["PK"]["S"] for item in page["Items"]])
 
     def _read(self, keys: Sequence[str]) -> list[Run]:
-        """The runs of the keys, in their order; without those that expired since the index was read."""
+        """The runs of the keys, in their order. Runs that expired after the index was read are left out."""
         wanted: Any = [{"PK": {"S": key}, "SK": {"S": kind}} for key in keys for kind in ("RUN", "COUNTS")]
         items: dict[tuple[str, str], dict[str, Any]] = {}
         for _ in range(MOST_READS):
@@ -325,7 +325,7 @@ def _blanks(item: dict[str, Any]) -> Blanks:
 
 
 def _cursor(key: Any) -> str:
-    """The place of a page's end: the values of its key, which tell nothing that the page did not."""
+    """The cursor after a page. It holds the last key's values, which the page itself shows too."""
     if not key:
         return ""
     place = {name: value["S"] for name, value in key.items()}

@@ -13,7 +13,7 @@ class RowBatchSettings(FunctionSettings):
 
 class ValidateInputSettings(RowBatchSettings):
     input_buckets: Json[list[str]]
-    """Names of the buckets that an input may lie in (a JSON list)."""
+    """Names of the buckets that inputs can be in (a JSON list)."""
     registry_table: str
     runs_table: str
     work_retention_days: int

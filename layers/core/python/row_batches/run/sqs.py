@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MOST_ENTRIES = 10
 MOST_BYTES = 256 * 1024
-"""Limits of one SendMessageBatch: 10 messages; the sum of their sizes, taken at what every queue allows
+"""Limits of one SendMessageBatch: 10 messages, and the sum of their sizes that every queue allows
 (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html)."""
 MOST_TRIES = 3
 
@@ -28,7 +28,7 @@ class SqsDeadLetters:
         self._queue_url = queue_url
 
     def send(self, letters: Iterable[dict[str, Any]]) -> None:
-        """Raises ``ServiceUnavailableError`` when SQS keeps refusing single messages of a batch."""
+        """Send the letters. Raises ``ServiceUnavailableError`` if SQS keeps refusing single messages of a batch."""
         batch: list[str] = []
         size = 0
         for letter in letters:
@@ -64,11 +64,11 @@ class SqsDeadLetters:
 
 
 class _RefusedError(Exception):
-    """Raised when SQS takes some messages of a batch and refuses others."""
+    """Raised when SQS accepts some messages of a batch and refuses others."""
 
 
 def _encoded(letter: dict[str, Any]) -> str:
-    """JSON with U+FFFE and U+FFFF escaped, as control characters are: SQS refuses or replaces them
+    """JSON with U+FFFE and U+FFFF escaped like control characters, because SQS refuses or replaces them
     (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html).
     """
     return orjson.dumps(letter).decode().replace("\ufffe", "\\ufffe").replace("\uffff", "\\uffff")

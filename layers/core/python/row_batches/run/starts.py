@@ -1,6 +1,6 @@
-"""When rows of a Standard agent may start: by the run's rate, and by the target's limits over all runs.
+"""Decides when rows of a Standard agent may start, by the run's rate and the target's limits over all runs.
 
-These functions do not wait long. A child whose rows may not start yet comes again, which takes four transitions.
+These functions do not wait long. A child whose rows may not start yet calls again, which takes four transitions.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from row_batches.run.runs import BestEffort, Live, Runs
 from row_batches.targets.answer import tokens_of
 
 MOST_SLEEP_SECONDS = 5.0
-"""A start that is nearer than this is waited for inside the function, which costs less than coming again."""
+"""The function itself waits for a start that is nearer than this, which costs less than another call."""
 LOOK_SECONDS = 5
 USUAL_LOOK_SECONDS = 60
 MOST_LOOK_SECONDS = 300
@@ -24,7 +24,7 @@ UNKNOWN_ROW_SECONDS = 5.0
 
 
 class Starts:
-    """Lets the rows of children start. Raises the errors of the tables: without an answer, no row starts."""
+    """Lets the rows of children start. Raises the errors of the tables, because no row may start without an answer."""
 
     def __init__(self, leases: Leases, runs: Runs, clock: Clock) -> None:
         self._leases = leases
@@ -33,7 +33,7 @@ class Starts:
         self._notes = BestEffort(runs)
 
     def admit(self, batch: Batch, request: MapRowsRequest, rows: list[AgentRow]) -> MapRowsResponse:
-        """The rows with the child's permit, or no rows and the time to come again after."""
+        """The rows with the child's permit, or no rows and the seconds to wait before the next call."""
         execution, permit = batch.plan.execution.name, self._permit(batch, request.Child)
         waited = request.Waited
         new = len(rows) - len({row.call.row for row in rows} & {call.row for call in request.Again})
@@ -67,16 +67,16 @@ class Starts:
         return MapRowsResponse(rows=admitted)
 
     def goes_on(self, batch: Batch, call: AgentCall, seconds: float) -> bool:
-        """Whether the child may call again, with its permit kept for ``seconds``. False: it has lost the permit."""
+        """Keep the child's permit for another call of up to ``seconds``. False if the child has lost the permit."""
         return not call.permit or self._permit(batch, call.child).extend(call.permit, seconds)
 
     def ends(self, batch: Batch, call: AgentCall) -> None:
-        """Return the child's permit: it makes no further call, or none for a while."""
+        """Return the child's permit, because the child makes no further call, or none for a while."""
         if call.permit:
             self._permit(batch, call.child).give_back(call.permit)
 
     def used(self, batch: Batch, call: AgentCall, usage: Usage) -> None:
-        """Count what a row used against a rate by tokens."""
+        """Count the tokens of a row, if the run has a token rate."""
         if call.token_ms:
             execution, tokens = batch.plan.execution.name, tokens_of(usage)
             self._notes.use_tokens(execution, tokens, call.expected_tokens, call.token_ms)

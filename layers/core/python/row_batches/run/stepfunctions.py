@@ -1,6 +1,6 @@
 """Executions of the state machine and of the finishing machine, behind ports of ``row_batches.run``.
 
-Every method raises what ``translate`` gives: DeploymentError, ThrottledError, ServiceUnavailableError.
+Every method raises DeploymentError, ThrottledError and ServiceUnavailableError.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ EXISTS = "ExecutionAlreadyExists"
 RUNNING = frozenset({"RUNNING", "PENDING_REDRIVE"})
 NOT_SUCCEEDED: tuple[Literal["ABORTED", "TIMED_OUT", "FAILED"], ...] = ("ABORTED", "TIMED_OUT", "FAILED")
 MOST_LISTED = 1000
-"""Executions of a page (https://docs.aws.amazon.com/step-functions/latest/apireference/API_ListExecutions.html)."""
+"""Executions on a page (https://docs.aws.amazon.com/step-functions/latest/apireference/API_ListExecutions.html)."""
 
 
 class StepFunctionsStates:
-    """Whether executions run, behind ``earlier_execution.ExecutionStates``. The client is made when it is needed."""
+    """Implements ``earlier_execution.ExecutionStates``. The client is made at its first use."""
 
     def __init__(self, make_client: Callable[[], SFNClient]) -> None:
         self._make_client = make_client
 
     def is_running(self, arn: str) -> bool:
-        """Step Functions forgets an execution 90 days after its end: one that is gone does not run."""
+        """Whether the execution runs. False if it no longer exists: Step Functions forgets it 90 days after its end."""
         found = _describe(self._make_client(), arn)
         return found is not None and found["status"] in RUNNING
 
 
 class StepFunctionsRedrives:
-    """Behind ``redrive.Redrives``."""
+    """Implements ``redrive.Redrives``."""
 
     def __init__(self, client: SFNClient) -> None:
         self._client = client
@@ -52,7 +52,7 @@ class StepFunctionsRedrives:
 
 
 class StepFunctionsExecutions(StepFunctionsRedrives):
-    """Behind ``finish_run.Executions``."""
+    """Implements ``finish_run.Executions``."""
 
     def __init__(self, client: SFNClient, machine_arn: str, finish_machine_arn: str) -> None:
         super().__init__(client)
@@ -102,7 +102,7 @@ class StepFunctionsExecutions(StepFunctionsRedrives):
 
 
 def _describe(client: SFNClient, arn: str) -> dict[str, Any] | None:
-    """None when there is no such execution, or none any more."""
+    """The execution's description; None if it does not exist, or no longer does."""
     try:
         return dict(client.describe_execution(executionArn=arn))
     except AWS_ERRORS as error:

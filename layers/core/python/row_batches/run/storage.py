@@ -17,24 +17,24 @@ from row_batches.targets.kinds import kind_of
 
 PATH = "execution_config.storage_mode"
 MOST_INLINE_BYTES = 200 * 1024
-"""Of the rows, in a state's 256 KiB (https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html)."""
+"""The size of inline rows, out of a state's 256 KiB (https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html)."""
 INLINE_ROW_BYTES = 300
-"""Beside a row's cells: what the state machine adds to it on its way."""
+"""The bytes that the state machine adds to a row besides its cells."""
 
 # Assumptions on items.
 ANSWER_BYTES = 500
 ITEM_BYTES = 600
-"""Of an item beside its cells, which it holds twice, and its answer."""
+"""The bytes of an item besides its cells, which it holds twice, and its answer."""
 UNIT_BYTES = 1024
 UNITS_A_PARTITION = 700
-"""Of the 1,000 write units a second that a partition takes."""
+"""The planned write units a second for a partition, which takes up to 1,000."""
 
 Items = list[dict[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
 class StoragePlan:
-    """What is decided. ``items`` are the rows as their worker gets them: of an inline run, else none."""
+    """The decision. ``items`` are the rows of an inline run as its worker gets them; otherwise empty."""
 
     storage: Storage
     concurrency: Concurrency
@@ -42,7 +42,7 @@ class StoragePlan:
 
 
 def item_units(row_bytes: int) -> int:
-    """The write units of a row in DynamoDB, as far as can be said before it has run."""
+    """The estimated write units of a row in DynamoDB."""
     return ceil((2 * row_bytes + ANSWER_BYTES + ITEM_BYTES) / UNIT_BYTES)
 
 
@@ -56,7 +56,7 @@ def plan_storage(
     read_staged: Callable[[], Iterable[bytes]],
     work_retention_days: int,
 ) -> StoragePlan | Problem:
-    """The mode that the document asks for, or the problem with it. ``read_staged`` is called for what may be inline."""
+    """The storage that the document asks for, or the problem with it. Calls ``read_staged`` if inline is possible."""
     kind, settings = kind_of(target), config.execution_config
     row_bytes = staged_bytes // max(1, total_rows)
     asked, reason = settings.storage_mode, "the configuration asks for it"
@@ -93,14 +93,16 @@ def plan_storage(
 
 
 def _items(total_rows: int, staged_bytes: int, read_staged: Callable[[], Iterable[bytes]]) -> Items | None:
-    """The rows, or None when there are too many to look at them."""
-    if staged_bytes + total_rows * INLINE_ROW_BYTES > 2 * MOST_INLINE_BYTES:  # quotes and backslashes are doubled there
+    """The rows, or None if there are clearly too many for an inline run."""
+    if (
+        staged_bytes + total_rows * INLINE_ROW_BYTES > 2 * MOST_INLINE_BYTES
+    ):  # Quotes and backslashes are doubled in the staged copy.
         return None
     return list(staged_items(read_staged())) if total_rows else []
 
 
 def _too_much(total_rows: int, staged_bytes: int, items: Items | None) -> str:
-    """Why the rows do not fit into the state machine's payload, with the figure; "" when they do."""
+    """Why the rows do not fit into the state machine's payload, with their size; "" if they fit."""
     size = staged_bytes if items is None else len(render_json(items).encode())
     size += total_rows * INLINE_ROW_BYTES
     if size <= MOST_INLINE_BYTES:
@@ -117,7 +119,7 @@ def _too_slow(wanted: int, inline: Concurrency) -> str:
 
 
 def _partitions(config: BatchConfig, target: Target, kind: TargetKind, concurrency: Concurrency, row_bytes: int) -> int:
-    """How many partition keys the rows are spread over, so that none gets more than it takes."""
+    """The number of partition keys for the rows, so that no partition gets more writes than it can take."""
     rows_a_second = concurrency.children * concurrency.threads / (target.expected_seconds or kind.row_seconds)
     rate = config.execution_config.rate
     if rate is not None and rate.rows_per_minute is not None:

@@ -1,4 +1,4 @@
-"""What the aggregator counts while rows pass by, and what it says about the run in the end."""
+"""Sums that the aggregator makes over all rows, and the parts of the summary that come from them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SUMMARY_SCHEMA_VERSION = 1
 
 
 class Failure(BaseModel):
-    """One failed row, as an example for summary and notification."""
+    """A failed row, as an example in the summary and the notification."""
 
     row: int
     status: RowStatus
@@ -43,19 +43,19 @@ class CastFailures(BaseModel):
 
 
 def add_cast_failures(by_column: dict[str, CastFailures], samples: Mapping[str, str]) -> None:
-    """Count a row's values that could not be cast; ``samples`` has them by column."""
+    """Count a row's values that could not be cast. ``samples`` has them by column."""
     for column, sample in samples.items():
         by_column.setdefault(column, CastFailures(sample=sample)).count += 1
 
 
 class ExtractedFields(BaseModel):
-    """By field: how many rows have it from each method, and how many lack it."""
+    """The number of rows that have each field from each method, and the number that lack it."""
 
     methods: dict[str, dict[str, int]] = {}
     missing: dict[str, int] = {}
 
     def add(self, texts: Iterable[str]) -> None:
-        """Count what rows say of their extraction: few texts, most of them many times."""
+        """Count the rows' extraction texts. There are few different ones, and most occur many times."""
         for text, rows in Counter(texts).items():
             if text:
                 said = orjson.loads(text)
@@ -69,52 +69,52 @@ class ExtractedFields(BaseModel):
 class Totals(BaseModel):
     """Sums over the rows so far.
 
-    ``in_flight_changes``: by epoch second, how many more rows were in flight at that second than at the one before.
-    Sampling each second keeps it small for runs of days, and exact at each sample.
+    ``in_flight_changes`` has, by epoch second, how many more rows were in flight than one second before. One sample a
+    second keeps it small, even for runs of days.
     """
 
     succeeded: int = 0
     failed: int = 0
     timed_out: int = 0
     not_attempted: int = 0
-    """Rows that were not started: behind the brake, or after the execution had ended."""
+    """Rows that were not started, because the brake was pulled or the execution had ended."""
     died: int = 0
-    """Of the failed: rows whose worker died with them."""
+    """Failed rows whose worker died."""
     attempted: int = 0
     resumed: int = 0
-    """Of the attempted: rows that were taken over from an earlier execution."""
+    """Attempted rows that were taken over from an earlier execution."""
     duplicates: int = 0
-    """Of the attempted: rows that have the outcome of another one with the same input."""
+    """Attempted rows that have the outcome of another row with the same input."""
     cached: int = 0
-    """Of the attempted: rows that have the answer of an earlier batch."""
+    """Attempted rows that have the answer of an earlier batch."""
     failed_duplicates: int = 0
-    """Of all rows that failed: those, and the ones whose original nobody finished."""
+    """Failed rows that are duplicates, including those whose original no worker finished."""
     attempts: int = 0
     retries: int = 0
-    """Of the attempts: those after a row's first."""
+    """Attempts after a row's first attempt."""
     unmapped: int = 0
-    """Of the failed: rows that never came to a call, as they could not be mapped."""
+    """Failed rows that were never sent, because they could not be mapped."""
     throttles: int = 0
     throttled_ms: int = 0
     """How long rows paused because the target throttled."""
     cast_failures: int = 0
     cast_failures_by_column: dict[str, CastFailures] = {}
     notes: dict[str, int] = {}
-    """By the name of a ``targets.notes.Note``."""
+    """Counts by the name of a ``targets.notes.Note``."""
     usage: Usage = {}
     processing_ms: int = 0
-    """Of the rows; ``worker_ms`` of the workers, each of which has many in flight."""
+    """The time of all rows. ``worker_ms`` is the time of all workers, which have many rows in flight."""
     worker_ms: int = 0
     worker_calls: int = 0
     rows_objects: int = 0
-    """Writes of finished rows; ``write_units`` is what they cost in a table."""
+    """Writes of finished rows. ``write_units`` are their write units in DynamoDB."""
     write_units: int = 0
     target_versions: dict[str, int] = {}
-    """Of the successful rows: how many each version of the target answered (``TargetVersion``, as text)."""
+    """How many successful rows each version of the target answered (``TargetVersion`` as text)."""
     blanks: Blanks = Blanks()
     extraction: ExtractedFields = ExtractedFields()
     off_protocol_row: int = 0
-    """The first row whose answer does not follow the protocol, and the beginning of that answer."""
+    """The first row whose answer does not follow the protocol. ``off_protocol_example`` is the start of the answer."""
     off_protocol_example: str = ""
     unsent_letters: int = 0
     unsent_rows: list[int] = []
@@ -149,7 +149,7 @@ class Totals(BaseModel):
         self._add_versions(rows, statuses[RowStatus.SUCCESS])
         times = _times(rows)
         self.resumed += len(rows["status"]) - len(times) - self._add_origins(rows)
-        # A row is in flight at the full seconds from ``began`` to before ``ended``: none, when the two are one.
+        # A row is in flight at each full second from ``began`` up to, but not including, ``ended``.
         began = Counter([-(-started_ms // 1000) for started_ms, _ in times])
         ended = Counter([(started_ms + duration_ms) // 1000 + 1 for started_ms, duration_ms in times])
         began.subtract(ended)
@@ -166,13 +166,13 @@ class Totals(BaseModel):
             self.blanks.add(details["missing"], details["answer_keys"], status)
 
     def _add_origins(self, rows: RowColumns) -> int:
-        """Count the rows for which the target was not called; how many of them are SUCCESS."""
+        """Count the rows for which the target was not called. Returns how many of them are SUCCESS."""
         duplicates, cached = duplicates_among(rows), len(rows_from(rows, RowOrigin.CACHED))
         self.cached += cached
         failed = [failure["status"] for failure in rows["failures"] if failure["row"] in duplicates]
         self.duplicates += len(duplicates)
         self.failed_duplicates += len(failed)
-        self.unmapped -= failed.count(RowStatus.FAILED)  # without an attempt, as rows that could not be mapped
+        self.unmapped -= failed.count(RowStatus.FAILED)  # They have no attempt, like rows that could not be mapped.
         return len(duplicates) - len(failed) + cached
 
     def _add_attempts(self, rows: RowColumns) -> None:
@@ -204,14 +204,14 @@ class Totals(BaseModel):
             self.first_failures.append(Failure(row=row, status=status, error=error))
 
     def add_died(self, row: int, error: str) -> None:
-        """Count a row that a worker began and nobody finished."""
+        """Count a row that a worker began and no worker finished."""
         self.failed += 1
         self.died += 1
         self.add_failure(row, RowStatus.FAILED, error)
 
     @property
     def counts(self) -> Counts:
-        """For the table of runs."""
+        """The counts for the table of runs."""
         return Counts.model_validate(self.model_dump(include=set(Counts.model_fields)))
 
     @property
@@ -220,18 +220,18 @@ class Totals(BaseModel):
 
     @property
     def failed_sent(self) -> int:
-        """The rows that failed and were sent themselves: what ``stop_after`` counts."""
+        """The failed rows that were sent themselves, which ``stop_after`` counts."""
         return self.all_failed - self.failed_duplicates
 
     @property
     def peak_rows_in_flight(self) -> int:
-        """The most rows in flight at the full seconds of the run; at least one when any row was run."""
+        """The most rows in flight at a full second of the run; at least one if any row ran."""
         in_order: Iterable[int] = (change for _, change in sorted(self.in_flight_changes.items()))
         return max(accumulate(in_order), default=0) or min(self.attempted - self.resumed, 1)
 
 
 def _times(rows: RowColumns) -> list[tuple[int, int]]:
-    """Start and duration of the rows, but for those that were taken over: SUCCESS without an attempt."""
+    """Start and duration of the rows. Rows that were taken over (SUCCESS without an attempt) are left out."""
     times = list(zip(rows["started_ms"], rows["duration_ms"], strict=True))
     if 0 not in rows["attempts"]:
         return times
@@ -240,10 +240,11 @@ def _times(rows: RowColumns) -> list[tuple[int, int]]:
 
 
 def cost_of(plan: Plan, totals: Totals, *, stopped: bool = False) -> dict[str, object]:
-    """The cost of what was counted (``run.cost.actual_cost``). ``stopped``: from outside, before every child began.
+    """The cost of the counted work (``run.cost.actual_cost``).
 
-    A worker is taken for a child of its own, also where it went on for one whose 15 minutes were over. Workers that
-    were killed are not counted: nobody knows their time.
+    ``stopped`` says that the run was stopped from outside, before all children began. Each worker counts as a child of
+    its own, even if it continued a child after 15 minutes. Killed workers are not counted, because their time is not
+    known.
     """
     settings = plan.config.execution_config
     counts = RunCounts(
@@ -258,7 +259,7 @@ def cost_of(plan: Plan, totals: Totals, *, stopped: bool = False) -> dict[str, o
         rows_objects=totals.rows_objects,
         write_units=totals.write_units,
         children=0 if plan.storage.mode is StorageMode.INLINE else totals.worker_calls,
-        # Nobody counts them: with a rate, each row is taken for one that waited.
+        # Waits are not counted. With a rate, each row counts as one that waited.
         waits=0 if plan.config.execution_config.rate is None else totals.attempted - totals.resumed,
         worker_calls=totals.worker_calls,
         answers_sought=totals.attempted - totals.duplicates if settings.cache_days else 0,
@@ -274,7 +275,7 @@ def cost_of(plan: Plan, totals: Totals, *, stopped: bool = False) -> dict[str, o
 def warnings_of(plan: Plan, totals: Totals) -> list[str]:
     warnings = [*plan.warnings, *totals.blanks.warnings(plan.config.output_mapping, totals.succeeded)]
     if totals.cast_failures:
-        # Without a sample: warnings go into notifications, and a sample is a user's value.
+        # Warnings go into notifications, so they show no samples, which are users' values.
         columns = [f"{name} {failures.count:,}" for name, failures in totals.cast_failures_by_column.items()]
         warnings.append(
             f"{totals.cast_failures:,} values could not be cast to their column's type and hold its default instead"
@@ -314,7 +315,7 @@ def missing_by_column(plan: Plan, totals: Totals) -> dict[str, dict[str, object]
 
 
 def off_protocol(totals: Totals) -> dict[str, object]:
-    """How many answers do not follow the target's protocol, with the beginning of the first, for the summary."""
+    """How many answers do not follow the target's protocol, with the start of the first one, for the summary."""
     count = totals.notes.get(OFF_PROTOCOL.name, 0)
     return {
         "count": count,
@@ -324,7 +325,7 @@ def off_protocol(totals: Totals) -> dict[str, object]:
 
 
 def savings(plan: Plan, totals: Totals) -> dict[str, dict[str, float | None]]:
-    """What was not called, by the setting that saved it, and its price where the registry has one of a call."""
+    """The calls that were saved, by setting, and their price if the registry has the price of a call."""
     price = plan.target.cost_per_call_usd
     settings = plan.config.execution_config
     saved = {"deduplicate": totals.duplicates} if settings.deduplicate else {}
@@ -337,8 +338,10 @@ def savings(plan: Plan, totals: Totals) -> dict[str, dict[str, float | None]]:
 
 
 def throttling(totals: Totals, cost: dict[str, object]) -> dict[str, object]:
-    """What the target's throttling cost: calls that it refused, seconds that rows paused for it, and their share of the
-    workers' price. Each pause holds a place of a worker, which is paid for."""
+    """The cost of throttling: refused calls, seconds that rows paused, and their share of the workers' cost.
+
+    A pausing row keeps its place in a worker, and the worker's time is paid for.
+    """
     parts = cost["parts"]
     lambda_usd = parts.get("lambda", 0.0) if isinstance(parts, dict) else 0.0
     share = min(1.0, totals.throttled_ms / totals.processing_ms) if totals.processing_ms else 0.0
@@ -350,7 +353,7 @@ def throttling(totals: Totals, cost: dict[str, object]) -> dict[str, object]:
 
 
 def usage_of_run(totals: Totals) -> dict[str, object]:
-    """What the answers said they used, of all attempts: in all, and by model where they name one."""
+    """The usage that the answers of all attempts reported, in total and by model if they name one."""
     sums: dict[str, int | float] = dict.fromkeys(MOST_USED, 0)
     for used in totals.usage.values():
         for name, number in used.items():

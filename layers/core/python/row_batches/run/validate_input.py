@@ -1,4 +1,4 @@
-"""Checks the document and the CSV, stages the rows, plans and estimates, all before any row runs."""
+"""Checks the document and the CSV, stages the rows, makes the plan and estimates the cost, before any row runs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from row_batches.targets.ports import FunctionSettings, MachineSettings
 
 SECONDS_A_DAY = 86_400
 NAMES_LISTED_BYTES = 20_000
-"""Of column names in a dry run's output: an execution's output has 256 KiB at most."""
+"""The size of the column names in a dry run's output. An execution's output can be up to 256 KiB."""
 
 
 def validate_input(
@@ -62,11 +62,11 @@ def validate_input(
     input_buckets: list[str],
     work_retention_days: int,
 ) -> ValidateResponse:
-    """Called twice for one execution, it does the same again.
+    """Validate, stage and plan an execution. Idempotent.
 
-    Raises ``InvalidInputError`` naming every problem of document, target and CSV; nothing is spent then. Users' files
-    may lie in ``input_buckets``; the results of earlier executions can be submitted where they are. Only answers of an
-    earlier execution of this deployment, from the same target, can be taken over.
+    Raises ``InvalidInputError``, which names every problem of the document, the target and the CSV, before anything is
+    spent. Users' files can be in ``input_buckets``. Results of earlier executions can be submitted from where they
+    are. Answers can be taken over only from an earlier execution of this deployment, from the same target.
     """
     return _Validation(
         inputs, work, targets, functions, machines, runs, executions, input_buckets, work_retention_days
@@ -106,7 +106,7 @@ class _Validation:
         if not (problems_of_earlier and location is not None and location.key.startswith(f"{WORK_PREFIX}/")):
             found = self._find(location, earlier, problems)
         else:
-            found = None  # rows that the earlier execution staged: what is wrong is said of it
+            found = None  # The earlier execution staged these rows, and its problem is already reported.
         problems += problems_of_earlier
         is_readable = not any(problem.path.startswith("input_format") for problem in problems)
         staging, version_id = self._stage(sound_part, found if is_readable else None, keys, target, earlier, problems)
@@ -137,7 +137,7 @@ class _Validation:
         return _response(plan, stored.items)
 
     def _deployment(self) -> DeploymentConfig:
-        """The deployment's configuration, as it is now. An environment that was never given one has defaults."""
+        """The deployment's current configuration. An environment that was never given one has the defaults."""
         try:
             return read_deployment_config(self._work.get(KEY))
         except ObjectNotFoundError:
@@ -148,7 +148,7 @@ class _Validation:
         name = _target_name(document)
         return schema_of(self._targets.get(name)) if name else None
 
-    # --- checks: each notes its problems and answers None, so that the others still run
+    # --- checks: each adds its problems and returns None, so that the others still run
 
     def _parse(self, document: Any, problems: list[Problem]) -> BatchConfig | None:
         try:
@@ -191,7 +191,7 @@ class _Validation:
         return target.model_copy(update={"code_version": code[:CODE_CHARACTERS]})
 
     def _with_arn(self, target: Target, reference: TargetReference, problems: list[Problem]) -> Target:
-        """``target`` at another ARN, which must be that of an enabled entry: nothing else may be invoked."""
+        """``target`` with another ARN. It must belong to an enabled entry, because nothing else may be invoked."""
         for known in self._targets.all():
             if known.enabled and known.arn == reference.arn and known.type == reference.type:
                 return known.model_copy(update={"name": target.name})
@@ -213,9 +213,9 @@ class _Validation:
         if earlier is not None and earlier.has_staged(location, self._work.bucket):
             staged = earlier.plan.staged
             return InputObject(location, staged.size_bytes, staged.source_etag)
-        # A presigned address carries its signature behind the question mark.
+        # A presigned address has its signature after the question mark.
         uri = f"s3://{location.bucket}/{location.key.partition('?')[0]}"
-        # The results of earlier runs can be submitted where they lie.
+        # The results of earlier runs can be submitted from where they are.
         is_result = location.bucket == self._work.bucket and location.key.startswith(f"{RESULTS_PREFIX}/")
         if location.bucket not in self._input_buckets and not is_result:
             fix = f"use one of {', '.join(self._input_buckets)}, or add it to the Terraform variable input_buckets"
@@ -260,7 +260,7 @@ class _Validation:
         earlier: Earlier | None,
         problems: list[Problem],
     ) -> tuple[InputStaging | None, str]:
-        """The staged input and its version id. With problems, the rows are still checked, but not uploaded."""
+        """The staged input and its version id. If there are problems, the rows are checked but not uploaded."""
         if found is None:
             return None, ""
         try:
@@ -382,7 +382,7 @@ class _Validation:
 
 
 def _limit_warnings(config: BatchConfig, target: Target) -> list[str]:
-    """What the target's limits in the registry mean for the run."""
+    """Warnings about the target's limits in the registry."""
     settings, warnings = config.execution_config, []
     shared = "the runs in progress share it equally"
     if target.max_concurrency is not None and target.max_concurrency < settings.max_concurrency:
@@ -403,7 +403,7 @@ def _limit_warnings(config: BatchConfig, target: Target) -> list[str]:
 def _sound_part(document: Any, problems: list[Problem]) -> BatchConfig | None:
     """The document without the sections that have a problem, so that the others are still checked against the CSV.
 
-    What stands in place of such a section finds nothing in the CSV that the corrected section would allow.
+    The replacement of such a section reports nothing in the CSV that the corrected section would allow.
     """
     if not isinstance(document, dict):
         return None
@@ -414,10 +414,10 @@ def _sound_part(document: Any, problems: list[Problem]) -> BatchConfig | None:
 
     sections = {name: value for name, value in document.items() if is_sound(name)}
     if not is_sound("output_mapping"):
-        sections["output_mapping"] = {"include_original": False}  # nothing that a name could collide with
+        sections["output_mapping"] = {"include_original": False}  # No name can collide with anything.
     settings = document.get("execution_config")
     if not is_sound("execution_config") and isinstance(settings, dict) and is_sound("execution_config.max_rows"):
-        sections["execution_config"] = {"max_rows": settings.get("max_rows")}  # rows behind it are not read
+        sections["execution_config"] = {"max_rows": settings.get("max_rows")}  # Rows after it are not read.
     try:
         return parse_batch_config(sections)
     except InvalidInputError:
@@ -472,7 +472,7 @@ def _response(plan: Plan, items: Items) -> ValidateResponse:
 
 
 def _dry_run_document(plan: Plan) -> dict[str, Any]:
-    """The output of a dry run: what would be done, and for how much. Of very many columns, the first ones."""
+    """The output of a dry run: the planned work and its cost. It names only the first of very many columns."""
     return {
         "status": "DRY_RUN",
         "total_rows": plan.total_rows,

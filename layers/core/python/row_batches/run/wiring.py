@@ -1,4 +1,4 @@
-"""Puts the use cases of row batches and their adapters together; see ``foundation.aws.factories``."""
+"""Connects the use cases of row batches with their adapters; see ``foundation.aws.factories``."""
 
 # ruff: noqa: PLC0415 (imports at first use are the point of this module)
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @cache
 def batches(bucket: str, results_table: str | None = None, answers_table: str | None = None) -> Batches:
-    """Without ``results_table`` for a function that reads no rows, without ``answers_table`` for one that runs none."""
+    """The batches. ``results_table`` is needed for reading rows, ``answers_table`` for running rows."""
     from row_batches.rows.stores import RowStores
     from row_batches.run.batch import Batches
 
@@ -52,7 +52,7 @@ def dead_letters(queue_url: str) -> SqsDeadLetters:
     from foundation.aws.clients import service_client
     from row_batches.run.sqs import SqsDeadLetters
 
-    # Impatient: letters come after the rows are written, and a worker has seconds left for both.
+    # Short timeouts, because letters are sent after the rows are written, and a worker has seconds left for both.
     return SqsDeadLetters(service_client("sqs", read_timeout_seconds=5, attempts=2), queue_url)
 
 
