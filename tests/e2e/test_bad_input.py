@@ -29,7 +29,7 @@ def assert_refused(run: Run, *expected: str) -> None:
         pytest.param(b"id,text\n1,x\n2,y,z\n3\n", ["csv_s3_uri", "line 3", "line 4"], id="ragged rows"),
         pytest.param(b'id,text\n1,x"y\n', ["line 2", "quote"], id="bare quote"),
         pytest.param(b'id,text\n1,"x"y\n', ["line 2", "quote"], id="text after a closing quote"),
-        pytest.param(b"id,text\n1,caf\xe9\n", ["line 2", "UTF-8"], id="not UTF-8"),
+        pytest.param("id,text\n1,café à gogo\n".encode() + b"2,\xff\n", ["line 3", "UTF-8"], id="damaged UTF-8"),
         pytest.param(b"", ["empty"], id="empty file"),
     ],
 )
