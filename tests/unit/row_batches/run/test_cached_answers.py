@@ -8,11 +8,19 @@ from typing import Any
 import orjson
 import pytest
 
-from row_batches.document.plan import Plan
+from row_batches.document.plan import Keys, Plan
+from row_batches.run.aggregate_results import aggregate_results
 from row_batches.run.batch import Batches
 from row_batches.run.map_input import map_rows
 from row_batches.run.map_output import map_output
-from row_batches.run.messages import BatchReference, MapOutputRequest, MapRowsRequest, ToolRowsRequest
+from row_batches.run.messages import (
+    AggregateAction,
+    AggregateRequest,
+    BatchReference,
+    MapOutputRequest,
+    MapRowsRequest,
+    ToolRowsRequest,
+)
 from row_batches.run.process_tool_rows import process_tool_rows
 from row_batches.run.runs import BestEffort
 from row_batches.targets.protocol import Outcome, thrown_error
@@ -23,7 +31,9 @@ from tests.support.fakes import (
     FakeDeadLetters,
     FakeDeadline,
     FakeInvoker,
+    FakeMetrics,
     FakeOwnership,
+    FakeRedrives,
     FakeRuns,
     fake_starts,
 )
@@ -49,7 +59,9 @@ class World:
         content = {"said": sent["input"]["text"].upper()}
         return orjson.dumps({"type": "tool_result", "tool_use_id": sent["id"], "content": content})
 
-    def plan(self, *texts: str, code: str = "a", **settings: Any) -> Plan:
+    def plan(
+        self, *texts: str, code: str = "a", source: str = "$.said", on_missing: str = "default", **settings: Any
+    ) -> Plan:
         self.runs += 1
         return make_plan(
             [[text] for text in texts],
@@ -57,7 +69,11 @@ class World:
             store=self.store,
             execution=f"run-{self.runs}",
             code_version=code,
-            output_mapping={"columns": [{"name": "said", "source": "$.said"}], "add_metadata": ["_status"]},
+            output_mapping={
+                "columns": [{"name": "said", "source": source}],
+                "add_metadata": ["_status"],
+                "on_missing": on_missing,
+            },
             execution_config={"retry_policy": {"max_attempts": 1}, **settings},
         )
 
@@ -76,6 +92,22 @@ class World:
         )
         bodies = [body for key, body in sorted(self.store.objects.items()) if key.startswith(plan.keys.rows)]
         return [record for body in bodies for record in records_of(body)]
+
+    def summary(self) -> dict[str, Any]:
+        """That of the last run, which is put together first."""
+        keys = Keys(f"run-{self.runs}")
+        done = aggregate_results(
+            AggregateRequest(action=AggregateAction.AGGREGATE, plan_key=keys.plan),
+            batches=Batches(self.store, self.clock),
+            dead_letters=FakeDeadLetters(),
+            metrics=FakeMetrics(),
+            ownership=FakeOwnership(self.clock),
+            redrives=FakeRedrives(),
+            clock=self.clock,
+            deadline=FakeDeadline(),
+        )
+        assert done.done
+        return dict(orjson.loads(self.store.get(keys.summary)))
 
 
 def test_the_second_batch_calls_for_nothing_and_has_the_same_output() -> None:
@@ -199,3 +231,20 @@ def test_a_standard_agent_is_not_started_for_an_input_that_was_answered() -> Non
     assert [agent_row.call.row for agent_row in left] == [2]
     (record,) = records_of(world.store.objects[second.keys.rows_object(1, 1)])
     assert (record["origin"], record["status"], record["attempts"]) == ("cached", "SUCCESS", 0)
+
+
+def test_rows_that_fail_with_a_kept_answer_are_counted_as_cached_and_as_nothing_else() -> None:
+    world = World()
+    world.run("a", "b", cache_days=1)
+
+    world.run("a", "b", "c", source="$.other", on_missing="fail_row", cache_days=1)
+
+    summary = world.summary()
+    assert world.called == ["c"]
+    assert {name: summary[name] for name in ("failed", "resumed", "attempts")} == {
+        "failed": 3,
+        "resumed": 0,
+        "attempts": 1,
+    }
+    assert summary["savings"]["cache_days"]["calls"] == 2
+    assert min(summary["cost"]["parts"].values()) >= 0

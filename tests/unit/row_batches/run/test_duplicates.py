@@ -20,6 +20,7 @@ from row_batches.run import duplicates, fan_out
 from row_batches.run.aggregate_results import aggregate_results
 from row_batches.run.batch import Batches
 from row_batches.run.duplicates import Originals, find_duplicates
+from row_batches.run.earlier_execution import Earlier, Ended
 from row_batches.run.messages import (
     AggregateAction,
     AggregateRequest,
@@ -72,10 +73,10 @@ class World:
         )
         return deduplicated(plan, self.store) if deduplicate else plan
 
-    def work(self, plan: Plan, *, but: Sequence[str] = ()) -> None:
-        """Run what the map reads; the children of ``but`` die."""
+    def work(self, plan: Plan, *, but: Sequence[str] = (), items: list[dict[str, str]] | None = None) -> None:
+        """Run what the map reads, or only ``items``; the children of ``but`` die."""
         self.called.clear()
-        items = [item for item in sent_items(plan, self.store) if item["c2"] not in but]
+        items = [item for item in items or sent_items(plan, self.store) if item["c2"] not in but]
         if not items:
             return
         process_tool_rows(
@@ -239,6 +240,7 @@ def test_stop_after_counts_rows_that_were_sent() -> None:
     world.work(plan)
     world.output(plan)
     assert world.summary(plan)["error"] == "RowFailedError"
+    assert world.summary(plan)["brake"]["reason"] == "stop_after was reached: 1 failed rows"
 
 
 def test_answers_that_do_not_fit_at_once_come_in_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,3 +287,36 @@ def test_remap_and_resume_know_duplicates_as_any_other_row() -> None:
         world.work(resumed)
         assert world.called == calls
         assert [row["said"] for row in world.output(resumed)] == ["A", "B", "A", "B"]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_duplicates_that_were_written_together_are_taken_over_by_a_batch_that_sends_each_row(batch_size: int) -> None:
+    world = World()
+    texts = ["a", *["b"] * 6]
+    plan = world.plan(texts, batch_size=batch_size)
+    world.work(plan)
+    world.output(plan)
+    assert plan.keys.rows_object(3, 7) in world.store.objects, "more rows than a child has"
+
+    earlier = Earlier(plan, Ended(total_rows=7, succeeded=7, not_attempted=0)).executions(7)
+    resumed = world.plan(texts, execution="resumed", deduplicate=False, batch_size=batch_size)
+    resumed = resumed.model_copy(update={"resume_from": earlier})
+    world.store.put(resumed.keys.plan, resumed.model_dump_json().encode())
+    called = []
+    for item in sent_items(resumed, world.store):
+        world.work(resumed, items=[item])
+        called += world.called
+
+    assert called == []
+
+
+def test_duplicates_that_fail_make_a_run_no_cheaper_than_the_row_that_was_sent() -> None:
+    def cost(texts: Sequence[str], **settings: bool) -> dict[str, Any]:
+        world = World(failing={"bad"})
+        plan = world.plan(texts, execution_config=settings)
+        world.work(plan)
+        world.output(plan)
+        return dict(world.summary(plan)["cost"]["parts"])
+
+    texts = ["bad"] * 100
+    assert cost(texts, deduplicate=True)["dynamodb"] >= cost(texts[:1])["dynamodb"]

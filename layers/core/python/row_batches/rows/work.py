@@ -57,7 +57,7 @@ def failure_brake(plan: Plan) -> Brake:
     if not execution_config.continue_on_error:
         reason = "a row failed and continue_on_error is false"
     else:
-        reason = f"stop_after was reached: {execution_config.failure_limit(plan.total_rows):,} failed rows"
+        reason = f"stop_after was reached: {execution_config.failure_limit(plan.rows_sent):,} failed rows"
     return Brake(reason, RowFailedError.__name__, "")
 
 

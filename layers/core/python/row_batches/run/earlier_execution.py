@@ -17,6 +17,7 @@ from row_batches.document.plan import EarlierExecution, Execution, Keys, Plan, T
 from row_batches.document.target_version import TargetVersion
 from row_batches.files.ports import WorkObjects
 from row_batches.mapping.mapping_in import InputMapper, compile_input_mapping
+from row_batches.run.fan_out import FLUSH_ROWS
 from row_batches.run.runs import Runs
 
 MOST_EXECUTIONS = 10
@@ -54,7 +55,7 @@ class Earlier:
         return [
             EarlierExecution(
                 name=earlier.name,
-                batch_size=earlier.plan.concurrency.batch_size,
+                batch_size=_most_rows_an_object(earlier.plan),
                 target_version=str(earlier.plan.target.answering_version),
                 batch_name=earlier.plan.config.batch_name,
                 storage=earlier.plan.storage,
@@ -197,6 +198,12 @@ class StagedAgain:
             uri = f"s3://{self._staged.bucket}/{self._staged.key}"
             fix = "write the address of the CSV into csv_s3_uri, and keep its rows in their order"
             raise InvalidInputError([Problem("csv_s3_uri", uri, "the staged rows have expired", fix)]) from None
+
+
+def _most_rows_an_object(plan: Plan) -> int:
+    """A rows object has rows of one child, or duplicates, which the aggregator writes together."""
+    of_a_child = plan.concurrency.batch_size
+    return of_a_child if plan.distinct is None else max(of_a_child, FLUSH_ROWS)
 
 
 def _answers(count: int) -> str:

@@ -87,6 +87,10 @@ class Totals(BaseModel):
     """Attempted rows that have the outcome of another row with the same input."""
     cached: int = 0
     """Attempted rows that have the answer of an earlier batch."""
+    cached_failures: int = 0
+    """Cached rows that failed, because the document does not accept the kept answer."""
+    answered: int = 0
+    """Successful rows that the target was called for."""
     failed_duplicates: int = 0
     """Failed rows that are duplicates, including those whose original no worker finished."""
     attempts: int = 0
@@ -167,21 +171,25 @@ class Totals(BaseModel):
 
     def _add_origins(self, rows: RowColumns) -> int:
         """Count the rows for which the target was not called. Returns how many of them are SUCCESS."""
-        duplicates, cached = duplicates_among(rows), len(rows_from(rows, RowOrigin.CACHED))
-        self.cached += cached
+        duplicates, cached = duplicates_among(rows), rows_from(rows, RowOrigin.CACHED)
         failed = [failure["status"] for failure in rows["failures"] if failure["row"] in duplicates]
+        cached_failures = sum(failure["row"] in cached for failure in rows["failures"])
+        self.cached += len(cached)
+        self.cached_failures += cached_failures
         self.duplicates += len(duplicates)
         self.failed_duplicates += len(failed)
         self.unmapped -= failed.count(RowStatus.FAILED)  # They have no attempt, like rows that could not be mapped.
-        return len(duplicates) - len(failed) + cached
+        return len(duplicates) - len(failed) + len(cached) - cached_failures
 
     def _add_attempts(self, rows: RowColumns) -> None:
         attempts = rows["attempts"]
         self.attempts += sum(attempts)
         self.retries += sum(attempts) - len(attempts) + attempts.count(0)
+        self.answered += rows["status"].count(RowStatus.SUCCESS)
         if 0 in attempts:
-            calls = zip(attempts, rows["throttles"], rows["status"], strict=True)
-            self.unmapped += sum(call == (0, 0, RowStatus.FAILED) for call in calls)
+            calls = list(zip(attempts, rows["throttles"], rows["status"], strict=True))
+            self.unmapped += calls.count((0, 0, RowStatus.FAILED))
+            self.answered -= calls.count((0, 0, RowStatus.SUCCESS))
 
     def _add_versions(self, rows: RowColumns, succeeded: int) -> None:
         versions = set(rows["target_version"])
@@ -247,23 +255,26 @@ def cost_of(plan: Plan, totals: Totals, *, stopped: bool = False) -> dict[str, o
     known.
     """
     settings = plan.config.execution_config
+    # Cached rows that failed count like rows that cannot be mapped: they have no call, but a dead letter.
+    cached = totals.cached - totals.cached_failures
+    run = totals.attempted - totals.resumed - totals.duplicates - cached
     counts = RunCounts(
-        rows=totals.attempted - totals.resumed - totals.duplicates - totals.cached,
+        rows=run,
         attempts=totals.attempts,
         retries=totals.retries,
         failed_rows=totals.all_failed - totals.died - totals.failed_duplicates,
         unmapped_rows=totals.unmapped,
         throttles=totals.throttles,
-        idle_rows=totals.resumed + totals.cached + totals.died + (0 if stopped else totals.not_attempted),
+        idle_rows=totals.resumed + cached + totals.died + (0 if stopped else totals.not_attempted),
         batch_size=plan.concurrency.batch_size,
         rows_objects=totals.rows_objects,
         write_units=totals.write_units,
         children=0 if plan.storage.mode is StorageMode.INLINE else totals.worker_calls,
         # Waits are not counted. With a rate, each row counts as one that waited.
-        waits=0 if plan.config.execution_config.rate is None else totals.attempted - totals.resumed,
+        waits=0 if settings.rate is None else run,
         worker_calls=totals.worker_calls,
         answers_sought=totals.attempted - totals.duplicates if settings.cache_days else 0,
-        answers_kept=totals.succeeded - totals.duplicates - totals.cached if settings.keeps_answers else 0,
+        answers_kept=totals.answered if settings.keeps_answers else 0,
         worker_seconds=totals.worker_ms / 1000 + totals.worker_calls * START_SECONDS,
     )
     usage = run_usage(
