@@ -45,9 +45,9 @@ def values(data: bytes, size: int = 1 << 20, **options: Any) -> tuple[list[str],
     )
 
 
-def refusal(data: bytes, **options: Any) -> str:
+def refusal(data: bytes, size: int = 1 << 20, **options: Any) -> str:
     with pytest.raises(InvalidInputError) as error:
-        values(data, **options)
+        values(data, size, **options)
     return str(error.value)
 
 
@@ -75,7 +75,8 @@ def test_blank_lines_and_a_byte_order_mark_are_no_rows() -> None:
 
 
 def test_utf_16_is_read() -> None:
-    assert values('{"a": "é"}\n'.encode("utf-16"), type="jsonl")[1] == [["é"]]
+    assert values('{"a": "é"}\n'.encode("utf-16"))[1] == [["é"]]
+    assert values('[{"a": "é"}]'.encode("utf-16"))[1] == [["é"]]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,7 @@ def test_utf_16_is_read() -> None:
         (b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}\n", "nested too deep"),
         (b'{"a": "' + b"x" * 250_000 + b'"}\n', "longer than 199,000 bytes"),
         (b'{"a": "' + b"x" * 5_000_000, "longer than 4,000,000 bytes"),
-        (b'[{"a": "' + b"x" * 5_000_000, "longer than 4,000,000 bytes"),
+        (b'[{"a": "' + b"x" * 5_000_000, "longer than 4,000,000 characters"),
         (json.dumps({f"k{i}": i for i in range(1_891)}).encode(), "1,891 columns"),
     ],
     ids=range(14),
@@ -102,7 +103,60 @@ def test_mistakes_are_named_by_their_place(data: bytes, said: str) -> None:
     assert said in refusal(data)
 
 
-def test_max_rows_reads_no_further() -> None:
-    staging = open_input(lambda: [b'{"a": 1}\n{"a": 2}\nbroken'], InputFormat(), max_rows=1)
+@pytest.mark.parametrize("form", ["lines", "array"])
+def test_max_rows_reads_no_further(form: str) -> None:
+    data = b'{"a": 1}\nbroken' if form == "lines" else b'[{"a": 1}, broken'
+    staging = open_input(lambda: [data], InputFormat(), max_rows=1)
 
     assert [cells for _, cells in read_staged(list(staging))] == [["1"]]
+
+
+@pytest.mark.parametrize("size", [1, 3, 1 << 20])
+@pytest.mark.parametrize(
+    ("item", "said"),
+    [
+        ('{"a": 1, "a": 2}', "a key occurs twice"),
+        ('{"a": ' + "1" * 5_000 + "}", "a number with too many digits"),
+        ('{"a": 1e9999999999999999999999}', "a number with too many digits"),
+        ('{"a": -1e999}', "a number is too large"),
+        ('{"a": [1e999]}', "a number is too large"),
+        ('{"a": "\\ud800"}', "half of a surrogate pair"),
+        ('{"\\ud800": 1}', "half of a surrogate pair"),
+        ('{"\\u0000": 1}', "a key contains a NUL"),
+        ('{"a": tru}', "Expecting value"),
+        ('{"a": ' + "[" * 5_000 + "]" * 5_000 + "}", "nested too deep"),
+    ],
+    ids=range(10),
+)
+def test_lines_and_arrays_refuse_the_same_objects(item: str, said: str, size: int) -> None:
+    good = '{"b": 1}'
+
+    assert said in refusal(f"{good}\n{item}\n{good}\n".encode(), size)
+    assert said in refusal(f"[{good}, {item}, {good}]".encode(), size)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b'[{"a": 1}] x', "expecting nothing more"),
+        (b'[{"a": 1}] [{"a": 2}]', "expecting nothing more"),
+        (b'[{"a": 1}', "it ends in the middle"),
+        (b'[{"a": 1},', "Expecting value"),
+        (b'[{"a": 1},]', "Expecting value"),
+        (b'[{"a": 1} {"a": 2}]', "expecting ,"),
+        ('[{"a": "éé'.encode()[:-1], "not UTF-8"),
+    ],
+)
+def test_an_array_that_is_not_json_is_refused_after_its_last_good_item(data: bytes, said: str) -> None:
+    refused = refusal(data)
+
+    assert said in refused
+    assert "after item" in refused
+
+
+def test_an_array_with_a_byte_order_mark_is_read_in_chunks_of_any_size() -> None:
+    rows: list[dict[str, Any]] = [{"a": '\\ " é \U0001f600' * 30, "b": [1.5, -2, {"c": None}]}, {}, {"a": "]"}]
+    data = b"\xef\xbb\xbf\n" + json.dumps(rows, ensure_ascii=False).encode() + b"\n"
+
+    for size in range(1, 40):
+        assert values(data, size)[1] == [[row.get(key) for key in ("a", "b")] for row in rows]

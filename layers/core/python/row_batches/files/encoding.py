@@ -246,6 +246,12 @@ def _readings(text: bytes) -> Iterator[tuple[str, str]]:
                 yield name, text.decode(name)
 
 
+def as_utf8(head: bytes) -> bytes:
+    """The first bytes of a file, as UTF-8 when they are UTF-16 or UTF-32; what else they are does not matter."""
+    encoding = _marked(head)
+    return head if encoding is None else head.decode(encoding, "ignore").encode()
+
+
 def _marked(first: bytes) -> str | None:
     for mark, encoding in _UTF_MARKS:
         if first.startswith(mark):

@@ -7,12 +7,18 @@ file. Decimals stay as they are written; inside nested objects they are doubles,
 
 from __future__ import annotations
 
+import codecs
 import json
+import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
+from itertools import islice
 from typing import Any, NoReturn
 
 from foundation.errors import InvalidInputError, Problem
+from foundation.json_text import encodable
+from foundation.problems import shown
 from row_batches.document.input_format import InputFormat
 from row_batches.files.encoding import Utf8Text
 from row_batches.files.table import MAX_COLUMNS, PATH, TableStaging, too_many_columns
@@ -25,7 +31,9 @@ Objects = Iterator[tuple[str, Mapping[str, Any]]]
 
 MAX_OBJECT_BYTES = 4_000_000
 """Longest object that is read: 20 times the largest row that fits, as spaces and long keys do not count there."""
-_READ_BYTES = 65_536
+_LONGEST_SIGN = len("-Infinity") + 1
+_SPACES = re.compile(r"[ \t\r\n]*")
+_WRITE_ARRAY = "write one array of objects: [{…}, {…}]"
 
 
 def stage_json_lines(
@@ -46,12 +54,13 @@ def _staged(
     objects: Callable[[], Objects], max_rows: int | None, source_warnings: Callable[[], list[str]]
 ) -> TableStaging:
     keys: dict[str, None] = {}
-    for row, (_, item) in enumerate(objects()):
-        if row == max_rows:
-            break
+    for _, item in islice(objects(), max_rows):
         keys.update(dict.fromkeys(item))
         if len(keys) > MAX_COLUMNS:
             raise InvalidInputError([too_many_columns(len(keys))])
+    for key in keys:
+        if "\0" in key or encodable(key) != key:
+            _refuse(shown(encodable(key)), "a key contains a NUL character, or half of a surrogate pair", "remove it")
     if not keys:
         _refuse("", "the file has no objects with keys", 'write rows such as {"id": 1, "text": "…"}')
     rows = ((place, [_cell(item.get(key), place) for key in keys]) for place, item in objects())
@@ -70,8 +79,7 @@ def _objects_of_lines(chunks: Iterable[bytes], form: InputFormat) -> Objects:
         except RecursionError:
             _refuse(place, "the line is nested too deep", "flatten it")
         except ValueError as error:
-            reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-            _refuse(place, f"the line is not JSON: {reason}", "write one whole object in each line")
+            _refuse(place, f"the line is not JSON: {_reason(error)}", "write one whole object in each line")
         yield place, _object(item, place)
 
 
@@ -92,42 +100,98 @@ def _lines(text: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _objects_of_array(chunks: Iterable[bytes], form: InputFormat) -> Objects:
-    import ijson  # noqa: PLC0415  # 15 ms that other files need not pay
-
-    reader = _Reader(Utf8Text(chunks, form, PATH))
+    text = _ArrayText(Utf8Text(chunks, form, PATH))
     number = 0
     try:
-        for number, item in enumerate(ijson.items(reader, "item"), 1):
-            reader.begin_object()
+        text.take("[")
+        while text.take("," if number else "", end="]"):
+            item = text.value()
+            number += 1
             place = f"item {number}"
             yield place, _object(item, place)
-    except (ijson.JSONError, UnicodeDecodeError) as error:
-        reason = str(error).partition("\n")[0]
-        _refuse(f"after item {number}", f"the file is not JSON: {reason}", "write one array of objects: [{…}, {…}]")
+        text.take("")
+    except UnicodeDecodeError:
+        _refuse(f"after item {number}", "the file is not UTF-8", "save the file as UTF-8")
+    except RecursionError:
+        _refuse(f"after item {number}", "the item is nested too deep", "flatten it")
+    except _TooLongError:
+        _refuse(f"after item {number}", f"an item is longer than {MAX_OBJECT_BYTES:,} characters", _WRITE_ARRAY)
+    except ValueError as error:
+        _refuse(f"after item {number}", f"the file is not JSON: {_reason(error)}", _WRITE_ARRAY)
 
 
-class _Reader:
-    """The bytes as a file that can be read, with a bound on what one object takes."""
+class _TooLongError(Exception):
+    """Raised when an item is longer than ``MAX_OBJECT_BYTES`` characters."""
+
+
+class _ArrayText:
+    """The text of an array, of which only the part is kept that is being read.
+
+    Raises ValueError for what is not JSON. UnicodeDecodeError is one for bytes that are not UTF-8.
+    """
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
-        self._chunks = iter(chunks)
-        self._rest = b""
-        self._read = 0
+        self._chunks = codecs.iterdecode(chunks, "utf-8-sig")
+        self._text = ""
+        self._position = 0
 
-    def read(self, size: int = _READ_BYTES) -> bytes:
-        if self._read > MAX_OBJECT_BYTES:
-            _refuse("", f"an item is longer than {MAX_OBJECT_BYTES:,} bytes", "write one array of objects: [{…}, {…}]")
-        while not self._rest and size:
-            chunk = next(self._chunks, None)
-            if chunk is None:
-                return b""
-            self._rest = chunk
-        data, self._rest = self._rest[:size], self._rest[size:]
-        self._read += len(data)
-        return data
+    def take(self, sign: str, *, end: str = "") -> bool:
+        """Take the next sign and stand before the one after it; False when it is ``end``.
 
-    def begin_object(self) -> None:
-        self._read = 0
+        Of "", nothing is taken: without ``end``, the text has to be at its own.
+        """
+        found = self._next_sign()
+        if end and found == end:
+            self._position += 1
+            return False
+        if found == sign:
+            self._position += len(sign)
+        elif sign or not end:
+            raise ValueError(f"expecting {sign or 'nothing more'}" if found else "it ends in the middle")
+        return True
+
+    def value(self) -> Any:
+        """The next value."""
+        self._next_sign()
+        while True:
+            try:
+                value, self._position = _DECODER.raw_decode(self._text, self._position)
+            except json.JSONDecodeError as error:
+                # A text that is cut off is wrong at its very end, or where a string begins.
+                is_cut = error.msg.startswith("Unterminated string") or len(self._text) - error.pos < _LONGEST_SIGN
+                if not is_cut or not self._read_as_much_again():
+                    raise
+            else:
+                return value
+
+    def _next_sign(self) -> str:
+        while True:
+            self._position = _SPACES.match(self._text, self._position).end()  # type: ignore[union-attr]
+            if self._position < len(self._text):
+                return self._text[self._position]
+            if not self._read():
+                return ""
+
+    def _read(self) -> bool:
+        chunk = next(self._chunks, None)
+        if chunk is None:
+            return False
+        self._text = self._text[self._position :] + chunk
+        self._position = 0
+        return True
+
+    def _read_as_much_again(self) -> bool:
+        """Read until the text is twice as long, so that a long item is not tried again for each small chunk."""
+        there = len(self._text) - self._position
+        if there > MAX_OBJECT_BYTES:
+            raise _TooLongError
+        more = [self._text[self._position :]]
+        while there > 0 and (chunk := next(self._chunks, None)) is not None:
+            more.append(chunk)
+            there -= len(chunk)
+        self._text = "".join(more)
+        self._position = 0
+        return len(more) > 1
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -141,7 +205,23 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON value")
 
 
-_DECODER = json.JSONDecoder(parse_float=Decimal, parse_constant=_no_constant, object_pairs_hook=_unique)
+def _decimal(text: str) -> Decimal:
+    try:
+        number = Decimal(text)
+    except ArithmeticError:  # an exponent of 20 digits
+        raise ValueError("a number with too many digits") from None
+    if math.isinf(float(number)):
+        raise ValueError("a number is too large")
+    return number
+
+
+_DECODER = json.JSONDecoder(parse_float=_decimal, parse_constant=_no_constant, object_pairs_hook=_unique)
+
+
+def _reason(error: ValueError) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return error.msg
+    return "a number with too many digits" if "digits" in str(error) else str(error)
 
 
 def _object(item: Any, place: str) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ from foundation.errors import InvalidInputError
 from row_batches.document.input_format import FormatName, InputFormat
 from row_batches.files import gzip_, recognise
 from row_batches.files.csv_reader import Staging
-from row_batches.files.encoding import Utf8Text
+from row_batches.files.encoding import Utf8Text, as_utf8
 from row_batches.files.json_reader import stage_json_array, stage_json_lines
 from row_batches.files.table import MAX_FILE_BYTES, PATH, InputStaging
 from row_batches.files.workbook import stage_workbook
@@ -76,4 +76,4 @@ def _head(chunks: Iterable[bytes]) -> bytes:
         head += chunk
         if len(head) >= recognise.HEAD_BYTES:
             break
-    return head[: recognise.HEAD_BYTES]
+    return as_utf8(head[: recognise.HEAD_BYTES])

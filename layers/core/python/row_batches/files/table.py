@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Protocol
 
 import orjson
@@ -78,8 +79,8 @@ class TableStaging:
         chunk = staged_header(len(self.columns))
         self.size_bytes = len(chunk)
         wrong = _Wrong()
-        for place, cells in self._rows:
-            if self.total_rows == self._max_rows or wrong.enough:
+        for place, cells in islice(self._rows, self._max_rows):
+            if wrong.enough:
                 break
             line = self._line(place, cells, wrong)
             self.total_rows += 1
