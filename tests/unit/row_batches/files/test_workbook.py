@@ -120,7 +120,7 @@ def test_what_unpacks_to_more_than_fits_is_refused(monkeypatch: pytest.MonkeyPat
     with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("xl/sharedStrings2.xml", b"x" * 2_000_000)
 
-    assert "2,000,000 bytes unpacked" in refusal(buffer.getvalue())
+    assert "sharedStrings2.xml: over 1,000,000 bytes unpacked" in refusal(buffer.getvalue())
 
 
 def test_a_damaged_workbook_is_named_so() -> None:
@@ -134,3 +134,89 @@ def test_a_workbook_whose_parts_are_missing_is_refused() -> None:
         archive.writestr("xl/other.xml", "x")
 
     assert "the workbook cannot be read" in refusal(buffer.getvalue())
+
+
+MAIN = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
+RELATIONS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+_BOOK = f'<Relationship Id="rId1" Type="{RELATIONS}/officeDocument" Target="xl/workbook.xml"/>'
+HEADER = '<row r="1"><c r="A1" t="inlineStr"><is><t>a</t></is></c></row>'
+
+
+def written_by_hand(rows: str, *, part: str = "worksheets/sheet1.xml", sheet: str = "S", more: str = "") -> bytes:
+    """A workbook with this XML in its sheet, and ``more`` in its table of texts."""
+    buffer = io.BytesIO()
+    sheets = f'<sheet name="{sheet}" sheetId="1" r:id="rId1"/>' if sheet else ""
+    links = "http://schemas.openxmlformats.org/package/2006/relationships"
+    prefix = "x:" if "<x:" in rows else ""
+    namespace = MAIN.replace("xmlns", "xmlns:x") if prefix else MAIN
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("[Content_Types].xml", "<Types/>")
+        archive.writestr("_rels/.rels", f'<Relationships xmlns="{links}">{_BOOK}</Relationships>')
+        archive.writestr(
+            "xl/workbook.xml", f'<workbook {MAIN} xmlns:r="{RELATIONS}"><sheets>{sheets}</sheets></workbook>'
+        )
+        archive.writestr(
+            "xl/_rels/workbook.xml.rels",
+            f'<Relationships xmlns="{links}"><Relationship Id="rId1" Type="{RELATIONS}/worksheet" Target="{part}"/>'
+            f'<Relationship Id="rId2" Type="{RELATIONS}/sharedStrings" Target="sharedStrings.xml"/></Relationships>',
+        )
+        archive.writestr("xl/sharedStrings.xml", f"<sst {MAIN}>{more}</sst>")
+        data = f"<{prefix}sheetData>{rows}</{prefix}sheetData>"
+        archive.writestr(f"xl/{part}", f"<{prefix}worksheet {namespace}>{data}</{prefix}worksheet>")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        '<c r="XFD1048576"><v>1</v></c>',
+        '<c s="1" r="XFD1048576"><v>1</v></c>',
+        '<c s=">" r="XFD1048576"><v>1</v></c>',
+        "<c r='XFD1048576'><v>1</v></c>",
+        '<c\n  r = "xfd1048576"\n><v>1</v></c>',
+        '<x:c r="XFD1048576"><x:v>1</x:v></x:c>',
+        '<c r="ZZZZZZZZ99999999999"><v>1</v></c>',
+        '<c r="AA1048576"><v>1</v></c>',
+        f'<c {" " * 12_000} r="XFD1048576"><v>1</v></c>',
+    ],
+    ids=range(9),
+)
+@pytest.mark.parametrize("part", ["worksheets/sheet1.xml", "sheets/one/Data.bin"])
+def test_a_far_cell_is_found_however_it_is_written(cell: str, part: str) -> None:
+    said = refusal(written_by_hand(HEADER + f"<row>{cell}</row>", part=part))
+
+    assert "columns" in said or "a tag of any length" in said
+
+
+def test_cells_without_references_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = written_by_hand("<row><c><v>1</v></c><c/><c><v>2</v></c></row>" * 40)
+    assert opened(data, header=False)[1] == [["1", "", "2"]] * 40
+
+    monkeypatch.setattr(workbook, "MAX_CELLS", 100)
+
+    assert "40 rows x 3 columns" in refusal(data)
+
+
+def test_more_texts_than_cells_can_hold_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workbook, "MAX_CELLS", 100)
+
+    assert "more than 100 texts" in refusal(written_by_hand(HEADER, more="<si/>" * 101))
+
+
+def test_a_workbook_without_sheets_is_refused() -> None:
+    assert "the workbook has no sheet" in refusal(written_by_hand("", sheet=""))
+
+
+def test_a_workbook_with_damaged_bytes_is_refused() -> None:
+    data = bytearray(written_by_hand(HEADER * 1_000))
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        start = archive.infolist()[-1].header_offset
+    data[start + 60 : start + 90] = bytes(30)
+
+    assert "the workbook is damaged" in refusal(bytes(data))
+
+
+def test_a_number_that_json_does_not_have_is_a_text() -> None:
+    assert [value_of(cell) for cell in opened(written_by_hand(HEADER + "<row><c><v>1e999</v></c></row>"))[1][0]] == [
+        "inf"
+    ]

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import datetime
 import io
+import lzma
+import math
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NoReturn
+from functools import lru_cache
+from typing import IO, Any, NoReturn
 
 from foundation.errors import InvalidInputError, Problem
 from foundation.problems import closest, listed
@@ -25,9 +29,15 @@ MAX_UNPACKED_BYTES = 600_000_000
 """Of one part of the workbook, such as a sheet's XML or the table of its texts."""
 MAX_CELLS = 4_000_000
 """Rows times columns of the largest sheet: 24 bytes each while the sheet is read, and its texts."""
-_CELL = re.compile(rb'<c r="([A-Z]{1,3})(\d{1,7})"[^>]*[^/]>')
-_CELL_BYTES = 200
+_TAG = re.compile(
+    rb"""<(?:[\w.-]+:)?(row|c)(?:\s+(?:r\s*=\s*["']([A-Za-z]*)([0-9]*)["']|[^\s=<>"']+\s*=\s*(?:"[^"<]*"|'[^'<]*')))*"""
+    rb"""\s*(/?)>"""
+)
+"""A row or a cell of a sheet: its name, the letters and digits of its reference, and "/" if it has no content."""
+_OPEN_TAG = re.compile(rb"<(?:[\w.-]+:)?(?:row|c)\s")
+_LONGEST_TAG = 10_000
 _SPLIT_IT = "split it, or save the sheet as CSV"
+_SAVE_AGAIN = "open it, save it again and upload it"
 
 Source = Callable[[], Iterable[bytes]]
 
@@ -55,40 +65,98 @@ def _check_size(data: bytes) -> None:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             for entry in archive.infolist():
-                if entry.file_size > MAX_UNPACKED_BYTES:
-                    value = f"{entry.filename}: {entry.file_size:,} bytes unpacked"
-                    _refuse(value, "the workbook is too large to be read", _SPLIT_IT)
-                if re.fullmatch(r"xl/worksheets/[^/]+\.xml", entry.filename):
-                    with archive.open(entry) as sheet:
-                        _check_sheet(entry.filename, sheet)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
-        _refuse("", f"the workbook is damaged: {error}", "open it, save it again and upload it")
+                _check_unpacked(entry.filename, entry.file_size)
+                with archive.open(entry) as part:
+                    _check_part(entry.filename, part)
+    except InvalidInputError:
+        raise
+    except _DAMAGES as error:
+        _refuse("", f"the workbook is damaged: {error}", _SAVE_AGAIN)
 
 
-def _check_sheet(name: str, sheet: Any) -> None:
-    """Raises InvalidInputError when the sheet's cells with content span too many rows and columns."""
-    columns = rows = unpacked = 0
+_DAMAGES = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    NotImplementedError,
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+)
+
+
+def _check_unpacked(name: str, size: int) -> None:
+    if size > MAX_UNPACKED_BYTES:
+        _refuse(
+            f"{name}: over {MAX_UNPACKED_BYTES:,} bytes unpacked", "the workbook is too large to be read", _SPLIT_IT
+        )
+
+
+def _check_part(name: str, part: IO[bytes]) -> None:
+    """Raises InvalidInputError when the part is too large, or is a sheet whose cells span too much.
+
+    Any part can be a sheet, whatever its name.
+    """
+    unpacked = 0
     carry = b""
-    while chunk := sheet.read(1_048_576):
+    span = _Span()
+    texts = 0
+    while chunk := part.read(1_048_576):
         # An archive can state a size that is not true.
         unpacked += len(chunk)
-        if unpacked > MAX_UNPACKED_BYTES:
-            _refuse(f"{name}: over {unpacked:,} bytes unpacked", "the workbook is too large to be read", _SPLIT_IT)
+        _check_unpacked(name, unpacked)
         data = carry + chunk
-        for letters, row in _CELL.findall(data):
-            rows = max(rows, int(row))
-            columns = max(columns, _column(letters))
-        carry = data[-_CELL_BYTES:]
-    if columns > MAX_COLUMNS:
-        raise InvalidInputError([too_many_columns(columns)])
-    if rows * columns > MAX_CELLS:
-        value = f"{name}: {rows:,} rows x {columns:,} columns"
-        _refuse(value, f"a sheet spans more than {MAX_CELLS:,} cells, the most that is read", _SPLIT_IT)
+        texts += chunk.count(b"<si")
+        if texts > MAX_CELLS:
+            _refuse(name, f"the workbook has more than {MAX_CELLS:,} texts, the most that is read", _SPLIT_IT)
+        end = data.rfind(b"<")
+        if end < 0 or len(data) - end > _LONGEST_TAG:
+            if _OPEN_TAG.match(data, max(end, 0)):
+                _refuse(name, "the workbook is damaged: it has a tag of any length", _SAVE_AGAIN)
+            end = len(data)
+        span.add(data[:end])
+        carry = data[end:]
+    span.add(carry)
+    span.check(name)
 
 
+class _Span:
+    """The rows and columns, from the sheet's first, that its cells with content take."""
+
+    def __init__(self) -> None:
+        self._rows = self._columns = self._row = self._column = 0
+
+    def add(self, tags: bytes) -> None:
+        for name, letters, digits, closed in _TAG.findall(tags):
+            if name == b"row":
+                self._row = _number(digits) if digits else self._row + 1
+                self._column = 0
+                continue
+            if letters and digits:
+                self._row, self._column = _number(digits), _column(letters)
+            else:
+                self._column += 1  # a cell without a reference is the next one
+            if not closed:
+                self._rows = max(self._rows, self._row)
+                self._columns = max(self._columns, self._column)
+
+    def check(self, name: str) -> None:
+        if self._columns > MAX_COLUMNS:
+            raise InvalidInputError([too_many_columns(self._columns)])
+        if self._rows * self._columns > MAX_CELLS:
+            value = f"{name}: {self._rows:,} rows x {self._columns:,} columns"
+            _refuse(value, f"a sheet spans more than {MAX_CELLS:,} cells, the most that is read", _SPLIT_IT)
+
+
+def _number(digits: bytes) -> int:
+    return int(digits[:20])
+
+
+@lru_cache(maxsize=20_000)
 def _column(letters: bytes) -> int:
     number = 0
-    for letter in letters:
+    for letter in letters[:20].upper():
         number = number * 26 + letter - 64
     return number
 
@@ -101,10 +169,12 @@ class _Sheet:
 
         try:
             workbook = CalamineWorkbook.from_filelike(io.BytesIO(data))
+            if not workbook.sheet_names:
+                _refuse("", "the workbook has no sheet", _SAVE_AGAIN)
             self.name = _chosen(workbook.sheet_names, form.sheet)
             sheet = workbook.get_sheet_by_name(self.name)
         except CalamineError as error:
-            _refuse("", f"the workbook cannot be read: {error}", "open it, save it again and upload it")
+            _refuse("", f"the workbook cannot be read: {error}", _SAVE_AGAIN)
         self._first_row = (sheet.start or (0, 0))[0] + 1
         self._values = sheet.iter_rows()
         self._pending: list[tuple[str, Sequence[Any]]] = []
@@ -191,6 +261,8 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return JsonCell("true" if value else "false")
     if isinstance(value, float):
+        if not math.isfinite(value):
+            return repr(value)  # JSON has no such number
         return JsonCell(str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value))
     if isinstance(value, int):
         return JsonCell(str(value))
