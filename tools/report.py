@@ -104,6 +104,8 @@ def summary(ending: Ending, warnings: Iterable[str] = ()) -> str:
         lines.append(("storage", f"{document['storage']['mode']} ({document['storage']['reason']})"))
     objects = ("output", "failed_rows", "summary")
     lines += [(name.replace("_", " "), document[f"{name}_s3_uri"]) for name in objects if f"{name}_s3_uri" in document]
+    if document.get("traces"):
+        lines.append(("traces", document["traces"]["console_url"]))
     lines += [("warning", warning) for warning in warnings]
     width = max(12, *(len(name) for name, _ in lines))
     return "\n".join(f"{name:<{width}} {value}" for name, value in lines)

@@ -18,6 +18,7 @@ from foundation.ports import Lease, Leases
 from row_batches.run.blanks import Blanks
 from row_batches.run.runs import Counts, Live, Run, RunEnding, Runs, RunState
 from row_batches.run.runs_dynamodb import DynamoDbRuns
+from row_batches.run.traces import Traces
 from tests.support.fakes import FakeClock, FakeLeases, FakeRuns
 from tests.support.local_aws import LocalAws
 from tests.support.moto_aws import moto_aws
@@ -189,6 +190,21 @@ def test_what_rows_lack_adds_up_and_the_keys_that_came_first_stay(runs: Runs) ->
     later = runs.get("run-1")
     assert later is not None
     assert later.blanks == Blanks()
+
+
+def test_traces_add_up_and_the_refusal_that_came_first_stays(runs: Runs) -> None:
+    runs.start(run())
+    runs.count_traces("run-1", Traces(sent=1))
+    runs.count_traces("run-1", Traces(refused=1, refusal="denied"))
+    runs.count_traces("run-1", Traces(refused=1, refusal="away"))
+    runs.count_traces("run-1", Traces(sent=1))
+    found = runs.get("run-1")
+    assert found is not None
+    assert found.traces == Traces(sent=2, refused=2, refusal="denied")
+    runs.start(run(started_at=START + timedelta(days=100)))
+    later = runs.get("run-1")
+    assert later is not None
+    assert later.traces == Traces()
 
 
 def test_starting_a_run_again_changes_nothing_and_a_later_one_of_its_name_takes_its_place(runs: Runs) -> None:

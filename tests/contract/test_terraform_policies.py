@@ -53,7 +53,7 @@ STATEMENTS = [
     entry for module in (ROW_BATCHES, BEDROCK_BATCHES) for entry in statements(parsed(module / "policies.tf"))
 ]
 # That AWS's reason stands beside it is another test's.
-WITHOUT_RESOURCE = {"dynamodb:ListStreams", "bedrock:ListModelInvocationJobs"}
+WITHOUT_RESOURCE = {"dynamodb:ListStreams", "bedrock:ListModelInvocationJobs", "xray:PutTraceSegments"}
 
 
 @pytest.mark.parametrize("statement", STATEMENTS, ids=lambda statement: statement["Sid"])

@@ -81,11 +81,6 @@ def test_a_csv_that_cannot_be_trusted_is_refused(deployment: Deployment, body: b
         pytest.param(
             {"execution_config": {"max_concurrency": 0}}, ["execution_config.max_concurrency", "0"], id="no concurrency"
         ),
-        pytest.param(
-            {"execution_config": {"enable_xray": True}},
-            ["execution_config.enable_xray", "not available"],
-            id="a capability not built yet",
-        ),
     ],
 )
 def test_a_wrong_document_is_refused_by_path_and_value(

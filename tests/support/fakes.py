@@ -31,6 +31,7 @@ from row_batches.run.ownership import Ownership
 from row_batches.run.redrive import Redrive
 from row_batches.run.runs import Counts, Live, Run, RunEnding, RunPage, RunState, Start
 from row_batches.run.starts import Starts
+from row_batches.run.traces import Traces
 from row_batches.targets.protocol import Outcome
 
 SMALLEST_PART = 5 * 1024 * 1024
@@ -298,6 +299,19 @@ class FakeDeadLetters:
         self.letters.extend(letters)
 
 
+class FakeSegments:
+    """Takes segment documents; ``written`` has them parsed. While ``broken``, it raises that instead."""
+
+    def __init__(self) -> None:
+        self.written: list[dict[str, Any]] = []
+        self.broken: Exception | None = None
+
+    def put(self, documents: Sequence[str]) -> None:
+        if self.broken is not None:
+            raise self.broken
+        self.written += [json.loads(document) for document in documents]
+
+
 class FakeNotifier:
     def __init__(self) -> None:
         self.published: list[tuple[str, dict[str, Any], dict[str, str | int]]] = []
@@ -414,6 +428,7 @@ class FakeRuns:
         self._paces: dict[str, _FakePace] = {}
         self._live: dict[str, Counts] = {}
         self._blanks: dict[str, Blanks] = {}
+        self._traces: dict[str, Traces] = {}
         self._lock = Lock()
         self.broken: Exception | None = None
 
@@ -428,6 +443,7 @@ class FakeRuns:
             self._runs[run.execution] = run
             self._live.pop(run.execution, None)
             self._blanks.pop(run.execution, None)
+            self._traces.pop(run.execution, None)
 
     def forget(self, execution: str) -> None:
         """As if the run had been begun before there was a table."""
@@ -448,6 +464,16 @@ class FakeRuns:
                 failed=before.failed + blanks.failed,
                 missing=dict(Counter(before.missing) + Counter(blanks.missing)),
                 keys=blanks.keys | before.keys,
+            )
+
+    def count_traces(self, execution: str, traces: Traces) -> None:
+        self._check()
+        with self._lock:
+            before = self._traces.get(execution, Traces())
+            self._traces[execution] = Traces(
+                sent=before.sent + traces.sent,
+                refused=before.refused + traces.refused,
+                refusal=before.refusal or traces.refusal,
             )
 
     def wait(self, execution: str, until_ms: int) -> None:
@@ -512,7 +538,12 @@ class FakeRuns:
         run = self._runs.get(execution)
         if run is None:
             return run
-        run = run.model_copy(update={"blanks": self._blanks.get(execution, Blanks())})
+        run = run.model_copy(
+            update={
+                "blanks": self._blanks.get(execution, Blanks()),
+                "traces": self._traces.get(execution, Traces()),
+            }
+        )
         if run.ended_at is not None:
             return run
         return run.model_copy(update={"counts": self._live.get(execution, Counts())})

@@ -126,6 +126,15 @@ locals {
     Condition = { "ForAllValues:StringLike" = { "dynamodb:LeadingKeys" = ["LEASE#target#*", "RUN#*"] } }
   }
 
+  # Of batches with enable_xray.
+  write_traces = {
+    Sid    = "WriteTraces"
+    Effect = "Allow"
+    Action = ["xray:PutTraceSegments"]
+    # X-Ray has no resource-level permissions (https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsx-ray.html).
+    Resource = ["*"]
+  }
+
   function_statements = {
     validate_input = [
       {
@@ -202,16 +211,18 @@ locals {
         Resource = ["${local.work}/active/*"]
       },
       local.send_dead_letters,
+      local.write_traces,
     ]
 
     map_input = [
       local.read_work, local.list_work, local.write_rows, local.write_items, local.send_dead_letters, local.count_rows,
       local.hold_permits, local.read_permits_and_pace, local.take_answers,
+      local.write_traces,
     ]
 
     map_output = [
       local.read_work, local.list_work, local.write_rows, local.write_items, local.send_dead_letters, local.count_rows,
-      local.hold_permits, local.keep_answers,
+      local.hold_permits, local.keep_answers, local.write_traces,
     ]
 
     aggregate_results = concat(local.write_results, [

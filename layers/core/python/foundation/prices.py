@@ -26,6 +26,7 @@ class Prices:
     sqs_request: float
     dynamodb_write: float
     dynamodb_read: float
+    xray_trace: float
 
     @classmethod
     def read(cls) -> Prices:

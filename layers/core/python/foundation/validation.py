@@ -26,10 +26,6 @@ def refuse(message: str, fix: str, at: tuple[int | str, ...] = ()) -> NoReturn:
     raise PydanticCustomError("problem", "{message}", {"message": message, "fix": fix, "at": at})
 
 
-def not_available(field: str, instead: str) -> NoReturn:
-    refuse(f"{field} is not available yet", instead)
-
-
 def compiles(compile_text: Callable[[str], object], what: str, fix: str) -> AfterValidator:
     def check(text: str) -> str:
         try:

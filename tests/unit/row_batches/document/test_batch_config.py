@@ -178,7 +178,7 @@ BAD_VALUES: list[tuple[str, Any, str, str]] = [
     ("execution_config.max_rows", 0, "at least 1", "from 1 to"),
     ("execution_config.storage_mode", "disk", "not an allowed value", "'s3'"),
     ("execution_config.enable_compression", True, "only rows in DynamoDB", "storage_mode dynamodb"),
-    ("execution_config.enable_xray", True, "not available yet", "leave it out"),
+    ("execution_config.enable_xray", 1, "not a boolean", "true or false"),
     ("execution_config.resume_from", "work/earlier/plan.json", "neither the name nor the ARN", "make run"),
     ("execution_config.resume_from", "a b", "neither the name nor the ARN", "make run"),
     ("execution_config.resume_from", "", "neither the name nor the ARN", "make run"),

@@ -11,9 +11,8 @@ from fractions import Fraction
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, field_validator
-from pydantic_core.core_schema import ValidationInfo
 
-from foundation.validation import Part, compiles, matches, not_available, refuse
+from foundation.validation import Part, compiles, matches, refuse
 from row_batches.document.input_format import InputFormat
 from row_batches.mapping.fields import FieldName
 from row_batches.mapping.models import RESULT_COLUMN, InputMapping, OutputMapping
@@ -207,7 +206,11 @@ class ExecutionConfig(Part):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] | None = Field(
         default=None, description="log level of the functions for this batch; none: the deployment's"
     )
-    enable_xray: bool = Field(default=False, description="`true` is not available yet")
+    enable_xray: bool = Field(
+        default=False,
+        description="write a trace of each child to X-Ray: its first 20, failed and slowest rows "
+        "([trace a run](../how-to/trace-a-run.md))",
+    )
 
     @field_validator("rate")
     @classmethod
@@ -215,13 +218,6 @@ class ExecutionConfig(Part):
         if rate is not None and rate.rows_per_minute is None and rate.tokens_per_minute is None:
             refuse("the rate is empty", "write rows_per_minute, tokens_per_minute or both")
         return rate
-
-    @field_validator("enable_xray")
-    @classmethod
-    def _check_available(cls, value: bool, info: ValidationInfo) -> bool:
-        if value:
-            not_available(str(info.field_name), "leave it out")
-        return value
 
     @property
     def keeps_answers(self) -> bool:

@@ -339,10 +339,13 @@ class _Aggregation:
 
     def _conclude(self) -> AggregateResponse:
         now_ms = self._clock.now_ms()
-        conclusion = Conclusion(self._batch, self._totals, self._brake, self._ended, now_ms)
+        name, traced = self._plan.execution.name, self._plan.config.execution_config.enable_xray
+        run = self._notes.get(name) if traced else None
+        traces = run.traces if run else None
+        conclusion = Conclusion(self._batch, self._totals, self._brake, self._ended, now_ms, traces)
         summary = orjson.dumps(conclusion.summary, option=orjson.OPT_INDENT_2)
         self._objects.put(self._keys.summary, summary, self._batch.tags)
-        self._notes.end(self._plan.execution.name, conclusion.run_ending)
+        self._notes.end(name, conclusion.run_ending)
         try:
             self._metrics.put(self._plan.target.name, conclusion.metrics)
         except BatchProcessorError:

@@ -29,6 +29,7 @@ from row_batches.run.answer_cache import AnswerCache
 from row_batches.run.blanks import unmatched_columns
 from row_batches.run.pace import Allowance, Pace
 from row_batches.run.runs import Live
+from row_batches.run.traces import SegmentSink
 from row_batches.targets.kind import RowCall, TargetKind
 from row_batches.targets.kinds import kind_of
 from row_batches.targets.notes import OFF_PROTOCOL
@@ -51,10 +52,19 @@ def input_hash(row_input: Mapping[str, Any], *, sort_keys: bool = True) -> str:
 class Batch:
     """A plan with its compiled mappings. It is compiled once and used for every row. Safe in several threads."""
 
-    def __init__(self, plan: Plan, work: Work, stores: RowStores, cache: AnswerCache | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        work: Work,
+        stores: RowStores,
+        cache: AnswerCache | None = None,
+        segments: SegmentSink | None = None,
+    ) -> None:
         self.plan = plan
         self.cache = cache
         """Answers of other batches; None in functions that call no target."""
+        self.segments = segments
+        """Takes traces; None in functions that call no target."""
         self.work = work
         self._stores = stores
         self.refreshed_ms = 0
@@ -71,9 +81,10 @@ class Batch:
         clock: Clock,
         stores: RowStores | None = None,
         cache: AnswerCache | None = None,
+        segments: SegmentSink | None = None,
     ) -> Self:
         """The batch of a plan. ``stores`` is needed if the rows are not in ``objects``."""
-        return cls(plan, Work(objects, plan.keys, clock), stores or RowStores(objects, clock), cache)
+        return cls(plan, Work(objects, plan.keys, clock), stores or RowStores(objects, clock), cache, segments)
 
     @cached_property
     def rows(self) -> RowStore:
@@ -268,11 +279,13 @@ class Batches:
         clock: Clock,
         stores: RowStores | None = None,
         cache: AnswerCache | None = None,
+        segments: SegmentSink | None = None,
     ) -> None:
         self.objects = objects
         self.clock = clock
         self._stores = stores
         self._cache = cache
+        self._segments = segments
         self._opened: dict[str, Batch] = {}
 
     def open(self, plan_key: str) -> Batch:
@@ -280,7 +293,7 @@ class Batches:
         batch = self._opened.get(plan_key)
         if batch is None:
             plan = load_plan(self.objects, plan_key)
-            batch = Batch.of_plan(plan, self.objects, self.clock, self._stores, self._cache)
+            batch = Batch.of_plan(plan, self.objects, self.clock, self._stores, self._cache, self._segments)
             if len(self._opened) >= MOST_BATCHES_KEPT:
                 del self._opened[next(iter(self._opened))]
             self._opened[plan_key] = batch

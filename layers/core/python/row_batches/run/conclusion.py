@@ -26,6 +26,7 @@ from row_batches.run.totals import (
     usage_of_run,
     warnings_of,
 )
+from row_batches.run.traces import Traces, trace_warnings, traces_of_run
 
 MOST_CAUSE_CHARACTERS = 30_000
 """A Cause can have up to 32,768 characters (Step Functions API, ``SensitiveCause``)."""
@@ -36,7 +37,7 @@ class Conclusion:
     """The end of a run, from its plan and the totals of its rows. It reads and writes nothing.
 
     ``ended`` is given when the finishing machine writes the output, after the execution. ``now_ms`` is the time of the
-    conclusion in milliseconds since the epoch.
+    conclusion in milliseconds since the epoch. ``traces`` are None without ``enable_xray``, or if nobody knows.
     """
 
     batch: Batch
@@ -44,6 +45,7 @@ class Conclusion:
     brake: Brake | None
     ended: EndedRun | None
     now_ms: int
+    traces: Traces | None = None
 
     @cached_property
     def error_name(self) -> str:
@@ -85,7 +87,12 @@ class Conclusion:
 
     @cached_property
     def cost(self) -> dict[str, object]:
-        return cost_of(self.batch.plan, self.totals, stopped=self.ended is not None)
+        return cost_of(
+            self.batch.plan,
+            self.totals,
+            stopped=self.ended is not None,
+            traces=self.traces.sent if self.traces else 0,
+        )
 
     @property
     def cost_usd(self) -> float:
@@ -93,7 +100,7 @@ class Conclusion:
 
     @cached_property
     def warnings(self) -> list[str]:
-        return warnings_of(self.batch.plan, self.totals)
+        return warnings_of(self.batch.plan, self.totals) + trace_warnings(self.traces)
 
     @cached_property
     def document(self) -> dict[str, Any]:
@@ -114,6 +121,8 @@ class Conclusion:
         }
         if self.batch.plan.resume_from:
             document["resumed"] = totals.resumed
+        if self.batch.plan.config.execution_config.enable_xray:
+            document["traces"] = traces_of_run(self.batch.plan, self.traces, self.now_ms)
         return document
 
     @property
@@ -146,6 +155,7 @@ class Conclusion:
             "usage": usage_of_run(totals),
             "throttling": throttling(totals, self.cost),
             "distinct_rows": plan.rows_sent if plan.config.execution_config.deduplicate else None,
+            "traces": self.document.get("traces"),
             "savings": savings(plan, totals),
             "peak_rows_in_flight": totals.peak_rows_in_flight,
             "processing_seconds": totals.processing_ms / 1000,

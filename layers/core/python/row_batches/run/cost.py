@@ -129,6 +129,8 @@ def _assumed(
         answers_sought=total_rows if settings.cache_days else 0,
         answers_kept=total_rows if settings.keeps_answers else 0,
     )
+    if settings.enable_xray:
+        counts = replace(counts, traces=max(counts.children, counts.worker_calls))
     if storage.mode is StorageMode.INLINE:
         return replace(counts, children=0)
     if storage.mode is StorageMode.DYNAMODB:
@@ -168,7 +170,8 @@ def run_usage(target: Target, counts: RunCounts, storage: Storage, *, total_rows
     )
     # Reading an answer of up to 4 KB takes half a unit. Writing an answer of up to 1 KB takes one unit.
     answers = Usage(dynamodb_reads=counts.answers_sought / 2, dynamodb_writes=counts.answers_kept)
-    return base + kind_of(target).usage(counts) + storage_usage(storage, counts) + answers
+    traces = Usage(traces=counts.traces)
+    return base + kind_of(target).usage(counts) + storage_usage(storage, counts) + answers + traces
 
 
 def _assumptions(target: Target, config: BatchConfig, storage: Storage, prices: Prices) -> list[str]:

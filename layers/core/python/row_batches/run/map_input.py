@@ -11,6 +11,7 @@ from foundation.json_text import parse_json, render_json
 from foundation.ports import Clock
 from row_batches.run.batch import Batch, Batches, input_hash
 from row_batches.run.cached_answers import take_cached
+from row_batches.run.child_trace import ChildTrace
 from row_batches.run.commit import Commit
 from row_batches.run.earlier_answers import take_over
 from row_batches.run.messages import AgentCall, AgentRow, MapRowsRequest, MapRowsResponse
@@ -47,6 +48,7 @@ def map_rows(
     for finished in list(batch.rows.finished(min(items), max(items))):
         for row in range(finished.first, finished.last + 1):
             items.pop(row, None)
+    trace = ChildTrace(batch, notes, request.Child)
     ended = list(take_over(batch, items, clock))
     for taken in ended:
         del items[taken.row]
@@ -59,6 +61,7 @@ def map_rows(
     rows: list[AgentRow] = []
     size = remaining = 0
     for row, item in sorted(items.items()):
+        began_ms = clock.now_ms()
         try:
             agent_row, text = _agent_row(batch, row, item, again.get(row), begun.get(row, []))
         except MappingError as error:
@@ -67,6 +70,7 @@ def map_rows(
             cells = batch.cells(item)
             ended.append(batch.finish(row, cells, outcome, row_hash="", attempts=0, started_ms=now, ended_ms=now))
             continue
+        trace.mapped(row, began_ms)
         size += len(text)
         if rows and size > MOST_ROUND_BYTES:
             remaining += 1
@@ -74,12 +78,26 @@ def map_rows(
             rows.append(agent_row)
     if ended:
         ended.sort(key=lambda finished: finished.row)
+        storing_ms = clock.now_ms()
         Commit(batch, dead_letters).write(ended)
+        trace.stored(ended, storing_ms)
         notes.count(batch.plan.execution.name, [finished.record for finished in ended])
     if not rows:
+        trace.send()
         return MapRowsResponse()
     admitted = starts.admit(batch, request, rows)
+    admitted = _traced(admitted, trace)
+    trace.send()
     return admitted.model_copy(update={"remaining": admitted.remaining + remaining})
+
+
+def _traced(admitted: MapRowsResponse, trace: ChildTrace) -> MapRowsResponse:
+    """The rows with the trace of this round; a row that is called again keeps its first one."""
+    rows = []
+    for row in admitted.rows:
+        call = row.call.model_copy(update={"trace": row.call.trace or trace.of_call(row.call.row)})
+        rows.append(row.model_copy(update={"call": call}))
+    return admitted.model_copy(update={"rows": rows})
 
 
 def _may_have_begun(batch: Batch, rows: Collection[int]) -> dict[int, list[int]]:

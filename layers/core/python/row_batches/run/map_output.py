@@ -10,6 +10,7 @@ from typing import Any
 from foundation.json_text import parse_json
 from row_batches.rows.records import RowStatus, Usage
 from row_batches.run.batch import Batch, Batches, input_hash
+from row_batches.run.child_trace import send_row
 from row_batches.run.commit import Commit
 from row_batches.run.map_input import execution_name
 from row_batches.run.messages import AgentCall, MapOutputRequest, MapOutputResponse
@@ -72,8 +73,10 @@ def map_output(
             usage=usage,
             target_version=_earlier_version(batch, request),
         )
+        storing_ms = batch.work.clock.now_ms()
         Commit(batch, dead_letters).write([finished])
         notes.count(batch.plan.execution.name, [finished.record])
+        send_row(batch, notes, call.trace, finished, storing_ms)
         if finished.has_failed:
             details = {"row_id": call.row, "status": finished.record["status"], "attempts": reached}
             LOGGER.info("row not successful", extra=details)

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from row_batches.rows.records import Usage
+from row_batches.run.traces import CallTrace
 from row_batches.targets.kind import Processor
 
 
@@ -130,6 +131,7 @@ class AgentCall(Message):
     last: bool = False
     expected_tokens: int = 0
     token_ms: float = 0
+    trace: CallTrace | None = None
 
 
 class AgentRow(Message):

@@ -28,6 +28,7 @@ from row_batches.rows.records import FinishedRow, RowStatus, Usage
 from row_batches.rows.work import FINISHING_BRAKE, throttled_brake
 from row_batches.run.batch import Batch, Batches, input_hash
 from row_batches.run.cached_answers import take_cached
+from row_batches.run.child_trace import ChildTrace
 from row_batches.run.commit import CHECKS_PER_LIMIT, Commit
 from row_batches.run.earlier_answers import take_over
 from row_batches.run.messages import ToolRowsRequest, ToolRowsResponse
@@ -126,6 +127,7 @@ class _Run:
         self._rows = rows
         self._invoker = invoker
         self._commit = Commit(batch, dead_letters)
+        self._trace = ChildTrace(batch, notes, str(rows[0][0]) if rows else "")
         self._clock = clock
         self._deadline = deadline
         config = batch.plan.config.execution_config
@@ -177,6 +179,7 @@ class _Run:
             self._permits.give_back(self._come_again_seconds)
         for worker in workers:
             worker.result()  # raises what the thread did
+        self._trace.send()
         left = len(self._rows) - self._started
         brake = self._batch.work.brake() if left else None
         if brake == FINISHING_BRAKE:
@@ -254,6 +257,7 @@ class _Run:
         rows[0].record["worker_ms"] = now - (self._wrote_ms or self._began_ms)
         rows[0].record["worker_calls"] = int(self._wrote_ms is None)
         self._commit.write(rows)
+        self._trace.stored(rows, now)
         self._notes.count(self._batch.plan.execution.name, [finished.record for finished in rows])
         self._wrote_ms = now
         with self._room:
@@ -388,6 +392,7 @@ class _Run:
             except MappingError as error:
                 outcome = mapping_failed(str(error))
             else:
+                self._trace.mapped(row, started_ms)
                 row_hash = input_hash(row_input)
                 outcome, attempts, throttles, throttled_ms, ended_ms = self._attempt_until_final(
                     row, row_input, started_ms, reading, usage

@@ -23,6 +23,7 @@ from row_batches.mapping.models import OutputMapping
 from row_batches.rows.records import RowRecord, RowStatus
 from row_batches.run.blanks import Blanks, Unmatched
 from row_batches.run.pace import Allowance
+from row_batches.run.traces import Traces
 
 LOGGER = logging.getLogger("batch_processor.runs")
 SCHEMA_VERSION = 1
@@ -131,6 +132,8 @@ class Run(BaseModel):
     live: Live = Live()
     blanks: Blanks = Blanks()
     """Live counts of empty columns. They are read with a single run, not with a page of runs."""
+    traces: Traces = Traces()
+    """Written traces. They are read with a single run, too."""
     ended_at: datetime | None = None
     cost_usd: float | None = None
     """The actual cost, which is known at the end."""
@@ -186,6 +189,9 @@ class Runs(Protocol):
 
     def count_blanks(self, execution: str, blanks: Blanks) -> None:
         """Add to the live counts of empty columns. Keys that are already stored stay."""
+
+    def count_traces(self, execution: str, traces: Traces) -> None:
+        """Add to what became of the run's traces. The refusal that came first stays."""
 
     def wait(self, execution: str, until_ms: int) -> None:
         """Note that a batch waits for its owner until ``until_ms`` (milliseconds since the epoch)."""
@@ -252,6 +258,18 @@ class BestEffort:
                 self._runs.count_blanks(execution, blanks)
         except BatchProcessorError as error:
             LOGGER.warning("live counts not kept", extra={"reason": str(error)})
+
+    def count_traces(self, execution: str, traces: Traces) -> None:
+        if traces.refused:
+            LOGGER.warning("trace not written", extra={"reason": traces.refusal})
+        try:
+            self._runs.count_traces(execution, traces)
+        except BatchProcessorError as error:
+            LOGGER.warning("traces not counted", extra={"reason": str(error)})
+
+    def get(self, execution: str) -> Run | None:
+        """The run; None when it cannot be read, or is not in the table."""
+        return self.refresh(execution, None, 0)
 
     def wait(self, execution: str, until_ms: int) -> None:
         try:

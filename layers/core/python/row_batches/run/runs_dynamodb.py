@@ -1,9 +1,10 @@
 """``batch_processor_runs``, behind ``row_batches.run.runs.Runs``.
 
-Items of a run: ``RUN#<execution>`` with ``RUN``, ``COUNTS``, ``BLANKS`` and, if an agent has a rate, ``PACE``. Live
-counts are separate items because a write is charged by the size of the whole item. Both indexes hold only keys, so
-counting writes to no index. ``runs-by-start`` lists every run, ``running-by-start`` lists the runs without an ending.
-The leases of a run's batches and the permits of targets are in the same table (``foundation.aws.leases``).
+Items of a run: ``RUN#<execution>`` with ``RUN``, ``COUNTS``, ``BLANKS``, with ``enable_xray`` ``TRACES`` and, if an
+agent has a rate, ``PACE``. Live counts are separate items because a write is charged by the size of the whole item.
+Both indexes hold only keys, so counting writes to no index. ``runs-by-start`` lists every run, ``running-by-start``
+lists the runs without an ending. The leases of a run's batches and the permits of targets are in the same table
+(``foundation.aws.leases``).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from foundation.aws.errors import AWS_ERRORS, error_code, translate, translated
 from foundation.errors import ThrottledError
 from row_batches.run.blanks import Blanks
 from row_batches.run.runs import Counts, Live, Run, RunEnding, RunPage, Start
+from row_batches.run.traces import Traces
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -57,7 +59,7 @@ class DynamoDbRuns:
     def start(self, run: Run) -> None:
         started = run.started_at.astimezone(UTC).isoformat(timespec="milliseconds")
         item = {
-            **run.model_dump(mode="json", exclude_none=True, exclude={"blanks"}),
+            **run.model_dump(mode="json", exclude_none=True, exclude={"blanks", "traces"}),
             "PK": f"RUN#{run.execution}",
             "SK": "RUN",
             "GSI1PK": LISTED,
@@ -79,7 +81,7 @@ class DynamoDbRuns:
                 return
             raise translate(error, "dynamodb:PutItem", self._table) from error
         if answer.get("Attributes"):
-            for counted in ("COUNTS", "BLANKS"):
+            for counted in ("COUNTS", "BLANKS", "TRACES"):
                 with translated("dynamodb:DeleteItem", self._table):
                     self._client.delete_item(TableName=self._table, Key=_key(run.execution, counted))
 
@@ -98,6 +100,10 @@ class DynamoDbRuns:
             for place, counts in list(blanks.keys.items())[:MOST_PLACES_KEPT]
         }
         self._add(execution, "BLANKS", added, {name: dict(counts) for name, counts in keys.items()})
+
+    def count_traces(self, execution: str, traces: Traces) -> None:
+        first = {"refusal": traces.refusal} if traces.refusal else {}
+        self._add(execution, "TRACES", {"sent": traces.sent, "refused": traces.refused}, first)
 
     def _add(self, execution: str, kind: str, added: dict[str, int], first: dict[str, Any]) -> None:
         """Add to numbers. ``first`` are attributes that are set only if they do not exist."""
@@ -248,7 +254,10 @@ class DynamoDbRuns:
         if "RUN" not in items:
             return None
         run = _run(items["RUN"], items.get("COUNTS"))
-        return run.model_copy(update={"blanks": _blanks(items["BLANKS"])}) if "BLANKS" in items else run
+        update: dict[str, Any] = {"blanks": _blanks(items["BLANKS"])} if "BLANKS" in items else {}
+        if "TRACES" in items:
+            update["traces"] = Traces.model_validate(items["TRACES"])
+        return run.model_copy(update=update)
 
     def page(self, limit: int = MOST_RUNS, cursor: str = "") -> RunPage:
         request: dict[str, Any] = {"Limit": min(limit, MOST_RUNS), "ScanIndexForward": False}

@@ -247,7 +247,7 @@ def _times(rows: RowColumns) -> list[tuple[int, int]]:
     return [time for time, attempts, status in runs if attempts or status != RowStatus.SUCCESS]
 
 
-def cost_of(plan: Plan, totals: Totals, *, stopped: bool = False) -> dict[str, object]:
+def cost_of(plan: Plan, totals: Totals, *, stopped: bool = False, traces: int = 0) -> dict[str, object]:
     """The cost of the counted work (``run.cost.actual_cost``).
 
     ``stopped`` says that the run was stopped from outside, before all children began. Each worker counts as a child of
@@ -276,6 +276,7 @@ def cost_of(plan: Plan, totals: Totals, *, stopped: bool = False) -> dict[str, o
         answers_sought=totals.attempted - totals.duplicates if settings.cache_days else 0,
         answers_kept=totals.answered if settings.keeps_answers else 0,
         worker_seconds=totals.worker_ms / 1000 + totals.worker_calls * START_SECONDS,
+        traces=traces,
     )
     usage = run_usage(
         plan.target, counts, plan.storage, total_rows=plan.total_rows, staged_bytes=plan.staged.size_bytes

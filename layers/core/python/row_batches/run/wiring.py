@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from row_batches.run.sqs import SqsDeadLetters
     from row_batches.run.starts import Starts
     from row_batches.run.stepfunctions import StepFunctionsExecutions, StepFunctionsRedrives
+    from row_batches.run.xray import XraySegments
     from row_batches.targets.ports import TargetInvoker
 
 
@@ -31,13 +32,23 @@ def batches(bucket: str, results_table: str | None = None, answers_table: str | 
 
     table = None if results_table is None else lambda: (_rows_client(), results_table)
     cache = None if answers_table is None else _answers(answers_table)
-    return Batches(objects(bucket), clock, RowStores(objects(bucket), clock, table), cache)
+    segments = None if answers_table is None else _segments()
+    return Batches(objects(bucket), clock, RowStores(objects(bucket), clock, table), cache, segments)
 
 
 def _answers(table: str) -> AnswerCache:
     from row_batches.run.cache_dynamodb import DynamoDbAnswers
 
     return DynamoDbAnswers(_rows_client(), table)
+
+
+@cache
+def _segments() -> XraySegments:
+    from foundation.aws.clients import service_client
+    from row_batches.run.xray import XraySegments
+
+    # Impatient: no row waits for its trace.
+    return XraySegments(lambda: service_client("xray", read_timeout_seconds=2, attempts=1), clock)
 
 
 @cache

@@ -26,6 +26,7 @@ class Usage:
     sqs_requests: float = 0
     dynamodb_writes: float = 0
     dynamodb_reads: float = 0
+    traces: float = 0
     calls: float = 0
 
     def __add__(self, other: Usage) -> Usage:
@@ -38,11 +39,13 @@ class Usage:
             sqs_requests=self.sqs_requests + other.sqs_requests,
             dynamodb_writes=self.dynamodb_writes + other.dynamodb_writes,
             dynamodb_reads=self.dynamodb_reads + other.dynamodb_reads,
+            traces=self.traces + other.traces,
             calls=self.calls + other.calls,
         )
 
     def parts(self, cost_per_call_usd: float | None = None, prices: Prices = PRICES) -> dict[str, float]:
-        """US dollars by part: ``state_transitions, lambda, s3, sqs, dynamodb``; with its price known, ``target``."""
+        """US dollars by part: ``state_transitions, lambda, s3, sqs, dynamodb``; with traces ``xray``; with its price
+        known, ``target``."""
         parts = {
             "state_transitions": self.transitions * prices.state_transition,
             "lambda": self.lambda_requests * prices.lambda_request + self.lambda_gb_seconds * prices.lambda_gb_second,
@@ -50,6 +53,8 @@ class Usage:
             "sqs": self.sqs_requests * prices.sqs_request,
             "dynamodb": self.dynamodb_writes * prices.dynamodb_write + self.dynamodb_reads * prices.dynamodb_read,
         }
+        if self.traces:
+            parts["xray"] = self.traces * prices.xray_trace
         if cost_per_call_usd is not None:
             parts["target"] = self.calls * cost_per_call_usd
         return parts
@@ -68,6 +73,7 @@ class RunCounts:
     of the map, none of which an inline run has, called ``worker_calls`` of ``process_tool_rows``, which took
     ``worker_seconds`` in all. ``answers_sought`` were looked for among those of earlier batches, ``answers_kept`` for
     later ones.
+    ``traces`` were written to X-Ray.
     ``waits``: children of an agent's run that came again, since a rate let none of their rows start yet.
     """
 
@@ -87,6 +93,7 @@ class RunCounts:
     worker_seconds: float = 0
     answers_sought: int = 0
     answers_kept: int = 0
+    traces: int = 0
 
 
 def size_of(function: str) -> FunctionSize:
