@@ -19,7 +19,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeGuard
 
 from ministack import app
 from ministack.core import iam_actions, responses, router
@@ -53,7 +53,7 @@ class RefusedError(Exception):
         self.segment = segment
 
 
-def number(value: Any) -> bool:
+def number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -95,7 +95,7 @@ def read_document(text: Any, now: float) -> dict[str, Any]:
     if not isinstance(text, str) or len(text.encode()) > MOST_DOCUMENT_BYTES:
         raise RefusedError("InvalidSegment", "a document is a text of up to 64 KB")
     try:
-        segment = json.loads(text)
+        segment: dict[str, Any] = json.loads(text)
     except ValueError as error:
         raise RefusedError("ParseError", "a document is not JSON") from error
     named = str(segment.get("id", "")) if isinstance(segment, dict) else ""

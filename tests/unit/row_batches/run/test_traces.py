@@ -241,8 +241,8 @@ def test_the_rows_of_an_agents_child_are_in_the_trace_of_the_round_that_mapped_t
                 BatchInput=reference,
                 Row=item,
                 Call=row.call,
-                Began=began / 1000,  # type: ignore[arg-type]  # pydantic reads seconds
-                Ended=world.clock.now_ms() / 1000,  # type: ignore[arg-type]
+                Began=began / 1000,
+                Ended=world.clock.now_ms() / 1000,
                 Result=None if failed else {"result": "Success", "data": {"a": 1}, "metadata": {}},
                 **end,
             ),
