@@ -214,6 +214,7 @@ def test_answers_come_with_every_row_once_in_order(store: RowStore) -> None:
     assert [row.answer for row in answered] == [{"said": "late"}] * 3 + [None, {"said": "late"}]
     assert (answered[3].status, answered[3].error) == (RowStatus.FAILED, "Boom: it broke")
     assert (answered[4].started_ms, answered[4].ended_ms) == (1000, 1005)
+    assert [list(store.answers(row)) for row in (2, 4, 6)] == [answered[1:], answered[3:], []]
 
 
 def test_answers_of_successful_rows_are_kept_as_they_came_with_hash_and_version(store: RowStore) -> None:

@@ -175,8 +175,8 @@ class FakeRowStore:
                 yield _FakeRows(run, str(number), self._letters)
                 row = run[-1].row + 1
 
-    def answers(self) -> Generator[AnsweredRow, None, None]:
-        next_row = 1
+    def answers(self, row: int = 1) -> Generator[AnsweredRow, None, None]:
+        next_row = row
         for finished in (finished for run in self._writes for finished in run):
             if finished.row >= next_row:
                 next_row = finished.row + 1

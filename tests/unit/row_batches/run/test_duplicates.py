@@ -266,6 +266,24 @@ def test_a_call_that_has_no_time_left_goes_on_in_the_next_one(monkeypatch: pytes
     assert [row["said"] for row in world.output(plan)] == ["A", "B", "A", "B"]
 
 
+def test_calls_too_short_to_read_every_answer_finish_the_duplicates_together() -> None:
+    world = World()
+    texts = ["a", "b", "c", "c", "b", "a"]
+    plan = world.plan(texts)
+    for item in sent_items(plan, world.store):
+        world.work(plan, items=[item])
+    answers = [plan.keys.rows_object(row, row) for row in (1, 2, 3)]
+
+    for first, finished in enumerate((6, 5, 4)):
+        world.store.reads.clear()
+        done = world.ask(plan, AggregateAction.AGGREGATE, FakeDeadline(fan_out.WRITE_SECONDS))
+        assert not done.done
+        assert plan.keys.rows_object(finished, finished) in world.store.objects
+        assert not set(answers[:first]) & set(world.store.reads), "what is done is not read again"
+
+    assert [row["said"] for row in world.output(plan)] == [text.upper() for text in texts]
+
+
 def test_remap_and_resume_know_duplicates_as_any_other_row() -> None:
     world = World(failing={"b"})
     texts = ["a", "b", "a", "b"]

@@ -255,9 +255,9 @@ class DynamoDbRowStore:
 
     # --- with answers
 
-    def answers(self) -> Generator[AnsweredRow, None, None]:
+    def answers(self, row: int = 1) -> Generator[AnsweredRow, None, None]:
         reading = read_ahead(
-            _grouped(self._written(1), 1),
+            _grouped(self._written(row), row),
             lambda group: list(self._query(self._batch_id(group.first), row_id(group.first), row_id(group.last))),
             most_parts=MOST_GROUPS_AHEAD,
             most_bytes=MOST_ANSWER_BYTES_AHEAD,

@@ -89,9 +89,9 @@ class S3RowStore:
 
     # --- with answers
 
-    def answers(self) -> Generator[AnsweredRow, None, None]:
+    def answers(self, row: int = 1) -> Generator[AnsweredRow, None, None]:
         reading = read_ahead(
-            self._parts(),
+            self._parts(row),
             lambda part: self._objects.get(part.key),
             most_parts=MOST_OBJECTS_AHEAD,
             most_bytes=MOST_ANSWER_BYTES_AHEAD,
@@ -101,9 +101,8 @@ class S3RowStore:
                 yield from _answered_rows(part, BytesIO(body))
                 del body
 
-    def _parts(self) -> Iterator[_Part]:
-        next_row = 1
-        for stored, first, last in _useful(self._objects.list_objects(self._keys.rows), self._keys, 1):
+    def _parts(self, next_row: int) -> Iterator[_Part]:
+        for stored, first, last in _useful(self._objects.list_objects(self._keys.rows), self._keys, next_row):
             yield _Part(stored.key, stored.size, first, max(first, next_row))
             next_row = last + 1
 

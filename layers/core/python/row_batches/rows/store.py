@@ -77,8 +77,9 @@ class RowStore(Protocol):
     def listed(self, statuses: Collection[RowStatus], row: int = 1) -> Generator[ListedRow, None, None]:
         """The finished rows of these statuses from ``row`` on, in order. Close it when you stop early."""
 
-    def answers(self) -> Generator[AnsweredRow, None, None]:
-        """Each finished row once, ascending, with its answer. For a row written twice, the same one as ``read``."""
+    def answers(self, row: int = 1) -> Generator[AnsweredRow, None, None]:
+        """Each finished row from ``row`` on once, ascending, with its answer. For a row written twice, the same one as
+        ``read``."""
 
     def kept(self, rows: Collection[int]) -> Iterator[KeptAnswer]:
         """The answers of the ``rows`` that are SUCCESS, ascending. A row that was written twice can appear twice.

@@ -14,7 +14,7 @@ the staged input again.
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from tempfile import TemporaryFile
 
@@ -34,6 +34,9 @@ FLUSH_BYTES = 4 * 1024 * 1024
 FLUSH_ROWS = 1_000
 RESERVE_SECONDS = 60.0
 """The part of the function's time that is kept for writing the rows in memory."""
+WRITE_SECONDS = 450.0
+"""The part of the function's time that is kept for finding and writing the duplicates of the answers that were read.
+Large answers take longer to read than a call lasts, so each call must finish some duplicates."""
 
 
 def fan_out(batch: Batch, clock: Clock, deadline: Deadline) -> bool:
@@ -41,12 +44,12 @@ def fan_out(batch: Batch, clock: Clock, deadline: Deadline) -> bool:
     if batch.plan.distinct is None or next(_unfinished(batch), None) is None:
         return True
     with ExitStack() as open_until_done:
-        answers = batch.rows.answers()
+        wanted = _originals_of_unfinished(batch)
+        answers = batch.rows.answers(wanted.first)
         open_until_done.callback(answers.close)
         spool = open_until_done.enter_context(_Spool(batch.plan.total_rows))
-        wanted = _originals_of_unfinished(batch)
-        while spool.fill(answers, wanted):
-            if not _finish_duplicates(batch, spool, clock, deadline):
+        while spool.fill(answers, wanted, lambda: deadline.remaining_seconds() > WRITE_SECONDS):
+            if not _finish_duplicates(batch, spool, clock, deadline) or deadline.remaining_seconds() <= WRITE_SECONDS:
                 return False
     return True
 
@@ -72,13 +75,15 @@ def _originals_of_unfinished(batch: Batch) -> _Rows:
 
 
 class _Rows:
-    """A set of rows, with one bit for each row of the execution."""
+    """A set of rows, with one bit for each row of the execution. ``first`` is the lowest of them."""
 
     def __init__(self, total_rows: int) -> None:
         self._bits = bytearray(total_rows // 8 + 1)
+        self.first = total_rows + 1
 
     def add(self, row: int) -> None:
         self._bits[row // 8] |= 1 << row % 8
+        self.first = min(self.first, row)
 
     def __contains__(self, row: int) -> bool:
         return bool(self._bits[row // 8] & 1 << row % 8)
@@ -102,13 +107,18 @@ class _Spool:
     def __exit__(self, *_: object) -> None:
         self._files.close()
 
-    def fill(self, answers: Iterator[AnsweredRow], wanted: _Rows) -> bool:
-        """Replace the answers by the next ones of ``wanted`` rows. Returns whether there were any."""
+    def fill(self, answers: Iterator[AnsweredRow], wanted: _Rows, has_time: Callable[[], bool]) -> bool:
+        """Replace the answers by the next ones of ``wanted`` rows. Returns whether there were any.
+
+        Reads on without time until it has one answer, so that no call is in vain.
+        """
         self._answers.seek(0)
         self._answers.truncate()
         self._places[:] = bytes(len(self._places))
         taken = False
         for answered in answers:
+            if taken and not has_time():
+                break
             if answered.row in wanted:
                 taken = True
                 place = answered.row * PLACE_BYTES
