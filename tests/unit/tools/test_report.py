@@ -53,6 +53,12 @@ def test_the_result_of_a_run_that_went_on_with_another_has_the_rows_taken_over()
     assert lines[2:4] == ["succeeded    1,990", "resumed      1,500"]
 
 
+def test_the_result_of_a_traced_run_has_the_link_to_its_traces() -> None:
+    traces = {"count": 2, "filter_expression": 'annotation.execution = "x"', "console_url": "https://console/x"}
+    lines = report.summary(Ending("SUCCEEDED", document={**DOCUMENT, "traces": traces})).splitlines()
+    assert lines[-1] == "traces       https://console/x"
+
+
 def test_the_result_of_a_stopped_run_has_the_rows_that_were_not_attempted() -> None:
     lines = report.summary(Ending("FAILED", "StoppedError", document={**DOCUMENT, "not_attempted": 1200})).splitlines()
     assert lines[:2] == ["status        SUCCEEDED_WITH_FAILURES", "error         StoppedError"]
