@@ -509,9 +509,10 @@ def test_an_agents_row_that_cannot_be_mapped_is_no_answered_one() -> None:
 
 
 class Resumed:
-    """A run of an agent with three attempts, stopped before row 1 had its end, and one that resumes it."""
+    """A run of an agent with three attempts, stopped before row 1 had its end, one that resumes it, and one that
+    resumes that. ``finished`` and ``second_finished``: the first or the second finished the row, which failed."""
 
-    def __init__(self, finished: bool = False) -> None:
+    def __init__(self, finished: bool = False, second_finished: bool = False) -> None:
         self.store, self.clock, self.letters = FakeObjectStore(), FakeClock(), FakeDeadLetters()
         policy = {"retry_policy": {"max_attempts": 3, "jitter": False}}
         notification = {"batch_name": "earlier"}
@@ -521,7 +522,11 @@ class Resumed:
         if finished:
             write_finished(first, self.store, [(1, ["7", "a"])], failed=[1])
         earlier = EarlierExecution(name="first", batch_size=20, batch_name="earlier")
-        make_plan([["7", "a"]], execution="second", resume_from=[earlier], **shared)
+        second = make_plan([["7", "a"]], execution="second", resume_from=[earlier], **shared)
+        if second_finished:
+            write_finished(second, self.store, [(1, ["7", "a"])], failed=[1])
+        later = EarlierExecution(name="second", batch_size=20, batch_name="later")
+        make_plan([["7", "a"]], execution="third", resume_from=[later, earlier], **shared)
         self.batches = Batches(self.store, self.clock)
 
     def first_call(self, execution: str = "second") -> AgentCall:
@@ -619,3 +624,21 @@ def test_an_agent_that_started_under_the_earlier_name_and_failed_has_its_second_
 
 def test_a_row_that_the_earlier_run_finished_has_nothing_to_look_up() -> None:
     assert Resumed(finished=True).first_call().earlier == []
+
+
+def test_a_row_that_two_stopped_runs_may_have_begun_has_the_name_that_both_gave_it() -> None:
+    resumed = Resumed()
+
+    call = resumed.first_call("third")
+
+    assert call.name == resumed.first_call("second").name == resumed.first_call("first").name
+    assert call.earlier == [1, 0]
+
+
+def test_a_row_that_failed_in_a_run_that_resumed_another_is_called_anew() -> None:
+    resumed = Resumed(second_finished=True)
+
+    call = resumed.first_call("third")
+
+    assert call.earlier == []
+    assert call.name != resumed.first_call("first").name

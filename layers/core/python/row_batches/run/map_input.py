@@ -101,15 +101,19 @@ def _traced(admitted: MapRowsResponse, trace: ChildTrace) -> MapRowsResponse:
 
 
 def _may_have_begun(batch: Batch, rows: Collection[int]) -> dict[int, list[int]]:
-    """For each row, the places in ``resume_from`` of the executions that left it unfinished."""
+    """For each row, the places in ``resume_from`` of the executions that left it unfinished, the oldest first.
+
+    That is the order in which they took names: each gave its first attempt at a row the name that the oldest one gave
+    it. An execution that finished a row has dealt with what was before.
+    """
     begun: dict[int, list[int]] = {row: [] for row in rows}
+    left = set(rows)
     for place, earlier in enumerate(batch.plan.resume_from if rows else []):
+        for finished in batch.rows_of(earlier).finished(min(rows), max(rows)):
+            left -= set(range(finished.first, finished.last + 1))
         if earlier.batch_name:
-            left = set(rows)
-            for finished in batch.rows_of(earlier).finished(min(rows), max(rows)):
-                left -= set(range(finished.first, finished.last + 1))
             for row in left:
-                begun[row].append(place)
+                begun[row].insert(0, place)
     return begun
 
 
