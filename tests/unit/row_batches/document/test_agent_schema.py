@@ -151,6 +151,14 @@ def test_the_hash_is_that_of_the_text_which_terraform_writes() -> None:
     assert schema_hash({"b": [1, True, None], "a": "<b> & \u2028"}) == hashlib.sha256(text.encode()).hexdigest()
 
 
+def test_the_hash_has_numbers_as_terraform_writes_them() -> None:
+    # terraform console: jsonencode(yamldecode("a: 1.0\nb: 1e3\nc: 0.5\nd: 1e-7\nf: -0.0\ng: 1e23"))
+    text = '{"a":1,"b":1000,"c":0.5,"d":0.0000001,"f":-0,"g":100000000000000000000000}'
+    value = {"a": 1.0, "b": 1e3, "c": 0.5, "d": 1e-7, "f": -0.0, "g": 1e23}
+
+    assert schema_hash(value) == hashlib.sha256(text.encode()).hexdigest()
+
+
 def test_the_hash_does_not_depend_on_the_order_of_keys() -> None:
     given = schema(field("a"))
 

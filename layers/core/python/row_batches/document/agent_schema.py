@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
@@ -250,7 +251,19 @@ def schema_hash(value: Any) -> str:
     Terraform computes the same: ``sha256(jsonencode(yamldecode(file(…))))``
     (https://developer.hashicorp.com/terraform/language/functions/jsonencode).
     """
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = _json_of_terraform(value)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _json_of_terraform(value: Any) -> str:
+    """Compact JSON with sorted keys, in which 1.0 is 1 and 1e-7 is 0.0000001."""
+    if isinstance(value, dict):
+        members = (f"{_json_of_terraform(name)}:{_json_of_terraform(value[name])}" for name in sorted(value))
+        return "{" + ",".join(members) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(_json_of_terraform, value)) + "]"
+    if isinstance(value, float):
+        return format(Decimal(repr(value)).normalize(), "f")
+    return json.dumps(value, ensure_ascii=False)
