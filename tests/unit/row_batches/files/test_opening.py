@@ -11,6 +11,7 @@ import zipfile
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from foundation.errors import InvalidInputError
 from row_batches.document.input_format import InputFormat
@@ -147,6 +148,33 @@ def test_a_title_is_recognised_and_skipped_only_on_request() -> None:
     assert "input_format.skip_lines to 1" in said
     assert opened(data, skip_lines=1)[1] == [["1", "Ada", "London"], ["2", "Alan", "Wilmslow"]]
     assert "no line after those to skip" in refusal(data, skip_lines=900)
+
+
+@pytest.mark.parametrize("chunk", [1_000, 65_536, 1 << 22])
+@pytest.mark.parametrize("width", [73, 199])
+def test_lines_to_skip_can_be_longer_than_the_sample(width: int, chunk: int) -> None:
+    data = (b"x" * (width - 1) + b"\n") * 900 + b"a;b\n" + b"1,5;2\n" * 50_000
+
+    staging, rows = opened(data, chunk, skip_lines=900)
+
+    assert (staging.header, len(rows), rows[-1]) == (["a", "b"], 50_000, ["1,5", "2"])
+
+
+def test_a_line_before_a_long_header_does_not_shorten_the_sample() -> None:
+    names = [f"n{i}" + "x" * 60 for i in range(1_500)]
+    data = ("sep=;\n" + ";".join(names) + "\n" + ";".join(["1"] * 1_500) + "\n").encode()
+
+    assert opened(data, 1_000)[0].header == names
+
+
+@pytest.mark.parametrize("name", ["undefined", "idna", "punycode", "unicode_escape", "utf-7"])
+def test_encodings_that_files_do_not_have_are_refused(name: str) -> None:
+    with pytest.raises(ValidationError, match="not an encoding"):
+        InputFormat(encoding=name)
+
+
+def test_a_quote_in_a_cell_too_many_is_content() -> None:
+    assert "line 3 (3)" in refusal(b'a,b\n1,2\n1,2,""""\n', ragged="pad")
 
 
 def test_a_file_without_a_header_has_columns_by_their_place() -> None:

@@ -9,6 +9,9 @@ from pydantic import Field
 
 from foundation.validation import Part, compiles
 
+_NO_FILES = frozenset({"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7"})
+"""Python's encodings of names and literals. They change plain text, and can give halves of surrogate pairs."""
+
 
 def _known_encoding(name: str) -> None:
     """Raises ValueError for a name that no text encoding of Python's has."""
@@ -16,8 +19,8 @@ def _known_encoding(name: str) -> None:
         info = codecs.lookup(name)
     except (LookupError, ValueError) as error:
         raise ValueError("Python has no encoding of this name") from error
-    if not getattr(info, "_is_text_encoding", True):
-        raise ValueError("it is not a text encoding")
+    if not getattr(info, "_is_text_encoding", True) or info.name in _NO_FILES:
+        raise ValueError("it is not an encoding of text files")
 
 
 _ENCODINGS = 'write one such as "utf-8", "cp1252", "shift_jis" or "utf-16"'

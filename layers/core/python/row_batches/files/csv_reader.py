@@ -128,20 +128,7 @@ class Staging:
     # --- header
 
     def _read_header(self) -> None:
-        sample = b""
-        final = True
-        for chunk in self._chunks:
-            sample += chunk
-            if len(sample) > MAX_ROW_BYTES or (len(sample) > _SAMPLE_BYTES and _end_of_last_row(sample)):
-                final = False
-                break
-        while sample.startswith(_BOM):
-            sample = sample[len(_BOM) :]
-            self._offset += len(_BOM)
-        if line_end := _LINE_END.search(sample):
-            self._line_end = line_end.group()
-        separator = _SEPARATOR_LINE.match(sample)
-        start = self._header_start(sample, separator)
+        sample, start, separator, final = self._read_sample()
         self._line += self._lines(sample[:start])
         self._offset += start
         sample = sample[start:]
@@ -183,6 +170,29 @@ class Staging:
         self.columns = columns
         self._found.columns = len(columns)
 
+    def _read_sample(self) -> tuple[bytes, int, re.Match[bytes] | None, bool]:
+        """The file's first bytes, where the header begins in them, its ``sep=`` line, and whether they are all.
+
+        Unless they are, what is behind the header's beginning is a sample of at least one whole row, or is longer than
+        any.
+        """
+        sample = b""
+        while True:
+            chunk = next(self._chunks, b"")
+            sample += chunk
+            while sample.startswith(_BOM):
+                sample = sample[len(_BOM) :]
+                self._offset += len(_BOM)
+            if chunk and len(sample) <= _SAMPLE_BYTES:
+                continue
+            if line_end := _LINE_END.search(sample):
+                self._line_end = line_end.group()
+            separator = _SEPARATOR_LINE.match(sample)
+            start = self._header_start(sample, separator)
+            size = len(sample) - start
+            if not chunk or size > MAX_ROW_BYTES or (size > _SAMPLE_BYTES and _end_of_last_row(sample[start:])):
+                return sample, start, separator, not chunk
+
     def _header_start(self, sample: bytes, separator: re.Match[bytes] | None) -> int:
         """Where the header begins: behind the lines to skip, or a ``sep=`` line, and behind blank lines."""
         start = separator.end() if separator and not self._form.skip_lines else 0
@@ -216,7 +226,7 @@ class Staging:
         if len(widths) != 1 or not self._form.header:
             return names
         (width,) = widths
-        if width == len(names) + 1 and not any(cells[-1].strip(b'"') for cells in sampled):
+        if width == len(names) + 1 and not any(_text(cells[-1]) for cells in sampled):
             return [*names, ""]
         if width == len(names) - 1 and not names[-1]:
             return names[:-1]
@@ -321,7 +331,7 @@ class Staging:
                 self._padded_rows += 1
                 self._first_padded_line = self._first_padded_line or self._line + self._lines(block[:position])
                 cells += [b""] * (width - len(cells))
-            elif not any(cell.strip(b'"') for cell in cells[width:]):
+            elif not any(map(_text, cells[width:])):
                 cells = cells[:width]
             lines.append(self._delimiter.join(cells) + self._line_end)
             position = row.end()
@@ -399,7 +409,7 @@ class Staging:
     def _fits(self, cells: list[bytes]) -> bool:
         width = len(self.columns)
         if self._form.ragged == "pad":
-            return not any(cell.strip(b'"') for cell in cells[width:])
+            return not any(map(_text, cells[width:]))
         return len(cells) == width
 
     def _lines(self, data: bytes) -> int:
