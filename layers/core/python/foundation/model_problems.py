@@ -22,14 +22,14 @@ Location = tuple[int | str, ...]
 
 @dataclass(frozen=True, slots=True)
 class LocatedProblem:
-    """A problem, and where it stands: names and indexes from the document's root."""
+    """A problem and its location: names and indexes from the document's root."""
 
     location: Location
     problem: Problem
 
 
 class ModelProblems:
-    """Reads the errors of a model. ``document`` is what its root is called in a problem's path."""
+    """Reads the errors of a model. ``document`` is the path of its root in a problem."""
 
     def __init__(self, root: type[Part], document: str = "input") -> None:
         self._root = root
@@ -53,7 +53,7 @@ class ModelProblems:
         kind = detail["type"]
         value = shown_unless_secret(at.location, detail["input"])
         if kind == "problem":
-            # A problem further inside says what stands there in its own words.
+            # A problem further inside shows its own value in its message.
             return Problem(path, "" if context.get("at") else value, str(context["message"]), str(context["fix"]))
         if kind == "missing":
             return Problem(path, "", "is required", f"add {shown(str(at.location[-1]))}")
@@ -93,7 +93,7 @@ class ModelProblems:
             return nearest
         if at.member is not None:
             is_beside = parent is not at.member and name in at.member.model_fields
-            return f"{name} stands beside {where[-1]}, not in it" if is_beside else nearest
+            return f"write {name} beside {where[-1]}, not in it" if is_beside else nearest
         for where, model in _all_models(self._root):
             if name in model.model_fields:
                 return f"{name} belongs in {path_of(*where) or 'the document itself'}"
@@ -102,10 +102,10 @@ class ModelProblems:
 
 @dataclass(slots=True)
 class _Place:
-    """A location in the document, without what pydantic adds to it: the tag of a union's member.
+    """A location in the document, without the tags of union members that pydantic adds to it.
 
-    ``models`` are those on the way to it, each with its own location; ``annotation`` is the type of what is there,
-    ``field`` the model's field. ``member``: that of a union which it is inside.
+    ``models`` are the models on the way to it, each with its own location. ``annotation`` is the type of the value
+    there, and ``field`` is the model's field. ``member`` is the union member that the location is in.
     """
 
     location: Location
@@ -142,7 +142,7 @@ def _follow(root: type[Part], given: Location) -> _Place:
 
 
 def _plain(annotation: Any) -> Any:
-    """Without None, and without what is beside the type but for a union's tag."""
+    """The annotation without None and without metadata, except for a union's tag."""
     if get_origin(annotation) is Annotated and not _discriminator(annotation):
         return _plain(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):
@@ -178,9 +178,9 @@ def _is_model(annotation: Any) -> bool:
 
 
 def _all_models(root: type[Part]) -> Iterator[tuple[Location, type[Part]]]:
-    """The models of a document with their places, those nearest to its root first; ``*`` is any index or name.
+    """The models of a document with their places, nearest to the root first. ``*`` stands for any index or name.
 
-    The members of a union come last: which of them a document has depends on the document.
+    The members of a union come last, because it depends on the document which of them it has.
     """
     later: list[tuple[Location, type[Part]]] = []
     left: list[tuple[Location, type[Part]]] = [((), root)]

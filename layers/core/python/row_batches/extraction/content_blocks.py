@@ -1,6 +1,6 @@
-"""Messages of content blocks: ``messages[].content[]`` of text, tool_use and tool_result, in both common forms.
+"""Reads content blocks of messages: text, tool_use and tool_result in ``messages[].content[]``, in both common forms.
 
-Anthropic (``{"type": "tool_use", "id", "name", "input"}``,
+The forms are those of Anthropic (``{"type": "tool_use", "id", "name", "input"}``,
 https://docs.anthropic.com/en/api/messages) and Bedrock Converse (``{"toolUse": {"toolUseId", "name", "input"}}``,
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ContentBlock.html).
 """
@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 from foundation.json_text import parse_json, render_json
 
 MOST_LEVELS = 4
-"""Most levels of nested content with text that is read."""
+"""The most levels of nested content in which text is read."""
 
 
 class Text(NamedTuple):
-    """A text block, or a message that is only a text. ``where`` is its place in the answer."""
+    """A text block, or a message that is just a text. ``where`` is its place in the answer."""
 
     where: str
     text: str
@@ -33,7 +33,7 @@ class ToolUse(NamedTuple):
 
 
 class ToolResult(NamedTuple):
-    """What a tool answered. ``block`` is the block as it is; ``failed``: it says that it is an error."""
+    """The result of a tool. ``block`` is the unchanged block. ``failed`` means that the block reports an error."""
 
     where: str
     tool_use_id: str
@@ -47,9 +47,9 @@ Block = Text | ToolUse | ToolResult
 
 
 def read_blocks(document: Any, where: str) -> list[Block]:
-    """The blocks of a document's messages, in order; none where it has no messages.
+    """The blocks of a document's messages, in order; [] if it has no messages.
 
-    A tool's answer is a block itself. ``where`` is the document's place in the answer, "" for the answer.
+    A tool's answer is itself a block. ``where`` is the document's place in the answer, "" for the answer itself.
     """
     blocks = [block for place, content in _contents(document, where) for block in _read_content(content, place)]
     own = _read_block(document, where or "the answer") if _is_tool_result(document) else None
@@ -61,9 +61,9 @@ def _is_tool_result(document: Any) -> bool:
 
 
 def _contents(document: Any, where: str) -> Iterator[tuple[str, Any]]:
-    """The ``content`` of each message, wherever a document has messages."""
+    """The ``content`` of each message, from every place where a document can have messages."""
     if isinstance(document, list):
-        yield where, document  # of blocks, or of messages
+        yield where, document  # A list of blocks or of messages.
         return
     if not isinstance(document, dict):
         return
@@ -71,9 +71,9 @@ def _contents(document: Any, where: str) -> Iterator[tuple[str, Any]]:
     if isinstance(messages, list):
         yield _member(where, "messages"), messages
     output = document.get("output")
-    if isinstance(output, dict) and isinstance(output.get("message"), dict):  # the response of Converse
+    if isinstance(output, dict) and isinstance(output.get("message"), dict):  # The response of Converse.
         yield _member(where, "output.message"), [output["message"]]
-    if isinstance(document.get("content"), list):  # a message itself
+    if isinstance(document.get("content"), list):  # A single message.
         yield _member(where, "content"), document["content"]
 
 
@@ -122,9 +122,9 @@ def _text(value: Any) -> str:
 
 
 def text_of(value: Any, levels: int = MOST_LEVELS) -> str:
-    """The text of a value: itself, the texts of content blocks one below the other, else JSON.
+    """The text of a value: a text itself, the texts of content blocks joined by line ends, or else JSON.
 
-    Raises ValueError for what JSON cannot hold.
+    Raises ValueError if the value cannot be written as JSON.
     """
     if isinstance(value, str):
         return value
@@ -136,7 +136,7 @@ def text_of(value: Any, levels: int = MOST_LEVELS) -> str:
 
 
 def content_of(content: Any) -> Any:
-    """What the content of a tool's result is: a text, or the value of a JSON block; texts one below the other."""
+    """The content of a tool's result: a text, or the value of a JSON block. Several texts are joined by line ends."""
     if isinstance(content, list) and len(content) == 1 and _is_content(content[0]):
         return _content_of(content[0])
     if isinstance(content, list) and content and all(map(_is_content, content)):
@@ -145,7 +145,7 @@ def content_of(content: Any) -> Any:
 
 
 def json_of_content(content: Any) -> Any:
-    """The JSON value in the content of a tool's result: an object or a list, or what a text holds as such."""
+    """The object or list in the content of a tool's result, also if a text holds it as JSON; None if there is none."""
     value = content_of(content)
     return value if isinstance(value, dict | list) else json_in(value)
 
@@ -161,7 +161,7 @@ def _content_of(item: Any) -> Any:
 
 
 def json_in(text: Any) -> Any:
-    """The object or list that a text holds as JSON, also in a fenced code block; None when it holds none."""
+    """The object or list that a text holds as JSON, also in a fenced code block; None if there is none."""
     if not isinstance(text, str):
         return None
     stripped = text.strip()

@@ -1,8 +1,8 @@
 """Extracts named fields from an answer. Compiled once for a plan, run for each row.
 
-Each field comes from the first method that yields it; a value that is null or cannot be transformed does not count as
-yielded. Time is linear in the answer: patterns run on RE2, JMESPaths have a limit of steps, and what JSON texts and
-content blocks an answer has is found out once a row. Memory: the answer, parsed, and the JSON texts in it.
+Each field comes from the first method that yields it. A value that is null or cannot be transformed does not count.
+Time is linear in the size of the answer: patterns run on RE2, JMESPaths have a limit of steps, and the JSON texts and
+content blocks of an answer are read once for each row. Memory: the parsed answer and the JSON texts in it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MOST_REASONS = 3
 
 
 class Extracted(NamedTuple):
-    """The fields of one answer. ``methods`` names the method of each; ``missing`` are those that none yielded."""
+    """The fields of one answer. ``methods`` has the method of each field; ``missing`` are fields without a value."""
 
     fields: dict[str, Any]
     methods: dict[str, str]
@@ -34,7 +34,7 @@ class Extracted(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """One method at one field: ``value`` was found at ``where``, or not, for ``reason``."""
+    """The attempt of one method at one field. It found ``value`` at ``where``, or nothing for ``reason``."""
 
     field: str
     method: str
@@ -57,7 +57,7 @@ class Extractor:
     __slots__ = ("_steps", "fields")
 
     def __init__(self, methods: Sequence[ExtractionMethod], transforms: Mapping[str, RegexTransform]) -> None:
-        """Raises ValueError for a transform that is not known."""
+        """Compile the methods. Raises ValueError for an unknown transform."""
         self.fields = fields_of(methods)
         steps: dict[str, list[tuple[_Method, First]]] = {field: [] for field in self.fields}
         for position, method in enumerate(methods, 1):
@@ -66,7 +66,7 @@ class Extractor:
         self._steps = steps
 
     def extract(self, answer: Any, payload: Any) -> Extracted:
-        """``payload`` is what the target's protocol makes of the answer."""
+        """Extract the fields. ``payload`` is the part of the answer that the target's protocol defines."""
         looked = _Looked(answer, payload)
         fields: dict[str, Any] = {}
         methods: dict[str, str] = {}
@@ -82,13 +82,13 @@ class Extractor:
         return Extracted(fields, methods, missing)
 
     def explain(self, answer: Any, payload: Any) -> list[Attempt]:
-        """What every method makes of every field that it names, also behind the first that yields it."""
+        """The attempts of every method at every field that it names, even after a method has yielded the field."""
         looked = _Looked(answer, payload)
         return [looked.attempt(field, method, first) for field, steps in self._steps.items() for method, first in steps]
 
 
 class _Looked:
-    """One answer, and the documents in it that methods have asked for."""
+    """One answer, and the documents in it that methods have read so far."""
 
     def __init__(self, answer: Any, payload: Any) -> None:
         self._view = AnswerView(answer, payload)
@@ -112,7 +112,7 @@ class _Looked:
 
 
 class _Replay:
-    """An iterator that several fields go through: what one has read is kept for the next."""
+    """An iterator that several fields can go through. It keeps what it has read for the next field."""
 
     def __init__(self, source: Iterator[Document]) -> None:
         self._source = source

@@ -30,7 +30,7 @@ FieldName = Annotated[
 
 
 class PathSpec(Part):
-    """An expression with a transform of its result: as a JMESPath needs it, whose bars are its own."""
+    """An expression and a transform of its result. A JMESPath needs this form, because ``|`` is part of JMESPath."""
 
     path: str
     transform: str | None = None
@@ -84,21 +84,21 @@ class ExtractionMethod(Part):
     example: ClassVar[Mapping[str, Any]]
     """An example, for the reference page."""
     schema_type: ClassVar[str]
-    """Its name in the schema of an agent."""
+    """The method's name in the schema of an agent."""
     is_structured: ClassVar[bool]
-    """Whether it reads what an agent or tool gave as JSON on purpose, rather than out of a text."""
+    """Whether it reads structured output of an agent or tool, and not a text."""
     method: str
 
     @abstractmethod
     def mappings(self) -> Mapping[str, Given]:
-        """The fields that it can yield, with their expressions as they are given."""
+        """The fields that it can yield, with their unparsed expressions."""
 
     @abstractmethod
     def place_of(self, field: str) -> tuple[str, ...]:
-        """Where the field stands in the method's own object; that of its transform, if it has one."""
+        """The place of the field's expression in the method's object, or of its transform if it has one."""
 
     def expressions(self) -> dict[str, Expression]:
-        """The fields that it can yield, with their expressions."""
+        """The fields that it can yield, with their parsed expressions."""
         return {field: _expression(given) for field, given in self.mappings().items()}
 
     @abstractmethod
@@ -112,7 +112,7 @@ class ExtractionMethod(Part):
     @staticmethod
     @abstractmethod
     def default_path(field: str) -> str:
-        """The path of a field in a schema that names none."""
+        """The path of a field for which the schema gives none."""
 
     @classmethod
     @abstractmethod
@@ -230,7 +230,7 @@ class JmesPath(ExtractionMethod):
     is_structured = False
     method: Literal["jmespath"]
     paths: Annotated[FieldMappings, AfterValidator(_check_paths)]
-    """``transform`` in it is no field, but the transform of the fields without one of their own."""
+    """Fields with their expressions. The key ``transform`` is not a field: it applies to fields without a transform."""
 
     def mappings(self) -> Mapping[str, Given]:
         default = self.paths.get(TRANSFORM)
@@ -334,9 +334,9 @@ METHODS: tuple[type[ExtractionMethod], ...] = registry(
     ExtractionMethod, StructuredOutput, ToolResultMethod, JmesPath, ResultsArray, Direct
 )
 METHOD_OF = {get_args(member.model_fields["method"].annotation)[0]: member for member in METHODS}
-"""By the name in a list of extraction methods."""
+"""The methods by their names in a list of extraction methods."""
 METHOD_OF_SCHEMA_TYPE = {member.schema_type: member for member in METHODS}
-"""By the name in the schema of an agent."""
+"""The methods by their names in the schema of an agent."""
 
 if TYPE_CHECKING:
     AnyMethod = ExtractionMethod

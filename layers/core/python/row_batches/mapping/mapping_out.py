@@ -1,8 +1,8 @@
-"""Mapping out: from a target's answer to the cells of the mapped columns. Compiled once, run per row.
+"""Maps a target's answer to the cells of the mapped columns. A mapping is compiled once and runs for each row.
 
-A path that matches nothing, and a null of a type that has none, give the ``default``. A match that cannot be cast to
-the column's type (``output_types``) gives the default as well and counts as a cast failure. Defaults: a text as it is,
-null as the empty cell, others as JSON.
+A path that matches nothing gives the ``default``, and so does a null if the column's type has no null. A match that
+cannot be cast to the type (``output_types``) also gives the default and counts as a cast failure. A default that is a
+text is written unchanged, null is an empty cell, and other values are written as JSON.
 """
 
 from __future__ import annotations
@@ -23,21 +23,24 @@ if TYPE_CHECKING:
 
 
 class MappedRow(NamedTuple):
-    """The cells of the mapped columns. ``cast_failures``: the columns whose match could not be cast, with the match as
-    text, shortened. ``missing``: the columns that matched nothing; ``answer_keys``: the keys where their paths end."""
+    """The cells of the mapped columns.
+
+    ``cast_failures`` has the columns whose match could not be cast, each with the match as a shortened text.
+    ``missing`` are the columns that matched nothing, ``answer_keys`` the keys where their paths end.
+    """
 
     values: list[str]
     cast_failures: dict[str, str]
     missing: Sequence[str] = ()
     answer_keys: AnswerKeys = {}
     extraction: str = ""
-    """The method of each extracted field, and the fields that none yielded, as JSON; "" without extraction."""
+    """The method of each extracted field and the missing fields, as JSON; "" without extraction."""
     extracted: bool = False
-    """Whether some field was extracted."""
+    """Whether at least one field was extracted."""
 
 
 class _Place(Enum):
-    """Where a column's source is tried. ``$`` is the whole answer, never the extracted fields."""
+    """Where a column's source is searched. ``$`` is the whole answer, never the extracted fields."""
 
     ANYWHERE = auto()
     FIELDS = auto()
@@ -65,8 +68,11 @@ class OutputMapper:
         self._extractor = extractor
 
     def map(self, answer: Any, payload: Any) -> MappedRow:
-        """The cells of a row that is SUCCESS. Each source is tried on the extracted fields, then on the whole answer,
-        then on the payload, then on ``{"agent_output": payload}``; the first of these that it matches counts."""
+        """The cells of a row that is SUCCESS.
+
+        Each source is tried on the extracted fields, then on the whole answer, then on the payload, then on
+        ``{"agent_output": payload}``. The first match counts.
+        """
         if not self._columns:
             return _payload_as_json(payload)
         documents = (
@@ -107,14 +113,14 @@ class OutputMapper:
 
 
 def compile_output_mapping(output_mapping: OutputMapping) -> OutputMapper:
-    """A mapper for these columns; without columns, for the one column ``result``, the payload as JSON."""
+    """A mapper for these columns. Without columns, it has one column ``result`` with the payload as JSON."""
     columns = [_compile(column) for column in output_mapping.mapped_columns]
     extractor = _compile_extraction(output_mapping) if output_mapping.extraction_methods else None
     return OutputMapper([column.name for column in columns] or [RESULT_COLUMN], columns, extractor)
 
 
 def _compile_extraction(output_mapping: OutputMapping) -> Extractor:
-    # Imported late: most batches extract nothing.
+    # Imported late, because most batches extract nothing.
     from row_batches.extraction.extractor import Extractor  # noqa: PLC0415
 
     return Extractor(output_mapping.extraction_methods, output_mapping.transforms)

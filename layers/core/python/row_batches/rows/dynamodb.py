@@ -2,13 +2,13 @@
 
 A row is an item that a person can query while the batch runs: ``batch_id, row_id, status, input_data, output_data,
 execution_time_ms, timestamp, ttl``, and ``record``, from which the output is made. The rows of an execution are spread
-over the partition keys of its plan, ``BLOCK_ROWS`` consecutive rows at a time, since a partition takes 1,000 write
-units a second (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html).
+over the partition keys of its plan, in blocks of ``BLOCK_ROWS``, because a partition takes 1,000 write units a second
+(https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html).
 
-A small item for each written run of rows, under ``<batch_id>#finished``, commits them: which rows are finished is read
-from these alone. A row that is written twice is one item, so it is read once. Rows that are not SUCCESS are in the
-index ``FAILED_ROWS`` as well, under the same key. A row that is too large for an item lies in an object, which its item
-names.
+Each write of consecutive rows ends with a small item under ``<batch_id>#finished``, which commits them. Only these
+items say which rows are finished. A row that is written twice is one item, so it is read once. Rows that are not
+SUCCESS are also in the index ``FAILED_ROWS``, under the same key. A row that is too large for an item is in an object,
+and its item names the object.
 """
 
 from __future__ import annotations
@@ -52,28 +52,28 @@ if TYPE_CHECKING:
 FAILED_ROWS = "failed-rows"
 MOST_ITEM_BYTES = 400 * 1024
 MOST_WRITTEN_AT_ONCE = 25
-"""Items of a BatchWriteItem. For the limits see
+"""Items of a BatchWriteItem. For the limits, see
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html."""
 MOST_READ_AT_ONCE = 25
-"""Items of a BatchGetItem, which answers with 16 MB at most: 25 of the largest items are less."""
+"""Items of a BatchGetItem, which answers with up to 16 MB; 25 of the largest items are less."""
 UNIT_BYTES = 1024
 ATTEMPTS = 12
-"""At what a throttled table left over: some 20 s of pauses in all, with jitter."""
+"""Attempts at items that a throttled table left over. Their pauses add up to some 20 s, with jitter."""
 SECONDS_A_DAY = 86_400
 MOST_MESSAGE_CHARACTERS = 1_000
-"""Longest error message in an item with a record in an object."""
+"""The longest error message in an item."""
 MOST_GROUPS_AHEAD = 24
 MOST_BYTES_AHEAD = 16 * 1024 * 1024
 MOST_ANSWER_BYTES_AHEAD = 32 * 1024 * 1024
 GROUP_BYTES = 1024 * 1024
-"""Rows with one partition key up to so large are read by one query."""
+"""One query reads rows of one partition key up to this size."""
 
 Item = dict[str, Any]
 Result = TypeVar("Result")
 
 
 class _Range(NamedTuple):
-    """Rows that one write finished, the bytes of their items and objects, and what they cost."""
+    """Rows that one write finished, the bytes of their items and objects, and their write units."""
 
     first: int
     last: int
@@ -82,11 +82,11 @@ class _Range(NamedTuple):
 
 
 class DynamoDbRowStore:
-    """The rows of the execution of ``keys`` in ``table``, as its plan's ``storage`` says.
+    """The finished rows of the execution of ``keys`` in ``table``. ``storage`` comes from its plan.
 
-    ``columns`` are the names of the input's columns. Memory: ``read`` holds ``MOST_BYTES_AHEAD`` and one group,
-    ``answers`` ``MOST_ANSWER_BYTES_AHEAD`` and one group (``BLOCK_ROWS`` items of 400 KB at most), with one row that
-    is in an object; ``kept`` ``MOST_READ_AT_ONCE`` items and one such row.
+    ``columns`` are the names of the input's columns. Memory: ``read`` holds ``MOST_BYTES_AHEAD`` and one group.
+    ``answers`` holds ``MOST_ANSWER_BYTES_AHEAD``, one group (``BLOCK_ROWS`` items of up to 400 KB) and one row from an
+    object. ``kept`` holds ``MOST_READ_AT_ONCE`` items and one such row.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class DynamoDbRowStore:
         self._put([self._marker(run, sizes, expires) for run in _runs_in_blocks(rows)])
 
     def _item(self, finished: FinishedRow, expires: int) -> tuple[Item, int]:
-        """The row's item, and the bytes that are in an object beside it."""
+        """The row's item, and the number of its bytes that are in an object."""
         record = finished.record
         batch_id = self._batch_id(finished.row)
         ended_ms = record["started_ms"] + record["duration_ms"]
@@ -191,7 +191,7 @@ class DynamoDbRowStore:
             self._until_none_is_left(put, len(left[self._table]))
 
     def _until_none_is_left(self, ask: Callable[[], int], left: int) -> None:
-        """Repeat ``ask``, with pauses, until it leaves none; continue as long as the table takes some of them."""
+        """Repeat ``ask`` with pauses until it leaves no items. Goes on as long as the table takes some of them."""
 
         def ask_for_all() -> None:
             nonlocal left
@@ -214,7 +214,7 @@ class DynamoDbRowStore:
             yield RowRange(max(written.first, first), written.last if last is None else min(written.last, last))
 
     def _written(self, first: int, last: int | None = None) -> Iterator[_Range]:
-        """What was written of the rows from ``first`` to ``last``, ascending; it may overlap."""
+        """The written ranges that have rows from ``first`` to ``last``, ascending. They can overlap."""
         ids = self._storage.batch_ids
         blocks = range(block_of(first), len(ids) + block_of(first) if last is None else block_of(last) + 1)
         wanted = sorted({block % len(ids) for block in blocks})
@@ -293,10 +293,10 @@ class DynamoDbRowStore:
                 continue
             yield KeptAnswer(record["row"], record["hash"], record["target_version"], answer)
 
-    # --- as a person asks for them
+    # --- for people
 
     def listed(self, statuses: Collection[RowStatus], row: int = 1) -> Generator[ListedRow, None, None]:
-        """Rows that are not SUCCESS come from the index, which is some moments behind."""
+        """Rows of these statuses. Rows that are not SUCCESS come from the index, which is slightly out of date."""
         if RowStatus.SUCCESS in statuses:
             items = self._listed_by_reading(row)
         else:
@@ -335,7 +335,7 @@ class DynamoDbRowStore:
     def _query(
         self, batch_id: str, first: str, last: str, names: str | None = None, *, index: str | None = None
     ) -> Iterator[Item]:
-        """The items of a partition key between two sort keys, in their order; of an index, as it is by then."""
+        """The items of a partition key between two sort keys, in order. An index can be slightly out of date."""
         asked: dict[str, Any] = {
             "TableName": self._table,
             "KeyConditionExpression": f"{'failed_' if index else ''}batch_id = :id AND row_id BETWEEN :a AND :z",
@@ -352,7 +352,7 @@ class DynamoDbRowStore:
             asked["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
     def _get(self, rows: Iterable[int], names: str) -> Iterator[Item]:
-        """The items of rows, which ascend, as far as there are any."""
+        """The items of ``rows``, which ascend. Rows without an item are left out."""
         chunk: list[int] = []
         for row in rows:
             chunk.append(row)
@@ -398,7 +398,7 @@ class _Group:
 
 @dataclass(frozen=True, slots=True)
 class _TableRows:
-    """Rows that follow one another; ``group`` is None where it was counted before."""
+    """Consecutive rows. ``group`` is None if it is already counted."""
 
     records: list[RowRecord]
     group: _Group | None
@@ -429,12 +429,12 @@ class _TableRows:
 
 
 def _grouped(written: Iterator[_Range], next_row: int) -> Iterator[_Group]:
-    """What was written, from ``next_row`` on, as groups of one partition key that are not too large."""
+    """The written rows from ``next_row`` on, as groups that have one partition key and are not too large."""
     group: _Group | None = None
     for first, last, size, units in written:
         begins = max(first, next_row)
         if last < begins:
-            if group is not None:  # nothing new, but paid for
+            if group is not None:  # It has no new rows, but its write was paid for.
                 group = _Group(group.first, group.last, group.size, group.writes + 1, group.units + units)
             continue
         next_row = last + 1
@@ -454,7 +454,7 @@ def _grouped(written: Iterator[_Range], next_row: int) -> Iterator[_Group]:
 
 
 def _runs_in_blocks(rows: Sequence[FinishedRow]) -> Iterator[list[FinishedRow]]:
-    """Consecutive rows of one block."""
+    """Split rows into runs of consecutive rows of one block."""
     blocks: defaultdict[int, list[FinishedRow]] = defaultdict(list)
     for finished in rows:
         blocks[block_of(finished.row)].append(finished)
@@ -463,7 +463,7 @@ def _runs_in_blocks(rows: Sequence[FinishedRow]) -> Iterator[list[FinishedRow]]:
 
 
 def _runs(records: Sequence[RowRecord]) -> Iterator[tuple[int, int]]:
-    """The slices of records whose rows follow one another: an item can have expired."""
+    """The slices of records with consecutive rows. There can be gaps, because items can have expired."""
     first = 0
     for at in range(1, len(records) + 1):
         if at == len(records) or records[at]["row"] != records[at - 1]["row"] + 1:
@@ -472,7 +472,7 @@ def _runs(records: Sequence[RowRecord]) -> Iterator[tuple[int, int]]:
 
 
 def _projection(names: str) -> dict[str, Any]:
-    """Attributes to be read; those with ``#`` are words of DynamoDB's own
+    """The projection of the attributes to read. Names with ``#`` are reserved words of DynamoDB
     (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ReservedWords.html)."""
     reserved = {name: name[1:] for name in names.split(", ") if name.startswith("#")}
     return {"ProjectionExpression": names, "ExpressionAttributeNames": reserved}
@@ -483,7 +483,7 @@ def _text(attribute: Item) -> bytes:
 
 
 def _size(item: Item) -> int:
-    """Bytes of an item: names, and values as UTF-8; of a number, at most
+    """The bytes of an item: names, and values as UTF-8. The size of a number is an upper bound
     (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html)."""
     size = 0
     for name, attribute in item.items():

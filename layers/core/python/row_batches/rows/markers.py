@@ -1,4 +1,4 @@
-"""Empty objects in S3 whose keys say how many rows failed, and whose letters are sent: the same for every store."""
+"""Empty objects in S3 whose keys mark failed rows and sent dead letters. Every store uses them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from row_batches.rows.store import RowRange
 
 
 class Markers:
-    """The markers of the execution of ``keys``; none spans more than ``batch_size`` rows."""
+    """The markers of the execution of ``keys``. A marker spans up to ``batch_size`` rows."""
 
     def __init__(self, objects: ObjectStore, keys: Keys, batch_size: int) -> None:
         self._objects = objects
@@ -32,11 +32,11 @@ class Markers:
                 self._objects.put(self._keys.letters_marker(run[0].row, run[-1].row), b"")
 
     def letters_sent(self, first: int) -> Covered:
-        """Tells of rows from ``first`` on whether their letters are sent."""
+        """Tells whether the letters of rows from ``first`` on are sent."""
         return Covered(self.ranges(self._keys.letters, first))
 
     def ranges(self, prefix: str, first: int) -> Iterator[RowRange]:
-        """The ranges that the keys under ``prefix`` name, but for those that end before ``first``."""
+        """The ranges in the keys under ``prefix``, without those that end before ``first``."""
         earliest = max(1, first - self._batch_size + 1)
         for stored in self._objects.list_objects(prefix, f"{prefix}{earliest:012d}"):
             begins, ends = self._keys.range_of(stored.key)
@@ -45,7 +45,7 @@ class Markers:
 
 
 class Covered:
-    """Tells whether rows, asked in ascending order, lie in ranges, which ascend and may overlap."""
+    """Tells whether rows are in ``ranges``, which ascend and can overlap. Ask for rows in ascending order."""
 
     def __init__(self, ranges: Iterator[RowRange]) -> None:
         self._ranges = ranges
@@ -54,7 +54,7 @@ class Covered:
         self._reach = 0
 
     def covers(self, row: int) -> bool:
-        if not self._began:  # at the first failed row: most runs have none
+        if not self._began:  # Only at the first failed row, because most runs have none.
             self._began, self._next = True, next(self._ranges, None)
         while self._next is not None and self._next.first <= row:
             self._reach = max(self._reach, self._next.last)

@@ -1,13 +1,13 @@
-"""How the rows of an execution are spread over the partition keys of a table."""
+"""Spreads the rows of an execution over the partition keys of a table."""
 
 from __future__ import annotations
 
 BLOCK_ROWS = 100
-"""Consecutive rows with one partition key."""
+"""The number of consecutive rows with one partition key."""
 
 
 def batch_ids_of(batch_name: str, execution: str, count: int) -> list[str]:
-    """The partition keys of an execution's rows: ``<batch>#<execution>``, with ``#<nn>`` where they are several."""
+    """The partition keys of an execution's rows: ``<batch>#<execution>``, with ``#<nn>`` if there are several."""
     batch_id = f"{batch_name}#{execution}"
     return [batch_id] if count == 1 else [f"{batch_id}#{number:02d}" for number in range(count)]
 

@@ -15,15 +15,15 @@ class RowStatus(StrEnum):
 
 
 class RowOrigin(StrEnum):
-    """Where the outcome of a row comes from for which the target was not called.
+    """The origin of a row's outcome if the target was not called for the row.
 
-    Rows that were taken over from an execution that is resumed have none: they are SUCCESS without an attempt.
+    Rows that were taken over from a resumed execution have none. They are SUCCESS without an attempt.
     """
 
     DUPLICATE = "duplicate"
-    """The row with the same input that was sent (``execution_config.deduplicate``), whether it was SUCCESS or not."""
+    """The outcome, of any status, of the row with the same input that was sent (``execution_config.deduplicate``)."""
     CACHED = "cached"
-    """A batch of the last days (``execution_config.cache_days``)."""
+    """The answer of an earlier batch (``execution_config.cache_days``)."""
 
 
 Usage = dict[str, dict[str, int | float]]
@@ -138,7 +138,7 @@ DETAILS = ("notes", "usage", "throttled_ms", "missing", "origin")
 
 
 def details_of(records: Iterable[RowRecord]) -> list[RowDetails]:
-    """Those of the rows that have some."""
+    """The details of the rows that have some."""
     found: list[RowDetails] = []
     for record in records:
         if record["cast_failures"] or any(name in record for name in DETAILS):
@@ -160,7 +160,7 @@ def details_of(records: Iterable[RowRecord]) -> list[RowDetails]:
 
 
 class RowColumns(TypedDict):
-    """The fields of consecutive finished rows that the aggregator needs: for each field a list with a value a row.
+    """The fields of consecutive finished rows that the aggregator needs. Each is a list with one value for each row.
 
     ``failures`` has elements only for rows that are not SUCCESS, ``details`` only for rows that have details.
     """
@@ -176,7 +176,7 @@ class RowColumns(TypedDict):
     cast_failures: list[int]
     target_version: list[str]
     extraction: list[str]
-    """"" for a row without."""
+    """The value is "" for a row without extraction."""
     failures: list[RowFailure]
     details: list[RowDetails]
 
@@ -212,9 +212,9 @@ def columns_of(records: Sequence[RowRecord], letter_is_sent: Callable[[int], boo
 
 @dataclass(frozen=True, slots=True)
 class AnsweredRow:
-    """A finished row with its answer: None on a row that is not SUCCESS, whose ``error`` says why.
+    """A finished row with its answer. A row that is not SUCCESS has an ``error`` and the answer None.
 
-    ``unmatched``: the row is FAILED only because mapped columns matched nothing, and ``answer`` is what it answered.
+    If ``unmatched``, the row is FAILED only because mapped columns matched nothing, and ``answer`` is its answer.
     """
 
     row: int

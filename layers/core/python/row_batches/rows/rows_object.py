@@ -1,9 +1,9 @@
 """The format of a rows object, which holds consecutive finished rows. The aggregator parses only its first line.
 
-The first line is a JSON object with ``schema_version`` and a list for each field that the output has or a count needs
-(``RowColumns``). One more line for each row holds the rest: ``{"row", "hash", "answer"}``.
+The first line is a JSON object with ``schema_version`` and a list for each field that the output or a count needs
+(``RowColumns``). Each row has one more line with the rest: ``{"row", "hash", "answer"}``.
 
-Version 1 has no ``schema_version``, no ``target_version`` and not always ``details``; its workers sent dead letters
+Version 1 has no ``schema_version``, no ``target_version`` and sometimes no ``details``. Its workers sent dead letters
 before they wrote rows.
 """
 
@@ -19,7 +19,7 @@ from row_batches.rows.records import FinishedRow, RowColumns, columns_of
 
 ROWS_SCHEMA_VERSION = 2
 SPARSE = frozenset({"failures", "details"})
-"""The columns with row numbers in their elements, because most rows have no element."""
+"""The columns in which most rows have no element, so each element has its row number."""
 
 
 def encode_rows(rows: Sequence[FinishedRow]) -> bytes:
@@ -50,9 +50,9 @@ def first_line(body: bytes) -> bytes:
 def read_columns(
     lines: Sequence[bytes], row: int, skip: int, letter_is_sent: Callable[[int], bool] = lambda _: False
 ) -> RowColumns:
-    """The rows of the objects that begin with ``lines``, but for the first ``skip`` rows: from ``row`` on.
+    """The rows from ``row`` on of the objects that begin with ``lines``, which is without their first ``skip`` rows.
 
-    ``letter_is_sent`` is asked about each failed row, ascending. Raises ``DeploymentError`` for rows of a newer form.
+    ``letter_is_sent`` is called for each failed row, ascending. Raises ``DeploymentError`` for rows of a newer form.
     """
     columns, *more = [_parse(line) for line in lines]
     for part in more:

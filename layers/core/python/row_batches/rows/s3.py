@@ -1,7 +1,7 @@
 """Finished rows as objects in S3, behind ``row_batches.rows.store.RowStore``.
 
-A rows object holds a run of consecutive rows, and its key carries the first and the last of them
-(docs/decisions/0004-rows-objects-named-by-range.md): keys list in row order, and a gap shows in the listing.
+A rows object holds consecutive rows, and its key has the first and the last row number
+(docs/decisions/0004-rows-objects-named-by-range.md). So keys are listed in row order, and the listing shows gaps.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from row_batches.rows.store import FinishedRows, ListedRow, RowRange, listed_by_
 
 GROUP_OBJECTS = 16
 GROUP_BYTES = 256 * 1024
-"""Neighbours up to so many and so large are read by one reader and handed on as one."""
+"""One reader reads up to this many neighbouring objects, of up to this size, and yields them as one group."""
 WRITERS = 16
-"""Objects of one write at once."""
+"""The objects that one write puts at once."""
 MOST_GROUPS_AHEAD = 24
 MOST_BYTES_AHEAD = 2 * 1024 * 1024
 MOST_OBJECTS_AHEAD = 48
@@ -34,10 +34,10 @@ MOST_ANSWER_BYTES_AHEAD = 32 * 1024 * 1024
 
 
 class S3RowStore:
-    """The rows objects of the execution of ``keys``, none of which has more than ``batch_size`` rows.
+    """The rows objects of the execution of ``keys``. An object has up to ``batch_size`` rows.
 
-    Memory: ``read`` holds ``MOST_BYTES_AHEAD`` and one group, ``answers`` ``MOST_ANSWER_BYTES_AHEAD`` and one rows
-    object (a worker's is up to some 40 MB) with one answer parsed, ``kept`` a chunk of one and one row.
+    Memory: ``read`` holds ``MOST_BYTES_AHEAD`` and one group. ``answers`` holds ``MOST_ANSWER_BYTES_AHEAD``, one rows
+    object (up to some 40 MB) and one parsed answer. ``kept`` holds a chunk of a rows object and one row.
     """
 
     def __init__(self, objects: ObjectStore, keys: Keys, batch_size: int) -> None:
@@ -51,7 +51,7 @@ class S3RowStore:
         if len(runs) == 1:
             self._put(runs[0])
             return
-        # Rows between others whose inputs are sent elsewhere: many small objects.
+        # If rows between these are duplicates of others, there are many small objects.
         with ThreadPoolExecutor(min(len(runs), WRITERS), "writer") as pool:
             for written in [pool.submit(self._put, run) for run in runs]:
                 written.result()
@@ -60,7 +60,7 @@ class S3RowStore:
         self._objects.put(self._keys.rows_object(run[0].row, run[-1].row), encode_rows(run))
 
     def finished(self, first: int = 1, last: int | None = None) -> Iterator[RowRange]:
-        if self._batch_size == 1 and first == last:  # one cheap request, instead of a listing
+        if self._batch_size == 1 and first == last:  # One cheap request instead of a listing.
             if self._objects.exists(self._keys.rows_object(first, first)):
                 yield RowRange(first, first)
             return
@@ -117,8 +117,8 @@ class S3RowStore:
                     break
 
     def _objects_with(self, wanted: frozenset[int]) -> Iterator[tuple[str, int, int]]:
-        """Key, first row and last wanted row of each rows object with some that are wanted."""
-        if self._batch_size == 1:  # a request for each row, instead of one more for the listing
+        """Key, first row and last wanted row of each rows object with wanted rows."""
+        if self._batch_size == 1:  # One request for each row, without a listing.
             yield from ((self._keys.rows_object(row, row), row, row) for row in sorted(wanted))
             return
         if not wanted:
@@ -132,7 +132,7 @@ class S3RowStore:
                 yield self._keys.rows_object(begins, ends), begins, inside[-1]
 
     def _successes(self, key: str, first: int) -> Iterator[tuple[int, str, bytes]]:
-        """Number, version of the target and line of the rows of a rows object that are SUCCESS."""
+        """Row number, version of the target, and line, of each SUCCESS row of a rows object."""
         try:
             lines = _lines(self._objects.read(key))
             columns = read_columns([next(lines)], first, 0)
@@ -157,7 +157,7 @@ class S3RowStore:
 
 @dataclass(frozen=True, slots=True)
 class _StoredRows:
-    """Rows objects that follow one another: their first lines, and the key of the last as the position."""
+    """The first lines of consecutive rows objects. The key of the last object is the position."""
 
     position: str
     first: int
@@ -179,7 +179,7 @@ class _StoredRows:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Rows objects that follow one another without gap or overlap."""
+    """Consecutive rows objects, without gap or overlap."""
 
     keys: list[str]
     first: int
@@ -189,7 +189,7 @@ class _Group:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A rows object. Its rows before ``first_new`` are in one before it."""
+    """A rows object. Its rows before ``first_new`` are also in an earlier object."""
 
     key: str
     size: int
@@ -198,7 +198,7 @@ class _Part:
 
 
 def _useful(listing: Iterator[StoredObject], keys: Keys, next_row: int) -> Iterator[tuple[StoredObject, int, int]]:
-    """Rows objects with their first and last row, but for those that hold nothing new."""
+    """Rows objects with their first and last row, without objects that have no new rows."""
     for stored in listing:
         first, last = keys.range_of(stored.key)
         if last >= next_row:

@@ -17,7 +17,7 @@ class RowRange(NamedTuple):
 
 
 class ListedRow(NamedTuple):
-    """A finished row as a person asks for it: its line of the output, and why it is not SUCCESS."""
+    """A finished row for a person: its line of the output and, if it is not SUCCESS, the reason."""
 
     row: int
     status: RowStatus
@@ -28,8 +28,8 @@ class ListedRow(NamedTuple):
 class FinishedRows(Protocol):
     """Consecutive finished rows, ``first`` to ``last``, stored by ``writes`` writes.
 
-    ``write_units`` is what these writes cost in a table, in units of 1 KB; 0 for objects. ``position`` is the position
-    to continue reading from.
+    ``write_units`` are the write units of these writes in a table (1 KB each), 0 for objects. ``position`` is the
+    position to continue reading from.
     """
 
     @property
@@ -54,15 +54,15 @@ class FinishedRows(Protocol):
 class RowStore(Protocol):
     """The finished rows of one execution. Safe in several threads.
 
-    A row is finished when, and only when, ``write`` has returned for it. A row that was written twice, because a worker
-    was thought dead, is read once. The store never holds rows that were not attempted.
+    A row is finished when ``write`` has returned for it, and not before. If a row was written twice, because a worker
+    seemed dead, it is read once. The store never holds rows that were not attempted.
 
     Every method raises errors of ``foundation.errors``: ``DeploymentError``, ``ThrottledError``,
     ``ServiceUnavailableError``.
     """
 
     def write(self, rows: Sequence[FinishedRow]) -> None:
-        """Finish ascending rows. If it raises, some of them can be finished already; write all of them again."""
+        """Finish ascending rows. If it raises an error, some rows can be finished; write all of them again."""
 
     def finished(self, first: int = 1, last: int | None = None) -> Iterator[RowRange]:
         """The finished rows from ``first`` to ``last``, as ascending ranges inside them, which can overlap."""

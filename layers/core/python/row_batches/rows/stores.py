@@ -1,4 +1,4 @@
-"""Opens the stores of executions' finished rows: the one place that chooses an adapter."""
+"""Opens the stores of executions' finished rows. No other module chooses an adapter."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from row_batches.rows.store import RowStore
 
 
 class RowStores:
-    """``table`` gives the client and the name of the table of rows, at the first execution that keeps rows there."""
+    """Opens row stores. ``table`` returns the client and name of the table of rows, and is called at the first use."""
 
     def __init__(self, objects: ObjectStore, clock: Clock, table: Callable[[], tuple[Any, str]] | None = None) -> None:
         self._objects = objects
@@ -21,10 +21,10 @@ class RowStores:
         self._table = table
 
     def open(self, execution: str, storage: Storage, *, batch_size: int, columns: Sequence[str] = ()) -> RowStore:
-        """The rows of ``execution``, whose plan has at most ``batch_size`` rows a child.
+        """The rows of ``execution``, whose plan has up to ``batch_size`` rows a child.
 
-        ``columns``, the names of its input's columns, are needed to write. Raises ``DeploymentError`` where the rows
-        are in a table that this function does not know.
+        ``columns`` are the names of its input's columns and are needed to write. Raises ``DeploymentError`` if the
+        rows are in a table that this function does not know.
         """
         keys = Keys(execution)
         if storage.mode is not StorageMode.DYNAMODB:

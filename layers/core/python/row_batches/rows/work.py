@@ -1,4 +1,4 @@
-"""The plan of an execution, its brake, and which of its workers are active."""
+"""The plan of an execution, its brake and its active workers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Brake:
 
 
 FINISHING_BRAKE = Brake("the execution was stopped", "StoppedError", "the execution was stopped")
-"""The finishing of a stopped run pulls and releases it. Nobody else pulls a brake with this reason."""
+"""The finishing of a stopped run pulls and releases this brake. Nothing else pulls a brake with this reason."""
 
 
 def execution_of(plan_key: str) -> str:

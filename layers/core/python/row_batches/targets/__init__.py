@@ -1,1 +1,1 @@
-"""The targets: how they are found, called, and how their answers are read."""
+"""Targets: finds them, calls them and reads their answers."""

@@ -11,7 +11,7 @@ from foundation.json_text import parse_json
 from row_batches.rows.records import Usage
 
 MOST_USED: dict[str, int | float] = {"input_tokens": 10**12, "output_tokens": 10**12, "cost_usd": 1e9}
-"""The fields of an answer's usage, each with the largest number that counts. A larger one is a mistake, and ignored."""
+"""The fields of an answer's usage, each with its largest valid number. A larger number is a mistake and is ignored."""
 MOST_MODEL_CHARACTERS = 200
 
 

@@ -21,7 +21,7 @@ Client = TypeVar("Client")
 
 
 class Clients(Generic[Client]):
-    """Clients by their read time-out in whole seconds. The lock is there because creating one is not thread-safe."""
+    """Clients by their read time-out in whole seconds. A lock is needed, because creating one is not thread-safe."""
 
     def __init__(self, make_client: Callable[[int], Client]) -> None:
         self._lock = Lock()

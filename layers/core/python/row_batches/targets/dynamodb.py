@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class DynamoTargets:
-    """One item a target, hash key ``name``. The low-level client: no resource layer to import."""
+    """Targets in a table, one item each, with the hash key ``name``. The low-level client is faster to import."""
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:
         self._client = client
@@ -47,7 +47,7 @@ class DynamoTargets:
 
 
 def _value(attribute: Mapping[str, Any]) -> Any:
-    """A DynamoDB attribute of the types that the registry has."""
+    """The value of a DynamoDB attribute, of the types that the registry has."""
     (kind, value), *_ = attribute.items()
     if kind == "N":
         return float(value)

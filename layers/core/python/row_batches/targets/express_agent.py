@@ -1,4 +1,4 @@
-"""Express agents: state machines that answer at once."""
+"""Express agents: state machines that are called synchronously."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class RowCall:
 
     @property
     def id(self) -> str:
-        """What a tool returns as ``tool_use_id``."""
+        """The id of the call, which a tool returns as ``tool_use_id``."""
         return f"{self.execution}:{self.row}:{self.attempt}"
 
 
@@ -68,20 +68,20 @@ class TargetKind(ABC):
     execution_actions: ClassVar[tuple[str, ...]] = ()
     """IAM actions on the target's executions."""
     inspect_actions: ClassVar[tuple[str, ...]]
-    """IAM actions on the target's ARN that ``code`` and ``warnings`` take."""
+    """IAM actions on the target's ARN that ``code`` and ``warnings`` need."""
     cost_assumption: ClassVar[str]
     row_seconds: ClassVar[float]
-    """What a row takes, at the least, where the registry does not say it: for the rate at which rows are written."""
+    """The least time of a row if the registry does not give one. It limits the rate at which rows are written."""
 
     # --- calling it
 
     @abstractmethod
     def request(self, call: RowCall, row_input: dict[str, Any]) -> dict[str, Any]:
-        """What the target is sent."""
+        """The request to the target."""
 
     @abstractmethod
     def read(self, answer: Any, call: RowCall) -> Outcome:
-        """The outcome that the target's answer stands for."""
+        """The outcome of the target's answer."""
 
     @abstractmethod
     def read_kept(self, answer: Any) -> Outcome:
@@ -90,7 +90,7 @@ class TargetKind(ABC):
     # --- planning
 
     def timeout_problem(self, seconds: int) -> Problem | None:
-        """What is wrong with a row's ``timeout_seconds``."""
+        """The problem with a row's ``timeout_seconds``; None if there is none."""
         if seconds <= self.most_timeout_seconds:
             return None
         fix = f"write a number from 1 to {self.most_timeout_seconds}, or use a Standard agent"
@@ -98,18 +98,18 @@ class TargetKind(ABC):
 
     @abstractmethod
     def code(self, target: Target, functions: FunctionSettings, machines: MachineSettings) -> str:
-        """What tells the code behind the target's ARN from another (``Target.code_version``, in full)."""
+        """An identifier of the code behind the target's ARN. Other code has another one (``Target.code_version``)."""
 
     @abstractmethod
     def warnings(self, config: BatchConfig, target: Target, functions: FunctionSettings) -> list[str]:
-        """What the user should know about the target before the run. ``functions`` knows Lambda functions."""
+        """Warnings about the target before the run. ``functions`` reads the settings of Lambda functions."""
 
     @abstractmethod
     def call_seconds(self, config: BatchConfig, target: Target, functions: FunctionSettings) -> int:
-        """The longest that one call can run, whatever becomes of its caller."""
+        """The longest time that a call can run, even if its caller ends earlier."""
 
     def rows_in_flight(self, config: BatchConfig, target: Target) -> int:
-        """The most rows in flight: ``max_concurrency`` of the document, or of the registry where that is less."""
+        """The most rows in flight: ``max_concurrency`` of the document or of the registry, whichever is less."""
         asked = config.execution_config.max_concurrency
         return asked if target.max_concurrency is None else min(asked, target.max_concurrency)
 
@@ -126,7 +126,7 @@ class TargetKind(ABC):
         target: Target,  # noqa: ARG002
         total_rows: int,  # noqa: ARG002
     ) -> Concurrency | None:
-        """The same for an execution that runs its rows itself, without children of a map; None if this kind cannot."""
+        """The concurrency of an execution that runs its rows itself, without a map; None if this kind cannot do so."""
         return None
 
     # --- cost
@@ -139,7 +139,7 @@ class TargetKind(ABC):
 
     @abstractmethod
     def usage(self, counts: RunCounts) -> Usage:
-        """What the rows of a run use, in addition to what every execution uses."""
+        """The usage of a run's rows, in addition to what every execution uses."""
 
 
 ClientFactory = Callable[[str, int], Any]

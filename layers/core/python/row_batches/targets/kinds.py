@@ -69,7 +69,7 @@ def _section(document: Any, name: str) -> Mapping[str, Any]:
 
 
 class KindInvoker:
-    """Calls each target as its kind says. ``make_client``: see ``ClientFactory``."""
+    """Calls each target with the invoker of its kind. For ``make_client``, see ``ClientFactory``."""
 
     def __init__(self, make_client: ClientFactory) -> None:
         self._invokers = {kind.name: kind.invoker(make_client) for kind in KINDS if isinstance(kind, WorkerKind)}

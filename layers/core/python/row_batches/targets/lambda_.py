@@ -31,12 +31,12 @@ NOT_READY = frozenset(
         "SnapStartNotReadyException",
     }
 )
-"""The function is being created, updated, or woken after weeks without a call. It was not called, and soon can be
+"""The function is being created, updated, or woken after weeks without a call. It was not called, but soon can be
 (https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html, "Errors")."""
 
 
 class LambdaInvoker:
-    """``make_client`` gives a Lambda client for a read time-out in whole seconds."""
+    """Calls Lambda functions. ``make_client`` creates a client with a read time-out in whole seconds."""
 
     def __init__(self, make_client: Callable[[int], LambdaClient]) -> None:
         self._clients = Clients(make_client)
@@ -75,7 +75,7 @@ def _function_error(body: bytes) -> Outcome:
 
 
 class LambdaFunctionSettings:
-    """Settings of registered functions. ``make_client`` is called when the first one is asked for: agents need none."""
+    """Reads settings of functions. ``make_client`` is called at the first read, because agents need no client."""
 
     def __init__(self, make_client: Callable[[], LambdaClient]) -> None:
         self._make_client = make_client
@@ -84,7 +84,7 @@ class LambdaFunctionSettings:
         return self._configuration(arn)["Timeout"]
 
     def code(self, arn: str) -> str:
-        """``CodeSha256``; with an alias in the ARN, of the version that the alias points to
+        """``CodeSha256`` of the function. If the ARN has an alias, it is that of the version behind the alias
         (https://docs.aws.amazon.com/lambda/latest/api/API_GetFunctionConfiguration.html)."""
         return self._configuration(arn)["CodeSha256"]
 

@@ -32,7 +32,7 @@ class LambdaFunction(WorkerKind):
         return read_tool_answer(answer, call.id)
 
     def read_kept(self, answer: Any) -> Outcome:
-        """The id of the call was checked when the answer came; here it names the execution that called."""
+        """Read a stored answer. The id of the call is not checked again, because another execution can have called."""
         return read_tool_answer(answer, answer.get("tool_use_id", "") if isinstance(answer, dict) else "")
 
     def code(self, target: Target, functions: FunctionSettings, machines: MachineSettings) -> str:  # noqa: ARG002

@@ -9,30 +9,30 @@ from row_batches.targets.protocol import Outcome
 
 
 class TargetInvoker(Protocol):
-    """Calls a target that answers at once: no retries of its own, safe in several threads."""
+    """Calls a target synchronously. It has no retries of its own and is safe in several threads."""
 
     def invoke(self, target: Target, payload: bytes, timeout_seconds: float) -> bytes | Outcome:
-        """The target's answer as it came, or the outcome of an attempt that gave none.
+        """The target's unparsed answer, or the outcome of an attempt without an answer.
 
-        Raises ``DeploymentError`` when the call is denied or the target does not exist.
+        Raises ``DeploymentError`` if the call is denied or the target does not exist.
         """
 
 
 class FunctionSettings(Protocol):
-    """What is known of a Lambda function."""
+    """Reads the settings of Lambda functions."""
 
     def timeout_seconds(self, arn: str) -> int:
-        """The function's own time-out. Raises ``DeploymentError`` when it may not be read, or does not exist."""
+        """The function's own time-out. Raises ``DeploymentError`` if reading is denied or there is no such function."""
 
     def code(self, arn: str) -> str:
-        """What tells its code from another: the same for the same code. Raises as ``timeout_seconds``."""
+        """An identifier of the function's code; other code has another one. Raises what ``timeout_seconds`` raises."""
 
 
 class MachineSettings(Protocol):
-    """What is known of a state machine."""
+    """Reads the settings of state machines."""
 
     def code(self, arn: str) -> str:
-        """What tells its definition from another: the same for the same definition.
+        """An identifier of the state machine's definition; another definition has another one.
 
-        Raises ``DeploymentError`` when it may not be read, or does not exist.
+        Raises ``DeploymentError`` if reading is denied or the state machine does not exist.
         """

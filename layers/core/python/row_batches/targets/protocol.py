@@ -52,10 +52,10 @@ _THROTTLING_ERRORS = frozenset(
 class Outcome:
     """The outcome of one attempt.
 
-    ``answer``: the target's raw answer, None when there is none. ``payload``: the part of it that mapping out is about.
-    ``retryable``: another attempt may help. ``throttled``: the call did not come to an attempt; it is made again, apart
-    from the count of attempts. ``runs_on``: no answer came, and the target may still be at work. ``notes`` counts
-    oddities of the answer by the name of their ``Note``. ``usage`` is the usage that the answer reports.
+    ``answer`` is the target's raw answer, None if there is none. ``payload`` is the part of it that is mapped out.
+    ``retryable`` says that another attempt can help. ``throttled`` says that the call did not become an attempt: it is
+    repeated and does not count as one. ``runs_on`` says that no answer came and the target is possibly still working.
+    ``notes`` counts oddities of the answer by the name of their ``Note``. ``usage`` is what the answer reports.
     """
 
     status: RowStatus
@@ -70,7 +70,7 @@ class Outcome:
     usage: Usage = field(default_factory=dict)
 
 
-# --- what is sent
+# --- requests
 
 
 def tool_request(name: str, row_input: dict[str, Any], call_id: str) -> dict[str, Any]:
@@ -83,9 +83,9 @@ def agent_request(execution_id: str, row: int, total_rows: int, row_input: dict[
 
 
 def agent_execution_name(batch_name: str, execution_arn: str, row: int, attempt: int) -> str:
-    """The name of an agent's execution. It is the same for the same attempt, so that none is started twice.
+    """The name of an agent's execution. One attempt always has the same name, so that it is not started twice.
 
-    It has at most 80 characters, all of which need no escaping (letters, digits, ``-``, ``_``).
+    It has up to 80 characters, which need no escaping (letters, digits, ``-``, ``_``).
     """
     digest = hashlib.sha256(execution_arn.encode()).hexdigest()[:16]
     end = f"-{digest}-{row}-{attempt}"
@@ -93,11 +93,11 @@ def agent_execution_name(batch_name: str, execution_arn: str, row: int, attempt:
     return (start or "batch") + end
 
 
-# --- what is answered
+# --- answers
 
 
 def read_tool_answer(answer: Any, call_id: str) -> Outcome:
-    """``{"type": "tool_result", "tool_use_id", "content"}``; anything else is read as a bare payload."""
+    """Read ``{"type": "tool_result", "tool_use_id", "content"}``. Any other answer is itself the payload."""
     if not isinstance(answer, dict) or answer.get("type") != "tool_result":
         return _read_bare(answer, TOOL_RESULT_ERROR, "the tool")
     content = answer.get("content")
@@ -111,9 +111,9 @@ def read_tool_answer(answer: Any, call_id: str) -> Outcome:
 
 
 def read_agent_answer(answer: Any) -> Outcome:
-    """``{"result": "Success", "data", "metadata"}``; an object without ``result``, or no object, is a bare payload.
+    """Read ``{"result": "Success", "data", "metadata"}``. An answer without ``result`` is itself the payload.
 
-    A Success without ``data`` is its own payload.
+    So is a Success without ``data``.
     """
     if not isinstance(answer, dict) or "result" not in answer:
         return _read_bare(answer, AGENT_RESULT_ERROR, "the agent")
@@ -127,10 +127,10 @@ def read_agent_answer(answer: Any) -> Outcome:
 
 
 def _read_bare(answer: Any, error_name: str, target: str) -> Outcome:
-    """An answer outside the protocol: SUCCESS, unless it is plainly an error in one of the forms that are common.
+    """Read an answer outside the protocol. It is SUCCESS unless it is clearly an error in a common form.
 
-    These are MCP's ``isError``, or ``is_error``, an object that has nothing but an ``error``, and the response of an
-    HTTP handler (``statusCode`` of 400 or above, with a ``body``).
+    The common forms are ``is_error`` or MCP's ``isError``, an object that has only an ``error``, and the response of
+    an HTTP handler (``statusCode`` of 400 or above, with a ``body``).
     """
     if isinstance(answer, dict):
         if _says_error(answer):
@@ -146,7 +146,7 @@ def _read_bare(answer: Any, error_name: str, target: str) -> Outcome:
 
 
 def _says_error(answer: dict[str, Any]) -> bool:
-    """Whether ``is_error``, or MCP's ``isError``, is true: as a boolean, a number, or a text that says so."""
+    """Whether ``is_error`` or MCP's ``isError`` is true, as a boolean, a number or a text."""
     return any(_is_true(answer.get(name)) for name in ("is_error", "isError"))
 
 
@@ -157,7 +157,7 @@ def _is_true(value: Any) -> bool:
 
 
 def _body(body: Any) -> Any:
-    """The body of an HTTP response: JSON, mostly, in a text."""
+    """The value of the body of an HTTP response, which is usually JSON in a text."""
     try:
         return parse_json(body) if isinstance(body, str) else body
     except ValueError:
@@ -215,11 +215,11 @@ def _text(value: Any) -> str:
         return f"an unreadable {type(value).__name__}"
 
 
-# --- what goes wrong
+# --- errors
 
 
 def thrown_error(error_name: str, message: str) -> Outcome:
-    """The target raised an error, or the call failed: another attempt may help."""
+    """The target raised an error, or the call failed. Another attempt can help."""
     said = message.strip() or "no message was given; look into the target's log"
     return _failed(error_name or "Error", f"{error_name or 'Error'}: {said}", retryable=True)
 
@@ -239,14 +239,14 @@ def mapping_failed(message: str) -> Outcome:
 
 
 def refused_off_protocol(outcome: Outcome) -> Outcome:
-    """The failure of a row whose answer does not follow the protocol, where such answers are not accepted."""
+    """The failure of a row because its answer does not follow the protocol and such answers are not accepted."""
     advice = "return what docs/reference/targets.md says, or set execution_config.off_protocol to accept"
     message = f"the answer does not follow the target's protocol; {advice}"
     return replace(outcome, status=RowStatus.FAILED, error_name=OFF_PROTOCOL_ERROR, error_message=message)
 
 
 def refused_unmatched(outcome: Outcome, message: str) -> Outcome:
-    """The failure of a row for mapped columns that match nothing. Its answer stays, for another mapping."""
+    """The failure of a row because mapped columns match nothing. The answer is kept for another mapping."""
     return replace(outcome, status=RowStatus.FAILED, error_name=MAPPING_ERROR, error_message=_bounded(message))
 
 
@@ -257,7 +257,7 @@ def throttled(message: str) -> Outcome:
 
 
 def unanswered(message: str) -> Outcome:
-    """The call did not reach the target, or has a name that AWS does not start twice. It is safe to repeat it."""
+    """The call did not reach the target, or has a name that AWS does not start twice. Repeating it is safe."""
     return replace(_failed(UNAVAILABLE, f"the call failed: {message}", retryable=True), throttled=True)
 
 
@@ -299,8 +299,8 @@ def tool_error(payload: Any) -> Outcome:
 def agent_error(error: str, cause: str) -> tuple[str, str]:
     """The agent's own error name and message.
 
-    A failed ``startExecution.sync:2`` is ``States.TaskFailed`` whose Cause is the JSON text of DescribeExecution, with
-    the child's ``Error`` and ``Cause``; other errors are returned as they are.
+    A failed ``startExecution.sync:2`` is ``States.TaskFailed``. Its Cause is the JSON of DescribeExecution with the
+    agent's ``Error`` and ``Cause``. Other errors are returned unchanged.
     """
     if error != "States.TaskFailed":
         return error, cause
@@ -330,7 +330,7 @@ def _agents_own(name: str, message: str) -> Outcome:
     outcome = outcome_of_error(name, message)
     if outcome.status is RowStatus.TIMEOUT:
         return _own_timeout(name, "the agent ran into a time-out of its own", "the agent")
-    if outcome.throttled:  # inside the agent, whose work is paid: it counts as an attempt
+    if outcome.throttled:  # Throttled inside the agent, whose work is paid for, so it counts as an attempt.
         return thrown_error(name, message)
     return replace(outcome, error_name=name, error_message=_bounded(_named(name, outcome.error_message)))
 

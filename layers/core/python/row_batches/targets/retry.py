@@ -39,7 +39,7 @@ def decide(
     *,
     max_throttles: int = MAX_THROTTLES,
 ) -> Retry | Final:
-    """What follows an attempt.
+    """Decide what follows an attempt.
 
     ``attempt`` is the number of this attempt, from 1, without throttled ones. ``throttles`` counts the throttled
     attempts so far, including this one. ``elapsed_ms`` of the row's ``budget_ms`` are used up. ``random()`` is in
@@ -59,7 +59,7 @@ def decide(
 
 
 def longest_pause_seconds(policy: RetryPolicy, attempt: int) -> float:
-    """The pause after attempt ``attempt``, without jitter: exponential, capped."""
+    """The pause after attempt ``attempt`` without jitter. It grows exponentially up to the policy's maximum."""
     try:
         delay = policy.initial_interval_seconds * policy.backoff_rate ** (attempt - 1)
     except OverflowError:
@@ -68,6 +68,6 @@ def longest_pause_seconds(policy: RetryPolicy, attempt: int) -> float:
 
 
 def pause_seconds(policy: RetryPolicy, attempt: int, random: Callable[[], float]) -> float:
-    """The pause after attempt ``attempt``: the longest, and with jitter a random part of it (full jitter)."""
+    """The pause after attempt ``attempt``: the longest pause or, with full jitter, a random part of it."""
     delay = longest_pause_seconds(policy, attempt)
     return random() * delay if policy.jitter else delay

@@ -26,18 +26,18 @@ from row_batches.targets.usage import CHILD_START_TRANSITIONS, RunCounts, Usage,
 
 MOST_ROWS_A_CHILD = 20
 CHILD_SECONDS = 300
-"""The expected time of all rows of a child. It bounds what is lost when a child dies, and the delay until a change of
-the map run's concurrency acts, since that waits for children to end."""
+"""The expected time of all rows of a child. It limits the loss when a child dies. It also limits the delay of a change
+of the map run's concurrency, which takes effect when children end."""
 UNKNOWN_ROWS_A_CHILD = 5
 """Rows a child if the registry does not say how long a row takes."""
 ROW_SECONDS = 1.0
-"""As fast as agents are taken to be."""
+"""The assumed least time of a row."""
 MOST_SECONDS_OF_SEVERAL = 900
 """A row whose ``timeout_seconds`` is longer has a child of its own."""
 MOST_EVENTS = 20_000
-"""The part that is planned of the 25,000 events of a child's history (https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html)."""
+"""The planned events of a child's history, which can hold 25,000 (https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html)."""
 EVENTS_AN_ATTEMPT = 20
-"""A failed attempt: InvokeAgent 7, RecordFailure 6, ChooseRetry 2, WaitBeforeRetry 2, the iteration 3."""
+"""The events of a failed attempt: InvokeAgent 7, RecordFailure 6, ChooseRetry 2, WaitBeforeRetry 2, the iteration 3."""
 
 CHILD_TRANSITIONS = 4
 """MapRows, RunRows, AgentRowsRemain, AgentRowsDone."""
@@ -62,10 +62,10 @@ DEPLOYMENT_ERRORS = frozenset(
         "StateMachineDoesNotExist",
     }
 )
-"""``StepFunctions.AccessDeniedException`` and the like, without prefix and ``Exception``: the agent cannot be called at
-all (https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html)."""
+"""Errors that mean that the agent cannot be called at all, like ``StepFunctions.AccessDeniedException``. They have no
+prefix and no ``Exception`` here (https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html)."""
 REFUSALS = frozenset({"ExecutionDoesNotExist", "InvalidExecutionInput", "InvalidName", "Validation"})
-"""Errors after which no execution has this attempt's name (the same page). After other errors, one may have it."""
+"""Errors after which no execution has this attempt's name (the same page). After other errors, one can have it."""
 CALL_PREFIXES = ("StepFunctions.", "Sfn.")
 """Prefixes of errors of the call itself. The agent's own errors are inside ``States.TaskFailed``."""
 DENIED = re.compile(r"is not authorized to perform|Error Code: (AccessDenied|UnrecognizedClient)")
@@ -77,7 +77,7 @@ only the cause tells them apart."""
 class StandardAgent(TargetKind):
     """``{"batchContext", "input"}`` to ``{"result", "data", "metadata"}``, by ``states:startExecution.sync:2``.
 
-    An attempt has a name of its own (``agent_execution_name``), so that Step Functions starts none twice.
+    Each attempt has its own name (``agent_execution_name``), so that Step Functions does not start it twice.
     """
 
     name = "standard"
@@ -108,11 +108,11 @@ class StandardAgent(TargetKind):
 
         ``timeout_seconds`` is the attempt's time, ``name`` its execution's name, ``input_bytes`` the size of its input.
 
-        Raises ``DeploymentError`` when the agent cannot be called at all.
+        Raises ``DeploymentError`` if the agent cannot be called at all.
         """
         if error.startswith(CALL_PREFIXES):
             return _read_call_error(error, cause)
-        if error == "States.Timeout":  # of the call: the agent's own is inside States.TaskFailed
+        if error == "States.Timeout":  # The call's time-out. The agent's own one is inside States.TaskFailed.
             return timed_out(f"no answer within the {timeout_seconds} s that were left for the row")
         if error == "States.DataLimitExceeded":
             return too_large(
@@ -128,16 +128,16 @@ class StandardAgent(TargetKind):
         return []
 
     def call_seconds(self, config: BatchConfig, target: Target, functions: FunctionSettings) -> int:  # noqa: ARG002
-        return config.execution_config.timeout_seconds  # then Step Functions stops the execution
+        return config.execution_config.timeout_seconds  # Then Step Functions stops the execution.
 
     def concurrency(self, config: BatchConfig, target: Target, total_rows: int, row_bytes: int) -> Concurrency:  # noqa: ARG002
         """As many children as rows in flight. Each runs its rows one after the other.
 
         A child has up to 20 rows: as many as take ``CHILD_SECONDS`` by the registry's ``expected_seconds``, else 5.
         It has fewer if the rows would not fill a batch for every child, or if failing attempts would fill
-        a child's history. It has one row if a row may take long, if a rate is given, or if failed rows may end the run,
-        so that no row starts after that. A rate limits the children to those that it can keep busy: more would only
-        wait for their start.
+        a child's history. It has one row if a row can take long, if a rate is given, or if failed rows can end the run,
+        so that no row starts after that. A rate limits the children to those that it can keep busy. More children
+        would only wait for their start.
         """
         settings = config.execution_config
         children = self.rows_in_flight(config, target)
@@ -176,9 +176,11 @@ class StandardAgent(TargetKind):
         )
 
     def usage(self, counts: RunCounts) -> Usage:
-        """A child: its start, 4 transitions, a request, a listing of what is finished. A row: 2 transitions and a
-        request; an attempt that is tried again adds 4 and 1. A failed row: its count and a request to the queue.
-        A child that waits for its start: 4 transitions and a request.
+        """The usage of children and rows.
+
+        A child takes its start, 4 transitions, a request and a listing of finished rows. A row takes 2 transitions and
+        a request, and each further attempt 4 transitions and a request. A failed row takes its count and a request to
+        the queue. A child that waits for its start takes 4 transitions and a request.
         """
         children = ceil((counts.rows + counts.idle_rows) / counts.batch_size)
         called = counts.rows - counts.unmapped_rows
@@ -205,19 +207,20 @@ class StandardAgent(TargetKind):
 
 
 def _attempts_of_a_child() -> int:
-    """How many attempts the history of a child can hold."""
+    """The number of attempts that the history of a child can hold."""
     return MOST_EVENTS // EVENTS_AN_ATTEMPT
 
 
 def most_throttles(rows_a_child: int) -> int:
-    """How many calls of a row can be throttled when a child has ``rows_a_child`` rows. Half of the history is left for
-    attempts."""
+    """The most throttled calls of a row if a child has ``rows_a_child`` rows. Half of the history is for attempts."""
     return min(MAX_THROTTLES, _attempts_of_a_child() // 2 // rows_a_child)
 
 
 def _read_call_error(error: str, cause: str) -> Outcome:
-    """The outcome of a failed call. The call may have started the execution, so it is repeated under the same name, and
-    Step Functions starts nothing twice."""
+    """The outcome of a failed call. The execution can have started even so.
+
+    The call is repeated under the same name, so Step Functions does not start it twice.
+    """
     name = error.rpartition(".")[2].removesuffix("Exception")
     if name in DEPLOYMENT_ERRORS or DENIED.search(cause):
         raise DeploymentError(f"the agent cannot be called: {error}: {cause}")

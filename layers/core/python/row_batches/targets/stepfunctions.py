@@ -1,4 +1,4 @@
-"""Calls Express state machines, behind ``targets.ports.TargetInvoker``, and reads what code a state machine has."""
+"""Calls Express state machines, behind ``targets.ports.TargetInvoker``, and identifies a state machine's definition."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ TOO_LARGE = "is over the 256 KiB (262,144 bytes) that Step Functions allows"
 
 
 class ExpressInvoker:
-    """``make_client`` gives a Step Functions client for a read time-out in whole seconds.
+    """Calls Express state machines. ``make_client`` creates a client with a read time-out in whole seconds.
 
-    StartSyncExecution answers 200 for an execution that failed: its ``status`` says so
+    StartSyncExecution answers 200 even if the execution failed; then ``status`` says so
     (https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartSyncExecution.html).
     """
 
@@ -50,17 +50,17 @@ class ExpressInvoker:
 
 
 class StateMachineSettings:
-    """Settings of registered state machines. ``make_client`` is called when the first one is asked for."""
+    """Reads settings of state machines. ``make_client`` is called at the first read."""
 
     def __init__(self, make_client: Callable[[], SFNClient]) -> None:
         self._make_client = make_client
 
     def code(self, arn: str) -> str:
-        """The revision of the state machine; of a version or an alias, the numbers of the versions behind it.
+        """The revision of the state machine or, for a version or an alias, the numbers of the versions behind it.
 
-        A revision is new with each update, and absent until the first one
-        (https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeStateMachine.html): then it is the
-        time of the creation, so that a state machine that was made anew is another. A published version never changes.
+        Each update makes a new revision. Before the first update there is none
+        (https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeStateMachine.html), so the time of
+        creation is used, which differs if the state machine is created again. A published version never changes.
         """
         qualifier = [*arn.split(":", 7), ""][7]
         if not qualifier:

@@ -1,7 +1,7 @@
-"""The usage of AWS by an execution, and its cost in US dollars: counts, and their sums by ``foundation.prices``.
+"""The AWS usage of an execution, and its cost in US dollars by ``foundation.prices``.
 
-AWS does not document whether the start of a child workflow is charged in addition to its states. One transition a child
-is added to be on the safe side.
+AWS does not document whether the start of a child workflow is charged in addition to its states. To be safe, one
+transition is added for each child.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class RunCounts:
-    """What is counted of the rows of a run, or assumed of them.
+    """Counts of the rows of a run, measured or assumed.
 
-    ``rows`` were run: neither left alone behind the brake nor taken over; those are ``idle_rows``. Of the ``rows``,
-    ``failed_rows`` failed, and ``unmapped_rows`` of these never came to a call. ``attempts`` counts all attempts,
-    ``retries`` those after a row's first, ``throttles`` the calls that did not come to an attempt. ``batch_size`` is
-    how many rows a child has.
+    ``rows`` were run. ``idle_rows`` were taken over, or not started because the brake was pulled. Of the ``rows``,
+    ``failed_rows`` failed, and ``unmapped_rows`` of these were never sent. ``attempts`` counts all attempts,
+    ``retries`` those after a row's first, and ``throttles`` the calls that did not become an attempt. ``batch_size``
+    is the number of rows of a child.
 
     ``rows_objects`` is how often finished rows were written, ``write_units`` what that takes of a table. ``children``
     of the map, none of which an inline run has, called ``worker_calls`` of ``process_tool_rows``, which took

@@ -1,4 +1,4 @@
-"""The shared part of kinds whose targets answer at once: ``process_tool_rows`` calls them, many rows a child."""
+"""The shared part of kinds that are called synchronously: ``process_tool_rows`` calls them, many rows a child."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ MAX_CALLS_A_CHILD = 3_000
 MAX_RATED_ROWS = 2_500
 """Rows a child in a run with a rate. At a slow rate, each row takes a call of the worker and a wait: about 9 events."""
 CALL_SECONDS = 870
-"""The time of a worker's call for rows. If a row takes half of it or longer, a thread may run one row only."""
+"""The time of a worker's call for rows. If a row takes half of it or longer, a thread can run only one row."""
 MAX_BATCH_BYTES = 200_000
-"""``MaxInputBytesPerBatch`` of the map: a batch ends at this size, however few rows it has."""
+"""``MaxInputBytesPerBatch`` of the map. A batch ends at this size, even if it has few rows."""
 
 CHILD_TRANSITIONS = 3
 """ProcessRows, RowsRemain, BatchDone."""
@@ -39,7 +39,7 @@ RESERVE_SECONDS = 60
 
 
 class WorkerKind(TargetKind):
-    """Rows in batches. A worker is paid for while its rows wait for an answer or for their next attempt."""
+    """A kind whose rows run in batches. A worker costs money even while its rows wait for an answer or a retry."""
 
     processor = Processor.TOOL
     cost_assumption = f"an attempt takes {SECONDS_PER_ATTEMPT} s; a worker is paid for while it waits"
@@ -50,7 +50,7 @@ class WorkerKind(TargetKind):
         """The client that calls targets of this kind."""
 
     def concurrency(self, config: BatchConfig, target: Target, total_rows: int, row_bytes: int) -> Concurrency:
-        """Few children with many threads.
+        """A concurrency of few children with many threads.
 
         The thread count is between a third of the possible number and that number. It is the one that uses most of
         ``max_concurrency``, and the highest of these: 60 is 2 × 30, 100 is 4 × 25, 59 is 2 × 29 (one is given up).
@@ -107,9 +107,12 @@ class WorkerKind(TargetKind):
         )
 
     def usage(self, counts: RunCounts) -> Usage:
-        """A child: 3 transitions and its start. A call: a request, its seconds, its lease (two writes), the plan, the
-        listing of finished rows, and a look at the brake each second. A failed row: its count and a tenth of a request
-        to the queue. Without children: a transition for each call."""
+        """The usage of children and rows.
+
+        A child takes 3 transitions and its start. A call takes a request, its seconds, its lease (two writes), the
+        plan, the listing of finished rows, and a read of the brake each second. A failed row takes its count and a
+        tenth of a request to the queue. Without children, each call takes a transition.
+        """
         again = max(0, counts.worker_calls - counts.children)
         again_transitions = CHILD_AGAIN_TRANSITIONS if counts.children else INLINE_TRANSITIONS
         return Usage(
