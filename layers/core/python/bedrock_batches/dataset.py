@@ -1,4 +1,4 @@
-"""The words in which a data set of the lake is described: columns, filters, tiers, and the values that filters take.
+"""The classes that describe a data set of the lake: columns, filters, tiers, and the values of filters.
 
 ``bedrock_batches.violations`` describes the violations with them. The request's model, the SQL of a selection, the
 columns that it reads, its diagnosis and the reference table are derived from that description.
@@ -16,14 +16,14 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from foundation.validation import refuse
 
 VALUE = "$value"
-"""Stands in a filter's condition for what the request gives."""
+"""The placeholder in a filter's condition for the value in the request."""
 TODAY = "$today"
-"""Stands in a condition for the day of the selection, in UTC."""
+"""The placeholder in a condition for the day of the selection, in UTC."""
 MOST_NAMES = 200
 
 
 def _read_date(value: object) -> object:
-    """A date of the form 2026-01-31. Raises the problem for anything else."""
+    """A date such as 2026-01-31. Raises the problem for anything else."""
     if isinstance(value, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", value, re.ASCII):
         try:
             return date.fromisoformat(value)
@@ -107,7 +107,7 @@ class Filter:
 
 @dataclass(frozen=True)
 class TableFilter:
-    """The filter that names tables of the data set, whatever their case. The selection reads no other table."""
+    """The filter that names tables of the data set; case does not matter. The selection reads only these tables."""
 
     name: str
     value: Any

@@ -85,15 +85,15 @@ _PART_FIELDS = (
 
 
 class UnknownJobError(PermanentError):
-    """Raised when there is no job of an id."""
+    """Raised when no job has the id."""
 
 
 class JobRunsError(PermanentError):
-    """Raised when what is asked for needs a job that has ended."""
+    """Raised when a request needs a job that has ended."""
 
 
 class NotRetryableError(PermanentError):
-    """Raised when the item of a job does not say how its records were asked."""
+    """Raised when the item of a job does not have the config that its records were asked with."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def create(document: object, sender: Sender, services: AdminServices, *, dry_run
 
 
 def retry_job(job_id: str, document: object, sender: Sender, services: AdminServices) -> Answer:
-    """Create a job of the records of an ended job that have no content.
+    """Create a job for the records of an ended job that have no content.
 
     Raises InvalidInputError, UnknownJobError, JobRunsError, NotRetryableError, KeyReusedError.
     """
@@ -200,11 +200,11 @@ def _new_job(config: JobConfig, services: AdminServices, *, dry_run: bool = Fals
 
 
 def _begin(job: Job, job_id: str, sender: Sender, services: AdminServices) -> Answer:
-    """Have the job created whose id it is, ``job`` or the one of the same request before."""
+    """Have the job with this id created: ``job``, or the job of an earlier, equal request."""
     repeated = job_id != job.job_id and not sender.idempotency_key
     job = _end_dead_estimate(services.jobs.get(job_id) or job, services)
     if _is_undecided(job) and job.creation is Creation.PENDING:
-        # Also for a repeated request: its first call can have died, and two calls do no harm.
+        # Also for a repeated request, because its first call can have died. Two calls do no harm.
         services.processor.call({"jobId": job_id})
     until_ms = services.clock.now_ms() + int(WAIT_SECONDS * 1000)
     while _is_undecided(job) and services.clock.now_ms() < until_ms:
@@ -320,7 +320,7 @@ def get_job(job_id: str, services: AdminServices) -> Answer:
 
 
 def _end_dead_estimate(job: Job, services: AdminServices) -> Job:
-    """An estimate whose processor died ends with that reason: no clock follows estimates, only who asks for them."""
+    """End an estimate whose processor died. No schedule follows estimates, so this happens when a user asks for it."""
     now = _now(services)
     if not job.dry_run or not job.is_in_progress or now - job.created_at < CREATION_TIME:
         return job
@@ -334,7 +334,7 @@ def _now(services: AdminServices) -> datetime:
 
 
 def _record_counts(job: Job, parts: Sequence[Part], services: AdminServices) -> dict[str, int]:
-    """While a job runs, Bedrock's own counts, which are ahead of the results taken; then the results taken."""
+    """Bedrock's own counts while a job runs, because they are ahead of the results taken; after that, the results."""
     stats = job.stats
     taken = {
         "total": job.violation_count,
@@ -360,7 +360,7 @@ def _record_counts(job: Job, parts: Sequence[Part], services: AdminServices) -> 
 
 
 def stop_job(job_id: str, services: AdminServices) -> Answer:
-    """Ask for the end of a job; what it has done is kept. Raises UnknownJobError."""
+    """Ask for the end of a job. Its results so far are kept. Raises UnknownJobError."""
     job = _job(job_id, services)
     stopping = replace(job, stop_requested_at=_now(services))
     if not job.is_in_progress or not services.jobs.change(job, stopping, only_if=(Guard.STATUS,)):

@@ -36,7 +36,7 @@ NOT_JSON = "the body is not JSON"
 
 
 class _JsonResolver(APIGatewayHttpResolver):
-    """Takes every body for JSON, whatever its type says: ``curl --data`` calls it a form, Powertools refuses others."""
+    """Reads every body as JSON. ``curl --data`` labels a body as a form, and Powertools accepts only JSON types."""
 
     def resolve(self, event: Mapping[str, Any] | BaseProxyEvent, context: Any) -> dict[str, Any]:
         given = event.raw_event if isinstance(event, BaseProxyEvent) else event
@@ -84,13 +84,13 @@ def _json(value: Any) -> str:
 
 
 def _read_json(text: str) -> Any:
-    """Raises JSONDecodeError, the only error that Powertools takes for a wrong body, whatever is wrong."""
+    """Parse a body. Raises JSONDecodeError for any mistake, because Powertools expects this error for a wrong body."""
     try:
         return json.loads(text)
     except json.JSONDecodeError:
         raise
     except (ValueError, RecursionError) as error:
-        # A number of more digits than Python reads, or arrays nested deeper than it goes
+        # A number with more digits than Python reads, or arrays that are nested too deep.
         raise json.JSONDecodeError(str(error), text[:100], 0) from None
 
 
@@ -99,7 +99,7 @@ def _not_json() -> Problem:
 
 
 def _problems(error: RequestValidationError, route: Route) -> list[Problem]:
-    """The problems of a request. Those of a body are in our own words and complete; Powertools stops at wrong types."""
+    """The problems of a request. We check bodies ourselves, because Powertools stops at wrong types."""
     details: list[Mapping[str, Any]] = list(error.errors())
     if any(detail["type"] == "json_invalid" for detail in details):
         return [_not_json()]
@@ -118,7 +118,7 @@ def _problems(error: RequestValidationError, route: Route) -> list[Problem]:
 
 
 def _failure(error: BatchProcessorError) -> Answer:
-    """The status code by the kind of error; what is not the caller's fault is logged."""
+    """The answer to an error: the status code of its kind. Errors that are not the caller's fault are logged."""
     codes: dict[type[BatchProcessorError], int] = {
         UnknownJobError: 404,
         JobRunsError: 409,

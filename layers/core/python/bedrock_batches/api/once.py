@@ -1,4 +1,4 @@
-"""The same request, sent again, answers with the same job, so that a client's time-out does not cost twice.
+"""Answers a repeated request with the same job, so that a retry after a client's time-out does not cost twice.
 
 With an ``Idempotency-Key`` this holds for a day. Without one, a caller's request that is the same as one of the last
 REPEAT_TIME is taken for its repetition, unless it says ``force``: a client that waits for less than a creation takes,
@@ -42,12 +42,15 @@ class Sender:
 def create_once(
     job: Job, request: Mapping[str, Any], sender: Sender, services: Services, *, force: bool = False
 ) -> str:
-    """Write the job unless the request is a repetition; the id of the job that answers it. Raises KeyReusedError."""
+    """Write the job unless the request is a repetition. Returns the id of the job to answer with.
+
+    Raises KeyReusedError.
+    """
     if sender.idempotency_key:
         return services.jobs.create(job, sender.idempotency_key, request)
     if force or job.dry_run:
         return services.jobs.create(job)
-    # No header can hold a line break, so no caller can give this key.
+    # A header cannot have a line break, so no caller can send this key.
     document = orjson.dumps(request, option=orjson.OPT_SORT_KEYS)
     key = f"\n{sender.caller}\n{hashlib.sha256(document).hexdigest()}"
     job_id = services.jobs.create(job, key, request)
@@ -58,7 +61,7 @@ def create_once(
 
 
 def _answers(earlier: Job, clock: Clock) -> bool:
-    """Whether a repetition is answered by the earlier job: it is recent, and runs or ran."""
+    """Whether the earlier job answers a repetition: it is recent, and it runs or has run."""
     age = names.moment_at(clock.now_ms()) - earlier.created_at
     came_to_nothing = not earlier.is_in_progress and not earlier.part_count
     return age < REPEAT_TIME and not came_to_nothing

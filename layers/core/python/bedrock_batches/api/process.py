@@ -22,7 +22,7 @@ DIRECT = "lambda:Invoke"
 
 
 def process(event: Mapping[str, Any], services: CreateServices, *, default_model: str) -> dict[str, Any]:
-    """``{"jobId"}`` of a job whose item is written, or ``{"config", "dryRun"}``; the body that the admin API answers.
+    """Process ``{"jobId"}`` of a stored job, or ``{"config", "dryRun"}``. Returns the body that the admin API answers.
 
     Raises what ``create_job`` raises.
     """
@@ -36,7 +36,7 @@ def process(event: Mapping[str, Any], services: CreateServices, *, default_model
 
 
 def _new_job(event: Mapping[str, Any], services: CreateServices, default_model: str) -> str:
-    """Write the item of the job that an event asks for; its id. Raises InvalidInputError."""
+    """Write the item of the job that an event asks for. Returns its id. Raises InvalidInputError."""
     asked = parse_job_request(
         DirectRequest,
         dict(event),

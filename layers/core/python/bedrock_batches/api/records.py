@@ -1,4 +1,4 @@
-"""The records of a job, a page at a time: what became of each, why, and where its content is.
+"""Lists the records of a job page by page: the outcome of each, the reason, and the place of its content.
 
 The order is that of the job's input. Outcomes come from the claims on the output objects, which keep one bit for each
 record; reasons come from the objects under ``bedrock-batches/errors/``, which are read only for a page that shows a
@@ -64,7 +64,7 @@ class _Place:
 
 @dataclass(frozen=True)
 class RecordPage:
-    """``cursor`` goes into the next request; "" at the end."""
+    """A page of records. ``cursor`` gives the next page; "" at the end."""
 
     records: list[dict[str, Any]]
     cursor: str

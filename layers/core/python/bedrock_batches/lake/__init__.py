@@ -1,1 +1,1 @@
-"""The lake's catalog: how it is opened, and the SQL that others are made of."""
+"""The lake's catalog: opens it, and builds SQL for it."""

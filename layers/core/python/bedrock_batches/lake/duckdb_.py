@@ -66,7 +66,7 @@ class LakeLocation:
 
 @dataclass(frozen=True)
 class Credentials:
-    """AWS credentials at one moment; ``token`` is "" for those of a user."""
+    """AWS credentials at one moment. ``token`` is "" for an IAM user."""
 
     access_key: str
     secret_key: str
@@ -91,7 +91,7 @@ Attach = Callable[["DuckDBPyConnection"], None]
 
 
 class LakeCatalog:
-    """The catalog of the lake. Each use opens a DuckDB of its own, so that it sees what other writers changed."""
+    """The catalog of the lake. Each use opens its own DuckDB, so that it sees the changes of other writers."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class LakeCatalog:
         resources: Resources = DEFAULT_RESOURCES,
         table_properties: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """``table_properties`` are those that a table of this lake should have."""
+        """``table_properties`` are the properties that each table of this lake should have."""
         self.location = location
         self._table_properties = table_properties
         self._attach = attach
@@ -112,7 +112,7 @@ class LakeCatalog:
 
     @contextmanager
     def connected(self) -> Iterator[DuckDBPyConnection]:
-        """A connection with the catalog attached. DuckDB's errors leave it as ours (``foundation.errors``)."""
+        """A connection with the catalog attached. It turns DuckDB's errors into those of ``foundation.errors``."""
         with tempfile.TemporaryDirectory(prefix="lake-") as folder:
             config: dict[str, str | bool | int | float | list[str]] = {
                 "threads": self._resources.threads,
@@ -132,7 +132,7 @@ class LakeCatalog:
                 yield connection
 
     def make_table(self, connection: DuckDBPyConnection, name: str) -> str:
-        """Make the agency's table unless it is there, with the properties that it should have; its name in SQL."""
+        """Create the agency's table unless it exists, and set its properties. Returns its name in SQL."""
         table = f"{self.location.schema}.{identifier(name)}"
         columns = ", ".join(f"{column.name} {column.type}" for column in COLUMNS)
         connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({columns})")
@@ -147,7 +147,7 @@ class LakeCatalog:
 
 @contextmanager
 def translated(location: LakeLocation) -> Iterator[None]:
-    """Run a block that uses DuckDB; what it raises leaves as an error of ``foundation.errors``."""
+    """Run a block that uses DuckDB. Turns its errors into errors of ``foundation.errors``."""
     try:
         yield
     except duckdb.Error as error:
@@ -155,7 +155,7 @@ def translated(location: LakeLocation) -> Iterator[None]:
 
 
 def translate(error: duckdb.Error, location: LakeLocation) -> BatchProcessorError:
-    """DuckDB reports the catalog's answers as text; its classes tell only in which step they came."""
+    """Translate an error of DuckDB by its text, because its class tells only the step in which it came."""
     said = str(error).strip()
     where = f"the lake {location.table_bucket_arn}, namespace {location.namespace}"
     if "CommitFailedException" in said or "Conflict_409" in said or "branch main has changed" in said:
@@ -233,7 +233,7 @@ def s3_tables(location: LakeLocation, credentials: Callable[[], Credentials]) ->
                 "region": location.region,
                 "endpoint": storage.netloc,
                 "ssl": storage.scheme == "https",
-                # AWS answers both styles; elsewhere a bucket's own host name would have to resolve.
+                # AWS accepts both styles. Elsewhere, the bucket's own host name would have to resolve.
                 "style": "vhost" if (storage.hostname or "").endswith(".amazonaws.com") else "path",
             },
         )
@@ -248,7 +248,7 @@ def s3_tables(location: LakeLocation, credentials: Callable[[], Credentials]) ->
 
 
 def extension_path(name: str) -> Path:
-    """The file of an extension, from its wheel. Raises DeploymentError when the layer lacks it."""
+    """The file of an extension from its wheel. Raises DeploymentError if the layer lacks it."""
     package = importlib.util.find_spec(f"duckdb_extension_{name}")
     folders = list(package.submodule_search_locations or []) if package else []
     files = [file for folder in folders for file in Path(folder).glob(f"extensions/*/{name}.duckdb_extension")]
@@ -258,5 +258,5 @@ def extension_path(name: str) -> Path:
 
 
 def _quoted(value: str) -> str:
-    """A string literal, where DuckDB takes no parameter."""
+    """A string literal, for places where DuckDB accepts no parameter."""
     return "'" + value.replace("'", "''") + "'"

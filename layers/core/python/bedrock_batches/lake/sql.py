@@ -24,7 +24,7 @@ class Statement:
 
 
 def identifier(name: str) -> str:
-    """Return ``name`` if it is safe in SQL. Raises DeploymentError otherwise: names come from the configuration."""
+    """Return ``name`` if it is safe in SQL. Raises DeploymentError if not, because it comes from the configuration."""
     if IDENTIFIER.fullmatch(name) is None:
         raise DeploymentError(
             f"{name!r} cannot name an agency's table or a namespace: correct the configuration of the lake "
@@ -34,7 +34,7 @@ def identifier(name: str) -> str:
 
 
 def rows_statement(columns: Sequence[tuple[str, str]], rows: Iterable[Mapping[str, Any]]) -> Statement:
-    """A query that gives these rows; columns as (name, DuckDB type), amounts and times as text.
+    """A query that returns these rows. Columns are (name, DuckDB type), amounts and times are text.
 
     The rows travel as one JSON parameter: DuckDB takes a hundred times longer to bind as many Python values.
     """

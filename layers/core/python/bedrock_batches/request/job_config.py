@@ -22,7 +22,7 @@ from foundation.validation import refuse
 DEFAULT_MAX_TOKENS = 500
 DEFAULT_TEMPERATURE = 0.2
 MOST_VIOLATIONS = 500_000
-"""The most lines that fit into the processor's /tmp."""
+"""The most records of a job, because their lines must fit into the processor's /tmp."""
 PRIORITIES = (*(tier.name for tier in TIERS), ALL_TIERS)
 
 
@@ -165,7 +165,7 @@ def stored_config(document: Mapping[str, Any] | None) -> JobConfig:
     return JobConfig.model_validate(document)
 
 
-# --- what no single field shows, read from the raw document, so that a mistake elsewhere does not hide it
+# --- checks over several fields, made on the raw document, so that a mistake elsewhere does not hide a problem
 
 
 def _problems_across_fields(

@@ -1,4 +1,4 @@
-"""Whether a model lives long enough for a job.
+"""Checks that AWS does not end a model before a job ends.
 
 A deployment leaves out models that are past their end of life, but it is planned once and runs for months.
 """
@@ -11,11 +11,11 @@ from bedrock_batches.request.models import Models
 from foundation.errors import InvalidInputError, Problem
 
 WARNED_BEFORE = timedelta(days=30)
-"""A job that waits for its quota, or is retried, can run that long after its creation."""
+"""A job that waits for its quota or is retried can still run this long after its creation."""
 
 
 def check_model_life(path: str, model_id: str, models: Models, today: date) -> list[str]:
-    """A warning when the model ends soon. Raises InvalidInputError, at this path of the request, when it has ended.
+    """A warning if AWS ends the model soon. Raises InvalidInputError at this path of the request if it has ended.
 
     A model that is not offered any more has no date; the processor refuses it by name.
     """

@@ -1,4 +1,4 @@
-"""The models that jobs can run on: one table, ``models.json``, which Terraform reads too.
+"""The models that jobs can run on, from the table ``models.json``, which Terraform reads too.
 
 Terraform decides which of them a deployment offers, by Region and end of life, and hands on the ids, each with what the
 deployment changes. Where AWS says nothing about a property, it is None.
@@ -28,17 +28,17 @@ class Model(BaseModel):
     as_of: date
     """The day on which the prices were read."""
     batch: bool = True
-    """Whether batch inference takes it."""
+    """Whether batch inference supports it."""
     batch_regions: tuple[str, ...] | None = None
-    """The Regions in which it does; None: not known, or those of the inference profile."""
+    """The Regions with batch inference for it; None: not known, or those of the inference profile."""
     minimum_records: int = Field(100, ge=1)
-    """Fewest records of a job; the default quota of every model."""
+    """The fewest records of a job. The default is the default quota of every model."""
     structured_output: bool | None = None
-    """Whether it takes a JSON schema for its answer. In batch too, where it does so at all."""
+    """Whether it accepts a JSON schema for its answer, on demand and in batch."""
     flex_tier: bool | None = None
     """Whether on-demand calls can ask for the Flex service tier."""
     end_of_life: date | None = None
-    """The day on which AWS ends it, once it is announced."""
+    """The day on which AWS ends it, if it is announced."""
 
 
 Models = Mapping[str, Model]
@@ -62,7 +62,7 @@ def offered_models(changes: Mapping[str, Mapping[str, Any]]) -> Models:
 
 
 def sources_of_models() -> dict[str, str]:
-    """The AWS page behind each property of the table, with the day whose version of the page was read."""
+    """The AWS page for each property of the table, with the day on which it was read."""
     return dict(_file()["sources"])
 
 

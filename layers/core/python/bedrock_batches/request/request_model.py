@@ -32,7 +32,7 @@ class RequestModel(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _null_means_absent(cls, data: Any) -> Any:
-        """A null under a name that no field has stays, so that the name is refused."""
+        """Remove nulls. A null under an unknown name stays, so that the name is refused."""
         if not isinstance(data, dict):
             return data
         known = {field.alias or name for name, field in cls.model_fields.items()}
@@ -51,7 +51,7 @@ class RequestModel(BaseModel):
 
 
 def problems_of_fields(invalid: ValidationError, model: type[RequestModel]) -> list[Problem]:
-    """The problems of the request's fields, without defaults that pydantic could not compute beside a wrong field."""
+    """The problems of the request's fields, without those of defaults that need a wrong field."""
     details = invalid.errors(include_url=False)
     return [problem_of(detail, model) for detail in details if detail["type"] != "default_factory_not_called"]
 

@@ -33,7 +33,7 @@ _deserialize = TypeDeserializer().deserialize
 
 
 class DynamoDbClaims:
-    """``bedrock_batches.results.ports.Claims``. Raises what ``translate`` gives."""
+    """Implements ``results.ports.Claims``. Raises DeploymentError, ThrottledError and ServiceUnavailableError."""
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:
         self._client = client

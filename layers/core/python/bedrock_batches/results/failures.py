@@ -16,7 +16,7 @@ from foundation.ports import ObjectStore
 MOST_GROUPS = 10
 MOST_REASON_CHARACTERS = 500
 _LATER_MAY_SUCCEED = frozenset({408, 409, 424, 429})
-"""Codes of a client's fault that the same request does not cause again: time-outs, conflicts, throttling."""
+"""Codes of client errors that can pass when the same request is repeated: time-outs, conflicts, throttling."""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The records, tokens and cost of a job so far, by its claims and parts. Pure."""
+"""Counts the records, tokens and cost of a job so far from its claims and parts. Pure."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from bedrock_batches.submit.job import Job, Part, Stats, begins_of
 
 
 def with_counts(job: Job, parts: Sequence[Part], claims: Sequence[Claim]) -> Job:
-    """The job with its records, tokens and cost as the claims and Bedrock's manifests tell them."""
+    """The job with its records, tokens and cost, from the claims and Bedrock's manifests."""
     counts = total(claims, begins_of(parts))
     input_tokens, output_tokens = _tokens(parts, claims)
     records = job.violation_count or counts.processed + counts.errors
-    # Lines that name no record of the job count for records without an answer, up to the number of these.
+    # Lines that name no record of the job count as answers of records without an answer, up to their number.
     errors = min(counts.errors, max(0, records - counts.processed))
     cost = None if job.price is None else float(round(job.price.actual_usd(input_tokens, output_tokens), 6))
     return replace(
@@ -27,7 +27,7 @@ def with_counts(job: Job, parts: Sequence[Part], claims: Sequence[Claim]) -> Job
 
 
 def _tokens(parts: Sequence[Part], claims: Sequence[Claim]) -> tuple[int, int]:
-    """By the manifests; of parts without one (they run still, or ran on demand) by what the answers say.
+    """Token counts from the manifests, or from the answers of parts without a manifest (still running, or on demand).
 
     An object that shares records with another one, or with a manifest, counts with the share of its other records.
     """

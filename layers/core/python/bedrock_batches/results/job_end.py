@@ -19,7 +19,7 @@ from foundation.ports import ObjectStore
 
 
 def write_unanswered(job_id: str, parts: Sequence[Part], claims: Sequence[Claim], objects: ObjectStore) -> None:
-    """Write the records of parts that Bedrock ran, but left without an answer: a retry looks for them there."""
+    """Write the records that Bedrock ran but did not answer to the place where a retry looks for them."""
     begins = begins_of(parts)
     for part in parts:
         key = unanswered_key(job_id, part.number)

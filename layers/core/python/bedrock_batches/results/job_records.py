@@ -1,4 +1,4 @@
-"""Finds the record of a job that a line of an output answers."""
+"""Finds the record of a job for a line of an output object."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds the JSON objects in a model's text: alone, in a fence, between words, written by hand.
+"""Finds JSON objects in a model's text: alone, in a code fence, between words, or with the usual mistakes.
 
 A model may think aloud first, quote the record, repeat the example of the prompt, or write a draft before its answer.
 So only top-level objects outside reasoning count, in the order of the text, and the caller takes the last that fits.
@@ -15,9 +15,9 @@ from typing import Any, NoReturn
 MOST_CHARACTERS = 100_000
 """The most characters of a text that are searched."""
 MOST_CANDIDATES = 64
-"""Opening braces that are tried: each costs at most one pass over the text."""
+"""The most opening braces that are tried. Each takes up to one pass over the text."""
 MOST_RELAXED = 4
-"""Objects that are read as JSON5: that reader takes about a second for the longest text."""
+"""The most objects that are read as JSON5, because that reader takes about a second for the longest text."""
 
 REASONING = re.compile(r"<(/?)(think|thinking|reasoning|thought|scratchpad|reflection)>", re.IGNORECASE)
 _RELAXED = "JSON5 syntax"
@@ -26,7 +26,7 @@ _ENCODED_TWICE = "JSON in a text"
 
 @dataclass(frozen=True, slots=True)
 class FoundObject:
-    """A complete top-level object, and what had to be repaired to read it. No repair loses or adds a value."""
+    """A complete top-level object, and the repairs that were needed to read it. No repair loses or adds a value."""
 
     value: dict[str, Any]
     repairs: tuple[str, ...] = ()
@@ -34,14 +34,14 @@ class FoundObject:
 
 @dataclass(slots=True)
 class FoundObjects:
-    """The top-level objects of a text, in its order. ``cut``: the text ends inside another one."""
+    """The top-level objects of a text, in order. ``cut`` means that the text ends inside another object."""
 
     objects: list[FoundObject] = field(default_factory=list)
     cut: bool = False
 
 
 def find_objects(text: str) -> FoundObjects:
-    """Takes at most ``MOST_CANDIDATES`` passes over at most ``MOST_CHARACTERS`` characters. Never raises."""
+    """Find the objects, in up to ``MOST_CANDIDATES`` passes over up to ``MOST_CHARACTERS`` characters. Never raises."""
     text = text[:MOST_CHARACTERS].strip().removeprefix("\ufeff")
     if (inner := _decoded_text(text)) is not None:
         found = _Search(inner).run()
@@ -51,7 +51,7 @@ def find_objects(text: str) -> FoundObjects:
 
 
 def object_in_text(text: str) -> FoundObject | None:
-    """The one object that a text is, and nothing beside it: a value that was encoded twice."""
+    """The object of a text that is exactly one JSON object, such as a value that was encoded twice."""
     found = _Search(text.strip()[:MOST_CHARACTERS]).run() if text.lstrip().startswith("{") else FoundObjects()
     if found.cut or len(found.objects) != 1:
         return None
@@ -74,7 +74,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 _raw_decode = json.JSONDecoder(parse_constant=_refuse_constant, strict=False).raw_decode
-"""Models write line breaks into strings as they are: ``strict=False`` takes them."""
+"""Models write raw line breaks into strings. ``strict=False`` accepts them."""
 
 
 class _Search:
@@ -116,7 +116,7 @@ class _Search:
             at = closing.end() if closing else len(self._text)
 
     def _is_inside_object(self, brace: int, position: int) -> bool:
-        """Whether a tag stands in a string of an object, as content about such tags has it."""
+        """Whether a tag is inside a string of an object, for instance in content about such tags."""
         if not 0 <= brace < position:
             return False
         try:
@@ -126,7 +126,7 @@ class _Search:
         return end > position
 
     def _read(self, begin: int) -> int | None:
-        """Read the object at ``begin``; gives its end, or None when there is none."""
+        """Read the object at ``begin``. Returns its end, or None if there is no object."""
         try:
             value, end = _raw_decode(self._text, begin)
         except json.JSONDecodeError as error:
@@ -140,7 +140,7 @@ class _Search:
         return end
 
     def _read_relaxed(self, begin: int, *, unfinished: bool) -> int | None:
-        """Read what is written as JSON5 (https://spec.json5.org): trailing commas, single quotes, comments, bare keys.
+        """Read JSON5 (https://spec.json5.org): trailing commas, single quotes, comments, keys without quotes.
 
         It is a grammar, not a guess: it closes nothing that is left open.
         """
@@ -164,7 +164,7 @@ class _Search:
 
 
 def _is_json(value: Any) -> bool:
-    """JSON5 also has NaN and infinities."""
+    """Refuse NaN and infinities, which JSON5 allows."""
     try:
         json.dumps(value, allow_nan=False)
     except (ValueError, RecursionError):

@@ -39,7 +39,7 @@ class TakeObjects(Message):
 
 
 class Reparse(Message):
-    """The answers to read again: those of a job, from the object after ``after`` on. ``dry_run`` only counts."""
+    """The answers of a job to read again, from the object after ``after`` on. ``dry_run`` only counts."""
 
     job_id: str = Field(alias="jobId")
     dry_run: bool = Field(alias="dryRun")
@@ -59,5 +59,5 @@ class ReconcileJob(Message):
 
 
 def take_objects_message(event: Mapping[str, Any], bucket: str) -> TakeObjects:
-    """The message in an event of ``bedrock_batch_result``: one of ours, or a notification of S3."""
+    """The message in an event of ``bedrock_batch_result``: our own message, or a notification of S3."""
     return TakeObjects.model_validate(event) if "takeObjects" in event else TakeObjects.of_notification(event, bucket)

@@ -48,8 +48,10 @@ class Answer:
 
 
 class FailureKind(StrEnum):
-    """The reasons why a record has no content, as users read them. UNREADABLE: the model answered, and the answer holds
-    no content. REFUSED: Bedrock gave an error in place of an answer."""
+    """The reasons why a record has no content, as users read them.
+
+    UNREADABLE: the model's answer has no content. REFUSED: Bedrock returned an error instead of an answer.
+    """
 
     UNREADABLE = "Failed to parse Bedrock response"
     REFUSED = "Bedrock could not process the record"
@@ -82,14 +84,14 @@ class RecordResult:
 
 
 class NoContentError(ValueError):
-    """Raised when a text holds no generated content; the message says why."""
+    """Raised when a text has no generated content. The message says why."""
 
 
 NO_ANSWER = Answer("")
 
 
 def read_result(line: bytes) -> RecordResult:
-    """The result of a line of an output file. Never raises: a line that cannot be read is a failure too."""
+    """The result of a line of an output file. Never raises, because a line that cannot be read is a failure too."""
     try:
         record = _parse_line(line)
     except ValueError as error:
@@ -111,7 +113,7 @@ def read_result(line: bytes) -> RecordResult:
 
 
 def raw_output(record: dict[str, Any]) -> str:
-    """The model's output as JSON; for one that is nested too deep to be written, that it is."""
+    """The model's output as JSON, or a note that it is nested too deep to be written."""
     try:
         return json.dumps(record.get("modelOutput"), default=str)
     except RecursionError:
@@ -165,7 +167,7 @@ def read_answer(body: Any) -> Answer | None:
 
 
 def _converse(body: dict[str, Any]) -> Answer | None:
-    """Also Nova's InvokeModel body, which is the same but for ``metrics``."""
+    """The answer in a Converse body. Nova's InvokeModel body is the same except for ``metrics``."""
     message = _mapping(_mapping(body.get("output")).get("message"))
     if not message:
         return None
@@ -270,7 +272,7 @@ def _first(values: Any) -> dict[str, Any]:
 
 
 def _count(value: Any) -> int:
-    """A token count; what is none, or cannot be one, is 0."""
+    """A token count; 0 if it is missing or not valid."""
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else 0
 
 
@@ -279,19 +281,19 @@ def _count(value: Any) -> int:
 
 FIELDS = tuple(GeneratedContent.model_fields)
 MOST_WRAPPERS = 3
-"""Objects around the content that are taken off: ``{"result": {"content": {…}}}``."""
+"""The most objects around the content that are removed, as in ``{"result": {"content": {…}}}``."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoundContent:
-    """Generated content, and the names of the repairs that reading it took. No repair loses or adds a word."""
+    """Generated content, and the names of the repairs that were needed. No repair loses or adds a word."""
 
     content: GeneratedContent
     repairs: tuple[str, ...] = ()
 
 
 def find_content(answer: Answer) -> FoundContent:
-    """The content of an answer: the input of its last tool call, else the last object of its text that has our fields.
+    """The content of an answer: the input of its last tool call, or the last object in its text that has our fields.
 
     Raises NoContentError.
     """
@@ -310,7 +312,7 @@ def find_content(answer: Answer) -> FoundContent:
             return _content_of(unwrapped)
         except NoContentError as error:
             if _known_fields(unwrapped.value):
-                raise  # what stands before the model's last answer is a draft, or quoted
+                raise  # Text before the model's last answer is a draft or a quotation.
             fault = error
     raise fault
 
@@ -320,7 +322,7 @@ def _known_fields(value: dict[str, Any]) -> int:
 
 
 def _unwrapped(found: FoundObject) -> FoundObject:
-    """The one object inside others that has our fields, also where it was written as a text."""
+    """The only object inside others that has our fields, also if it was written as a text."""
     for _ in range(MOST_WRAPPERS):
         if _known_fields(found.value):
             break
@@ -340,7 +342,7 @@ def _inner_object(value: Any) -> FoundObject | None:
 
 
 def _content_of(found: FoundObject) -> FoundContent:
-    """Raises NoContentError, whose message names the fields that do not fit."""
+    """Validate the content. Raises NoContentError, whose message names the wrong fields."""
     value, repairs = _repaired(found.value)
     try:
         content = GeneratedContent.model_validate(value)
@@ -354,7 +356,7 @@ def _content_of(found: FoundObject) -> FoundContent:
 
 
 def _repaired(value: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Our fields of an object, with what is lossless put right: the letter case of names, and the form of tags."""
+    """Our fields of an object, after lossless repairs of the letter case of names and the form of tags."""
     fields: dict[str, Any] = {}
     repairs = []
     for name, given in value.items():

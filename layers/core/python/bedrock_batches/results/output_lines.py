@@ -1,4 +1,4 @@
-"""The lines of an output object, in chunks that do not depend on how the object is read."""
+"""Reads the lines of an output object in chunks. The chunks do not depend on the sizes of the reads."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 CHUNK_RECORDS = 800
 CHUNK_BYTES = 8 * 1024 * 1024
-"""A chunk ends at whichever comes first."""
+"""A chunk ends at one of these limits, whichever comes first."""
 MOST_LINE_BYTES = 16 * 1024 * 1024
-"""The rest of a longer line is dropped, which makes it a failed record."""
+"""The longest line that is read. The rest of a longer line is dropped, so its record fails."""
 
 
 def chunks(ranges: Iterator[bytes], offset: int) -> Iterator[tuple[list[bytes], int]]:
@@ -30,7 +30,7 @@ def chunks(ranges: Iterator[bytes], offset: int) -> Iterator[tuple[list[bytes], 
 
 
 def _lines(ranges: Iterator[bytes], offset: int) -> Iterator[tuple[bytes, int]]:
-    """Each line, without its break and at most ``MOST_LINE_BYTES`` of it, and the offset after it."""
+    """Each line without its line break, up to ``MOST_LINE_BYTES``, and the offset after it."""
     rest, dropped = b"", 0
     for data in ranges:
         begin = 0

@@ -1,4 +1,4 @@
-"""The status of a job by its parts, and the reasons of parts that failed."""
+"""The status of a job from its parts, and the reasons of failed parts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ENDINGS = (
 )
 """Statuses of ended parts, the worst first."""
 MOST_NAMED = 10
-"""Parts that a message names."""
+"""The most parts that a message names."""
 _OWN_WORDS = {
     PartStatus.QUEUED: BedrockStatus.QUEUED,
     PartStatus.REFUSED: BedrockStatus.FAILED,
@@ -40,14 +40,16 @@ def status_of(part: Part) -> str:
 
 
 def status_of_job(parts: Sequence[Part], otherwise: str) -> str:
-    """The status of the part that is least far; when all have ended, of the one that ended worst."""
+    """The status of the part with the least progress or, if all have ended, with the worst end."""
     statuses = {status_of(part) for part in parts}
     return next((status for status in (*PROGRESS, *ENDINGS) if status in statuses), otherwise)
 
 
 def has_output(part: Part) -> bool:
-    """Whether Bedrock writes an object for a part that has ended. It does for what was answered before a stop, and
-    counts it, though the object can come after the status."""
+    """Whether Bedrock writes an object for an ended part.
+
+    After a stop, it writes and counts the records that were answered before. The object can come after the status.
+    """
     return part.bedrock_status in SUCCESSFUL or (part.processed_count or 0) > 0
 
 
@@ -58,7 +60,7 @@ def ending_of(part: Part) -> str:
 
 
 def troubles_of(parts: Sequence[Part]) -> list[str]:
-    """A sentence for each part that did not end well, for MOST_NAMED at most."""
+    """A sentence for each part that did not end well, for up to MOST_NAMED of them."""
     troubled = [part for part in parts if status_of(part) not in SUCCESSFUL]
     texts = [f"Part {part.number}: {ending_of(part)}." for part in troubled[:MOST_NAMED]]
     more = len(troubled) - len(texts)

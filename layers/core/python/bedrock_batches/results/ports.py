@@ -11,7 +11,7 @@ from foundation.errors import PermanentError
 
 
 class ClaimLostError(PermanentError):
-    """Raised when another call goes on with an object that this call had claimed: stop, it counts for both."""
+    """Raised when another call has taken over an object that this call had claimed. This call must stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class ResultObject:
 
 class ResultObjects(Protocol):
     def head(self, key: str) -> ResultObject:
-        """The object as it is now. Raises ``ObjectNotFoundError``."""
+        """The object's current version. Raises ``ObjectNotFoundError``."""
 
     def read(self, result: ResultObject, offset: int) -> Iterator[bytes]:
         """This version of the object from ``offset`` on, in ranges of a few MiB.
@@ -39,7 +39,7 @@ class ResultObjects(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Counts over the lines of an object that were read.
+    """Counts over the lines of an object that were read so far.
 
     ``processed``: records with content; ``errors``: records without. ``kept`` of the processed ones found content that
     a person verified, or newer content, and left it as it is. ``truncated`` of the errors were cut off at maxTokens.
@@ -71,7 +71,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """How far one version of an output object is taken. ``part`` is None for the older layout, which has all parts.
+    """The progress of taking one version of an output object. ``part`` is None in the older layout (all parts).
 
     ``offset`` in bytes and ``chunks`` are what is committed. ``answered`` are the bits of
     ``results.record_index.Answered``, ``succeeded`` those of the records among them that have content: both
@@ -101,17 +101,17 @@ class Claims(Protocol):
     """The claims of jobs, in the job table."""
 
     def take(self, claim: Claim, owner: str, until_ms: int, now_ms: int) -> Claim | None:
-        """Take the lease of this object version, creating its claim when there is none.
+        """Take the lease of this object version. Creates its claim if there is none.
 
         Returns what is committed, with another ``lease_owner`` when another call holds the lease. None when the object
         is done.
         """
 
     def commit(self, before: Claim, after: Claim) -> None:
-        """Replace ``before`` by ``after``. Raises ``ClaimLostError`` when the stored offset or owner is another."""
+        """Replace ``before`` by ``after``. Raises ``ClaimLostError`` if the stored offset or owner differs."""
 
     def amend(self, before: Claim, after: Claim) -> bool:
-        """Replace a claim that is done by one with other counts and bits. False when the stored counts are others."""
+        """Replace the counts and bits of a finished claim. False if the stored counts differ from the old ones."""
 
     def release(self, claim: Claim) -> None:
         """Give the lease back, if the claim's owner still holds it."""
@@ -150,7 +150,7 @@ class Violations(Protocol):
 
 
 def total(claims: Iterable[Claim], begins: Mapping[int, int]) -> Counts:
-    """A job's records, each once however many objects answer it; of a replaced object the newest version alone counts.
+    """A job's records. A record counts once, even if several objects answer it; only the newest version counts.
 
     ``begins`` are the places of the parts' first records in the job. A record with content in any object is processed,
     else it is an error. What has no place is added up: lines without a record of the job, and all of a claim that does
@@ -172,7 +172,7 @@ def total(claims: Iterable[Claim], begins: Mapping[int, int]) -> Counts:
 
 
 def places(claim: Claim, bits: bytes, begins: Mapping[int, int]) -> int:
-    """Bits of a claim by their places in the whole job; none when the place of the claim's part is not known."""
+    """Bits of a claim by their places in the whole job; none if the place of the claim's part is not known."""
     begin = 0 if claim.part is None else begins.get(claim.part)
     return 0 if begin is None else int.from_bytes(bits, "little") << begin
 

@@ -62,9 +62,9 @@ NOTICE_TIME = timedelta(seconds=60)
 OUTPUT_TIME = timedelta(minutes=10)
 """Wait this long after the end of a part for its output, then end the job without it."""
 LATE_OUTPUT_TIME = timedelta(days=1)
-"""Look this long after the end of a part for output that was announced and did not come."""
+"""Look for announced output that did not come until this long after the end of the part."""
 ON_DEMAND_TIME = GIVE_UP_TIME + timedelta(hours=1)
-"""Wait this long for the output of a part that is run on demand: its processor writes it, and gives up before."""
+"""Wait this long for the output of an on-demand part. Its processor writes it, or gives up earlier."""
 METRIC_DIMENSION = "bedrock_job_events"
 LEASE_SECONDS = 120.0
 LEASE_WAIT_SECONDS = 20.0
@@ -74,8 +74,11 @@ RESERVE_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class ReconcileServices:
-    """The ports of reconciling; ``taker`` is the result function, ``processor`` the one that creates
-    jobs and asks for the records of a job on demand, ``owner`` names this call."""
+    """The ports of reconciling.
+
+    ``taker`` is the result function. ``processor`` is the function that creates jobs and asks for records on demand.
+    ``owner`` names this call.
+    """
 
     jobs: JobsTable
     claims: Claims
@@ -95,7 +98,7 @@ class ReconcileServices:
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """The state of a job after a call. ``busy``: another call reconciles it, and nothing was done here."""
+    """The state of a job after a call. ``busy`` means that another call reconciles it, and this one did nothing."""
 
     job_id: str
     status: str = ""
@@ -146,13 +149,13 @@ def _job_ids(event: Mapping[str, Any], jobs: JobsTable) -> list[str]:
         named = part_of_name(str(event.get("detail", {}).get("batchJobName", "")))
         return [named[0]] if named else []
     open_jobs = sorted({*(job.job_id for job in all_jobs(jobs, JobStatus.IN_PROGRESS)), *jobs.in_flight()})
-    # When the time is not enough for all of them, it is not always for the same ones.
+    # In random order, so that no job always comes last when there is not enough time for all.
     random.shuffle(open_jobs)
     return open_jobs
 
 
 def reconcile(job_id: str, services: ReconcileServices) -> Reconciled:
-    """One job, one call at a time; a job that does not exist is left alone."""
+    """Reconcile a job, one call at a time. Does nothing for a job that does not exist."""
     lease = f"reconcile#{job_id}"
     until_ms = services.clock.now_ms() + int(LEASE_WAIT_SECONDS * 1000)
     while not services.leases.acquire(lease, services.owner, LEASE_SECONDS):
@@ -167,7 +170,7 @@ def reconcile(job_id: str, services: ReconcileServices) -> Reconciled:
         if job.dry_run:
             return Reconciled(job_id)
         if job.ttl is not None and job.settled_at is None and job_id in services.jobs.in_flight():
-            services.jobs.reopen(job_id)  # of an earlier release, which let a job expire from its creation on
+            services.jobs.reopen(job_id)  # In an earlier release, a job began to expire at its creation.
         return _Job(job, services).reconcile()
     finally:
         services.leases.release(lease, services.owner)
@@ -193,7 +196,7 @@ class _Job:
         if self._job.creation is not Creation.PENDING:
             self._parts = submit_queued(self._job, services)
             if self._job.creation is Creation.WRITTEN and self._processor_is_dead():
-                # All that it had left to do was to submit parts and to say so.
+                # It only had to submit parts and note that.
                 self._change(replace(self._job, creation=Creation.DONE))
         self._claims = services.claims.of_job(self._job_id)
         if not self._parts and not self._claims and self._job.creation is not Creation.PENDING:
@@ -217,14 +220,14 @@ class _Job:
         return Reconciled(self._job_id, self._job.status, self._job.bedrock_status)
 
     def _creation_died(self) -> bool:
-        """Parts that a dead processor had not submitted are given up."""
+        """Give up parts that a dead processor had not submitted."""
         if not self._processor_is_dead():
             return False
         self._parts = cancel_queued(self._parts, self._services)
         return True
 
     def _processor_is_dead(self) -> bool:
-        """A processor that has not finished by now never will."""
+        """Whether the processor is dead, because it has not finished in its time."""
         return self._now - self._job.created_at >= CREATION_TIME
 
     # --- 1 parts
@@ -240,7 +243,7 @@ class _Job:
         return self._change_part(part, after)
 
     def _with_manifest(self, part: Part) -> Part:
-        """The part with tokens by Bedrock's own count; without when there is no manifest, as after a job that never
+        """The part with tokens as Bedrock counts them; without if there is no manifest, as after a job that never
         began.
 
         https://docs.aws.amazon.com/bedrock/latest/userguide/batch-inference-results.html
@@ -252,13 +255,13 @@ class _Job:
             return part
         told = manifest if isinstance(manifest, dict) else {}
         counts = told.get("inputTokenCount"), told.get("outputTokenCount")
-        # Without both counts the answers say what they took.
+        # Without both counts, the tokens come from the answers.
         if not all(map(_is_count, counts)):
             return part
         return replace(part, input_tokens=counts[0], output_tokens=counts[1])
 
     def _change_part(self, before: Part, after: Part) -> Part:
-        """The part as it is known to be stored."""
+        """The part as it is stored."""
         if before == after:
             return before
         return after if self._services.jobs.change_part(before, after, only_if=(Guard.STATUS,)) else before
@@ -266,7 +269,7 @@ class _Job:
     # --- 3 results
 
     def _give_untaken(self) -> _Untaken:
-        """Give objects that stand still to the result function."""
+        """Give objects that make no progress to the result function."""
         claims = {(claim.key, claim.etag): claim for claim in self._claims}
         now_ms = self._services.clock.now_ms()
         untaken = _Untaken()
@@ -291,13 +294,13 @@ class _Job:
         return self._now - result.last_modified >= NOTICE_TIME
 
     def _waits_for_output(self, part: Part, with_output: set[int | None]) -> bool:
-        """Whether the job waits for output of this part. Has the processor called when no call asks for it."""
+        """Whether the job waits for output of this part. Calls the processor if no call asks for its records."""
         if not _lacks_output(part, with_output):
             return False
         since_end = self._now - (part.ended_at or self._job.created_at)
         is_late = since_end >= (ON_DEMAND_TIME if part.is_on_demand else OUTPUT_TIME)
         if part.is_on_demand and is_late and self._job.stop_requested_at:
-            # The call that asked died, and none came after it that would have noted the stop.
+            # The call that asked died, and no later call has noted the stop.
             stopped = self._change_part(part, replace(part, bedrock_status=BedrockStatus.STOPPED))
             self._parts = [stopped if one is part else one for one in self._parts]
         if part.is_on_demand and not is_late and self._nobody_asks():
@@ -309,7 +312,7 @@ class _Job:
         return _lacks_output(part, with_output) and since_end < LATE_OUTPUT_TIME
 
     def _nobody_asks(self) -> bool:
-        """Whether no call is asking for the records of this on-demand job, though its processor has had its time."""
+        """Whether no call asks for the records of this on-demand job, although its processor has had its time."""
         if not self._processor_is_dead():
             return False
         lease, owner = on_demand_lease(self._job_id), self._services.owner
@@ -333,7 +336,7 @@ class _Job:
         return self._job.status
 
     def _conclude(self, counted: Job) -> JobStatus:
-        """Write down the end; a job that had ended only gets what came late."""
+        """Write the end of the job. A job that had already ended only gets late results."""
         had_ended = not self._job.is_in_progress
         if had_ended and not self._claims:
             self._change(replace(self._job, outputs_taken=True))
@@ -351,22 +354,22 @@ class _Job:
         write_unanswered(self._job_id, self._parts, self._claims, self._services.objects)
         ended = replace(ended, failures=self._failures(ended, tell=not had_ended))
         if self._job.settled_at is not None:
-            # Its results came late: the lake gets them first.
+            # Its results came late, so the lake gets them first.
             self._services.jobs.reopen(self._job_id)
             self._job = self._services.jobs.get(self._job_id) or self._job
             ended = replace(ended, settled_at=self._job.settled_at, ttl=self._job.ttl)
         if not had_ended:
             try:
-                # Before the end is written: a call that is killed between the two publishes again.
+                # Publish before the end is written. If this call is killed in between, the next one publishes again.
                 self._services.notifier.publish(*announcement(ended))
             except PermanentError:
-                # A topic that is gone must not keep the job open: its records would be in no other job.
+                # A missing topic must not keep the job open, because no other job could take its records.
                 LOGGER.exception("end not announced", extra={"job_id": self._job_id})
         self._change(ended)
         return ended.status
 
     def _failures(self, ended: Job, *, tell: bool) -> tuple[FailureGroup, ...]:
-        """The reasons of records without content. With ``tell``, their share becomes a metric, which has an alarm."""
+        """The reasons of records without content. With ``tell``, their share becomes a metric that has an alarm."""
         if tell and ended.stats.total:
             percent = 100 * ended.stats.errors / ended.stats.total
             self._services.metrics.put(METRIC_DIMENSION, {"FailedRecordsPercent": (percent, "Percent")})
@@ -385,8 +388,11 @@ class _Job:
 
 @dataclass
 class _Untaken:
-    """Output objects that are not taken yet: whether there are any, and those that were ``given`` to be taken.
-    ``parts`` have an output object, taken or not; None stands for one of all parts."""
+    """Output objects that are not taken yet.
+
+    ``waiting`` says whether there are any. ``given`` are those that were given to the result function. ``parts`` have
+    an output object, taken or not; None stands for an object of all parts.
+    """
 
     waiting: bool = False
     given: list[str] = field(default_factory=list)

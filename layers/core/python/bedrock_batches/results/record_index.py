@@ -1,4 +1,4 @@
-"""The records of a part: which violation and agency stands at which place, and which of them are answered.
+"""The records of a part: the violation and agency at each place, and which of them are answered.
 
 The file beside a part's input has one line a record, ``<violation_id>\\t<agency>``. A hundred thousand of them take
 about 4 MB here, where a dict would take five times as much: the file's own bytes, a table of line numbers, no objects.
@@ -21,7 +21,7 @@ class IndexedRecord:
 
 
 class RecordIndex:
-    """Finds records by id, in a table with open addressing that is at most half full."""
+    """Finds records by id, in a table with open addressing that is never more than half full."""
 
     def __init__(self, files: list[bytes]) -> None:
         self._text = b"\n".join(files)

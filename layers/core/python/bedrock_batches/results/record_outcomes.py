@@ -52,7 +52,7 @@ def failed_line(record_id: str, agency: str, failure: RecordFailure, result: Rec
 
 
 def forget_failed(record_ids: Collection[str], prefix: str, objects: ObjectStore) -> None:
-    """Take the lines of records that have content by now out of the objects of failed records under ``prefix``."""
+    """Remove the lines of records that now have content from the objects of failed records under ``prefix``."""
     for found in list(objects.list_objects(prefix)):
         lines = objects.get(found.key).splitlines(keepends=True)
         left = [line for line in lines if orjson.loads(line)["recordId"] not in record_ids]

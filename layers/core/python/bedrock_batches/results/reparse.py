@@ -1,4 +1,4 @@
-"""Reads kept answers again that an earlier reader found no content in: the same answers are never paid for twice.
+"""Reads stored answers without content again with the current reader, so that they need not be paid for twice.
 
 Every output object stays, with every answer as the model gave it. ``reparse`` goes through the objects of a job that
 are taken, reads the answers of records without content with the current parser, and stores what it finds, as if it had
@@ -32,8 +32,11 @@ RESERVE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Reparsed:
-    """``answers``: those that are kept of records without content. ``read`` of them hold content for the reader of
-    today, ``repaired`` of these after a repair. ``complete``: every object was read in time."""
+    """The result of a call.
+
+    ``answers`` are the stored answers of records without content. ``read`` of them have content for the current
+    reader, ``repaired`` of these after a repair. ``complete`` says that every object was read in time.
+    """
 
     job_id: str
     dry_run: bool
@@ -42,7 +45,7 @@ class Reparsed:
     repaired: int = 0
     complete: bool = True
     last: str = ""
-    """The object that was read last: where the next call goes on, unless this one is ``complete``."""
+    """The object that was read last. The next call continues after it, unless this one is ``complete``."""
 
     def document(self) -> dict[str, Any]:
         return {
@@ -58,7 +61,7 @@ class Reparsed:
 
 
 def reparse(job_id: str, services: ResultServices, *, dry_run: bool, after: str = "") -> Reparsed:
-    """Read the kept answers of a job's records without content; store what they hold, unless it is a dry run.
+    """Read the stored answers of a job's records without content, and store their content unless it is a dry run.
 
     Raises InvalidInputError when there is no such job.
     """
@@ -69,7 +72,7 @@ def reparse(job_id: str, services: ResultServices, *, dry_run: bool, after: str 
     claims = [claim for claim in newest_versions(services.claims.of_job(job_id)) if claim.done]
     begins = begins_of(services.jobs.parts(job_id))
     found = Reparsed(job_id, dry_run)
-    # One record can stand in several objects: by its place in the job it counts once.
+    # A record can be in several objects. It counts once, by its place in the job.
     with_content = 0
     for claim in claims:
         with_content |= places(claim, claim.succeeded, begins)
@@ -103,7 +106,7 @@ def reparse(job_id: str, services: ResultServices, *, dry_run: bool, after: str 
 
 
 class _Object:
-    """One output object. Memory: the content that it turns out to hold."""
+    """Reads one output object. Memory: the content found in it."""
 
     def __init__(self, job: Job, claim: Claim, begin: int, services: ResultServices) -> None:
         self._job = job
@@ -116,7 +119,7 @@ class _Object:
         self.repaired = 0
 
     def read(self, with_content: int) -> int:
-        """Look at every answer; ``with_content`` has a bit for each record of the job, and so has what is returned."""
+        """Read every answer. ``with_content`` has a bit for each record of the job, and so has the return value."""
         seen: set[int] = set()
         for record, result in self._results():
             place = record.place
@@ -147,7 +150,7 @@ class _Object:
                     yield record, result
 
     def store(self) -> None:
-        """Write the content, forget the failures, correct the claim. A call that dies in between is repeated whole."""
+        """Write the content, delete the failures and correct the claim. After a kill, all of it is repeated."""
         items = list(self.items.values())
         kept = 0
         for begin in range(0, len(items), CHUNK_RECORDS):

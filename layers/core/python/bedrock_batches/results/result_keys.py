@@ -20,14 +20,14 @@ _PART = re.compile(r"input-(\d{4})\.jsonl(\.out)?")
 
 @dataclass(frozen=True, slots=True)
 class OutputKey:
-    """``part`` is None for a file that belongs to no single part."""
+    """The job and part of an object. ``part`` is None for a file that belongs to no single part."""
 
     job_id: str
     part: int | None
 
 
 def output_key(key: str) -> OutputKey | None:
-    """The job and part whose results an object holds; None for an object without results (a manifest, another file)."""
+    """The job and part of the results in an object; None for an object without results (a manifest, another file)."""
     if not key.startswith(OUTPUT_PREFIX) or not key.endswith((".jsonl", ".jsonl.out")):
         return None
     parts = key.removeprefix(OUTPUT_PREFIX).split("/")
@@ -53,5 +53,5 @@ def errors_key(job_id: str, part: int | None, chunk: int) -> str:
 
 
 def unanswered_key(job_id: str, part: int) -> str:
-    """The records of a part that Bedrock ended without an answer for."""
+    """The key of the records of a part that Bedrock did not answer."""
     return f"{part_errors_prefix(job_id, part)}unanswered.jsonl"

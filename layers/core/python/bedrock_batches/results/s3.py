@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 RANGE_BYTES = 4 * 1024 * 1024
-"""Read at once: no connection stands open, and is cut, while the table takes what was read."""
+"""The bytes of one read. No connection stays open while the table is written, because it would be cut."""
 
 
 class S3ResultObjects:

@@ -1,4 +1,4 @@
-"""Settles jobs: notes which of those that have ended have all their content in the lake (``submit.job``).
+"""Settles jobs: notes which ended jobs have all their content in the lake (``submit.job``).
 
 For each record that an output of the job answers, the facts decide:
 
@@ -31,10 +31,10 @@ from foundation.errors import ObjectNotFoundError
 
 LOGGER = logging.getLogger("batch_processor.settle")
 MOST_MERGED = 5_000
-"""Items that one call merges for a job; the next one goes on."""
+"""The most items that one call merges for a job. The next call continues."""
 
 STREAM_TIME = timedelta(hours=1)
-"""Longer than the stream gathers content and repeats a batch."""
+"""This is longer than the stream collects content and repeats a batch."""
 RESERVE_SECONDS = 60.0
 
 
@@ -54,14 +54,16 @@ class SettleServices:
 
 
 def heal(services: SettleServices) -> dict[str, Any]:
-    """Merge what could not be merged before, then settle the jobs whose content is in the lake."""
+    """Merge content that could not be merged before, then settle the jobs whose content is in the lake."""
     replayed = replay(services.sync)
     return {"replayed": replayed.document(), "settled": settle_jobs(services)}
 
 
 def settle_jobs(services: SettleServices) -> list[str]:
-    """Settle those that can be; their ids. One job's error does not keep the others from their turn; the first is
-    raised at the end."""
+    """Settle the jobs that can be settled. Returns their ids.
+
+    An error of one job does not stop the others. The first error is raised at the end.
+    """
     settled: list[str] = []
     failure: Exception | None = None
     job_ids = services.jobs.in_flight()
@@ -103,7 +105,7 @@ def _settle(job: Job, kept_out: Collection[str], services: SettleServices) -> bo
 
 
 def _answered(job_id: str, services: SettleServices) -> Iterator[set[str]]:
-    """The violations that an output answers, one part after the other. Memory: about 100 bytes for each of a part."""
+    """The violations that have an answer, part by part. Memory: about 100 bytes for each violation of a part."""
     claims = newest_versions(services.claims.of_job(job_id))
     parts = services.jobs.parts(job_id)
     begins = begins_of(parts)

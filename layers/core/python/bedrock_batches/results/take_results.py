@@ -53,16 +53,16 @@ from foundation.ports import Clock, Deadline, ObjectStore
 LOGGER = logging.getLogger("batch_processor.take_results")
 
 LEASE_SECONDS = 60.0
-"""Length of a lease, which each chunk extends. The object of a killed call waits at least this long."""
+"""The length of a lease, which each chunk extends. After a kill, the object waits at least this long."""
 RESERVE_SECONDS = 45.0
-"""A call with less time left starts no chunk."""
+"""A call with less time left than this starts no chunk."""
 WAIT_SECONDS = LEASE_SECONDS + 5.0
 """A call waits this long for an object that another call holds. The lease of a killed call ends before."""
 POLL_SECONDS = 2.0
 
 
 class ObjectBusyError(RetryableError):
-    """Raised when another call is taking an object all the time: this one comes again, in case the other one dies."""
+    """Raised when another call holds an object all the time. This call is repeated later, in case the other dies."""
 
 
 class Jobs(Protocol):
@@ -102,11 +102,11 @@ class Outcome(StrEnum):
     DONE_BEFORE = "done before"
     """Another call has taken all of the object."""
     LOST = "lost"
-    """Another call goes on with the object, since this one was too slow."""
+    """Another call has taken over the object, because this one was too slow."""
     CONTINUED = "continued"
-    """Out of time: a further call goes on."""
+    """The time was not enough. Another call continues."""
     REPLACED = "replaced"
-    """There is another version of the object by now, which has its own notification."""
+    """The object has been replaced by a newer version, which has its own notification."""
     DONE = "done"
 
 
@@ -152,7 +152,7 @@ def take_objects(keys: Sequence[str], services: ResultServices) -> list[Taken]:
 
 
 def _of_its_job(whose: OutputKey, job: Job) -> OutputKey:
-    """A file that is named after a part that the job does not have belongs to no single part."""
+    """The part of a file. A file that is named after a part that the job does not have belongs to no single part."""
     parts = job.part_count
     return whose if not parts or whose.part in range(1, parts + 1) else replace(whose, part=None)
 
@@ -174,7 +174,7 @@ def _take(key: str, services: ResultServices) -> Taken:
     if claim is None:
         return Taken(key, Outcome.DONE_BEFORE)
     if not job.is_in_progress and job.outputs_taken is not False:
-        # Its records without an answer count as free: they are not, until this output is taken.
+        # Its records without an answer count as free, which is wrong until this output is taken.
         services.jobs.reopen(whose.job_id)
     if claim.chunks == 0:
         _forget_replaced(claim, services)
@@ -195,7 +195,7 @@ def _claim(new: Claim, services: ResultServices) -> Claim | None:
 
 
 def _forget_replaced(claim: Claim, services: ResultServices) -> None:
-    """Delete the failed records of an earlier version of this object: the new version replaces them."""
+    """Delete the failed records of an earlier version of this object, because the new version replaces them."""
     others = [c for c in services.claims.of_job(claim.job_id) if c.key == claim.key and c.etag != claim.etag]
     if others:
         for stale in list(services.objects.list_objects(part_errors_prefix(claim.job_id, claim.part))):
@@ -292,7 +292,7 @@ class _Taking:
         if not violation_id:
             chunk.nameless.append(self._failed_line(violation_id, result, agency))
         elif result.content is not None and is_known and self._has_failed(violation_id, place, chunk):
-            # Content wins over an error of the same record: it is paid for.
+            # Content wins over an error of the same record, because it is paid for.
             chunk.repeated += 1
             if chunk.failed.pop(violation_id, None) is None:
                 chunk.recovered.add(violation_id)

@@ -43,10 +43,10 @@ THREADS = 8
 MOST_READ = 100
 MOST_WRITTEN = 25
 MOST_COMPARED = 3
-"""Times that an item is compared with what is stored, while others change what is stored."""
+"""The most times that an item is compared with the stored one while others change the stored one."""
 Item = TypeVar("Item")
 PAGE_ITEMS = 5_000
-"""A page of a scan ends with the answer that reaches this; an answer has at most 1 MB."""
+"""A page of a scan ends with the answer that reaches this size. An answer has up to 1 MB."""
 READ = MappingProxyType({"ProjectionExpression": "PK, generated_at, is_verified, job_id"})
 
 
@@ -67,7 +67,7 @@ def bulk_client(threads: int = THREADS) -> DynamoDBClient:
 
 
 class DynamoDbViolations:
-    """The client is shared by ``threads`` threads. Raises what ``translate`` gives, and ``ThrottledError``."""
+    """Stores generated content. ``threads`` threads share the client. Raises ThrottledError and AWS errors."""
 
     def __init__(self, client: DynamoDBClient, table: str, clock: Clock, threads: int = THREADS) -> None:
         self._client = client
@@ -83,21 +83,21 @@ class DynamoDbViolations:
             return sum(threads.map(self._put_group, groups))
 
     def with_content(self, violation_ids: Collection[str]) -> set[str]:
-        """``bedrock_batches.submit.ports.Contents``."""
+        """See ``submit.ports.Contents``."""
         groups = _groups([f"{KEY_PREFIX}{violation_id}" for violation_id in violation_ids], MOST_READ)
         with ThreadPoolExecutor(self._threads) as threads:
             found = threads.map(self._existing, groups)
             return {key.removeprefix(KEY_PREFIX) for group in found for key in group}
 
     def current(self, violation_ids: Collection[str]) -> dict[str, dict[str, Any]]:
-        """``bedrock_batches.sync.merge.ContentItems``."""
+        """See ``sync.merge.ContentItems``."""
         groups = _groups([f"{KEY_PREFIX}{violation_id}" for violation_id in violation_ids], MOST_READ)
         with ThreadPoolExecutor(self._threads) as threads:
             found = threads.map(lambda group: self._existing(group, {}), groups)
             return {key.removeprefix(KEY_PREFIX): plain_item(item) for group in found for key, item in group.items()}
 
     def page(self, cursor: str) -> tuple[list[dict[str, Any]], str]:
-        """``sync.merge.ContentItems``. The cursor is the key of the page's end in base64."""
+        """See ``sync.merge.ContentItems``. The cursor is the last key of the page in base64."""
         items: list[dict[str, Any]] = []
         while len(items) < PAGE_ITEMS:
             start: dict[str, Any] = {}
@@ -120,7 +120,7 @@ class DynamoDbViolations:
         return items, cursor
 
     def _put_group(self, items: Sequence[ContentItem]) -> int:
-        """Write at most ``MOST_READ`` items; returns how many were kept."""
+        """Write up to ``MOST_READ`` items. Returns how many stored items were kept instead."""
         existing = self._existing([_partition_key(item) for item in items])
         absent = [item for item in items if _partition_key(item) not in existing]
         for group in _groups(absent, MOST_WRITTEN):
@@ -131,7 +131,7 @@ class DynamoDbViolations:
     def _existing(
         self, partition_keys: Sequence[str], projection: Mapping[str, str] = READ
     ) -> dict[str, dict[str, Any]]:
-        """The stored items by partition key, as far as it matters whether they are kept; or whole, without ``READ``."""
+        """The stored items by partition key, with the attributes that decide whether they are kept, or all of them."""
         found: dict[str, dict[str, Any]] = {}
 
         def read(keys: Sequence[Any]) -> Sequence[Any]:
@@ -157,7 +157,7 @@ class DynamoDbViolations:
         until_processed(requests, write, "BatchWriteItem", self._table, sleep=self._clock.sleep)
 
     def _is_kept(self, item: ContentItem, stored: dict[str, Any]) -> bool:
-        """Replace stored content, unless it must be kept."""
+        """Replace stored content unless it must be kept."""
         for _ in range(MOST_COMPARED):
             if _is_verified(stored) or _is_newer(stored, item):
                 return True
@@ -169,7 +169,7 @@ class DynamoDbViolations:
         return True
 
     def _replace(self, item: ContentItem, stored: dict[str, Any]) -> bool:
-        """False when the stored item is another one by now, or is verified."""
+        """Replace the stored item. False if it has changed since it was read, or is verified."""
         values: dict[str, Any] = {":false": {"BOOL": False}}
         same = "attribute_not_exists(generated_at)"
         if "generated_at" in stored:
@@ -189,7 +189,7 @@ class DynamoDbViolations:
 
 
 def stored_item(item: ContentItem) -> dict[str, Any]:
-    """The item in DynamoDB's form. Same content, same bytes: no time of writing is in it."""
+    """The item in DynamoDB's form. It has no time of writing, so the same content gives the same bytes."""
     texts = {
         "PK": _partition_key(item),
         "SK": CONTENT_SORT_KEY,
@@ -229,8 +229,11 @@ def _generated_at(stored: dict[str, Any]) -> str:
 
 
 def _is_newer(stored: dict[str, Any], item: ContentItem) -> bool:
-    """Whether stored content was generated after this item. Content without a time is older than any; content with a
-    time that cannot be read counts as newer: somebody changed it, and the sync asks what was meant."""
+    """Whether the stored content was generated after this item.
+
+    Content without a time counts as older. Content with an unreadable time counts as newer, because a person changed
+    it, and the sync reports it.
+    """
     if "generated_at" not in stored:
         return False
     try:

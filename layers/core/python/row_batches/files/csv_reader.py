@@ -42,7 +42,7 @@ _ROWS_SAMPLED = 50
 _BOM = b"\xef\xbb\xbf"
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _SEPARATOR_LINE = re.compile(rb'"?sep=([,;\t| :^~])"?(?:\r\n|\r|\n)', re.IGNORECASE)
-"""The first line by which Excel is told the delimiter."""
+"""A first line that tells Excel the delimiter."""
 _RAW_ROW = re.compile(rb'(?:[^"\r\n]++|"[^"]*+")*+')
 _QUOTED = re.compile(rb'"[^"]*+"')
 _FIRST_BYTE = itemgetter(slice(0, 1))
@@ -194,7 +194,7 @@ class Staging:
                 return sample, start, separator, not chunk
 
     def _header_start(self, sample: bytes, separator: re.Match[bytes] | None) -> int:
-        """Where the header begins: behind the lines to skip, or a ``sep=`` line, and behind blank lines."""
+        """The index where the header begins: after the lines to skip or a ``sep=`` line, and after blank lines."""
         start = separator.end() if separator and not self._form.skip_lines else 0
         for _ in range(self._form.skip_lines):
             line_end = _LINE_END.search(sample, start)
@@ -215,10 +215,11 @@ class Staging:
         return delimiter
 
     def _fitting_header(self, header: list[bytes], rows: bytes) -> list[str]:
-        """The header's names, with as many as the file's first rows have cells, where that can be told.
+        """The header's names, as many as the file's first rows have cells, if that is clear.
 
-        Programs that end each row with a delimiter do so in the header or not: an empty cell there is a column without
-        a name. Raises InvalidInputError when all the rows have more cells: then the line is usually a title.
+        Some programs end each row with a delimiter, with or without one in the header. The empty cell in the header is
+        then a column without a name. Raises InvalidInputError if all rows have more cells, because then the line is
+        usually a title.
         """
         names = [_text(cell) for cell in header]
         sampled = list(self._sampled(rows))
@@ -241,7 +242,7 @@ class Staging:
         return names
 
     def _sampled(self, rows: bytes) -> Iterator[list[bytes]]:
-        """The cells of the first ``_ROWS_SAMPLED`` whole rows; none when one of them is malformed."""
+        """The cells of the first ``_ROWS_SAMPLED`` whole rows; none if one of them is malformed."""
         position = 0
         found: list[list[bytes]] = []
         while position < len(rows) and len(found) < _ROWS_SAMPLED:
@@ -294,7 +295,7 @@ class Staging:
         return staged
 
     def _staged(self, block: bytes) -> bytes | None:
-        """The staged form of some whole rows; None when a check failed."""
+        """The staged form of some whole rows; None if a check failed."""
         pieces = block.replace(b"\\", b"\\\\" * 2).split(b'"')
         if b"\r" in block:
             pieces[1::2] = [piece.replace(b"\r", b"\\\\r") for piece in pieces[1::2]]
@@ -315,7 +316,7 @@ class Staging:
         return b"".join(pieces)
 
     def _padded(self, block: bytes) -> bytes:
-        """The block with empty cells at the end of rows that have too few, and without those of rows with too many."""
+        """The block with empty cells added to rows that have too few, and surplus empty cells removed."""
         lines = []
         position = 0
         width = len(self.columns)
@@ -338,7 +339,7 @@ class Staging:
         return b"".join(lines)
 
     def _regular_rows(self, outside: bytes) -> tuple[bytes, int, bool]:
-        """The text outside quotes, with LF line ends and no blank lines; its rows; whether all have the right width."""
+        """The text outside quotes with LF line ends and no blank lines, its row count, and whether all rows fit."""
         skeleton = outside.translate(None, self._no_structure)
         row = self._delimiter * (len(self.columns) - 1)
         rows = skeleton.count(self._line_end)
@@ -359,8 +360,8 @@ class Staging:
         """Whether quotes begin and end exactly where cells do. ``pieces`` is the text split at its quotes."""
         if len(pieces) % 2 == 0:
             return False
-        # Between two quoted pieces lies nothing (a doubled quote), or all from one cell's end to another's start. There
-        # are few different such pieces where all cells are quoted.
+        # The text between two quoted pieces is either empty (a doubled quote) or runs from the end of one cell to the
+        # start of another. If all cells are quoted, there are few different such texts.
         between = set(pieces[2:-1:2])
         before = set(map(_LAST_BYTE, between | set(pieces[0:-1:2][:1])))
         after = set(map(_FIRST_BYTE, between | set(pieces[2::2][-1:])))
@@ -440,7 +441,7 @@ class Staging:
 
 
 class _Findings:
-    """The places of the mistakes found so far, by kind. Reading stops when one kind has as many as a message lists."""
+    """The places of the mistakes found so far, by kind. Reading stops when a message of one kind is full."""
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
@@ -539,7 +540,7 @@ def _text(cell: bytes) -> str:
 
 
 def _json_size(row: int, cells: list[bytes]) -> int:
-    """Bytes of the JSON object that the native reader makes of a staged row."""
+    """The size in bytes of the JSON object that the native reader makes of a staged row."""
     return row_json_bytes(row, map(_text, cells))
 
 
@@ -556,7 +557,7 @@ def _is_text(block: bytes) -> bool:
 
 
 def _end_of_last_row(data: bytes) -> int:
-    """Index after the last line end that lies outside quotes; 0 when there is none."""
+    """The index after the last line end outside quotes; 0 if there is none."""
     # A CR at the very end can be the first half of a CRLF, so the row ends only when the next bytes are known.
     end = len(data) - data.endswith(b"\r")
     quotes = data.count(b'"', 0, end)

@@ -40,7 +40,7 @@ def render_row(cells: Sequence[str]) -> str:
 def render_header(names: Sequence[str]) -> str:
     """The header line, with its line end."""
     quoted = [f'"{name.replace(_Q, _QQ)}"' if _name_needs_quotes(name) else name for name in names]
-    return (_writable(",".join(quoted)) or '""') + "\n"  # one column without a name: an empty line is no header
+    return (_writable(",".join(quoted)) or '""') + "\n"  # An empty line would not be a header.
 
 
 def output_header(config: BatchConfig, columns: Sequence[str], written: Sequence[str] = ()) -> list[str]:

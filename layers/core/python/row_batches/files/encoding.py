@@ -1,13 +1,13 @@
-"""Text in any common encoding, as the UTF-8 that the reader works on.
+"""Converts text in any common encoding to UTF-8 for the reader.
 
 A file is UTF-8 unless something says otherwise: its ``encoding`` in the input document, a byte order mark of UTF-16 or
-UTF-32, the NUL bytes of UTF-16 without one, or bytes that are not UTF-8. Then the encoding is guessed from the first
-lines that are not ASCII, at most ``SAMPLE_BYTES``, and the rest of the file is decoded strictly. ASCII is the same
-bytes in every encoding that is guessed, so what was passed on before the first such line stays right.
+UTF-32, the NUL bytes of UTF-16 without such a mark, or bytes that are not UTF-8. In the last case, the encoding is
+guessed from the first lines that are not ASCII, up to ``SAMPLE_BYTES``, and the rest of the file is decoded strictly.
+ASCII is the same in every encoding that is guessed, so the text before the first such line is right in any case.
 
-Guessing: charset-normalizer tells the East Asian encodings. For one-byte encodings it usually names several, which
-differ in single letters, so the words decide: each must keep to one script, to one language's letters and to a usual
-pattern of capitals. When two encodings fit equally well and read differently, the file is refused with both.
+charset-normalizer recognises the East Asian encodings. For one-byte encodings, it usually names several that differ in
+single letters, so the words decide: each word must have one script, letters of one language and a usual pattern of
+capitals. If two encodings fit equally well and give different texts, the file is refused, and the message names both.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _NAMES: Mapping[str, str] = MappingProxyType(
 )
 _GUESSED = [name for name in _NAMES if not name.startswith("utf")]
 _WIDE = ("gb18030", "big5", "cp932", "euc_jp", "cp949")
-"""Of more than one byte a character: what is text in one is hardly ever text in another, so no words are weighed."""
+"""Encodings with several bytes a character. Text in one is hardly ever text in another, so words need not decide."""
 
 _LETTERS = (
     "àâæçèéêëîïôœùûüÿ",  # French
@@ -86,10 +86,10 @@ _UTF_MARKS = (
 
 
 class Utf8Text:
-    """The UTF-8 of a file: iterate once. ``encoding`` is what it was found to be, complete when the iteration is.
+    """A file as UTF-8. Iterate once to get its bytes. ``encoding`` is the encoding found, final after the iteration.
 
-    Iterating raises InvalidInputError for bytes that the encoding does not have, and for a file whose encoding cannot
-    be told. Bytes that are not UTF-8 in a file that otherwise is stay as they are: the reader names their lines.
+    Iterating raises InvalidInputError for bytes that the encoding does not have, and if the encoding is not clear. If
+    a file is UTF-8 except for some bytes, these stay unchanged, and the reader reports their lines.
     """
 
     def __init__(self, chunks: Iterable[bytes], form: InputFormat, path: str) -> None:
@@ -143,12 +143,12 @@ class Utf8Text:
         return data
 
     def _recognised(self, ahead: bytes) -> str:
-        """The encoding of a file of which ``ahead`` is the part from the first byte that is not ASCII."""
+        """The encoding of a file. ``ahead`` is the part that begins with the first byte that is not ASCII."""
         final = len(ahead) < SAMPLE_BYTES
         ahead = ahead[:SAMPLE_BYTES]
         good, bad = _utf8_characters(ahead, final=final)
         if bad <= good:
-            return "utf-8"  # also one with some damaged characters: they are named, or replaced
+            return "utf-8"  # Also if some characters are damaged, which are then reported or replaced.
         guess = guessed(ahead)
         if guess.encoding and not guess.rivals:
             return guess.encoding
@@ -198,14 +198,14 @@ class Utf8Text:
                     ]
                 ) from None
             self._passed += len(chunk)
-            # A decoder of UTF-16 lets lone surrogates through, which no UTF-8 has.
+            # A UTF-16 decoder lets lone surrogates through, which UTF-8 cannot have.
             if text:
                 yield text.encode("utf-8", "replace")
 
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """``encoding`` "" when no encoding fits; ``rivals`` fit as well, and read ``example`` differently."""
+    """A guessed encoding, "" if none fits. ``rivals`` fit as well, but give different texts for ``example``."""
 
     encoding: str
     rivals: tuple[str, ...] = ()
@@ -213,8 +213,8 @@ class Guess:
 
 
 def guessed(sample: bytes) -> Guess:
-    """The encoding in which the lines of ``sample`` that are not ASCII read best."""
-    from charset_normalizer import from_bytes  # noqa: PLC0415  # 40 ms that UTF-8 files need not pay
+    """The encoding that gives the best text for the lines of ``sample`` that are not ASCII."""
+    from charset_normalizer import from_bytes  # noqa: PLC0415  # It takes 40 ms, which UTF-8 files do not need.
 
     lines = [line for line in sample.splitlines() if not line.isascii()]
     text = b"\n".join(lines)[:65_536]
@@ -227,7 +227,7 @@ def guessed(sample: bytes) -> Guess:
             return Guess(match.encoding)
     if most < 0.5:
         return Guess("")
-    # Of encodings that read the same, the first of ``_NAMES``.
+    # If encodings give the same text, the first in ``_NAMES`` is chosen.
     best = max(sorted(scores, key=_GUESSED.index), key=lambda name: scores[name])
     rivals = [
         name for name, score in scores.items() if score >= scores[best] - 0.05 and readings[name] != readings[best]
@@ -239,7 +239,7 @@ def guessed(sample: bytes) -> Guess:
 
 
 def _readings(text: bytes) -> Iterator[tuple[str, str]]:
-    """What ``text`` says in each of the one-byte encodings that have all its bytes."""
+    """The decoded ``text`` in each one-byte encoding that has all its bytes."""
     for name in _GUESSED:
         if name not in _WIDE:
             with suppress(UnicodeDecodeError):
@@ -267,7 +267,7 @@ def _marked(first: bytes) -> str | None:
 
 
 def _utf8_characters(data: bytes, *, final: bool) -> tuple[int, int]:
-    """How many characters outside ASCII are UTF-8 in ``data``, and how many bytes belong to none.
+    """The numbers of valid UTF-8 characters outside ASCII in ``data``, and of bytes that belong to no character.
 
     Unless ``final``, the data can end inside a character.
     """
@@ -289,7 +289,7 @@ def _is_east_asian(text: str) -> bool:
 
 
 def _score(text: str) -> float:
-    """The share of words and signs outside ASCII that read as one language's would, from 0 to 1."""
+    """The share of words and signs outside ASCII that are plausible in one language, from 0 to 1."""
     words = [word for word in _WORD.findall(text) if not word.isascii() and any(map(str.isalpha, word))]
     signs = [c for c in _WORD_WITH_LETTERS.sub("", text) if c > "\x7f" and not unicodedata.combining(c)]
     if not words and not signs:
@@ -312,7 +312,7 @@ def _one_script(word: str) -> bool:
 
 
 def _usual_capitals(word: str) -> bool:
-    """No capital behind a small letter, but where a word begins anew, as in d'Été. No digits."""
+    """Whether a word has no digits, and each part (as in d'Été) is in small letters, in capitals or capitalised."""
     return not any(map(str.isnumeric, word)) and all(
         part.islower() or part.isupper() or part[1:].islower() or len(part) < 2 for part in re.split("['’]", word)
     )

@@ -1,4 +1,4 @@
-"""Files compressed with gzip (RFC 1952), one member or several after another."""
+"""Unpacks files compressed with gzip (RFC 1952), which can have several members."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from foundation.errors import InvalidInputError, Problem
 
 MAGIC = b"\x1f\x8b"
 _PIECE_BYTES = 1_048_576
-"""The most that is unpacked at once, whatever a few bytes unpack to."""
+"""The most bytes that are unpacked at once, because a few bytes can unpack to many."""
 
 
 def unpacked(chunks: Iterable[bytes], *, path: str, max_bytes: int) -> Iterator[bytes]:
-    """What is in a gzip file, in pieces of at most 1 MiB.
+    """The content of a gzip file, in pieces of up to 1 MiB.
 
-    Raises InvalidInputError for a file that is damaged or cut off, and when ``max_bytes`` are passed: a small file can
-    unpack to any size. Zero bytes after the last member are padding.
+    Raises InvalidInputError if the file is damaged or cut off, and if the content exceeds ``max_bytes``, because a
+    small file can unpack to any size. Zero bytes after the last member are padding.
     """
     size = 0
     for piece in _pieces(chunks, path):
@@ -41,7 +41,7 @@ def _pieces(chunks: Iterable[bytes], path: str) -> Iterator[bytes]:
                     member = zlib.decompressobj(wbits=31)
                 yield member.decompress(data, _PIECE_BYTES)
                 data = member.unused_data if member.eof else member.unconsumed_tail
-        # Text can be left in the window when a piece was full.
+        # When a piece was full, text can be left in the window.
         while not member.eof and (piece := member.decompress(b"", _PIECE_BYTES)):
             yield piece
     except zlib.error as error:

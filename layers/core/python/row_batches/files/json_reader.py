@@ -1,8 +1,8 @@
-"""JSON as a table: one object a row, one column for each key that occurs in any of them.
+"""Reads JSON as a table. Each object is a row, and each key that occurs in any object is a column.
 
-Two forms: JSON Lines, one object a line, and one array of objects. Values keep their types on the way to the target
-(``mapping.cells``). A file is read twice, once for its keys; memory is that of one object, whatever the size of the
-file. Decimals stay as they are written; inside nested objects they are doubles, as RFC 8259 expects of its readers.
+There are two forms: JSON Lines with one object a line, and one array of objects. Values keep their types on the way to
+the target (``mapping.cells``). A file is read twice, first for its keys. Memory: one object, for a file of any size.
+Decimals stay as they are written. Inside nested objects they are doubles, as RFC 8259 expects.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from row_batches.files.table import MAX_COLUMNS, PATH, TableStaging, too_many_co
 from row_batches.mapping.cells import JsonCell
 
 Source = Callable[[], Iterable[bytes]]
-"""Gives the file's bytes from its start, each time it is called."""
+"""Each call returns the file's bytes from the start."""
 Objects = Iterator[tuple[str, Mapping[str, Any]]]
 """The rows with their places: "line 7" or "item 7"."""
 
@@ -231,7 +231,7 @@ def _object(item: Any, place: str) -> Mapping[str, Any]:
 
 
 def _cell(value: Any, place: str) -> str:
-    """The cell of a value. A key that an object lacks counts as null."""
+    """The cell of a value. A missing key counts as null."""
     if isinstance(value, str):
         return value
     if isinstance(value, Decimal):

@@ -1,6 +1,6 @@
-"""From an object's bytes to rows: unpacked, recognised, and read by the reader of its format.
+"""Opens a user's file: unpacks it, recognises its format, and passes it to the reader of that format.
 
-To add a format, write a reader and list it in ``FORMATS``; ``input_format.type`` and the reference page follow.
+To add a format, write a reader and list it in ``FORMATS``. ``input_format.type`` and the reference page use that list.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from row_batches.files.table import MAX_FILE_BYTES, PATH, InputStaging
 from row_batches.files.workbook import stage_workbook
 
 Source = Callable[[], Iterable[bytes]]
-"""Gives the file's bytes from its start, each time it is called."""
+"""Each call returns the file's bytes from the start."""
 Warnings = Callable[[], list[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A format of files. ``is_it`` looks at the first ``recognise.HEAD_BYTES``. ``stage`` raises InvalidInputError."""
+    """A file format. ``is_it`` recognises it from the first ``HEAD_BYTES``. ``stage`` raises InvalidInputError."""
 
     name: str
     doc: str
@@ -44,7 +44,7 @@ FORMATS = (
     Format("json", "one JSON array of objects", recognise.is_json_array, stage_json_array),
     Format("csv", "text in rows: CSV, TSV and the like", lambda _: True, _stage_csv),
 )
-"""In the order in which they are asked: the first that recognises the file reads it."""
+"""The formats in order. The first one that recognises a file reads it."""
 if {one.name for one in FORMATS} != set(get_args(FormatName)):
     raise TypeError("FormatName and FORMATS have to list the same formats")
 
@@ -52,8 +52,8 @@ if {one.name for one in FORMATS} != set(get_args(FormatName)):
 def open_input(source: Source, form: InputFormat, *, max_rows: int | None = None) -> InputStaging:
     """Read the header of a user's file and prepare to stage its rows.
 
-    Raises InvalidInputError for a file that is not a table, with what it is, and for one without a usable header;
-    iterating raises it for later mistakes. With ``max_rows``, later rows are neither read nor checked.
+    Raises InvalidInputError if the file is not a table, and says what it is, or if it has no usable header. Iterating
+    raises it for later mistakes. With ``max_rows``, later rows are neither read nor checked.
     """
     notes = []
     head = _head(source())

@@ -27,7 +27,7 @@ class InputObjects(Protocol):
     """The users' buckets, read only."""
 
     def head(self, location: S3Location) -> InputObject:
-        """Raises ``ObjectNotFoundError``."""
+        """The object at ``location``. Raises ``ObjectNotFoundError``."""
 
     def stream(self, found: InputObject) -> Iterator[bytes]:
         """The same object, in chunks of up to 1 MiB. Raises ``ObjectChangedError`` if it was replaced meanwhile."""

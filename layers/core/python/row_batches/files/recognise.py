@@ -1,6 +1,6 @@
-"""What a file is that is not text in rows, told by its first bytes, and what its owner can do about it.
+"""Recognises files that are not tables by their first bytes, and tells the user what to do.
 
-A file is known by its content, never by its name: a web page saved as .csv is a web page.
+Only the content counts, not the name: a web page saved as .csv is a web page.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from foundation.errors import Problem
 
 HEAD_BYTES = 4_096
-"""How much of a file is enough to recognise it."""
+"""The part of a file that is enough to recognise it."""
 
 _SAVE_SHEET = "open it and save the sheet as CSV UTF-8"
 _UNPACK = "unpack it, and upload the table in it as CSV"
@@ -21,7 +21,7 @@ _EXPORT = "export its table as CSV"
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """A kind of file that is not read. ``is_it`` looks at the first ``HEAD_BYTES``."""
+    """A kind of file that cannot be read. ``is_it`` recognises it from the first ``HEAD_BYTES``."""
 
     what: str
     is_it: Callable[[bytes], bool]
@@ -53,7 +53,7 @@ def is_json_array(head: bytes) -> bool:
 
 
 def is_workbook(head: bytes) -> bool:
-    """Office documents of all kinds begin alike: what is no workbook among them is refused with what it is."""
+    """Whether the file can be a workbook. Office documents all begin alike, so others can be refused only later."""
     return head.startswith(b"PK\x03\x04") and (b"xl/" in head or _is_office(head)) and b"word/" not in head
 
 
@@ -90,11 +90,11 @@ FOREIGN = (
     ),
     Foreign("an XML document", _markup(b"<?xml"), _EXPORT),
 )
-"""In the order in which they are asked: the first that recognises the file names it."""
+"""The kinds in order. The first one that recognises a file names it."""
 
 
 def problem_of(head: bytes, path: str) -> Problem | None:
-    """What to say about a file that begins with ``head``; None for one that can be text in rows."""
+    """The problem with a file that begins with ``head``; None if it can be text in rows."""
     for foreign in FOREIGN:
         if foreign.is_it(head):
             return Problem(path, "", f"the file is {foreign.what}", foreign.fix)

@@ -37,7 +37,7 @@ def unescaped(cell: str) -> str:
 
 
 def staged_header(columns: int) -> bytes:
-    """The first line of the staged copy of a file with so many columns."""
+    """The first line of the staged copy of a file with ``columns`` columns."""
     return ("r," + ",".join(f"c{i}" for i in range(1, columns + 1)) + "\n").encode()
 
 
@@ -97,7 +97,7 @@ def staged_lines(
 
 
 def _every_line(data: bytes, source: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:
-    """All rows behind ``data`` and what follows it, whatever their numbers: a copy can lack rows."""
+    """All rows in ``data`` and the chunks after it. Their numbers can have gaps, because a copy can lack rows."""
     row = _ROW_START.search(data)
     while row is None:
         chunk = next(source, b"")

@@ -1,4 +1,4 @@
-"""Rows of cells on their way to the staged copy, for every format but CSV text, which has a faster way of its own."""
+"""Stages rows of cells, for every format except CSV text, which has its own, faster reader."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ MAX_FILE_BYTES = 10_000_000_000
 (https://docs.aws.amazon.com/step-functions/latest/dg/input-output-itemreader.html)."""
 
 MAX_ROW_BYTES = 199_000
-"""Largest row, as the JSON object that a child of the map gets. A batch has at most 200,000 bytes, of which 1,000 are
-kept for what travels beside the row."""
+"""The largest row, as the JSON object that a child of the map gets. A batch has up to 200,000 bytes, and 1,000 of them
+are kept for the data besides the row."""
 
 MAX_COLUMNS = 1_890
-"""Step Functions reads a header line of 10 KiB at most (the same page). That of the staged copy, ``r,c1..cN``, keeps to
-it up to here, however long the user's own names are."""
+"""Step Functions reads a header line of up to 10 KiB (the same page). With this many columns, the header of the staged
+copy, ``r,c1..cN``, fits. The length of the user's own names does not matter."""
 
 PATH = "csv_s3_uri"
-"""The field of the input document that problems with the file are reported under."""
+"""Problems with the file are reported for this field of the input document."""
 PLACES_NAMED = 5
 _CHUNK_BYTES = 65_536
 
 
 class InputStaging(Protocol):
-    """A user's file on its way to its staged copy. Iterate once to get the copy in chunks.
+    """The conversion of a user's file to its staged copy. Iterate once to get the copy in chunks.
 
     ``header`` has the names in the file; ``columns`` has the names that address the columns (``column_names``).
     ``total_rows``, ``size_bytes`` (of the staged copy) and ``warnings`` are complete after the iteration, which raises
@@ -50,9 +50,11 @@ class InputStaging(Protocol):
 
 
 class TableStaging:
-    """The staging of rows of cells. ``rows`` are pairs of the row's place in the file, such as "line 7", and its cells,
-    as many as ``header`` has. With ``max_rows``, it ends after so many rows. Raises InvalidInputError for a header with
-    too many columns."""
+    """The staging of rows of cells.
+
+    ``rows`` are pairs of the row's place in the file, such as "line 7", and its cells, as many as ``header`` has. With
+    ``max_rows``, it ends after that many rows. Raises InvalidInputError if the header has too many columns.
+    """
 
     def __init__(
         self,
@@ -109,7 +111,7 @@ class TableStaging:
 
 
 class _Wrong:
-    """Places of rows that cannot be staged, by kind."""
+    """Places of rows that cannot be staged, by kind of mistake."""
 
     def __init__(self) -> None:
         self.too_long: list[str] = []
@@ -135,12 +137,12 @@ SHORTEN = "shorten it: put large texts in S3 objects and their addresses in the 
 
 
 def row_json_bytes(row: int, cells: Iterable[str]) -> int:
-    """Bytes of the JSON object that the native reader makes of a staged row."""
+    """The size in bytes of the JSON object that the native reader makes of a staged row."""
     return len(orjson.dumps({"r": str(row), **{f"c{i}": escaped(cell) for i, cell in enumerate(cells, 1)}}))
 
 
 def too_large(what: str, size: int) -> Problem:
-    """The problem of a file over ``MAX_FILE_BYTES``."""
+    """The problem with a file over ``MAX_FILE_BYTES``."""
     message = f"{what} is over {MAX_FILE_BYTES:,} bytes, the most that Step Functions reads"
     return Problem(PATH, f"{size:,} bytes", message, "split it")
 

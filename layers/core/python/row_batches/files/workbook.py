@@ -1,8 +1,8 @@
-"""Excel workbooks (XLSX, XLSM) as a table: one sheet, its first row with content being the header.
+"""Reads one sheet of an Excel workbook (XLSX, XLSM) as a table. The first row with content is the header.
 
-A workbook has to be in memory as a whole, so what it takes is bounded, and checked before it is read: a few cells far
-apart would otherwise make a sheet of any size. Numbers and booleans keep their types on the way to the target; dates
-become ISO 8601 text; formulas are the values that were saved with them.
+A workbook must fit into memory, so its size is checked before it is read. Without a limit, a few cells far apart would
+make a sheet of any size. Numbers and booleans keep their types on the way to the target, dates become ISO 8601 text,
+and formulas become the values that were saved with them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from row_batches.mapping.cells import JsonCell
 
 MAX_WORKBOOK_BYTES = 64_000_000
 MAX_UNPACKED_BYTES = 600_000_000
-"""Of one part of the workbook, such as a sheet's XML or the table of its texts."""
+"""The largest part of a workbook, such as a sheet's XML or the table of its texts."""
 MAX_CELLS = 4_000_000
 """Rows times columns of the largest sheet: 24 bytes each while the sheet is read, and its texts."""
 _TAG = re.compile(
@@ -45,7 +45,7 @@ Source = Callable[[], Iterable[bytes]]
 def stage_workbook(
     source: Source, form: InputFormat, max_rows: int | None, source_warnings: Callable[[], list[str]]
 ) -> TableStaging:
-    """Prepare to stage a sheet of a workbook. Raises InvalidInputError for one that does not fit into memory."""
+    """Prepare to stage a sheet of a workbook. Raises InvalidInputError if it does not fit into memory."""
     data = _read(source())
     _check_size(data)
     sheet = _Sheet(data, form)
@@ -210,7 +210,7 @@ class _Sheet:
         _refuse(self.name, "the sheet is empty", "name another in input_format.sheet, or give it a header and rows")
 
     def _check_title(self, row: int) -> None:
-        """Raises InvalidInputError when the row after a row with a single cell has more: then that is a title."""
+        """Raise InvalidInputError if the first row has one cell and the next has more, because then it is a title."""
         for values in self._values:
             self._pending.append((f"row {self._first_row}", values))
             self._first_row += 1
