@@ -116,7 +116,7 @@ def stop(state_dir: Path) -> int:
 
 
 def status(state_dir: Path) -> int:
-    """Print where the server answers; exit code 3 when none runs."""
+    """Print the server's address. Exit code 3 if no server runs."""
     pid, port = running_pid(state_dir), announced_port(state_dir)
     if pid is None:
         print(f"No local AWS runs in {state_dir}.")

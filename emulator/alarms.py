@@ -122,7 +122,7 @@ def evaluate_alarm(alarm: dict[str, Any]) -> None:
     crossed = 0
     for number in range(periods):
         end = now - number * seconds
-        # Sent in this very moment, or by a clock that is ahead, counts as now.
+        # A value that is sent right now, or by a clock that is ahead, counts as now.
         recent = [p for p in points if p["Timestamp"] >= end - seconds and (number == 0 or p["Timestamp"] < end)]
         value = cloudwatch._stat_value(cloudwatch._calc_stats(recent), statistic, recent) if recent else None
         if value is not None:

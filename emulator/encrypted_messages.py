@@ -1,4 +1,4 @@
-"""Queues and topics under a customer managed key need the use of the key, from callers and from AWS services.
+"""Queues and topics with a customer managed key require permission for the key, from callers and AWS services.
 
 * https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html
 * https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
@@ -20,7 +20,7 @@ KEY_ACTIONS = {
 
 
 def key_of(arn: str) -> dict[str, Any] | None:
-    """The customer managed key of a queue or a topic; keys that AWS manages need no permission."""
+    """The customer managed key of a queue or a topic. Keys that AWS manages need no permission."""
     if ":sqs:" in arn:
         holder = sqs._queue_by_arn(arn)
     elif ":sns:" in arn:
@@ -32,7 +32,7 @@ def key_of(arn: str) -> dict[str, Any] | None:
 
 
 def asking_for_the_key(enforce: Callable[..., Any]) -> Callable[..., Any]:
-    """Check the caller's use of the key after the call on the queue or the topic itself."""
+    """Check the caller's permission for the key, after the permission for the queue or topic."""
 
     def enforced(
         access_key_id: str,
@@ -79,7 +79,7 @@ def lets_use(key: dict[str, Any], service: str, source_arn: str) -> bool:
 
 
 def with_the_key(allows: Callable[[str, str, str, str], bool]) -> Callable[[str, str, str, str], bool]:
-    """A service delivers only when the resource's policy and its key's policy both let it."""
+    """Whether a service may deliver: the resource's policy and its key's policy must both allow it."""
 
     def policy_allows(arn: str, service: str, source_arn: str, source_account: str) -> bool:
         if not allows(arn, service, source_arn, source_account):

@@ -92,7 +92,7 @@ def tagged_creation(create: Callable[..., Answer]) -> Callable[..., Answer]:
 
 
 def hiding_what_may_not_be_listed(handle: Callable[..., Awaitable[Answer]]) -> Callable[..., Awaitable[Answer]]:
-    """A missing object is 404 to a caller with `s3:ListBucket`, 403 to any other."""
+    """Answer 404 for a missing object if the caller has `s3:ListBucket`, else 403."""
 
     async def handle_request(
         method: str, path: str, headers: dict[str, str], body: bytes, query_params: dict[str, Any], **options: Any
@@ -133,7 +133,7 @@ def ranges_of_versions(get: Callable[..., Answer]) -> Callable[..., Answer]:
         wanted = headers.get("range", "")
         if not wanted or not s3._qp(query_params or {}, "versionId", ""):
             return get(bucket_name, key, headers, query_params)
-        # The checksum is for the whole object, so S3 sends none with a range.
+        # S3 sends no checksum with a range, because the checksum is that of the whole object.
         headers = {name: value for name, value in headers.items() if name != "x-amz-checksum-mode"}
         status, answered, body = get(bucket_name, key, headers, query_params)
         if status != 200:
@@ -151,7 +151,7 @@ def ranges_of_versions(get: Callable[..., Answer]) -> Callable[..., Answer]:
 
 
 def encoded(text: str) -> str:
-    """A key as listings hold it with `encoding-type=url`: a blank is a plus, a slash stays."""
+    """A key as in listings with `encoding-type=url`: a blank becomes a plus, a slash stays."""
     return quote_plus(text, safe="/*").replace("~", "%7E")
 
 
@@ -197,7 +197,7 @@ def resuming_after_null(list_versions: Callable[..., Answer]) -> Callable[..., A
 
 
 def with_content_type(handle: Callable[..., Awaitable[Answer]]) -> Callable[..., Awaitable[Answer]]:
-    """An object that is stored without a content type has S3's default."""
+    """Give an object that is stored without a content type S3's default."""
 
     async def handle_request(
         method: str, path: str, headers: dict[str, str], body: bytes, query_params: dict[str, Any], **options: Any

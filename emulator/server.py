@@ -105,8 +105,8 @@ def listen(port: int) -> socket.socket:
     return listener
 
 
-def mends() -> list[ModuleType]:
-    """Every module of this package that offers `install()`."""
+def extensions() -> list[ModuleType]:
+    """Every module of this package that has `install()`."""
     import emulator  # noqa: PLC0415 - after the environment is prepared
 
     modules = (
@@ -205,8 +205,8 @@ def main(arguments: list[str] | None = None) -> int:
         )
         return 1
     prepare_environment(state_dir, listener.getsockname()[1])
-    for mend in mends():
-        mend.install()
+    for extension in extensions():
+        extension.install()
 
     async def run() -> None:
         try:
@@ -216,7 +216,7 @@ def main(arguments: list[str] | None = None) -> int:
             (state_dir / "port").unlink(missing_ok=True)
             sys.stdout.flush()
             sys.stderr.flush()
-            # An invocation may still hold a thread of the pool; joining it would delay the end by its time-out.
+            # An invocation can still hold a thread of the pool. Joining it would delay the end by its time-out.
             os._exit(0)
 
     asyncio.run(run())

@@ -126,7 +126,7 @@ async def respond(send: Send, status: int, content_type: bytes, body: bytes, *mo
 
 
 def with_faults(application: Application) -> Application:
-    """The ASGI application, with requests failing as asked for."""
+    """The ASGI application. Requests fail as the active faults say."""
 
     async def faulty(scope: dict[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -1,4 +1,4 @@
-"""A state machine's tracing setting is kept and described.
+"""Stores and returns the tracing setting of a state machine.
 
 https://docs.aws.amazon.com/step-functions/latest/apireference/API_TracingConfiguration.html
 """

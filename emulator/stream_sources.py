@@ -60,7 +60,7 @@ def stream_denial(config: dict[str, Any], stream_arn: str) -> str | None:
 
 
 def permitted_creation(create: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], Any]:
-    """CreateEventSourceMapping refuses a function whose role cannot read the stream."""
+    """Refuse CreateEventSourceMapping if the function's role cannot read the stream."""
 
     def create_esm(data: dict[str, Any]) -> Any:
         stream_arn = data.get("EventSourceArn", "")
@@ -184,7 +184,7 @@ def _deliver(shard: Shard, mapping: dict[str, Any], function: dict[str, Any], ba
 def _failed_parts(
     mapping: dict[str, Any], function: dict[str, Any], batch: list[Record]
 ) -> Iterator[tuple[list[Record], dict[str, Any], str]]:
-    """Invoke with the batch until each record was processed or given up; yields what is given up, and why.
+    """Invoke with the batch until each record is processed or given up. Yields the records given up, with the reason.
 
     Splitting a batch does not use up a retry. Retries are without limit unless the mapping has one.
     """

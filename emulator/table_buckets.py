@@ -265,7 +265,7 @@ def metadata_bytes(table: dict[str, Any]) -> int:
 
 
 def table_of(path: str) -> str | None:
-    """The ARN of the table whose file the S3 path names; of all tables of the bucket, where it names none."""
+    """The ARN of the table of the file in the S3 path, or of all tables of the bucket if there is no such file."""
     bucket, _, key = unquote(path).lstrip("/").partition("/")
     arns = [found["arn"] for found in list(s3tables._table_buckets.values()) if found["name"] == bucket]
     if not arns:

@@ -21,16 +21,16 @@ import boto3
 from botocore.config import Config
 
 FOLDER = Path(__file__).resolve().parent.parent
-"""Where the package lies, and its environment beside it."""
+"""The folder that holds the package and its environment."""
 REGION = "us-east-1"
 ACCOUNT_ID = "000000000000"
 ROOT = "test"
-"""Access key and secret key of its root. Not a secret: it answers on loopback only."""
+"""The access key and secret key of the root user. They are not secret, because the server answers only on loopback."""
 START_TIMEOUT_SECONDS = 60.0
 
 
 class LocalAwsError(RuntimeError):
-    """Raised when the server does not start; the message holds its log."""
+    """Raised when the server does not start. The message has its log."""
 
 
 class LocalAws:
@@ -142,11 +142,11 @@ class LocalAws:
         return session.client(service, endpoint_url=self.endpoint_url, config=config, **options)
 
 
-# --- faults: see `emulator/service_faults.py` and `emulator/bedrock/control.py` for what there is
+# --- faults: for the list, see `emulator/service_faults.py` and `emulator/bedrock/control.py`
 
 
 def control(endpoint_url: str, method: str, what: str, body: dict[str, Any] | None = None) -> Any:
-    """One control request, such as `bedrock/faults`; its answer."""
+    """Send a control request, such as `bedrock/faults`. Returns its answer."""
     request = urllib.request.Request(  # noqa: S310 - the server of a test, on loopback
         f"{endpoint_url}/_emulator/{what}",
         data=None if body is None else json.dumps(body).encode(),

@@ -68,7 +68,7 @@ def resync(waiting: Resync, tell: Callable[[str], Any], only: str = "") -> int:
     """Merge the objects with a key that ends in ``only``. Exit code 1 if something could not be merged."""
     keys = [key for key in waiting.waiting() if key.endswith(only)]
     if not keys and only:
-        raise CommandError(f"Nothing that waits has a key that ends in {only}: see the names under {FAILED_PREFIX}.")
+        raise CommandError(f"No object under {FAILED_PREFIX} has a key that ends in {only}. List the objects there.")
     failing = 0
     for key in keys:
         answer = waiting.replay(key)

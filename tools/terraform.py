@@ -342,7 +342,7 @@ class Terraform:
         refusing = kept(self.outputs(), self.client, emptied=self.environment != "prod")
         if refusing:
             raise TerraformError(
-                f"Nothing of {self.environment} was destroyed: these would refuse, once what uses them is gone.\n"
+                f"Nothing of {self.environment} was destroyed, because AWS would refuse to delete these in the end:\n"
                 + "".join(f"  {line}\n" for line in refusing)
                 + "Copy what you need and do that first; docs/how-to/deploy.md has the commands."
             )

@@ -16,7 +16,7 @@ Handler = Callable[[str, str, dict[str, str], bytes, dict[str, Any]], Awaitable[
 
 
 def creating_jobs(handle: Handler) -> Handler:
-    """CreateModelInvocationJob needs the request's headers, which MiniStack does not hand on."""
+    """Pass the request's headers to CreateModelInvocationJob, because MiniStack does not."""
 
     async def handle_request(
         method: str, path: str, headers: dict[str, str], body: bytes, query_params: dict[str, Any]

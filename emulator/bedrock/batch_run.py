@@ -34,7 +34,7 @@ from emulator.bedrock.role import JobRole
 logger = logging.getLogger(__name__)
 
 RECORDS_BETWEEN_LOOKS = 200
-"""Records after which the counts move and a stop is seen."""
+"""After this many records, the counts are updated and a stop is noticed."""
 
 Generate = Callable[[Any, bool], tuple[dict[str, Any], Reply]]
 
@@ -101,7 +101,7 @@ class Run:
             self._enter("Failed", "Internal error of the local Bedrock; its log says more.")
 
     def _stages(self) -> tuple[str, str]:
-        """Goes through the stages; returns the last status and its message."""
+        """Run all stages. Returns the last status and its message."""
         events.publish(self._record)
         self._pause()
         self._enter("Validating")
@@ -155,7 +155,7 @@ class Run:
     # --- Validating
 
     def _validated_input(self) -> list[InputFile]:
-        """The input files, checked as AWS says: access, form, sizes and counts. Bodies of models are not looked at.
+        """The input files, checked as AWS documents: access, form, sizes and counts. Model bodies are not checked.
 
         Raises:
             JobFailedError: naming what is wrong.
@@ -231,7 +231,7 @@ class Run:
     # --- Processing
 
     def _process(self, files: list[InputFile]) -> bool:
-        """Answer the records, file by file; False where a fault ends the job before all are done.
+        """Answer the records, file by file. False if a fault ends the job before all are done.
 
         Raises:
             JobStoppedError: with the output of what was processed kept for writing.
@@ -248,7 +248,7 @@ class Run:
         return partial is None
 
     def _process_file(self, file: InputFile, order: list[int]) -> int:
-        """Answer the records of a file in the order; returns how many those are."""
+        """Answer the records of a file in order. Returns their number."""
         output, generate = io.BytesIO(), self._generator()
         slow = self._faults.get("slow")
         step = RECORDS_BETWEEN_LOOKS if slow is None else 1
@@ -269,7 +269,7 @@ class Run:
         return len(order)
 
     def _answer(self, file: InputFile, place: int, generate: Generate, output: io.BytesIO) -> bool:
-        """Write the output line of a record; True where it is an error, which takes the place of the model's output."""
+        """Write the output line of a record. True if it has an error instead of the model's output."""
         text = file.record(place)
         line = json.loads(text)
         if "recordId" not in line:
@@ -293,7 +293,7 @@ class Run:
         return True
 
     def _is_chosen(self, fault_name: str, default_rate: float) -> bool:
-        """Whether the fault takes the record that is answered now: evenly spread, the first one among them."""
+        """Whether the fault hits the current record. Its records are evenly spread and include the first one."""
         fault = self._faults.get(fault_name)
         if fault is None:
             return False
@@ -301,7 +301,7 @@ class Run:
         return self._answered == 0 or int(self._answered * rate) > int((self._answered - 1) * rate)
 
     def _generator(self) -> Generate:
-        """What makes the model's output of one modelInput, by the job's invocation type and model."""
+        """The function that turns a modelInput into the model's output, for the job's invocation type and model."""
         if self._record["modelInvocationType"] == "Converse":
 
             def converse(body: Any, broken: bool) -> tuple[dict[str, Any], Reply]:
@@ -360,7 +360,7 @@ class Run:
 
 
 def _lines(body: bytes) -> Iterator[tuple[int, int]]:
-    """Where the lines of a file that are not blank begin and end."""
+    """The start and end of each line of a file that is not blank."""
     begin = 0
     while begin < len(body):
         end = body.find(b"\n", begin)

@@ -31,11 +31,11 @@ CONVERSE_FIELDS = frozenset(
 
 
 class InvalidBodyError(ValueError):
-    """Raised when a model does not take the body; the message is the model's."""
+    """Raised when a model refuses the body. The message is the model's."""
 
 
 def family_of(model_id: str) -> str | None:
-    """`anthropic`, `nova`, `mistral`, `llama` or `titan`, for an id, an inference profile or an ARN of either."""
+    """The family of a model or an inference profile, by its id or ARN, such as `anthropic`, `nova` or `llama`."""
     for family, mark in FAMILY_MARKS.items():
         if mark in model_id:
             return family
@@ -77,7 +77,7 @@ def read_converse(model_id: str, body: Any, *, batch: bool = False) -> Prompt:
 
 
 def write_converse(reply: Reply) -> dict[str, Any]:
-    """The Converse answer. `metrics.latencyMs` follows the length, so that it is the same each time."""
+    """The Converse answer. `metrics.latencyMs` is computed from the length, so that it is always the same."""
     return {
         "metrics": {"latencyMs": 200 + 10 * reply.output_tokens},
         "output": {"message": {"content": [{"text": reply.text}], "role": "assistant"}},
@@ -99,7 +99,7 @@ def read_invoke(family: str, body: Any) -> Prompt:
 
 
 def write_invoke(family: str, model_id: str, reply: Reply, *, chat: bool) -> dict[str, Any]:
-    """The answer of the model family; `chat` where the request had messages."""
+    """The answer of the model family. `chat` says that the request had messages."""
     return WRITERS[family](model_id, reply, chat)
 
 

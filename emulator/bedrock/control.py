@@ -58,7 +58,7 @@ class Fault:
     count: int | None = None
 
     def applies(self, kind: str, job_name: str = "") -> bool:
-        """Whether this fault is of the kind and takes the job, which it then counts."""
+        """Whether this fault has the kind and applies to the job. If so, it counts the job."""
         if self.fault != kind or self.count == 0 or not fnmatch.fnmatchcase(job_name, self.job_name_pattern):
             return False
         if self.count is not None:
@@ -72,13 +72,13 @@ def _variable(name: str, default: float) -> float:
 
 @dataclasses.dataclass(slots=True)
 class Settings:
-    """Quotas and pace. Defaults are AWS's quotas, unless the environment names others.
+    """Quotas and pace. The defaults are AWS's quotas, unless the environment sets others.
 
     Quotas: https://docs.aws.amazon.com/general/latest/gr/bedrock.html#limits_bedrock
     """
 
     stage_seconds: float = dataclasses.field(default_factory=lambda: _variable("BEDROCK_STAGE_SECONDS", 0.3))
-    """How long a job stays Submitted, Validating, Scheduled and Stopping."""
+    """The time that a job stays in Submitted, Validating, Scheduled and Stopping."""
     concurrent_jobs: int = dataclasses.field(default_factory=lambda: int(_variable("BEDROCK_CONCURRENT_JOBS", 20)))
     minimum_records: int = dataclasses.field(default_factory=lambda: int(_variable("BEDROCK_MINIMUM_RECORDS", 100)))
     records_per_file: int = dataclasses.field(
@@ -98,7 +98,7 @@ class Control:
         self._lock = threading.Lock()
 
     def take(self, kind: str, job_name: str = "") -> Fault | None:
-        """The newest fault of the kind for the job, counted; or nothing."""
+        """The newest fault of the kind for the job, which counts the job; None if there is none."""
         with self._lock:
             return next((fault for fault in reversed(self._faults) if fault.applies(kind, job_name)), None)
 
@@ -143,7 +143,7 @@ Application = Callable[
 
 
 def with_controls(application: Application) -> Application:
-    """The ASGI application, with the control requests answered first."""
+    """The ASGI application. It answers control requests before it passes on the others."""
 
     async def controlled(
         scope: dict[str, Any], receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]

@@ -36,16 +36,16 @@ PATTERNS = {
     "clientRequestToken": r"[a-zA-Z0-9]{1,256}(-*[a-zA-Z0-9]){0,256}",
     "s3Uri": r"s3://[a-z0-9][-.a-z0-9]{1,61}[a-z0-9](?:/[-!_*'().a-z0-9A-Z]+(?:/[-!_*'().a-z0-9A-Z]+)*)?/?",
 }
-"""As the service model has them; the API names them in its refusals."""
+"""The patterns as the service model has them. The API's refusals name them."""
 LINEAR_PATTERNS = {
     **PATTERNS,
     "jobName": r"[a-zA-Z0-9][a-zA-Z0-9+.\-]{0,62}",
     "clientRequestToken": r"(?=.{1,256}\Z)[a-zA-Z0-9]+(?:-+[a-zA-Z0-9]+)*",
 }
-"""The same languages, but for expressions that could take exponential time."""
+"""Patterns that match the same texts, without those that could take exponential time."""
 
 NOT_FOR_BATCH = frozenset({"mistral.mistral-large-2402-v1:0"})
-"""Known models that batch inference does not take (userguide/batch-inference-supported.html)."""
+"""Known models that batch inference does not support (userguide/batch-inference-supported.html)."""
 
 _runs: dict[str, Run] = {}
 _tokens: dict[tuple[str, str, str], str] = {}
@@ -53,7 +53,7 @@ _creating = threading.Lock()
 
 
 class RefusedError(Exception):
-    """Raised when a request is refused; the answer is the response."""
+    """Raised when a request is refused. It holds the response."""
 
     def __init__(self, code: str, message: str, status: int = 400) -> None:
         super().__init__(message)
@@ -181,7 +181,7 @@ def _refuse_on_request(job_name: str) -> None:
 
 
 def _check_model_and_role(request: dict[str, Any]) -> None:
-    """The model must be one that batch inference takes; the role one that Bedrock may assume.
+    """Check that batch inference supports the model, and that Bedrock may assume the role.
 
     https://docs.aws.amazon.com/bedrock/latest/userguide/batch-iam-sr.html
     """
@@ -199,7 +199,7 @@ def _check_model_and_role(request: dict[str, Any]) -> None:
 
 
 def _check_quota(model_id: str) -> None:
-    """ "Sum of in-progress and submitted batch inference jobs using a base model", a quota of the account and region.
+    """Check "Sum of in-progress and submitted batch inference jobs using a base model", a quota of account and region.
 
     https://docs.aws.amazon.com/general/latest/gr/bedrock.html#limits_bedrock
     """
@@ -259,7 +259,7 @@ def _not_found(identifier: str) -> Answer:
 
 
 def _listed(query: dict[str, list[str]]) -> tuple[list[dict[str, Any]], int, int]:
-    """The jobs that the query asks for in their order, the size of a page and where the page begins."""
+    """The jobs of the query in order, the size of a page, and the index where the page begins."""
     asked = {name: values[0] for name, values in query.items() if values}
     status, order = asked.get("statusEquals"), asked.get("sortOrder", "Descending")
     if status and status not in STATUSES:

@@ -15,22 +15,22 @@ from hashlib import blake2b
 from emulator.bedrock.structured import Schema, conforming
 
 CHARACTERS_PER_TOKEN = 4
-"""Roughly English (https://docs.aws.amazon.com/bedrock/latest/userguide/model-customization-prepare.html)."""
+"""Characters of a token, roughly as in English (https://docs.aws.amazon.com/bedrock/latest/userguide/model-customization-prepare.html)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What a model reads: all texts of a request, and the most tokens it may answer with."""
+    """The input of a model: all texts of a request, and the most tokens of the answer."""
 
     text: str
     max_tokens: int | None = None
     schema: Schema | None = None
-    """What the answer conforms to: nothing but JSON then."""
+    """The schema of the answer. If it is given, the answer is only JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a model answers. `cut` where the token limit ended the text."""
+    """The answer of a model. `cut` says that the token limit ended the text."""
 
     text: str
     cut: bool
@@ -43,7 +43,7 @@ def tokens_of(text: str) -> int:
 
 
 def reply_to(prompt: Prompt, *, broken: bool = False) -> Reply:
-    """The answer to a prompt; a `broken` one is no JSON, or ends in the middle of it where a schema holds."""
+    """The answer to a prompt. A `broken` answer is not JSON or, with a schema, ends in the middle of it."""
     text = answer(prompt.text, prompt.schema, broken=broken)
     ends_early = broken and prompt.schema is not None
     cut = ends_early or (prompt.max_tokens is not None and tokens_of(text) > prompt.max_tokens)
@@ -98,11 +98,11 @@ DRESSES: tuple[Callable[[dict[str, object]], str], ...] = (_plain, _fenced, _pre
 
 
 VALUE = re.compile(r'\\?"?\s{0,3}[:=]\s{0,3}\\?"?([^"\\\n;<>{}]{1,80})')
-"""What follows a name in `name: value`, `"name": "value"` or `name = value`, in JSON within JSON too."""
+"""The pattern after a name in `name: value`, `"name": "value"` or `name = value`, also in JSON within JSON."""
 
 
 def _value(prompt: str, lower: str, *names: str) -> str:
-    """The value that the prompt gives one of the names, the first that has any."""
+    """The value of the first of these names that has one in the prompt."""
     for name in names:
         place = lower.find(name)
         while place >= 0:

@@ -31,7 +31,7 @@ MODEL_PATH = re.compile(r"/model/(.+)/[a-z-]+")
 
 
 def model_arn(model_id: str, region: str, account: str) -> str:
-    """The ARN of a foundation model or of an inference profile, by its id."""
+    """The ARN of a foundation model or an inference profile with this id."""
     if model_id.startswith("arn:"):
         return model_id
     if PROFILE.match(model_id):
@@ -45,14 +45,14 @@ def base_model(model_id: str) -> str:
 
 
 def behind_profile(arn: str) -> list[str]:
-    """The foundation models that an inference profile invokes; none for a model."""
+    """The foundation models that an inference profile invokes; [] for a model."""
     if ":inference-profile/" not in arn:
         return []
     return [f"arn:aws:bedrock:{arn.split(':')[3]}::foundation-model/{base_model(arn)}"]
 
 
 def denial(headers: dict[str, str], *checks: tuple[str, str]) -> Answer | None:
-    """The refusal of the first check, an action and a resource, that the caller may not do."""
+    """The refusal of the first check (an action and a resource) that fails for the caller; None if all pass."""
     if not app.AUTH:
         return None
     access_key = router.extract_access_key_id(headers, {})
@@ -77,7 +77,7 @@ def denial(headers: dict[str, str], *checks: tuple[str, str]) -> Answer | None:
 
 
 def creation_denial(headers: dict[str, str], role_arn: str) -> Answer | None:
-    """The refusal of a caller who may not create jobs, or not pass the job's role."""
+    """The refusal of a caller who may not create jobs or may not pass the job's role."""
     scope = f"{responses.get_region()}:{responses.get_account_id()}"
     return denial(
         headers,
@@ -101,7 +101,7 @@ def runtime_actions(extract: Callable[..., str | None]) -> Callable[..., str | N
 
 
 def job_and_model_arns(extract: Callable[..., str]) -> Callable[..., str]:
-    """Name the job or the model of a request."""
+    """The resource of a request: its job or its model."""
 
     def extract_resource_arn(
         service: str,
@@ -131,6 +131,6 @@ def job_and_model_arns(extract: Callable[..., str]) -> Callable[..., str]:
 
 
 def install() -> None:
-    """Ask for Bedrock's permissions on its resources."""
+    """Check permissions of Bedrock's actions on jobs and models."""
     iam_actions.extract_iam_action = runtime_actions(iam_actions.extract_iam_action)
     iam_actions.extract_resource_arn = job_and_model_arns(iam_actions.extract_resource_arn)

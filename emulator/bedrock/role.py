@@ -26,23 +26,23 @@ class JobRole:
         return not app.AUTH or event_targets.role_trusts(self._role_arn, SERVICE, self._job_arn)
 
     def read_denial(self, bucket: str, key: str) -> str | None:
-        """None where the role may read the object, else what it lacks."""
+        """The permission that the role lacks to read the object; None if it lacks none."""
         used = authorization.stored_key(bucket, key)
         return self._first(("s3:GetObject", f"arn:aws:s3:::{bucket}/{key}"), *([("kms:Decrypt", used)] if used else []))
 
     def list_denial(self, bucket: str) -> str | None:
-        """None where the role may list the bucket, else what it lacks."""
+        """The permission that the role lacks to list the bucket; None if it lacks none."""
         return self._first(("s3:ListBucket", f"arn:aws:s3:::{bucket}"))
 
     def write_denial(self, bucket: str, key: str, headers: dict[str, str]) -> str | None:
-        """None where the role may write the object, under its KMS key if it has one, else what it lacks."""
+        """The permission that the role lacks to write the object, also with its KMS key; None if it lacks none."""
         used = authorization.written_key(bucket, headers)
         return self._first(
             ("s3:PutObject", f"arn:aws:s3:::{bucket}/{key}"), *([("kms:GenerateDataKey", used)] if used else [])
         )
 
     def invoke_denial(self, *models: str) -> str | None:
-        """None where the role may invoke the models. Asked for inference profiles, and the models behind them.
+        """The permission that the role lacks to invoke an inference profile and its models; None if it lacks none.
 
         https://docs.aws.amazon.com/bedrock/latest/userguide/inference-profiles-prereq.html
         """

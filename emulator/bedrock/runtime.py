@@ -21,7 +21,7 @@ Respond = Callable[[str, dict[str, str], bytes], Answer]
 
 
 def converse(original: Respond) -> Respond:
-    """Converse; a request with a guardrail stays MiniStack's."""
+    """Answer Converse. MiniStack answers a request with a guardrail."""
 
     def answer(model_id: str, headers: dict[str, str], body: bytes) -> Answer:
         refused, request = _opened(model_id, headers, body)
@@ -39,7 +39,7 @@ def converse(original: Respond) -> Respond:
 
 
 def invoke_model(original: Respond) -> Respond:
-    """InvokeModel, for the model families that the built-in model speaks; others stay MiniStack's."""
+    """Answer InvokeModel for the model families that the built-in model knows. MiniStack answers others."""
 
     def answer(model_id: str, headers: dict[str, str], body: bytes) -> Answer:
         refused, request = _opened(model_id, headers, body)
@@ -62,7 +62,7 @@ def invoke_model(original: Respond) -> Respond:
 
 
 def _opened(model_id: str, headers: dict[str, str], body: bytes) -> tuple[Answer | None, Any]:
-    """The refusal of a request, or its JSON body."""
+    """The JSON body of a request, or the refusal."""
     _model_id, _arn, refused = bedrock_runtime._normalize_model_id(model_id)
     refused = refused or permissions.invocation_denial(headers, model_id)
     if refused:

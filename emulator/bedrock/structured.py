@@ -1,4 +1,4 @@
-"""Structured output: which requests for it Converse takes, and answers that conform to their schema.
+"""Structured output: checks Converse requests for it, and makes answers that conform to their schema.
 
 * https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_OutputFormat.html
 * https://docs.aws.amazon.com/bedrock/latest/userguide/structured-output.html (what a schema can hold)
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 MODELS = ("claude-sonnet-4-5", "claude-haiku-4-5", "claude-opus-4-5", "claude-opus-4-6")
-"""Parts of the ids of the models that take a schema through Converse."""
+"""Parts of the ids of models that accept a schema through Converse."""
 TYPES = frozenset({"object", "array", "string", "integer", "number", "boolean", "null"})
 KEYWORDS = frozenset(
     {
@@ -31,17 +31,17 @@ KEYWORDS = frozenset(
         "format",
     }
 )
-"""The part of JSON Schema that the local AWS answers by; AWS also takes `anyOf`, `allOf` and internal `$ref`."""
+"""The keywords of JSON Schema that the local AWS supports. AWS also accepts `anyOf`, `allOf` and internal `$ref`."""
 
 Schema = Mapping[str, Any]
 
 
 class UnsupportedError(ValueError):
-    """Raised where Converse answers ValidationException; the message says why."""
+    """Raised when Converse must answer ValidationException. The message says why."""
 
 
 def schema_of(output_config: Any, model_id: str) -> Schema | None:
-    """The schema of a request's `outputConfig`; None where it asks for no format.
+    """The schema of a request's `outputConfig`; None if it asks for no format.
 
     Raises:
         UnsupportedError: for a model, a form or a schema that AWS does not document.
@@ -96,7 +96,7 @@ def _check(schema: Any, where: str) -> None:
 
 
 def conforming(schema: Schema, content: Mapping[str, object]) -> Any:
-    """A value of the schema: of the content where the names and types fit, else the least of its type."""
+    """A value that conforms to the schema: from the content if name and type fit, else the smallest of its type."""
     if "const" in schema:
         return schema["const"]
     if "enum" in schema:

@@ -12,7 +12,7 @@ LABEL = re.compile(r"[^\s<>{}\[\]?*\"#%\\^|~`$&,;:/]+")
 
 
 def problem(definition: str | None, machine_type: str) -> str | None:
-    """The first reason to refuse a definition, or None. Text that is no JSON is left to MiniStack."""
+    """The first reason to refuse a definition, or None. MiniStack refuses text that is not JSON."""
     try:
         machine = json.loads(definition or "{}")
     except ValueError:

@@ -20,7 +20,7 @@ from emulator.step_functions.threads import THREADS
 
 AWS_CONCURRENCY = 10_000
 LOCAL_CONCURRENCY = 100
-"""Children at a time: each Lambda call in flight is a process, so the local AWS stops earlier than AWS."""
+"""The most children at a time. It is lower than on AWS, because each Lambda call in flight is a process here."""
 SUCCEEDED_KEPT = 500
 FAILED_KEPT = 5_000
 LOOK_SECONDS = 0.2
@@ -44,7 +44,7 @@ BATCHER_FIELDS = (
     "MaxItemsPerBatchPath",
 )
 UPDATABLE = {"maxConcurrency": 2**31 - 1, "toleratedFailureCount": 2**63 - 1, "toleratedFailurePercentage": 100}
-"""What UpdateMapRun changes, and the largest value of each."""
+"""The settings that UpdateMapRun changes, each with its largest value."""
 STATUS_COUNT = {"SUCCEEDED": "succeeded", "FAILED": "failed", "TIMED_OUT": "timedOut", "ABORTED": "aborted"}
 
 
@@ -57,11 +57,11 @@ class ChildInput:
     text: str
     items: int
     child: MapChild | None = None
-    """The child that failed with this input, to be redriven."""
+    """The failed child with this input, which is to be redriven."""
 
 
 def run_distributed_map(running: Running, processor: dict[str, Any]) -> Outcome:
-    """One attempt of a DISTRIBUTED map: a map run of its own."""
+    """One attempt of a DISTRIBUTED map, which is its own map run."""
     state, frame = running.state, running.frame
     execution = frame.execution
     if execution.express:
@@ -98,7 +98,7 @@ def run_distributed_map(running: Running, processor: dict[str, Any]) -> Outcome:
 
 
 def _source(running: Running, items: list[Any] | None) -> Callable[[], Source]:
-    """How to open the items. The reader's fields are evaluated before the map run starts, the object is read after."""
+    """The function that opens the items. The reader's fields are evaluated here, before the map run starts."""
     if items is not None:
         return lambda: Source(lambda: iter(items), "STATE_DATA")
     reader = running.state["ItemReader"]
@@ -115,7 +115,7 @@ def _source(running: Running, items: list[Any] | None) -> Callable[[], Source]:
 
 
 def _part(running: Running, part: dict[str, Any]) -> Running:
-    """A part of the state, such as ReaderConfig, whose fields are evaluated as the state's are."""
+    """A part of the state, such as ReaderConfig. Its fields are evaluated like those of the state."""
     language = "JSONata" if running.jsonata else "JSONPath"
     return Running(
         running.frame,
@@ -135,7 +135,7 @@ def _arguments(running: Running, holder: dict[str, Any], field: str) -> dict[str
 
 
 class Batcher:
-    """ItemBatcher (dg/input-output-itembatcher.html). Bytes count in UTF-8, the batch's own envelope included."""
+    """ItemBatcher (dg/input-output-itembatcher.html). Sizes are bytes in UTF-8, including the batch's envelope."""
 
     def __init__(self, running: Running, config: dict[str, Any]) -> None:
         refuse_unknown(config, BATCHER_FIELDS, "ItemBatcher")
@@ -158,7 +158,7 @@ class Batcher:
         self._envelope = byte_size(self._prefix) + 2
 
     def batches(self, items: Iterator[Any]) -> Iterator[ChildInput]:
-        """Raises StateError States.DataLimitExceeded for an item too large for any batch."""
+        """Put items into batches. Raises StateError States.DataLimitExceeded for an item that no batch can hold."""
         numbers = itertools.count()
         held: list[Any] = []
         texts: list[str] = []
@@ -184,7 +184,7 @@ class Batcher:
 
 
 class _Lookahead:
-    """Inputs of children, which says whether there are more."""
+    """An iterator over inputs of children that can tell whether there are more."""
 
     def __init__(self, inputs: Iterator[ChildInput]) -> None:
         self._inputs = inputs
@@ -206,7 +206,7 @@ class _Lookahead:
 
 
 class MapRun:
-    """A map run: starts children, counts their items, and ends when they have or when too many failed."""
+    """A map run: starts children, counts their items, and ends when all have ended or too many have failed."""
 
     def __init__(self, running: Running, processor: dict[str, Any]) -> None:
         state, execution = running.state, running.frame.execution
@@ -378,7 +378,7 @@ class MapRun:
         THREADS.submit(run_child)
 
     def _redriven(self, given: ChildInput) -> tuple[MapChild, Callable[[], None]] | None:
-        """The child that failed and how it goes on; None for an input without one, or one that has to begin anew."""
+        """The failed child and how it continues; None for an input without one, or if it must start again."""
         if given.child is None:
             self._begun += 1
             return None
@@ -432,7 +432,7 @@ class MapRun:
         of_children[after] += 1
 
     def _forget_older(self, child: MapChild) -> None:
-        """Keep only the details of the last children, of failed ones longer. The counts stay complete."""
+        """Keep details only of the last children, and of failed ones longer. The counts stay complete."""
         if self._express:
             return
         succeeded = child.record["status"] == "SUCCEEDED"
@@ -442,7 +442,7 @@ class MapRun:
             stepfunctions._executions.pop(kept.popleft(), None)
 
     def _exceeded(self) -> bool:
-        """Over items: every item of a failed batch counts. Without a threshold the first failure is one too many."""
+        """Whether too many items failed. Every item of a failed batch counts. Without a threshold, one is too many."""
         counts = self.record["itemCounts"]
         failed = counts["failed"] + counts["timedOut"] + counts["aborted"]
         if failed == 0:
@@ -509,7 +509,7 @@ def _percentage(running: Running) -> float:
 
 
 def api_update_map_run(data: dict[str, Any]) -> dict[str, Any]:
-    """API_UpdateMapRun: of a map run in progress, from its next child on.
+    """API_UpdateMapRun: changes a map run in progress, from its next child on.
 
     Raises:
         ApiError: ResourceNotFound, or ValidationException for what is out of range or has ended.
@@ -528,7 +528,7 @@ def api_update_map_run(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def api_list_map_runs(data: dict[str, Any]) -> dict[str, Any]:
-    """API_ListMapRuns: at most `maxResults` at once, 100 by default and 1,000 at most.
+    """API_ListMapRuns: up to `maxResults` at once, 100 by default and up to 1,000.
 
     Raises:
         ApiError: ExecutionDoesNotExist, ValidationException or InvalidToken.

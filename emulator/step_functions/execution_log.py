@@ -14,7 +14,7 @@ ENDS_OF_EXECUTIONS = ("ExecutionAborted", "ExecutionFailed", "ExecutionTimedOut"
 
 
 class ExecutionLog:
-    """Where one machine's executions are logged, and which of their events."""
+    """The log of one machine's executions, and the events that it includes."""
 
     def __init__(self, configuration: dict[str, Any], machine_name: str) -> None:
         groups = [
@@ -27,7 +27,7 @@ class ExecutionLog:
         self._machine_name = machine_name
 
     def write(self, execution_arn: str, event: dict[str, Any], redrives: int) -> None:
-        """Log an event if the level includes it. A group that is missing is no error, as logging is best effort."""
+        """Log an event if the level includes it. A missing group is not an error, because logging is best effort."""
         if not self._includes(event["type"]):
             return
         moment = int(datetime.fromisoformat(event["timestamp"]).timestamp() * 1000)

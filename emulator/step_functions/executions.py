@@ -27,7 +27,7 @@ EXPRESS_SECONDS = 300.0
 NESTED_HISTORIES_KEPT = 1_000
 REDRIVABLE_KEPT = 200
 STOPPING_SECONDS = 20.0
-"""How long a redrive waits for unfinished work of a stopped execution."""
+"""The time that a redrive waits for unfinished work of a stopped execution."""
 THROTTLED = "ThrottlingException"
 FORBIDDEN_IN_NAMES = frozenset(' <>{}[]?*"#%\\^|~`$&,;:/')
 
@@ -94,7 +94,7 @@ class Execution:
         )
 
     def add_event(self, kind: str, **details: Any) -> int:
-        """Add to the history and return the event's number.
+        """Add an event to the history and return its number.
 
         Raises:
             StateError: States.Runtime when the history is full (dg/bp-history-limit.html).
@@ -116,13 +116,13 @@ class Execution:
         return Control(None if timeout is None else time.monotonic() + float(timeout))
 
     def run(self, data: Any) -> None:
-        """Run to the end; the record holds the result."""
+        """Run to the end. The record then has the result."""
         language = self.definition.get("QueryLanguage", "JSONPath")
         self._frame = Frame(self, self.control, self.context(data), {}, language)
         self._run_from(self._frame, self.definition["StartAt"], data, 0)
 
     def resume(self) -> Callable[[], None]:
-        """Be RUNNING again, and say how to go on at the state that failed (API_RedriveExecution).
+        """Set RUNNING again, and return how to continue at the failed state (API_RedriveExecution).
 
         Raises:
             ApiError: ExecutionNotRedrivable.
@@ -188,7 +188,7 @@ class Execution:
         error: str | None = None,
         cause: str | None = None,
     ) -> bool:
-        """Enter a final status once; False where it was final already, or the run `number` is no longer the current."""
+        """Set a final status once. False if it is final already, or if run `number` is no longer the current run."""
         with self._lock:
             if self.record["status"] != "RUNNING" or number not in (None, self._run_number):
                 return False
@@ -219,7 +219,7 @@ class Execution:
 
 
 class MapChild(Execution):
-    """A child of a map run, which is told of its end; no events are published."""
+    """A child of a map run. It reports its end to the map run and publishes no events."""
 
     def __init__(self, *identity: str, on_end: Callable[["MapChild"], None], **options: Any) -> None:
         super().__init__(*identity, **options)
@@ -268,7 +268,7 @@ def describe_record(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _machine(reference: str) -> tuple[dict[str, Any], str, str | None]:
-    """A machine by its own, a version's or an alias's ARN: what to run, its ARN, and the version's.
+    """The machine of a machine, version or alias ARN: its definition, its ARN and the version's ARN.
 
     Raises:
         ApiError: StateMachineDoesNotExist.
@@ -372,7 +372,7 @@ def _run_in_background(execution: Execution, run: Callable[[], None]) -> None:
 
 
 def redrive(arn: str) -> str:
-    """API_RedriveExecution: go on at the state that failed, with the definition it began with; returns when.
+    """API_RedriveExecution: continue at the failed state, with the original definition. Returns the time.
 
     Raises:
         ApiError: ExecutionDoesNotExist or ExecutionNotRedrivable.
@@ -395,7 +395,7 @@ def redrive(arn: str) -> str:
 
 
 def _trim_nested(record: dict[str, Any]) -> None:
-    """Keep the histories of the last nested executions only: one machine may start very many."""
+    """Keep only the histories of the last nested executions, because one machine can start very many."""
     _nested.append(record)
     while len(_nested) > NESTED_HISTORIES_KEPT and _nested[0]["status"] != "RUNNING":
         _nested.popleft()["events"].clear()
@@ -422,7 +422,7 @@ def run_sync(reference: str, name: str | None, text: str) -> dict[str, Any]:
 
 
 def register(execution: Execution) -> None:
-    """Have the API see a child of a map run while it runs."""
+    """Make a child of a map run visible to the API while it runs."""
     stepfunctions._executions[execution.arn] = execution.record
     with _running_lock:
         _running[execution.arn] = execution
@@ -441,7 +441,7 @@ def describe(arn: str) -> dict[str, Any]:
 
 
 def stop(arn: str, error: str | None, cause: str | None) -> str:
-    """API_StopExecution; returns when it stopped. Stopping what has ended changes nothing.
+    """API_StopExecution: returns the time of the stop. Stopping an ended execution changes nothing.
 
     Raises:
         ApiError: ExecutionDoesNotExist.
@@ -460,7 +460,7 @@ def stop(arn: str, error: str | None, cause: str | None) -> str:
 
 
 def answering(operation: Callable[[dict[str, Any]], dict[str, Any]]) -> Handler:
-    """A handler that answers what the operation returns, or AWS's error."""
+    """A handler that answers with the operation's result or AWS's error."""
 
     def handler(data: dict[str, Any]) -> Response:
         try:
@@ -494,7 +494,7 @@ def api_redrive_execution(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_redrive(handle_request: RequestHandler) -> RequestHandler:
-    """MiniStack's entry point, which does not know RedriveExecution."""
+    """MiniStack's entry point, extended with RedriveExecution."""
     redriving = answering(api_redrive_execution)
 
     async def handle(method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]) -> Response:

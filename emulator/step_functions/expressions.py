@@ -16,11 +16,11 @@ from ministack.services import stepfunctions
 from ministack.services.stepfunctions import _ExecutionError as StateError
 
 UNDEFINED = object()
-"""What an expression gives that JSON cannot represent."""
+"""Values of expressions that JSON cannot represent."""
 
 
 class QueryEvaluationError(StateError):  # type: ignore[misc]
-    """Raised when an expression of the field `location` gives nothing usable."""
+    """Raised when an expression of the field `location` gives no usable value."""
 
     def __init__(self, cause: str, location: str) -> None:
         super().__init__("States.QueryEvaluationError", cause)
@@ -31,7 +31,7 @@ _PLAIN_PATH = re.compile(r"\$([A-Za-z_]\w*)((?:\.[A-Za-z_]\w*)*)")
 
 
 class Evaluation:
-    """What expressions of one state can see: `$states` and the variables in scope."""
+    """The scope of a state's expressions: `$states` and the variables."""
 
     __slots__ = ("states", "variables")
 
@@ -40,7 +40,7 @@ class Evaluation:
         self.variables = variables
 
     def template(self, value: Any, field: str) -> Any:
-        """`value` with each `{% … %}` string in it replaced by its result; `field` is named in errors."""
+        """`value` with each `{% … %}` string replaced by its result. Errors name `field`."""
         if isinstance(value, str):
             return self.expression(value[2:-2].strip(), field) if is_expression(value) else value
         if isinstance(value, dict):
@@ -65,7 +65,7 @@ class Evaluation:
         return value
 
     def _plain_path(self, expression: str) -> Any:
-        """The value of `$states.input.a.b` without the engine; None where the engine must decide."""
+        """The value of `$states.input.a.b` without the engine; None if the engine must evaluate it."""
         found = _PLAIN_PATH.fullmatch(expression)
         if found is None:
             return None
@@ -118,7 +118,7 @@ def _compiled(expression: str) -> Jsonata:
 
 
 def _range(start: float, end: float, step: float) -> Any:
-    """`$range` gives a JSONata sequence, so one number is no array (recording: jsonata_functions_2.json)."""
+    """`$range` as a JSONata sequence: a single number is not an array (recording: jsonata_functions_2.json)."""
     return Utils.create_sequence_from_iter(stepfunctions._sfn_jsonata_range(start, end, step))
 
 

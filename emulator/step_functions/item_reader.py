@@ -30,7 +30,7 @@ DELIMITERS = {"COMMA": ",", "PIPE": "|", "SEMICOLON": ";", "SPACE": " ", "TAB": 
 
 @dataclass(frozen=True)
 class Source:
-    """The items of a map, read afresh by each call of `read`, and what `$states.context.Map.Item.Source` says."""
+    """The items of a map, and the value of `$states.context.Map.Item.Source`. Each call of `read` reads them again."""
 
     read: Callable[[], Iterator[Any]]
     name: str
@@ -185,7 +185,7 @@ def _csv_items(body: bytes, config: dict[str, Any], headers: list[str], first_ro
 
 
 def _json_lines(body: bytes) -> Iterator[Any]:
-    """One JSON value a line; lines end at a newline only."""
+    """Read one JSON value from each line. Only a newline ends a line."""
     for number, line in enumerate(io.BytesIO(body), start=1):
         if line.strip():
             try:

@@ -10,7 +10,7 @@ _VARIABLE = re.compile(r"\$([A-Za-z_]\w*)(.*)", re.DOTALL)
 
 
 class Paths:
-    """What the paths of one state can see: its input, the context object and the variables in scope."""
+    """The scope of a state's paths: its input, the context object and the variables."""
 
     def __init__(self, context: dict[str, Any], variables: dict[str, Any]) -> None:
         self._context = context
@@ -37,7 +37,7 @@ class Paths:
         return stepfunctions._resolve_path_or_ctx(path, data, self._context)
 
     def template(self, template: Any, data: Any) -> Any:
-        """A template whose keys that end in `.$` hold paths."""
+        """The value of a template, in which keys that end in `.$` have paths."""
         if isinstance(template, list):
             return [self.template(item, data) for item in template]
         if not isinstance(template, dict):

@@ -11,7 +11,7 @@ MAX_EXECUTION_NAME = 80
 
 
 def to_json(value: Any) -> str:
-    """`value` as Step Functions writes it: no blanks, non-ASCII characters as they are."""
+    """`value` as Step Functions writes it: without blanks, non-ASCII characters unescaped."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 

@@ -13,11 +13,11 @@ from emulator.step_functions.limits import to_json
 from emulator.step_functions.tasks import INTEGRATIONS, Task
 
 OF_THE_SERVICE = {"StepFunctions": "StepFunctions.AWSStepFunctionsException", "Sfn": "Sfn.SfnException"}
-"""Errors that are common to all services, by the prefix of the integration."""
+"""The names of errors that all services share, by the prefix of the integration."""
 
 
 def start_execution(task: Task) -> dict[str, Any]:
-    """`states:startExecution`: start and go on."""
+    """`states:startExecution`: start and continue at once."""
     started = _start(task, "StepFunctions")
     return {
         "ExecutionArn": started.arn,
@@ -46,7 +46,7 @@ def _run_execution(task: Task, *, parse: bool) -> dict[str, Any]:
     task.require("states:DescribeExecution", started.arn, "StepFunctions.AWSStepFunctionsException")
 
     def stop() -> None:
-        """Best effort, as AWS says: nothing happens where the role may not."""
+        """Stop the execution. This is best effort, as on AWS: if the role lacks the permission, nothing happens."""
         if task.execution.role.denial("states:StopExecution", started.arn) is None:
             started.stop(None, None)
 
@@ -68,7 +68,7 @@ def sdk_start_execution(task: Task) -> dict[str, Any]:
 
 
 def sdk_start_sync_execution(task: Task) -> dict[str, Any]:
-    """`aws-sdk:sfn:startSyncExecution`: answers 200 for a failure too; read `Status`."""
+    """`aws-sdk:sfn:startSyncExecution`: answers 200 even after a failure; `Status` tells the result."""
     task.only("StateMachineArn", "Name", "Input")
     machine_arn = task.argument("StateMachineArn")
     task.require("states:StartSyncExecution", machine_arn, "Sfn.SfnException")
@@ -123,7 +123,7 @@ def _refused(task: Task, prefix: str, error: executions.ApiError) -> StateError:
 
 
 def _input_text(value: Any) -> str:
-    """The input of a nested execution: `null` arrives as `{}`, text is taken as JSON text."""
+    """The input of a nested execution. `null` becomes `{}`, and text is read as JSON."""
     if value is None:
         return "{}"
     return value if isinstance(value, str) else to_json(value)

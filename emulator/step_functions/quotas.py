@@ -12,7 +12,7 @@ LARGE, SMALL = (1_300.0, 300.0), (800.0, 150.0)
 
 
 class Bucket:
-    """`size` tokens at most, of which `per_second` come back each second."""
+    """A bucket of up to `size` tokens. `per_second` tokens come back each second."""
 
     def __init__(self, size: float, per_second: float) -> None:
         self._size, self._per_second = size, per_second
@@ -20,7 +20,7 @@ class Bucket:
         self._lock = threading.Lock()
 
     def take(self) -> bool:
-        """Take a token; False where there is none."""
+        """Take a token. False if there is none."""
         with self._lock:
             now = time.monotonic()
             self._tokens = min(self._size, self._tokens + (now - self._looked) * self._per_second)
@@ -32,7 +32,7 @@ class Bucket:
 
 
 def quota_of(region: str) -> tuple[float, float]:
-    """Size and tokens a second of StartExecution's bucket."""
+    """The size and tokens a second of StartExecution's bucket."""
     given = os.environ.get("SFN_START_EXECUTION_QUOTA")
     if given:
         size, _, per_second = given.partition("/")

@@ -14,7 +14,7 @@ KINDS = ("FAILED", "PENDING", "SUCCEEDED")
 
 
 class Results:
-    """What the children of a map run leave: records for the files, or outputs for the state.
+    """The results of the children of a map run: records for the files, or outputs for the state.
 
     Records wait in temporary files, so memory stays flat; S3 of the local AWS takes an object whole.
     """
@@ -27,7 +27,7 @@ class Results:
         self._outputs: dict[int, Any] = {}
 
     def add(self, index: int, record: dict[str, Any]) -> None:
-        """Keep an ended child. Failed ones keep their metadata whatever the transformation says."""
+        """Keep an ended child. Failed children keep their metadata with any transformation."""
         kind = _kind(record["status"])
         if kind != "SUCCEEDED":
             if self._exported:
@@ -67,7 +67,7 @@ class Results:
         return {"Bucket": bucket, "Key": key}
 
     def redrive(self) -> None:
-        """Forget what did not succeed; successes of all attempts are kept."""
+        """Forget children that did not succeed. Successes of all attempts are kept."""
         for kind in ("FAILED", "PENDING"):
             if kind in self._files:
                 self._files.pop(kind).close()
@@ -112,7 +112,7 @@ def _kind(status: str) -> str:
 
 
 def _metadata(record: dict[str, Any]) -> dict[str, Any]:
-    """A child as the files hold it: Input and Output are JSON texts; failed ones have no Output."""
+    """A child as in the files. Input and Output are JSON text, and failed children have no Output."""
     status = record["status"]
     metadata = {
         "Cause": record.get("cause"),

@@ -22,7 +22,7 @@ class Role:
         self._resource_arn = resource_arn
 
     def denial(self, action: str, resource: str) -> str | None:
-        """None where the role may do `action` on `resource`, else AWS's message, which names both."""
+        """AWS's message, which names `action` and `resource`, if the role may not do it; None if it may."""
         if not app.AUTH:
             return None
         key = (self.arn, action, resource)
@@ -43,7 +43,7 @@ class Role:
         responses.set_request_account_id(account)
         responses.set_request_region(region)
         session = lambda_runtime.execution_credentials(
-            # MiniStack keeps sessions of roles for functions: this one stands for the resource.
+            # MiniStack keeps role sessions for functions. This one represents the resource.
             {
                 "Role": self.arn,
                 "FunctionArn": f"arn:aws:lambda:{region}:{account}:function:of-{name}",

@@ -17,4 +17,4 @@ class RunningExecution(Protocol):
     log: ExecutionLog
 
     def add_event(self, kind: str, **details: Any) -> int:
-        """Add to the history and return the event's number."""
+        """Add an event to the history and return its number."""

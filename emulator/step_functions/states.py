@@ -27,7 +27,7 @@ INLINE_CONCURRENCY = 40
 
 @dataclass(slots=True)
 class Frame:
-    """Where a machine, a branch or an iteration stands: its variables and context object are its own."""
+    """The position of a machine, a branch or an iteration, with its own variables and context object."""
 
     execution: RunningExecution
     control: Control
@@ -36,22 +36,22 @@ class Frame:
     language: str
     entered_event: int = 0
     reached: tuple[str, Any] | None = None
-    """The state that was entered last, and its input: where a redrive goes on."""
+    """The state that was entered last, and its input. A redrive continues there."""
     parts: dict[int, "Part"] = field(default_factory=dict)
     """That state's branches or iterations."""
     map_run: Any = None
     """That state's map run."""
 
     def inner(self, control: Control, **context: Any) -> "Frame":
-        """The frame of a branch: it sees this frame's variables and keeps its own to itself."""
+        """The frame of a branch. It sees this frame's variables, but its own are not visible here."""
         return Frame(self.execution, control, {**self.context, **context}, dict(self.variables), self.language)
 
     def enter(self, **state: Any) -> None:
-        """Set the context's State. Outputs may hold the context object of before, so it is never changed."""
+        """Set the context's State in a new context object, because outputs can hold the old one."""
         self.context = {**self.context, "State": state}
 
     def reach(self, name: str, data: Any) -> None:
-        """Stand before a state of which nothing has run yet."""
+        """Go to a state that has not run yet."""
         self.reached = (name, data)
         self.forget_parts()
 
@@ -59,7 +59,7 @@ class Frame:
         self.parts, self.map_run = {}, None
 
     def redriven(self, control: Control, execution: dict[str, Any]) -> "Frame":
-        """The frame that goes on after a redrive, with the context object's new Execution.
+        """The frame that continues after a redrive, with the context object's new Execution.
 
         It is another one, because a thread that was stopped inside a call may still come back to this one.
         """
@@ -83,7 +83,7 @@ NOT_BEGUN = Part(None)
 
 
 class Running:
-    """One state that is running: its definition, its input, and what its fields evaluate to."""
+    """A running state: its definition, its input, and the values of its fields."""
 
     def __init__(self, frame: Frame, state: State, data: Any) -> None:
         self.frame = frame
@@ -97,12 +97,12 @@ class Running:
         return None if self.state.get("End") else self.state.get("Next")
 
     def evaluation(self, context: dict[str, Any] | None = None, **states: Any) -> Evaluation:
-        """Expressions see `$states.input`, `.context` and what is given, such as `result` or `errorOutput`."""
+        """The scope of expressions: `$states.input`, `.context` and the given values, such as `result`."""
         known = {"input": self.input, "context": context or self.frame.context, **states}
         return Evaluation(known, self.frame.variables)
 
     def effective_input(self) -> Any:
-        """JSONPath: what InputPath leaves."""
+        """The input after InputPath (JSONPath)."""
         return self.frame.paths().resolve(self.state.get("InputPath", "$"), self.input)
 
     def arguments(self) -> Any:
@@ -114,7 +114,7 @@ class Running:
         return self.frame.paths().template(self.state["Parameters"], data) if "Parameters" in self.state else data
 
     def field(self, name: str, expected: str, default: Any = None) -> Any:
-        """A field that may be an expression (JSONata) or have a twin `<name>Path` (JSONPath)."""
+        """The value of a field that can be an expression (JSONata) or have a variant `<name>Path` (JSONPath)."""
         if name in self.state:
             value = self.state[name]
             return self.evaluation().typed(value, name, expected) if self.jsonata else value
@@ -123,7 +123,7 @@ class Running:
         return default
 
     def finish(self, output: Any, *, is_result: bool = False) -> Outcome:
-        """Output and Assign, evaluated side by side (dg/workflow-variables.html), or the JSONPath chain."""
+        """The outcome, by Output and Assign, which do not see each other's results, or by the JSONPath chain."""
         if self.jsonata:
             evaluation = self.evaluation(result=output) if is_result else self.evaluation()
             if "Output" in self.state:
@@ -140,7 +140,7 @@ class Running:
         return output, self.next
 
     def assign(self, holder: State, evaluation: Evaluation) -> None:
-        """Set variables: every expression sees the values from before (dg/workflow-variables.html)."""
+        """Set variables. Every expression sees the old values (dg/workflow-variables.html)."""
         if "Assign" in holder:
             self.set_variables(evaluation.template(holder["Assign"], "Assign"))
 
@@ -150,7 +150,7 @@ class Running:
         self.assigned.update(values)
 
     def exit_details(self, name: str, output: str) -> dict[str, Any]:
-        """StateExitedEventDetails: variables as JSON texts, where the state assigned any."""
+        """StateExitedEventDetails, with variables as JSON text if the state assigned any."""
         details: dict[str, Any] = {"name": name, "output": output, "outputDetails": {"truncated": False}}
         if self.assigned:
             details["assignedVariables"] = {name: to_json(value) for name, value in self.assigned.items()}
@@ -197,7 +197,7 @@ def run_states(frame: Frame, states: dict[str, State], start_at: str, data: Any,
 
 
 def _located(frame: Frame, name: str, entered: int, error: StateError) -> StateError:
-    """Errors of the interpreter itself say where they happened (recording: map_items_jsonata.json)."""
+    """The error with its place, which errors of the interpreter itself name (recording: map_items_jsonata.json)."""
     located = "An error occurred while executing the state"
     if error.error in ("States.QueryEvaluationError", "States.Runtime") and not str(error.cause).startswith(located):
         error.cause = f"{located} '{name}' (entered at the event id #{entered}). {error.cause}"
@@ -320,7 +320,7 @@ def _attempt_task(running: Running) -> Outcome:
 
 
 def _seconds(running: Running, field: str) -> float | None:
-    """TimeoutSeconds or HeartbeatSeconds: a positive whole number, or None where there is none."""
+    """TimeoutSeconds or HeartbeatSeconds: a positive whole number, or None if it is not given."""
     value = running.field(field, "number")
     if value is None and f"{field}Path" not in running.state:
         return None
@@ -331,7 +331,7 @@ def _seconds(running: Running, field: str) -> float | None:
 
 
 class _TaskEvents:
-    """History of one attempt: a function by its ARN has events of its own (recording: lambda_invoke.json)."""
+    """The history of an attempt. A function's ARN as Resource has its own events (recording: lambda_invoke.json)."""
 
     def __init__(self, frame: Frame, task: Task) -> None:
         self._frame = frame
@@ -376,7 +376,7 @@ class _TaskEvents:
 
 
 def run_pass(running: Running) -> Outcome:
-    """dg/state-pass.html"""
+    """Run a Pass state (dg/state-pass.html)."""
     if running.jsonata:
         return running.finish(running.input)
     result = running.state["Result"] if "Result" in running.state else running.arguments()
@@ -384,14 +384,14 @@ def run_pass(running: Running) -> Outcome:
 
 
 def run_succeed(running: Running) -> Outcome:
-    """dg/state-succeed.html"""
+    """Run a Succeed state (dg/state-succeed.html)."""
     if running.jsonata:
         return running.finish(running.input)[0], None
     return running.frame.paths().resolve(running.state.get("OutputPath", "$"), running.effective_input()), None
 
 
 def run_fail(running: Running) -> Outcome:
-    """dg/state-fail.html: Error and Cause may be expressions."""
+    """Run a Fail state. Error and Cause can be expressions (dg/state-fail.html)."""
 
     def text(field: str) -> str | None:
         if running.jsonata or f"{field}Path" not in running.state:
@@ -411,7 +411,7 @@ def run_fail(running: Running) -> Outcome:
 
 
 def run_wait(running: Running) -> Outcome:
-    """dg/state-wait.html; scaled by SFN_WAIT_SCALE."""
+    """Run a Wait state, scaled by SFN_WAIT_SCALE (dg/state-wait.html)."""
     running.frame.control.sleep(max(0.0, _wait_seconds(running)))
     return running.finish(running.input) if running.jsonata else running.finish(running.effective_input())
 
@@ -453,7 +453,7 @@ def _wait_seconds(running: Running) -> float:
 
 
 def run_choice(running: Running) -> Outcome:
-    """dg/state-choice.html"""
+    """Run a Choice state (dg/state-choice.html)."""
     state = running.state
     if running.jsonata:
         for index, rule in enumerate(state["Choices"]):
@@ -485,7 +485,7 @@ def _chosen(running: Running, holder: State, following: str, field: str) -> Outc
 
 
 def run_parallel(running: Running) -> Outcome:
-    """dg/state-parallel.html: an error of one branch stops the others."""
+    """Run a Parallel state. An error of one branch stops the others (dg/state-parallel.html)."""
 
     def attempt() -> Outcome:
         data = running.arguments()
@@ -503,7 +503,7 @@ def run_parallel(running: Running) -> Outcome:
 
 
 def run_map(running: Running) -> Outcome:
-    """dg/state-map-inline.html or dg/state-map-distributed.html"""
+    """Run a Map state (dg/state-map-inline.html, dg/state-map-distributed.html)."""
     processor = running.state.get("ItemProcessor") or running.state["Iterator"]
     mode = processor.get("ProcessorConfig", {}).get("Mode", "INLINE")
     return guarded(running, lambda: MAP_MODES[mode](running, processor))
@@ -535,7 +535,7 @@ def item_input(running: Running, item: dict[str, Any]) -> Any:
 
 
 def whole_number(running: Running, field: str, default: int = 0) -> int:
-    """A field such as MaxConcurrency (recording: max_concurrency.json).
+    """The value of a field such as MaxConcurrency (recording: max_concurrency.json).
 
     Raises:
         StateError: States.Runtime, or States.QueryEvaluationError for an expression.
@@ -586,7 +586,7 @@ def _run_inline_map(running: Running, processor: State) -> Outcome:
 
 
 def _run_part(frame: Frame, index: int, control: Control, part: State, data: Any, **context: Any) -> Any:
-    """The result of a branch or an iteration. What ended before a redrive is not run again.
+    """The result of a branch or an iteration. One that ended before a redrive does not run again.
 
     dg/redrive-executions.html
     """
@@ -606,7 +606,7 @@ def _run_part(frame: Frame, index: int, control: Control, part: State, data: Any
 
 
 def _side_by_side(frame: Frame, count: int, concurrency: int, run: Callable[[int, Control], Any]) -> list[Any]:
-    """Results of `run(0..count-1)`, at most `concurrency` at a time. The first error stops the rest."""
+    """Results of `run(0..count-1)`, up to `concurrency` at a time. The first error stops the rest."""
     results: list[Any] = [None] * count
     errors: list[BaseException] = []
     remaining = iter(range(count))
@@ -636,7 +636,7 @@ def _side_by_side(frame: Frame, count: int, concurrency: int, run: Callable[[int
 
 
 MAP_MODES: dict[str, Callable[[Running, State], Outcome]] = {"INLINE": _run_inline_map}
-"""How a map runs. The distributed mode is added from outside: its children are executions, which run states."""
+"""How a map runs, by mode. The distributed mode is added from outside, because its children are executions."""
 
 STATES: dict[str, Callable[[Running], Outcome]] = {
     "Choice": run_choice,

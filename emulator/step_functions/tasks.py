@@ -34,7 +34,7 @@ SERVICE_NAMES = {
     "aws-sdk:sns": "Sns",
     "aws-sdk:sqs": "Sqs",
 }
-"""Services as causes name them, by resource type."""
+"""The names of services in causes, by resource type."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,11 @@ class Task:
     arguments: Any
     token: str | None = None
     submitted: Callable[[dict[str, Any]], None] = lambda _answer: None
-    """Told when an integration that waits has started what it waits for."""
+    """Called when an integration that waits has started the work that it waits for."""
 
     @property
     def kind(self) -> tuple[str, str]:
-        """Resource type and resource as the history names them: `("lambda", "invoke")`."""
+        """The resource type and resource in the history, such as `("lambda", "invoke")`."""
         if not self.resource.startswith(OPTIMIZED):
             return "lambda" if ":function:" in self.resource else "activity", self.resource
         service, _, action = self.resource[len(OPTIMIZED) :].partition(":")
@@ -62,7 +62,7 @@ class Task:
 
     @property
     def limit_name(self) -> str:
-        """How a DataLimitExceeded names the task (recording: data_limit.json)."""
+        """The task's name in a DataLimitExceeded error (recording: data_limit.json)."""
         return self.kind[0] if self.resource.startswith(OPTIMIZED) else self.resource
 
     def argument(self, name: str) -> Any:
@@ -81,7 +81,7 @@ class Task:
             raise StateError("States.Runtime", f"{self.resource}: the local AWS does not support {', '.join(unknown)}.")
 
     def require(self, action: str, resource: str, error: str) -> None:
-        """Ask the machine's role.
+        """Check the permission of the machine's role.
 
         Raises:
             StateError: `error`, with a message that names the action and the resource.
@@ -167,7 +167,7 @@ def invoke_function(task: Task) -> dict[str, Any]:
 
 
 def invoke_function_by_arn(task: Task) -> Any:
-    """A function's ARN as Resource: the state's input is the event, the answer is the result."""
+    """A function's ARN as Resource. The state's input is the event, and the function's answer is the result."""
     return _call_function(task, task.resource, task.arguments, json.dumps, "")[0]
 
 
@@ -216,7 +216,7 @@ PUT_HEADERS = {
 
 
 def put_object(task: Task) -> dict[str, Any]:
-    """`aws-sdk:s3:putObject`: Body is written as JSON, a text with its quotes.
+    """`aws-sdk:s3:putObject`: writes Body as JSON, a text with its quotes.
 
     Recording: service_errors_and_s3.json.
     """
@@ -249,7 +249,7 @@ def delete_object(task: Task) -> dict[str, Any]:
 
 
 def get_object(task: Task) -> dict[str, Any]:
-    """`aws-sdk:s3:getObject`: Body is the object as text (recording: service_errors_and_s3.json)."""
+    """`aws-sdk:s3:getObject`: returns the object as text in Body (recording: service_errors_and_s3.json)."""
     task.only("Bucket", "Key")
     bucket, key = task.argument("Bucket"), task.argument("Key")
     task.require("s3:GetObject", f"arn:aws:s3:::{bucket}/{key}", "S3.S3Exception")
@@ -270,7 +270,7 @@ def get_object(task: Task) -> dict[str, Any]:
 
 
 def call_s3(method: str, bucket: str, key: str, headers: dict[str, str], body: bytes) -> dict[str, str]:
-    """An S3 request inside the process, so that notifications and versions happen; returns the answer's headers.
+    """Make an S3 request inside the process, so that it has notifications and versions. Returns the answer's headers.
 
     Raises:
         StateError: `S3.<code>Exception`.
@@ -306,7 +306,7 @@ def _raise_s3(status: int, body: Any) -> None:
 
 
 def _emulated(task: Task) -> Any:
-    """Other integrations go to MiniStack, once the role may use them.
+    """Pass other integrations to MiniStack, if the role has the permission.
 
     Raises:
         StateError: States.Runtime for an integration whose permission the local AWS does not know.

@@ -41,7 +41,7 @@ class Job:
         return self._ended.wait(seconds)
 
     def result(self) -> Any:
-        """The function's result, once it has ended; what it raised is raised again."""
+        """The function's result after its end. An error of the function is raised again."""
         self._ended.wait()
         if self._error is not None:
             raise self._error
@@ -79,7 +79,7 @@ THREADS = DaemonThreads()
 
 
 class Control:
-    """Stop signal and deadline of an execution, or of a branch, which ends with what it is part of."""
+    """The stop signal and deadline of an execution or of a branch. A branch stops with its execution."""
 
     def __init__(self, deadline: float | None = None) -> None:
         self.deadline = deadline
@@ -96,7 +96,7 @@ class Control:
 
     @contextlib.contextmanager
     def stopping(self, callback: Callable[[], None]) -> Iterator[None]:
-        """Have `callback` called when this control is stopped while the block runs."""
+        """Call `callback` if this control is stopped while the block runs."""
         key = object()
         with self._lock:
             self._on_stop[key] = callback
@@ -131,14 +131,14 @@ class Control:
         return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
 
     def sleep(self, seconds: float) -> None:
-        """Sleep `seconds`, scaled as the emulator's waits are, unless stopped or timed out before."""
+        """Sleep `seconds`, scaled like the emulator's waits, unless stopped or timed out earlier."""
         scaled = seconds * stepfunctions._SFN_WAIT_SCALE
         remaining = self.remaining()
         self._stopped.wait(scaled if remaining is None else min(scaled, remaining))
         self.check()
 
     def call(self, function: Callable[[], Any], timeout: float | None) -> Any:
-        """The result of `function`; after `timeout` seconds it is left to itself.
+        """The result of `function`. After `timeout` seconds, this no longer waits for it.
 
         Raises:
             StateError: States.Timeout, with no cause, after `timeout` seconds (recording: timeouts.json).
