@@ -124,12 +124,11 @@ def _document(store: S3ObjectStore, retried: str, *, accept_version: bool) -> di
     # Without defaults: the deployment can be of another release, which refuses the fields that it does not know. What
     # the document or the deployment gave stays, also if it equals a default: the deployment's can have changed since.
     document = plan.config.model_dump(mode="json", exclude_defaults=True)
-    settings = plan.config.execution_config.model_dump(mode="json")
-    given = {path.removeprefix("execution_config.") for path in plan.sources}
+    whole = plan.config.model_dump(mode="json")
+    for section, _, name in (path.partition(".") for path in plan.sources):
+        document.setdefault(section, {})[name] = whole[section][name]
+    document.setdefault("execution_config", {})
     document["csv_s3_uri"] = f"s3://{store.bucket}/{keys.staged}"
-    document["execution_config"] = document.get("execution_config", {}) | {
-        name: value for name, value in settings.items() if name in given
-    }
     document["execution_config"]["resume_from"] = retried
     if accept_version:
         document["execution_config"]["accept_version"] = True

@@ -90,7 +90,11 @@ def test_a_retry_has_the_document_of_the_run_and_the_rows_that_it_staged(world: 
 
 
 def test_what_was_given_is_given_again_though_it_is_the_default(world: World) -> None:
-    given = {"execution_config.max_concurrency": Source.DOCUMENT, "execution_config.storage_mode": Source.DEPLOYMENT}
+    given = {
+        "execution_config.max_concurrency": Source.DOCUMENT,
+        "execution_config.storage_mode": Source.DEPLOYMENT,
+        "output_mapping.extraction_methods": Source.DOCUMENT,
+    }
     plan = world.plan.model_copy(update={"sources": given})
     world.store.put(KEYS.plan, plan.model_dump_json().encode())
 
@@ -101,6 +105,7 @@ def test_what_was_given_is_given_again_though_it_is_the_default(world: World) ->
         "storage_mode": "s3",
         "resume_from": EXECUTION,
     }
+    assert world.started("run-1-retry-1")["output_mapping"] == {"extraction_methods": []}, "not the deployment's"
 
 
 def test_the_same_retry_twice_is_one_execution_and_after_its_end_the_next_one_is_named(world: World) -> None:
