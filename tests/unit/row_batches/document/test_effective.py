@@ -115,3 +115,15 @@ def test_a_configuration_that_got_past_its_checks_is_the_deployments_fault() -> 
         DeploymentError, match=r"defaults\.batch_sise: unknown field.*did you mean batch_size.*config-check"
     ):
         read_deployment_config(b'{"defaults": {"batch_sise": 5}}')
+
+
+def test_transforms_of_the_document_replace_those_that_come_with_the_methods() -> None:
+    methods = [{"method": "direct", "field_mappings": {"title": {"path": "$.title", "transform": "clean"}}}]
+    rules = {"t": {"transforms": {"clean": {"regex": "deployed"}}, "extraction_methods": methods}}
+    own = {"clean": {"regex": "own"}}
+
+    done = completed({"target": {"name": "t"}, "output_mapping": {"transforms": own}}, output_mappings=rules)
+
+    assert done.document["output_mapping"] == {"transforms": own, "extraction_methods": methods}
+    assert done.sources["output_mapping.transforms"] == "document"
+    assert done.sources["output_mapping.extraction_methods"] == "deployment"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from row_batches.extraction.content_blocks import content_of
 from row_batches.extraction.extractor import Extractor
 from row_batches.extraction.methods import METHOD_OF
 from row_batches.extraction.rules import ExtractionRules
@@ -215,3 +216,12 @@ def test_an_answer_of_any_other_shape_yields_nothing(answer: Any) -> None:
     methods = [STRUCTURED, TOOL_RESULT, JMESPATH, DIRECT, RESULTS]
 
     assert extractor(*methods).extract(answer, answer).fields == {}
+
+
+def test_content_that_is_nested_too_deep_for_a_text_stays_as_it_is() -> None:
+    deep: Any = []
+    for _ in range(5_000):
+        deep = [deep]
+    blocks = [{"json": deep}, {"json": 1}]
+
+    assert content_of(blocks) is blocks

@@ -71,6 +71,7 @@ def complete(document: Any, deployment: DeploymentConfig, schema: AgentSchema | 
         source = Source.DEPLOYMENT
         if not added and (added := of_schema(mapping, schema)):
             source, applied = Source.SCHEMA, schema
+        added = without_own_transforms(added, mapping)
         parts["output_mapping"] = _part("output_mapping", mapping, added, sources, source, only=EXTRACTION)
     return Completed(document | {name: part for name, part in parts.items() if part}, sources, applied)
 
@@ -81,6 +82,11 @@ def of_schema(mapping: Mapping[str, Any], schema: AgentSchema | None) -> dict[st
         return {}
     added = schema.output_mapping()
     return {name: value for name, value in added.items() if name != "columns"} if mapping.get("columns") else added
+
+
+def without_own_transforms(added: Mapping[str, Any], mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """What is added to an ``output_mapping``, without transforms when it has some: those replace the added ones."""
+    return {name: value for name, value in added.items() if name != "transforms" or not mapping.get(name)}
 
 
 def schema_of(target: Target | None) -> AgentSchema | None:

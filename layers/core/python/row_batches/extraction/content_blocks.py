@@ -8,6 +8,7 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ContentBlock
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from foundation.json_text import parse_json, render_json
@@ -140,7 +141,8 @@ def content_of(content: Any) -> Any:
     if isinstance(content, list) and len(content) == 1 and _is_content(content[0]):
         return _content_of(content[0])
     if isinstance(content, list) and content and all(map(_is_content, content)):
-        return text_of(content)
+        with suppress(ValueError):  # nested too deep for a text
+            return text_of(content)
     return content
 
 

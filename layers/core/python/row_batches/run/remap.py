@@ -18,7 +18,7 @@ from foundation.errors import DeploymentError, InvalidInputError, ObjectNotFound
 from foundation.ports import Clock, ObjectStore
 from foundation.problems import closest
 from row_batches.document.batch_config import BatchConfig
-from row_batches.document.effective import of_schema, schema_of
+from row_batches.document.effective import of_schema, schema_of, without_own_transforms
 from row_batches.document.header import problems_against_header
 from row_batches.document.input_document import parse_batch_config
 from row_batches.document.plan import EXTRACTION, Keys, Plan, Source
@@ -153,8 +153,10 @@ def _completed(plan: Plan, original: Mapping[str, Any], section: Any) -> Any:
     if not isinstance(section, dict) or section.get(EXTRACTION[0]) is not None:
         return section
     if plan.sources.get(f"{SECTION}.{EXTRACTION[0]}") is Source.DEPLOYMENT:
-        return section | {name: original[SECTION][name] for name in EXTRACTION if name in original[SECTION]}
-    return section | of_schema(section, schema_of(plan.target))
+        added = {name: original[SECTION][name] for name in EXTRACTION if name in original[SECTION]}
+    else:
+        added = of_schema(section, schema_of(plan.target))
+    return section | without_own_transforms(added, section)
 
 
 # --- the rows
