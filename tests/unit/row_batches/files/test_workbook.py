@@ -220,3 +220,23 @@ def test_a_number_that_json_does_not_have_is_a_text() -> None:
     assert [value_of(cell) for cell in opened(written_by_hand(HEADER + "<row><c><v>1e999</v></c></row>"))[1][0]] == [
         "inf"
     ]
+
+
+@pytest.mark.parametrize("cell", ['<c t="s"><v>1</v></c>', "<c t='s' s='1'>\n<v>1</v></c>"])
+def test_a_text_that_many_cells_repeat_counts_in_each(cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = "<si><t>a</t></si><si><t>" + "x" * 1_000 + "</t></si>"
+    few, many = (
+        written_by_hand("<row><c t='s'><v>0</v></c></row>" + f"<row>{cell}</row>" * count, more=texts)
+        for count in (9, 100_000)
+    )
+    monkeypatch.setattr(workbook, "MAX_TEXT_BYTES", 90_000_000)
+
+    assert opened(few)[1] == [["x" * 1_000]] * 9
+    assert "over 90,000,000 bytes of text" in refusal(many)
+
+
+def test_many_cells_with_short_texts_beside_a_long_one_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = "<si><t>" + "x" * 100_000 + "</t></si><si><t>a</t></si>"
+    monkeypatch.setattr(workbook, "MAX_TEXT_BYTES", 1_000_000)
+
+    assert opened(written_by_hand("<row><c t='s'><v>1</v></c></row>" * 100, more=texts))[1] == [["a"]] * 99

@@ -14,9 +14,10 @@ import math
 import re
 import zipfile
 import zlib
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import IO, Any, NoReturn
+from typing import Any, NoReturn
 
 from foundation.errors import InvalidInputError, Problem
 from foundation.problems import closest, listed
@@ -34,8 +35,14 @@ _TAG = re.compile(
     rb"""\s*(/?)>"""
 )
 """A row or a cell of a sheet: its name, the letters and digits of its reference, and "/" if it has no content."""
+_TEXT = re.compile(rb"<(?:[\w.-]+:)?si(?=[\s/>])")
+_TEXT_CELL = re.compile(rb"""\st\s*=\s*["']s["'][^<>]*>\s*<(?:[\w.-]+:)?v>\s*([0-9]+)""")
+"""A cell with the number of its text in the table of texts."""
+_BEGIN = re.compile(rb"<(?:[\w.-]+:)?(?:row|c|si)(?=[\s/>])")
 _OPEN_TAG = re.compile(rb"<(?:[\w.-]+:)?(?:row|c)\s")
 _LONGEST_TAG = 10_000
+MAX_TEXT_BYTES = 300_000_000
+"""Of the cells of a sheet. A workbook has each text once; in memory, each cell has its own."""
 _SPLIT_IT = "split it, or save the sheet as CSV"
 _SAVE_AGAIN = "open it, save it again and upload it"
 
@@ -62,12 +69,14 @@ def _read(chunks: Iterable[bytes]) -> bytes:
 
 
 def _check_size(data: bytes) -> None:
+    texts = _Texts()
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            for entry in archive.infolist():
-                _check_unpacked(entry.filename, entry.file_size)
-                with archive.open(entry) as part:
-                    _check_part(entry.filename, part)
+            entries = archive.infolist()
+            cells = [_check_part(archive, entry, texts) for entry in entries]
+            for entry, with_texts in zip(entries, cells, strict=True):
+                if with_texts * texts.longest > MAX_TEXT_BYTES:
+                    _check_texts(archive, entry, texts)
     except InvalidInputError:
         raise
     except _DAMAGES as error:
@@ -93,32 +102,77 @@ def _check_unpacked(name: str, size: int) -> None:
         )
 
 
-def _check_part(name: str, part: IO[bytes]) -> None:
-    """Raises InvalidInputError when the part is too large, or is a sheet whose cells span too much.
+def _check_part(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, texts: _Texts) -> int:
+    """How many cells have a text of the workbook's table of texts; ``texts`` gets what the part has of that table.
 
-    Any part can be a sheet, whatever its name.
+    Raises InvalidInputError when the part is too large, or is a sheet whose cells span too much. Any part can be a
+    sheet, whatever its name.
     """
+    cells = 0
+    span = _Span()
+    for tags in _tags(archive, entry):
+        span.add(tags)
+        texts.add(tags)
+        cells += len(_TEXT_CELL.findall(tags))
+        if len(texts.sizes) > MAX_CELLS:
+            value = f"more than {MAX_CELLS:,} texts"
+            _refuse(value, "the workbook is too large to be read", _SPLIT_IT)
+    span.check(entry.filename)
+    return cells
+
+
+def _check_texts(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, texts: _Texts) -> None:
+    """Raises InvalidInputError when the texts of the sheet's cells, each of which takes memory, are too large."""
+    size = 0
+    for tags in _tags(archive, entry):
+        size += sum(texts.size_of(int(number[:10])) for number in _TEXT_CELL.findall(tags))
+        if size > MAX_TEXT_BYTES:
+            value = f"{entry.filename}: over {MAX_TEXT_BYTES:,} bytes of text"
+            _refuse(value, "the workbook is too large to be read", _SPLIT_IT)
+
+
+def _tags(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[bytes]:
+    """The part's content in pieces, cut before a cell or a text of the table of texts, so that each is in one."""
+    name = entry.filename
+    _check_unpacked(name, entry.file_size)
     unpacked = 0
     carry = b""
-    span = _Span()
-    texts = 0
-    while chunk := part.read(1_048_576):
-        # An archive can state a size that is not true.
-        unpacked += len(chunk)
-        _check_unpacked(name, unpacked)
-        data = carry + chunk
-        texts += chunk.count(b"<si")
-        if texts > MAX_CELLS:
-            _refuse(name, f"the workbook has more than {MAX_CELLS:,} texts, the most that is read", _SPLIT_IT)
-        end = data.rfind(b"<")
-        if end < 0 or len(data) - end > _LONGEST_TAG:
-            if _OPEN_TAG.match(data, max(end, 0)):
-                _refuse(name, "the workbook is damaged: it has a tag of any length", _SAVE_AGAIN)
-            end = len(data)
-        span.add(data[:end])
-        carry = data[end:]
-    span.add(carry)
-    span.check(name)
+    with archive.open(entry) as part:
+        while chunk := part.read(1_048_576):
+            # An archive can state a size that is not true.
+            unpacked += len(chunk)
+            _check_unpacked(name, unpacked)
+            data = carry + chunk
+            # The tag of a cell, and that of its value behind it, are in the last bytes.
+            end = next((found.start() for found in _BEGIN.finditer(data, max(0, len(data) - _LONGEST_TAG))), -1)
+            if end < 0:
+                end = data.rfind(b"<")
+                if end < 0 or len(data) - end > _LONGEST_TAG:
+                    if _OPEN_TAG.match(data, max(end, 0)):
+                        _refuse(name, "the workbook is damaged: it has a tag of any length", _SAVE_AGAIN)
+                    end = len(data)
+            yield data[:end]
+            carry = data[end:]
+    yield carry
+
+
+class _Texts:
+    """The sizes of the texts in the workbook's table of texts, as XML."""
+
+    def __init__(self) -> None:
+        self.sizes = array("L")
+        self.longest = 0
+
+    def add(self, tags: bytes) -> None:
+        before, *begun = map(len, _TEXT.split(tags))
+        if self.sizes:
+            self.sizes[-1] += before
+            self.longest = max(self.longest, self.sizes[-1])
+        self.sizes.extend(begun)
+        self.longest = max(self.longest, *begun, 0)
+
+    def size_of(self, number: int) -> int:
+        return self.sizes[number] if number < len(self.sizes) else 0
 
 
 class _Span:
