@@ -9,13 +9,15 @@
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Callable
+import json
+import re
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
 from ministack.core import iam_actions, iam_evaluator
-from ministack.services import kms, s3, sts
+from ministack.services import dynamodb, kms, s3, sts
 
 BATCH_ACTIONS = {
     "sqs:SendMessageBatch": "sqs:SendMessage",
@@ -185,6 +187,62 @@ def over_tls(resolve: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
     return resolve_condition_key
 
 
+def with_leading_keys(context_of: Callable[[bytes], dict[str, Any]]) -> Callable[[bytes], dict[str, Any]]:
+    """Add `dynamodb:LeadingKeys`: the partition keys of the items that a request names.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/specifying-conditions.html
+    """
+
+    def dynamodb_service_context(body: bytes) -> dict[str, Any]:
+        context = context_of(body)
+        try:
+            keys = list(leading_keys(json.loads(body or b"{}")))
+        except (ValueError, TypeError, KeyError, AttributeError):  # a malformed request is refused later
+            return context
+        return {**context, "dynamodb:LeadingKeys": keys} if keys else context
+
+    return dynamodb_service_context
+
+
+def leading_keys(request: dict[str, Any]) -> Iterator[str]:
+    """The partition keys in a request to DynamoDB. A Scan has none."""
+    if "KeyConditionExpression" in request:
+        yield from queried_keys(request)
+        return
+    items = [(request.get("TableName"), request.get("Key") or request.get("Item"))]
+    for table, asked in request.get("RequestItems", {}).items():
+        writes = asked if isinstance(asked, list) else []
+        items += [(table, change.get("Item") or change.get("Key")) for write in writes for change in write.values()]
+        items += [(table, key) for key in (asked.get("Keys", []) if isinstance(asked, dict) else [])]
+    for part in request.get("TransactItems", []):
+        items += [(change["TableName"], change.get("Item") or change.get("Key")) for change in part.values()]
+    for table, item in items:
+        if table and item:
+            yield key_text(item[partition_key(table)])
+
+
+def queried_keys(request: dict[str, Any]) -> Iterator[str]:
+    name = partition_key(request["TableName"], request.get("IndexName"))
+    names, values = request.get("ExpressionAttributeNames", {}), request["ExpressionAttributeValues"]
+    for left, right in re.findall(r"([#\w.-]+)\s*=\s*(:\w+)", request["KeyConditionExpression"]):
+        if names.get(left, left) == name:
+            yield key_text(values[right])
+
+
+def partition_key(table: str, index: str | None = None) -> str:
+    """The name of the partition key. Raises KeyError for a table or an index that does not exist."""
+    found = dynamodb._tables[table.rpartition("/")[2]]
+    if index is None:
+        return str(found["pk_name"])
+    indexes = [*found["GlobalSecondaryIndexes"], *found["LocalSecondaryIndexes"]]
+    keys = {each["IndexName"]: each["KeySchema"] for each in indexes}[index]
+    return next(str(key["AttributeName"]) for key in keys if key["KeyType"] == "HASH")
+
+
+def key_text(value: dict[str, Any]) -> str:
+    return str(next(iter(value.values())))
+
+
 def parsed_once(parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Cache parsed policies by their text, because MiniStack parses each policy twice for every request."""
     parse_text = lru_cache(maxsize=4096)(parse)
@@ -209,6 +267,7 @@ def install() -> None:
     iam_actions.extract_resource_arn = qualified_functions(iam_actions.extract_resource_arn)
     iam_actions.access_denied_response = naming_the_resource(iam_actions.access_denied_response)
     iam_actions.s3_additional_checks = with_object_checks(iam_actions.s3_additional_checks)
+    iam_actions.dynamodb_service_context = with_leading_keys(iam_actions.dynamodb_service_context)
     iam_evaluator.enforce = recording_denials(iam_evaluator.enforce)
     iam_evaluator.parse_policy_document = parsed_once(iam_evaluator.parse_policy_document)
     sts._evict_expired_sessions = drop_expired_sessions

@@ -123,6 +123,43 @@ def test_a_grant_on_a_version_is_for_that_version_only(local_aws: LocalAws, reso
         of_version.invoke(FunctionName=arn)
 
 
+def test_a_grant_on_leading_keys_is_for_items_with_those_keys_only(
+    local_aws: LocalAws, resources: dict[str, str]
+) -> None:
+    """https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/specifying-conditions.html"""
+    table = resources["table"]
+    arn = ACCOUNT.format(service="dynamodb", resource=f"table/{table}")
+    condition = {"Condition": {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["LEASE#*"]}}}
+    client = local_aws.client_as(make_role(local_aws, allow("dynamodb:*", arn) | condition), "dynamodb")
+
+    def use(*keys: str) -> None:
+        items = [{"k": {"S": key}} for key in keys]
+        for item in items:
+            client.put_item(TableName=table, Item=item)
+            client.get_item(TableName=table, Key=item)
+        client.batch_write_item(RequestItems={table: [{"PutRequest": {"Item": item}} for item in items]})
+        client.batch_get_item(RequestItems={table: {"Keys": items}})
+        for item in items:
+            values = {":k": item["k"]}
+            client.query(TableName=table, KeyConditionExpression="k = :k", ExpressionAttributeValues=values)
+            client.delete_item(TableName=table, Key=item)
+
+    use("LEASE#1", "LEASE#2")
+    client.scan(TableName=table)
+    one, other = {"k": {"S": "LEASE#1"}}, {"k": {"S": "RUN#1"}}
+    query = {"KeyConditionExpression": "#k = :k", "ExpressionAttributeNames": {"#k": "k"}}
+    refused: list[tuple[str, dict[str, Any]]] = [
+        ("put_item", {"TableName": table, "Item": other}),
+        ("delete_item", {"TableName": table, "Key": other}),
+        ("query", {"TableName": table, **query, "ExpressionAttributeValues": {":k": other["k"]}}),
+        ("batch_get_item", {"RequestItems": {table: {"Keys": [one, other]}}}),
+        ("batch_write_item", {"RequestItems": {table: [{"PutRequest": {"Item": item}} for item in (one, other)]}}),
+    ]
+    for call, arguments in refused:
+        with pytest.raises(ClientError, match="is not authorized to perform: dynamodb"):
+            getattr(client, call)(**arguments)
+
+
 def test_an_unknown_key_and_a_wrong_signature_are_refused(local_aws: LocalAws) -> None:
     """https://docs.aws.amazon.com/IAM/latest/UserGuide/signing-elements.html"""
     assumed = local_aws.client("sts").assume_role(RoleArn=make_role(local_aws), RoleSessionName="session")[
