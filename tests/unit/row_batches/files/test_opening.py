@@ -73,6 +73,19 @@ def test_an_encoding_other_than_utf_8_is_recognised_and_said(text: str, encoding
     assert any("encoding" in warning for warning in staging.warnings)
 
 
+@pytest.mark.parametrize("before", range(2))
+@pytest.mark.parametrize(
+    ("text", "encoding"), [pair for pair in TEXTS if pair[1] in ("cp932", "gb18030", "big5", "cp949")]
+)
+def test_an_encoding_is_recognised_wherever_the_sample_ends(text: str, encoding: str, before: int) -> None:
+    data = b"x" * before + text.encode(encoding) * 8_000
+
+    staging, rows = opened(data, 65_536)
+
+    assert rows[:2] == [line.split(",") for line in text.splitlines()[1:3]]
+    assert any("encoding" in warning for warning in staging.warnings)
+
+
 @pytest.mark.parametrize(("text", "encoding"), TEXTS)
 def test_the_encoding_that_the_document_names_is_used(text: str, encoding: str) -> None:
     staging, rows = opened(text.encode(encoding), encoding=encoding)

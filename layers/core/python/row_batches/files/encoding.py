@@ -26,6 +26,7 @@ from foundation.problems import shown
 from row_batches.document.input_format import InputFormat
 
 SAMPLE_BYTES = 262_144
+_GUESSED_BYTES = 65_536
 _NAMES: Mapping[str, str] = MappingProxyType(
     {
         "cp1252": "Windows-1252 (Western European)",
@@ -149,7 +150,7 @@ class Utf8Text:
         good, bad = _utf8_characters(ahead, final=final)
         if bad <= good:
             return "utf-8"  # Also if some characters are damaged, which are then reported or replaced.
-        guess = guessed(ahead)
+        guess = guessed(ahead if final else _whole_lines(ahead))
         if guess.encoding and not guess.rivals:
             return guess.encoding
         if self._form.encoding_errors == "replace" and not guess.encoding:
@@ -217,7 +218,8 @@ def guessed(sample: bytes) -> Guess:
     from charset_normalizer import from_bytes  # noqa: PLC0415  # It takes 40 ms, which UTF-8 files do not need.
 
     lines = [line for line in sample.splitlines() if not line.isascii()]
-    text = b"\n".join(lines)[:65_536]
+    text = b"\n".join(lines)
+    text = text if len(text) <= _GUESSED_BYTES else _whole_lines(text[:_GUESSED_BYTES])
     readings = dict(_readings(text))
     scores = {name: _score(reading) for name, reading in readings.items()}
     most = max(scores.values(), default=0.0)
@@ -236,6 +238,11 @@ def guessed(sample: bytes) -> Guess:
         return Guess(best)
     pair = zip(readings[best].splitlines(), readings[rivals[0]].splitlines(), strict=False)
     return Guess(best, tuple(rivals), next((one, other) for one, other in pair if one != other))
+
+
+def _whole_lines(data: bytes) -> bytes:
+    """The data up to its last line end, so that no character is cut; all of it when there is none."""
+    return data[: max(data.rfind(b"\n"), data.rfind(b"\r")) + 1] or data
 
 
 def _readings(text: bytes) -> Iterator[tuple[str, str]]:
