@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 TESTS = Path(__file__).parent
+END_TO_END = sorted(path.name for path in (TESTS / "e2e").glob("test_*.py"))
 SLOWEST_FIRST = ("e2e", "emulator", "contract", "integration", "unit")
 
 # How long an example takes says how busy the machine is, nothing of the product.
@@ -33,8 +34,13 @@ def suite_of(path: Path) -> str:
 
 
 def group_of(path: Path) -> str:
-    """End-to-end tests share one deployment, which takes a minute to make; other tests stay with their file."""
-    return "e2e" if suite_of(path) == "e2e" else path.as_posix()
+    """The tests of a file stay together. The files of the end-to-end tests are dealt to two groups.
+
+    Each group makes a deployment of its own, which takes a minute, and mostly waits for it: two of them halve the time.
+    """
+    if suite_of(path) != "e2e":
+        return path.as_posix()
+    return f"e2e {END_TO_END.index(path.name) % 2}"
 
 
 def suite_order(path: Path) -> int:
