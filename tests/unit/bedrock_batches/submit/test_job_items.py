@@ -166,7 +166,15 @@ def test_an_item_of_the_first_release_has_what_it_lacks_as_in_a_job_whose_proces
 
 @pytest.mark.parametrize(
     ("attributes", "said"),
-    [({"status": "Sleeping"}, "Sleeping"), ({"createdAt": "?"}, "isoformat"), ({"price": {"maxTokens": 1}}, "lacks")],
+    [
+        ({"status": "Sleeping"}, "Sleeping"),
+        ({"createdAt": "?"}, "isoformat"),
+        ({"createdAt": None}, "isoformat"),
+        ({"price": {"maxTokens": 1}}, "lacks"),
+        ({"stats": None}, "get"),
+        ({"failures": None}, "iterable"),
+        ({"violationCount": "x"}, "invalid literal"),
+    ],
 )
 def test_an_item_that_no_release_wrote_is_named(attributes: dict[str, Any], said: str) -> None:
     item = item_of_job(new_job(JOB_ID, MOMENT, {}))

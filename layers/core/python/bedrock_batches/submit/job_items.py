@@ -26,6 +26,7 @@ from bedrock_batches.submit.pricing import Rate
 from foundation.errors import PermanentError
 
 Item = dict[str, Any]
+_UNREADABLE = (AttributeError, KeyError, TypeError, ValueError)
 
 INDEX_KEYS = frozenset({"GSI1PK", "GSI1SK", "GSI2PK"})
 HIDDEN = INDEX_KEYS | {"ttl"}
@@ -96,9 +97,9 @@ def _optional(job: Job) -> Item:
 def job_of_item(item: Mapping[str, Any]) -> Job:
     """Raises UnreadableItemError."""
     job_id = str(item.get("jobId") or names.job_id_of_key(item["PK"]))
-    violation_count = int(item.get("violationCount", 0))
-    stats = item.get("stats", {})
     try:
+        violation_count = int(item.get("violationCount", 0))
+        stats = item.get("stats", {})
         return Job(
             job_id=job_id,
             created_at=names.moment_of(item["createdAt"]),
@@ -139,7 +140,7 @@ def job_of_item(item: Mapping[str, Any]) -> Job:
             ttl=item.get("ttl"),
             other={name: value for name, value in item.items() if name not in _JOB_ATTRIBUTES},
         )
-    except (KeyError, ValueError) as error:
+    except _UNREADABLE as error:
         said = f"The item of job {job_id} cannot be read: {_said(error)}. Correct or delete it."
         raise UnreadableItemError(said) from None
 
@@ -199,7 +200,7 @@ def part_of_item(item: Mapping[str, Any]) -> Part:
             submitted_at=_moment(item.get("submittedAt")),
             ended_at=_moment(item.get("endedAt")),
         )
-    except (KeyError, ValueError) as error:
+    except _UNREADABLE as error:
         said = f"The item of part {number} of job {job_id} cannot be read: {_said(error)}. Correct or delete it."
         raise UnreadableItemError(said) from None
 
@@ -260,7 +261,7 @@ def _moment(text: str | None) -> datetime | None:
     return None if text is None else names.moment_of(text)
 
 
-def _said(error: KeyError | ValueError) -> str:
+def _said(error: Exception) -> str:
     return f"it lacks {error}" if isinstance(error, KeyError) else str(error)
 
 
