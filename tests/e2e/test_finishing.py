@@ -127,9 +127,10 @@ def test_the_sweep_finishes_a_run_whose_event_was_lost(deployment: Deployment) -
 
 
 def test_a_run_that_is_redriven_while_it_is_being_finished_is_let_go_on(deployment: Deployment) -> None:
-    rows = [["slow", "1"]] * 80
+    # Each of the four workers has a row that is in flight for long after the stop: the finishing waits for it.
+    rows = [["slow", "1"], ["slow", "20"], ["slow", "1"]] * 4
     with Subscription(deployment) as subscription:
-        run = aborted_run(deployment, "chaos", rows, 1, max_concurrency=4, batch_size=20)
+        run = aborted_run(deployment, "chaos", rows, 1, max_concurrency=4, batch_size=3)
         assert eventually(lambda: deployment.keys(f"work/{run.name}/brake.json"), 60), "it is not being finished"
         deployment.states.redrive_execution(executionArn=run.arn)
         redriven = Run(deployment, run.arn, deployment.wait(run.arn), run.key).assert_succeeded()
