@@ -132,7 +132,7 @@ def stored_key(bucket: str, key: str) -> str:
 
 
 def object_checks(method: str, path: str, headers: dict[str, str], query_params: dict[str, Any]) -> Checks:
-    """What a request on one object needs beyond its own action: tagging, and the use of the key."""
+    """The further actions that a request on one object needs: tagging, and the use of the key."""
     bucket, _, key = path.lstrip("/").partition("/")
     if not key or bucket not in s3._buckets:
         return []

@@ -58,7 +58,7 @@ def number(value: Any) -> TypeGuard[float]:
 
 
 def check_part(part: Any, refuse: Any) -> None:
-    """What segments and subsegments have in common, embedded ones included."""
+    """The fields that segments and subsegments share, including embedded ones."""
     if not isinstance(part, dict):
         raise refuse("a segment is not an object")
     if not isinstance(part.get("id"), str) or not ID.fullmatch(part["id"]):

@@ -58,13 +58,13 @@ class Progress:
         return f"throttled since {self.throttled_since.astimezone().strftime('%H:%M:%S')}"
 
     def held_back(self, now: datetime) -> str:
-        """What is said of rows that wait for the target's limits over all runs; "" when none has lately."""
+        """The text about rows that wait for the target's limits over all runs; "" if none waited lately."""
         if self.held_back_noted is None or now - self.held_back_noted > HELD_BACK_NOTE_HOLDS:
             return ""
         return "waiting for the target's limits, which other runs share"
 
     def notes(self, now: datetime) -> list[str]:
-        """What holds the run up now."""
+        """The reason why the run is held up now."""
         return [note for note in (self.waiting(now), self.throttled(now), self.held_back(now)) if note]
 
     @property

@@ -1,4 +1,4 @@
-"""What batches of 10 and 100 million rows take: hours, limits and US dollars, computed from AWS's default quotas.
+"""Computes what batches of 10 and 100 million rows take in hours, limits and US dollars from AWS's default quotas.
 
 Nothing is measured here. The plan of a run (children, threads, partition keys) and its cost come from the product's own
 planning; hours come from the slowest of its stages. docs/reference/scale.md shows the table and the assumptions.

@@ -32,7 +32,7 @@ class Reparsed(BaseModel):
 
 
 class _Call(BaseModel):
-    """What the function answers (``bedrock_batches.results.reparse.Reparsed``)."""
+    """The answer of the function (``bedrock_batches.results.reparse.Reparsed``)."""
 
     answers: int
     read: int

@@ -43,7 +43,7 @@ class Retry(BaseModel):
 
 
 class _Summary(BaseModel):
-    """What is read of ``summary.json``."""
+    """The part of ``summary.json`` that a retry reads."""
 
     total_rows: int
     failed: int

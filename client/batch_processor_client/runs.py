@@ -69,7 +69,7 @@ def throttle(
 
 
 def _limit_notes(target: Target, given: Live) -> list[str]:
-    """What is given in vain, because the registry limits the target to less."""
+    """Values that have no effect, because the registry limits the target to less."""
     rate = target.rate or Rate()
     limits = [
         (target.max_concurrency, given.max_concurrency, "rows in flight"),

@@ -25,7 +25,7 @@ MOST_ANSWERS = 1_000
 MOST_FIELDS = 50
 MOST_LEVELS = 4
 LEAST_SHARE = 0.2
-"""Of the answers that have a field: fields of fewer are left out."""
+"""The smallest share of answers that have a field. Fields of fewer answers are left out."""
 _LABELLED = re.compile(r"[\s*_#>-]*(?P<label>[A-Za-z][A-Za-z0-9 _/-]{0,40}?)\**:\**[ \t]+\S")
 _PROTOCOL = frozenset({"messages", "structured_output", "result", "metadata", "stopReason", "usage"})
 """Keys of answers that are not about the row."""

@@ -26,7 +26,7 @@ FOLDER = Path("schemas")
 LOCK = "schemas.lock.json"
 """By agent and version the ``schema_hash`` of the file. Terraform reads it, too."""
 MOST_BYTES = 20 * 1024 * 1024
-"""Of a saved answer."""
+"""The largest saved answer that is read."""
 
 Lock = dict[str, dict[str, str]]
 
@@ -41,7 +41,7 @@ class SchemaFile:
 
 
 class Attempted(BaseModel):
-    """What one extraction made of one field: found at ``where``, or not, for ``reason``."""
+    """The result of one extraction for one field: found at ``where``, or not found for ``reason``."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -162,7 +162,7 @@ def _problems_of_lock(one: SchemaFile, lock: Lock) -> Iterator[FileProblem]:
 
 
 def try_schema(agent: str, answer: Path, folder: Path = FOLDER) -> Tried:
-    """What the schema of an agent extracts from a saved answer, from where, and why other methods did not."""
+    """The fields that an agent's schema extracts from a saved answer, from where, and why other methods did not."""
     path = folder / f"{agent}.yaml"
     if not path.exists():
         known = sorted(one.stem for one in folder.glob("*.yaml"))
@@ -201,7 +201,7 @@ def read_saved(path: Path) -> Any:
 
 
 def read_outcome(answer: Any) -> Outcome:
-    """What a run makes of the answer, of a tool or of an agent by its form."""
+    """The answer as a run reads it. Its form tells whether a tool or an agent gave it."""
     if isinstance(answer, dict) and answer.get("type") == "tool_result":
         return read_tool_answer(answer, str(answer.get("tool_use_id")))
     return read_agent_answer(answer)

@@ -61,7 +61,7 @@ class FileProblemsError(ClientError):
 
 @dataclass(frozen=True, slots=True)
 class YamlFile:
-    """What a file holds: plain dicts, lists and scalars. ``lines``: of each key and item, by its location."""
+    """The content of a file as plain dicts, lists and scalars, with the line of each key and item by location."""
 
     name: str
     value: Any

@@ -45,7 +45,7 @@ TODAY = date(2026, 10, 1)
 BUCKET = "bench-lake"
 OURS = Resources(memory_mb=function_sizes("bedrock_batches")["bedrock_batch_processor"].duckdb_memory_mb)
 PLAIN = Resources(memory_mb=1_536)
-"""What a function of 2 GB can give: with our 384 MB the plain query ends for want of memory."""
+"""The memory that a function of 2 GB can give. With our 384 MB, the plain query runs out of memory."""
 INFERENCE = Inference(max_tokens=500, temperature=0.2)
 FILTERS = Filters.model_validate(
     {
@@ -145,7 +145,7 @@ def measure(what: str, folder: Path) -> Measured:
 
 
 def own_process(call: str) -> str:
-    """What a function of this module prints. Its peak counts from that of this process, which stays small so."""
+    """The output of a function of this module. Its peak memory starts from that of this process."""
     program = f"from tools.benchmarks import lake; lake.{call}"
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=local_aws.REPOSITORY, stdout=subprocess.PIPE, text=True, check=True

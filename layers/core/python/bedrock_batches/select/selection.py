@@ -168,7 +168,7 @@ class _Clause:
 
 
 def _clauses(criteria: Criteria) -> Iterator[_Clause]:
-    """Of each filter that is given, and of the tier."""
+    """The conditions of each filter that is given, and of the tier."""
     for one in ROW_FILTERS:
         value = criteria.filters.get(one.name)
         if value is not None and value != []:
@@ -216,7 +216,7 @@ def in_flight_statement(files: Sequence[str]) -> Statement:
 
 
 def held_statement(files: Sequence[str]) -> Statement:
-    """Who holds the matching records in flight: holder, how many, one id; of the MOST_NAMED holders with most.
+    """The holders of the matching records in flight, with a count and one id: the MOST_NAMED that hold most.
 
     A file is named after its holder, a job. Content that waits to be merged is held by an object: its lines name it.
     """

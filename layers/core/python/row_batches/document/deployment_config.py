@@ -61,7 +61,7 @@ class Defaults(ExecutionConfig):
 
 
 class AgentConfig(Part):
-    """What holds for one target."""
+    """The settings for one target."""
 
     transforms: Transforms = Field(default={}, description='transforms of your own: name → `{"regex", "group"}`')
     extraction: ExtractionMethods = Field(

@@ -77,7 +77,7 @@ def complete(document: Any, deployment: DeploymentConfig, schema: AgentSchema | 
 
 
 def of_schema(mapping: Mapping[str, Any], schema: AgentSchema | None) -> dict[str, Any]:
-    """What the schema adds to an ``output_mapping``: its methods, unless there are some; its columns, too."""
+    """The additions of a schema to an ``output_mapping``: its columns, and its methods unless the mapping has some."""
     if schema is None or mapping.get("extraction_methods") is not None:
         return {}
     added = schema.output_mapping()
@@ -85,7 +85,7 @@ def of_schema(mapping: Mapping[str, Any], schema: AgentSchema | None) -> dict[st
 
 
 def without_own_transforms(added: Mapping[str, Any], mapping: Mapping[str, Any]) -> dict[str, Any]:
-    """What is added to an ``output_mapping``, without transforms when it has some: those replace the added ones."""
+    """The additions to an ``output_mapping``. Transforms of the mapping replace the added ones."""
     return {name: value for name, value in added.items() if name != "transforms" or not mapping.get(name)}
 
 
@@ -104,7 +104,7 @@ def schema_of(target: Target | None) -> AgentSchema | None:
 
 
 def schema_version(target: Target, schema: AgentSchema) -> SchemaVersion:
-    """What the plan and the summary say of a schema that is applied."""
+    """The entry of an applied schema in the plan and the summary."""
     text = target.output_schema_document or ""
     return SchemaVersion(agent=schema.agent, version=schema.version, sha256=hashlib.sha256(text.encode()).hexdigest())
 

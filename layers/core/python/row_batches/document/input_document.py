@@ -126,7 +126,7 @@ def _problems_across_fields(document: Mapping[str, Any], work_retention_days: in
 
 
 def _problems_of_storage(execution: Mapping[str, Any], work_retention_days: int | None) -> Iterator[Problem]:
-    """What only rows in DynamoDB can have."""
+    """The settings that are only for rows in DynamoDB."""
     if execution.get("storage_mode") == "dynamodb":
         return
     days = execution.get("ttl_days")

@@ -187,7 +187,7 @@ class Plan(Frozen):
     output_schema: SchemaVersion | None = None
     """Where the extraction methods come from a schema. Its content is in ``config``, and in ``target`` for a remap."""
     sources: dict[str, Source] = {}
-    """Of the values in ``config`` that are not defaults, by path."""
+    """The sources of the values in ``config`` that are not defaults, by path."""
     resume_from: list[EarlierExecution] = []
     """``execution_config.resume_from``, then the execution that it resumed, and so on, while rows are not covered.
     A row's answer comes from the first one that has it."""

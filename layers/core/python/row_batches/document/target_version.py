@@ -6,7 +6,7 @@ from typing import NamedTuple, Self
 
 UNKNOWN = "unknown"
 CODE_CHARACTERS = 12
-"""Of AWS's identifier of the code: enough to tell versions apart, few enough to be kept with each row."""
+"""How many characters of AWS's code identifier are kept: enough to tell versions apart, few enough for each row."""
 
 
 class TargetVersion(NamedTuple):

@@ -50,7 +50,7 @@ class AnswerView:
         yield from (Document(f"the JSON text {path}".rstrip(), value) for path, value in self._json_texts)
 
     def documents_in_messages(self) -> Iterator[Document]:
-        """What is JSON in messages: in the results of tools, the latest first, then in texts, the latest first."""
+        """The JSON values in messages: in the results of tools, the latest first, then in texts, the latest first."""
         for result in reversed(self.tool_results):
             if not result.failed and (value := json_of_content(result.content)) is not None:
                 yield Document(f"the result of {result.tool or 'a tool'} at {result.where}", value)

@@ -17,7 +17,7 @@ from foundation.regular_expressions import compile_pattern
 from row_batches.extraction.transforms import RegexTransform, find_transform, search_text
 
 First = Callable[[Any], Any]
-"""What an expression gives in a document. Raises ValueError saying why when it gives nothing."""
+"""Evaluates an expression on a document. Raises ValueError with the reason if there is no result."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PARSE = re.compile(

@@ -16,7 +16,7 @@ MAX_METHODS = 50
 MAX_FIELDS = 1_000
 
 ExtractionMethods = Annotated[list[AnyMethod], Field(max_length=MAX_METHODS)]
-"""What ``extraction_methods`` holds in every file. A file that defines transforms checks the names of them with
+"""The type of ``extraction_methods`` in every file. A file that defines transforms checks the names of them with
 ``check_transforms``."""
 
 

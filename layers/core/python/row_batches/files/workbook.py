@@ -42,7 +42,7 @@ _BEGIN = re.compile(rb"<(?:[\w.-]+:)?(?:row|c|si)(?=[\s/>])")
 _OPEN_TAG = re.compile(rb"<(?:[\w.-]+:)?(?:row|c)\s")
 _LONGEST_TAG = 10_000
 MAX_TEXT_BYTES = 300_000_000
-"""Of the cells of a sheet. A workbook has each text once; in memory, each cell has its own."""
+"""The most bytes of text in the cells of a sheet. A workbook has each text once; in memory, each cell has its own."""
 _SPLIT_IT = "split it, or save the sheet as CSV"
 _SAVE_AGAIN = "open it, save it again and upload it"
 

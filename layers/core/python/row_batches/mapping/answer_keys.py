@@ -103,7 +103,7 @@ def _shortened(keys: Iterable[Any]) -> Iterator[str]:
 
 
 def _kind(value: Any) -> str:
-    """What stands where an object with the key could: in words, without its value."""
+    """Describes, without its value, what the answer has in place of an object with the key."""
     if value is None:
         return "null"
     if isinstance(value, dict):

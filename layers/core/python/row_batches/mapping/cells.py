@@ -24,5 +24,5 @@ class JsonCell(str):
 
 
 def value_of(cell: str) -> Any:
-    """What a target gets for the cell: its text, or the value of a cell that has a type."""
+    """The value that the target gets: the cell's text, or its typed value."""
     return cell.value if isinstance(cell, JsonCell) else cell

@@ -70,7 +70,7 @@ class Batch:
         self.refreshed_ms = 0
         """When this process last read what the run may use. A new process reads it before its first row."""
         self.live = Live()
-        """What it read."""
+        """The limits that were read last."""
         self._staged_columns = [f"c{number}" for number in range(1, len(plan.columns) + 1)]
 
     @classmethod
@@ -104,7 +104,7 @@ class Batch:
 
     @property
     def allowance(self) -> Allowance:
-        """What the whole run may use, as it was planned."""
+        """The concurrency and rate of the whole run, as planned."""
         concurrency, rate = self.plan.concurrency, self.plan.config.execution_config.rate
         return Allowance(
             concurrency.children * concurrency.threads,
@@ -229,7 +229,7 @@ class Batch:
         return FinishedRow(cells, record, answer.encode())
 
     def _map_out(self, outcome: Outcome) -> tuple[Outcome, MappedRow]:
-        """What becomes of the row, as the document judges its answer, and its cells."""
+        """The outcome of the row after the document's rules for answers, and its cells."""
         config = self.plan.config
         if outcome.status is not RowStatus.SUCCESS:
             return outcome, MappedRow(self.output_mapper.defaults(), {})

@@ -60,7 +60,7 @@ class Conclusion:
 
     @property
     def error(self) -> CaughtError | None:
-        """What the execution must fail with; None when it succeeds."""
+        """The error with which the execution must fail; None if it succeeds."""
         name = self.error_name
         if not name:
             return None

@@ -22,7 +22,7 @@ TOKEN_BURST_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What one worker may use: rows in flight, and rows and tokens a minute (None: no limit)."""
+    """The limits of one worker: rows in flight, and rows and tokens a minute (None: no limit)."""
 
     rows_in_flight: int
     rows_per_minute: float | None = None
@@ -54,7 +54,7 @@ class Pace:
 
     @property
     def allowance(self) -> Allowance:
-        """What the worker may use now."""
+        """The current limits of the worker."""
         return self._allowance
 
     @property

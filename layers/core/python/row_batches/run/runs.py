@@ -83,7 +83,7 @@ class Live(BaseModel):
     tokens_per_minute: float | None = None
 
     def of(self, planned: Allowance) -> Allowance:
-        """What the run may use now."""
+        """The current limits of the run."""
         return Allowance(
             self.max_concurrency or planned.rows_in_flight,
             self.rows_per_minute or planned.rows_per_minute,

@@ -35,7 +35,7 @@ MOST_ANNOTATED_ROWS = 48
 """X-Ray indexes 50 annotations a trace: those of rows, and ``execution`` and ``target`` of the root
 (https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-annotations)."""
 MARGIN_MS = 60_000
-"""Of the link's time range, on both sides of the run."""
+"""Added to the link's time range before and after the run."""
 CONSOLES = {"aws-cn": "console.amazonaws.cn", "aws-us-gov": "console.amazonaws-us-gov.com"}
 CONSOLE = "console.aws.amazon.com"
 
@@ -46,7 +46,7 @@ class SegmentSink(Protocol):
 
 
 class Traces(BaseModel):
-    """What became of a run's traces: how many were ``sent``, how many writes were ``refused``, and the first why."""
+    """The counts of a run's traces: those ``sent``, the writes ``refused``, and the reason of the first refusal."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -10,7 +10,7 @@ from foundation.errors import BatchProcessorError, ServiceUnavailableError
 from foundation.ports import Clock
 
 MOST_DOCUMENTS = 50
-"""Of one PutTraceSegments, as the X-Ray daemon sends them
+"""The most documents in one PutTraceSegments, as the X-Ray daemon sends them
 (https://docs.aws.amazon.com/xray/latest/devguide/xray-daemon.html)."""
 AWAY_SECONDS = 60
 """After a failure nothing is sent for this long: while X-Ray is away, it costs a process one attempt a minute."""
