@@ -39,7 +39,7 @@ locals {
     Resource = concat([for name in ["rows/*", "spilled/*", "failed/*", "letters/*", "brake.json"] : "${local.work}/${name}"], local.dead_letters)
   }
 
-  # Rows of batches with storage_mode dynamodb; what resume_from takes over among them.
+  # Writes the rows of batches with storage_mode dynamodb, and reads the rows that resume_from takes over.
   write_items = {
     Sid      = "WriteItems"
     Effect   = "Allow"
@@ -47,7 +47,7 @@ locals {
     Resource = [aws_dynamodb_table.results.arn]
   }
 
-  # Answers of other batches to the same inputs, and those kept for later ones.
+  # Reads the answers of other batches to the same inputs, and keeps answers for later batches.
   take_answers = {
     Sid      = "TakeAnswers"
     Effect   = "Allow"
@@ -69,7 +69,7 @@ locals {
     Resource = [aws_sqs_queue.dead_letters.arn]
   }
 
-  # Inputs too large for the queue, of failed rows with letters that no worker sent.
+  # Keeps the inputs that are too large for the queue, for failed rows whose letters no worker sent.
   keep_oversized_inputs = {
     Sid      = "KeepOversizedInputs"
     Effect   = "Allow"
