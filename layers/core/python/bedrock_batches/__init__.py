@@ -1,1 +1,1 @@
-"""Bedrock batches: records of a lake through batch inference, and the content back into the lake."""
+"""Bedrock batches: records of a lake go through batch inference, and their content goes back into the lake."""

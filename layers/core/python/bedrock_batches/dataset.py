@@ -1,7 +1,7 @@
 """The classes that describe a data set of the lake: columns, filters, tiers, and the values of filters.
 
-``bedrock_batches.violations`` describes the violations with them. The request's model, the SQL of a selection, the
-columns that it reads, its diagnosis and the reference table are derived from that description.
+``bedrock_batches.violations`` describes the violations with them. The request's model, a selection's SQL and columns,
+its diagnosis and the reference table are derived from that description.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from foundation.validation import refuse
 
 VALUE = "$value"
-"""The placeholder in a filter's condition for the value in the request."""
+"""The placeholder in a filter's condition for the request's value."""
 TODAY = "$today"
 """The placeholder in a condition for the day of the selection, in UTC."""
 MOST_NAMES = 200
 
 
 def _read_date(value: object) -> object:
-    """A date such as 2026-01-31. Raises the problem for anything else."""
+    """A date such as 2026-01-31. Raises a problem for any other text."""
     if isinstance(value, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", value, re.ASCII):
         try:
             return date.fromisoformat(value)
@@ -63,7 +63,7 @@ Codes = Annotated[list[Code], Field(max_length=MOST_NAMES)]
 class Column:
     """A column of the data set's tables. ``type`` is DuckDB's.
 
-    ``read_characters`` is how much of a text the selection reads; 0 reads all. ``generated`` columns hold what the
+    ``read_characters`` is how much of a text the selection reads; 0 reads all. ``generated`` columns have what the
     model wrote: they are empty when a record is loaded.
     """
 
@@ -75,11 +75,11 @@ class Column:
 
 @dataclass(frozen=True)
 class Filter:
-    """A filter of a request: records whose ``condition`` is true pass. An absent value, or an empty list, passes all.
+    """A filter of a request. Records pass if ``condition`` is true. An absent value or an empty list passes all.
 
-    ``name`` is that of the request; a dot makes an object, as in ``dateRange.start``. ``value`` is the type that the
-    request's model checks. ``condition`` is SQL over ``columns``, with ``$value`` bound to what the request gives and
-    ``$today`` to the day of the selection. ``not_above`` names the filter whose value must not be below this one's.
+    ``name`` is the name in a request; a dot makes an object, as in ``dateRange.start``. ``value`` is the type that the
+    request's model checks. ``condition`` is SQL over ``columns``, with ``$value`` bound to the request's value and
+    ``$today`` to the day of the selection. ``not_above`` names the filter whose value must be at least this one's.
     ``doc`` and ``example`` are its line in the reference.
     """
 
@@ -107,7 +107,7 @@ class Filter:
 
 @dataclass(frozen=True)
 class TableFilter:
-    """The filter that names tables of the data set; case does not matter. The selection reads only these tables."""
+    """The filter that names tables of the data set, in any case. The selection reads only these tables."""
 
     name: str
     value: Any
@@ -121,7 +121,7 @@ AnyFilter: TypeAlias = Filter | TableFilter
 
 @dataclass(frozen=True)
 class Tier:
-    """A priority tier: the records that meet ``condition``, SQL over ``columns``, and are in no tier before it."""
+    """A priority tier: records that meet ``condition``, SQL over ``columns``, and are in no earlier tier."""
 
     name: str
     columns: frozenset[str]

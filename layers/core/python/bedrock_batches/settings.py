@@ -26,9 +26,9 @@ class LakeSettings(FunctionSettings):
 
 class ModelSettings(FunctionSettings):
     models: Json[dict[str, dict[str, Any]]]
-    """Ids of the models that jobs can run on, each with what differs from ``models.json`` (a JSON object)."""
+    """Ids of the models for jobs, each with its differences from ``models.json`` (a JSON object)."""
     default_model: str
-    """The model of a request that names none."""
+    """The model of a request without one."""
 
     @property
     def known_models(self) -> Models:
@@ -38,9 +38,9 @@ class ModelSettings(FunctionSettings):
 class BedrockBatchProcessorSettings(LakeSettings, ModelSettings):
     violations_table: str
     job_role_arn: str
-    """The role that Bedrock runs a job with."""
+    """The role of Bedrock's jobs."""
     quotas: Json[Quotas]
-    """A JSON object; what it does not name is Bedrock's default."""
+    """A JSON object. A missing name has Bedrock's default."""
 
 
 class BedrockAdminApiSettings(ModelSettings):
@@ -70,11 +70,11 @@ class BedrockJobEventsSettings(FunctionSettings):
     batch_processor_function: str
     """Name of ``bedrock_batch_processor``."""
     job_role_arn: str
-    """The role that Bedrock runs a job with."""
+    """The role of Bedrock's jobs."""
     notification_topic_arn: str
     metrics_namespace: str
     quotas: Json[Quotas]
-    """The same as for ``bedrock_batch_processor`` (a JSON object)."""
+    """As for ``bedrock_batch_processor`` (a JSON object)."""
 
 
 class BedrockSyncSettings(LakeSettings):

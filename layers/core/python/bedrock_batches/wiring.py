@@ -87,7 +87,7 @@ def create_services(of: BedrockBatchProcessorSettings, context: invocation.Lambd
         jobs=jobs_table(of.batch_jobs_table),
         objects=factories.objects(of.data_bucket),
         batch=batch_inference(of.job_role_arn),
-        # One try: a repeated question is a paid one.
+        # One attempt: each repeated call costs money.
         on_demand=BedrockOnDemand(invoking_client("bedrock-runtime", ANSWER_SECONDS, THREADS)),
         leases=leases(of.batch_jobs_table),
         clock=invocation.clock,
@@ -132,7 +132,7 @@ def _caller(function_name: str) -> LambdaEventCaller:
 
 @cache
 def admin_app() -> Any:
-    """The HTTP application of the admin API, whose settings are read with the first request."""
+    """The HTTP application of the admin API. Its settings are read with the first request."""
     from bedrock_batches.api.admin_http import admin_app
 
     return admin_app(admin_services, lambda: settings.load(BedrockAdminApiSettings).known_models)

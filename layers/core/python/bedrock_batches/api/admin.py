@@ -1,9 +1,8 @@
 """The use cases of the admin API. Answers are HTTP status codes and JSON bodies, see docs/reference/admin-api.md.
 
-Creating, estimating and retrying write the job's item, call the processor without waiting for it, and look at the item
-for at most 20 seconds, since an HTTP API gives up after 30
-(https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html). Poll the job for
-the rest.
+Creating, estimating and retrying write the job's item, invoke the processor asynchronously, and look at the item for up
+to 20 seconds, because an HTTP API gives up after 30
+(https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html). Callers poll the job for the rest.
 """
 
 from __future__ import annotations
@@ -89,11 +88,11 @@ class UnknownJobError(PermanentError):
 
 
 class JobRunsError(PermanentError):
-    """Raised when a request needs a job that has ended."""
+    """Raised if a request needs a job that has ended."""
 
 
 class NotRetryableError(PermanentError):
-    """Raised when the item of a job does not have the config that its records were asked with."""
+    """Raised if the item of a job does not have the config of its records."""
 
 
 @dataclass(frozen=True)
@@ -200,11 +199,11 @@ def _new_job(config: JobConfig, services: AdminServices, *, dry_run: bool = Fals
 
 
 def _begin(job: Job, job_id: str, sender: Sender, services: AdminServices) -> Answer:
-    """Have the job with this id created: ``job``, or the job of an earlier, equal request."""
+    """Start the creation of ``job``, or of the job of an earlier, equal request."""
     repeated = job_id != job.job_id and not sender.idempotency_key
     job = _end_dead_estimate(services.jobs.get(job_id) or job, services)
     if _is_undecided(job) and job.creation is Creation.PENDING:
-        # Also for a repeated request, because its first call can have died. Two calls do no harm.
+        # Also for a repeated request, because its first call can have died. Two calls are harmless.
         services.processor.call({"jobId": job_id})
     until_ms = services.clock.now_ms() + int(WAIT_SECONDS * 1000)
     while _is_undecided(job) and services.clock.now_ms() < until_ms:
@@ -320,7 +319,7 @@ def get_job(job_id: str, services: AdminServices) -> Answer:
 
 
 def _end_dead_estimate(job: Job, services: AdminServices) -> Job:
-    """End an estimate whose processor died. No schedule follows estimates, so this happens when a user asks for it."""
+    """End an estimate whose processor died. No schedule checks estimates, so this happens when a user asks for it."""
     now = _now(services)
     if not job.dry_run or not job.is_in_progress or now - job.created_at < CREATION_TIME:
         return job
@@ -334,7 +333,7 @@ def _now(services: AdminServices) -> datetime:
 
 
 def _record_counts(job: Job, parts: Sequence[Part], services: AdminServices) -> dict[str, int]:
-    """Bedrock's own counts while a job runs, because they are ahead of the results taken; after that, the results."""
+    """Bedrock's own counts while a job runs, because they are ahead of the results; after that, the results."""
     stats = job.stats
     taken = {
         "total": job.violation_count,
@@ -360,7 +359,7 @@ def _record_counts(job: Job, parts: Sequence[Part], services: AdminServices) -> 
 
 
 def stop_job(job_id: str, services: AdminServices) -> Answer:
-    """Ask for the end of a job. Its results so far are kept. Raises UnknownJobError."""
+    """Request the end of a job. Its results so far are kept. Raises UnknownJobError."""
     job = _job(job_id, services)
     stopping = replace(job, stop_requested_at=_now(services))
     if not job.is_in_progress or not services.jobs.change(job, stopping, only_if=(Guard.STATUS,)):

@@ -1,7 +1,7 @@
-"""The admin API over HTTP: it reads the routes' requests and gives each error its status code and body.
+"""The admin API over HTTP: it reads requests and gives each error its status code and body.
 
-Powertools resolves the routes and checks types; the texts of 400 come from ``request.job_config``, which names
-every problem with its fix. Who may call is decided before, by the API's authoriser.
+Powertools resolves the routes and checks types. The texts of 400 come from ``request.job_config``, which names every
+problem with its fix. The API's authoriser has already decided who may call.
 """
 
 from __future__ import annotations
@@ -48,8 +48,7 @@ class _JsonResolver(APIGatewayHttpResolver):
 
 def admin_app(services: Callable[[], AdminServices], models: Callable[[], Models]) -> APIGatewayHttpResolver:
     """The resolver. ``services`` is called with the first request that needs them, ``models`` for the document, which
-    needs nothing else.
-    """
+    needs nothing else."""
     app = _JsonResolver(enable_validation=True, serializer=_json, json_body_deserializer=_read_json)
     routes = add_routes(app, services, models)
 

@@ -1,4 +1,4 @@
-"""The bodies that the admin API answers with, for its OpenAPI document; a test compares them with the answers."""
+"""The bodies of the admin API's answers, for its OpenAPI document. A test compares them with the answers."""
 
 # ruff: noqa: N815 (the names are those of the JSON)
 
@@ -34,10 +34,8 @@ class FilterCount(Body):
 
 
 class Holder(Body):
-    """Keeps matching records out of this job: a job in progress, or content under sync-failed/ that waits for the lake.
-
-    ``example`` is one of the records.
-    """
+    """Holds matching records: a job in progress, or content under sync-failed/ that waits for the lake. ``example`` is
+    one of the records."""
 
     holder: str
     records: int
@@ -45,17 +43,15 @@ class Holder(Body):
 
 
 class Repeatable(Body):
-    """``repeated``: the request had no key, but was the same as one of minutes ago: nothing new was created.
-
-    ``warnings``: why a retry will fail again, or that the model ends soon.
-    """
+    """``repeated``: the request had no key, but equals one of the last minutes: nothing new was created. ``warnings``:
+    why a retry will fail again, or that the model will be retired soon."""
 
     repeated: Literal[True] | None = None
     warnings: list[str] | None = None
 
 
 class Created(Repeatable):
-    """``jobArn`` is that of the first part, "" while all parts are queued and for jobs run on demand."""
+    """``jobArn`` is the first part's, "" while all parts are queued and for jobs run on demand."""
 
     message: Literal["Batch job created successfully"]
     jobId: str
@@ -78,7 +74,7 @@ class Nothing(Repeatable):
 
 
 class Begun(Repeatable):
-    """GET the job for the rest."""
+    """GET the job for the result."""
 
     message: Literal["Batch job is being created", "Cost estimation is running"]
     jobId: str
@@ -99,7 +95,7 @@ class Estimated(Repeatable):
 
 
 class Refused(Repeatable):
-    """``shortfall``: how many records are missing to the least that a batch inference job takes."""
+    """``shortfall``: how many records are missing for the smallest batch inference job."""
 
     message: Literal["Failed to create batch job"]
     reason: str
@@ -150,7 +146,7 @@ class JobList(Body):
 
 
 class RecordCounts(Body):
-    """While the job runs, as Bedrock counts; then the results taken. ``processed`` = ``succeeded`` + ``failed``."""
+    """While the job runs, Bedrock's counts; then those of the results. ``processed`` = ``succeeded`` + ``failed``."""
 
     total: int
     processed: int
@@ -170,7 +166,7 @@ class FailureGroup(Body):
 
 
 class Job(JobSummary):
-    """The job's item, whatever it has by now, with its parts."""
+    """The job's item as far as it is known, with its parts."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -182,7 +178,7 @@ class Job(JobSummary):
 
 
 class ContentKey(Body):
-    """The key of the item of VentureOS-Violations that holds a record's content."""
+    """The key of the item in VentureOS-Violations that has a record's content."""
 
     table: str
     PK: str
@@ -190,9 +186,8 @@ class ContentKey(Body):
 
 
 class JobRecord(Body):
-    """``reason`` says why a record has no content. ``input`` and ``error`` are S3 URIs of JSON lines, of which one is
-    the record's.
-    """
+    """``reason`` says why a record has no content. ``input`` and ``error`` are S3 URIs of JSON lines; one line is the
+    record's."""
 
     recordId: str
     agency: str

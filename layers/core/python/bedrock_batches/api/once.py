@@ -1,9 +1,9 @@
 """Answers a repeated request with the same job, so that a retry after a client's time-out does not cost twice.
 
-With an ``Idempotency-Key`` this holds for a day. Without one, a caller's request that is the same as one of the last
-REPEAT_TIME is taken for its repetition, unless it says ``force``: a client that waits for less than a creation takes,
-or a command that is run again, means the job that is being created. A request whose job came to nothing can be repeated
-at once.
+With an ``Idempotency-Key``, this holds for a day. Without one, a request that equals one of the same caller within
+REPEAT_TIME counts as its repetition, unless it says ``force``. A client that gave up waiting, or a command that is run
+again, means the job that is being created. If the job of a request failed or had nothing to do, the request can be
+repeated at once.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Services(Protocol):
 
 @dataclass(frozen=True)
 class Sender:
-    """The caller, as IAM or the token names it, and the ``Idempotency-Key`` of the request."""
+    """The caller as IAM or the token names it, and the ``Idempotency-Key`` of the request."""
 
     caller: str
     idempotency_key: str = ""

@@ -18,14 +18,12 @@ from foundation.errors import InvalidInputError
 LOGGER = logging.getLogger("batch_processor.process")
 
 DIRECT = "lambda:Invoke"
-"""The caller of a direct invocation: Lambda does not name it."""
+"""The caller of a direct invocation, because Lambda does not name one."""
 
 
 def process(event: Mapping[str, Any], services: CreateServices, *, default_model: str) -> dict[str, Any]:
-    """Process ``{"jobId"}`` of a stored job, or ``{"config", "dryRun"}``. Returns the body that the admin API answers.
-
-    Raises what ``create_job`` raises.
-    """
+    """Process ``{"jobId"}`` of a stored job, or ``{"config", "dryRun"}``. Returns the body of the admin API's answer.
+    Raises the errors of ``create_job``."""
     if "jobId" in event:
         return creation_answer(create_job(str(event["jobId"]), services)).body
     try:
@@ -36,7 +34,7 @@ def process(event: Mapping[str, Any], services: CreateServices, *, default_model
 
 
 def _new_job(event: Mapping[str, Any], services: CreateServices, default_model: str) -> str:
-    """Write the item of the job that an event asks for. Returns its id. Raises InvalidInputError."""
+    """Write the item of the job that an event requests. Returns its id. Raises InvalidInputError."""
     asked = parse_job_request(
         DirectRequest,
         dict(event),

@@ -1,8 +1,9 @@
-"""Lists the records of a job page by page: the outcome of each, the reason, and the place of its content.
+"""Lists the records of a job page by page: each one's outcome, reason, and place of its content, in the order of the
+input.
 
-The order is that of the job's input. Outcomes come from the claims on the output objects, which keep one bit for each
-record; reasons come from the objects under ``bedrock-batches/errors/``, which are read only for a page that shows a
-failed record. Memory: one part's records file and the answers of one page.
+Outcomes come from the claims on the output objects, which have one bit for each record. Reasons come from the objects
+under ``bedrock-batches/errors/``, which are read only for a page with a failed record. Memory: one part's records file
+and the answers of one page.
 """
 
 from __future__ import annotations
@@ -28,9 +29,8 @@ from foundation.ports import ObjectStore
 
 
 class RecordOutcome(StrEnum):
-    """``PENDING``: no answer yet. ``SUCCEEDED``: it has content. ``FAILED``: its answer holds no content.
-    ``UNANSWERED``: the job ended without an answer for it.
-    """
+    """``PENDING``: no answer yet. ``SUCCEEDED``: it has content. ``FAILED``: its answer has no content. ``UNANSWERED``:
+    the job ended before its answer."""
 
     PENDING = "Pending"
     SUCCEEDED = "Succeeded"
@@ -71,10 +71,8 @@ class RecordPage:
 
 
 def list_records(job: Job, parts: Sequence[Part], limit: int, cursor: str, sources: RecordSources) -> RecordPage:
-    """The ``limit`` records after the cursor. Raises ValueError for a cursor that this listing did not give.
-
-    A part whose records file has expired shows none.
-    """
+    """The ``limit`` records after the cursor. Raises ValueError for a cursor from elsewhere. A part whose records file
+    has expired has none."""
     begun = _read_cursor(cursor) if cursor else (0, 0)
     found = list(islice(_places(parts, begun, sources.objects), limit + 1))
     page, more = found[:limit], found[limit:]
@@ -122,7 +120,7 @@ def _places(parts: Sequence[Part], begun: tuple[int, int], objects: ObjectStore)
 
 
 def _bits(job_id: str, parts: Sequence[Part], claims: JobClaims) -> tuple[int, int]:
-    """The records that have an answer, and those that have content, as bits by their places in the job."""
+    """The answered records, and those with content, as bits by their places in the job."""
     begins = begins_of(parts)
     answered = succeeded = 0
     for claim in newest_versions(claims.of_job(job_id)):
@@ -140,7 +138,7 @@ def _outcome(one: _Place, job: Job, answered: int, succeeded: int) -> RecordOutc
 
 
 def _reasons(job_id: str, wanted: Mapping[str, _Place], objects: ObjectStore) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Reason and object of each wanted record that an object under ``errors/`` names; the later object wins."""
+    """Reason and object of each wanted record in the objects under ``errors/``. The later object wins."""
     prefixes = [part_errors_prefix(job_id, part) for part in sorted({one.part.number for one in wanted.values()})]
     if wanted:
         prefixes.insert(0, part_errors_prefix(job_id, None))

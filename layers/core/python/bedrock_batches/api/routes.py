@@ -1,7 +1,7 @@
-"""The routes of the admin API: one class each.
+"""The routes of the admin API: one class each. ``ROUTES`` is the registry.
 
-``ROUTES`` is the registry. The HTTP application, the OpenAPI document, the routes and the permissions that Terraform
-gives the API, and the table in the reference are derived from it. A route that stands nowhere else does not exist.
+The HTTP application, the OpenAPI document, Terraform's routes and permissions, and the table in the reference are
+derived from it. A route exists only here.
 """
 
 from __future__ import annotations
@@ -98,11 +98,11 @@ ALWAYS = {
 
 
 class Route:
-    """One route. The annotated parameters of ``handle`` are those of the request; it calls one use case.
+    """One route. The annotated parameters of ``handle`` are the request's; it calls one use case.
 
     ``path`` is in API Gateway's form, with ``{jobId}``. ``doc`` is the line in the reference and the summary in the
-    OpenAPI document. ``answers`` are those beside ``ALWAYS``. ``in_document`` is false for a route that the OpenAPI
-    document leaves out.
+    OpenAPI document. ``answers`` are added to ``ALWAYS``. ``in_document`` is false for a route that the OpenAPI
+    document does not list.
     """
 
     method: ClassVar[str]
@@ -135,7 +135,7 @@ class Route:
 
     @property
     def document(self) -> object:
-        """The body as JSON; None without one."""
+        """The body as JSON; None without a body."""
         event = self._app.current_event
         return event.json_body if event.body else None
 
@@ -283,7 +283,7 @@ SECURITY_SCHEMES = {
         "description": "A token of the deployment's issuer, where it names one.",
     },
 }
-"""The deployment's API decides which of the two it takes; the functions behind it do not see that."""
+"""Both ways to authenticate. The deployment's API accepts one of them; the functions behind it do not know which."""
 
 
 def add_routes(
@@ -307,8 +307,8 @@ def add_routes(
 
 
 def openapi_document(app: APIGatewayHttpResolver) -> dict[str, Any]:
-    """The OpenAPI document with our security schemes, without the 422 that Powertools adds to each route: here wrong
-    types are answered with 400."""
+    """The OpenAPI document with our security schemes, without the 422 that Powertools adds to each route: wrong types
+    get 400."""
     document: dict[str, Any] = orjson.loads(app.get_openapi_json_schema(title=TITLE, version=VERSION))
     for path in document["paths"].values():
         for operation in path.values():
@@ -322,7 +322,7 @@ def openapi_document(app: APIGatewayHttpResolver) -> dict[str, Any]:
 
 
 def with_models(document: dict[str, Any], models: list[str]) -> dict[str, Any]:
-    """The document of a deployment, which names the models that batch inference takes there."""
+    """The document of a deployment, which names its models for batch inference."""
     for name in ("Batch", "RetryBatch"):
         of_model = document["components"]["schemas"][name]["properties"]["modelId"]["anyOf"][0]
         of_model["enum"] = models

@@ -1,4 +1,4 @@
-"""Queries of the lake: selections, merges, and which violations have content."""
+"""Queries of the lake: selections, merges, and the violations that have content."""
 
 # ruff: noqa: S608 (identifiers are checked, values are bound)
 
@@ -47,7 +47,7 @@ FETCH_ROWS = 1_000
 
 @dataclass(frozen=True)
 class TableCounts:
-    """Records of an agency's table, and those of them with generated content."""
+    """Counts of an agency's table: its records, and those with generated content."""
 
     records: int
     with_content: int
@@ -69,15 +69,15 @@ class Lake(LakeCatalog):
 
     @contextmanager
     def select(self, criteria: Criteria, in_flight: Sequence[Path] = ()) -> Iterator[Selection]:
-        """The records that a batch takes, while the block runs; they are streamed, some hundred at a time.
+        """The records of a batch, while the block runs. They are streamed, some hundred at a time.
 
-        ``in_flight`` are local files of lines ``<violation_id>\\t<agency>``, whose records are left out. Each is named
-        after the job that holds them; a line that names an object instead of an agency is held by that object.
+        ``in_flight`` are local files of lines ``<violation_id>\t<agency>``, whose records are left out. Each file is
+        named after the job that holds its records. A line with an object's key instead of an agency is held by that
+        object.
 
         Memory: keys of all matching records, on disk beyond the limit of ``Resources``, and a row group of the texts.
-
-        Raises InvalidInputError for an agency that is not configured, DeploymentError when access is denied or a table
-        is missing, ServiceUnavailableError when the lake does not answer.
+        Raises InvalidInputError for an agency that is not configured, DeploymentError if access is denied or a table is
+        missing, ServiceUnavailableError if the lake does not answer.
         """
         schema, configured = self.location.schema, self.location.agencies
         agencies = statements.select_agencies(criteria.filters, configured)
@@ -98,7 +98,7 @@ class Lake(LakeCatalog):
                 diagnosis = self._diagnose(connection, agencies, criteria, counts)
                 yield Selection(counts, 0, iter(()), diagnosis, unusable, held)
             else:
-                # Texts are read page by page: fetched ahead, a row group of them takes 100 MB more.
+                # Texts are read page by page: read ahead, a row group of them takes 100 MB more.
                 connection.execute("SET disable_parquet_prefetching = true")
                 _run(connection, statements.chosen_statement(most))
                 _run(connection, statements.records_statement(schema, agencies))
@@ -116,13 +116,11 @@ class Lake(LakeCatalog):
         return tuple(steps)
 
     def merge(self, agency: str, updates: Sequence[ContentUpdate]) -> Merged:
-        """Write content into the agency's table with one MERGE.
+        """Write content into the agency's table with one MERGE. ``updates`` have each violation once.
 
-        Only into rows that exist and whose id no other row shares, never an older version over a newer, never
-        unverified content over verified.
-
-        ``updates`` hold each violation once. A commit that loses against another writer is repeated on the table as
-        it is then. Raises CommitConflictError when it has lost COMMIT_ATTEMPTS times, and what ``select`` raises.
+        Writes only into rows that exist and whose id no other row shares, never older content over newer, never
+        unverified content over verified. A commit that loses against another writer is repeated on the new table.
+        Raises CommitConflictError after COMMIT_ATTEMPTS lost commits, and the errors of ``select``.
         """
         table = f"{self.location.schema}.{identifier(agency)}"
 
@@ -140,7 +138,7 @@ class Lake(LakeCatalog):
         )
 
     def agencies_of(self, violation_ids: Collection[str]) -> dict[str, list[str]]:
-        """The agencies whose tables have each of the violations. Raises what ``select`` raises."""
+        """The agencies whose tables have each of the violations. Raises the errors of ``select``."""
         found: dict[str, list[str]] = {}
         with self.connected() as connection:
             wanted = rows_statement([("violation_id", "VARCHAR")], ({"violation_id": one} for one in violation_ids))
@@ -155,7 +153,7 @@ class Lake(LakeCatalog):
         return found
 
     def have_content(self, violation_ids: Collection[str]) -> dict[str, bool]:
-        """Whether the lake has content of each of the violations that it has. Raises what ``select`` raises."""
+        """Whether the lake has content of each violation that it has. Raises the errors of ``select``."""
         found: dict[str, bool] = {}
         with self.connected() as connection:
             wanted = rows_statement([("violation_id", "VARCHAR")], ({"violation_id": one} for one in violation_ids))

@@ -1,11 +1,12 @@
 """The DuckDB statements that select the violations of a batch from the agencies' tables, and the models of the result.
 
-The statements are put together from a closed vocabulary: columns, filters and tiers are those of
-``bedrock_batches.violations``, table names come from configuration and fit a strict pattern, every value is a bound
-parameter. A record *matches* when it has no generated content, passes every filter and lies in the tier that is asked
-for. Two kinds of matching records are left out: records of jobs in flight, and records whose id cannot be a key (it
-occurs more than once in the lake, is empty or over 200 characters, or holds a control character). The id alone is the
-key in DynamoDB, so two violations that share one would overwrite each other's content.
+Statements are built from a closed vocabulary: columns, filters and tiers come from ``bedrock_batches.violations``,
+table names come from configuration and match a strict pattern, and every value is a bound parameter.
+
+A record *matches* if it has no generated content, passes every filter and is in the requested tier. Two kinds of
+matching records are left out: records of jobs in flight, and records whose id cannot be a key because it occurs more
+than once in the lake, is empty or over 200 characters, or has a control character. The id alone is the key in DynamoDB,
+so two violations with one id would overwrite each other's content.
 """
 
 # ruff: noqa: S608 (identifiers are checked, values are bound)
@@ -37,7 +38,7 @@ from foundation.errors import InvalidInputError, Problem
 
 ALL_TIERS = "all"
 MOST_NAMED = 20
-"""Ids that cannot be used, and holders of records in flight, that a selection names."""
+"""The number of unusable ids, and of holders of records in flight, that a selection names."""
 ROW_FILTERS = tuple(one for one in FILTERS if isinstance(one, Filter))
 (TABLES,) = (one for one in FILTERS if isinstance(one, TableFilter))
 _ORDER_COLUMNS = frozenset(term.split()[0] for term in ORDER)
@@ -47,7 +48,7 @@ _ORDER_COLUMNS = frozenset(term.split()[0] for term in ORDER)
 class Criteria:
     """The criteria of a selection. ``priority`` is a tier or "all"; ages are counted up to ``today``.
 
-    ``filters`` has the value of each filter that the request gives, by its name; an empty list passes all. At most
+    ``filters`` has the value of each given filter by its name; an empty list passes all. The selection has at most
     ``max_violations`` records, and at most ``max_percent`` of those that a job can take, rounded up.
     """
 
@@ -60,7 +61,7 @@ class Criteria:
 
 @dataclass(frozen=True)
 class FilterCount:
-    """The number of records that remain after this filter and those before it; its name is that of the request."""
+    """The number of records that remain after this filter and those before it. The name is the request's."""
 
     name: str
     remaining: int
@@ -81,7 +82,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Holder:
-    """A job, or an object under ``bedrock-batches/sync-failed/``, that keeps matching records out of other jobs."""
+    """A job, or an object under ``bedrock-batches/sync-failed/``, that holds matching records."""
 
     name: str
     records: int
@@ -90,11 +91,12 @@ class Holder:
 
 @dataclass(frozen=True)
 class Selection:
-    """The answer: ``count`` records in any order, each with its place by priority, read once while the lake is open.
+    """The answer: ``count`` records in any order, each with its place by priority. They can be read once, while the
+    lake is open.
 
-    ``filters`` tells, for an empty selection only, what each filter left; ``emptied_by`` names the one that left none.
-    ``held_by`` tells who holds the records of ``counts.in_flight``; ``unusable_ids`` are the first MOST_NAMED ids of
-    ``counts.unusable_ids``.
+    ``filters`` has the number that each filter left, for an empty selection only; ``emptied_by`` is the one that left
+    none. ``held_by`` names the holders of the records in ``counts.in_flight``; ``unusable_ids`` are the first
+    MOST_NAMED ids of ``counts.unusable_ids``.
     """
 
     counts: Counts
@@ -110,7 +112,7 @@ class Selection:
 
 
 def is_usable_id(violation_id: str) -> bool:
-    """Whether an id can be a key, apart from being the only one of its kind. The same rule as in SQL."""
+    """Whether an id can be a key, apart from being unique. The same rule as in SQL."""
     return 1 <= len(violation_id) <= MOST_ID_CHARACTERS and not _CONTROL.search(violation_id)
 
 
@@ -118,10 +120,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def select_agencies(filters: Mapping[str, Any], configured: Sequence[str]) -> list[str]:
-    """The configured agencies that the filters name, in the order of the configuration; all when they name none.
-
-    Raises InvalidInputError with each that is not configured.
-    """
+    """The configured agencies that the filters name, in the order of the configuration; all if they name none. Raises
+    InvalidInputError for others."""
     wanted: Sequence[str] = filters.get(TABLES.name) or ()
     if not wanted:
         return list(configured)
@@ -168,7 +168,7 @@ class _Clause:
 
 
 def _clauses(criteria: Criteria) -> Iterator[_Clause]:
-    """The conditions of each filter that is given, and of the tier."""
+    """The conditions of each given filter and of the tier."""
     for one in ROW_FILTERS:
         value = criteria.filters.get(one.name)
         if value is not None and value != []:
@@ -183,17 +183,17 @@ def _tier_columns() -> frozenset[str]:
 
 
 def _read(columns: frozenset[str]) -> str:
-    """The columns in the table's order, which keeps a statement the same from one run to the next."""
+    """The columns in the table's order, so that a statement is the same in each run."""
     return ", ".join(column.name for column in COLUMNS if column.name in columns)
 
 
 def _with_today(sql: str, parameters: Mapping[str, Any], criteria: Criteria) -> Statement:
-    """DuckDB refuses a parameter that the statement does not use."""
+    """The parameters that the statement uses, because DuckDB refuses others."""
     return Statement(sql, {**parameters, **({TODAY[1:]: criteria.today} if TODAY in sql else {})})
 
 
 def _union(schema: str, agencies: Sequence[str], columns: str) -> str:
-    """One relation of the agencies' tables. ``schema`` is catalog and namespace, ``agencies`` are checked here."""
+    """One relation of the agencies' tables. ``schema`` is catalog and namespace. ``agencies`` are checked here."""
     selects = (
         f"SELECT '{identifier(agency)}' AS source, {columns} FROM {schema}.{identifier(agency)}" for agency in agencies
     )
@@ -208,7 +208,7 @@ def _in_flight_lines(options: str = "") -> str:
 
 
 def in_flight_statement(files: Sequence[str]) -> Statement:
-    """Fill the temporary table ``in_flight`` from files of records: lines of id, tab, and what the record is of."""
+    """Fill the temporary table ``in_flight`` from files of lines with an id, a tab, and an agency or an object."""
     if not files:
         return Statement(f"CREATE OR REPLACE TEMP TABLE in_flight ({KEY} VARCHAR)", {})
     sql = f"CREATE OR REPLACE TEMP TABLE in_flight AS SELECT DISTINCT {KEY} FROM {_in_flight_lines()}"
@@ -216,10 +216,8 @@ def in_flight_statement(files: Sequence[str]) -> Statement:
 
 
 def held_statement(files: Sequence[str]) -> Statement:
-    """The holders of the matching records in flight, with a count and one id: the MOST_NAMED that hold most.
-
-    A file is named after its holder, a job. Content that waits to be merged is held by an object: its lines name it.
-    """
+    """The MOST_NAMED holders with the most matching records in flight, each with a count and one id. A file is named
+    after its holder, a job. Content that waits for its merge is held by an object, which its lines name."""
     holder = f"CASE WHEN starts_with(of, '{FAILED_PREFIX}') THEN of ELSE parse_filename(filename, true) END"
     sql = (
         f"SELECT holder, count(*), min({KEY}) FROM (SELECT DISTINCT {KEY}, {holder} AS holder "
@@ -234,8 +232,8 @@ def matching_statement(
 ) -> Statement:
     """Fill the temporary table ``matching``: key, order and whether it is left out, of each matching record.
 
-    Reads only the columns that the key, the order, the tiers and the given filters need. Ids are compared over all
-    ``configured`` agencies and all their records.
+    Reads only the columns of the key, the order, the tiers and the given filters. Ids are compared over all records of
+    all ``configured`` agencies.
     """
     clauses = list(_clauses(criteria))
     columns = frozenset({KEY, CONTENT_COLUMN}) | _ORDER_COLUMNS | _tier_columns()
@@ -259,7 +257,7 @@ def _parameters(clauses: Sequence[_Clause]) -> dict[str, Any]:
 
 
 def counts_statement() -> Statement:
-    """Matching records; of these in flight; of the others with an id that cannot be used."""
+    """Counts of matching records, of those in flight, and of the others whose id cannot be used."""
     return Statement(
         "SELECT count(*), count(*) FILTER (in_flight), count(*) FILTER (unusable_id AND NOT in_flight) FROM matching",
         {},
@@ -267,7 +265,7 @@ def counts_statement() -> Statement:
 
 
 def unusable_statement() -> Statement:
-    """The first ids that cannot be used; a missing one is empty, a long one is cut."""
+    """The first ids that cannot be used. A missing id is empty, a long one is cut."""
     sql = (
         f"SELECT DISTINCT left(coalesce({KEY}, ''), {MOST_ID_CHARACTERS}) AS id FROM matching "
         f"WHERE unusable_id AND NOT in_flight ORDER BY id LIMIT {MOST_NAMED}"
@@ -286,10 +284,8 @@ def chosen_statement(limit: int) -> Statement:
 
 
 def records_statement(schema: str, agencies: Sequence[str]) -> Statement:
-    """Place and columns of ViolationRecord (the tier by its number) of each record of ``chosen``.
-
-    In no order: DuckDB sorts texts in memory, and gives up where they do not fit.
-    """
+    """Place and columns of ViolationRecord (the tier by its number) of each record of ``chosen``, in no order: DuckDB
+    sorts texts in memory and fails if they do not fit."""
     by_name = {column.name: column for column in COLUMNS}
     others = [by_name[name] for name in ViolationRecord._fields[3:]]
     read = [
@@ -304,7 +300,7 @@ def records_statement(schema: str, agencies: Sequence[str]) -> Statement:
 
 
 def diagnosis_statement(schema: str, agencies: Sequence[str], criteria: Criteria) -> tuple[list[str], Statement]:
-    """Names of the filters, and the statement whose one row counts what each leaves, in the same order."""
+    """Names of the filters, and a statement whose one row has the number that each leaves, in the same order."""
     clauses = list(_clauses(criteria))
     names = [TABLES.name, "withoutGeneratedContent", *(clause.name for clause in clauses)]
     conditions = ["true", _WITHOUT_CONTENT, *(clause.condition for clause in clauses)]

@@ -1,4 +1,4 @@
-"""Amazon Bedrock: batch inference jobs, and Converse for what is too little for a job."""
+"""Amazon Bedrock: batch inference jobs, and Converse for jobs that are too small for batch inference."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CREATE = "bedrock:CreateModelInvocationJob"
 
 
 MODEL_FAULTS = frozenset({"ModelErrorException", "ModelTimeoutException", "ModelNotReadyException"})
-"""Errors of Converse that are the model's own, for this once."""
+"""Errors of Converse that the model caused and that can pass."""
 
 
 class BedrockBatchInference:
@@ -36,8 +36,8 @@ class BedrockBatchInference:
         self._job_role_arn = job_role_arn
 
     def submit(self, part: Part, bucket: str) -> str:
-        """A repeated clientRequestToken starts nothing and is no error; its answer is the job's ARN
-        (https://docs.aws.amazon.com/bedrock/latest/APIReference/API_CreateModelInvocationJob.html)."""
+        """Start a job and return its ARN. A repeated clientRequestToken starts nothing: the answer is the ARN of the
+        existing job (https://docs.aws.amazon.com/bedrock/latest/APIReference/API_CreateModelInvocationJob.html)."""
         try:
             answer = self._client.create_model_invocation_job(
                 jobName=part.job_name,
@@ -80,7 +80,7 @@ class BedrockBatchInference:
             raise translate(error, "bedrock:StopModelInvocationJob", job_arn) from error
 
     def running(self, model_id: str) -> int:
-        """The list names a model by its ARN; the request can name it by its id."""
+        """Jobs of the model that run or wait. The list names a model by its ARN; a request can name it by its id."""
         count = 0
         pages = self._client.get_paginator("list_model_invocation_jobs")
         with translated("bedrock:ListModelInvocationJobs", model_id):
@@ -113,7 +113,8 @@ class BedrockOnDemand:
         self._client = client
 
     def converse(self, model_id: str, model_input: Mapping[str, Any]) -> dict[str, Any]:
-        """Raises ServiceUnavailableError also for what the model itself failed at: the next call can succeed."""
+        """Call the model once. Raises ServiceUnavailableError also if the model failed, because the next call can
+        succeed."""
         try:
             answer: dict[str, Any] = dict(self._client.converse(modelId=model_id, **model_input))
         except AWS_ERRORS as error:

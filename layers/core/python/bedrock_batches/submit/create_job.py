@@ -1,10 +1,11 @@
-"""Creates a batch job: selects, writes the input, cuts it into parts, gives them to Bedrock.
+"""Creates a batch job: selects records, writes the input, cuts it into parts and submits them to Bedrock.
 
-The job's item exists before (``submit.job.new_job``). Another call for the same job continues where the earlier one
-ended, so Lambda can repeat the call. Until the job is WRITTEN, nothing is with Bedrock and the next call starts again,
-with the same keys. Afterwards, only parts that are still queued are submitted, each with a token that Bedrock accepts
-once. Selections run one at a time, under the lease ``create``, and enter the job's records as in flight before they
-give the lease back, so no record is in two jobs.
+The job's item exists before (``submit.job.new_job``). Another call for the same job continues where the earlier call
+ended, so Lambda can repeat the call. Until the job is WRITTEN, nothing has been submitted, and the next call starts
+again with the same keys. After that, only queued parts are submitted, each with a token that Bedrock accepts once.
+
+Selections run one at a time, under the lease ``create``. A selection notes its records as in flight before it releases
+the lease, so no record is in two jobs.
 """
 
 from __future__ import annotations
@@ -60,15 +61,14 @@ CREATED = "Batch job created successfully"
 ESTIMATED = "Cost estimation complete"
 
 WORK_SECONDS = 150.0
-"""The time that a creation needs once it has the lease. A call with less time left stops waiting for the lease."""
+"""Seconds that a creation needs after it has the lease. A call with less time left stops waiting for the lease."""
 POLL_SECONDS = 0.5
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
 class CreateServices:
-    """The ports of a creation. ``owner`` identifies this call, and is unique. ``again`` is this
-    function itself."""
+    """The ports of a creation. ``owner`` identifies this call and is unique. ``again`` invokes this function again."""
 
     lake: ViolationsLake
     jobs: JobsTable
@@ -86,9 +86,10 @@ class CreateServices:
 
 
 def create_job(job_id: str, services: CreateServices) -> Job:
-    """The job as it is stored afterwards. What is wrong with the request, or refused, is in it.
+    """Create the job. Returns it as it is stored afterwards, with the problems of the request or the reason for a
+    refusal.
 
-    Raises RetryableError, and then goes on when called again; DeploymentError, once it is noted in the job.
+    Raises RetryableError, after which another call continues, and DeploymentError after noting it in the job.
     """
     job = services.jobs.get(job_id)
     if job is None:
@@ -113,13 +114,13 @@ def create_job(job_id: str, services: CreateServices) -> Job:
 
 
 def _is_open(job: Job) -> bool:
-    """On-demand work is open until its answers are taken, although the creation is done."""
+    """On-demand work stays open until its answers are taken, although the creation is done."""
     return job.is_in_progress and (job.creation is not Creation.DONE or bool(job.on_demand))
 
 
 @contextmanager
 def _holding(lease: str, services: CreateServices, busy: ThrottledError) -> Iterator[None]:
-    """Hold the lease for what is left of this call. Raises ``busy`` when others hold it all the time."""
+    """Hold the lease for the rest of this call. Raises ``busy`` if others hold it all the time."""
     while not services.leases.acquire(lease, services.owner, services.deadline.remaining_seconds()):
         if services.deadline.remaining_seconds() < WORK_SECONDS:
             raise busy
@@ -143,7 +144,7 @@ def _prepare(job: Job, services: CreateServices) -> Job:
     return services.jobs.get(job.job_id) or job
 
 
-# --- what the job takes
+# --- the records of the job
 
 
 def _draft_and_plan(job: Job, services: CreateServices) -> None:
@@ -163,9 +164,9 @@ def _draft_and_plan(job: Job, services: CreateServices) -> None:
 
 
 def _draft(job: Job, config: JobConfig, folder: Path, in_flight: list[Path], services: CreateServices) -> bool:
-    """Draft the job, and decide what becomes of it. False when it must be drafted again.
+    """Draft the job and decide whether to run it. Returns False if it must be drafted again.
 
-    The lake says which records have no content. The table that holds the content can know better: content that is not
+    The lake says which records have no content. The table that holds the content can know more: content that is not
     merged yet must not be paid for again. Such records join those in flight, and the next draft takes others.
     """
     with Draft(folder) as draft:
@@ -180,14 +181,12 @@ def _draft(job: Job, config: JobConfig, folder: Path, in_flight: list[Path], ser
     return True
 
 
-# --- what becomes of it
+# --- the decision
 
 
 def _decide(job: Job, drafted: Job, config: JobConfig, draft: Draft, services: CreateServices) -> None:
-    """Nothing to do, too little, an estimate, or a job with files and parts.
-
-    ``job`` is as it is stored, ``drafted`` says what the selection found.
-    """
+    """End the job, answer the estimate, or write a job with files and parts. ``job`` is as it is stored, ``drafted`` is
+    what the selection found."""
     quotas, on_demand = services.quotas.of(services.models.get(str(config.batch.model_id))), False
     spans = cut(draft.sizes, quotas)
     taken = draft.tokens[: spans[-1].end] if spans else draft.tokens
@@ -256,7 +255,7 @@ def _write(
         ),
     )
     if not services.jobs.change(job, written, only_if=(Guard.CREATION, Guard.STATUS)):
-        # The answer of our own write can be lost, and the SDK repeats it; or another call wrote the same for this job.
+        # The answer to our own write can be lost and repeated by the SDK; or another call wrote the same for this job.
         now = services.jobs.get(job_id) or job
         if not now.is_in_progress or now.creation is Creation.PENDING:
             services.jobs.leave_in_flight(job_id)
@@ -265,7 +264,7 @@ def _write(
 
 
 def _part(job: Job, span: Span, config: JobConfig, size_bytes: int, services: CreateServices) -> Part:
-    """The part as it is before it is submitted; one that is run on demand has ended for Bedrock."""
+    """The part before its submission. A part that runs on demand has already ended for Bedrock."""
     part = Part(
         job_id=job.job_id,
         number=span.number,
@@ -309,7 +308,7 @@ def _first_status(job: Job, statuses: set[PartStatus]) -> BedrockStatus:
     return BedrockStatus.SUBMITTED if PartStatus.SUBMITTED in statuses else BedrockStatus.QUEUED
 
 
-# --- an end without any Bedrock job
+# --- ends without a Bedrock job
 
 
 def _end_empty(job: Job, after: Job, services: CreateServices) -> None:
@@ -317,14 +316,14 @@ def _end_empty(job: Job, after: Job, services: CreateServices) -> None:
 
 
 def _end(job: Job, after: Job, services: CreateServices) -> None:
-    """Nothing to do, or an estimate."""
+    """End a job without records, or an estimate."""
     ended = replace(after, status=JobStatus.COMPLETED, creation=Creation.DONE, processed_at=_now(services))
     if services.jobs.change(job, ended, only_if=(Guard.CREATION,)) and not job.dry_run:
         services.jobs.settle(job.job_id, _now(services))
 
 
 def _fail(job: Job, after: Job, services: CreateServices) -> None:
-    """End the job, unless records of it are with Bedrock: then it goes on with these."""
+    """End the job, unless Bedrock has records of it: then it continues with these."""
     parts = services.jobs.parts(job.job_id)
     if any(part.status is PartStatus.SUBMITTED for part in parts):
         return
@@ -332,7 +331,7 @@ def _fail(job: Job, after: Job, services: CreateServices) -> None:
         after, status=JobStatus.FAILED, creation=Creation.DONE, message=REFUSED, processed_at=_now(services)
     )
     failed = services.jobs.change(job, ended, only_if=(Guard.STATUS,))
-    # The answer of our own write can be lost, and the SDK repeats it.
+    # The answer to our own write can be lost and repeated by the SDK.
     if failed or (services.jobs.get(job.job_id) or job).status is JobStatus.FAILED:
         cancel_queued(parts, services)
         if not job.dry_run:

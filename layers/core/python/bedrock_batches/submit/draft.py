@@ -1,4 +1,4 @@
-"""The input of a job while it is put together: its lines on disk as they come, then as objects in priority order.
+"""The input of a job while it is built: first lines on disk in any order, then objects in priority order.
 
 Memory: 48 bytes a record, and 8 MiB while an object is written.
 """
@@ -17,12 +17,12 @@ from foundation.ports import ObjectStore
 
 UPLOAD_BYTES = 8 * 1024 * 1024
 MOST_BYTES = 1_300_000_000
-"""The share of a draft in the function's 2048 MB of /tmp. The rest is for DuckDB (``lake.duckdb_.Resources``) and for
-the records in flight."""
+"""The draft's share of the function's 2048 MB of /tmp. The rest is for DuckDB (``lake.duckdb_.Resources``) and for the
+records in flight."""
 
 
 class Draft:
-    """Lines are only ever added, in any order, and then put in order. A context manager, which closes the files."""
+    """Lines are first added in any order and then sorted. A context manager that closes the files."""
 
     def __init__(self, folder: Path) -> None:
         self._lines = _File(folder / "input.jsonl")
@@ -47,10 +47,8 @@ class Draft:
         return self._lines.sizes
 
     def add(self, place: int, line: bytes, record: bytes, input_tokens: int) -> None:
-        """``place`` counts by priority; ``line`` is one of ``prompt.line_of``.
-
-        Raises PermanentError when /tmp would not hold the line.
-        """
+        """Add a record's line. ``place`` is its place by priority; ``line`` comes from ``prompt.line_of``. Raises
+        PermanentError if /tmp is too small."""
         if self._lines.end + len(line) > MOST_BYTES:
             raise PermanentError(
                 f"{len(self) + 1:,} records make an input of over {MOST_BYTES:,} bytes: lower limits.maxViolations."
@@ -68,7 +66,7 @@ class Draft:
         self.tokens = _picked(self.tokens, order)
 
     def cut_after(self, count: int) -> None:
-        """Leave out what comes after the first ``count`` records."""
+        """Keep the first ``count`` records."""
         for values in (self.tokens, self._lines.sizes, self._records.sizes):
             del values[count:]
 
@@ -124,7 +122,7 @@ class _File:
         return sum(self.sizes[part.start : part.end])
 
     def chunks(self, part: Span, changed: Callable[[bytes, int], bytes] = lambda line, _: line) -> Iterator[bytes]:
-        """The lines of a part, some MiB at a time, each changed by its place. A change leaves the length."""
+        """The lines of a part, some MiB at a time, each changed by its place. A change keeps the length."""
         chunk = bytearray()
         for number in range(part.start, part.end):
             self._file.seek(self.begins[number])

@@ -1,6 +1,7 @@
-"""Fills the draft of a job: with the records that the lake selects, or with those that a retried job left over.
+"""Fills the draft of a job with the records that the lake selects, or with those that a retried job left without
+content.
 
-Both return the job with what is known of the selection; nothing is stored here.
+Both functions return the job with the facts of the selection. Nothing is stored here.
 """
 
 from __future__ import annotations
@@ -46,14 +47,14 @@ class Services(Protocol):
 
 
 def draft_records(job: Job, config: JobConfig, in_flight: list[Path], draft: Draft, services: Services) -> Job:
-    """Fill the draft with the records that the job takes, but none of ``in_flight``."""
+    """Fill the draft with the records that the job takes, without those ``in_flight``."""
     if job.retry_of:
         return _draft_retry(job, job.retry_of, config, in_flight, draft, services)
     return _draft_selection(job, config, in_flight, draft, services)
 
 
 def leave_to_sync(violation_ids: set[str], job: Job, path: Path, services: Services) -> Path:
-    """Keep these for ``bedrock_sync``, which merges what it finds under ``sync-failed/``; returns a file of them."""
+    """Keep these for ``bedrock_sync``, which merges objects under ``sync-failed/``. Returns a file of them."""
     LOGGER.warning("content is not in the lake yet", extra={"job_id": job.job_id, "records": len(violation_ids)})
     items = ({"PK": f"{KEY_PREFIX}{one}", "SK": CONTENT_SORT_KEY} for one in sorted(violation_ids))
     reason = "The lake lacks the content that is in VentureOS-Violations."
@@ -110,12 +111,12 @@ def _draft_retry(
 ) -> Job:
     """Fill the draft with the records of an ended job that still have no content.
 
-    They are asked as they were then, but for ``maxTokens`` and the format of the answer, which depends on the model. A
-    job that failed before its records were written has them selected again, by ``config``; a retry that did, those of
-    the job that it retried.
+    They are asked with the same request as then, except for ``maxTokens`` and the answer's format, which depends on the
+    model. If that job failed before its records were written, they are selected again by ``config``. If it was a retry
+    itself, the records of the job that it retried are used.
 
-    Another retry of that job, or another job, can have brought some of them content since. The table that holds the
-    content knows it first; the lake also knows content that somebody wrote there, or that is gone from the table.
+    Some of the records can have content by now, from another retry or another job. The table that holds the content
+    knows it first. The lake also knows content that somebody wrote there, or that is gone from the table.
     """
     retried = services.jobs.get(retried_id)
     if retried is None or retried.is_in_progress:
@@ -145,7 +146,7 @@ def _draft_retry(
 
 
 def _earlier_lines(job_id: str, services: Services) -> Iterator[tuple[str, str, bytes]]:
-    """Violation id, agency and input line of each record. Raises PermanentError once they have expired."""
+    """Violation id, agency and input line of each record. Raises PermanentError if they have expired."""
     try:
         for part in services.jobs.parts(job_id):
             lines = lines_of(services.objects.read(part.input_key))

@@ -44,7 +44,7 @@ REFUSED = "ConditionalCheckFailedException"
 CANCELLED = "TransactionCanceledException"
 IDEMPOTENCY_SECONDS = 24 * 3_600
 CONFLICT_ATTEMPTS = 5
-"""Attempts of a transaction that conflicts with another one on the same item: the same key, sent twice at once."""
+"""Attempts at a transaction that conflicts with another one on the same item: the same key, sent twice at once."""
 CONFLICT_PAUSE_SECONDS = 0.2
 BATCH_ITEMS = 25
 """Most items of one BatchWriteItem
@@ -113,7 +113,7 @@ class DynamoDbJobsTable:
         }
 
     def _transact(self, writes: list[Any], key: str) -> dict[str, Any] | None:
-        """The marker of an earlier request with this key; None when the job is written. Raises _ConflictError."""
+        """The marker of an earlier request with this key; None if the job was written. Raises _ConflictError."""
         try:
             self._client.transact_write_items(TransactItems=writes)
         except AWS_ERRORS as error:
@@ -150,7 +150,7 @@ class DynamoDbJobsTable:
             until_processed(batch, self._write, "BatchWriteItem", self._table, sleep=self._sleep)
 
     def _write(self, requests: Sequence[Any]) -> Sequence[Any]:
-        """The requests that are left unprocessed."""
+        """The requests that were not processed."""
         with translated("dynamodb:BatchWriteItem", self._table):
             answer = self._client.batch_write_item(RequestItems={self._table: requests})
         return answer.get("UnprocessedItems", {}).get(self._table, [])
@@ -214,7 +214,7 @@ class DynamoDbJobsTable:
             self._update(names.job_key(job_id), sort, {**expires_at(None), **open_again}, {})
 
     def _sort_keys(self, job_id: str) -> list[str]:
-        """The job's item, its parts, the claims on its outputs."""
+        """The job's item, its parts, and the claims on its outputs."""
         found = self._query(
             KeyConditionExpression="PK = :pk",
             ExpressionAttributeValues={":pk": {"S": names.job_key(job_id)}},
@@ -237,8 +237,8 @@ class DynamoDbJobsTable:
                 yield from map(from_item, page["Items"])
 
     def _update(self, partition: str, sort: str, changes: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
-        """Set attributes, and remove those whose value is None, where each ``expected`` value is stored. Never creates
-        an item."""
+        """Set attributes where each ``expected`` value is stored, and remove those whose new value is None. Never
+        creates an item."""
         if not changes and not expected:
             return True
         names_used = {f"#{name}": name for name in [*changes, *expected]}
@@ -271,7 +271,7 @@ class DynamoDbJobsTable:
 
 
 def _readable(items: Iterable[Mapping[str, Any]]) -> Iterator[Job]:
-    """The jobs of a listing. One that cannot be read does not hide the others."""
+    """The jobs of a listing. A job that cannot be read does not hide the others."""
     for item in items:
         try:
             yield job_of_item(from_item(item))
@@ -288,7 +288,7 @@ def _in_flight_key(job_id: str) -> dict[str, str]:
 
 
 class _ConflictError(Exception):
-    """Raised when another transaction works on the same item."""
+    """Raised if another transaction works on the same item."""
 
 
 def _is_conflict(error: Exception) -> bool:
@@ -302,7 +302,7 @@ def _hash(data: bytes) -> str:
 
 
 def _cursor(key: Mapping[str, Any] | None) -> str:
-    """The place of a page's end: the values of the key, which tell nothing that the page did not."""
+    """The cursor after a page: the values of its last key, which the page already shows."""
     if not key:
         return ""
     place = {name: value["S"] for name, value in key.items()}
@@ -310,7 +310,7 @@ def _cursor(key: Mapping[str, Any] | None) -> str:
 
 
 def _read_cursor(cursor: str, key: str, value: str) -> dict[str, Any]:
-    """Raises ValueError unless the cursor is one of this listing."""
+    """The key of a cursor. Raises ValueError unless the cursor is from this listing."""
     try:
         place = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (binascii.Error, ValueError):

@@ -1,10 +1,10 @@
-"""A logical batch job and its parts, as frozen models. ``submit.job_items`` reads them from the table and writes them.
+"""A logical batch job and its parts, as frozen models. ``submit.job_items`` reads and writes their items.
 
-A job is *settled* when its outputs are taken, and each of its records is in the lake, gone from the lake, or failed for
-good with its reason. Until then no other job takes its records, a clock looks after it, and its items do not expire:
+A job is *settled* when its outputs are taken and each of its records is in the lake, gone from the lake, or failed for
+good with a reason. Until then, no other job takes its records, a schedule checks the job, and its items do not expire:
 they get their ``ttl`` when the job settles.
 
-An estimate is a job too, under an id of its own, that is in no index and is kept for a day.
+An estimate is a job too. Its id has another prefix, it is in no index, and it is kept for a day.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from typing import Any
 from bedrock_batches.submit.pricing import Rate
 
 KEPT = timedelta(days=30)
-"""The items of a job are kept this long after it has settled."""
+"""How long the items of a job are kept after it has settled."""
 ESTIMATE_KEPT = timedelta(days=1)
 CREATION_TIME = timedelta(minutes=20)
-"""Longest time that a creation takes, Lambda's two repetitions of an asynchronous call included."""
+"""The longest time that a creation takes, including Lambda's two repetitions of an asynchronous call."""
 TYPICAL_COMPLETION = timedelta(hours=24)
-"""Batch inference promises no end; most jobs end within a day
+"""AWS promises no end for batch inference; most jobs end within a day
 (https://docs.aws.amazon.com/bedrock/latest/userguide/batch-inference.html)."""
 SCHEMA_VERSION = 2
-"""The version of a job's items. 2: ``recordId`` is ``names.record_id``. An item without a version has version 1, whose
-``recordId`` is the violation's id."""
+"""The version of a job's items. In version 2, ``recordId`` is ``names.record_id``. In version 1, which items without a
+version have, it is the violation's id."""
 
 Document = Mapping[str, Any]
-"""JSON that a job carries from the processor to the API's answers. No code decides by it."""
+"""JSON that a job carries from the processor to the API's answers. No code reads it."""
 
 
 class JobStatus(StrEnum):
-    """The status that users see, beside ``bedrock_status``."""
+    """The status that users see beside ``bedrock_status``."""
 
     IN_PROGRESS = "InProgress"
     COMPLETED = "Completed"
@@ -42,9 +42,10 @@ class JobStatus(StrEnum):
 
 
 class Creation(StrEnum):
-    """The progress of the processor. PENDING: nothing is decided, parts can be missing, its records are free.
-    WRITTEN: files and parts are there, and queued parts can be submitted. DONE: the processor has submitted what it
-    could.
+    """The progress of the processor.
+
+    PENDING: nothing is decided, parts can be missing, and no records are held. WRITTEN: files and parts exist, and
+    queued parts can be submitted. DONE: the processor has submitted what it could.
     """
 
     PENDING = "Pending"
@@ -53,7 +54,7 @@ class Creation(StrEnum):
 
 
 class RequestOutcome(StrEnum):
-    """The outcome of the request for a job. UNDECIDED: the processor works on it. DIED: the processor ended before it
+    """The outcome of a request for a job. UNDECIDED: the processor works on it. DIED: the processor ended before it
     decided. NOTHING: no record is left to process."""
 
     UNDECIDED = "undecided"
@@ -66,9 +67,11 @@ class RequestOutcome(StrEnum):
 
 
 class PartStatus(StrEnum):
-    """QUEUED: not with Bedrock yet. SUBMITTED: with Bedrock. ENDED: in one of Bedrock's final statuses; a part that is
-    run at once through Converse is ENDED from the beginning, and its output is waited for as that of any other.
-    REFUSED: Bedrock did not take it. CANCELLED: stopped before it was submitted.
+    """The state of a part.
+
+    QUEUED: not submitted yet. SUBMITTED: Bedrock has it. ENDED: in one of Bedrock's final statuses; a part that runs
+    through Converse is ENDED from the beginning, and its output is awaited like any other. REFUSED: Bedrock did not
+    accept it. CANCELLED: stopped before its submission.
     """
 
     QUEUED = "queued"
@@ -83,11 +86,11 @@ class PartStatus(StrEnum):
 
 
 class BedrockStatus(StrEnum):
-    """Bedrock's statuses of a job (https://docs.aws.amazon.com/bedrock/latest/APIReference/
-    API_GetModelInvocationJob.html), and two of our own: QUEUED before the submission, ON_DEMAND for a part that is run
-    through Converse and has no job ARN.
+    """Bedrock's statuses of a job
+    (https://docs.aws.amazon.com/bedrock/latest/APIReference/API_GetModelInvocationJob.html), and two of our own: QUEUED
+    before the submission, and ON_DEMAND for a part that runs through Converse and has no job ARN.
 
-    Items keep the text that Bedrock gave, so that a status that AWS adds is shown as it is.
+    Items keep the text that Bedrock gave, so a status that AWS adds later is shown unchanged.
     """
 
     QUEUED = "Queued"
@@ -117,7 +120,7 @@ BEDROCK_FINAL = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Records of a job: with content, without, all of them."""
+    """Counts of a job's records: with content, without content, all."""
 
     processed: int = 0
     errors: int = 0
@@ -127,7 +130,7 @@ class Stats:
 @dataclass(frozen=True, slots=True)
 class FailureGroup:
     """Records without content for one reason. ``example`` is one of them. ``same_input_fails``: the model refused the
-    request itself, so asking it again changes nothing."""
+    request itself, so the same request fails again."""
 
     error: str
     reason: str
@@ -139,11 +142,11 @@ class FailureGroup:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One Bedrock job of a batch job, or records that are run through Converse.
+    """A Bedrock job that is part of a batch job, or records that run through Converse.
 
-    ``number`` counts from 1. ``bedrock_status`` and ``message`` are Bedrock's, and so is ``processed_count``, at the
-    part's end; "" and None until then. ``size_bytes`` is that of the input file. ``calls`` counts those of the model,
-    for a part that is run through Converse. Tokens are None until Bedrock, or the last call, has told them.
+    ``number`` counts from 1. ``bedrock_status``, ``message`` and ``processed_count`` are Bedrock's at the part's end;
+    "" and None until then. ``size_bytes`` is the size of the input file. ``calls`` counts the model's calls for a part
+    that runs through Converse. Tokens are None until they are known.
     """
 
     job_id: str
@@ -173,15 +176,18 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A batch job, or an estimate (``dry_run``). What is not known yet is None, or "" for a text.
+    """A batch job or an estimate (``dry_run``). Unknown values are None, or "" for a text.
 
-    ``config`` is the request's, with defaults. ``message`` says why the job failed, or that there was nothing to do;
-    ``reason`` why it was not created, ``shortfall`` how many records it lacked for that, ``problems`` what is wrong
-    with its request. ``left_out`` counts the records that pass the filters, but that no job takes;
-    ``unusable_ids`` names some of those whose id is shared with another record or cannot be a key, ``held_by`` the jobs
-    and objects that hold the others. ``outputs_taken``: the job has ended, and no output of it is left to take; None in
-    a job that never ended. ``price`` is what the actual cost is calculated with. ``ttl`` is in seconds since the epoch.
-    ``other`` are attributes of the item that this release does not know: the API shows them.
+    ``config`` is the request's config with defaults. ``message`` says why the job failed or had nothing to do.
+    ``reason`` says why it was not created, ``shortfall`` how many records were missing for that, and ``problems`` what
+    is wrong with the request.
+
+    ``left_out`` counts the records that pass the filters but that no job takes. ``unusable_ids`` names some whose id is
+    not unique or cannot be a key, and ``held_by`` the jobs and objects that hold the others.
+
+    ``outputs_taken``: the job has ended and all its outputs are taken; None for a job that never ended. ``price`` is
+    the basis of the actual cost. ``ttl`` is in seconds since the epoch. ``other`` holds attributes of the item that
+    this release does not know: the API shows them.
     """
 
     job_id: str
@@ -229,7 +235,7 @@ class Job:
 
     @property
     def request_outcome(self) -> RequestOutcome:
-        """The outcome of the request. A job that failed after it was created counts as created."""
+        """The outcome of the request. A job that failed after its creation counts as created."""
         if self.is_in_progress:
             return RequestOutcome.CREATED if self.creation is Creation.DONE else RequestOutcome.UNDECIDED
         if self.problems:
@@ -244,14 +250,14 @@ class Job:
 
 
 def new_job(job_id: str, now: datetime, config: Document, *, dry_run: bool = False, retry_of: str = "") -> Job:
-    """The job as it is before the processor runs."""
+    """The job before the processor runs."""
     ttl = int((now + ESTIMATE_KEPT).timestamp()) if dry_run else None
     return Job(job_id, now, config=config, dry_run=dry_run, retry_of=retry_of, ttl=ttl)
 
 
 def expected_completion(created_at: datetime, parts: int, concurrent: int, *, on_demand: bool = False) -> datetime:
-    """One day for each round of parts that run side by side; no promise. On demand, records are asked while the job is
-    created."""
+    """An estimate of the days: one for each round of parts that run side by side. On demand, records are asked while
+    the job is created."""
     if on_demand:
         return created_at + CREATION_TIME
     rounds = -(-parts // max(1, concurrent))
@@ -259,7 +265,7 @@ def expected_completion(created_at: datetime, parts: int, concurrent: int, *, on
 
 
 def begins_of(parts: Sequence[Part]) -> dict[int, int]:
-    """The place in the job of each part's first record, by the part's number."""
+    """The place in the job of each part's first record, by part number."""
     begins, begin = {}, 0
     for part in parts:
         begins[part.number] = begin

@@ -1,7 +1,7 @@
-"""The stored form of jobs and parts: the only place that knows the attributes of their items.
+"""The stored form of jobs and parts. Only this module knows the attributes of their items.
 
-Items of earlier releases stay readable: ``schemaVersion`` says how their records are called (``job.SCHEMA_VERSION``),
-and what an item lacks has the value of a new job, except that the processor counts as done. Values are JSON-like
+Items of earlier releases stay readable: ``schemaVersion`` says how their records are named (``job.SCHEMA_VERSION``). An
+attribute that an item lacks has the value of a new job, except that the processor counts as done. Values are JSON-like
 (``foundation.aws.dynamodb_items``); times are ISO 8601 in UTC with milliseconds.
 """
 
@@ -30,15 +30,15 @@ _UNREADABLE = (AttributeError, KeyError, TypeError, ValueError)
 
 INDEX_KEYS = frozenset({"GSI1PK", "GSI1SK", "GSI2PK"})
 HIDDEN = INDEX_KEYS | {"ttl"}
-"""Attributes of a job's item that are the table's own."""
+"""Attributes of a job's item that belong to the table, such as keys."""
 
 
 class UnreadableItemError(PermanentError):
-    """Raised when an item of the job table has a value that no release wrote; the message names item and value."""
+    """Raised if an item of the job table has a value that no release wrote. The message names item and value."""
 
 
 def item_of_job(job: Job) -> Item:
-    """The item, without the attributes that the job has no value for."""
+    """The item, without attributes for unknown values."""
     return {**job.other, **_always(job), **_given(_optional(job))}
 
 
@@ -95,7 +95,7 @@ def _optional(job: Job) -> Item:
 
 
 def job_of_item(item: Mapping[str, Any]) -> Job:
-    """Raises UnreadableItemError."""
+    """The job of an item. Raises UnreadableItemError."""
     job_id = str(item.get("jobId") or names.job_id_of_key(item["PK"]))
     try:
         violation_count = int(item.get("violationCount", 0))
@@ -146,7 +146,7 @@ def job_of_item(item: Mapping[str, Any]) -> Job:
 
 
 def item_of_part(part: Part) -> Item:
-    """The item, without the attributes that the part has no value for."""
+    """The item, without attributes for unknown values."""
     always = {
         "PK": names.job_key(part.job_id),
         "SK": names.part_sort_key(part.number),
@@ -176,7 +176,7 @@ def item_of_part(part: Part) -> Item:
 
 
 def part_of_item(item: Mapping[str, Any]) -> Part:
-    """Raises UnreadableItemError."""
+    """The part of an item. Raises UnreadableItemError."""
     job_id, number = str(item["jobId"]), int(item["part"])
     try:
         return Part(
@@ -206,7 +206,7 @@ def part_of_item(item: Mapping[str, Any]) -> Part:
 
 
 def changes(before: Item, after: Item) -> Item:
-    """The attributes of ``after`` that differ from ``before``; None for one that is there no more."""
+    """The attributes of ``after`` that differ from ``before``; None for a removed attribute."""
     gone = dict.fromkeys(before.keys() - after.keys())
     return {**{name: value for name, value in after.items() if before.get(name) != value}, **gone}
 
@@ -221,12 +221,12 @@ def settled_at(moment: datetime) -> Item:
 
 
 def expires_at(moment: datetime | None) -> Item:
-    """The changes of any item that expires then, or never."""
+    """The changes of an item that expires then; None: never."""
     return {"ttl": None if moment is None else int(moment.timestamp())}
 
 
 def document_of_group(group: FailureGroup) -> Item:
-    """A group of failures, as items, answers and notifications have it."""
+    """A group of failures in the form of items, answers and notifications."""
     return {
         "error": group.error,
         "reason": group.reason,

@@ -1,8 +1,8 @@
-"""The names of a logical batch job: its ids, the keys of its items and of its objects in the data bucket.
+"""The names of a logical batch job: its ids, and the keys of its items and objects.
 
-All items of a job have ``PK JOB#<jobId>``. ``SK METADATA`` is the job, ``SK PART#0001`` each Bedrock job of it. Beside
-them: ``PK INFLIGHT``, ``SK JOB#<jobId>`` for each job that is not settled (read consistently, which the indexes cannot
-be), and ``PK IDEMPOTENCY#<hash>``, ``SK REQUEST``. Times are ISO 8601 in UTC with milliseconds.
+All items of a job have ``PK JOB#<jobId>``. ``SK METADATA`` is the job, and ``SK PART#0001`` is its first Bedrock job.
+Other keys: ``PK INFLIGHT``, ``SK JOB#<jobId>`` for each job that is not settled (read consistently, which indexes
+cannot be), and ``PK IDEMPOTENCY#<hash>``, ``SK REQUEST``. Times are ISO 8601 in UTC with milliseconds.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ JOBS_BY_STATUS = "jobs-by-status"
 """Index of GSI2PK (``STATUS#<status>``) and GSI1SK."""
 CREATE_LEASE = "create"
 JOB_ID = re.compile(r"(batch|estimate)-[0-9]{1,12}-[0-9A-Za-z]{1,32}")
-"""Wider than our own ids, for jobs that were written by hand; a part's name still fits into Bedrock's 63 characters."""
+"""Wider than our own ids, for jobs whose items were written by hand. A part's name still fits into Bedrock's 63
+characters."""
 
 
 def new_job_id(now: datetime, *, dry_run: bool = False) -> str:
@@ -50,7 +51,7 @@ def moment_at(epoch_ms: int) -> datetime:
 
 
 def moment_of(text: str) -> datetime:
-    """The moment of an ISO 8601 text; without a zone it is in UTC. Raises ValueError for another text."""
+    """The moment of an ISO 8601 text; without a zone it is in UTC. Raises ValueError for any other text."""
     moment = datetime.fromisoformat(text)
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
@@ -81,7 +82,7 @@ def part_name(job_id: str, part: int) -> str:
 
 
 def part_of_name(job_name: str) -> tuple[str, int] | None:
-    """Job id and part of a Bedrock job's name; None when the Bedrock job is not one of ours."""
+    """Job id and part of a Bedrock job's name; None if the Bedrock job is not ours."""
     job_id, _, number = job_name.rpartition("-")
     if not is_job_id(job_id) or len(number) != 4 or not number.isdigit():
         return None
@@ -102,31 +103,29 @@ def output_prefix(job_id: str) -> str:
 
 
 def on_demand_output_key(job_id: str, part: int) -> str:
-    """The key in the layout of Bedrock's own output: a folder of 12 characters, the input file's name, ``.out``.
-
-    The folder is the same however often the job is resumed.
-    """
+    """The key in the layout of Bedrock's own output: a folder of 12 characters, the input file's name, ``.out``. A
+    resumed job has the same folder."""
     folder = hashlib.sha256(part_name(job_id, part).encode()).hexdigest()[:12]
     return f"{output_prefix(job_id)}{folder}/input-{part:04d}.jsonl.out"
 
 
 def answers_prefix(job_id: str, part: int) -> str:
-    """Under it lie the answers of a part that is run through Converse."""
+    """The prefix of the answers of a part that runs through Converse."""
     return f"{PREFIX}/on-demand/{job_id}/{part:04d}/"
 
 
 def answer_key(job_id: str, part: int, place: int) -> str:
-    """The line of the output of one record; ``place`` counts from 0 in the part."""
+    """The object with one record's line of the output; ``place`` counts from 0 in the part."""
     return f"{answers_prefix(job_id, part)}{place:06d}.jsonl"
 
 
 def calls_key(job_id: str, part: int, place: int) -> str:
-    """The object that counts the record's calls of the model."""
+    """The object that counts the model's calls for the record."""
     return f"{answers_prefix(job_id, part)}{place:06d}.calls"
 
 
 def on_demand_lease(job_id: str) -> str:
-    """Held by the call that asks for the records of a job through Converse."""
+    """The lease of the call that asks for a job's records through Converse."""
     return f"ondemand#{job_id}"
 
 

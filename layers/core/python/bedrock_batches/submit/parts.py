@@ -21,13 +21,13 @@ class Quotas(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     minimum_records: int = Field(100, ge=1)
-    """If it is not given, the model's own minimum applies."""
+    """None: the model's own minimum."""
     records_per_job: int = Field(50_000, ge=1)
     bytes_per_file: int = Field(1_000_000_000, ge=1)
     concurrent_jobs: int = Field(20, ge=1)
 
     def of(self, model: Model | None) -> Quotas:
-        """The quotas of jobs on this model; as they are for one that is not known any more."""
+        """The quotas of jobs on this model; the given ones for a model that is not known any more."""
         if model is None or "minimum_records" in self.model_fields_set:
             return self
         return self.model_copy(update={"minimum_records": model.minimum_records})
@@ -47,10 +47,10 @@ class Span:
 
 
 def cut(sizes: Sequence[int], quotas: Quotas) -> list[Span]:
-    """The parts of records of these sizes (bytes of their lines), as few as the quotas allow.
+    """Cut records of these sizes (bytes of their lines) into as few parts as the quotas allow.
 
-    Counts of parts differ by one at most. Where no cut gives each part its minimum, the last records, which are those
-    of the lowest priority, are left for another job; no part at all when there are fewer records than the minimum.
+    Sizes of parts differ by at most one record. If no cut gives each part its minimum, the last records, which have the
+    lowest priority, are left for another job. With fewer records than the minimum there is no part at all.
     """
     ends = [0, *accumulate(sizes)]
     total = len(sizes)
@@ -72,7 +72,8 @@ def _balanced(total: int, parts: int) -> list[tuple[int, int]]:
 
 
 def _fewer(total: int, quotas: Quotas) -> int:
-    """The next smaller number of records to try: what fits one part less, or, where bytes are in the way, 1 % less."""
+    """The next smaller number of records to try: a number that needs one part less, or, if bytes are the limit, 1 %
+    less."""
     parts = -(-total // quotas.records_per_job)
     if total // parts < quotas.minimum_records:
         return (parts - 1) * quotas.records_per_job

@@ -16,11 +16,11 @@ from foundation.errors import PermanentError
 
 
 class JobRefusedError(PermanentError):
-    """Raised when Bedrock does not take a job as it is; the message is Bedrock's reason."""
+    """Raised if Bedrock refuses a job. The message is Bedrock's reason."""
 
 
 class KeyReusedError(PermanentError):
-    """Raised when an ``Idempotency-Key`` comes again with another request."""
+    """Raised if an ``Idempotency-Key`` is used again with another request."""
 
 
 class Guard(StrEnum):
@@ -32,14 +32,14 @@ class Guard(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JobPage:
-    """Jobs, newest first. ``cursor`` goes into the next request; "" at the end."""
+    """A page of jobs, newest first. ``cursor`` goes into the next request; "" at the end."""
 
     jobs: list[Job]
     cursor: str
 
 
 class JobsTable(Protocol):
-    """``VentureOS-BedrockBatchJobs``. Reads by key are consistent; listings lag behind by moments."""
+    """``VentureOS-BedrockBatchJobs``. Reads by key are consistent; listings can lag behind."""
 
     def create(
         self,
@@ -49,51 +49,49 @@ class JobsTable(Protocol):
         *,
         instead_of: str = "",
     ) -> str:
-        """Write a new job; returns its id.
+        """Write a new job and return its id.
 
-        With a key: when the same key was used for the same ``request``, nothing is written and the id of that job is
-        returned, unless it is the job ``instead_of`` which the new one is to be written. Raises ``KeyReusedError`` when
-        the key was used for another request.
+        With a key that was used for the same ``request``, nothing is written, and the id of that job is returned,
+        unless it is the job ``instead_of`` which the new one is written. Raises ``KeyReusedError`` if the key was used
+        for another request.
         """
 
     def get(self, job_id: str) -> Job | None: ...
 
     def parts(self, job_id: str) -> list[Part]:
-        """In the order of their numbers."""
+        """The job's parts in the order of their numbers."""
 
     def put_parts(self, job_id: str, parts: Sequence[Part]) -> None:
-        """Write the job's parts in place of those that it had."""
+        """Replace the job's parts."""
 
     def change(self, before: Job, after: Job, *, only_if: Collection[Guard] = ()) -> bool:
-        """Write what ``after`` changes in ``before``; other attributes stay as they are stored.
-
-        False, and no change, when the job is gone, or when one of ``only_if`` is stored with another value than
-        ``before`` has. The indexes follow a change of the status.
-        """
+        """Write the attributes that ``after`` changes in ``before``. Returns False and changes nothing if the job is
+        gone, or if one of ``only_if`` is stored with another value than in ``before``. The indexes follow a changed
+        status."""
 
     def change_part(self, before: Part, after: Part, *, only_if: Collection[Guard] = ()) -> bool:
-        """As ``change``."""
+        """Like ``change``."""
 
     def list_jobs(self, status: JobStatus | None, limit: int, cursor: str = "") -> JobPage:
-        """Raises ValueError for a cursor that this table did not give."""
+        """Raises ValueError for a cursor from elsewhere."""
 
     def in_flight(self) -> list[str]:
-        """Ids of the jobs that are not settled, whose records no other job takes. Consistent."""
+        """Ids of the jobs that are not settled. Consistent. No other job takes their records."""
 
     def enter_in_flight(self, job_id: str) -> None: ...
 
     def leave_in_flight(self, job_id: str) -> None: ...
 
     def settle(self, job_id: str, at: datetime) -> None:
-        """Note that the job is settled: it leaves those in flight, and all its items expire ``KEPT`` from now on."""
+        """Note that the job is settled: it leaves the jobs in flight, and its items expire after ``KEPT``."""
 
     def reopen(self, job_id: str) -> None:
-        """Undo ``settle``, and note that outputs of the job are still to be taken."""
+        """Undo ``settle``, and note that the job has outputs to take."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchInferenceJob:
-    """A Bedrock job as it is now. Counts are 0 until its records are validated."""
+    """A Bedrock job now. Counts are 0 until its records are validated."""
 
     arn: str
     status: str
@@ -106,33 +104,31 @@ class BatchInferenceJob:
 
 class BatchInference(Protocol):
     def submit(self, part: Part, bucket: str) -> str:
-        """Start the Bedrock job of a part, or find that it was started; returns its ARN.
-
-        Raises ``JobRefusedError`` for a request that Bedrock will not take, ``ThrottledError`` when it will take it
-        later: too many calls, or as many jobs as the quota allows.
-        """
+        """Start the Bedrock job of a part, or find the one that exists. Returns its ARN. Raises ``JobRefusedError`` for
+        a request that Bedrock does not accept, and ``ThrottledError`` for one that it accepts later: too many calls or
+        concurrent jobs."""
 
     def get(self, job_arn: str) -> BatchInferenceJob: ...
 
     def stop(self, job_arn: str) -> None:
-        """Ask for an end; a job that has ended is no error."""
+        """Request the end of a job. A job that has ended is no error."""
 
     def running(self, model_id: str) -> int:
-        """Jobs of the model that count against the quota of concurrent ones, whoever started them."""
+        """Jobs of the model that count against the quota of concurrent jobs, from any caller."""
 
 
 class OnDemand(Protocol):
     def converse(self, model_id: str, model_input: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer of Converse, in the form of a batch's ``modelOutput``. One call of the model, never repeated.
+        """Call the model once. Returns Converse's answer in the form of a batch's ``modelOutput``.
 
-        Raises ``ServiceUnavailableError`` when no answer came, whether the model gave one or not, ``PermanentError``
-        for a record that the model refuses, ``DeploymentError``, ``ThrottledError``.
+        Raises ``ServiceUnavailableError`` if no answer arrived, ``PermanentError`` for a record that the model refuses,
+        ``DeploymentError``, ``ThrottledError``.
         """
 
 
 class FunctionCaller(Protocol):
     def call(self, payload: dict[str, Any]) -> None:
-        """Invoke a function asynchronously: it runs at least once, its answer is not waited for."""
+        """Invoke a function asynchronously. It runs at least once."""
 
 
 class ViolationsLake(Protocol):
@@ -148,11 +144,11 @@ class ViolationsLake(Protocol):
 
 class Contents(Protocol):
     def with_content(self, violation_ids: Collection[str]) -> set[str]:
-        """Those of the violations that have content in ``VentureOS-Violations``; read consistently."""
+        """The violations that have content in ``VentureOS-Violations``; read consistently."""
 
 
 def all_jobs(table: JobsTable, status: JobStatus | None = None) -> Iterator[Job]:
-    """Every job of a status, newest first."""
+    """All jobs of a status, newest first."""
     cursor = ""
     while True:
         page = table.list_jobs(status, 100, cursor)

@@ -1,8 +1,8 @@
 """The cost of a batch before it runs.
 
-Tokens of a prompt are estimated as a quarter of its bytes in UTF-8: about four characters a token in English, and more
-tokens a character in other scripts. The answer counts with its full ``maxTokens``, so an estimate is an upper bound
-but for that quarter. Batch inference costs half of on-demand inference (https://aws.amazon.com/bedrock/pricing/).
+A prompt's tokens are estimated as a quarter of its bytes in UTF-8: English has about four characters a token, other
+scripts fewer. The answer counts with its full ``maxTokens``, so an estimate is an upper bound unless a prompt has more
+tokens than that quarter. Batch inference costs half of on-demand inference (https://aws.amazon.com/bedrock/pricing/).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def tokens_of(text: str) -> int:
 
 @dataclass(frozen=True)
 class Rate:
-    """Price of one record in USD: by its tokens, or flat. ``max_tokens`` are those of the answer."""
+    """Price of one record in USD, by tokens or flat. ``max_tokens`` is the limit of the answer."""
 
     input_usd_per_1k: Decimal
     output_usd_per_1k: Decimal
@@ -42,11 +42,11 @@ class Rate:
         return (input_tokens * self.input_usd_per_1k + self.max_tokens * self.output_usd_per_1k) / 1000
 
     def actual_usd(self, input_tokens: int, output_tokens: int) -> Decimal:
-        """Cost of tokens that were used."""
+        """Cost of the used tokens."""
         return (input_tokens * self.input_usd_per_1k + output_tokens * self.output_usd_per_1k) / 1000
 
     def document(self) -> dict[str, Any]:
-        """The JSON for the job's item. ``Rate.of_document`` reads it."""
+        """The JSON in the job's item. ``Rate.of_document`` reads it."""
         return {
             "inputUSDPer1kTokens": str(self.input_usd_per_1k),
             "outputUSDPer1kTokens": str(self.output_usd_per_1k),
@@ -71,14 +71,14 @@ def model_rate(model: Model, max_tokens: int, *, on_demand: bool) -> Rate:
 
 
 def flat_rate(tokens_per_record: int, usd_per_1k_tokens: float, *, on_demand: bool) -> Rate:
-    """A fixed number of tokens a record, whose given price is that of batch inference; on demand costs twice that."""
+    """A fixed number of tokens a record. Its price is for batch inference; on demand costs twice that."""
     price = Decimal(str(usd_per_1k_tokens)) / (BATCH_SHARE if on_demand else 1)
     return Rate(price, price, tokens_per_record, flat_tokens=tokens_per_record)
 
 
 @dataclass
 class Spend:
-    """Adds up records in priority order, as long as their cost stays within ``most_usd``."""
+    """Adds up records in priority order while their cost is within ``most_usd``."""
 
     rate: Rate
     most_usd: Decimal
@@ -87,7 +87,7 @@ class Spend:
     usd: Decimal = Decimal(0)
 
     def take(self, input_tokens: int) -> bool:
-        """Whether one more record, of so many input tokens, fits; it is counted when it does."""
+        """Whether one more record with so many input tokens fits. If it does, it is counted."""
         usd = self.usd + self.rate.usd(input_tokens)
         if _rounded(usd) > self.most_usd:
             return False

@@ -1,9 +1,8 @@
 """Builds the request for a record. The texts of the prompt are in ``bedrock_batches.violations``.
 
-A record's texts come from elsewhere and are data, whatever they say: they stand as one JSON object between two
-marks that no text can contain, since ``<`` is escaped in it, and the model is told so before it reads them.
-Bodies are those of Converse, which every model takes
-(https://docs.aws.amazon.com/bedrock/latest/userguide/batch-inference-data.html).
+A record's texts come from outside and are data, whatever they say. They are one JSON object between two marks. No text
+can contain a mark, because ``<`` is escaped, and the prompt says so first. Bodies are Converse's, which every model
+accepts (https://docs.aws.amazon.com/bedrock/latest/userguide/batch-inference-data.html).
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ _SPACES = re.compile(r"\s{2,}")
 
 @dataclass(frozen=True)
 class Inference:
-    """The settings of a request: parameters of Converse's ``inferenceConfig``, None for the model's own default."""
+    """The settings of a request: Converse's ``inferenceConfig``. None is the model's default."""
 
     max_tokens: int
     temperature: float | None = None
@@ -47,7 +46,7 @@ class Inference:
 
 
 def clean(text: str, most: int = OTHER_CHARACTERS) -> str:
-    """The text without control and invisible characters, runs of blanks as one, cut after ``most`` characters."""
+    """The text without control and invisible characters, with runs of blanks as one, cut after ``most`` characters."""
     cleaned = _SPACES.sub(" ", _CONTROL.sub(" ", encodable(text))).strip()
     return cleaned if len(cleaned) <= most else cleaned[: most - 1] + "…"
 
@@ -66,7 +65,7 @@ def record_text(violation: ViolationRecord) -> str:
 
 @dataclass(frozen=True)
 class Request:
-    """One record's Converse body, and the estimated tokens of what the model reads."""
+    """The Converse body of one record, and its estimated input tokens."""
 
     model_input: dict[str, Any]
     input_tokens: int
@@ -94,9 +93,9 @@ def request_for(violation: ViolationRecord, inference: Inference) -> Request:
 def with_answer_format(model_input: dict[str, Any], *, structured_output: bool) -> dict[str, Any]:
     """The body with the answer's schema, or without one.
 
-    Converse takes it in ``outputConfig`` (https://docs.aws.amazon.com/bedrock/latest/APIReference/
-    API_runtime_OutputConfig.html), in batch inference too, which takes no tools through Converse
-    (https://docs.aws.amazon.com/bedrock/latest/userguide/batch-inference.html).
+    Converse takes it in ``outputConfig``
+    (https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_OutputConfig.html). Batch inference does too,
+    but takes no tools through Converse (https://docs.aws.amazon.com/bedrock/latest/userguide/batch-inference.html).
     """
     plain = {name: value for name, value in model_input.items() if name != "outputConfig"}
     return {**plain, "outputConfig": _OUTPUT_CONFIG} if structured_output else plain
@@ -112,7 +111,7 @@ _OUTPUT_CONFIG = {
 
 
 def tokens_of_body(model_input: dict[str, Any]) -> int:
-    """Estimated input tokens of a body of ``request_for``. AWS does not say what a schema takes: it counts as text."""
+    """Estimated input tokens of a body of ``request_for``. A schema counts as text: AWS does not say more."""
     texts = [*model_input["system"], *(part for message in model_input["messages"] for part in message["content"])]
     schema = tokens_of(_SCHEMA) if "outputConfig" in model_input else 0
     return schema + sum(tokens_of(part["text"]) for part in texts)

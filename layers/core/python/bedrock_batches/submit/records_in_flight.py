@@ -1,8 +1,8 @@
 """Lists the records that no other job takes, and those that a job left without content.
 
-A job's records are in flight until it is settled (``submit.job``). Once it has ended and its outputs are taken, records
+A job's records are in flight until it is settled (``submit.job``). When it has ended and its outputs are taken, records
 without an answer are free: those under ``bedrock-batches/errors/``, and those of parts that Bedrock never ran. Records
-whose content could not be merged stay in flight for as long as they lie under ``bedrock-batches/sync-failed/``.
+whose content could not be merged stay in flight while they are under ``bedrock-batches/sync-failed/``.
 """
 
 from __future__ import annotations
@@ -37,10 +37,8 @@ class Services(Protocol):
 
 
 def write_in_flight(services: Services, folder: Path, *, but: str = "") -> list[Path]:
-    """Files with the records in flight of all jobs ``but`` one, as lines of violation id, tab, agency.
-
-    Each file is named after its job. Jobs that are gone, or have no records, leave the list of jobs in flight.
-    """
+    """Files with the records in flight of all jobs except one, as lines of violation id, tab, agency. Each file is
+    named after its job. Jobs that are gone or have no records leave the list of jobs in flight."""
     jobs = [job_id for job_id in services.jobs.in_flight() if job_id != but]
     with ThreadPoolExecutor(THREADS) as threads:
         written = threads.map(lambda job_id: _write(job_id, services, folder / f"{job_id}.txt"), jobs)
@@ -54,7 +52,7 @@ def _write(job_id: str, services: Services, path: Path) -> Path | None:
     try:
         job = services.jobs.get(job_id)
     except UnreadableItemError as error:
-        # One bad item must not stop the creation of other jobs. Its records stay with it: they can be paid for.
+        # A broken item must not stop other jobs. Its records stay in flight: they can be paid for.
         LOGGER.error("all records of a job count as in flight", extra={"job_id": job_id, "why": str(error)})
         return _write_records(services.jobs.parts(job_id), set(), services, path)
     if job is None or (job.status is JobStatus.FAILED and job.creation is Creation.PENDING):
@@ -80,7 +78,7 @@ def _write_records(parts: Iterable[Part], but: Collection[str], services: Servic
 
 
 def _write_not_synced(services: Services, path: Path) -> Path:
-    """The records whose content ``bedrock_sync`` could not merge yet, each with the object that keeps it."""
+    """The records whose content ``bedrock_sync`` could not merge yet, each with the object that holds it."""
     with path.open("wb") as file:
         for found in services.objects.list_objects(FAILED_PREFIX):
             for failed in _not_synced(found.key, services):
@@ -92,12 +90,12 @@ def _write_not_synced(services: Services, path: Path) -> Path:
 def _not_synced(key: str, services: Services) -> list[FailedItem]:
     try:
         return failed_items(services.objects.get(key))
-    except ObjectNotFoundError:  # It has just been emptied.
+    except ObjectNotFoundError:  # Another call has just emptied it.
         return []
 
 
 def ids_without_content(job_id: str, services: Services) -> set[str]:
-    """The records of a job that has ended that no content came of. Memory: about 100 bytes each."""
+    """The records of an ended job that got no content. Memory: about 100 bytes each."""
     never_run = {
         names.split_records_line(line)[0]
         for part in services.jobs.parts(job_id)
@@ -108,7 +106,7 @@ def ids_without_content(job_id: str, services: Services) -> set[str]:
 
 
 def _failed_ids(job_id: str, services: Services) -> set[str]:
-    """Those that Bedrock ran."""
+    """The parts that Bedrock ran."""
     return {
         str(orjson.loads(line)["recordId"])
         for found in services.objects.list_objects(names.errors_prefix(job_id))
@@ -117,7 +115,7 @@ def _failed_ids(job_id: str, services: Services) -> set[str]:
 
 
 def record_lines(part: Part, services: Services) -> Iterator[str]:
-    """The lines of a part's records file; none when the file has expired."""
+    """The lines of a part's records file; none if the file has expired."""
     try:
         for line in lines_of(services.objects.read(part.records_key)):
             yield line.decode()
@@ -126,7 +124,7 @@ def record_lines(part: Part, services: Services) -> Iterator[str]:
 
 
 def lines_of(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """The lines, without their ends; blank ones are left out."""
+    """The lines without their ends and without blank lines."""
     rest = b""
     for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")

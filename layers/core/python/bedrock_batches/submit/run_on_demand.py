@@ -1,18 +1,19 @@
-"""Runs a job that is too small for batch inference through Converse, and writes what Bedrock would have written.
+"""Runs a job that is too small for batch inference through Converse, and writes the output that Bedrock would have
+written.
 
-Each answer is an object of its own as soon as it is there (``job.answer_key``). A call that is killed loses none, and
-the next call asks only for what is left. When every record has its answer, the answers become one output object with
-the lines of a batch's output, which the same function takes.
+Each answer becomes an object of its own at once (``job.answer_key``). A killed call loses none, and the next call asks
+only for the rest. When every record has its answer, the answers become one output object with the lines of a batch's
+output, which the same function takes.
 
-A model is asked only while the call has time for the slowest answer. A call that runs out of time asks for another one;
-a clock does so when a call dies. Records that have no answer after ``GIVE_UP_TIME`` fail and can be retried.
+A model is called only while the function has time for the slowest answer. A call that runs out of time invokes the next
+one; a schedule does so if a call dies. Records without an answer after ``GIVE_UP_TIME`` fail and can be retried.
 
-Every call of the model counts, also one whose answer is lost: a mark is written before it (``job.calls_key``). What a
-lost answer took is not known. It counts with the input of its record, and with the output of the answer that came
-later, or the most that was allowed.
+Every call of the model counts, even if its answer is lost: a mark is written before it (``job.calls_key``). The tokens
+of a lost answer are not known. It counts with the input of its record, and with the output of the answer that arrived
+later, or the allowed maximum.
 
-It looks for a stop while it asks. Records that are not asked then stay unanswered, as in a batch that Bedrock stopped:
-the part is Stopped, ``reconcile`` lists the rest for a retry, and the answers are kept.
+The function looks for a stop while it works. Records that were not asked stay unanswered, as in a batch that Bedrock
+stopped: the part is Stopped, ``reconcile`` lists the rest for a retry, and the answers are kept.
 """
 
 from __future__ import annotations
@@ -40,17 +41,17 @@ LOGGER = logging.getLogger("batch_processor.run_on_demand")
 
 THREADS = 8
 ANSWER_SECONDS = 180
-"""The longest that an answer is waited for: 4,096 tokens at 25 a second. The client's time-out."""
+"""The longest time for an answer: 4,096 tokens at 25 a second. The client's time-out."""
 RESERVE_SECONDS = 30.0
-"""Kept of the call's time, to write down what was answered."""
+"""The part of the function's time that is reserved for writing the answers."""
 GIVE_UP_TIME = timedelta(hours=1)
-"""Records that have no answer this long after the job was written fail."""
+"""Records without an answer this long after the job was written fail."""
 MOST_LOST = 3
-"""Calls without an answer, after which a record fails: each of them can cost as much as an answer."""
+"""Calls without an answer after which a record fails, because each of them can cost as much as an answer."""
 FIRST_PAUSE_SECONDS = 2.0
 LONGEST_PAUSE_SECONDS = 20.0
 LOOK_SECONDS = 1.0
-"""Time between two looks for a stop."""
+"""Time between two checks for a stop."""
 NOT_ASKED = "There was no time to ask this record: retry the job."
 
 
@@ -69,8 +70,8 @@ class Services(Protocol):
 
 @dataclass(frozen=True)
 class _Record:
-    """A record of the input and what is known of it: its line of the output, once it is there, and how many calls of
-    the model can have cost something."""
+    """A record of the input with its line of the output, if it has one, and the number of calls that can have cost
+    something."""
 
     place: int
     request: dict[str, Any]
@@ -79,9 +80,9 @@ class _Record:
 
 
 def run_on_demand(job: Job, services: Services) -> bool:
-    """Ask for every record that has no answer yet, until a stop is requested or the call has no time left.
+    """Ask for every record without an answer, until a stop is requested or the time is over.
 
-    False when records are left to ask. Raises DeploymentError when the model is denied to us.
+    Returns False if records are left. Raises DeploymentError if access to the model is denied.
     """
     stop = _Stop(job.job_id, services)
     parts = services.jobs.parts(job.job_id)
@@ -101,7 +102,7 @@ def _run_part(part: Part, stop: _Stop, services: Services) -> bool:
         if not answered:
             services.jobs.change_part(part, replace(part, status=PartStatus.REFUSED, message=str(error)))
             raise
-        # What is answered is paid: it becomes content as that of a part that was stopped. The rest can be retried.
+        # Answers are paid for: they become content as in a stopped part. The rest can be retried.
         LOGGER.error("part ends early", extra={"job_id": part.job_id, "part": part.number, "why": str(error)})
         ended = replace(_stopped(_used(part, answered), answered, services), message=str(error))
         services.jobs.change_part(part, ended)
@@ -114,7 +115,7 @@ def _run_part(part: Part, stop: _Stop, services: Services) -> bool:
         not_asked = {"errorCode": 408, "errorMessage": NOT_ASKED}
         records = [record if record.line else replace(record, line=_error(record, not_asked)) for record in records]
     answered = [record for record in records if record.line]
-    # Before the object is there: once it is taken, the job ends by what the part says.
+    # Before the object exists: after it is taken, the job ends by the state of the part.
     after = _used(part, records)
     if len(answered) < len(records):
         after = _stopped(after, answered, services)
@@ -124,18 +125,18 @@ def _run_part(part: Part, stop: _Stop, services: Services) -> bool:
 
 
 def _stopped(part: Part, answered: list[_Record], services: Services) -> Part:
-    """The part as one that Bedrock stopped after these answers."""
+    """The part as if Bedrock had stopped it after these answers."""
     now = names.moment_at(services.clock.now_ms())
     return replace(part, bedrock_status=BedrockStatus.STOPPED, processed_count=len(answered), ended_at=now)
 
 
 def _is_given_up(part: Part, services: Services) -> bool:
-    # A part that is run on demand ends for Bedrock when it is written.
+    # A part that runs on demand ends for Bedrock when it is written.
     return part.ended_at is not None and names.moment_at(services.clock.now_ms()) - part.ended_at >= GIVE_UP_TIME
 
 
 def _records(part: Part, services: Services) -> Iterator[_Record]:
-    """The records of a part with what earlier calls found out."""
+    """The records of a part with the results of earlier calls."""
     job_id, number = part.job_id, part.number
     kept = {found.key for found in services.objects.list_objects(names.answers_prefix(job_id, number))}
     for place, line in enumerate(lines_of(services.objects.read(part.input_key))):
@@ -149,8 +150,8 @@ def _records(part: Part, services: Services) -> Iterator[_Record]:
 
 
 def _ask(record: _Record, part: Part, stop: _Stop, services: Services) -> _Record:
-    """The record with its line of the output; ``error`` stands in place of ``modelOutput``, as in a batch's. Without a
-    line when a stop or the time kept it from being answered."""
+    """The record with its line of the output; ``error`` replaces ``modelOutput``, as in a batch. It has no line if a
+    stop or the time prevented the answer."""
     pause = FIRST_PAUSE_SECONDS
     while not record.line and services.deadline.remaining_seconds() > ANSWER_SECONDS + RESERVE_SECONDS:
         if stop.is_requested():
@@ -166,7 +167,7 @@ def _ask(record: _Record, part: Part, stop: _Stop, services: Services) -> _Recor
             record = replace(record, line=_error(record, {"errorCode": 400, "errorMessage": str(refused)}))
         except RetryableError as fault:
             if not isinstance(fault, ThrottledError):
-                # Nobody knows whether the model answered: it can have cost as much as an answer.
+                # Nobody knows whether the model answered. The call can have cost as much as an answer.
                 record = replace(record, calls=record.calls + 1)
                 LOGGER.warning("no answer", extra={"job_id": part.job_id, "place": record.place, "why": str(fault)})
             if record.calls >= MOST_LOST:
@@ -193,7 +194,7 @@ def _error(record: _Record, error: dict[str, Any]) -> bytes:
 
 
 def _used(part: Part, records: list[_Record]) -> Part:
-    """The part with the calls of the model, and the tokens that all of them took."""
+    """The part with the number of the model's calls and their tokens."""
     calls = input_tokens = output_tokens = 0
     for record in records:
         if not record.calls:
@@ -208,7 +209,7 @@ def _used(part: Part, records: list[_Record]) -> Part:
 
 
 class _Stop:
-    """Tells all threads whether a stop was requested; what it knows is at most ``LOOK_SECONDS`` old."""
+    """Tells all threads whether a stop was requested, at most ``LOOK_SECONDS`` late."""
 
     def __init__(self, job_id: str, services: Services) -> None:
         self._job_id = job_id
@@ -229,7 +230,7 @@ class _Stop:
         try:
             job = self._services.jobs.get(self._job_id)
         except BatchProcessorError:
-            # The next look may succeed.
+            # The next check can succeed.
             LOGGER.warning("the job could not be read: no stop is known", extra={"job_id": self._job_id}, exc_info=True)
             return False
         return job is not None and job.stop_requested_at is not None

@@ -1,4 +1,4 @@
-"""The records of a draft that fit the spending limit of the request, and their price."""
+"""The records of a draft that are within the request's spending limit, and their price."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from foundation.errors import DeploymentError
 
 
 def spent(tokens: Iterable[int], config: JobConfig, models: Models, *, on_demand: bool) -> Spend:
-    """The first records of these input tokens, up to the limit. Raises DeploymentError for a model without a price."""
+    """The first records within the limit. Raises DeploymentError for a model without a price."""
     spend = Spend(_rate(config, models, on_demand=on_demand), Decimal(str(config.limits.max_spend_usd)))
     for each in tokens:
         if not spend.take(each):

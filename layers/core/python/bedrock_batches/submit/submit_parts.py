@@ -32,10 +32,10 @@ class Services(Protocol):
 
 
 def submit_queued(job: Job, services: Services) -> list[Part]:
-    """Submit in order; returns all parts as they are then. Safe to call again, and by two calls at once.
+    """Submit queued parts in order. Returns all parts. Can be repeated and called twice at once.
 
-    A part that Bedrock will take later stays queued; one that it will not take is REFUSED with its reason. A part of a
-    job that is being stopped, or has ended, is CANCELLED. Raises ServiceUnavailableError, DeploymentError.
+    A part that Bedrock accepts later stays queued; one that it does not accept is REFUSED with a reason. A part of a
+    job that is being stopped or has ended is CANCELLED. Raises ServiceUnavailableError, DeploymentError.
     """
     parts = services.jobs.parts(job.job_id)
     if job.stop_requested_at or not job.is_in_progress:
@@ -62,7 +62,7 @@ def submit_queued(job: Job, services: Services) -> list[Part]:
 
 
 def cancel_queued(parts: Iterable[Part], services: Services) -> list[Part]:
-    """The parts as they are once those that are queued will never be submitted."""
+    """The parts when their queued ones will never be submitted."""
     return [
         _move(part, replace(part, status=PartStatus.CANCELLED, ended_at=_now(services)), services)
         if part.status is PartStatus.QUEUED
@@ -81,7 +81,7 @@ def _note_submission(part: Part, arn: str, services: Services) -> Part:
     )
     stored = _move(part, submitted, services)
     if stored.status is PartStatus.CANCELLED:
-        services.batch.stop(arn)  # somebody stopped the job between our submission and our note of it
+        services.batch.stop(arn)  # Somebody stopped the job between our submission and our note of it.
     return stored
 
 
@@ -92,11 +92,11 @@ def _note_first_arn(job: Job, parts: Iterable[Part], services: Services) -> None
 
 
 def _move(before: Part, after: Part, services: Services) -> Part:
-    """The part as it is stored after the change. Only a queued part changes: another call can have submitted it, and
-    its job can have ended since."""
+    """The stored part after the change. Only a queued part changes: another call can have submitted it, and its job can
+    have ended."""
     if services.jobs.change_part(before, after, only_if=(Guard.STATUS,)):
         return after
-    # The answer of our own write can be lost, and the SDK repeats it.
+    # The answer to our own write can be lost and repeated by the SDK.
     return next(part for part in services.jobs.parts(before.job_id) if part.number == before.number)
 
 

@@ -1,6 +1,6 @@
 """Writes content into an agency's table of the lake.
 
-DuckDB 1.5 does not repeat a commit that lost against another writer: the caller does, ``COMMIT_ATTEMPTS`` times.
+DuckDB 1.5 does not repeat a commit that lost against another writer. The caller does, ``COMMIT_ATTEMPTS`` times.
 """
 
 # ruff: noqa: S608 (identifiers are checked, values are bound)
@@ -28,8 +28,8 @@ class Merged:
     """The outcome of a merge: each update is in exactly one of the five.
 
     ``updated``: rows written. ``unchanged``: rows that had this content or newer content already. ``missing``: ids that
-    the table lacks. ``verified``: ids of verified rows whose update is not verified, and does not say since when.
-    ``repeated``: ids that several rows share. The last three are left as they are.
+    the table does not have. ``verified``: ids of verified rows whose update is not verified and has no time for that.
+    ``repeated``: ids that several rows share. The last three are not written.
     """
 
     updated: int
@@ -49,12 +49,12 @@ _WRITTEN = (
 """Column of the table, and attribute of ``ContentUpdate``."""
 _INCOMING = (("violation_id", "VARCHAR"), *((name, _TYPES[column]) for column, name in _WRITTEN))
 _NEVER = "-9223372036854775807"
-"""Older than any time, in microseconds: content can be of a time before 1970."""
+"""Older than any time, in microseconds: content can be from before 1970."""
 _VERIFIED = f"""(
     coalesce(target.is_verified, false) AND NOT incoming.is_verified
     AND coalesce(epoch_us(incoming.verified_at), {_NEVER}) <= coalesce(epoch_us(target.verified_at), {_NEVER}))
 """
-"""A person verified the row, and the update does not say that this was taken back since."""
+"""A person verified the row, and the update does not say when that was withdrawn."""
 _OUTDATED = f"""(
     row(coalesce(epoch_us(target.bedrock_generated_at), {_NEVER}), coalesce(epoch_us(target.verified_at), {_NEVER}))
         <= row(epoch_us(incoming.generated_at), coalesce(epoch_us(incoming.verified_at), {_NEVER}))
@@ -78,7 +78,7 @@ THEN UPDATE SET {", ".join(f"{column} = incoming.{name}" for column, name in _WR
 
 
 def merge_updates(connection: DuckDBPyConnection, table: str, updates: Sequence[ContentUpdate]) -> Merged:
-    """Write the updates in one transaction; ``table`` is its name in SQL, and each violation is once in ``updates``."""
+    """Write the updates in one transaction. ``table`` is its name in SQL. ``updates`` have each violation once."""
     incoming = rows_statement(_INCOMING, map(_row, updates))
     connection.execute(f"CREATE TEMP TABLE incoming AS {incoming.sql}", incoming.parameters)
     connection.execute("BEGIN")

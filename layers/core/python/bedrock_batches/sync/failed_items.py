@@ -27,7 +27,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class FailedItem:
-    """An item that is not in the lake, and why. ``item`` has at least ``PK``."""
+    """An item that is not in the lake, and the reason. ``item`` has at least ``PK``."""
 
     item: Mapping[str, Any]
     reason: str
@@ -43,7 +43,7 @@ class FailedItem:
 
     @classmethod
     def of_line(cls, line: bytes) -> FailedItem:
-        """Raises ValueError for what ``line`` did not write. Lines of the release before have no ``kind``."""
+        """The failed item of a line. Raises ValueError for other text. Lines of the release before have no ``kind``."""
         found = parse_json(line.decode("utf-8", "replace"))
         item = found.get("item") if isinstance(found, dict) else None
         if not isinstance(item, dict) or not is_content({"SK": CONTENT_SORT_KEY, **item}):
@@ -53,7 +53,7 @@ class FailedItem:
 
 
 def lines_of_failed(body: bytes) -> Iterator[FailedItem | bytes]:
-    """The lines of an object under ``sync-failed/``; one that cannot be read as it is."""
+    """The lines of an object under ``sync-failed/``; a line that cannot be read stays text."""
     for line in filter(None, body.splitlines()):
         try:
             yield FailedItem.of_line(line)
@@ -63,14 +63,14 @@ def lines_of_failed(body: bytes) -> Iterator[FailedItem | bytes]:
 
 
 def failed_items(body: bytes) -> list[FailedItem]:
-    """The items of an object under ``sync-failed/``, without the lines that cannot be read."""
+    """The items of an object under ``sync-failed/``, without lines that cannot be read."""
     return [line for line in lines_of_failed(body) if isinstance(line, FailedItem)]
 
 
 def rewrite_failed(
     key: str, lines: Sequence[FailedItem | bytes], again: Mapping[str, FailedItem], objects: ObjectStore
 ) -> None:
-    """Keep the lines of an object whose items failed again, and those that cannot be read; delete an empty object."""
+    """Keep the lines whose items failed again and those that cannot be read. Delete an empty object."""
     left = [
         line + b"\n" if isinstance(line, bytes) else again[line.violation_id].line()
         for line in lines

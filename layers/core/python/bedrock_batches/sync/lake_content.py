@@ -1,9 +1,9 @@
 """Generated content on its way from ``VentureOS-Violations`` into the lake.
 
-An item is content when its key is ``VIOLATION#<id>`` / ``BEDROCK_CONTENT``. Which of two versions is newer is decided
-by ``generated_at``, then by ``verified_at`` (none is older than any). A change by hand must therefore keep
-``generated_at`` and set ``verified_at`` to now, also when it takes a verification back
-(``bedrock_batches.sync.sync_lake`` says what becomes of one that does not).
+An item is content if its key is ``VIOLATION#<id>`` / ``BEDROCK_CONTENT``. The newer of two versions has the later
+``generated_at``, then the later ``verified_at`` (none is the oldest). So a change by hand must keep ``generated_at``
+and set ``verified_at`` to now, even if it withdraws a verification (``bedrock_batches.sync.sync_lake`` describes what
+happens otherwise).
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from foundation.errors import PermanentError
 
 
 class UnusableContentError(PermanentError):
-    """Raised when an item cannot become a row of the lake; the message names each attribute at fault."""
+    """Raised if an item cannot become a row of the lake. The message names each wrong attribute."""
 
 
 class _Item(ContentAttributes):
-    """The attributes that reach the lake; the item has more."""
+    """The attributes that go into the lake; the item has more."""
 
     generated_at: datetime
     is_verified: StrictBool = False
@@ -34,8 +34,8 @@ class _Item(ContentAttributes):
     @field_validator("generated_at", "verified_at", mode="before")
     @classmethod
     def is_iso_8601(cls, value: Any) -> datetime | None:
-        """ISO 8601, in UTC unless it names another zone. Digits alone are refused: nobody can tell whether they are a
-        date or seconds since 1970."""
+        """A time in ISO 8601; UTC if it has no zone. Digits alone are refused: they can be a date or seconds since
+        1970."""
         if value is None:
             return None
         fix = "write ISO 8601, such as 2026-11-27T09:30:00Z"
@@ -52,7 +52,7 @@ class _Item(ContentAttributes):
 
 @dataclass(frozen=True, slots=True)
 class ContentUpdate:
-    """A violation's content as it is now; times are in UTC."""
+    """A violation's current content. Times are in UTC."""
 
     violation_id: str
     agency: str
@@ -74,7 +74,7 @@ def violation_id_of(item: Mapping[str, Any]) -> str:
 
 
 def content_update(item: Mapping[str, Any]) -> ContentUpdate:
-    """The update of an item (``plain_item``). Raises UnusableContentError."""
+    """The update for an item (``plain_item``). Raises UnusableContentError."""
     try:
         parsed = _Item.model_validate(item)
     except ValidationError as error:
@@ -124,7 +124,7 @@ def _plain_value(typed: Mapping[str, Any]) -> Any:
 
 
 def _text(binary: bytes | str) -> str:
-    """A stream gives binary values as base64 already, the SDK as bytes."""
+    """Base64 text. A stream gives binary values as base64 already, the SDK as bytes."""
     return base64.b64encode(binary).decode() if isinstance(binary, bytes) else binary
 
 

@@ -1,8 +1,8 @@
 """Merges content items into the tables of the lake: one MERGE for each agency, under a lease that makes this call the
 table's only writer.
 
-The items are read after the lease is taken, so a call that waited for it never writes what it saw before. Errors do not
-leave this module: what could not be merged is in the result, with its reason.
+The items are read after the lease is taken, so a call that waited for it never writes old content. Errors do not leave
+this module: the result has everything that could not be merged, with its reason.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from foundation.ports import Clock, Deadline, Leases, Metrics, ObjectStore
 LOGGER = logging.getLogger("batch_processor.merge")
 
 RESERVE_SECONDS = 30.0
-"""Kept of the call's time, to write down what could not be merged."""
+"""Seconds of the call that are reserved for noting what could not be merged."""
 POLL_SECONDS = 1.0
 WITHDRAW = "to take that back, set is_verified to false and verified_at to now."
 
 
 class MergedRows(Protocol):
-    """The outcome of a merge. Every update is in exactly one of the five."""
+    """The outcome of a merge. Each update is in exactly one of the five."""
 
     @property
     def updated(self) -> int: ...
@@ -36,15 +36,15 @@ class MergedRows(Protocol):
 
     @property
     def missing(self) -> Sequence[str]:
-        """Ids that the table lacks."""
+        """Ids that the table does not have."""
 
     @property
     def verified(self) -> Sequence[str]:
-        """Ids of verified rows whose update is not verified, and does not say since when."""
+        """Ids of verified rows whose update is not verified and has no time for that."""
 
     @property
     def repeated(self) -> Sequence[str]:
-        """Ids that several rows share: the content cannot be assigned to one of them."""
+        """Ids that several rows share: nobody can say which of them the content belongs to."""
 
 
 class ContentLake(Protocol):
@@ -52,27 +52,27 @@ class ContentLake(Protocol):
     def agencies(self) -> Sequence[str]: ...
 
     def agencies_of(self, violation_ids: Collection[str]) -> dict[str, list[str]]:
-        """The agencies whose tables have each violation. Raises as ``merge`` does."""
+        """The agencies whose tables have each violation. Raises the errors of ``merge``."""
 
     def merge(self, agency: str, updates: Sequence[ContentUpdate]) -> MergedRows:
-        """Write content into an agency's table; each violation once in ``updates``.
+        """Write content into an agency's table. ``updates`` have each violation once.
 
-        Never older content over newer, never unverified over verified, never into a row whose id another row shares.
+        Never writes older content over newer, unverified over verified, or into a row whose id another row shares.
         Raises CommitConflictError, DeploymentError or ServiceUnavailableError; then nothing is written.
         """
 
 
 class ContentItems(Protocol):
-    """Items of ``VentureOS-Violations``, as ``plain_item`` gives them; read consistently."""
+    """Items of ``VentureOS-Violations`` in the form of ``plain_item``; read consistently."""
 
     def current(self, violation_ids: Collection[str]) -> dict[str, dict[str, Any]]:
-        """The content items of violations that have one, by id."""
+        """The content items of those violations that have one, by id."""
 
     def with_content(self, violation_ids: Collection[str]) -> set[str]:
-        """Those of the violations that have content."""
+        """The violations that have content."""
 
     def page(self, cursor: str) -> tuple[list[dict[str, Any]], str]:
-        """Some thousand content items, and the cursor of the page after them; "" begins, and is the end."""
+        """Some thousand content items, and the cursor of the next page. "" is the first cursor and the end."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class SyncServices:
 
 @dataclass
 class SyncResult:
-    """Counts of one call: rows written, rows that needed nothing, what failed, and records that are not content.
+    """The counts of one call: rows written, rows that needed nothing, failures, and records that are not content.
 
     Several versions of one violation count as one row.
     """
@@ -121,10 +121,8 @@ Items = Mapping[str, Mapping[str, Any]]
 
 
 def merge(items: Items, services: SyncServices) -> SyncResult:
-    """Merge the content of these violations as it is when their table's lease is held.
-
-    ``items`` can be old: they only tell where the content belongs, and are kept if it cannot be merged.
-    """
+    """Merge the content that these violations have when their table's lease is held. ``items`` can be old: they only
+    say where the content belongs, and are kept if it cannot be merged."""
     result = SyncResult()
     # A line under sync-failed/ can name the violation alone.
     items = {**items, **services.contents.current([one for one, item in items.items() if not item.get("agency")])}
@@ -137,8 +135,8 @@ def merge(items: Items, services: SyncServices) -> SyncResult:
 
 
 def _agencies(items: Items, services: SyncServices, result: SyncResult) -> Iterator[tuple[str, str]]:
-    """Id and agency of each item. The lake says it for items that do not: content of an output whose job did not keep
-    which records it took."""
+    """Id and agency of each item. The lake knows the agency of items without one, which come from jobs that did not
+    keep their records."""
     unknown = [violation_id for violation_id, item in items.items() if not item.get("agency")]
     found: dict[str, list[str]] = {}
     failure: BatchProcessorError | None = None
@@ -162,7 +160,7 @@ def _agencies(items: Items, services: SyncServices, result: SyncResult) -> Itera
 
 
 def _merge_agency(agency: str, items: Items, services: SyncServices, result: SyncResult) -> None:
-    """Merge one table's items under its lease; what fails goes into the result."""
+    """Merge one table's items under its lease. Failures go into the result."""
 
     def fail(violation_ids: Iterable[str], reason: str, kind: Kind) -> None:
         result.failed += [FailedItem(items[one], reason, kind) for one in violation_ids]
@@ -186,7 +184,7 @@ def _merge_agency(agency: str, items: Items, services: SyncServices, result: Syn
 
 
 def _merge_current(agency: str, items: Items, services: SyncServices, result: SyncResult) -> None:
-    """Read the items and merge them: the caller holds the table's lease."""
+    """Read the items and merge them. The caller holds the table's lease."""
     current = services.contents.current(items)
     result.ignored += len(items) - len(current)
     updates: list[ContentUpdate] = []
@@ -218,7 +216,7 @@ def _merge_current(agency: str, items: Items, services: SyncServices, result: Sy
 
 
 def _acquire(lease: str, services: SyncServices) -> bool:
-    """Wait for the lease while there is time; it lasts as long as this call can."""
+    """Wait for the lease while there is time. It lasts as long as this call can."""
     while (remaining := services.deadline.remaining_seconds()) > RESERVE_SECONDS:
         if services.leases.acquire(lease, services.owner, remaining):
             return True

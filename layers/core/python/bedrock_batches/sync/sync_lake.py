@@ -1,21 +1,20 @@
-"""Brings generated and verified content from ``VentureOS-Violations`` into the lake.
+"""Writes generated and verified content from ``VentureOS-Violations`` into the lake.
 
 A batch of the table's stream says which violations changed. Their items are merged with one MERGE for each agency's
-table, under a lease that makes this call the table's only writer (``sync.merge``).
+table, under a lease that makes this call the table's only writer (``sync.merge``). Content that cannot be merged is one
+of two kinds (``Kind``):
 
-Content that cannot be merged is one of two kinds (``Kind``):
-
-* PERMANENT: the item or the lake must change first. Example: the table lacks the violation.
+* PERMANENT: the item or the lake must change first. Example: the table does not have the violation.
 * PASSING: the same call can succeed later. Example: the catalog does not answer. While the record is young, it goes
   back to the stream (``batchItemFailures``), and Lambda repeats the batch from there. Later, only the schedule repeats
-  it, so that a table that cannot be written for hours does not block the others.
+  it, so that one table does not block the others for hours.
 
-Both kinds are kept with their reason in ``bedrock-batches/sync-failed/<date>/<id>.jsonl``, since a stream drops a
+Both kinds are kept with their reason in ``bedrock-batches/sync-failed/<date>/<id>.jsonl``, because a stream drops a
 record after a day or after its last attempt. A schedule replays these objects (``replay``) and deletes each line whose
-content is merged. ``compare`` goes through the whole table, for content that no stream record brings any more.
+content is merged. ``compare`` goes through the whole table and finds content that the stream has lost.
 
 A deleted item changes nothing in the lake. An item that withdraws a verification needs the time of that in
-``verified_at``; without it, the item is not merged, but kept with that reason.
+``verified_at``. Without it, the item is not merged, but kept with that reason.
 """
 
 from __future__ import annotations
@@ -34,17 +33,17 @@ LOGGER = logging.getLogger("batch_processor.sync_lake")
 
 METRIC_DIMENSION = "bedrock_sync"
 YOUNG_SECONDS = 600.0
-"""A record goes back to the stream until this long after its change."""
+"""A record younger than this goes back to the stream."""
 MOST_REPLAYED = 20_000
-"""Items of one call: more wait for the next."""
+"""Items of one call; the others wait for the next call."""
 MOST_REASONS = 10
 
 
 def sync_stream(records: Sequence[Mapping[str, Any]], services: SyncServices) -> dict[str, Any]:
     """Merge a batch of DynamoDB stream records (event source mapping, view NEW_IMAGE or NEW_AND_OLD_IMAGES).
 
-    Returns ``SyncResult.document`` with ``batchItemFailures``, which names the first record of what may pass: Lambda
-    repeats the batch from that record on
+    Returns ``SyncResult.document`` with ``batchItemFailures``, which names the first record that can succeed later.
+    Lambda repeats the batch from that record on
     (https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html).
     """
     now_seconds = services.clock.now_ms() / 1000
@@ -69,10 +68,10 @@ def sync_stream(records: Sequence[Mapping[str, Any]], services: SyncServices) ->
 
 
 def replay(services: SyncServices, key: str = "") -> SyncResult:
-    """Merge the items of all objects under ``sync-failed/``, or of one, as they are now.
+    """Merge the current items of all objects under ``sync-failed/``, or of one object.
 
-    Each object keeps the lines that fail again, and those that cannot be read; when none is left it is deleted. Items
-    that were deleted since count as ignored. Raises ObjectNotFoundError, and InvalidInputError for another key.
+    Each object keeps the lines that fail again and those that cannot be read. An empty object is deleted. Deleted items
+    count as ignored. Raises ObjectNotFoundError, and InvalidInputError for another key.
     """
     if key and not key.startswith(FAILED_PREFIX):
         problem = Problem("replay", repr(key[:200]), "cannot be replayed", f"a key under {FAILED_PREFIX}")
@@ -108,8 +107,8 @@ def replay(services: SyncServices, key: str = "") -> SyncResult:
 
 
 def merge_now(violation_ids: Collection[str], name: str, services: SyncServices) -> SyncResult:
-    """Merge the content of these violations, which no stream record brought; what fails is kept as in ``sync_stream``,
-    in an object of this name."""
+    """Merge the content of these violations without a stream record. Failures are kept as in ``sync_stream``, in an
+    object with this name."""
     result = merge(services.contents.current(violation_ids), services)
     if result.failed:
         _keep(result, name, services)
@@ -125,11 +124,11 @@ def _keep(result: SyncResult, name: str, services: SyncServices) -> None:
 
 
 def compare(cursor: str, services: SyncServices) -> dict[str, Any]:
-    """Merge what the lake lacks of a page of the table: ``SyncResult.document``, ``reasons``, and the next ``cursor``.
+    """Merge what the lake does not have of one page of the table. Finds content that the stream has lost, because
+    ``bedrock_sync`` died or did not run for a day.
 
-    ``items`` is how many the page had: each is in one of the counts.
-
-    Finds content that no stream record brings any more, since ``bedrock_sync`` died on it, or did not run for a day.
+    Returns ``SyncResult.document``, ``reasons``, and the next ``cursor``. ``items`` is the number of items of the page:
+    each is in one of the counts.
     """
     items, following = services.contents.page(cursor)
     result = merge({violation_id_of(item): item for item in items}, services)
@@ -138,8 +137,8 @@ def compare(cursor: str, services: SyncServices) -> dict[str, Any]:
 
 
 def _images(records: Iterable[Mapping[str, Any]]) -> Iterator[tuple[dict[str, Any], int, float | None]]:
-    """Content items of a stream's records, with their places in the stream and the seconds since the epoch of their
-    changes."""
+    """Content items of a stream's records, with their places in the stream and the times of their changes in seconds
+    since the epoch."""
     for record in records:
         change = record["dynamodb"]
         item = plain_item(change.get("NewImage", {}))
