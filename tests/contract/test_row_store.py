@@ -94,6 +94,7 @@ def row_of(row: int, *, failed: bool = False, said: str = "x", version: str = "1
     }
     if failed:
         record["error"], record["failed_csv"] = "Boom: it broke", f"{row},Boom: it broke\n"
+        record["error_name"] = "Boom"
     return FinishedRow([str(row)], record, json.dumps({"said": said}).encode())
 
 
@@ -180,7 +181,14 @@ def test_columns_hold_what_was_kept_of_each_row(store: RowStore) -> None:
     assert columns["duration_ms"] == [1, 2]
     assert columns["target_version"] == ["3", "1"]
     assert columns["failures"] == [
-        {"row": 2, "status": "FAILED", "error": "Boom: it broke", "csv": "2,Boom: it broke\n", "letter_sent": False}
+        {
+            "row": 2,
+            "status": "FAILED",
+            "error": "Boom: it broke",
+            "error_name": "Boom",
+            "csv": "2,Boom: it broke\n",
+            "letter_sent": False,
+        }
     ]
     assert columns["cast_failures"] == [1, 0]
     assert columns["extraction"] == ['{"methods":{"a":"direct"},"missing":[]}', ""]
@@ -212,7 +220,8 @@ def test_answers_come_with_every_row_once_in_order(store: RowStore) -> None:
 
     assert [row.row for row in answered] == [1, 2, 3, 4, 5]
     assert [row.answer for row in answered] == [{"said": "late"}] * 3 + [None, {"said": "late"}]
-    assert (answered[3].status, answered[3].error) == (RowStatus.FAILED, "Boom: it broke")
+    failed = answered[3]
+    assert (failed.status, failed.error_name, failed.error) == (RowStatus.FAILED, "Boom", "Boom: it broke")
     assert (answered[4].started_ms, answered[4].ended_ms) == (1000, 1005)
     assert [list(store.answers(row)) for row in (2, 4, 6)] == [answered[1:], answered[3:], []]
 

@@ -16,7 +16,8 @@ from foundation.errors import DeploymentError
 from foundation.invocation import call_owner
 from foundation.ports import Lease, Leases
 from row_batches.run.blanks import Blanks
-from row_batches.run.runs import Counts, Live, Run, RunEnding, Runs, RunState
+from row_batches.run.causes import Cause
+from row_batches.run.runs import MOST_LIVE_CAUSES, Counts, Live, Run, RunEnding, Runs, RunState
 from row_batches.run.runs_dynamodb import DynamoDbRuns
 from row_batches.run.traces import Traces
 from tests.support.fakes import FakeClock, FakeLeases, FakeRuns
@@ -190,6 +191,39 @@ def test_what_rows_lack_adds_up_and_the_keys_that_came_first_stay(runs: Runs) ->
     later = runs.get("run-1")
     assert later is not None
     assert later.blanks == Blanks()
+
+
+def cause(number: int, count: int, *rows: int) -> Cause:
+    return Cause(error=f"Boom{number}", message="it broke", count=count, rows=list(rows))
+
+
+def test_causes_add_up_up_to_a_number_of_them_until_the_end_brings_its_own(runs: Runs) -> None:
+    runs.start(run())
+    runs.count_causes("run-1", [cause(1, 2, 4, 7), cause(2, 1, 5)])
+    runs.count_causes("run-1", [cause(2, 3, 8, 9, 11)])
+    found = runs.get("run-1")
+    assert found is not None
+    assert found.causes == [cause(2, 4, 5), cause(1, 2, 4, 7)]
+    for number in range(3, MOST_LIVE_CAUSES + 3):
+        runs.count_causes("run-1", [cause(number, 1, number)])
+    runs.count_causes("run-1", [cause(1, 5, 20)])
+    found = runs.get("run-1")
+    assert found is not None
+    assert len(found.causes) == MOST_LIVE_CAUSES
+    assert found.causes[0] == cause(1, 7, 4, 7)
+    runs.end("run-1", ending().model_copy(update={"causes": [cause(1, 9, 4, 7)]}))
+    found = runs.get("run-1")
+    assert found is not None
+    assert found.causes == [cause(1, 9, 4, 7)]
+    assert runs.page().runs[0].causes == found.causes
+    assert runs.reopen("run-1")
+    found = runs.get("run-1")
+    assert found is not None
+    assert found.causes[0] == cause(1, 7, 4, 7)
+    runs.start(run(started_at=START + timedelta(days=100)))
+    later = runs.get("run-1")
+    assert later is not None
+    assert later.causes == []
 
 
 def test_traces_add_up_and_the_refusal_that_came_first_stays(runs: Runs) -> None:

@@ -27,9 +27,10 @@ from row_batches.rows.records import (
 from row_batches.rows.store import FinishedRows, ListedRow, RowRange, listed_by_reading
 from row_batches.run.answer_cache import CachedAnswer
 from row_batches.run.blanks import Blanks
+from row_batches.run.causes import Cause, most_frequent
 from row_batches.run.ownership import Ownership
 from row_batches.run.redrive import Redrive
-from row_batches.run.runs import Counts, Live, Run, RunEnding, RunPage, RunState, Start
+from row_batches.run.runs import MOST_LIVE_CAUSES, Counts, Live, Run, RunEnding, RunPage, RunState, Start
 from row_batches.run.starts import Starts
 from row_batches.run.traces import Traces
 from row_batches.targets.protocol import Outcome
@@ -195,6 +196,7 @@ class FakeRowStore:
                     answer=answer,
                     unmatched=unmatched,
                     target_version=record["target_version"],
+                    error_name=record.get("error_name", ""),
                 )
 
     def kept(self, rows: Collection[int]) -> Iterator[KeptAnswer]:
@@ -429,6 +431,7 @@ class FakeRuns:
         self._live: dict[str, Counts] = {}
         self._blanks: dict[str, Blanks] = {}
         self._traces: dict[str, Traces] = {}
+        self._causes: dict[str, dict[str, Cause]] = {}
         self._lock = Lock()
         self.broken: Exception | None = None
 
@@ -444,6 +447,7 @@ class FakeRuns:
             self._live.pop(run.execution, None)
             self._blanks.pop(run.execution, None)
             self._traces.pop(run.execution, None)
+            self._causes.pop(run.execution, None)
 
     def forget(self, execution: str) -> None:
         """As if the run had been begun before there was a table."""
@@ -465,6 +469,16 @@ class FakeRuns:
                 missing=dict(Counter(before.missing) + Counter(blanks.missing)),
                 keys=blanks.keys | before.keys,
             )
+
+    def count_causes(self, execution: str, causes: Sequence[Cause]) -> None:
+        self._check()
+        with self._lock:
+            known = self._causes.setdefault(execution, {})
+            for cause in causes:
+                if cause.id in known:
+                    known[cause.id].count += cause.count
+                elif len(known) < MOST_LIVE_CAUSES:
+                    known[cause.id] = cause.model_copy()
 
     def count_traces(self, execution: str, traces: Traces) -> None:
         self._check()
@@ -525,7 +539,14 @@ class FakeRuns:
         if run is None or run.ended_at is None:
             return False
         self._change(
-            execution, state=RunState.RUNNING, counts=Counts(), ended_at=None, cost_usd=None, summary_key=None, error=""
+            execution,
+            state=RunState.RUNNING,
+            counts=Counts(),
+            ended_at=None,
+            cost_usd=None,
+            summary_key=None,
+            error="",
+            causes=[],
         )
         return True
 
@@ -546,7 +567,8 @@ class FakeRuns:
         )
         if run.ended_at is not None:
             return run
-        return run.model_copy(update={"counts": self._live.get(execution, Counts())})
+        causes = most_frequent(self._causes.get(execution, {}).values())
+        return run.model_copy(update={"counts": self._live.get(execution, Counts()), "causes": causes})
 
     def page(self, limit: int = 50, cursor: str = "") -> RunPage:
         self._check()

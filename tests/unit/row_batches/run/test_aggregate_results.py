@@ -151,6 +151,11 @@ def test_rows_objects_become_output_failed_rows_and_summary() -> None:
     assert (document["status"], document["succeeded"], document["failed"]) == ("SUCCEEDED_WITH_FAILURES", 5, 1)
     assert document["output_s3_uri"] == f"s3://results/{KEYS.output}"
     assert aggregator.summary["first_failures"] == [{"row": 5, "status": "FAILED", "error": "Boom: it broke"}]
+    (cause,) = aggregator.summary["failures_by_cause"]
+    assert (cause["error"], cause["message"], cause["count"], cause["rows"]) == ("Boom", "it broke", 1, [5])
+    assert [cause.model_dump() for cause in aggregator.run.causes] == [
+        {name: cause[name] for name in ("error", "message", "count", "rows")}
+    ]
     assert aggregator.store.tags[KEYS.output] == {"execution_id": "run-1", "batch_name": "echo", "target": "echo"}
 
 
@@ -205,6 +210,10 @@ def test_a_row_that_was_never_written_fails_with_its_childs_error_and_gets_a_dea
     assert messages == ["the child workflow died: Lambda.Unknown: killed", module.CHILD_DIED]
     assert [letter["row"] for letter in aggregator.dead_letters.letters] == [3, 5]
     assert (aggregator.summary["failed"], aggregator.summary["died"]) == (2, 2)
+    assert [(cause["error"], cause["rows"]) for cause in aggregator.summary["failures_by_cause"]] == [
+        ("ChildDiedError", [3]),
+        ("ChildDiedError", [5]),
+    ]
     assert aggregator.summary["not_attempted"] == 0
 
 

@@ -51,6 +51,8 @@ def test_a_finished_run_is_announced_from_its_summary_with_filterable_attributes
         "rows_failed": 1,
     }
     assert body["first_failures"] == [{"row": 2, "status": "FAILED", "error": "Boom: it broke"}]
+    (cause,) = body["failures_by_cause"]
+    assert (cause["error"], cause["message"], cause["count"], cause["rows"]) == ("Boom", "it broke", 1, [2])
     assert body["output_s3_uri"] == f"s3://results/{KEYS.output}"
 
 
@@ -59,7 +61,10 @@ def test_details_of_rows_are_left_out_when_they_are_not_wanted() -> None:
     notification.aggregator.write(1, 3, failed=[2])
     notification.aggregator.call()
 
-    assert "first_failures" not in notification.send("SUCCEEDED")
+    body = notification.send("SUCCEEDED")
+    assert "first_failures" not in body
+    (cause,) = body["failures_by_cause"]
+    assert (cause.keys(), cause["error"], cause["count"]) == ({"error", "count", "cure"}, "Boom", 1)
 
 
 def test_a_refused_input_is_announced_with_its_problems() -> None:

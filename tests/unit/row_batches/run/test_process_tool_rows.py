@@ -19,6 +19,7 @@ from foundation.ports import Lease
 from row_batches.rows.work import FINISHING_BRAKE
 from row_batches.run.aggregate_results import aggregate_results
 from row_batches.run.batch import Batches
+from row_batches.run.causes import Cause
 from row_batches.run.messages import (
     AggregateAction,
     AggregateRequest,
@@ -205,6 +206,9 @@ def test_a_thrown_error_is_tried_again_with_growing_pauses_and_then_fails() -> N
     assert [attempt_of(payload) for _, payload, _ in worker.invoker.calls] == [1, 2, 3]
     record = worker.records[0]
     assert (record["status"], record["attempts"], record["error"]) == ("FAILED", 3, "ValueError: no")
+    run = worker.runs.get(EXECUTION)
+    assert run is not None
+    assert run.causes == [Cause(error="ValueError", message="no", count=1, rows=[1])]
     assert record["failed_csv"] == "1,text 1,ValueError: no\n"
 
 

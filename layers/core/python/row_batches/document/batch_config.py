@@ -262,7 +262,9 @@ class NotificationConfig(Part):
         description="1 to 80 letters, digits, spaces, `_`, `.`, `-`; none: the target's name",
     )
     include_details: bool = Field(
-        default=True, description="whether the notification names the first failed rows and their errors"
+        default=True,
+        description="whether the notification names the first failed rows and their errors, and the messages of the "
+        "causes; without it, a cause has its error's name, the number of rows and what to do",
     )
 
 

@@ -281,6 +281,7 @@ class DynamoDbRowStore:
             answer=parse_json(answer.decode()) if succeeded or unmatched else None,
             unmatched=unmatched,
             target_version=record["target_version"],
+            error_name=record.get("error_name", ""),
         )
 
     def kept(self, rows: Collection[int]) -> Iterator[KeptAnswer]:

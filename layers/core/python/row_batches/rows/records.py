@@ -48,6 +48,8 @@ class RowRecord(TypedDict):
 
     ``extraction`` is ``{"methods", "missing"}`` as JSON: the method of each extracted field, and the fields without.
 
+    ``error`` is the message of a row that is not SUCCESS, and ``error_name`` the name of its error, if it has one.
+
     ``origin`` is given if the outcome is that of another row, or of an earlier batch.
 
     ``worker_ms`` is the time since the worker's last write, and ``worker_calls`` is 1 at its first write. Both are on
@@ -76,6 +78,7 @@ class RowRecord(TypedDict):
     csv: str
     failed_csv: NotRequired[str]
     error: NotRequired[str]
+    error_name: NotRequired[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +114,15 @@ def consecutive_runs(rows: Sequence[FinishedRow]) -> Iterator[list[FinishedRow]]
 
 
 class RowFailure(TypedDict):
-    """A row that is not SUCCESS: its message, its line of ``failed_rows.csv``, and whether its dead letter is sent."""
+    """A row that is not SUCCESS: its message, its line of ``failed_rows.csv``, and whether its dead letter is sent.
+
+    Rows of earlier releases lack ``error_name``.
+    """
 
     row: int
     status: RowStatus
     error: str
+    error_name: NotRequired[str]
     csv: str
     letter_sent: bool
 
@@ -200,6 +207,7 @@ def columns_of(records: Sequence[RowRecord], letter_is_sent: Callable[[int], boo
                 "row": record["row"],
                 "status": record["status"],
                 "error": record["error"],
+                "error_name": record.get("error_name", ""),
                 "csv": record["failed_csv"],
                 "letter_sent": letter_is_sent(record["row"]),
             }
@@ -226,6 +234,7 @@ class AnsweredRow:
     answer: Any
     unmatched: bool = False
     target_version: str = ""
+    error_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

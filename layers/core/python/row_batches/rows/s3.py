@@ -229,7 +229,7 @@ def _answered_rows(part: _Part, lines: BytesIO) -> Iterator[AnsweredRow]:
     columns = read_columns([lines.readline()], part.first_new, skip)
     for _ in range(skip):
         lines.readline()
-    errors = {failure["row"]: failure["error"] for failure in columns["failures"]}
+    failures = {failure["row"]: (failure["error"], failure.get("error_name", "")) for failure in columns["failures"]}
     missing = {details["row"] for details in columns["details"] if details.get("missing")}
     times = zip(columns["started_ms"], columns["duration_ms"], strict=True)
     values = zip(columns["status"], times, columns["attempts"], columns["target_version"], strict=True)
@@ -237,16 +237,18 @@ def _answered_rows(part: _Part, lines: BytesIO) -> Iterator[AnsweredRow]:
         line = lines.readline()
         unmatched = status != RowStatus.SUCCESS and row in missing
         has_answer = status == RowStatus.SUCCESS or unmatched
+        error, error_name = failures.get(row, ("", ""))
         yield AnsweredRow(
             row=row,
             status=RowStatus(status),
             started_ms=started_ms,
             ended_ms=started_ms + duration_ms,
             attempts=attempts,
-            error=errors.get(row, ""),
+            error=error,
             answer=parse_json(split_answer(row, line)[1].decode()) if has_answer else None,
             unmatched=unmatched,
             target_version=version,
+            error_name=error_name,
         )
 
 

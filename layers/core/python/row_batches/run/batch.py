@@ -160,7 +160,7 @@ class Batch:
     def outcome_of(self, answered: AnsweredRow) -> Outcome:
         """The outcome of a finished row, judged again by this batch's document."""
         if answered.status is not RowStatus.SUCCESS and not answered.unmatched:
-            return Outcome(answered.status, error_message=answered.error)
+            return Outcome(answered.status, error_name=answered.error_name, error_message=answered.error)
         return self.read_kept(answered.answer)
 
     def finish(
@@ -225,6 +225,8 @@ class Batch:
             record["origin"] = origin
         if outcome.status is not RowStatus.SUCCESS:
             record["error"] = outcome.error_message
+            if outcome.error_name:
+                record["error_name"] = outcome.error_name
             record["failed_csv"] = self.renderer.render_failed(cells, outcome.error_message)
         return FinishedRow(cells, record, answer.encode())
 

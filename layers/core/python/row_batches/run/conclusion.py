@@ -13,6 +13,7 @@ from foundation.errors import DeploymentError, RowFailedError
 from row_batches.mapping.metadata_columns import timestamp
 from row_batches.rows.work import FINISHING_BRAKE, Brake
 from row_batches.run.batch import Batch
+from row_batches.run.causes import shown_causes
 from row_batches.run.messages import CaughtError, EndedRun
 from row_batches.run.runs import RunEnding, RunState
 from row_batches.run.totals import (
@@ -166,6 +167,7 @@ class Conclusion:
             "estimate": plan.estimate.model_dump(mode="json"),
             "warnings": self.warnings,
             "brake": asdict(self.brake) if self.brake else None,
+            "failures_by_cause": shown_causes(totals.causes, totals.all_failed),
             "first_failures": [failure.model_dump(mode="json") for failure in totals.first_failures],
         }
 
@@ -180,6 +182,7 @@ class Conclusion:
             summary_key=self.batch.work.keys.summary,
             warnings=self.warnings,
             error=self.error_name,
+            causes=self.totals.causes.most_frequent,
         )
 
     @property

@@ -138,13 +138,13 @@ class _Spool:
 
 
 def _as_line(answered: AnsweredRow) -> bytes:
-    head = [answered.status, answered.error, answered.unmatched, answered.target_version]
+    head = [answered.status, answered.error, answered.unmatched, answered.target_version, answered.error_name]
     return orjson.dumps(head) + b"\t" + render_json(answered.answer).encode() + b"\n"
 
 
 def _of_line(row: int, line: bytes) -> AnsweredRow:
     head, _, answer = line.partition(b"\t")
-    status, error, unmatched, version = orjson.loads(head)
+    status, error, unmatched, version, error_name = orjson.loads(head)
     return AnsweredRow(
         row=row,
         status=RowStatus(status),
@@ -155,6 +155,7 @@ def _of_line(row: int, line: bytes) -> AnsweredRow:
         answer=parse_json(answer.decode()),
         unmatched=unmatched,
         target_version=version,
+        error_name=error_name,
     )
 
 

@@ -14,6 +14,7 @@ from foundation.errors import ObjectNotFoundError
 from foundation.ports import Notifier
 from row_batches.document.plan import Keys
 from row_batches.run.batch import Batch, Batches
+from row_batches.run.causes import without_texts
 from row_batches.run.messages import EndedRun
 
 LOGGER = logging.getLogger("batch_processor.notify")
@@ -27,6 +28,8 @@ def notify(ended: EndedRun, *, batches: Batches, notifier: Notifier) -> None:
     body = summary_body(summary) if summary else ended_body(ended, batch)
     if batch is not None and not batch.plan.config.notification_config.include_details:
         body.pop("first_failures", None)
+        if "failures_by_cause" in body:
+            body["failures_by_cause"] = without_texts(body["failures_by_cause"])
     notifier.publish(
         f"{body['batch_name']}: {body['status']}",
         body,
@@ -75,6 +78,8 @@ def summary_body(summary: dict[str, Any]) -> dict[str, Any]:
         "target": summary["target"],
         "rows_processed": summary["total_rows"] - summary["not_attempted"],
         "rows_failed": failed,
+        # A summary of the release before has no causes.
+        "failures_by_cause": summary.get("failures_by_cause", []),
         **{name: summary[name] for name in names},
     }
     if summary["error"]:

@@ -22,11 +22,15 @@ from row_batches.document.plan import Plan
 from row_batches.mapping.models import OutputMapping
 from row_batches.rows.records import RowRecord, RowStatus
 from row_batches.run.blanks import Blanks, Unmatched
+from row_batches.run.causes import Cause, Causes
 from row_batches.run.pace import Allowance
 from row_batches.run.traces import Traces
 
 LOGGER = logging.getLogger("batch_processor.runs")
 SCHEMA_VERSION = 1
+MOST_LIVE_CAUSES = 10
+MOST_CAUSES_A_WRITE = 3
+"""Causes that a worker counts at once. Each takes a write to the table, and the end of the run counts all of them."""
 FEWEST_ROWS_JUDGED = 5
 """While a run goes on, no column is reported as empty before this many answers."""
 
@@ -103,6 +107,8 @@ class RunEnding(BaseModel):
     summary_key: str | None = None
     warnings: list[str] = []
     error: str = ""
+    causes: list[Cause] = []
+    """Why rows failed, the most frequent causes first."""
 
 
 class Run(BaseModel):
@@ -134,6 +140,8 @@ class Run(BaseModel):
     """Live counts of empty columns. They are read with a single run, not with a page of runs."""
     traces: Traces = Traces()
     """Written traces. They are read with a single run, too."""
+    causes: list[Cause] = []
+    """Why rows failed, the most frequent causes first. While the run goes on, they are read with a single run only."""
     ended_at: datetime | None = None
     cost_usd: float | None = None
     """The actual cost, which is known at the end."""
@@ -189,6 +197,9 @@ class Runs(Protocol):
 
     def count_blanks(self, execution: str, blanks: Blanks) -> None:
         """Add to the live counts of empty columns. Keys that are already stored stay."""
+
+    def count_causes(self, execution: str, causes: Sequence[Cause]) -> None:
+        """Add to the live counts of causes. Once there are ``MOST_LIVE_CAUSES``, further causes are not counted."""
 
     def count_traces(self, execution: str, traces: Traces) -> None:
         """Add to what became of the run's traces. The refusal that came first stays."""
@@ -256,6 +267,9 @@ class BestEffort:
             self._runs.count(execution, Counts.of_rows(records))
             if blanks.missing:
                 self._runs.count_blanks(execution, blanks)
+            causes = Causes.of_rows(records).most_frequent[:MOST_CAUSES_A_WRITE]
+            if causes:
+                self._runs.count_causes(execution, causes)
         except BatchProcessorError as error:
             LOGGER.warning("live counts not kept", extra={"reason": str(error)})
 

@@ -1,10 +1,10 @@
 """``batch_processor_runs``, behind ``row_batches.run.runs.Runs``.
 
-Items of a run: ``RUN#<execution>`` with ``RUN``, ``COUNTS``, ``BLANKS``, with ``enable_xray`` ``TRACES`` and, if an
-agent has a rate, ``PACE``. Live counts are separate items because a write is charged by the size of the whole item.
-Both indexes hold only keys, so counting writes to no index. ``runs-by-start`` lists every run, ``running-by-start``
-lists the runs without an ending. The leases of a run's batches and the permits of targets are in the same table
-(``foundation.aws.leases``).
+Items of a run: ``RUN#<execution>`` with ``RUN``, ``COUNTS``, ``BLANKS``, ``CAUSES``, with ``enable_xray`` ``TRACES``
+and, if an agent has a rate, ``PACE``. Live counts are separate items because a write is charged by the size of the
+whole item. Both indexes hold only keys, so counting writes to no index. ``runs-by-start`` lists every run,
+``running-by-start`` lists the runs without an ending. The leases of a run's batches and the permits of targets are in
+the same table (``foundation.aws.leases``).
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from foundation.aws.dynamodb_items import from_item, to_item
 from foundation.aws.errors import AWS_ERRORS, error_code, translate, translated
 from foundation.errors import ThrottledError
 from row_batches.run.blanks import Blanks
-from row_batches.run.runs import Counts, Live, Run, RunEnding, RunPage, Start
+from row_batches.run.causes import Cause, most_frequent
+from row_batches.run.runs import MOST_LIVE_CAUSES, Counts, Live, Run, RunEnding, RunPage, Start
 from row_batches.run.traces import Traces
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ MOST_RACES = 8
 MISSING = "missing#"
 KEYS_OF = "keys#"
 """Prefixes of attribute names. A column follows, or a place in the answer."""
+ROWS_OF = "rows#"
+CAUSE = "cause#"
+"""Prefixes of attribute names, which the id of a cause follows: its number of rows, and the cause itself."""
 MOST_COLUMNS_COUNTED = 50
 MOST_PLACES_KEPT = 5
 MOST_KEYS_KEPT = 12
@@ -59,7 +63,7 @@ class DynamoDbRuns:
     def start(self, run: Run) -> None:
         started = run.started_at.astimezone(UTC).isoformat(timespec="milliseconds")
         item = {
-            **run.model_dump(mode="json", exclude_none=True, exclude={"blanks", "traces"}),
+            **run.model_dump(mode="json", exclude_none=True, exclude={"blanks", "traces", "causes"}),
             "PK": f"RUN#{run.execution}",
             "SK": "RUN",
             "GSI1PK": LISTED,
@@ -81,7 +85,7 @@ class DynamoDbRuns:
                 return
             raise translate(error, "dynamodb:PutItem", self._table) from error
         if answer.get("Attributes"):
-            for counted in ("COUNTS", "BLANKS", "TRACES"):
+            for counted in ("COUNTS", "BLANKS", "CAUSES", "TRACES"):
                 with translated("dynamodb:DeleteItem", self._table):
                     self._client.delete_item(TableName=self._table, Key=_key(run.execution, counted))
 
@@ -101,17 +105,41 @@ class DynamoDbRuns:
         }
         self._add(execution, "BLANKS", added, {name: dict(counts) for name, counts in keys.items()})
 
+    def count_causes(self, execution: str, causes: Sequence[Cause]) -> None:
+        for cause in causes:
+            added = {f"{ROWS_OF}{cause.id}": cause.count}
+            first = {f"{CAUSE}{cause.id}": cause.model_dump(include={"error", "message", "rows"})}
+            if self._add(execution, "CAUSES", added, first, "attribute_exists(#0)"):
+                continue
+            # The number of causes is limited, because each write is charged by the size of the whole item.
+            is_new = "attribute_not_exists(#0) AND (attribute_not_exists(causes) OR causes < :most)"
+            if not self._add(execution, "CAUSES", {**added, "causes": 1}, first, is_new, {":most": MOST_LIVE_CAUSES}):
+                # Another worker has added this cause meanwhile, or there are too many.
+                self._add(execution, "CAUSES", added, first, "attribute_exists(#0)")
+
     def count_traces(self, execution: str, traces: Traces) -> None:
         first = {"refusal": traces.refusal} if traces.refusal else {}
         self._add(execution, "TRACES", {"sent": traces.sent, "refused": traces.refused}, first)
 
-    def _add(self, execution: str, kind: str, added: dict[str, int], first: dict[str, Any]) -> None:
-        """Add to numbers. ``first`` are attributes that are set only if they do not exist."""
+    def _add(
+        self,
+        execution: str,
+        kind: str,
+        added: dict[str, int],
+        first: dict[str, Any],
+        condition: str = "",
+        compared: dict[str, int] | None = None,
+    ) -> bool:
+        """Add to numbers, which ``condition`` can name as ``#0`` and so on. Returns whether the item met it.
+
+        ``first`` are attributes that are set only if they do not exist. ``compared`` are values of the condition.
+        """
         first = {**first, "ttl": _expiry(datetime.now(UTC))}
         names = {f"#{number}": name for number, name in enumerate([*added, *first])}
         adding, setting = list(names)[: len(added)], list(names)[len(added) :]
         values = dict(zip([f":{name[1:]}" for name in names], [*added.values(), *first.values()], strict=True))
-        with translated("dynamodb:UpdateItem", self._table):
+        met: dict[str, Any] = {"ConditionExpression": condition} if condition else {}
+        try:
             self._client.update_item(
                 TableName=self._table,
                 Key=_key(execution, kind),
@@ -120,8 +148,14 @@ class DynamoDbRuns:
                     f"SET {', '.join(f'{name} = if_not_exists({name}, :{name[1:]})' for name in setting)}"
                 ),
                 ExpressionAttributeNames=names,
-                ExpressionAttributeValues=to_item(values),
+                ExpressionAttributeValues=to_item(values | (compared or {})),
+                **met,
             )
+        except AWS_ERRORS as error:
+            if error_code(error) != REFUSED:
+                raise translate(error, "dynamodb:UpdateItem", self._table) from error
+            return False
+        return True
 
     def wait(self, execution: str, until_ms: int) -> None:
         self._update(execution, "SET waiting_until = :until", {":until": _moment(until_ms)}, {})
@@ -208,7 +242,9 @@ class DynamoDbRuns:
         )
 
     def reopen(self, execution: str) -> bool:
-        names = {f"#{name}": name for name in ("state", "counts", "ended_at", "cost_usd", "summary_key", "error")}
+        names = {
+            f"#{name}": name for name in ("state", "counts", "ended_at", "cost_usd", "summary_key", "error", "causes")
+        }
         removed = ", ".join(name for name in names if name != "#state")
         return self._update(
             execution,
@@ -255,6 +291,8 @@ class DynamoDbRuns:
             return None
         run = _run(items["RUN"], items.get("COUNTS"))
         update: dict[str, Any] = {"blanks": _blanks(items["BLANKS"])} if "BLANKS" in items else {}
+        if "CAUSES" in items and run.ended_at is None:
+            update["causes"] = _causes(items["CAUSES"])
         if "TRACES" in items:
             update["traces"] = Traces.model_validate(items["TRACES"])
         return run.model_copy(update=update)
@@ -324,6 +362,11 @@ def _run(item: dict[str, Any], live: dict[str, Any] | None) -> Run:
     if "ended_at" not in fields and live is not None:
         fields["counts"] = {name: value for name, value in live.items() if name not in KEYS}
     return Run.model_validate(fields)
+
+
+def _causes(item: dict[str, Any]) -> list[Cause]:
+    counted = {name.removeprefix(ROWS_OF): count for name, count in item.items() if name.startswith(ROWS_OF)}
+    return most_frequent(Cause(**item[f"{CAUSE}{key}"], count=count) for key, count in counted.items())
 
 
 def _blanks(item: dict[str, Any]) -> Blanks:

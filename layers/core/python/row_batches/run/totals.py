@@ -14,11 +14,13 @@ from row_batches.document.plan import Plan, StorageMode
 from row_batches.document.target_version import TargetVersion
 from row_batches.rows.records import RowColumns, RowOrigin, RowStatus, Usage
 from row_batches.run.blanks import Blanks
+from row_batches.run.causes import Causes
 from row_batches.run.cost import actual_cost, run_usage
 from row_batches.run.duplicates import duplicates_among, rows_from
 from row_batches.run.runs import Counts
 from row_batches.targets.answer import MOST_USED, add_usage
 from row_batches.targets.notes import NOTES, OFF_PROTOCOL
+from row_batches.targets.protocol import CHILD_DIED_ERROR
 from row_batches.targets.usage import RunCounts
 from row_batches.targets.worker_kind import START_SECONDS
 
@@ -126,6 +128,7 @@ class Totals(BaseModel):
     letters_refusal: str = ""
     in_flight_changes: dict[int, int] = {}
     first_failures: list[Failure] = []
+    causes: Causes = Causes()
 
     def add(self, rows: RowColumns) -> None:
         """Count finished rows."""
@@ -146,6 +149,7 @@ class Totals(BaseModel):
             for name, count in details["notes"].items():
                 self.notes[name] = self.notes.get(name, 0) + count
         self._add_blanks(rows)
+        self.causes.add(rows["failures"])
         self.extraction.add(rows["extraction"])
         self.processing_ms += sum(rows["duration_ms"])
         self.worker_ms += sum(rows["worker_ms"])
@@ -215,6 +219,7 @@ class Totals(BaseModel):
         """Count a row that a worker began and no worker finished."""
         self.failed += 1
         self.died += 1
+        self.causes.count(CHILD_DIED_ERROR, error, RowStatus.FAILED, [row])
         self.add_failure(row, RowStatus.FAILED, error)
 
     @property

@@ -27,6 +27,7 @@ MAPPING_ERROR = "MappingError"
 OFF_PROTOCOL_ERROR = "OffProtocolError"
 THROTTLED = "ThrottledError"
 UNAVAILABLE = "ServiceUnavailableError"
+CHILD_DIED_ERROR = "ChildDiedError"
 
 _TIMEOUT_ERRORS = frozenset({"States.Timeout", "Sandbox.Timedout"})
 # Only newer runtimes give Lambda's time-out a name of its own. Older ones use these names and its message.
