@@ -69,59 +69,56 @@ up: $(RUNTIME) ## Start the local AWS, deploy to it, print the variables that re
 down: $(RUNTIME) ## Stop the local AWS and forget what was deployed to it
 	@$(DEV) -m tools.up --down
 
+# The client's own command, from its folder: functions must find our package only in their layer.
+CLIENT := PYTHONPATH=client:layers/core/python $(DEV) -m batch_processor_client --env "$$ENV"
+
 .PHONY: run
 run: $(RUNTIME) ## Start an execution and follow it: INPUT=file.json [CSV=file.csv] [NAME=…] or FOLLOW=execution
-	@$(DEV) -m tools.run --env "$$ENV" $(call option,--input,INPUT) $(call option,--csv,CSV) \
-		$(call option,--name,NAME) $(call option,--follow,FOLLOW)
+	@$(CLIENT) $(if $(FOLLOW),follow -- "$$FOLLOW",run $(call option,--input,INPUT) $(call option,--csv,CSV) \
+		$(call option,--name,NAME))
 
 .PHONY: stop
 stop: $(RUNTIME) ## Stop an execution and keep its finished rows: EXECUTION=name [GRACE=seconds]
-	@$(DEV) -m tools.stop --env "$$ENV" $(call option,--execution,EXECUTION) $(call option,--grace,GRACE)
+	@$(CLIENT) stop $(call option,--grace,GRACE) -- "$$EXECUTION"
 
 .PHONY: throttle
 throttle: $(RUNTIME) ## Change the pace of a running batch: EXECUTION=name [CONCURRENCY=n] [RATE=rows a minute] [TOKENS=a minute]
-	@$(DEV) -m tools.output --env "$$ENV" | PYTHONPATH=client:layers/core/python $(DEV) -m batch_processor_client \
-		--outputs /dev/stdin throttle "$$EXECUTION" $(call option,--concurrency,CONCURRENCY) $(call option,--rate,RATE) \
-		$(call option,--tokens,TOKENS)
+	@$(CLIENT) throttle $(call option,--concurrency,CONCURRENCY) $(call option,--rate,RATE) \
+		$(call option,--tokens,TOKENS) -- "$$EXECUTION"
 
 .PHONY: retry
 retry: $(RUNTIME) ## Run what failed or never ran of a run that has ended: EXECUTION=name [NAME=…] [DRY_RUN=1] [ACCEPT_VERSION=1]
-	@$(DEV) -m tools.output --env "$$ENV" | PYTHONPATH=client:layers/core/python $(DEV) -m batch_processor_client \
-		--outputs /dev/stdin retry "$$EXECUTION" $(call option,--name,NAME) $(if $(DRY_RUN),--dry-run) \
-		$(if $(ACCEPT_VERSION),--accept-version)
+	@$(CLIENT) retry $(call option,--name,NAME) $(if $(DRY_RUN),--dry-run) \
+		$(if $(ACCEPT_VERSION),--accept-version) -- "$$EXECUTION"
 
 .PHONY: rows
 rows: $(RUNTIME) ## List finished rows, also of a running batch: EXECUTION=name [STATUS=FAILED] [LIMIT=n] [FROM=row]
-	@$(DEV) -m tools.output --env "$$ENV" | PYTHONPATH=client:layers/core/python $(DEV) -m batch_processor_client \
-		--outputs /dev/stdin rows $(call option,--execution,EXECUTION) $(call option,--status,STATUS) \
-		$(call option,--limit,LIMIT) $(call option,--from,FROM)
+	@$(CLIENT) rows $(call option,--status,STATUS) $(call option,--limit,LIMIT) $(call option,--from,FROM) \
+		-- "$$EXECUTION"
 
 .PHONY: remap
 remap: $(RUNTIME) ## Write a finished run's output again with other columns: EXECUTION=name INPUT=file.json [OUTPUT=file.csv]
-	@$(DEV) -m tools.remap --env "$$ENV" $(call option,--execution,EXECUTION) $(call option,--input,INPUT) \
-		$(call option,--output,OUTPUT)
+	@$(CLIENT) remap $(call option,--input,INPUT) $(call option,--output,OUTPUT) -- "$$EXECUTION"
 
 .PHONY: config-check
 config-check: $(RUNTIME) ## Check the deployment's configuration: [FILE=batch-processor-config.yaml]
-	@PYTHONPATH=client:layers/core/python $(DEV) -m batch_processor_client config-check $(if $(FILE),"$$FILE")
-
-SCHEMA := PYTHONPATH=client:layers/core/python $(DEV) -m batch_processor_client schema
+	@$(CLIENT) config-check $(if $(FILE),-- "$$FILE")
 
 .PHONY: schema-check
 schema-check: $(RUNTIME) ## Check the schemas of agents' outputs in schemas/
-	@$(SCHEMA) check
+	@$(CLIENT) schema check
 
 .PHONY: schema-lock
 schema-lock: $(RUNTIME) ## Lock new versions of schemas in schemas/schemas.lock.json
-	@$(SCHEMA) lock
+	@$(CLIENT) schema lock
 
 .PHONY: schema-try
 schema-try: $(RUNTIME) ## Show what a schema extracts from a saved answer: AGENT=name ANSWER=file.json
-	@$(SCHEMA) try "$$AGENT" "$$ANSWER"
+	@$(CLIENT) schema try "$$AGENT" "$$ANSWER"
 
 .PHONY: schema-guess
 schema-guess: $(RUNTIME) ## Propose a schema from saved answers: ANSWERS=folder [AGENT=name]
-	@$(SCHEMA) guess "$$ANSWERS" $(call option,--agent,AGENT)
+	@$(CLIENT) schema guess "$$ANSWERS" $(call option,--agent,AGENT)
 
 .PHONY: output
 output: $(RUNTIME) ## Print the Terraform outputs as JSON
@@ -131,16 +128,15 @@ output: $(RUNTIME) ## Print the Terraform outputs as JSON
 
 .PHONY: seed-lake
 seed-lake: $(RUNTIME) ## Create the lake's tables and load violations: FILE=violations.csv
-	@$(DEV) -m tools.seed_lake --env "$$ENV" $(call option,--file,FILE)
+	@$(CLIENT) seed-lake $(call option,--file,FILE)
 
 .PHONY: reparse
 reparse: $(RUNTIME) ## Read a job's stored answers again at no cost: JOB=id [YES=1]
-	@{ $(DEV) -m tools.output --env "$$ENV" | PYTHONPATH=client:layers/core/python $(DEV) -m batch_processor_client \
-		--outputs /dev/fd/3 reparse "$$JOB" $(if $(filter 1,$(YES)),--yes) 3<&0 0<&4; } 4<&0
+	@$(CLIENT) reparse $(if $(filter 1,$(YES)),--yes) -- "$$JOB"
 
 .PHONY: resync
 resync: $(RUNTIME) ## Merge content into the lake that could not be merged before: [FILE=key]
-	@$(DEV) -m tools.resync --env "$$ENV" $(call option,--file,FILE)
+	@$(CLIENT) resync $(call option,--file,FILE)
 
 ##@ Deploying (ENV=local|stage|prod)
 

@@ -7,13 +7,14 @@ from typing import Any, Protocol
 
 from rich.console import Console
 
+from batch_processor_client.admin_api import AdminApi
+from batch_processor_client.cli import report
+from batch_processor_client.deployment import Deployment
+from batch_processor_client.lake import lake_of, seed
+from batch_processor_client.progress import clock
 from bedrock_batches.select.duckdb_ import Lake
-from tools import local_aws, report
-from tools.admin_api import AdminApi
+from tools import local_aws
 from tools.errors import CommandError
-from tools.outputs import Deployment
-from tools.progress import clock
-from tools.seed_lake import lake_of, seed
 
 VIOLATIONS = local_aws.REPOSITORY / "examples" / "violations" / "violations.csv"
 CONFIG = {
@@ -43,13 +44,9 @@ def run_bedrock_batch(console: Console, deployment: Deployment) -> None:
     loaded = seed(lake, VIOLATIONS)
     records = sum(agency.inserted + agency.existing for agency in loaded.values())
     console.print(f"  The lake: {records:,} violations of {len(loaded)} agencies", highlight=False)
-    api = AdminApi(
-        str(deployment.bedrock_output("admin_api_url")), deployment.region, local_aws.session(deployment.region)
-    )
+    api = AdminApi(deployment.bedrock(deployment.admin_api_url), deployment.region, deployment.session())
     generate(console, api, lake)
-    console.print(
-        f"Content: DynamoDB table {deployment.outputs['violations_table']}; lake table silver.osha\n", highlight=False
-    )
+    console.print(f"Content: DynamoDB table {deployment.violations_table}; lake table silver.osha\n", highlight=False)
 
 
 def generate(console: Console, api: Requests, lake: Lake) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
-from pathlib import Path
 
 from tools.errors import CommandError
 
@@ -26,26 +24,3 @@ def environment_name(text: str) -> str:
     if text not in ENVIRONMENTS:
         raise CommandError(f"ENV={text}: it is local, stage or prod.")
     return text
-
-
-def readable_file(text: str) -> Path:
-    """The path of a readable file. Raises CommandError before anything is sent to AWS."""
-    path = Path(text)
-    try:
-        with path.open("rb"):
-            return path
-    except FileNotFoundError:
-        raise CommandError(f"There is no file {path}.") from None
-    except OSError as error:
-        raise CommandError(f"{path} cannot be read: {error.strerror}.") from None
-
-
-def seconds(text: str) -> float:
-    """A non-negative number of seconds. Raises CommandError."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 <= number < math.inf:
-        raise CommandError(f"GRACE={text}: it is a number of seconds, from 0.")
-    return number

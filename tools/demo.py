@@ -19,11 +19,15 @@ from pathlib import Path
 
 from rich.console import Console
 
+from batch_processor_client import files, following, runs
+from batch_processor_client.cli import report
+from batch_processor_client.deployment import Deployment
+from batch_processor_client.documents import execution_name, read_document
+from batch_processor_client.progress import clock
 from row_batches.mapping.metadata_columns import METADATA_COLUMNS
-from tools import bedrock_demo, executions, local_aws, report, run, up
+from tools import bedrock_demo, local_aws, up
 from tools.errors import CommandError, exit_code_of
-from tools.outputs import Deployment
-from tools.progress import clock
+from tools.outputs import deployment_of
 
 WIDTH = 100
 EXAMPLES = local_aws.REPOSITORY / "examples"
@@ -82,13 +86,13 @@ def run_example(console: Console, deployment: Deployment, example: Example) -> N
     storage = deployment.client("s3")
     key = f"examples/{example.name}/input.csv"
     storage.upload_file(str(example.folder / "input.csv"), deployment.input_bucket, key)
-    name = run.execution_name(example.name, datetime.now(UTC))
-    follower = run.submit(deployment, run.read_document(example.folder / "batch.json"), None, name)
-    ending = report.show_progress(console, follower)
+    name = execution_name(example.name, datetime.now(UTC))
+    arn = runs.start(deployment, read_document(example.folder / "batch.json"), name)
+    ending = report.show_progress(console, following.follower_of(deployment, arn))
     document = ending.document
     if document is None or ending.status != "SUCCEEDED":
         raise CommandError(f"{example.name} ended {ending.status}: {ending.error} {ending.cause}")
-    bucket, output_key = executions.split_s3_uri(document["output_s3_uri"])
+    bucket, output_key = files.split_s3_uri(document["output_s3_uri"])
     output = storage.get_object(Bucket=bucket, Key=output_key)["Body"].read().decode()
     rows = list(csv.DictReader(io.StringIO(output, newline="")))
     console.print(report.rows_table(rows[:ROWS_SHOWN], list(example.shown)))
@@ -110,8 +114,10 @@ def demonstrate(console: Console, keep: bool) -> int:
     started = local_aws.start()
     try:
         up.deploy(console)
-        deployment = Deployment.of("local")
-        console.print(f"  The state machine: {deployment.state_machine_arn}\n", highlight=False, soft_wrap=True)
+        deployment = deployment_of("local")
+        console.print(
+            f"  The state machine: {deployment.batch_processor_state_machine_arn}\n", highlight=False, soft_wrap=True
+        )
         for example in DEMONSTRATED:
             run_example(console, deployment, example)
         bedrock_demo.run_bedrock_batch(console, deployment)

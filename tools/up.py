@@ -16,10 +16,10 @@ import time
 
 from rich.console import Console
 
+from batch_processor_client.progress import clock
 from tools import local_aws
 from tools.errors import CommandError, exit_code_of
-from tools.outputs import Deployment
-from tools.progress import clock
+from tools.outputs import deployment_of
 
 LOG_LINES_SHOWN = 40
 
@@ -55,7 +55,7 @@ def up(console: Console) -> None:
         console.print("  Started the local AWS", highlight=False)
     deploy(console)
     console.print(f"\nThe local AWS runs at [bold]{local_aws.endpoint_url()}[/bold]. To use it with the AWS CLI:\n")
-    arn = Deployment.of("local").state_machine_arn
+    arn = deployment_of("local").batch_processor_state_machine_arn
     for name, value in {**local_aws.environment(), "STATE_MACHINE_ARN": arn}.items():
         console.print(f"  export {name}={value}", highlight=False)
     console.print(

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from batch_processor_client import executions, files
 from batch_processor_client.deployment import Deployment
+from batch_processor_client.documents import check_name, with_input_bucket
 from batch_processor_client.errors import ClientError
 from foundation.aws.s3 import S3ObjectStore
 from foundation.errors import ObjectNotFoundError
@@ -14,9 +18,29 @@ from row_batches.document.batch_config import Rate
 from row_batches.document.plan import Keys, Plan, Target
 from row_batches.run.runs import Live
 from row_batches.run.runs_dynamodb import DynamoDbRuns
+from row_batches.targets.kinds import parse_document
 
 HELD_BACK_NOTE_HOLDS = timedelta(minutes=2)
 """A run notes it at least so often while its rows wait."""
+
+
+def start(deployment: Deployment, document: dict[str, Any], name: str, csv: Path | None = None) -> str:
+    """Check the name and the document, upload the file, start the execution; returns its ARN.
+
+    In ``csv_s3_uri``, INPUT_BUCKET stands for the deployment's input bucket. ``csv`` is uploaded there and replaces it.
+    Raises ClientError (also for a name that was used) or InvalidInputError before anything is uploaded.
+    """
+    check_name(name)
+    states = deployment.client("stepfunctions")
+    executions.refuse_used_name(states, deployment.execution_arn(name))
+    if csv is None:
+        completed = with_input_bucket(document, deployment.input_bucket)
+    else:
+        completed = {**document, "csv_s3_uri": files.upload_uri(deployment, csv, name)}
+    parse_document(completed)
+    if csv is not None:
+        files.upload(deployment, csv, name)
+    return executions.start(states, deployment.batch_processor_state_machine_arn, name, completed)
 
 
 class Throttled(BaseModel):

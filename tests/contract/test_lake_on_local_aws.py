@@ -15,6 +15,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from batch_processor_client.lake import seed
 from bedrock_batches.select.duckdb_ import Lake, TableCounts, aws_lake
 from bedrock_batches.select.selection import Criteria
 from bedrock_batches.sync.duckdb_ import Merged
@@ -23,7 +24,6 @@ from foundation.errors import DeploymentError
 from tests.support.content import image, stream_record, update
 from tests.support.lake import AGENCIES, REPOSITORY, VIOLATIONS, Slept, insert, rows_of
 from tests.support.local_aws import LocalAws
-from tools.seed_lake import seed
 
 pytestmark = pytest.mark.local_aws
 

@@ -91,8 +91,9 @@ AWKWARD = [
     ("target", "variable", "option"),
     [
         *(("run", name, option) for name, option in [("INPUT", "--input"), ("CSV", "--csv"), ("NAME", "--name")]),
-        *(("run", "FOLLOW", "--follow"), ("run", "ENV", "--env")),
-        *(("stop", "EXECUTION", "--execution"), ("stop", "GRACE", "--grace"), ("remap", "OUTPUT", "--output")),
+        *(("run", "FOLLOW", "--"), ("run", "ENV", "--env")),
+        *(("stop", "EXECUTION", "--"), ("stop", "GRACE", "--grace"), ("remap", "OUTPUT", "--output")),
+        *(("rows", "EXECUTION", "--"), ("reparse", "JOB", "--"), ("config-check", "FILE", "--")),
         *(
             ("seed-lake", "FILE", "--file"),
             ("resync", "FILE", "--file"),

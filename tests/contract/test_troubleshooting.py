@@ -11,6 +11,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGE = (REPOSITORY / "docs" / "how-to" / "troubleshooting.md").read_text(encoding="utf-8")
 PACKAGES = REPOSITORY / "layers" / "core" / "python"
+CLIENT = REPOSITORY / "client" / "batch_processor_client"
 CHECKS = {"bench.py", "demo.py", "bedrock_demo.py", "up.py", "reference.py"}
 """Commands whose messages show another command's output, or speak to who changes the code."""
 NOT_SHOWN = {
@@ -39,7 +40,7 @@ def literal(node: ast.expr) -> str:
 def messages() -> dict[str, str]:
     """Each message's literal, and where it is raised."""
     found = {}
-    for path in [*PACKAGES.rglob("*.py"), *(REPOSITORY / "tools").glob("*.py")]:
+    for path in [*PACKAGES.rglob("*.py"), *CLIENT.rglob("*.py"), *(REPOSITORY / "tools").glob("*.py")]:
         if path.name in CHECKS:
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

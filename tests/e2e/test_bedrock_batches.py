@@ -17,6 +17,8 @@ import duckdb
 import pytest
 from botocore.config import Config
 
+from batch_processor_client.lake import RAW_COLUMNS, seed
+from batch_processor_client.resync import Resync, merge
 from bedrock_batches.select.duckdb_ import Lake, aws_lake
 from emulator.testing import bedrock_fault
 from tests.support.admin_api import AdminApi
@@ -24,8 +26,6 @@ from tests.support.deployment import FULL_SIZE, Deployment
 from tests.support.iam import session_with
 from tests.support.lake import example_records, rows_of
 from tests.support.local_aws import REPOSITORY
-from tools.resync import Resync, resync
-from tools.seed_lake import RAW_COLUMNS, seed
 
 SEED = REPOSITORY / "examples" / "violations" / "violations.csv"
 
@@ -429,15 +429,14 @@ def stranger(deployment: Deployment) -> Iterator[AdminApi]:
 
 def test_the_lakes_operator_needs_no_more_than_its_policy(deployment: Deployment, lake: Lake) -> None:
     endpoint = None if deployment.local_aws is None else deployment.local_aws.endpoint_url
-    said: list[str] = []
     with session_with(deployment, deployment.outputs["lake_operator_policy_json"]) as operator:
         loaded = seed(lake_as(deployment, operator), SEED)
         storage = operator.client("s3", endpoint_url=endpoint, config=Config(s3={"addressing_style": "path"}))
         functions = operator.client("lambda", endpoint_url=endpoint, config=Config(read_timeout=330))
         function = deployment.outputs["bedrock_function_names"]["bedrock_sync"]
-        failing = resync(Resync(storage, functions, deployment.outputs["data_bucket"], function), said.append)
+        steps = list(merge(Resync(storage, functions, deployment.outputs["data_bucket"], function)))
     assert sum(agency.existing for agency in loaded.values()) == len(example_records())
-    assert (failing, said[-1]) == (0, "The lake has all content.")
+    assert [step for step in steps if not step.complete] == []
 
 
 def test_the_seed_holds_what_the_examples_need() -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 
 from tests.support.aws_resources import eventually
+from tests.support.client import run_client
 from tests.support.deployment import Deployment, Run, csv_bytes
-from tests.support.local_aws import REPOSITORY
 from tests.support.notifications import Subscription
 
 
@@ -75,15 +72,7 @@ def test_make_stop_keeps_what_is_done_and_notifies(deployment: Deployment) -> No
     with Subscription(deployment) as subscription:
         arn, uri = start_long_run(deployment)
         name = arn.rsplit(":", 1)[1]
-        stopped = subprocess.run(
-            [sys.executable, "-m", "tools.stop", "--env", deployment.environment, "--execution", name],
-            cwd=REPOSITORY,
-            env={**os.environ, **deployment.variables},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        stopped = run_client(deployment, "stop", name)
         assert stopped.returncode == 0, stopped.stdout + stopped.stderr
         run = Run(deployment, arn, deployment.wait(arn), uri)
         assert run.status in {"FAILED", "ABORTED"}

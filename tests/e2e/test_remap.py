@@ -5,15 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import subprocess
-import sys
 import uuid
 from pathlib import Path
 from typing import Any
 
+from tests.support.client import run_client
 from tests.support.deployment import METADATA, Deployment, Run, csv_bytes
-from tests.support.local_aws import REPOSITORY
 
 HEADER = ["mode", "n", "text"]
 ROWS = [
@@ -29,16 +27,7 @@ def remap(
 ) -> subprocess.CompletedProcess[str]:
     document, output = folder / "batch.json", folder / "new.csv"
     document.write_text(json.dumps({"output_mapping": output_mapping}))
-    arguments = ["--execution", run.name, "--input", str(document), "--output", str(output)]
-    return subprocess.run(
-        [sys.executable, "-m", "tools.remap", "--env", deployment.environment, *arguments],
-        cwd=REPOSITORY,
-        env={**os.environ, **deployment.variables},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_client(deployment, "remap", "--input", str(document), "--output", str(output), run.name)
 
 
 def table(text: bytes) -> list[list[str]]:

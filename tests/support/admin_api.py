@@ -8,8 +8,8 @@ from typing import Any
 
 import boto3
 
+from batch_processor_client import admin_api
 from tests.support.deployment import Deployment
-from tools import admin_api
 
 
 class AdminApi(admin_api.AdminApi):

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from batch_processor_client.deployment import Deployment
+from batch_processor_client.executions import ending_of
 from row_batches.document.plan import Keys
-from tools.executions import ending_of
-from tools.outputs import Deployment
 
 LOOK_SECONDS = 0.5
 """Polling uses time of the measured machine, so it is rare. The end time itself has milliseconds."""
@@ -41,7 +41,9 @@ def run_batch(deployment: Deployment, document: dict[str, Any], rows: list[dict[
     complete = {"csv_s3_uri": f"s3://{deployment.input_bucket}/{key}", **document}
     begun = datetime.now(UTC)
     arn = states.start_execution(
-        stateMachineArn=deployment.state_machine_arn, name=f"benchmark-{uuid.uuid4()}", input=json.dumps(complete)
+        stateMachineArn=deployment.batch_processor_state_machine_arn,
+        name=f"benchmark-{uuid.uuid4()}",
+        input=json.dumps(complete),
     )["executionArn"]
     while (ending := ending_of(described := states.describe_execution(executionArn=arn))) is None:
         time.sleep(LOOK_SECONDS)

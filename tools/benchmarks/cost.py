@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from batch_processor_client.deployment import Deployment
 from foundation.functions import function_sizes
 from foundation.prices import PRICES
 from row_batches.targets.usage import CHILD_START_TRANSITIONS, Usage
 from tools.benchmarks.batches import Counted, children, counted, rows_objects, run_batch
-from tools.outputs import Deployment
+from tools.outputs import deployment_of
 
 MILLION = 1_000_000
 TOOL_ROWS = 1_000
@@ -80,7 +81,7 @@ def memory_gb(function: str) -> float:
 
 def run() -> list[dict[str, Any]]:
     """US dollars a million rows, for tools and for agents."""
-    deployment = Deployment.of("local")
+    deployment = deployment_of("local")
     tool_rows = [{"id": str(number)} for number in range(1, TOOL_ROWS + 1)]
     run_batch(deployment, TOOL, tool_rows[:40])
     run_batch(deployment, agent(5, 1), tool_rows[:50])

@@ -15,9 +15,10 @@ from typing import Any
 
 import boto3
 
+from batch_processor_client.deployment import Deployment
 from tools import local_aws
 from tools.benchmarks.batches import run_batch
-from tools.outputs import Deployment
+from tools.outputs import deployment_of
 
 ROWS = 2_000
 CONCURRENCY = 10
@@ -32,7 +33,7 @@ DOCUMENT = {
 
 def echo_function(deployment: Deployment) -> str:
     """The ARN of the function, from the registry."""
-    table = deployment.outputs["registry_table"]
+    table = deployment.registry_table
     item = deployment.client("dynamodb").get_item(TableName=table, Key={"name": {"S": "echo"}})["Item"]
     return str(item["arn"]["S"])
 
@@ -76,7 +77,7 @@ def _policy(statement: dict[str, Any]) -> str:
 
 def run() -> list[dict[str, Any]]:
     """Median seconds of both, and ours / theirs; and beside a loop of the root, which is not authorised."""
-    deployment = Deployment.of("local")
+    deployment = deployment_of("local")
     rows = [{"id": str(number), "text": f"text of row {number}"} for number in range(1, ROWS + 1)]
     function = echo_function(deployment)
     peer, root = role_client(deployment, function), deployment.client("lambda")

@@ -18,6 +18,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from batch_processor_client.deployment import Deployment
 from foundation.aws.s3 import S3ObjectStore
 from foundation.invocation import SystemClock, use_one_arena
 from foundation.metrics import EmbeddedMetrics
@@ -33,7 +34,7 @@ from row_batches.targets.protocol import read_tool_answer
 from tools.benchmarks import aggregation_peers
 from tools.benchmarks.aggregation_peers import NeverRedriven, NoDeadLetters, OnlyOwner, UnlimitedTime
 from tools.benchmarks.batches import run_batch
-from tools.outputs import Deployment
+from tools.outputs import deployment_of
 
 MILLION = 1_000_000
 RUN_ROWS = {StorageMode.S3: 2_000, StorageMode.DYNAMODB: 2_000, StorageMode.INLINE: 250}
@@ -104,7 +105,7 @@ def prepare(deployment: Deployment, mode: StorageMode, rows: int) -> str:
 def print_figures(execution: str) -> None:
     """Aggregate an execution and print the seconds, and the process's peak memory in MB."""
     use_one_arena()
-    objects, stores = stores_of(Deployment.of("local"))
+    objects, stores = stores_of(deployment_of("local"))
     clock = SystemClock()
     started = time.perf_counter()
     response = aggregate_results(
@@ -135,7 +136,7 @@ def aggregated(deployment: Deployment, mode: StorageMode, rows: int) -> tuple[fl
 
 def run() -> list[dict[str, Any]]:
     """Speed and cost of each mode beside those of S3 (ratio: ours / S3), and the memory of the aggregation."""
-    deployment = Deployment.of("local")
+    deployment = deployment_of("local")
     speeds, results = {}, []
     for mode, count in RUN_ROWS.items():
         rows = [{"id": str(row), "text": f"text {row}"} for row in range(count)]

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from batch_processor_client.lake import RAW_COLUMNS, Loaded, seed
 from bedrock_batches.select.duckdb_ import Lake
 from foundation.errors import InvalidInputError
 from tests.support.content import update
 from tests.support.lake import VIOLATIONS, example_records, file_lake, rows_of
-from tools.seed_lake import RAW_COLUMNS, Loaded, seed
 
 ROW = {
     "violation_id": "OSHA-1",

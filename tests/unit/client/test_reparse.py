@@ -14,10 +14,11 @@ import pytest
 from typer.testing import CliRunner
 
 from batch_processor_client import cli, jobs
+from batch_processor_client.cli import jobs as cli_jobs
 from batch_processor_client.deployment import Deployment
 from batch_processor_client.errors import ClientError
 from tests.support.terraform_files import REPOSITORY
-from tests.unit.client.test_throttle import OUTPUTS
+from tests.unit.client.fakes import OUTPUTS
 
 FUNCTION = "ventureos-bedrock-batch-result-stage"
 JOB = "batch-1790000000-0123abcd"
@@ -78,7 +79,7 @@ def test_with_a_yes_it_is_stored_in_as_many_calls_as_it_takes(monkeypatch: pytes
 
 
 def test_a_terminal_is_asked(monkeypatch: pytest.MonkeyPatch, outputs: Path) -> None:
-    monkeypatch.setattr(cli, "is_terminal", lambda: True)
+    monkeypatch.setattr(cli_jobs, "is_terminal", lambda: True)
     monkeypatch.setattr(Deployment, "client", lambda *_: function)
     for answer, dry_runs in (("n\n", [True]), ("y\n", [True, False])):
         function = FakeFunction(FOUND, FOUND)
@@ -123,14 +124,11 @@ def test_a_deployment_without_bedrock_batches_is_named() -> None:
 
 
 @pytest.mark.parametrize(("yes", "given"), [("1", True), ("", False), ("0", False)])
-def test_make_gives_the_outputs_the_job_and_the_yes_and_leaves_the_terminal_to_the_question(
+def test_make_gives_the_job_and_the_yes_and_leaves_the_terminal_to_the_question(
     tmp_path: Path, yes: str, given: bool
 ) -> None:
     command = tmp_path / "python"
-    command.write_text(
-        '#!/bin/sh\nif [ "$2" = tools.output ]; then echo outputs; exit; fi\necho "$(cat /dev/fd/3)|$(cat)|$*"\n',
-        encoding="utf-8",
-    )
+    command.write_text('#!/bin/sh\necho "$(cat)|$*"\n', encoding="utf-8")
     command.chmod(0o755)
     done = subprocess.run(
         ["make", "--no-print-directory", "reparse", f"DEV={command}", "RUNTIME=", f"JOB={JOB}", f"YES={yes}"],
@@ -141,5 +139,5 @@ def test_make_gives_the_outputs_the_job_and_the_yes_and_leaves_the_terminal_to_t
         text=True,
         env={**os.environ, "PYTHON": sys.executable},
     )
-    arguments = f"-m batch_processor_client --outputs /dev/fd/3 reparse {JOB}{' --yes' if given else ''}"
-    assert done.stdout.strip() == f"outputs|typed|{arguments}"
+    arguments = f"-m batch_processor_client --env local reparse{' --yes' if given else ''} -- {JOB}"
+    assert done.stdout.strip() == f"typed|{arguments}"

@@ -18,7 +18,7 @@ from row_batches.document.plan import Source
 from row_batches.targets.kinds import parse_document
 from tests.support.batches import EXECUTION, KEYS, json_of, make_plan
 from tests.support.fakes import FakeObjectStore
-from tests.unit.client.test_throttle import OUTPUTS
+from tests.unit.client.fakes import OUTPUTS
 
 PLANNED = {
     "rows_to_run": 3,

@@ -26,7 +26,7 @@ from tests.support.batches import EXECUTION, make_plan
 from tests.support.fakes import FakeClock
 from tests.support.moto_aws import moto_aws
 from tests.support.row_batch_tables import make_results_table
-from tests.unit.client.test_throttle import OUTPUTS
+from tests.unit.client.fakes import OUTPUTS
 
 CELLS = [[str(row), f"text {row}"] for row in range(1, 13)]
 FAILED = (3, 8, 9)
@@ -50,7 +50,7 @@ def deployment(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
         objects.put(plan.keys.plan, plan.model_dump_json().encode())
         batch = Batch.of_plan(plan, objects, clock, RowStores(objects, clock, lambda: (dynamodb, table)))
         batch.rows.write([finish(batch, row) for row in range(1, 13)])
-        monkeypatch.setattr(Deployment, "client", lambda _, service: boto3.client(service))
+        monkeypatch.setattr(Deployment, "client", lambda _, service, config=None: boto3.client(service))
         yield Deployment.model_validate({**OUTPUTS, "results_table": table})
 
 
@@ -88,7 +88,7 @@ def test_the_command_prints_rows_or_json(deployment: Deployment, tmp_path: Path)
     outputs.write_text(deployment.model_dump_json())
 
     def call(*arguments: str) -> str:
-        command = ["--outputs", str(outputs), "rows", "--execution", EXECUTION, *arguments]
+        command = ["--outputs", str(outputs), "rows", EXECUTION, *arguments]
         done = CliRunner().invoke(cli.app, command, catch_exceptions=False)
         assert done.exit_code == 0, done.output
         return done.output

@@ -17,17 +17,9 @@ from row_batches.document.batch_config import Rate
 from row_batches.run.runs import Live, Run
 from tests.support.batches import EXECUTION, make_plan
 from tests.support.fakes import FakeObjectStore, FakeRuns
+from tests.unit.client.fakes import OUTPUTS
 
 MAP_RUN = "arn:aws:states:us-east-1:000000000000:mapRun:batch-processor/ProcessToolRows:1"
-OUTPUTS = {
-    "environment": "stage",
-    "region": "us-east-1",
-    "batch_processor_state_machine_arn": "arn:aws:states:us-east-1:000000000000:stateMachine:batch-processor",
-    "results_bucket": "results",
-    "results_table": "batch_processor_results",
-    "runs_table": "batch_processor_runs",
-    "something_else": 1,
-}
 
 
 class FakeStates:
@@ -142,10 +134,3 @@ def test_the_command_says_what_holds_from_now_on(world: World, tmp_path: Path) -
 
     assert shown.output.startswith("run-1: at most 120 rows a minute")
     assert json.loads(as_json.output)["live"] == {"max_concurrency": 1, "rows_per_minute": 120.0}
-
-
-def test_a_file_that_holds_no_outputs_is_named(tmp_path: Path) -> None:
-    (tmp_path / "outputs.json").write_text("{}")
-
-    with pytest.raises(ClientError, match="holds no outputs of a deployment"):
-        Deployment.read(tmp_path / "outputs.json")

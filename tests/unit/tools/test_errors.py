@@ -6,7 +6,7 @@ import pytest
 from boto3.exceptions import S3UploadFailedError
 from botocore.exceptions import EndpointConnectionError, NoCredentialsError, ReadTimeoutError
 
-from tests.unit.tools.fakes import refusal
+from tests.unit.client.fakes import refusal
 from tools.errors import CommandError, exit_code_of
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.unit.tools.fakes import refusal
+from tests.unit.client.fakes import refusal
 from tools.kept import kept
 
 LAKE = "arn:aws:s3tables:us-east-1:123456789012:bucket/lake"

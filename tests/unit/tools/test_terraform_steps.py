@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.tools.fakes import refusal
+from tests.unit.client.fakes import refusal
 from tools import package, terraform
 
 ACCOUNT, OTHER_ACCOUNT = "123456789012", "999999999999"

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from batch_processor_client.deployment import Deployment
+from tests.unit.client.fakes import MACHINE, OUTPUTS
 from tools import local_aws, up
-from tools.outputs import Deployment
 
 README = Path(__file__).resolve().parents[3] / "README.md"
-ARN = "arn:aws:states:us-east-1:000000000000:stateMachine:batch-processor-local"
 
 
 def test_it_applies_what_is_there_now_and_no_plan_that_was_saved(
@@ -36,7 +36,7 @@ def test_every_variable_of_the_readmes_commands_is_printed(monkeypatch: pytest.M
     monkeypatch.setattr(local_aws, "start", lambda: True)
     monkeypatch.setattr(local_aws, "endpoint_url", lambda: "http://127.0.0.1:4566")
     monkeypatch.setattr(up, "deploy", lambda console: None)
-    monkeypatch.setattr(Deployment, "of", lambda env: Deployment(env, {"batch_processor_state_machine_arn": ARN}))
+    monkeypatch.setattr(up, "deployment_of", lambda _: Deployment.model_validate(OUTPUTS))
     printed = io.StringIO()
 
     up.up(Console(file=printed, soft_wrap=True))
@@ -44,4 +44,4 @@ def test_every_variable_of_the_readmes_commands_is_printed(monkeypatch: pytest.M
     blocks = re.findall(r"```bash\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     used = {name for block in blocks for name in re.findall(r"\$\{?([A-Z_]+)", block)}
     assert used <= set(re.findall(r"export (\w+)=", printed.getvalue()))
-    assert f"export STATE_MACHINE_ARN={ARN}" in printed.getvalue()
+    assert f"export STATE_MACHINE_ARN={MACHINE}" in printed.getvalue()

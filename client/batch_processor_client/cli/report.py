@@ -1,4 +1,4 @@
-"""Prints the progress and the result of an execution."""
+"""Prints the progress and the results of executions."""
 
 from __future__ import annotations
 
@@ -14,12 +14,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 from rich.table import Table
 
+from batch_processor_client.executions import Ending
+from batch_processor_client.following import Follower
+from batch_processor_client.progress import clock, line
+from batch_processor_client.remap import Remap
+from batch_processor_client.stop import Stage, Stop
+from row_batches.rows.records import RowStatus
 from row_batches.run.blanks import Unmatched
-from tools.executions import Ending, Follower
-from tools.progress import clock, line
 
 PLAIN_SECONDS = 10.0
 CELL_CHARACTERS = 60
+COLUMNS_SHOWN = 6
+COUNTS = {"succeeded": RowStatus.SUCCESS, "failed": RowStatus.FAILED, "timed out": RowStatus.TIMEOUT}
 
 
 def show_progress(console: Console, follower: Follower) -> Ending:
@@ -109,6 +115,56 @@ def summary(ending: Ending, warnings: Iterable[str] = ()) -> str:
     lines += [("warning", warning) for warning in warnings]
     width = max(12, *(len(name) for name, _ in lines))
     return "\n".join(f"{name:<{width}} {value}" for name, value in lines)
+
+
+def stop_lines(stop: Stop, grace_seconds: float) -> list[str]:
+    """A stage of a stop as text."""
+    match stop.stage:
+        case Stage.ENDED_BEFORE if stop.ending:
+            return [f"It has ended already: {stop.ending.status}.", *_stopped(stop.ending)]
+        case Stage.ENDED if stop.ending:
+            return _stopped(stop.ending)
+        case Stage.BRAKED:
+            seconds = f"{grace_seconds:.0f} s"
+            return [f"No new row is started. Waiting up to {seconds} for the rows in flight and the output."]
+        case Stage.OVERDUE:
+            return [f"It still runs after {grace_seconds:.0f} s: stopping it now."]
+        case Stage.STOPPED:
+            return ["Stopped. Waiting for the output of the rows that were finished."]
+        case Stage.WRITTEN:
+            return [f"Output: {stop.output_s3_uri}"]
+    return [f"No output yet. It is written when the rows in flight are over: {stop.output_s3_uri}"]
+
+
+def _stopped(ending: Ending) -> list[str]:
+    """The result of an execution that ended by itself."""
+    document = ending.document or {}
+    if not document.get("output_s3_uri"):
+        return [ending.cause or "It left no output."]
+    names = ("succeeded", "failed", "timed_out", "not_attempted")
+    counts = (f"{document.get(name, 0):,} {name.replace('_', ' ')}" for name in names)
+    return [
+        f"{ending.status}: {', '.join(counts)} of {document.get('total_rows', 0):,} rows.",
+        f"Output: {document['output_s3_uri']}",
+    ]
+
+
+def remapped(console: Console, done: Remap) -> None:
+    """Print the first rows, the counts and the address of a new output."""
+    new = done.remapped
+    if new.first_rows:
+        console.print(rows_table(new.first_rows, ["_row_id", *new.columns[:COLUMNS_SHOWN], "_status"]))
+    lines = [("total rows", f"{new.total_rows:,}")]
+    lines += [(name, f"{new.counts[status]:,}") for name, status in COUNTS.items()]
+    if new.unfinished:
+        lines.append(("unfinished", f"{new.unfinished:,} of the failed: no worker finished them"))
+    for column, casts in new.cast_failures.items():
+        text = f"{casts.count:,} cells of {column}, which have their default; the first is {casts.sample}"
+        lines.append(("cast failed", text))
+    lines += [("warning", warning) for warning in new.warnings]
+    lines.append(("output", done.output_s3_uri))
+    for name, value in lines:
+        console.print(f"{name:<12} {value}", markup=False, highlight=False)
 
 
 def failures(rows: list[dict[str, str]]) -> Table:

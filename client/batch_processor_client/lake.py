@@ -1,6 +1,4 @@
-"""Create the missing tables of the lake and load violations from a CSV.
-
-    make seed-lake ENV=local FILE=examples/violations/violations.csv
+"""The lake of Bedrock batches: create its missing tables and load violations from a CSV.
 
 The header has the eleven columns of a raw violation, in any order; the columns for generated content stay empty. If a
 record's violation_id is in the lake already, the existing record stays unchanged, so the same file can be loaded again.
@@ -12,25 +10,21 @@ If any row is invalid, nothing is loaded. An id is unique over all agencies, bec
 from __future__ import annotations
 
 import csv
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import boto3
 import orjson
 
+from batch_processor_client.deployment import Deployment
+from batch_processor_client.errors import ClientError
 from bedrock_batches.lake.sql import identifier, rows_statement
 from bedrock_batches.select.duckdb_ import Lake, aws_lake
 from bedrock_batches.violations import COLUMNS, MOST_ID_CHARACTERS
 from foundation.errors import InvalidInputError, Problem
-from tools import local_aws
-from tools.command_line import parser_of, readable_file
-from tools.errors import CommandError, exit_code_of
-from tools.outputs import Deployment
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -97,7 +91,7 @@ class RowReader:
                 self._path, f"is not a CSV: line {reader.line_num}: {error}", "correct the quoting"
             ) from error
         except OSError as error:
-            raise CommandError(f"{self._path} cannot be read: {error.strerror}.") from error
+            raise ClientError(f"{self._path} cannot be read: {error.strerror}.") from error
 
     def _check_header(self, header: Sequence[str]) -> None:
         missing = [name for name in RAW_COLUMNS if name not in header]
@@ -237,33 +231,14 @@ def _count(connection: DuckDBPyConnection, sql: str, agency: str) -> int:
 
 
 def lake_of(deployment: Deployment) -> Lake:
-    """The lake of an environment, with the caller's own credentials, or for the local AWS with its root's."""
-    options: dict[str, Any] = {"session": boto3.Session()}
-    if deployment.env == "local":
-        options = {"session": local_aws.session(deployment.region), "endpoint_url": local_aws.endpoint_url()}
+    """The lake of a deployment, with the caller's own credentials, or for the local AWS with its root's.
+
+    Raises ClientError if the deployment has no Bedrock batches.
+    """
     return aws_lake(
-        str(deployment.bedrock_output("lake_table_bucket_arn")),
-        str(deployment.bedrock_output("lake_namespace")),
-        [str(agency) for agency in deployment.outputs["lake_agencies"]],
-        **options,
+        deployment.bedrock(deployment.lake_table_bucket_arn),
+        deployment.bedrock(deployment.lake_namespace),
+        deployment.bedrock(deployment.lake_agencies),
+        session=deployment.session(),
+        endpoint_url=deployment.endpoint_url,
     )
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Parse the command line, load the file."""
-    parser = parser_of("make seed-lake", __doc__)
-    parser.add_argument("--file", type=readable_file, help="the CSV (FILE=)")
-
-    def command() -> int:
-        options = parser.parse_args(arguments)
-        if options.file is None:
-            raise CommandError("Name the CSV: make seed-lake FILE=violations.csv.")
-        for agency, loaded in seed(lake_of(Deployment.of(options.env)), options.file).items():
-            print(f"{agency}: {loaded.inserted:,} loaded, {loaded.existing:,} were there")
-        return 0
-
-    return exit_code_of(command)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,15 +1,38 @@
-"""Step Functions and S3 as the commands use them, in memory."""
+"""Step Functions and S3 as the client uses them, in memory, and a deployment that has them."""
 
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from botocore.exceptions import ClientError
 
-EXECUTION = "arn:aws:states:us-east-1:000000000000:execution:batch-processor-local:night-run"
+from batch_processor_client.cli import main
+from batch_processor_client.deployment import Deployment
+
+MACHINE = "arn:aws:states:us-east-1:000000000000:stateMachine:batch-processor"
+EXECUTION = "arn:aws:states:us-east-1:000000000000:execution:batch-processor:night-run"
+OUTPUTS = {
+    "environment": "stage",
+    "region": "us-east-1",
+    "batch_processor_state_machine_arn": MACHINE,
+    "input_bucket": "inputs",
+    "registry_table": "batch_processor_registry",
+    "results_bucket": "results",
+    "results_table": "batch_processor_results",
+    "runs_table": "batch_processor_runs",
+    "something_else": 1,
+}
+
+
+def fake_deployment(monkeypatch: pytest.MonkeyPatch, **clients: Any) -> Deployment:
+    """A deployment whose clients are the fakes, by service."""
+    monkeypatch.setattr(Deployment, "client", lambda _, service, config=None: clients[service])
+    return Deployment.model_validate(OUTPUTS)
 
 
 def refusal(code: str, operation: str) -> ClientError:
@@ -82,13 +105,9 @@ class FakeStorage:
         yield {"Contents": [{"Key": key} for key in sorted(self.objects) if key.startswith(Prefix)]}
 
 
-@dataclass(frozen=True)
-class FakeDeployment:
-    """A deployment whose clients are the fakes."""
-
-    states: FakeStates
-    storage: FakeStorage
-    results_bucket: str = "results"
-
-    def client(self, service: str) -> Any:
-        return {"stepfunctions": self.states, "s3": self.storage}[service]
+def run_command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """The exit code of ``batch-processor`` with these arguments."""
+    monkeypatch.setattr(sys, "argv", ["batch-processor", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)

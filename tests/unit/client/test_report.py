@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from typing import Any
 
 import pytest
 from rich.console import Console, RenderableType
 
-from tools import report
-from tools.demo import DEMONSTRATED, differences
-from tools.executions import Ending
+from batch_processor_client.cli import report
+from batch_processor_client.executions import Ending
+from batch_processor_client.remap import Remap
+from row_batches.rows.records import RowStatus
+from row_batches.run.remap import Remapped
+from row_batches.run.totals import CastFailures
 
 DOCUMENT: dict[str, Any] = {
     "status": "SUCCEEDED_WITH_FAILURES",
@@ -34,7 +38,7 @@ def shown(renderable: RenderableType, width: int = 100) -> str:
 
 
 def test_the_result_has_status_counts_duration_and_addresses() -> None:
-    assert report.summary(Ending("SUCCEEDED", document=DOCUMENT)).splitlines() == [
+    assert report.summary(Ending(status="SUCCEEDED", document=DOCUMENT)).splitlines() == [
         "status       SUCCEEDED_WITH_FAILURES",
         "total rows   2,000",
         "succeeded    1,990",
@@ -49,18 +53,20 @@ def test_the_result_has_status_counts_duration_and_addresses() -> None:
 
 
 def test_the_result_of_a_run_that_went_on_with_another_has_the_rows_taken_over() -> None:
-    lines = report.summary(Ending("SUCCEEDED", document={**DOCUMENT, "resumed": 1500})).splitlines()
+    lines = report.summary(Ending(status="SUCCEEDED", document={**DOCUMENT, "resumed": 1500})).splitlines()
     assert lines[2:4] == ["succeeded    1,990", "resumed      1,500"]
 
 
 def test_the_result_of_a_traced_run_has_the_link_to_its_traces() -> None:
     traces = {"count": 2, "filter_expression": 'annotation.execution = "x"', "console_url": "https://console/x"}
-    lines = report.summary(Ending("SUCCEEDED", document={**DOCUMENT, "traces": traces})).splitlines()
+    lines = report.summary(Ending(status="SUCCEEDED", document={**DOCUMENT, "traces": traces})).splitlines()
     assert lines[-1] == "traces       https://console/x"
 
 
 def test_the_result_of_a_stopped_run_has_the_rows_that_were_not_attempted() -> None:
-    lines = report.summary(Ending("FAILED", "StoppedError", document={**DOCUMENT, "not_attempted": 1200})).splitlines()
+    lines = report.summary(
+        Ending(status="FAILED", error="StoppedError", document={**DOCUMENT, "not_attempted": 1200})
+    ).splitlines()
     assert lines[:2] == ["status        SUCCEEDED_WITH_FAILURES", "error         StoppedError"]
     assert "not attempted 1,200" in lines
 
@@ -69,7 +75,9 @@ def test_the_result_of_a_dry_run_has_the_estimate_and_the_warnings() -> None:
     estimate = {"total": {"best": 0.5, "worst": 1.5}, "target_included": True}
     storage = {"mode": "inline", "reason": "auto: 2 rows fit into the payload of the state machine"}
     document = {"status": "DRY_RUN", "total_rows": 2, "estimate": estimate, "storage": storage}
-    assert report.summary(Ending("SUCCEEDED", document=document), ["1 row is in flight at most."]).splitlines() == [
+    assert report.summary(
+        Ending(status="SUCCEEDED", document=document), ["1 row is in flight at most."]
+    ).splitlines() == [
         "status       DRY_RUN",
         "total rows   2",
         "estimate     0.5 USD to 1.50 USD",
@@ -79,7 +87,7 @@ def test_the_result_of_a_dry_run_has_the_estimate_and_the_warnings() -> None:
 
 
 def test_an_execution_without_a_document_shows_its_error() -> None:
-    summary = report.summary(Ending("FAILED", "InvalidInputError", "1 problem"))
+    summary = report.summary(Ending(status="FAILED", error="InvalidInputError", cause="1 problem"))
     assert summary.splitlines() == ["status       FAILED", "error        InvalidInputError"]
 
 
@@ -108,14 +116,36 @@ def test_small_amounts_keep_the_digits_that_say_something(amount: float, text: s
     assert report.money(amount) == text
 
 
-def test_an_output_is_compared_with_the_expected_one_without_its_metadata() -> None:
-    expected = "id,category\n1,A\n2,B\n"
-    assert differences(expected, "id,category,_timestamp\n1,A,now\n2,B,then\n") == []
-    assert differences(expected, "id,category\n1,A\n2,C\n") == ["row 2, column category: 'C' instead of 'B'"]
-    assert differences(expected, "id,category\n1,A\n") == ["1 rows instead of 2"]
+def test_the_first_rows_counts_and_address_of_a_new_output_are_shown() -> None:
+    first_rows = [{"_row_id": "1", "_status": "SUCCESS", "colour": "red [bold]"}]
+    counts = Counter({RowStatus.SUCCESS: 1990, RowStatus.FAILED: 9, RowStatus.TIMEOUT: 1})
+    casts = {"colour": CastFailures(count=3, sample='"red"')}
+    text = remapped(Remapped("results/x/remapped/y/output.csv", ["colour"], counts, 2, casts, first_rows=first_rows))
+
+    assert "red [bold]" in text
+    assert text.splitlines()[-7:] == [
+        "total rows   2,000",
+        "succeeded    1,990",
+        "failed       9",
+        "timed out    1",
+        "unfinished   2 of the failed: no worker finished them",
+        'cast failed  3 cells of colour, which have their default; the first is "red"',
+        "output       s3://results/results/x/remapped/y/output.csv",
+    ]
 
 
-@pytest.mark.parametrize("example", DEMONSTRATED, ids=lambda example: str(example.name))
-def test_the_demonstrated_columns_are_those_of_the_example(example: Any) -> None:
-    header = (example.folder / "expected.csv").read_text(encoding="utf-8").splitlines()[0].split(",")
-    assert set(example.shown) <= {*header, "_status"}
+def test_of_many_new_columns_the_first_are_shown() -> None:
+    names = [f"c{number}" for number in range(10)]
+    row = {"_row_id": "1", "_status": "SUCCESS", **{name: f"<{name}>" for name in names}}
+    text = remapped(Remapped("key", names, Counter({RowStatus.SUCCESS: 1}), first_rows=[row]))
+
+    assert "<c5>" in text
+    assert "<c6>" not in text
+    assert "unfinished" not in text
+
+
+def remapped(new: Remapped) -> str:
+    console = Console(file=io.StringIO(), width=120, soft_wrap=True)
+    report.remapped(console, Remap(output_s3_uri=f"s3://results/{new.key}", remapped=new))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()

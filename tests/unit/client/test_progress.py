@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tools.progress import Progress, clock, failed_rows, line, rows_done
+from batch_processor_client.progress import Progress, clock, failed_rows, line, rows_done
 
 
 def test_the_rate_is_that_of_the_last_half_minute() -> None:

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from batch_processor_client.cli.lake import lines_of
+from batch_processor_client.errors import ClientError
+from batch_processor_client.resync import Resync, merge
 from bedrock_batches.sync.failed_items import FAILED_PREFIX
-from tools.errors import CommandError
-from tools.resync import Resync, resync
 
 FIRST, SECOND = f"{FAILED_PREFIX}2026-11-20/1-9.jsonl", f"{FAILED_PREFIX}2026-11-21/10-19.jsonl"
 DONE = {"updated": 9, "unchanged": 1, "ignored": 0, "failed": 0, "failed_key": ""}
@@ -53,8 +54,9 @@ class FakeAws:
 
 
 def run(aws: FakeAws, only: str = "") -> tuple[int, list[str]]:
-    told: list[str] = []
-    return resync(Resync(aws, aws, "data", "ventureos-bedrock-sync-local"), told.append, only), told
+    """The exit code of the command, and what it says."""
+    steps = list(merge(Resync(aws, aws, "data", "ventureos-bedrock-sync-local"), only))
+    return int(not all(step.complete for step in steps)), [line for step in steps for line in lines_of(step)]
 
 
 def test_that_the_lake_has_all_content_is_said_once_all_of_it_is_compared() -> None:
@@ -95,7 +97,7 @@ def test_one_object_can_be_named(only: str) -> None:
 
 
 def test_a_name_that_nothing_has_is_not_taken_for_an_empty_queue() -> None:
-    with pytest.raises(CommandError, match=r"ends in 2\.jsonl"):
+    with pytest.raises(ClientError, match=r"ends in 2\.jsonl"):
         run(FakeAws({FIRST: DONE}), "2.jsonl")
 
 

@@ -1,0 +1,62 @@
+"""What all commands share: the deployment, the consoles, ``--json``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from batch_processor_client.deployment import Deployment
+from batch_processor_client.errors import ClientError
+from batch_processor_client.files import readable_file, writable_file
+
+out = Console(soft_wrap=True)
+err = Console(stderr=True, soft_wrap=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def named(text: str) -> str:
+    """The name or ARN of an execution. Raises ClientError if it is empty, as it is without EXECUTION=."""
+    if not text:
+        raise ClientError("Name the execution: EXECUTION=<name>.")
+    return text
+
+
+Execution = Annotated[str, typer.Argument(parser=named, metavar="EXECUTION", help="Name or ARN of the execution.")]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The deployment that the command line names. It is looked up only when a command needs it."""
+
+    environment: str
+    outputs: Path | None
+
+    def deployment(self) -> Deployment:
+        """Raises ClientError when there is none."""
+        return Deployment.find(self.environment, self.outputs)
+
+
+def deployment_of(context: typer.Context) -> Deployment:
+    """The deployment that the command line names. Raises ClientError when there is none."""
+    chosen: Chosen = context.obj
+    return chosen.deployment()
+
+
+def input_file(help_text: str, *names: str) -> object:
+    """An option that names a readable file."""
+    return typer.Option(*names, parser=readable_file, metavar="FILE", help=help_text)
+
+
+def output_file(help_text: str, *names: str) -> object:
+    """An option that names a file to write."""
+    return typer.Option(*names, parser=writable_file, metavar="FILE", help=help_text)
+
+
+def show(text: str) -> None:
+    """Print a line as it is: no markup, no colours, not wrapped, so that addresses can be copied."""
+    out.print(text, markup=False, highlight=False)

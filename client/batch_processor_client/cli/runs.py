@@ -1,0 +1,223 @@
+"""The commands about runs of row batches."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from batch_processor_client import executions, following, results, runs
+from batch_processor_client import remap as remaps
+from batch_processor_client import retry as retries
+from batch_processor_client import stop as stops
+from batch_processor_client.cli import report
+from batch_processor_client.cli.options import (
+    AsJson,
+    Execution,
+    deployment_of,
+    input_file,
+    out,
+    output_file,
+    show,
+)
+from batch_processor_client.deployment import Deployment
+from batch_processor_client.documents import execution_name, read_document, subject_of
+from batch_processor_client.errors import ClientError
+from batch_processor_client.files import download
+from batch_processor_client.rows import list_rows
+from row_batches.rows.records import RowStatus
+
+app = typer.Typer()
+
+FAILURES_SHOWN = 5
+INTERRUPTED = 130
+
+
+@app.command()
+def run(
+    context: typer.Context,
+    document: Annotated[Path | None, input_file("The input document.", "--input")] = None,
+    csv: Annotated[Path | None, input_file("A file to upload: CSV, Excel workbook, JSON.", "--csv")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the execution; used twice, it starts nothing twice.")
+    ] = None,
+) -> None:
+    """Start an execution and follow it to its output.
+
+    The document is checked before anything starts, with the same errors as on AWS. In csv_s3_uri, INPUT_BUCKET stands
+    for the deployment's input bucket. Ctrl-C leaves the execution running.
+    """
+    if document is None:
+        raise ClientError("Name the document: make run INPUT=batch.json. Or a run to follow: FOLLOW=<execution>.")
+    read = read_document(document)
+    deployment = deployment_of(context)
+    arn = runs.start(deployment, read, name or execution_name(subject_of(document), datetime.now(UTC)), csv)
+    _follow(deployment, arn)
+
+
+@app.command()
+def follow(context: typer.Context, execution: Execution) -> None:
+    """Follow an execution to its output. Ctrl-C leaves it running."""
+    deployment = deployment_of(context)
+    _follow(deployment, deployment.execution_arn(execution))
+
+
+def _follow(deployment: Deployment, arn: str) -> None:
+    """Show the progress, then the result. Ends with exit code 1 if the execution did not succeed."""
+    name = executions.name_of(arn)
+    out.print(f"Execution [bold]{escape(name)}[/bold]", highlight=False)
+    try:
+        ending = report.show_progress(out, following.follower_of(deployment, arn))
+    except KeyboardInterrupt:
+        show(
+            f"\nThe execution goes on. Follow it: make run ENV={deployment.environment} FOLLOW={name}\n"
+            f"Stop it:                      make stop ENV={deployment.environment} EXECUTION={name}"
+        )
+        raise typer.Exit(INTERRUPTED) from None
+    _show_ending(deployment, ending, name)
+    if ending.status != "SUCCEEDED":
+        raise typer.Exit(1)
+
+
+def _show_ending(deployment: Deployment, ending: executions.Ending, name: str) -> None:
+    """Print the result and the first failed rows."""
+    document = ending.document or {}
+    show(report.summary(ending, results.warnings_of(deployment, document)))
+    unsuccessful = int(document.get("failed", 0)) + int(document.get("timed_out", 0))
+    if unsuccessful and document.get("failed_rows_s3_uri"):
+        failed = results.first_rows(deployment, document["failed_rows_s3_uri"], FAILURES_SHOWN)
+        if failed:
+            out.print(report.failures(failed))
+    if ending.document is None and ending.cause:
+        show(ending.cause)
+    if ending.status == "ABORTED":
+        show(f"The output of what was finished comes to s3://{deployment.results_bucket}/results/{name}/")
+
+
+@app.command()
+def stop(
+    context: typer.Context,
+    execution: Execution,
+    grace: Annotated[
+        float, typer.Option(parser=stops.seconds, metavar="SECONDS", help="Time to end by itself; 0: stop at once.")
+    ] = stops.GRACE_SECONDS,
+) -> None:
+    """Stop an execution and keep its finished rows.
+
+    No worker starts another row, rows in flight finish, and the execution writes its output and ends. If it has not
+    ended after the grace period, it is stopped, and its finished rows become the output.
+    """
+    reason = f"stopped by {getpass.getuser()}"
+    stage = None
+    for stage in stops.stop(deployment_of(context), execution, reason, grace_seconds=grace):
+        for line in report.stop_lines(stage, grace):
+            show(line)
+    if stage is None or not stage.has_output:
+        raise typer.Exit(1)
+
+
+@app.command()
+def throttle(
+    context: typer.Context,
+    execution: Execution,
+    concurrency: Annotated[int | None, typer.Option(min=1, max=10_000, help="Rows in flight.")] = None,
+    rate: Annotated[float | None, typer.Option(min=0.001, help="Rows a minute.")] = None,
+    tokens: Annotated[float | None, typer.Option(min=0.001, help="Tokens a minute.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change the pace of a running batch."""
+    done = runs.throttle(
+        deployment_of(context), execution, concurrency=concurrency, rows_per_minute=rate, tokens_per_minute=tokens
+    )
+    if as_json:
+        out.print_json(json.dumps(done.model_dump(mode="json", exclude_none=True)))
+        return
+    live = done.live
+    limits = [
+        (live.max_concurrency, "rows in flight"),
+        (live.rows_per_minute, "rows a minute"),
+        (live.tokens_per_minute, "tokens a minute"),
+    ]
+    text = ", ".join(f"{number:,g} {what}" for number, what in limits if number is not None)
+    out.print(f"{done.execution}: at most {text}, within ten seconds. Rows in flight finish.")
+    for note in done.notes:
+        out.print(note)
+
+
+@app.command()
+def retry(
+    context: typer.Context,
+    execution: Execution,
+    name: Annotated[str | None, typer.Option(help="Name of the new execution; used twice, it starts once.")] = None,
+    accept_version: Annotated[
+        bool, typer.Option("--accept-version", help="Take over answers of other code of the target.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the rows and the estimate; run nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run the rows that failed or never ran; the output lists all rows."""
+    done = retries.retry(deployment_of(context), execution, name=name, accept_version=accept_version, dry_run=dry_run)
+    if as_json:
+        out.print_json(json.dumps(done.model_dump(mode="json")))
+        return
+    if not done.rows:
+        out.print(f"Nothing to retry: all {done.total_rows:,} rows of {done.retried} were successful.")
+        return
+    out.print(f"{done.rows:,} of {done.total_rows:,} rows of {done.retried} run again as {done.execution}.")
+    for warning in done.warnings:
+        out.print(warning, markup=False)
+    if dry_run:
+        best, worst = done.estimate["best_usd"], done.estimate["worst_usd"]
+        out.print(f"Estimate: {best:.4f} to {worst:.4f} USD. Nothing was started.")
+
+
+@app.command()
+def rows(
+    context: typer.Context,
+    execution: Execution,
+    status: Annotated[list[RowStatus] | None, typer.Option(help="Only rows with this status; can be repeated.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Rows at most.")] = 50,
+    first_row: Annotated[int, typer.Option("--from", min=1, help="The first row to look at.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """List finished rows of a run, also while it goes on."""
+    page = list_rows(deployment_of(context), execution, statuses=status or (), first_row=first_row, limit=limit)
+    if as_json:
+        out.print_json(json.dumps(page.model_dump(mode="json")))
+        return
+    table = Table("row", "status", "values or error", box=None, pad_edge=False)
+    for row in page.rows:
+        values = {name: value for name, value in row.values.items() if not name.startswith("_")}
+        table.add_row(str(row.row), row.status, escape(row.error or json.dumps(values, ensure_ascii=False)))
+    out.print(table)
+    if page.next_row is not None:
+        out.print(f"More: --from {page.next_row}")
+    elif not page.rows:
+        out.print(f"{page.execution} has no such row from {first_row} on.")
+
+
+@app.command()
+def remap(
+    context: typer.Context,
+    execution: Execution,
+    document: Annotated[Path | None, input_file("A document that has output_mapping.", "--input")] = None,
+    output: Annotated[Path | None, output_file("A file to write the new output to, too.", "--output")] = None,
+) -> None:
+    """Write the output of a finished run again with other columns, without calling the target."""
+    if document is None:
+        raise ClientError("Name the document: make remap EXECUTION=<name> INPUT=batch.json.")
+    read = read_document(document)
+    deployment = deployment_of(context)
+    with out.status("reading the plan") as status:
+        done = remaps.remap(
+            deployment, execution, read, lambda done, total: status.update(f"{done:,} of {total:,} rows")
+        )
+    report.remapped(out, done)
+    if output is not None:
+        show(f"{'file':<12} {download(deployment, done.output_s3_uri, output)}")

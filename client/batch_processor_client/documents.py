@@ -1,0 +1,58 @@
+"""The input document of a run, and the run's name."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from batch_processor_client.errors import ClientError
+from batch_processor_client.files import readable_file
+from row_batches.document.batch_config import EXECUTION_NAME
+
+MAX_NAME_CHARACTERS = 80
+"""https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html, ``name``."""
+REFUSED_SIGNS = '< > { } [ ] ? * " # % \\ ^ | ~ ` $ & , ; : /'
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """The input document of a file. Raises ClientError when it is not a JSON object."""
+    try:
+        document = json.loads(readable_file(path).read_text(encoding="utf-8-sig"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as broken:
+        raise ClientError(f"{path} is not JSON: {broken}.") from None
+    except RecursionError:
+        raise ClientError(f"{path} is not JSON: nested too deep.") from None
+    if not isinstance(document, dict):
+        raise ClientError(f"{path} must hold one JSON object: the input document.")
+    return document
+
+
+def subject_of(path: Path) -> str:
+    """What a document is about: its file's name, or that of its folder if the file's says nothing."""
+    return path.stem if path.stem not in ("batch", "input") else path.resolve().parent.name
+
+
+def execution_name(subject: str, now: datetime) -> str:
+    """A name for an execution, from its subject and the time. It has letters, digits, ``-`` and ``_`` only."""
+    suffix = now.strftime("-%Y%m%dT%H%M%S")
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", subject).strip("-")[: MAX_NAME_CHARACTERS - len(suffix)] + suffix
+
+
+def check_name(name: str) -> None:
+    """Raise ClientError for a name that Step Functions does not accept (batch_config.EXECUTION_NAME)."""
+    if re.fullmatch(EXECUTION_NAME, name) is None:
+        raise ClientError(
+            f"No execution can be named {name!r}. A name has 1 to 80 characters, no white space, no control character "
+            f"and none of {REFUSED_SIGNS}. Choose another NAME: letters, digits, - and _."
+        )
+
+
+def with_input_bucket(document: dict[str, Any], input_bucket: str) -> dict[str, Any]:
+    """The document with the deployment's bucket in place of INPUT_BUCKET in its address."""
+    uri = document.get("csv_s3_uri")
+    if not isinstance(uri, str):
+        return document
+    return {**document, "csv_s3_uri": uri.replace("s3://INPUT_BUCKET/", f"s3://{input_bucket}/", 1)}

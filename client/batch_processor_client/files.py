@@ -1,0 +1,82 @@
+"""Files on this machine and objects in S3."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from botocore.exceptions import ClientError as RefusedByAwsError
+
+from batch_processor_client.deployment import Deployment
+from batch_processor_client.errors import ClientError
+
+MOST_PRESIGNED_SECONDS = 7 * 24 * 3600
+"""https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-presigned-url.html"""
+
+
+def readable_file(text: str | Path) -> Path:
+    """The path of a readable file. Raises ClientError before anything is sent to AWS."""
+    path = Path(text)
+    try:
+        with path.open("rb"):
+            return path
+    except FileNotFoundError:
+        raise ClientError(f"There is no file {path}.") from None
+    except OSError as error:
+        raise ClientError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def writable_file(text: str | Path) -> Path:
+    """The path of a file to write. Raises ClientError before anything is sent to AWS."""
+    path = Path(text)
+    if path.is_dir() or not path.parent.is_dir():
+        raise ClientError(f"OUTPUT={text}: name a file in a folder that exists.")
+    return path
+
+
+def split_s3_uri(uri: str) -> tuple[str, str]:
+    """Bucket and key of ``s3://bucket/key``. Raises ClientError for something else."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    if not uri.startswith("s3://") or not bucket or not key:
+        raise ClientError(f"{uri} is not the address of an object: s3://bucket/key.")
+    return bucket, key
+
+
+def upload_uri(deployment: Deployment, path: Path, folder: str) -> str:
+    """Where ``upload`` puts a file in the input bucket.
+
+    The key contains a hash of the file, so an upload never replaces a different file with the same name.
+    """
+    with path.open("rb") as file:
+        content = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return f"s3://{deployment.input_bucket}/uploads/{folder}/{content}/{path.name}"
+
+
+def upload(deployment: Deployment, path: Path, folder: str) -> str:
+    """Put a file into the input bucket, and return its address. ``folder`` is that of the run's name."""
+    uri = upload_uri(deployment, path, folder)
+    deployment.client("s3").upload_file(str(path), *split_s3_uri(uri))
+    return uri
+
+
+def download(deployment: Deployment, uri: str, path: Path) -> Path:
+    """Write an object to a file. Raises ClientError if there is no such object."""
+    bucket, key = split_s3_uri(uri)
+    try:
+        deployment.client("s3").download_file(bucket, key, str(path))
+    except RefusedByAwsError as refused:
+        if refused.response["Error"]["Code"] not in ("404", "NoSuchKey"):
+            raise
+        raise ClientError(f"There is no {uri}.") from None
+    return path
+
+
+def presign(deployment: Deployment, uri: str, seconds: int = 3600) -> str:
+    """A link to an object that works for so many seconds, or until the credentials that signed it end."""
+    if not 0 < seconds <= MOST_PRESIGNED_SECONDS:
+        raise ClientError(f"A link works for 1 to {MOST_PRESIGNED_SECONDS:,} seconds, not {seconds:,}.")
+    bucket, key = split_s3_uri(uri)
+    link: str = deployment.client("s3").generate_presigned_url(
+        "get_object", Params={"Bucket": bucket, "Key": key}, ExpiresIn=seconds
+    )
+    return link

@@ -1,0 +1,36 @@
+"""What a run that has ended left: its warnings, its first rows, its failed rows."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any
+
+from botocore.exceptions import ClientError as RefusedByAwsError
+
+from batch_processor_client.deployment import Deployment
+from batch_processor_client.files import split_s3_uri
+
+READ_BYTES = 256 * 1024
+
+
+def first_rows(deployment: Deployment, uri: str, count: int) -> list[dict[str, str]]:
+    """The first rows of a CSV, column to value, from its first 256 KB."""
+    bucket, key = split_s3_uri(uri)
+    body = deployment.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read(READ_BYTES)
+    csv.field_size_limit(READ_BYTES)  # a cell can be as long as what is read
+    rows = csv.DictReader(io.StringIO(body.decode(errors="ignore"), newline=""))
+    return [row for row, _ in zip(rows, range(count), strict=False)]
+
+
+def warnings_of(deployment: Deployment, document: dict[str, Any]) -> list[str]:
+    """The warnings of a run, from a dry run's output document or from the summary; [] if the summary is missing."""
+    if "warnings" in document or "summary_s3_uri" not in document:
+        return list(document.get("warnings", []))
+    bucket, key = split_s3_uri(document["summary_s3_uri"])
+    try:
+        summary = json.loads(deployment.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
+    except RefusedByAwsError:
+        return []  # the result is shown without them
+    return list(summary.get("warnings", []))
