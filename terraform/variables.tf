@@ -87,6 +87,7 @@ variable "targets" {
     expected_seconds  = optional(number)
     max_concurrency   = optional(number)
     rate              = optional(object({ rows_per_minute = optional(number), tokens_per_minute = optional(number) }))
+    prices            = optional(object({ input_usd_per_million_tokens = number, output_usd_per_million_tokens = number }))
   }))
   description = <<-EOT
     The targets that batches can call, by registered name. type: tool (a Lambda function) or agent (a state machine). invocation: lambda
@@ -118,6 +119,18 @@ variable "targets" {
       target.arn
     ))])
     error_message = "A tool's arn is a Lambda function's, an agent's a state machine's, without wildcards."
+  }
+
+  validation {
+    condition     = alltrue([for target in values(var.targets) : target.cost_per_call_usd == null ? true : target.cost_per_call_usd >= 0])
+    error_message = "A target's cost_per_call_usd is 0 or more."
+  }
+
+  validation {
+    condition = alltrue([for target in values(var.targets) : target.prices == null ? true : alltrue([
+      target.prices.input_usd_per_million_tokens >= 0, target.prices.output_usd_per_million_tokens >= 0
+    ])])
+    error_message = "A target's prices are 0 or more, in US dollars for a million tokens."
   }
 
   validation {
@@ -285,7 +298,7 @@ variable "bedrock_models" {
     end_of_life              = optional(string)
   }))
   description = <<-EOT
-    Models to add to those of bedrock_batches/models.json, or to change, by the model id or inference profile id that jobs name.
+    Models to add to those of foundation/models.json, or to change, by the model id or inference profile id that jobs name.
     Prices are on demand, in US dollars for 1,000 tokens, as_of the day they were read; batch inference costs half. Jobs can run on
     every model of both that batch inference takes in this region.
   EOT

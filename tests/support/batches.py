@@ -21,6 +21,7 @@ from row_batches.document.plan import (
     Plan,
     StagedInput,
     Target,
+    TargetPrices,
 )
 from row_batches.files.csv_reader import Staging
 from row_batches.files.csv_writer import output_header, render_row
@@ -53,6 +54,8 @@ def make_plan(
     resume_from: Sequence[EarlierExecution] = (),
     target_version: str = "1",
     code_version: str = "",
+    cost_per_call_usd: float | None = None,
+    prices: TargetPrices | None = None,
     **document: Any,
 ) -> Plan:
     """Stage ``rows``, write the plan, and return it."""
@@ -78,6 +81,8 @@ def make_plan(
             invocation=invocation,
             version=target_version,
             code_version=code_version,
+            cost_per_call_usd=cost_per_call_usd,
+            prices=prices,
         ),
         columns=list(columns),
         output_header=output_header(config, columns),

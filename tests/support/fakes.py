@@ -197,6 +197,7 @@ class FakeRowStore:
                     unmatched=unmatched,
                     target_version=record["target_version"],
                     error_name=record.get("error_name", ""),
+                    usage=record.get("usage", {}),
                 )
 
     def kept(self, rows: Collection[int]) -> Iterator[KeptAnswer]:
@@ -453,12 +454,13 @@ class FakeRuns:
         """As if the run had been begun before there was a table."""
         del self._runs[execution]
 
-    def count(self, execution: str, counts: Counts) -> None:
+    def count(self, execution: str, counts: Counts) -> Counts | None:
         self._check()
+        if counts == Counts():
+            return None
         with self._lock:
-            before = self._live.get(execution, Counts()).model_dump()
-            added = {name: before[name] + value for name, value in counts.model_dump().items()}
-            self._live[execution] = Counts(**added)
+            self._live[execution] = self._live.get(execution, Counts()) + counts
+            return self._live[execution]
 
     def count_blanks(self, execution: str, blanks: Blanks) -> None:
         self._check()

@@ -2,7 +2,7 @@
 
 locals {
   # Python reads the same file.
-  model_table = jsondecode(file("${path.module}/../../../layers/core/python/bedrock_batches/models.json")).models
+  model_table = jsondecode(file("${path.module}/../../../layers/core/python/foundation/models.json")).models
 
   # The values of variable `models`, completed from the table.
   model_changes = { for id, model in var.models : id => { for field, value in model : field => value if value != null } }

@@ -59,6 +59,7 @@ resource "aws_dynamodb_table_item" "target" {
     each.value.cost_per_call_usd == null ? {} : { cost_per_call_usd = { N = tostring(each.value.cost_per_call_usd) } },
     each.value.expected_seconds == null ? {} : { expected_seconds = { N = tostring(each.value.expected_seconds) } },
     each.value.max_concurrency == null ? {} : { max_concurrency = { N = tostring(each.value.max_concurrency) } },
+    each.value.prices == null ? {} : { prices = { M = { for name, number in each.value.prices : name => { N = tostring(number) } } } },
     each.value.rate == null ? {} : { rate = { M = { for name, number in each.value.rate : name => { N = tostring(number) } if number != null } } },
   ))
 

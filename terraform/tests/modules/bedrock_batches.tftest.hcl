@@ -103,7 +103,7 @@ run "the_models_of_the_table_that_fit_the_region_are_offered" {
   }
 
   assert {
-    condition     = toset(output.models) == toset([for id, model in jsondecode(file("../layers/core/python/bedrock_batches/models.json")).models : id if model.batch && (model.batch_regions == null ? can(regex("^(us|global)\\.", id)) : contains(coalesce(model.batch_regions, []), "us-east-1"))])
+    condition     = toset(output.models) == toset([for id, model in jsondecode(file("../layers/core/python/foundation/models.json")).models : id if model.batch && (model.batch_regions == null ? can(regex("^(us|global)\\.", id)) : contains(coalesce(model.batch_regions, []), "us-east-1"))])
     error_message = jsonencode(output.models)
   }
 

@@ -22,7 +22,7 @@ run "each_kind_of_target_gets_its_own_permission" {
     targets = {
       echo    = { type = "tool", arn = "arn:aws:lambda:us-east-1:123456789012:function:echo:live" }
       express = { type = "agent", invocation = "express", arn = "arn:aws:states:us-east-1:123456789012:stateMachine:express" }
-      agent   = { type = "agent", arn = "arn:aws:states:us-east-1:123456789012:stateMachine:agent:live", cost_per_call_usd = 0.002 }
+      agent   = { type = "agent", arn = "arn:aws:states:us-east-1:123456789012:stateMachine:agent:live", cost_per_call_usd = 0.002, prices = { input_usd_per_million_tokens = 0.33, output_usd_per_million_tokens = 2 } }
       limited = {
         type            = "tool", arn = "arn:aws:lambda:us-east-1:123456789012:function:limited"
         max_concurrency = 5, rate = { rows_per_minute = 120.5 }
@@ -71,6 +71,7 @@ run "each_kind_of_target_gets_its_own_permission" {
       version           = { S = "1" }
       enabled           = { BOOL = true }
       cost_per_call_usd = { N = "0.002" }
+      prices            = { M = { input_usd_per_million_tokens = { N = "0.33" }, output_usd_per_million_tokens = { N = "2" } } }
     }
     error_message = aws_dynamodb_table_item.target["agent"].item
   }

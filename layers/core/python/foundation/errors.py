@@ -98,6 +98,10 @@ class TargetThrottledError(PermanentError):
     """Raised when a target has throttled every call for ``give_up_seconds``; the run ends with this name."""
 
 
+class CostLimitError(PermanentError):
+    """Raised when a run has cost ``stop_after.cost_usd``; the run ends with this name."""
+
+
 class ServiceUnavailableError(RetryableError):
     """Raised when a service answers with a fault of its own or cannot be reached."""
 

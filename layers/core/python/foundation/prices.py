@@ -1,12 +1,13 @@
-"""AWS's prices: one table, ``prices.json``, with the unit and the source of each price.
+"""AWS's prices. ``prices.json`` has the unit and the source of each price, ``models.json`` has those of models' tokens.
 
-They are on-demand prices of one region, without free tiers. Most regions differ by a few percent. Models have their own
-table.
+They are on-demand prices of one region, without free tiers. Most regions differ by a few percent.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 
 import orjson
@@ -37,3 +38,24 @@ class Prices:
 
 
 PRICES = Prices.read()
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPrices:
+    """The price of tokens, in US dollars for a million."""
+
+    input_usd_per_million: float
+    output_usd_per_million: float
+
+    def usd(self, input_tokens: float, output_tokens: float) -> float:
+        return (input_tokens * self.input_usd_per_million + output_tokens * self.output_usd_per_million) / 1_000_000
+
+
+@cache
+def model_prices() -> Mapping[str, TokenPrices]:
+    """The on-demand prices of models, by model id or inference profile id, from ``models.json``."""
+    table = orjson.loads(files("foundation").joinpath("models.json").read_bytes())
+    return {
+        model: TokenPrices(1000 * entry["input_usd_per_1k_tokens"], 1000 * entry["output_usd_per_1k_tokens"])
+        for model, entry in table["models"].items()
+    }

@@ -171,7 +171,7 @@ BAD_VALUES: list[tuple[str, Any, str, str]] = [
     ("execution_config.retry_policy.backoff_rate", "2", "not a number", "without quotes"),
     ("execution_config.retry_policy.max_delay_seconds", 0, "more than 0", "from 0 to"),
     ("execution_config.retry_policy.non_retryable_errors", "ValueError", "not a list", "[...]"),
-    ("execution_config.stop_after", {}, "no limit", "failed_rows or failed_percent"),
+    ("execution_config.stop_after", {}, "no limit", "failed_percent or cost_usd"),
     ("execution_config.stop_after", {"failed_rows": 1, "failed_percent": 1}, "both limits", "one"),
     ("execution_config.stop_after.failed_percent", 101, "at most 100", "from 0 to 100"),
     ("execution_config.batch_size", 0, "at least 1", "from 1 to"),

@@ -14,7 +14,7 @@ import pytest
 from foundation.errors import DeploymentError, InvalidInputError, ObjectNotFoundError
 from row_batches.document.batch_config import Rate, S3Location
 from row_batches.document.deployment_config import KEY
-from row_batches.document.plan import Concurrency, EarlierExecution, Plan, Target
+from row_batches.document.plan import Concurrency, EarlierExecution, Plan, Target, TargetPrices
 from row_batches.files.ports import InputObject
 from row_batches.files.staged_copy import read_staged
 from row_batches.files.table import MAX_FILE_BYTES
@@ -380,6 +380,33 @@ def test_results_of_an_earlier_run_can_be_submitted_where_they_lie(world: World)
 
 def limit_registry(world: World, name: str, **limits: Any) -> None:
     world.registry = [target.model_copy(update=limits) if target.name == name else target for target in world.registry]
+
+
+def test_a_limit_of_a_cost_that_nobody_knows_is_refused(world: World) -> None:
+    limit_registry(world, "echo", cost_per_call_usd=None)
+    world.document["execution_config"] = {"stop_after": {"cost_usd": 5}}
+
+    (problem,) = world.refusal().problems
+
+    assert problem.path == "execution_config.stop_after.cost_usd"
+    assert problem.message == "the cost of echo is not known"
+
+
+@pytest.mark.parametrize(
+    "registered",
+    [
+        {"cost_per_call_usd": 0.0},
+        {"prices": TargetPrices(input_usd_per_million_tokens=1, output_usd_per_million_tokens=2)},
+    ],
+    ids=["calls", "tokens"],
+)
+def test_a_limit_of_a_known_cost_is_planned(world: World, registered: dict[str, Any]) -> None:
+    limit_registry(world, "echo", **registered)
+    world.document["execution_config"] = {"stop_after": {"cost_usd": 5}}
+
+    world.validate()
+
+    assert world.plan.config.execution_config.cost_limit == 5
 
 
 def test_the_limits_of_the_target_are_planned_and_named(world: World) -> None:

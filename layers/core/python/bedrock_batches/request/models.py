@@ -1,4 +1,4 @@
-"""The models that jobs can run on, from the table ``models.json``, which Terraform reads too.
+"""The models that jobs can run on, from the table ``foundation/models.json``, which Terraform reads too.
 
 Terraform decides which of them a deployment offers, by Region and end of life, and hands on the ids, each with what the
 deployment changes. Where AWS says nothing about a property, it is None.
@@ -71,4 +71,4 @@ def _entries() -> dict[str, dict[str, Any]]:
 
 
 def _file() -> Any:
-    return orjson.loads(files("bedrock_batches").joinpath("models.json").read_bytes())
+    return orjson.loads(files("foundation").joinpath("models.json").read_bytes())

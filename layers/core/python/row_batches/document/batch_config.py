@@ -93,11 +93,21 @@ class RetryPolicy(Part):
 
 
 class StopAfter(Part):
-    """When to stop starting rows: exactly one of the two. The percentage is of all rows, rounded up to whole rows."""
+    """When to stop starting rows: after failed rows (a number or a percentage), at a cost, or at whichever comes first.
+
+    The percentage is of all rows, rounded up to whole rows.
+    """
 
     failed_rows: int | None = Field(default=None, ge=1, description="this many failed rows pull the brake")
     failed_percent: float | None = Field(
         default=None, gt=0, le=100, description="this many percent of all rows, rounded up, pull the brake"
+    )
+    cost_usd: float | None = Field(
+        default=None,
+        gt=0,
+        le=1_000_000_000,
+        description="this cost of the target pulls the brake: its calls, and the model costs that answers report "
+        "([how far it can be exceeded](../how-to/limit-the-cost.md))",
     )
 
 
@@ -124,7 +134,7 @@ class ExecutionConfig(Part):
     )
     retry_policy: RetryPolicy = Field(default=RetryPolicy(), description="how failed attempts are retried")
     continue_on_error: bool = Field(default=True, description="if `false`, the first failed row pulls the brake")
-    stop_after: StopAfter | None = Field(default=None, description="how many failed rows pull the brake")
+    stop_after: StopAfter | None = Field(default=None, description="the failures or the cost that pull the brake")
     rate: Rate | None = Field(
         default=None,
         description="keep to a rate, over all workers of the run",
@@ -233,6 +243,11 @@ class ExecutionConfig(Part):
     def effective_log_level(self) -> str | None:
         """The batch's log level: DEBUG with ``debug``, otherwise ``log_level``. None: the deployment's."""
         return "DEBUG" if self.debug else self.log_level
+
+    @property
+    def cost_limit(self) -> float | None:
+        """The cost in US dollars that pulls the brake; None: never."""
+        return None if self.stop_after is None else self.stop_after.cost_usd
 
     def failure_limit(self, total_rows: int) -> int | None:
         """The number of failed rows that pulls the brake; None: never."""

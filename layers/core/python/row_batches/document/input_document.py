@@ -102,11 +102,12 @@ def _problems_across_fields(document: Mapping[str, Any], work_retention_days: in
     stop_after = _section(execution, "stop_after")
     if isinstance(execution.get("stop_after"), dict):
         given = [name for name in ("failed_rows", "failed_percent") if stop_after.get(name) is not None]
-        if len(given) != 1:
-            amount = "both limits are" if given else "no limit is"
-            yield Problem(
-                "execution_config.stop_after", "", f"{amount} given", "give only one: failed_rows or failed_percent"
-            )
+        if len(given) == 2:
+            fix = "give only one of them: failed_rows or failed_percent"
+            yield Problem("execution_config.stop_after", "", "both limits of failed rows are given", fix)
+        if not given and stop_after.get("cost_usd") is None:
+            fix = "give failed_rows, failed_percent or cost_usd"
+            yield Problem("execution_config.stop_after", "", "no limit is given", fix)
     fields = [
         field
         for field in _section(_section(document, "input_mapping"), "column_mappings").values()

@@ -25,6 +25,13 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class TargetPrices(Frozen):
+    """The prices of a target's tokens, in US dollars for a million. They replace those of the table of models."""
+
+    input_usd_per_million_tokens: float = Field(ge=0)
+    output_usd_per_million_tokens: float = Field(ge=0)
+
+
 class Target(Frozen):
     """A registry entry, resolved. ``invocation`` is the name of its ``targets.kind.TargetKind``."""
 
@@ -35,6 +42,7 @@ class Target(Frozen):
     version: str = "1"
     enabled: bool = True
     cost_per_call_usd: float | None = None
+    prices: TargetPrices | None = None
     expected_seconds: float | None = Field(default=None, gt=0)
     """The usual duration of a call, if the registry has it."""
     max_concurrency: int | None = Field(default=None, ge=1, le=10_000)
@@ -46,6 +54,11 @@ class Target(Frozen):
     output_schema_document: str | None = None
     code_version: str = ""
     """Which code is behind the ARN when the run is planned, shortened; "" when that is not known."""
+
+    @property
+    def has_known_cost(self) -> bool:
+        """Whether the registry says what a call costs, or what the tokens in its answers cost."""
+        return self.cost_per_call_usd is not None or self.prices is not None
 
     @property
     def answering_version(self) -> TargetVersion:

@@ -22,6 +22,11 @@ class RowFacts:
     started_ms: int
     ended_ms: int
     extraction: str = ""
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    """None if the answers report no usage."""
+    cost_usd: float | None = None
+    """The cost of the row's calls and tokens; None if it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,15 @@ def timestamp(milliseconds: int) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def _count(number: int | None) -> str:
+    return "" if number is None else str(number)
+
+
+def _usd(amount: float | None) -> str:
+    """An amount with up to nine decimals, because a token costs some billionths of a dollar."""
+    return "" if amount is None else f"{amount:.9f}".rstrip("0").rstrip(".")
+
+
 METADATA = (
     MetadataColumn("_execution_id", lambda row: row.execution, "name of the execution"),
     MetadataColumn("_row_id", lambda row: str(row.row), "number of the data row in the CSV; the first is 1"),
@@ -56,6 +70,24 @@ METADATA = (
         lambda row: str(row.attempts),
         "calls of the target that count as attempts; `0` if the row was not attempted, or taken over from an earlier "
         "execution",
+        on_request=True,
+    ),
+    MetadataColumn(
+        "_input_tokens",
+        lambda row: _count(row.input_tokens),
+        "input tokens of all attempts, from `metadata.usage` of the answers; empty if they report none",
+        on_request=True,
+    ),
+    MetadataColumn(
+        "_output_tokens",
+        lambda row: _count(row.output_tokens),
+        "output tokens of all attempts, from the same place",
+        on_request=True,
+    ),
+    MetadataColumn(
+        "_cost_usd",
+        lambda row: _usd(row.cost_usd),
+        "US dollars for the row's calls and tokens ([known prices](cost.md#the-target)); empty if nothing is known",
         on_request=True,
     ),
     MetadataColumn(

@@ -282,6 +282,7 @@ class DynamoDbRowStore:
             unmatched=unmatched,
             target_version=record["target_version"],
             error_name=record.get("error_name", ""),
+            usage=record.get("usage", {}),
         )
 
     def kept(self, rows: Collection[int]) -> Iterator[KeptAnswer]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NotRequired, TypedDict
 
@@ -27,7 +27,9 @@ class RowOrigin(StrEnum):
 
 
 Usage = dict[str, dict[str, int | float]]
-"""The usage that answers report: by model (``""`` if none is named) ``input_tokens, output_tokens, cost_usd``."""
+"""The usage that answers report: by model (``""`` if none is named) ``input_tokens, output_tokens, cost_usd``.
+
+``cost_usd`` is what the answer reports, or the price of its tokens (``targets.pricing``); 0 if neither is known."""
 
 
 class RowRecord(TypedDict):
@@ -235,6 +237,7 @@ class AnsweredRow:
     unmatched: bool = False
     target_version: str = ""
     error_name: str = ""
+    usage: Usage = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -231,6 +231,7 @@ def _answered_rows(part: _Part, lines: BytesIO) -> Iterator[AnsweredRow]:
         lines.readline()
     failures = {failure["row"]: (failure["error"], failure.get("error_name", "")) for failure in columns["failures"]}
     missing = {details["row"] for details in columns["details"] if details.get("missing")}
+    usage = {details["row"]: details["usage"] for details in columns["details"]}
     times = zip(columns["started_ms"], columns["duration_ms"], strict=True)
     values = zip(columns["status"], times, columns["attempts"], columns["target_version"], strict=True)
     for row, (status, (started_ms, duration_ms), attempts, version) in enumerate(values, part.first_new):
@@ -249,6 +250,7 @@ def _answered_rows(part: _Part, lines: BytesIO) -> Iterator[AnsweredRow]:
             unmatched=unmatched,
             target_version=version,
             error_name=error_name,
+            usage=usage.get(row, {}),
         )
 
 

@@ -8,7 +8,7 @@ from threading import Lock
 import orjson
 from pydantic import ValidationError
 
-from foundation.errors import DeploymentError, ObjectNotFoundError, RowFailedError, TargetThrottledError
+from foundation.errors import CostLimitError, DeploymentError, ObjectNotFoundError, RowFailedError, TargetThrottledError
 from foundation.ports import Clock, ObjectStore
 from row_batches.document.plan import WORK_PREFIX, Keys, Plan
 
@@ -59,6 +59,12 @@ def failure_brake(plan: Plan) -> Brake:
     else:
         reason = f"stop_after was reached: {execution_config.failure_limit(plan.rows_sent):,} failed rows"
     return Brake(reason, RowFailedError.__name__, "")
+
+
+def cost_brake(plan: Plan) -> Brake:
+    """The brake of a run whose target has cost ``stop_after.cost_usd``."""
+    reason = f"stop_after was reached: {plan.target.name} has cost {plan.config.execution_config.cost_limit:,g} USD"
+    return Brake(reason, CostLimitError.__name__, "")
 
 
 def throttled_brake(plan: Plan) -> Brake:

@@ -30,9 +30,11 @@ from row_batches.run.blanks import unmatched_columns
 from row_batches.run.pace import Allowance, Pace
 from row_batches.run.runs import Live
 from row_batches.run.traces import SegmentSink
+from row_batches.targets.answer import TOKENS
 from row_batches.targets.kind import RowCall, TargetKind
 from row_batches.targets.kinds import kind_of
 from row_batches.targets.notes import OFF_PROTOCOL
+from row_batches.targets.pricing import priced, row_usd
 from row_batches.targets.protocol import Outcome, refused_off_protocol, refused_unmatched
 
 DEAD_LETTER_BYTES = 200_000
@@ -145,6 +147,16 @@ class Batch:
         }
 
     @property
+    def has_brake_of_its_own(self) -> bool:
+        """Whether rows of the run can pull the brake, so that workers read it before each row."""
+        return self.failure_limit is not None or self.cost_limit is not None
+
+    @property
+    def cost_limit(self) -> float | None:
+        """The cost of the target in US dollars that stops the run; None: no limit."""
+        return self.plan.config.execution_config.cost_limit
+
+    @property
     def failure_limit(self) -> int | None:
         """The number of failed rows that stops the run; None: no limit. Duplicates do not count."""
         return self.plan.config.execution_config.failure_limit(self.plan.rows_sent)
@@ -193,6 +205,7 @@ class Batch:
             started_ms=started_ms,
             ended_ms=ended_ms,
             extraction=mapped.extraction,
+            **self._spent(usage or {}, attempts),
         )
         record: RowRecord = {
             "row": row,
@@ -229,6 +242,15 @@ class Batch:
                 record["error_name"] = outcome.error_name
             record["failed_csv"] = self.renderer.render_failed(cells, outcome.error_message)
         return FinishedRow(cells, record, answer.encode())
+
+    def _spent(self, usage: Usage, attempts: int) -> dict[str, Any]:
+        """The tokens and the cost of a row, as ``RowFacts`` has them."""
+        tokens = {name: sum(int(used[name]) for used in usage.values()) for name in TOKENS} if usage else {}
+        return {**tokens, "cost_usd": row_usd(self.plan.target, usage, attempts)}
+
+    def priced(self, usage: Usage) -> Usage:
+        """The usage of one answer with its cost, if that is known."""
+        return priced(usage, self.plan.target)
 
     def _map_out(self, outcome: Outcome) -> tuple[Outcome, MappedRow]:
         """The outcome of the row after the document's rules for answers, and its cells."""

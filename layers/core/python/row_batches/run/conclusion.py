@@ -187,11 +187,14 @@ class Conclusion:
 
     @property
     def metrics(self) -> dict[str, tuple[float, str]]:
-        """The metrics by name, each as value and CloudWatch unit."""
+        """The metrics by name, each as value and CloudWatch unit. Targets that report no usage have none of tokens."""
+        counts = self.totals.counts
+        tokens = {"InputTokens": counts.input_tokens, "OutputTokens": counts.output_tokens}
         return {
             "RowsProcessed": (self.totals.attempted, "Count"),
             "RowsFailed": (self.totals.all_failed, "Count"),
             "ProcessingTime": (self.duration_ms, "Milliseconds"),
             "ConcurrentExecutions": (self.totals.peak_rows_in_flight, "Count"),
             "EstimatedCostUSD": (self.cost_usd, "None"),
+            **{name: (number, "Count") for name, number in tokens.items() if number},
         }

@@ -2,7 +2,7 @@
 
 Both use one dated price table and one formula, ``run_usage``. The estimate uses assumptions, the summary uses counts.
 The kind of target computes the part for the rows. Not included are storage, logs, data transfer, KMS and free tiers,
-and the target itself, unless the registry has its ``cost_per_call_usd``.
+and what is not known of the target itself (``targets.pricing``).
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ def estimate(
         )
         for all_fail, idle in ((False, idle_at_best), (True, 0))
     )
-    best_parts = best.parts(target.cost_per_call_usd, prices)
-    worst_parts = worst.parts(target.cost_per_call_usd, prices)
+    best_parts = best.parts(target.cost_per_call_usd, prices=prices)
+    worst_parts = worst.parts(target.cost_per_call_usd, prices=prices)
     parts = {name: CostRange(best=_rounded(best_parts[name]), worst=_rounded(worst_parts[name])) for name in best_parts}
     return CostEstimate(
         parts=parts,
@@ -88,16 +88,18 @@ def estimate(
     )
 
 
-def actual_cost(usage: Usage, target: Target, prices: Prices = PRICES) -> dict[str, object]:
-    """The cost of the counted usage, for the summary and the output document.
+def actual_cost(
+    usage: Usage, target: Target, model_usd: float | None = None, prices: Prices = PRICES
+) -> dict[str, object]:
+    """The cost of the counted usage, for the summary and the output document. ``model_usd`` is None if not known.
 
     ``{"total_usd", "parts": {part: usd}, "target_included", "prices_as_of"}``.
     """
-    parts = usage.parts(target.cost_per_call_usd, prices)
+    parts = usage.parts(target.cost_per_call_usd, model_usd, prices)
     return {
         "total_usd": _rounded(sum(parts.values())),
         "parts": {name: _rounded(value) for name, value in parts.items()},
-        "target_included": target.cost_per_call_usd is not None,
+        "target_included": target.cost_per_call_usd is not None or model_usd is not None,
         "prices_as_of": prices.as_of,
     }
 

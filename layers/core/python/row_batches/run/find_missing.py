@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
 from itertools import chain
 
 from row_batches.files.result_file import ResultFile
 from row_batches.files.staged_copy import staged_header, staged_lines
 from row_batches.rows.store import RowRange, find_gaps
-from row_batches.rows.work import failure_brake
 from row_batches.run.batch import Batch
-from row_batches.run.duplicates import Originals, failed_rows_sent
+from row_batches.run.duplicates import Originals
 from row_batches.run.messages import AggregateResponse, ObjectVersion
 from row_batches.run.ownership import Ownership
+from row_batches.run.spending import brake_of_rows
 
 
 def find_missing(batch: Batch, ownership: Ownership) -> AggregateResponse:
@@ -35,9 +34,8 @@ def find_missing(batch: Batch, ownership: Ownership) -> AggregateResponse:
     first_gap = next(gaps, None)
     if first_gap is None:
         return AggregateResponse()
-    if batch.failure_limit is not None and _failed_rows(batch) >= batch.failure_limit:
-        # The workers' counts can be too low, because a count could not be written. The rows themselves decide.
-        batch.work.pull_brake(failure_brake(batch.plan))
+    if batch.has_brake_of_its_own and (brake := brake_of_rows(batch)) is not None:
+        batch.work.pull_brake(brake)
         return AggregateResponse()
     objects, plan = batch.work.objects, batch.plan
     missing = ResultFile.start(objects, batch.work.keys.missing)
@@ -63,15 +61,6 @@ def _children(batch: Batch, ownership: Ownership) -> int:
     if concurrency.threads > 1:
         return min(allowance.rows_in_flight, planned.rows_in_flight)  # Tool workers cannot exceed the plan.
     return allowance.rows_in_flight
-
-
-def _failed_rows(batch: Batch) -> int:
-    failed, next_row = 0, 1
-    with closing(batch.rows.read()) as reading:
-        for rows in reading:
-            failed += failed_rows_sent(rows.columns_from(max(next_row, rows.first)))
-            next_row = rows.last + 1
-    return failed
 
 
 def _gaps(batch: Batch) -> Iterator[RowRange]:

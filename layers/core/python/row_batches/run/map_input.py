@@ -17,6 +17,7 @@ from row_batches.run.earlier_answers import take_over
 from row_batches.run.messages import AgentCall, AgentRow, MapRowsRequest, MapRowsResponse
 from row_batches.run.ports import DeadLetters
 from row_batches.run.runs import BestEffort
+from row_batches.run.spending import count_rows
 from row_batches.run.starts import Starts
 from row_batches.targets.protocol import agent_execution_name, mapping_failed
 
@@ -42,7 +43,7 @@ def map_rows(
     mapped are written as failed. ``remaining`` rows did not fit.
     """
     batch = batches.open(request.BatchInput.plan_key)
-    if batch.work.brake(fresh=batch.failure_limit is not None) is not None:
+    if batch.work.brake(fresh=batch.has_brake_of_its_own) is not None:
         return MapRowsResponse()
     items = {int(item["r"]): item for item in request.Items}
     for finished in list(batch.rows.finished(min(items), max(items))):
@@ -81,7 +82,7 @@ def map_rows(
         storing_ms = clock.now_ms()
         Commit(batch, dead_letters).write(ended)
         trace.stored(ended, storing_ms)
-        notes.count(batch.plan.execution.name, [finished.record for finished in ended])
+        count_rows(batch, notes, ended)
     if not rows:
         trace.send()
         return MapRowsResponse()

@@ -16,6 +16,7 @@ from row_batches.run.map_input import execution_name
 from row_batches.run.messages import AgentCall, MapOutputRequest, MapOutputResponse
 from row_batches.run.ports import DeadLetters
 from row_batches.run.runs import BestEffort
+from row_batches.run.spending import count_rows
 from row_batches.run.starts import Starts
 from row_batches.targets.answer import add_usage
 from row_batches.targets.protocol import Outcome, read_agent_answer, read_express_answer
@@ -39,7 +40,7 @@ def map_output(
         return _call_again(batch, starts, call, _look_further(batch, call, request.Description))
     outcome = _read_outcome(request)
     usage = deepcopy(call.usage)
-    add_usage(usage, outcome.usage)
+    add_usage(usage, batch.priced(outcome.usage))
     settings = batch.plan.config.execution_config
     throttles = call.throttles + outcome.throttled
     reached = call.attempt - outcome.throttled
@@ -75,7 +76,7 @@ def map_output(
         )
         storing_ms = batch.work.clock.now_ms()
         Commit(batch, dead_letters).write([finished])
-        notes.count(batch.plan.execution.name, [finished.record])
+        count_rows(batch, notes, [finished])
         send_row(batch, notes, call.trace, finished, storing_ms)
         if finished.has_failed:
             details = {"row_id": call.row, "status": finished.record["status"], "attempts": reached}

@@ -67,6 +67,7 @@ def summary_body(summary: dict[str, Any]) -> dict[str, Any]:
         "not_attempted",
         "duration_seconds",
         "cost",
+        "usage",
         "warnings",
         "first_failures",
     )

@@ -36,6 +36,7 @@ from row_batches.run.ownership import MOST_WAIT_SECONDS, Ownership
 from row_batches.run.permits import Permits
 from row_batches.run.ports import DeadLetters
 from row_batches.run.runs import BestEffort, rows_part
+from row_batches.run.spending import WorkerSpending
 from row_batches.targets.answer import add_usage, parse_answer, tokens_of
 from row_batches.targets.kind import RowCall
 from row_batches.targets.ports import TargetInvoker
@@ -152,6 +153,7 @@ class _Run:
         self._failures = self._failures_to_count = 0
         self._limit = batch.failure_limit
         self._most_failures_to_count = None if self._limit is None else max(1, self._limit // CHECKS_PER_LIMIT)
+        self._spending = WorkerSpending(batch, notes)
         self._wrote_ms: int | None = None
         self._began_ms = self._flushed_ms = clock.now_ms()
         self._counts: Counter[RowStatus] = Counter()
@@ -258,8 +260,8 @@ class _Run:
         rows[0].record["worker_calls"] = int(self._wrote_ms is None)
         self._commit.write(rows)
         self._trace.stored(rows, now)
-        self._notes.count(self._batch.plan.execution.name, [finished.record for finished in rows])
         self._wrote_ms = now
+        self._spending.count(rows)
         with self._room:
             del self._unwritten[: len(rows)]
             self._unwritten_bytes -= sum(map(_size, rows))
@@ -297,6 +299,9 @@ class _Run:
             self._unwritten.append(finished)
             self._unwritten_bytes += _size(finished)
             self._counts[record["status"]] += 1
+            self._spending.add(record)
+            if self._spending.is_over:
+                self._stop()
             if finished.has_failed:
                 self._failures += 1
                 self._failures_to_count += 1
@@ -310,6 +315,7 @@ class _Run:
     def _is_due(self) -> bool:
         full = self._unwritten_bytes >= FLUSH_BYTES
         to_count = self._most_failures_to_count is not None and self._failures_to_count >= self._most_failures_to_count
+        to_count = to_count or self._spending.is_to_be_counted
         return full or to_count or self._clock.now_ms() - self._flushed_ms >= FLUSH_SECONDS * 1000
 
     def _await_room(self) -> None:
@@ -355,7 +361,7 @@ class _Run:
                 if self._stopped or self._started == len(self._rows):
                     return None
                 enough_time = self._deadline.remaining_seconds() >= self._row_seconds + RESERVE_SECONDS
-                first_of_batch = self._started == 0 and self._limit is not None
+                first_of_batch = self._started == 0 and self._batch.has_brake_of_its_own
                 if not enough_time or self._batch.work.brake(fresh=first_of_batch) is not None:
                     self._stopped = True
                     return None
@@ -431,7 +437,7 @@ class _Run:
             outcome = answered if isinstance(answered, Outcome) else self._read(answered, call, reading)
             del answered
             throttles += outcome.throttled
-            add_usage(usage, outcome.usage)
+            add_usage(usage, self._batch.priced(outcome.usage))
             if outcome.runs_on:
                 self._permits.abandon()
             gives_up = self._pace_after(outcome)

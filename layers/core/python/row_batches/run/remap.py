@@ -233,6 +233,7 @@ class _Remapping:
             attempts=answered.attempts if answered else 0,
             started_ms=answered.started_ms if answered else began_ms,
             ended_ms=answered.ended_ms if answered else began_ms,
+            usage=answered.usage if answered else None,
         )
         record = finished.record
         remapped.counts[record["status"]] += 1

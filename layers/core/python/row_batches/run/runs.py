@@ -13,24 +13,27 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
 from foundation.errors import BatchProcessorError
 from row_batches.document.plan import Plan
 from row_batches.mapping.models import OutputMapping
-from row_batches.rows.records import RowRecord, RowStatus
+from row_batches.rows.records import RowRecord, RowStatus, Usage
 from row_batches.run.blanks import Blanks, Unmatched
 from row_batches.run.causes import Cause, Causes
 from row_batches.run.pace import Allowance
 from row_batches.run.traces import Traces
+from row_batches.targets.answer import TOKENS, add_usage
+from row_batches.targets.pricing import model_usd
 
 LOGGER = logging.getLogger("batch_processor.runs")
 SCHEMA_VERSION = 1
 MOST_LIVE_CAUSES = 10
 MOST_CAUSES_A_WRITE = 3
 """Causes that a worker counts at once. Each takes a write to the table, and the end of the run counts all of them."""
+USD_DIGITS = 12
 FEWEST_ROWS_JUDGED = 5
 """While a run goes on, no column is reported as empty before this many answers."""
 
@@ -43,11 +46,17 @@ class RunState(StrEnum):
     STOPPED = "STOPPED"
 
 
+def usage_counts(usage: Usage) -> dict[str, Any]:
+    """The fields of ``Counts`` that come from the usage."""
+    tokens = {name: sum(int(used[name]) for used in usage.values()) for name in TOKENS}
+    return {**tokens, "model_usd": round(model_usd(usage), USD_DIGITS)}
+
+
 class Counts(BaseModel):
     """The numbers of rows by outcome, and of their calls.
 
     ``attempts`` are calls that reached the target, ``throttles`` are calls that it refused. ``worker_ms`` is the time
-    of all workers in milliseconds. A worker has several rows in flight.
+    of all workers in milliseconds. A worker has several rows in flight. ``model_usd`` is the known cost of the tokens.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -60,12 +69,21 @@ class Counts(BaseModel):
     throttles: int = 0
     worker_ms: int = 0
     worker_calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    model_usd: float = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(**{name: value + getattr(other, name) for name, value in self.model_dump().items()})
 
     @classmethod
     def of_rows(cls, records: Iterable[RowRecord]) -> Counts:
         """The counts of finished rows."""
         rows = list(records)
         statuses = Counter(record["status"] for record in rows)
+        usage: Usage = {}
+        for record in rows:
+            add_usage(usage, record.get("usage", {}))
         return cls(
             succeeded=statuses[RowStatus.SUCCESS],
             failed=statuses[RowStatus.FAILED],
@@ -74,6 +92,7 @@ class Counts(BaseModel):
             throttles=sum(record["throttles"] for record in rows),
             worker_ms=sum(record["worker_ms"] for record in rows),
             worker_calls=sum(record["worker_calls"] for record in rows),
+            **usage_counts(usage),
         )
 
 
@@ -192,8 +211,8 @@ class Runs(Protocol):
     def start(self, run: Run) -> None:
         """Add a run that begins. Adding the same execution again changes nothing."""
 
-    def count(self, execution: str, counts: Counts) -> None:
-        """Add to the live counts."""
+    def count(self, execution: str, counts: Counts) -> Counts | None:
+        """Add to the live counts, and return their sum; None if there was nothing to add."""
 
     def count_blanks(self, execution: str, blanks: Blanks) -> None:
         """Add to the live counts of empty columns. Keys that are already stored stay."""
@@ -260,18 +279,26 @@ class BestEffort:
 
     def __init__(self, runs: Runs) -> None:
         self._runs = runs
+        self._uncounted: dict[str, Counts] = {}
+        """Counts by execution that could not be added. They are added with the next ones."""
 
-    def count(self, execution: str, records: Sequence[RowRecord]) -> None:
+    def count(self, execution: str, records: Sequence[RowRecord]) -> Counts | None:
+        """Add rows to the live counts, and return their sum; None if it is not known."""
         blanks = Blanks.of_rows(records)
+        added = Counts.of_rows(records) + self._uncounted.pop(execution, Counts())
+        counts = None
         try:
-            self._runs.count(execution, Counts.of_rows(records))
+            counts = self._runs.count(execution, added)
             if blanks.missing:
                 self._runs.count_blanks(execution, blanks)
             causes = Causes.of_rows(records).most_frequent[:MOST_CAUSES_A_WRITE]
             if causes:
                 self._runs.count_causes(execution, causes)
         except BatchProcessorError as error:
+            if counts is None:
+                self._uncounted[execution] = added
             LOGGER.warning("live counts not kept", extra={"reason": str(error)})
+        return counts
 
     def count_traces(self, execution: str, traces: Traces) -> None:
         if traces.refused:

@@ -89,10 +89,9 @@ class DynamoDbRuns:
                 with translated("dynamodb:DeleteItem", self._table):
                     self._client.delete_item(TableName=self._table, Key=_key(run.execution, counted))
 
-    def count(self, execution: str, counts: Counts) -> None:
+    def count(self, execution: str, counts: Counts) -> Counts | None:
         added = {name: value for name, value in counts.model_dump().items() if value}
-        if added:
-            self._add(execution, "COUNTS", added, {})
+        return Counts.model_validate(self._add(execution, "COUNTS", added, {})) if added else None
 
     def count_blanks(self, execution: str, blanks: Blanks) -> None:
         columns = Counter(blanks.missing).most_common(MOST_COLUMNS_COUNTED)
@@ -125,12 +124,12 @@ class DynamoDbRuns:
         self,
         execution: str,
         kind: str,
-        added: dict[str, int],
+        added: dict[str, Any],
         first: dict[str, Any],
         condition: str = "",
         compared: dict[str, int] | None = None,
-    ) -> bool:
-        """Add to numbers, which ``condition`` can name as ``#0`` and so on. Returns whether the item met it.
+    ) -> dict[str, Any] | None:
+        """Add to numbers, which ``condition`` can name as ``#0`` and so on. Returns the item, or None.
 
         ``first`` are attributes that are set only if they do not exist. ``compared`` are values of the condition.
         """
@@ -140,7 +139,7 @@ class DynamoDbRuns:
         values = dict(zip([f":{name[1:]}" for name in names], [*added.values(), *first.values()], strict=True))
         met: dict[str, Any] = {"ConditionExpression": condition} if condition else {}
         try:
-            self._client.update_item(
+            answer = self._client.update_item(
                 TableName=self._table,
                 Key=_key(execution, kind),
                 UpdateExpression=(
@@ -149,13 +148,14 @@ class DynamoDbRuns:
                 ),
                 ExpressionAttributeNames=names,
                 ExpressionAttributeValues=to_item(values | (compared or {})),
+                ReturnValues="ALL_NEW",
                 **met,
             )
         except AWS_ERRORS as error:
             if error_code(error) != REFUSED:
                 raise translate(error, "dynamodb:UpdateItem", self._table) from error
-            return False
-        return True
+            return None
+        return from_item(answer.get("Attributes", {}))
 
     def wait(self, execution: str, until_ms: int) -> None:
         self._update(execution, "SET waiting_until = :until", {":until": _moment(until_ms)}, {})

@@ -17,9 +17,10 @@ from row_batches.run.blanks import Blanks
 from row_batches.run.causes import Causes
 from row_batches.run.cost import actual_cost, run_usage
 from row_batches.run.duplicates import duplicates_among, rows_from
-from row_batches.run.runs import Counts
-from row_batches.targets.answer import MOST_USED, add_usage
+from row_batches.run.runs import Counts, usage_counts
+from row_batches.targets.answer import MOST_USED, add_usage, tokens_of
 from row_batches.targets.notes import NOTES, OFF_PROTOCOL
+from row_batches.targets.pricing import known_model_usd
 from row_batches.targets.protocol import CHILD_DIED_ERROR
 from row_batches.targets.usage import RunCounts
 from row_batches.targets.worker_kind import START_SECONDS
@@ -225,7 +226,7 @@ class Totals(BaseModel):
     @property
     def counts(self) -> Counts:
         """The counts for the table of runs."""
-        return Counts.model_validate(self.model_dump(include=set(Counts.model_fields)))
+        return Counts.model_validate(self.model_dump(include=set(Counts.model_fields)) | usage_counts(self.usage))
 
     @property
     def all_failed(self) -> int:
@@ -286,7 +287,7 @@ def cost_of(plan: Plan, totals: Totals, *, stopped: bool = False, traces: int = 
     usage = run_usage(
         plan.target, counts, plan.storage, total_rows=plan.total_rows, staged_bytes=plan.staged.size_bytes
     )
-    return actual_cost(usage, plan.target)
+    return actual_cost(usage, plan.target, known_model_usd(plan.target, totals.usage))
 
 
 def warnings_of(plan: Plan, totals: Totals) -> list[str]:
@@ -306,6 +307,14 @@ def warnings_of(plan: Plan, totals: Totals) -> list[str]:
                 f"{count:,} answers were taken over from version {version} of {plan.target.name}, which is version "
                 f"{now} now"
             )
+    if plan.target.prices is None:
+        for model, tokens in unpriced_tokens(totals).items():
+            if tokens:
+                named = f"the model {model}" if model else "a model that the answers do not name"
+                warnings.append(
+                    f"The cost leaves out {tokens:,} tokens of {named}: their price is not known. Give the target "
+                    f"{plan.target.name} its prices in the Terraform variable targets."
+                )
     if totals.unsent_letters:
         rows = ", ".join(map(str, totals.unsent_rows))
         more = ", …" if totals.unsent_letters > len(totals.unsent_rows) else ""
@@ -369,8 +378,16 @@ def throttling(totals: Totals, cost: dict[str, object]) -> dict[str, object]:
     }
 
 
+def unpriced_tokens(totals: Totals) -> dict[str, int]:
+    """The tokens of models whose cost is not known, by model (``""`` for answers that name none)."""
+    return {model: tokens_of({model: used}) for model, used in totals.usage.items() if not used["cost_usd"]}
+
+
 def usage_of_run(totals: Totals) -> dict[str, object]:
-    """The usage that the answers of all attempts reported, in total and by model if they name one."""
+    """The usage that the answers of all attempts reported, in total and by model if they name one.
+
+    ``cost_usd`` includes the tokens of answers that report no cost, if their price is known.
+    """
     sums: dict[str, int | float] = dict.fromkeys(MOST_USED, 0)
     for used in totals.usage.values():
         for name, number in used.items():

@@ -39,6 +39,7 @@ from row_batches.run.duplicates import stage_distinct
 from row_batches.run.earlier_execution import Earlier, ExecutionStates, find_earlier
 from row_batches.run.messages import MapSettings, ObjectVersion, ValidateRequest, ValidateResponse
 from row_batches.run.runs import Run, Runs
+from row_batches.run.spending import cost_problems
 from row_batches.run.storage import Items, StoragePlan, plan_storage
 from row_batches.targets.kind import Processor
 from row_batches.targets.kinds import kind_of, parse_document
@@ -98,6 +99,7 @@ class _Validation:
         if target is not None and config is not None:
             problem = kind_of(target).timeout_problem(config.execution_config.timeout_seconds)
             problems += [] if problem is None else [problem]
+            problems += cost_problems(config, target)
         keys = Keys(request.execution.name)
         execution = Execution.model_validate(request.execution.model_dump())
         problems_of_earlier: list[Problem] = []

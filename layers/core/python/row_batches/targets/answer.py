@@ -12,6 +12,7 @@ from row_batches.rows.records import Usage
 
 MOST_USED: dict[str, int | float] = {"input_tokens": 10**12, "output_tokens": 10**12, "cost_usd": 1e9}
 """The fields of an answer's usage, each with its largest valid number. A larger number is a mistake and is ignored."""
+TOKENS = ("input_tokens", "output_tokens")
 MOST_MODEL_CHARACTERS = 200
 
 
@@ -87,7 +88,7 @@ def usage_of(answer: Any) -> Usage:
 
 def tokens_of(usage: Usage) -> int:
     """Input and output tokens of all models."""
-    return sum(int(used.get(name, 0)) for used in usage.values() for name in ("input_tokens", "output_tokens"))
+    return sum(int(used.get(name, 0)) for used in usage.values() for name in TOKENS)
 
 
 def add_usage(total: Usage, more: Usage) -> None:

@@ -135,9 +135,9 @@ class StandardAgent(TargetKind):
 
         A child has up to 20 rows: as many as take ``CHILD_SECONDS`` by the registry's ``expected_seconds``, else 5.
         It has fewer if the rows would not fill a batch for every child, or if failing attempts would fill
-        a child's history. It has one row if a row can take long, if a rate is given, or if failed rows can end the run,
-        so that no row starts after that. A rate limits the children to those that it can keep busy. More children
-        would only wait for their start.
+        a child's history. It has one row if a row can take long, if a rate is given, or if failed rows or the cost
+        can end the run, so that no row starts after that. A rate limits the children to those that it can keep busy.
+        More children would only wait for their start.
         """
         settings = config.execution_config
         children = self.rows_in_flight(config, target)
@@ -149,7 +149,8 @@ class StandardAgent(TargetKind):
         rows = UNKNOWN_ROWS_A_CHILD
         if target.expected_seconds is not None:
             rows = min(MOST_ROWS_A_CHILD, max(1, int(CHILD_SECONDS / target.expected_seconds)))
-        alone = settings.timeout_seconds > MOST_SECONDS_OF_SEVERAL or settings.failure_limit(total_rows) is not None
+        has_brake = settings.failure_limit(total_rows) is not None or settings.cost_limit is not None
+        alone = settings.timeout_seconds > MOST_SECONDS_OF_SEVERAL or has_brake
         if alone or rates:
             rows = 1
         rows = min(rows, ceil(total_rows / children), _attempts_of_a_child() // 2 // settings.retry_policy.max_attempts)

@@ -43,9 +43,11 @@ class Usage:
             calls=self.calls + other.calls,
         )
 
-    def parts(self, cost_per_call_usd: float | None = None, prices: Prices = PRICES) -> dict[str, float]:
-        """US dollars by part: ``state_transitions, lambda, s3, sqs, dynamodb``; with traces ``xray``; with its price
-        known, ``target``."""
+    def parts(
+        self, cost_per_call_usd: float | None = None, model_usd: float | None = None, prices: Prices = PRICES
+    ) -> dict[str, float]:
+        """US dollars by part: ``state_transitions, lambda, s3, sqs, dynamodb``; with traces ``xray``; the calls of the
+        target and the tokens of its models, if known, ``target`` and ``model``."""
         parts = {
             "state_transitions": self.transitions * prices.state_transition,
             "lambda": self.lambda_requests * prices.lambda_request + self.lambda_gb_seconds * prices.lambda_gb_second,
@@ -57,6 +59,8 @@ class Usage:
             parts["xray"] = self.traces * prices.xray_trace
         if cost_per_call_usd is not None:
             parts["target"] = self.calls * cost_per_call_usd
+        if model_usd is not None:
+            parts["model"] = model_usd
         return parts
 
 
