@@ -66,7 +66,7 @@ up: $(RUNTIME) ## Start the local AWS, deploy to it, print the variables that re
 	@$(DEV) -m tools.up
 
 .PHONY: down
-down: $(RUNTIME) ## Stop the local AWS and forget what was deployed to it
+down: $(RUNTIME) ## Stop the local AWS; `make up` starts it with everything that it had
 	@$(DEV) -m tools.up --down
 
 # The client's own command, from its folder: functions must find our package only in their layer.

@@ -1,6 +1,6 @@
 """Start and stop the local AWS, and show its status.
 
-python -m emulator start | stop | status   [--state-dir build/local-aws] [--port 4566]
+python -m emulator start | stop | status   [--state-dir build/local-aws] [--port 4566] [--keep]
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ FOLDER = Path(__file__).resolve().parent.parent
 """The folder of the package, so that the server's process can import it."""
 STATE_DIR = Path("build", "local-aws")
 START_TIMEOUT_SECONDS = 60.0
-STOP_TIMEOUT_SECONDS = 15.0
+STOP_TIMEOUT_SECONDS = 60.0
+"""A server that keeps its state writes it when it stops."""
 
 
 def running_pid(state_dir: Path) -> int | None:
@@ -43,7 +44,15 @@ def announced_port(state_dir: Path) -> int | None:
         return None
 
 
-def start(state_dir: Path, port: int) -> int:
+def kept_port(state_dir: Path) -> int | None:
+    """The port of the server whose state the folder keeps."""
+    try:
+        return int((state_dir / "state.port").read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def start(state_dir: Path, port: int, keep: bool = False) -> int:
     """Start the server in the background and wait until it answers."""
     state_dir.mkdir(parents=True, exist_ok=True)
     running = running_pid(state_dir)
@@ -65,22 +74,23 @@ def start(state_dir: Path, port: int) -> int:
         return 0
     (state_dir / "port").unlink(missing_ok=True)
     log_path = state_dir / "server.log"
+    server = [sys.executable, "-m", "emulator.server"]
     with log_path.open("wb") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "emulator.server", "--port", str(port), "--state-dir", str(state_dir)],
+        process = subprocess.Popen(
+            [*server, "--port", str(port), "--state-dir", str(state_dir), *(["--keep"] if keep else [])],
             cwd=FOLDER,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    answering = await_port(state_dir, lambda: server.poll() is None)
+    answering = await_port(state_dir, lambda: process.poll() is None)
     if answering is None:
-        if server.poll() is None:
-            server.kill()
+        if process.poll() is None:
+            process.kill()
         print(f"The local AWS did not start:\n{log_path.read_text().strip()}", file=sys.stderr)
         return 1
-    print(f"Local AWS runs at http://127.0.0.1:{answering} (process {server.pid}, log {log_path}).")
+    print(f"Local AWS runs at http://127.0.0.1:{answering} (process {process.pid}, log {log_path}).")
     return 0
 
 
@@ -148,12 +158,15 @@ def main(arguments: list[str] | None = None) -> int:
         default=int(os.environ.get("LOCAL_AWS_PORT", "4566")),
         help="port on 127.0.0.1; 0 takes a free one (default: LOCAL_AWS_PORT or 4566)",
     )
+    starting.add_argument(
+        "--keep", action="store_true", help="keep the state in the folder when it stops, and start with the kept one"
+    )
     commands.add_parser("stop", parents=[options_of_all], help="stop it and empty its worker folders")
     commands.add_parser("status", parents=[options_of_all], help="say whether it runs, and where")
     options = parser.parse_args(arguments)
     state_dir = options.state_dir.resolve()
     if options.command == "start":
-        return start(state_dir, options.port)
+        return start(state_dir, options.port, options.keep)
     return stop(state_dir) if options.command == "stop" else status(state_dir)
 
 

@@ -3,7 +3,8 @@
     python -m emulator.server --port 4566 --state-dir build/local-aws
 
 It listens on 127.0.0.1 only, enforces IAM on every request (root is access key `test`, secret `test`), keeps
-every file it writes below the state directory and, on SIGTERM, ends with all its function workers.
+every file it writes below the state directory and, on SIGTERM, ends with all its function workers. With --keep it then
+writes its state there, and the next server on the directory begins with it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import shutil
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -117,8 +119,8 @@ def extensions() -> list[ModuleType]:
     return [module for module in modules if hasattr(module, "install")]
 
 
-async def serve(listener: socket.socket, state_dir: Path) -> None:
-    """Serve until SIGTERM or SIGINT. Writes the port file once requests are answered."""
+async def serve(listener: socket.socket, state_dir: Path, when_ready: Callable[[], None]) -> None:
+    """Serve until SIGTERM or SIGINT. When requests are answered, calls ``when_ready`` and writes the port file."""
     from hypercorn.asyncio import serve as hypercorn_serve  # noqa: PLC0415 - after the environment is prepared
     from hypercorn.config import Config  # noqa: PLC0415 - after the environment is prepared
     from ministack.app import app  # noqa: PLC0415 - after the environment is prepared
@@ -135,7 +137,7 @@ async def serve(listener: socket.socket, state_dir: Path) -> None:
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stopping.set)
-    announced = asyncio.create_task(announce(port, state_dir))
+    announced = asyncio.create_task(announce(port, state_dir, when_ready))
     serving = asyncio.create_task(hypercorn_serve(app, config, shutdown_trigger=stopping.wait))
     asked_to_stop = asyncio.create_task(stopping.wait())
     await asyncio.wait({serving, asked_to_stop}, return_when=asyncio.FIRST_COMPLETED)
@@ -146,7 +148,7 @@ async def serve(listener: socket.socket, state_dir: Path) -> None:
         serving.result()
 
 
-async def announce(port: int, state_dir: Path) -> None:
+async def announce(port: int, state_dir: Path, when_ready: Callable[[], None]) -> None:
     """Write the port file when the server answers."""
     while True:
         try:
@@ -159,6 +161,7 @@ async def announce(port: int, state_dir: Path) -> None:
         except OSError:
             pass
         await asyncio.sleep(0.02)
+    when_ready()
     partial = state_dir / "port.partial"
     partial.write_text(f"{port}\n")
     partial.replace(state_dir / "port")
@@ -189,6 +192,7 @@ def main(arguments: list[str] | None = None) -> int:
         default=Path("build/local-aws"),
         help="folder for everything it writes (default: build/local-aws)",
     )
+    parser.add_argument("--keep", action="store_true", help="keep the state in the folder when the server stops")
     options = parser.parse_args(arguments)
     state_dir: Path = options.state_dir.resolve()
     try:
@@ -204,15 +208,25 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    prepare_environment(state_dir, listener.getsockname()[1])
+    port = listener.getsockname()[1]
+    prepare_environment(state_dir, port)
     for extension in extensions():
         extension.install()
+    from emulator import kept_state  # noqa: PLC0415 - after the environment is prepared
+
+    try:
+        restored = options.keep and kept_state.restore(state_dir)
+    except kept_state.StateOfOtherFormError as other:
+        print(other, file=sys.stderr)
+        return 1
 
     async def run() -> None:
         try:
-            await serve(listener, state_dir)
+            await serve(listener, state_dir, kept_state.resume if restored else lambda: None)
         finally:
             stop_workers(state_dir)
+            if options.keep:
+                kept_state.save(state_dir, port)
             (state_dir / "port").unlink(missing_ok=True)
             sys.stdout.flush()
             sys.stderr.flush()

@@ -44,6 +44,13 @@ class Shard:
     since: float = 0.0
     """When the first waiting record was seen."""
     busy: bool = False
+    in_hand: list[tuple[Record, int]] = field(default_factory=list)
+    """Records of the batch that the function has."""
+
+    def again(self) -> None:
+        """Wait with the batch that the function had when the server stopped."""
+        self.waiting, self.in_hand = self.in_hand + self.waiting, []
+        self.busy, self.since = False, time.monotonic()
 
 
 _shards: dict[str, Shard] = {}
@@ -167,7 +174,8 @@ def _ready_batch(shard: Shard, mapping: dict[str, Any]) -> list[Record]:
     full = taken == size or taken < len(shard.waiting)
     if not taken or (not full and time.monotonic() - shard.since < window):
         return []
-    batch = [record for record, _bytes in shard.waiting[:taken]]
+    shard.in_hand = shard.waiting[:taken]
+    batch = [record for record, _bytes in shard.in_hand]
     del shard.waiting[:taken]
     shard.since = time.monotonic()
     return batch
@@ -178,7 +186,7 @@ def _deliver(shard: Shard, mapping: dict[str, Any], function: dict[str, Any], ba
         for records, result, condition in _failed_parts(mapping, function, batch):
             _keep_failure(mapping, function, records, result, condition)
     finally:
-        shard.busy = False
+        shard.in_hand, shard.busy = [], False
 
 
 def _failed_parts(

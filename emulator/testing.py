@@ -29,6 +29,11 @@ ROOT = "test"
 START_TIMEOUT_SECONDS = 60.0
 
 
+def interpreter_of_servers() -> str:
+    """The interpreter in ``EMULATOR_PYTHON``, or that of ``.venv-emulator``."""
+    return os.environ.get("EMULATOR_PYTHON") or str(FOLDER / ".venv-emulator" / "bin" / "python")
+
+
 class LocalAwsError(RuntimeError):
     """Raised when the server does not start. The message has its log."""
 
@@ -36,27 +41,49 @@ class LocalAwsError(RuntimeError):
 class LocalAws:
     """Runs `python -m emulator.server` with the interpreter that `EMULATOR_PYTHON` names.
 
-    Several may run at once: each has its own port, folder and state.
+    Several may run at once: each has its own port, folder and state. With ``keep``, ``restart`` keeps the state.
     """
 
     region = REGION
     account_id = ACCOUNT_ID
 
-    def __init__(self, environment: dict[str, str] | None = None) -> None:
+    def __init__(self, environment: dict[str, str] | None = None, *, keep: bool = False) -> None:
         self._environment = environment or {}
+        self._keep = keep
         self._process: subprocess.Popen[bytes] | None = None
         self.state_dir = Path()
         self.endpoint_url = ""
 
     def start(self) -> LocalAws:
         """Start the server and wait until it answers."""
-        interpreter = os.environ.get("EMULATOR_PYTHON") or str(FOLDER / ".venv-emulator" / "bin" / "python")
+        interpreter = interpreter_of_servers()
         if not Path(interpreter).exists():
             raise LocalAwsError(f"{interpreter} does not exist: run `make setup`, or name another in EMULATOR_PYTHON.")
         self.state_dir = Path(tempfile.mkdtemp(prefix="local-aws-"))
-        with self.log_path.open("wb") as log:
+        self._serve(interpreter, 0)
+        return self
+
+    def restart(self) -> None:
+        """Stop the server and start another one on the same folder and port. It has the state only with ``keep``."""
+        port = int((self.state_dir / "port").read_text())
+        self._terminate()
+        (self.state_dir / "port").unlink(missing_ok=True)
+        self._serve(interpreter_of_servers(), port)
+
+    def _serve(self, interpreter: str, port: int) -> None:
+        options = ["--keep"] if self._keep else []
+        with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [interpreter, "-m", "emulator.server", "--port", "0", "--state-dir", str(self.state_dir)],
+                [
+                    interpreter,
+                    "-m",
+                    "emulator.server",
+                    "--port",
+                    str(port),
+                    "--state-dir",
+                    str(self.state_dir),
+                    *options,
+                ],
                 cwd=FOLDER,
                 env={**os.environ, **self._environment},
                 stdin=subprocess.DEVNULL,
@@ -72,7 +99,6 @@ class LocalAws:
                 raise LocalAwsError(f"The local AWS did not start:\n{message}")
             time.sleep(0.02)
         self.endpoint_url = f"http://127.0.0.1:{int(port_file.read_text())}"
-        return self
 
     @property
     def log_path(self) -> Path:
@@ -86,6 +112,11 @@ class LocalAws:
 
     def stop(self) -> None:
         """Stop the server, its function workers and its folder."""
+        self._terminate()
+        if self.state_dir != Path():
+            shutil.rmtree(self.state_dir, ignore_errors=True)
+
+    def _terminate(self) -> None:
         if self._process is not None:
             self._process.terminate()
             try:
@@ -94,8 +125,6 @@ class LocalAws:
                 self._process.kill()
                 self._process.wait()
             self._process = None
-        if self.state_dir != Path():
-            shutil.rmtree(self.state_dir, ignore_errors=True)
 
     def __enter__(self) -> LocalAws:
         return self.start()

@@ -3,7 +3,8 @@
     make demo            stops the local AWS at the end
     make demo ARGS=--keep
 
-If the local AWS of `make up` runs, the demo uses it and leaves it running.
+If the local AWS of `make up` runs, the demo uses it and leaves it running. Otherwise it starts one of its own, in
+build/demo-aws, and forgets it; with --keep, the demo starts that of `make up`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import os
+import shutil
 import sys
 import time
 from dataclasses import dataclass
@@ -32,6 +35,7 @@ from tools.outputs import deployment_of
 WIDTH = 100
 EXAMPLES = local_aws.REPOSITORY / "examples"
 ROWS_SHOWN = 3
+OWN_FOLDER = local_aws.REPOSITORY / "build" / "demo-aws"
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,9 @@ def demonstrate(console: Console, keep: bool) -> int:
     """Start what is missing, run the examples, stop what was started."""
     begun = time.monotonic()
     console.print("[bold]Batch Processor[/bold]: a CSV goes through an agent or a tool, row by row, on a local AWS.\n")
-    started = local_aws.start()
+    if not keep and not local_aws.is_running():
+        os.environ["LOCAL_AWS_DIR"] = str(OWN_FOLDER)
+    started = local_aws.start(keep=keep)
     try:
         up.deploy(console)
         deployment = deployment_of("local")
@@ -124,6 +130,7 @@ def demonstrate(console: Console, keep: bool) -> int:
     finally:
         if started and not keep:
             local_aws.stop()
+            shutil.rmtree(OWN_FOLDER, ignore_errors=True)
     console.rule(style="dim")
     console.print(
         f"All three outputs are as expected, and the lake has its content. {clock(time.monotonic() - begun)} in all.",

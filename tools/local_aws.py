@@ -9,7 +9,7 @@ from pathlib import Path
 
 import boto3
 
-from emulator.__main__ import announced_port, running_pid
+from emulator.__main__ import announced_port, kept_port, running_pid
 from tools.errors import CommandError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -55,28 +55,44 @@ def environment() -> dict[str, str]:
 
 
 def free_port() -> int:
-    """LOCAL_AWS_PORT, or 4566 if nothing listens there, or 0 for any free port."""
+    """LOCAL_AWS_PORT, or the port of the kept state, or 4566 if nothing listens there, or 0 for any free port.
+
+    A kept state has the addresses of its queues, so it needs its port. Raises CommandError if that is taken.
+    """
     if named := os.environ.get("LOCAL_AWS_PORT"):
         return int(named)
+    kept = kept_port(state_directory())
+    if kept is not None and not _is_free(kept):
+        raise CommandError(
+            f"The local AWS of {state_directory()} needs port {kept}, which another process has. Stop that process, "
+            "or forget the local AWS with `make clean`."
+        )
+    return kept or (DEFAULT_PORT if _is_free(DEFAULT_PORT) else 0)
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", DEFAULT_PORT))
+            probe.bind(("127.0.0.1", port))
         except OSError:
-            return 0
-    return DEFAULT_PORT
+            return False
+    return True
 
 
-def start() -> bool:
-    """Start the local AWS; returns False if it was running. Raises CommandError if it cannot start."""
+def start(*, keep: bool = False) -> bool:
+    """Start the local AWS; returns False if it was running. Raises CommandError if it cannot start.
+
+    With ``keep``, it begins with the state that the last one in the folder kept, and keeps its own when it stops.
+    """
     if is_running():
         return False
-    command("start", "--port", str(free_port()))
+    command("start", "--port", str(free_port()), *(["--keep"] if keep else []))
     return True
 
 
 def stop() -> None:
-    """Stop the local AWS, and forget everything deployed to it."""
+    """Stop the local AWS."""
     command("stop")
 
 

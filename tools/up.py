@@ -4,7 +4,8 @@
     make down
 
 It listens on 127.0.0.1, at LOCAL_AWS_PORT or 4566 (or another free port if that is in use), and keeps its files in
-LOCAL_AWS_DIR or build/local-aws. A second `make up` deploys changes.
+LOCAL_AWS_DIR or build/local-aws. A second `make up` deploys changes. `make down` keeps runs, targets, lake and jobs for
+the next `make up`; `make clean` forgets them.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from tools.errors import CommandError, exit_code_of
 from tools.outputs import deployment_of
 
 LOG_LINES_SHOWN = 40
+STOPPED = "Stopped the local AWS. `make up` starts it with everything that it had; `make clean` forgets that."
 
 
 def deploy(console: Console) -> None:
@@ -51,7 +53,7 @@ def deploy(console: Console) -> None:
 
 def up(console: Console) -> None:
     """Start the local AWS, deploy to it, and print how to reach it."""
-    if local_aws.start():
+    if local_aws.start(keep=True):
         console.print("  Started the local AWS", highlight=False)
     deploy(console)
     console.print(f"\nThe local AWS runs at [bold]{local_aws.endpoint_url()}[/bold]. To use it with the AWS CLI:\n")
@@ -60,7 +62,7 @@ def up(console: Console) -> None:
         console.print(f"  export {name}={value}", highlight=False)
     console.print(
         "\nNext: make run INPUT=examples/ticket-classification/batch.json CSV=examples/ticket-classification/input.csv"
-        "\nStop: make down",
+        "\nStop, and keep everything for the next `make up`: make down",
         highlight=False,
     )
 
@@ -78,7 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.down:
             running = local_aws.is_running()
             local_aws.stop()
-            console.print("Stopped the local AWS." if running else "No local AWS runs.")
+            console.print(STOPPED if running else "No local AWS runs.")
         else:
             up(console)
         return 0

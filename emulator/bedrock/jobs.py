@@ -91,6 +91,14 @@ def create(headers: dict[str, str], body: bytes) -> Answer:
     return bedrock._json({"jobArn": record["jobArn"]})  # type: ignore[no-any-return]
 
 
+def run_again(record: dict[str, Any]) -> None:
+    """Run a job from its input again, because the server stopped while it ran. One that was stopping stops."""
+    run = _runs[record["jobArn"]] = Run(record, CONTROL)
+    if record["status"] == "Stopping":
+        run.stop()
+    run.start()
+
+
 def get(identifier: str) -> Answer:
     """GetModelInvocationJob, by ARN or by the twelve characters of the id."""
     record = _find(identifier)

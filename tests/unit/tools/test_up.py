@@ -33,7 +33,7 @@ def test_it_applies_what_is_there_now_and_no_plan_that_was_saved(
 
 
 def test_every_variable_of_the_readmes_commands_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local_aws, "start", lambda: True)
+    monkeypatch.setattr(local_aws, "start", lambda *, keep: keep)
     monkeypatch.setattr(local_aws, "endpoint_url", lambda: "http://127.0.0.1:4566")
     monkeypatch.setattr(up, "deploy", lambda console: None)
     monkeypatch.setattr(up, "deployment_of", lambda _: Deployment.model_validate(OUTPUTS))
