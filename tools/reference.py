@@ -19,9 +19,10 @@ from pydantic.fields import FieldInfo
 from bedrock_batches.api.routes import ROUTES
 from bedrock_batches.request.models import Model, model_table, sources_of_models
 from bedrock_batches.violations import FILTERS, TIERS
-from row_batches.document import agent_schema, batch_config, deployment_config, input_format
+from row_batches.document import agent_schema, batch_config, deployment_config, input_format, output_format
 from row_batches.extraction.methods import METHOD_OF
 from row_batches.extraction.transforms import TRANSFORMS, RegexTransform
+from row_batches.files.writers import WRITERS
 from row_batches.mapping import models
 from row_batches.mapping.metadata_columns import METADATA
 from row_batches.mapping.output_types import OUTPUT_TYPES
@@ -106,6 +107,10 @@ def _config(model: Any) -> str:
 
 def output_types() -> str:
     return table(("`type`", "the cell"), ((f"`{kind.name}`", kind.doc) for kind in OUTPUT_TYPES))
+
+
+def output_formats() -> str:
+    return table(("`type`", "what is written"), ((f"`{writer.name}`", writer.doc) for writer in WRITERS))
 
 
 def extraction_methods() -> str:
@@ -240,6 +245,8 @@ INPUT_DOCUMENT: Tables = MappingProxyType(
         "output_mapping": lambda: fields(models.OutputMapping),
         "columns": lambda: fields(models.OutputColumn),
         "output_types": output_types,
+        "output_format": lambda: fields(output_format.OutputFormat),
+        "output_formats": output_formats,
         "metadata_columns": metadata_columns,
         "execution_config": lambda: fields(batch_config.ExecutionConfig),
         "stop_after": lambda: fields(batch_config.StopAfter),

@@ -59,6 +59,8 @@ def test_what_was_put_can_be_got_whole_or_in_chunks(objects: ObjectStore) -> Non
 
     assert objects.get("a/b") == body
     assert b"".join(objects.read("a/b")) == body
+    assert b"".join(objects.read("a/b", start=len(body) - 7)) == body[-7:]
+    assert b"".join(objects.read("a/b", start=len(body))) == b""
     assert objects.exists("a/b")
 
 

@@ -25,7 +25,8 @@ from row_batches.document.plan import (
 )
 from row_batches.files.csv_reader import Staging
 from row_batches.files.csv_writer import output_header, render_row
-from row_batches.files.staged_copy import escaped
+from row_batches.files.staged_copy import escaped, read_staged
+from row_batches.files.table import TableStaging
 from row_batches.mapping.mapping_in import compile_input_mapping
 from row_batches.rows.records import RowStatus
 from row_batches.rows.rows_object import ROWS_SCHEMA_VERSION
@@ -175,3 +176,23 @@ def records_of(body: bytes) -> list[dict[str, Any]]:
 
 def json_of(body: bytes) -> Any:
     return orjson.loads(body)
+
+
+def stage_typed(plan: Plan, rows: Sequence[Sequence[str]], store: FakeObjectStore) -> Plan:
+    """The plan of the same rows from a file whose cells have types, with the staged copy of such a file."""
+    staged = b"".join(TableStaging(plan.columns, [(f"row {row}", cells) for row, cells in enumerate(rows, 1)]))
+    version = store.put(plan.keys.staged, staged)
+    changed = plan.staged.model_copy(update={"version_id": version, "size_bytes": len(staged)})
+    made = plan.model_copy(update={"staged": changed, "typed_input": True})
+    store.put(plan.keys.plan, made.model_dump_json().encode())
+    return made
+
+
+def write_output(plan: Plan, store: ObjectStore, rows: Sequence[Sequence[str]] | None = None) -> None:
+    """Write all rows and aggregate them, without other formats than CSV. ``rows`` are the staged ones by default."""
+    batch = open_batch(plan, store)
+    cells = rows or [row for _, row in read_staged(store.read(plan.staged.key, plan.staged.version_id))]
+    write_finished(plan, store, list(enumerate(cells, 1)))
+    lines = [line for rows in batch.rows.read() for line in rows.columns_from(1)["csv"]]
+    mark = "\ufeff" if plan.config.output_format.bom else ""
+    store.put(plan.keys.output, (mark + batch.renderer.header_line + "".join(lines)).encode())

@@ -182,8 +182,8 @@ class FakeObjects:
             raise ObjectNotFoundError(key)
         return self.process.world.objects[key]
 
-    def read(self, key: str, version_id: str | None = None) -> Iterator[bytes]:
-        yield self.get(key)
+    def read(self, key: str, version_id: str | None = None, start: int = 0) -> Iterator[bytes]:
+        yield self.get(key)[start:]
 
     def exists(self, key: str) -> bool:
         return key in self.process.world.objects

@@ -87,13 +87,13 @@ class FakeObjectStore:
                 raise ObjectNotFoundError(f"s3://{self.bucket}/{key} does not exist.")
             return self.objects[key]
 
-    def read(self, key: str, version_id: str | None = None) -> Iterator[bytes]:
+    def read(self, key: str, version_id: str | None = None, start: int = 0) -> Iterator[bytes]:
         if version_id is not None and (key, version_id) not in self.versions:
             raise ObjectNotFoundError(f"s3://{self.bucket}/{key} does not exist.")
         body = self.get(key) if version_id is None else self.versions[key, version_id]
         self.reads.append(key)
-        for start in range(0, len(body), 1024):
-            yield body[start : start + 1024]
+        for place in range(start, len(body), 1024):
+            yield body[place : place + 1024]
 
     def exists(self, key: str) -> bool:
         return key in self.objects

@@ -46,7 +46,7 @@ class Discarded:
     def get(self, key: str) -> bytes:
         raise AssertionError("not used here")
 
-    def read(self, key: str, version_id: str | None = None) -> Iterator[bytes]:
+    def read(self, key: str, version_id: str | None = None, start: int = 0) -> Iterator[bytes]:
         raise AssertionError("not used here")
 
     def exists(self, key: str) -> bool:

@@ -81,8 +81,11 @@ class FileStore:
         except FileNotFoundError as error:
             raise ObjectNotFoundError(key) from error
 
-    def read(self, key: str, version_id: str | None = None) -> Iterator[bytes]:  # noqa: ARG002 (no versions here)
-        yield self.get(key)
+    def read(self, key: str, version_id: str | None = None, start: int = 0) -> Iterator[bytes]:  # noqa: ARG002 (no versions here)
+        with self._path(key).open("rb") as file:
+            file.seek(start)
+            while chunk := file.read(1024 * 1024):
+                yield chunk
 
     def exists(self, key: str) -> bool:
         return self._path(key).exists()

@@ -28,8 +28,8 @@ class ObjectStore(Protocol):
     def get(self, key: str) -> bytes:
         """The whole object. Raises ``ObjectNotFoundError``."""
 
-    def read(self, key: str, version_id: str | None = None) -> Iterator[bytes]:
-        """The object in chunks of at most 1 MiB. Raises ``ObjectNotFoundError``."""
+    def read(self, key: str, version_id: str | None = None, start: int = 0) -> Iterator[bytes]:
+        """The object from byte ``start`` on, in chunks of at most 1 MiB. Raises ``ObjectNotFoundError``."""
 
     def exists(self, key: str) -> bool: ...
 

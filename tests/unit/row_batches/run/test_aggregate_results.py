@@ -138,6 +138,7 @@ def test_rows_objects_become_output_failed_rows_and_summary() -> None:
     assert set(document) == {
         "status",
         "output_s3_uri",
+        "outputs",
         "failed_rows_s3_uri",
         "summary_s3_uri",
         "total_rows",
@@ -150,6 +151,7 @@ def test_rows_objects_become_output_failed_rows_and_summary() -> None:
     }
     assert (document["status"], document["succeeded"], document["failed"]) == ("SUCCEEDED_WITH_FAILURES", 5, 1)
     assert document["output_s3_uri"] == f"s3://results/{KEYS.output}"
+    assert document["outputs"] == {"csv": f"s3://results/{KEYS.output}"}
     assert aggregator.summary["first_failures"] == [{"row": 5, "status": "FAILED", "error": "Boom: it broke"}]
     (cause,) = aggregator.summary["failures_by_cause"]
     assert (cause["error"], cause["message"], cause["count"], cause["rows"]) == ("Boom", "it broke", 1, [5])
@@ -294,13 +296,14 @@ def test_killed_at_any_write_and_called_again_it_ends_with_the_same_files(data: 
     ranges = data.draw(st.lists(st.tuples(st.integers(1, count), st.integers(1, 4)), max_size=8), "objects")
     part_bytes = data.draw(st.sampled_from([1, 150, 400, 100_000]), "part size")
     braked = data.draw(st.booleans(), "brake")
+    formats = data.draw(st.sampled_from(["csv", "jsonl"]), "format")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(result_file, "PART_BYTES", part_bytes)
         patch.setattr(module, "GAP_ROWS_AT_ONCE", 2)
         patch.setattr(rows_in_s3, "GROUP_OBJECTS", data.draw(st.integers(1, 3), "objects at once"))
 
         def prepare() -> Aggregator:
-            aggregator = Aggregator(rows_of(count))
+            aggregator = Aggregator(rows_of(count), output_format={"type": formats})
             for first, length in ranges:
                 aggregator.write(first, min(first + length - 1, count), sorted(failed))
             if braked:
@@ -322,7 +325,9 @@ def test_killed_at_any_write_and_called_again_it_ends_with_the_same_files(data: 
 
         assert aggregator.call() == expected
         aggregator.assert_every_row_once()
-        for key in (KEYS.output, KEYS.failed_rows, KEYS.summary):
+        results = {key for key in undisturbed.store.objects if key.startswith(KEYS.results)}
+        assert results == {key for key in aggregator.store.objects if key.startswith(KEYS.results)}
+        for key in results:
             assert aggregator.store.objects[key] == undisturbed.store.objects[key]
 
 

@@ -124,6 +124,19 @@ def three_rows(**document: Any) -> Execution:
     return execution
 
 
+def test_a_remap_writes_the_formats_of_the_execution_or_those_of_its_own_document() -> None:
+    execution = Execution([["1", "a"], ["2", "b"]], output_format={"type": "jsonl"})
+    execution.finish(1, [{"colour": "red"}, {"colour": "blue"}])
+    execution.end()
+
+    as_before, as_csv = execution.remap(NEW), execution.remap(NEW, output_format={"type": "csv"})
+
+    assert list(as_before.outputs.addresses) == ["csv", "jsonl"]
+    lines = execution.store.objects[as_before.key.replace(".csv", ".jsonl")].splitlines()
+    assert [orjson.loads(line)["all"] for line in lines] == [{"colour": "red"}, {"colour": "blue"}]
+    assert as_csv.outputs.addresses == {"csv": f"s3://results/{as_csv.key}"}
+
+
 def test_other_columns_come_from_the_answers_and_all_else_stays() -> None:
     execution = three_rows()
 

@@ -288,9 +288,9 @@ def test_rows_objects_that_have_expired_give_nothing() -> None:
 
 def test_rows_objects_that_expire_while_they_are_listed_give_nothing() -> None:
     class Vanishing(FakeObjectStore):
-        def read(self, key: str, version_id: str | None = None) -> Iterator[bytes]:
+        def read(self, key: str, version_id: str | None = None, start: int = 0) -> Iterator[bytes]:
             self.delete(key)
-            return super().read(key, version_id)
+            return super().read(key, version_id, start)
 
     runs, rows = Runs(store=Vanishing()), rows_of(3)
     runs.run("first", rows)

@@ -30,6 +30,7 @@ CONTENT_TYPES = {
     ".csv": "text/csv; charset=utf-8",
     ".json": "application/json",
     ".jsonl": "application/x-ndjson",
+    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
 """Content types by file extension, for browsers and other readers. Other extensions get S3's default."""
 CHUNK_BYTES = 1024 * 1024
@@ -56,9 +57,9 @@ class S3ObjectStore:
     def get(self, key: str) -> bytes:
         return _get(self._client, Bucket=self._bucket, Key=key)[0]
 
-    def read(self, key: str, version_id: str | None = None) -> Iterator[bytes]:
+    def read(self, key: str, version_id: str | None = None, start: int = 0) -> Iterator[bytes]:
         pinned = {"VersionId": version_id} if version_id else {}
-        return read_in_ranges(self._client, self._bucket, key, RANGE_BYTES, **pinned)
+        return read_in_ranges(self._client, self._bucket, key, RANGE_BYTES, start, **pinned)
 
     def exists(self, key: str) -> bool:
         try:
@@ -142,13 +143,15 @@ class S3ObjectStore:
         return found.get("VersionId", "") if found["ETag"].strip('"').endswith(f"-{parts}") else None
 
 
-def read_in_ranges(client: S3Client, bucket: str, key: str, range_bytes: int, **pinned: str) -> Iterator[bytes]:
-    """The object in chunks of up to 1 MiB, requested range by range. All ranges are of the same version.
+def read_in_ranges(
+    client: S3Client, bucket: str, key: str, range_bytes: int, start: int = 0, **pinned: str
+) -> Iterator[bytes]:
+    """The object from byte ``start`` on, in chunks of up to 1 MiB, requested range by range, all of the same version.
 
     S3 closes idle connections, and a reader can pause between two chunks, so each range is a request. Memory:
     ``range_bytes``. Raises ``ObjectNotFoundError``, and ``ObjectChangedError`` if the object is replaced meanwhile.
     """
-    start, size = 0, 1
+    size = start + 1
     while start < size:
         asked = f"bytes={start}-{start + range_bytes - 1}"
         body, size, etag = _get(client, Bucket=bucket, Key=key, Range=asked, **pinned)

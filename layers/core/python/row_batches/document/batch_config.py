@@ -14,6 +14,7 @@ from pydantic import Field, field_validator
 
 from foundation.validation import Part, compiles, matches, refuse
 from row_batches.document.input_format import InputFormat
+from row_batches.document.output_format import OutputFormat
 from row_batches.mapping.fields import FieldName
 from row_batches.mapping.models import RESULT_COLUMN, InputMapping, OutputMapping
 
@@ -296,6 +297,7 @@ class BatchConfig(Part):
     input_format: InputFormat = Field(default=InputFormat(), description="how the file is read")
     input_mapping: InputMapping = Field(default=InputMapping(), description="how a row becomes the target's input")
     output_mapping: OutputMapping = Field(default=OutputMapping(), description="how an answer becomes columns")
+    output_format: OutputFormat = Field(default=OutputFormat(), description="the files that the output is written as")
     execution_config: ExecutionConfig = Field(default=ExecutionConfig(), description="how the batch runs")
     notification_config: NotificationConfig = Field(
         default=NotificationConfig(), description="the notification at the end of the run"

@@ -24,7 +24,9 @@ _PROBLEMS = ModelProblems(BatchConfig)
 MAX_LEVELS = 100
 """Most levels of nested objects and lists: fewer than any step of a run can handle."""
 _LEVELS_SHOWN = 3
-_OPTIONAL_SECTIONS = ("input_format", "input_mapping", "output_mapping", "execution_config", "notification_config")
+_OPTIONAL_SECTIONS = (
+    *("input_format", "input_mapping", "output_mapping", "output_format", "execution_config", "notification_config"),
+)
 """For these, null is the same as absent: an expression that builds a document cannot always omit a key."""
 
 

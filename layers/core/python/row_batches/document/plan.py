@@ -187,6 +187,8 @@ class Plan(Frozen):
     header: list[str] = []
     """The file's own header where it differs from ``columns``: names that are missing or occur more than once."""
     output_header: list[str]
+    typed_input: bool = False
+    """Whether cells of the staged copy can have values other than text."""
     total_rows: int
     staged: StagedInput
     distinct: DistinctInput | None = None

@@ -62,6 +62,7 @@ class Staging:
     after the iteration.
     """
 
+    typed = False
     header: list[str]
     columns: list[str]
     delimiter: str

@@ -1,8 +1,9 @@
 """Writes ``output.csv`` and ``failed_rows.csv`` as RFC 4180 text: their columns and the order of the columns.
 
-The files are UTF-8 without BOM, with LF line ends. Only cells with a comma, a quote, a CR or an LF are quoted; spaces
-at a cell's ends need no quotes (RFC 4180, 2.4: "Spaces are considered part of a field"). Cells that a spreadsheet would
-take for a formula (``=1+1``) are not changed, because original values never are; open untrusted files as text.
+The files are UTF-8 with LF line ends, and have a BOM only if the document asks for one. Only cells with a comma, a
+quote, a CR or an LF are quoted; spaces at a cell's ends need no quotes (RFC 4180, 2.4: "Spaces are considered part of a
+field"). Cells that a spreadsheet would take for a formula (``=1+1``) are not changed, because original values never
+are; open untrusted files as text.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from row_batches.document.plan import Plan
 from row_batches.mapping.metadata_columns import METADATA_COLUMN_OF, RowFacts
 
 ERROR_MESSAGE = "_error_message"
+BOM = b"\xef\xbb\xbf"
+"""The byte order mark of UTF-8."""
 
 _needs_quotes = re.compile('[",\r\n]').search
 # A name with one of these is quoted, so that a reader that detects the delimiter from the header, like csv_reader,
@@ -55,6 +58,8 @@ class RowRenderer:
     execution's columns of the same names, if any, take their place. So an output and its failed rows can be submitted
     again unchanged.
 
+    ``kept`` are the numbers, from 0, of the input's own columns.
+
     ``columns`` are the names that address the input's columns. ``written`` are the names in its header, which the
     output repeats; () if they are the same.
     """
@@ -62,12 +67,12 @@ class RowRenderer:
     def __init__(self, config: BatchConfig, columns: Sequence[str], written: Sequence[str] = ()) -> None:
         mapping = config.output_mapping
         replaced = replaced_columns(config, columns)
-        self._kept = [i for i, name in enumerate(columns) if name not in replaced]
-        self._all_kept = len(self._kept) == len(columns)
+        self.kept = [i for i, name in enumerate(columns) if name not in replaced]
+        self._all_kept = len(self.kept) == len(columns)
         self._include_original = mapping.include_original
         metadata = mapping.metadata_columns
         self._metadata_cells = [METADATA_COLUMN_OF[name].cell for name in metadata]
-        originals = [(written or columns)[i] for i in self._kept]
+        originals = [(written or columns)[i] for i in self.kept]
         self.header = [
             *(originals if mapping.include_original else []),
             *config.output_columns,
@@ -81,7 +86,7 @@ class RowRenderer:
 
     def original_cells(self, cells: Sequence[str]) -> Sequence[str]:
         """The cells of the user's own columns."""
-        return cells if self._all_kept else [cells[i] for i in self._kept]
+        return cells if self._all_kept else [cells[i] for i in self.kept]
 
     def render(self, cells: Sequence[str], mapped: Sequence[str], facts: RowFacts) -> str:
         """A line of the output. ``cells`` is the whole input row; ``mapped`` has the order of the config's columns."""

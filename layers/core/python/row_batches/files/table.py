@@ -35,13 +35,16 @@ class InputStaging(Protocol):
 
     ``header`` has the names in the file; ``columns`` has the names that address the columns (``column_names``).
     ``total_rows``, ``size_bytes`` (of the staged copy) and ``warnings`` are complete after the iteration, which raises
-    InvalidInputError for mistakes in the file.
+    InvalidInputError for mistakes in the file. ``typed`` says whether cells can have values other than text.
     """
 
     header: list[str]
     columns: list[str]
     total_rows: int
     size_bytes: int
+
+    @property
+    def typed(self) -> bool: ...
 
     @property
     def warnings(self) -> Sequence[str]: ...
@@ -55,6 +58,8 @@ class TableStaging:
     ``rows`` are pairs of the row's place in the file, such as "line 7", and its cells, as many as ``header`` has. With
     ``max_rows``, it ends after that many rows. Raises InvalidInputError if the header has too many columns.
     """
+
+    typed = True
 
     def __init__(
         self,

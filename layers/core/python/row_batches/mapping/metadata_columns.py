@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from row_batches.mapping.cells import CellKind
+
 
 @dataclass(frozen=True, slots=True)
 class RowFacts:
@@ -31,9 +33,13 @@ class RowFacts:
 
 @dataclass(frozen=True, slots=True)
 class MetadataColumn:
-    """A metadata column. ``cell`` gives its text. With ``on_request``, only a list in ``add_metadata`` adds it."""
+    """A metadata column. ``cell`` gives its text, of which ``kind`` says how a format with types reads it.
+
+    With ``on_request``, only a list in ``add_metadata`` adds the column.
+    """
 
     name: str
+    kind: CellKind
     cell: Callable[[RowFacts], str]
     doc: str
     on_request: bool = False
@@ -55,18 +61,26 @@ def _usd(amount: float | None) -> str:
 
 
 METADATA = (
-    MetadataColumn("_execution_id", lambda row: row.execution, "name of the execution"),
-    MetadataColumn("_row_id", lambda row: str(row.row), "number of the data row in the CSV; the first is 1"),
-    MetadataColumn("_status", lambda row: row.status, "`SUCCESS`, `FAILED` or `TIMEOUT`"),
-    MetadataColumn("_error_message", lambda row: row.error_message, "why the row is not `SUCCESS`; otherwise empty"),
+    MetadataColumn("_execution_id", CellKind.TEXT, lambda row: row.execution, "name of the execution"),
+    MetadataColumn(
+        "_row_id", CellKind.WHOLE, lambda row: str(row.row), "number of the data row in the CSV; the first is 1"
+    ),
+    MetadataColumn("_status", CellKind.TEXT, lambda row: row.status, "`SUCCESS`, `FAILED` or `TIMEOUT`"),
+    MetadataColumn(
+        "_error_message", CellKind.TEXT, lambda row: row.error_message, "why the row is not `SUCCESS`; otherwise empty"
+    ),
     MetadataColumn(
         "_execution_time_ms",
+        CellKind.WHOLE,
         lambda row: str(row.ended_ms - row.started_ms),
         "milliseconds from the row's first attempt to its end, including pauses",
     ),
-    MetadataColumn("_timestamp", lambda row: timestamp(row.ended_ms), "when the row ended, ISO 8601 in UTC"),
+    MetadataColumn(
+        "_timestamp", CellKind.TIMESTAMP, lambda row: timestamp(row.ended_ms), "when the row ended, ISO 8601 in UTC"
+    ),
     MetadataColumn(
         "_attempts",
+        CellKind.WHOLE,
         lambda row: str(row.attempts),
         "calls of the target that count as attempts; `0` if the row was not attempted, or taken over from an earlier "
         "execution",
@@ -74,24 +88,28 @@ METADATA = (
     ),
     MetadataColumn(
         "_input_tokens",
+        CellKind.WHOLE,
         lambda row: _count(row.input_tokens),
         "input tokens of all attempts, from `metadata.usage` of the answers; empty if they report none",
         on_request=True,
     ),
     MetadataColumn(
         "_output_tokens",
+        CellKind.WHOLE,
         lambda row: _count(row.output_tokens),
         "output tokens of all attempts, from the same place",
         on_request=True,
     ),
     MetadataColumn(
         "_cost_usd",
+        CellKind.NUMBER,
         lambda row: _usd(row.cost_usd),
         "US dollars for the row's calls and tokens ([known prices](cost.md#the-target)); empty if nothing is known",
         on_request=True,
     ),
     MetadataColumn(
         "_extraction",
+        CellKind.JSON,
         lambda row: row.extraction,
         'how the fields of `extraction_methods` were found: `{"methods": {field: method}, "missing": [field]}`; empty '
         "without them, and on a row that is not `SUCCESS`",

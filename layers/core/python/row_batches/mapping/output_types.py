@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
 from foundation.json_text import encodable, render_json
+from row_batches.mapping.cells import CellKind
 from row_batches.mapping.date_text import read_date
 from row_batches.mapping.number_format import Number, compile_number_format
 
@@ -27,10 +28,11 @@ class OutputType:
 
     ``compile_format`` turns a column's ``format`` into the ``Render`` to use instead, and raises ValueError for an
     invalid format; it is None if the type has no formats. With ``has_null``, a null is rendered; without it, a null
-    gives the column's default.
+    gives the column's default. ``kind`` says how a format with types reads the cell.
     """
 
     name: str
+    kind: CellKind
     render: Render
     doc: str
     compile_format: Callable[[str], Render] | None = None
@@ -93,9 +95,12 @@ def _date(value: Any) -> str:
 
 
 OUTPUT_TYPES = (
-    OutputType("string", _string, 'a text unchanged; anything else as compact JSON: `true`, `1.5`, `{"a":[1]}`'),
+    OutputType(
+        "string", CellKind.TEXT, _string, 'a text unchanged; anything else as compact JSON: `true`, `1.5`, `{"a":[1]}`'
+    ),
     OutputType(
         "number",
+        CellKind.NUMBER,
         _number,
         'a JSON number, or a text with a number (`" 42 "`, `"-1.5e3"`; no thousands separators, no underscores). Whole '
         "numbers of any size are exact. Other numbers have the shortest form that reads back as the same value. "
@@ -103,10 +108,14 @@ OUTPUT_TYPES = (
         compile_format=_formatted_number,
     ),
     OutputType(
-        "boolean", _boolean, "`true` or `false`, from a JSON boolean or one of these words as a text, in any case"
+        "boolean",
+        CellKind.BOOLEAN,
+        _boolean,
+        "`true` or `false`, from a JSON boolean or one of these words as a text, in any case",
     ),
     OutputType(
         "date",
+        CellKind.DATE,
         _date,
         "`2026-01-31`, from a text in one of these forms: `2026-01-31`, `2026/01/31`, `2026.01.31`, `20260131`; "
         "`31.01.2026` (day first); `31 January 2026`, `31-Jan-2026`, `January 31, 2026` (English, with or without a "
@@ -116,6 +125,7 @@ OUTPUT_TYPES = (
     ),
     OutputType(
         "json_string",
+        CellKind.JSON,
         render_json,
         "any match as compact JSON: a text in quotes, null as `null`",
         has_null=True,

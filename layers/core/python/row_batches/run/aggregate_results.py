@@ -3,7 +3,7 @@
 Every row appears exactly once and in order, whatever the workers left: a row that was written twice is taken once, and
 a row that was never written is FAILED with the reason that is known. A call can end anywhere, by time or by a kill. A
 checkpoint is written after each part of the upload, and the next call continues there. Neither file is visible before
-both are complete.
+both are complete. Then the other formats are made from ``output.csv`` (``formats``).
 
 Memory: that of ``RowStore.read``, a part of each upload, ``MOST_LETTER_BYTES`` of dead letters.
 """
@@ -21,8 +21,11 @@ from pydantic import BaseModel
 from foundation.errors import BatchProcessorError, DeploymentError, ObjectNotFoundError
 from foundation.ports import Clock, Deadline, Metrics, ObjectStore
 from row_batches.document.plan import Keys
+from row_batches.files.csv_writer import BOM
 from row_batches.files.result_file import FileState, ResultFile
+from row_batches.files.result_table import ResultTable
 from row_batches.files.staged_copy import read_staged
+from row_batches.files.writer import Progress
 from row_batches.rows.records import RowStatus
 from row_batches.rows.store import FinishedRows, find_gaps
 from row_batches.rows.work import FINISHING_BRAKE, Work
@@ -33,6 +36,7 @@ from row_batches.run.duplicates import Originals
 from row_batches.run.fan_out import fan_out
 from row_batches.run.find_missing import find_missing
 from row_batches.run.finish import keep_ending, put_together_by_itself, wait_until_quiet
+from row_batches.run.formats import Written, write_formats, written
 from row_batches.run.letters import UnsentLetters
 from row_batches.run.messages import AggregateAction, AggregateRequest, AggregateResponse, EndedRun
 from row_batches.run.ownership import Ownership
@@ -70,6 +74,7 @@ class Checkpoint(BaseModel):
     position: str = ""
     output: FileState
     failed_rows: FileState
+    formats: dict[str, Progress] = {}
     totals: Totals = Totals()
     response: AggregateResponse | None = None
 
@@ -177,6 +182,7 @@ class _Aggregation:
         self._letters = UnsentLetters(self._batch, self._dead_letters, self._clock, self._totals)
         self._output = ResultFile(self._objects, checkpoint.output)
         self._failed_rows = ResultFile(self._objects, checkpoint.failed_rows)
+        self._formats = checkpoint.formats
         if checkpoint.phase is Phase.ROWS:
             if not self._write_rows():
                 self._save(Phase.ROWS)
@@ -186,7 +192,11 @@ class _Aggregation:
             self._save(Phase.FILES)
         self._output.complete()
         self._failed_rows.complete()
-        response = self._conclude()
+        table = ResultTable(self._objects, self._plan, self._keys.output, self._batch.tags)
+        formats = self._plan.config.output_format
+        if not write_formats(table, formats, self._formats, lambda: self._save(Phase.FILES), self._has_time):
+            return AggregateResponse(done=False)
+        response = self._conclude(written(table, self._formats))
         self._save(Phase.DONE, response)
         return response
 
@@ -204,8 +214,9 @@ class _Aggregation:
     def _begin(self) -> Checkpoint:
         output = ResultFile.start(self._objects, self._keys.output, self._batch.tags)
         failed_rows = ResultFile.start(self._objects, self._keys.failed_rows, self._batch.tags)
-        output.append(self._batch.renderer.header_line.encode())
-        failed_rows.append(self._batch.renderer.failed_header_line.encode())
+        mark = BOM if self._plan.config.output_format.bom else b""
+        output.append(mark + self._batch.renderer.header_line.encode())
+        failed_rows.append(mark + self._batch.renderer.failed_header_line.encode())
         checkpoint = Checkpoint(
             ended_ms=self._ended_ms,
             ended_early=self._ended_early,
@@ -227,6 +238,7 @@ class _Aggregation:
             position=self._position,
             output=self._output.state,
             failed_rows=self._failed_rows.state,
+            formats=self._formats,
             totals=self._totals,
             response=response,
         )
@@ -337,12 +349,12 @@ class _Aggregation:
 
     # --- the end
 
-    def _conclude(self) -> AggregateResponse:
+    def _conclude(self, outputs: Written) -> AggregateResponse:
         now_ms = self._clock.now_ms()
         name, traced = self._plan.execution.name, self._plan.config.execution_config.enable_xray
         run = self._notes.get(name) if traced else None
         traces = run.traces if run else None
-        conclusion = Conclusion(self._batch, self._totals, self._brake, self._ended, now_ms, traces)
+        conclusion = Conclusion(self._batch, self._totals, self._brake, self._ended, now_ms, outputs, traces)
         summary = orjson.dumps(conclusion.summary, option=orjson.OPT_INDENT_2)
         self._objects.put(self._keys.summary, summary, self._batch.tags)
         self._notes.end(name, conclusion.run_ending)

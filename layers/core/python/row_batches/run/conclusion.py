@@ -14,6 +14,7 @@ from row_batches.mapping.metadata_columns import timestamp
 from row_batches.rows.work import FINISHING_BRAKE, Brake
 from row_batches.run.batch import Batch
 from row_batches.run.causes import shown_causes
+from row_batches.run.formats import Written
 from row_batches.run.messages import CaughtError, EndedRun
 from row_batches.run.runs import RunEnding, RunState
 from row_batches.run.totals import (
@@ -46,6 +47,7 @@ class Conclusion:
     brake: Brake | None
     ended: EndedRun | None
     now_ms: int
+    outputs: Written
     traces: Traces | None = None
 
     @cached_property
@@ -101,7 +103,7 @@ class Conclusion:
 
     @cached_property
     def warnings(self) -> list[str]:
-        return warnings_of(self.batch.plan, self.totals) + trace_warnings(self.traces)
+        return warnings_of(self.batch.plan, self.totals) + self.outputs.warnings + trace_warnings(self.traces)
 
     @cached_property
     def document(self) -> dict[str, Any]:
@@ -110,6 +112,7 @@ class Conclusion:
         document: dict[str, Any] = {
             "status": self.status,
             "output_s3_uri": f"s3://{bucket}/{keys.output}",
+            "outputs": self.outputs.addresses,
             "failed_rows_s3_uri": f"s3://{bucket}/{keys.failed_rows}",
             "summary_s3_uri": f"s3://{bucket}/{keys.summary}",
             "total_rows": self.batch.plan.total_rows,

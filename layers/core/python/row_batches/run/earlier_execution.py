@@ -183,6 +183,7 @@ class StagedAgain:
     warnings: tuple[str, ...] = ()
 
     def __init__(self, work: WorkObjects, plan: Plan) -> None:
+        self.typed = plan.typed_input
         self.columns = plan.columns
         self.header = plan.header or plan.columns
         self.total_rows = plan.total_rows

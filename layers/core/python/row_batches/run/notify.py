@@ -82,6 +82,7 @@ def summary_body(summary: dict[str, Any]) -> dict[str, Any]:
         # A summary of the release before has no causes.
         "failures_by_cause": summary.get("failures_by_cause", []),
         **{name: summary[name] for name in names},
+        "outputs": summary.get("outputs", {}),  # The release before did not write it.
     }
     if summary["error"]:
         body["error"] = summary["error"]

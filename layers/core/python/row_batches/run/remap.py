@@ -22,8 +22,11 @@ from row_batches.document.effective import of_schema, schema_of, without_own_tra
 from row_batches.document.header import problems_against_header
 from row_batches.document.input_document import parse_batch_config
 from row_batches.document.plan import EXTRACTION, Keys, Plan, Source
+from row_batches.files.csv_writer import BOM
 from row_batches.files.result_file import ResultFile
+from row_batches.files.result_table import ResultTable
 from row_batches.files.staged_copy import read_staged
+from row_batches.files.writer import Progress
 from row_batches.rows.records import AnsweredRow, RowStatus
 from row_batches.rows.store import RowRange, find_gaps
 from row_batches.rows.stores import RowStores
@@ -32,6 +35,7 @@ from row_batches.run.batch import Batch
 from row_batches.run.blanks import Blanks
 from row_batches.run.child_errors import read_child_errors
 from row_batches.run.duplicates import Originals
+from row_batches.run.formats import Written, write_formats, written
 from row_batches.run.totals import CastFailures, ExtractedFields, add_cast_failures
 from row_batches.targets.protocol import Outcome
 
@@ -55,6 +59,7 @@ class Remapped:
     warnings: list[str] = field(default_factory=list)
     """Warnings about columns that matched in fewer than half of the answers."""
     first_rows: list[dict[str, str]] = field(default_factory=list)
+    outputs: Written = field(default_factory=Written)
 
     @property
     def total_rows(self) -> int:
@@ -72,7 +77,8 @@ def remap(
 ) -> Remapped:
     """Write ``results/<execution>/remapped/<UTC time>/output.csv``, with every row once and in order.
 
-    Only ``output_mapping`` of ``document`` is used. Raises ``InvalidInputError``, which names every mistake in it, and
+    Only ``output_mapping`` and ``output_format`` of ``document`` are used; without an ``output_format``, the new output
+    has the formats of the execution's own. Raises ``InvalidInputError``, which names every mistake in it, and
     ``RemapError`` if the execution has no output yet or its answers have expired. Then nothing is written.
     ``progress`` is called now and then with the rows done and all rows. ``stores`` is needed for rows in a table.
     """
@@ -141,7 +147,10 @@ def _remapped_config(plan: Plan, document: Mapping[str, Any]) -> BatchConfig:
         fix = f"did you mean {nearest}?" if nearest else "give a batch document that has one"
         raise InvalidInputError([Problem(SECTION, "", "is required", fix)])
     original = plan.config.model_dump(mode="json")
-    config = parse_batch_config({**original, SECTION: _completed(plan, original, document[SECTION])})
+    changed = {SECTION: _completed(plan, original, document[SECTION])}
+    if document.get("output_format") is not None:
+        changed["output_format"] = document["output_format"]
+    config = parse_batch_config(original | changed)
     problems = problems_against_header(config, plan.columns)
     if problems:
         raise InvalidInputError(problems)
@@ -178,7 +187,8 @@ class _Remapping:
         self._child_errors = read_child_errors(self._objects, self._manifests() if gaps else [], gaps)
         remapped = Remapped(key, self._batch.output_mapper.names)
         output = ResultFile.start(self._objects, key, self._batch.tags)
-        output.append(self._batch.renderer.header_line.encode())
+        mark = BOM if self._plan.config.output_format.bom else b""
+        output.append(mark + self._batch.renderer.header_line.encode())
         for row, cells, answered in self._rows():
             output.append(self._line(row, cells, answered, remapped))
             output.upload_full_part()
@@ -186,6 +196,10 @@ class _Remapping:
                 progress(row, self._plan.total_rows)
         output.upload_last_part()
         output.complete()
+        table = ResultTable(self._objects, self._plan, key, self._batch.tags)
+        formats: dict[str, Progress] = {}
+        write_formats(table, self._plan.config.output_format, formats, save=lambda: None, has_time=lambda: True)
+        remapped.outputs = written(table, formats)
         mapping = self._plan.config.output_mapping
         remapped.warnings = remapped.blanks.warnings(mapping, remapped.counts[RowStatus.SUCCESS])
         return remapped

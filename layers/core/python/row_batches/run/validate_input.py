@@ -332,6 +332,7 @@ class _Validation:
             columns=staging.columns,
             header=staging.header if staging.header != staging.columns else [],
             output_header=output_header(config, staging.columns, staging.header),
+            typed_input=staging.typed,
             total_rows=staging.total_rows,
             staged=StagedInput(
                 bucket=self._work.bucket,

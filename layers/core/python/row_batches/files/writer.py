@@ -1,0 +1,49 @@
+"""The interface of a writer, which makes a file of one format from a finished output."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+from pydantic import BaseModel
+
+from foundation.errors import Problem
+from row_batches.files.result_file import FileState
+from row_batches.files.result_table import Place, ResultTable
+
+
+class Progress(BaseModel):
+    """How far a writer is. A later call continues from here.
+
+    ``files`` are the objects that are not complete yet. ``left_out`` says why there is no file of this format.
+    """
+
+    place: Place
+    files: list[FileState] = []
+    done: bool = False
+    left_out: str = ""
+    warnings: list[str] = []
+
+
+class Writer(ABC):
+    """A format of the output: a class in a file of its own, listed in ``writers.WRITERS``.
+
+    ``name`` is the format in ``output_format.type``, and ``doc`` describes it there. ``file`` is where it is written,
+    in the folder of the results; several objects are in a folder, whose name ends with "/".
+    """
+
+    name: ClassVar[str]
+    doc: ClassVar[str]
+    file: ClassVar[str]
+
+    @abstractmethod
+    def problem(self, rows: int, columns: Sequence[str]) -> Problem | None:
+        """Why an output of so many rows and these columns cannot be written; None if it can."""
+
+    @abstractmethod
+    def write(self, table: ResultTable, progress: Progress) -> Iterator[Progress]:
+        """Go on writing. Each ``Progress`` is a point from which another call can continue; the last is ``done``.
+
+        A file becomes visible when it is complete.
+        """

@@ -1,0 +1,49 @@
+"""Writes the formats that the document asks for besides CSV, when ``output.csv`` is complete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from row_batches.document.output_format import OutputFormat
+from row_batches.files.result_table import ResultTable
+from row_batches.files.writer import Progress
+from row_batches.files.writers import WRITER_OF
+
+
+@dataclass(frozen=True)
+class Written:
+    """The files of an output: their addresses by format, and what is to be said about them."""
+
+    addresses: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+def write_formats(
+    table: ResultTable,
+    formats: OutputFormat,
+    progress: dict[str, Progress],
+    save: Callable[[], object],
+    has_time: Callable[[], bool],
+) -> bool:
+    """Write the formats, one after the other. Returns whether there was time for all of them.
+
+    ``progress`` has what earlier calls did, by format, and is updated; ``save`` is called after each update.
+    """
+    for name in formats.types:
+        done = progress.get(name, Progress(place=table.start))
+        steps = WRITER_OF[name].write(table, done)
+        while not done.done:
+            if not has_time():
+                return False
+            progress[name] = done = next(steps)
+            save()
+    return True
+
+
+def written(table: ResultTable, progress: Mapping[str, Progress]) -> Written:
+    """The files that ``write_formats`` wrote."""
+    folder = f"s3://{table.objects.bucket}/{table.folder}"
+    addresses = {name: folder + WRITER_OF[name].file for name, done in progress.items() if not done.left_out}
+    warnings = [warning for done in progress.values() for warning in (done.left_out, *done.warnings) if warning]
+    return Written(addresses, warnings)
