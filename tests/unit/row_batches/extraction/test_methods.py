@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import yaml
 
-from row_batches.extraction.content_blocks import content_of
+from row_batches.extraction import transforms
+from row_batches.extraction.content_blocks import content_of, json_in
 from row_batches.extraction.extractor import Extractor
 from row_batches.extraction.methods import METHOD_OF
 from row_batches.extraction.rules import ExtractionRules
@@ -51,6 +53,24 @@ def answer_of(agent: str, shape: str) -> tuple[Any, Any]:
     """An answer and its payload."""
     answer = json.loads((ANSWERS / agent / f"{shape}.json").read_text(encoding="utf-8"))
     return answer, answer["data"] if isinstance(answer, dict) and "result" in answer else answer
+
+
+def test_a_text_is_scanned_once_for_all_fields_of_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    scanned: list[str] = []
+
+    def scan(text: str) -> Any:
+        scanned.append(text)
+        return json_in(text)
+
+    monkeypatch.setattr(transforms, "json_in", scan)
+    text = f"Exchange: {uuid4()}\nSpeed: 67 Mbps\nTown: Deal"
+    paths = dict.fromkeys(("exchange", "speed", "town"), "messages[-1].content[0].text")
+    several = extractor({"method": "jmespath", "paths": {**paths, "transform": "parse_text"}})
+
+    found = several.extract({"messages": [{"content": [{"text": text}]}]}, {})
+
+    assert (found.fields["speed"], found.fields["town"]) == ("67 Mbps", "Deal")
+    assert scanned == [text]
 
 
 EXCHANGE, SPEED = {"exchange": "CANTERBURY"}, {"download_speed": "67.5 Mbps"}

@@ -10,7 +10,8 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from functools import lru_cache
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, Field, field_validator
 from pydantic_core.core_schema import ValidationInfo
@@ -24,7 +25,8 @@ from row_batches.extraction.content_blocks import json_in, text_of
 Apply = Callable[[Any, str], Any]
 """From a value and the name of its field to another value. Raises ValueError, saying why, when it does not fit."""
 
-MOST_LABEL_CHARACTERS = 100
+MOST_LABEL_CHARACTERS = 400
+"""A label ends within this many characters of its line. The name of a field is shorter."""
 _LABEL_WRAPPING = " \t*_`#>|-•"
 _VALUE_WRAPPING = " \t*`"
 _NUMBER = re.compile(r"[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][+-]?\d{1,3})?")
@@ -41,23 +43,41 @@ class Transform:
 
 def _parse_text(value: Any, field: str) -> Any:
     """The field's value in a text: of a JSON object, else behind a label, else the text if it is one line."""
-    text = text_of(value).strip()
-    document = json_in(text)
-    if isinstance(document, dict):
-        if field in document:
-            return document[field]
+    read = _read_text(text_of(value).strip())
+    if read.document is not None:
+        if field in read.document:
+            return read.document[field]
         raise ValueError(f"the JSON object in the text has no {field}")
     wanted = _label(field)
-    lines = text.splitlines()
-    for line in lines:
-        label, colon, rest = line[: MOST_LABEL_CHARACTERS + len(wanted)].partition(":")
-        if colon and _label(label) == wanted:
-            found = line[len(label) + 1 :].strip(_VALUE_WRAPPING) if rest else ""
-            if found:
-                return found
-    if len(lines) == 1 and not _is_labelled(lines[0]):
-        return text
+    if wanted in read.labelled:
+        return read.labelled[wanted]
+    if read.whole is not None:
+        return read.whole
     raise ValueError(f"the text has no line that begins with {wanted}:")
+
+
+class _Text(NamedTuple):
+    """What ``parse_text`` finds in a text: a JSON object; else values by their label, or a line without a label."""
+
+    document: dict[str, Any] | None
+    labelled: dict[str, str]
+    whole: str | None
+
+
+@lru_cache(maxsize=8)
+def _read_text(text: str) -> _Text:
+    """Scan a text once for all fields that are read from it. Memory: the last 8 texts."""
+    document = json_in(text)
+    if isinstance(document, dict):
+        return _Text(document, {}, None)
+    lines = text.splitlines()
+    labelled: dict[str, str] = {}
+    for line in lines:
+        label, colon, _ = line[:MOST_LABEL_CHARACTERS].partition(":")
+        found = line[len(label) + 1 :].strip(_VALUE_WRAPPING) if colon else ""
+        if found:
+            labelled.setdefault(_label(label), found)
+    return _Text(None, labelled, text if len(lines) == 1 and not _is_labelled(lines[0]) else None)
 
 
 def _label(text: str) -> str:
