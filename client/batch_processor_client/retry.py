@@ -130,6 +130,8 @@ def _document(store: S3ObjectStore, retried: str, *, accept_version: bool) -> di
     document.setdefault("execution_config", {})
     document["csv_s3_uri"] = f"s3://{store.bucket}/{keys.staged}"
     document["execution_config"]["resume_from"] = retried
+    # An acceptance holds for one retry: the next one takes over other answers.
+    document["execution_config"].pop("accept_version", None)
     if accept_version:
         document["execution_config"]["accept_version"] = True
     return document

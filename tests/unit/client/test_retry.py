@@ -108,6 +108,17 @@ def test_what_was_given_is_given_again_though_it_is_the_default(world: World) ->
     assert world.started("run-1-retry-1")["output_mapping"] == {"extraction_methods": []}, "not the deployment's"
 
 
+def test_an_acceptance_of_another_version_holds_for_one_retry(world: World) -> None:
+    retries.retry(world.deployment, EXECUTION, accept_version=True)
+    document = {**world.started("run-1-retry-1"), "csv_s3_uri": world.plan.config.csv_s3_uri}
+    plan = world.plan.model_copy(update={"config": parse_document(document)})
+    world.store.put(KEYS.plan, plan.model_dump_json().encode())
+
+    retries.retry(world.deployment, EXECUTION, name="later")
+
+    assert "accept_version" not in world.started("later")["execution_config"]
+
+
 def test_the_same_retry_twice_is_one_execution_and_after_its_end_the_next_one_is_named(world: World) -> None:
     first = retries.retry(world.deployment, EXECUTION)
     assert retries.retry(world.deployment, EXECUTION) == first
