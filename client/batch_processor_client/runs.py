@@ -15,7 +15,7 @@ from batch_processor_client.errors import ClientError
 from foundation.aws.s3 import S3ObjectStore
 from foundation.errors import ObjectNotFoundError
 from row_batches.document.batch_config import Rate
-from row_batches.document.plan import Keys, Plan, Target
+from row_batches.document.plan import Keys, Plan, StorageMode, Target
 from row_batches.run.runs import Live
 from row_batches.run.runs_dynamodb import DynamoDbRuns
 from row_batches.targets.kinds import parse_document
@@ -85,6 +85,8 @@ def throttle(
     if concurrency is None:
         return Throttled(execution=name, live=live, notes=notes)
     planned = plan.concurrency.children * plan.concurrency.threads
+    if plan.storage.mode is StorageMode.INLINE and plan.concurrency.threads == 1:
+        notes.append("It runs inline: its rows in flight stay as they were planned.")
     if plan.concurrency.threads > 1 and concurrency > planned:
         notes.append(f"Its workers were planned for {planned:,} rows in flight: more takes a new run.")
     children = min(concurrency, plan.concurrency.children) if plan.concurrency.threads > 1 else concurrency

@@ -32,6 +32,8 @@ def states(machine: dict[str, Any] = MACHINE) -> Iterator[tuple[str, dict[str, A
         yield name, state
         if "ItemProcessor" in state:
             yield from states(state["ItemProcessor"])
+        for branch in state.get("Branches", []):
+            yield from states(branch)
 
 
 ALL = dict(states())
@@ -62,7 +64,7 @@ def test_every_task_has_a_time_out_a_comment_and_retries_that_back_off(name: str
             assert longest_wait(retrier) < 15, "a fault of the deployment must show within a minute"
         assert "States.ALL" not in retrier["ErrorEquals"]
     if "Retry" not in task:
-        assert name == "InvokeAgent", "its retries are decided by MapOutput"
+        assert name.removesuffix("Inline") == "InvokeAgent", "its retries are decided by MapOutput"
 
 
 @pytest.mark.parametrize("name", [name for name, task in TASKS.items() if task["Resource"].endswith("lambda:invoke")])
@@ -107,8 +109,8 @@ def test_the_rows_of_a_child_run_one_after_the_other_and_the_brake_ends_the_chil
     assert rows["MaxConcurrency"] == 1, "as many rows in flight as children"
     assert rows["ItemProcessor"]["ProcessorConfig"] == {"Mode": "INLINE"}
     assert "Retry" not in rows
-    (braked,) = [state for state in ALL.values() if state.get("Error") == "NoFurtherRow"]
-    assert braked["Type"] == "Fail"
+    braked = [state for state in ALL.values() if state.get("Error") == "NoFurtherRow"]
+    assert [state["Type"] for state in braked] == ["Fail", "Fail"], "of children and of inline children"
     (rule,) = rows["Catch"]
     assert (rule["ErrorEquals"], rule["Next"], ALL["AgentRowsDone"]["Type"]) == (
         ["NoFurtherRow"],
@@ -132,8 +134,22 @@ def test_no_row_takes_its_siblings_down() -> None:
         assert caught[-1] == "States.ALL", name
 
 
+def test_an_inline_child_is_a_child_of_the_map_and_its_failure_does_not_stop_the_others() -> None:
+    def without_suffix(states: dict[str, Any]) -> Any:
+        return json.loads(re.sub(r'"(\w+)Inline"', r'"\1"', json.dumps(states)))
+
+    inline = ALL["ProcessAgentRowsInline"]["ItemProcessor"]
+    assert inline["ProcessorConfig"] == {"Mode": "INLINE"}
+    child = inline["States"]["RunAgentRows"]
+    assert [child["Type"], child["Catch"][-1]["ErrorEquals"]] == ["Parallel", ["States.ALL"]]
+    assert "States.DataLimitExceeded" in child["Catch"][0]["ErrorEquals"], "States.ALL does not include it"
+    (branch,) = child["Branches"]
+    assert without_suffix(branch["States"]) == ALL["ProcessAgentRows"]["ItemProcessor"]["States"]
+
+
 def test_the_source_is_valid_json_and_every_part_is_used() -> None:
-    source = json.dumps([json.loads(source) for source in state_machine.SOURCES.values()])
+    sources = [*state_machine.SOURCES.values(), state_machine.AGENT_ROWS]
+    source = json.dumps([json.loads(source) for source in sources])
     placeholders = set(re.findall(r"\$\{(\w+)\}", source))
     assert set(state_machine.PARTS) <= placeholders, "a part that no state uses"
     wrong = "is no whole string: parts replace strings that hold nothing else"
@@ -142,10 +158,13 @@ def test_the_source_is_valid_json_and_every_part_is_used() -> None:
 
 
 def test_what_several_states_have_is_written_once() -> None:
-    for source in state_machine.SOURCES.values():
-        for name, state in states(json.loads(source)):
+    machines = {source: json.loads(source) for source in state_machine.SOURCES.values()}
+    machines[state_machine.AGENT_ROWS] = {"States": json.loads(state_machine.AGENT_ROWS)}
+    for source, machine in machines.items():
+        without = re.sub(r'"\$\{agent_rows\w*\}"', "{}", json.dumps(machine))
+        for name, state in states(json.loads(without)):
             for retrier in state.get("Retry", []):
-                known = isinstance(retrier, str) or name == "LookUpExecution"
+                known = isinstance(retrier, str) or name.startswith("LookUpExecution")
                 assert known, f"{name}: a retrier belongs into parts.json"
         assert "errorMessage" not in source, "the expression of a cause is ${cause}"
 
@@ -216,12 +235,17 @@ def test_the_payloads_have_the_fields_of_the_messages() -> None:
     batch_input = set(messages.BatchReference.model_fields)
     assert set(ALL["ProcessToolRows"]["ItemBatcher"]["BatchInput"]) == batch_input
     assert set(ALL["ProcessAgentRows"]["ItemBatcher"]["BatchInput"]) == batch_input
-    added = set(re.findall(r"'(\w+)': \$", _payload("MapRows")))
-    assert {"BatchInput", "Items"} | added == set(messages.MapRowsRequest.model_fields)
+    child_input = set(messages.ChildInput.model_fields)
+    assert child_input == {"BatchInput", "Items"}, "as ItemBatcher gives them"
+    assert set(re.findall(r"'(\w+)': \$", _payload("MapRows"))) == {"Child"}
+    again = set(re.findall(r"'(\w+)': \$", ALL["WaitBeforeRound"]["Output"]))
+    inline = set(ALL["ProcessAgentRowsInline"]["ItemSelector"])
+    assert inline >= {*child_input, "Child"}
+    assert inline | again == set(messages.MapRowsRequest.model_fields)
     for name in ("MapOutput", "RecordFailure"):
         given = set(re.findall(r"'(\w+)': \$", _payload(name)))
         assert given | {"Result", "Description", "ErrorOutput"} == set(messages.MapOutputRequest.model_fields)
-    assert set(messages.ToolRowsRequest.model_fields) == {"BatchInput", "Items"}, "as ItemBatcher gives them"
+    assert set(messages.ToolRowsRequest.model_fields) == child_input
 
 
 def test_the_answers_that_the_machine_reads_are_fields_of_the_messages() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import ceil
 from typing import Any
 
 import pytest
@@ -13,7 +16,9 @@ from batch_processor_client.deployment import Deployment as ClientDeployment
 from batch_processor_client.rows import list_rows
 from emulator.testing import control
 from row_batches.rows.records import RowStatus
+from row_batches.run.cost import INLINE_TRANSITIONS
 from row_batches.run.runs_dynamodb import DynamoDbRuns
+from row_batches.targets.standard_agent import CHILD_TRANSITIONS, ROW_TRANSITIONS, inline_events
 from tests.support.aws_resources import eventually
 from tests.support.deployment import Deployment, Run, csv_bytes, scaled
 from tests.support.iam import session_with
@@ -220,3 +225,108 @@ def test_who_may_start_batches_lists_their_rows(
     assert [(row.row, row.values["n"]) for row in failed.rows] == [(4, "3"), (151, "150")]
     assert all("ChaosError" in row.error for row in failed.rows)
     assert ([row.row for row in page.rows], page.next_row) == ([100, 101, 102], 103)
+
+
+def agent_document(mode: str, batch_name: str, **execution: Any) -> dict[str, Any]:
+    return {
+        **document(mode, "chaos_agent", timeout_seconds=10, **execution),
+        "target": {"type": "agent", "name": "chaos_agent"},
+        "notification_config": {"batch_name": batch_name},
+    }
+
+
+def unique_name() -> str:
+    return f"modes{uuid.uuid4().hex[:8]}"
+
+
+def rows_a_child(run: Run) -> int:
+    plan = json.loads(run.deployment.read(run.deployment.outputs["results_bucket"], f"work/{run.name}/plan.json"))
+    return int(plan["concurrency"]["batch_size"])
+
+
+def finished(deployment: Deployment, execution: str) -> int:
+    return len(deployment.keys(f"work/{execution}/rows/"))
+
+
+def test_an_agents_rows_give_the_same_bytes_inline_each_for_itself(deployment: Deployment) -> None:
+    modes = [["fail", "0"], ["flaky", "1"], ["large", "60000"], ["retryable", "1"], ["error", "0"], ["slow", "60"]]
+    rows = [["ok", str(n)] for n in range(8)] + modes + [["ok", "9"]]
+    retries: dict[str, Any] = {"retry_policy": {"max_attempts": 2, "initial_interval_seconds": 1, "jitter": False}}
+    runs = {
+        mode: deployment.run(agent_document(mode, unique_name(), **retries), csv_bytes([HEADER, *rows]))
+        for mode in ("s3", "inline")
+    }
+
+    inline = runs["inline"].assert_succeeded()
+    assert inline.output == runs["s3"].assert_succeeded().output
+    assert [row["_status"] for row in inline.rows[8:]] == [
+        *("FAILED", "SUCCESS", "SUCCESS", "SUCCESS", "FAILED", "TIMEOUT", "SUCCESS")
+    ]
+    assert map_runs(inline) == []
+    assert inline.summary["storage"]["mode"] == "inline"
+    assert inline.summary["peak_rows_in_flight"] <= 4
+    assert len(history(inline)) <= inline_events(len(rows), rows_a_child(inline), 2)
+
+
+def test_auto_runs_a_small_batch_of_an_agent_inline_in_the_states_that_are_charged(deployment: Deployment) -> None:
+    rows = [["ok", str(n)] for n in range(10)]
+    run = deployment.run(agent_document("auto", unique_name()), csv_bytes([HEADER, *rows])).assert_succeeded()
+
+    assert run.summary["storage"]["mode"] == "inline"
+    assert map_runs(run) == []
+    entered = [event for event in history(run) if "stateEnteredEventDetails" in event]
+    children = ceil(len(rows) / rows_a_child(run))
+    assert len(entered) == INLINE_TRANSITIONS + len(rows) * ROW_TRANSITIONS + children * (1 + CHILD_TRANSITIONS)
+
+
+def test_an_inline_agent_that_is_stopped_fails_alone_and_rows_in_flight_finish_after_the_brake(
+    deployment: Deployment,
+) -> None:
+    # Given an inline run in which two agents run, and one of them is stopped
+    name, batch_name = f"run-{uuid.uuid4()}", unique_name()
+    uri = deployment.upload(csv_bytes([HEADER, *[["slow", "4"] for _ in range(12)]]))
+    document = agent_document("inline", batch_name, max_concurrency=2)
+    arn = deployment.start({"csv_s3_uri": uri, **document}, name)
+    assert eventually(lambda: len(deployment.agent_executions(batch_name)) >= 2, 300)
+    deployment.states.stop_execution(executionArn=deployment.listed_agents(batch_name)[0]["executionArn"])
+    assert eventually(lambda: finished(deployment, name) >= 2, 300), "the other row ends"
+
+    # When the brake is pulled
+    brake = {"reason": "stopped by hand", "error": "StoppedError", "message": ""}
+    bucket = deployment.outputs["results_bucket"]
+    deployment.s3.put_object(Bucket=bucket, Key=f"work/{name}/brake.json", Body=json.dumps(brake).encode())
+    run = Run(deployment, arn, deployment.wait(arn), uri)
+
+    # Then rows in flight finish, and no other starts
+    assert run.error == "StoppedError"
+    attempted = Counter(row["_status"] for row in run.rows if "not attempted" not in row["_error_message"])
+    assert attempted["FAILED"] == 1
+    assert attempted["SUCCESS"] >= 1
+    assert attempted.total() == len(deployment.agent_executions(batch_name)) < 12
+    assert map_runs(run) == []
+
+
+@pytest.mark.parametrize("how", ["resumed", "redriven"])
+def test_a_stopped_inline_run_of_an_agent_goes_on_and_pays_no_answer_twice(deployment: Deployment, how: str) -> None:
+    rows = [["slow", "2"] for _ in range(16)]
+    name, batch_name, body = f"run-{uuid.uuid4()}", unique_name(), csv_bytes([HEADER, *rows])
+    uri = deployment.upload(body)
+    settings: dict[str, Any] = {"max_concurrency": 4, "retry_policy": {"max_attempts": 2}}
+    document = agent_document("inline", batch_name, **settings)
+    arn = deployment.start({"csv_s3_uri": uri, **document}, name)
+    assert eventually(lambda: finished(deployment, name) >= 4, 300)
+    deployment.states.stop_execution(executionArn=arn)
+    assert Run(deployment, arn, deployment.wait(arn), uri).status == "ABORTED"
+    assert eventually(lambda: deployment.keys(f"results/{name}/summary.json"), 300), "it is not finished"
+
+    if how == "resumed":
+        document = agent_document("dynamodb", batch_name, resume_from=name, **settings)
+        run = deployment.run({"csv_s3_uri": uri, **document}).assert_succeeded()
+    else:
+        deployment.states.redrive_execution(executionArn=arn)
+        run = Run(deployment, arn, deployment.wait(arn), uri).assert_succeeded()
+
+    assert {row["_status"] for row in run.rows} == {"SUCCESS"}
+    assert [row["_row_id"] for row in run.rows] == [str(n) for n in range(1, 17)]
+    succeeded = Counter(agent["status"] for agent in deployment.listed_agents(batch_name))["SUCCEEDED"]
+    assert succeeded == 16, "each row has one answer that was paid"

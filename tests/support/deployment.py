@@ -200,11 +200,15 @@ class Deployment:
 
     def agent_executions(self, batch_name: str) -> list[str]:
         """Names of the executions of ``chaos_agent`` that belong to the batch."""
+        return [execution["name"] for execution in self.listed_agents(batch_name)]
+
+    def listed_agents(self, batch_name: str) -> list[dict[str, Any]]:
+        """The executions of ``chaos_agent`` that belong to the batch, as Step Functions lists them."""
         registry = self.client("dynamodb")
         entry = registry.get_item(TableName=self.outputs["registry_table"], Key={"name": {"S": "chaos_agent"}})
         pages = self.states.get_paginator("list_executions").paginate(stateMachineArn=entry["Item"]["arn"]["S"])
-        names = [execution["name"] for page in pages for execution in page["executions"]]
-        return [name for name in names if name.startswith(batch_name)]
+        executions = [execution for page in pages for execution in page["executions"]]
+        return [execution for execution in executions if execution["name"].startswith(batch_name)]
 
     def dead_letters(self, execution: str) -> list[dict[str, Any]]:
         """The execution's messages in the dead-letter queue, by row."""

@@ -13,14 +13,24 @@ SOURCES = {path.name.split(".")[0]: path.read_text() for path in sorted(ASL.glob
 PARTS: dict[str, Any] = json.loads((ASL / "parts.json").read_text())
 
 
+AGENT_ROWS = (ASL / "agent_rows.json").read_text()
+"""The states of an agent's child, which are in the definition once for each kind of map."""
+
+
 def composed(name: str = "batch_processor") -> str:
     """A definition with its parts. The names of functions, bucket and partition are still placeholders."""
+    parts = {part: json.dumps(value) for part, value in PARTS.items()}
+    agent_rows = _with_parts(AGENT_ROWS, parts)
+    shared = {
+        **parts,
+        "agent_rows": agent_rows.replace("${suffix}", ""),
+        "agent_rows_inline": agent_rows.replace("${suffix}", "Inline"),
+    }
+    return _with_parts(SOURCES[name], shared)
 
-    def part(match: re.Match[str]) -> str:
-        name = match.group(1)
-        return json.dumps(PARTS[name]) if name in PARTS else match.group()
 
-    return re.sub(r'"\$\{(\w+)\}"', part, SOURCES[name])
+def _with_parts(text: str, parts: dict[str, str]) -> str:
+    return re.sub(r'"\$\{(\w+)\}"', lambda match: parts.get(match.group(1), match.group()), text)
 
 
 def rendered(name: str = "batch_processor") -> str:

@@ -338,7 +338,7 @@ locals {
   }
 
   # Read from the definition, so that a map added there has its permissions here.
-  map_labels = [for state in jsondecode(local.composed.batch_processor).States : state.Label if state.Type == "Map"]
+  map_labels = [for state in jsondecode(local.composed.batch_processor).States : state.Label if can(state.Label)]
 
   state_machine_statements = [
     {

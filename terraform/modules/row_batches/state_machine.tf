@@ -9,11 +9,19 @@ locals {
 
   # A string in the definition that is only the name of a part is replaced by that part: a list, an object or an expression
   # that several states share. All files are valid JSON.
-  parts = { for name, part in jsondecode(file("${local.asl}/parts.json")) : "\"$${${name}}\"" => jsonencode(part) }
+  parts  = { for name, part in jsondecode(file("${local.asl}/parts.json")) : "\"$${${name}}\"" => jsonencode(part) }
+  pieces = "\"\\$\\{\\w+\\}\"|[^\"]+|\""
+
+  # The states of an agent's child are in the definition twice, once for each kind of map. Each state's name is used once.
+  agent_rows = join("", [for piece in regexall(local.pieces, file("${local.asl}/agent_rows.json")) : lookup(local.parts, piece, piece)])
+  shared = merge(local.parts, {
+    "\"$${agent_rows}\""        = replace(local.agent_rows, "$${suffix}", "")
+    "\"$${agent_rows_inline}\"" = replace(local.agent_rows, "$${suffix}", "Inline")
+  })
 
   composed = {
     for name in ["batch_processor", "batch_processor_finish"] : name => join("", [
-      for piece in regexall("\"\\$\\{\\w+\\}\"|[^\"]+|\"", file("${local.asl}/${name}.asl.json")) : lookup(local.parts, piece, piece)
+      for piece in regexall(local.pieces, file("${local.asl}/${name}.asl.json")) : lookup(local.shared, piece, piece)
     ])
   }
 

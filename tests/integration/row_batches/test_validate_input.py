@@ -145,7 +145,7 @@ def test_stages_a_file_and_writes_the_plan(aws: Aws) -> None:
         "map": {"max_concurrency": 1, "batch_size": 2},
         "map_prefix": "work/run-1/map",
         "inline": False,
-        "items": [],
+        "children": [],
         "document": None,
     }
     assert staged == 'r,c1,c2\n"1","1","a;\\\\r\n\\\\\\\\b"\n"2","2","😀"\n'.encode()

@@ -14,6 +14,7 @@ from batch_processor_client import cli, runs
 from batch_processor_client.deployment import Deployment
 from batch_processor_client.errors import ClientError
 from row_batches.document.batch_config import Rate
+from row_batches.document.plan import Storage, StorageMode
 from row_batches.run.runs import Live, Run
 from tests.support.batches import EXECUTION, make_plan
 from tests.support.fakes import FakeObjectStore, FakeRuns
@@ -79,6 +80,17 @@ def test_the_workers_of_tools_share_the_new_concurrency(world: World) -> None:
 
     assert world.live == Live(max_concurrency=30)
     assert done.notes == ["Its workers were planned for 8 rows in flight: more takes a new run."]
+
+
+def test_an_inline_run_of_an_agent_keeps_its_rows_in_flight_and_that_is_said(world: World) -> None:
+    plan = make_plan([["1", "a"]] * 50, store=world.store, invocation="standard", threads=1)
+    plan = plan.model_copy(update={"storage": Storage(mode=StorageMode.INLINE)})
+    world.store.put(plan.keys.plan, plan.model_dump_json().encode())
+    world.runs.start(Run.of_plan(plan))
+
+    done = runs.throttle(world.deployment, EXECUTION, concurrency=20)
+
+    assert done.notes == ["It runs inline: its rows in flight stay as they were planned."]
 
 
 def test_what_is_not_given_stays_as_it_was(world: World) -> None:

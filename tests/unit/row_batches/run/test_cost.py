@@ -192,7 +192,7 @@ def test_no_usage_costs_nothing() -> None:
 
 
 def test_transitions_are_those_of_the_state_machine() -> None:
-    machine = json.loads(state_machine.SOURCES["batch_processor"])
+    machine = json.loads(state_machine.composed())
 
     def path(states: dict[str, dict[str, object]], *names: str) -> int:
         """Count a path through a machine, checking that each state leads to the next."""
@@ -206,6 +206,13 @@ def test_transitions_are_those_of_the_state_machine() -> None:
     ends = ("ChooseAfterMap", "FindMissing", "RowsMissing", "AggregateResults", "AggregationDone", "Succeed")
     assert path(top, "ValidateInput", "ChooseProcessor", "ProcessToolRows", *ends) == cost.EXECUTION_TRANSITIONS
     assert path(top, "ValidateInput", "ChooseProcessor", "ProcessAgentRows", *ends) == cost.EXECUTION_TRANSITIONS
+    inline_ends = ("AggregateResults", "AggregationDone", "Succeed")
+    for inline in ("ProcessRowsInline", "ProcessAgentRowsInline"):
+        assert path(top, "ValidateInput", "ChooseProcessor", inline, *inline_ends) == cost.INLINE_TRANSITIONS
+    again = (
+        path(top, "ProcessRowsInline", "AggregateResults", "AggregationDone", "WaitForRows", "ProcessRowsInline") - 1
+    )
+    assert again == worker_kind.INLINE_AGAIN_TRANSITIONS
     finishing = json.loads(state_machine.SOURCES["batch_processor_finish"])["States"]
     assert path(finishing, "PutTogether", "ChooseNext", "Announce", "Finished") == cost.FINISHING_TRANSITIONS
     assert path(tool, "ProcessRows", "RowsRemain", "BatchDone") == worker_kind.CHILD_TRANSITIONS

@@ -19,6 +19,7 @@ from row_batches.run.messages import (
     MapOutputResponse,
 )
 from row_batches.run.runs import BestEffort, Run
+from row_batches.targets.standard_agent import most_inline_throttles
 from tests.support.batches import KEYS, make_plan, records_of, staged_items
 from tests.support.fakes import FakeClock, FakeDeadLetters, FakeObjectStore, FakeRuns, fake_starts
 
@@ -42,6 +43,7 @@ class Ending:
             output_mapping={"columns": [{"name": "label", "source": "$.label", "default": "none"}]},
             **document,
         )
+        self.plan = plan
         self.dead_letters = FakeDeadLetters()
         self.runs = FakeRuns()
         self.runs.start(Run.of_plan(plan))
@@ -53,6 +55,7 @@ class Ending:
         seconds_left: float = 58,
         usage: dict[str, Any] | None = None,
         throttles: int = 0,
+        inline: bool = False,
         **end: Any,
     ) -> MapOutputResponse:
         now = self.clock.now_ms()
@@ -68,6 +71,7 @@ class Ending:
             input_bytes=1_234,
             usage=usage or {},
             throttles=throttles,
+            inline=inline,
         )
         request = MapOutputRequest(
             BatchInput=BatchReference(plan_key=KEYS.plan),
@@ -319,6 +323,22 @@ def test_throttled_calls_end_before_they_fill_the_history_of_a_child_with_siblin
         assert ending.call(throttles=most - 1, ErrorOutput=said).again is not None
         assert ending.call(throttles=most, ErrorOutput=said).again is None
         assert ending.record["throttles"] == most + 1
+
+
+def test_an_inline_row_that_is_throttled_often_is_left_to_the_second_pass_and_does_not_fail() -> None:
+    said = caught("StepFunctions.ExecutionLimitExceededException", "full")
+    policy = {"max_attempts": 3, "max_delay_seconds": 0.1}
+    ending = Ending(execution_config={"timeout_seconds": 900, "retry_policy": policy, "storage_mode": "inline"})
+    plan = ending.plan.model_copy(update={"total_rows": 100})
+    ending.store.put(KEYS.plan, plan.model_dump_json().encode())
+    most = most_inline_throttles(plan)
+    assert most == 8
+
+    assert ending.call(throttles=most - 1, inline=True, ErrorOutput=said).again is not None
+    left = ending.call(throttles=most, inline=True, ErrorOutput=said)
+
+    assert (left.again, left.stop) == (None, True)
+    assert KEYS.rows_object(1, 1) not in ending.store.objects, "the row is missing, and runs again"
 
 
 def test_a_repeated_call_sends_no_second_dead_letter() -> None:

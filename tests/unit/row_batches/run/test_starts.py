@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from foundation.ports import Lease
 from row_batches.document.batch_config import Rate
 from row_batches.run.batch import Batches
 from row_batches.run.map_input import map_rows
@@ -23,7 +24,7 @@ from row_batches.run.messages import (
     MapRowsResponse,
     Waiting,
 )
-from row_batches.run.permits import permits_name
+from row_batches.run.permits import REFRESH_SECONDS, permits_name
 from row_batches.run.runs import BestEffort, Live, Run
 from row_batches.run.starts import Starts
 from tests.support.batches import AGENT_ARN, EXECUTION, KEYS, make_plan, staged_items
@@ -65,10 +66,17 @@ class Agent:
         }
 
     def map(
-        self, child: int, before: MapRowsResponse | None = None, *, again: Sequence[AgentCall] = (), size: int = 2
+        self,
+        child: int,
+        before: MapRowsResponse | None = None,
+        *,
+        again: Sequence[AgentCall] = (),
+        size: int = 2,
+        inline: bool = False,
     ) -> MapRowsResponse:
         """What MapRows answers to the child with rows ``size * child + 1`` and on, ``before`` being its last answer."""
         request = MapRowsRequest(
+            Inline=inline,
             BatchInput=BatchReference(plan_key=self.plan.keys.plan),
             Items=staged_items(ROWS)[size * child : size * (child + 1)],
             Child=f"child-{child}",
@@ -236,6 +244,34 @@ def test_rows_of_an_agent_keep_the_runs_rate() -> None:
 
     assert starts == sorted(starts)
     assert starts[-1] == pytest.approx(18, abs=1)
+
+
+def test_the_children_of_a_target_with_many_permits_share_a_read_of_them() -> None:
+    agent = Agent(limit=1_000)
+    reads = 0
+    held = agent.leases.held
+
+    def counted(name: str) -> list[Lease]:
+        nonlocal reads
+        reads += 1
+        return held(name)
+
+    agent.leases.held = counted  # type: ignore[method-assign]
+    for child in range(3):
+        assert agent.map(child, size=1).rows
+    assert (reads, agent.slots) == (1, 3)
+    agent.clock.move(REFRESH_SECONDS)
+    agent.map(3, size=1)
+    assert reads == 3, "the test's own count of the slots is one of them"
+
+
+def test_an_inline_child_without_a_permit_leaves_its_rows_to_the_second_pass() -> None:
+    agent = Agent(limit=1)
+    (row,) = agent.map(0, size=1, inline=True).rows
+    assert row.call.inline
+
+    assert agent.map(1, inline=True) == MapRowsResponse(), "waiting would fill the history that all rows share"
+    assert waits(agent.map(1))
 
 
 def test_a_start_that_is_reserved_is_kept_over_waits() -> None:

@@ -94,14 +94,41 @@ def test_250_rows_are_inline_and_251_rows_that_are_too_large_are_refused_with_th
     assert "dynamodb" in problem.fix
 
 
-def test_standard_agents_run_as_children_of_a_map_and_that_is_said() -> None:
-    problem = decide(3, target=STANDARD, storage_mode="inline")
-    assert isinstance(problem, Problem)
-    assert problem.message == "the rows of Standard agents run as children of a map"
+@pytest.mark.parametrize("target", [TOOL, EXPRESS, STANDARD])
+def test_auto_is_inline_for_small_batches_of_every_kind_of_target(target: Target) -> None:
+    assert decided(3, target=target, storage_mode="auto").storage.mode is StorageMode.INLINE
 
-    found = decided(3, target=STANDARD, storage_mode="auto").storage
-    assert (found.mode, found.reason) == (StorageMode.S3, "auto: the rows of Standard agents run as children of a map")
-    assert decided(3, target=EXPRESS, storage_mode="auto").storage.mode is StorageMode.INLINE
+
+def test_inline_agents_have_the_children_that_the_map_would_have_up_to_40_at_once() -> None:
+    def settings(mode: str, **execution: Any) -> tuple[int, int]:
+        found = decided(250, target=STANDARD, storage_mode=mode, **execution).concurrency
+        return found.children, found.batch_size
+
+    assert settings("inline", max_concurrency=10) == settings("s3", max_concurrency=10) == (10, 5)
+    assert settings("inline", max_concurrency=100) == (40, 5)
+    found = decided(250, target=STANDARD, storage_mode="auto", max_concurrency=100).storage
+    assert (found.mode, found.reason) == (StorageMode.S3, "auto: of 100 rows in flight, inline has 40")
+
+
+def test_a_rate_that_keeps_few_rows_in_flight_does_not_make_inline_too_slow() -> None:
+    rated = decided(5, target=STANDARD, storage_mode="auto", timeout_seconds=60, rate={"rows_per_minute": 1})
+
+    assert rated.concurrency.children < 5
+    assert rated.storage.mode is StorageMode.INLINE
+
+
+def test_rows_that_would_fill_the_history_are_refused_with_their_events() -> None:
+    assert decided(250, target=STANDARD, storage_mode="inline").storage.mode is StorageMode.INLINE
+
+    problem = decide(250, target=STANDARD, storage_mode="inline", retry_policy={"max_attempts": 5})
+
+    assert isinstance(problem, Problem)
+    assert problem.message == (
+        "250 rows of 5 attempts take 29,350 events in the execution's history (20 an attempt), of which 20,000 are "
+        "planned"
+    )
+    found = decided(250, target=STANDARD, storage_mode="auto", retry_policy={"max_attempts": 5}).storage
+    assert (found.mode, found.reason) == (StorageMode.S3, f"auto: {problem.message}")
 
 
 def test_many_rows_are_refused_without_being_read() -> None:

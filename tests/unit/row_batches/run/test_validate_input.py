@@ -618,14 +618,17 @@ def test_a_run_that_may_outlive_its_finished_rows_is_warned_of(world: World) -> 
 EARLIER_ARN = "arn:aws:states:eu-west-1:123456789012:execution:batch-processor:earlier"
 
 
-def after_an_earlier_run(world: World, *, not_attempted: int = 1, ended: bool = True, **changes: Any) -> Plan:
+def after_an_earlier_run(
+    world: World, *, not_attempted: int = 1, failed: int = 0, ended: bool = True, **changes: Any
+) -> Plan:
     """``world`` with what an execution of the same document left, and its document resuming it."""
     world.validate()
     execution = world.plan.execution.model_copy(update={"name": "earlier", "arn": EARLIER_ARN})
     earlier = world.plan.model_copy(update={"execution": execution, **changes})
     world.work.earlier["work/earlier/plan.json"] = earlier.model_dump_json().encode()
     if ended:
-        summary = {"total_rows": 3, "succeeded": 2, "not_attempted": not_attempted, "status": "FAILED"}
+        counts = {"succeeded": 0 if failed else 2, "failed": failed, "not_attempted": not_attempted}
+        summary = {"total_rows": 3, "status": "FAILED", **counts}
         world.work.earlier["results/earlier/summary.json"] = orjson.dumps(summary)
     world.work.objects.clear()
     world.document["execution_config"]["resume_from"] = "earlier"
@@ -686,7 +689,8 @@ def test_equal_inputs_are_staged_once_and_the_plan_counts_them(world: World) -> 
     assert world.plan.estimate.parts["lambda"].best < whole.estimate.parts["lambda"].best
 
     world.document["execution_config"]["storage_mode"] = "inline"
-    assert [item["r"] for item in world.validate().items] == ["1", "2"]
+    (child,) = world.validate().children
+    assert [item["r"] for item in child.Items] == ["1", "2"]
 
     world.document["dry_run"] = True
     planned = world.validate().document or {}
@@ -778,6 +782,15 @@ def test_behind_a_trial_the_chain_is_followed_while_rows_of_this_run_are_not_cov
     world.validate()
 
     assert [earlier.name for earlier in world.plan.resume_from] == ["earlier", "second", "whole"]
+
+
+def test_behind_a_run_whose_rows_failed_by_its_own_mapping_the_chain_is_followed(world: World) -> None:
+    after_an_earlier_run(world, not_attempted=0, failed=3)
+    chained(world, ("answered", 3, 0), ("before", 3, 0))
+
+    world.validate()
+
+    assert [earlier.name for earlier in world.plan.resume_from] == ["earlier", "answered"]
 
 
 def test_a_chain_ends_where_its_answers_have_expired(world: World) -> None:

@@ -20,8 +20,9 @@ from row_batches.targets.usage import RunCounts, Usage, size_of
 EXECUTION_TRANSITIONS = 9
 """ValidateInput, ChooseProcessor, the map, ChooseAfterMap, FindMissing, RowsMissing, AggregateResults, AggregationDone,
 Succeed, in asl/batch_processor.asl.json."""
-INLINE_TRANSITIONS = 5
-"""Transitions without a map: ValidateInput, ChooseProcessor, AggregateResults, AggregationDone, Succeed."""
+INLINE_TRANSITIONS = 6
+"""Transitions without a Map Run: ValidateInput, ChooseProcessor, ProcessRowsInline or ProcessAgentRowsInline,
+AggregateResults, AggregationDone, Succeed."""
 FINISHING_TRANSITIONS = 4
 """Transitions of batch-processor-finish: PutTogether, ChooseNext, Announce, Finished."""
 

@@ -30,9 +30,15 @@ class Ended(BaseModel):
 
     total_rows: int
     succeeded: int
+    failed: int = 0
+    timed_out: int = 0
     not_attempted: int
     died: int = 0
     target_versions: dict[str, int] = {}
+
+    @property
+    def without_answer(self) -> int:
+        return self.failed + self.timed_out + self.not_attempted + self.died
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +70,14 @@ class Earlier:
         ]
 
     def _chain(self, total_rows: int) -> Iterator[Earlier]:
-        """This execution and those it resumed, up to the first that attempted all rows.
+        """This execution and those it resumed, up to the first that left no row without an answer.
 
-        That one has already taken over the answers of the executions before it.
+        That one has already taken over the answers of the executions before it. A row that failed can have an answer
+        before it: its own mapping can have refused the row, or the mapping's input can have been another one.
         """
         for earlier in (self, *self.before):
             yield earlier
-            ended = earlier.ended
-            if ended and ended.not_attempted + ended.died == 0 and earlier.plan.total_rows >= total_rows:
+            if earlier.ended and not earlier.ended.without_answer and earlier.plan.total_rows >= total_rows:
                 return
 
     def staged_again(self, work: WorkObjects, max_rows: int | None) -> StagedAgain:

@@ -21,7 +21,7 @@ from row_batches.run.starts import Starts
 from row_batches.targets.answer import add_usage
 from row_batches.targets.protocol import Outcome, read_agent_answer, read_express_answer
 from row_batches.targets.retry import Retry, decide
-from row_batches.targets.standard_agent import StandardAgent, most_throttles
+from row_batches.targets.standard_agent import StandardAgent, most_inline_throttles, most_throttles
 
 LOGGER = logging.getLogger("batch_processor.map_output")
 
@@ -53,9 +53,12 @@ def map_output(
         throttles,
         elapsed_ms,
         settings.timeout_seconds * 1000,
-        max_throttles=most_throttles(batch.plan.concurrency.batch_size),
+        max_throttles=most_throttles(1 if call.inline else batch.plan.concurrency.batch_size),
     )
     if isinstance(decision, Retry):
+        if call.inline and throttles > most_inline_throttles(batch.plan):
+            starts.ends(batch, call)
+            return MapOutputResponse(row=call.row, stop=True)
         again = _next_call(batch, call, outcome, usage, decision.wait_seconds, elapsed_ms)
         if request.has_answer:  # The agent's answer asks for the retry, which runs in another round of the child.
             return MapOutputResponse(row=call.row, again=again, stop=not _may_start_next(batch, starts, call))

@@ -51,6 +51,16 @@ class BatchReference(Message):
     plan_key: str
 
 
+class ChildInput(Message):
+    """The input of a child: its rows, as a map with an ItemBatcher gives them to it.
+
+    A row is {"r": "<row number>", "c1": "...", ...}, as the CSV reader of Step Functions gives it.
+    """
+
+    BatchInput: BatchReference
+    Items: list[dict[str, str]]
+
+
 class ValidateResponse(Message):
     execution_id: str
     plan_key: str
@@ -61,19 +71,17 @@ class ValidateResponse(Message):
     map: MapSettings
     map_prefix: str
     inline: bool = False
-    """Whether the execution runs its rows itself, without a map. They are in ``items``, as a child would get them."""
-    items: list[dict[str, str]] = []
+    """Whether the execution runs its rows itself, without a Map Run. They are in ``children``."""
+    children: list[ChildInput] = []
     document: dict[str, Any] | None = None
     """The execution's output. Set only for a dry run."""
 
 
-# --- ProcessToolRows (tools and Express agents).
-# A row is {"r": "<row number>", "c1": "...", ...}, as the CSV reader of Step Functions gives it.
+# --- ProcessToolRows (tools and Express agents)
 
 
-class ToolRowsRequest(Message):
-    BatchInput: BatchReference
-    Items: list[dict[str, str]]
+class ToolRowsRequest(ChildInput):
+    """The rows of a child."""
 
 
 class ToolRowsResponse(Message):
@@ -111,6 +119,9 @@ class AgentCall(Message):
     ``earlier`` are places in the plan's ``resume_from`` of executions that possibly started the row without finishing
     it. The attempt takes the name of the first one's attempt ``earlier_attempt``. If that attempt has an answer, the
     row takes it and it is not paid for twice. Otherwise the agent starts.
+
+    An ``inline`` call shares the history of the batch's execution with all other rows, so it waits for nothing that
+    takes many events. Its row is then left to the second pass.
     """
 
     row: int
@@ -132,6 +143,7 @@ class AgentCall(Message):
     expected_tokens: int = 0
     token_ms: float = 0
     trace: CallTrace | None = None
+    inline: bool = False
 
 
 class AgentRow(Message):
@@ -149,12 +161,11 @@ class Waiting(Message):
     expected_tokens: int = 0
 
 
-class MapRowsRequest(Message):
+class MapRowsRequest(ChildInput):
     """The rows of the child ``Child``. ``Again`` are retries that are due in this round; other rows begin."""
 
-    BatchInput: BatchReference
-    Items: list[dict[str, str]]
     Child: str
+    Inline: bool = False
     Again: list[AgentCall] = []
     Waited: Waiting = Waiting()
 

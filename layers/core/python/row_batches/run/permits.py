@@ -47,6 +47,10 @@ AGENT_SPARE_SECONDS = 120.0
 """The lease of a child's permit lasts this much longer than its row's time, for the states around the agent's call."""
 
 
+MANY_PERMITS = 100
+"""A child reads the permits of a target with a higher limit from ``LastHeld``."""
+
+
 def permits_name(arn: str) -> str:
     """The name of the leases of a target's permits. It has the ARN, so two entries of one target share them."""
     return f"target#{arn}"
@@ -299,6 +303,35 @@ class Permits:
             self._none_since_ms = self._clock.now_ms()
 
 
+class LastHeld:
+    """The leases of targets' permits, as this process last read them.
+
+    A target with 1,000 permits has 1,000 leases, and each child needs one permit. So the children that one process
+    serves share a read for ``REFRESH_SECONDS``. A permit is only taken by its lease, so an old read costs a lost race
+    at most.
+    """
+
+    def __init__(self, leases: Leases, clock: Clock) -> None:
+        self._leases = leases
+        self._clock = clock
+        self._held: dict[str, tuple[int, list[Lease]]] = {}
+
+    def of(self, name: str, limit: int | None) -> list[Lease]:
+        if limit is None or limit <= MANY_PERMITS:
+            return self._leases.held(name)
+        now_ms = self._clock.now_ms()
+        read_ms, held = self._held.get(name, (0, []))
+        if now_ms - read_ms >= REFRESH_SECONDS * 1000:
+            held = self._leases.held(name)
+            self._held[name] = (now_ms, held)
+        return held
+
+    def taken(self, name: str, lease: Lease) -> None:
+        """Note that a permit was taken after the last read."""
+        if name in self._held:
+            self._held[name][1].append(lease)
+
+
 class ChildPermit:
     """The permit of a child of a Standard agent's run, which has one row in flight.
 
@@ -306,8 +339,9 @@ class ChildPermit:
     child dies, the lease ends by itself.
     """
 
-    def __init__(self, leases: Leases, plan: Plan, child: str, clock: Clock) -> None:
+    def __init__(self, leases: Leases, last_held: LastHeld, plan: Plan, child: str, clock: Clock) -> None:
         self._leases = leases
+        self._last_held = last_held
         self._clock = clock
         self._name = permits_name(plan.target.arn)
         self._execution = plan.execution.name
@@ -327,13 +361,14 @@ class ChildPermit:
         """
         if self._limit is None:
             return ""
-        claims = Claims(self._leases.held(self._name))
+        claims = Claims(self._last_held.of(self._name, self._limit))
         claims.add(self._holder, 1)
         numbers = [number for number, holder in claims.slots.items() if holder == self._holder]
         if not numbers and (waited or claims.share(self._holder, self._limit, turn_at(self._clock.now_ms()))):
             numbers = claims.free(self._limit)[:MOST_LOST_RACES]
         for number in numbers:
             if self.extend(slot_part(number), seconds):
+                self._last_held.taken(self._name, Lease(slot_part(number), self._holder, self._clock.now_ms()))
                 if waited:
                     self._leases.release(self._name, self._holder, self._wants_part)
                 return slot_part(number)
@@ -357,7 +392,7 @@ class ChildPermit:
             return allowance
         holder = holder_of(self._execution, "run")
         part, now_ms = f"wants#{holder}#0", self._clock.now_ms()
-        claims = Claims(self._leases.held(self._name))
+        claims = Claims(self._last_held.of(self._name, self._limit))
         claims.add(holder, 0)
         rows, tokens = self._rate.rows_per_minute, self._rate.tokens_per_minute
         if claims.until_ms.get(part, 0) - now_ms < RATE_SECONDS * 500:

@@ -11,7 +11,7 @@ from foundation.ports import Clock, Leases
 from row_batches.rows.records import Usage
 from row_batches.run.batch import Batch
 from row_batches.run.messages import AgentCall, AgentRow, MapRowsRequest, MapRowsResponse, Waiting
-from row_batches.run.permits import ChildPermit
+from row_batches.run.permits import ChildPermit, LastHeld
 from row_batches.run.runs import BestEffort, Live, Runs
 from row_batches.targets.answer import tokens_of
 
@@ -31,6 +31,7 @@ class Starts:
         self._runs = runs
         self._clock = clock
         self._notes = BestEffort(runs)
+        self._last_held = LastHeld(leases, clock)
 
     def admit(self, batch: Batch, request: MapRowsRequest, rows: list[AgentRow]) -> MapRowsResponse:
         """The rows with the child's permit, or no rows and the seconds to wait before the next call."""
@@ -54,11 +55,13 @@ class Starts:
         if permit.is_needed:
             look_seconds = _look_seconds(batch, waited.times)
             slot = permit.take(max(row.call.timeout_seconds for row in rows), waited.times, look_seconds)
+            if not slot and request.Inline:
+                return MapRowsResponse()  # The second pass waits for a permit, in histories of its own.
             if not slot:
                 self._notes.hold_back(execution, self._clock.now_ms())
                 waited = waited.model_copy(update={"times": waited.times + 1})
                 return _come_again(request, rows, waited, look_seconds)
-        changes = {"child": request.Child, "permit": slot, "token_ms": token_ms}
+        changes = {"child": request.Child, "inline": request.Inline, "permit": slot, "token_ms": token_ms}
         changes["expected_tokens"] = waited.expected_tokens
         admitted = []
         for row in rows:
@@ -82,7 +85,7 @@ class Starts:
             self._notes.use_tokens(execution, tokens, call.expected_tokens, call.token_ms)
 
     def _permit(self, batch: Batch, child: str) -> ChildPermit:
-        return ChildPermit(self._leases, batch.plan, child, self._clock)
+        return ChildPermit(self._leases, self._last_held, batch.plan, child, self._clock)
 
 
 def _come_again(request: MapRowsRequest, rows: list[AgentRow], waited: Waiting, seconds: int) -> MapRowsResponse:

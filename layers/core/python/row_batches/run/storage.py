@@ -63,12 +63,11 @@ def plan_storage(
     if asked in ("inline", "auto"):
         inline = kind.inline_concurrency(config, target, total_rows)
         items = _items(total_rows, staged_bytes, read_staged)
-        refusal = _too_much(total_rows, staged_bytes, items)
-        if inline is None:
-            refusal = "the rows of Standard agents run as children of a map"
-        elif asked == "auto":
-            refusal = refusal or _too_slow(min(kind.rows_in_flight(config, target), total_rows), inline)
-        if inline is not None and items is not None and not refusal:
+        refusal = _too_much(total_rows, staged_bytes, items) or kind.inline_refusal(config, inline, total_rows)
+        if asked == "auto":
+            mapped = kind.concurrency(config, target, total_rows, row_bytes)
+            refusal = refusal or _too_slow(mapped, inline, total_rows)
+        if items is not None and not refusal:
             if asked == "auto":
                 reason = f"auto: {total_rows:,} rows fit into the payload of the state machine"
             storage = Storage(mode=StorageMode.INLINE, reason=reason, ttl_days=work_retention_days)
@@ -113,8 +112,8 @@ def _too_much(total_rows: int, staged_bytes: int, items: Items | None) -> str:
     )
 
 
-def _too_slow(wanted: int, inline: Concurrency) -> str:
-    in_flight = inline.children * inline.threads
+def _too_slow(mapped: Concurrency, inline: Concurrency, total_rows: int) -> str:
+    wanted, in_flight = min(mapped.children * mapped.threads, total_rows), inline.children * inline.threads
     return f"of {wanted:,} rows in flight, inline has {in_flight}" if in_flight < wanted else ""
 
 

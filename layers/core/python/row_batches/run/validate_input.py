@@ -37,7 +37,14 @@ from row_batches.mapping.mapping_in import compile_input_mapping
 from row_batches.run.cost import estimate
 from row_batches.run.duplicates import stage_distinct
 from row_batches.run.earlier_execution import Earlier, ExecutionStates, find_earlier
-from row_batches.run.messages import MapSettings, ObjectVersion, ValidateRequest, ValidateResponse
+from row_batches.run.messages import (
+    BatchReference,
+    ChildInput,
+    MapSettings,
+    ObjectVersion,
+    ValidateRequest,
+    ValidateResponse,
+)
 from row_batches.run.runs import Run, Runs
 from row_batches.run.spending import cost_problems
 from row_batches.run.storage import Items, StoragePlan, plan_storage
@@ -469,9 +476,16 @@ def _response(plan: Plan, items: Items) -> ValidateResponse:
         map=MapSettings(max_concurrency=plan.concurrency.children, batch_size=plan.concurrency.batch_size),
         map_prefix=plan.keys.map,
         inline=plan.storage.mode is StorageMode.INLINE,
-        items=[] if plan.config.dry_run else items,
+        children=[] if plan.config.dry_run else _children(plan, items),
         document=_dry_run_document(plan) if plan.config.dry_run else None,
     )
+
+
+def _children(plan: Plan, items: Items) -> list[ChildInput]:
+    """The rows of an inline run, as the children of a map would get them."""
+    size = plan.concurrency.batch_size
+    reference = BatchReference(plan_key=plan.keys.plan)
+    return [ChildInput(BatchInput=reference, Items=items[at : at + size]) for at in range(0, len(items), size)]
 
 
 def _dry_run_document(plan: Plan) -> dict[str, Any]:

@@ -105,6 +105,7 @@ def notes(table: str) -> BestEffort:
     return BestEffort(runs(table))
 
 
+@cache
 def starts(table: str) -> Starts:
     from row_batches.run.starts import Starts
 

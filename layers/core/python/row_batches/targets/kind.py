@@ -120,14 +120,16 @@ class TargetKind(ABC):
         ``row_bytes`` is the average size of a staged row; 0 means small.
         """
 
-    def inline_concurrency(
-        self,
-        config: BatchConfig,  # noqa: ARG002 (of a kind that has it)
-        target: Target,  # noqa: ARG002
-        total_rows: int,  # noqa: ARG002
-    ) -> Concurrency | None:
-        """The concurrency of an execution that runs its rows itself, without a map; None if this kind cannot do so."""
-        return None
+    @abstractmethod
+    def inline_concurrency(self, config: BatchConfig, target: Target, total_rows: int) -> Concurrency:
+        """The concurrency of an execution that runs its rows itself, without a Map Run."""
+
+    def inline_refusal(self, config: BatchConfig, inline: Concurrency, total_rows: int) -> str:  # noqa: ARG002
+        """Why an execution cannot run its rows itself, with the figure that is too large; "" if it can.
+
+        The size of the rows is not considered.
+        """
+        return ""
 
     # --- cost
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from foundation.errors import DeploymentError
 from row_batches.document.batch_config import MAX_AGENT_TIMEOUT_SECONDS, BatchConfig
-from row_batches.document.plan import Concurrency, Target
+from row_batches.document.plan import Concurrency, Plan, Target
 from row_batches.targets.kind import Processor, RowCall, TargetKind
 from row_batches.targets.ports import FunctionSettings, MachineSettings
 from row_batches.targets.protocol import (
@@ -35,12 +35,22 @@ ROW_SECONDS = 1.0
 MOST_SECONDS_OF_SEVERAL = 900
 """A row whose ``timeout_seconds`` is longer has a child of its own."""
 MOST_EVENTS = 20_000
-"""The planned events of a child's history, which can hold 25,000 (https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html)."""
+"""The planned events of a history, which can hold 25,000 (https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html)."""
 EVENTS_AN_ATTEMPT = 20
 """The events of a failed attempt: InvokeAgent 7, RecordFailure 6, ChooseRetry 2, WaitBeforeRetry 2, the iteration 3."""
+EVENTS_A_ROUND = 13
+"""The events of a round of an inline child: MapRows 5, RunRows 4, AgentRowsRemain 2, WaitBeforeRound 2."""
+EVENTS_A_CHILD = 8
+"""The events of an inline child besides its rounds: the iteration 2, RunAgentRows 4, AgentRowsDone 2."""
+EVENTS_A_RUN = 50
+"""The events of an inline execution besides its children; about 30 without retries."""
+SPARE_EVENTS = 4_000
+"""The events of an inline execution for throttled calls, above ``MOST_EVENTS``."""
+MOST_INLINE_CHILDREN = 40
+"""An INLINE map runs up to 40 iterations at once (https://docs.aws.amazon.com/step-functions/latest/dg/state-map-inline.html)."""
 
 CHILD_TRANSITIONS = 4
-"""MapRows, RunRows, AgentRowsRemain, AgentRowsDone."""
+"""MapRows, RunRows, AgentRowsRemain, AgentRowsDone. An inline child has RunAgentRows instead of its start."""
 ROW_TRANSITIONS = 2
 """InvokeAgent, MapOutput."""
 FAILURE_TRANSITIONS = 4
@@ -139,8 +149,10 @@ class StandardAgent(TargetKind):
         can end the run, so that no row starts after that. A rate limits the children to those that it can keep busy.
         More children would only wait for their start.
         """
+        return self._concurrency(config, target, total_rows, self.rows_in_flight(config, target))
+
+    def _concurrency(self, config: BatchConfig, target: Target, total_rows: int, children: int) -> Concurrency:
         settings = config.execution_config
-        children = self.rows_in_flight(config, target)
         rates = [rate for rate in (settings.rate, target.rate) if rate is not None]
         busy_seconds = min(settings.timeout_seconds, 2 * (target.expected_seconds or settings.timeout_seconds))
         for rate in rates:
@@ -155,6 +167,21 @@ class StandardAgent(TargetKind):
             rows = 1
         rows = min(rows, ceil(total_rows / children), _attempts_of_a_child() // 2 // settings.retry_policy.max_attempts)
         return Concurrency(children=children, threads=1, batch_size=max(1, rows))
+
+    def inline_concurrency(self, config: BatchConfig, target: Target, total_rows: int) -> Concurrency:
+        """The children that the map would have, with up to 40 of them at once."""
+        children = min(self.rows_in_flight(config, target), MOST_INLINE_CHILDREN)
+        return self._concurrency(config, target, total_rows, children)
+
+    def inline_refusal(self, config: BatchConfig, inline: Concurrency, total_rows: int) -> str:
+        attempts = config.execution_config.retry_policy.max_attempts
+        events = inline_events(total_rows, inline.batch_size, attempts)
+        if events <= MOST_EVENTS:
+            return ""
+        return (
+            f"{total_rows:,} rows of {attempts} attempts take {events:,} events in the execution's history "
+            f"({EVENTS_AN_ATTEMPT} an attempt), of which {MOST_EVENTS:,} are planned"
+        )
 
     def assumed(
         self,
@@ -215,6 +242,25 @@ def _attempts_of_a_child() -> int:
 def most_throttles(rows_a_child: int) -> int:
     """The most throttled calls of a row if a child has ``rows_a_child`` rows. Half of the history is for attempts."""
     return min(MAX_THROTTLES, _attempts_of_a_child() // 2 // rows_a_child)
+
+
+def inline_events(total_rows: int, rows_a_child: int, attempts: int) -> int:
+    """The most events of an inline execution whose calls are not throttled.
+
+    A child has up to ``attempts`` rounds of calls, and waits up to once for the start that a rate lets it have.
+    """
+    children = ceil(total_rows / rows_a_child)
+    rounds = attempts + 1
+    return (
+        EVENTS_A_RUN + children * (EVENTS_A_CHILD + rounds * EVENTS_A_ROUND) + total_rows * attempts * EVENTS_AN_ATTEMPT
+    )
+
+
+def most_inline_throttles(plan: Plan) -> int:
+    """The most throttled calls of an inline row before it is left to the second pass."""
+    settings, rows = plan.config.execution_config, max(1, plan.rows_sent)
+    events = inline_events(rows, plan.concurrency.batch_size, settings.retry_policy.max_attempts)
+    return min(MAX_THROTTLES, max(0, MOST_EVENTS + SPARE_EVENTS - events) // (rows * EVENTS_AN_ATTEMPT))
 
 
 def _read_call_error(error: str, cause: str) -> Outcome:

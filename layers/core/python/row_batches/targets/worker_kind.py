@@ -28,8 +28,8 @@ CHILD_TRANSITIONS = 3
 """ProcessRows, RowsRemain, BatchDone."""
 CHILD_AGAIN_TRANSITIONS = 2
 """ProcessRows, RowsRemain: the function is called again when its 15 minutes are over."""
-INLINE_TRANSITIONS = 1
-"""ProcessRowsInline."""
+INLINE_AGAIN_TRANSITIONS = 4
+"""WaitForRows, ProcessRowsInline, AggregateResults, AggregationDone: an inline run's worker is called again."""
 
 # Assumptions, named in each estimate.
 SECONDS_PER_ATTEMPT = 0.2
@@ -111,10 +111,10 @@ class WorkerKind(TargetKind):
 
         A child takes 3 transitions and its start. A call takes a request, its seconds, its lease (two writes), the
         plan, the listing of finished rows, and a read of the brake each second. A failed row takes its count and a
-        tenth of a request to the queue. Without children, each call takes a transition.
+        tenth of a request to the queue.
         """
-        again = max(0, counts.worker_calls - counts.children)
-        again_transitions = CHILD_AGAIN_TRANSITIONS if counts.children else INLINE_TRANSITIONS
+        again = max(0, counts.worker_calls - max(1, counts.children))
+        again_transitions = CHILD_AGAIN_TRANSITIONS if counts.children else INLINE_AGAIN_TRANSITIONS
         return Usage(
             transitions=counts.children * (CHILD_START_TRANSITIONS + CHILD_TRANSITIONS) + again * again_transitions,
             lambda_requests=counts.worker_calls,
