@@ -95,7 +95,8 @@ class Follower:
             raise
         document = json.loads(plan["Body"].read())
         self._mapping = OutputMapping.model_validate(document["config"]["output_mapping"])
-        return int((document.get("distinct") or {"rows": document["total_rows"]})["rows"])
+        skipped = (document.get("skipped") or {"rows": 0})["rows"]
+        return int((document.get("distinct") or {"rows": document["total_rows"] - skipped})["rows"])
 
     def _count_failures(self) -> None:
         pages = self.storage.get_paginator("list_objects_v2").paginate(

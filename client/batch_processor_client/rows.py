@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Collection
 from contextlib import closing
+from heapq import merge
 from itertools import islice
 
 from pydantic import BaseModel, ConfigDict
@@ -13,9 +14,11 @@ from pydantic import BaseModel, ConfigDict
 from batch_processor_client.deployment import Deployment
 from batch_processor_client.runs import read_plan
 from foundation.aws.s3 import S3ObjectStore
-from foundation.clock import SystemClock
+from foundation.invocation import SystemClock
 from row_batches.rows.records import RowStatus
 from row_batches.rows.stores import RowStores
+from row_batches.run.batch import Batch
+from row_batches.run.skipped import list_skipped
 
 MOST_CELL_BYTES = 16 * 1024 * 1024
 """A cell can hold a whole answer of 6 MB, quoted."""
@@ -58,10 +61,12 @@ def list_rows(
     plan = read_plan(deployment, name)
     objects = S3ObjectStore(deployment.client("s3"), deployment.results_bucket)
     stores = RowStores(objects, SystemClock(), lambda: (deployment.client("dynamodb"), deployment.results_table))
-    store = stores.open(name, plan.storage, batch_size=plan.concurrency.batch_size)
+    batch = Batch.of_plan(plan, objects, SystemClock(), stores)
+    wanted = frozenset(statuses or RowStatus)
+    skipped = list_skipped(batch, first_row) if RowStatus.SKIPPED in wanted else ()
     csv.field_size_limit(MOST_CELL_BYTES)
-    with closing(store.listed(frozenset(statuses or RowStatus), first_row)) as listing:
-        found = list(islice(listing, limit + 1))
+    with closing(batch.rows.listed(wanted, first_row)) as listing:
+        found = list(islice(merge(listing, skipped, key=lambda listed: listed.row), limit + 1))
     rows = [
         Row(
             row=listed.row,

@@ -25,13 +25,15 @@ from row_batches.document.plan import (
 )
 from row_batches.files.csv_reader import Staging
 from row_batches.files.csv_writer import output_header, render_row
-from row_batches.files.staged_copy import escaped, read_staged
+from row_batches.files.staged_copy import escaped
 from row_batches.files.table import TableStaging
 from row_batches.mapping.mapping_in import compile_input_mapping
 from row_batches.rows.records import RowStatus
 from row_batches.rows.rows_object import ROWS_SCHEMA_VERSION
 from row_batches.run.batch import Batch
 from row_batches.run.duplicates import stage_distinct
+from row_batches.run.skipped import all_rows
+from row_batches.run.staging import stage
 from row_batches.targets.protocol import Outcome
 from tests.support import aws_csv
 from tests.support.fakes import FakeClock, FakeObjectStore
@@ -66,8 +68,7 @@ def make_plan(
         {"csv_s3_uri": "s3://input/rows.csv", "target": {"type": kind, "name": "echo"}, **document}
     )
     text = "".join(render_row(cells) for cells in [columns, *rows])
-    staged = b"".join(Staging([text.encode()]))
-    version = store.put(keys.staged, staged)
+    staged = stage(Staging([text.encode()]), config.input_format, store, keys)
     plan = Plan(
         execution=Execution(
             arn=f"arn:aws:states:us-east-1:000000000000:execution:batch-processor:{execution}",
@@ -89,8 +90,13 @@ def make_plan(
         output_header=output_header(config, columns),
         total_rows=len(rows),
         staged=StagedInput(
-            bucket=store.bucket, key=keys.staged, version_id=version, size_bytes=len(staged), source_etag="etag"
+            bucket=store.bucket,
+            key=keys.staged,
+            version_id=staged.version_id,
+            size_bytes=staged.size_bytes,
+            source_etag="etag",
         ),
+        skipped=staged.skipped,
         concurrency=Concurrency(children=1, threads=threads, batch_size=batch_size),
         estimate=CostEstimate(
             parts={}, total=CostRange(best=0, worst=0), target_included=False, prices_as_of="2026-11-01", assumptions=[]
@@ -112,7 +118,9 @@ def deduplicated(plan: Plan, store: WorkStore) -> Plan:
     """The plan of the same rows, with those of equal inputs sent once, as ``validate_input`` makes and writes it."""
     columns, replaced = plan.columns, replaced_columns(plan.config, plan.columns)
     mapper = compile_input_mapping(plan.config.input_mapping, columns, replaced)
-    distinct = stage_distinct(store, plan.keys, plan.staged.version_id, len(columns), mapper, plan.total_rows)
+    distinct = stage_distinct(
+        store, plan.keys, plan.staged.version_id, len(columns), mapper, plan.total_rows, plan.rows_skipped
+    )
     settings = plan.config.execution_config.model_copy(update={"deduplicate": True})
     config = plan.config.model_copy(update={"execution_config": settings})
     made = plan.model_copy(update={"distinct": distinct, "config": config})
@@ -180,10 +188,10 @@ def json_of(body: bytes) -> Any:
 
 def stage_typed(plan: Plan, rows: Sequence[Sequence[str]], store: FakeObjectStore) -> Plan:
     """The plan of the same rows from a file whose cells have types, with the staged copy of such a file."""
-    staged = b"".join(TableStaging(plan.columns, [(f"row {row}", cells) for row, cells in enumerate(rows, 1)]))
-    version = store.put(plan.keys.staged, staged)
-    changed = plan.staged.model_copy(update={"version_id": version, "size_bytes": len(staged)})
-    made = plan.model_copy(update={"staged": changed, "typed_input": True})
+    table = TableStaging(plan.columns, [(f"row {row}", cells) for row, cells in enumerate(rows, 1)])
+    staged = stage(table, plan.config.input_format, store, plan.keys)
+    changed = plan.staged.model_copy(update={"version_id": staged.version_id, "size_bytes": staged.size_bytes})
+    made = plan.model_copy(update={"staged": changed, "skipped": staged.skipped, "typed_input": True})
     store.put(plan.keys.plan, made.model_dump_json().encode())
     return made
 
@@ -191,7 +199,7 @@ def stage_typed(plan: Plan, rows: Sequence[Sequence[str]], store: FakeObjectStor
 def write_output(plan: Plan, store: ObjectStore, rows: Sequence[Sequence[str]] | None = None) -> None:
     """Write all rows and aggregate them, without other formats than CSV. ``rows`` are the staged ones by default."""
     batch = open_batch(plan, store)
-    cells = rows or [row for _, row in read_staged(store.read(plan.staged.key, plan.staged.version_id))]
+    cells = rows or [row for _, row, _ in all_rows(store, plan)]
     write_finished(plan, store, list(enumerate(cells, 1)))
     lines = [line for rows in batch.rows.read() for line in rows.columns_from(1)["csv"]]
     mark = "\ufeff" if plan.config.output_format.bom else ""

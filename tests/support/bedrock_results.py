@@ -210,6 +210,9 @@ class FakeObjects:
     def upload_part(self, key: str, upload_id: str, number: int, body: bytes) -> str:
         raise AssertionError("not used here")
 
+    def abort_upload(self, key: str, upload_id: str) -> None:
+        raise AssertionError("not used here")
+
     def complete_upload(self, key: str, upload_id: str, etags: list[str]) -> str:
         raise AssertionError("not used here")
 

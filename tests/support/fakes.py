@@ -134,6 +134,9 @@ class FakeObjectStore:
 
         return self._write(key, act)
 
+    def abort_upload(self, key: str, upload_id: str) -> None:
+        self.uploads.pop(upload_id, None)
+
     def complete_upload(self, key: str, upload_id: str, etags: list[str]) -> str:
         def act() -> str:
             if upload_id not in self.uploads:

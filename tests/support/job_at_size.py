@@ -72,6 +72,9 @@ class Discarded:
         self.put(key, body)
         return "etag"
 
+    def abort_upload(self, key: str, upload_id: str) -> None:
+        raise AssertionError("not used here")
+
     def complete_upload(self, key: str, upload_id: str, etags: list[str]) -> str:
         return ""
 

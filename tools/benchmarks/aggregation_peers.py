@@ -28,9 +28,8 @@ from typing import Any
 
 import duckdb
 
-from foundation.clock import SystemClock
 from foundation.errors import ObjectNotFoundError
-from foundation.invocation import use_one_arena
+from foundation.invocation import SystemClock, use_one_arena
 from foundation.metrics import EmbeddedMetrics
 from foundation.ports import StoredObject
 from row_batches.document.input_document import parse_batch_config
@@ -116,6 +115,9 @@ class FileStore:
         with self._path(upload_id).open("ab") as file:
             file.write(body)
         return str(number)
+
+    def abort_upload(self, key: str, upload_id: str) -> None:  # noqa: ARG002
+        self._path(upload_id).unlink()
 
     def complete_upload(self, key: str, upload_id: str, etags: list[str]) -> str:  # noqa: ARG002
         self._path(upload_id).rename(self._path(key))

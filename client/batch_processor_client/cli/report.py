@@ -101,8 +101,9 @@ def summary(ending: Ending, warnings: Iterable[str] = ()) -> str:
         lines.append(("error", ending.error))
     counts = ("total_rows", "succeeded", "resumed", "failed", "timed_out")
     lines += [(count.replace("_", " "), f"{document[count]:,}") for count in counts if count in document]
-    if document.get("not_attempted"):
-        lines.append(("not attempted", f"{document['not_attempted']:,}"))
+    for count in ("not_attempted", "skipped"):
+        if document.get(count):
+            lines.append((count.replace("_", " "), f"{document[count]:,}"))
     if "duration_seconds" in document:
         lines.append(("duration", clock(float(document["duration_seconds"]))))
     lines += [(name, total_cost(document)) for name in ("cost", "estimate") if name in document]
@@ -142,7 +143,9 @@ def _stopped(ending: Ending) -> list[str]:
     if not document.get("output_s3_uri"):
         return [ending.cause or "It left no output."]
     names = ("succeeded", "failed", "timed_out", "not_attempted")
-    counts = (f"{document.get(name, 0):,} {name.replace('_', ' ')}" for name in names)
+    counts = [f"{document.get(name, 0):,} {name.replace('_', ' ')}" for name in names]
+    if document.get("skipped"):
+        counts.append(f"{document['skipped']:,} skipped")
     return [
         f"{ending.status}: {', '.join(counts)} of {document.get('total_rows', 0):,} rows.",
         f"Output: {document['output_s3_uri']}",

@@ -4,6 +4,8 @@ Every method raises errors of ``foundation.errors``: ``DeploymentError`` for a d
 ``ThrottledError`` and ``ServiceUnavailableError`` after the client's own retries.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -48,6 +50,9 @@ class ObjectStore(Protocol):
 
     def upload_part(self, key: str, upload_id: str, number: int, body: bytes) -> str:
         """Write or replace part ``number`` (from 1); returns its ETag. Every part but the last has at least 5 MiB."""
+
+    def abort_upload(self, key: str, upload_id: str) -> None:
+        """Remove the parts of an upload that will not be completed."""
 
     def complete_upload(self, key: str, upload_id: str, etags: list[str]) -> str:
         """Join the parts to the object ``key``; returns its version id. It can be called again after it succeeded."""

@@ -146,6 +146,7 @@ def test_rows_objects_become_output_failed_rows_and_summary() -> None:
         "failed",
         "timed_out",
         "not_attempted",
+        "skipped",
         "duration_seconds",
         "cost",
     }

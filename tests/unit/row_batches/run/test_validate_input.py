@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,6 +28,7 @@ from row_batches.run.messages import (
 from row_batches.run.runs import Counts, Run, RunEnding, RunState
 from row_batches.run.validate_input import validate_input
 from row_batches.targets.kind import Processor
+from tests.support.batches import WorkStore
 from tests.support.fakes import FakeRuns
 
 CODE = "qNqEZb0e8kLm"
@@ -62,28 +63,19 @@ class FakeInputs:
         yield self.objects[found.location]
 
 
-class FakeWork:
-    bucket = "results"
+class FakeWork(WorkStore):
+    """A store with objects of earlier executions, ``<key>`` or ``<key>?<version>``."""
 
     def __init__(self) -> None:
-        self.objects: dict[str, bytes] = {}
+        super().__init__()
         self.earlier: dict[str, bytes] = {}
 
     def get(self, key: str) -> bytes:
-        found = self.objects.get(key, self.earlier.get(key))
-        if found is None:
-            raise ObjectNotFoundError("no such key")
-        return found
+        return self.earlier[key] if key in self.earlier and key not in self.objects else super().get(key)
 
-    def read(self, key: str, version_id: str) -> Iterator[bytes]:
-        yield self.objects[key] if key in self.objects else self.get(f"{key}?{version_id}")
-
-    def put(self, key: str, body: bytes) -> str:
-        self.objects[key] = body
-        return f"v-{len(self.objects)}"
-
-    def upload(self, key: str, chunks: Iterable[bytes]) -> str:
-        return self.put(key, b"".join(chunks))
+    def read(self, key: str, version_id: str | None = None, start: int = 0) -> Iterator[bytes]:
+        earlier = self.earlier.get(f"{key}?{version_id}")
+        yield from super().read(key, version_id, start) if earlier is None else [earlier[start:]]
 
 
 class FakeTargets:
@@ -186,7 +178,7 @@ def test_a_valid_input_is_staged_and_planned(world: World) -> None:
         processor=Processor.TOOL,
         dry_run=False,
         total_rows=3,
-        staged=ObjectVersion(bucket="results", key="work/run-1/input.csv", version_id="v-1"),
+        staged=ObjectVersion(bucket="results", key="work/run-1/input.csv", version_id="v1"),
         map=MapSettings(max_concurrency=1, batch_size=3),
         map_prefix="work/run-1/map",
     )
@@ -1073,3 +1065,66 @@ def test_a_configuration_that_is_not_valid_is_the_deployments_fault(world: World
     configure(world, default={})
     with pytest.raises(DeploymentError, match=r"unknown field.*did you mean defaults.*make config-check"):
         world.validate()
+
+
+# --- rows without content
+
+
+def test_rows_without_content_are_neither_planned_nor_paid_for(world: World) -> None:
+    world.validate()
+    before = world.plan.estimate
+    world.file(CSV + b",\n , \n" * 600 + b",")
+
+    response = world.validate()
+
+    plan = world.plan
+    assert (response.total_rows, response.map.batch_size) == (1204, 3)
+    assert (plan.total_rows, plan.rows_sent, plan.rows_to_run) == (1204, 3, 3)
+    assert plan.warnings == ["1,201 rows have no content and are skipped."]
+    assert plan.estimate == before
+    staged = world.work.objects["work/run-1/input.csv"]
+    assert [row for row, _ in read_staged([staged])] == [1, 2, 3]
+    skipped = world.work.objects["work/run-1/skipped.csv"]
+    assert list(read_staged([skipped]))[:2] == [(4, ["", ""]), (5, [" ", " "])]
+
+
+def test_a_dry_run_says_how_many_rows_have_no_content(world: World) -> None:
+    world.file(CSV + b",\n")
+    world.document["dry_run"] = True
+
+    document = world.validate().document or {}
+
+    assert (document["total_rows"], document["skipped"], document["rows_to_run"]) == (4, 1, 3)
+    assert document["warnings"] == ["1 row has no content and is skipped."]
+
+
+def test_a_file_of_rows_without_content_has_nothing_to_process(world: World) -> None:
+    world.file(b"id,text\n,\n,\n")
+
+    response = world.validate()
+
+    assert (response.processor, response.total_rows) == (Processor.NONE, 2)
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_rows_without_content_are_refused_on_request(world: World, dry_run: bool) -> None:
+    world.file(CSV + b",\n" * 7)
+    world.document |= {"input_format": {"empty_rows": "refuse"}, "dry_run": dry_run}
+
+    (problem,) = world.refusal().problems
+
+    assert (problem.path, problem.value) == ("input_format.empty_rows", "row 4, 5, 6, 7, 8, …")
+    assert problem.message == "7 rows have no content"
+
+
+def test_equal_inputs_are_counted_among_the_rows_with_content(world: World) -> None:
+    world.file(b"id,text\n1,one\n,\n1,one\n,\n2,two\n")
+    world.document["execution_config"]["deduplicate"] = True
+
+    world.validate()
+
+    assert world.plan.rows_sent == 2
+    assert world.plan.warnings == [
+        "2 rows have no content and are skipped.",
+        "3 rows, 2 distinct: equal inputs are sent once.",
+    ]

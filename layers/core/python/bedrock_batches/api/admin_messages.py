@@ -6,15 +6,14 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import ConfigDict
+from pydantic import BaseModel, ConfigDict
 
 from bedrock_batches.api.records import RecordOutcome
-from foundation.lazy_model import LazyModel
 
 Status = Literal["InProgress", "Completed", "Failed"]
 
 
-class Body(LazyModel):
+class Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 

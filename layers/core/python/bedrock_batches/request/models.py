@@ -15,12 +15,10 @@ from types import MappingProxyType
 from typing import Any
 
 import orjson
-from pydantic import ConfigDict, Field
-
-from foundation.lazy_model import LazyModel
+from pydantic import BaseModel, ConfigDict, Field
 
 
-class Model(LazyModel):
+class Model(BaseModel):
     """A model, or an inference profile. Prices are on demand, in USD for 1,000 tokens; batch inference costs half."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())

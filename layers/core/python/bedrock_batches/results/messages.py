@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from typing import Any, Self
 from urllib.parse import unquote_plus
 
-from pydantic import ConfigDict, Field
-
-from foundation.lazy_model import LazyModel
+from pydantic import BaseModel, ConfigDict, Field
 
 
-class Message(LazyModel):
+class Message(BaseModel):
     """A message is the payload of an asynchronous call."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)

@@ -110,6 +110,10 @@ class S3ObjectStore:
                 Bucket=self._bucket, Key=key, UploadId=upload_id, PartNumber=number, Body=body
             )["ETag"]
 
+    def abort_upload(self, key: str, upload_id: str) -> None:
+        with translated("s3:AbortMultipartUpload", self._uri(key)):
+            self._client.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload_id)
+
     def complete_upload(self, key: str, upload_id: str, etags: list[str]) -> str:
         """Complete the upload. An upload that no longer exists is a success if an earlier call completed it: one that
         was killed, or whose answer was lost."""

@@ -1,5 +1,7 @@
 """The section ``input_format`` of the input document: what overrides a guess about the file."""
 
+from __future__ import annotations
+
 import codecs
 from typing import Annotated, Literal
 
@@ -54,6 +56,11 @@ class InputFormat(Part):
     )
     header: bool = Field(
         default=True, description="`false`: the first line is a row; the columns are `column_1`, `column_2`, …"
+    )
+    empty_rows: Literal["skip", "send", "refuse"] = Field(
+        default="skip",
+        description="rows without content, whose cells are all empty or white space: list them in the output with "
+        "`_status` `SKIPPED` and do not send them, send them like other rows, or refuse the file",
     )
     ragged: Literal["refuse", "pad"] = Field(
         default="refuse",

@@ -3,13 +3,14 @@
 ``ValidateInput`` writes it to ``work/<execution>/plan.json``; children of the map get only its key.
 """
 
+from __future__ import annotations
+
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from foundation.lazy_model import LazyModel
 from row_batches.document.batch_config import BatchConfig, Rate
 from row_batches.document.target_version import TargetVersion
 
@@ -20,54 +21,7 @@ EXTRACTION = ("extraction_methods", "transforms")
 """Fields of ``output_mapping`` that go together: a document has both of its own, or the deployment's."""
 
 
-class Keys:
-    """Keys of one execution's objects in the results bucket. Row numbers are 1-based and have 12 digits."""
-
-    def __init__(self, execution: str) -> None:
-        self.work = f"{WORK_PREFIX}/{execution}/"
-        self.results = f"{RESULTS_PREFIX}/{execution}/"
-        self.plan = f"{self.work}plan.json"
-        self.staged = f"{self.work}input.csv"
-        self.distinct = f"{self.work}distinct.csv"
-        self.duplicates = f"{self.work}duplicates.bin"
-        self.missing = f"{self.work}missing.csv"
-        self.brake = f"{self.work}brake.json"
-        self.checkpoint = f"{self.work}aggregate.json"
-        self.rows = f"{self.work}rows/"
-        self.failures = f"{self.work}failed/"
-        self.letters = f"{self.work}letters/"
-        self.spilled = f"{self.work}spilled/"
-        self.active = f"{self.work}active/"
-        # Not under work/, because an object must outlive the message in the queue that names it.
-        self.oversized = f"{DEAD_LETTERS_PREFIX}/{execution}/"
-        self.map = f"{self.work}map"
-        self.output = f"{self.results}output.csv"
-        self.failed_rows = f"{self.results}failed_rows.csv"
-        self.summary = f"{self.results}summary.json"
-
-    def rows_object(self, first: int, last: int) -> str:
-        """The key of the object that holds the finished rows ``first`` to ``last``, without a gap."""
-        return f"{self.rows}{first:012d}-{last:012d}.jsonl"
-
-    def spilled_row(self, row: int) -> str:
-        """The object that holds a row which is too large for an item of a table."""
-        return f"{self.spilled}{row:012d}.jsonl"
-
-    def range_of(self, key: str) -> tuple[int, int]:
-        """First and last row of a rows object or a letters marker, from its key alone."""
-        first, last = key.rpartition("/")[2].removesuffix(".jsonl").split("-")
-        return int(first), int(last)
-
-    def letters_marker(self, first: int, last: int) -> str:
-        """The key of an empty object. It says that the letters of the failed rows in this rows object are sent."""
-        return f"{self.letters}{first:012d}-{last:012d}"
-
-    def failures_marker(self, first: int, count: int) -> str:
-        """The key of an empty object. It says that ``count`` rows failed among those written with row ``first``."""
-        return f"{self.failures}{first:012d}-{count}"
-
-
-class Frozen(LazyModel):
+class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
@@ -146,6 +100,15 @@ class StagedInput(Frozen):
     source_etag: str
 
 
+class SkippedInput(Frozen):
+    """The staged rows without content, which are not sent. ``groups`` counts the runs of consecutive rows."""
+
+    key: str
+    version_id: str
+    rows: int
+    groups: int
+
+
 class DistinctInput(Frozen):
     """The staged rows that are sent where equal inputs are sent once: the first of each kind.
 
@@ -218,7 +181,7 @@ class EarlierExecution(Frozen):
     """The version in its plan, for rows that were written before rows had their own."""
     batch_name: str = ""
     """Part of the names of its agents' executions; "" in plans of an earlier release."""
-    storage: Storage = Field(default_factory=Storage)
+    storage: Storage = Storage()
 
 
 class Plan(Frozen):
@@ -237,10 +200,12 @@ class Plan(Frozen):
     """Whether cells of the staged copy can have values other than text."""
     total_rows: int
     staged: StagedInput
+    skipped: SkippedInput | None = None
+    """Rows that ``staged`` lacks, because they have no content."""
     distinct: DistinctInput | None = None
     """Given with ``execution_config.deduplicate`` when rows have equal inputs."""
     concurrency: Concurrency
-    storage: Storage = Field(default_factory=Storage)
+    storage: Storage = Storage()
     estimate: CostEstimate
     warnings: list[str] = []
     call_seconds: int = 900
@@ -256,14 +221,23 @@ class Plan(Frozen):
     """How many rows will probably take the answer of one of these executions."""
 
     @property
+    def rows_skipped(self) -> int:
+        """How many rows are not sent because they have no content."""
+        return 0 if self.skipped is None else self.skipped.rows
+
+    @property
+    def rows_with_content(self) -> int:
+        return self.total_rows - self.rows_skipped
+
+    @property
     def rows_sent(self) -> int:
-        """How many rows are sent themselves: all, or one of each kind."""
-        return self.total_rows if self.distinct is None else self.distinct.rows
+        """How many rows are sent themselves: all that have content, or one of each kind."""
+        return self.rows_with_content if self.distinct is None else self.distinct.rows
 
     @property
     def rows_to_run(self) -> int:
         """How many rows will probably be called for: those that are sent, but for the share that is taken over."""
-        return self.rows_sent - self.rows_sent * self.taken_over // max(1, self.total_rows)
+        return self.rows_sent - self.rows_sent * self.taken_over // max(1, self.rows_with_content)
 
     @property
     def keys(self) -> Keys:
@@ -281,3 +255,51 @@ class Plan(Frozen):
         return {
             path: {"value": value, "source": self.sources.get(path, Source.DEFAULT)} for path, value in values.items()
         }
+
+
+class Keys:
+    """Keys of one execution's objects in the results bucket. Row numbers are 1-based and have 12 digits."""
+
+    def __init__(self, execution: str) -> None:
+        self.work = f"{WORK_PREFIX}/{execution}/"
+        self.results = f"{RESULTS_PREFIX}/{execution}/"
+        self.plan = f"{self.work}plan.json"
+        self.staged = f"{self.work}input.csv"
+        self.skipped = f"{self.work}skipped.csv"
+        self.distinct = f"{self.work}distinct.csv"
+        self.duplicates = f"{self.work}duplicates.bin"
+        self.missing = f"{self.work}missing.csv"
+        self.brake = f"{self.work}brake.json"
+        self.checkpoint = f"{self.work}aggregate.json"
+        self.rows = f"{self.work}rows/"
+        self.failures = f"{self.work}failed/"
+        self.letters = f"{self.work}letters/"
+        self.spilled = f"{self.work}spilled/"
+        self.active = f"{self.work}active/"
+        # Not under work/, because an object must outlive the message in the queue that names it.
+        self.oversized = f"{DEAD_LETTERS_PREFIX}/{execution}/"
+        self.map = f"{self.work}map"
+        self.output = f"{self.results}output.csv"
+        self.failed_rows = f"{self.results}failed_rows.csv"
+        self.summary = f"{self.results}summary.json"
+
+    def rows_object(self, first: int, last: int) -> str:
+        """The key of the object that holds the finished rows ``first`` to ``last``, without a gap."""
+        return f"{self.rows}{first:012d}-{last:012d}.jsonl"
+
+    def spilled_row(self, row: int) -> str:
+        """The object that holds a row which is too large for an item of a table."""
+        return f"{self.spilled}{row:012d}.jsonl"
+
+    def range_of(self, key: str) -> tuple[int, int]:
+        """First and last row of a rows object or a letters marker, from its key alone."""
+        first, last = key.rpartition("/")[2].removesuffix(".jsonl").split("-")
+        return int(first), int(last)
+
+    def letters_marker(self, first: int, last: int) -> str:
+        """The key of an empty object. It says that the letters of the failed rows in this rows object are sent."""
+        return f"{self.letters}{first:012d}-{last:012d}"
+
+    def failures_marker(self, first: int, count: int) -> str:
+        """The key of an empty object. It says that ``count`` rows failed among those written with row ``first``."""
+        return f"{self.failures}{first:012d}-{count}"

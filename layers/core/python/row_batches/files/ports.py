@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from foundation.ports import ObjectStore
 from row_batches.document.batch_config import S3Location
 from row_batches.document.plan import Target
 
@@ -33,20 +34,8 @@ class InputObjects(Protocol):
         """The same object, in chunks of up to 1 MiB. Raises ``ObjectChangedError`` if it was replaced meanwhile."""
 
 
-class WorkObjects(Protocol):
+class WorkObjects(ObjectStore, Protocol):
     """The results bucket, with the staged inputs and plans of this and earlier executions."""
-
-    @property
-    def bucket(self) -> str: ...
-
-    def get(self, key: str) -> bytes:
-        """The whole object. Raises ``ObjectNotFoundError``."""
-
-    def read(self, key: str, version_id: str) -> Iterator[bytes]:
-        """That version of the object, in chunks of up to 1 MiB. Raises ``ObjectNotFoundError``."""
-
-    def put(self, key: str, body: bytes) -> str:
-        """Write the object, or replace it; returns its version id."""
 
     def upload(self, key: str, chunks: Iterable[bytes]) -> str:
         """Write an object of any size in parts; returns its version id.

@@ -13,11 +13,13 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from heapq import merge
 from itertools import islice
 from typing import Any
 
+from pydantic import BaseModel
+
 from foundation.errors import DeploymentError
-from foundation.lazy_model import LazyModel
 from foundation.ports import ObjectStore
 from row_batches.document.plan import Keys, Plan
 from row_batches.files.csv_writer import BOM, RowRenderer
@@ -33,7 +35,7 @@ LONGEST_CELL = 2**31 - 1
 """``csv`` refuses cells over 128 KiB unless it is told otherwise. An answer can be up to 6 MB."""
 
 
-class Place(LazyModel):
+class Place(BaseModel):
     """A place in the output: ``row`` is the next row, and the others are the bytes before it in the two objects."""
 
     row: int = 1
@@ -107,21 +109,27 @@ class ResultTable:
                 columns[at] = [read_cell(kind, cell) for cell in columns[at]]
         return [list(row) for row in zip(*columns, strict=True)]
 
-    def _staged(self, place: Place) -> Iterator[tuple[int, bytes]]:
-        """The staged rows from ``place`` on. The line end before a row is needed to find it."""
-        staged = self._plan.staged
-        return staged_lines(self.objects.read(staged.key, staged.version_id, place.staged_bytes - 1))
+    def _staged(self, place: Place) -> Iterator[tuple[int, bytes, int]]:
+        """The staged rows from ``place`` on, each with its size in the staged copy, which lacks skipped rows (0)."""
+        staged, skipped = self._plan.staged, self._plan.skipped
+        # The line end before a row is needed to find it.
+        rest = staged_lines(self.objects.read(staged.key, staged.version_id, place.staged_bytes - 1))
+        sent = ((row, line, len(line)) for row, line in rest)
+        if skipped is None:
+            return sent
+        lines = staged_lines(self.objects.read(skipped.key, skipped.version_id))
+        return merge(sent, ((row, line, 0) for row, line in lines if row >= place.row), key=lambda found: found[0])
 
-    def _take_typed(self, values: list[list[Any]], staged: list[tuple[int, bytes]], first: int) -> int:
-        """Replace the original cells by their typed values. Returns the staged rows' size in bytes."""
-        if [row for row, _ in staged[-1:]] != [first + len(values) - 1]:
+    def _take_typed(self, values: list[list[Any]], staged: list[tuple[int, bytes, int]], first: int) -> int:
+        """Replace the original cells by their typed values. Returns the size of these rows in the staged copy."""
+        if [row for row, _, _ in staged[-1:]] != [first + len(values) - 1]:
             raise DeploymentError(f"{self._plan.staged.key} lacks rows from {first:,} on: was that object replaced?")
         originals = self._originals
-        for row, (_, line) in zip(values, staged, strict=True):
+        for row, (_, line, _) in zip(values, staged, strict=True):
             cells = parse_staged(line)
             for at, place in originals:
                 row[at] = typed(cells[place])
-        return sum(len(line) for _, line in staged)
+        return sum(size for _, _, size in staged)
 
 
 def columns_of(plan: Plan) -> list[Column]:

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from foundation.aws.errors import AWS_ERRORS, translated
+from foundation.aws.errors import translated
 from foundation.aws.s3 import S3ObjectStore, read_in_ranges
+from foundation.errors import BatchProcessorError
 from row_batches.document.batch_config import S3Location
 from row_batches.files.ports import InputObject
 
@@ -61,8 +62,8 @@ class S3WorkObjects(S3ObjectStore):
         finally:
             if not completed:
                 # The original error matters more. The bucket's lifecycle removes parts that stay.
-                with suppress(*AWS_ERRORS):
-                    self._client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload_id)
+                with suppress(BatchProcessorError):
+                    self.abort_upload(key, upload_id)
         return version
 
 

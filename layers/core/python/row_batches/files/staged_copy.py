@@ -53,7 +53,8 @@ def staged_lines(
     """The rows of a staged copy as ``(row, line with its line end)``: all, or those of ``ranges``.
 
     ``ranges`` are pairs of first and last row, ascending, without overlap. Rows between them are skipped without being
-    parsed, and reading stops after the last. Rows that the copy does not have are skipped.
+    parsed, and reading stops after the last. The copy must have the first row of each range; other rows that it lacks
+    are skipped.
     """
     # In a staged copy, a line end followed by one quote and a digit is always the start of a row: inside a
     # cell, quotes are doubled, and the quote that ends a cell is followed by a comma or a line end.
@@ -77,23 +78,32 @@ def staged_lines(
         position = start
         row = first
         while row <= last:
-            mark = b'\n"%d","' % (row + 1)
-            end = data.find(mark, position + 1)
-            while end < 0:
-                chunk = next(source, b"")
-                if not chunk:
-                    break
+            following = _ROW_START.search(data, position + 1)
+            while following is None and (chunk := next(source, b"")):
                 data = data[position:] + chunk
                 position = 0
-                end = data.find(mark, 1)
-            if end < 0:
-                if position + 1 < len(data):
-                    yield row, data[position + 1 :]
+                following = _ROW_START.search(data, 1)
+            if following is None:
+                yield row, data[position + 1 :]
                 return
-            yield row, data[position + 1 : end + 1]
-            position = end
-            row += 1
+            yield row, data[position + 1 : following.start() + 1]
+            position = following.start()
+            row = int(following[1])
         data = data[position:]
+
+
+def whole_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The bytes of a staged copy, in chunks that end where a row ends. Memory: a chunk and a row."""
+    carry = b""
+    for chunk in chunks:
+        data = carry + chunk
+        # The last row can go on in the next chunk, so it waits for it.
+        end = max((found.start() + 1 for found in _ROW_START.finditer(data, max(0, len(carry) - 32))), default=0)
+        if end:
+            yield data[:end]
+        carry = data[end:]
+    if carry:
+        yield carry
 
 
 def _every_line(data: bytes, source: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:

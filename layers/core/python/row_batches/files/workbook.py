@@ -232,7 +232,6 @@ class _Sheet:
         self._first_row = (sheet.start or (0, 0))[0] + 1
         self._values = sheet.iter_rows()
         self._pending: list[tuple[str, Sequence[Any]]] = []
-        self._empty_rows = 0
         self._others = [name for name in workbook.sheet_names if name != self.name]
         self._chosen_by_user = form.sheet is not None
         self.header = self._header(form)
@@ -242,8 +241,6 @@ class _Sheet:
         warnings = []
         if self._others and not self._chosen_by_user:
             warnings.append(f"The workbook's first sheet, {self.name}, is read. Others: {listed(self._others)}.")
-        if self._empty_rows:
-            warnings.append(f"The sheet has {self._empty_rows:,} rows without content; they are left out.")
         return warnings
 
     def _header(self, form: InputFormat) -> list[str]:
@@ -279,10 +276,7 @@ class _Sheet:
     def rows(self) -> Iterator[tuple[str, list[str]]]:
         width = len(self.header)
         for place, values in self._all():
-            if any(_has_content(value) for value in values):
-                yield place, [_cell(value) for value in values[:width]]
-            else:
-                self._empty_rows += 1
+            yield place, [_cell(value) for value in values[:width]]
 
     def _all(self) -> Iterator[tuple[str, Sequence[Any]]]:
         yield from self._pending

@@ -3,6 +3,8 @@
 To add one, add an entry to ``METADATA``. The names, the output, the checks and the reference page are derived from it.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -63,7 +65,12 @@ METADATA = (
     MetadataColumn(
         "_row_id", CellKind.WHOLE, lambda row: str(row.row), "number of the data row in the CSV; the first is 1"
     ),
-    MetadataColumn("_status", CellKind.TEXT, lambda row: row.status, "`SUCCESS`, `FAILED` or `TIMEOUT`"),
+    MetadataColumn(
+        "_status",
+        CellKind.TEXT,
+        lambda row: row.status,
+        "`SUCCESS`, `FAILED`, `TIMEOUT`, or `SKIPPED`: not sent, as it has no content",
+    ),
     MetadataColumn(
         "_error_message", CellKind.TEXT, lambda row: row.error_message, "why the row is not `SUCCESS`; otherwise empty"
     ),

@@ -1,5 +1,7 @@
 """Models of a finished row: the stored record, and the parts that the aggregator reads."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -10,6 +12,8 @@ class RowStatus(StrEnum):
     SUCCESS = "SUCCESS"
     FAILED = "FAILED"
     TIMEOUT = "TIMEOUT"
+    SKIPPED = "SKIPPED"
+    """The row has no content and was not sent. The aggregator writes it; the store of finished rows never has it."""
 
 
 class RowOrigin(StrEnum):

@@ -8,16 +8,17 @@ both are complete. Then the other formats are made from ``output.csv`` (``format
 Memory: that of ``RowStore.read``, a part of each upload, ``MOST_LETTER_BYTES`` of dead letters.
 """
 
+from __future__ import annotations
+
 import logging
 from collections import deque
 from collections.abc import Iterator
 from enum import StrEnum
 
 import orjson
-from pydantic import Field
+from pydantic import BaseModel
 
 from foundation.errors import BatchProcessorError, DeploymentError, ObjectNotFoundError
-from foundation.lazy_model import LazyModel
 from foundation.ports import Clock, Deadline, Metrics, ObjectStore
 from row_batches.document.plan import Keys
 from row_batches.files.csv_writer import BOM
@@ -42,6 +43,7 @@ from row_batches.run.ownership import Ownership
 from row_batches.run.ports import DeadLetters
 from row_batches.run.redrive import Redrives, let_run, redriven_since
 from row_batches.run.runs import AGGREGATION_PART, BestEffort
+from row_batches.run.skipped import SkippedRows, finish_skipped
 from row_batches.run.totals import Totals
 from row_batches.targets.protocol import Outcome
 
@@ -59,7 +61,7 @@ class Phase(StrEnum):
     DONE = "DONE"
 
 
-class Checkpoint(LazyModel):
+class Checkpoint(BaseModel):
     """How far an aggregation is: ``next_row`` is the next row to write, ``position`` is where the store reads on."""
 
     schema_version: int = 1
@@ -74,7 +76,7 @@ class Checkpoint(LazyModel):
     output: FileState
     failed_rows: FileState
     formats: dict[str, Progress] = {}
-    totals: Totals = Field(default_factory=Totals)
+    totals: Totals = Totals()
     response: AggregateResponse | None = None
 
 
@@ -169,6 +171,7 @@ class _Aggregation:
         self._staged: Iterator[tuple[int, list[str]]] | None = None
         self._died: dict[int, str] | None = None
         self._originals = Originals(self._objects, self._plan)
+        self._skipped = SkippedRows(self._objects, self._plan)
 
     def run(self) -> AggregateResponse:
         checkpoint = self._load() or self._begin()
@@ -288,10 +291,15 @@ class _Aggregation:
             if not self._has_time():
                 return False
             last = min(self._next_row + GAP_ROWS_AT_ONCE, end) - 1
-            child_errors = self._child_errors()
-            for row, cells in self._staged_rows(self._next_row, last):
+            for row, cells, is_skipped in self._unfinished_rows(self._next_row, last):
+                if is_skipped:
+                    self._output.append(finish_skipped(self._batch, row, cells).record["csv"].encode())
+                    self._totals.skipped += 1
+                    self._next_row = row + 1
+                    self._upload()
+                    continue
                 original = self._originals.of(row)
-                died = child_errors.get(original) or (None if self._ended_early else CHILD_DIED)
+                died = self._child_errors().get(original) or (None if self._ended_early else CHILD_DIED)
                 message = died or f"not attempted: {self._ended_early}"
                 self._write_unfinished(row, cells, message)
                 if died:
@@ -318,6 +326,16 @@ class _Aggregation:
         self._output.append(finished.record["csv"].encode())
         self._failed_rows.append(finished.record["failed_csv"].encode())
 
+    def _unfinished_rows(self, first: int, last: int) -> Iterator[tuple[int, list[str], bool]]:
+        """The rows of a gap with their cells, and whether they are skipped."""
+        for row, cells in self._skipped.between(first, last):
+            for of_staged in self._staged_rows(first, row - 1):
+                yield *of_staged, False
+            yield row, cells, True
+            first = row + 1
+        for of_staged in self._staged_rows(first, last):
+            yield *of_staged, False
+
     @property
     def _ended_early(self) -> str:
         """Why some rows were not started; "" if all were."""
@@ -329,6 +347,8 @@ class _Aggregation:
 
     def _staged_rows(self, first: int, last: int) -> Iterator[tuple[int, list[str]]]:
         """The rows of a gap with their cells. Gaps ascend, so the staged copy is read through once."""
+        if first > last:
+            return
         if self._staged is None:
             chunks = self._objects.read(self._plan.staged.key, self._plan.staged.version_id)
             self._staged = read_staged(chunks, iter(self._gaps.popleft, None))

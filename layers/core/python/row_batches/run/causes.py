@@ -16,7 +16,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Self
 
-from foundation.lazy_model import LazyModel
+from pydantic import BaseModel
+
 from row_batches.rows.records import RowFailure, RowRecord, RowStatus
 from row_batches.run.cures import cure_of
 from row_batches.targets.protocol import ROW_TIMEOUT
@@ -91,7 +92,7 @@ def cause_id(error: str, message: str) -> str:
     return f"{error or 'Error'}-{digest}"
 
 
-class Cause(LazyModel):
+class Cause(BaseModel):
     """Rows that failed for one reason: how many, and the first ``MOST_ROWS`` of them. ``message`` is normalised."""
 
     error: str
@@ -124,7 +125,7 @@ class Cause(LazyModel):
         return not {self.id, self.error}.isdisjoint(chosen)
 
 
-class Causes(LazyModel):
+class Causes(BaseModel):
     """Counts failed rows by cause. If there are too many causes, the rarest are dropped: they count as "other"."""
 
     found: dict[str, Cause] = {}

@@ -120,6 +120,7 @@ class Conclusion:
             "failed": totals.failed,
             "timed_out": totals.timed_out,
             "not_attempted": totals.not_attempted,
+            "skipped": totals.skipped,
             "duration_seconds": round(self.duration_ms / 1000, 3),
             "cost": self.cost,
         }

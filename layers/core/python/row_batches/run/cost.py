@@ -42,6 +42,7 @@ def estimate(
     total_rows: int,
     staged_bytes: int,
     distinct: DistinctInput | None = None,
+    groups_skipped: int = 0,
     taken_over: int = 0,
     prices: Prices = PRICES,
 ) -> CostEstimate:
@@ -50,6 +51,7 @@ def estimate(
     ``best`` assumes that each row succeeds at its first attempt. ``worst`` assumes that each row fails at its last
     attempt, after the longest pauses. The target kind's ``assumed`` and ``usage`` hold its own assumptions.
 
+    ``total_rows`` are the rows with content. ``groups_skipped`` groups of other rows lie between them.
     ``distinct`` are the rows that are sent if some rows have equal inputs; None: all rows. ``best`` assumes that
     ``taken_over`` rows take the answer of an earlier execution, ``worst`` that none does.
     """
@@ -68,7 +70,7 @@ def estimate(
                 sent_bytes * (sent - idle) // max(1, sent),
                 all_fail=all_fail,
                 duplicates=total_rows - sent,
-                runs=0 if distinct is None else distinct.runs,
+                runs=groups_skipped if distinct is None else distinct.runs,
                 idle_rows=idle,
             ),
             storage,

@@ -40,6 +40,7 @@ class FoundDuplicates:
 
     def __init__(self, index: mmap.mmap, total_rows: int, duplicates: int) -> None:
         self._index = index
+        self.duplicates = duplicates
         self.distinct_rows = total_rows - duplicates
 
     def is_original(self, row: int) -> bool:
@@ -83,12 +84,12 @@ def find_duplicates(
 
 
 def stage_distinct(
-    work: WorkObjects, keys: Keys, version_id: str, columns: int, mapper: InputMapper, total_rows: int
+    work: WorkObjects, keys: Keys, version_id: str, columns: int, mapper: InputMapper, total_rows: int, skipped: int = 0
 ) -> DistinctInput | None:
     """Stage the rows to send and the index of duplicates; None if no two inputs are equal.
 
-    ``version_id`` is the version of the staged input. A row that cannot be mapped equals no other row. Raises what
-    ``find_duplicates`` raises.
+    ``version_id`` is the version of the staged input, which lacks ``skipped`` of the rows. A row that cannot be mapped
+    equals no other row. Raises what ``find_duplicates`` raises.
     """
 
     def digest(cells: Sequence[str]) -> bytes | None:
@@ -104,23 +105,23 @@ def stage_distinct(
         header = staged_header(columns)
         size += len(header)
         yield header
-        before = None
+        before = (0, False)
         for row, line in staged_lines(work.read(keys.staged, version_id)):
             is_original = found.is_original(row)
-            runs += is_original is not before
-            before = is_original
+            runs += before != (row - 1, is_original)
+            before = (row, is_original)
             if is_original:
                 size += len(line)
                 yield line
 
     rows = read_staged(work.read(keys.staged, version_id))
     with find_duplicates(rows, digest, total_rows) as found:
-        if found.distinct_rows == total_rows:
+        if not found.duplicates:
             return None
         work.upload(keys.duplicates, found.chunks())
         version = work.upload(keys.distinct, originals(found))
         return DistinctInput(
-            key=keys.distinct, version_id=version, size_bytes=size, rows=found.distinct_rows, runs=runs
+            key=keys.distinct, version_id=version, size_bytes=size, rows=found.distinct_rows - skipped, runs=runs
         )
 
 

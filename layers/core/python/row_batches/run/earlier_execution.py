@@ -1,14 +1,15 @@
 """Finds the execution that ``execution_config.resume_from`` names, and how many of its answers can be taken over."""
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from foundation.errors import InvalidInputError, ObjectNotFoundError, Problem
-from foundation.lazy_model import LazyModel
 from foundation.problems import listed
 from row_batches.document.batch_config import BatchConfig, S3Location
 from row_batches.document.header import replaced_columns
@@ -18,13 +19,14 @@ from row_batches.files.ports import WorkObjects
 from row_batches.mapping.mapping_in import InputMapper, compile_input_mapping
 from row_batches.run.fan_out import FLUSH_ROWS
 from row_batches.run.runs import Runs
+from row_batches.run.skipped import all_staged
 
 MOST_EXECUTIONS = 10
 """An agent's row asks each of them for its answer."""
 PATH = "execution_config.resume_from"
 
 
-class Ended(LazyModel):
+class Ended(BaseModel):
     """The fields that are read from an execution's ``summary.json``."""
 
     total_rows: int
@@ -49,7 +51,7 @@ class Earlier:
 
     plan: Plan
     ended: Ended | None
-    before: tuple["Earlier", ...] = ()
+    before: tuple[Earlier, ...] = ()
 
     @property
     def name(self) -> str:
@@ -68,7 +70,7 @@ class Earlier:
             for earlier in self._chain(total_rows)
         ]
 
-    def _chain(self, total_rows: int) -> Iterator["Earlier"]:
+    def _chain(self, total_rows: int) -> Iterator[Earlier]:
         """This execution and those it resumed, up to the first that left no row without an answer.
 
         That one has already taken over the answers of the executions before it. A row that failed can have an answer
@@ -79,7 +81,7 @@ class Earlier:
             if earlier.ended and not earlier.ended.without_answer and earlier.plan.total_rows >= total_rows:
                 return
 
-    def staged_again(self, work: WorkObjects, max_rows: int | None) -> "StagedAgain":
+    def staged_again(self, work: WorkObjects, max_rows: int | None) -> StagedAgain:
         """The rows it staged. Raises ``InvalidInputError`` if ``max_rows`` asks for fewer rows."""
         if max_rows is not None and max_rows < self.plan.total_rows:
             message = f"the {self.plan.total_rows:,} rows that {self.name} staged are taken as a whole"
@@ -194,14 +196,14 @@ class StagedAgain:
         self.total_rows = plan.total_rows
         self.size_bytes = plan.staged.size_bytes
         self._work = work
-        self._staged = plan.staged
+        self._plan = plan
 
     def __iter__(self) -> Iterator[bytes]:
         """The chunks of the staged copy. Raises ``InvalidInputError`` if it has expired."""
         try:
-            yield from self._work.read(self._staged.key, self._staged.version_id)
+            yield from all_staged(self._work, self._plan)
         except ObjectNotFoundError:
-            uri = f"s3://{self._staged.bucket}/{self._staged.key}"
+            uri = f"s3://{self._plan.staged.bucket}/{self._plan.staged.key}"
             fix = "write the address of the CSV into csv_s3_uri, and keep its rows in their order"
             raise InvalidInputError([Problem("csv_s3_uri", uri, "the staged rows have expired", fix)]) from None
 
@@ -287,7 +289,7 @@ def find_earlier(
     return Earlier(plan, ended, tuple(_resumed_by(work, plan)))
 
 
-def _resumed_by(work: WorkObjects, plan: Plan) -> Iterator["Earlier"]:
+def _resumed_by(work: WorkObjects, plan: Plan) -> Iterator[Earlier]:
     """The execution that the execution of ``plan`` resumed, with its own chain, if it is still stored."""
     for _ in range(MOST_EXECUTIONS - 1):
         if not plan.resume_from:

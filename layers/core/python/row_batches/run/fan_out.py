@@ -24,9 +24,10 @@ from foundation.json_text import parse_json, render_json
 from foundation.ports import Clock, Deadline
 from row_batches.files.staged_copy import read_staged
 from row_batches.rows.records import AnsweredRow, FinishedRow, RowOrigin, RowStatus
-from row_batches.rows.store import RowRange, find_gaps
+from row_batches.rows.store import find_gaps
 from row_batches.run.batch import Batch, input_hash
 from row_batches.run.duplicates import Originals
+from row_batches.run.skipped import SkippedRows
 
 SPOOL_BYTES = 256 * 1024 * 1024
 PLACE_BYTES = 8
@@ -166,7 +167,7 @@ def _finish_duplicates(batch: Batch, spool: _Spool, clock: Clock, deadline: Dead
     finished: list[FinishedRow] = []
     size = 0
     in_time = True
-    gaps: Iterator[RowRange] = find_gaps(batch.rows.finished(), batch.plan.total_rows)
+    gaps = SkippedRows(objects, batch.plan).without(find_gaps(batch.rows.finished(), batch.plan.total_rows))
     for row, cells in read_staged(objects.read(staged.key, staged.version_id), gaps):
         original = originals.of(row)
         answered = spool.get(original) if original != row else None

@@ -12,6 +12,7 @@ from row_batches.run.batch import Batch
 from row_batches.run.duplicates import Originals
 from row_batches.run.messages import AggregateResponse, ObjectVersion
 from row_batches.run.ownership import Ownership
+from row_batches.run.skipped import SkippedRows
 from row_batches.run.spending import brake_of_rows
 
 
@@ -65,5 +66,6 @@ def _children(batch: Batch, ownership: Ownership) -> int:
 
 def _gaps(batch: Batch) -> Iterator[RowRange]:
     """The rows that are sent and not finished. Their duplicates are finished after them (``fan_out``)."""
-    gaps = find_gaps(batch.rows.finished(), batch.plan.total_rows)
-    return Originals(batch.work.objects, batch.plan).sent(gaps)
+    objects, plan = batch.work.objects, batch.plan
+    gaps = SkippedRows(objects, plan).without(find_gaps(batch.rows.finished(), plan.total_rows))
+    return Originals(objects, plan).sent(gaps)

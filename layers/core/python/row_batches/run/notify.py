@@ -65,6 +65,7 @@ def summary_body(summary: dict[str, Any]) -> dict[str, Any]:
         "failed",
         "timed_out",
         "not_attempted",
+        "skipped",
         "duration_seconds",
         "cost",
         "usage",
@@ -77,11 +78,11 @@ def summary_body(summary: dict[str, Any]) -> dict[str, Any]:
         "execution_arn": summary["execution_arn"],
         "status": summary["status"],
         "target": summary["target"],
-        "rows_processed": summary["total_rows"] - summary["not_attempted"],
+        "rows_processed": summary["total_rows"] - summary["not_attempted"] - summary.get("skipped", 0),
         "rows_failed": failed,
         # A summary of the release before has no causes.
         "failures_by_cause": summary.get("failures_by_cause", []),
-        **{name: summary[name] for name in names},
+        **{name: summary[name] for name in names if name in summary},
         "outputs": summary.get("outputs", {}),  # The release before did not write it.
     }
     if summary["error"]:

@@ -25,9 +25,8 @@ from row_batches.document.plan import EXTRACTION, Keys, Plan, Source
 from row_batches.files.csv_writer import BOM
 from row_batches.files.result_file import ResultFile
 from row_batches.files.result_table import ResultTable
-from row_batches.files.staged_copy import read_staged
 from row_batches.files.writer import Progress
-from row_batches.rows.records import AnsweredRow, RowStatus
+from row_batches.rows.records import AnsweredRow, RowRecord, RowStatus
 from row_batches.rows.store import RowRange, find_gaps
 from row_batches.rows.stores import RowStores
 from row_batches.run.aggregate_results import CHILD_DIED, Checkpoint
@@ -36,6 +35,7 @@ from row_batches.run.blanks import Blanks
 from row_batches.run.child_errors import read_child_errors
 from row_batches.run.duplicates import Originals
 from row_batches.run.formats import Written, write_formats, written
+from row_batches.run.skipped import SKIPPED, all_rows, finish_skipped
 from row_batches.run.totals import CastFailures, ExtractedFields, add_cast_failures
 from row_batches.targets.protocol import Outcome
 
@@ -189,8 +189,8 @@ class _Remapping:
         output = ResultFile.start(self._objects, key, self._batch.tags)
         mark = BOM if self._plan.config.output_format.bom else b""
         output.append(mark + self._batch.renderer.header_line.encode())
-        for row, cells, answered in self._rows():
-            output.append(self._line(row, cells, answered, remapped))
+        for row, cells, answered, is_skipped in self._rows():
+            output.append(self._line(row, cells, answered, is_skipped, remapped))
             output.upload_full_part()
             if row % PROGRESS_ROWS == 0:
                 progress(row, self._plan.total_rows)
@@ -217,26 +217,33 @@ class _Remapping:
         listing = self._objects.list_objects(f"{self._keys.map}/")
         return [stored.key for stored in listing if stored.key.endswith("/manifest.json")]
 
-    def _rows(self) -> Iterator[tuple[int, list[str], AnsweredRow | None]]:
-        """Every row with its original cells and its stored answer, or None if no worker finished it."""
-        staged = self._plan.staged
+    def _rows(self) -> Iterator[tuple[int, list[str], AnsweredRow | None, bool]]:
+        """Every row with its original cells, its stored answer, or None if no worker finished it, and whether it is
+        skipped."""
         answers = self._batch.rows.answers()
-        originals = read_staged(self._objects.read(staged.key, staged.version_id))
+        originals = all_rows(self._objects, self._plan)
         try:
             answered = next(answers, None)
             for expected in range(1, self._plan.total_rows + 1):
-                row, cells = next(originals, (0, []))
+                row, cells, is_skipped = next(originals, (0, [], False))
                 if row != expected:
-                    raise DeploymentError(f"row {expected:,} is not in {staged.key}: was that object replaced?")
+                    raise DeploymentError(
+                        f"row {expected:,} is not in {self._plan.staged.key}: was that object replaced?"
+                    )
                 if answered is not None and answered.row == row:
-                    yield row, cells, answered
+                    yield row, cells, answered, False
                     answered = next(answers, None)
                 else:
-                    yield row, cells, None
+                    yield row, cells, None, is_skipped
         finally:
             answers.close()
 
-    def _line(self, row: int, cells: list[str], answered: AnsweredRow | None, remapped: Remapped) -> bytes:
+    def _line(
+        self, row: int, cells: list[str], answered: AnsweredRow | None, is_skipped: bool, remapped: Remapped
+    ) -> bytes:
+        if is_skipped:
+            record = finish_skipped(self._batch, row, cells).record
+            return self._counted(row, record, SKIPPED, remapped)
         outcome = self._unfinished(row) if answered is None else self._batch.outcome_of(answered)
         began_ms = self._ended.began_ms
         finished = self._batch.finish(
@@ -249,9 +256,12 @@ class _Remapping:
             ended_ms=answered.ended_ms if answered else began_ms,
             usage=answered.usage if answered else None,
         )
-        record = finished.record
-        remapped.counts[record["status"]] += 1
         remapped.unfinished += answered is None
+        return self._counted(row, finished.record, outcome, remapped)
+
+    def _counted(self, row: int, record: RowRecord, outcome: Outcome, remapped: Remapped) -> bytes:
+        """The row's line of the output."""
+        remapped.counts[record["status"]] += 1
         add_cast_failures(remapped.cast_failures, record["cast_failures"])
         remapped.extraction.add([record.get("extraction", "")])
         if "missing" in record:

@@ -5,18 +5,19 @@ a run goes on, workers add to its live counts when they write rows. A worker tha
 At the end, the counts are replaced by counts of the rows themselves.
 """
 
+from __future__ import annotations
+
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from foundation.errors import BatchProcessorError
-from foundation.lazy_model import LazyModel
 from row_batches.document.plan import Plan
 from row_batches.mapping.models import OutputMapping
 from row_batches.rows.records import RowRecord, RowStatus, Usage
@@ -51,7 +52,7 @@ def usage_counts(usage: Usage) -> dict[str, Any]:
     return {**tokens, "model_usd": round(model_usd(usage), USD_DIGITS)}
 
 
-class Counts(LazyModel):
+class Counts(BaseModel):
     """The numbers of rows by outcome, and of their calls.
 
     ``attempts`` are calls that reached the target, ``throttles`` are calls that it refused. ``worker_ms`` is the time
@@ -72,11 +73,11 @@ class Counts(LazyModel):
     output_tokens: int = 0
     model_usd: float = 0
 
-    def __add__(self, other: Self) -> Self:
-        return type(self)(**{name: value + getattr(other, name) for name, value in self.model_dump().items()})
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(**{name: value + getattr(other, name) for name, value in self.model_dump().items()})
 
     @classmethod
-    def of_rows(cls, records: Iterable[RowRecord]) -> Self:
+    def of_rows(cls, records: Iterable[RowRecord]) -> Counts:
         """The counts of finished rows."""
         rows = list(records)
         statuses = Counter(record["status"] for record in rows)
@@ -95,7 +96,7 @@ class Counts(LazyModel):
         )
 
 
-class Live(LazyModel):
+class Live(BaseModel):
     """Changes by an operator while the run goes on; None: as planned. Rates hold for the whole run."""
 
     model_config = ConfigDict(frozen=True)
@@ -113,7 +114,7 @@ class Live(LazyModel):
         )
 
 
-class RunEnding(LazyModel):
+class RunEnding(BaseModel):
     """The end of a run. ``error`` is the name of the error that its execution failed with, "" if it succeeded."""
 
     model_config = ConfigDict(frozen=True)
@@ -129,7 +130,7 @@ class RunEnding(LazyModel):
     """Why rows failed, the most frequent causes first."""
 
 
-class Run(LazyModel):
+class Run(BaseModel):
     """One execution. Until ``waiting_until``, a batch waits for rows that another owner has, or had when it died."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")  # a later release may add to the item
@@ -145,7 +146,7 @@ class Run(LazyModel):
     started_at: datetime
     estimate_usd: float
     state: RunState = RunState.RUNNING
-    counts: Counts = Field(default_factory=Counts)
+    counts: Counts = Counts()
     warnings: list[str] = []
     waiting_until: datetime | None = None
     throttled_since: datetime | None = None
@@ -153,10 +154,10 @@ class Run(LazyModel):
     throttled_noted: datetime | None = None
     held_back_noted: datetime | None = None
     """When rows last waited for the limits of the target in the registry, which other runs share."""
-    live: Live = Field(default_factory=Live)
-    blanks: Blanks = Field(default_factory=Blanks)
+    live: Live = Live()
+    blanks: Blanks = Blanks()
     """Live counts of empty columns. They are read with a single run, not with a page of runs."""
-    traces: Traces = Field(default_factory=Traces)
+    traces: Traces = Traces()
     """Written traces. They are read with a single run, too."""
     causes: list[Cause] = []
     """Why rows failed, the most frequent causes first. While the run goes on, they are read with a single run only."""
@@ -174,7 +175,7 @@ class Run(LazyModel):
         return self.blanks.mostly_empty(mapping, self.counts.succeeded)
 
     @classmethod
-    def of_plan(cls, plan: Plan) -> Self:
+    def of_plan(cls, plan: Plan) -> Run:
         """The run of a plan when it starts."""
         return cls(
             execution=plan.execution.name,

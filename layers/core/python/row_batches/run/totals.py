@@ -1,13 +1,14 @@
 """Sums that the aggregator makes over all rows, and the parts of the summary that come from them."""
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import accumulate
 
 import orjson
-from pydantic import Field
+from pydantic import BaseModel
 
-from foundation.lazy_model import LazyModel
 from foundation.problems import listed
 from row_batches.document.plan import Plan, StorageMode
 from row_batches.document.target_version import TargetVersion
@@ -29,7 +30,7 @@ MOST_ROWS_NAMED = 50
 SUMMARY_SCHEMA_VERSION = 1
 
 
-class Failure(LazyModel):
+class Failure(BaseModel):
     """A failed row, as an example in the summary and the notification."""
 
     row: int
@@ -37,7 +38,7 @@ class Failure(LazyModel):
     error: str
 
 
-class CastFailures(LazyModel):
+class CastFailures(BaseModel):
     """How many values of a column could not be cast to its type, and the first of them, shortened."""
 
     count: int = 0
@@ -50,7 +51,7 @@ def add_cast_failures(by_column: dict[str, CastFailures], samples: Mapping[str, 
         by_column.setdefault(column, CastFailures(sample=sample)).count += 1
 
 
-class ExtractedFields(LazyModel):
+class ExtractedFields(BaseModel):
     """The number of rows that have each field from each method, and the number that lack it."""
 
     methods: dict[str, dict[str, int]] = {}
@@ -68,7 +69,7 @@ class ExtractedFields(LazyModel):
                     self.missing[field] = self.missing.get(field, 0) + rows
 
 
-class Totals(LazyModel):
+class Totals(BaseModel):
     """Sums over the rows so far.
 
     ``in_flight_changes`` has, by epoch second, how many more rows were in flight than one second before. One sample a
@@ -80,6 +81,8 @@ class Totals(LazyModel):
     timed_out: int = 0
     not_attempted: int = 0
     """Rows that were not started, because the brake was pulled or the execution had ended."""
+    skipped: int = 0
+    """Rows without content, which are not sent."""
     died: int = 0
     """Failed rows whose worker died."""
     attempted: int = 0
@@ -117,8 +120,8 @@ class Totals(LazyModel):
     write_units: int = 0
     target_versions: dict[str, int] = {}
     """How many successful rows each version of the target answered (``TargetVersion`` as text)."""
-    blanks: Blanks = Field(default_factory=Blanks)
-    extraction: ExtractedFields = Field(default_factory=ExtractedFields)
+    blanks: Blanks = Blanks()
+    extraction: ExtractedFields = ExtractedFields()
     off_protocol_row: int = 0
     """The first row whose answer does not follow the protocol. ``off_protocol_example`` is the start of the answer."""
     off_protocol_example: str = ""
@@ -128,7 +131,7 @@ class Totals(LazyModel):
     letters_refusal: str = ""
     in_flight_changes: dict[int, int] = {}
     first_failures: list[Failure] = []
-    causes: Causes = Field(default_factory=Causes)
+    causes: Causes = Causes()
 
     def add(self, rows: RowColumns) -> None:
         """Count finished rows."""

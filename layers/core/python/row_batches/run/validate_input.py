@@ -47,6 +47,7 @@ from row_batches.run.messages import (
 )
 from row_batches.run.runs import Run, Runs
 from row_batches.run.spending import cost_problems
+from row_batches.run.staging import StagedCopy, check, stage
 from row_batches.run.storage import Items, StoragePlan, plan_storage
 from row_batches.targets.kind import Processor
 from row_batches.targets.kinds import kind_of, parse_document
@@ -118,26 +119,28 @@ class _Validation:
             found = None  # The earlier execution staged these rows, and its problem is already reported.
         problems += problems_of_earlier
         is_readable = not any(problem.path.startswith("input_format") for problem in problems)
-        staging, version_id = self._stage(sound_part, found if is_readable else None, keys, target, earlier, problems)
+        staging, staged = self._stage(sound_part, found if is_readable else None, keys, target, earlier, problems)
         if problems:
             raise InvalidInputError(completed.told(problems))
         assert config is not None
         assert target is not None
         assert found is not None
         assert staging is not None
-        distinct = self._stage_distinct(config, staging, keys, version_id)
+        assert staged is not None
+        distinct = self._stage_distinct(config, staging, keys, staged)
+        with_content = staging.total_rows - staged.rows_skipped
         stored = plan_storage(
             config,
             target,
             execution=request.execution.name,
-            total_rows=staging.total_rows if distinct is None else distinct.rows,
-            staged_bytes=staging.size_bytes if distinct is None else distinct.size_bytes,
+            total_rows=with_content if distinct is None else distinct.rows,
+            staged_bytes=staged.size_bytes if distinct is None else distinct.size_bytes,
             read_staged=lambda: [self._work.get(keys.staged if distinct is None else keys.distinct)],
             work_retention_days=self._work_retention_days,
         )
         if isinstance(stored, Problem):
             raise InvalidInputError(completed.told([stored]))
-        plan = self._plan(execution, config, target, found, staging, version_id, distinct, earlier, stored)
+        plan = self._plan(execution, config, target, found, staging, staged, distinct, earlier, stored)
         schema = None if completed.schema is None else schema_version(target, completed.schema)
         plan = plan.model_copy(update={"sources": dict(completed.sources), "output_schema": schema})
         self._work.put(keys.plan, plan.model_dump_json().encode())
@@ -268,10 +271,10 @@ class _Validation:
         target: Target | None,
         earlier: Earlier | None,
         problems: list[Problem],
-    ) -> tuple[InputStaging | None, str]:
-        """The staged input and its version id. If there are problems, the rows are checked but not uploaded."""
+    ) -> tuple[InputStaging | None, StagedCopy | None]:
+        """The staged input and its copy. If there are problems, the rows are checked but not uploaded."""
         if found is None:
-            return None, ""
+            return None, None
         try:
             form = config.input_format if config else InputFormat()
             max_rows = config.execution_config.max_rows if config else None
@@ -285,21 +288,21 @@ class _Validation:
                 if earlier is not None and target is not None:
                     problems += earlier.version_problems(target, config, staging.columns)
             if not problems:
-                return staging, self._work.upload(keys.staged, staging)
-            for _ in staging:
-                pass
+                return staging, stage(staging, form, self._work, keys)
+            check(staging, form)
         except InvalidInputError as error:
             problems += error.problems
-        return None, ""
+        return None, None
 
     def _stage_distinct(
-        self, config: BatchConfig, staging: InputStaging, keys: Keys, version_id: str
+        self, config: BatchConfig, staging: InputStaging, keys: Keys, staged: StagedCopy
     ) -> DistinctInput | None:
         if not config.execution_config.deduplicate:
             return None
         columns = staging.columns
         mapper = compile_input_mapping(config.input_mapping, columns, replaced_columns(config, columns))
-        return stage_distinct(self._work, keys, version_id, len(columns), mapper, staging.total_rows)
+        rows, skipped = staging.total_rows, staged.rows_skipped
+        return stage_distinct(self._work, keys, staged.version_id, len(columns), mapper, rows, skipped)
 
     # --- the plan
 
@@ -310,25 +313,29 @@ class _Validation:
         target: Target,
         found: InputObject,
         staging: InputStaging,
-        version_id: str,
+        staged: StagedCopy,
         distinct: DistinctInput | None,
         earlier: Earlier | None,
         stored: StoragePlan,
     ) -> Plan:
         concurrency, storage = stored.concurrency, stored.storage
-        rows_sent = staging.total_rows if distinct is None else distinct.rows
-        taken_over = earlier.taken_over(config, staging.columns, staging.total_rows) if earlier else 0
+        with_content = staging.total_rows - staged.rows_skipped
+        rows_sent = with_content if distinct is None else distinct.rows
+        taken_over = 0
+        if earlier is not None:
+            taken_over = min(with_content, earlier.taken_over(config, staging.columns, staging.total_rows))
         costs = estimate(
             config,
             target,
             concurrency,
             storage,
-            total_rows=staging.total_rows,
-            staged_bytes=staging.size_bytes,
+            total_rows=with_content,
+            staged_bytes=staged.size_bytes,
             distinct=distinct,
+            groups_skipped=0 if staged.skipped is None else staged.skipped.groups,
             taken_over=taken_over,
         )
-        warnings = self._warnings(config, target, staging, rows_sent, concurrency)
+        warnings = self._warnings(config, target, staging, staged, rows_sent, concurrency)
         if earlier is not None:
             costs = costs.model_copy(update={"assumptions": [*costs.assumptions, earlier.assumption(taken_over)]})
             warnings += earlier.warnings(target, config, staging.columns, staging.total_rows)
@@ -344,10 +351,11 @@ class _Validation:
             staged=StagedInput(
                 bucket=self._work.bucket,
                 key=Keys(execution.name).staged,
-                version_id=version_id,
-                size_bytes=staging.size_bytes,
+                version_id=staged.version_id,
+                size_bytes=staged.size_bytes,
                 source_etag=found.etag,
             ),
+            skipped=staged.skipped,
             distinct=distinct,
             concurrency=concurrency,
             storage=storage,
@@ -363,16 +371,18 @@ class _Validation:
         config: BatchConfig,
         target: Target,
         staging: InputStaging,
+        staged: StagedCopy,
         rows_sent: int,
         concurrency: Concurrency,
     ) -> list[str]:
         settings = config.execution_config
-        warnings = list(staging.warnings)
+        warnings = [*staging.warnings, *staged.warnings]
         replaced = sorted(replaced_columns(config, staging.columns))
         if replaced:
             warnings.append(f"Columns of an earlier output are not mapped and are replaced: {', '.join(replaced)}.")
         if settings.deduplicate:
-            warnings.append(f"{staging.total_rows:,} rows, {rows_sent:,} distinct: equal inputs are sent once.")
+            rows = staging.total_rows - staged.rows_skipped
+            warnings.append(f"{rows:,} rows, {rows_sent:,} distinct: equal inputs are sent once.")
         if settings.max_rows is not None:
             warnings.append(f"A trial: only the first {settings.max_rows:,} rows are read, checked and processed.")
         warnings += kind_of(target).warnings(config, target, self._functions)
@@ -386,7 +396,7 @@ class _Validation:
                 f"If every row took its timeout_seconds, the run would take {longest_days:,.0f} days; finished "
                 f"rows are kept for {min(kept_days, self._work_retention_days)} ({said})."
             )
-        if in_flight < min(kind_of(target).rows_in_flight(config, target), staging.total_rows):
+        if in_flight < min(kind_of(target).rows_in_flight(config, target), rows_sent):
             warnings.append(f"{in_flight} rows are in flight at most, not {settings.max_concurrency:,}.")
         return warnings
 
@@ -465,7 +475,7 @@ def _source(document: Any) -> S3Location | None:
 
 def _response(plan: Plan, items: Items) -> ValidateResponse:
     read = plan.distinct or plan.staged
-    processor = kind_of(plan.target).processor if plan.total_rows else Processor.NONE
+    processor = kind_of(plan.target).processor if plan.rows_sent else Processor.NONE
     return ValidateResponse(
         execution_id=plan.execution.name,
         plan_key=plan.keys.plan,
@@ -494,6 +504,7 @@ def _dry_run_document(plan: Plan) -> dict[str, Any]:
         "status": "DRY_RUN",
         "total_rows": plan.total_rows,
         "distinct_rows": plan.rows_sent if plan.config.execution_config.deduplicate else None,
+        "skipped": plan.rows_skipped,
         "rows_to_run": plan.rows_to_run,
         "column_count": len(plan.columns),
         "columns": _first_names(plan.columns),
