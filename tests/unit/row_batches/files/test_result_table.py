@@ -81,7 +81,7 @@ def test_original_cells_have_the_types_of_the_input_and_texts_stay_texts() -> No
     cells = [["007", JsonCell("7")], ["true", JsonCell("true")], ["", JsonCell("null")], ["x", JsonCell('{"a":1}')]]
     plan = stage_typed(make_plan(cells, store=store), cells, store)
     write_output(plan, store)
-    table = ResultTable(store, plan, KEYS.output)
+    table = ResultTable(store, plan, KEYS.output, {})
 
     ((rows, after),) = [(block.rows, block.after) for block in table.blocks(table.start)]
 
@@ -97,7 +97,7 @@ def test_reading_goes_on_in_the_middle(monkeypatch: pytest.MonkeyPatch) -> None:
     cells = [[f"text\n{number}", JsonCell(str(number))] for number in range(40)]
     plan = stage_typed(make_plan(cells, store=store, output_format={"bom": True}), cells, store)
     write_output(plan, store)
-    table = ResultTable(store, plan, KEYS.output)
+    table = ResultTable(store, plan, KEYS.output, {})
     place, rows = table.start, []
 
     while block := next(table.blocks(place), None):

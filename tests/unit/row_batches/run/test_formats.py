@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import Any
 
 import orjson
 import pytest
+from python_calamine import CalamineWorkbook
 
-from row_batches.files import result_file, result_table
+from row_batches.files import result_file, result_table, xlsx_output
 from row_batches.files.writer import Writer
 from row_batches.files.writers import WRITERS
 from row_batches.mapping.cells import JsonCell
@@ -108,3 +110,30 @@ def test_a_byte_order_mark_begins_the_two_csv_files_only_if_it_is_asked_for() ->
     for key in (KEYS.output, KEYS.failed_rows):
         assert aggregator.store.objects[key].startswith(b"\xef\xbb\xbfid,text,")
     assert [line["id"] for line in json_lines(aggregator)] == ["0001", "0002"]
+
+
+def test_a_workbook_has_the_output_the_failures_and_the_summary_of_the_run() -> None:
+    aggregator = Aggregator(rows_of(5), output_format={"type": ["xlsx", "csv"], "bom": True})
+    aggregator.write(1, 5, failed=[3])
+
+    document = aggregator.call().document or {}
+
+    assert document["outputs"]["xlsx"] == f"s3://results/{KEYS.results}output.xlsx"
+    workbook = CalamineWorkbook.from_filelike(BytesIO(aggregator.store.objects[f"{KEYS.results}output.xlsx"]))
+    output, failures, summary = (workbook.get_sheet_by_name(name).to_python() for name in workbook.sheet_names)
+    assert [row[:2] for row in output] == [["id", "text"], *aggregator.rows]
+    assert [row[0] for row in failures] == ["id", "0003"]
+    assert ["succeeded", 4.0] in summary
+    assert aggregator.store.tags[f"{KEYS.results}output.xlsx"]["execution_id"] == "run-1"
+
+
+def test_a_workbook_waits_for_a_call_with_enough_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(xlsx_output, "CELLS_PER_SECOND", 0.1)  # 48 cells take 480 s
+    aggregator = Aggregator(rows_of(6), output_format={"type": "xlsx"})
+    aggregator.write(1, 6)
+    aggregator.deadline = FakeDeadline(400)
+
+    assert not aggregator.call().done
+
+    aggregator.deadline = FakeDeadline(890)
+    assert aggregator.call().done

@@ -15,6 +15,7 @@ from foundation.errors import DeploymentError, InvalidInputError, ObjectNotFound
 from row_batches.document.batch_config import Rate, S3Location
 from row_batches.document.deployment_config import KEY
 from row_batches.document.plan import Concurrency, EarlierExecution, Plan, Target, TargetPrices
+from row_batches.files import xlsx_output
 from row_batches.files.ports import InputObject
 from row_batches.files.staged_copy import read_staged
 from row_batches.files.table import MAX_FILE_BYTES
@@ -368,6 +369,20 @@ def test_results_of_an_earlier_run_can_be_submitted_where_they_lie(world: World)
     assert world.validate().total_rows == 1
     assert world.plan.output_header.count("_error_message") == 1
     assert world.plan.warnings == ["Columns of an earlier output are not mapped and are replaced: _error_message."]
+
+
+def test_a_workbook_that_one_call_cannot_write_is_refused_before_any_row_runs(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(xlsx_output, "MAX_CELLS", 5)
+    world.document["output_format"] = {"type": ["csv", "xlsx"]}
+
+    (problem,) = world.refusal().problems
+
+    assert problem.path == "output_format.type"
+    assert "enough for 5 cells" in problem.message
+    world.document["output_format"] = {"type": "csv"}
+    world.validate()
 
 
 def limit_registry(world: World, name: str, **limits: Any) -> None:

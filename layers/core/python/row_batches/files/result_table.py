@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import merge
 from itertools import islice
@@ -21,7 +21,7 @@ from pydantic import BaseModel
 
 from foundation.errors import DeploymentError
 from foundation.ports import ObjectStore
-from row_batches.document.plan import Keys, Plan
+from row_batches.document.plan import Plan
 from row_batches.files.csv_writer import BOM, RowRenderer
 from row_batches.files.staged_copy import parse_staged, staged_header, staged_lines
 from row_batches.mapping.cells import CellKind, read_cell, typed
@@ -65,14 +65,27 @@ class Block:
 
 
 class ResultTable:
-    """The rows of ``output_key``, an output of this plan that is complete."""
+    """The rows of ``output_key``, an output of this plan that is complete.
 
-    def __init__(self, objects: ObjectStore, plan: Plan, output_key: str, tags: dict[str, str] | None = None) -> None:
+    ``failed_key`` is its CSV of failed rows, and ``summary`` gives the run's summary; a remap has neither.
+    """
+
+    def __init__(
+        self,
+        objects: ObjectStore,
+        plan: Plan,
+        output_key: str,
+        tags: dict[str, str],
+        failed_key: str | None = None,
+        summary: Callable[[], dict[str, Any]] = dict,
+    ) -> None:
         self.objects = objects
-        self.tags = tags or {}
+        self.tags = tags
+        self.failed_key = failed_key
+        self.summary = summary
+        self.created = plan.execution.started_at
         self.folder = output_key.removesuffix("output.csv")
-        self.failed_key = Keys(plan.execution.name).failed_rows
-        self.total_rows = plan.total_rows
+        self.rows = plan.total_rows
         self.columns = columns_of(plan)
         self._plan = plan
         self._output_key = output_key

@@ -41,6 +41,10 @@ class Writer(ABC):
     def problem(self, rows: int, columns: Sequence[str]) -> Problem | None:
         """Why an output of so many rows and these columns cannot be written; None if it can."""
 
+    def step_seconds(self, rows: int, columns: int) -> float:  # noqa: ARG002 (most steps are short)
+        """How long it can take from one ``Progress`` to the next, if that is more than a minute."""
+        return 0
+
     @abstractmethod
     def write(self, table: ResultTable, progress: Progress) -> Iterator[Progress]:
         """Go on writing. Each ``Progress`` is a point from which another call can continue; the last is ``done``.

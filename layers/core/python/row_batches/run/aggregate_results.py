@@ -194,7 +194,14 @@ class _Aggregation:
             self._save(Phase.FILES)
         self._output.complete()
         self._failed_rows.complete()
-        table = ResultTable(self._objects, self._plan, self._keys.output, self._batch.tags)
+        table = ResultTable(
+            self._objects,
+            self._plan,
+            self._keys.output,
+            self._batch.tags,
+            self._keys.failed_rows,
+            summary=lambda: self._conclusion(Written()).summary,
+        )
         formats = self._plan.config.output_format
         if not write_formats(table, formats, self._formats, lambda: self._save(Phase.FILES), self._has_time):
             return AggregateResponse(done=False)
@@ -262,8 +269,8 @@ class _Aggregation:
             reader.close()
         return self._write_gap(self._plan.total_rows + 1)
 
-    def _has_time(self) -> bool:
-        return self._deadline.remaining_seconds() > RESERVE_SECONDS
+    def _has_time(self, seconds: float = RESERVE_SECONDS) -> bool:
+        return self._deadline.remaining_seconds() > max(RESERVE_SECONDS, seconds)
 
     def _upload(self) -> None:
         uploads = [self._output.upload_full_part(), self._failed_rows.upload_full_part()]
@@ -368,15 +375,17 @@ class _Aggregation:
 
     # --- the end
 
-    def _conclude(self, outputs: Written) -> AggregateResponse:
-        now_ms = self._clock.now_ms()
+    def _conclusion(self, outputs: Written) -> Conclusion:
         name, traced = self._plan.execution.name, self._plan.config.execution_config.enable_xray
         run = self._notes.get(name) if traced else None
         traces = run.traces if run else None
-        conclusion = Conclusion(self._batch, self._totals, self._brake, self._ended, now_ms, outputs, traces)
+        return Conclusion(self._batch, self._totals, self._brake, self._ended, self._clock.now_ms(), outputs, traces)
+
+    def _conclude(self, outputs: Written) -> AggregateResponse:
+        conclusion = self._conclusion(outputs)
         summary = orjson.dumps(conclusion.summary, option=orjson.OPT_INDENT_2)
         self._objects.put(self._keys.summary, summary, self._batch.tags)
-        self._notes.end(name, conclusion.run_ending)
+        self._notes.end(self._plan.execution.name, conclusion.run_ending)
         try:
             self._metrics.put(self._plan.target.name, conclusion.metrics)
         except BatchProcessorError:

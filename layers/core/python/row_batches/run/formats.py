@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from foundation.errors import Problem
 from row_batches.document.output_format import OutputFormat
-from row_batches.files.result_table import ResultTable
+from row_batches.document.plan import Plan
+from row_batches.files.result_table import ResultTable, columns_of
 from row_batches.files.writer import Progress
 from row_batches.files.writers import WRITER_OF
 
@@ -24,21 +26,30 @@ def write_formats(
     formats: OutputFormat,
     progress: dict[str, Progress],
     save: Callable[[], object],
-    has_time: Callable[[], bool],
+    has_time: Callable[[float], bool],
 ) -> bool:
     """Write the formats, one after the other. Returns whether there was time for all of them.
 
     ``progress`` has what earlier calls did, by format, and is updated; ``save`` is called after each update.
+    ``has_time`` says whether there is time for a step of so many seconds.
     """
     for name in formats.types:
+        seconds = WRITER_OF[name].step_seconds(table.rows, len(table.columns))
         done = progress.get(name, Progress(place=table.start))
         steps = WRITER_OF[name].write(table, done)
         while not done.done:
-            if not has_time():
+            if not has_time(seconds):
                 return False
             progress[name] = done = next(steps)
             save()
     return True
+
+
+def format_problems(plan: Plan) -> list[Problem]:
+    """Why the output cannot have the formats that its document asks for."""
+    columns = [column.name for column in columns_of(plan)]
+    problems = (WRITER_OF[name].problem(plan.total_rows, columns) for name in plan.config.output_format.types)
+    return [problem for problem in problems if problem is not None]
 
 
 def written(table: ResultTable, progress: Mapping[str, Progress]) -> Written:

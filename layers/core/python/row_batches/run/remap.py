@@ -198,7 +198,7 @@ class _Remapping:
         output.complete()
         table = ResultTable(self._objects, self._plan, key, self._batch.tags)
         formats: dict[str, Progress] = {}
-        write_formats(table, self._plan.config.output_format, formats, save=lambda: None, has_time=lambda: True)
+        write_formats(table, self._plan.config.output_format, formats, save=lambda: None, has_time=lambda _: True)
         remapped.outputs = written(table, formats)
         mapping = self._plan.config.output_mapping
         remapped.warnings = remapped.blanks.warnings(mapping, remapped.counts[RowStatus.SUCCESS])

@@ -37,6 +37,7 @@ from row_batches.mapping.mapping_in import compile_input_mapping
 from row_batches.run.cost import estimate
 from row_batches.run.duplicates import stage_distinct
 from row_batches.run.earlier_execution import Earlier, ExecutionStates, find_earlier
+from row_batches.run.formats import format_problems
 from row_batches.run.messages import (
     BatchReference,
     ChildInput,
@@ -143,6 +144,8 @@ class _Validation:
         plan = self._plan(execution, config, target, found, staging, staged, distinct, earlier, stored)
         schema = None if completed.schema is None else schema_version(target, completed.schema)
         plan = plan.model_copy(update={"sources": dict(completed.sources), "output_schema": schema})
+        if impossible := format_problems(plan):
+            raise InvalidInputError(impossible)
         self._work.put(keys.plan, plan.model_dump_json().encode())
         if not config.dry_run:
             self._runs.start(Run.of_plan(plan))
