@@ -24,13 +24,12 @@ def first_rows(deployment: Deployment, uri: str, count: int) -> list[dict[str, s
     return [row for row, _ in zip(rows, range(count), strict=False)]
 
 
-def warnings_of(deployment: Deployment, document: dict[str, Any]) -> list[str]:
-    """The warnings of a run, from a dry run's output document or from the summary; [] if the summary is missing."""
+def summary_of(deployment: Deployment, document: dict[str, Any]) -> dict[str, Any]:
+    """A run's summary; for a dry run, its output document, which has the warnings. {} if the summary is missing."""
     if "warnings" in document or "summary_s3_uri" not in document:
-        return list(document.get("warnings", []))
+        return document
     bucket, key = split_s3_uri(document["summary_s3_uri"])
     try:
-        summary = json.loads(deployment.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
+        return dict(json.loads(deployment.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()))
     except RefusedByAwsError:
-        return []  # the result is shown without them
-    return list(summary.get("warnings", []))
+        return {}  # the result is shown without it

@@ -93,7 +93,7 @@ def total_cost(document: dict[str, Any]) -> str:
     return f"{money(cost['total']['best'])} to {money(cost['total']['worst'])}{without_target}"
 
 
-def summary(ending: Ending, warnings: Iterable[str] = ()) -> str:
+def summary(ending: Ending, warnings: Iterable[str] = (), extracted: Iterable[str] = ()) -> str:
     """The result of an execution, one name and value a line. Addresses are not wrapped, so that they can be copied."""
     document = ending.document or {}
     lines = [("status", str(document.get("status", ending.status)))]
@@ -113,9 +113,22 @@ def summary(ending: Ending, warnings: Iterable[str] = ()) -> str:
     lines += [(name.replace("_", " "), document[f"{name}_s3_uri"]) for name in objects if f"{name}_s3_uri" in document]
     if document.get("traces"):
         lines.append(("traces", document["traces"]["console_url"]))
+    lines += [("extracted", text) for text in extracted]
     lines += [("warning", warning) for warning in warnings]
     width = max(12, *(len(name) for name, _ in lines))
     return "\n".join(f"{name:<{width}} {value}" for name, value in lines)
+
+
+def extraction_lines(extraction: dict[str, Any]) -> list[str]:
+    """For each extracted field, the number of rows that have it from each method, from a run's summary."""
+    missing = extraction.get("missing", {})
+    methods = extraction.get("methods", {})
+    lines = []
+    for field in dict.fromkeys([*methods, *missing]):
+        counts = [f"{count:,} by {method}" for method, count in methods.get(field, {}).items()]
+        counts += [f"missing in {missing[field]:,}"] if field in missing else []
+        lines.append(f"{field}: {', '.join(counts)}")
+    return lines
 
 
 def stop_lines(stop: Stop, grace_seconds: float) -> list[str]:

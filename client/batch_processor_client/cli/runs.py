@@ -88,7 +88,9 @@ def _follow(deployment: Deployment, arn: str) -> None:
 def _show_ending(deployment: Deployment, ending: executions.Ending, name: str) -> None:
     """Print the result and the first failed rows."""
     document = ending.document or {}
-    show(report.summary(ending, results.warnings_of(deployment, document)))
+    summary = results.summary_of(deployment, document)
+    extracted = report.extraction_lines(summary.get("extraction", {}))
+    show(report.summary(ending, summary.get("warnings", []), extracted))
     unsuccessful = int(document.get("failed", 0)) + int(document.get("timed_out", 0))
     if unsuccessful and document.get("failed_rows_s3_uri"):
         failed = results.first_rows(deployment, document["failed_rows_s3_uri"], FAILURES_SHOWN)

@@ -63,6 +63,18 @@ def test_the_result_of_a_traced_run_has_the_link_to_its_traces() -> None:
     assert lines[-1] == "traces       https://console/x"
 
 
+def test_the_result_has_the_methods_by_which_fields_were_extracted() -> None:
+    extraction = {
+        "methods": {"speed": {"structured_output": 1_980, "tool_result": 10}},
+        "missing": {"speed": 2, "town": 9},
+    }
+    lines = report.extraction_lines(extraction)
+    assert lines == ["speed: 1,980 by structured_output, 10 by tool_result, missing in 2", "town: missing in 9"]
+    ending = Ending(status="SUCCEEDED", document=DOCUMENT)
+    assert report.summary(ending, extracted=lines).splitlines()[-1] == "extracted    town: missing in 9"
+    assert report.extraction_lines({}) == []
+
+
 def test_the_result_of_a_stopped_run_has_the_rows_that_were_not_attempted() -> None:
     lines = report.summary(
         Ending(status="FAILED", error="StoppedError", document={**DOCUMENT, "not_attempted": 1200})

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from batch_processor_client.results import first_rows, warnings_of
+from batch_processor_client.results import first_rows, summary_of
 from tests.unit.client.fakes import FakeStorage, fake_deployment
 
 
@@ -40,4 +40,4 @@ def test_warnings_come_from_the_document_or_from_the_summary(
     document: dict[str, Any], warnings: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage = FakeStorage({"results/x/summary.json": b'{"warnings": ["slow"]}'})
-    assert warnings_of(fake_deployment(monkeypatch, s3=storage), document) == warnings
+    assert summary_of(fake_deployment(monkeypatch, s3=storage), document).get("warnings", []) == warnings

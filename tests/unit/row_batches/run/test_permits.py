@@ -275,6 +275,27 @@ def test_a_rate_of_the_target_is_shared_by_runs_and_by_their_workers(own: Any, e
     assert workers[0].within(Allowance(30, **own)) == expected
 
 
+def test_workers_that_begin_together_do_not_use_the_rate_of_a_target_several_times() -> None:
+    clock = FakeClock()
+    leases, plan = FakeLeases(clock), plan_of("run-1", None, Rate(rows_per_minute=60))
+    plan = plan.model_copy(update={"concurrency": plan.concurrency.model_copy(update={"children": 4})})
+    workers = [Permits(leases, plan, str(number), "call", clock) for number in range(4)]
+
+    def rates() -> list[float]:
+        return [permits.within(Allowance(30)).rows_per_minute or 0 for permits in workers]
+
+    assert rates() == [15] * 4, "also before the first look"
+    for permits in workers:
+        permits.refresh(4, lambda: 0)
+        assert rates() == [15] * 4, "the first one has not seen the others"
+    for permits in workers[2:]:
+        permits.give_back()
+    clock.move(REFRESH_SECONDS)
+    for permits in workers[:2]:
+        permits.refresh(4, lambda: 0)
+    assert rates()[:2] == [30, 30]
+
+
 @given(st.integers(0, 50), st.dictionaries(st.text(max_size=3), st.integers(0, 20), max_size=8), st.integers(0, 10**9))
 def test_shares_are_equal_and_waste_nothing(total: int, wants: dict[str, int], turn: int) -> None:
     shares = fair_shares(total, wants, turn)

@@ -800,6 +800,21 @@ def test_behind_a_run_whose_rows_failed_by_its_own_mapping_the_chain_is_followed
     assert [earlier.name for earlier in world.plan.resume_from] == ["earlier", "answered"]
 
 
+def test_a_schema_that_has_changed_since_the_run_that_is_resumed_is_said_with_its_columns(world: World) -> None:
+    with_schema(world, SCHEMA)
+    earlier = after_an_earlier_run(world)
+    fields = [SCHEMA["fields"][0], {"name": "town", "extraction": [{"type": "structured"}]}]
+    with_schema(world, {**SCHEMA, "version": 4, "fields": fields})
+    frozen = earlier.config.model_dump(mode="json")["output_mapping"]
+    changes = "The schema echo is version 4 now, and was 3 in earlier (new: town; gone: speed)."
+
+    for mapping, columns in (({}, "exchange, town"), (frozen, "exchange, speed")):
+        world.document["output_mapping"] = mapping
+        world.validate()
+        (said,) = [warning for warning in world.plan.warnings if "schema" in warning]
+        assert said == f"{changes} This run has the columns {columns}."
+
+
 def test_a_chain_ends_where_its_answers_have_expired(world: World) -> None:
     after_an_earlier_run(world)
     chained(world, ("kept", 3, 1), ("expired", 3, 1))

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from foundation.errors import InvalidInputError, ObjectNotFoundError, Problem
 from foundation.problems import listed
 from row_batches.document.batch_config import BatchConfig, S3Location
+from row_batches.document.effective import schema_of, schema_version
 from row_batches.document.header import replaced_columns
 from row_batches.document.plan import EarlierExecution, Execution, Keys, Plan, Target
 from row_batches.document.target_version import TargetVersion
@@ -123,7 +124,33 @@ class Earlier:
                 f"The CSV has {total_rows:,} rows, that of {self.name} has {self.plan.total_rows:,}: rows are found by "
                 "their number, so submit the whole CSV, not failed_rows.csv."
             )
+        warnings += self._schema_warnings(target, config)
         return warnings + [said for earlier in chain for said in earlier._version_warnings(target)]
+
+    def _schema_warnings(self, target: Target, config: BatchConfig) -> Iterator[str]:
+        """A warning if the target's schema has changed. A retry repeats the columns that its run had."""
+        with_schema = next((one for one in (self, *self.before) if one.plan.output_schema is not None), None)
+        now = schema_of(target)
+        if with_schema is None or with_schema.plan.output_schema is None or now is None:
+            return
+        then = with_schema.plan.output_schema
+        if then.sha256 == schema_version(target, now).sha256:
+            return
+        before = [column.name for column in with_schema.plan.config.output_mapping.mapped_columns]
+        after = [field.column.name for field in now.fields]
+        own = [column.name for column in config.output_mapping.mapped_columns]
+        changes = [
+            f"{what}: {listed(names)}"
+            for what, names in (
+                ("new", [name for name in after if name not in before]),
+                ("gone", [name for name in before if name not in after]),
+            )
+            if names
+        ]
+        yield (
+            f"The schema {now.agent} is version {now.version} now, and was {then.version} in {with_schema.name} "
+            f"({'; '.join(changes) or 'the same columns'}). This run has the columns {listed(own)}."
+        )
 
     def _why_none(self, config: BatchConfig, columns: list[str]) -> str:
         """Why none of its answers can fit, if that is clear before any row is mapped; "" otherwise."""

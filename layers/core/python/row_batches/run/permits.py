@@ -153,7 +153,9 @@ class Permits:
         self._share = 0
         self._wants_part = ""
         self._wants_until_ms = 0
-        self._of_rate = 1.0
+        self._children = plan.concurrency.children
+        self._of_rate = 1 / self._children
+        self._shares_with_planned_until_ms = clock.now_ms() + int(REFRESH_SECONDS * 1000)
         self._refreshed_ms: int | None = None
         self._none_since_ms = clock.now_ms()
         self.is_short = False
@@ -234,12 +236,21 @@ class Permits:
             self._say(wants, WANTS_SECONDS)
             claims = Claims(self._leases.held(self._name))
             claims.add(self._holder, wants)
-            self._of_rate = 1 / claims.runs / claims.workers(self._execution)
+            self._of_rate = 1 / claims.runs / self._workers(claims)
             if self._limit is not None:
                 self._adjust(claims, self._limit, wants, in_flight)
         except RetryableError as error:
             LOGGER.warning("permits not refreshed", extra={"reason": str(error)})
         return True
+
+    def _workers(self, claims: Claims) -> int:
+        """The workers that share the run's part of a rate.
+
+        Workers that begin at the same time do not see each other yet, so a new one reckons with all planned ones.
+        """
+        seen = claims.workers(self._execution)
+        is_new = self._clock.now_ms() < self._shares_with_planned_until_ms
+        return max(seen, self._children) if is_new else seen
 
     def _say(self, wants: int, seconds: float) -> None:
         part = f"wants#{self._holder}#{wants}"
