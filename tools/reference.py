@@ -55,7 +55,7 @@ def fields(model: type[BaseModel]) -> str:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
-    if isinstance(field.default, BaseModel):
+    if field.default_factory is not None:
         return "see below"
     return "none" if field.default is None else f"`{json.dumps(field.default)}`"
 

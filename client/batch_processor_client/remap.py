@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from batch_processor_client.deployment import Deployment
 from batch_processor_client.executions import name_of
 from foundation.aws.s3 import S3ObjectStore
-from foundation.invocation import SystemClock
+from foundation.clock import SystemClock
 from row_batches.rows.read_ahead import READERS
 from row_batches.rows.stores import RowStores
 from row_batches.run import remap as core

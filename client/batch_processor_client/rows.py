@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from batch_processor_client.deployment import Deployment
 from batch_processor_client.runs import read_plan
 from foundation.aws.s3 import S3ObjectStore
-from foundation.invocation import SystemClock
+from foundation.clock import SystemClock
 from row_batches.rows.records import RowStatus
 from row_batches.rows.stores import RowStores
 from row_batches.run.batch import Batch

@@ -28,8 +28,9 @@ from typing import Any
 
 import duckdb
 
+from foundation.clock import SystemClock
 from foundation.errors import ObjectNotFoundError
-from foundation.invocation import SystemClock, use_one_arena
+from foundation.invocation import use_one_arena
 from foundation.metrics import EmbeddedMetrics
 from foundation.ports import StoredObject
 from row_batches.document.input_document import parse_batch_config

@@ -20,7 +20,8 @@ from typing import Any
 
 from batch_processor_client.deployment import Deployment
 from foundation.aws.s3 import S3ObjectStore
-from foundation.invocation import SystemClock, use_one_arena
+from foundation.clock import SystemClock
+from foundation.invocation import use_one_arena
 from foundation.metrics import EmbeddedMetrics
 from row_batches.document.input_document import parse_batch_config
 from row_batches.document.plan import Concurrency, Keys, Plan, Storage, StorageMode, Target

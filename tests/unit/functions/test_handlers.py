@@ -165,15 +165,38 @@ def test_every_function_has_settings() -> None:
     assert sorted(row_settings.SETTINGS_BY_FUNCTION | bedrock_settings.SETTINGS_BY_FUNCTION) == HANDLERS
 
 
+IMPORT = """
+import sys
+sys.path[:0] = {paths!r}
+import handler
+early = {{"boto3", "botocore.session", "duckdb"}} & sys.modules.keys()
+assert not early, f"{{early}} are imported before their first use"
+
+from pydantic import BaseModel
+from foundation.lazy_model import LazyModel
+
+def below(model):
+    return {{model}}.union(*map(below, model.__subclasses__()))
+
+packages = ("foundation", "row_batches", "bedrock_batches")
+own = {{model for model in below(BaseModel) if model.__module__.partition(".")[0] in packages}}
+named = lambda models: sorted(f"{{model.__module__}}.{{model.__qualname__}}" for model in models)
+eager = named(model for model in own if not issubclass(model, LazyModel))
+assert not eager, f"{{eager}} are built at import: derive them from LazyModel"
+built = named(model for model in own if model.__pydantic_complete__)
+assert not built, f"{{built}} are used at import: give their fields a default_factory instead of an instance"
+"""
+
+
 @pytest.mark.parametrize("name", HANDLERS)
-def test_a_handlers_import_makes_no_client_and_needs_no_environment(name: str) -> None:
-    core = REPOSITORY / "layers" / "core" / "python"
-    program = (
-        f"import sys; sys.path[:0] = ['{core}', '{REPOSITORY / 'functions' / name}']; import handler; "
-        "assert not {'boto3', 'botocore.session', 'duckdb'} & sys.modules.keys()"
+def test_a_handlers_import_makes_no_client_builds_no_model_and_needs_no_environment(name: str) -> None:
+    paths = [str(REPOSITORY / "layers" / "core" / "python"), str(REPOSITORY / "functions" / name)]
+
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT.format(paths=paths)], stderr=subprocess.PIPE, text=True, env={"PATH": ""}
     )
 
-    subprocess.run([sys.executable, "-c", program], check=True, env={"PATH": ""})
+    assert done.returncode == 0, done.stderr.splitlines()[-1]
 
 
 def test_log_lines_are_json_with_the_invocations_keys(capsys: pytest.CaptureFixture[str]) -> None:

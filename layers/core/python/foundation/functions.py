@@ -1,16 +1,16 @@
 """Memory, time-out and storage of the functions, from each capability's ``functions.json``. Terraform reads it too."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
+
+from foundation.lazy_model import LazyModel
 
 
-class FunctionSize(BaseModel):
+class FunctionSize(LazyModel):
     """Resources of a function, each with its reason. ``duckdb_memory_mb`` is DuckDB's share of its memory, or 0."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

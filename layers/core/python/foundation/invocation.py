@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-import time
 import uuid
 from typing import Any, Protocol
 
 from foundation import settings
+from foundation.clock import SystemClock
 from foundation.logging import start_invocation
 
 M_ARENA_MAX = -8
@@ -20,14 +20,6 @@ class LambdaContext(Protocol):
     aws_request_id: str
 
     def get_remaining_time_in_millis(self) -> int: ...
-
-
-class SystemClock:
-    def now_ms(self) -> int:
-        return time.time_ns() // 1_000_000
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
 
 
 class InvocationDeadline:

@@ -4,8 +4,6 @@ Every method raises errors of ``foundation.errors``: ``DeploymentError`` for a d
 ``ThrottledError`` and ``ServiceUnavailableError`` after the client's own retries.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol

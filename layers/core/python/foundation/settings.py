@@ -3,18 +3,18 @@
 A test compares the fields with what Terraform sets, both ways.
 """
 
-from __future__ import annotations
-
 import os
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
+
+from foundation.lazy_model import LazyModel
 
 
-class FunctionSettings(BaseModel):
+class FunctionSettings(LazyModel):
     """Settings that every function has."""
 
-    model_config = ConfigDict(frozen=True, defer_build=True)  # each function needs one of these models
+    model_config = ConfigDict(frozen=True)
 
     powertools_service_name: str
     powertools_log_level: str

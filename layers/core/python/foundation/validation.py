@@ -1,23 +1,22 @@
 """Building blocks for pydantic models of users' documents: a strict base class, and validators that name the fix."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from typing import NoReturn
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, ConfigDict
 from pydantic_core import PydanticCustomError
 
+from foundation.lazy_model import LazyModel
 
-class Part(BaseModel):
+
+class Part(LazyModel):
     model_config = ConfigDict(
         strict=True,
         frozen=True,
         extra="forbid",
         allow_inf_nan=False,
         validate_default=True,
-        defer_build=True,  # most are parts of another model, into which they are built
     )
 
 

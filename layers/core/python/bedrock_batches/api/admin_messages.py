@@ -6,14 +6,15 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from bedrock_batches.api.records import RecordOutcome
+from foundation.lazy_model import LazyModel
 
 Status = Literal["InProgress", "Completed", "Failed"]
 
 
-class Body(BaseModel):
+class Body(LazyModel):
     model_config = ConfigDict(extra="forbid")
 
 

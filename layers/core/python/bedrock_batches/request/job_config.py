@@ -76,9 +76,9 @@ class FlatPricing(RequestModel):
 
 
 class JobConfig(RequestModel):
-    filters: Filters = Filters()
-    limits: Limits = Limits()
-    batch: Batch = Batch()
+    filters: Filters = Field(default_factory=Filters)
+    limits: Limits = Field(default_factory=Limits)
+    batch: Batch = Field(default_factory=Batch)
     pricing: FlatPricing | None = None
 
     def document(self) -> dict[str, Any]:
@@ -111,7 +111,7 @@ class RetryBatch(RequestModel):
 class RetryRequest(RequestModel):
     """Body of ``POST …/{jobId}/retry``, all of it optional; what is absent is as in the job that is retried."""
 
-    batch: RetryBatch = RetryBatch()
+    batch: RetryBatch = Field(default_factory=RetryBatch)
 
     on_demand_below_minimum: bool | None = None
     max_spend_usd: Annotated[SpendLimit | None, Field(alias="maxSpendUSD")] = None

@@ -15,10 +15,12 @@ from types import MappingProxyType
 from typing import Any
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
+
+from foundation.lazy_model import LazyModel
 
 
-class Model(BaseModel):
+class Model(LazyModel):
     """A model, or an inference profile. Prices are on demand, in USD for 1,000 tokens; batch inference costs half."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())

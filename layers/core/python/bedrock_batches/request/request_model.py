@@ -11,10 +11,11 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, ErrorDetails
 
 from foundation.errors import Problem
+from foundation.lazy_model import LazyModel
 from foundation.problems import PROBLEMS_OF_BOUND, PROBLEMS_OF_TYPE, closest, path_of, shown
 
 
-class RequestModel(BaseModel):
+class RequestModel(LazyModel):
     """Base of the models of bodies: strict types, camel case names, no unknown fields; null means absent."""
 
     model_config = ConfigDict(

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from typing import Any, Self
 from urllib.parse import unquote_plus
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
+
+from foundation.lazy_model import LazyModel
 
 
-class Message(BaseModel):
+class Message(LazyModel):
     """A message is the payload of an asynchronous call."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)

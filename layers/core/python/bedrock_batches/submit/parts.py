@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from bedrock_batches.request.models import Model
+from foundation.lazy_model import LazyModel
 
 
-class Quotas(BaseModel):
+class Quotas(LazyModel):
     """Quotas of batch inference. Each part is one file and one Bedrock job, so the quotas of both apply to it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

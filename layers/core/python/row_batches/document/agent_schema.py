@@ -4,8 +4,6 @@ answer each can be found.
 Terraform registers it with the target. A batch that names no columns and no extraction methods gets the schema's.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from decimal import Decimal

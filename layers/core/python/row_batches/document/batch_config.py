@@ -3,8 +3,6 @@
 Types are strict: ``"5"`` is not a number, and ``1`` is not a boolean.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from fractions import Fraction
@@ -136,7 +134,7 @@ class ExecutionConfig(Part):
         description=f"a row's time for all attempts and pauses; for tools up to {MAX_TOOL_TIMEOUT_SECONDS}. "
         "When it is used up, the row is TIMEOUT and is not retried",
     )
-    retry_policy: RetryPolicy = Field(default=RetryPolicy(), description="how failed attempts are retried")
+    retry_policy: RetryPolicy = Field(default_factory=RetryPolicy, description="how failed attempts are retried")
     continue_on_error: bool = Field(default=True, description="if `false`, the first failed row pulls the brake")
     stop_after: StopAfter | None = Field(default=None, description="the failures or the cost that pull the brake")
     rate: Rate | None = Field(
@@ -297,13 +295,17 @@ class BatchConfig(Part):
         "`results/` in its results bucket"
     )
     target: TargetReference = Field(description="the agent or tool that processes the rows")
-    input_format: InputFormat = Field(default=InputFormat(), description="how the file is read")
-    input_mapping: InputMapping = Field(default=InputMapping(), description="how a row becomes the target's input")
-    output_mapping: OutputMapping = Field(default=OutputMapping(), description="how an answer becomes columns")
-    output_format: OutputFormat = Field(default=OutputFormat(), description="the files that the output is written as")
-    execution_config: ExecutionConfig = Field(default=ExecutionConfig(), description="how the batch runs")
+    input_format: InputFormat = Field(default_factory=InputFormat, description="how the file is read")
+    input_mapping: InputMapping = Field(
+        default_factory=InputMapping, description="how a row becomes the target's input"
+    )
+    output_mapping: OutputMapping = Field(default_factory=OutputMapping, description="how an answer becomes columns")
+    output_format: OutputFormat = Field(
+        default_factory=OutputFormat, description="the files that the output is written as"
+    )
+    execution_config: ExecutionConfig = Field(default_factory=ExecutionConfig, description="how the batch runs")
     notification_config: NotificationConfig = Field(
-        default=NotificationConfig(), description="the notification at the end of the run"
+        default_factory=NotificationConfig, description="the notification at the end of the run"
     )
     dry_run: bool = Field(
         default=False,

@@ -4,8 +4,6 @@ Terraform writes it as JSON to ``KEY`` in the results bucket. ``ValidateInput`` 
 comes of it in the plan, so that a change never disturbs a running batch.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Self, get_args
 
 import orjson
@@ -89,7 +87,7 @@ class DeploymentConfig(Part):
         "`output_mapping.extraction_methods`",
     )
     defaults: Defaults = Field(
-        default=Defaults(), description="fields of `execution_config` for batches that leave them out"
+        default_factory=Defaults, description="fields of `execution_config` for batches that leave them out"
     )
 
     @model_validator(mode="after")

@@ -1,7 +1,5 @@
 """The section ``input_format`` of the input document: what overrides a guess about the file."""
 
-from __future__ import annotations
-
 import codecs
 from typing import Annotated, Literal
 

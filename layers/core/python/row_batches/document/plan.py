@@ -3,14 +3,13 @@
 ``ValidateInput`` writes it to ``work/<execution>/plan.json``; children of the map get only its key.
 """
 
-from __future__ import annotations
-
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
+from foundation.lazy_model import LazyModel
 from row_batches.document.batch_config import BatchConfig, Rate
 from row_batches.document.target_version import TargetVersion
 
@@ -21,7 +20,55 @@ EXTRACTION = ("extraction_methods", "transforms")
 """Fields of ``output_mapping`` that go together: a document has both of its own, or the deployment's."""
 
 
-class Frozen(BaseModel):
+class Keys:
+    """Keys of one execution's objects in the results bucket. Row numbers are 1-based and have 12 digits."""
+
+    def __init__(self, execution: str) -> None:
+        self.work = f"{WORK_PREFIX}/{execution}/"
+        self.results = f"{RESULTS_PREFIX}/{execution}/"
+        self.plan = f"{self.work}plan.json"
+        self.staged = f"{self.work}input.csv"
+        self.skipped = f"{self.work}skipped.csv"
+        self.distinct = f"{self.work}distinct.csv"
+        self.duplicates = f"{self.work}duplicates.bin"
+        self.missing = f"{self.work}missing.csv"
+        self.brake = f"{self.work}brake.json"
+        self.checkpoint = f"{self.work}aggregate.json"
+        self.rows = f"{self.work}rows/"
+        self.failures = f"{self.work}failed/"
+        self.letters = f"{self.work}letters/"
+        self.spilled = f"{self.work}spilled/"
+        self.active = f"{self.work}active/"
+        # Not under work/, because an object must outlive the message in the queue that names it.
+        self.oversized = f"{DEAD_LETTERS_PREFIX}/{execution}/"
+        self.map = f"{self.work}map"
+        self.output = f"{self.results}output.csv"
+        self.failed_rows = f"{self.results}failed_rows.csv"
+        self.summary = f"{self.results}summary.json"
+
+    def rows_object(self, first: int, last: int) -> str:
+        """The key of the object that holds the finished rows ``first`` to ``last``, without a gap."""
+        return f"{self.rows}{first:012d}-{last:012d}.jsonl"
+
+    def spilled_row(self, row: int) -> str:
+        """The object that holds a row which is too large for an item of a table."""
+        return f"{self.spilled}{row:012d}.jsonl"
+
+    def range_of(self, key: str) -> tuple[int, int]:
+        """First and last row of a rows object or a letters marker, from its key alone."""
+        first, last = key.rpartition("/")[2].removesuffix(".jsonl").split("-")
+        return int(first), int(last)
+
+    def letters_marker(self, first: int, last: int) -> str:
+        """The key of an empty object. It says that the letters of the failed rows in this rows object are sent."""
+        return f"{self.letters}{first:012d}-{last:012d}"
+
+    def failures_marker(self, first: int, count: int) -> str:
+        """The key of an empty object. It says that ``count`` rows failed among those written with row ``first``."""
+        return f"{self.failures}{first:012d}-{count}"
+
+
+class Frozen(LazyModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
@@ -181,7 +228,7 @@ class EarlierExecution(Frozen):
     """The version in its plan, for rows that were written before rows had their own."""
     batch_name: str = ""
     """Part of the names of its agents' executions; "" in plans of an earlier release."""
-    storage: Storage = Storage()
+    storage: Storage = Field(default_factory=Storage)
 
 
 class Plan(Frozen):
@@ -205,7 +252,7 @@ class Plan(Frozen):
     distinct: DistinctInput | None = None
     """Given with ``execution_config.deduplicate`` when rows have equal inputs."""
     concurrency: Concurrency
-    storage: Storage = Storage()
+    storage: Storage = Field(default_factory=Storage)
     estimate: CostEstimate
     warnings: list[str] = []
     call_seconds: int = 900
@@ -255,51 +302,3 @@ class Plan(Frozen):
         return {
             path: {"value": value, "source": self.sources.get(path, Source.DEFAULT)} for path, value in values.items()
         }
-
-
-class Keys:
-    """Keys of one execution's objects in the results bucket. Row numbers are 1-based and have 12 digits."""
-
-    def __init__(self, execution: str) -> None:
-        self.work = f"{WORK_PREFIX}/{execution}/"
-        self.results = f"{RESULTS_PREFIX}/{execution}/"
-        self.plan = f"{self.work}plan.json"
-        self.staged = f"{self.work}input.csv"
-        self.skipped = f"{self.work}skipped.csv"
-        self.distinct = f"{self.work}distinct.csv"
-        self.duplicates = f"{self.work}duplicates.bin"
-        self.missing = f"{self.work}missing.csv"
-        self.brake = f"{self.work}brake.json"
-        self.checkpoint = f"{self.work}aggregate.json"
-        self.rows = f"{self.work}rows/"
-        self.failures = f"{self.work}failed/"
-        self.letters = f"{self.work}letters/"
-        self.spilled = f"{self.work}spilled/"
-        self.active = f"{self.work}active/"
-        # Not under work/, because an object must outlive the message in the queue that names it.
-        self.oversized = f"{DEAD_LETTERS_PREFIX}/{execution}/"
-        self.map = f"{self.work}map"
-        self.output = f"{self.results}output.csv"
-        self.failed_rows = f"{self.results}failed_rows.csv"
-        self.summary = f"{self.results}summary.json"
-
-    def rows_object(self, first: int, last: int) -> str:
-        """The key of the object that holds the finished rows ``first`` to ``last``, without a gap."""
-        return f"{self.rows}{first:012d}-{last:012d}.jsonl"
-
-    def spilled_row(self, row: int) -> str:
-        """The object that holds a row which is too large for an item of a table."""
-        return f"{self.spilled}{row:012d}.jsonl"
-
-    def range_of(self, key: str) -> tuple[int, int]:
-        """First and last row of a rows object or a letters marker, from its key alone."""
-        first, last = key.rpartition("/")[2].removesuffix(".jsonl").split("-")
-        return int(first), int(last)
-
-    def letters_marker(self, first: int, last: int) -> str:
-        """The key of an empty object. It says that the letters of the failed rows in this rows object are sent."""
-        return f"{self.letters}{first:012d}-{last:012d}"
-
-    def failures_marker(self, first: int, count: int) -> str:
-        """The key of an empty object. It says that ``count`` rows failed among those written with row ``first``."""
-        return f"{self.failures}{first:012d}-{count}"

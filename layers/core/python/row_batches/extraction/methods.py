@@ -4,8 +4,6 @@ To add one, write a class and list it in ``METHODS``. The input document, the sc
 commands and the reference page are derived from it.
 """
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain

@@ -1,7 +1,5 @@
 """The rules of an extraction: an ordered list of methods, and the transforms that they may name beside the built-in."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 

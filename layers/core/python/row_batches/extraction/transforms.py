@@ -4,8 +4,6 @@ To add one: an entry in ``TRANSFORMS``. The checks, the commands and the referen
 further ones, each a regular expression (``RegexTransform``).
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Callable, Mapping

@@ -36,7 +36,6 @@ from row_batches.files.table import (
 )
 
 _DELIMITERS = {b",": "comma", b";": "semicolon", b"\t": "tab", b"|": "pipe", b" ": "space"}
-_AS_RECOGNISED = InputFormat()
 _SAMPLE_BYTES = 65_536
 _ROWS_SAMPLED = 50
 _BOM = b"\xef\xbb\xbf"
@@ -72,13 +71,13 @@ class Staging:
     def __init__(
         self,
         chunks: Iterable[bytes],
-        form: InputFormat = _AS_RECOGNISED,
+        form: InputFormat | None = None,
         max_rows: int | None = None,
         source_warnings: Callable[[], list[str]] = list,
     ) -> None:
         self.total_rows = 0
         self.size_bytes = 0
-        self._form = form
+        self._form = form or InputFormat()
         self._max_rows = max_rows
         self._source_warnings = source_warnings
         self._notes: list[str] = []

@@ -1,12 +1,9 @@
 """A large object that is written in parts, so that the next call can continue after one that was stopped or killed."""
 
-from __future__ import annotations
-
 from io import BytesIO
 from typing import Self
 
-from pydantic import BaseModel
-
+from foundation.lazy_model import LazyModel
 from foundation.ports import ObjectStore
 
 PART_BYTES = 5 * 1024 * 1024
@@ -15,7 +12,7 @@ PART_BYTES = 5 * 1024 * 1024
 49 GiB. So the size grows with every thousand parts, up to 50 MiB, which allows 269 GiB."""
 
 
-class FileState(BaseModel):
+class FileState(LazyModel):
     """The state to continue from: the parts that S3 has, and the text after them that is not uploaded yet."""
 
     key: str

@@ -17,9 +17,8 @@ from heapq import merge
 from itertools import islice
 from typing import Any
 
-from pydantic import BaseModel
-
 from foundation.errors import DeploymentError
+from foundation.lazy_model import LazyModel
 from foundation.ports import ObjectStore
 from row_batches.document.plan import Plan
 from row_batches.files.csv_writer import BOM, RowRenderer
@@ -35,7 +34,7 @@ LONGEST_CELL = 2**31 - 1
 """``csv`` refuses cells over 128 KiB unless it is told otherwise. An answer can be up to 6 MB."""
 
 
-class Place(BaseModel):
+class Place(LazyModel):
     """A place in the output: ``row`` is the next row, and the others are the bytes before it in the two objects."""
 
     row: int = 1

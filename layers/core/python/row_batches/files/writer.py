@@ -6,14 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-from pydantic import BaseModel
-
 from foundation.errors import Problem
+from foundation.lazy_model import LazyModel
 from row_batches.files.result_file import FileState
 from row_batches.files.result_table import Place, ResultTable
 
 
-class Progress(BaseModel):
+class Progress(LazyModel):
     """How far a writer is. A later call continues from here.
 
     ``files`` are the objects that are not complete yet. ``left_out`` says why there is no file of this format.

@@ -3,8 +3,6 @@
 To add one, add an entry to ``METADATA``. The names, the output, the checks and the reference page are derived from it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime

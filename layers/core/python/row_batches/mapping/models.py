@@ -1,7 +1,5 @@
 """The models of ``input_mapping`` and ``output_mapping`` (docs/reference/input-document.md)."""
 
-from __future__ import annotations
-
 import unicodedata
 from collections.abc import Iterator
 from typing import Annotated, Literal

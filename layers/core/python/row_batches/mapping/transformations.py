@@ -4,8 +4,6 @@ To add one, write a class and list it in ``TRANSFORMATIONS``. The input document
 reference page are derived from it.
 """
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union, get_args

@@ -1,7 +1,5 @@
 """Models of a finished row: the stored record, and the parts that the aggregator reads."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum

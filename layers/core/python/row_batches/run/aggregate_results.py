@@ -8,17 +8,16 @@ both are complete. Then the other formats are made from ``output.csv`` (``format
 Memory: that of ``RowStore.read``, a part of each upload, ``MOST_LETTER_BYTES`` of dead letters.
 """
 
-from __future__ import annotations
-
 import logging
 from collections import deque
 from collections.abc import Iterator
 from enum import StrEnum
 
 import orjson
-from pydantic import BaseModel
+from pydantic import Field
 
 from foundation.errors import BatchProcessorError, DeploymentError, ObjectNotFoundError
+from foundation.lazy_model import LazyModel
 from foundation.ports import Clock, Deadline, Metrics, ObjectStore
 from row_batches.document.plan import Keys
 from row_batches.files.csv_writer import BOM
@@ -61,7 +60,7 @@ class Phase(StrEnum):
     DONE = "DONE"
 
 
-class Checkpoint(BaseModel):
+class Checkpoint(LazyModel):
     """How far an aggregation is: ``next_row`` is the next row to write, ``position`` is where the store reads on."""
 
     schema_version: int = 1
@@ -76,7 +75,7 @@ class Checkpoint(BaseModel):
     output: FileState
     failed_rows: FileState
     formats: dict[str, Progress] = {}
-    totals: Totals = Totals()
+    totals: Totals = Field(default_factory=Totals)
     response: AggregateResponse | None = None
 
 

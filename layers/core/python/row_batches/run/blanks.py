@@ -3,16 +3,13 @@
 Memory: a number for each mapped column, and up to ``MOST_PLACES`` places with up to ``MOST_KEYS`` keys each.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from pydantic import BaseModel
-
 from foundation.json_path import compile_path
+from foundation.lazy_model import LazyModel
 from foundation.problems import listed
 from row_batches.mapping.answer_keys import MOST_KEYS, AnswerKeys, closest_path, keys_at
 from row_batches.mapping.models import OutputMapping
@@ -59,7 +56,7 @@ class Unmatched:
         return f"{at} {listed(self.keys, KEYS_NAMED)}"
 
 
-class Blanks(BaseModel):
+class Blanks(LazyModel):
     """Sums over rows: rows that lack each column, rows that failed because of it, and the keys at each place."""
 
     failed: int = 0

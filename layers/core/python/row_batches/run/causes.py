@@ -16,8 +16,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Self
 
-from pydantic import BaseModel
-
+from foundation.lazy_model import LazyModel
 from row_batches.rows.records import RowFailure, RowRecord, RowStatus
 from row_batches.run.cures import cure_of
 from row_batches.targets.protocol import ROW_TIMEOUT
@@ -92,7 +91,7 @@ def cause_id(error: str, message: str) -> str:
     return f"{error or 'Error'}-{digest}"
 
 
-class Cause(BaseModel):
+class Cause(LazyModel):
     """Rows that failed for one reason: how many, and the first ``MOST_ROWS`` of them. ``message`` is normalised."""
 
     error: str
@@ -125,7 +124,7 @@ class Cause(BaseModel):
         return not {self.id, self.error}.isdisjoint(chosen)
 
 
-class Causes(BaseModel):
+class Causes(LazyModel):
     """Counts failed rows by cause. If there are too many causes, the rarest are dropped: they count as "other"."""
 
     found: dict[str, Cause] = {}

@@ -1,15 +1,14 @@
 """Finds the execution that ``execution_config.resume_from`` names, and how many of its answers can be taken over."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from foundation.errors import InvalidInputError, ObjectNotFoundError, Problem
+from foundation.lazy_model import LazyModel
 from foundation.problems import listed
 from row_batches.document.batch_config import BatchConfig, S3Location
 from row_batches.document.effective import schema_of, schema_version
@@ -27,7 +26,7 @@ MOST_EXECUTIONS = 10
 PATH = "execution_config.resume_from"
 
 
-class Ended(BaseModel):
+class Ended(LazyModel):
     """The fields that are read from an execution's ``summary.json``."""
 
     total_rows: int
@@ -52,7 +51,7 @@ class Earlier:
 
     plan: Plan
     ended: Ended | None
-    before: tuple[Earlier, ...] = ()
+    before: tuple["Earlier", ...] = ()
 
     @property
     def name(self) -> str:
@@ -71,7 +70,7 @@ class Earlier:
             for earlier in self._chain(total_rows)
         ]
 
-    def _chain(self, total_rows: int) -> Iterator[Earlier]:
+    def _chain(self, total_rows: int) -> Iterator["Earlier"]:
         """This execution and those it resumed, up to the first that left no row without an answer.
 
         That one has already taken over the answers of the executions before it. A row that failed can have an answer
@@ -82,7 +81,7 @@ class Earlier:
             if earlier.ended and not earlier.ended.without_answer and earlier.plan.total_rows >= total_rows:
                 return
 
-    def staged_again(self, work: WorkObjects, max_rows: int | None) -> StagedAgain:
+    def staged_again(self, work: WorkObjects, max_rows: int | None) -> "StagedAgain":
         """The rows it staged. Raises ``InvalidInputError`` if ``max_rows`` asks for fewer rows."""
         if max_rows is not None and max_rows < self.plan.total_rows:
             message = f"the {self.plan.total_rows:,} rows that {self.name} staged are taken as a whole"
@@ -316,7 +315,7 @@ def find_earlier(
     return Earlier(plan, ended, tuple(_resumed_by(work, plan)))
 
 
-def _resumed_by(work: WorkObjects, plan: Plan) -> Iterator[Earlier]:
+def _resumed_by(work: WorkObjects, plan: Plan) -> Iterator["Earlier"]:
     """The execution that the execution of ``plan`` resumed, with its own chain, if it is still stored."""
     for _ in range(MOST_EXECUTIONS - 1):
         if not plan.resume_from:

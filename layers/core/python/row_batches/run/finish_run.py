@@ -10,16 +10,15 @@ ended but are running in the table, executions that run but have ended in the ta
 not have.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter
+from pydantic import ConfigDict, Discriminator, Field, Tag, TypeAdapter
 
 from foundation.errors import DeploymentError
+from foundation.lazy_model import LazyModel
 from foundation.ports import Clock, ObjectStore
 from row_batches.document.plan import Keys
 from row_batches.rows.work import FINISHING_BRAKE, Work, load_plan
@@ -38,7 +37,7 @@ LOOK_BACK_MS = 3_600_000
 """Four sweeps look at an ended execution that is not in the table: each looks back one hour."""
 
 
-class ExecutionDetail(BaseModel):
+class ExecutionDetail(LazyModel):
     """The fields of the event's ``detail`` that are used here. Other fields are ignored, because AWS adds new ones."""
 
     model_config = ConfigDict(extra="ignore")
@@ -54,14 +53,14 @@ class ExecutionDetail(BaseModel):
     cause: str | None = None
 
 
-class StatusChange(BaseModel):
+class StatusChange(LazyModel):
     model_config = ConfigDict(extra="ignore")
 
     kind: Literal["Step Functions Execution Status Change"] = Field(alias="detail-type")
     detail: ExecutionDetail
 
 
-class Scheduled(BaseModel):
+class Scheduled(LazyModel):
     model_config = ConfigDict(extra="ignore")
 
     kind: Literal["Scheduled Event"] = Field(alias="detail-type")
@@ -76,7 +75,7 @@ Event = Annotated[
     | Annotated[Scheduled, Tag("Scheduled Event")],
     Discriminator(_kind),
 ]
-EVENT: TypeAdapter[StatusChange | Scheduled] = TypeAdapter(Event)
+EVENT: TypeAdapter[StatusChange | Scheduled] = TypeAdapter(Event, config=ConfigDict(defer_build=True))
 
 
 class Executions(Redrives, Protocol):

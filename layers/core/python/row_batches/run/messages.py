@@ -1,21 +1,20 @@
 """The messages between the state machine and the functions. A test compares them with the ASL."""
 
-from __future__ import annotations
-
 import hashlib
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict, Field
 
+from foundation.lazy_model import LazyModel
 from row_batches.rows.records import Usage
 from row_batches.run.traces import CallTrace
 from row_batches.targets.kind import Processor
 
 
-class Message(BaseModel):
-    model_config = ConfigDict(extra="forbid", defer_build=True)  # a function needs two of these models
+class Message(LazyModel):
+    model_config = ConfigDict(extra="forbid")
 
 
 # --- ValidateInput
@@ -167,7 +166,7 @@ class MapRowsRequest(ChildInput):
     Child: str
     Inline: bool = False
     Again: list[AgentCall] = []
-    Waited: Waiting = Waiting()
+    Waited: Waiting = Field(default_factory=Waiting)
 
 
 class MapRowsResponse(Message):
@@ -180,7 +179,7 @@ class MapRowsResponse(Message):
     remaining: int = 0
     come_again_in_seconds: int = 0
     again: list[AgentCall] = []
-    waited: Waiting = Waiting()
+    waited: Waiting = Field(default_factory=Waiting)
 
 
 class MapOutputRequest(Message):

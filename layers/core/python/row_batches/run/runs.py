@@ -5,19 +5,18 @@ a run goes on, workers add to its live counts when they write rows. A worker tha
 At the end, the counts are replaced by counts of the rows themselves.
 """
 
-from __future__ import annotations
-
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict, Field
 
 from foundation.errors import BatchProcessorError
+from foundation.lazy_model import LazyModel
 from row_batches.document.plan import Plan
 from row_batches.mapping.models import OutputMapping
 from row_batches.rows.records import RowRecord, RowStatus, Usage
@@ -52,7 +51,7 @@ def usage_counts(usage: Usage) -> dict[str, Any]:
     return {**tokens, "model_usd": round(model_usd(usage), USD_DIGITS)}
 
 
-class Counts(BaseModel):
+class Counts(LazyModel):
     """The numbers of rows by outcome, and of their calls.
 
     ``attempts`` are calls that reached the target, ``throttles`` are calls that it refused. ``worker_ms`` is the time
@@ -73,11 +72,11 @@ class Counts(BaseModel):
     output_tokens: int = 0
     model_usd: float = 0
 
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(**{name: value + getattr(other, name) for name, value in self.model_dump().items()})
+    def __add__(self, other: Self) -> Self:
+        return type(self)(**{name: value + getattr(other, name) for name, value in self.model_dump().items()})
 
     @classmethod
-    def of_rows(cls, records: Iterable[RowRecord]) -> Counts:
+    def of_rows(cls, records: Iterable[RowRecord]) -> Self:
         """The counts of finished rows."""
         rows = list(records)
         statuses = Counter(record["status"] for record in rows)
@@ -96,7 +95,7 @@ class Counts(BaseModel):
         )
 
 
-class Live(BaseModel):
+class Live(LazyModel):
     """Changes by an operator while the run goes on; None: as planned. Rates hold for the whole run."""
 
     model_config = ConfigDict(frozen=True)
@@ -114,7 +113,7 @@ class Live(BaseModel):
         )
 
 
-class RunEnding(BaseModel):
+class RunEnding(LazyModel):
     """The end of a run. ``error`` is the name of the error that its execution failed with, "" if it succeeded."""
 
     model_config = ConfigDict(frozen=True)
@@ -130,7 +129,7 @@ class RunEnding(BaseModel):
     """Why rows failed, the most frequent causes first."""
 
 
-class Run(BaseModel):
+class Run(LazyModel):
     """One execution. Until ``waiting_until``, a batch waits for rows that another owner has, or had when it died."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")  # a later release may add to the item
@@ -146,7 +145,7 @@ class Run(BaseModel):
     started_at: datetime
     estimate_usd: float
     state: RunState = RunState.RUNNING
-    counts: Counts = Counts()
+    counts: Counts = Field(default_factory=Counts)
     warnings: list[str] = []
     waiting_until: datetime | None = None
     throttled_since: datetime | None = None
@@ -154,10 +153,10 @@ class Run(BaseModel):
     throttled_noted: datetime | None = None
     held_back_noted: datetime | None = None
     """When rows last waited for the limits of the target in the registry, which other runs share."""
-    live: Live = Live()
-    blanks: Blanks = Blanks()
+    live: Live = Field(default_factory=Live)
+    blanks: Blanks = Field(default_factory=Blanks)
     """Live counts of empty columns. They are read with a single run, not with a page of runs."""
-    traces: Traces = Traces()
+    traces: Traces = Field(default_factory=Traces)
     """Written traces. They are read with a single run, too."""
     causes: list[Cause] = []
     """Why rows failed, the most frequent causes first. While the run goes on, they are read with a single run only."""
@@ -175,7 +174,7 @@ class Run(BaseModel):
         return self.blanks.mostly_empty(mapping, self.counts.succeeded)
 
     @classmethod
-    def of_plan(cls, plan: Plan) -> Run:
+    def of_plan(cls, plan: Plan) -> Self:
         """The run of a plan when it starts."""
         return cls(
             execution=plan.execution.name,

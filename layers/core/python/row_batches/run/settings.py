@@ -1,7 +1,5 @@
 """The settings of the functions of row batches; see ``foundation.settings``."""
 
-from __future__ import annotations
-
 from pydantic import Json
 
 from foundation.settings import FunctionSettings

@@ -1,14 +1,13 @@
 """Sums that the aggregator makes over all rows, and the parts of the summary that come from them."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import accumulate
 
 import orjson
-from pydantic import BaseModel
+from pydantic import Field
 
+from foundation.lazy_model import LazyModel
 from foundation.problems import listed
 from row_batches.document.plan import Plan, StorageMode
 from row_batches.document.target_version import TargetVersion
@@ -30,7 +29,7 @@ MOST_ROWS_NAMED = 50
 SUMMARY_SCHEMA_VERSION = 1
 
 
-class Failure(BaseModel):
+class Failure(LazyModel):
     """A failed row, as an example in the summary and the notification."""
 
     row: int
@@ -38,7 +37,7 @@ class Failure(BaseModel):
     error: str
 
 
-class CastFailures(BaseModel):
+class CastFailures(LazyModel):
     """How many values of a column could not be cast to its type, and the first of them, shortened."""
 
     count: int = 0
@@ -51,7 +50,7 @@ def add_cast_failures(by_column: dict[str, CastFailures], samples: Mapping[str, 
         by_column.setdefault(column, CastFailures(sample=sample)).count += 1
 
 
-class ExtractedFields(BaseModel):
+class ExtractedFields(LazyModel):
     """The number of rows that have each field from each method, and the number that lack it."""
 
     methods: dict[str, dict[str, int]] = {}
@@ -69,7 +68,7 @@ class ExtractedFields(BaseModel):
                     self.missing[field] = self.missing.get(field, 0) + rows
 
 
-class Totals(BaseModel):
+class Totals(LazyModel):
     """Sums over the rows so far.
 
     ``in_flight_changes`` has, by epoch second, how many more rows were in flight than one second before. One sample a
@@ -120,8 +119,8 @@ class Totals(BaseModel):
     write_units: int = 0
     target_versions: dict[str, int] = {}
     """How many successful rows each version of the target answered (``TargetVersion`` as text)."""
-    blanks: Blanks = Blanks()
-    extraction: ExtractedFields = ExtractedFields()
+    blanks: Blanks = Field(default_factory=Blanks)
+    extraction: ExtractedFields = Field(default_factory=ExtractedFields)
     off_protocol_row: int = 0
     """The first row whose answer does not follow the protocol. ``off_protocol_example`` is the start of the answer."""
     off_protocol_example: str = ""
@@ -131,7 +130,7 @@ class Totals(BaseModel):
     letters_refusal: str = ""
     in_flight_changes: dict[int, int] = {}
     first_failures: list[Failure] = []
-    causes: Causes = Causes()
+    causes: Causes = Field(default_factory=Causes)
 
     def add(self, rows: RowColumns) -> None:
         """Count finished rows."""

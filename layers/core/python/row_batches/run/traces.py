@@ -8,18 +8,17 @@ holds a cell, an answer or an error message.
 Segment documents: https://docs.aws.amazon.com/xray/latest/devguide/xray-api-segmentdocuments.html
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from heapq import nlargest, nsmallest
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import orjson
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
+from foundation.lazy_model import LazyModel
 from row_batches.document.plan import Execution, Plan
 from row_batches.rows.records import FinishedRow, RowStatus
 
@@ -45,7 +44,7 @@ class SegmentSink(Protocol):
         """Write segment documents, once. Raises an error of ``foundation.errors`` when some are not taken."""
 
 
-class Traces(BaseModel):
+class Traces(LazyModel):
     """The counts of a run's traces: those ``sent``, the writes ``refused``, and the reason of the first refusal."""
 
     model_config = ConfigDict(frozen=True)
@@ -55,7 +54,7 @@ class Traces(BaseModel):
     refusal: str = ""
 
 
-class CallTrace(BaseModel):
+class CallTrace(LazyModel):
     """The trace that an agent's row belongs to, and when the row was mapped, in milliseconds since the epoch."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -85,7 +84,7 @@ class TracedRow:
     parts: tuple[Part, ...]
 
     @classmethod
-    def of(cls, finished: FinishedRow, mapped: Part | None, stored: Part) -> TracedRow:
+    def of(cls, finished: FinishedRow, mapped: Part | None, stored: Part) -> Self:
         """``mapped`` is None for a row that could not be mapped: all of its time is mapping."""
         record = finished.record
         ended_ms = record["started_ms"] + record["duration_ms"]

@@ -1,0 +1,87 @@
+"""`pip install ./client` gives the whole client, with the core's packages and what they import."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.terraform_files import REPOSITORY
+from tools.environments import UV, uv_environment
+
+CLIENT = REPOSITORY / "client"
+PROJECT = tomllib.loads((CLIENT / "pyproject.toml").read_text(encoding="utf-8"))
+PACKAGES = {
+    "batch_processor_client": CLIENT,
+    **dict.fromkeys(("foundation", "row_batches", "bedrock_batches"), REPOSITORY / "layers" / "core" / "python"),
+}
+OF_FUNCTIONS = {"aws_lambda_powertools"}
+"""What only handlers and their log lines import."""
+BROUGHT = {"botocore": "boto3", "urllib3": "boto3", "pydantic_core": "pydantic", "iregexp_check": "jsonpath-rfc9535"}
+"""Packages that come with another one."""
+IMPORTS_EVERYTHING = """
+import importlib, pkgutil, batch_processor_client as client
+for module in pkgutil.walk_packages(client.__path__, "batch_processor_client."):
+    if module.name.rpartition(".")[2] not in ("__main__", "lake"):  # lake is an extra
+        importlib.import_module(module.name)
+"""
+PYTHONS = {"3.11", "3.13", f"{sys.version_info.major}.{sys.version_info.minor}"}
+
+
+def imported() -> Iterator[str]:
+    """The top-level packages that a module of the distribution imports, also inside functions."""
+    for package, folder in PACKAGES.items():
+        for path in (folder / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                    yield node.module.partition(".")[0]
+                elif isinstance(node, ast.Import):
+                    yield from (alias.name.partition(".")[0] for alias in node.names)
+
+
+def declared() -> set[str]:
+    project = PROJECT["project"]
+    requirements = [*project["dependencies"], *project["optional-dependencies"]["lake"]]
+    requirements += project["optional-dependencies"]["notebook"]
+    return {re.split(r"[<>=!~\[ ]", requirement)[0].lower() for requirement in requirements}
+
+
+def test_whatever_the_distribution_imports_is_a_dependency() -> None:
+    distributions = importlib.metadata.packages_distributions()
+    ours = sys.stdlib_module_names | PACKAGES.keys() | OF_FUNCTIONS
+    used = {BROUGHT.get(name, name) for name in imported() if name not in ours and not name.startswith("mypy_boto3_")}
+    missing = {name for name in used if not {name, *map(str.lower, distributions.get(name, []))} & declared()}
+    assert missing == set()
+
+
+def test_the_extra_for_the_lake_has_the_versions_of_the_functions() -> None:
+    pinned = (REPOSITORY / "requirements" / "duckdb-layer.in").read_text(encoding="utf-8")
+    lines = {line for line in pinned.splitlines() if line and not line.startswith("#")}
+    assert set(PROJECT["project"]["optional-dependencies"]["lake"]) == lines
+
+
+@pytest.mark.parametrize("python", sorted(PYTHONS))
+def test_it_installs_into_a_fresh_environment_and_runs(python: str, tmp_path: Path) -> None:
+    environment = {name: value for name, value in uv_environment().items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
+    environment["UV_PYTHON_DOWNLOADS"] = "never"
+    found = subprocess.run([UV, "python", "find", python], env=environment, check=False, capture_output=True)
+    if found.returncode != 0:
+        pytest.skip(f"there is no Python {python} on this machine")
+
+    def command(*arguments: str) -> str:
+        done = subprocess.run(arguments, cwd=tmp_path, env=environment, check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    home = tmp_path / "environment"
+    command(str(UV), "venv", "--quiet", "--python", python, str(home))
+    command(str(UV), "pip", "install", "--quiet", "--python", str(home / "bin" / "python"), str(CLIENT))
+    assert "Operate a deployment of Batch Processor" in command(str(home / "bin" / "batch-processor"), "--help")
+    command(str(home / "bin" / "python"), "-W", "error", "-c", IMPORTS_EVERYTHING)
