@@ -74,7 +74,8 @@ def _parse(line: bytes) -> dict[str, list[Any]]:
             f"These rows were written in form {version}, by a newer release; this one reads forms up to "
             f"{ROWS_SCHEMA_VERSION}. Deploy that release again, or newer."
         )
-    columns.setdefault("extraction", [""] * len(columns["status"]))
+    if "extraction" not in columns:
+        columns["extraction"] = [""] * len(columns["status"])
     if version == 1:
         columns["target_version"] = [""] * len(columns["status"])
         columns.setdefault("details", [])

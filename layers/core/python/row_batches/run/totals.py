@@ -1,8 +1,10 @@
 """Sums that the aggregator makes over all rows, and the parts of the summary that come from them."""
 
+import operator
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from itertools import accumulate
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import accumulate, compress
 
 import orjson
 from pydantic import Field
@@ -133,13 +135,19 @@ class Totals(LazyModel):
     causes: Causes = Field(default_factory=Causes)
 
     def add(self, rows: RowColumns) -> None:
-        """Count finished rows."""
-        statuses = Counter(rows["status"])
-        self.succeeded += statuses[RowStatus.SUCCESS]
-        self.failed += statuses[RowStatus.FAILED]
-        self.timed_out += statuses[RowStatus.TIMEOUT]
-        self.attempted += len(rows["status"])
-        self._add_attempts(rows)
+        """Count finished rows.
+
+        Each row of each run passes here. So a count takes a whole column at once (``sum``, ``list.count``), without
+        a loop over the rows. A fact that few rows have is one of their ``details``, which is empty for most batches.
+        """
+        statuses = rows["status"]
+        succeeded = statuses.count(RowStatus.SUCCESS)
+        timed_out = 0 if succeeded == len(statuses) else statuses.count(RowStatus.TIMEOUT)
+        self.succeeded += succeeded
+        self.failed += len(statuses) - succeeded - timed_out
+        self.timed_out += timed_out
+        self.attempted += len(statuses)
+        self._add_attempts(rows, succeeded)
         self.throttles += sum(rows["throttles"])
         self.cast_failures += sum(rows["cast_failures"])
         for details in rows["details"]:
@@ -152,21 +160,20 @@ class Totals(LazyModel):
                 self.notes[name] = self.notes.get(name, 0) + count
         self._add_blanks(rows)
         self.causes.add(rows["failures"])
-        self.extraction.add(rows["extraction"])
+        if any(rows["extraction"]):
+            self.extraction.add(rows["extraction"])
         self.processing_ms += sum(rows["duration_ms"])
         self.worker_ms += sum(rows["worker_ms"])
         self.worker_calls += sum(rows["worker_calls"])
-        self._add_versions(rows, statuses[RowStatus.SUCCESS])
-        times = _times(rows)
-        self.resumed += len(rows["status"]) - len(times) - self._add_origins(rows)
-        # A row is in flight at each full second from ``began`` up to, but not including, ``ended``.
-        began = Counter([-(-started_ms // 1000) for started_ms, _ in times])
-        ended = Counter([(started_ms + duration_ms) // 1000 + 1 for started_ms, duration_ms in times])
-        began.subtract(ended)
+        self._add_versions(rows, succeeded)
+        started, durations = _times(rows)
+        self.resumed += len(statuses) - len(started) - self._add_origins(rows)
+        # A row is in flight at each full second from its start to its end, both included.
         changes = self.in_flight_changes
-        for second, change in began.items():
-            if change:
-                changes[second] = changes.get(second, 0) + change
+        for second, rows_begun in _by_second(started):
+            changes[second] = changes.get(second, 0) + rows_begun
+        for second, rows_over in _by_second(map(operator.add, started, durations), after_ms=1):
+            changes[second] = changes.get(second, 0) - rows_over
 
     def _add_blanks(self, rows: RowColumns) -> None:
         lacking = [details for details in rows["details"] if details.get("missing")]
@@ -187,22 +194,24 @@ class Totals(LazyModel):
         self.unmapped -= failed.count(RowStatus.FAILED)  # They have no attempt, like rows that could not be mapped.
         return len(duplicates) - len(failed) + len(cached) - cached_failures
 
-    def _add_attempts(self, rows: RowColumns) -> None:
+    def _add_attempts(self, rows: RowColumns, succeeded: int) -> None:
         attempts = rows["attempts"]
-        self.attempts += sum(attempts)
-        self.retries += sum(attempts) - len(attempts) + attempts.count(0)
-        self.answered += rows["status"].count(RowStatus.SUCCESS)
-        if 0 in attempts:
+        total, unattempted = sum(attempts), attempts.count(0)
+        self.attempts += total
+        self.retries += total - len(attempts) + unattempted
+        self.answered += succeeded
+        if unattempted:
             calls = list(zip(attempts, rows["throttles"], rows["status"], strict=True))
             self.unmapped += calls.count((0, 0, RowStatus.FAILED))
             self.answered -= calls.count((0, 0, RowStatus.SUCCESS))
 
     def _add_versions(self, rows: RowColumns, succeeded: int) -> None:
-        versions = set(rows["target_version"])
-        if len(versions) == 1:
-            counts = {versions.pop(): succeeded} if succeeded else {}
-        else:
-            pairs = zip(rows["target_version"], rows["status"], strict=True)
+        if not succeeded:
+            return
+        versions = rows["target_version"]
+        counts: Mapping[str, int] = {versions[0]: succeeded}
+        if versions.count(versions[0]) < len(versions):  # faster than a set, which hashes each text
+            pairs = zip(versions, rows["status"], strict=True)
             counts = Counter(version for version, status in pairs if status == RowStatus.SUCCESS)
         for text, count in counts.items():
             version = str(TargetVersion.parse(text))
@@ -245,13 +254,27 @@ class Totals(LazyModel):
         return max(accumulate(in_order), default=0) or min(self.attempted - self.resumed, 1)
 
 
-def _times(rows: RowColumns) -> list[tuple[int, int]]:
-    """Start and duration of the rows. Rows that were taken over (SUCCESS without an attempt) are left out."""
-    times = list(zip(rows["started_ms"], rows["duration_ms"], strict=True))
-    if 0 not in rows["attempts"]:
-        return times
-    runs = zip(times, rows["attempts"], rows["status"], strict=True)
-    return [time for time, attempts, status in runs if attempts or status != RowStatus.SUCCESS]
+def _by_second(moments_ms: Iterable[int], after_ms: int = 0) -> Iterator[tuple[int, int]]:
+    """The number of moments, each ``after_ms`` later, by the full second that follows or equals them.
+
+    Sorting them is faster than dividing each, because rows end almost in order.
+    """
+    moments = sorted(moments_ms)
+    at = 0
+    while at < len(moments):
+        second = (moments[at] + after_ms + 999) // 1000
+        following = bisect_right(moments, second * 1000 - after_ms, at)
+        yield second, following - at
+        at = following
+
+
+def _times(rows: RowColumns) -> tuple[list[int], list[int]]:
+    """Starts and durations of the rows. Rows that were taken over (SUCCESS without an attempt) are left out."""
+    started, durations, attempts = rows["started_ms"], rows["duration_ms"], rows["attempts"]
+    if 0 not in attempts:
+        return started, durations
+    runs = [made > 0 or status != RowStatus.SUCCESS for made, status in zip(attempts, rows["status"], strict=True)]
+    return list(compress(started, runs)), list(compress(durations, runs))
 
 
 def cost_of(plan: Plan, totals: Totals, *, stopped: bool = False, traces: int = 0) -> dict[str, object]:
