@@ -101,9 +101,10 @@ module "registry" {
 module "row_batches" {
   source = "./modules/row_batches"
 
-  deployment = local.deployment
-  artifacts  = module.artifacts.objects
-  layer_arns = module.layers.arns
+  deployment       = local.deployment
+  artifacts        = module.artifacts.objects
+  layer_arns       = module.layers.arns
+  duckdb_layer_arn = module.layers.duckdb_arn
 
   kms_key_arn             = module.key.arn
   input_buckets           = concat([module.input_bucket.name], var.input_buckets)

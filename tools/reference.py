@@ -22,6 +22,7 @@ from bedrock_batches.violations import FILTERS, TIERS
 from row_batches.document import agent_schema, batch_config, deployment_config, input_format, output_format
 from row_batches.extraction.methods import METHOD_OF
 from row_batches.extraction.transforms import TRANSFORMS, RegexTransform
+from row_batches.files.opening import FORMATS
 from row_batches.files.writers import WRITERS
 from row_batches.mapping import models
 from row_batches.mapping.metadata_columns import METADATA
@@ -81,6 +82,11 @@ def _choices(annotation: Any) -> tuple[Any, ...]:
     if get_origin(annotation) is Literal:
         return get_args(annotation)
     return next(filter(None, map(_choices, get_args(annotation))), ()) if get_origin(annotation) is not dict else ()
+
+
+def file_formats() -> str:
+    rows = [(f"`{one.name}`", one.doc, one.rows, one.cells) for one in FORMATS]
+    return table(("`type`", "the file", "rows", "cells"), rows)
 
 
 def transformations() -> str:
@@ -238,6 +244,7 @@ Tables = Mapping[str, Callable[[], str]]
 INPUT_DOCUMENT: Tables = MappingProxyType(
     {
         "document": lambda: fields(batch_config.BatchConfig),
+        "formats": file_formats,
         "target": lambda: fields(batch_config.TargetReference),
         "input_format": lambda: fields(input_format.InputFormat),
         "input_mapping": lambda: fields(models.InputMapping),

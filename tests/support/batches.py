@@ -25,8 +25,8 @@ from row_batches.document.plan import (
 )
 from row_batches.files.csv_reader import Staging
 from row_batches.files.csv_writer import output_header, render_row
-from row_batches.files.staged_copy import escaped
-from row_batches.files.table import TableStaging
+from row_batches.files.staged_copy import escaped, staged_cells
+from row_batches.files.table import InputFile, TableStaging
 from row_batches.mapping.mapping_in import compile_input_mapping
 from row_batches.rows.records import RowStatus
 from row_batches.rows.rows_object import ROWS_SCHEMA_VERSION
@@ -188,7 +188,8 @@ def json_of(body: bytes) -> Any:
 
 def stage_typed(plan: Plan, rows: Sequence[Sequence[str]], store: FakeObjectStore) -> Plan:
     """The plan of the same rows from a file whose cells have types, with the staged copy of such a file."""
-    table = TableStaging(plan.columns, [(f"row {row}", cells) for row, cells in enumerate(rows, 1)])
+    lines = [(f"row {row}", staged_cells(cells)) for row, cells in enumerate(rows, 1)]
+    table = TableStaging(InputFile(list), plan.columns, lines)
     staged = stage(table, plan.config.input_format, store, plan.keys)
     changed = plan.staged.model_copy(update={"version_id": staged.version_id, "size_bytes": staged.size_bytes})
     made = plan.model_copy(update={"staged": changed, "skipped": staged.skipped, "typed_input": True})

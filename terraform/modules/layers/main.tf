@@ -4,13 +4,13 @@ locals {
   layers = {
     core         = { name = "batch-processor-core", description = "Packages foundation, row_batches and bedrock_batches" }
     dependencies = { name = "batch-processor-dependencies", description = "Libraries of the core layer" }
-    duckdb       = { name = "ventureos-duckdb", description = "DuckDB with the extensions that S3 Tables needs" }
+    duckdb       = { name = "ventureos-duckdb", description = "DuckDB, which reads Parquet, with the extensions that S3 Tables needs" }
     sdk          = { name = "ventureos-sdk", description = "An AWS SDK that knows all of Bedrock's batch inference" }
   }
 }
 
 resource "aws_lambda_layer_version" "this" {
-  for_each = { for key, layer in local.layers : key => layer if !contains(["duckdb", "sdk"], key) || var.bedrock_batches }
+  for_each = { for key, layer in local.layers : key => layer if key != "sdk" || var.bedrock_batches }
 
   layer_name               = "${each.value.name}${var.deployment.suffix}"
   description              = each.value.description

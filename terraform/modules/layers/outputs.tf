@@ -4,8 +4,8 @@ output "arns" {
 }
 
 output "duckdb_arn" {
-  description = "ARN of the layer version for the functions that read or write the lake; null without it."
-  value       = one([for key, layer in aws_lambda_layer_version.this : layer.arn if key == "duckdb"])
+  description = "ARN of the layer version for the functions that read Parquet files, or read or write the lake."
+  value       = aws_lambda_layer_version.this["duckdb"].arn
 }
 
 output "sdk_arn" {

@@ -10,5 +10,5 @@ variable "artifacts" {
 
 variable "bedrock_batches" {
   type        = bool
-  description = "Whether to add the layers of Bedrock batches: DuckDB and the SDK."
+  description = "Whether to add the layer of Bedrock batches, the SDK."
 }

@@ -62,7 +62,9 @@ module "function" {
   runtime      = var.deployment.runtime
   architecture = var.deployment.architecture
   artifact     = var.artifacts["functions/${each.key}"]
-  layer_arns   = var.layer_arns
+
+  # Functions that have memory for DuckDB get its layer.
+  layer_arns = concat(var.layer_arns, lookup(each.value, "duckdb_memory_mb", 0) > 0 ? [var.duckdb_layer_arn] : [])
 
   memory_mb       = each.value.memory_mb
   timeout_seconds = each.value.timeout_seconds

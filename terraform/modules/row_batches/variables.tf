@@ -25,6 +25,11 @@ variable "layer_arns" {
   description = "Layer versions of every function."
 }
 
+variable "duckdb_layer_arn" {
+  type        = string
+  description = "Layer version with DuckDB."
+}
+
 variable "kms_key_arn" {
   type        = string
   description = "Key that encrypts stored data."

@@ -19,6 +19,7 @@ variables {
     xray_tracing       = false
   }
   layer_arns              = ["arn:aws:lambda:us-east-1:123456789012:layer:core:1"]
+  duckdb_layer_arn        = "arn:aws:lambda:us-east-1:123456789012:layer:ventureos-duckdb:1"
   kms_key_arn             = "arn:aws:kms:us-east-1:123456789012:key/00000000-0000-0000-0000-000000000000"
   input_buckets           = ["input"]
   input_kms_key_arns      = []
@@ -60,6 +61,24 @@ run "functions_have_the_sizes_of_the_file_that_python_reads" {
   assert {
     condition     = jsonencode({ for name, function in module.function : name => function.size }) == jsonencode({ for name, size in jsondecode(file("../layers/core/python/row_batches/functions.json")) : name => [size.memory_mb, size.timeout_seconds, size.temporary_mb] })
     error_message = jsonencode({ for name, function in module.function : name => function.size })
+  }
+}
+
+run "functions_with_memory_for_duckdb_have_its_layer" {
+  command = plan
+
+  module {
+    source = "./modules/row_batches"
+  }
+
+  assert {
+    condition     = [for name, function in module.function : name if contains(function.layer_arns, var.duckdb_layer_arn)] == [for name, size in jsondecode(file("../layers/core/python/row_batches/functions.json")) : name if can(size.duckdb_memory_mb)]
+    error_message = jsonencode({ for name, function in module.function : name => function.layer_arns })
+  }
+
+  assert {
+    condition     = contains(module.function["validate_input"].layer_arns, var.duckdb_layer_arn)
+    error_message = "validate_input reads Parquet files, so it needs DuckDB."
   }
 }
 

@@ -13,10 +13,14 @@ from hypothesis import strategies as st
 from row_batches.document.input_format import InputFormat
 from row_batches.files.blank_rows import BlankRows
 from row_batches.files.opening import open_input
-from row_batches.files.staged_copy import read_staged, staged_header, staged_line
+from row_batches.files.staged_copy import read_staged, staged_cells, staged_header
 
 SPACES = "".join(map(chr, range(0x10000)))
 SPACES = "".join(character for character in SPACES if character.isspace())
+
+
+def staged_line(row: int, cells: Sequence[str]) -> bytes:
+    return f'"{row}",{staged_cells(cells)}\n'.encode()
 
 
 def divided(chunks: Sequence[bytes]) -> tuple[list[tuple[int, list[str]]], list[tuple[int, list[str]]], BlankRows]:

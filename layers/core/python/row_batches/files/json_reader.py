@@ -21,11 +21,10 @@ from foundation.json_text import encodable
 from foundation.problems import shown
 from row_batches.document.input_format import InputFormat
 from row_batches.files.encoding import Utf8Text
-from row_batches.files.table import MAX_COLUMNS, PATH, TableStaging, too_many_columns
+from row_batches.files.staged_copy import staged_cells
+from row_batches.files.table import MAX_COLUMNS, PATH, InputFile, TableStaging, too_many_columns
 from row_batches.mapping.cells import JsonCell
 
-Source = Callable[[], Iterable[bytes]]
-"""Each call returns the file's bytes from the start."""
 Objects = Iterator[tuple[str, Mapping[str, Any]]]
 """The rows with their places: "line 7" or "item 7"."""
 
@@ -36,25 +35,19 @@ _SPACES = re.compile(r"[ \t\r\n]*")
 _WRITE_ARRAY = "write one array of objects: [{…}, {…}]"
 
 
-def stage_json_lines(
-    source: Source, form: InputFormat, max_rows: int | None, source_warnings: Callable[[], list[str]]
-) -> TableStaging:
+def stage_json_lines(file: InputFile) -> TableStaging:
     """Prepare to stage a file with an object in each line. Raises InvalidInputError for mistakes in it."""
-    return _staged(lambda: _objects_of_lines(source(), form), max_rows, source_warnings)
+    return _staged(file, lambda: _objects_of_lines(file.chunks(), file.form))
 
 
-def stage_json_array(
-    source: Source, form: InputFormat, max_rows: int | None, source_warnings: Callable[[], list[str]]
-) -> TableStaging:
+def stage_json_array(file: InputFile) -> TableStaging:
     """Prepare to stage a file that is one array of objects. Raises InvalidInputError for mistakes in it."""
-    return _staged(lambda: _objects_of_array(source(), form), max_rows, source_warnings)
+    return _staged(file, lambda: _objects_of_array(file.chunks(), file.form))
 
 
-def _staged(
-    objects: Callable[[], Objects], max_rows: int | None, source_warnings: Callable[[], list[str]]
-) -> TableStaging:
+def _staged(file: InputFile, objects: Callable[[], Objects]) -> TableStaging:
     keys: dict[str, None] = {}
-    for _, item in islice(objects(), max_rows):
+    for _, item in islice(objects(), file.max_rows):
         keys.update(dict.fromkeys(item))
         if len(keys) > MAX_COLUMNS:
             raise InvalidInputError([too_many_columns(len(keys))])
@@ -63,8 +56,8 @@ def _staged(
             _refuse(shown(encodable(key)), "a key contains a NUL character, or half of a surrogate pair", "remove it")
     if not keys:
         _refuse("", "the file has no objects with keys", 'write rows such as {"id": 1, "text": "…"}')
-    rows = ((place, [_cell(item.get(key), place) for key in keys]) for place, item in objects())
-    return TableStaging(list(keys), rows, max_rows, source_warnings)
+    rows = ((place, staged_cells(_cell(item.get(key), place) for key in keys)) for place, item in objects())
+    return TableStaging(file, list(keys), rows)
 
 
 def _objects_of_lines(chunks: Iterable[bytes], form: InputFormat) -> Objects:

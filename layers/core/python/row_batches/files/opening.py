@@ -11,63 +11,103 @@ from typing import get_args
 
 from foundation.errors import InvalidInputError
 from row_batches.document.input_format import FormatName, InputFormat
-from row_batches.files import gzip_, recognise
+from row_batches.files import recognise
+from row_batches.files.compression import COMPRESSIONS
 from row_batches.files.csv_reader import Staging
-from row_batches.files.encoding import Utf8Text, as_utf8
+from row_batches.files.encoding import Utf8Text
 from row_batches.files.json_reader import stage_json_array, stage_json_lines
-from row_batches.files.table import MAX_FILE_BYTES, PATH, InputStaging
+from row_batches.files.parquet_reader import stage_parquet
+from row_batches.files.table import MAX_FILE_BYTES, PATH, InputFile, InputStaging
 from row_batches.files.workbook import stage_workbook
 
 Source = Callable[[], Iterable[bytes]]
 """Each call returns the file's bytes from the start."""
-Warnings = Callable[[], list[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A file format. ``is_it`` recognises it from the first ``HEAD_BYTES``. ``stage`` raises InvalidInputError."""
+    """A file format. ``is_it`` recognises it from the first ``HEAD_BYTES``. ``stage`` raises InvalidInputError.
+
+    ``doc`` completes "The file is …". ``rows`` and ``cells`` say on the reference page what they are in such a file.
+    """
 
     name: str
     doc: str
+    rows: str
+    cells: str
     is_it: Callable[[bytes], bool]
-    stage: Callable[[Source, InputFormat, int | None, Warnings], InputStaging]
+    stage: Callable[[InputFile], InputStaging]
 
 
-def _stage_csv(source: Source, form: InputFormat, max_rows: int | None, source_warnings: Warnings) -> InputStaging:
-    text = Utf8Text(source(), form, PATH)
-    return Staging(text, form, max_rows, lambda: [*source_warnings(), *text.warnings])
+def _stage_csv(file: InputFile) -> InputStaging:
+    text = Utf8Text(file.chunks(), file.form, PATH)
+    return Staging(text, file.form, file.max_rows, lambda: [*file.notes, *text.warnings])
 
 
 FORMATS = (
-    Format("xlsx", "an Excel workbook (XLSX, XLSM): one sheet", recognise.is_workbook, stage_workbook),
-    Format("jsonl", "JSON Lines: an object in each line", recognise.is_json_object, stage_json_lines),
-    Format("json", "one JSON array of objects", recognise.is_json_array, stage_json_array),
-    Format("csv", "text in rows: CSV, TSV and the like", lambda _: True, _stage_csv),
+    Format(
+        "xlsx",
+        "an Excel workbook (XLSX, XLSM)",
+        "rows of the first sheet, or of `sheet`; the first row with content is the header",
+        "numbers and booleans keep their types, dates become ISO 8601 text. Up to 64 MB and 4,000,000 cells",
+        recognise.is_workbook,
+        stage_workbook,
+    ),
+    Format(
+        "parquet",
+        "a Parquet file",
+        "rows in their order",
+        "numbers, booleans, and lists of texts, whole numbers or booleans keep their types, decimals with all their "
+        "digits; dates and times become ISO 8601 text. A column of structs, maps or other lists is refused. Up to 4 GB",
+        recognise.is_parquet,
+        stage_parquet,
+    ),
+    Format(
+        "jsonl",
+        "JSON Lines",
+        "an object in each line; the columns are all keys that occur",
+        "values keep their types; a missing key is null",
+        recognise.is_json_object,
+        stage_json_lines,
+    ),
+    Format(
+        "json",
+        "one JSON array",
+        "the objects in the array; the columns are all keys that occur",
+        "as in JSON Lines",
+        recognise.is_json_array,
+        stage_json_array,
+    ),
+    Format("csv", "text in rows (CSV, TSV and the like)", "lines", "text", lambda _: True, _stage_csv),
 )
 """The formats in order. The first one that recognises a file reads it."""
 if {one.name for one in FORMATS} != set(get_args(FormatName)):
     raise TypeError("FormatName and FORMATS have to list the same formats")
 
 
-def open_input(source: Source, form: InputFormat, *, max_rows: int | None = None) -> InputStaging:
-    """Read the header of a user's file and prepare to stage its rows.
+def open_input(
+    source: Source, form: InputFormat, *, size: int | None = None, max_rows: int | None = None
+) -> InputStaging:
+    """Read the header of a user's file and prepare to stage its rows. ``size`` is the file's, in bytes, if known.
 
     Raises InvalidInputError if the file is not a table, and says what it is, or if it has no usable header. Iterating
     raises it for later mistakes. With ``max_rows``, later rows are neither read nor checked.
     """
     notes = []
     head = _head(source())
-    if head.startswith(gzip_.MAGIC):
-        packed = source
-        source = lambda: gzip_.unpacked(packed(), path=PATH, max_bytes=MAX_FILE_BYTES)  # noqa: E731
-        head = _head(source())
-        notes.append("The file is compressed with gzip.")
+    packing = next((one for one in COMPRESSIONS if one.is_it(head)), None)
+    chunks = source
+    if packing is not None:
+        chunks = lambda: packing.unpacked(source(), path=PATH, max_bytes=MAX_FILE_BYTES)  # noqa: E731
+        size = None
+        head = _head(chunks())
+        notes.append(f"The file is compressed with {packing.name}.")
     chosen = next(one for one in FORMATS if (one.name == form.type if form.type else one.is_it(head)))
     if chosen.name == "csv" and (problem := recognise.problem_of(head, PATH)):
         raise InvalidInputError([problem])
     if chosen.name != "csv" and form.type is None:
         notes.append(f"The file is {chosen.doc}.")
-    return chosen.stage(source, form, max_rows, lambda: notes)
+    return chosen.stage(InputFile(chunks, form, size, max_rows, tuple(notes)))
 
 
 def _head(chunks: Iterable[bytes]) -> bytes:
@@ -76,4 +116,4 @@ def _head(chunks: Iterable[bytes]) -> bytes:
         head += chunk
         if len(head) >= recognise.HEAD_BYTES:
             break
-    return as_utf8(head[: recognise.HEAD_BYTES])
+    return head[: recognise.HEAD_BYTES]

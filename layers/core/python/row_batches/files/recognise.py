@@ -10,13 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from foundation.errors import Problem
+from row_batches.files.compression import COMPRESSIONS
+from row_batches.files.encoding import as_utf8
 
 HEAD_BYTES = 4_096
 """The part of a file that is enough to recognise it."""
 
 _SAVE_SHEET = "open it and save the sheet as CSV UTF-8"
 _UNPACK = "unpack it, and upload the table in it as CSV"
+_COMPRESS = "unpack it, or compress it with gzip or zstd"
 _EXPORT = "export its table as CSV"
+_CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,11 @@ def _begins(*marks: bytes) -> Callable[[bytes], bool]:
     return lambda head: head.startswith(marks)
 
 
+def _binary(mark: bytes) -> Callable[[bytes], bool]:
+    """For a mark of letters, with which a column's name can begin, too."""
+    return lambda head: head.startswith(mark) and _CONTROLS.search(head[:64]) is not None
+
+
 def _zip_with(mark: bytes) -> Callable[[bytes], bool]:
     return lambda head: head.startswith(b"PK\x03\x04") and mark in head
 
@@ -41,7 +50,7 @@ def _markup(*tags: bytes) -> Callable[[bytes], bool]:
 
 
 def _opening(head: bytes) -> bytes:
-    return head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    return as_utf8(head).removeprefix(b"\xef\xbb\xbf").lstrip()
 
 
 def is_json_object(head: bytes) -> bool:
@@ -50,6 +59,10 @@ def is_json_object(head: bytes) -> bool:
 
 def is_json_array(head: bytes) -> bool:
     return re.match(rb'\[\s*(?:\{\s*["}]|\])', _opening(head)) is not None
+
+
+def is_parquet(head: bytes) -> bool:
+    return _binary(b"PAR1")(head)
 
 
 def is_workbook(head: bytes) -> bool:
@@ -71,17 +84,23 @@ FOREIGN = (
         "save it as XLSX without a password",
     ),
     Foreign("a PDF document", _begins(b"%PDF-"), "export its table as CSV from the program that made it"),
-    Foreign("a Parquet file", _begins(b"PAR1"), _EXPORT),
+    Foreign("an encrypted Parquet file", _binary(b"PARE"), "write it without encryption"),
     Foreign("an Avro file", _begins(b"Obj\x01"), _EXPORT),
-    Foreign("an ORC file", _begins(b"ORC"), _EXPORT),
+    Foreign("an ORC file", _binary(b"ORC"), _EXPORT),
     Foreign("an SQLite database", _begins(b"SQLite format 3\0"), _EXPORT),
-    Foreign("a file compressed with zstd", _begins(b"\x28\xb5\x2f\xfd"), "unpack it, or compress it with gzip"),
-    Foreign("a file compressed with bzip2", _begins(b"BZh"), "unpack it, or compress it with gzip"),
-    Foreign("a file compressed with xz", _begins(b"\xfd7zXZ\0"), "unpack it, or compress it with gzip"),
+    Foreign(
+        "a file that is compressed twice",
+        lambda head: any(one.is_it(head) for one in COMPRESSIONS),
+        "unpack it once, and upload that",
+    ),
+    Foreign("a file compressed with bzip2", _binary(b"BZh"), _COMPRESS),
+    Foreign("a file compressed with xz", _begins(b"\xfd7zXZ\0"), _COMPRESS),
     Foreign("a 7-Zip archive", _begins(b"7z\xbc\xaf\x27\x1c"), _UNPACK),
     Foreign("a RAR archive", _begins(b"Rar!\x1a\x07"), _UNPACK),
     Foreign(
-        "an image", _begins(b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*"), "upload a CSV instead"
+        "an image",
+        _begins(b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*"),
+        "upload a CSV instead",
     ),
     Foreign(
         "a web page (HTML), not a table",

@@ -41,10 +41,15 @@ def staged_header(columns: int) -> bytes:
     return ("r," + ",".join(f"c{i}" for i in range(1, columns + 1)) + "\n").encode()
 
 
-def staged_line(row: int, cells: Iterable[str]) -> bytes:
-    """The line of a row in the staged copy. Raises UnicodeEncodeError for half of a surrogate pair."""
-    quoted = (escaped(cell).replace("\\", "\\\\").replace('"', '""') for cell in cells)
-    return ('"' + '","'.join([str(row), *quoted]) + '"\n').encode()
+def staged_cells(cells: Iterable[str]) -> str:
+    """The cells of a row as its line in the staged copy has them, after the row number."""
+    return ",".join(map(staged_cell, cells))
+
+
+def staged_cell(cell: str) -> str:
+    """A cell as a line of the staged copy has it, in its quotes."""
+    quoted = escaped(cell).replace("\\", "\\\\").replace('"', '""')
+    return f'"{quoted}"'
 
 
 def staged_lines(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol
 
 import orjson
 
 from foundation.errors import InvalidInputError, Problem
+from row_batches.document.input_format import InputFormat
 from row_batches.files.column_names import addressed, naming_warnings
-from row_batches.files.staged_copy import escaped, staged_header, staged_line
+from row_batches.files.staged_copy import escaped, parse_staged, staged_header
 
 MAX_FILE_BYTES = 10_000_000_000
 """The most that Step Functions reads, 10 GB, for the file and for its staged copy
@@ -28,6 +30,21 @@ PATH = "csv_s3_uri"
 """Problems with the file are reported for this field of the input document."""
 PLACES_NAMED = 5
 _CHUNK_BYTES = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A user's file as its reader gets it, unpacked.
+
+    ``chunks`` gives the bytes, each time from the start. ``size`` is their number, None if the file was compressed.
+    With ``max_rows``, later rows are neither read nor checked. ``notes`` are warnings about the file so far.
+    """
+
+    chunks: Callable[[], Iterable[bytes]]
+    form: InputFormat = field(default_factory=InputFormat)
+    size: int | None = None
+    max_rows: int | None = None
+    notes: tuple[str, ...] = ()
 
 
 class InputStaging(Protocol):
@@ -55,18 +72,19 @@ class InputStaging(Protocol):
 class TableStaging:
     """The staging of rows of cells.
 
-    ``rows`` are pairs of the row's place in the file, such as "line 7", and its cells, as many as ``header`` has. With
-    ``max_rows``, it ends after that many rows. Raises InvalidInputError if the header has too many columns.
+    ``rows`` are pairs of the row's place in the file, such as "line 7", and its cells as ``staged_cells`` writes them,
+    as many as ``header`` has. Readers write them because they know which cells need no work. ``reader_warnings`` gives
+    the reader's own, after the iteration. Raises InvalidInputError if the header has too many columns.
     """
 
     typed = True
 
     def __init__(
         self,
+        file: InputFile,
         header: Sequence[str],
-        rows: Iterable[tuple[str, Sequence[str]]],
-        max_rows: int | None = None,
-        source_warnings: Callable[[], list[str]] = list,
+        rows: Iterable[tuple[str, str]],
+        reader_warnings: Callable[[], list[str]] = list,
     ) -> None:
         if len(header) > MAX_COLUMNS:
             raise InvalidInputError([too_many_columns(len(header))])
@@ -75,43 +93,51 @@ class TableStaging:
         self.total_rows = 0
         self.size_bytes = 0
         self._rows = rows
-        self._max_rows = max_rows
-        self._source_warnings = source_warnings
+        self._file = file
+        self._reader_warnings = reader_warnings
 
     @property
     def warnings(self) -> list[str]:
-        return [*self._source_warnings(), *naming_warnings(self.header, self.columns)]
+        return [*self._file.notes, *self._reader_warnings(), *naming_warnings(self.header, self.columns)]
 
     def __iter__(self) -> Iterator[bytes]:
-        chunk = staged_header(len(self.columns))
-        self.size_bytes = len(chunk)
+        header = staged_header(len(self.columns))
+        self.size_bytes = len(header)
+        lines = [header]
+        passed = 0
         wrong = _Wrong()
-        for place, cells in islice(self._rows, self._max_rows):
+        for place, cells in islice(self._rows, self._file.max_rows):
             if wrong.enough:
                 break
             line = self._line(place, cells, wrong)
+            lines.append(line)
             self.total_rows += 1
             self.size_bytes += len(line)
-            if self.size_bytes > MAX_FILE_BYTES:
-                raise InvalidInputError([too_large("the staged copy of the file", self.size_bytes)])
-            chunk += line
-            if len(chunk) >= _CHUNK_BYTES:
-                yield chunk
-                chunk = b""
+            if self.size_bytes - passed >= _CHUNK_BYTES:
+                self._check_size()
+                yield b"".join(lines)
+                lines = []
+                passed = self.size_bytes
         wrong.raise_if_any()
-        if chunk:
-            yield chunk
+        self._check_size()
+        if lines:
+            yield b"".join(lines)
 
-    def _line(self, place: str, cells: Sequence[str], wrong: _Wrong) -> bytes:
+    def _check_size(self) -> None:
+        if self.size_bytes > MAX_FILE_BYTES:
+            raise InvalidInputError([too_large("the staged copy of the file", self.size_bytes)])
+
+    def _line(self, place: str, cells: str, wrong: _Wrong) -> bytes:
+        row = self.total_rows + 1
         try:
-            line = staged_line(self.total_rows + 1, cells)
+            line = f'"{row}",{cells}\n'.encode()
         except UnicodeEncodeError:
-            wrong.surrogates.append(place)
+            wrong.note(wrong.surrogates, place)
             return b""
         if b"\0" in line:
-            wrong.nul.append(place)
-        elif len(line) * 6 > MAX_ROW_BYTES and row_json_bytes(self.total_rows + 1, cells) > MAX_ROW_BYTES:
-            wrong.too_long.append(place)
+            wrong.note(wrong.nul, place)
+        elif len(line) * 6 > MAX_ROW_BYTES and row_json_bytes(row, parse_staged(line)) > MAX_ROW_BYTES:
+            wrong.note(wrong.too_long, place)
         return line
 
 
@@ -122,10 +148,11 @@ class _Wrong:
         self.too_long: list[str] = []
         self.nul: list[str] = []
         self.surrogates: list[str] = []
+        self.enough = False
 
-    @property
-    def enough(self) -> bool:
-        return any(len(places) >= PLACES_NAMED for places in (self.too_long, self.nul, self.surrogates))
+    def note(self, places: list[str], place: str) -> None:
+        places.append(place)
+        self.enough |= len(places) >= PLACES_NAMED
 
     def raise_if_any(self) -> None:
         kinds = (

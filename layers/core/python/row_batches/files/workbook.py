@@ -15,14 +15,15 @@ import re
 import zipfile
 import zlib
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NoReturn
 
 from foundation.errors import InvalidInputError, Problem
 from foundation.problems import closest, listed
 from row_batches.document.input_format import InputFormat
-from row_batches.files.table import MAX_COLUMNS, PATH, TableStaging, too_many_columns
+from row_batches.files.staged_copy import staged_cells
+from row_batches.files.table import MAX_COLUMNS, PATH, InputFile, TableStaging, too_many_columns
 from row_batches.mapping.cells import JsonCell
 
 MAX_WORKBOOK_BYTES = 64_000_000
@@ -46,24 +47,24 @@ MAX_TEXT_BYTES = 300_000_000
 _SPLIT_IT = "split it, or save the sheet as CSV"
 _SAVE_AGAIN = "open it, save it again and upload it"
 
-Source = Callable[[], Iterable[bytes]]
 
-
-def stage_workbook(
-    source: Source, form: InputFormat, max_rows: int | None, source_warnings: Callable[[], list[str]]
-) -> TableStaging:
+def stage_workbook(file: InputFile) -> TableStaging:
     """Prepare to stage a sheet of a workbook. Raises InvalidInputError if it does not fit into memory."""
-    data = _read(source())
+    data = _read(file)
     _check_size(data)
-    sheet = _Sheet(data, form)
-    return TableStaging(sheet.header, sheet.rows(), max_rows, lambda: [*source_warnings(), *sheet.warnings])
+    sheet = _Sheet(data, file.form)
+    rows = ((place, staged_cells(cells)) for place, cells in sheet.rows())
+    return TableStaging(file, sheet.header, rows, lambda: sheet.warnings)
 
 
-def _read(chunks: Iterable[bytes]) -> bytes:
+def _read(file: InputFile) -> bytes:
+    message = f"the workbook is over {MAX_WORKBOOK_BYTES:,} bytes, the most that is read"
+    if file.size is not None and file.size > MAX_WORKBOOK_BYTES:
+        _refuse(f"{file.size:,} bytes", message, _SPLIT_IT)
     data = io.BytesIO()
-    for chunk in chunks:
+    for chunk in file.chunks():
         if data.tell() + len(chunk) > MAX_WORKBOOK_BYTES:
-            _refuse(f"over {MAX_WORKBOOK_BYTES:,} bytes", "the workbook is too large to be read", _SPLIT_IT)
+            _refuse("", message, _SPLIT_IT)
         data.write(chunk)
     return data.getvalue()
 

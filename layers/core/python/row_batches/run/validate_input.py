@@ -285,7 +285,7 @@ class _Validation:
             if earlier is not None and earlier.has_staged(found.location, self._work.bucket):
                 staging = earlier.staged_again(self._work, max_rows)
             else:
-                staging = open_input(lambda: self._inputs.stream(found), form, max_rows=max_rows)
+                staging = open_input(lambda: self._inputs.stream(found), form, size=found.size, max_rows=max_rows)
             if config is not None:
                 problems += problems_against_header(config, staging.columns)
                 if earlier is not None and target is not None:
