@@ -13,7 +13,7 @@ PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11; do 
 # For recipes. Without an interpreter they would begin with `-m`, and make ignores errors of a command that begins with `-`.
 NEEDED_PYTHON = $(or $(PYTHON),$(error Python 3.11 or newer is needed; name one: make … PYTHON=<path>))
 # Arguments come from the command line only, because a shell can define NAME itself, as WSL does.
-GIVEN := INPUT OUTPUT CSV NAME FOLLOW EXECUTION GRACE FILE CONFIRM TOOL_NAME ONLY UPGRADE ARGS JOB YES CONCURRENCY RATE TOKENS ACCEPT_VERSION DRY_RUN STATUS LIMIT FROM AGENT ANSWER ANSWERS
+GIVEN := INPUT OUTPUT CSV NAME FOLLOW EXECUTION GRACE FILE CONFIRM TOOL_NAME ONLY UPGRADE ARGS JOB YES CONCURRENCY RATE TOKENS ACCEPT_VERSION DRY_RUN STATUS LIMIT FROM AGENT ANSWER ANSWERS CURE
 $(foreach variable,$(GIVEN),$(eval $(variable) :=))
 # Size of the end-to-end tests: small or full.
 SCALE ?= small
@@ -89,6 +89,11 @@ throttle: $(RUNTIME) ## Change the pace of a running batch: EXECUTION=name [CONC
 .PHONY: retry
 retry: $(RUNTIME) ## Run what failed or never ran of a run that has ended: EXECUTION=name [NAME=…] [DRY_RUN=1] [ACCEPT_VERSION=1]
 	@$(CLIENT) retry $(call option,--name,NAME) $(if $(DRY_RUN),--dry-run) \
+		$(if $(ACCEPT_VERSION),--accept-version) -- "$$EXECUTION"
+
+.PHONY: heal
+heal: $(RUNTIME) ## Say why rows failed and what that needs; run the chosen causes again: EXECUTION=name [CURE=1,2|all] [NAME=…] [DRY_RUN=1]
+	@$(CLIENT) heal $(call option,--cure,CURE) $(call option,--name,NAME) $(if $(DRY_RUN),--dry-run) \
 		$(if $(ACCEPT_VERSION),--accept-version) -- "$$EXECUTION"
 
 .PHONY: rows

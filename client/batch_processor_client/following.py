@@ -81,6 +81,7 @@ class Follower:
                     self.progress.update(now, run.counts.succeeded + run.counts.failed + run.counts.timed_out)
                 if run is not None and self._mapping is not None:
                     self.progress.empty = run.mostly_empty(self._mapping)
+                self.progress.causes = run.causes if run else []
                 self.progress.waiting_until = run.waiting_until if run else None
                 self.progress.throttled_since = run.throttled_since if run else None
                 self.progress.throttled_noted = run.throttled_noted if run else None

@@ -8,11 +8,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from row_batches.run.blanks import Unmatched
+from row_batches.run.causes import Cause
 
 THROTTLED_NOTE_HOLDS = timedelta(seconds=30)
 """Workers repeat the note every ten seconds while the target throttles."""
 HELD_BACK_NOTE_HOLDS = timedelta(minutes=2)
 """A child of an agent's run repeats the note each time it looks for a permit in vain."""
+CAUSE_CHARACTERS = 60
 RATE_WINDOW_SECONDS = 30.0
 """The rate covers the last half minute, so that it follows a change but does not jump with each batch."""
 
@@ -31,6 +33,8 @@ class Progress:
     throttled_noted: datetime | None = None
     held_back_noted: datetime | None = None
     """When rows last waited for the target's limits over all runs."""
+    causes: list[Cause] = field(default_factory=list)
+    """Why rows failed so far, the most frequent cause first."""
     empty: list[Unmatched] = field(default_factory=list)
     """The mapped columns that are mostly empty so far."""
     _samples: deque[tuple[float, int]] = field(default_factory=deque)
@@ -64,8 +68,19 @@ class Progress:
         return "waiting for the target's limits, which other runs share"
 
     def notes(self, now: datetime) -> list[str]:
-        """The reason why the run is held up now."""
-        return [note for note in (self.waiting(now), self.throttled(now), self.held_back(now)) if note]
+        """The reason why the run is held up now, and why most of its failed rows failed."""
+        notes = (self.waiting(now), self.throttled(now), self.held_back(now), self.most_frequent_cause)
+        return [note for note in notes if note]
+
+    @property
+    def most_frequent_cause(self) -> str:
+        """The text about the most frequent cause so far, such as ``12 × Boom: it broke``; "" if no row failed."""
+        if not self.causes:
+            return ""
+        first, others = self.causes[0], len(self.causes) - 1
+        text = f"{first.count:,} × {first.error}: {first.message}".removesuffix(": ")
+        shown = text if len(text) <= CAUSE_CHARACTERS else text[: CAUSE_CHARACTERS - 1] + "…"
+        return f"{shown} (and {others:,} more)" if others else shown
 
     @property
     def rate(self) -> float:

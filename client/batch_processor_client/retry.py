@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -42,13 +42,24 @@ class Retry(BaseModel):
     warnings: list[str] = []
 
 
-class _Summary(BaseModel):
-    """The part of ``summary.json`` that a retry reads."""
+class FailedFor(BaseModel):
+    """A cause in ``failures_by_cause``."""
+
+    id: str
+    error: str
+    message: str
+    count: int
+    rows: list[int]
+
+
+class Summary(BaseModel):
+    """The part of ``summary.json`` that a retry reads. Runs of an earlier release have no causes."""
 
     total_rows: int
     failed: int
     timed_out: int
     not_attempted: int
+    failures_by_cause: list[FailedFor] | None = None
 
 
 def retry(
@@ -58,25 +69,27 @@ def retry(
     name: str | None = None,
     accept_version: bool = False,
     dry_run: bool = False,
+    changes: Mapping[str, Any] | None = None,
     wait: Callable[[float], None] = time.sleep,
 ) -> Retry:
     """Start an execution with the document and the rows of an earlier one, which takes over what was successful there.
 
     Its rows are the ones that the earlier execution staged, under the same numbers, whatever became of the user's file.
     Its output lists all of them. The same ``name`` twice starts one execution. ``accept_version``: also take over
-    answers of other code of the target. ``dry_run``: plan and estimate, wait for that, and run no row.
+    answers of other code of the target. ``dry_run``: plan and estimate, wait for that, and run no row. ``changes`` are
+    new values in its ``execution_config``.
 
     Raises ClientError when the earlier execution has no output yet, its plan has expired, or the name was used; in a
     dry run also with the reason for which the retry would be refused.
     """
     retried = execution.rpartition(":")[2]
     store = S3ObjectStore(deployment.client("s3"), deployment.results_bucket)
-    summary = _read_summary(store, Keys(retried))
+    summary = read_summary(store, retried)
     rows = summary.failed + summary.timed_out + summary.not_attempted
     if not rows:
         return Retry(retried=retried, rows=0, total_rows=summary.total_rows, dry_run=dry_run)
     started = name or next_name(retried)
-    document = _document(store, retried, accept_version=accept_version)
+    document = _document(store, retried, changes or {}, accept_version=accept_version)
     states = deployment.client("stepfunctions")
     if not dry_run:
         _start(states, deployment, started, document, retried)
@@ -101,26 +114,34 @@ def next_name(name: str) -> str:
     return RETRY.sub("", name)[: MOST_NAME_CHARACTERS - len(suffix)] + suffix
 
 
-def _read_summary(store: S3ObjectStore, keys: Keys) -> _Summary:
+def read_summary(store: S3ObjectStore, execution: str) -> Summary:
+    """The summary of a run that has ended. Raises ClientError if there is none."""
+    key = Keys(execution).summary
     try:
-        return _Summary.model_validate_json(store.get(keys.summary))
+        return Summary.model_validate_json(store.get(key))
     except ObjectNotFoundError:
         raise ClientError(
-            f"There is no {keys.summary}: name a run that has ended and had rows to run. If it still runs, wait for "
+            f"There is no {key}: name a run that has ended and had rows to run. If it still runs, wait for "
             "its end; if it was stopped, its output takes some minutes."
         ) from None
 
 
-def _document(store: S3ObjectStore, retried: str, *, accept_version: bool) -> dict[str, Any]:
-    """The earlier execution's document, which its plan keeps, with the rows that it staged."""
-    keys = Keys(retried)
+def read_plan_to_retry(store: S3ObjectStore, retried: str) -> Plan:
+    """The plan of a run that has ended. Raises ClientError if it has expired."""
     try:
-        plan = Plan.model_validate_json(store.get(keys.plan))
+        return Plan.model_validate_json(store.get(Keys(retried).plan))
     except ObjectNotFoundError:
         raise ClientError(
             f"The plan of {retried} has expired, and its answers with it: they are kept for "
             "work_retention_days. Submit its failed_rows.csv with make run."
         ) from None
+
+
+def _document(
+    store: S3ObjectStore, retried: str, changes: Mapping[str, Any], *, accept_version: bool
+) -> dict[str, Any]:
+    """The earlier execution's document, which its plan keeps, with ``changes`` and with the rows that it staged."""
+    plan = read_plan_to_retry(store, retried)
     # Without defaults: the deployment can be of another release, which refuses the fields that it does not know. What
     # the document or the deployment gave stays, also if it equals a default: the deployment's can have changed since.
     document = plan.config.model_dump(mode="json", exclude_defaults=True)
@@ -128,10 +149,11 @@ def _document(store: S3ObjectStore, retried: str, *, accept_version: bool) -> di
     for section, _, name in (path.partition(".") for path in plan.sources):
         document.setdefault(section, {})[name] = whole[section][name]
     document.setdefault("execution_config", {})
-    document["csv_s3_uri"] = f"s3://{store.bucket}/{keys.staged}"
-    document["execution_config"]["resume_from"] = retried
-    # An acceptance holds for one retry: the next one takes over other answers.
-    document["execution_config"].pop("accept_version", None)
+    document["csv_s3_uri"] = f"s3://{store.bucket}/{Keys(retried).staged}"
+    # An acceptance and a choice of causes hold for one retry: the next one takes over other answers.
+    for name in ("accept_version", "only_causes"):
+        document["execution_config"].pop(name, None)
+    document["execution_config"] |= {"resume_from": retried, **changes}
     if accept_version:
         document["execution_config"]["accept_version"] = True
     return document

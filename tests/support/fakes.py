@@ -19,6 +19,7 @@ from row_batches.rows.records import (
     AnsweredRow,
     FinishedRow,
     KeptAnswer,
+    KeptFailure,
     RowColumns,
     RowStatus,
     columns_of,
@@ -208,6 +209,13 @@ class FakeRowStore:
             if finished.row in rows and not finished.has_failed:
                 record = finished.record
                 yield KeptAnswer(finished.row, record["hash"], record["target_version"], finished.answer)
+
+    def failures(self, rows: Collection[int]) -> Iterator[KeptFailure]:
+        for finished in (finished for run in self._writes for finished in run):
+            if finished.row in rows and finished.has_failed:
+                record = finished.record
+                name, error = record.get("error_name", ""), record.get("error", "")
+                yield KeptFailure(finished.row, record["status"], name, error)
 
     def listed(self, statuses: Collection[RowStatus], row: int = 1) -> Generator[ListedRow, None, None]:
         return listed_by_reading(self, statuses, row)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -49,7 +49,7 @@ def _bar(console: Console, follower: Follower) -> Ending:
             _warn(console, progress.empty, warned)
             left = "" if progress.seconds_left is None else f" · {clock(progress.seconds_left)} left"
             notes = " · ".join([left, *progress.notes(datetime.now(UTC))])
-            details = f"{progress.failed:,} failed · {progress.rate:,.1f} rows/s{notes}"
+            details = escape(f"{progress.failed:,} failed · {progress.rate:,.1f} rows/s{notes}")
             bar.update(task, total=progress.total, completed=progress.done, details=details)
             if ending is not None:
                 return ending
@@ -66,7 +66,7 @@ def _lines(console: Console, follower: Follower) -> Ending:
         text = line(follower.progress)
         if time.monotonic() - shown_at >= PLAIN_SECONDS and text != shown:
             shown_at, shown = time.monotonic(), text
-            console.print(text, highlight=False)
+            console.print(text, markup=False, highlight=False)
     raise AssertionError("follow() ends with an ending")
 
 
@@ -181,6 +181,22 @@ def remapped(console: Console, done: Remap) -> None:
     lines.append(("output", done.output_s3_uri))
     for name, value in lines:
         console.print(f"{name:<12} {value}", markup=False, highlight=False)
+
+
+def causes(found: Iterable[dict[str, Any]]) -> str:
+    """``failures_by_cause`` of a summary: why rows failed, and what to do. Three lines a cause, for any width."""
+    blocks = [
+        cause_lines(cause["count"], cause["error"], cause["message"], cause["rows"], [cause["cure"]]) for cause in found
+    ]
+    return "\n".join(["Why rows failed:", *(line for lines in blocks for line in lines)])
+
+
+def cause_lines(count: int, error: str, message: str, rows: Sequence[int], advice: Iterable[str]) -> list[str]:
+    """A cause as text: how many rows, why, the first of them, and what to do."""
+    said = f"{error}: {message}".strip(": ")
+    more = ", …" if count > len(rows) else ""
+    first = [f"      rows {', '.join(map(str, rows))}{more}"] if rows else []
+    return [f"{count:>5,} × {said}", *first, *(f"      {text}" for text in advice)]
 
 
 def failures(rows: list[dict[str, str]]) -> Table:

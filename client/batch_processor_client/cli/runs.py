@@ -93,6 +93,10 @@ def _show_ending(deployment: Deployment, ending: executions.Ending, name: str) -
     show(report.summary(ending, summary.get("warnings", []), extracted))
     unsuccessful = int(document.get("failed", 0)) + int(document.get("timed_out", 0))
     if unsuccessful and document.get("failed_rows_s3_uri"):
+        causes = summary.get("failures_by_cause")
+        if causes:
+            show(report.causes(causes))
+            show(f"Heal them: make heal ENV={deployment.environment} EXECUTION={name}")
         failed = results.first_rows(deployment, document["failed_rows_s3_uri"], FAILURES_SHOWN)
         if failed:
             out.print(report.failures(failed))

@@ -8,12 +8,24 @@ from datetime import UTC, datetime
 from batch_processor_client.executions import Ending
 from batch_processor_client.following import Follower
 from row_batches.run.blanks import Blanks
+from row_batches.run.causes import Cause
 from row_batches.run.runs import Counts, Run
 from tests.support.fakes import FakeRuns
 from tests.unit.client.fakes import EXECUTION, FakeStates, FakeStorage
 
 RUNNING = {"status": "RUNNING"}
 MAP_RUN = {"mapRunArn": "arn:map-run", "startDate": datetime(2026, 1, 1, tzinfo=UTC)}
+RUN = Run(
+    execution="night-run",
+    arn=EXECUTION,
+    batch_name="night",
+    target="echo",
+    target_version="1",
+    total_rows=10,
+    plan_key="",
+    started_at=datetime(2026, 1, 1, tzinfo=UTC),
+    estimate_usd=0,
+)
 
 
 def follower(states: FakeStates, storage: FakeStorage, waited: list[float]) -> Follower:
@@ -63,20 +75,19 @@ def test_columns_that_stay_empty_are_known_while_the_run_goes_on() -> None:
     plan = {"total_rows": 10, "config": {"output_mapping": {"columns": [{"name": "mood", "source": "$.sentimnet"}]}}}
     storage = FakeStorage({"work/night-run/plan.json": json.dumps(plan).encode()})
     followed = follower(FakeStates(), storage, [])
-    followed.runs.start(
-        Run(
-            execution="night-run",
-            arn=EXECUTION,
-            batch_name="night",
-            target="echo",
-            target_version="1",
-            total_rows=10,
-            plan_key="",
-            started_at=datetime(2026, 1, 1, tzinfo=UTC),
-            estimate_usd=0,
-        )
-    )
+    followed.runs.start(RUN)
     followed.runs.count("night-run", Counts(succeeded=5))
     followed.runs.count_blanks("night-run", Blanks(missing={"mood": 5}, keys={"$": {"sentiment": 5}}))
     followed.look()
     assert [column.closest for column in followed.progress.empty] == ["$.sentiment"]
+
+
+def test_the_causes_of_failed_rows_are_known_while_the_run_goes_on() -> None:
+    followed = follower(FakeStates(), FakeStorage(), [])
+    followed.runs.start(RUN)
+    followed.runs.count_causes("night-run", [Cause(error="Boom", message="it [broke]", count=12, rows=[3])])
+    followed.runs.count_causes("night-run", [Cause(error="Slow", message="it took long", count=1, rows=[4])])
+
+    followed.look()
+
+    assert followed.progress.notes(datetime.now(UTC)) == ["12 × Boom: it [broke] (and 1 more)"]

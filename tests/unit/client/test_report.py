@@ -110,6 +110,19 @@ def test_rows_fit_into_100_columns() -> None:
     assert any("two lines" in line for line in lines)
 
 
+def test_causes_are_shown_with_what_to_do() -> None:
+    cause = {"id": "Boom-1", "error": "Boom", "message": "no [x]", "count": 1200, "rows": [3, 7], "cure": "Fix it."}
+    other = {"id": "other", "error": "other", "message": "", "count": 2, "rows": [], "cure": "See."}
+    assert report.causes([cause, other]).splitlines() == [
+        "Why rows failed:",
+        "1,200 × Boom: no [x]",
+        "      rows 3, 7, …",
+        "      Fix it.",
+        "    2 × other",
+        "      See.",
+    ]
+
+
 def test_failed_rows_are_shown_with_their_messages() -> None:
     text = shown(report.failures([{"id": "7", "_error_message": "ValueError: no number"}]))
     assert "id" in text

@@ -642,3 +642,57 @@ def test_a_row_that_failed_in_a_run_that_resumed_another_is_called_anew() -> Non
 
     assert call.earlier == []
     assert call.name != resumed.first_call("first").name
+
+
+# --- only the rows of some causes
+
+
+def test_only_the_rows_of_the_chosen_causes_are_run_and_others_keep_their_failure() -> None:
+    # Given a run in which two rows failed
+    runs, rows = Runs(failing={rows_of(8)[2][1], rows_of(8)[4][1]}), rows_of(8)
+    runs.run("first", rows)
+    runs.aggregate("first")
+    runs.failing.clear()
+    # When the rows of another cause run again, while a single failed row would stop the run
+    only = {**ONCE, "resume_from": "first", "only_causes": ["Boom"], "continue_on_error": False}
+    runs.run("second", rows, ["first"], execution_config={**only, "only_causes": ["Never"]})
+
+    # Then rows of other causes are not called, keep their failure, and stop nothing
+    assert runs.called == []
+    output = runs.aggregate("second")
+    failed = [row for row in output if row["_status"] == "FAILED"]
+    assert [(row["_row_id"], row["_error_message"]) for row in failed] == [("3", "Boom: broke"), ("5", "Boom: broke")]
+    summary = runs.summary("second")
+    assert (summary["status"], summary["failed"], summary["left"], summary["resumed"]) == (
+        "SUCCEEDED_WITH_FAILURES",
+        2,
+        2,
+        6,
+    )
+    assert [(cause["error"], cause["count"]) for cause in summary["failures_by_cause"]] == [("Boom", 2)]
+    assert runs.summary("second")["attempts"] == 0
+
+    # And a run of what was left there runs exactly those rows
+    runs.run("third", rows, ["second", "first"], execution_config=only)
+    assert sorted(runs.called) == [3, 5]
+    assert {row["_status"] for row in runs.aggregate("third")} == {"SUCCESS"}
+
+
+def test_rows_that_never_ended_run_whatever_causes_are_chosen() -> None:
+    runs, rows = Runs(failing={rows_of(6)[0][1]}), rows_of(6)
+    runs.run("first", rows, children=[(1, 4)])
+
+    runs.run("second", rows, ["first"], execution_config={**ONCE, "resume_from": "first", "only_causes": ["Never"]})
+
+    assert sorted(runs.called) == [5, 6]
+
+
+def test_an_agents_row_whose_cause_is_not_chosen_is_not_called() -> None:
+    agent = AgentRows({"result": "Error", "data": {"said": "no"}})
+    chosen = {"resume_from": "first", "only_causes": ["Never"]}
+    agent.runs.plan("second", [["1", "hello"]], ["first"], invocation="standard", batch_size=1, execution_config=chosen)
+
+    assert agent.calls("second") == []
+
+    (record,) = agent.runs.records("second")
+    assert (record["status"], record["origin"], record["attempts"]) == ("FAILED", "left", 0)

@@ -664,6 +664,34 @@ def test_a_batch_can_resume_an_earlier_one(world: World, name: str) -> None:
     assert world.plan.estimate.total.best < earlier.estimate.total.best
 
 
+def test_rows_of_causes_that_are_not_chosen_are_planned_as_rows_that_are_not_called(world: World) -> None:
+    causes = [{"id": "Boom-1", "error": "Boom", "count": 1}, {"id": "Slow-1", "error": "Slow", "count": 1}]
+    after_an_earlier_run(world)
+    summary = {"total_rows": 3, "succeeded": 1, "not_attempted": 0, "failures_by_cause": causes}
+    world.work.earlier["results/earlier/summary.json"] = orjson.dumps(summary)
+    world.document["execution_config"]["only_causes"] = ["Boom-1"]
+    world.document["dry_run"] = True
+
+    planned = world.validate().document or {}
+
+    assert planned["rows_to_run"] == 1
+    assert "1 rows of earlier failed for other causes than only_causes names: they stay failed." in planned["warnings"]
+
+    world.work.objects.clear()
+    world.document["execution_config"]["only_causes"] = ["Slow", "Unknown"]
+    (problem,) = world.refusal().problems
+    assert (problem.path, problem.value) == ("execution_config.only_causes[1]", "Unknown")
+    assert "Boom-1, Slow-1" in problem.fix
+
+
+def test_causes_without_an_earlier_run_are_refused(world: World) -> None:
+    world.document["execution_config"]["only_causes"] = ["Boom"]
+
+    (problem,) = world.refusal().problems
+
+    assert problem.path == "execution_config.only_causes"
+
+
 def staged_by(world: World, earlier: Plan) -> None:
     """The next execution takes the rows that ``earlier`` staged; the user's file is another one by now."""
     staged = earlier.staged

@@ -196,6 +196,12 @@ class ExecutionConfig(Part):
         "same row number and the same mapped input, do not run again; their answers are "
         "[taken over](../how-to/resume.md)",
     )
+    only_causes: list[Annotated[str, Field(min_length=1, max_length=200)]] = Field(
+        default=[],
+        description="with `resume_from`: of the rows that failed there, run only those with these causes. A cause is "
+        "the `id` or the `error` in `failures_by_cause` of its summary. Rows that never ended run as well; all others "
+        "[keep their failure](../how-to/heal.md)",
+    )
     deduplicate: bool = Field(
         default=False,
         description="send rows with equal mapped inputs once, and give each of them the outcome; for up to 5,000,000 "

@@ -19,7 +19,7 @@ from row_batches.extraction.transforms import Transforms
 
 FILE = "batch-processor-config.yaml"
 KEY = "deployment/batch-processor-config.json"
-PER_BATCH = frozenset({"storage_mode", "max_rows", "resume_from", "accept_version"})
+PER_BATCH = frozenset({"storage_mode", "max_rows", "resume_from", "only_causes", "accept_version"})
 """Fields of ``execution_config`` that ``defaults`` cannot give."""
 
 STORAGE_MODES: tuple[str, ...] = get_args(ExecutionConfig.model_fields["storage_mode"].annotation)

@@ -101,6 +101,13 @@ def _problems_across_fields(document: Mapping[str, Any], work_retention_days: in
     """Problems across fields. They are read from the raw document, so that a mistake elsewhere does not hide them."""
     execution = _section(document, "execution_config")
     yield from _problems_of_storage(execution, work_retention_days)
+    if execution.get("only_causes") and not execution.get("resume_from"):
+        yield Problem(
+            "execution_config.only_causes",
+            "",
+            "it names causes of an earlier execution, and no earlier execution is named",
+            "name that execution in execution_config.resume_from, or leave it out",
+        )
     stop_after = _section(execution, "stop_after")
     if isinstance(execution.get("stop_after"), dict):
         given = [name for name in ("failed_rows", "failed_percent") if stop_after.get(name) is not None]

@@ -38,6 +38,7 @@ from row_batches.rows.records import (
     AnsweredRow,
     FinishedRow,
     KeptAnswer,
+    KeptFailure,
     RowColumns,
     RowRecord,
     RowStatus,
@@ -294,6 +295,17 @@ class DynamoDbRowStore:
             except ObjectNotFoundError:
                 continue
             yield KeptAnswer(record["row"], record["hash"], record["target_version"], answer)
+
+    def failures(self, rows: Collection[int]) -> Iterator[KeptFailure]:
+        for item in self._get(sorted(rows), "row_id, #status, #record, spilled_to"):
+            if item["status"]["S"] == RowStatus.SUCCESS:
+                continue
+            try:
+                record, _ = self._texts(item)
+            except ObjectNotFoundError:
+                continue
+            status = RowStatus(record["status"])
+            yield KeptFailure(record["row"], status, record.get("error_name", ""), record.get("error", ""))
 
     # --- for people
 

@@ -24,6 +24,8 @@ class RowOrigin(StrEnum):
     """The outcome, of any status, of the row with the same input that was sent (``execution_config.deduplicate``)."""
     CACHED = "cached"
     """The answer of an earlier batch (``execution_config.cache_days``)."""
+    LEFT = "left"
+    """The failure of the resumed execution, because ``execution_config.only_causes`` does not name its cause."""
 
 
 Usage = dict[str, dict[str, int | float]]
@@ -101,6 +103,11 @@ class FinishedRow:
     @property
     def has_failed(self) -> bool:
         return self.record["status"] is not RowStatus.SUCCESS
+
+    @property
+    def has_failed_here(self) -> bool:
+        """Whether it failed in this execution, and not only in the one that this execution resumes."""
+        return self.has_failed and self.record.get("origin") != RowOrigin.LEFT
 
 
 def consecutive_runs(rows: Sequence[FinishedRow]) -> Iterator[list[FinishedRow]]:
@@ -238,6 +245,16 @@ class AnsweredRow:
     target_version: str = ""
     error_name: str = ""
     usage: Usage = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFailure:
+    """The stored failure of a row. ``error_name`` is "" if the row has none."""
+
+    row: int
+    status: RowStatus
+    error_name: str
+    error: str
 
 
 @dataclass(frozen=True, slots=True)

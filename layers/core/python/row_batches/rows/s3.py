@@ -18,7 +18,15 @@ from foundation.ports import ObjectStore, StoredObject
 from row_batches.document.plan import Keys
 from row_batches.rows.markers import Covered, Markers
 from row_batches.rows.read_ahead import read_ahead
-from row_batches.rows.records import AnsweredRow, FinishedRow, KeptAnswer, RowColumns, RowStatus, consecutive_runs
+from row_batches.rows.records import (
+    AnsweredRow,
+    FinishedRow,
+    KeptAnswer,
+    KeptFailure,
+    RowColumns,
+    RowStatus,
+    consecutive_runs,
+)
 from row_batches.rows.rows_object import encode_rows, first_line, read_columns, split_answer
 from row_batches.rows.store import FinishedRows, ListedRow, RowRange, listed_by_reading
 
@@ -115,6 +123,18 @@ class S3RowStore:
                     yield KeptAnswer(row, row_hash, version, answer)
                 if row >= last:
                     break
+
+    def failures(self, rows: Collection[int]) -> Iterator[KeptFailure]:
+        wanted = frozenset(rows)
+        for key, first, _ in self._objects_with(wanted):
+            try:
+                columns = read_columns([next(_lines(self._objects.read(key)))], first, 0)
+            except (ObjectNotFoundError, ObjectChangedError):
+                continue
+            for failed in columns["failures"]:
+                if failed["row"] in wanted:
+                    status, name = RowStatus(failed["status"]), failed.get("error_name", "")
+                    yield KeptFailure(failed["row"], status, name, failed["error"])
 
     def _objects_with(self, wanted: frozenset[int]) -> Iterator[tuple[str, int, int]]:
         """Key, first row and last wanted row of each rows object with wanted rows."""

@@ -6,7 +6,7 @@ from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import NamedTuple, Protocol
 
-from row_batches.rows.records import AnsweredRow, FinishedRow, KeptAnswer, RowColumns, RowStatus
+from row_batches.rows.records import AnsweredRow, FinishedRow, KeptAnswer, KeptFailure, RowColumns, RowStatus
 
 
 class RowRange(NamedTuple):
@@ -86,6 +86,9 @@ class RowStore(Protocol):
 
         Answers that have expired, or expire during the call, are left out.
         """
+
+    def failures(self, rows: Collection[int]) -> Iterator[KeptFailure]:
+        """The failures of the ``rows`` that are not SUCCESS, ascending. Rows that have expired are left out."""
 
     def count_failed(self, rows: Sequence[int]) -> None:
         """Count these rows as failed. They were written together."""

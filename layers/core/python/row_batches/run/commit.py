@@ -41,7 +41,7 @@ class Commit:
         keep_answers(self._batch, finished)
         failed = [row for row in finished if row.has_failed]
         if failed:
-            self._uncounted.append([row.row for row in failed])
+            self._uncounted.append([row.row for row in failed if row.has_failed_here])
             self._count()
             self._send_letters(finished, failed)
 

@@ -147,6 +147,7 @@ class Conclusion:
             "died": totals.died,
             "resume_from": plan.resume_from[0].name if plan.resume_from else None,
             "resumed": totals.resumed,
+            "left": totals.left,
             "target_versions": totals.target_versions,
             "attempts": totals.attempts,
             "cast_failures": totals.cast_failures,

@@ -44,6 +44,7 @@ def estimate(
     distinct: DistinctInput | None = None,
     groups_skipped: int = 0,
     taken_over: int = 0,
+    left: int = 0,
     prices: Prices = PRICES,
 ) -> CostEstimate:
     """Estimate the cost of a run.
@@ -53,11 +54,13 @@ def estimate(
 
     ``total_rows`` are the rows with content. ``groups_skipped`` groups of other rows lie between them.
     ``distinct`` are the rows that are sent if some rows have equal inputs; None: all rows. ``best`` assumes that
-    ``taken_over`` rows take the answer of an earlier execution, ``worst`` that none does.
+    ``taken_over`` rows take the answer of an earlier execution, ``worst`` that none does. Both assume that ``left``
+    more rows are not called, because they keep an earlier failure.
     """
     sent = total_rows if distinct is None else distinct.rows
     sent_bytes = staged_bytes * sent // max(1, total_rows)
-    idle_at_best = sent * taken_over // max(1, total_rows)
+    idle_at_best = sent * (taken_over + left) // max(1, total_rows)
+    idle_at_worst = sent * left // max(1, total_rows)
     best, worst = (
         run_usage(
             target,
@@ -77,7 +80,7 @@ def estimate(
             total_rows=total_rows,
             staged_bytes=staged_bytes,
         )
-        for all_fail, idle in ((False, idle_at_best), (True, 0))
+        for all_fail, idle in ((False, idle_at_best), (True, idle_at_worst))
     )
     best_parts = best.parts(target.cost_per_call_usd, prices=prices)
     worst_parts = worst.parts(target.cost_per_call_usd, prices=prices)

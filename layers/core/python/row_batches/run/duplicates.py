@@ -165,8 +165,8 @@ def rows_from(columns: RowColumns, origin: RowOrigin) -> frozenset[int]:
 
 def failed_rows_sent(columns: RowColumns) -> int:
     """The number of finished rows that were sent themselves and are not SUCCESS."""
-    duplicates = duplicates_among(columns)
-    return sum(failure["row"] not in duplicates for failure in columns["failures"])
+    not_sent = duplicates_among(columns) | rows_from(columns, RowOrigin.LEFT)
+    return sum(failure["row"] not in not_sent for failure in columns["failures"])
 
 
 class Originals:

@@ -1,7 +1,9 @@
-"""Takes over rows that an earlier execution finished (``execution_config.resume_from``), with their stored answers.
+"""Takes over rows that an earlier execution finished (``execution_config.resume_from``).
 
 A row is taken over if the earlier execution has it under the same number, as SUCCESS, with the same mapped input. This
 batch's own output mapping maps the answer. The row has no attempt and no duration, because the target is not called.
+
+With ``execution_config.only_causes``, rows that failed there for another cause keep that failure: they do not run.
 
 Memory: that of ``RowStore.kept``, and one parsed answer.
 """
@@ -13,8 +15,10 @@ from collections.abc import Callable, Iterator, Mapping
 from foundation.errors import MappingError
 from foundation.json_text import parse_json
 from foundation.ports import Clock
-from row_batches.rows.records import FinishedRow, KeptAnswer, RowStatus
+from row_batches.rows.records import FinishedRow, KeptAnswer, KeptFailure, RowOrigin, RowStatus
 from row_batches.run.batch import Batch, input_hash
+from row_batches.run.causes import Cause
+from row_batches.targets.protocol import Outcome
 
 
 def take_over(
@@ -34,6 +38,30 @@ def take_over(
                 if finished is not None:
                     del left[kept.row]
                     yield finished
+    chosen = batch.plan.config.execution_config.only_causes
+    if not chosen:
+        return
+    resumed = batch.plan.resume_from[0]
+    for failure in batch.rows_of(resumed).failures(left.keys()):
+        if not goes_on():
+            return
+        cause = Cause.of(failure.error_name, failure.error, failure.status)
+        if failure.row in left and not cause.is_one_of(chosen):
+            yield _leave(batch, left.pop(failure.row), failure, clock)
+
+
+def _leave(batch: Batch, item: Mapping[str, str], failure: KeptFailure, clock: Clock) -> FinishedRow:
+    now = clock.now_ms()
+    return batch.finish(
+        failure.row,
+        batch.cells(item),
+        Outcome(failure.status, error_name=failure.error_name, error_message=failure.error),
+        row_hash="",
+        attempts=0,
+        started_ms=now,
+        ended_ms=now,
+        origin=RowOrigin.LEFT,
+    )
 
 
 def _finish(

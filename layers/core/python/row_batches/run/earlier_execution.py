@@ -1,7 +1,7 @@
 """Finds the execution that ``execution_config.resume_from`` names, and how many of its answers can be taken over."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,10 +20,22 @@ from row_batches.mapping.mapping_in import InputMapper, compile_input_mapping
 from row_batches.run.fan_out import FLUSH_ROWS
 from row_batches.run.runs import Runs
 from row_batches.run.skipped import all_staged
+from row_batches.targets.protocol import CHILD_DIED_ERROR
 
 MOST_EXECUTIONS = 10
 """An agent's row asks each of them for its answer."""
 PATH = "execution_config.resume_from"
+
+
+class CountedCause(LazyModel):
+    """The fields that are read from a cause in ``failures_by_cause``."""
+
+    id: str
+    error: str
+    count: int
+
+    def is_one_of(self, chosen: Iterable[str]) -> bool:
+        return not {self.id, self.error}.isdisjoint(chosen)
 
 
 class Ended(LazyModel):
@@ -36,6 +48,7 @@ class Ended(LazyModel):
     not_attempted: int
     died: int = 0
     target_versions: dict[str, int] = {}
+    failures_by_cause: list[CountedCause] = []
 
     @property
     def without_answer(self) -> int:
@@ -103,6 +116,24 @@ class Earlier:
         ]
         return min(total_rows, max(succeeded, default=0))
 
+    def left(self, config: BatchConfig) -> int:
+        """How many rows keep their failure, because ``only_causes`` does not name its cause."""
+        chosen = config.execution_config.only_causes
+        if not chosen or self.ended is None:
+            return 0
+        # Rows whose worker died have no stored failure, so they run.
+        causes = [cause for cause in self.ended.failures_by_cause if cause.error != CHILD_DIED_ERROR]
+        return sum(cause.count for cause in causes if not cause.is_one_of(chosen))
+
+    def cause_problems(self, config: BatchConfig) -> Iterator[Problem]:
+        """A problem for each of ``only_causes`` for which no row failed."""
+        causes = self.ended.failures_by_cause if self.ended is not None else []
+        for number, chosen in enumerate(config.execution_config.only_causes):
+            if not any(cause.is_one_of([chosen]) for cause in causes):
+                known = listed([cause.id for cause in causes]) if causes else "none"
+                message = f"no row of {self.name} failed for this cause"
+                yield Problem(f"execution_config.only_causes[{number}]", chosen, message, f"write some of: {known}")
+
     def assumption(self, taken_over: int) -> str:
         return f"best: {taken_over:,} rows are taken over from {self.name}; worst: all rows are run"
 
@@ -124,6 +155,10 @@ class Earlier:
                 "their number, so submit the whole CSV, not failed_rows.csv."
             )
         warnings += self._schema_warnings(target, config)
+        if left := self.left(config):
+            warnings.append(
+                f"{left:,} rows of {self.name} failed for other causes than only_causes names: they stay failed."
+            )
         return warnings + [said for earlier in chain for said in earlier._version_warnings(target)]
 
     def _schema_warnings(self, target: Target, config: BatchConfig) -> Iterator[str]:

@@ -265,7 +265,7 @@ class _Run:
         with self._room:
             del self._unwritten[: len(rows)]
             self._unwritten_bytes -= sum(map(_size, rows))
-            self._failures_to_count -= sum(finished.has_failed for finished in rows)
+            self._failures_to_count -= sum(finished.has_failed_here for finished in rows)
             self._room.notify_all()
 
     def _worker_ended(self, worker: Future[None]) -> None:
@@ -303,8 +303,8 @@ class _Run:
             if self._spending.is_over:
                 self._stop()
             if finished.has_failed:
-                self._failures += 1
-                self._failures_to_count += 1
+                self._failures += finished.has_failed_here
+                self._failures_to_count += finished.has_failed_here
                 if self._limit is not None and self._failures >= self._limit:
                     self._stop()  # Stop at once. The brake stops the other workers after the next write.
                 details = {"row_id": record["row"], "status": record["status"], "attempts": record["attempts"]}

@@ -93,6 +93,8 @@ class Totals(LazyModel):
     """Attempted rows that have the outcome of another row with the same input."""
     cached: int = 0
     """Attempted rows that have the answer of an earlier batch."""
+    left: int = 0
+    """Failed rows that keep the failure of the resumed execution (``execution_config.only_causes``)."""
     cached_failures: int = 0
     """Cached rows that failed, because the document does not accept the kept answer."""
     answered: int = 0
@@ -189,6 +191,9 @@ class Totals(LazyModel):
         cached_failures = sum(failure["row"] in cached for failure in rows["failures"])
         self.cached += len(cached)
         self.cached_failures += cached_failures
+        left = rows_from(rows, RowOrigin.LEFT)
+        self.left += len(left)
+        self.unmapped -= sum(of["row"] in left and of["status"] == RowStatus.FAILED for of in rows["failures"])
         self.duplicates += len(duplicates)
         self.failed_duplicates += len(failed)
         self.unmapped -= failed.count(RowStatus.FAILED)  # They have no attempt, like rows that could not be mapped.
@@ -245,7 +250,7 @@ class Totals(LazyModel):
     @property
     def failed_sent(self) -> int:
         """The failed rows that were sent themselves, which ``stop_after`` counts."""
-        return self.all_failed - self.failed_duplicates
+        return self.all_failed - self.failed_duplicates - self.left
 
     @property
     def peak_rows_in_flight(self) -> int:
@@ -287,15 +292,15 @@ def cost_of(plan: Plan, totals: Totals, *, stopped: bool = False, traces: int = 
     settings = plan.config.execution_config
     # Cached rows that failed count like rows that cannot be mapped: they have no call, but a dead letter.
     cached = totals.cached - totals.cached_failures
-    run = totals.attempted - totals.resumed - totals.duplicates - cached
+    run = totals.attempted - totals.resumed - totals.duplicates - cached - totals.left
     counts = RunCounts(
         rows=run,
         attempts=totals.attempts,
         retries=totals.retries,
-        failed_rows=totals.all_failed - totals.died - totals.failed_duplicates,
+        failed_rows=totals.all_failed - totals.died - totals.failed_duplicates - totals.left,
         unmapped_rows=totals.unmapped,
         throttles=totals.throttles,
-        idle_rows=totals.resumed + cached + totals.died + (0 if stopped else totals.not_attempted),
+        idle_rows=totals.resumed + totals.left + cached + totals.died + (0 if stopped else totals.not_attempted),
         batch_size=plan.concurrency.batch_size,
         rows_objects=totals.rows_objects,
         write_units=totals.write_units,

@@ -290,6 +290,7 @@ class _Validation:
                 problems += problems_against_header(config, staging.columns)
                 if earlier is not None and target is not None:
                     problems += earlier.version_problems(target, config, staging.columns)
+                    problems += earlier.cause_problems(config)
             if not problems:
                 return staging, stage(staging, form, self._work, keys)
             check(staging, form)
@@ -327,6 +328,7 @@ class _Validation:
         taken_over = 0
         if earlier is not None:
             taken_over = min(with_content, earlier.taken_over(config, staging.columns, staging.total_rows))
+        left = earlier.left(config) if earlier else 0
         costs = estimate(
             config,
             target,
@@ -337,6 +339,7 @@ class _Validation:
             distinct=distinct,
             groups_skipped=0 if staged.skipped is None else staged.skipped.groups,
             taken_over=taken_over,
+            left=left,
         )
         warnings = self._warnings(config, target, staging, staged, rows_sent, concurrency)
         if earlier is not None:
@@ -366,7 +369,7 @@ class _Validation:
             warnings=warnings,
             call_seconds=kind_of(target).call_seconds(config, target, self._functions),
             resume_from=earlier.executions(staging.total_rows) if earlier else [],
-            taken_over=taken_over,
+            taken_over=taken_over + left,
         )
 
     def _warnings(
