@@ -13,7 +13,7 @@ PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11; do 
 # For recipes. Without an interpreter they would begin with `-m`, and make ignores errors of a command that begins with `-`.
 NEEDED_PYTHON = $(or $(PYTHON),$(error Python 3.11 or newer is needed; name one: make … PYTHON=<path>))
 # Arguments come from the command line only, because a shell can define NAME itself, as WSL does.
-GIVEN := INPUT OUTPUT CSV NAME FOLLOW EXECUTION GRACE FILE CONFIRM TOOL_NAME ONLY UPGRADE ARGS JOB YES CONCURRENCY RATE TOKENS ACCEPT_VERSION DRY_RUN STATUS LIMIT FROM AGENT ANSWER ANSWERS CURE
+GIVEN := INPUT OUTPUT CSV NAME FOLLOW TRIAL EXECUTION GRACE FILE CONFIRM TOOL_NAME ONLY UPGRADE ARGS JOB YES CONCURRENCY RATE TOKENS ACCEPT_VERSION DRY_RUN STATUS LIMIT FROM AGENT ANSWER ANSWERS CURE
 $(foreach variable,$(GIVEN),$(eval $(variable) :=))
 # Size of the end-to-end tests: small or full.
 SCALE ?= small
@@ -73,9 +73,17 @@ down: $(RUNTIME) ## Stop the local AWS; `make up` starts it with everything that
 CLIENT := PYTHONPATH=client:layers/core/python $(DEV) -m batch_processor_client --env "$$ENV"
 
 .PHONY: run
-run: $(RUNTIME) ## Start an execution and follow it: INPUT=file.json [CSV=file.csv] [NAME=…] or FOLLOW=execution
+run: $(RUNTIME) ## Start an execution and follow it: INPUT=file.json [CSV=file.csv] [NAME=…] [TRIAL=rows] or FOLLOW=execution
 	@$(CLIENT) $(if $(FOLLOW),follow -- "$$FOLLOW",run $(call option,--input,INPUT) $(call option,--csv,CSV) \
-		$(call option,--name,NAME))
+		$(call option,--name,NAME) $(call option,--trial,TRIAL))
+
+.PHONY: approve
+approve: $(RUNTIME) ## Let a run that waits after its trial run its other rows: EXECUTION=name
+	@$(CLIENT) approve -- "$$EXECUTION"
+
+.PHONY: trial
+trial: $(RUNTIME) ## Show what the trial of a run says: EXECUTION=name
+	@$(CLIENT) trial -- "$$EXECUTION"
 
 .PHONY: stop
 stop: $(RUNTIME) ## Stop an execution and keep its finished rows: EXECUTION=name [GRACE=seconds]

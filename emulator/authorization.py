@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from ministack.core import iam_actions, iam_evaluator
-from ministack.services import dynamodb, kms, s3, sts
+from ministack.services import dynamodb, kms, s3, stepfunctions, sts
 
 BATCH_ACTIONS = {
     "sqs:SendMessageBatch": "sqs:SendMessage",
@@ -66,6 +66,23 @@ def qualified_functions(extract: Callable[..., str]) -> Callable[..., str]:
             if qualifier and qualifier != "$LATEST":
                 return f"{arn}:{qualifier}"
         return arn
+
+    return extract_resource_arn
+
+
+def machines_of_tokens(extract: Callable[..., str]) -> Callable[..., str]:
+    """A task token stands for the state machine whose task waits for it.
+
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsstepfunctions.html: SendTaskSuccess
+    """
+
+    def extract_resource_arn(
+        service: str, method: str, path: str, headers: dict[str, str], body: bytes, *others: Any
+    ) -> str:
+        if service == "states" and headers.get("x-amz-target", "").rpartition(".")[2].startswith("SendTask"):
+            pending = stepfunctions._task_tokens.get(json.loads(body or b"{}").get("taskToken")) or {}
+            return str(pending.get("machine", "*"))
+        return extract(service, method, path, headers, body, *others)
 
     return extract_resource_arn
 
@@ -264,7 +281,7 @@ def install() -> None:
     """Check every permission that AWS checks, and name the resource in each denial."""
     iam_evaluator._resolve_condition_key = over_tls(iam_evaluator._resolve_condition_key)
     iam_actions.extract_iam_action = single_actions(iam_actions.extract_iam_action)
-    iam_actions.extract_resource_arn = qualified_functions(iam_actions.extract_resource_arn)
+    iam_actions.extract_resource_arn = machines_of_tokens(qualified_functions(iam_actions.extract_resource_arn))
     iam_actions.access_denied_response = naming_the_resource(iam_actions.access_denied_response)
     iam_actions.s3_additional_checks = with_object_checks(iam_actions.s3_additional_checks)
     iam_actions.dynamodb_service_context = with_leading_keys(iam_actions.dynamodb_service_context)

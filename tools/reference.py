@@ -259,6 +259,7 @@ INPUT_DOCUMENT: Tables = MappingProxyType(
         "stop_after": lambda: fields(batch_config.StopAfter),
         "rate": lambda: fields(batch_config.Rate),
         "retry_policy": lambda: fields(batch_config.RetryPolicy),
+        "trial": lambda: fields(batch_config.Trial),
         "notification_config": lambda: fields(batch_config.NotificationConfig),
     }
 )

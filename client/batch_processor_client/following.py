@@ -46,6 +46,8 @@ class Follower:
         self._keys = Keys(self._name)
         self._map_run = ""
         self._mapping: OutputMapping | None = None
+        self._cost_per_call_usd = 0.0
+        self._has_trial = False
         self._markers_seen = float("-inf")
 
     def follow(self) -> Iterator[Ending | None]:
@@ -65,7 +67,9 @@ class Follower:
         now = self.clock()
         if self.progress.total is None:
             self.progress.total = self._total()
-        if not self._map_run:
+        if self._has_trial:
+            pass  # Its map runs have other rows: the counts of the run say how many are done.
+        elif not self._map_run:
             # The first map run has all rows. A second one runs the rows that never finished.
             runs = self.states.list_map_runs(executionArn=self.execution_arn)["mapRuns"]
             self._map_run = min(runs, key=lambda run: run["startDate"])["mapRunArn"] if runs else ""
@@ -79,6 +83,9 @@ class Follower:
                 run = self.runs.get(self._name)
                 if run is not None and not self._map_run:  # rows that run inline have none
                     self.progress.update(now, run.counts.succeeded + run.counts.failed + run.counts.timed_out)
+                if run is not None:
+                    self.progress.spend(run.counts, self._cost_per_call_usd)
+                    self.progress.approval = run.approval
                 if run is not None and self._mapping is not None:
                     self.progress.empty = run.mostly_empty(self._mapping)
                 self.progress.causes = run.causes if run else []
@@ -96,6 +103,8 @@ class Follower:
             raise
         document = json.loads(plan["Body"].read())
         self._mapping = OutputMapping.model_validate(document["config"]["output_mapping"])
+        self._cost_per_call_usd = document["target"].get("cost_per_call_usd") or 0.0
+        self._has_trial = document["config"].get("trial") is not None
         skipped = (document.get("skipped") or {"rows": 0})["rows"]
         return int((document.get("distinct") or {"rows": document["total_rows"] - skipped})["rows"])
 

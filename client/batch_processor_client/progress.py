@@ -9,6 +9,7 @@ from typing import Any
 
 from row_batches.run.blanks import Unmatched
 from row_batches.run.causes import Cause
+from row_batches.run.runs import Approval, Counts
 
 THROTTLED_NOTE_HOLDS = timedelta(seconds=30)
 """Workers repeat the note every ten seconds while the target throttles."""
@@ -35,6 +36,11 @@ class Progress:
     """When rows last waited for the target's limits over all runs."""
     causes: list[Cause] = field(default_factory=list)
     """Why rows failed so far, the most frequent cause first."""
+    spent_usd: float = 0
+    """The known cost of the target so far."""
+    tokens: int = 0
+    approval: Approval | None = None
+    """Given while the run waits for an approval after its trial."""
     empty: list[Unmatched] = field(default_factory=list)
     """The mapped columns that are mostly empty so far."""
     _samples: deque[tuple[float, int]] = field(default_factory=deque)
@@ -45,6 +51,17 @@ class Progress:
         self._samples.append((now, self.done))
         while len(self._samples) > 2 and now - self._samples[1][0] >= RATE_WINDOW_SECONDS:
             self._samples.popleft()
+
+    def spend(self, counts: Counts, cost_per_call_usd: float) -> None:
+        """Note what the target has cost, as far as that is known."""
+        self.spent_usd = counts.model_usd + counts.attempts * cost_per_call_usd
+        self.tokens = counts.input_tokens + counts.output_tokens
+
+    @property
+    def spent(self) -> list[str]:
+        """Cost and tokens so far, if there are any."""
+        cost = [money(self.spent_usd)] if self.spent_usd else []
+        return [*cost, *([f"{self.tokens:,} tokens"] if self.tokens else [])]
 
     def waiting(self, now: datetime) -> str:
         """The note about rows that wait for their owner; "" if there are none."""
@@ -68,8 +85,8 @@ class Progress:
         return "waiting for the target's limits, which other runs share"
 
     def notes(self, now: datetime) -> list[str]:
-        """The reason why the run is held up now, and why most of its failed rows failed."""
-        notes = (self.waiting(now), self.throttled(now), self.held_back(now), self.most_frequent_cause)
+        """What the run has cost, the reason why it is held up now, and why most of its failed rows failed."""
+        notes = (*self.spent, self.waiting(now), self.throttled(now), self.held_back(now), self.most_frequent_cause)
         return [note for note in notes if note]
 
     @property
@@ -96,6 +113,12 @@ class Progress:
         if self.total is None or self.rate <= 0:
             return None
         return (self.total - self.done) / self.rate
+
+
+def money(amount: Any) -> str:
+    """An amount in US dollars; small amounts have more digits."""
+    value = float(amount)
+    return f"{value:,.2f} USD" if value >= 1 else f"{value:.6f}".rstrip("0").rstrip(".") + " USD"
 
 
 def rows_done(item_counts: dict[str, Any]) -> int:

@@ -15,7 +15,9 @@ from pydantic import BaseModel, ConfigDict
 from batch_processor_client.deployment import Deployment
 from batch_processor_client.errors import ClientError
 from batch_processor_client.executions import Ending, describe, ending_of, name_of
+from batch_processor_client.trials import send_answer
 from row_batches.document.plan import Keys
+from row_batches.run.runs_dynamodb import DynamoDbRuns
 
 GRACE_SECONDS = 900.0
 """No row of a tool takes longer than 14 minutes. An agent that takes longer loses its current row."""
@@ -79,6 +81,7 @@ def stop(
         return
     stopping.pull_brake(reason)
     if grace_seconds > 0:
+        stopping.end_waiting()
         yield Stop(stage=Stage.BRAKED)
         ending = stopping.await_ending(grace_seconds)
         if ending is not None:
@@ -108,9 +111,11 @@ class _Stopping:
     def __init__(self, deployment: Deployment, execution: str, wait: Callable[[float], None]) -> None:
         self._states: Any = deployment.client("stepfunctions")
         self._storage: Any = deployment.client("s3")
+        self._runs = DynamoDbRuns(deployment.client("dynamodb"), deployment.runs_table)
         self._bucket = deployment.results_bucket
         self._arn = deployment.execution_arn(execution)
-        self._keys = Keys(name_of(execution))
+        self._name = name_of(execution)
+        self._keys = Keys(self._name)
         self._wait = wait
 
     @property
@@ -130,6 +135,12 @@ class _Stopping:
         except RefusedByAwsError as refused:
             if refused.response["Error"]["Code"] not in ("PreconditionFailed", "412"):
                 raise
+
+    def end_waiting(self) -> None:
+        """Let a run that waits after its trial go on to its output. It sees the brake and starts no row."""
+        run = self._runs.get(self._name)
+        if run is not None:
+            send_answer(self._states, run, approved=False)
 
     def await_ending(self, seconds: float) -> Ending | None:
         """Wait until the execution has ended; None if it still runs after so many seconds."""

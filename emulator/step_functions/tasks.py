@@ -2,6 +2,7 @@
 
 import base64
 import json
+import threading
 import time
 import uuid
 import zlib
@@ -164,6 +165,29 @@ def invoke_function(task: Task) -> dict[str, Any]:
         "SdkResponseMetadata": {"RequestId": request_id},
         "StatusCode": 200,
     }
+
+
+def invoke_function_and_wait(task: Task) -> Any:
+    """`lambda:invoke.waitForTaskToken`: the result is the output that SendTaskSuccess reports, not the function's.
+
+    Source: dg/connect-to-resource.html#connect-wait-token
+
+    Raises:
+        StateError: the error of the function, or the one that SendTaskFailure reports.
+    """
+    ended = threading.Event()
+    pending: dict[str, Any] = {"event": ended, "error": None, "machine": task.execution.machine_arn}
+    stepfunctions._task_tokens[task.token] = pending
+    try:
+        task.submitted(invoke_function(task))
+        with task.control.stopping(ended.set):
+            ended.wait()
+        task.control.check()
+    finally:
+        stepfunctions._task_tokens.pop(task.token, None)
+    if pending["error"]:
+        raise StateError(pending["error"]["Error"], pending["error"]["Cause"])
+    return json.loads(pending["result"])
 
 
 def invoke_function_by_arn(task: Task) -> Any:
@@ -341,6 +365,7 @@ def _resource_of(service: str, arguments: dict[str, Any]) -> str | None:
 
 INTEGRATIONS: dict[str, Callable[[Task], Any]] = {
     "lambda:invoke": invoke_function,
+    "lambda:invoke.waitForTaskToken": invoke_function_and_wait,
     "aws-sdk:s3:putObject": put_object,
     "aws-sdk:s3:deleteObject": delete_object,
     "aws-sdk:s3:getObject": get_object,

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from emulator.testing import LocalAws
 from emulator.tests.machines import Bucket, Machines, Run, State, client, distributed, jsonata
-from emulator.tests.resources import eventually, make_function, unique
+from emulator.tests.resources import allow, eventually, make_function, make_role, unique
 
 pytestmark = pytest.mark.local_aws
 
@@ -148,6 +148,79 @@ def test_a_large_input_is_no_execution(machines: Machines) -> None:
 
 
 # --- Time-outs
+
+
+WAITING = {"Resource": "arn:aws:states:::lambda:invoke.waitForTaskToken"}
+TOKEN = {"token": "{% $states.context.Task.Token %}"}
+
+
+def token_of(run: Run) -> str:
+    """The token that the running task passed on."""
+
+    def submitted() -> str | None:
+        events = {event["type"]: event for event in run.events()}
+        if "TaskSubmitted" not in events:
+            return None
+        parameters = json.loads(events["TaskScheduled"]["taskScheduledEventDetails"]["parameters"])
+        return str(parameters["Payload"]["token"])
+
+    return str(eventually(submitted))
+
+
+def test_a_task_with_a_token_waits_for_what_is_reported(machines: Machines, function: str) -> None:
+    """dg/connect-to-resource.html#connect-wait-token; API_SendTaskSuccess"""
+    run = machines.run(jsonata({"Ask": invoking(function, TOKEN, **WAITING, TimeoutSeconds=60)}), {})
+
+    machines.client.send_task_success(taskToken=token_of(run), output='{"approved": true}')
+
+    assert run.output() == {"approved": True}
+    assert "TaskSubmitted" in run.event_types()
+
+
+def test_who_reports_for_a_task_needs_the_permission_on_its_machine(
+    machines: Machines, function: str, local_aws: LocalAws
+) -> None:
+    """service-authorization: SendTaskSuccess"""
+    machine = machines.create(jsonata({"Ask": invoking(function, TOKEN, **WAITING, TimeoutSeconds=60)}))
+    run = machines.start(machine)
+    token = token_of(run)
+    others, own = (
+        local_aws.client_as(make_role(local_aws, allow("states:SendTaskSuccess", arn)), "stepfunctions")
+        for arn in (f"{machine}-other", machine)
+    )
+
+    with pytest.raises(ClientError) as denied:
+        others.send_task_success(taskToken=token, output="1")
+    own.send_task_success(taskToken=token, output="2")
+
+    assert f"states:SendTaskSuccess on resource: {machine} " in denied.value.response["Error"]["Message"]
+    assert run.output() == 2
+
+
+def test_a_failure_that_is_reported_is_the_tasks_error(machines: Machines, function: str) -> None:
+    """API_SendTaskFailure"""
+    catch = [{"ErrorEquals": ["NotApproved"], "Next": "Caught"}]
+    task = invoking(function, TOKEN, **WAITING, TimeoutSeconds=60, Catch=catch)
+    run = machines.run(jsonata({"Ask": task, "Caught": CAUGHT}), {})
+
+    machines.client.send_task_failure(taskToken=token_of(run), error="NotApproved", cause="too dear")
+
+    assert run.output() == {"Error": "NotApproved", "Cause": "too dear"}
+
+
+def test_a_task_with_a_token_times_out_stops_and_fails_with_its_function(machines: Machines, function: str) -> None:
+    """dg/connect-to-resource.html#connect-wait-token; API_StopExecution"""
+    task = invoking(function, TOKEN, **WAITING, TimeoutSeconds=1)
+    assert caught(machines, task, {}, "States.Timeout")["Error"] == "States.Timeout"
+    failing = invoking(function, {**TOKEN, "do": "raise"}, **WAITING, TimeoutSeconds=60)
+    assert caught(machines, failing, {}, "RateLimitError")["Error"] == "RateLimitError"
+    run = machines.run(jsonata({"Ask": invoking(function, TOKEN, **WAITING, TimeoutSeconds=60)}), {})
+    token = token_of(run)
+    run.stop()
+    assert run.ended()["status"] == "ABORTED"
+    with pytest.raises(ClientError) as refused:
+        eventually(lambda: machines.client.send_task_success(taskToken=token, output="{}") and None)
+    assert refused.value.response["Error"]["Code"] in ("TaskDoesNotExist", "TaskTimedOut")
 
 
 def test_a_task_times_out_after_seconds_from_jsonata_with_an_empty_cause(machines: Machines, function: str) -> None:

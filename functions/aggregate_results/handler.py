@@ -1,4 +1,4 @@
-"""Finds missing rows, and writes the output from the finished ones."""
+"""Finds missing rows, and writes the output from the finished ones. Before that, takes the steps of a trial."""
 
 from __future__ import annotations
 
@@ -14,13 +14,19 @@ from row_batches.run.settings import AggregateResultsSettings
 
 
 def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[str, Any]:
-    """``AggregateRequest`` to ``AggregateResponse`` (row_batches.run.messages)."""
+    """``AggregateRequest`` to ``AggregateResponse`` or ``TrialResponse`` (row_batches.run.messages)."""
     invocation.use_one_arena()
     request = AggregateRequest.model_validate(event)
     settings = invocation.begin(AggregateResultsSettings, context, execution_id=execution_of(request.plan_key))
+    batches = wiring.batches(settings.results_bucket, settings.results_table)
+    if request.action.of_trial:
+        from row_batches.run.trial import trial_step  # noqa: PLC0415 (few runs have a trial)
+
+        done = trial_step(request, batches.open(request.plan_key), wiring.runs(settings.runs_table))
+        return done.model_dump(mode="json")
     response = aggregate_results(
         request,
-        batches=wiring.batches(settings.results_bucket, settings.results_table),
+        batches=batches,
         dead_letters=wiring.dead_letters(settings.dead_letter_queue_url),
         metrics=factories.metrics(settings.metrics_namespace),
         ownership=wiring.ownership(settings.runs_table, context),

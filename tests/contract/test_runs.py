@@ -17,7 +17,17 @@ from foundation.invocation import call_owner
 from foundation.ports import Lease, Leases
 from row_batches.run.blanks import Blanks
 from row_batches.run.causes import Cause
-from row_batches.run.runs import MOST_LIVE_CAUSES, Counts, Live, Run, RunEnding, Runs, RunState
+from row_batches.run.runs import (
+    MOST_LIVE_CAUSES,
+    WAITING_FOR_APPROVAL,
+    Approval,
+    Counts,
+    Live,
+    Run,
+    RunEnding,
+    Runs,
+    RunState,
+)
 from row_batches.run.runs_dynamodb import DynamoDbRuns
 from row_batches.run.traces import Traces
 from tests.support.fakes import FakeClock, FakeLeases, FakeRuns
@@ -224,6 +234,38 @@ def test_causes_add_up_up_to_a_number_of_them_until_the_end_brings_its_own(runs:
     later = runs.get("run-1")
     assert later is not None
     assert later.causes == []
+
+
+def test_adding_counts_returns_their_sum_with_the_known_cost(runs: Runs) -> None:
+    runs.start(run())
+    assert runs.count("run-1", Counts()) is None
+    assert runs.count("run-1", Counts(attempts=1, input_tokens=10, model_usd=0.1)) == Counts(
+        attempts=1, input_tokens=10, model_usd=0.1
+    )
+    found = runs.count("run-1", Counts(attempts=2, output_tokens=5, model_usd=0.2))
+    assert found is not None
+    assert (found.attempts, found.input_tokens, found.output_tokens) == (3, 10, 5)
+    assert found.model_usd == pytest.approx(0.3)
+
+
+def test_a_run_waits_for_an_approval_until_it_is_answered_or_ends(runs: Runs) -> None:
+    first, second = (
+        Approval(token=token, asked_at=START, until=START + timedelta(days=7)) for token in ("token-1", "token-2")
+    )
+    runs.start(run())
+    runs.ask("run-1", first)
+    runs.ask("run-1", second)
+    found = runs.get("run-1")
+    assert found is not None
+    assert (found.approval, found.shown_state, found.state) == (second, WAITING_FOR_APPROVAL, RunState.RUNNING)
+    assert runs.page().runs[0].shown_state == WAITING_FOR_APPROVAL
+    runs.answered("run-1")
+    assert runs.get("run-1") == run()
+    runs.ask("run-1", first)
+    runs.end("run-1", ending())
+    found = runs.get("run-1")
+    assert found is not None
+    assert found.approval is None
 
 
 def test_traces_add_up_and_the_refusal_that_came_first_stays(runs: Runs) -> None:

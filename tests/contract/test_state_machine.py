@@ -228,6 +228,10 @@ def test_template_variables_stand_in_strings_and_jsonata_holds_none() -> None:
         assert expression.endswith(" %}")
 
 
+OF_TRIALS = ("token", "seconds", "approved")
+"""Fields of ``AggregateRequest`` for the steps of a trial."""
+
+
 def _payload(name: str) -> Any:
     return TASKS[name]["Arguments"]["Payload"]
 
@@ -236,8 +240,10 @@ def test_the_payloads_have_the_fields_of_the_messages() -> None:
     assert set(_payload("ValidateInput")) == set(messages.ValidateRequest.model_fields)
     assert set(_payload("ValidateInput")["execution"]) == set(messages.ExecutionReference.model_fields)
     assert set(_payload("FindMissing")) <= set(messages.AggregateRequest.model_fields)
-    assert set(_payload("AggregateResults")) == set(messages.AggregateRequest.model_fields) - {"ended"}
-    assert set(_payload("PutTogether")) == set(messages.AggregateRequest.model_fields) - {"manifests"}
+    assert set(_payload("AggregateResults")) == set(messages.AggregateRequest.model_fields) - {"ended", *OF_TRIALS}
+    assert set(_payload("PutTogether")) == set(messages.AggregateRequest.model_fields) - {"manifests", *OF_TRIALS}
+    asked = {name for step in ("StageTrial", "ReportTrial", "WaitForApproval", "TakeAnswer") for name in _payload(step)}
+    assert asked == {"action", "plan_key", *OF_TRIALS}
     read = set(re.findall(r"Execution\.Input\.([a-z_]+)", json.dumps(FINISHING)))
     assert read <= set(messages.EndedRun.model_fields)
     batch_input = set(messages.BatchReference.model_fields)

@@ -31,7 +31,7 @@ from row_batches.run.blanks import Blanks
 from row_batches.run.causes import Cause, most_frequent
 from row_batches.run.ownership import Ownership
 from row_batches.run.redrive import Redrive
-from row_batches.run.runs import MOST_LIVE_CAUSES, Counts, Live, Run, RunEnding, RunPage, RunState, Start
+from row_batches.run.runs import MOST_LIVE_CAUSES, Approval, Counts, Live, Run, RunEnding, RunPage, RunState, Start
 from row_batches.run.starts import Starts
 from row_batches.run.traces import Traces
 from row_batches.targets.protocol import Outcome
@@ -503,6 +503,14 @@ class FakeRuns:
                 refusal=before.refusal or traces.refusal,
             )
 
+    def ask(self, execution: str, approval: Approval) -> None:
+        self._check()
+        self._change(execution, approval=approval)
+
+    def answered(self, execution: str) -> None:
+        self._check()
+        self._change(execution, approval=None)
+
     def wait(self, execution: str, until_ms: int) -> None:
         self._check()
         self._change(execution, waiting_until=datetime.fromtimestamp(until_ms / 1000, UTC))
@@ -544,7 +552,7 @@ class FakeRuns:
     def end(self, execution: str, ending: RunEnding) -> None:
         self._check()
         changes = {name: value for name, value in dict(ending).items() if value is not None}
-        self._change(execution, **changes, waiting_until=None)
+        self._change(execution, **changes, waiting_until=None, approval=None)
 
     def reopen(self, execution: str) -> bool:
         self._check()

@@ -9,9 +9,10 @@ import typer
 
 from batch_processor_client.cli.jobs import is_terminal
 from batch_processor_client.cli.options import AsJson, Execution, deployment_of, out, show
-from batch_processor_client.cli.report import cause_lines, money
+from batch_processor_client.cli.report import cause_lines
 from batch_processor_client.heal import Diagnosis, choose, diagnose
 from batch_processor_client.heal import heal as run_again
+from batch_processor_client.progress import money
 
 app = typer.Typer()
 

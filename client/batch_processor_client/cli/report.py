@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,11 +16,14 @@ from rich.table import Table
 
 from batch_processor_client.executions import Ending
 from batch_processor_client.following import Follower
-from batch_processor_client.progress import clock, line
+from batch_processor_client.progress import clock, line, money
 from batch_processor_client.remap import Remap
 from batch_processor_client.stop import Stage, Stop
 from row_batches.rows.records import RowStatus
 from row_batches.run.blanks import Unmatched
+from row_batches.run.runs import Approval
+from row_batches.run.trial_forecast import Forecast
+from row_batches.run.trial_report import TrialReport, WholeRun
 
 PLAIN_SECONDS = 10.0
 CELL_CHARACTERS = 60
@@ -30,10 +33,27 @@ COUNTS = {"succeeded": RowStatus.SUCCESS, "failed": RowStatus.FAILED, "timed out
 
 def show_progress(console: Console, follower: Follower) -> Ending:
     """Follow an execution to its end, with a progress bar on a terminal, otherwise with a line from time to time."""
-    return _bar(console, follower) if console.is_terminal else _lines(console, follower)
+    ending = show_progress_to_question(console, follower, None)
+    assert isinstance(ending, Ending)
+    return ending
 
 
-def _bar(console: Console, follower: Follower) -> Ending:
+def show_progress_to_question(
+    console: Console, follower: Follower, answered: Container[str] | None
+) -> Ending | Approval:
+    """As ``show_progress``, but returns the question of a run that waits for an approval, unless it is ``answered``.
+
+    ``answered`` are the tokens of such questions; None: all.
+    """
+    return (_bar if console.is_terminal else _lines)(console, follower, answered)
+
+
+def _question(follower: Follower, answered: Container[str] | None) -> Approval | None:
+    approval = follower.progress.approval
+    return None if approval is None or answered is None or approval.token in answered else approval
+
+
+def _bar(console: Console, follower: Follower, answered: Container[str] | None) -> Ending | Approval:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=30),
@@ -53,15 +73,19 @@ def _bar(console: Console, follower: Follower) -> Ending:
             bar.update(task, total=progress.total, completed=progress.done, details=details)
             if ending is not None:
                 return ending
+            if (question := _question(follower, answered)) is not None:
+                return question
     raise AssertionError("follow() ends with an ending")
 
 
-def _lines(console: Console, follower: Follower) -> Ending:
+def _lines(console: Console, follower: Follower, answered: Container[str] | None) -> Ending | Approval:
     shown_at, shown = time.monotonic(), ""
     warned: set[str] = set()
     for ending in follower.follow():
         if ending is not None:
             return ending
+        if (question := _question(follower, answered)) is not None:
+            return question
         _warn(console, follower.progress.empty, warned)
         text = line(follower.progress)
         if time.monotonic() - shown_at >= PLAIN_SECONDS and text != shown:
@@ -76,12 +100,6 @@ def _warn(console: Console, empty: Iterable[Unmatched], warned: set[str]) -> Non
         if column.column not in warned:
             warned.add(column.column)
             console.print(f"warning so far: {column.warning}", markup=False, highlight=False)
-
-
-def money(amount: Any) -> str:
-    """An amount in US dollars; small amounts have more digits."""
-    value = float(amount)
-    return f"{value:,.2f} USD" if value >= 1 else f"{value:.6f}".rstrip("0").rstrip(".") + " USD"
 
 
 def total_cost(document: dict[str, Any]) -> str:
@@ -109,6 +127,8 @@ def summary(ending: Ending, warnings: Iterable[str] = (), extracted: Iterable[st
     lines += [(name, total_cost(document)) for name in ("cost", "estimate") if name in document]
     if "storage" in document:
         lines.append(("storage", f"{document['storage']['mode']} ({document['storage']['reason']})"))
+    if document.get("trial"):
+        lines.append(("trial", document["trial"]["trial_report_s3_uri"]))
     objects = ("output", "failed_rows", "summary")
     lines += [(name.replace("_", " "), document[f"{name}_s3_uri"]) for name in objects if f"{name}_s3_uri" in document]
     if document.get("traces"):
@@ -197,6 +217,48 @@ def cause_lines(count: int, error: str, message: str, rows: Sequence[int], advic
     more = ", …" if count > len(rows) else ""
     first = [f"      rows {', '.join(map(str, rows))}{more}"] if rows else []
     return [f"{count:>5,} × {said}", *first, *(f"      {text}" for text in advice)]
+
+
+def trial(console: Console, report: TrialReport) -> None:
+    """Print what a trial says: answers, failures, times and cost of its rows, and what the whole run takes."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for column in ("row", "status", *report.columns[:COLUMNS_SHOWN], "error"):
+        table.add_column(escape(column), overflow="ellipsis", no_wrap=True, max_width=40)
+    for row, status, *mapped, error in report.answers:
+        table.add_row(*(escape(shortened(cell)) for cell in (row, status, *mapped[:COLUMNS_SHOWN], error)))
+    console.print(table)
+    lines = [("trial", f"{report.finished:,} of {report.total_rows:,} rows, {report.succeeded:,} successful")]
+    for cause in report.failures_by_cause:
+        named = ": ".join(filter(None, (cause["error"], cause["message"])))
+        lines.append(("failed", f"{cause['count']:,} x {named}. {cause['cure']}"))
+    if report.row_seconds is not None:
+        times = report.row_seconds
+        lines.append(("time a row", f"median {times.median:,.1f} s, 90 % within {times.p90:,.1f} s"))
+    if report.row_tokens is not None:
+        tokens = report.row_tokens
+        mean = f"{tokens['input_tokens']:,.0f} in, {tokens['output_tokens']:,.0f} out"
+        lines.append(("tokens a row", f"{mean} (mean)"))
+    if report.row_cost_usd is not None:
+        lines.append(("cost a row", f"{money(report.row_cost_usd)} (mean)"))
+    if report.whole is not None:
+        lines += _whole(report.whole)
+    for name, value in lines:
+        console.print(f"{name:<12} {value}", markup=False, highlight=False)
+
+
+def _whole(whole: WholeRun) -> list[tuple[str, str]]:
+    """The lines about the whole run, and where they come from."""
+
+    def shown(forecast: Forecast, text: Callable[[float], str]) -> str:
+        return f"{text(forecast.expected)} ({text(forecast.low)} to {text(forecast.high)})"
+
+    without = "" if whole.target_included else ", without the target's own cost"
+    lines = [
+        (f"all {whole.rows:,}", f"time {shown(whole.seconds, clock)}"),
+        ("", f"cost {shown(whole.cost_usd, money)}{without}"),
+        ("", f"failed rows {shown(whole.failed_rows, lambda rows: f'{rows:,.0f}')}"),
+    ]
+    return [*lines, *(("basis" if not number else "", text) for number, text in enumerate(whole.basis))]
 
 
 def failures(rows: list[dict[str, str]]) -> Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +13,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from batch_processor_client import executions, following, results, runs
+from batch_processor_client import executions, following, results, runs, trials
 from batch_processor_client import remap as remaps
 from batch_processor_client import retry as retries
 from batch_processor_client import stop as stops
@@ -47,6 +48,9 @@ def run(
     name: Annotated[
         str | None, typer.Option(help="Name of the execution; used twice, it starts nothing twice.")
     ] = None,
+    trial: Annotated[
+        int | None, typer.Option(min=1, max=500, help="Try so many rows first, then ask whether all run.")
+    ] = None,
 ) -> None:
     """Start an execution and follow it to its output.
 
@@ -57,6 +61,8 @@ def run(
         raise ClientError("Name the document: make run INPUT=batch.json. Or a run to follow: FOLLOW=<execution>.")
     read = read_document(document)
     deployment = deployment_of(context)
+    if trial is not None:
+        read = trials.with_trial(read, trial)
     arn = runs.start(deployment, read, name or execution_name(subject_of(document), datetime.now(UTC)), csv)
     _follow(deployment, arn)
 
@@ -73,16 +79,65 @@ def _follow(deployment: Deployment, arn: str) -> None:
     name = executions.name_of(arn)
     out.print(f"Execution [bold]{escape(name)}[/bold]", highlight=False)
     try:
-        ending = report.show_progress(out, following.follower_of(deployment, arn))
+        ending = _to_its_end(deployment, arn)
     except KeyboardInterrupt:
         show(
             f"\nThe execution goes on. Follow it: make run ENV={deployment.environment} FOLLOW={name}\n"
             f"Stop it:                      make stop ENV={deployment.environment} EXECUTION={name}"
         )
         raise typer.Exit(INTERRUPTED) from None
+    if ending is None:
+        return
     _show_ending(deployment, ending, name)
     if ending.status != "SUCCEEDED":
         raise typer.Exit(1)
+
+
+def has_terminal() -> bool:
+    """Whether somebody can be asked."""
+    return out.is_terminal and sys.stdin.isatty()
+
+
+def _to_its_end(deployment: Deployment, arn: str) -> executions.Ending | None:
+    """Show the progress up to the end; None if the run waits for an approval that nobody here can give."""
+    follower = following.follower_of(deployment, arn)
+    answered: set[str] = set()
+    while True:
+        ending = report.show_progress_to_question(out, follower, answered)
+        if isinstance(ending, executions.Ending):
+            return ending
+        name, tried = executions.name_of(arn), trials.trial_report(deployment, arn)
+        report.trial(out, tried)
+        environment = deployment.environment
+        if not has_terminal():
+            show(f"It waits until {ending.until:%Y-%m-%d %H:%M} UTC. Run the other rows:")
+            show(f"    make approve ENV={environment} EXECUTION={name}")
+            show(f"or end it with the rows of the trial: make stop ENV={environment} EXECUTION={name}")
+            return None
+        approved = typer.confirm(f"Run all {tried.total_rows:,} rows?", default=False)
+        answered.add(ending.token)
+        trials.answer(deployment, name, approved=approved)
+
+
+@app.command()
+def approve(context: typer.Context, execution: Execution, as_json: AsJson = False) -> None:
+    """Let a run that waits after its trial run its other rows."""
+    done = trials.answer(deployment_of(context), execution, approved=True)
+    if as_json:
+        out.print_json(json.dumps(done.model_dump(mode="json")))
+        return
+    rows = f"all {done.report.total_rows:,} rows" if done.report else "its other rows"
+    show(f"Approved: {done.execution} runs {rows}. Follow it: make run FOLLOW={done.execution}")
+
+
+@app.command()
+def trial(context: typer.Context, execution: Execution, as_json: AsJson = False) -> None:
+    """Show what the trial of a run says."""
+    found = trials.trial_report(deployment_of(context), execution)
+    if as_json:
+        out.print_json(json.dumps(found.model_dump(mode="json")))
+        return
+    report.trial(out, found)
 
 
 def _show_ending(deployment: Deployment, ending: executions.Ending, name: str) -> None:

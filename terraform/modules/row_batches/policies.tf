@@ -89,7 +89,7 @@ locals {
       Sid      = "WriteProgress"
       Effect   = "Allow"
       Action   = ["s3:PutObject", "s3:AbortMultipartUpload"]
-      Resource = [for name in ["missing.csv", "aggregate.json", "aggregate.json.stopped"] : "${local.work}/${name}"]
+      Resource = [for name in ["missing.csv", "trial.csv", "aggregate.json", "aggregate.json.stopped"] : "${local.work}/${name}"]
     },
   ]
 
@@ -396,6 +396,13 @@ locals {
       Effect   = "Allow"
       Action   = ["states:DescribeExecution", "states:StopExecution", "states:ListMapRuns", "states:GetExecutionHistory"]
       Resource = [local.executions_arn]
+    },
+    {
+      # Answers a run that waits after its trial. The token for it stands in the table of runs.
+      Sid      = "ApproveRuns"
+      Effect   = "Allow"
+      Action   = ["states:SendTaskSuccess"]
+      Resource = [local.state_machine_arn]
     },
     {
       Sid      = "FollowMaps"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,6 +15,8 @@ from botocore.exceptions import ClientError
 
 from batch_processor_client.cli import main
 from batch_processor_client.deployment import Deployment
+from foundation.aws.dynamodb_items import to_item
+from row_batches.run.runs import Approval, Run
 
 MACHINE = "arn:aws:states:us-east-1:000000000000:stateMachine:batch-processor"
 EXECUTION = "arn:aws:states:us-east-1:000000000000:execution:batch-processor:night-run"
@@ -48,6 +52,8 @@ class FakeStates:
     map_runs: list[dict[str, Any]] = field(default_factory=list)
     counts: list[dict[str, int]] = field(default_factory=list)
     start_refusal: str = ""
+    answer_refusal: str = ""
+    answers: list[tuple[str, Any]] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     started: list[dict[str, Any]] = field(default_factory=list)
     stopped: list[dict[str, Any]] = field(default_factory=list)
@@ -72,8 +78,41 @@ class FakeStates:
         self.started.append(arguments)
         return {"executionArn": EXECUTION}
 
+    def send_task_success(self, taskToken: str, output: str) -> None:  # noqa: N803
+        if self.answer_refusal:
+            raise refusal(self.answer_refusal, "SendTaskSuccess")
+        self.answers.append((taskToken, json.loads(output)))
+
     def stop_execution(self, **arguments: Any) -> None:
         self.stopped.append(arguments)
+
+
+@dataclass
+class FakeTables:
+    """DynamoDB with the items of one run."""
+
+    items: list[dict[str, Any]] = field(default_factory=list)
+
+    def query(self, **_: Any) -> dict[str, Any]:
+        return {"Items": [to_item(item) for item in self.items]}
+
+
+def waiting_run(token: str, **changes: Any) -> dict[str, Any]:
+    """The item of the run ``night-run``, which waits for an approval."""
+    approval = Approval(token=token, asked_at=datetime(2026, 1, 1, tzinfo=UTC), until=datetime(2026, 1, 8, tzinfo=UTC))
+    run = Run(
+        execution="night-run",
+        arn=EXECUTION,
+        batch_name="night",
+        target="echo",
+        target_version="1",
+        total_rows=200,
+        plan_key="work/night-run/plan.json",
+        started_at=datetime(2026, 1, 1, tzinfo=UTC),
+        estimate_usd=0,
+        approval=approval,
+    ).model_copy(update=changes)
+    return {"PK": "RUN#night-run", "SK": "RUN", **run.model_dump(mode="json", exclude_none=True)}
 
 
 @dataclass
@@ -85,7 +124,7 @@ class FakeStorage:
     def get_object(self, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803
         if Key not in self.objects:
             raise refusal("NoSuchKey", "GetObject")
-        return {"Body": io.BytesIO(self.objects[Key])}
+        return {"Body": io.BytesIO(self.objects[Key]), "ETag": "etag"}
 
     def head_object(self, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803
         if Key not in self.objects:

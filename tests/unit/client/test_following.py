@@ -38,7 +38,9 @@ def test_an_execution_is_followed_to_its_ending_with_one_map_run_call_a_second()
     # Given an execution that ends at the fifth look, its map run starting with the second
     output = {"status": "SUCCEEDED", "output": json.dumps({"total_rows": 10})}
     states = FakeStates([RUNNING] * 4 + [output], [MAP_RUN], [{"succeeded": 4}, {"succeeded": 9}])
-    storage = FakeStorage({"work/night-run/plan.json": b'{"total_rows": 10, "config": {"output_mapping": {}}}'})
+    storage = FakeStorage(
+        {"work/night-run/plan.json": b'{"total_rows": 10, "target": {}, "config": {"output_mapping": {}}}'}
+    )
     waited: list[float] = []
     # When it is followed
     followed = follower(states, storage, waited)
@@ -72,7 +74,11 @@ def test_the_total_is_unknown_until_the_plan_is_written() -> None:
 
 
 def test_columns_that_stay_empty_are_known_while_the_run_goes_on() -> None:
-    plan = {"total_rows": 10, "config": {"output_mapping": {"columns": [{"name": "mood", "source": "$.sentimnet"}]}}}
+    plan = {
+        "total_rows": 10,
+        "target": {},
+        "config": {"output_mapping": {"columns": [{"name": "mood", "source": "$.sentimnet"}]}},
+    }
     storage = FakeStorage({"work/night-run/plan.json": json.dumps(plan).encode()})
     followed = follower(FakeStates(), storage, [])
     followed.runs.start(RUN)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from batch_processor_client.progress import Progress, clock, failed_rows, line, rows_done
+from row_batches.run.runs import Counts
 
 
 def test_the_rate_is_that_of_the_last_half_minute() -> None:
@@ -83,6 +84,15 @@ def test_a_wait_for_an_owner_is_shown_until_it_is_over() -> None:
     assert "waiting until" in line(progress)
     assert "waiting" not in line(Progress(total=10, waiting_until=now - timedelta(seconds=1)))
     assert progress.waiting(now + timedelta(minutes=6)) == ""
+
+
+def test_what_the_target_has_cost_so_far_is_shown_if_it_is_known() -> None:
+    progress = Progress(total=10)
+    progress.spend(Counts(attempts=4), 0)
+    assert progress.notes(datetime.now(UTC)) == []
+    progress.spend(Counts(attempts=4, model_usd=0.5, input_tokens=1_200, output_tokens=34), 0.25)
+    assert progress.notes(datetime.now(UTC)) == ["1.50 USD", "1,234 tokens"]
+    assert "1.50 USD, 1,234 tokens" in line(progress)
 
 
 def test_a_target_that_throttles_is_shown_while_its_workers_say_so() -> None:

@@ -11,6 +11,7 @@ from rich.console import Console, RenderableType
 
 from batch_processor_client.cli import report
 from batch_processor_client.executions import Ending
+from batch_processor_client.progress import money
 from batch_processor_client.remap import Remap
 from row_batches.rows.records import RowStatus
 from row_batches.run.remap import Remapped
@@ -138,7 +139,7 @@ def test_brackets_in_names_and_cells_are_no_markup() -> None:
     ("amount", "text"), [(12.5, "12.50 USD"), (1234.5, "1,234.50 USD"), (0.000123, "0.000123 USD"), (0, "0 USD")]
 )
 def test_small_amounts_keep_the_digits_that_say_something(amount: float, text: str) -> None:
-    assert report.money(amount) == text
+    assert money(amount) == text
 
 
 def test_the_first_rows_counts_and_address_of_a_new_output_are_shown() -> None:

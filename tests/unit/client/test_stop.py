@@ -13,7 +13,15 @@ from batch_processor_client import cli
 from batch_processor_client.cli import report
 from batch_processor_client.errors import ClientError
 from batch_processor_client.stop import Stage, Stop, stop
-from tests.unit.client.fakes import EXECUTION, OUTPUTS, FakeStates, FakeStorage, fake_deployment
+from tests.unit.client.fakes import (
+    EXECUTION,
+    OUTPUTS,
+    FakeStates,
+    FakeStorage,
+    FakeTables,
+    fake_deployment,
+    waiting_run,
+)
 
 RUNNING = {"status": "RUNNING"}
 BRAKE = "work/night-run/brake.json"
@@ -28,11 +36,12 @@ class World:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.monkeypatch = monkeypatch
         self.waited: list[float] = []
+        self.tables = FakeTables()
 
     def stop(
         self, states: FakeStates, storage: FakeStorage, grace_seconds: float = 60, reason: str = "stopped by anna"
     ) -> list[Stop]:
-        deployment = fake_deployment(self.monkeypatch, stepfunctions=states, s3=storage)
+        deployment = fake_deployment(self.monkeypatch, stepfunctions=states, s3=storage, dynamodb=self.tables)
         return list(stop(deployment, EXECUTION, reason, grace_seconds=grace_seconds, wait=self.waited.append))
 
 
@@ -59,6 +68,13 @@ def test_the_brake_lets_the_execution_end_by_itself_with_its_output(world: World
         "FAILED: 60 succeeded, 40 failed, 0 timed out, 0 not attempted of 100 rows.",
         f"Output: {OUTPUT}",
     ]
+
+
+def test_a_run_that_waits_for_an_approval_goes_on_to_its_output(world: World) -> None:
+    world.tables = FakeTables([waiting_run("token-1")])
+    states = FakeStates([RUNNING, RUNNING, ENDED])
+    world.stop(states, FakeStorage())
+    assert states.answers == [("token-1", {"approved": False})]
 
 
 def test_what_does_not_end_within_the_grace_period_is_stopped(world: World) -> None:
@@ -106,7 +122,7 @@ def test_an_unknown_execution_is_explained(world: World) -> None:
 def test_the_command_ends_with_0_if_there_is_an_output(
     description: dict[str, Any], code: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    fake_deployment(monkeypatch, stepfunctions=FakeStates([description]), s3=FakeStorage())
+    fake_deployment(monkeypatch, stepfunctions=FakeStates([description]), s3=FakeStorage(), dynamodb=FakeTables())
     (tmp_path / "outputs.json").write_text(json.dumps(OUTPUTS))
     done = CliRunner().invoke(cli.app, ["--outputs", str(tmp_path / "outputs.json"), "stop", "night-run"])
     assert done.exit_code == code

@@ -102,6 +102,14 @@ class CostLimitError(PermanentError):
     """Raised when a run has cost ``stop_after.cost_usd``; the run ends with this name."""
 
 
+class TrialFailedError(PermanentError):
+    """Raised when no row of a trial was successful; the run ends with this name."""
+
+
+class NotApprovedError(PermanentError):
+    """Raised when the rest of a run was not approved after its trial; the run ends with this name."""
+
+
 class ServiceUnavailableError(RetryableError):
     """Raised when a service answers with a fault of its own or cannot be reached."""
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from foundation.functions import function_sizes
 from foundation.prices import PRICES
@@ -17,7 +19,6 @@ from row_batches.document.plan import Concurrency, CostEstimate, Storage, Target
 from row_batches.run import cost
 from row_batches.run.cost import actual_cost, estimate, run_usage
 from row_batches.targets import standard_agent, usage, worker_kind
-from row_batches.targets.kinds import kind_of
 from row_batches.targets.usage import RunCounts, Usage
 from tests.support import state_machine
 
@@ -143,34 +144,93 @@ def test_rows_that_could_not_be_mapped_do_not_hide_the_retries_of_others() -> No
     assert found.transitions == 13 + 10 * 5 + 9 * 2 + 9 * 4
 
 
-def test_worst_counts_the_pauses_that_a_worker_is_paid_for() -> None:
-    concurrency = Concurrency(children=1, threads=1, batch_size=100)
+def test_an_estimate_says_at_which_time_a_call_and_which_time_a_row() -> None:
+    unknown, known = estimated(TOOL), estimated(TOOL.model_copy(update={"expected_seconds": 2.5}))
 
-    def worst(policy: BatchConfig) -> float:
-        found = estimate(policy, TOOL, concurrency, Storage(), total_rows=1_000, staged_bytes=0)
-        return found.parts["lambda"].worst
-
-    slow = worst(config(4, initial_interval_seconds=10, backoff_rate=2, max_delay_seconds=30))
-    quick = worst(config(4, initial_interval_seconds=0))
-    # Pauses of 10, 20 and 30 seconds a row, and the calls of the worker that they make necessary.
-    paused = 1_000 * 60
-    calls = math.ceil((paused + 1_000 * 0.8) / 840) - 10
-    assert slow - quick == pytest.approx((paused + calls * 0.3) * 0.0000133334 + calls * 0.2e-6, abs=1e-6)
-
-
-def test_pauses_never_count_beyond_a_rows_time() -> None:
-    document = {
-        "csv_s3_uri": "s3://bucket/key.csv",
-        "target": {"type": "tool", "name": "echo"},
-        "execution_config": {
-            "timeout_seconds": 30,
-            "retry_policy": {"max_attempts": 100, "initial_interval_seconds": 60, "jitter": False},
-        },
-    }
-    counts = kind_of(TOOL).assumed(
-        parse_batch_config(document), Concurrency(children=1, threads=1, batch_size=100), 100, 0, all_fail=True
+    first = "best: every row succeeds at its first attempt, at"
+    assert f"{first} 0.2 s a call (an assumption)" in unknown.assumptions
+    assert f"{first} 2.5 s a call (expected_seconds in the registry)" in known.assumptions
+    assert any(
+        said.startswith("worst: every row fails after 3 attempts and takes all of its timeout_seconds (300 s)")
+        for said in known.assumptions
     )
-    assert counts.worker_seconds == pytest.approx(100 * 30 + counts.worker_calls * 0.3)
+    assert known.parts["lambda"].best > 8 * unknown.parts["lambda"].best
+
+
+@dataclass(frozen=True)
+class Happened:
+    """What happened to a row: bytes of its staged line, attempts, seconds."""
+
+    size: int
+    attempts: int
+    seconds: float
+
+
+def run_of(kind: str, rows: list[Happened], concurrency: Concurrency, timeout_seconds: int) -> RunCounts:
+    """The counts of a run whose rows all failed, as its workers measure them."""
+    attempts = sum(row.attempts for row in rows)
+    counts = RunCounts(
+        rows=len(rows),
+        attempts=attempts,
+        retries=attempts - len(rows),
+        failed_rows=len(rows),
+        rows_objects=len(rows),
+        batch_size=concurrency.batch_size,
+    )
+    if kind == "standard":
+        return counts
+    children: list[list[Happened]] = [[]]
+    for row in rows:  # A batch of the map ends at its number of rows, or before 200,000 bytes.
+        size = sum(other.size for other in children[-1]) + row.size
+        if len(children[-1]) == concurrency.batch_size or (children[-1] and size > worker_kind.MAX_BATCH_BYTES):
+            children.append([])
+        children[-1].append(row)
+    calls, seconds = 0, 0.0
+    for child in children:
+        left = list(child)
+        while left:  # A call starts no row that might not fit into its time.
+            calls += 1
+            free = [0.0] * concurrency.threads
+            while left and min(free) + timeout_seconds <= worker_kind.CALL_SECONDS:
+                place = free.index(min(free))
+                free[place] += left.pop(0).seconds
+            seconds += max(free)
+    return replace(
+        counts,
+        children=len(children),
+        worker_calls=calls,
+        worker_seconds=seconds + calls * worker_kind.START_SECONDS,
+    )
+
+
+@settings(max_examples=200)
+@given(st.data())
+def test_no_run_costs_more_than_the_worst(data: st.DataObject) -> None:
+    target = data.draw(st.sampled_from([TOOL, AGENT])).model_copy(update={"cost_per_call_usd": 0.01})
+    attempts, timeout = data.draw(st.integers(1, 5)), data.draw(st.sampled_from([1, 30, 300, 840]))
+    happened = st.builds(
+        Happened,
+        size=st.sampled_from([10, 1_000, 150_000, 200_000]),
+        attempts=st.integers(1, attempts),
+        seconds=st.floats(0, timeout),
+    )
+    rows = data.draw(st.lists(happened, min_size=1, max_size=60))
+    concurrency = Concurrency(
+        children=data.draw(st.integers(1, 5)),
+        threads=1 if target is AGENT else data.draw(st.integers(1, 30)),
+        batch_size=data.draw(st.sampled_from([1, 3, 20, 100])),
+    )
+    document = config(attempts)
+    execution_config = document.execution_config.model_copy(update={"timeout_seconds": timeout})
+    document = document.model_copy(update={"execution_config": execution_config})
+    size = sum(row.size for row in rows)
+    worst = estimate(document, target, concurrency, Storage(), total_rows=len(rows), staged_bytes=size)
+
+    counts = run_of(target.invocation, rows, concurrency, timeout)
+    used = run_usage(target, counts, Storage(), total_rows=len(rows), staged_bytes=size)
+
+    for part, usd in used.parts(target.cost_per_call_usd).items():
+        assert usd <= worst.parts[part].worst + 1e-8, part
 
 
 @pytest.mark.parametrize(

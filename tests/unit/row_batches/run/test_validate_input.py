@@ -416,6 +416,35 @@ def test_a_limit_of_a_known_cost_is_planned(world: World, registered: dict[str, 
     assert world.plan.config.execution_config.cost_limit == 5
 
 
+@pytest.mark.parametrize(("rows", "has_trial"), [(19, True), (20, False)])
+def test_a_trial_is_run_unless_it_would_have_all_rows(world: World, rows: int, has_trial: bool) -> None:
+    world.file(b"id,text\n" + b"".join(b"%d,a\n" % row for row in range(20)))
+    world.document["trial"] = {"rows": rows}
+
+    response = world.validate()
+
+    assert response.trial is has_trial
+    assert response.approval_seconds == (7 * 86_400 if has_trial else 0)
+    said = "Only 20 rows are sent: all of them run at once, without a trial."
+    assert (said in world.plan.warnings) is not has_trial
+
+
+def test_a_trial_of_an_inline_run_is_refused_and_auto_takes_s3(world: World) -> None:
+    world.document |= {"trial": {"rows": 1}, "execution_config": {"storage_mode": "inline"}}
+    (problem,) = world.refusal().problems
+    assert problem.path == "execution_config.storage_mode"
+    assert problem.message == "an inline run has few rows, so it has no trial"
+
+    world.document["execution_config"] = {"storage_mode": "auto"}
+    world.validate()
+    assert world.plan.storage.mode == "s3"
+
+
+def test_a_dry_run_has_no_trial(world: World) -> None:
+    world.document |= {"trial": {"rows": 1}, "dry_run": True}
+    assert not world.validate().trial
+
+
 def test_the_limits_of_the_target_are_planned_and_named(world: World) -> None:
     limit_registry(world, "echo", max_concurrency=5, rate=Rate(rows_per_minute=300))
     world.file(b"id,text\n" + b"1,a\n" * 20)

@@ -125,6 +125,23 @@ class Rate(Part):
     )
 
 
+class Trial(Part):
+    """Rows that run once, before all others, and tell what the whole run takes."""
+
+    rows: int = Field(
+        default=20,
+        ge=1,
+        le=500,
+        description="rows of the trial, spread over the file and over the sizes of the mapped input",
+    )
+    seed: int = Field(default=0, ge=0, le=2**32 - 1, description="another seed chooses other rows")
+    approval: Literal["required", "none"] = Field(
+        default="none",
+        description="`required`: the execution waits after the trial for `make approve`, at most as long as its rows "
+        "are kept; `none`: it goes on, unless no row of the trial was successful",
+    )
+
+
 class ExecutionConfig(Part):
     max_concurrency: int = Field(default=1, ge=1, le=10_000, description="rows in flight; never exceeded")
     timeout_seconds: int = Field(
@@ -310,6 +327,9 @@ class BatchConfig(Part):
         default_factory=OutputFormat, description="the files that the output is written as"
     )
     execution_config: ExecutionConfig = Field(default_factory=ExecutionConfig, description="how the batch runs")
+    trial: Trial | None = Field(
+        default=None, description="try some rows before all run ([how](../how-to/try-before-you-run-all.md))"
+    )
     notification_config: NotificationConfig = Field(
         default_factory=NotificationConfig, description="the notification at the end of the run"
     )

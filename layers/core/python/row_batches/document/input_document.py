@@ -108,6 +108,13 @@ def _problems_across_fields(document: Mapping[str, Any], work_retention_days: in
             "it names causes of an earlier execution, and no earlier execution is named",
             "name that execution in execution_config.resume_from, or leave it out",
         )
+    if isinstance(document.get("trial"), dict) and execution.get("storage_mode") == "inline":
+        yield Problem(
+            "execution_config.storage_mode",
+            "inline",
+            "an inline run has few rows, so it has no trial",
+            'write "s3", "dynamodb" or "auto", or leave trial out',
+        )
     stop_after = _section(execution, "stop_after")
     if isinstance(execution.get("stop_after"), dict):
         given = [name for name in ("failed_rows", "failed_percent") if stop_after.get(name) is not None]

@@ -32,6 +32,7 @@ class Keys:
         self.distinct = f"{self.work}distinct.csv"
         self.duplicates = f"{self.work}duplicates.bin"
         self.missing = f"{self.work}missing.csv"
+        self.trial = f"{self.work}trial.csv"
         self.brake = f"{self.work}brake.json"
         self.checkpoint = f"{self.work}aggregate.json"
         self.rows = f"{self.work}rows/"
@@ -45,6 +46,7 @@ class Keys:
         self.output = f"{self.results}output.csv"
         self.failed_rows = f"{self.results}failed_rows.csv"
         self.summary = f"{self.results}summary.json"
+        self.trial_report = f"{self.results}trial.json"
 
     def rows_object(self, first: int, last: int) -> str:
         """The key of the object that holds the finished rows ``first`` to ``last``, without a gap."""
@@ -280,6 +282,12 @@ class Plan(Frozen):
     def rows_sent(self) -> int:
         """How many rows are sent themselves: all that have content, or one of each kind."""
         return self.rows_with_content if self.distinct is None else self.distinct.rows
+
+    @property
+    def has_trial(self) -> bool:
+        """Whether some rows run before the others. If there are no others, all rows run at once."""
+        trial = self.config.trial
+        return trial is not None and not self.config.dry_run and self.rows_sent > trial.rows
 
     @property
     def rows_to_run(self) -> int:

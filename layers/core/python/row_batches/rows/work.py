@@ -8,7 +8,15 @@ from threading import Lock
 import orjson
 from pydantic import ValidationError
 
-from foundation.errors import CostLimitError, DeploymentError, ObjectNotFoundError, RowFailedError, TargetThrottledError
+from foundation.errors import (
+    CostLimitError,
+    DeploymentError,
+    NotApprovedError,
+    ObjectNotFoundError,
+    RowFailedError,
+    TargetThrottledError,
+    TrialFailedError,
+)
 from foundation.ports import Clock, ObjectStore
 from row_batches.document.plan import WORK_PREFIX, Keys, Plan
 
@@ -65,6 +73,20 @@ def cost_brake(plan: Plan) -> Brake:
     """The brake of a run whose target has cost ``stop_after.cost_usd``."""
     reason = f"stop_after was reached: {plan.target.name} has cost {plan.config.execution_config.cost_limit:,g} USD"
     return Brake(reason, CostLimitError.__name__, "")
+
+
+TRIAL_FAILED_BRAKE = Brake(
+    "no row of the trial was successful",
+    TrialFailedError.__name__,
+    "No row of the trial was successful. Look at first_failures, fix the cause, and start the run again.",
+)
+
+
+def not_approved_brake(approved: bool | None) -> Brake:
+    """The brake of a run that must not go on after its trial. ``approved`` is None if nobody answered in time."""
+    reason = "the trial was not approved in time" if approved is None else "the trial was not approved"
+    fix = "Start the run with resume_from to take the rows of the trial over."
+    return Brake(reason, NotApprovedError.__name__, f"{reason}. {fix}")
 
 
 def throttled_brake(plan: Plan) -> Brake:

@@ -12,6 +12,7 @@ import logging
 from collections import deque
 from collections.abc import Iterator
 from enum import StrEnum
+from typing import Any
 
 import orjson
 from pydantic import Field
@@ -138,6 +139,16 @@ def _load_checkpoint(objects: ObjectStore, key: str) -> Checkpoint | None:
         return Checkpoint.model_validate_json(objects.get(key))
     except ObjectNotFoundError:
         return None
+
+
+def _trial_of(batch: Batch) -> dict[str, Any] | None:
+    """The report of the run's trial for the summary; None if it has none."""
+    if batch.plan.config.trial is None:
+        return None
+    from row_batches.run.trial import read_report  # noqa: PLC0415 (few runs have a trial)
+
+    report = read_report(batch.work.objects, batch.plan.execution.name)
+    return None if report is None else report.for_the_summary
 
 
 class _Aggregation:
@@ -378,7 +389,8 @@ class _Aggregation:
         name, traced = self._plan.execution.name, self._plan.config.execution_config.enable_xray
         run = self._notes.get(name) if traced else None
         traces = run.traces if run else None
-        return Conclusion(self._batch, self._totals, self._brake, self._ended, self._clock.now_ms(), outputs, traces)
+        now_ms, trial = self._clock.now_ms(), _trial_of(self._batch)
+        return Conclusion(self._batch, self._totals, self._brake, self._ended, now_ms, outputs, traces, trial)
 
     def _conclude(self, outputs: Written) -> AggregateResponse:
         conclusion = self._conclusion(outputs)

@@ -30,6 +30,8 @@ from row_batches.run.totals import (
 )
 from row_batches.run.traces import Traces, trace_warnings, traces_of_run
 
+TRIAL_IN_DOCUMENT = ("rows", "finished", "succeeded", "failed", "timed_out", "whole")
+"""The parts of a trial's report in the output document. The summary has more, and the report itself all."""
 MOST_CAUSE_CHARACTERS = 30_000
 """A Cause can have up to 32,768 characters (Step Functions API, ``SensitiveCause``)."""
 
@@ -40,6 +42,7 @@ class Conclusion:
 
     ``ended`` is given when the finishing machine writes the output, after the execution. ``now_ms`` is the time of the
     conclusion in milliseconds since the epoch. ``traces`` are None without ``enable_xray``, or if nobody knows.
+    ``trial`` is the report of the run's trial, if it had one.
     """
 
     batch: Batch
@@ -49,6 +52,7 @@ class Conclusion:
     now_ms: int
     outputs: Written
     traces: Traces | None = None
+    trial: dict[str, Any] | None = None
 
     @cached_property
     def error_name(self) -> str:
@@ -126,6 +130,9 @@ class Conclusion:
         }
         if self.batch.plan.resume_from:
             document["resumed"] = totals.resumed
+        if self.trial is not None:
+            report = {"trial_report_s3_uri": f"s3://{bucket}/{keys.trial_report}"}
+            document["trial"] = report | {name: self.trial[name] for name in TRIAL_IN_DOCUMENT}
         if self.batch.plan.config.execution_config.enable_xray:
             document["traces"] = traces_of_run(self.batch.plan, self.traces, self.now_ms)
         return document
@@ -162,6 +169,7 @@ class Conclusion:
             "throttling": throttling(totals, self.cost),
             "distinct_rows": plan.rows_sent if plan.config.execution_config.deduplicate else None,
             "traces": self.document.get("traces"),
+            "trial": self.trial and {**self.document["trial"], **self.trial},
             "savings": savings(plan, totals),
             "peak_rows_in_flight": totals.peak_rows_in_flight,
             "processing_seconds": totals.processing_ms / 1000,

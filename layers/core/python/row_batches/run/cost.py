@@ -12,7 +12,16 @@ from math import ceil
 
 from foundation.prices import PRICES, Prices
 from row_batches.document.batch_config import BatchConfig
-from row_batches.document.plan import Concurrency, CostEstimate, CostRange, DistinctInput, Storage, StorageMode, Target
+from row_batches.document.plan import (
+    Concurrency,
+    CostEstimate,
+    CostRange,
+    DistinctInput,
+    Plan,
+    Storage,
+    StorageMode,
+    Target,
+)
 from row_batches.run.storage import ANSWER_BYTES, ITEM_BYTES, item_units
 from row_batches.targets.kinds import kind_of
 from row_batches.targets.usage import RunCounts, Usage, size_of
@@ -49,8 +58,9 @@ def estimate(
 ) -> CostEstimate:
     """Estimate the cost of a run.
 
-    ``best`` assumes that each row succeeds at its first attempt. ``worst`` assumes that each row fails at its last
-    attempt, after the longest pauses. The target kind's ``assumed`` and ``usage`` hold its own assumptions.
+    ``best`` assumes that each row succeeds at its first attempt, at the registry's ``expected_seconds`` a call, or the
+    kind's ``row_seconds``. ``worst`` assumes that each row fails at its last attempt and takes all of its
+    ``timeout_seconds``. The target kind's ``assumed`` and ``usage`` hold its own assumptions.
 
     ``total_rows`` are the rows with content. ``groups_skipped`` groups of other rows lie between them.
     ``distinct`` are the rows that are sent if some rows have equal inputs; None: all rows. ``best`` assumes that
@@ -127,7 +137,9 @@ def _assumed(
 
     Each of the ``runs`` takes its own write, because duplicates are written after all other rows.
     """
-    counts = kind_of(target).assumed(config, concurrency, total_rows, staged_bytes, all_fail=all_fail)
+    counts = kind_of(target).assumed(
+        config, concurrency, total_rows, staged_bytes, call_seconds=call_seconds(target), all_fail=all_fail
+    )
     objects = max(counts.rows_objects, runs, ceil((total_rows + idle_rows) / concurrency.batch_size))
     settings = config.execution_config
     counts = replace(
@@ -146,6 +158,21 @@ def _assumed(
         units = (total_rows + idle_rows + duplicates) * row_units + counts.failed_rows + counts.rows_objects
         return replace(counts, write_units=units)
     return counts
+
+
+def measured_usd(plan: Plan, *, row_seconds: float, attempts: float, failed: float) -> float:
+    """The cost of the whole run of ``plan`` without the target, from what some of its rows took.
+
+    ``row_seconds`` is the mean time of a row, ``attempts`` the mean number of attempts, ``failed`` the share of failed
+    rows.
+    """
+    config, target, rows = plan.config, plan.target, plan.rows_to_run
+    size = plan.staged.size_bytes * rows // max(1, plan.total_rows)
+    counts = kind_of(target).assumed(config, plan.concurrency, rows, size, call_seconds=row_seconds, all_fail=False)
+    retries = round(rows * max(0.0, attempts - 1))
+    counts = replace(counts, attempts=rows + retries, retries=retries, failed_rows=round(rows * failed))
+    usage = run_usage(target, counts, plan.storage, total_rows=plan.total_rows, staged_bytes=plan.staged.size_bytes)
+    return _rounded(sum(usage.parts().values()))
 
 
 def storage_usage(storage: Storage, counts: RunCounts) -> Usage:
@@ -182,11 +209,19 @@ def run_usage(target: Target, counts: RunCounts, storage: Storage, *, total_rows
     return base + kind_of(target).usage(counts) + storage_usage(storage, counts) + answers + traces
 
 
+def call_seconds(target: Target) -> float:
+    """The assumed time of a call."""
+    return target.expected_seconds or kind_of(target).row_seconds
+
+
 def _assumptions(target: Target, config: BatchConfig, storage: Storage, prices: Prices) -> list[str]:
     attempts = config.execution_config.retry_policy.max_attempts
     said = [
         f"prices of {prices.region} as of {prices.as_of}, without free tiers, storage, logs and data transfer",
-        f"worst: every row fails after {attempts} attempts and the longest pauses between them, none of them throttled",
+        f"best: every row succeeds at its first attempt, at {call_seconds(target):g} s a call "
+        f"({'an assumption' if target.expected_seconds is None else 'expected_seconds in the registry'})",
+        f"worst: every row fails after {attempts} attempts and takes all of its timeout_seconds "
+        f"({config.execution_config.timeout_seconds:,} s); no worker dies, and no row waits for a rate or a limit",
         kind_of(target).cost_assumption,
     ]
     if storage.mode is StorageMode.DYNAMODB:

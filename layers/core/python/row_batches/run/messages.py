@@ -74,6 +74,10 @@ class ValidateResponse(Message):
     children: list[ChildInput] = []
     document: dict[str, Any] | None = None
     """The execution's output. Set only for a dry run."""
+    trial: bool = False
+    """Whether some rows run before the others."""
+    approval_seconds: int = 0
+    """How long the execution waits for an approval after its trial."""
 
 
 # --- ProcessToolRows (tools and Express agents)
@@ -262,11 +266,22 @@ class EndedRun(Message):
 
 
 class AggregateAction(StrEnum):
-    """The part of AggregateResults to do. FINISH is AGGREGATE if no row is missing, else FIND_MISSING."""
+    """The part of AggregateResults to do. FINISH is AGGREGATE if no row is missing, else FIND_MISSING.
+
+    The others are the steps of a trial: they answer with ``TrialResponse``.
+    """
 
     FIND_MISSING = "FIND_MISSING"
     AGGREGATE = "AGGREGATE"
     FINISH = "FINISH"
+    STAGE_TRIAL = "STAGE_TRIAL"
+    REPORT_TRIAL = "REPORT_TRIAL"
+    ASK_APPROVAL = "ASK_APPROVAL"
+    TAKE_ANSWER = "TAKE_ANSWER"
+
+    @property
+    def of_trial(self) -> bool:
+        return self not in (AggregateAction.FIND_MISSING, AggregateAction.AGGREGATE, AggregateAction.FINISH)
 
 
 class AggregateRequest(Message):
@@ -276,6 +291,12 @@ class AggregateRequest(Message):
     """Keys of the ResultWriter manifests, one for each pass. They tell why children died."""
     ended: EndedRun | None = None
     """Set by the finishing machine: the execution has ended, possibly before its own aggregation."""
+    token: str = ""
+    """ASK_APPROVAL: the token of the task that waits for the answer."""
+    seconds: int = 0
+    """ASK_APPROVAL: how long it waits."""
+    approved: bool | None = None
+    """TAKE_ANSWER: the answer; None if nobody answered in time."""
 
 
 class AggregateResponse(Message):
@@ -295,3 +316,16 @@ class AggregateResponse(Message):
     missing_input: ObjectVersion | None = None
     error: CaughtError | None = None
     document: dict[str, Any] | None = None
+
+
+class TrialResponse(Message):
+    """The result of a step of a trial. STAGE_TRIAL staged its rows in ``source``, for children of ``batch_size`` rows.
+
+    REPORT_TRIAL says whether the execution ``asks`` for an approval. After it and after TAKE_ANSWER, ``goes_on`` says
+    whether the other rows run.
+    """
+
+    source: ObjectVersion | None = None
+    batch_size: int = 1
+    asks: bool = False
+    goes_on: bool = False

@@ -33,6 +33,7 @@ MOST_LIVE_CAUSES = 10
 MOST_CAUSES_A_WRITE = 3
 """Causes that a worker counts at once. Each takes a write to the table, and the end of the run counts all of them."""
 USD_DIGITS = 12
+WAITING_FOR_APPROVAL = "WAITING_FOR_APPROVAL"
 FEWEST_ROWS_JUDGED = 5
 """While a run goes on, no column is reported as empty before this many answers."""
 
@@ -113,6 +114,16 @@ class Live(LazyModel):
         )
 
 
+class Approval(LazyModel):
+    """A run that waits after its trial. ``token`` lets its execution go on (SendTaskSuccess)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    token: str
+    asked_at: datetime
+    until: datetime
+
+
 class RunEnding(LazyModel):
     """The end of a run. ``error`` is the name of the error that its execution failed with, "" if it succeeded."""
 
@@ -156,6 +167,8 @@ class Run(LazyModel):
     live: Live = Field(default_factory=Live)
     blanks: Blanks = Field(default_factory=Blanks)
     """Live counts of empty columns. They are read with a single run, not with a page of runs."""
+    approval: Approval | None = None
+    """Given while the run waits for an approval after its trial."""
     traces: Traces = Field(default_factory=Traces)
     """Written traces. They are read with a single run, too."""
     causes: list[Cause] = []
@@ -165,6 +178,12 @@ class Run(LazyModel):
     """The actual cost, which is known at the end."""
     summary_key: str | None = None
     error: str = ""
+
+    @property
+    def shown_state(self) -> str:
+        """The state for a person. The state ``RUNNING`` of a run that waits for an approval is shown as such."""
+        waits = self.approval is not None and self.state is RunState.RUNNING
+        return WAITING_FOR_APPROVAL if waits else self.state.value
 
     def mostly_empty(self, mapping: OutputMapping) -> list[Unmatched]:
         """The columns of the plan's ``mapping`` that are mostly empty so far; none before enough rows have ended."""
@@ -243,6 +262,12 @@ class Runs(Protocol):
 
     def set_live(self, execution: str, live: Live) -> bool:
         """Change what the run may use. False when it has ended, or is not in the table."""
+
+    def ask(self, execution: str, approval: Approval) -> None:
+        """Note that a run waits for an approval. A later question replaces it."""
+
+    def answered(self, execution: str) -> None:
+        """Note that a run no longer waits for an approval."""
 
     def end(self, execution: str, ending: RunEnding) -> None:
         """End a run: its counts replace the live counts. Does nothing for a run that is not in the table."""

@@ -23,7 +23,7 @@ from foundation.aws.errors import AWS_ERRORS, error_code, translate, translated
 from foundation.errors import ThrottledError
 from row_batches.run.blanks import Blanks
 from row_batches.run.causes import Cause, most_frequent
-from row_batches.run.runs import MOST_LIVE_CAUSES, Counts, Live, Run, RunEnding, RunPage, Start
+from row_batches.run.runs import MOST_LIVE_CAUSES, Approval, Counts, Live, Run, RunEnding, RunPage, Start
 from row_batches.run.traces import Traces
 
 if TYPE_CHECKING:
@@ -232,11 +232,17 @@ class DynamoDbRuns:
         values = {":live": live.model_dump(mode="json", exclude_none=True)}
         return self._update(execution, "SET live = :live", values, {}, "attribute_exists(GSI2PK)")
 
+    def ask(self, execution: str, approval: Approval) -> None:
+        self._update(execution, "SET approval = :approval", {":approval": approval.model_dump(mode="json")}, {})
+
+    def answered(self, execution: str) -> None:
+        self._update(execution, "REMOVE approval", {}, {})
+
     def end(self, execution: str, ending: RunEnding) -> None:
         values = ending.model_dump(mode="json", exclude_none=True)
         self._update(
             execution,
-            f"SET {', '.join(f'#{name} = :{name}' for name in values)} REMOVE GSI2PK, waiting_until",
+            f"SET {', '.join(f'#{name} = :{name}' for name in values)} REMOVE GSI2PK, waiting_until, approval",
             {f":{name}": value for name, value in values.items()},
             {f"#{name}": name for name in values},
         )
@@ -269,8 +275,8 @@ class DynamoDbRuns:
                 Key=_key(execution, "RUN"),
                 UpdateExpression=expression,
                 ConditionExpression=condition,
-                ExpressionAttributeValues=to_item(values),
-                **({"ExpressionAttributeNames": names} if names else {}),  # type: ignore[arg-type]  # DynamoDB refuses an empty map
+                **({"ExpressionAttributeValues": to_item(values)} if values else {}),  # type: ignore[arg-type]  # DynamoDB refuses an empty map
+                **({"ExpressionAttributeNames": names} if names else {}),  # type: ignore[arg-type]
             )
         except AWS_ERRORS as error:
             if error_code(error) != REFUSED:

@@ -20,6 +20,7 @@ MOST_INLINE_BYTES = 200 * 1024
 """The size of inline rows, out of a state's 256 KiB (https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html)."""
 INLINE_ROW_BYTES = 300
 """The bytes that the state machine adds to a row besides its cells."""
+TRIAL_REFUSAL = "an inline run has no trial"
 
 # Assumptions on items.
 ANSWER_BYTES = 500
@@ -63,7 +64,9 @@ def plan_storage(
     if asked in ("inline", "auto"):
         inline = kind.inline_concurrency(config, target, total_rows)
         items = _items(total_rows, staged_bytes, read_staged)
-        refusal = _too_much(total_rows, staged_bytes, items) or kind.inline_refusal(config, inline, total_rows)
+        refusal = TRIAL_REFUSAL if config.trial is not None else ""
+        refusal = refusal or _too_much(total_rows, staged_bytes, items)
+        refusal = refusal or kind.inline_refusal(config, inline, total_rows)
         if asked == "auto":
             mapped = kind.concurrency(config, target, total_rows, row_bytes)
             refusal = refusal or _too_slow(mapped, inline, total_rows)

@@ -10,7 +10,14 @@ from pydantic import ValidationError
 from foundation.errors import InvalidInputError, ObjectNotFoundError, Problem
 from foundation.problems import closest
 from row_batches.document.agent_schema import AgentSchema
-from row_batches.document.batch_config import BatchConfig, Rate, S3Location, TargetReference, parse_s3_uri
+from row_batches.document.batch_config import (
+    MAX_AGENT_TIMEOUT_SECONDS,
+    BatchConfig,
+    Rate,
+    S3Location,
+    TargetReference,
+    parse_s3_uri,
+)
 from row_batches.document.deployment_config import KEY, DeploymentConfig, read_deployment_config
 from row_batches.document.effective import complete, schema_of, schema_version
 from row_batches.document.header import problems_against_header, replaced_columns
@@ -149,7 +156,7 @@ class _Validation:
         self._work.put(keys.plan, plan.model_dump_json().encode())
         if not config.dry_run:
             self._runs.start(Run.of_plan(plan))
-        return _response(plan, stored.items)
+        return _response(plan, stored.items, self._work_retention_days)
 
     def _deployment(self) -> DeploymentConfig:
         """The deployment's current configuration. An environment that was never given one has the defaults."""
@@ -389,8 +396,10 @@ class _Validation:
         if settings.deduplicate:
             rows = staging.total_rows - staged.rows_skipped
             warnings.append(f"{rows:,} rows, {rows_sent:,} distinct: equal inputs are sent once.")
+        if config.trial is not None and rows_sent <= config.trial.rows:
+            warnings.append(f"Only {rows_sent:,} rows are sent: all of them run at once, without a trial.")
         if settings.max_rows is not None:
-            warnings.append(f"A trial: only the first {settings.max_rows:,} rows are read, checked and processed.")
+            warnings.append(f"max_rows: only the first {settings.max_rows:,} rows are read, checked and processed.")
         warnings += kind_of(target).warnings(config, target, self._functions)
         warnings += _limit_warnings(config, target)
         in_flight = concurrency.children * concurrency.threads
@@ -479,7 +488,7 @@ def _source(document: Any) -> S3Location | None:
         return None
 
 
-def _response(plan: Plan, items: Items) -> ValidateResponse:
+def _response(plan: Plan, items: Items, retention_days: int) -> ValidateResponse:
     read = plan.distinct or plan.staged
     processor = kind_of(plan.target).processor if plan.rows_sent else Processor.NONE
     return ValidateResponse(
@@ -494,6 +503,8 @@ def _response(plan: Plan, items: Items) -> ValidateResponse:
         inline=plan.storage.mode is StorageMode.INLINE,
         children=[] if plan.config.dry_run else _children(plan, items),
         document=_dry_run_document(plan) if plan.config.dry_run else None,
+        trial=plan.has_trial,
+        approval_seconds=_approval_seconds(plan, retention_days) if plan.has_trial else 0,
     )
 
 
@@ -502,6 +513,12 @@ def _children(plan: Plan, items: Items) -> list[ChildInput]:
     size = plan.concurrency.batch_size
     reference = BatchReference(plan_key=plan.keys.plan)
     return [ChildInput(BatchInput=reference, Items=items[at : at + size]) for at in range(0, len(items), size)]
+
+
+def _approval_seconds(plan: Plan, work_retention_days: int) -> int:
+    """How long the run waits for an approval: as long as its rows are kept, from its start, and at most a year."""
+    kept_days = min(plan.storage.ttl_days, work_retention_days)
+    return min(kept_days * SECONDS_A_DAY, MAX_AGENT_TIMEOUT_SECONDS)
 
 
 def _dry_run_document(plan: Plan) -> dict[str, Any]:

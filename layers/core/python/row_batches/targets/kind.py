@@ -71,7 +71,7 @@ class TargetKind(ABC):
     """IAM actions on the target's ARN that ``code`` and ``warnings`` need."""
     cost_assumption: ClassVar[str]
     row_seconds: ClassVar[float]
-    """The least time of a row if the registry does not give one. It limits the rate at which rows are written."""
+    """The assumed time of a call if the registry does not give one. It limits the rate at which rows are written."""
 
     # --- calling it
 
@@ -135,9 +135,19 @@ class TargetKind(ABC):
 
     @abstractmethod
     def assumed(
-        self, config: BatchConfig, concurrency: Concurrency, total_rows: int, staged_bytes: int, *, all_fail: bool
+        self,
+        config: BatchConfig,
+        concurrency: Concurrency,
+        total_rows: int,
+        staged_bytes: int,
+        *,
+        call_seconds: float,
+        all_fail: bool,
     ) -> RunCounts:
-        """The counts of a run whose rows all succeed at the first attempt or, with ``all_fail``, fail at the last."""
+        """The counts of a run whose rows all succeed at the first attempt, which takes ``call_seconds``.
+
+        With ``all_fail``, every row fails at its last attempt and takes all of its ``timeout_seconds``.
+        """
 
     @abstractmethod
     def usage(self, counts: RunCounts) -> Usage:

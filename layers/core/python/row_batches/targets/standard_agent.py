@@ -190,6 +190,7 @@ class StandardAgent(TargetKind):
         total_rows: int,
         staged_bytes: int,  # noqa: ARG002
         *,
+        call_seconds: float,  # noqa: ARG002 (nothing of ours is paid for while an agent runs)
         all_fail: bool,
     ) -> RunCounts:
         attempts = config.execution_config.retry_policy.max_attempts if all_fail else 1

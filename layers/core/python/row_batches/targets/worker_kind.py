@@ -5,11 +5,10 @@ from __future__ import annotations
 from abc import abstractmethod
 from math import ceil
 
-from row_batches.document.batch_config import BatchConfig, RetryPolicy
+from row_batches.document.batch_config import MAX_TOOL_TIMEOUT_SECONDS, BatchConfig
 from row_batches.document.plan import Concurrency, Target
 from row_batches.targets.kind import ClientFactory, Processor, TargetKind
 from row_batches.targets.ports import TargetInvoker
-from row_batches.targets.retry import longest_pause_seconds
 from row_batches.targets.usage import CHILD_START_TRANSITIONS, RunCounts, Usage, size_of
 
 MAX_THREADS = 30
@@ -31,7 +30,7 @@ CHILD_AGAIN_TRANSITIONS = 2
 INLINE_AGAIN_TRANSITIONS = 4
 """WaitForRows, ProcessRowsInline, AggregateResults, AggregationDone: an inline run's worker is called again."""
 
-# Assumptions, named in each estimate.
+# Assumptions.
 SECONDS_PER_ATTEMPT = 0.2
 START_SECONDS = 0.3
 RESERVE_SECONDS = 60
@@ -42,7 +41,7 @@ class WorkerKind(TargetKind):
     """A kind whose rows run in batches. A worker costs money even while its rows wait for an answer or a retry."""
 
     processor = Processor.TOOL
-    cost_assumption = f"an attempt takes {SECONDS_PER_ATTEMPT} s; a worker is paid for while it waits"
+    cost_assumption = "a worker is paid for while it waits for an answer or a retry"
     row_seconds = SECONDS_PER_ATTEMPT
 
     @abstractmethod
@@ -81,26 +80,44 @@ class WorkerKind(TargetKind):
         return Concurrency(children=1, threads=threads, batch_size=max(1, total_rows))
 
     def assumed(
-        self, config: BatchConfig, concurrency: Concurrency, total_rows: int, staged_bytes: int, *, all_fail: bool
+        self,
+        config: BatchConfig,
+        concurrency: Concurrency,
+        total_rows: int,
+        staged_bytes: int,
+        *,
+        call_seconds: float,
+        all_fail: bool,
     ) -> RunCounts:
-        """Children are rows / batch size, rounded up, or bytes / 200,000 if that is more. A row takes 0.2 s an attempt.
-        If all fail, it also takes the longest pauses between attempts, up to its ``timeout_seconds``."""
-        settings = config.execution_config
+        """Children are rows / batch size, rounded up, or bytes / 200,000 if that is more.
+
+        If all fail, batches are half full at the worst, a thread waits for the last rows of each batch, and each row
+        is written alone. A call of the worker takes the next rows only while they fit into its time.
+        """
+        if not total_rows:
+            return RunCounts(rows=0, attempts=0, retries=0)
+        settings, threads = config.execution_config, concurrency.threads
+        full = ceil(total_rows / concurrency.batch_size)
+        if not all_fail:
+            children = max(full, ceil(staged_bytes / MAX_BATCH_BYTES))
+            work = total_rows * call_seconds / min(threads, concurrency.batch_size)
+            most_seconds = size_of("process_tool_rows").timeout_seconds - RESERVE_SECONDS
+            worker_calls = max(children, ceil(work / most_seconds))
+            rows_objects = children
+        else:
+            row_seconds = min(settings.timeout_seconds, MAX_TOOL_TIMEOUT_SECONDS)
+            children = min(total_rows, full + ceil(2 * staged_bytes / MAX_BATCH_BYTES))
+            rounds = (total_rows + children * (threads - 1)) // threads
+            work = rounds * row_seconds
+            worker_calls = min(rounds, children + ceil(rounds / max(1, CALL_SECONDS // row_seconds)))
+            rows_objects = total_rows
         attempts = settings.retry_policy.max_attempts if all_fail else 1
-        row_seconds = attempts * SECONDS_PER_ATTEMPT + _pauses_seconds(settings.retry_policy, attempts)
-        row_seconds = min(row_seconds, max(settings.timeout_seconds, attempts * SECONDS_PER_ATTEMPT))
-        children = (
-            max(ceil(total_rows / concurrency.batch_size), ceil(staged_bytes / MAX_BATCH_BYTES)) if total_rows else 0
-        )
-        work = total_rows * row_seconds / min(concurrency.threads, max(1, concurrency.batch_size))
-        most_seconds = size_of("process_tool_rows").timeout_seconds - RESERVE_SECONDS
-        worker_calls = max(children, ceil(work / most_seconds)) if children else 0
         return RunCounts(
             rows=total_rows,
             attempts=total_rows * attempts,
             retries=total_rows * (attempts - 1),
             failed_rows=total_rows if all_fail else 0,
-            rows_objects=children,
+            rows_objects=rows_objects,
             children=children,
             worker_calls=worker_calls,
             worker_seconds=work + worker_calls * START_SECONDS,
@@ -126,7 +143,3 @@ class WorkerKind(TargetKind):
             dynamodb_writes=2 * counts.worker_calls + counts.rows_objects,
             calls=counts.attempts,
         )
-
-
-def _pauses_seconds(policy: RetryPolicy, attempts: int) -> float:
-    return sum(longest_pause_seconds(policy, attempt) for attempt in range(1, attempts))
