@@ -12,7 +12,14 @@ locals {
   contract   = jsondecode(file("${dirname(var.artifact_manifest)}/contract.json"))
   protected  = var.environment == "prod"
   config     = coalesce(var.config_file, "${path.root}/../batch-processor-config.yaml")
-  targets    = merge(var.targets, one(module.sample_targets[*].targets))
+  targets    = merge(module.own_targets.targets, var.targets, one(module.sample_targets[*].targets), local.sample_aliases)
+
+  # Agents with a schema in schemas/, which bear its name: one machine answers for both. And a disabled target, to show what happens
+  # if a batch names one.
+  sample_aliases = var.sample_targets ? merge(
+    { for name in ["broadband-agent-rust", "web-search-agent"] : name => module.sample_targets[0].targets["browsing_agent"] },
+    { retired = merge(module.sample_targets[0].targets["echo"], { enabled = false }) },
+  ) : {}
 
   # Schemas of agents' outputs, with the hash that the lock file has for their version. `make plan` checks the files before.
   schemas = {
@@ -155,10 +162,29 @@ module "bedrock_batches" {
   jwt_audience           = var.jwt_audience
 }
 
+# The team's own targets.
+module "own_targets" {
+  source = "./modules/targets"
+
+  folder             = coalesce(var.targets_folder, "${path.root}/../targets")
+  artifact_folder    = "targets"
+  name               = "batch-processor-target"
+  suffix             = local.suffix
+  account_id         = local.account_id
+  runtime            = local.manifest.runtime
+  architecture       = local.manifest.architecture
+  artifacts          = module.artifacts.objects
+  kms_key_arn        = module.key.arn
+  log_retention_days = var.log_retention_days
+}
+
 module "sample_targets" {
-  source = "./modules/sample_targets"
+  source = "./modules/targets"
   count  = var.sample_targets ? 1 : 0
 
+  folder             = "${path.root}/../examples/targets"
+  artifact_folder    = "sample_targets"
+  name               = "batch-processor-sample"
   suffix             = local.suffix
   account_id         = local.account_id
   runtime            = local.manifest.runtime

@@ -75,6 +75,12 @@ variable "input_kms_key_arns" {
   }
 }
 
+variable "targets_folder" {
+  type        = string
+  description = "Folder of the team's own targets; null: targets/ of this repository. `make target` and `make package` use that one."
+  default     = null
+}
+
 variable "targets" {
   type = map(object({
     type              = string
@@ -87,18 +93,26 @@ variable "targets" {
     expected_seconds  = optional(number)
     max_concurrency   = optional(number)
     rate              = optional(object({ rows_per_minute = optional(number), tokens_per_minute = optional(number) }))
+    input             = optional(map(object({ description = optional(string, ""), required = optional(bool, true) })), {})
     prices            = optional(object({ input_usd_per_million_tokens = number, output_usd_per_million_tokens = number }))
   }))
   description = <<-EOT
     The targets that batches can call, by registered name. type: tool (a Lambda function) or agent (a state machine). invocation: lambda
-    for tools, standard (the default) or express for agents. max_concurrency (rows in flight) and rate hold over all runs in progress.
-    Permissions to invoke are derived from this; nothing else can be invoked.
+    for tools, standard (the default) or express for agents. max_concurrency (rows in flight) and rate hold over all runs in progress. input:
+    the fields that the target takes. Permissions to invoke are derived from this and from the folder targets/; nothing else can be invoked.
   EOT
   default     = {}
 
   validation {
     condition     = alltrue([for name in keys(var.targets) : can(regex("^[A-Za-z0-9_-]{1,64}$", name))])
     error_message = "A target's name has 1 to 64 letters, digits, - or _."
+  }
+
+  validation {
+    condition = alltrue([for name in keys(var.targets) :
+      length(fileset(coalesce(var.targets_folder, "${path.root}/../targets"), "${name}/{handler.py,agent.asl.json}")) == 0
+    ])
+    error_message = "A name is in the variable targets or in the folder targets/, not in both."
   }
 
   validation {

@@ -27,6 +27,9 @@ from tools.environments import uv_environment
 from tools.errors import CommandError, exit_code_of
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+CACHE = REPOSITORY / "build" / "cache"
+TARGETS = "targets"
+"""The folder of a team's own targets."""
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 """The earliest date that a zip file can hold."""
 FILE_MODE = 0o100644
@@ -110,15 +113,39 @@ def write_zip(target: Path, files: Iterator[tuple[str, Path]]) -> int:
     return unzipped
 
 
-def dependencies_folder(platform: Platform, requirements: Path, cache: Path) -> Path:
-    """Install the dependencies for the platform, or take them from the cache; returns their folder."""
+def own_files(folder: Path) -> Iterator[tuple[str, Path]]:
+    """The files of a target's function: all of its folder but its settings, its requirements and its tests."""
+    return ((name, path) for name, path in files_below(folder) if not is_beside_the_code(Path(name)))
+
+
+def is_beside_the_code(name: Path) -> bool:
+    return name.name in ("target.yaml", "requirements.txt") or name.name.startswith("test_") or name.parts[0] == "tests"
+
+
+def target_files(folder: Path, platform: Platform, cache: Path) -> Iterator[tuple[str, Path]]:
+    """The files of a target's function, and the packages in its ``requirements.txt``, pinned by hash or not."""
+    requirements = folder / "requirements.txt"
+    files = dict(own_files(folder))
+    if requirements.exists():
+        pinned = "--hash=" in requirements.read_text()
+        installed = dependencies_folder(platform, requirements, cache, locked=pinned)
+        files = dict(files_below(installed)) | files
+    return iter(sorted(files.items()))
+
+
+def dependencies_folder(platform: Platform, requirements: Path, cache: Path, *, locked: bool = True) -> Path:
+    """Install the dependencies for the platform, or take them from the cache; returns their folder.
+
+    ``locked``: the requirements are a lock file with hashes, which names every package.
+    """
     key = hashlib.sha256(json.dumps([platform.__dict__, requirements.read_text()]).encode()).hexdigest()[:16]
     installed = cache / f"dependencies-{platform.python}-{platform.architecture}-{key}"
     if not installed.exists():
         partial = installed.with_name(f"{installed.name}.{os.getpid()}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         options = ["--quiet", "--target", str(partial), "--requirements", str(requirements)]
-        options += ["--require-hashes", "--no-deps", "--only-binary", ":all:", "--link-mode", "copy", "--no-config"]
+        options += ["--require-hashes", "--no-deps"] if locked else []
+        options += ["--only-binary", ":all:", "--link-mode", "copy", "--no-config"]
         options += ["--python-platform", platform.wheel_platform, "--python-version", platform.python]
         command = [sys.executable, "-m", "uv", "pip", "install", *options]
         done = subprocess.run(command, check=False, env=uv_environment())
@@ -167,7 +194,7 @@ def build(
     for name, requirements in DEPENDENCY_LAYERS.items():
         path = folder / f"{name}.zip"
         zipped = dependencies_zip(
-            platform, REPOSITORY / "requirements" / requirements, cache or REPOSITORY / "build" / "cache"
+            platform, REPOSITORY / "requirements" / requirements, cache or CACHE
         )
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(zipped, path)
@@ -179,7 +206,9 @@ def build(
     # Terraform refuses sample targets in prod only.
     if environment != "prod":
         for handler in sorted((REPOSITORY / "examples" / "targets").glob("*/handler.py")):
-            add(f"targets/{handler.parent.name}", files_below(handler.parent))
+            add(f"sample_targets/{handler.parent.name}", own_files(handler.parent))
+    for handler in sorted((REPOSITORY / TARGETS).glob("*/handler.py")):
+        add(f"targets/{handler.parent.name}", target_files(handler.parent, platform, cache or CACHE))
     check_budget(artifacts)
     manifest = {"runtime": f"python{platform.python}", "architecture": platform.architecture, "artifacts": artifacts}
     contract.write(folder)

@@ -50,7 +50,7 @@ def test_a_second_build_with_a_fresh_installation_gives_the_same_bytes(lambda_ar
 def test_the_manifest_names_every_function_with_size_and_hash(lambda_artifacts: Path) -> None:
     described = manifest(lambda_artifacts)
     functions = {f"functions/{handler.parent.name}" for handler in (REPOSITORY / "functions").glob("*/handler.py")}
-    targets = {f"targets/{handler.parent.name}" for handler in (REPOSITORY / "examples/targets").glob("*/handler.py")}
+    targets = {f"sample_targets/{handler.parent.name}" for handler in (REPOSITORY / "examples/targets").glob("*/handler.py")}
     assert set(described["artifacts"]) == {*LAYERS, *functions, *targets}
     for name, artifact in described["artifacts"].items():
         content = (lambda_artifacts / f"{name}.zip").read_bytes()
@@ -71,7 +71,7 @@ def test_prod_has_what_stage_has_but_no_sample_targets(lambda_artifacts: Path, t
     prod, stage = manifest(package.build("prod", tmp_path).parent), manifest(lambda_artifacts)
     hashes = {name: artifact["sha256"] for name, artifact in prod["artifacts"].items()}
     in_stage = {name: artifact["sha256"] for name, artifact in stage["artifacts"].items()}
-    assert hashes == {name: sha256 for name, sha256 in in_stage.items() if not name.startswith("targets/")}
+    assert hashes == {name: sha256 for name, sha256 in in_stage.items() if not name.startswith("sample_targets/")}
 
 
 def test_stage_and_prod_run_on_lambdas_python_on_arm64(lambda_artifacts: Path) -> None:
@@ -134,9 +134,9 @@ def test_a_function_holds_its_handler_at_the_root_and_nothing_is_compiled(local_
         contents = names(local_artifacts / f"{name}.zip")
         assert contents == sorted(contents)
         assert not [entry for entry in contents if entry.endswith(".pyc") or "__pycache__" in entry]
-        if name.startswith(("functions/", "targets/")):
+        if name.startswith(("functions/", "sample_targets/")):
             assert "handler.py" in contents
-    assert "targets/echo" in described
+    assert "sample_targets/echo" in described
 
 
 def test_a_function_over_the_limit_with_its_layers_is_refused() -> None:

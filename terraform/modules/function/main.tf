@@ -45,6 +45,16 @@ resource "aws_iam_role_policy" "this" {
         Action   = ["sqs:SendMessage"]
         Resource = var.dead_letter_queue_arn
       }],
+      var.vpc == null ? [] : [{
+        Sid    = "NetworkInterfaces"
+        Effect = "Allow"
+        Action = [
+          "ec2:CreateNetworkInterface", "ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets", "ec2:DeleteNetworkInterface",
+          "ec2:AssignPrivateIpAddresses", "ec2:UnassignPrivateIpAddresses",
+        ]
+        # Lambda needs these on every resource (https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html#configuration-vpc-permissions).
+        Resource = "*"
+      }],
       [for statement in var.statements : { for field, value in statement : field => value if value != null }],
     )
   })
@@ -58,7 +68,7 @@ resource "aws_iam_role_policy_attachment" "this" {
 }
 
 resource "aws_lambda_function" "this" {
-  # checkov:skip=CKV_AWS_117:It talks to AWS APIs only; a VPC would hold nothing that it needs, and IAM restricts it.
+  # checkov:skip=CKV_AWS_117:Our functions talk to AWS APIs only, and IAM restricts them; a target that needs a VPC names it.
   # checkov:skip=CKV_AWS_115:Concurrency is bounded by max_concurrency of each batch, by leases or by the API's throttle; a reservation would take it from the account's other functions.
   # checkov:skip=CKV_AWS_272:The code comes from the artefacts that were built and hashed in the same run; only Terraform's role can update it.
   # checkov:skip=CKV_AWS_116:Called synchronously, so its errors reach the caller; those called by events have a dead-letter queue.
@@ -84,6 +94,15 @@ resource "aws_lambda_function" "this" {
 
     content {
       variables = environment.value
+    }
+  }
+
+  dynamic "vpc_config" {
+    for_each = var.vpc == null ? [] : [var.vpc]
+
+    content {
+      subnet_ids         = vpc_config.value.subnet_ids
+      security_group_ids = vpc_config.value.security_group_ids
     }
   }
 

@@ -69,6 +69,12 @@ variable "statements" {
   default     = []
 }
 
+variable "vpc" {
+  type        = object({ subnet_ids = list(string), security_group_ids = list(string) })
+  description = "Subnets and security groups that the function works in; null: none."
+  default     = null
+}
+
 variable "policy_arns" {
   type        = map(string)
   description = "Managed policies of the role, by a key that is known before they exist."

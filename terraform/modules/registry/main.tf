@@ -56,6 +56,10 @@ resource "aws_dynamodb_table_item" "target" {
       output_schema          = { S = local.target_schemas[each.key] }
       output_schema_document = { S = try(var.schemas[local.target_schemas[each.key]].document, "") }
     },
+    length(each.value.input) == 0 ? {} : { input = { M = { for field, declared in each.value.input : field => { M = {
+      description = { S = declared.description }
+      required    = { BOOL = declared.required }
+    } } } } },
     each.value.cost_per_call_usd == null ? {} : { cost_per_call_usd = { N = tostring(each.value.cost_per_call_usd) } },
     each.value.expected_seconds == null ? {} : { expected_seconds = { N = tostring(each.value.expected_seconds) } },
     each.value.max_concurrency == null ? {} : { max_concurrency = { N = tostring(each.value.max_concurrency) } },

@@ -30,6 +30,7 @@ variable "targets" {
     expected_seconds  = optional(number)
     max_concurrency   = optional(number)
     rate              = optional(object({ rows_per_minute = optional(number), tokens_per_minute = optional(number) }))
+    input             = optional(map(object({ description = optional(string, ""), required = optional(bool, true) })), {})
     prices            = optional(object({ input_usd_per_million_tokens = number, output_usd_per_million_tokens = number }))
   }))
   description = "Targets by registered name."

@@ -19,8 +19,8 @@ run "sample_targets_are_deployed_where_they_are_asked_for" {
 
   assert {
     condition = toset(keys(module.sample_targets[0].targets)) == toset([
-      "broadband-agent-rust", "browsing_agent", "chaos", "chaos_agent", "company_enrichment_agent", "echo", "echo_express_agent", "generate_description", "limited", "limited_agent", "retired", "ticket_classifier_agent",
-      "web-search-agent",
+      "browsing_agent", "chaos", "chaos_agent", "company_enrichment_agent", "echo", "echo_express_agent", "generate_description", "limited", "limited_agent",
+      "ticket_classifier_agent",
     ])
     error_message = jsonencode(keys(module.sample_targets[0].targets))
   }

@@ -81,6 +81,13 @@ class TargetPrices(Frozen):
     output_usd_per_million_tokens: float = Field(ge=0)
 
 
+class InputField(Frozen):
+    """A field that a target takes."""
+
+    description: str = ""
+    required: bool = True
+
+
 class Target(Frozen):
     """A registry entry, resolved. ``invocation`` is the name of its ``targets.kind.TargetKind``."""
 
@@ -101,6 +108,8 @@ class Target(Frozen):
     output_schema: str | None = None
     """Name of the schema of its answers, and the schema as JSON (``agent_schema.AgentSchema``)."""
     output_schema_document: str | None = None
+    input: dict[str, InputField] = {}
+    """The fields that the target takes, if the registry has them."""
     code_version: str = ""
     """Which code is behind the ARN when the run is planned, shortened; "" when that is not known."""
 

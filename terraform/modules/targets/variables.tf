@@ -1,3 +1,18 @@
+variable "folder" {
+  type        = string
+  description = "Folder of the targets."
+}
+
+variable "artifact_folder" {
+  type        = string
+  description = "Folder of the tools' artefacts."
+}
+
+variable "name" {
+  type        = string
+  description = "Start of the names of functions and state machines."
+}
+
 variable "suffix" {
   type        = string
   description = "Suffix of names."
