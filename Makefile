@@ -13,7 +13,7 @@ PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11; do 
 # For recipes. Without an interpreter they would begin with `-m`, and make ignores errors of a command that begins with `-`.
 NEEDED_PYTHON = $(or $(PYTHON),$(error Python 3.11 or newer is needed; name one: make … PYTHON=<path>))
 # Arguments come from the command line only, because a shell can define NAME itself, as WSL does.
-GIVEN := INPUT OUTPUT CSV NAME FOLLOW TRIAL EXECUTION GRACE FILE CONFIRM TOOL_NAME ONLY UPGRADE ARGS JOB YES CONCURRENCY RATE TOKENS ACCEPT_VERSION DRY_RUN STATUS LIMIT FROM AGENT ANSWER ANSWERS CURE
+GIVEN := INPUT OUTPUT CSV NAME FOLLOW TRIAL EXECUTION GRACE FILE CONFIRM TOOL_NAME ONLY UPGRADE ARGS JOB YES CONCURRENCY RATE TOKENS ACCEPT_VERSION DRY_RUN STATUS LIMIT FROM ROW AGENT ANSWER ANSWERS CURE
 $(foreach variable,$(GIVEN),$(eval $(variable) :=))
 # Size of the end-to-end tests: small or full.
 SCALE ?= small
@@ -112,6 +112,21 @@ rows: $(RUNTIME) ## List finished rows, also of a running batch: EXECUTION=name 
 .PHONY: remap
 remap: $(RUNTIME) ## Write a finished run's output again with other columns: EXECUTION=name INPUT=file.json [OUTPUT=file.csv]
 	@$(CLIENT) remap $(call option,--input,INPUT) $(call option,--output,OUTPUT) -- "$$EXECUTION"
+
+.PHONY: target
+target: $(RUNTIME) ## Make a target of your own; ENV=local: deploy it too: NAME=… FILE=handler.py|agent.json or FROM=tool|agent|express
+	@$(CLIENT) new-target $(call option,--file,FILE) $(call option,--from,FROM) -- "$$NAME"
+	@if [ "$$ENV" = local ]; then $(DEV) -m tools.up --quiet; \
+	else printf 'Deploy it: make apply ENV=%s\n' "$$ENV"; fi
+
+.PHONY: try
+try: $(RUNTIME) ## Call a target once a row and show what comes of it: NAME=… ROW='{"text": "…"}' or CSV=file [LIMIT=n] [INPUT=batch.json]
+	@$(CLIENT) try $(call option,--row,ROW) $(call option,--csv,CSV) $(call option,--limit,LIMIT) \
+		$(call option,--input,INPUT) -- "$$NAME"
+
+.PHONY: targets
+targets: $(RUNTIME) ## List the registered targets
+	@$(CLIENT) targets
 
 .PHONY: config-check
 config-check: $(RUNTIME) ## Check the deployment's configuration: [FILE=batch-processor-config.yaml]

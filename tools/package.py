@@ -29,7 +29,7 @@ from tools.errors import CommandError, exit_code_of
 REPOSITORY = Path(__file__).resolve().parent.parent
 CACHE = REPOSITORY / "build" / "cache"
 TARGETS = "targets"
-"""The folder of a team's own targets."""
+"""The folder of a team's own targets, as in ``target_files.FOLDER``."""
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 """The earliest date that a zip file can hold."""
 FILE_MODE = 0o100644
@@ -193,9 +193,7 @@ def build(
 
     for name, requirements in DEPENDENCY_LAYERS.items():
         path = folder / f"{name}.zip"
-        zipped = dependencies_zip(
-            platform, REPOSITORY / "requirements" / requirements, cache or CACHE
-        )
+        zipped = dependencies_zip(platform, REPOSITORY / "requirements" / requirements, cache or CACHE)
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(zipped, path)
         with zipfile.ZipFile(path) as archive:

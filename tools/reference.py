@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from batch_processor_client import target_files
 from bedrock_batches.api.routes import ROUTES
 from bedrock_batches.request.models import Model, model_table, sources_of_models
 from bedrock_batches.violations import FILTERS, TIERS
@@ -301,6 +302,15 @@ SCHEMAS: Mapping[Path, Callable[[], str]] = MappingProxyType(
         ),
     }
 )
+TARGET_FILE: Tables = {
+    "target": lambda: fields(target_files.TargetFile),
+    "permission": lambda: fields(target_files.Permission),
+    "input": lambda: fields(target_files.InputField),
+    "vpc": lambda: fields(target_files.Vpc),
+    "prices": lambda: fields(target_files.Prices),
+    "rate": lambda: fields(batch_config.Rate),
+}
+
 PAGES: Mapping[Path, Tables] = MappingProxyType(
     {
         REFERENCE / "input-document.md": INPUT_DOCUMENT,
@@ -309,6 +319,7 @@ PAGES: Mapping[Path, Tables] = MappingProxyType(
         REFERENCE / "models.md": MODELS,
         REFERENCE / "scale.md": SCALE,
         REFERENCE / "deployment-config.md": DEPLOYMENT_CONFIG,
+        REFERENCE / "target-file.md": TARGET_FILE,
     }
 )
 

@@ -30,6 +30,8 @@ from botocore.exceptions import ClientError
 
 from batch_processor_client.config import check_config
 from batch_processor_client.schemas import FOLDER, check_schemas
+from batch_processor_client.target_files import FOLDER as TARGETS
+from batch_processor_client.target_files import check_targets
 from batch_processor_client.yaml_files import FileProblemsError
 from row_batches.document.deployment_config import FILE
 from tools import contract, local_aws, package
@@ -252,13 +254,14 @@ class Terraform:
         return (ROOT_MODULE / text).resolve() if text else REPOSITORY / FILE
 
     def check_config(self) -> None:
-        """Raise TerraformError when the configuration or a schema is wrong: every mistake, its line and the fix."""
+        """Raise TerraformError naming each mistake in the configuration, schemas and targets, its line and the fix."""
         path = self.config_file()
         try:
             if path.exists():
                 check_config(path)
             if (REPOSITORY / FOLDER).is_dir():
                 check_schemas(REPOSITORY / FOLDER)
+            check_targets(REPOSITORY / TARGETS)
         except FileProblemsError as wrong:
             raise TerraformError(str(wrong)) from None
 

@@ -51,11 +51,13 @@ def deploy(console: Console) -> None:
             console.print(f"  {title}: {clock(time.monotonic() - begun)}", highlight=False)
 
 
-def up(console: Console) -> None:
-    """Start the local AWS, deploy to it, and print how to reach it."""
+def up(console: Console, *, quiet: bool = False) -> None:
+    """Start the local AWS, deploy to it and, unless ``quiet``, print how to reach it."""
     if local_aws.start(keep=True):
         console.print("  Started the local AWS", highlight=False)
     deploy(console)
+    if quiet:
+        return
     console.print(f"\nThe local AWS runs at [bold]{local_aws.endpoint_url()}[/bold]. To use it with the AWS CLI:\n")
     arn = deployment_of("local").batch_processor_state_machine_arn
     for name, value in {**local_aws.environment(), "STATE_MACHINE_ARN": arn}.items():
@@ -73,6 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="make up", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--down", action="store_true", help="stop the local AWS")
+    parser.add_argument("--quiet", action="store_true", help="do not print how to reach it")
     options = parser.parse_args(arguments)
     console = Console(soft_wrap=True)
 
@@ -82,7 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
             local_aws.stop()
             console.print(STOPPED if running else "No local AWS runs.")
         else:
-            up(console)
+            up(console, quiet=options.quiet)
         return 0
 
     return exit_code_of(command)

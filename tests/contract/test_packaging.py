@@ -50,7 +50,9 @@ def test_a_second_build_with_a_fresh_installation_gives_the_same_bytes(lambda_ar
 def test_the_manifest_names_every_function_with_size_and_hash(lambda_artifacts: Path) -> None:
     described = manifest(lambda_artifacts)
     functions = {f"functions/{handler.parent.name}" for handler in (REPOSITORY / "functions").glob("*/handler.py")}
-    targets = {f"sample_targets/{handler.parent.name}" for handler in (REPOSITORY / "examples/targets").glob("*/handler.py")}
+    targets = {
+        f"sample_targets/{handler.parent.name}" for handler in (REPOSITORY / "examples/targets").glob("*/handler.py")
+    }
     assert set(described["artifacts"]) == {*LAYERS, *functions, *targets}
     for name, artifact in described["artifacts"].items():
         content = (lambda_artifacts / f"{name}.zip").read_bytes()
@@ -145,3 +147,15 @@ def test_a_function_over_the_limit_with_its_layers_is_refused() -> None:
     with pytest.raises(package.PackagingError, match="functions/large"):
         package.check_budget(artifacts)
     package.check_budget({"layers/core": {"unzipped_size": half}, "functions/small": {"unzipped_size": half}})
+
+
+def test_a_target_of_a_team_has_its_code_and_packages_without_settings_and_tests(tmp_path: Path) -> None:
+    folder = tmp_path / "targets" / "mine"
+    (folder / "tests").mkdir(parents=True)
+    for name in ("handler.py", "words.py", "test_handler.py", "tests/test_more.py"):
+        (folder / name).write_text("")
+    (folder / "target.yaml").write_text("memory_mb: 512\n")
+    (folder / "requirements.txt").write_text("idna==3.10\n")
+    found = [name for name, _ in package.target_files(folder, package.LAMBDA, tmp_path / "cache")]
+    assert {"handler.py", "words.py", "idna/core.py"} <= set(found)
+    assert not [name for name in found if "test" in name or name in ("target.yaml", "requirements.txt")]

@@ -1,1 +1,2 @@
-def handler(event, context): return event["input"]
+def handler(event, _context):
+    return event["input"]

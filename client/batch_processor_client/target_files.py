@@ -1,0 +1,259 @@
+"""A team's own targets: the folders in ``targets/``, which Terraform deploys and registers. They need no deployment.
+
+A folder holds ``handler.py`` (a tool) or ``agent.asl.json`` (an agent), and can hold ``target.yaml``, the settings.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from batch_processor_client.errors import ClientError
+from batch_processor_client.yaml_files import FileProblem, FileProblemsError, YamlFile, read_yaml
+from foundation.errors import Problem
+from foundation.problems import listed
+from foundation.validation import Part, matches, refuse
+from row_batches.document.batch_config import Rate
+
+FOLDER = Path("targets")
+SETTINGS, HANDLER, DEFINITION = "target.yaml", "handler.py", "agent.asl.json"
+NAME = r"[A-Za-z0-9_-]{1,64}"
+"""As in the Terraform variable ``targets``."""
+MOST_FUNCTION_NAME = 64 - len("batch-processor-target--stage")
+"""A function's name has up to 64 characters (https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html)."""
+TEMPLATES = Path(__file__).resolve().parent / "templates"
+
+Kind = Literal["tool", "agent", "express_agent"]
+Template = Literal["tool", "agent", "express"]
+
+
+class Vpc(Part):
+    """Where a function works that must reach private addresses."""
+
+    subnet_ids: list[str] = Field(min_length=1, description="ids of the subnets")
+    security_group_ids: list[str] = Field(min_length=1, description="ids of the security groups")
+
+
+class Permission(Part):
+    """What a target may do on AWS, beside writing its log."""
+
+    actions: list[
+        Annotated[
+            str,
+            matches(
+                r"[a-z0-9-]+:[A-Za-z*]*[A-Za-z][A-Za-z*]*", "not an action of one service", "write s3:GetObject, say"
+            ),
+        ]
+    ] = Field(min_length=1, description="IAM actions, such as `bedrock:InvokeModel`; never all of a service")
+    resources: list[str] = Field(min_length=1, description="their ARNs")
+
+
+class InputField(Part):
+    """A field of the input that the target takes."""
+
+    description: str = Field(default="", description="what it is, for people")
+    required: bool = Field(default=True, description="whether the target needs it")
+
+
+class Prices(Part):
+    """The price of the tokens that the answers report, in USD."""
+
+    input_usd_per_million_tokens: float = Field(ge=0, description="of input tokens")
+    output_usd_per_million_tokens: float = Field(ge=0, description="of output tokens")
+
+
+class TargetFile(Part):
+    """``target.yaml``. Everything can be left out."""
+
+    kind: Kind | None = Field(
+        default=None,
+        description="`tool` for a `handler.py`, `agent` or `express_agent` for an `agent.asl.json`; none: by the file",
+    )
+    timeout_seconds: int = Field(default=60, ge=1, le=900, description="time-out of a tool's function")
+    memory_mb: int = Field(default=256, ge=128, le=10_240, description="memory of a tool's function")
+    environment: dict[str, str] = Field(default={}, description="environment variables of a tool; no secrets")
+    secrets: dict[
+        str,
+        Annotated[
+            str,
+            matches(
+                r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[^\s*]+",
+                "not the ARN of a secret",
+                "write arn:aws:secretsmanager:<region>:<account>:secret:<name>-<6 characters>",
+            ),
+        ],
+    ] = Field(
+        default={},
+        description="environment variables of a tool with the ARNs of secrets that it may read from Secrets Manager",
+    )
+    vpc: Vpc | None = Field(default=None, description="the VPC that a tool works in; none: no VPC")
+    permissions: list[Permission] = Field(default=[], description="what the target may do on AWS")
+    input: dict[str, InputField] = Field(
+        default={}, description="the fields that it takes; `make run TARGET=…` maps columns of the same names to them"
+    )
+    cost_per_call_usd: float | None = Field(default=None, ge=0, description="price of a call, for estimates and costs")
+    prices: Prices | None = Field(default=None, description="prices of the tokens that its answers report")
+    expected_seconds: float | None = Field(default=None, gt=0, description="usual duration of a call, for estimates")
+    max_concurrency: int | None = Field(
+        default=None, ge=1, le=10_000, description="most rows in flight over all runs in progress"
+    )
+    rate: Rate | None = Field(default=None, description="rows or tokens a minute over all runs in progress")
+    output_schema: str | None = Field(
+        default=None, description="name of the schema of its answers, in `schemas/`; none: the one with its name"
+    )
+    version: str = Field(default="1", min_length=1, description="version of what it does, kept with each answer")
+    enabled: bool = Field(default=True, description="whether batches may call it")
+
+    @field_validator("rate")
+    @classmethod
+    def _check_rate(cls, rate: Rate | None) -> Rate | None:
+        if rate is not None and rate.rows_per_minute is None and rate.tokens_per_minute is None:
+            refuse("the rate is empty", "write rows_per_minute, tokens_per_minute or both")
+        return rate
+
+    @model_validator(mode="after")
+    def _check_variables(self) -> TargetFile:
+        for name in sorted(self.environment.keys() & self.secrets.keys()):
+            refuse("environment has this variable too", "rename one of the two", at=("secrets", name))
+        return self
+
+
+class TargetFolder(BaseModel):
+    """A valid target. ``kind`` is never None."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    path: Path
+    kind: Kind
+    settings: TargetFile
+
+
+def create(name: str, *, file: Path | None = None, template: Template | None = None, folder: Path = FOLDER) -> Path:
+    """Make a target's folder from a handler or a definition of the user's, or from a template; return its path.
+
+    A ``requirements.txt`` beside the file comes along. Raises ClientError if the name cannot be one, is taken, or if
+    the file is neither Python with a ``handler`` nor the definition of a state machine.
+    """
+    if re.fullmatch(NAME, name) is None or len(name) > MOST_FUNCTION_NAME:
+        raise ClientError(
+            f"No target can be named {name!r}: 1 to {MOST_FUNCTION_NAME} letters, digits, - or _, say NAME=sentiment."
+        )
+    path = folder / name
+    if path.exists():
+        raise ClientError(f"{path} exists. Change its files and deploy again, or choose another NAME.")
+    if (file is None) == (template is None):
+        raise ClientError("Give your own code, FILE=handler.py, or a template, FROM=tool, FROM=agent or FROM=express.")
+    if template is not None:
+        shutil.copytree(TEMPLATES / template, path, ignore=shutil.ignore_patterns("__pycache__"))
+        return path
+    assert file is not None
+    code_name = _kind_of_code(file)
+    path.mkdir(parents=True)
+    shutil.copyfile(file, path / code_name)
+    shutil.copyfile(TEMPLATES / "own" / SETTINGS, path / SETTINGS)
+    requirements = file.resolve().parent / "requirements.txt"
+    if code_name == HANDLER and requirements.is_file():
+        shutil.copyfile(requirements, path / requirements.name)
+    return path
+
+
+def _kind_of_code(file: Path) -> str:
+    """The name that the file gets. Raises ClientError for one that is no code of a target."""
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ClientError(f"{file} cannot be read: {error}.") from None
+    if file.suffix == ".json":
+        try:
+            definition = json.loads(text)
+        except ValueError as error:
+            raise ClientError(f"{file} is not JSON: {error}.") from None
+        if not isinstance(definition, dict) or not {"StartAt", "States"} <= definition.keys():
+            raise ClientError(f"{file} is no definition of a state machine: it has no StartAt and States.")
+        return DEFINITION
+    try:
+        module = ast.parse(text)
+    except SyntaxError as error:
+        raise ClientError(f"{file}, line {error.lineno}, is not Python: {error.msg}.") from None
+    if not _defines_handler(module):
+        raise ClientError(
+            f"{file} defines no `handler`. Lambda calls `handler(event, context)`: name your function so, or add "
+            "`handler = <your function>`."
+        )
+    return HANDLER
+
+
+def _defines_handler(module: ast.Module) -> bool:
+    for node in module.body:
+        if isinstance(node, ast.FunctionDef) and node.name == "handler":
+            return True
+        if isinstance(node, ast.Assign) and any(isinstance(to, ast.Name) and to.id == "handler" for to in node.targets):
+            return True
+        if isinstance(node, ast.ImportFrom) and any((name.asname or name.name) == "handler" for name in node.names):
+            return True
+    return False
+
+
+def check_targets(folder: Path = FOLDER) -> list[TargetFolder]:
+    """All targets of the folder. Raises FileProblemsError naming every mistake in all of them."""
+    targets: list[TargetFolder] = []
+    problems: list[FileProblem] = []
+    for path in sorted(path for path in folder.glob("*") if path.is_dir() and path.name != "__pycache__"):
+        try:
+            targets.append(read_target(path))
+        except FileProblemsError as wrong:
+            problems += wrong.problems
+    if problems:
+        raise FileProblemsError(problems)
+    return targets
+
+
+def read_target(path: Path) -> TargetFolder:
+    """The target in a folder. Raises FileProblemsError naming every mistake, its line and the fix."""
+    place = f"{path.name}/{SETTINGS}"
+    settings_path = path / SETTINGS
+    file = read_yaml(settings_path) if settings_path.exists() else YamlFile(place, None, {})
+    file = YamlFile(place, file.value, file.lines)
+    settings = file.check(TargetFile, place)
+    problems = list(_problems_of(path, file, settings))
+    if problems:
+        raise FileProblemsError(problems)
+    is_tool = (path / HANDLER).exists()
+    return TargetFolder(
+        name=path.name, path=path, kind=settings.kind or ("tool" if is_tool else "agent"), settings=settings
+    )
+
+
+def _problems_of(path: Path, file: YamlFile, settings: TargetFile) -> Iterator[FileProblem]:
+    def problem(field: str, value: str, message: str, fix: str) -> FileProblem:
+        return FileProblem(file.name, file.line_of((field,)), Problem(field, value, message, fix))
+
+    if re.fullmatch(NAME, path.name) is None or len(path.name) > MOST_FUNCTION_NAME:
+        fix = f"rename it: 1 to {MOST_FUNCTION_NAME} letters, digits, - or _"
+        yield problem("the folder", path.name, "not a target's name", fix)
+    code = [name for name in (HANDLER, DEFINITION) if (path / name).exists()]
+    if len(code) != 1:
+        message = "it has both" if code else "it has neither"
+        yield problem("the folder", path.name, f"{message} {HANDLER} and {DEFINITION}", "keep exactly one of the two")
+        return
+    is_tool = code == [HANDLER]
+    if settings.kind is not None and is_tool != (settings.kind == "tool"):
+        yield problem("kind", settings.kind, f"the folder has {code[0]}", f"write {'tool' if is_tool else 'agent'}")
+    if not is_tool:
+        given = settings.model_fields_set & {"timeout_seconds", "memory_mb", "environment", "secrets", "vpc"}
+        for field in sorted(given):
+            yield problem(field, "", "an agent has no function of its own", "leave it out")
+
+
+def summary_of(target: TargetFolder) -> str:
+    """One line about a target, for people."""
+    fields = listed(target.settings.input) if target.settings.input else "any input"
+    return f"{target.name}: {target.kind.replace('_', ' ')}, takes {fields}"

@@ -1,0 +1,130 @@
+"""The folders of a team's own targets: made from code or from a template, and checked before they are deployed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from batch_processor_client.errors import ClientError
+from batch_processor_client.target_files import TEMPLATES, check_targets, create, read_target
+from batch_processor_client.yaml_files import FileProblemsError
+
+HANDLER = "def handler(event, context):\n    return {'label': 'positive'}\n"
+DEFINITION = {"StartAt": "Pass", "States": {"Pass": {"Type": "Pass", "End": True}}}
+
+
+@pytest.fixture
+def handler(tmp_path: Path) -> Path:
+    path = tmp_path / "mine" / "sentiment.py"
+    path.parent.mkdir()
+    path.write_text(HANDLER)
+    return path
+
+
+def target_with(folder: Path, settings: str, *, code: str = "handler.py") -> Path:
+    path = folder / "sentiment"
+    path.mkdir()
+    (path / code).write_text(HANDLER)
+    (path / "target.yaml").write_text(settings)
+    return path
+
+
+def test_a_handler_becomes_a_tool_with_its_requirements(handler: Path, tmp_path: Path) -> None:
+    (handler.parent / "requirements.txt").write_text("idna==3.10\n")
+    path = create("sentiment", file=handler, folder=tmp_path / "targets")
+    assert (path / "handler.py").read_text() == HANDLER
+    assert (path / "requirements.txt").read_text() == "idna==3.10\n"
+    assert read_target(path).kind == "tool"
+
+
+def test_a_definition_becomes_an_agent(tmp_path: Path) -> None:
+    file = tmp_path / "flow.json"
+    file.write_text(json.dumps(DEFINITION))
+    assert read_target(create("flow", file=file, folder=tmp_path / "targets")).kind == "agent"
+
+
+@pytest.mark.parametrize(
+    ("template", "kind"), [("tool", "tool"), ("agent", "agent"), ("express", "express_agent")], ids=str
+)
+def test_each_template_is_a_valid_target(template: str, kind: str, tmp_path: Path) -> None:
+    path = create("words", template=template, folder=tmp_path)  # type: ignore[arg-type]
+    assert read_target(path).kind == kind
+
+
+def test_the_templates_own_test_passes() -> None:
+    program = "import test_handler; test_handler.test_it_counts_words()"
+    subprocess.run([sys.executable, "-B", "-c", program], cwd=TEMPLATES / "tool", check=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.py", "def other(event, context): ...\n", "defines no `handler`"),
+        ("a.py", "def handler(:\n", "line 1, is not Python"),
+        ("a.json", "{", "is not JSON"),
+        ("a.json", "{}", "no StartAt and States"),
+    ],
+    ids=["no handler", "no Python", "no JSON", "no definition"],
+)
+def test_code_that_no_target_can_have_is_refused_by_name(name: str, content: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ClientError, match=said):
+        create("mine", file=tmp_path / name, folder=tmp_path / "targets")
+    assert not (tmp_path / "targets").exists()
+
+
+@pytest.mark.parametrize("name", ["", "a b", "ümlaut", "x" * 40], ids=["empty", "space", "letter", "long"])
+def test_a_name_that_cannot_be_one_is_refused(name: str, handler: Path, tmp_path: Path) -> None:
+    with pytest.raises(ClientError, match="No target can be named"):
+        create(name, file=handler, folder=tmp_path / "targets")
+
+
+def test_a_name_that_is_taken_is_refused(handler: Path, tmp_path: Path) -> None:
+    create("sentiment", file=handler, folder=tmp_path)
+    with pytest.raises(ClientError, match=r"sentiment exists.*another NAME"):
+        create("sentiment", file=handler, folder=tmp_path)
+
+
+def test_without_code_both_ways_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ClientError, match=r"FILE=handler\.py.*FROM=tool"):
+        create("sentiment", folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("memory_mb: 64", "sentiment/target.yaml, line 1: memory_mb"),
+        ("timeout_seconds: 60\nmemory: 512", "line 2: memory"),
+        ("permissions:\n  - actions: ['s3:*']\n    resources: ['*']", "not an action of one service"),
+        ("secrets: {KEY_ARN: my-secret}", "not the ARN of a secret"),
+        ("environment: {A: x}\nsecrets: {A: 'arn:aws:secretsmanager:us-east-1:123456789012:secret:a-b'}", "too"),
+        ("rate: {}", "the rate is empty"),
+        ("kind: agent", "the folder has handler.py"),
+        ("vpc: {subnet_ids: [a]}", "security_group_ids"),
+    ],
+    ids=["memory", "unknown", "every action", "secret", "twice", "rate", "kind", "vpc"],
+)
+def test_a_mistake_is_named_with_its_line(settings: str, said: str, tmp_path: Path) -> None:
+    target_with(tmp_path, settings)
+    with pytest.raises(FileProblemsError, match=said.replace("*", r"\*")):
+        check_targets(tmp_path)
+
+
+def test_an_agent_has_no_settings_of_a_function(tmp_path: Path) -> None:
+    target_with(tmp_path, "memory_mb: 512", code="agent.asl.json")
+    with pytest.raises(FileProblemsError, match=r"memory_mb.*no function of its own"):
+        check_targets(tmp_path)
+
+
+def test_a_folder_without_code_or_with_both_is_refused(tmp_path: Path) -> None:
+    target_with(tmp_path, "")
+    (tmp_path / "sentiment" / "agent.asl.json").write_text("{}")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileProblemsError) as refused:
+        check_targets(tmp_path)
+    assert "has both" in str(refused.value)
+    assert "has neither" in str(refused.value)
