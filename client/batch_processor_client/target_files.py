@@ -255,5 +255,5 @@ def _problems_of(path: Path, file: YamlFile, settings: TargetFile) -> Iterator[F
 
 def summary_of(target: TargetFolder) -> str:
     """One line about a target, for people."""
-    fields = listed(target.settings.input) if target.settings.input else "any input"
+    fields = listed(list(target.settings.input)) if target.settings.input else "any input"
     return f"{target.name}: {target.kind.replace('_', ' ')}, takes {fields}"

@@ -96,8 +96,8 @@ def try_target(
     try:
         mapper = compile_input_mapping(config.input_mapping, columns)
         row_input = mapper.map([_cell(row[column]) for column in columns])
-    except KeyError as missing:
-        raise ClientError(f"The row has no column {missing}, which the input_mapping names.") from None
+    except KeyError as unknown:
+        raise ClientError(f"The row has no column {unknown}, which the input_mapping names.") from None
     except MappingError as error:
         raise ClientError(f"The row cannot be mapped: {error}.") from None
     call = RowCall(f"try-{uuid.uuid4().hex[:8]}", name, 1, 1, 1)

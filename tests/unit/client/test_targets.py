@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from batch_processor_client import targets
 from batch_processor_client.cli import app
 from batch_processor_client.deployment import Deployment
 from batch_processor_client.errors import ClientError
@@ -79,7 +79,7 @@ class FakeMachine:
 
 
 def deployment_with(monkeypatch: pytest.MonkeyPatch, **clients: Any) -> Deployment:
-    monkeypatch.setattr(targets.time, "sleep", lambda _: None)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
     return fake_deployment(monkeypatch, dynamodb=FakeRegistry(), **clients)
 
 
