@@ -41,6 +41,11 @@ def names(path: Path) -> list[str]:
         return archive.namelist()
 
 
+def without_own_targets(artifacts: dict[str, Any]) -> set[str]:
+    """The names of the artefacts without a team's own targets, which differ from clone to clone."""
+    return {name for name in artifacts if not name.startswith("targets/")}
+
+
 def test_a_second_build_with_a_fresh_installation_gives_the_same_bytes(lambda_artifacts: Path, tmp_path: Path) -> None:
     again = package.build("stage", tmp_path / "stage", cache=tmp_path / "cache").parent
     for name in manifest(lambda_artifacts)["artifacts"]:
@@ -53,7 +58,7 @@ def test_the_manifest_names_every_function_with_size_and_hash(lambda_artifacts: 
     targets = {
         f"sample_targets/{handler.parent.name}" for handler in (REPOSITORY / "examples/targets").glob("*/handler.py")
     }
-    assert set(described["artifacts"]) == {*LAYERS, *functions, *targets}
+    assert without_own_targets(described["artifacts"]) == {*LAYERS, *functions, *targets}
     for name, artifact in described["artifacts"].items():
         content = (lambda_artifacts / f"{name}.zip").read_bytes()
         assert artifact["size"] == len(content)
@@ -63,7 +68,7 @@ def test_the_manifest_names_every_function_with_size_and_hash(lambda_artifacts: 
 def test_terraforms_own_tests_have_the_artefacts_that_are_built(lambda_artifacts: Path) -> None:
     assumed = json.loads((REPOSITORY / "terraform" / "tests" / "manifest.json").read_text())
     built = manifest(lambda_artifacts)
-    assert set(assumed["artifacts"]) == set(built["artifacts"])
+    assert without_own_targets(assumed["artifacts"]) == without_own_targets(built["artifacts"])
     assert [assumed[name] for name in ("runtime", "architecture")] == [
         built[name] for name in ("runtime", "architecture")
     ]
