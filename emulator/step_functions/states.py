@@ -1,10 +1,13 @@
 """The states of a machine (dg/concepts-states.html), in JSONata and JSONPath."""
 
+import math
+import os
 import random
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from fnmatch import fnmatchcase
 from typing import Any
 
 from ministack.core.responses import now_iso
@@ -23,6 +26,7 @@ Outcome = tuple[Any, str | None]
 """A state's output and the next state's name."""
 
 INLINE_CONCURRENCY = 40
+LONGEST_WAITS = [entry.rpartition("=") for entry in os.environ.get("SFN_LONGEST_WAITS", "").split()]
 
 
 @dataclass(slots=True)
@@ -411,8 +415,12 @@ def run_fail(running: Running) -> Outcome:
 
 
 def run_wait(running: Running) -> Outcome:
-    """Run a Wait state, scaled by SFN_WAIT_SCALE (dg/state-wait.html)."""
-    running.frame.control.sleep(max(0.0, _wait_seconds(running)))
+    """Run a Wait state, bounded by SFN_LONGEST_WAITS and scaled by SFN_WAIT_SCALE (dg/state-wait.html)."""
+    name = running.frame.context["State"]["Name"]
+    longest = min(
+        (float(seconds) for pattern, _, seconds in LONGEST_WAITS if fnmatchcase(name, pattern)), default=math.inf
+    )
+    running.frame.control.sleep(min(max(0.0, _wait_seconds(running)), longest))
     return running.finish(running.input) if running.jsonata else running.finish(running.effective_input())
 
 

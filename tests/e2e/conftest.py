@@ -34,7 +34,10 @@ def deployment() -> Iterator[Deployment]:
     if environment:
         yield Deployment.of(environment, {})
         return
-    with LocalAws() as local_aws:
+    # The batch processor looks again when it wakes, so no test sits out the minute that the owner of a lease gets.
+    with LocalAws(
+        {"SFN_LONGEST_WAITS": "WaitForOwner*=10 WaitForRows=10 WaitForAggregation=10 WaitUntilQuiet=10"}
+    ) as local_aws:
         variables = local_variables(local_aws) | {"TF_VAR_config_file": "../tests/e2e/batch-processor-config.yaml"}
         terraform(["apply", "--env", "local"], variables)
         yield Deployment.of("local", variables, local_aws)

@@ -81,7 +81,7 @@ def waits(deployment: Deployment, execution: str) -> bool:
 
 
 def test_a_second_call_of_a_child_does_nothing_while_the_first_one_owns_its_rows(deployment: Deployment) -> None:
-    uri = deployment.upload(csv_bytes([["mode", "n"], *[["slow", "3"]] * 40]))
+    uri = deployment.upload(csv_bytes([["mode", "n"], *[["slow", "1"]] * 40]))
     target = {"type": "tool", "name": "chaos"}
     arn = deployment.start({"csv_s3_uri": uri, "target": target, "execution_config": {"max_concurrency": 2}})
     name = arn.rsplit(":", 1)[1]
