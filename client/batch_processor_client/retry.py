@@ -148,6 +148,7 @@ def _document(
     whole = plan.config.model_dump(mode="json")
     for section, _, name in (path.partition(".") for path in plan.sources):
         document.setdefault(section, {})[name] = whole[section][name]
+    document.pop("trial", None)  # What its rows say is known by now.
     document.setdefault("execution_config", {})
     document["csv_s3_uri"] = f"s3://{store.bucket}/{Keys(retried).staged}"
     # An acceptance and a choice of causes hold for one retry: the next one takes over other answers.

@@ -55,6 +55,19 @@ def test_a_broken_target_stops_at_the_given_percentage(deployment: Deployment) -
     assert 30 <= len(attempted) <= 100
 
 
+def test_a_run_stops_at_a_cost_over_all_its_workers(deployment: Deployment) -> None:
+    document = chaos(stop_after={"cost_usd": 0.06}, max_concurrency=4, batch_size=10)
+    document["output_mapping"]["add_metadata"] = ["_row_id", "_status", "_error_message", "_cost_usd"]
+    run = deployment.run(document, csv_bytes([["mode", "n"], *[["slow", "1"]] * 300]))
+    assert (run.status, run.error) == ("FAILED", "CostLimitError")
+    assert_complete(run, 300)
+    ran = [row for row in run.rows if row["_status"] == "SUCCESS"]
+    # Four rows in flight, those of the next second, and a hundredth of the limit.
+    assert 60 <= len(ran) <= 75
+    assert {row["_cost_usd"] for row in ran} == {"0.001"}
+    assert run.document["cost"]["parts"]["target"] == pytest.approx(len(ran) * 0.001)
+
+
 LONG_ROWS = 800
 """So many rows of a second each that a run ends before the last of them only when it is stopped."""
 

@@ -125,6 +125,8 @@ def summary(ending: Ending, warnings: Iterable[str] = (), extracted: Iterable[st
     if "duration_seconds" in document:
         lines.append(("duration", clock(float(document["duration_seconds"]))))
     lines += [(name, total_cost(document)) for name in ("cost", "estimate") if name in document]
+    if "estimate" in document:
+        lines += [("assumed", text) for text in document["estimate"]["assumptions"]]
     if "storage" in document:
         lines.append(("storage", f"{document['storage']['mode']} ({document['storage']['reason']})"))
     if document.get("trial"):

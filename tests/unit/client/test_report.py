@@ -85,7 +85,7 @@ def test_the_result_of_a_stopped_run_has_the_rows_that_were_not_attempted() -> N
 
 
 def test_the_result_of_a_dry_run_has_the_estimate_and_the_warnings() -> None:
-    estimate = {"total": {"best": 0.5, "worst": 1.5}, "target_included": True}
+    estimate = {"total": {"best": 0.5, "worst": 1.5}, "target_included": True, "assumptions": ["best: at 0.2 s a call"]}
     storage = {"mode": "inline", "reason": "auto: 2 rows fit into the payload of the state machine"}
     document = {"status": "DRY_RUN", "total_rows": 2, "estimate": estimate, "storage": storage}
     assert report.summary(
@@ -94,6 +94,7 @@ def test_the_result_of_a_dry_run_has_the_estimate_and_the_warnings() -> None:
         "status       DRY_RUN",
         "total rows   2",
         "estimate     0.5 USD to 1.50 USD",
+        "assumed      best: at 0.2 s a call",
         "storage      inline (auto: 2 rows fit into the payload of the state machine)",
         "warning      1 row is in flight at most.",
     ]

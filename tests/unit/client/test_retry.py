@@ -14,6 +14,7 @@ from batch_processor_client import cli
 from batch_processor_client import retry as retries
 from batch_processor_client.deployment import Deployment
 from batch_processor_client.errors import ClientError
+from row_batches.document.batch_config import Trial
 from row_batches.document.plan import Source
 from row_batches.targets.kinds import parse_document
 from tests.support.batches import EXECUTION, KEYS, json_of, make_plan
@@ -117,6 +118,15 @@ def test_an_acceptance_of_another_version_holds_for_one_retry(world: World) -> N
     retries.retry(world.deployment, EXECUTION, name="later")
 
     assert "accept_version" not in world.started("later")["execution_config"]
+
+
+def test_a_retry_tries_no_rows_again_and_asks_nobody(world: World) -> None:
+    config = world.plan.config.model_copy(update={"trial": Trial(rows=20, approval="required")})
+    world.store.put(KEYS.plan, world.plan.model_copy(update={"config": config}).model_dump_json().encode())
+
+    retries.retry(world.deployment, EXECUTION)
+
+    assert "trial" not in world.started("run-1-retry-1")
 
 
 def test_the_same_retry_twice_is_one_execution_and_after_its_end_the_next_one_is_named(world: World) -> None:

@@ -56,7 +56,10 @@ def _ending(ended: EndedRun, run: Run, batches: Batches, clock: Clock) -> RunEnd
         )
     return RunEnding(
         state=RunState(summary["status"]),
-        counts=Counts.model_validate({name: summary.get(name, 0) for name in Counts.model_fields}),
+        counts=Counts.model_validate(
+            {name: summary.get(name, summary.get("usage", {}).get(name, 0)) for name in Counts.model_fields}
+            | {"model_usd": summary.get("usage", {}).get("cost_usd", 0)}
+        ),
         ended_at=summary["finished_at"],
         cost_usd=summary["cost"]["total_usd"],
         summary_key=keys.summary,

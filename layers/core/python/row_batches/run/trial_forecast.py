@@ -1,8 +1,8 @@
 """What a sample of rows says about all rows: an expected value and a range that holds with 90 % confidence.
 
-Means have the range of a percentile bootstrap (Efron and Tibshirani, "An Introduction to the Bootstrap", chapter 13):
-it needs no assumption about how times and costs are distributed, and they are skewed. Shares have the Wilson score
-interval (Wilson, J. Am. Stat. Assoc. 22, 1927), which also holds for 0 failures of 20.
+Times and costs of rows are skewed. The range of their mean is the wider one of two: Student's t interval, and the
+bootstrap-t interval (Efron and Tibshirani, "An Introduction to the Bootstrap", chapter 12), which follows the skew.
+Shares have the Wilson score interval (Wilson, J. Am. Stat. Assoc. 22, 1927), which also holds for 0 failures of 20.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import sqrt
 from random import Random
-from statistics import fmean
 
 from pydantic import ConfigDict
 
@@ -47,12 +46,45 @@ class Forecast(LazyModel):
 
 
 def mean_of(values: Sequence[float], seed: int = 0) -> Forecast:
-    """The mean of what ``values`` are a sample of. Raises ValueError if there are none."""
-    if not values:
-        raise ValueError("no values")
-    random, count = Random(seed), len(values)  # noqa: S311 (a sample, not a secret)
-    means = sorted(fmean(random.choices(values, k=count)) for _ in range(SAMPLES))
-    return Forecast(expected=fmean(values), low=means[SAMPLES // 20], high=means[-SAMPLES // 20 - 1])
+    """The mean of what ``values`` are a sample of; they are not negative.
+
+    Raises ValueError if there are fewer than two, because one value says nothing about the range.
+    """
+    count = len(values)
+    if count < 2:
+        raise ValueError("fewer than two values")
+    random = Random(seed)  # noqa: S311 (a sample, not a secret)
+    mean, error = _mean_and_error(values)
+    ratios = []
+    for _ in range(SAMPLES):
+        drawn, drawn_error = _mean_and_error(random.choices(values, k=count))
+        if drawn_error > 0:
+            ratios.append((drawn - mean) / drawn_error)
+    ratios.sort()
+    student = _student_t(count - 1)
+    below = max(student, ratios[-len(ratios) // 20 - 1] if ratios else 0)
+    above = max(student, -ratios[len(ratios) // 20] if ratios else 0)
+    return Forecast(expected=mean, low=max(0.0, mean - below * error), high=mean + above * error)
+
+
+def _mean_and_error(values: Sequence[float]) -> tuple[float, float]:
+    """The mean and its standard error."""
+    count = len(values)
+    mean = sum(values) / count
+    return mean, sqrt(sum((value - mean) ** 2 for value in values) / (count - 1) / count)
+
+
+def _student_t(freedom: int) -> float:
+    """The 95th percentile of Student's t distribution, by its expansion from the normal distribution.
+
+    Abramowitz and Stegun, "Handbook of Mathematical Functions", 26.7.5.
+    """
+    return (
+        Z
+        + (Z**3 + Z) / (4 * freedom)
+        + (5 * Z**5 + 16 * Z**3 + 3 * Z) / (96 * freedom**2)
+        + (3 * Z**7 + 19 * Z**5 + 17 * Z**3 - 15 * Z) / (384 * freedom**3)
+    )
 
 
 def share_of(hits: int, count: int) -> Forecast:

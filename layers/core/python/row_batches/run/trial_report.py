@@ -18,7 +18,7 @@ from row_batches.rows.records import RowStatus, Usage
 from row_batches.run.batch import Batch
 from row_batches.run.causes import Causes, shown_causes
 from row_batches.run.cost import measured_usd
-from row_batches.run.trial_forecast import SAMPLES, Forecast, mean_of, percentile, share_of
+from row_batches.run.trial_forecast import Forecast, mean_of, percentile, share_of
 from row_batches.targets.answer import TOKENS
 from row_batches.targets.pricing import row_usd
 
@@ -76,7 +76,7 @@ class TrialReport(LazyModel):
     row_cost_usd: float | None
     """The mean of the known cost of a row's calls and tokens."""
     whole: WholeRun | None
-    """None if no row was called."""
+    """None if fewer than two rows were called."""
 
     @property
     def for_the_summary(self) -> dict[str, Any]:
@@ -132,7 +132,7 @@ def report_of(batch: Batch) -> TrialReport:
         else None,
         row_tokens={name: round(fmean(row[name] for row in tokens), 1) for name in TOKENS} if tokens else None,
         row_cost_usd=round(fmean(costs), 9) if costs else None,
-        whole=_whole(plan, rows, called, trial.seed) if called else None,
+        whole=_whole(plan, rows, called, trial.seed) if len(called) > 1 else None,
     )
 
 
@@ -195,8 +195,8 @@ def _whole(plan: Plan, rows: list[_Row], called: list[_Row], seed: int) -> Whole
         failed_rows=failures.times(total).rounded(0),
         basis=[
             f"90 % ranges from {len(called):,} called rows of the trial",
-            f"time: mean time of a row (bootstrap of {SAMPLES:,} samples), {in_flight:,} rows in flight{rated}",
-            f"cost: mean cost of a row (bootstrap), and AWS's prices for running it{without}",
+            f"time: mean time of a row (t interval and bootstrap), {in_flight:,} rows in flight{rated}",
+            f"cost: mean cost of a row (the same way), and AWS's prices for running it{without}",
             f"failures: Wilson score interval of {len(rows):,} finished rows",
         ],
     )
