@@ -13,7 +13,7 @@ PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11; do 
 # For recipes. Without an interpreter they would begin with `-m`, and make ignores errors of a command that begins with `-`.
 NEEDED_PYTHON = $(or $(PYTHON),$(error Python 3.11 or newer is needed; name one: make … PYTHON=<path>))
 # Arguments come from the command line only, because a shell can define NAME itself, as WSL does.
-GIVEN := INPUT OUTPUT CSV NAME FOLLOW TRIAL EXECUTION GRACE FILE CONFIRM TOOL_NAME ONLY UPGRADE ARGS JOB YES CONCURRENCY RATE TOKENS ACCEPT_VERSION DRY_RUN STATUS LIMIT FROM ROW AGENT ANSWER ANSWERS CURE
+GIVEN := INPUT OUTPUT CSV NAME FOLLOW TRIAL EXECUTION GRACE FILE CONFIRM TOOL_NAME ONLY UPGRADE ARGS JOB YES CONCURRENCY RATE TOKENS ACCEPT_VERSION DRY_RUN STATUS LIMIT FROM ROW AGENT ANSWER ANSWERS CURE STATE TARGET
 $(foreach variable,$(GIVEN),$(eval $(variable) :=))
 # Size of the end-to-end tests: small or full.
 SCALE ?= small
@@ -84,6 +84,14 @@ approve: $(RUNTIME) ## Let a run that waits after its trial run its other rows: 
 .PHONY: trial
 trial: $(RUNTIME) ## Show what the trial of a run says: EXECUTION=name
 	@$(CLIENT) trial -- "$$EXECUTION"
+
+.PHONY: runs
+runs: $(RUNTIME) ## List runs, newest first: [STATE=FAILED] [TARGET=name] [LIMIT=n]
+	@$(CLIENT) runs $(call option,--state,STATE) $(call option,--target,TARGET) $(call option,--limit,LIMIT)
+
+.PHONY: status
+status: $(RUNTIME) ## Show a run's state, counts and cost: EXECUTION=name
+	@$(CLIENT) status -- "$$EXECUTION"
 
 .PHONY: stop
 stop: $(RUNTIME) ## Stop an execution and keep its finished rows: EXECUTION=name [GRACE=seconds]

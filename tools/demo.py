@@ -92,7 +92,7 @@ def run_example(console: Console, deployment: Deployment, example: Example) -> N
     storage.upload_file(str(example.folder / "input.csv"), deployment.input_bucket, key)
     name = execution_name(example.name, datetime.now(UTC))
     arn = runs.start(deployment, read_document(example.folder / "batch.json"), name)
-    ending = report.show_progress(console, following.follower_of(deployment, arn))
+    ending = report.show_progress(console, following.follow(deployment, arn))
     document = ending.document
     if document is None or ending.status != "SUCCEEDED":
         raise CommandError(f"{example.name} ended {ending.status}: {ending.error} {ending.cause}")

@@ -1,121 +1,132 @@
-"""Follows an execution to its end, within the quotas of the API."""
+"""Follows an execution to its end, with at most three requests a second whatever its size.
+
+Each second it asks for the state of the execution and for the run's counts in the table of runs. The third request
+reads the plan once, and every five seconds the map run.
+"""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any
-
-from botocore.exceptions import ClientError as RefusedByAwsError
+from datetime import UTC, datetime
 
 from batch_processor_client.deployment import Deployment
+from batch_processor_client.errors import ClientError
 from batch_processor_client.executions import Ending, describe, ending_of, name_of
-from batch_processor_client.progress import Progress, failed_rows, rows_done
+from batch_processor_client.progress import Pace, Progress, cost_so_far, notes_of
+from batch_processor_client.runs import read_plan
 from foundation.errors import BatchProcessorError
-from row_batches.document.plan import Keys
-from row_batches.mapping.models import OutputMapping
-from row_batches.run.runs import Runs
+from row_batches.document.plan import Plan, StorageMode
+from row_batches.run.runs import Run
 from row_batches.run.runs_dynamodb import DynamoDbRuns
 
 POLL_SECONDS = 1.0
-"""One map-run call a second: DescribeMapRun and ListMapRuns are limited to about that per account.
+MAP_RUN_SECONDS = 5.0
+"""DescribeMapRun and ListMapRuns are limited to about one call a second in an account, and many can follow at once.
 
 Source: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
 """
-MARKERS_SECONDS = 5.0
 
 
-@dataclass
-class Follower:
-    """Follows one execution within the API's quotas. It calls ``wait`` once a second."""
+def follow(
+    deployment: Deployment,
+    execution: str,
+    *,
+    wait: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Progress]:
+    """The progress of an execution once a second; the last one has its ending.
 
-    states: Any
-    storage: Any
-    runs: Runs
-    results_bucket: str
-    execution_arn: str
-    wait: Callable[[float], None] = time.sleep
-    clock: Callable[[], float] = time.monotonic
-    progress: Progress = field(default_factory=Progress)
+    ``wait`` is called between two looks. ``clock`` gives seconds for the pace. Raises ClientError if there is no such
+    execution.
+    """
+    following = _Following(deployment, deployment.execution_arn(execution))
+    while True:
+        progress = following.look(clock())
+        yield progress
+        if progress.ending is not None:
+            return
+        wait(POLL_SECONDS)
 
-    def __post_init__(self) -> None:
-        self._name = name_of(self.execution_arn)
-        self._keys = Keys(self._name)
+
+class _Following:
+    """What is known about one execution."""
+
+    def __init__(self, deployment: Deployment, execution_arn: str) -> None:
+        self._deployment = deployment
+        self._states = deployment.client("stepfunctions")
+        self._runs = DynamoDbRuns(deployment.client("dynamodb"), deployment.runs_table)
+        self._arn = execution_arn
+        self._name = name_of(execution_arn)
+        self._pace = Pace()
+        self._run: Run | None = None
+        self._plan: Plan | None = None
+        self._plan_sought = False
         self._map_run = ""
-        self._mapping: OutputMapping | None = None
-        self._cost_per_call_usd = 0.0
-        self._has_trial = False
-        self._markers_seen = float("-inf")
+        self._children: int | None = None
+        self._map_run_seen = float("-inf")
 
-    def follow(self) -> Iterator[Ending | None]:
-        """Yield None after each look at the running execution, and its ending at the end."""
-        while True:
-            ending = ending_of(describe(self.states, self.execution_arn))
-            if ending is not None:
-                self._count_failures()
-                yield ending
-                return
-            self.look()
-            yield None
-            self.wait(POLL_SECONDS)
+    def look(self, now: float) -> Progress:
+        """One look at the execution: up to three requests."""
+        ending = ending_of(describe(self._states, self._arn))
+        with suppress(BatchProcessorError):  # the counts of the last look are shown instead
+            self._run = self._runs.get(self._name) or self._run
+        if self._run is not None and not self._plan_sought:
+            self._plan_sought = True
+            with suppress(ClientError):  # it has expired, or is of another release
+                self._plan = read_plan(self._deployment, self._name)
+        elif ending is None and now - self._map_run_seen >= MAP_RUN_SECONDS:
+            self._map_run_seen = now
+            self._look_at_map_run()
+        return self._progress(now, ending)
 
-    def look(self) -> None:
-        """Update ``progress``: one call about the map run, and from time to time the failures."""
-        now = self.clock()
-        if self.progress.total is None:
-            self.progress.total = self._total()
-        if self._has_trial:
-            pass  # Its map runs have other rows: the counts of the run say how many are done.
-        elif not self._map_run:
-            # The first map run has all rows. A second one runs the rows that never finished.
-            runs = self.states.list_map_runs(executionArn=self.execution_arn)["mapRuns"]
-            self._map_run = min(runs, key=lambda run: run["startDate"])["mapRunArn"] if runs else ""
-        else:
-            counts = self.states.describe_map_run(mapRunArn=self._map_run)["itemCounts"]
-            self.progress.update(now, rows_done(counts))
-        if now - self._markers_seen >= MARKERS_SECONDS:
-            self._markers_seen = now
-            self._count_failures()
-            with suppress(BatchProcessorError):  # progress works without it
-                run = self.runs.get(self._name)
-                if run is not None and not self._map_run:  # rows that run inline have none
-                    self.progress.update(now, run.counts.succeeded + run.counts.failed + run.counts.timed_out)
-                if run is not None:
-                    self.progress.spend(run.counts, self._cost_per_call_usd)
-                    self.progress.approval = run.approval
-                if run is not None and self._mapping is not None:
-                    self.progress.empty = run.mostly_empty(self._mapping)
-                self.progress.causes = run.causes if run else []
-                self.progress.waiting_until = run.waiting_until if run else None
-                self.progress.throttled_since = run.throttled_since if run else None
-                self.progress.throttled_noted = run.throttled_noted if run else None
-                self.progress.held_back_noted = run.held_back_noted if run else None
+    def _look_at_map_run(self) -> None:
+        """Count the children that run. A second map run runs the rows that never finished."""
+        if not self._map_run:
+            runs = self._states.list_map_runs(executionArn=self._arn)["mapRuns"]
+            going_on = [run["mapRunArn"] for run in runs if run.get("stopDate") is None]
+            self._map_run = going_on[0] if going_on else ""
+            return
+        map_run = self._states.describe_map_run(mapRunArn=self._map_run)
+        self._children = int(map_run["executionCounts"]["running"])
+        if map_run["status"] != "RUNNING":
+            self._map_run, self._children = "", 0
 
-    def _total(self) -> int | None:
-        try:
-            plan = self.storage.get_object(Bucket=self.results_bucket, Key=self._keys.plan)
-        except RefusedByAwsError as refused:
-            if refused.response["Error"]["Code"] in ("NoSuchKey", "404"):
-                return None
-            raise
-        document = json.loads(plan["Body"].read())
-        self._mapping = OutputMapping.model_validate(document["config"]["output_mapping"])
-        self._cost_per_call_usd = document["target"].get("cost_per_call_usd") or 0.0
-        self._has_trial = document["config"].get("trial") is not None
-        skipped = (document.get("skipped") or {"rows": 0})["rows"]
-        return int((document.get("distinct") or {"rows": document["total_rows"] - skipped})["rows"])
-
-    def _count_failures(self) -> None:
-        pages = self.storage.get_paginator("list_objects_v2").paginate(
-            Bucket=self.results_bucket, Prefix=self._keys.failures
+    def _progress(self, now: float, ending: Ending | None) -> Progress:
+        run, plan = self._run, self._plan
+        if run is None:
+            return Progress(execution=self._name, ending=ending)
+        counts = run.counts
+        counted = Progress(
+            execution=self._name,
+            total=run.total_rows if plan is None else plan.rows_sent,
+            succeeded=counts.succeeded,
+            failed=counts.failed + counts.timed_out,
+            cost_usd=None if plan is None else cost_so_far(plan, counts),
+            tokens=counts.input_tokens + counts.output_tokens,
+            notes=notes_of(run, datetime.now(UTC)),
+            empty=[] if plan is None else run.mostly_empty(plan.config.output_mapping),
+            approval=run.approval,
+            ending=ending,
         )
-        self.progress.failed = failed_rows([item["Key"] for page in pages for item in page.get("Contents", [])])
+        self._pace.add(now, counted.done)
+        left = (counted.total or 0) - counted.done
+        return counted.model_copy(
+            update={
+                "rows_per_second": self._pace.rows_per_second,
+                "seconds_left": self._pace.seconds_for(left),
+                "in_flight": self._in_flight(left),
+            }
+        )
 
-
-def follower_of(deployment: Deployment, arn: str) -> Follower:
-    """A follower of a started execution."""
-    runs = DynamoDbRuns(deployment.client("dynamodb"), deployment.runs_table)
-    return Follower(deployment.client("stepfunctions"), deployment.client("s3"), runs, deployment.results_bucket, arn)
+    def _in_flight(self, left: int) -> int | None:
+        """The rows that the running children can have started. An inline run has none, and runs as many as planned."""
+        if self._plan is None or self._run is None:
+            return None
+        concurrency, children = self._plan.concurrency, self._children
+        if children is None:
+            if self._plan.storage.mode is not StorageMode.INLINE:
+                return None
+            children = concurrency.children
+        return min(left, children * concurrency.threads, self._run.live.max_concurrency or left)

@@ -1,15 +1,18 @@
-"""The progress of an execution, computed from its follower's observations."""
+"""The progress of a run: what the table of runs holds of it, and the pace over the last half minute."""
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
+from batch_processor_client.executions import Ending
+from row_batches.document.plan import Plan
 from row_batches.run.blanks import Unmatched
 from row_batches.run.causes import Cause
-from row_batches.run.runs import Approval, Counts
+from row_batches.run.runs import Approval, Counts, Run
 
 THROTTLED_NOTE_HOLDS = timedelta(seconds=30)
 """Workers repeat the note every ten seconds while the target throttles."""
@@ -18,120 +21,112 @@ HELD_BACK_NOTE_HOLDS = timedelta(minutes=2)
 CAUSE_CHARACTERS = 60
 RATE_WINDOW_SECONDS = 30.0
 """The rate covers the last half minute, so that it follows a change but does not jump with each batch."""
+OF_THE_TARGET = ("target", "model")
+"""The parts of an estimate that are the target's own cost."""
 
 
-@dataclass
-class Progress:
-    """Rows done over time. ``total`` is None until the plan is written. Times are seconds of any single clock."""
+class Progress(BaseModel):
+    """How far a run is. Followers of one run show the same counts, because all of them are stored.
 
+    ``total`` is None until the plan is written; then it is the number of rows that are sent. ``in_flight`` is the most
+    rows that workers can have started, None if it is not known. ``cost_usd`` is the cost so far: the target's own by
+    count, AWS's as a share of the estimate. ``notes`` say why the run is held up now, and why most of its failed rows
+    failed. ``empty`` are mapped columns that are mostly empty so far. ``approval`` is set while the run waits for one
+    after its trial, ``ending`` when the execution has ended.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    execution: str
     total: int | None = None
-    done: int = 0
+    succeeded: int = 0
     failed: int = 0
-    waiting_until: datetime | None = None
-    """The latest time until which rows wait for an owner that was killed or still works."""
-    throttled_since: datetime | None = None
-    """Since when the target has throttled every call of a worker; ``throttled_noted`` is when it last said so."""
-    throttled_noted: datetime | None = None
-    held_back_noted: datetime | None = None
-    """When rows last waited for the target's limits over all runs."""
-    causes: list[Cause] = field(default_factory=list)
-    """Why rows failed so far, the most frequent cause first."""
-    spent_usd: float = 0
-    """The known cost of the target so far."""
+    """Rows that failed or timed out."""
+    in_flight: int | None = None
+    rows_per_second: float = 0.0
+    seconds_left: float | None = None
+    cost_usd: float | None = None
     tokens: int = 0
+    notes: list[str] = []
+    empty: list[Unmatched] = []
     approval: Approval | None = None
-    """Given while the run waits for an approval after its trial."""
-    empty: list[Unmatched] = field(default_factory=list)
-    """The mapped columns that are mostly empty so far."""
-    _samples: deque[tuple[float, int]] = field(default_factory=deque)
+    ending: Ending | None = None
 
-    def update(self, now: float, done: int) -> None:
-        """Note how many rows are done. The number never falls, although a second map run (recovery) counts from 0."""
-        self.done = max(self.done, done if self.total is None else min(done, self.total))
-        self._samples.append((now, self.done))
+    @property
+    def done(self) -> int:
+        """Rows with an outcome. A row can be counted twice if its worker was killed."""
+        done = self.succeeded + self.failed
+        return done if self.total is None else min(done, self.total)
+
+
+class Pace:
+    """Rows done over time, in seconds of any single clock."""
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, int]] = deque()
+
+    def add(self, now: float, done: int) -> None:
+        """Note how many rows are done. The number never falls."""
+        done = max(done, self._samples[-1][1] if self._samples else 0)
+        if not done:
+            self._samples.clear()  # the time before the first row is not part of the pace
+        self._samples.append((now, done))
         while len(self._samples) > 2 and now - self._samples[1][0] >= RATE_WINDOW_SECONDS:
             self._samples.popleft()
 
-    def spend(self, counts: Counts, cost_per_call_usd: float) -> None:
-        """Note what the target has cost, as far as that is known."""
-        self.spent_usd = counts.model_usd + counts.attempts * cost_per_call_usd
-        self.tokens = counts.input_tokens + counts.output_tokens
-
     @property
-    def spent(self) -> list[str]:
-        """Cost and tokens so far, if there are any."""
-        cost = [money(self.spent_usd)] if self.spent_usd else []
-        return [*cost, *([f"{self.tokens:,} tokens"] if self.tokens else [])]
-
-    def waiting(self, now: datetime) -> str:
-        """The note about rows that wait for their owner; "" if there are none."""
-        if self.waiting_until is None or self.waiting_until <= now:
-            return ""
-        until = self.waiting_until.astimezone().strftime("%H:%M:%S")
-        return f"waiting until {until} at most for rows whose worker was killed or is still at work"
-
-    def throttled(self, now: datetime) -> str:
-        """The note about a target that throttles; "" if it has not throttled lately."""
-        if self.throttled_since is None or self.throttled_noted is None:
-            return ""
-        if now - self.throttled_noted > THROTTLED_NOTE_HOLDS:
-            return ""
-        return f"throttled since {self.throttled_since.astimezone().strftime('%H:%M:%S')}"
-
-    def held_back(self, now: datetime) -> str:
-        """The text about rows that wait for the target's limits over all runs; "" if none waited lately."""
-        if self.held_back_noted is None or now - self.held_back_noted > HELD_BACK_NOTE_HOLDS:
-            return ""
-        return "waiting for the target's limits, which other runs share"
-
-    def notes(self, now: datetime) -> list[str]:
-        """What the run has cost, the reason why it is held up now, and why most of its failed rows failed."""
-        notes = (*self.spent, self.waiting(now), self.throttled(now), self.held_back(now), self.most_frequent_cause)
-        return [note for note in notes if note]
-
-    @property
-    def most_frequent_cause(self) -> str:
-        """The text about the most frequent cause so far, such as ``12 × Boom: it broke``; "" if no row failed."""
-        if not self.causes:
-            return ""
-        first, others = self.causes[0], len(self.causes) - 1
-        text = f"{first.count:,} × {first.error}: {first.message}".removesuffix(": ")
-        shown = text if len(text) <= CAUSE_CHARACTERS else text[: CAUSE_CHARACTERS - 1] + "…"
-        return f"{shown} (and {others:,} more)" if others else shown
-
-    @property
-    def rate(self) -> float:
-        """Rows a second over the last half minute; 0 before two samples."""
+    def rows_per_second(self) -> float:
+        """The rate over the last half minute; 0 before two samples."""
         if len(self._samples) < 2:
             return 0.0
         (first_time, first_done), (last_time, last_done) = self._samples[0], self._samples[-1]
         return (last_done - first_done) / (last_time - first_time) if last_time > first_time else 0.0
 
-    @property
-    def seconds_left(self) -> float | None:
-        """Seconds to the end at the current rate; None if unknown."""
-        if self.total is None or self.rate <= 0:
-            return None
-        return (self.total - self.done) / self.rate
+    def seconds_for(self, rows: int) -> float | None:
+        """How long so many rows take at the current rate; None if unknown."""
+        return rows / self.rows_per_second if self.rows_per_second > 0 else None
+
+
+def cost_so_far(plan: Plan, counts: Counts) -> float:
+    """The cost of a run in US dollars by now: the target's own by count, AWS's as a share of the best estimate."""
+    parts = plan.estimate.parts.items()
+    aws = sum(part.best for name, part in parts if name not in OF_THE_TARGET)
+    done = counts.succeeded + counts.failed + counts.timed_out
+    share = min(1.0, done / max(1, plan.rows_sent))
+    return aws * share + counts.model_usd + counts.attempts * (plan.target.cost_per_call_usd or 0)
+
+
+def notes_of(run: Run, now: datetime) -> list[str]:
+    """The reasons why a run is held up at ``now``, and why most of its failed rows failed."""
+    notes = []
+    if run.waiting_until is not None and run.waiting_until > now:
+        until = _time(run.waiting_until)
+        notes.append(f"waiting until {until} at most for rows whose worker was killed or is still at work")
+    if run.throttled_noted is not None and now - run.throttled_noted <= THROTTLED_NOTE_HOLDS:
+        notes.append(f"throttled since {_time(run.throttled_since or run.throttled_noted)}")
+    if run.held_back_noted is not None and now - run.held_back_noted <= HELD_BACK_NOTE_HOLDS:
+        notes.append("waiting for the target's limits, which other runs share")
+    if run.causes:
+        notes.append(_most_frequent(run.causes))
+    return notes
+
+
+def _most_frequent(causes: list[Cause]) -> str:
+    """The text about the most frequent cause so far, such as ``12 × Boom: it broke``."""
+    first, others = causes[0], len(causes) - 1
+    text = f"{first.count:,} × {first.error}: {first.message}".removesuffix(": ")
+    shown = text if len(text) <= CAUSE_CHARACTERS else text[: CAUSE_CHARACTERS - 1] + "…"
+    return f"{shown} (and {others:,} more)" if others else shown
+
+
+def _time(moment: datetime) -> str:
+    return moment.astimezone().strftime("%H:%M:%S")
 
 
 def money(amount: Any) -> str:
     """An amount in US dollars; small amounts have more digits."""
     value = float(amount)
     return f"{value:,.2f} USD" if value >= 1 else f"{value:.6f}".rstrip("0").rstrip(".") + " USD"
-
-
-def rows_done(item_counts: dict[str, Any]) -> int:
-    """Rows that a map run has completed, from DescribeMapRun's ``itemCounts``.
-
-    Source: https://docs.aws.amazon.com/step-functions/latest/apireference/API_MapRunItemCounts.html
-    """
-    return sum(int(item_counts.get(name, 0)) for name in ("succeeded", "failed", "timedOut", "aborted"))
-
-
-def failed_rows(marker_keys: list[str]) -> int:
-    """Failed rows, from the keys of the workers' markers ``…/failed/<first row>-<count>``."""
-    return sum(int(key.rsplit("-", 1)[1]) for key in marker_keys)
 
 
 def clock(seconds: float) -> str:
@@ -144,11 +139,3 @@ def clock(seconds: float) -> str:
         return f"{minutes} min {rest:02d} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min"
-
-
-def line(progress: Progress) -> str:
-    """One plain line, for an output that is not a terminal."""
-    total = "?" if progress.total is None else f"{progress.total:,}"
-    left = "" if progress.seconds_left is None else f", {clock(progress.seconds_left)} left"
-    notes = ", ".join([left, *progress.notes(datetime.now(UTC))])
-    return f"{progress.done:,} of {total} rows done, {progress.failed:,} failed, {progress.rate:,.1f} rows/s{notes}"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from batch_processor_client import executions, files
 from batch_processor_client.deployment import Deployment
@@ -16,7 +17,7 @@ from foundation.aws.s3 import S3ObjectStore
 from foundation.errors import ObjectNotFoundError
 from row_batches.document.batch_config import Rate
 from row_batches.document.plan import Keys, Plan, StorageMode, Target
-from row_batches.run.runs import Live
+from row_batches.run.runs import Live, Run, RunState
 from row_batches.run.runs_dynamodb import DynamoDbRuns
 from row_batches.targets.kinds import parse_document
 
@@ -41,6 +42,49 @@ def start(deployment: Deployment, document: dict[str, Any], name: str, csv: Path
     if csv is not None:
         files.upload(deployment, csv, name)
     return executions.start(states, deployment.batch_processor_state_machine_arn, name, completed)
+
+
+class RunList(BaseModel):
+    """Runs, newest first. ``cursor`` gives the next ones, "" when there are none."""
+
+    model_config = ConfigDict(frozen=True)
+
+    runs: list[Run]
+    cursor: str
+
+
+def list_runs(
+    deployment: Deployment,
+    *,
+    states: Collection[RunState] = (),
+    target: str = "",
+    limit: int = 20,
+    cursor: str = "",
+) -> RunList:
+    """Up to ``limit`` runs, newest first: all of them, or those in one of ``states`` or of a ``target``.
+
+    Raises ClientError for a cursor of another listing.
+    """
+    table, found = DynamoDbRuns(deployment.client("dynamodb"), deployment.runs_table), list[Run]()
+    while True:
+        # Never more than are missing: the next listing begins after the last run that was read.
+        try:
+            page = table.page(limit - len(found), cursor)
+        except ValueError:
+            raise ClientError("This is not a cursor of a list of runs: take that of the last list.") from None
+        found += [run for run in page.runs if run.state in (states or RunState) and target in ("", run.target)]
+        cursor = page.cursor
+        if not cursor or len(found) == limit:
+            return RunList(runs=found, cursor=cursor)
+
+
+def status(deployment: Deployment, execution: str) -> Run:
+    """The state and counts of a run, also while it goes on. Raises ClientError if there is no such run."""
+    name = executions.name_of(execution)
+    run = DynamoDbRuns(deployment.client("dynamodb"), deployment.runs_table).get(name)
+    if run is None:
+        raise ClientError(f"There is no run {name}.")
+    return run
 
 
 class Throttled(BaseModel):
@@ -70,11 +114,9 @@ def throttle(
     given = Live(max_concurrency=concurrency, rows_per_minute=rows_per_minute, tokens_per_minute=tokens_per_minute)
     if given == Live():
         raise ClientError("Say what to change: CONCURRENCY=, RATE= or TOKENS=.")
-    name = execution.rpartition(":")[2]
+    name = executions.name_of(execution)
     runs = DynamoDbRuns(deployment.client("dynamodb"), deployment.runs_table)
-    run = runs.get(name)
-    if run is None:
-        raise ClientError(f"There is no run {name}.")
+    run = status(deployment, name)
     live = run.live.model_copy(update=given.model_dump(exclude_none=True))
     if not runs.set_live(name, live):
         raise ClientError(f"The run {name} has ended.")
@@ -110,12 +152,14 @@ def _limit_notes(target: Target, given: Live) -> list[str]:
 
 
 def read_plan(deployment: Deployment, name: str) -> Plan:
-    """The plan of a run. Raises ClientError if there is none, or none any more."""
+    """The plan of a run. Raises ClientError if there is none, or none any more, or if another release wrote it."""
     store = S3ObjectStore(deployment.client("s3"), deployment.results_bucket)
     try:
         return Plan.model_validate_json(store.get(Keys(name).plan))
     except ObjectNotFoundError:
         raise ClientError(f"There is no plan of {name}: the name is wrong, or the plan has expired.") from None
+    except ValidationError:
+        raise ClientError(f"The plan of {name} is of another release: use the client of that release.") from None
 
 
 def _update_map_runs(deployment: Deployment, execution_arn: str, children: int) -> bool:

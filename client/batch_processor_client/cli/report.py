@@ -15,45 +15,47 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from batch_processor_client.executions import Ending
-from batch_processor_client.following import Follower
-from batch_processor_client.progress import clock, line, money
+from batch_processor_client.progress import Progress, clock, money, notes_of
 from batch_processor_client.remap import Remap
 from batch_processor_client.stop import Stage, Stop
 from row_batches.rows.records import RowStatus
 from row_batches.run.blanks import Unmatched
-from row_batches.run.runs import Approval
+from row_batches.run.runs import Approval, Run
 from row_batches.run.trial_forecast import Forecast
 from row_batches.run.trial_report import TrialReport, WholeRun
 
 PLAIN_SECONDS = 10.0
+STARTING = "checking the input"
 CELL_CHARACTERS = 60
 COLUMNS_SHOWN = 6
 COUNTS = {"succeeded": RowStatus.SUCCESS, "failed": RowStatus.FAILED, "timed out": RowStatus.TIMEOUT}
 
 
-def show_progress(console: Console, follower: Follower) -> Ending:
+def show_progress(console: Console, following: Iterable[Progress]) -> Ending:
     """Follow an execution to its end, with a progress bar on a terminal, otherwise with a line from time to time."""
-    ending = show_progress_to_question(console, follower, None)
+    ending = show_progress_to_question(console, following, None)
     assert isinstance(ending, Ending)
     return ending
 
 
 def show_progress_to_question(
-    console: Console, follower: Follower, answered: Container[str] | None
+    console: Console, following: Iterable[Progress], answered: Container[str] | None
 ) -> Ending | Approval:
     """As ``show_progress``, but returns the question of a run that waits for an approval, unless it is ``answered``.
 
-    ``answered`` are the tokens of such questions; None: all.
+    ``answered`` are the tokens of such questions; None: all. Afterwards, ``following`` can be shown further.
     """
-    return (_bar if console.is_terminal else _lines)(console, follower, answered)
+    for progress in (_bar if console.is_terminal else _lines)(console, following):
+        if progress.ending is not None:
+            return progress.ending
+        approval = progress.approval
+        if approval is not None and answered is not None and approval.token not in answered:
+            return approval
+    raise AssertionError("follow() ends with an ending")
 
 
-def _question(follower: Follower, answered: Container[str] | None) -> Approval | None:
-    approval = follower.progress.approval
-    return None if approval is None or answered is None or approval.token in answered else approval
-
-
-def _bar(console: Console, follower: Follower, answered: Container[str] | None) -> Ending | Approval:
+def _bar(console: Console, following: Iterable[Progress]) -> Iterator[Progress]:
+    """Show each progress in a bar, then yield it."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=30),
@@ -63,35 +65,47 @@ def _bar(console: Console, follower: Follower, answered: Container[str] | None) 
     )
     warned: set[str] = set()
     with Bar(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("rows", total=None, details="starting")
-        for ending in follower.follow():
-            progress = follower.progress
+        task = bar.add_task("rows", total=None, details=STARTING)
+        for progress in following:
             _warn(console, progress.empty, warned)
-            left = "" if progress.seconds_left is None else f" · {clock(progress.seconds_left)} left"
-            notes = " · ".join([left, *progress.notes(datetime.now(UTC))])
-            details = escape(f"{progress.failed:,} failed · {progress.rate:,.1f} rows/s{notes}")
+            details = STARTING if progress.total is None else escape(" · ".join(details_of(progress)))
             bar.update(task, total=progress.total, completed=progress.done, details=details)
-            if ending is not None:
-                return ending
-            if (question := _question(follower, answered)) is not None:
-                return question
-    raise AssertionError("follow() ends with an ending")
+            yield progress
 
 
-def _lines(console: Console, follower: Follower, answered: Container[str] | None) -> Ending | Approval:
+def _lines(console: Console, following: Iterable[Progress]) -> Iterator[Progress]:
+    """Print a line from time to time, and yield each progress."""
     shown_at, shown = time.monotonic(), ""
     warned: set[str] = set()
-    for ending in follower.follow():
-        if ending is not None:
-            return ending
-        if (question := _question(follower, answered)) is not None:
-            return question
-        _warn(console, follower.progress.empty, warned)
-        text = line(follower.progress)
+    for progress in following:
+        yield progress
+        _warn(console, progress.empty, warned)
+        text = line(progress)
         if time.monotonic() - shown_at >= PLAIN_SECONDS and text != shown:
             shown_at, shown = time.monotonic(), text
             console.print(text, markup=False, highlight=False)
-    raise AssertionError("follow() ends with an ending")
+
+
+def details_of(progress: Progress) -> list[str]:
+    """The progress beside the number of rows that are done."""
+    details = [f"{progress.failed:,} failed"]
+    if progress.in_flight is not None:
+        details.append(f"{progress.in_flight:,} in flight")
+    details.append(f"{progress.rows_per_second:,.1f} rows/s")
+    if progress.cost_usd is not None:
+        details.append(f"about {money(progress.cost_usd)} so far")
+    if progress.tokens:
+        details.append(f"{progress.tokens:,} tokens")
+    if progress.seconds_left is not None:
+        details.append(f"{clock(progress.seconds_left)} left")
+    return details + progress.notes
+
+
+def line(progress: Progress) -> str:
+    """The progress as one plain line, for an output that is not a terminal."""
+    if progress.total is None:
+        return STARTING
+    return ", ".join([f"{progress.done:,} of {progress.total:,} rows done", *details_of(progress)])
 
 
 def _warn(console: Console, empty: Iterable[Unmatched], warned: set[str]) -> None:
@@ -293,3 +307,48 @@ def shortened(text: str) -> str:
     """One line of at most CELL_CHARACTERS."""
     flat = " ".join(text.split())
     return flat if len(flat) <= CELL_CHARACTERS else flat[: CELL_CHARACTERS - 1] + "…"
+
+
+def run_table(runs: Iterable[Run]) -> Table:
+    """Runs, one a line."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for column in ("run", "state", "target", "rows", "failed", "cost", "started", "duration"):
+        table.add_column(column, overflow="fold", justify="right" if column in ("rows", "failed", "cost") else "left")
+    for run in runs:
+        unsuccessful = run.counts.failed + run.counts.timed_out
+        ended = run.ended_at or datetime.now(UTC)
+        table.add_row(
+            escape(run.execution),
+            run.shown_state,
+            escape(run.target),
+            f"{run.counts.succeeded + unsuccessful:,} of {run.total_rows:,}",
+            f"{unsuccessful:,}",
+            "" if run.cost_usd is None else money(run.cost_usd),
+            f"{run.started_at.astimezone():%Y-%m-%d %H:%M}",
+            clock((ended - run.started_at).total_seconds()),
+        )
+    return table
+
+
+def status_lines(run: Run) -> list[str]:
+    """The state of a run, one name and value a line."""
+    counts = run.counts
+    lines = [
+        ("run", run.execution),
+        ("status", run.shown_state),
+        *([("error", run.error)] if run.error else []),
+        ("target", f"{run.target} version {run.target_version}"),
+        ("total rows", f"{run.total_rows:,}"),
+        ("succeeded", f"{counts.succeeded:,}"),
+        ("failed", f"{counts.failed:,}"),
+        ("timed out", f"{counts.timed_out:,}"),
+        *([("not started", f"{counts.not_attempted:,}")] if counts.not_attempted else []),
+        ("started", f"{run.started_at.astimezone():%Y-%m-%d %H:%M:%S}"),
+        *([("ended", f"{run.ended_at.astimezone():%Y-%m-%d %H:%M:%S}")] if run.ended_at else []),
+        *([("cost", money(run.cost_usd))] if run.cost_usd is not None else []),
+        ("estimate", money(run.estimate_usd)),
+        *(("note", note) for note in notes_of(run, datetime.now(UTC))),
+        *(("warning", warning) for warning in run.warnings),
+        *(("cause", f"{cause.count:,} rows: {cause.error}: {cause.message}. {cause.cure}") for cause in run.causes),
+    ]
+    return [f"{name:<12} {value}" for name, value in lines]

@@ -33,6 +33,7 @@ from batch_processor_client.errors import ClientError
 from batch_processor_client.files import download
 from batch_processor_client.rows import list_rows
 from row_batches.rows.records import RowStatus
+from row_batches.run.runs import RunState
 
 app = typer.Typer()
 
@@ -100,10 +101,10 @@ def has_terminal() -> bool:
 
 def _to_its_end(deployment: Deployment, arn: str) -> executions.Ending | None:
     """Show the progress up to the end; None if the run waits for an approval that nobody here can give."""
-    follower = following.follower_of(deployment, arn)
+    progress = following.follow(deployment, arn)
     answered: set[str] = set()
     while True:
-        ending = report.show_progress_to_question(out, follower, answered)
+        ending = report.show_progress_to_question(out, progress, answered)
         if isinstance(ending, executions.Ending):
             return ending
         name, tried = executions.name_of(arn), trials.trial_report(deployment, arn)
@@ -159,6 +160,36 @@ def _show_ending(deployment: Deployment, ending: executions.Ending, name: str) -
         show(ending.cause)
     if ending.status == "ABORTED":
         show(f"The output of what was finished comes to s3://{deployment.results_bucket}/results/{name}/")
+
+
+@app.command("runs")
+def list_runs(
+    context: typer.Context,
+    state: Annotated[list[RunState] | None, typer.Option(help="Only runs in this state; can be repeated.")] = None,
+    target: Annotated[str, typer.Option(help="Only runs of this target.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=1_000, help="Runs at most.")] = 20,
+    cursor: Annotated[str, typer.Option(help="Where to go on, as the last list said.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """List runs, newest first."""
+    page = runs.list_runs(deployment_of(context), states=state or (), target=target, limit=limit, cursor=cursor)
+    if as_json:
+        out.print_json(page.model_dump_json())
+        return
+    out.print(report.run_table(page.runs))
+    if page.cursor:
+        show(f"More: --cursor {page.cursor}")
+
+
+@app.command()
+def status(context: typer.Context, execution: Execution, as_json: AsJson = False) -> None:
+    """Show the state, counts and cost of a run, also while it goes on."""
+    run_now = runs.status(deployment_of(context), execution)
+    if as_json:
+        out.print_json(run_now.model_dump_json())
+        return
+    for line in report.status_lines(run_now):
+        show(line)
 
 
 @app.command()

@@ -58,19 +58,24 @@ class FakeStates:
     started: list[dict[str, Any]] = field(default_factory=list)
     stopped: list[dict[str, Any]] = field(default_factory=list)
 
+    def called(self, operation: str) -> None:
+        """Called with each operation."""
+        self.calls.append(operation)
+
     def describe_execution(self, executionArn: str) -> dict[str, Any]:  # noqa: N803
-        self.calls.append("DescribeExecution")
+        self.called("DescribeExecution")
         if not self.descriptions:
             raise refusal("ExecutionDoesNotExist", "DescribeExecution")
         return self.descriptions.pop(0) if len(self.descriptions) > 1 else self.descriptions[0]
 
     def list_map_runs(self, executionArn: str) -> dict[str, Any]:  # noqa: N803
-        self.calls.append("ListMapRuns")
+        self.called("ListMapRuns")
         return {"mapRuns": self.map_runs}
 
     def describe_map_run(self, mapRunArn: str) -> dict[str, Any]:  # noqa: N803
-        self.calls.append("DescribeMapRun")
-        return {"itemCounts": self.counts.pop(0) if len(self.counts) > 1 else self.counts[0]}
+        self.called("DescribeMapRun")
+        counts = self.counts.pop(0) if len(self.counts) > 1 else self.counts[0]
+        return {"status": "RUNNING", "executionCounts": counts}
 
     def start_execution(self, **arguments: Any) -> dict[str, Any]:
         if self.start_refusal:

@@ -1,4 +1,4 @@
-"""How far an execution is."""
+"""How far a run is: pace, time left, cost so far, and why it is held up."""
 
 from __future__ import annotations
 
@@ -6,61 +6,62 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from batch_processor_client.progress import Progress, clock, failed_rows, line, rows_done
-from row_batches.run.runs import Counts
+from batch_processor_client.progress import Pace, Progress, clock, cost_so_far, notes_of
+from row_batches.run.causes import Cause
+from row_batches.run.runs import Counts, Run
+from tests.support.batches import make_plan
+from tests.support.fakes import FakeObjectStore
+
+NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
+
+
+def run_with(**fields: object) -> Run:
+    plan = make_plan([["1", "a"]], store=FakeObjectStore())
+    return Run.of_plan(plan).model_copy(update=fields)
 
 
 def test_the_rate_is_that_of_the_last_half_minute() -> None:
     # Given 10 rows a second for a minute, then 2 rows a second for another
-    progress = Progress(total=1_000)
+    pace = Pace()
     for second in range(61):
-        progress.update(float(second), 10 * second)
+        pace.add(float(second), 10 * second)
     for second in range(61, 121):
-        progress.update(float(second), 600 + 2 * (second - 60))
+        pace.add(float(second), 600 + 2 * (second - 60))
     # Then only the later pace counts
-    assert progress.rate == pytest.approx(2.0)
-    assert progress.seconds_left == pytest.approx((1_000 - 720) / 2.0)
+    assert pace.rows_per_second == pytest.approx(2.0)
+    assert pace.seconds_for(280) == pytest.approx(140)
+
+
+def test_the_time_before_the_first_row_is_not_part_of_the_pace() -> None:
+    pace = Pace()
+    for second in range(20):
+        pace.add(float(second), 0)
+    pace.add(20.0, 5)
+    assert pace.rows_per_second == pytest.approx(5.0)
 
 
 def test_there_is_no_rate_before_two_looks() -> None:
-    progress = Progress(total=10)
-    assert (progress.rate, progress.seconds_left) == (0.0, None)
-    progress.update(0.0, 5)
-    assert (progress.rate, progress.seconds_left) == (0.0, None)
+    pace = Pace()
+    assert (pace.rows_per_second, pace.seconds_for(5)) == (0.0, None)
+    pace.add(0.0, 5)
+    assert (pace.rows_per_second, pace.seconds_for(5)) == (0.0, None)
 
 
-def test_the_rows_done_never_fall_and_never_pass_the_total() -> None:
-    progress = Progress(total=10)
-    progress.update(0.0, 8)
-    progress.update(1.0, 2)
-    assert progress.done == 8
-    progress.update(2.0, 12)
-    assert progress.done == 10
+def test_rows_that_were_counted_twice_do_not_pass_the_total() -> None:
+    assert Progress(execution="x", total=10, succeeded=9, failed=3).done == 10
+    assert Progress(execution="x", succeeded=9, failed=3).done == 12
 
 
-def test_time_left_is_unknown_without_a_total() -> None:
-    progress = Progress()
-    progress.update(0.0, 0)
-    progress.update(1.0, 5)
-    assert progress.seconds_left is None
-    assert line(progress) == "5 of ? rows done, 0 failed, 5.0 rows/s"
+def test_the_cost_so_far_is_the_targets_own_by_count_and_a_share_of_the_estimate() -> None:
+    plan = make_plan([["1", "a"]] * 10, store=FakeObjectStore(), cost_per_call_usd=0.5)
+    aws = sum(part.best for name, part in plan.estimate.parts.items() if name != "target")
+    counts = Counts(succeeded=4, failed=1, attempts=7, model_usd=0.25)
+    assert cost_so_far(plan, counts) == pytest.approx(aws / 2 + 7 * 0.5 + 0.25)
 
 
-def test_a_line_has_everything_for_an_output_that_is_no_terminal() -> None:
-    progress = Progress(total=2_000, failed=3)
-    progress.update(0.0, 0)
-    progress.update(10.0, 1_000)
-    assert line(progress) == "1,000 of 2,000 rows done, 3 failed, 100.0 rows/s, 10 s left"
-
-
-def test_rows_of_a_map_run_are_done_however_they_ended() -> None:
-    counts = {"pending": 5, "running": 4, "succeeded": 3, "failed": 2, "timedOut": 1, "aborted": 1, "total": 16}
-    assert rows_done(counts) == 7
-
-
-def test_failures_are_counted_from_the_markers_keys_alone() -> None:
-    assert failed_rows(["work/a-1/failed/000000000001-3", "work/a-1/failed/000000000101-12"]) == 15
-    assert failed_rows([]) == 0
+def test_the_most_frequent_cause_is_a_note_while_the_run_goes_on() -> None:
+    causes = [Cause(error="Boom", message="it [broke]", count=12, rows=[3]), Cause(error="Slow", message="", count=1)]
+    assert notes_of(run_with(causes=causes), NOW) == ["12 × Boom: it [broke] (and 1 more)"]
 
 
 @pytest.mark.parametrize(
@@ -79,31 +80,18 @@ def test_durations_read_as_a_person_says_them(seconds: float, text: str) -> None
 
 
 def test_a_wait_for_an_owner_is_shown_until_it_is_over() -> None:
-    now = datetime.now(UTC)
-    progress = Progress(total=10, waiting_until=now + timedelta(minutes=5))
-    assert "waiting until" in line(progress)
-    assert "waiting" not in line(Progress(total=10, waiting_until=now - timedelta(seconds=1)))
-    assert progress.waiting(now + timedelta(minutes=6)) == ""
-
-
-def test_what_the_target_has_cost_so_far_is_shown_if_it_is_known() -> None:
-    progress = Progress(total=10)
-    progress.spend(Counts(attempts=4), 0)
-    assert progress.notes(datetime.now(UTC)) == []
-    progress.spend(Counts(attempts=4, model_usd=0.5, input_tokens=1_200, output_tokens=34), 0.25)
-    assert progress.notes(datetime.now(UTC)) == ["1.50 USD", "1,234 tokens"]
-    assert "1.50 USD, 1,234 tokens" in line(progress)
+    run = run_with(waiting_until=NOW)
+    assert "waiting until" in notes_of(run, NOW - timedelta(minutes=5))[0]
+    assert notes_of(run, NOW) == []
 
 
 def test_a_target_that_throttles_is_shown_while_its_workers_say_so() -> None:
-    now = datetime.now(UTC)
-    progress = Progress(total=10, throttled_since=now - timedelta(minutes=5), throttled_noted=now)
-    assert "throttled since" in line(progress)
-    assert progress.throttled(now + timedelta(minutes=1)) == ""
+    run = run_with(throttled_since=NOW - timedelta(minutes=5), throttled_noted=NOW)
+    assert "throttled since" in notes_of(run, NOW)[0]
+    assert notes_of(run, NOW + timedelta(minutes=1)) == []
 
 
 def test_a_wait_for_the_targets_limits_is_shown_while_it_lasts() -> None:
-    now = datetime.now(UTC)
-    progress = Progress(total=10, held_back_noted=now)
-    assert "waiting for the target's limits" in line(progress)
-    assert progress.held_back(now + timedelta(minutes=3)) == ""
+    run = run_with(held_back_noted=NOW)
+    assert "waiting for the target's limits" in notes_of(run, NOW)[0]
+    assert notes_of(run, NOW + timedelta(minutes=3)) == []

@@ -11,7 +11,7 @@ from rich.console import Console, RenderableType
 
 from batch_processor_client.cli import report
 from batch_processor_client.executions import Ending
-from batch_processor_client.progress import money
+from batch_processor_client.progress import Progress, money
 from batch_processor_client.remap import Remap
 from row_batches.rows.records import RowStatus
 from row_batches.run.remap import Remapped
@@ -176,3 +176,31 @@ def remapped(new: Remapped) -> str:
     report.remapped(console, Remap(output_s3_uri=f"s3://results/{new.key}", remapped=new))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
+
+
+def test_a_line_has_everything_for_an_output_that_is_no_terminal() -> None:
+    progress = Progress(
+        execution="x",
+        total=2_000,
+        succeeded=997,
+        failed=3,
+        in_flight=5,
+        rows_per_second=100,
+        seconds_left=10,
+        cost_usd=0.012,
+        notes=["throttled since 12:00:00"],
+    )
+    assert report.line(progress) == (
+        "1,000 of 2,000 rows done, 3 failed, 5 in flight, 100.0 rows/s, about 0.012 USD so far, 10 s left, "
+        "throttled since 12:00:00"
+    )
+    assert report.line(Progress(execution="x")) == "checking the input"
+
+
+def test_the_bar_ends_with_the_ending() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=160)
+    ending = Ending(status="SUCCEEDED")
+    looks = [Progress(execution="x"), Progress(execution="x", total=2, succeeded=2, ending=ending)]
+    assert report.show_progress(console, looks) == ending
+    assert isinstance(console.file, io.StringIO)
+    assert "2/2" in console.file.getvalue()

@@ -13,11 +13,12 @@ import pytest
 from boto3.exceptions import S3UploadFailedError
 from typer.testing import CliRunner
 
-from batch_processor_client import cli, runs
+from batch_processor_client import cli, following, runs
 from batch_processor_client.deployment import Deployment
 from batch_processor_client.documents import execution_name, read_document
 from batch_processor_client.errors import ClientError
 from foundation.errors import InvalidInputError
+from tests.support.fakes import FakeRuns
 from tests.unit.client.fakes import EXECUTION, OUTPUTS, FakeStates, FakeStorage, fake_deployment, run_command
 
 DOCUMENT = {"csv_s3_uri": "s3://INPUT_BUCKET/rows.csv", "target": {"type": "tool", "name": "echo"}}
@@ -37,6 +38,7 @@ class World:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
         self.states, self.storage = FakeStates(), Uploads()
         self.deployment = fake_deployment(monkeypatch, stepfunctions=self.states, s3=self.storage, dynamodb=None)
+        monkeypatch.setattr(following, "DynamoDbRuns", lambda *_: FakeRuns())
         self.outputs = folder / "outputs.json"
         self.outputs.write_text(json.dumps(OUTPUTS))
 

@@ -47,6 +47,7 @@ from row_batches.targets.worker_kind import MAX_THREADS
 LOGGER = logging.getLogger("batch_processor.process_tool_rows")
 FLUSH_BYTES = 4 * 1024 * 1024
 FLUSH_SECONDS = 5.0
+FIRST_FLUSH_SECONDS = 1.0
 LOOK_SECONDS = 1.0
 """The main thread checks this often whether rows have waited for FLUSH_SECONDS, even while no row ends."""
 LARGE_ANSWER_BYTES = 256 * 1024
@@ -156,6 +157,7 @@ class _Run:
         self._spending = WorkerSpending(batch, notes)
         self._wrote_ms: int | None = None
         self._began_ms = self._flushed_ms = clock.now_ms()
+        self._run_began_ms = batch.plan.execution.started_at.timestamp() * 1000
         self._counts: Counter[RowStatus] = Counter()
 
     def run(self) -> ToolRowsResponse:
@@ -316,7 +318,8 @@ class _Run:
         full = self._unwritten_bytes >= FLUSH_BYTES
         to_count = self._most_failures_to_count is not None and self._failures_to_count >= self._most_failures_to_count
         to_count = to_count or self._spending.is_to_be_counted
-        return full or to_count or self._clock.now_ms() - self._flushed_ms >= FLUSH_SECONDS * 1000
+        now = self._clock.now_ms()
+        return full or to_count or now - self._flushed_ms >= flush_seconds((now - self._run_began_ms) / 1000) * 1000
 
     def _await_room(self) -> None:
         with self._room:
@@ -510,6 +513,14 @@ class _Run:
             reading.enter_context(self._reading_large_answer())
         answer = parse_answer(answered)
         return with_missing_numbers(self._batch.kind.read(answer.value, call), answer.missing_numbers)
+
+
+def flush_seconds(run_seconds: float) -> float:
+    """How long finished rows wait to be written when the run is ``run_seconds`` old.
+
+    In its first minute, whoever follows it sees rows finish every second. Later, fewer and larger objects cost less.
+    """
+    return min(FLUSH_SECONDS, max(FIRST_FLUSH_SECONDS, run_seconds / 60))
 
 
 def _size(finished: FinishedRow) -> int:
