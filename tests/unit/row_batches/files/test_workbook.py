@@ -165,6 +165,33 @@ def written_by_hand(rows: str, *, part: str = "worksheets/sheet1.xml", sheet: st
     return buffer.getvalue()
 
 
+def test_cells_with_errors_of_excel_are_empty_and_named() -> None:
+    rows = (
+        '<row r="2"><c r="A2" t="e"><f>VLOOKUP(1,B:B,1)</f><v>#N/A</v></c></row>'
+        '<row r="3"><c t="e" s="1" r="A3"><v>#REF!</v></c><c r="B3" t="str"><v>e</v></c></row>'
+    )
+    staging, cells = opened(written_by_hand(HEADER.replace("</row>", '<c r="B1"><v>1</v></c></row>') + rows))
+    assert cells[-1] == ["", "e"]
+    assert "2 cells have errors of Excel and are read as empty; the first is A2 (#N/A)." in staging.warnings
+
+    staging, _ = opened(written_by_hand(HEADER + '<row r="2"><c r="A2"><v>1</v></c></row>'))
+    assert not [warning for warning in staging.warnings if "Excel" in warning and "empty" in warning]
+
+
+def test_errors_on_other_sheets_are_not_named() -> None:
+    buffer = io.BytesIO()
+    with xlsxwriter.Workbook(buffer) as made:
+        for name in ("Data", "Other"):
+            made.add_worksheet(name).write_row(0, 0, ["a", "b"])
+        made.get_worksheet_by_name("Data").write_row(1, 0, [1, 2])
+        made.get_worksheet_by_name("Other").write(1, 0, 1)
+        made.get_worksheet_by_name("Other").write_formula(1, 1, "=NA()", None, "#N/A")
+
+    assert "#N/A" not in " ".join(opened(buffer.getvalue())[0].warnings)
+    (said,) = [said for said in opened(buffer.getvalue(), sheet="Other")[0].warnings if "#N/A" in said]
+    assert said == "1 cell has an error of Excel and is read as empty: B2 (#N/A)."
+
+
 @pytest.mark.parametrize(
     "cell",
     [

@@ -36,6 +36,8 @@ from foundation.errors import (
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+_VALUE = re.compile(r"""'.*'|".*"|(?<=value )\S+""")
+"""A value of a row in an error of DuckDB. Errors are logged, and values are not."""
 CATALOG = "lake"
 EXTENSIONS = ("httpfs", "avro", "iceberg")
 """Extensions in the order of their dependencies. ``aws`` is in the layer too, but credentials come from boto3."""
@@ -151,7 +153,7 @@ def translated(location: LakeLocation) -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        raise translate(error, location) from error
+        raise translate(error, location) from None  # its text can have values of rows, and tracebacks are logged
 
 
 def translate(error: duckdb.Error, location: LakeLocation) -> BatchProcessorError:
@@ -173,6 +175,8 @@ def translate(error: duckdb.Error, location: LakeLocation) -> BatchProcessorErro
         )
     if isinstance(error, duckdb.IOException | duckdb.HTTPException | duckdb.TransactionException):
         return ServiceUnavailableError(f"No answer from {where}: {said}. Try again later.")
+    if isinstance(error, duckdb.DataError | duckdb.InvalidInputException):
+        said = _VALUE.sub("…", said.partition("\n")[0])
     return PermanentError(f"DuckDB could not work on {where}: {said}")
 
 

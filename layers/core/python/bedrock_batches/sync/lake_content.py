@@ -79,7 +79,7 @@ def content_update(item: Mapping[str, Any]) -> ContentUpdate:
         parsed = _Item.model_validate(item)
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise UnusableContentError(f"The item cannot be merged: {faults}. Correct the item.") from error
+        raise UnusableContentError(f"The item cannot be merged: {faults}. Correct the item.") from None
     return ContentUpdate(
         violation_id=parsed.PK.removeprefix(KEY_PREFIX),
         agency=parsed.agency.lower(),

@@ -71,7 +71,7 @@ class Keys:
 
 
 class Frozen(LazyModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class TargetPrices(Frozen):

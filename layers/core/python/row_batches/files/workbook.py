@@ -39,6 +39,13 @@ _TAG = re.compile(
 _TEXT = re.compile(rb"<(?:[\w.-]+:)?si(?=[\s/>])")
 _TEXT_CELL = re.compile(rb"""\st\s*=\s*["']s["'][^<>]*>\s*<(?:[\w.-]+:)?v>\s*([0-9]+)""")
 """A cell with the number of its text in the table of texts."""
+_ERROR_CELL = re.compile(
+    rb"""<(?:[\w.-]+:)?c(\s[^<>]*(?<=\s)t\s*=\s*["']e["'][^<>]*)>(?:\s*<(?:[\w.-]+:)?f\b[^<>]*(?:/>|>[^<]*</[^<>]*>))?"""
+    rb"""\s*<(?:[\w.-]+:)?v>([^<]*)<"""
+)
+"""A cell with an error, such as #N/A: its attributes and the error."""
+_REFERENCE = re.compile(rb"""\sr\s*=\s*["']([A-Za-z]+[0-9]+)["']""")
+_LINK = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
 _BEGIN = re.compile(rb"<(?:[\w.-]+:)?(?:row|c|si)(?=[\s/>])")
 _OPEN_TAG = re.compile(rb"<(?:[\w.-]+:)?(?:row|c)\s")
 _LONGEST_TAG = 10_000
@@ -216,6 +223,39 @@ def _column(letters: bytes) -> int:
     return number
 
 
+def _error_warning(data: bytes, sheet: str) -> list[str]:
+    """A warning about the sheet's cells with an error of Excel, such as #N/A, which are read as empty."""
+    count, first = 0, ""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        part = _part_of(archive, sheet)
+        for tags in _tags(archive, archive.getinfo(part)) if part in archive.namelist() else ():
+            for cell in _ERROR_CELL.finditer(tags):
+                count += 1
+                if count == 1:
+                    place, error = _REFERENCE.search(cell[1]), cell[2].decode("utf-8", "replace")
+                    first = f"{place[1].decode()} ({error})" if place else error
+    if not count:
+        return []
+    which = f"1 cell has an error of Excel and is read as empty: {first}."
+    return [
+        which if count == 1 else f"{count:,} cells have errors of Excel and are read as empty; the first is {first}."
+    ]
+
+
+def _part_of(archive: zipfile.ZipFile, sheet: str) -> str:
+    """The name of the part that holds the sheet; "" if the workbook does not say it in the usual way."""
+    from xml.etree.ElementTree import ParseError, fromstring  # noqa: PLC0415  # only workbooks need it
+
+    try:
+        book = fromstring(archive.read("xl/workbook.xml"))  # noqa: S314  # expat limits the expansion of entities
+        links = fromstring(archive.read("xl/_rels/workbook.xml.rels"))  # noqa: S314
+    except (KeyError, ParseError):
+        return ""
+    ids = [one.get(_LINK, "") for one in book.iter() if one.tag.endswith("}sheet") and one.get("name") == sheet]
+    target = next((link.get("Target", "") for link in links.iter() if link.get("Id") in ids), "")
+    return target[1:] if target.startswith("/") else f"xl/{target}"
+
+
 class _Sheet:
     """One sheet of a workbook."""
 
@@ -235,6 +275,7 @@ class _Sheet:
         self._pending: list[tuple[str, Sequence[Any]]] = []
         self._others = [name for name in workbook.sheet_names if name != self.name]
         self._chosen_by_user = form.sheet is not None
+        self._error_warning = _error_warning(data, self.name)
         self.header = self._header(form)
 
     @property
@@ -242,7 +283,7 @@ class _Sheet:
         warnings = []
         if self._others and not self._chosen_by_user:
             warnings.append(f"The workbook's first sheet, {self.name}, is read. Others: {listed(self._others)}.")
-        return warnings
+        return [*warnings, *self._error_warning]
 
     def _header(self, form: InputFormat) -> list[str]:
         values: Sequence[Any] = []

@@ -14,7 +14,9 @@ from row_batches.targets.kind import Processor
 
 
 class Message(LazyModel):
-    model_config = ConfigDict(extra="forbid")
+    """A message. Its errors, which end in the logs, do not show cells."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
 # --- ValidateInput
