@@ -64,6 +64,17 @@ def test_values_keep_their_types_and_missing_keys_are_null(form: str, size: int)
     assert texts[1][:3] == ["12345678901234567890123", "1", ""]
 
 
+def test_lines_that_end_with_cr_alone_are_named_so() -> None:
+    assert "the lines end with CR alone, as on old Macs" in refusal(b'{"a": 1}\r{"a": 2}\r')
+
+
+@pytest.mark.parametrize("data", ['{"a": "é"}\n', '[{"a": "é"}]'])
+def test_the_encoding_of_a_json_file_is_named(data: str) -> None:
+    staging = open_input(lambda: [data.encode("utf-16")], InputFormat())
+    list(staging)
+    assert "The file's encoding is UTF-16, recognised from its bytes." in staging.warnings
+
+
 def test_decimals_stay_as_they_are_written() -> None:
     _, _, texts = values(b'{"a": 1.10, "b": 0.12345678901234567890}\n')
 

@@ -19,7 +19,6 @@ from typing import Any, NoReturn
 from foundation.errors import InvalidInputError, Problem
 from foundation.json_text import encodable
 from foundation.problems import shown
-from row_batches.document.input_format import InputFormat
 from row_batches.files.encoding import Utf8Text
 from row_batches.files.staged_copy import staged_cells
 from row_batches.files.table import MAX_COLUMNS, PATH, InputFile, TableStaging, too_many_columns
@@ -37,17 +36,17 @@ _WRITE_ARRAY = "write one array of objects: [{…}, {…}]"
 
 def stage_json_lines(file: InputFile) -> TableStaging:
     """Prepare to stage a file with an object in each line. Raises InvalidInputError for mistakes in it."""
-    return _staged(file, lambda: _objects_of_lines(file.chunks(), file.form))
+    return _staged(file, _objects_of_lines)
 
 
 def stage_json_array(file: InputFile) -> TableStaging:
     """Prepare to stage a file that is one array of objects. Raises InvalidInputError for mistakes in it."""
-    return _staged(file, lambda: _objects_of_array(file.chunks(), file.form))
+    return _staged(file, _objects_of_array)
 
 
-def _staged(file: InputFile, objects: Callable[[], Objects]) -> TableStaging:
+def _staged(file: InputFile, objects_of: Callable[[Iterable[bytes]], Objects]) -> TableStaging:
     keys: dict[str, None] = {}
-    for _, item in islice(objects(), file.max_rows):
+    for _, item in islice(objects_of(Utf8Text(file.chunks(), file.form, PATH)), file.max_rows):
         keys.update(dict.fromkeys(item))
         if len(keys) > MAX_COLUMNS:
             raise InvalidInputError([too_many_columns(len(keys))])
@@ -56,12 +55,13 @@ def _staged(file: InputFile, objects: Callable[[], Objects]) -> TableStaging:
             _refuse(shown(encodable(key)), "a key contains a NUL character, or half of a surrogate pair", "remove it")
     if not keys:
         _refuse("", "the file has no objects with keys", 'write rows such as {"id": 1, "text": "…"}')
-    rows = ((place, staged_cells(_cell(item.get(key), place) for key in keys)) for place, item in objects())
-    return TableStaging(file, list(keys), rows)
+    text = Utf8Text(file.chunks(), file.form, PATH)
+    rows = ((place, staged_cells(_cell(item.get(key), place) for key in keys)) for place, item in objects_of(text))
+    return TableStaging(file, list(keys), rows, lambda: text.warnings)
 
 
-def _objects_of_lines(chunks: Iterable[bytes], form: InputFormat) -> Objects:
-    for number, line in enumerate(_lines(Utf8Text(chunks, form, PATH)), 1):
+def _objects_of_lines(text: Iterable[bytes]) -> Objects:
+    for number, line in enumerate(_lines(text), 1):
         if not line.strip():
             continue
         place = f"line {number}"
@@ -72,6 +72,7 @@ def _objects_of_lines(chunks: Iterable[bytes], form: InputFormat) -> Objects:
         except RecursionError:
             _refuse(place, "the line is nested too deep", "flatten it")
         except ValueError as error:
+            _check_line_ends(line, place)
             _refuse(place, f"the line is not JSON: {_reason(error)}", "write one whole object in each line")
         yield place, _object(item, place)
 
@@ -87,13 +88,22 @@ def _lines(text: Iterable[bytes]) -> Iterator[bytes]:
             yield line.removeprefix(b"\xef\xbb\xbf") if first else line
             first = False
         if len(carry) > MAX_OBJECT_BYTES:
+            _check_line_ends(carry, f"line {number + 1}")
             _refuse(f"line {number + 1}", f"the line is longer than {MAX_OBJECT_BYTES:,} bytes", "shorten it")
     if carry:
         yield carry.removeprefix(b"\xef\xbb\xbf") if first else carry
 
 
-def _objects_of_array(chunks: Iterable[bytes], form: InputFormat) -> Objects:
-    text = _ArrayText(Utf8Text(chunks, form, PATH))
+def _check_line_ends(line: bytes, place: str) -> None:
+    """Raise InvalidInputError if the line is several objects that a CR alone separates."""
+    if re.search(rb"\}\s*\r\s*\{", line):
+        _refuse(
+            place, "the lines end with CR alone, as on old Macs", "save the file with LF or CRLF at the end of lines"
+        )
+
+
+def _objects_of_array(chunks: Iterable[bytes]) -> Objects:
+    text = _ArrayText(chunks)
     number = 0
     try:
         text.take("[")
