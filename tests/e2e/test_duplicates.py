@@ -55,7 +55,7 @@ def test_a_file_that_repeats_itself_costs_a_call_for_each_distinct_input(deploym
     run = deployment.run(document("tool", "chaos", deduplicate=True), body_of(rows), timeout=900).assert_succeeded()
 
     assert run.output == plain.output
-    assert run.failed_rows == plain.failed_rows
+    assert run.failed_rows.replace(run.name.encode(), plain.name.encode()) == plain.failed_rows
     assert_called_once_each(run, rows)
     assert planned.document["distinct_rows"] == run.summary["distinct_rows"]
     assert planned.document["rows_to_run"] == run.summary["distinct_rows"]

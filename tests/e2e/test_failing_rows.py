@@ -67,11 +67,13 @@ def test_rows_of_every_mode_end_as_they_should_and_leave_the_good_ones_alone(dep
 def test_the_file_of_failed_rows_can_be_submitted_as_it_is(deployment: Deployment) -> None:
     document, body = chaos([("ok", "1"), ("fail", "7"), ("ok", "2"), ("tool_error", "9")])
     run = deployment.run(document, body).assert_succeeded()
-    assert run.failed_rows.decode().splitlines()[0] == "mode,n,_error_message"
+    assert run.failed_rows.decode().splitlines()[0] == "mode,n,_error_message,_execution_id,_row_id"
 
-    again = deployment.run(document, run.failed_rows).assert_succeeded()
+    as_excel_saves_it = run.failed_rows.decode().replace("fail,7", "fail,7.0").encode("utf-16")
+    again = deployment.run(document, as_excel_saves_it).assert_succeeded()
     assert again.table[0] == ["mode", "n", "value", *METADATA]
-    assert [(row["mode"], row["n"]) for row in again.rows] == [("fail", "7"), ("tool_error", "9")]
+    assert [(row["mode"], row["n"]) for row in again.rows] == [("fail", "7.0"), ("tool_error", "9")]
+    assert any(warning.startswith('A spreadsheet changed column "n"') for warning in again.summary["warnings"])
 
 
 def test_pauses_grow_by_the_backoff_rate(deployment: Deployment) -> None:

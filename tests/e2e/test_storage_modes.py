@@ -87,7 +87,7 @@ def test_the_modes_give_the_same_bytes_and_leave_nothing_elsewhere(deployment: D
     runs = {mode: deployment.run(document(mode), body).assert_succeeded() for mode in MODES}
 
     assert len({run.output for run in runs.values()}) == 1
-    assert len({run.failed_rows for run in runs.values()}) == 1
+    assert len({run.failed_rows.replace(run.name.encode(), b"this run") for run in runs.values()}) == 1
     assert {run.document["failed"] for run in runs.values()} == {7}
     assert [run.summary["storage"]["mode"] for run in runs.values()] == list(MODES)
     assert len(items(runs["dynamodb"])) == 60

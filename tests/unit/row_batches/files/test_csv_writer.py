@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 from row_batches.document.header import problems_against_header, replaced_columns
 from row_batches.document.input_document import parse_batch_config
 from row_batches.files.csv_reader import Staging
-from row_batches.files.csv_writer import RowRenderer, output_header, render_header, render_row
+from row_batches.files.csv_writer import RowRenderer, identified, output_header, render_header, render_row
 from row_batches.files.staged_copy import read_staged
+from row_batches.mapping.formulas import marked, unmarked
 from row_batches.mapping.metadata_columns import DEFAULT_METADATA_COLUMNS, RowFacts
 
 FACTS = RowFacts(
@@ -76,7 +78,8 @@ def test_originals_then_mapped_then_metadata() -> None:
     assert rows.header == ["id", "text", "category", "score", *DEFAULT_METADATA_COLUMNS]
     assert rows.render(["1", "x,y"], ["c", "2"], FACTS) == '1,"x,y",c,2,' + CELLS + "\n"
     assert rows.render_failed(["1", "x,y"], 'went "wrong"') == '1,"x,y","went ""wrong"""\n'
-    assert rows.failed_header_line == "id,text,_error_message\n"
+    assert rows.failed_header_line == "id,text,_error_message,_execution_id,_row_id\n"
+    assert identified('1,"x,y",why\n', "run 1", 7) == '1,"x,y",why,run 1,7\n'
 
 
 @pytest.mark.parametrize(
@@ -100,7 +103,7 @@ def test_metadata_of_an_earlier_output_is_replaced_and_is_no_original() -> None:
 
     assert rows.header == ["id", "category", "score", "_status"]
     assert rows.render(["7", "1", "FAILED", "old"], ["c", "2"], FACTS) == "1,c,2,FAILED\n"
-    assert rows.failed_header == ["id", "_error_message"]
+    assert rows.failed_header == ["id", "_error_message", "_execution_id", "_row_id"]
     assert rows.render_failed(["7", "1", "FAILED", "old"], "new") == "1,new\n"
 
 
@@ -138,7 +141,7 @@ def test_a_few_metadata_names_do_not_make_an_earlier_output(metadata: list[str])
 
 def test_failed_rows_can_be_submitted_again_with_the_same_columns() -> None:
     first = renderer(["id", "text"])
-    failed = first.failed_header_line + first.render_failed(["1", 'a\n"b"'], "why")
+    failed = first.failed_header_line + identified(first.render_failed(["1", 'a\n"b"'], "why"), "run-1", 1)
 
     staging = Staging([failed.encode()])
     again = RowRenderer(parse_batch_config(DOCUMENT), staging.columns)
@@ -146,6 +149,43 @@ def test_failed_rows_can_be_submitted_again_with_the_same_columns() -> None:
 
     assert again.failed_header == first.failed_header
     assert list(again.original_cells(cells[0])) == ["1", 'a\n"b"']
+
+
+def test_failed_rows_keep_an_own_column_with_the_name_of_a_mapped_one() -> None:
+    config = parse_batch_config({**DOCUMENT, "output_mapping": {"include_original": False}})
+    first = RowRenderer(config, ["id", "result"])
+
+    assert first.failed_header[:2] == ["id", "result"]
+    assert RowRenderer(config, first.failed_header).failed_header == first.failed_header
+
+
+@pytest.mark.parametrize(
+    ("cell", "neutralised"),
+    [
+        ('=HYPERLINK("http://x","y")', '\'=HYPERLINK("http://x","y")'),
+        ("+49 30 1234", "'+49 30 1234"),
+        ("@me", "'@me"),
+        ("\tx", "'\tx"),
+        ("\rx", "'\rx"),
+        ("-5+cmd", "'-5+cmd"),
+        ("'=1", "''=1"),
+        *((cell, cell) for cell in ("-5.00", "+5", "-1,234.50", "-.5", "-1.5e-3", "-5%", "a=b", "'quoted'", "")),
+    ],
+)
+def test_formulas_of_the_target_are_marked_only_if_asked_for_and_numbers_never(cell: str, neutralised: str) -> None:
+    on = {"output_format": {"formulas": "neutralise"}, "output_mapping": {"add_metadata": ["_error_message"]}}
+    facts = replace(FACTS, error_message=cell)
+
+    for more, expected in ((on, neutralised), (on | {"output_format": {}}, cell)):
+        rows = RowRenderer(parse_batch_config({**DOCUMENT, **more}), ["id"])
+        assert rows.render([cell], [cell], facts) == render_row([cell, expected, expected])
+        assert rows.render_failed([cell], cell) == render_row([cell, expected])
+    assert unmarked(neutralised) == cell
+
+
+@given(st.text(st.sampled_from("'=+-@5. \ta")))
+def test_taking_the_mark_off_gives_every_text_back(cell: str) -> None:
+    assert unmarked(marked(cell)) == cell
 
 
 DOCUMENT = {"csv_s3_uri": "s3://bucket/key.csv", "target": {"type": "tool", "name": "echo"}}

@@ -131,7 +131,14 @@ def test_rows_objects_become_output_failed_rows_and_summary() -> None:
 
     aggregator.assert_every_row_once()
     assert [row["_status"] for row in aggregator.output] == ["SUCCESS"] * 4 + ["FAILED", "SUCCESS"]
-    assert aggregator.failed_rows == [{"id": "0005", "text": aggregator.rows[4][1], "_error_message": "Boom: it broke"}]
+    (failed,) = aggregator.failed_rows
+    assert list(failed.items()) == [
+        ("id", "0005"),
+        ("text", aggregator.rows[4][1]),
+        ("_error_message", "Boom: it broke"),
+        ("_execution_id", "run-1"),
+        ("_row_id", "5"),
+    ]
     assert response.done
     assert response.error is None
     document = response.document or {}

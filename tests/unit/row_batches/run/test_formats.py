@@ -137,3 +137,19 @@ def test_a_workbook_waits_for_a_call_with_enough_time(monkeypatch: pytest.Monkey
 
     aggregator.deadline = FakeDeadline(890)
     assert aggregator.call().done
+
+
+def test_marks_against_formulas_are_in_the_csv_only() -> None:
+    rows = [["=own", "=1+1"], ["2", "-5.00"], ["3", "'quoted"]]
+    document = {"output_mapping": {"columns": [{"name": "answer", "source": "$[1]"}]}}
+    formats = {"type": ["xlsx", "jsonl"], "formulas": "neutralise"}
+    aggregator = Aggregator(rows, output_format=formats, **document)
+    aggregator.write(1, 3)
+
+    aggregator.call()
+
+    assert [row["answer"] for row in aggregator.output] == ["'=1+1", "-5.00", "'quoted"]
+    assert [row["id"] for row in aggregator.output] == ["=own", "2", "3"]
+    assert [line["answer"] for line in json_lines(aggregator)] == ["=1+1", "-5.00", "'quoted"]
+    workbook = CalamineWorkbook.from_filelike(BytesIO(aggregator.store.objects[f"{KEYS.results}output.xlsx"]))
+    assert [row[2] for row in workbook.get_sheet_by_name("Output").to_python()[1:]] == ["=1+1", "-5.00", "'quoted"]

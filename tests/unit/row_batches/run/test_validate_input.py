@@ -377,8 +377,11 @@ def test_a_workbook_that_one_call_cannot_write_is_refused_before_any_row_runs(
     monkeypatch.setattr(xlsx_output, "MAX_CELLS", 5)
     world.document["output_format"] = {"type": ["csv", "xlsx"]}
 
-    (problem,) = world.refusal().problems
+    with pytest.raises(InvalidInputError) as refused:
+        world.validate()
 
+    (problem,) = refused.value.problems
+    assert not any(key.endswith("plan.json") for key in world.work.objects)
     assert problem.path == "output_format.type"
     assert "enough for 5 cells" in problem.message
     world.document["output_format"] = {"type": "csv"}

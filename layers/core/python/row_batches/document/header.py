@@ -10,6 +10,9 @@ from row_batches.document.batch_config import BatchConfig
 from row_batches.document.invisible import invisible_characters, visible
 from row_batches.mapping.metadata_columns import DEFAULT_METADATA_COLUMNS, METADATA_COLUMNS
 
+FAILED_ROWS_END = ("_error_message", "_execution_id", "_row_id")
+"""The last columns of ``failed_rows.csv``. In an output, ``_error_message`` stands after the other two."""
+
 
 def replaced_columns(config: BatchConfig, columns: Sequence[str]) -> frozenset[str]:
     """The input's columns that are not the user's own. They are not mapped, and the output replaces them.
@@ -18,9 +21,11 @@ def replaced_columns(config: BatchConfig, columns: Sequence[str]) -> frozenset[s
     ``_row_id`` is an earlier output; its columns with the name of a mapped column, or of a metadata column on request,
     are replaced too, unless ``input_mapping`` uses them. So an output can be submitted again unchanged, and a column of
     the user is not replaced only because another one is called ``_timestamp``.
+
+    ``failed_rows.csv``, recognised by its last columns, has no mapped columns, so only its metadata is replaced.
     """
     metadata = frozenset(columns) & frozenset(DEFAULT_METADATA_COLUMNS)
-    if not metadata & {"_execution_id", "_row_id"}:
+    if not metadata & {"_execution_id", "_row_id"} or tuple(columns[-3:]) == FAILED_ROWS_END:
         return metadata
     used = {column for _, column in config.input_mapping.columns_used()}
     return metadata | (frozenset(columns) & frozenset([*config.output_columns, *METADATA_COLUMNS])) - used

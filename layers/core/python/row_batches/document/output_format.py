@@ -38,6 +38,16 @@ class OutputFormat(Part):
         default=False,
         description="begin `output.csv` and `failed_rows.csv` with a byte order mark, by which Excel recognises UTF-8",
     )
+    formulas: Literal["keep", "neutralise"] = Field(
+        default="keep",
+        description="what the CSV has for a text from the target that a spreadsheet takes for a formula: `keep` leaves "
+        "it; `neutralise` puts a single quote in front. Numbers and original cells are never changed",
+    )
+
+    @property
+    def neutralises(self) -> bool:
+        """Whether texts of the target that look like formulas are marked in the CSV."""
+        return self.formulas == "neutralise"
 
     @property
     def types(self) -> tuple[str, ...]:

@@ -254,6 +254,9 @@ class Plan(Frozen):
     header: list[str] = []
     """The file's own header where it differs from ``columns``: names that are missing or occur more than once."""
     output_header: list[str]
+    marked_columns: list[str] = []
+    """Columns of the input that an earlier execution wrote with ``formulas: neutralise``; the target gets them without
+    the mark."""
     typed_input: bool = False
     """Whether cells of the staged copy can have values other than text."""
     total_rows: int

@@ -2,21 +2,25 @@
 
 The files are UTF-8 with LF line ends, and have a BOM only if the document asks for one. Only cells with a comma, a
 quote, a CR or an LF are quoted; spaces at a cell's ends need no quotes (RFC 4180, 2.4: "Spaces are considered part of a
-field"). Cells that a spreadsheet would take for a formula (``=1+1``) are not changed, because original values never
-are; open untrusted files as text.
+field"). Original cells that a spreadsheet would take for a formula (``=1+1``) are not changed, because original values
+never are; open untrusted files as text.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from row_batches.document.batch_config import BatchConfig
 from row_batches.document.header import replaced_columns
 from row_batches.document.plan import Plan
+from row_batches.mapping.formulas import marked
 from row_batches.mapping.metadata_columns import METADATA_COLUMN_OF, RowFacts
 
 ERROR_MESSAGE = "_error_message"
+IDENTITY = ("_execution_id", "_row_id")
+"""The last columns of ``failed_rows.csv``. They tell its rows from those of other executions when it comes back."""
 BOM = b"\xef\xbb\xbf"
 """The byte order mark of UTF-8."""
 
@@ -60,6 +64,8 @@ class RowRenderer:
 
     ``kept`` are the numbers, from 0, of the input's own columns.
 
+    With ``formulas: neutralise``, what the target wrote is marked where a spreadsheet would take it for a formula.
+
     ``columns`` are the names that address the input's columns. ``written`` are the names in its header, which the
     output repeats; () if they are the same.
     """
@@ -70,6 +76,7 @@ class RowRenderer:
         self.kept = [i for i, name in enumerate(columns) if name not in replaced]
         self._all_kept = len(self.kept) == len(columns)
         self._include_original = mapping.include_original
+        self._neutralises = config.output_format.neutralises
         metadata = mapping.metadata_columns
         self._metadata_cells = [METADATA_COLUMN_OF[name].cell for name in metadata]
         originals = [(written or columns)[i] for i in self.kept]
@@ -78,7 +85,7 @@ class RowRenderer:
             *config.output_columns,
             *metadata,
         ]
-        self.failed_header = [*originals, ERROR_MESSAGE]
+        self.failed_header = [*originals, ERROR_MESSAGE, *IDENTITY]
 
     @classmethod
     def of_plan(cls, plan: Plan) -> RowRenderer:
@@ -91,11 +98,15 @@ class RowRenderer:
     def render(self, cells: Sequence[str], mapped: Sequence[str], facts: RowFacts) -> str:
         """A line of the output. ``cells`` is the whole input row; ``mapped`` has the order of the config's columns."""
         originals = self.original_cells(cells) if self._include_original else ()
+        if self._neutralises:
+            mapped = [marked(cell) for cell in mapped]
+            facts = replace(facts, error_message=marked(facts.error_message))
         return render_row([*originals, *mapped, *[cell(facts) for cell in self._metadata_cells]])
 
     def render_failed(self, cells: Sequence[str], error_message: str) -> str:
-        """A line of ``failed_rows.csv``: the original cells and why the row failed."""
-        return render_row([*self.original_cells(cells), error_message])
+        """A line of ``failed_rows.csv`` without ``IDENTITY``: the original cells and why the row failed."""
+        message = marked(error_message) if self._neutralises else error_message
+        return render_row([*self.original_cells(cells), message])
 
     @property
     def header_line(self) -> str:
@@ -104,6 +115,12 @@ class RowRenderer:
     @property
     def failed_header_line(self) -> str:
         return render_header(self.failed_header)
+
+
+def identified(line: str, execution: str, row: int) -> str:
+    """A line of ``failed_rows.csv`` with ``IDENTITY``. An execution's name needs no quotes. Stored rows lack these
+    cells, because those of an earlier release do."""
+    return f"{line[:-1]},{execution},{row}\n"
 
 
 _Q = '"'

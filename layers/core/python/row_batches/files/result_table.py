@@ -24,6 +24,7 @@ from row_batches.document.plan import Plan
 from row_batches.files.csv_writer import BOM, RowRenderer
 from row_batches.files.staged_copy import parse_staged, staged_header, staged_lines
 from row_batches.mapping.cells import CellKind, read_cell, typed
+from row_batches.mapping.formulas import unmarked
 from row_batches.mapping.metadata_columns import METADATA_COLUMN_OF
 from row_batches.mapping.models import RESULT_COLUMN
 from row_batches.mapping.output_types import OUTPUT_TYPE_OF
@@ -87,6 +88,7 @@ class ResultTable:
         self.rows = plan.total_rows
         self.columns = columns_of(plan)
         self._plan = plan
+        self._is_marked = plan.config.output_format.neutralises
         self._output_key = output_key
         header = RowRenderer.of_plan(plan).header_line.encode()
         self.start = Place(
@@ -108,6 +110,15 @@ class ResultTable:
             )
             yield Block(values, place)
 
+    def failed_rows(self) -> Iterator[list[str]]:
+        """The rows of the CSV of failed rows, its header first."""
+        assert self.failed_key is not None
+        for text in row_blocks(self.objects.read(self.failed_key)):
+            for row in read_rows(text.decode("utf-8-sig")):
+                if self._is_marked:
+                    row[-3] = unmarked(row[-3])
+                yield row
+
     @property
     def _originals(self) -> list[tuple[int, int]]:
         """Each original column's number in the output and in the input."""
@@ -118,7 +129,8 @@ class ResultTable:
         for at, column in enumerate(self.columns):
             kind = column.kind
             if kind is not None:
-                columns[at] = [read_cell(kind, cell) for cell in columns[at]]
+                cells = map(unmarked, columns[at]) if self._is_marked else columns[at]
+                columns[at] = [read_cell(kind, cell) for cell in cells]
         return [list(row) for row in zip(*columns, strict=True)]
 
     def _staged(self, place: Place) -> Iterator[tuple[int, bytes, int]]:

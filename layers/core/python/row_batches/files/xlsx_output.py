@@ -22,7 +22,7 @@ import orjson
 from foundation.errors import Problem
 from foundation.problems import listed
 from row_batches.files.result_file import ResultFile
-from row_batches.files.result_table import ResultTable, read_rows, row_blocks
+from row_batches.files.result_table import ResultTable
 from row_batches.files.writer import Progress, Writer
 from row_batches.mapping.cells import CellKind, JsonCell
 
@@ -97,8 +97,7 @@ def _write(path: Path, table: ResultTable) -> list[str] | None:
         with Book(path, table.created) as book:
             book.add("Output", [column.header for column in table.columns], _rows(table))
             if table.failed_key is not None:
-                chunks = table.objects.read(table.failed_key)
-                failed = (row for text in row_blocks(chunks) for row in read_rows(text.decode("utf-8-sig")))
+                failed = table.failed_rows()
                 book.add("Failures", next(failed), failed)
             warnings = _warnings(book)
             shown = {name: value for name, value in table.summary().items() if name not in NOT_SHOWN}

@@ -7,6 +7,7 @@ from typing import Any
 
 from foundation.errors import MappingError
 from row_batches.mapping.cells import value_of
+from row_batches.mapping.formulas import unmarked
 from row_batches.mapping.metadata_columns import DEFAULT_METADATA_COLUMNS
 from row_batches.mapping.models import InputMapping
 from row_batches.mapping.transformations import Documents, FallibleTransformation, Step, Transformation
@@ -15,9 +16,16 @@ from row_batches.mapping.transformations import Documents, FallibleTransformatio
 class InputMapper:
     """Maps rows of one CSV. Safe to use from several threads."""
 
-    __slots__ = ("_copied", "_static", "_steps")
+    __slots__ = ("_copied", "_marked", "_static", "_steps")
 
-    def __init__(self, copied: list[tuple[str, int]], static: dict[str, Any], steps: list[tuple[str, Step]]) -> None:
+    def __init__(
+        self,
+        copied: list[tuple[str, int]],
+        static: dict[str, Any],
+        steps: list[tuple[str, Step]],
+        marked: Sequence[int] = (),
+    ) -> None:
+        self._marked = marked
         self._copied = copied
         self._static = static
         self._steps = steps
@@ -39,6 +47,10 @@ class InputMapper:
 
         If several write the same field, a transformation overrides a static value, and that a column mapping.
         """
+        if self._marked:
+            cells = list(cells)
+            for index in self._marked:
+                cells[index] = unmarked(cells[index])
         fields: dict[str, Any] = {field: value_of(cells[index]) for field, index in self._copied}
         if self._static:
             fields.update(self._static)
@@ -50,19 +62,24 @@ class InputMapper:
 
 
 def compile_input_mapping(
-    mapping: InputMapping, columns: Sequence[str], replaced: Collection[str] = DEFAULT_METADATA_COLUMNS
+    mapping: InputMapping,
+    columns: Sequence[str],
+    replaced: Collection[str] = DEFAULT_METADATA_COLUMNS,
+    marked: Collection[str] = (),
 ) -> InputMapper:
     """Compile the mapping for a CSV with the header ``columns``, checked with ``problems_against_header`` before.
 
-    ``replaced`` are the columns that are not mapped: ``replaced_columns`` of the whole config. Raises KeyError for a
-    column that the header lacks.
+    ``replaced`` are the columns that are not mapped: ``replaced_columns`` of the whole config. ``marked`` are columns
+    whose cells lose the mark of ``formulas`` on the way to the target. Raises KeyError for a column that the header
+    lacks.
     """
     index_of = {name: index for index, name in enumerate(columns) if name not in replaced}
+    places = [index for name, index in index_of.items() if name in marked]
     if mapping.is_empty:
-        return InputMapper(list(index_of.items()), {}, [])
+        return InputMapper(list(index_of.items()), {}, [], places)
     copied = [(field, index_of[column]) for column, field in mapping.column_mappings.items()]
     steps = [(field, _compile(field, item, index_of)) for field, item in mapping.transformations.items()]
-    return InputMapper(copied, dict(mapping.static_values), steps)
+    return InputMapper(copied, dict(mapping.static_values), steps, places)
 
 
 def _compile(field: str, transformation: Transformation, index_of: Mapping[str, int]) -> Step:

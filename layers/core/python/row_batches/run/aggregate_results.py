@@ -21,7 +21,7 @@ from foundation.errors import BatchProcessorError, DeploymentError, ObjectNotFou
 from foundation.lazy_model import LazyModel
 from foundation.ports import Clock, Deadline, Metrics, ObjectStore
 from row_batches.document.plan import Keys
-from row_batches.files.csv_writer import BOM
+from row_batches.files.csv_writer import BOM, identified
 from row_batches.files.result_file import FileState, ResultFile
 from row_batches.files.result_table import ResultTable
 from row_batches.files.staged_copy import read_staged
@@ -292,7 +292,7 @@ class _Aggregation:
         self._output.append("".join(columns["csv"]).encode())
         for failure in columns["failures"]:
             row, status, error = failure["row"], failure["status"], failure["error"]
-            self._failed_rows.append(failure["csv"].encode())
+            self._append_failed(failure["csv"], row)
             self._totals.add_failure(row, status, error)
             if not failure["letter_sent"]:
                 ((_, cells),) = self._staged_rows(row, row)
@@ -341,7 +341,10 @@ class _Aggregation:
             ended_ms=self._began_ms,
         )
         self._output.append(finished.record["csv"].encode())
-        self._failed_rows.append(finished.record["failed_csv"].encode())
+        self._append_failed(finished.record["failed_csv"], row)
+
+    def _append_failed(self, line: str, row: int) -> None:
+        self._failed_rows.append(identified(line, self._plan.execution.name, row).encode())
 
     def _unfinished_rows(self, first: int, last: int) -> Iterator[tuple[int, list[str], bool]]:
         """The rows of a gap with their cells, and whether they are skipped."""

@@ -127,7 +127,8 @@ class Batch:
     @cached_property
     def input_mapper(self) -> InputMapper:
         config, columns = self.plan.config, self.plan.columns
-        return compile_input_mapping(config.input_mapping, columns, replaced_columns(config, columns))
+        replaced = replaced_columns(config, columns)
+        return compile_input_mapping(config.input_mapping, columns, replaced, self.plan.marked_columns)
 
     @cached_property
     def output_mapper(self) -> OutputMapper:

@@ -53,6 +53,7 @@ from row_batches.run.messages import (
     ValidateRequest,
     ValidateResponse,
 )
+from row_batches.run.returned_rows import find_returned
 from row_batches.run.runs import Run, Runs
 from row_batches.run.spending import cost_problems
 from row_batches.run.staging import StagedCopy, check, stage
@@ -135,7 +136,9 @@ class _Validation:
         assert found is not None
         assert staging is not None
         assert staged is not None
-        distinct = self._stage_distinct(config, staging, keys, staged)
+        returned = find_returned(self._work, keys.staged, staged.version_id, staging.columns)
+        marked = returned.marked_columns if returned else []
+        distinct = self._stage_distinct(config, staging, keys, staged, marked)
         with_content = staging.total_rows - staged.rows_skipped
         stored = plan_storage(
             config,
@@ -150,7 +153,15 @@ class _Validation:
             raise InvalidInputError(completed.told([stored]))
         plan = self._plan(execution, config, target, found, staging, staged, distinct, earlier, stored)
         schema = None if completed.schema is None else schema_version(target, completed.schema)
-        plan = plan.model_copy(update={"sources": dict(completed.sources), "output_schema": schema})
+        changes = returned.warnings(replaced_columns(config, staging.columns)) if returned else []
+        plan = plan.model_copy(
+            update={
+                "sources": dict(completed.sources),
+                "output_schema": schema,
+                "marked_columns": marked,
+                "warnings": [*plan.warnings, *changes],
+            }
+        )
         if impossible := format_problems(plan):
             raise InvalidInputError(impossible)
         self._work.put(keys.plan, plan.model_dump_json().encode())
@@ -306,12 +317,12 @@ class _Validation:
         return None, None
 
     def _stage_distinct(
-        self, config: BatchConfig, staging: InputStaging, keys: Keys, staged: StagedCopy
+        self, config: BatchConfig, staging: InputStaging, keys: Keys, staged: StagedCopy, marked: list[str]
     ) -> DistinctInput | None:
         if not config.execution_config.deduplicate:
             return None
         columns = staging.columns
-        mapper = compile_input_mapping(config.input_mapping, columns, replaced_columns(config, columns))
+        mapper = compile_input_mapping(config.input_mapping, columns, replaced_columns(config, columns), marked)
         rows, skipped = staging.total_rows, staged.rows_skipped
         return stage_distinct(self._work, keys, staged.version_id, len(columns), mapper, rows, skipped)
 
