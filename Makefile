@@ -13,7 +13,7 @@ PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11; do 
 # For recipes. Without an interpreter they would begin with `-m`, and make ignores errors of a command that begins with `-`.
 NEEDED_PYTHON = $(or $(PYTHON),$(error Python 3.11 or newer is needed; name one: make … PYTHON=<path>))
 # Arguments come from the command line only, because a shell can define NAME itself, as WSL does.
-GIVEN := INPUT OUTPUT CSV NAME FOLLOW TRIAL EXECUTION GRACE FILE CONFIRM TOOL_NAME ONLY UPGRADE ARGS JOB YES CONCURRENCY RATE TOKENS ACCEPT_VERSION DRY_RUN STATUS LIMIT FROM ROW AGENT ANSWER ANSWERS CURE STATE TARGET
+GIVEN := INPUT OUTPUT CSV NAME FOLLOW TRIAL EXECUTION GRACE FILE CONFIRM TOOL_NAME ONLY UPGRADE ARGS JOB YES CONCURRENCY RATE TOKENS ACCEPT_VERSION DRY_RUN STATUS LIMIT FROM ROW AGENT ANSWER ANSWERS CURE PROOF STATE TARGET
 $(foreach variable,$(GIVEN),$(eval $(variable) :=))
 # Size of the end-to-end tests: small or full.
 SCALE ?= small
@@ -116,6 +116,11 @@ heal: $(RUNTIME) ## Say why rows failed and what that needs; run the chosen caus
 rows: $(RUNTIME) ## List finished rows, also of a running batch: EXECUTION=name [STATUS=FAILED] [LIMIT=n] [FROM=row]
 	@$(CLIENT) rows $(call option,--status,STATUS) $(call option,--limit,LIMIT) $(call option,--from,FROM) \
 		-- "$$EXECUTION"
+
+.PHONY: verify
+verify: $(RUNTIME) ## Check that each input row is in the output once, in order, unchanged: EXECUTION=name or PROOF=proof.json OUTPUT=output.csv [INPUT=rows.csv]
+	@$(CLIENT) verify $(call option,--proof,PROOF) $(call option,--output,OUTPUT) $(call option,--input,INPUT) \
+		$(if $(EXECUTION),-- "$$EXECUTION")
 
 .PHONY: remap
 remap: $(RUNTIME) ## Write a finished run's output again with other columns: EXECUTION=name INPUT=file.json [OUTPUT=file.csv]

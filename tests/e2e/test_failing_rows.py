@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-from tests.support.deployment import METADATA, Deployment, csv_bytes
+from tests.support.client import run_client
+from tests.support.deployment import METADATA, Deployment, Run, csv_bytes
 
 MODES = [
     ("ok", "1"),
@@ -74,6 +76,43 @@ def test_the_file_of_failed_rows_can_be_submitted_as_it_is(deployment: Deploymen
     assert again.table[0] == ["mode", "n", "value", *METADATA]
     assert [(row["mode"], row["n"]) for row in again.rows] == [("fail", "7.0"), ("tool_error", "9")]
     assert any(warning.startswith('A spreadsheet changed column "n"') for warning in again.summary["warnings"])
+
+
+def test_the_rows_of_one_cause_are_healed_and_each_output_is_verified(deployment: Deployment) -> None:
+    # Given a run whose rows failed for two causes
+    rows = [("ok", "1"), ("fail", "7"), ("ok", 'a "quoted",\nü'), ("tool_error", "9")]
+    document, body = chaos(rows, retry_policy={"max_attempts": 1})
+    run = deployment.run(document, body).assert_succeeded()
+    found = json.loads(run_client(deployment, "heal", run.name, "--json").stdout)
+    assert [(cause["error"], cause["rows"], cause["changes"]) for cause in found["causes"]] == [
+        ("ChaosError", [2], {"retry_policy": {"max_attempts": 2}}),
+        ("ToolResultError", [4], {}),
+    ]
+
+    # When the rows of the first cause run again
+    healed = json.loads(run_client(deployment, "heal", run.name, "--cure", "ChaosError", "--json").stdout)
+    arn = f"{deployment.machine.replace(':stateMachine:', ':execution:')}:{healed['execution']}"
+    again = Run(deployment, arn, deployment.wait(arn), "").assert_succeeded()
+
+    # Then only they were called, with the changed settings, and the output has all rows
+    assert healed["rows"] == 1
+    assert [row["_status"] for row in again.rows] == ["SUCCESS", "FAILED", "SUCCESS", "FAILED"]
+    assert (again.summary["attempts"], again.summary["resumed"], again.summary["left"]) == (2, 2, 1)
+    assert again.rows[3]["_error_message"] == run.rows[3]["_error_message"]
+
+    # And both outputs belong to the input, until a byte of one is changed
+    for name in (run.name, again.name):
+        done = run_client(deployment, "verify", name)
+        assert (done.returncode, done.stdout[:17]) == (0, "Verified: 4 rows "), done.stdout + done.stderr
+        assert "input's cells unchanged" in done.stdout
+    changed = bytearray(run.output)
+    changed[changed.index("ü".encode()) + 1] ^= 1
+    deployment.s3.put_object(
+        Bucket=deployment.outputs["results_bucket"], Key=f"results/{run.name}/output.csv", Body=bytes(changed)
+    )
+    done = run_client(deployment, "verify", run.name)
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[1] == "  row 3: it was changed"
 
 
 def test_pauses_grow_by_the_backoff_rate(deployment: Deployment) -> None:

@@ -28,6 +28,7 @@ from row_batches.files.csv_writer import output_header, render_row
 from row_batches.files.staged_copy import escaped, staged_cells
 from row_batches.files.table import InputFile, TableStaging
 from row_batches.mapping.mapping_in import compile_input_mapping
+from row_batches.rows.proof_rows import ROW_CHARACTERS
 from row_batches.rows.records import RowStatus
 from row_batches.rows.rows_object import ROWS_SCHEMA_VERSION
 from row_batches.run.batch import Batch
@@ -170,6 +171,7 @@ def records_of(body: bytes) -> list[dict[str, Any]]:
     assert head.pop("schema_version") == ROWS_SCHEMA_VERSION
     failures = {failure["row"]: failure for failure in head.pop("failures")}
     details = {found["row"]: found for found in head.pop("details")}
+    assert len(head.pop("proof")) == ROW_CHARACTERS * len(answers)
     records = []
     for answer, *values in zip(answers, *head.values(), strict=True):
         record = answer | dict(zip(head, values, strict=True))

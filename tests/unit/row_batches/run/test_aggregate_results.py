@@ -27,14 +27,13 @@ from row_batches.run.batch import Batches
 from row_batches.run.messages import AggregateAction, AggregateRequest, AggregateResponse, EndedRun, ExecutionStatus
 from row_batches.run.runs import AGGREGATION_PART, Counts, Live, Run, RunState, lease_name, rows_part
 from row_batches.targets.protocol import Outcome
-from tests.support.batches import KEYS, json_of, make_plan, open_batch, staged_items, write_finished
+from tests.support.batches import KEYS, WorkStore, json_of, make_plan, open_batch, staged_items, write_finished
 from tests.support.fakes import (
     FakeClock,
     FakeDeadLetters,
     FakeDeadline,
     FakeLeases,
     FakeMetrics,
-    FakeObjectStore,
     FakeOwnership,
     FakeRedrives,
     FakeRuns,
@@ -62,7 +61,7 @@ class Aggregator:
 
     def __init__(self, rows: Sequence[Sequence[str]], **document: Any) -> None:
         self.rows = rows
-        self.store = FakeObjectStore(smallest_part=0)
+        self.store = WorkStore(smallest_part=0)
         self.plan: Plan = make_plan(rows, store=self.store, **document)
         self.dead_letters = FakeDeadLetters()
         self.metrics = FakeMetrics()
@@ -154,6 +153,7 @@ def test_rows_objects_become_output_failed_rows_and_summary() -> None:
         "timed_out",
         "not_attempted",
         "skipped",
+        "proof",
         "duration_seconds",
         "cost",
     }

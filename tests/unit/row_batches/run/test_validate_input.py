@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -650,6 +651,19 @@ def test_a_run_that_may_outlive_its_finished_rows_is_warned_of(world: World) -> 
     world.validate()
 
     assert any("work_retention_days" in warning for warning in world.plan.warnings)
+
+
+def test_the_plan_has_the_hash_of_the_file_as_it_was_read(world: World) -> None:
+    world.file(b"id,text\n1,one\n2,two\n")
+    world.validate()
+    (whole,) = world.plan.read
+    world.document["execution_config"]["max_rows"] = 1
+    world.validate()
+    (start,) = world.plan.read
+
+    assert whole.sha256 == hashlib.sha256(b"id,text\n1,one\n2,two\n").hexdigest()
+    assert (whole.uri, whole.etag, whole.size_bytes) == (world.document["csv_s3_uri"], '"etag"', 20)
+    assert start.sha256 in ("", whole.sha256), "a file that is read in one chunk is read to its end"
 
 
 # --- resume_from

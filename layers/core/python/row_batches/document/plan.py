@@ -47,6 +47,8 @@ class Keys:
         self.failed_rows = f"{self.results}failed_rows.csv"
         self.summary = f"{self.results}summary.json"
         self.trial_report = f"{self.results}trial.json"
+        self.proof = f"{self.results}proof.json"
+        self.proof_rows = f"{self.results}proof_rows.b64"
 
     def rows_object(self, first: int, last: int) -> str:
         """The key of the object that holds the finished rows ``first`` to ``last``, without a gap."""
@@ -167,6 +169,15 @@ class SkippedInput(Frozen):
     groups: int
 
 
+class ReadObject(Frozen):
+    """An object of the user's file, as it was read. ``sha256`` is "" if it was not read to its end, as for a trial."""
+
+    uri: str
+    etag: str
+    size_bytes: int
+    sha256: str = ""
+
+
 class DistinctInput(Frozen):
     """The staged rows that are sent where equal inputs are sent once: the first of each kind.
 
@@ -263,6 +274,8 @@ class Plan(Frozen):
     staged: StagedInput
     skipped: SkippedInput | None = None
     """Rows that ``staged`` lacks, because they have no content."""
+    read: list[ReadObject] = []
+    """The objects of the user's file. Plans of an earlier release have none."""
     distinct: DistinctInput | None = None
     """Given with ``execution_config.deduplicate`` when rows have equal inputs."""
     concurrency: Concurrency

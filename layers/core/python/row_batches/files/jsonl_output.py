@@ -39,7 +39,7 @@ class JsonLinesOutput(Writer):
         file.upload_last_part()
         yield progress.model_copy(update={"place": place, "files": [file.state]})
         file.complete()
-        yield progress.model_copy(update={"place": place, "done": True})
+        yield progress.model_copy(update={"place": place, "proofs": [file.proof], "done": True})
 
 
 def _line(row: dict[str, Any]) -> bytes:

@@ -1,5 +1,6 @@
 """A large object that is written in parts, so that the next call can continue after one that was stopped or killed."""
 
+import hashlib
 from io import BytesIO
 from typing import Self
 
@@ -12,13 +13,31 @@ PART_BYTES = 5 * 1024 * 1024
 49 GiB. So the size grows with every thousand parts, up to 50 MiB, which allows 269 GiB."""
 
 
+class PartProof(LazyModel):
+    """The size in bytes of a part of an object, and its SHA-256."""
+
+    bytes: int
+    sha256: str
+
+
+class FileProof(LazyModel):
+    """An object with the hashes of its parts, one after the other. A hash over all of them could not be continued."""
+
+    key: str
+    parts: list[PartProof]
+
+
 class FileState(LazyModel):
-    """The state to continue from: the parts that S3 has, and the text after them that is not uploaded yet."""
+    """The state to continue from: the parts that S3 has, and the text after them that is not uploaded yet.
+
+    ``hashes`` are the hashes of the parts; None if they are not made.
+    """
 
     key: str
     upload_id: str
     etags: list[str] = []
     pending: str = ""
+    hashes: list[PartProof] | None = None
 
 
 class ResultFile:
@@ -29,18 +48,30 @@ class ResultFile:
         self._key = state.key
         self._upload_id = state.upload_id
         self._etags = list(state.etags)
+        self._hashes = None if state.hashes is None else list(state.hashes)
         self._pending = BytesIO()
         self._pending.write(state.pending.encode())
 
     @classmethod
-    def start(cls, objects: ObjectStore, key: str, tags: dict[str, str] | None = None) -> Self:
-        return cls(objects, FileState(key=key, upload_id=objects.start_upload(key, tags)))
+    def start(cls, objects: ObjectStore, key: str, tags: dict[str, str] | None = None, *, hashed: bool = True) -> Self:
+        """Begin an object. It is ``hashed`` by parts, unless something else proves its content."""
+        state = FileState(key=key, upload_id=objects.start_upload(key, tags), hashes=[] if hashed else None)
+        return cls(objects, state)
 
     @property
     def state(self) -> FileState:
         return FileState(
-            key=self._key, upload_id=self._upload_id, etags=list(self._etags), pending=self._pending.getvalue().decode()
+            key=self._key,
+            upload_id=self._upload_id,
+            etags=list(self._etags),
+            pending=self._pending.getvalue().decode(),
+            hashes=None if self._hashes is None else list(self._hashes),
         )
+
+    @property
+    def proof(self) -> FileProof:
+        """The hashes of the parts that are uploaded; of none if the object is not hashed."""
+        return FileProof(key=self._key, parts=list(self._hashes or ()))
 
     def append(self, text: bytes) -> None:
         """Add whole lines of UTF-8; they stay in memory until ``upload_full_part``."""
@@ -64,4 +95,6 @@ class ResultFile:
     def _upload_pending(self) -> None:
         part = self._pending.getvalue()  # BytesIO shares its bytes without a copy
         self._pending = BytesIO()
+        if self._hashes is not None:
+            self._hashes.append(PartProof(bytes=len(part), sha256=hashlib.sha256(part).hexdigest()))
         self._etags.append(self._objects.upload_part(self._key, self._upload_id, len(self._etags) + 1, part))

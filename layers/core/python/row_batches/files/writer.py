@@ -8,18 +8,20 @@ from typing import ClassVar
 
 from foundation.errors import Problem
 from foundation.lazy_model import LazyModel
-from row_batches.files.result_file import FileState
+from row_batches.files.result_file import FileProof, FileState
 from row_batches.files.result_table import Place, ResultTable
 
 
 class Progress(LazyModel):
     """How far a writer is. A later call continues from here.
 
-    ``files`` are the objects that are not complete yet. ``left_out`` says why there is no file of this format.
+    ``files`` are the objects that are not complete yet. ``proofs`` are the hashes of the complete ones, for
+    ``proof.json``. ``left_out`` says why there is no file of this format.
     """
 
     place: Place
     files: list[FileState] = []
+    proofs: list[FileProof] = []
     done: bool = False
     left_out: str = ""
     warnings: list[str] = []

@@ -82,7 +82,7 @@ class XlsxOutput(Writer):
                     file.upload_full_part()
         file.upload_last_part()
         file.complete()
-        yield progress.model_copy(update={"done": True, "warnings": warnings})
+        yield progress.model_copy(update={"done": True, "proofs": [file.proof], "warnings": warnings})
 
 
 class _TooLargeError(Exception):

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NotRequired, TypedDict
 
+from row_batches.rows.proof_rows import proof_of_line
+
 
 class RowStatus(StrEnum):
     SUCCESS = "SUCCESS"
@@ -54,6 +56,8 @@ class RowRecord(TypedDict):
 
     ``error`` is the message of a row that is not SUCCESS, and ``error_name`` the name of its error, if it has one.
 
+    ``proof`` is the row's proof in ``proof_rows.b64``. Rows of earlier releases lack it.
+
     ``origin`` is given if the outcome is that of another row, or of an earlier batch.
 
     ``worker_ms`` is the time since the worker's last write, and ``worker_calls`` is 1 at its first write. Both are on
@@ -80,6 +84,7 @@ class RowRecord(TypedDict):
     origin: NotRequired[RowOrigin]
     target_version: str
     csv: str
+    proof: NotRequired[str]
     failed_csv: NotRequired[str]
     error: NotRequired[str]
     error_name: NotRequired[str]
@@ -178,10 +183,13 @@ def details_of(records: Iterable[RowRecord]) -> list[RowDetails]:
 class RowColumns(TypedDict):
     """The fields of consecutive finished rows that the aggregator needs. Each is a list with one value for each row.
 
-    ``failures`` has elements only for rows that are not SUCCESS, ``details`` only for rows that have details.
+    ``proof`` is one text. ``failures`` has elements only for rows that are not SUCCESS, ``details`` only for rows that
+    have details.
     """
 
     csv: list[str]
+    proof: str
+    """The rows' proofs, joined: they all have one length (``proof_rows``)."""
     status: list[RowStatus]
     attempts: list[int]
     throttles: list[int]
@@ -201,6 +209,7 @@ def columns_of(records: Sequence[RowRecord], letter_is_sent: Callable[[int], boo
     """The columns of consecutive rows. ``letter_is_sent`` is asked about each failed row, ascending."""
     return {
         "csv": [record["csv"] for record in records],
+        "proof": "".join([record.get("proof") or proof_of_line(record["csv"]) for record in records]),
         "status": [record["status"] for record in records],
         "attempts": [record["attempts"] for record in records],
         "throttles": [record["throttles"] for record in records],

@@ -15,6 +15,7 @@ from typing import Any, cast
 import orjson
 
 from foundation.errors import DeploymentError
+from row_batches.rows.proof_rows import ROW_CHARACTERS, proof_of_line
 from row_batches.rows.records import FinishedRow, RowColumns, columns_of
 
 ROWS_SCHEMA_VERSION = 2
@@ -60,13 +61,14 @@ def read_columns(
             columns[name] += values
     if skip > 0:
         kept = {name: [of for of in columns[name] if of["row"] >= row] for name in SPARSE}
-        columns = {name: values[skip:] for name, values in columns.items()} | kept
+        proof = columns["proof"][skip * ROW_CHARACTERS :]
+        columns = {name: values[skip:] for name, values in columns.items()} | kept | {"proof": proof}
     for failure in columns["failures"]:
         failure["letter_sent"] = failure.get("letter_sent") or letter_is_sent(failure["row"])
     return cast("RowColumns", columns)
 
 
-def _parse(line: bytes) -> dict[str, list[Any]]:
+def _parse(line: bytes) -> dict[str, Any]:
     columns: dict[str, Any] = orjson.loads(line)
     version = columns.pop("schema_version", 1)
     if version > ROWS_SCHEMA_VERSION:
@@ -74,6 +76,8 @@ def _parse(line: bytes) -> dict[str, list[Any]]:
             f"These rows were written in form {version}, by a newer release; this one reads forms up to "
             f"{ROWS_SCHEMA_VERSION}. Deploy that release again, or newer."
         )
+    if "proof" not in columns:
+        columns["proof"] = "".join(map(proof_of_line, columns["csv"]))
     if "extraction" not in columns:
         columns["extraction"] = [""] * len(columns["status"])
     if version == 1:

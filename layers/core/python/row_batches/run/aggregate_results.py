@@ -8,9 +8,11 @@ both are complete. Then the other formats are made from ``output.csv`` (``format
 Memory: that of ``RowStore.read``, a part of each upload, ``MOST_LETTER_BYTES`` of dead letters.
 """
 
+import hashlib
 import logging
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
@@ -41,6 +43,7 @@ from row_batches.run.letters import UnsentLetters
 from row_batches.run.messages import AggregateAction, AggregateRequest, AggregateResponse, EndedRun
 from row_batches.run.ownership import Ownership
 from row_batches.run.ports import DeadLetters
+from row_batches.run.proof import proof_of_run
 from row_batches.run.redrive import Redrives, let_run, redriven_since
 from row_batches.run.runs import AGGREGATION_PART, BestEffort
 from row_batches.run.skipped import SkippedRows, finish_skipped
@@ -75,6 +78,8 @@ class Checkpoint(LazyModel):
     position: str = ""
     output: FileState
     failed_rows: FileState
+    proof_rows: FileState | None = None
+    """None in a checkpoint of an earlier release, whose run has no proof."""
     formats: dict[str, Progress] = {}
     totals: Totals = Field(default_factory=Totals)
     response: AggregateResponse | None = None
@@ -194,6 +199,7 @@ class _Aggregation:
         self._letters = UnsentLetters(self._batch, self._dead_letters, self._clock, self._totals)
         self._output = ResultFile(self._objects, checkpoint.output)
         self._failed_rows = ResultFile(self._objects, checkpoint.failed_rows)
+        self._proof_rows = None if checkpoint.proof_rows is None else ResultFile(self._objects, checkpoint.proof_rows)
         self._formats = checkpoint.formats
         if checkpoint.phase is Phase.ROWS:
             if not self._write_rows():
@@ -201,9 +207,13 @@ class _Aggregation:
                 return AggregateResponse(done=False)
             self._output.upload_last_part()
             self._failed_rows.upload_last_part()
+            if self._proof_rows is not None:
+                self._proof_rows.upload_last_part()
             self._save(Phase.FILES)
         self._output.complete()
         self._failed_rows.complete()
+        if self._proof_rows is not None:
+            self._proof_rows.complete()
         table = ResultTable(
             self._objects,
             self._plan,
@@ -231,10 +241,12 @@ class _Aggregation:
         return self._ended.ended_ms if self._ended else 0
 
     def _begin(self) -> Checkpoint:
-        output = ResultFile.start(self._objects, self._keys.output, self._batch.tags)
+        # Each line of the output is hashed in proof_rows.b64.
+        output = ResultFile.start(self._objects, self._keys.output, self._batch.tags, hashed=False)
         failed_rows = ResultFile.start(self._objects, self._keys.failed_rows, self._batch.tags)
+        proof_rows = ResultFile.start(self._objects, self._keys.proof_rows, self._batch.tags)
         mark = BOM if self._plan.config.output_format.bom else b""
-        output.append(mark + self._batch.renderer.header_line.encode())
+        output.append(self._first_line)
         failed_rows.append(mark + self._batch.renderer.failed_header_line.encode())
         checkpoint = Checkpoint(
             ended_ms=self._ended_ms,
@@ -242,6 +254,7 @@ class _Aggregation:
             began_ms=self._clock.now_ms(),
             output=output.state,
             failed_rows=failed_rows.state,
+            proof_rows=proof_rows.state,
         )
         self._objects.put(self._checkpoint_key, checkpoint.model_dump_json().encode())
         return checkpoint
@@ -257,11 +270,17 @@ class _Aggregation:
             position=self._position,
             output=self._output.state,
             failed_rows=self._failed_rows.state,
+            proof_rows=None if self._proof_rows is None else self._proof_rows.state,
             formats=self._formats,
             totals=self._totals,
             response=response,
         )
         self._objects.put(self._checkpoint_key, checkpoint.model_dump_json().encode())
+
+    @property
+    def _first_line(self) -> bytes:
+        mark = BOM if self._plan.config.output_format.bom else b""
+        return mark + self._batch.renderer.header_line.encode()
 
     # --- the rows
 
@@ -284,12 +303,14 @@ class _Aggregation:
 
     def _upload(self) -> None:
         uploads = [self._output.upload_full_part(), self._failed_rows.upload_full_part()]
+        if self._proof_rows is not None:
+            uploads.append(self._proof_rows.upload_full_part())
         if any(uploads):
             self._save(Phase.ROWS)
 
     def _write_finished(self, rows: FinishedRows) -> None:
         columns = rows.columns_from(self._next_row)
-        self._output.append("".join(columns["csv"]).encode())
+        self._append("".join(columns["csv"]), columns["proof"])
         for failure in columns["failures"]:
             row, status, error = failure["row"], failure["status"], failure["error"]
             self._append_failed(failure["csv"], row)
@@ -302,6 +323,11 @@ class _Aggregation:
         self._totals.write_units += rows.write_units
         self._next_row = rows.last + 1
 
+    def _append(self, lines: str, proof: str) -> None:
+        self._output.append(lines.encode())
+        if self._proof_rows is not None:
+            self._proof_rows.append(proof.encode())
+
     def _write_gap(self, end: int) -> bool:
         """Write the rows before ``end`` that no worker finished. Returns whether there was time for all of them."""
         while self._next_row < end:
@@ -310,7 +336,8 @@ class _Aggregation:
             last = min(self._next_row + GAP_ROWS_AT_ONCE, end) - 1
             for row, cells, is_skipped in self._unfinished_rows(self._next_row, last):
                 if is_skipped:
-                    self._output.append(finish_skipped(self._batch, row, cells).record["csv"].encode())
+                    record = finish_skipped(self._batch, row, cells).record
+                    self._append(record["csv"], record["proof"])
                     self._totals.skipped += 1
                     self._next_row = row + 1
                     self._upload()
@@ -340,7 +367,7 @@ class _Aggregation:
             started_ms=self._began_ms,
             ended_ms=self._began_ms,
         )
-        self._output.append(finished.record["csv"].encode())
+        self._append(finished.record["csv"], finished.record["proof"])
         self._append_failed(finished.record["failed_csv"], row)
 
     def _append_failed(self, line: str, row: int) -> None:
@@ -395,8 +422,30 @@ class _Aggregation:
         now_ms, trial = self._clock.now_ms(), _trial_of(self._batch)
         return Conclusion(self._batch, self._totals, self._brake, self._ended, now_ms, outputs, traces, trial)
 
+    def _prove(self, conclusion: Conclusion) -> dict[str, str] | None:
+        """Write ``proof.json``. Returns its address and hash; None if an earlier release began the aggregation."""
+        if self._proof_rows is None:
+            return None
+        proof = proof_of_run(
+            self._batch,
+            self._totals,
+            conclusion.cost,
+            plan_body=self._objects.get(self._keys.plan),
+            first_line=self._first_line,
+            rows=self._proof_rows.proof,
+            files=[self._failed_rows.proof, *conclusion.outputs.proofs],
+            now_ms=conclusion.now_ms,
+        )
+        body = orjson.dumps(proof, option=orjson.OPT_INDENT_2)
+        self._objects.put(self._keys.proof, body, self._batch.tags)
+        return {
+            "s3_uri": f"s3://{self._objects.bucket}/{self._keys.proof}",
+            "sha256": hashlib.sha256(body).hexdigest(),
+        }
+
     def _conclude(self, outputs: Written) -> AggregateResponse:
         conclusion = self._conclusion(outputs)
+        conclusion = replace(conclusion, proof=self._prove(conclusion))
         summary = orjson.dumps(conclusion.summary, option=orjson.OPT_INDENT_2)
         self._objects.put(self._keys.summary, summary, self._batch.tags)
         self._notes.end(self._plan.execution.name, conclusion.run_ending)

@@ -21,6 +21,7 @@ from row_batches.files.staged_copy import unescaped
 from row_batches.mapping.mapping_in import InputMapper, compile_input_mapping
 from row_batches.mapping.mapping_out import MappedRow, OutputMapper, compile_output_mapping
 from row_batches.mapping.metadata_columns import RowFacts
+from row_batches.rows.proof_rows import row_proof
 from row_batches.rows.records import AnsweredRow, FinishedRow, RowOrigin, RowRecord, RowStatus, Usage
 from row_batches.rows.store import RowStore
 from row_batches.rows.stores import RowStores
@@ -223,6 +224,7 @@ class Batch:
             "csv": self.renderer.render(cells, mapped.values, facts),
         }
         answer = render_json(outcome.answer)
+        record["proof"] = row_proof(cells, answer.encode(), record["csv"])
         if outcome.notes:
             record["notes"] = dict(outcome.notes)
             if OFF_PROTOCOL.name in outcome.notes:

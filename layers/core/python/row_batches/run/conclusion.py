@@ -53,6 +53,8 @@ class Conclusion:
     outputs: Written
     traces: Traces | None = None
     trial: dict[str, Any] | None = None
+    proof: dict[str, str] | None = None
+    """Address and hash of ``proof.json``."""
 
     @cached_property
     def error_name(self) -> str:
@@ -125,6 +127,7 @@ class Conclusion:
             "timed_out": totals.timed_out,
             "not_attempted": totals.not_attempted,
             "skipped": totals.skipped,
+            "proof": self.proof,
             "duration_seconds": round(self.duration_ms / 1000, 3),
             "cost": self.cost,
         }

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from foundation.errors import Problem
 from row_batches.document.output_format import OutputFormat
 from row_batches.document.plan import Plan
+from row_batches.files.result_file import FileProof
 from row_batches.files.result_table import ResultTable, columns_of
 from row_batches.files.writer import Progress
 from row_batches.files.writers import WRITER_OF
@@ -15,10 +16,11 @@ from row_batches.files.writers import WRITER_OF
 
 @dataclass(frozen=True)
 class Written:
-    """The files of an output: their addresses by format, and what is to be said about them."""
+    """The files of an output: their addresses by format, what is to be said about them, and their hashes."""
 
     addresses: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    proofs: list[FileProof] = field(default_factory=list)
 
 
 def write_formats(
@@ -57,4 +59,4 @@ def written(table: ResultTable, progress: Mapping[str, Progress]) -> Written:
     folder = f"s3://{table.objects.bucket}/{table.folder}"
     addresses = {name: folder + WRITER_OF[name].file for name, done in progress.items() if not done.left_out}
     warnings = [warning for done in progress.values() for warning in (done.left_out, *done.warnings) if warning]
-    return Written(addresses, warnings)
+    return Written(addresses, warnings, [proof for done in progress.values() for proof in done.proofs])

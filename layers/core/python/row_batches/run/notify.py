@@ -80,10 +80,11 @@ def summary_body(summary: dict[str, Any]) -> dict[str, Any]:
         "target": summary["target"],
         "rows_processed": summary["total_rows"] - summary["not_attempted"] - summary.get("skipped", 0),
         "rows_failed": failed,
-        # A summary of the release before has no causes.
+        # A summary of the release before has no causes and no proof.
         "failures_by_cause": summary.get("failures_by_cause", []),
         **{name: summary[name] for name in names if name in summary},
         "outputs": summary.get("outputs", {}),  # The release before did not write it.
+        "proof": summary.get("proof"),
     }
     if summary["error"]:
         body["error"] = summary["error"]

@@ -37,6 +37,7 @@ from row_batches.document.plan import (
 )
 from row_batches.document.target_version import CODE_CHARACTERS
 from row_batches.files.csv_writer import output_header
+from row_batches.files.hashed_inputs import HashedInputs
 from row_batches.files.opening import open_input
 from row_batches.files.ports import InputObject, InputObjects, Targets, WorkObjects
 from row_batches.files.table import MAX_FILE_BYTES, InputStaging, too_large
@@ -87,13 +88,13 @@ def validate_input(
     are. Answers can be taken over only from an earlier execution of this deployment, from the same target.
     """
     return _Validation(
-        inputs, work, targets, functions, machines, runs, executions, input_buckets, work_retention_days
+        HashedInputs(inputs), work, targets, functions, machines, runs, executions, input_buckets, work_retention_days
     ).run(request)
 
 
 @dataclass(frozen=True, slots=True)
 class _Validation:
-    _inputs: InputObjects
+    _inputs: HashedInputs
     _work: WorkObjects
     _targets: Targets
     _functions: FunctionSettings
@@ -380,6 +381,7 @@ class _Validation:
                 source_etag=found.etag,
             ),
             skipped=staged.skipped,
+            read=self._inputs.read or (earlier.plan.read if earlier else []),  # of the run that staged these rows
             distinct=distinct,
             concurrency=concurrency,
             storage=storage,
