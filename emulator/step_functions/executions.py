@@ -522,11 +522,33 @@ def refusing_definitions(handler: Handler) -> Handler:
     return checked
 
 
+def refusing_outputs(handler: Handler) -> Handler:
+    """SendTaskSuccess, which refuses an output that is not JSON, or too long.
+
+    Source: https://docs.aws.amazon.com/step-functions/latest/apireference/API_SendTaskSuccess.html
+    """
+
+    def checked(data: dict[str, Any]) -> Response:
+        output = data.get("output")
+        try:
+            json.loads(output if isinstance(output, str) else "")
+            is_valid = len(str(output)) <= 262_144
+        except ValueError:
+            is_valid = False
+        refusal: Response = error_response_json(
+            "InvalidOutput", "Invalid Output: it must be JSON of up to 256 KiB", 400
+        )
+        return handler(data) if is_valid else refusal
+
+    return checked
+
+
 def install() -> None:
     """Replace MiniStack's engine and the handlers that start, stop, redrive and describe executions."""
     if getattr(stepfunctions, "_replaced_engine", False):
         return
     stepfunctions._replaced_engine = True
+    stepfunctions._send_task_success = refusing_outputs(stepfunctions._send_task_success)
     stepfunctions._create_state_machine = refusing_definitions(stepfunctions._create_state_machine)
     stepfunctions._update_state_machine = refusing_definitions(stepfunctions._update_state_machine)
     stepfunctions._start_execution = answering(api_start_execution)

@@ -171,6 +171,9 @@ def test_a_task_with_a_token_waits_for_what_is_reported(machines: Machines, func
     """dg/connect-to-resource.html#connect-wait-token; API_SendTaskSuccess"""
     run = machines.run(jsonata({"Ask": invoking(function, TOKEN, **WAITING, TimeoutSeconds=60)}), {})
 
+    with pytest.raises(ClientError) as refused:
+        machines.client.send_task_success(taskToken=token_of(run), output="no JSON")
+    assert refused.value.response["Error"]["Code"] == "InvalidOutput"
     machines.client.send_task_success(taskToken=token_of(run), output='{"approved": true}')
 
     assert run.output() == {"approved": True}

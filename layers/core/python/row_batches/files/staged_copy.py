@@ -132,6 +132,32 @@ def _every_line(data: bytes, source: Iterator[bytes]) -> Iterator[tuple[int, byt
         row = following
 
 
+def picked_lines(chunks: Iterable[bytes], rows: Iterable[int]) -> Iterator[tuple[int, int, bytes]]:
+    """Some ``rows`` of a staged copy, ascending: the row, the place of its line in bytes, and the line.
+
+    The rows between them are not parsed, whatever their numbers. Ends at a row that the copy lacks.
+    """
+    source = iter(chunks)
+    data, before, position = b"", 0, 0
+    """``before`` is the number of bytes before ``data``."""
+    for row in rows:
+        mark = b'\n"%d","' % row
+        while (start := data.find(mark, position)) < 0:
+            chunk = next(source, b"")
+            if not chunk:
+                return
+            kept = data[max(position, len(data) - len(mark)) :]
+            before, data, position = before + len(data) - len(kept), kept + chunk, 0
+        while (following := _ROW_START.search(data, start + 1)) is None:
+            chunk = next(source, b"")
+            before, data, start = before + start, data[start:] + chunk, 0
+            if not chunk:
+                break
+        position = len(data) if following is None else following.start()
+        line = data[start + 1 :] if following is None else data[start + 1 : position + 1]
+        yield row, before + start + 1, line
+
+
 def read_staged(
     chunks: Iterable[bytes], ranges: Iterable[tuple[int, int]] | None = None
 ) -> Iterator[tuple[int, list[str]]]:

@@ -7,20 +7,24 @@ the target for them again.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import orjson
 
-from foundation.errors import MappingError, ObjectNotFoundError
+from foundation.errors import DeploymentError, MappingError, ObjectNotFoundError
 from foundation.json_text import render_json
 from foundation.ports import ObjectStore
 from row_batches.document.plan import Keys
 from row_batches.files.result_file import ResultFile
-from row_batches.files.staged_copy import parse_staged, staged_header, staged_lines
+from row_batches.files.staged_copy import parse_staged, picked_lines, staged_header
+from row_batches.rows.store import RowRange
 from row_batches.rows.work import TRIAL_FAILED_BRAKE, not_approved_brake
 from row_batches.run.batch import Batch
+from row_batches.run.duplicates import Originals
 from row_batches.run.messages import AggregateAction, AggregateRequest, ObjectVersion, TrialResponse
 from row_batches.run.runs import Approval, Run, Runs
+from row_batches.run.skipped import SkippedRows
 from row_batches.run.trial_report import TrialReport, report_of
 from row_batches.run.trial_rows import Candidate, candidate_places, choose_rows
 
@@ -43,29 +47,25 @@ def trial_step(request: AggregateRequest, batch: Batch, runs: Runs) -> TrialResp
 
 
 def _stage(batch: Batch) -> TrialResponse:
-    """Choose the rows of the trial and stage them. Reads the staged input twice."""
+    """Choose the rows of the trial and stage them. Reads the staged input up to the last candidate, unparsed."""
     plan, objects = batch.plan, batch.work.objects
-    trial, source = plan.config.trial, plan.distinct or plan.staged
+    trial, source = plan.config.trial, plan.staged
     assert trial is not None
-    places = candidate_places(plan.rows_sent, trial.rows, trial.seed)
-    candidates, wanted = [], next(places, None)
-    for place, (row, line) in enumerate(staged_lines(objects.read(source.key, source.version_id))):
-        if wanted is None:
-            break
-        if place == wanted[0]:
-            candidates.append(Candidate(row, wanted[1], _size(batch, line)))
-            wanted = next(places, None)
+    places = dict(candidate_places(plan.rows_sent, trial.rows, trial.seed))
+    parts = dict(zip(_rows_at(batch, list(places)), places.values(), strict=True))
+    candidates, begins = [], {}
+    for row, begin, line in picked_lines(objects.read(source.key, source.version_id), parts):
+        candidates.append(Candidate(row, parts[row], _size(batch, line)))
+        begins[row] = begin
+    if len(candidates) < len(parts):
+        raise DeploymentError(f"{source.key} ends before row {max(parts):,}: was that object replaced?")
     chosen = choose_rows(candidates, trial.rows, trial.seed)
-    left = set(chosen)
     staged = ResultFile.start(objects, batch.work.keys.trial)
     staged.append(staged_header(len(plan.columns)))
-    for row, line in staged_lines(objects.read(source.key, source.version_id)):
-        if row in left:
-            left.remove(row)
-            staged.append(line)
-            staged.upload_full_part()
-        if not left:
-            break
+    for row in chosen:
+        _, _, line = next(picked_lines(objects.read(source.key, source.version_id, begins[row] - 1), [row]))
+        staged.append(line)
+        staged.upload_full_part()
     staged.upload_last_part()
     version = staged.complete()
     LOGGER.info("trial staged", extra={"rows": len(chosen)})
@@ -74,6 +74,19 @@ def _stage(batch: Batch) -> TrialResponse:
         source=ObjectVersion(bucket=objects.bucket, key=batch.work.keys.trial, version_id=version),
         batch_size=max(1, min(batch_size, plan.concurrency.batch_size)),
     )
+
+
+def _rows_at(batch: Batch, places: Sequence[int]) -> Iterator[int]:
+    """The numbers of the rows at ascending ``places`` among the rows that are sent. The first place is 0."""
+    objects, plan = batch.work.objects, batch.plan
+    with_content = SkippedRows(objects, plan).without([RowRange(1, plan.total_rows)])
+    before, wanted = 0, iter(places)
+    place = next(wanted, None)
+    for first, last in Originals(objects, plan).sent(with_content):
+        while place is not None and place < before + last - first + 1:
+            yield first + place - before
+            place = next(wanted, None)
+        before += last - first + 1
 
 
 def _size(batch: Batch, line: bytes) -> int:
