@@ -6,6 +6,7 @@ import datetime
 import io
 import zipfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,11 +14,13 @@ import xlsxwriter
 
 from foundation.errors import InvalidInputError
 from row_batches.document.input_format import InputFormat
-from row_batches.files import workbook
+from row_batches.files import workbook_parts
 from row_batches.files.opening import open_input
 from row_batches.files.staged_copy import read_staged
 from row_batches.files.table import InputStaging
 from row_batches.mapping.cells import value_of
+from tests.support.staging import staged_alone
+from tests.support.tables import ods_of
 
 ROWS: list[list[Any]] = [
     ["id", "name", "price", "sold", "paid"],
@@ -113,7 +116,7 @@ def test_16384_columns_are_refused() -> None:
 
 
 def test_what_unpacks_to_more_than_fits_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workbook, "MAX_UNPACKED_BYTES", 1_000_000)
+    monkeypatch.setattr(workbook_parts, "MAX_UNPACKED_BYTES", 1_000_000)
     data = book(ROWS)
     buffer = io.BytesIO(data)
     with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED) as archive:
@@ -218,13 +221,13 @@ def test_cells_without_references_are_counted(monkeypatch: pytest.MonkeyPatch) -
     data = written_by_hand("<row><c><v>1</v></c><c/><c><v>2</v></c></row>" * 40)
     assert opened(data, header=False)[1] == [["1", "", "2"]] * 40
 
-    monkeypatch.setattr(workbook, "MAX_CELLS", 100)
+    monkeypatch.setattr(workbook_parts, "MAX_CELLS", 100)
 
     assert "40 rows x 3 columns" in refusal(data)
 
 
 def test_more_texts_than_cells_can_hold_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workbook, "MAX_CELLS", 100)
+    monkeypatch.setattr(workbook_parts, "MAX_CELLS", 100)
 
     assert "more than 100 texts" in refusal(written_by_hand(HEADER, more="<si/>" * 101))
 
@@ -255,7 +258,7 @@ def test_a_text_that_many_cells_repeat_counts_in_each(cell: str, monkeypatch: py
         written_by_hand("<row><c t='s'><v>0</v></c></row>" + f"<row>{cell}</row>" * count, more=texts)
         for count in (9, 100_000)
     )
-    monkeypatch.setattr(workbook, "MAX_TEXT_BYTES", 90_000_000)
+    monkeypatch.setattr(workbook_parts, "MAX_TEXT_BYTES", 90_000_000)
 
     assert opened(few)[1] == [["x" * 1_000]] * 9
     assert "over 90,000,000 bytes of text" in refusal(many)
@@ -263,6 +266,129 @@ def test_a_text_that_many_cells_repeat_counts_in_each(cell: str, monkeypatch: py
 
 def test_many_cells_with_short_texts_beside_a_long_one_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = "<si><t>" + "x" * 100_000 + "</t></si><si><t>a</t></si>"
-    monkeypatch.setattr(workbook, "MAX_TEXT_BYTES", 1_000_000)
+    monkeypatch.setattr(workbook_parts, "MAX_TEXT_BYTES", 1_000_000)
 
     assert opened(written_by_hand("<row><c t='s'><v>1</v></c></row>" * 100, more=texts))[1] == [["a"]] * 99
+
+
+# --- OpenDocument spreadsheets
+
+TITLE = '<table:table-row><table:table-cell office:value-type="string"><text:p>a</text:p></table:table-cell>'
+TITLE += "</table:table-row>"
+ONE = '<table:table-cell office:value-type="float" office:value="1"/>'
+
+
+def sheet_of(rows: str) -> bytes:
+    return ods_of(f'<table:table table:name="S">{TITLE}{rows}</table:table>')
+
+
+def text_cell(text: str, attributes: str = "") -> str:
+    return f'<table:table-cell {attributes} office:value-type="string"><text:p>{text}</text:p></table:table-cell>'
+
+
+MANY_ONES = ONE.replace(" ", " table:number-columns-repeated='1000000000' ", 1)
+MANY_SPACES = text_cell("a<text:s text:c='400000000'/>b")
+
+
+def test_dates_and_rows_that_stand_for_several_are_read() -> None:
+    data = sheet_of(
+        '<table:table-row table:number-rows-repeated="2"><table:table-cell office:value-type="date" '
+        'office:date-value="2026-11-27"/></table:table-row><table:table-row table:number-rows-repeated="1048573">'
+        '<table:table-cell table:number-columns-repeated="16384"/></table:table-row>'
+    )
+
+    assert opened(data)[1] == [["2026-11-27"]] * 2
+
+
+def test_tabs_line_ends_and_spaces_in_a_text_stay() -> None:
+    text = 'a<text:tab/>b<text:line-break/>c<text:s text:c="3"/>d'
+
+    assert opened(sheet_of(f"<table:table-row>{text_cell(text)}</table:table-row>"))[1] == [["a\tb\nc   d"]]
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (f'<table:table-row>{ONE}<table:table-cell table:number-columns-repeated="16382"/>{ONE}</table:table-row>',
+         "16,384 columns"),
+        (f'<table:table-row table:number-rows-repeated="1048575">{ONE * 4}</table:table-row>',
+         "sheet 1: 1,048,576 rows x 4 columns"),
+        (f"<table:table-row>{MANY_ONES}</table:table-row>",
+         "1,000,000,000 columns"),
+        (f"<table:table-row>{MANY_SPACES}</table:table-row>",
+         "over 300,000,000 bytes of text"),
+        ('<table:table-row table:number-rows-repeated="1000">'
+         + text_cell("x" * 1_000, 'table:number-columns-repeated="1000"') + "</table:table-row>",
+         "over 300,000,000 bytes of text"),
+    ],
+    ids=["columns", "rows", "a repeated cell", "spaces", "a repeated text"],
+)  # fmt: skip
+def test_a_spreadsheet_that_a_few_bytes_make_large_is_refused_before_it_is_read(rows: str, said: str) -> None:
+    assert said in refusal(sheet_of(rows))
+
+
+def test_a_second_sheet_is_checked_too() -> None:
+    far = f'<table:table table:name="T"><table:table-row table:number-rows-repeated="5000000">{ONE}</table:table-row>'
+
+    assert "sheet 2: 5,000,000 rows" in refusal(
+        ods_of(f'<table:table table:name="S">{TITLE}</table:table>{far}</table:table>')
+    )
+
+
+def with_part(data: bytes, name: str, text: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as new:
+        for entry in old.infolist():
+            if entry.filename != name:
+                new.writestr(entry, old.read(entry))
+        new.writestr(name, text)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (with_part(sheet_of(""), "META-INF/manifest.xml", "<manifest:encryption-data/>"), "has a password"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600 + "EncryptedPackage".encode("utf-16-le"),
+         "an Excel workbook with a password"),
+        (with_part(written_by_hand(HEADER), "xl/workbook.bin", "x"), "in the binary format (.xlsb)"),
+        (with_part(written_by_hand(HEADER), "ppt/presentation.xml", "x"), "a PowerPoint presentation"),
+        (ods_of("").replace(b"opendocument.spreadsheet", b"opendocument.text1234567"),
+         "an OpenDocument text or presentation"),
+    ],
+    ids=["ods with a password", "xlsx with a password", "xlsb", "pptx", "odt"],
+)  # fmt: skip
+def test_documents_of_other_kinds_are_called_by_their_names(data: bytes, said: str) -> None:
+    assert said in refusal(data)
+
+
+BOMB = "<!DOCTYPE x [" + "".join(f'<!ENTITY e{i + 1} "{f"&e{i};" * 10}">' for i in range(9)) + "]><x>&e9;</x>"
+
+
+@pytest.mark.parametrize(
+    ("data", "part"),
+    [
+        (written_by_hand(HEADER), "xl/sharedStrings.xml"),
+        (written_by_hand(HEADER), "xl/worksheets/sheet1.xml"),
+        (sheet_of(""), "content.xml"),
+    ],
+    ids=["texts", "sheet", "ods"],
+)
+def test_entities_that_stand_for_gigabytes_are_refused(data: bytes, part: str) -> None:
+    assert "defines XML entities" in refusal(with_part(data, part, BOMB))
+
+
+@pytest.mark.parametrize(
+    ("count", "row"),
+    [(150_000, ONE * 20), (10_000, text_cell("x" * 2_900) * 10)],
+    ids=["cells", "texts"],
+)
+def test_nearly_the_largest_workbook_fits_into_the_function(count: int, row: str, tmp_path: Path) -> None:
+    path = tmp_path / "large.ods"
+    rows = f'<table:table-row table:number-rows-repeated="{count}">{row}</table:table-row>'
+    path.write_bytes(ods_of(f'<table:table table:name="S">{rows}</table:table>'))
+
+    staged = staged_alone(path)
+
+    assert (staged.rows, staged.refusal) == (count - 1, "")
+    assert staged.peak_mb < 900  # The function has 1,024 MB, and the SDK takes some of it.

@@ -24,7 +24,7 @@ def _known_encoding(name: str) -> None:
 _ENCODINGS = 'write one such as "utf-8", "cp1252", "shift_jis" or "utf-16"'
 
 
-FormatName = Literal["csv", "jsonl", "json", "xlsx", "parquet"]
+FormatName = Literal["csv", "jsonl", "json", "xlsx", "ods", "parquet"]
 """The formats of ``files.opening``, which compares the two when it is imported."""
 
 

@@ -54,6 +54,14 @@ FORMATS = (
         stage_workbook,
     ),
     Format(
+        "ods",
+        "an OpenDocument spreadsheet (ODS)",
+        "as in an Excel workbook",
+        "as in an Excel workbook",
+        recognise.is_spreadsheet,
+        stage_workbook,
+    ),
+    Format(
         "parquet",
         "a Parquet file",
         "rows in their order",

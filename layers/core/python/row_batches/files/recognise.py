@@ -16,7 +16,6 @@ from row_batches.files.encoding import as_utf8
 HEAD_BYTES = 4_096
 """The part of a file that is enough to recognise it."""
 
-_SAVE_SHEET = "open it and save the sheet as CSV UTF-8"
 _UNPACK = "unpack it, and upload the table in it as CSV"
 _COMPRESS = "unpack it, or compress it with gzip or zstd"
 _EXPORT = "export its table as CSV"
@@ -45,6 +44,11 @@ def _zip_with(mark: bytes) -> Callable[[bytes], bool]:
     return lambda head: head.startswith(b"PK\x03\x04") and mark in head
 
 
+def _compound_with(name: str) -> Callable[[bytes], bool]:
+    """A compound file (MS-CFB) that has a stream of this name, which is in its directory."""
+    return lambda head: head.startswith(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1") and name.encode("utf-16-le") in head
+
+
 def _markup(*tags: bytes) -> Callable[[bytes], bool]:
     return lambda head: _opening(head).lower().startswith(tags)
 
@@ -67,17 +71,18 @@ def is_parquet(head: bytes) -> bool:
 
 def is_workbook(head: bytes) -> bool:
     """Whether the file can be a workbook. Office documents all begin alike, so others can be refused only later."""
-    return head.startswith(b"PK\x03\x04") and (b"xl/" in head or _is_office(head)) and b"word/" not in head
+    marks = (b"xl/", b"[Content_Types].xml", b"_rels/.rels", b"docProps/")
+    return head.startswith(b"PK\x03\x04") and any(mark in head for mark in marks)
 
 
-def _is_office(head: bytes) -> bool:
-    return b"[Content_Types].xml" in head[:60]
+def is_spreadsheet(head: bytes) -> bool:
+    return _zip_with(b"application/vnd.oasis.opendocument.spreadsheet")(head)
 
 
 FOREIGN = (
-    Foreign("an OpenDocument spreadsheet", _zip_with(b"application/vnd.oasis.opendocument.spreadsheet"), _SAVE_SHEET),
-    Foreign("a Word document", _zip_with(b"word/"), _EXPORT),
+    Foreign("an OpenDocument text or presentation", _zip_with(b"application/vnd.oasis.opendocument."), _EXPORT),
     Foreign("a ZIP archive", _begins(b"PK\x03\x04", b"PK\x05\x06"), _UNPACK),
+    Foreign("an Excel workbook with a password", _compound_with("EncryptedPackage"), "save it without a password"),
     Foreign(
         "an Excel workbook in the old format (.xls), or one with a password",
         _begins(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"),
