@@ -11,6 +11,7 @@ from typing import Any
 from batch_processor_client.errors import ClientError
 from batch_processor_client.files import readable_file
 from row_batches.document.batch_config import EXECUTION_NAME
+from row_batches.document.input_document import with_one_name
 
 MAX_NAME_CHARACTERS = 80
 """https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html, ``name``."""
@@ -52,6 +53,7 @@ def check_name(name: str) -> None:
 
 def with_input_bucket(document: dict[str, Any], input_bucket: str) -> dict[str, Any]:
     """The document with the deployment's bucket in place of INPUT_BUCKET in its address."""
+    document = with_one_name(document)
     uri = document.get("csv_s3_uri")
     if not isinstance(uri, str):
         return document

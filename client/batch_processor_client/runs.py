@@ -16,6 +16,7 @@ from batch_processor_client.errors import ClientError
 from foundation.aws.s3 import S3ObjectStore
 from foundation.errors import ObjectNotFoundError
 from row_batches.document.batch_config import Rate
+from row_batches.document.input_document import with_one_name
 from row_batches.document.plan import Keys, Plan, StorageMode, Target
 from row_batches.run.runs import Live, Run, RunState
 from row_batches.run.runs_dynamodb import DynamoDbRuns
@@ -37,7 +38,7 @@ def start(deployment: Deployment, document: dict[str, Any], name: str, csv: Path
     if csv is None:
         completed = with_input_bucket(document, deployment.input_bucket)
     else:
-        completed = {**document, "csv_s3_uri": files.upload_uri(deployment, csv, name)}
+        completed = {**with_one_name(document), "csv_s3_uri": files.upload_uri(deployment, csv, name)}
     parse_document(completed)
     if csv is not None:
         files.upload(deployment, csv, name)

@@ -60,6 +60,11 @@ class FakeInputs:
             raise ObjectNotFoundError("no such key")
         return InputObject(location, self.size or len(self.objects[location]), '"etag"')
 
+    def list(self, bucket: str, prefix: str) -> Iterator[InputObject]:
+        for of, key in sorted(self.objects):
+            if of == bucket and key.startswith(prefix):
+                yield InputObject(S3Location(of, key), len(self.objects[of, key]), f'"{key}"')
+
     def stream(self, found: InputObject) -> Iterator[bytes]:
         self.read += 1
         yield self.objects[found.location]
@@ -1232,3 +1237,75 @@ def test_equal_inputs_are_counted_among_the_rows_with_content(world: World) -> N
         "2 rows have no content and are skipped.",
         "3 rows, 2 distinct: equal inputs are sent once.",
     ]
+
+
+# --- several files
+
+
+def test_a_folder_of_files_is_read_as_one_file(world: World) -> None:
+    world.validate()
+    one = world.work.objects["work/run-1/input.csv"]
+    for number, row in enumerate(CSV.splitlines()[1:]):
+        world.file(b"id,text\n" + row, key=f"in/part-{number}.csv")
+    world.file(b"", key="in/_SUCCESS")
+    world.document["csv_s3_uri"] = "s3://uploads/in/"
+
+    response = world.validate()
+
+    assert response.total_rows == 3
+    assert world.work.objects["work/run-1/input.csv"] == one
+    assert world.plan.staged.source_etag.startswith("sha256:")
+    assert world.plan.warnings == [
+        "3 files are read as one, part-0.csv to part-2.csv.",
+        "Objects that are hidden or empty are left out: _SUCCESS.",
+    ]
+
+
+def test_rows_without_content_stay_so_with_the_name_of_their_file(world: World) -> None:
+    world.file(CSV + b",\n")
+    world.document |= {"csv_s3_uri": "s3://uploads/d*.csv", "input_format": {"source_column": "file"}}
+
+    world.validate()
+
+    assert world.plan.columns == ["id", "text", "file"]
+    assert world.plan.rows_skipped == 1
+    assert list(read_staged([world.work.objects["work/run-1/skipped.csv"]])) == [(4, ["", "", "data.csv"])]
+
+
+def test_an_address_without_objects_is_refused(world: World) -> None:
+    world.document["csv_s3_uri"] = "s3://uploads/nothing/"
+
+    (problem,) = world.refusal().problems
+
+    assert (problem.value, problem.message) == ("s3://uploads/nothing/", "no object fits")
+
+
+def test_several_files_can_only_be_in_an_input_bucket(world: World) -> None:
+    world.document["csv_s3_uri"] = "s3://results/results/run-0/"
+
+    (problem,) = world.refusal().problems
+
+    assert problem.message == "the deployment does not allow this bucket"
+
+
+def test_the_input_has_another_name(world: World) -> None:
+    world.document["input_s3_uri"] = world.document.pop("csv_s3_uri")
+    assert world.validate().total_rows == 3
+    assert world.plan.config.csv_s3_uri == "s3://uploads/data.csv"
+
+
+def test_problems_of_the_input_have_the_name_that_was_written(world: World) -> None:
+    world.document["input_s3_uri"] = "s3://uploads/gone.csv"
+    del world.document["csv_s3_uri"]
+
+    (problem,) = world.refusal().problems
+
+    assert problem.path == "input_s3_uri"
+
+
+def test_both_names_of_the_input_are_one_too_many(world: World) -> None:
+    world.document["input_s3_uri"] = "s3://uploads/data.csv"
+
+    (problem,) = world.refusal().problems
+
+    assert (problem.path, problem.message) == ("input_s3_uri", "csv_s3_uri is given too, and both name the input")

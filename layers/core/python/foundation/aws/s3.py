@@ -59,7 +59,7 @@ class S3ObjectStore:
 
     def read(self, key: str, version_id: str | None = None, start: int = 0) -> Iterator[bytes]:
         pinned = {"VersionId": version_id} if version_id else {}
-        return read_in_ranges(self._client, self._bucket, key, RANGE_BYTES, start, **pinned)
+        return read_in_ranges(self._client, self._bucket, key, RANGE_BYTES, start, None, **pinned)
 
     def exists(self, key: str) -> bool:
         try:
@@ -148,7 +148,13 @@ class S3ObjectStore:
 
 
 def read_in_ranges(
-    client: S3Client, bucket: str, key: str, range_bytes: int, start: int = 0, **pinned: str
+    client: S3Client,
+    bucket: str,
+    key: str,
+    range_bytes: int,
+    start: int = 0,
+    first_bytes: int | None = None,
+    **pinned: str,
 ) -> Iterator[bytes]:
     """The object from byte ``start`` on, in chunks of up to 1 MiB, requested range by range, all of the same version.
 
@@ -157,7 +163,8 @@ def read_in_ranges(
     """
     size = start + 1
     while start < size:
-        asked = f"bytes={start}-{start + range_bytes - 1}"
+        asked = f"bytes={start}-{start + (first_bytes or range_bytes) - 1}"
+        first_bytes = None
         body, size, etag = _get(client, Bucket=bucket, Key=key, Range=asked, **pinned)
         pinned.setdefault("IfMatch", etag)
         start += len(body)

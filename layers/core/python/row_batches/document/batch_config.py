@@ -32,6 +32,21 @@ class S3Location(NamedTuple):
     key: str
 
 
+def names_several(location: S3Location) -> bool:
+    """Whether the address names all objects in a folder, or those that fit to a ``*``."""
+    return location.key.endswith("/") or "*" in location.key
+
+
+def parse_input_uri(uri: str) -> S3Location:
+    """Bucket and key of the input: an object, a folder ``s3://bucket/folder/``, or names with ``*``.
+
+    Raises ValueError as ``parse_s3_uri``.
+    """
+    folder = uri.endswith("/") and uri.count("/") > 3
+    location = parse_s3_uri(f"{uri}*" if folder else uri)
+    return location._replace(key=location.key[:-1]) if folder else location
+
+
 def parse_s3_uri(uri: str) -> S3Location:
     """Bucket and key of ``s3://<bucket>/<key>``. Raises ValueError, also for text that UTF-8 cannot encode.
 
@@ -312,10 +327,11 @@ class BatchConfig(Part):
     """The whole input document with its defaults. ``model_dump(mode="json")`` parses to an equal model."""
 
     csv_s3_uri: Annotated[
-        str, compiles(parse_s3_uri, "not the address of an S3 object", "write s3://<bucket>/<key>.csv")
+        str, compiles(parse_input_uri, "not the address of an S3 object", "write s3://<bucket>/<key>.csv")
     ] = Field(
         description="`s3://bucket/key`, in the deployment's input bucket, one of its `input_buckets`, or under "
-        "`results/` in its results bucket"
+        "`results/` in its results bucket. `s3://bucket/folder/` and `s3://bucket/folder/2026-*.csv` name "
+        "[several files](#several-files). `input_s3_uri` is another name of this field"
     )
     target: TargetReference = Field(description="the agent or tool that processes the rows")
     input_format: InputFormat = Field(default_factory=InputFormat, description="how the file is read")
@@ -340,7 +356,7 @@ class BatchConfig(Part):
 
     @property
     def source(self) -> S3Location:
-        return parse_s3_uri(self.csv_s3_uri)
+        return parse_input_uri(self.csv_s3_uri)
 
     @property
     def batch_name(self) -> str:

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -30,6 +31,25 @@ _OPTIONAL_SECTIONS = (
 """For these, null is the same as absent: an expression that builds a document cannot always omit a key."""
 
 
+INPUT = "csv_s3_uri"
+INPUT_TOO = "input_s3_uri"
+"""Another name of ``INPUT``."""
+
+
+def with_one_name(document: Any) -> Any:
+    """The document with its input under ``csv_s3_uri``, if it is given under the other name only."""
+    if not isinstance(document, dict) or INPUT_TOO not in document or document.get(INPUT) is not None:
+        return document
+    return {INPUT if name == INPUT_TOO else name: value for name, value in document.items() if name != INPUT}
+
+
+def as_written(document: Any, problems: Iterable[Problem]) -> list[Problem]:
+    """The problems with the name of the input that ``document`` has."""
+    if with_one_name(document) is document:
+        return list(problems)
+    return [replace(problem, path=INPUT_TOO) if problem.path == INPUT else problem for problem in problems]
+
+
 def parse_batch_config(document: object, *, work_retention_days: int | None = None) -> BatchConfig:
     """The model of an input document. Raises InvalidInputError with every problem that can be found without the CSV.
 
@@ -38,16 +58,20 @@ def parse_batch_config(document: object, *, work_retention_days: int | None = No
     """
     if not isinstance(document, dict):
         raise InvalidInputError([Problem("input", shown(document), "not a JSON object", "start with {...}")])
+    both = INPUT_TOO in (written := with_one_name(document))
     document = {
         name: value
-        for name, value in document.items()
-        if name != STARTED_BY and not (name in _OPTIONAL_SECTIONS and value is None)
+        for name, value in written.items()
+        if name != INPUT_TOO and name != STARTED_BY and not (name in _OPTIONAL_SECTIONS and value is None)
     }
     # First, because the later steps would crash on these instead of refusing them.
     unwritable = list(_problems_of_writing(document))
     if unwritable:
         raise InvalidInputError(unwritable)
     problems = list(_problems_across_fields(document, work_retention_days))
+    if both:
+        message = f"{INPUT} is given too, and both name the input"
+        problems.append(Problem(INPUT_TOO, shown(written[INPUT_TOO]), message, "leave one of them out"))
     try:
         config = BatchConfig.model_validate(document)
     except ValidationError as invalid:

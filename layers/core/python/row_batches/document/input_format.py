@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from foundation.validation import Part, compiles
+from row_batches.mapping.fields import FieldName
 
 _NO_FILES = frozenset({"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7"})
 """Python's encodings of names and literals. They change plain text, and can give halves of surrogate pairs."""
@@ -54,6 +55,11 @@ class InputFormat(Part):
     )
     header: bool = Field(
         default=True, description="`false`: the first line is a row; the columns are `column_1`, `column_2`, …"
+    )
+    source_column: FieldName | None = Field(
+        default=None,
+        description="name of a column to add, with the name of the file that a row comes from: its key below the "
+        "folder or the `*` of the address; none: no such column",
     )
     empty_rows: Literal["skip", "send", "refuse"] = Field(
         default="skip",

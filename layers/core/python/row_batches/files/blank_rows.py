@@ -18,16 +18,21 @@ _SPACE = (
     rb"|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f|\xe3\x80\x80)"
 )
 """A character for which ``str.isspace`` is true, as UTF-8 in a staged cell. There, a CR is ``\\r``, escaped."""
-_BLANK_ROW = re.compile(rb'\n"(\d++)"(?:,"(?:\\\\jnull|' + _SPACE + rb'*+)")++(?=\n)')
+_BLANK_CELLS = rb'\n"(\d++)"(?:,"(?:\\\\jnull|' + _SPACE + rb'*+)")++'
+_BLANK_ROW = re.compile(_BLANK_CELLS + rb"(?=\n)")
+_BLANK_BUT_LAST = re.compile(_BLANK_CELLS + rb',"(?:[^"]|"")*+"(?=\n)')
 
 
 class BlankRows:
     """Collects the rows without content of a file: their number, the first of them, and their staged lines.
 
-    ``groups`` counts the runs of consecutive rows.
+    ``groups`` counts the runs of consecutive rows. With ``but_last``, the last cell does not count as content.
     """
 
-    def __init__(self, rows: int = 0, groups: int = 0, last: int = 0, first: Sequence[int] = ()) -> None:
+    def __init__(
+        self, *, but_last: bool = False, rows: int = 0, groups: int = 0, last: int = 0, first: Sequence[int] = ()
+    ) -> None:
+        self._row = _BLANK_BUT_LAST if but_last else _BLANK_ROW
         self.rows = rows
         self.groups = groups
         self.last = last
@@ -39,7 +44,7 @@ class BlankRows:
         text = b"\n" + chunk
         kept = []
         position = 1
-        for found in _BLANK_ROW.finditer(text):
+        for found in self._row.finditer(text):
             start, end = found.start() + 1, found.end() + 1
             kept.append(text[position:start])
             self._lines += text[start:end]

@@ -5,7 +5,7 @@ To add a format, write a reader and list it in ``FORMATS``. ``input_format.type`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -19,6 +19,7 @@ from row_batches.files.json_reader import stage_json_array, stage_json_lines
 from row_batches.files.parquet_reader import stage_parquet
 from row_batches.files.table import MAX_FILE_BYTES, PATH, InputFile, InputStaging
 from row_batches.files.workbook import stage_workbook
+from row_batches.mapping.cells import JsonCell
 
 Source = Callable[[], Iterable[bytes]]
 """Each call returns the file's bytes from the start."""
@@ -37,6 +38,8 @@ class Format:
     cells: str
     is_it: Callable[[bytes], bool]
     stage: Callable[[InputFile], InputStaging]
+    missing: str = ""
+    """The cell of a column that other files have and this one lacks."""
 
 
 def _stage_csv(file: InputFile) -> InputStaging:
@@ -69,6 +72,7 @@ FORMATS = (
         "digits; dates and times become ISO 8601 text. A column of structs, maps or other lists is refused. Up to 4 GB",
         recognise.is_parquet,
         stage_parquet,
+        JsonCell("null"),
     ),
     Format(
         "jsonl",
@@ -77,6 +81,7 @@ FORMATS = (
         "values keep their types; a missing key is null",
         recognise.is_json_object,
         stage_json_lines,
+        JsonCell("null"),
     ),
     Format(
         "json",
@@ -85,6 +90,7 @@ FORMATS = (
         "as in JSON Lines",
         recognise.is_json_array,
         stage_json_array,
+        JsonCell("null"),
     ),
     Format("csv", "text in rows (CSV, TSV and the like)", "lines", "text", lambda _: True, _stage_csv),
 )
@@ -94,14 +100,32 @@ if {one.name for one in FORMATS} != set(get_args(FormatName)):
 
 
 def open_input(
-    source: Source, form: InputFormat, *, size: int | None = None, max_rows: int | None = None
+    source: Source,
+    form: InputFormat,
+    *,
+    size: int | None = None,
+    max_rows: int | None = None,
+    notes: Sequence[str] = (),
 ) -> InputStaging:
     """Read the header of a user's file and prepare to stage its rows. ``size`` is the file's, in bytes, if known.
 
     Raises InvalidInputError if the file is not a table, and says what it is, or if it has no usable header. Iterating
     raises it for later mistakes. With ``max_rows``, later rows are neither read nor checked.
     """
-    notes = []
+    kind, file = recognised(source, form, size=size, max_rows=max_rows, notes=notes)
+    return kind.stage(file)
+
+
+def recognised(
+    source: Source,
+    form: InputFormat,
+    *,
+    size: int | None = None,
+    max_rows: int | None = None,
+    notes: Sequence[str] = (),
+) -> tuple[Format, InputFile]:
+    """The format of a user's file, and the file as its reader gets it. Raises InvalidInputError if it is no table."""
+    notes = [*notes]
     head = _head(source())
     packing = next((one for one in COMPRESSIONS if one.is_it(head)), None)
     chunks = source
@@ -115,7 +139,7 @@ def open_input(
         raise InvalidInputError([problem])
     if chosen.name != "csv" and form.type is None:
         notes.append(f"The file is {chosen.doc}.")
-    return chosen.stage(InputFile(chunks, form, size, max_rows, tuple(notes)))
+    return chosen, InputFile(chunks, form, size, max_rows, tuple(notes))
 
 
 def _head(chunks: Iterable[bytes]) -> bytes:

@@ -30,6 +30,9 @@ class InputObjects(Protocol):
     def head(self, location: S3Location) -> InputObject:
         """The object at ``location``. Raises ``ObjectNotFoundError``."""
 
+    def list(self, bucket: str, prefix: str) -> Iterator[InputObject]:
+        """The objects whose keys begin with ``prefix``, in the order of their keys' bytes."""
+
     def stream(self, found: InputObject) -> Iterator[bytes]:
         """The same object, in chunks of up to 1 MiB. Raises ``ObjectChangedError`` if it was replaced meanwhile."""
 

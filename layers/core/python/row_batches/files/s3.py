@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 RANGE_BYTES = 16 * 1024 * 1024
 """With this size, 10 GB take about 600 requests."""
+HEAD_BYTES = 256 * 1024
+"""The first request for a large object, because a file is also opened for its header alone."""
 PART_BYTES = 8 * 1024 * 1024
 """10,000 parts of this size are 84 GB. S3 requires at least 5 MiB
 (https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html)."""
@@ -38,9 +40,19 @@ class S3InputObjects:
             answer = self._client.head_object(Bucket=location.bucket, Key=location.key)
         return InputObject(location, answer["ContentLength"], answer["ETag"])
 
+    def list(self, bucket: str, prefix: str) -> Iterator[InputObject]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        with translated("s3:ListBucket", f"s3://{bucket}/{prefix}"):
+            for page in pages:
+                for entry in page.get("Contents", []):
+                    yield InputObject(S3Location(bucket, entry["Key"]), entry["Size"], entry["ETag"])
+
     def stream(self, found: InputObject) -> Iterator[bytes]:
         location = found.location
-        return read_in_ranges(self._client, location.bucket, location.key, RANGE_BYTES, IfMatch=found.etag)
+        first_bytes = HEAD_BYTES if found.size > RANGE_BYTES else RANGE_BYTES
+        return read_in_ranges(
+            self._client, location.bucket, location.key, RANGE_BYTES, first_bytes=first_bytes, IfMatch=found.etag
+        )
 
 
 class S3WorkObjects(S3ObjectStore):

@@ -106,7 +106,7 @@ class TableStaging:
         lines = [header]
         passed = 0
         wrong = _Wrong()
-        for place, cells in islice(self._rows, self._file.max_rows):
+        for place, cells in islice(self._rows, self._rows_left):
             if wrong.enough:
                 break
             line = self._line(place, cells, wrong)
@@ -122,6 +122,11 @@ class TableStaging:
         self._check_size()
         if lines:
             yield b"".join(lines)
+
+    @property
+    def _rows_left(self) -> int | None:
+        """How many rows may come: ``total_rows`` counts those of the files before this one."""
+        return None if self._file.max_rows is None else max(0, self._file.max_rows - self.total_rows)
 
     def _check_size(self) -> None:
         if self.size_bytes > MAX_FILE_BYTES:

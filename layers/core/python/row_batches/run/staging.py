@@ -41,7 +41,7 @@ class StagedCopy:
 def stage(staging: InputStaging, form: InputFormat, work: ObjectStore, keys: Keys) -> StagedCopy:
     """Stage the rows. If ``staging`` raises an error, or rows without content are refused, nothing is written."""
     copy, skipped = Upload(work, keys.staged), Upload(work, keys.skipped)
-    blank = BlankRows()
+    blank = BlankRows(but_last=form.source_column is not None)
     size = 0
     completed = False
     try:
@@ -70,7 +70,7 @@ def stage(staging: InputStaging, form: InputFormat, work: ObjectStore, keys: Key
 
 def check(staging: InputStaging, form: InputFormat) -> None:
     """Read all rows without staging them. Raises ``InvalidInputError`` for mistakes."""
-    blank = BlankRows()
+    blank = BlankRows(but_last=form.source_column is not None)
     for chunk in staging:
         if form.empty_rows == "refuse":
             blank.taken_out(chunk)

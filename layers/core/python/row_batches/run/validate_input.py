@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -16,12 +17,13 @@ from row_batches.document.batch_config import (
     Rate,
     S3Location,
     TargetReference,
-    parse_s3_uri,
+    names_several,
+    parse_input_uri,
 )
 from row_batches.document.deployment_config import KEY, DeploymentConfig, read_deployment_config
 from row_batches.document.effective import complete, schema_of, schema_version
 from row_batches.document.header import problems_against_header, replaced_columns
-from row_batches.document.input_document import parse_batch_config
+from row_batches.document.input_document import as_written, parse_batch_config, with_one_name
 from row_batches.document.input_format import InputFormat
 from row_batches.document.plan import (
     RESULTS_PREFIX,
@@ -40,6 +42,8 @@ from row_batches.files.csv_writer import output_header
 from row_batches.files.hashed_inputs import HashedInputs
 from row_batches.files.opening import open_input
 from row_batches.files.ports import InputObject, InputObjects, Targets, WorkObjects
+from row_batches.files.prefix import FoundInput, choose_objects, prefix_of, single
+from row_batches.files.several import FilesStaging, NamedFile
 from row_batches.files.table import MAX_FILE_BYTES, InputStaging, too_large
 from row_batches.mapping.mapping_in import compile_input_mapping
 from row_batches.run.cost import estimate
@@ -107,7 +111,7 @@ class _Validation:
     def run(self, request: ValidateRequest) -> ValidateResponse:
         problems: list[Problem] = []
         completed = complete(request.input, self._deployment(), self._schema(request.input))
-        document = completed.document
+        document = with_one_name(completed.document)
         config = self._parse(document, problems)
         sound_part = config or _sound_part(document, problems)
         reference = config.target if config else _target_reference(document, problems)
@@ -131,7 +135,7 @@ class _Validation:
         is_readable = not any(problem.path.startswith("input_format") for problem in problems)
         staging, staged = self._stage(sound_part, found if is_readable else None, keys, target, earlier, problems)
         if problems:
-            raise InvalidInputError(completed.told(problems))
+            raise InvalidInputError(as_written(request.input, completed.told(problems)))
         assert config is not None
         assert target is not None
         assert found is not None
@@ -151,7 +155,7 @@ class _Validation:
             work_retention_days=self._work_retention_days,
         )
         if isinstance(stored, Problem):
-            raise InvalidInputError(completed.told([stored]))
+            raise InvalidInputError(as_written(request.input, completed.told([stored])))
         plan = self._plan(execution, config, target, found, staging, staged, distinct, earlier, stored)
         schema = None if completed.schema is None else schema_version(target, completed.schema)
         changes = returned.warnings(replaced_columns(config, staging.columns)) if returned else []
@@ -239,22 +243,27 @@ class _Validation:
         )
         return target
 
-    def _find(
-        self, location: S3Location | None, earlier: Earlier | None, problems: list[Problem]
-    ) -> InputObject | None:
+    def _find(self, location: S3Location | None, earlier: Earlier | None, problems: list[Problem]) -> FoundInput | None:
         if location is None:
             return None
         if earlier is not None and earlier.has_staged(location, self._work.bucket):
             staged = earlier.plan.staged
-            return InputObject(location, staged.size_bytes, staged.source_etag)
+            return single(InputObject(location, staged.size_bytes, staged.source_etag))
         # A presigned address has its signature after the question mark.
         uri = f"s3://{location.bucket}/{location.key.partition('?')[0]}"
         # The results of earlier runs can be submitted from where they are.
+        several = names_several(location)
         is_result = location.bucket == self._work.bucket and location.key.startswith(f"{RESULTS_PREFIX}/")
-        if location.bucket not in self._input_buckets and not is_result:
+        if location.bucket not in self._input_buckets and (several or not is_result):
             fix = f"use one of {', '.join(self._input_buckets)}, or add it to the Terraform variable input_buckets"
             problems.append(Problem("csv_s3_uri", uri, "the deployment does not allow this bucket", fix))
             return None
+        if several:
+            chosen = choose_objects(location, self._inputs.list(location.bucket, prefix_of(location)))
+            if isinstance(chosen, Problem):
+                problems.append(chosen)
+                return None
+            return chosen
         try:
             found = self._inputs.head(location)
         except ObjectNotFoundError:
@@ -264,7 +273,7 @@ class _Validation:
         if found.size > MAX_FILE_BYTES:
             problems.append(too_large("the file", found.size))
             return None
-        return found
+        return single(found)
 
     def _find_earlier(
         self, config: BatchConfig | None, target: Target | None, current: Execution, problems: list[Problem]
@@ -288,7 +297,7 @@ class _Validation:
     def _stage(
         self,
         config: BatchConfig | None,
-        found: InputObject | None,
+        found: FoundInput | None,
         keys: Keys,
         target: Target | None,
         earlier: Earlier | None,
@@ -301,10 +310,10 @@ class _Validation:
             form = config.input_format if config else InputFormat()
             max_rows = config.execution_config.max_rows if config else None
             staging: InputStaging
-            if earlier is not None and earlier.has_staged(found.location, self._work.bucket):
+            if earlier is not None and earlier.has_staged(found.objects[0][1].location, self._work.bucket):
                 staging = earlier.staged_again(self._work, max_rows)
             else:
-                staging = open_input(lambda: self._inputs.stream(found), form, size=found.size, max_rows=max_rows)
+                staging = self._open(found, form, max_rows)
             if config is not None:
                 problems += problems_against_header(config, staging.columns)
                 if earlier is not None and target is not None:
@@ -316,6 +325,13 @@ class _Validation:
         except InvalidInputError as error:
             problems += error.problems
         return None, None
+
+    def _open(self, found: FoundInput, form: InputFormat, max_rows: int | None) -> InputStaging:
+        files = [NamedFile(name, one.size, partial(self._inputs.stream, one)) for name, one in found.objects]
+        if len(files) == 1 and form.source_column is None:
+            (file,) = files
+            return open_input(file.chunks, form, size=file.size, max_rows=max_rows, notes=found.warnings)
+        return FilesStaging(files, form, max_rows, found.warnings)
 
     def _stage_distinct(
         self, config: BatchConfig, staging: InputStaging, keys: Keys, staged: StagedCopy, marked: list[str]
@@ -334,7 +350,7 @@ class _Validation:
         execution: Execution,
         config: BatchConfig,
         target: Target,
-        found: InputObject,
+        found: FoundInput,
         staging: InputStaging,
         staged: StagedCopy,
         distinct: DistinctInput | None,
@@ -496,7 +512,7 @@ def _source(document: Any) -> S3Location | None:
     """The CSV's address in a document that has problems, if this part of it has none."""
     uri = document.get("csv_s3_uri") if isinstance(document, dict) else None
     try:
-        return parse_s3_uri(uri) if isinstance(uri, str) else None
+        return parse_input_uri(uri) if isinstance(uri, str) else None
     except ValueError:
         return None
 

@@ -1,0 +1,99 @@
+"""Finds the objects of an address that names several: ``s3://bucket/folder/`` or ``s3://bucket/folder/2026-*.csv``."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from foundation.errors import Problem
+from foundation.problems import listed
+from row_batches.document.batch_config import S3Location
+from row_batches.files.ports import InputObject
+from row_batches.files.table import MAX_FILE_BYTES, PATH, too_large
+
+MOST_OBJECTS = 1_000
+"""Each object is opened twice, first for its header, at some 0.1 s."""
+MOST_LISTED = 100_000
+"""Keys that are looked at. A listing returns 1,000 of them a request."""
+HIDDEN = ("_", ".")
+"""Programs that write many files begin the names of their own with these, such as ``_SUCCESS`` and ``.part.crc``."""
+NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class FoundInput:
+    """The objects of an input in the order of their keys, each with its name below the prefix.
+
+    ``left_out`` are the names of objects that are no input.
+    """
+
+    objects: list[tuple[str, InputObject]]
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def etag(self) -> str:
+        """The ETag of a single object. For several, it is a hash of their keys and ETags."""
+        if len(self.objects) == 1:
+            return self.objects[0][1].etag
+        digest = hashlib.sha256()
+        for _, found in self.objects:
+            digest.update(f"{found.location.key}\0{found.etag}\0".encode())
+        return f"sha256:{digest.hexdigest()}"
+
+    @property
+    def warnings(self) -> list[str]:
+        if not self.left_out:
+            return []
+        return [f"Objects that are hidden or empty are left out: {listed(self.left_out, NAMED)}."]
+
+
+def single(found: InputObject) -> FoundInput:
+    return FoundInput([(found.location.key.rpartition("/")[2], found)])
+
+
+def prefix_of(location: S3Location) -> str:
+    """The part of the key that all objects begin with: up to the first ``*``."""
+    return location.key.partition("*")[0]
+
+
+def choose_objects(location: S3Location, listing: Iterable[InputObject]) -> FoundInput | Problem:
+    """The objects that ``location`` names, out of those that begin with ``prefix_of`` it, or the problem with them."""
+    folder = prefix_of(location).rpartition("/")[0]
+    start = len(folder) + 1 if folder else 0
+    pattern = _pattern(location.key)
+    is_hidden_wanted = location.key[start:].startswith(HIDDEN)
+    objects: list[tuple[str, InputObject]] = []
+    left_out = []
+    for number, found in enumerate(listing, 1):
+        if number > MOST_LISTED:
+            return _refused(location, f"more than {MOST_LISTED:,} objects are in this place", "name a smaller one")
+        key = found.location.key
+        if key.endswith("/") or pattern.fullmatch(key) is None:
+            continue
+        name = key[start:]
+        is_hidden = not is_hidden_wanted and any(part.startswith(HIDDEN) for part in name.split("/"))
+        if is_hidden or not found.size:
+            left_out.append(name)
+            continue
+        objects.append((name, found))
+        if len(objects) > MOST_OBJECTS:
+            return _refused(location, f"more than {MOST_OBJECTS:,} objects fit", "join them, or submit several batches")
+    if not objects:
+        also = f" ({listed(left_out, NAMED)} left out: hidden or empty)" if left_out else ""
+        return _refused(location, f"no object fits{also}", "upload the files first, or correct the key")
+    size = sum(found.size for _, found in objects)
+    if size > MAX_FILE_BYTES:
+        return too_large(f"the {len(objects):,} files together", size)
+    return FoundInput(objects, tuple(left_out))
+
+
+def _pattern(key: str) -> re.Pattern[str]:
+    if "*" not in key:
+        return re.compile(re.escape(key) + ".*", re.DOTALL)
+    return re.compile("[^/]*".join(map(re.escape, key.split("*"))))
+
+
+def _refused(location: S3Location, message: str, fix: str) -> Problem:
+    return Problem(PATH, f"s3://{location.bucket}/{location.key}", message, fix)
