@@ -24,6 +24,9 @@ class HashedInputs:
     def head(self, location: S3Location) -> InputObject:
         return self._inputs.head(location)
 
+    def list(self, bucket: str, prefix: str) -> Iterator[InputObject]:
+        return self._inputs.list(bucket, prefix)
+
     def stream(self, found: InputObject) -> Iterator[bytes]:
         location = found.location
         uri = f"s3://{location.bucket}/{location.key}"
