@@ -60,7 +60,7 @@ class FakeInputs:
             raise ObjectNotFoundError("no such key")
         return InputObject(location, self.size or len(self.objects[location]), '"etag"')
 
-    def list(self, bucket: str, prefix: str) -> Iterator[InputObject]:
+    def objects_under(self, bucket: str, prefix: str) -> Iterator[InputObject]:
         for of, key in sorted(self.objects):
             if of == bucket and key.startswith(prefix):
                 yield InputObject(S3Location(of, key), len(self.objects[of, key]), f'"{key}"')

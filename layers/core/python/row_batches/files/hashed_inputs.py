@@ -24,8 +24,8 @@ class HashedInputs:
     def head(self, location: S3Location) -> InputObject:
         return self._inputs.head(location)
 
-    def list(self, bucket: str, prefix: str) -> Iterator[InputObject]:
-        return self._inputs.list(bucket, prefix)
+    def objects_under(self, bucket: str, prefix: str) -> Iterator[InputObject]:
+        return self._inputs.objects_under(bucket, prefix)
 
     def stream(self, found: InputObject) -> Iterator[bytes]:
         location = found.location

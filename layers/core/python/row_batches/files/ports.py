@@ -30,7 +30,7 @@ class InputObjects(Protocol):
     def head(self, location: S3Location) -> InputObject:
         """The object at ``location``. Raises ``ObjectNotFoundError``."""
 
-    def list(self, bucket: str, prefix: str) -> Iterator[InputObject]:
+    def objects_under(self, bucket: str, prefix: str) -> Iterator[InputObject]:
         """The objects whose keys begin with ``prefix``, in the order of their keys' bytes."""
 
     def stream(self, found: InputObject) -> Iterator[bytes]:

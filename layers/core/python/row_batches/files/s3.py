@@ -40,7 +40,7 @@ class S3InputObjects:
             answer = self._client.head_object(Bucket=location.bucket, Key=location.key)
         return InputObject(location, answer["ContentLength"], answer["ETag"])
 
-    def list(self, bucket: str, prefix: str) -> Iterator[InputObject]:
+    def objects_under(self, bucket: str, prefix: str) -> Iterator[InputObject]:
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         with translated("s3:ListBucket", f"s3://{bucket}/{prefix}"):
             for page in pages:

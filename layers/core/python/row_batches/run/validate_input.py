@@ -259,7 +259,7 @@ class _Validation:
             problems.append(Problem("csv_s3_uri", uri, "the deployment does not allow this bucket", fix))
             return None
         if several:
-            chosen = choose_objects(location, self._inputs.list(location.bucket, prefix_of(location)))
+            chosen = choose_objects(location, self._inputs.objects_under(location.bucket, prefix_of(location)))
             if isinstance(chosen, Problem):
                 problems.append(chosen)
                 return None
