@@ -13,7 +13,7 @@ PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11; do 
 # For recipes. Without an interpreter they would begin with `-m`, and make ignores errors of a command that begins with `-`.
 NEEDED_PYTHON = $(or $(PYTHON),$(error Python 3.11 or newer is needed; name one: make … PYTHON=<path>))
 # Arguments come from the command line only, because a shell can define NAME itself, as WSL does.
-GIVEN := INPUT OUTPUT CSV NAME FOLLOW TRIAL EXECUTION GRACE FILE CONFIRM TOOL_NAME ONLY UPGRADE ARGS JOB YES CONCURRENCY RATE TOKENS ACCEPT_VERSION DRY_RUN STATUS LIMIT FROM ROW AGENT ANSWER ANSWERS CURE PROOF STATE TARGET
+GIVEN := INPUT OUTPUT CSV NAME FOLLOW TRIAL EXECUTION GRACE FILE CONFIRM TOOL_NAME ONLY UPGRADE ARGS JOB YES CONCURRENCY RATE TOKENS ACCEPT_VERSION DRY_RUN STATUS LIMIT FROM ROW AGENT ANSWER ANSWERS CURE PROOF STATE TARGET COLUMNS
 $(foreach variable,$(GIVEN),$(eval $(variable) :=))
 # Size of the end-to-end tests: small or full.
 SCALE ?= small
@@ -73,9 +73,11 @@ down: $(RUNTIME) ## Stop the local AWS; `make up` starts it with everything that
 CLIENT := PYTHONPATH=client:layers/core/python $(DEV) -m batch_processor_client --env "$$ENV"
 
 .PHONY: run
-run: $(RUNTIME) ## Start an execution and follow it: INPUT=file.json [CSV=file.csv] [NAME=…] [TRIAL=rows] or FOLLOW=execution
-	@$(CLIENT) $(if $(FOLLOW),follow -- "$$FOLLOW",run $(call option,--input,INPUT) $(call option,--csv,CSV) \
-		$(call option,--name,NAME) $(call option,--trial,TRIAL))
+run: $(RUNTIME) ## Run rows and follow them: CSV=file TARGET=name [COLUMNS=column=field,…], or INPUT=file.json [CSV=file]; [OUTPUT=file] [NAME=…] [TRIAL=rows]; or FOLLOW=execution
+	@$(CLIENT) $(if $(FOLLOW),follow $(call option,--output,OUTPUT) -- "$$FOLLOW",run $(call option,--input,INPUT) \
+		$(call option,--csv,CSV) $(call option,--target,TARGET) $(call option,--columns,COLUMNS) \
+		$(call option,--concurrency,CONCURRENCY) $(call option,--name,NAME) $(call option,--trial,TRIAL) \
+		$(call option,--output,OUTPUT))
 
 .PHONY: approve
 approve: $(RUNTIME) ## Let a run that waits after its trial run its other rows: EXECUTION=name
@@ -92,6 +94,10 @@ runs: $(RUNTIME) ## List runs, newest first: [STATE=FAILED] [TARGET=name] [LIMIT
 .PHONY: status
 status: $(RUNTIME) ## Show a run's state, counts and cost: EXECUTION=name
 	@$(CLIENT) status -- "$$EXECUTION"
+
+.PHONY: results
+results: $(RUNTIME) ## Show what a run that has ended gave, and save the output: EXECUTION=name [OUTPUT=file]
+	@$(CLIENT) results $(call option,--output,OUTPUT) -- "$$EXECUTION"
 
 .PHONY: stop
 stop: $(RUNTIME) ## Stop an execution and keep its finished rows: EXECUTION=name [GRACE=seconds]
@@ -170,6 +176,34 @@ output: $(RUNTIME) ## Print the Terraform outputs as JSON
 .PHONY: seed-lake
 seed-lake: $(RUNTIME) ## Create the lake's tables and load violations: FILE=violations.csv
 	@$(CLIENT) seed-lake $(call option,--file,FILE)
+
+.PHONY: jobs
+jobs: $(RUNTIME) ## List the jobs, newest first: [STATUS=Completed] [LIMIT=n]
+	@$(CLIENT) jobs $(call option,--status,STATUS) $(call option,--limit,LIMIT)
+
+.PHONY: job
+job: $(RUNTIME) ## Show one job: JOB=id
+	@$(CLIENT) job -- "$$JOB"
+
+.PHONY: estimate
+estimate: $(RUNTIME) ## Say what a job would take and cost: [INPUT=request.json]
+	@$(CLIENT) estimate $(call option,--input,INPUT)
+
+.PHONY: create-job
+create-job: $(RUNTIME) ## Create a job: [INPUT=request.json]
+	@$(CLIENT) create-job $(call option,--input,INPUT)
+
+.PHONY: stop-job
+stop-job: $(RUNTIME) ## Stop a job and keep what is done: JOB=id
+	@$(CLIENT) stop-job -- "$$JOB"
+
+.PHONY: retry-job
+retry-job: $(RUNTIME) ## Create a job of the records that have no content: JOB=id [INPUT=changes.json]
+	@$(CLIENT) retry-job $(call option,--input,INPUT) -- "$$JOB"
+
+.PHONY: content
+content: $(RUNTIME) ## Print the generated content of a job, a JSON object a line: JOB=id [LIMIT=n]
+	@$(CLIENT) content $(call option,--limit,LIMIT) -- "$$JOB"
 
 .PHONY: reparse
 reparse: $(RUNTIME) ## Read a job's stored answers again at no cost: JOB=id [YES=1]

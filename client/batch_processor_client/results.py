@@ -10,6 +10,8 @@ from typing import Any
 from botocore.exceptions import ClientError as RefusedByAwsError
 
 from batch_processor_client.deployment import Deployment
+from batch_processor_client.errors import ClientError
+from batch_processor_client.executions import Ending, describe, ending_of, name_of
 from batch_processor_client.files import split_s3_uri
 
 READ_BYTES = 256 * 1024
@@ -22,6 +24,15 @@ def first_rows(deployment: Deployment, uri: str, count: int) -> list[dict[str, s
     csv.field_size_limit(READ_BYTES)  # a cell can be as long as what is read
     rows = csv.DictReader(io.StringIO(body.decode(errors="ignore"), newline=""))
     return [row for row, _ in zip(rows, range(count), strict=False)]
+
+
+def ending(deployment: Deployment, execution: str) -> Ending:
+    """The end of an execution. Raises ClientError if there is no such execution, or if it still runs."""
+    arn = deployment.execution_arn(execution)
+    found = ending_of(describe(deployment.client("stepfunctions"), arn))
+    if found is None:
+        raise ClientError(f"{name_of(arn)} still runs. Follow it: make run FOLLOW={name_of(arn)}.")
+    return found
 
 
 def summary_of(deployment: Deployment, document: dict[str, Any]) -> dict[str, Any]:

@@ -11,13 +11,22 @@ from typing import Annotated
 
 import typer
 
-from batch_processor_client.cli import config, healing, jobs, lake, runs, schemas, targets, verifying
+from batch_processor_client.cli import config, files, healing, jobs, lake, runs, schemas, targets, verifying
 from batch_processor_client.cli.options import Chosen, err
 from batch_processor_client.deployment import DEFAULT_ENVIRONMENT
 from batch_processor_client.errors import EXPECTED, explain
 
 app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False)
-for commands in (runs.app, healing.app, verifying.app, targets.app, jobs.app, lake.app, config.app):
+for commands in (
+    runs.app,
+    healing.app,
+    verifying.app,
+    targets.app,
+    files.app,
+    jobs.app,
+    lake.app,
+    config.app,
+):
     app.add_typer(commands)
 app.add_typer(schemas.app, name="schema")
 

@@ -2,15 +2,144 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
+from rich.table import Table
 
 from batch_processor_client import jobs
-from batch_processor_client.cli.options import AsJson, deployment_of, out
+from batch_processor_client.cli.options import AsJson, deployment_of, input_file, out, show
+from batch_processor_client.documents import read_document
+from batch_processor_client.errors import ClientError
 
 app = typer.Typer()
+
+JobId = Annotated[str, typer.Argument(help="Id of the job.")]
+Request = Annotated[Path | None, input_file('The request: {"config": {…}}, or the config alone.', "--input")]
+
+
+def _config(document: Path | None) -> dict[str, Any]:
+    """The ``config`` of a request. Without a file, the API's defaults."""
+    read = read_document(document) if document is not None else {}
+    return dict(read.get("config", read))
+
+
+@app.command()
+def estimate(context: typer.Context, document: Request = None, as_json: AsJson = False) -> None:
+    """Say what a job would take and cost; create nothing."""
+    config = _config(document)
+    done = jobs.estimate(deployment_of(context), config)
+    if as_json:
+        out.print_json(done.model_dump_json(by_alias=True))
+        return
+    tokens, usd = done.estimate.get("totalTokens", 0), done.estimate.get("costUSD", 0)
+    show(f"{done.violation_count:,} records, {tokens:,.0f} tokens, {usd:,.4f} USD. Nothing was created.")
+    if done.reason:
+        show(f"A job of these records would be refused: {done.reason}")
+
+
+@app.command("create-job")
+def create_job(
+    context: typer.Context,
+    document: Request = None,
+    force: Annotated[bool, typer.Option("--force", help="Also if the same was created just now.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Create a job: records are selected, and Bedrock answers them at half price within a day."""
+    config = _config(document)
+    _show_creation(jobs.create(deployment_of(context), config, force=force), as_json=as_json)
+
+
+@app.command("retry-job")
+def retry_job(
+    context: typer.Context,
+    job: JobId,
+    document: Annotated[Path | None, input_file("What to change, as the API's retry takes it.", "--input")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Create a job of the records of an ended job that have no content."""
+    changes = read_document(document) if document is not None else {}
+    _show_creation(jobs.retry_job(deployment_of(context), job, changes), as_json=as_json)
+
+
+def _show_creation(done: jobs.Creation, *, as_json: bool) -> None:
+    if as_json:
+        out.print_json(done.model_dump_json(by_alias=True))
+    elif done.job_id is None:
+        show(f"{done.message}: emptied by {done.emptied_by}.")
+    else:
+        show(f"{done.job_id}: {done.violation_count:,} records. Follow it: make job JOB={done.job_id}")
+
+
+@app.command("jobs")
+def list_jobs(
+    context: typer.Context,
+    status: Annotated[str, typer.Option(help="Only InProgress, Completed or Failed.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=100, help="Jobs at most.")] = 20,
+    cursor: Annotated[str, typer.Option(help="Where to go on, as the last list said.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """List jobs, newest first."""
+    page = jobs.list_jobs(deployment_of(context), status=status, limit=limit, cursor=cursor)
+    if as_json:
+        out.print_json(page.model_dump_json(by_alias=True))
+        return
+    table = Table("job", "status", "records", "processed", "errors", "created", box=None, pad_edge=False)
+    for job in page.jobs:
+        counts = (job.violation_count, job.stats.get("processed", 0), job.stats.get("errors", 0))
+        table.add_row(escape(job.job_id), job.status, *(f"{count:,}" for count in counts), job.created_at)
+    out.print(table)
+    if page.next_cursor:
+        show(f"More: --cursor {page.next_cursor}")
+
+
+@app.command()
+def job(context: typer.Context, job: JobId) -> None:
+    """Show one job as JSON: its state, parts, counts and cost."""
+    out.print_json(jobs.get_job(deployment_of(context), job).model_dump_json(by_alias=True))
+
+
+@app.command("stop-job")
+def stop_job(context: typer.Context, job: JobId, as_json: AsJson = False) -> None:
+    """Stop a job and keep what is done."""
+    done = jobs.stop_job(deployment_of(context), job)
+    if as_json:
+        out.print_json(done.model_dump_json(by_alias=True))
+    else:
+        show(f"{done.job_id}: {done.message}. It is {done.status}.")
+
+
+@app.command()
+def content(
+    context: typer.Context,
+    job: JobId,
+    limit: Annotated[int, typer.Option(min=1, max=500_000, help="Records at most.")] = 100,
+) -> None:
+    """Print the records of a job with their generated content, one JSON object a line."""
+    for record in jobs.content(deployment_of(context), job, limit):
+        show(record.model_dump_json())
+
+
+@app.command()
+def api(
+    context: typer.Context,
+    method: Annotated[str, typer.Argument(help="GET or POST.")],
+    path: Annotated[str, typer.Argument(help="A path of the admin API: /admin/bedrock/batch/jobs.")],
+    body: Annotated[str, typer.Option(help="The body, as JSON.")] = "",
+) -> None:
+    """Send a signed request to the admin API and print the answer. Exit code 1 if it is refused."""
+    try:
+        sent = json.loads(body) if body else None
+    except ValueError as broken:
+        raise ClientError(f"The body is not JSON: {broken}.") from None
+    answer = jobs.request(deployment_of(context), method.upper(), path, sent)
+    out.print_json(json.dumps(answer.body))
+    if answer.status >= 300:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -15,9 +15,12 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from batch_processor_client.executions import Ending
+from batch_processor_client.guesses import FileHeader, Guess
 from batch_processor_client.progress import Progress, clock, money, notes_of
 from batch_processor_client.remap import Remap
+from batch_processor_client.rows import RowPage
 from batch_processor_client.stop import Stage, Stop
+from row_batches.mapping.metadata_columns import METADATA_COLUMNS
 from row_batches.rows.records import RowStatus
 from row_batches.run.blanks import Unmatched
 from row_batches.run.runs import Approval, Run
@@ -296,6 +299,29 @@ def rows_table(rows: list[dict[str, str]], columns: list[str]) -> Table:
     for row in rows:
         table.add_row(*map(escape, cells(row, columns)))
     return table
+
+
+def page_table(page: RowPage) -> Table:
+    """Rows as a table: their number, first column, last columns (the new ones come last) and status."""
+    names = [name for name in (page.rows[0].values if page.rows else ()) if name not in METADATA_COLUMNS]
+    shown = names if len(names) <= COLUMNS_SHOWN else [names[0], *names[1 - COLUMNS_SHOWN :]]
+    rows = [{**row.values, "_row_id": str(row.row), "_status": row.status.value} for row in page.rows]
+    return rows_table(rows, ["_row_id", *shown, "_status"])
+
+
+def guess_lines(guess: Guess, header: FileHeader) -> list[str]:
+    """What a guessed document sends."""
+    lines = [f"{'target':<12} {guess.document['target']['name']}"]
+    lines += [f"{'field':<12} {field} from column {column}" for field, column in guess.fields.items()]
+    if not guess.fields:
+        lines.append(f"{'fields':<12} {', '.join(header.columns)}: each column under its own name")
+    if guess.unused:
+        lines.append(f"{'not sent':<12} {', '.join(guess.unused)}")
+    if guess.missing:
+        lines.append(f"{'no column':<12} {', '.join(guess.missing)}: optional")
+    if not header.has_rows:
+        lines.append(f"{'warning':<12} The file has a header and no rows.")
+    return lines
 
 
 def cells(row: dict[str, str], columns: list[str]) -> Iterator[str]:

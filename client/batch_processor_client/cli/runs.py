@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +23,7 @@ from batch_processor_client.cli.options import (
     AsJson,
     Execution,
     deployment_of,
+    err,
     input_file,
     out,
     output_file,
@@ -31,13 +33,16 @@ from batch_processor_client.deployment import Deployment
 from batch_processor_client.documents import execution_name, read_document, subject_of
 from batch_processor_client.errors import ClientError
 from batch_processor_client.files import download
+from batch_processor_client.guesses import guess_document, parse_columns, read_header
 from batch_processor_client.rows import list_rows
+from batch_processor_client.targets import find_target
 from row_batches.rows.records import RowStatus
 from row_batches.run.runs import RunState
 
 app = typer.Typer()
 
 FAILURES_SHOWN = 5
+ROWS_SHOWN = 5
 INTERRUPTED = 130
 
 
@@ -46,36 +51,88 @@ def run(
     context: typer.Context,
     document: Annotated[Path | None, input_file("The input document.", "--input")] = None,
     csv: Annotated[Path | None, input_file("A file to upload: CSV, Excel workbook, JSON.", "--csv")] = None,
+    target: Annotated[str, typer.Option(help="Registered target of a run without a document.")] = "",
+    columns: Annotated[str, typer.Option(help="Columns and the fields they become: body=text,id.")] = "",
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, max=10_000, help="Rows in flight of a run without a document.")
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="Name of the execution; used twice, it starts nothing twice.")
     ] = None,
     trial: Annotated[
         int | None, typer.Option(min=1, max=500, help="Try so many rows first, then ask whether all run.")
     ] = None,
+    output: Annotated[Path | None, output_file("A file to write the output to.", "--output")] = None,
 ) -> None:
     """Start an execution and follow it to its output.
 
-    The document is checked before anything starts, with the same errors as on AWS. In csv_s3_uri, INPUT_BUCKET stands
-    for the deployment's input bucket. Ctrl-C leaves the execution running.
+    With --input, the document is checked before anything starts, with the same errors as on AWS. In csv_s3_uri,
+    INPUT_BUCKET stands for the deployment's input bucket. With --csv and --target, no document is needed: the mapping
+    is guessed from the fields that the target declares and the file's header, and shown. Ctrl-C leaves the execution
+    running.
     """
-    if document is None:
-        raise ClientError("Name the document: make run INPUT=batch.json. Or a run to follow: FOLLOW=<execution>.")
-    read = read_document(document)
-    deployment = deployment_of(context)
+    if document is not None:
+        if target or columns or concurrency:
+            raise ClientError("INPUT names the document: TARGET, COLUMNS and CONCURRENCY are for a run without one.")
+        read = read_document(document)
+        deployment = deployment_of(context)
+        if csv is not None and "csv_s3_uri" in read:
+            show(f"{csv} is used in place of csv_s3_uri in {document}: {read['csv_s3_uri']}")
+    elif csv is None or not target:
+        raise ClientError(
+            "Name the document: make run INPUT=batch.json. Or a file and a target: CSV=rows.csv TARGET=sentiment. "
+            "Or a run to follow: FOLLOW=<execution>."
+        )
+    else:
+        given, header = parse_columns(columns), read_header(csv)
+        deployment = deployment_of(context)
+        guess = guess_document(find_target(deployment, target), header.columns, given, concurrency)
+        for line in report.guess_lines(guess, header):
+            show(line)
+        read = guess.document
     if trial is not None:
         read = trials.with_trial(read, trial)
-    arn = runs.start(deployment, read, name or execution_name(subject_of(document), datetime.now(UTC)), csv)
-    _follow(deployment, arn)
+    subject = subject_of(document) if document is not None else target
+    arn = runs.start(deployment, read, name or execution_name(subject, datetime.now(UTC)), csv)
+    _follow(deployment, arn, output)
 
 
 @app.command()
-def follow(context: typer.Context, execution: Execution) -> None:
+def follow(
+    context: typer.Context,
+    execution: Execution,
+    output: Annotated[Path | None, output_file("A file to write the output to.", "--output")] = None,
+) -> None:
     """Follow an execution to its output. Ctrl-C leaves it running."""
     deployment = deployment_of(context)
-    _follow(deployment, deployment.execution_arn(execution))
+    _follow(deployment, deployment.execution_arn(execution), output)
 
 
-def _follow(deployment: Deployment, arn: str) -> None:
+@app.command("results")
+def show_results(
+    context: typer.Context,
+    execution: Execution,
+    output: Annotated[Path | None, output_file("A file to write the output to.", "--output")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a run that has ended gave: counts, cost, addresses, the first rows, why rows failed."""
+    deployment = deployment_of(context)
+    ending = results.ending(deployment, execution)
+    if as_json:
+        out.print_json(ending.model_dump_json())
+    else:
+        _show_ending(deployment, ending, executions.name_of(execution))
+    _save(deployment, ending, output)
+
+
+def _save(deployment: Deployment, ending: executions.Ending, output: Path | None) -> None:
+    """Write the output to a file, if there is one and a file was named."""
+    uri = (ending.document or {}).get("output_s3_uri")
+    if output is not None and uri:
+        err.print(f"{'file':<12} {download(deployment, uri, output)}", markup=False, highlight=False)
+
+
+def _follow(deployment: Deployment, arn: str, output: Path | None = None) -> None:
     """Show the progress, then the result. Ends with exit code 1 if the execution did not succeed."""
     name = executions.name_of(arn)
     out.print(f"Execution [bold]{escape(name)}[/bold]", highlight=False)
@@ -90,6 +147,7 @@ def _follow(deployment: Deployment, arn: str) -> None:
     if ending is None:
         return
     _show_ending(deployment, ending, name)
+    _save(deployment, ending, output)
     if ending.status != "SUCCEEDED":
         raise typer.Exit(1)
 
@@ -142,8 +200,11 @@ def trial(context: typer.Context, execution: Execution, as_json: AsJson = False)
 
 
 def _show_ending(deployment: Deployment, ending: executions.Ending, name: str) -> None:
-    """Print the result and the first failed rows."""
+    """Print the first rows, the result, and the first failed rows."""
     document = ending.document or {}
+    if document.get("output_s3_uri"):
+        with suppress(ClientError):  # the rows have expired
+            out.print(report.page_table(list_rows(deployment, name, limit=ROWS_SHOWN)))
     summary = results.summary_of(deployment, document)
     extracted = report.extraction_lines(summary.get("extraction", {}))
     show(report.summary(ending, summary.get("warnings", []), extracted))

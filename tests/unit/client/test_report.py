@@ -13,6 +13,7 @@ from batch_processor_client.cli import report
 from batch_processor_client.executions import Ending
 from batch_processor_client.progress import Progress, money
 from batch_processor_client.remap import Remap
+from batch_processor_client.rows import Row, RowPage
 from row_batches.rows.records import RowStatus
 from row_batches.run.remap import Remapped
 from row_batches.run.totals import CastFailures
@@ -204,3 +205,11 @@ def test_the_bar_ends_with_the_ending() -> None:
     assert report.show_progress(console, looks) == ending
     assert isinstance(console.file, io.StringIO)
     assert "2/2" in console.file.getvalue()
+
+
+def test_the_first_rows_of_an_output_have_their_first_and_their_last_columns() -> None:
+    values = {f"c{number}": f"<{number}>" for number in range(10)} | {"_row_id": "1", "_status": "SUCCESS"}
+    page = RowPage(execution="x", rows=[Row(row=1, status=RowStatus.SUCCESS, error="", values=values)], next_row=None)
+    text = shown(report.page_table(page), width=120)
+    assert [f"<{number}>" in text for number in range(10)] == [True, *[False] * 4, *[True] * 5]
+    assert "SUCCESS" in text

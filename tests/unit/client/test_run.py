@@ -18,6 +18,7 @@ from batch_processor_client.deployment import Deployment
 from batch_processor_client.documents import execution_name, read_document
 from batch_processor_client.errors import ClientError
 from foundation.errors import InvalidInputError
+from row_batches.document.plan import InputField, Target
 from tests.support.fakes import FakeRuns
 from tests.unit.client.fakes import EXECUTION, OUTPUTS, FakeStates, FakeStorage, fake_deployment, run_command
 
@@ -29,6 +30,9 @@ class Uploads(FakeStorage):
     """S3 that remembers what was uploaded: file, bucket and key."""
 
     uploads: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def download_file(self, bucket: str, key: str, path: str) -> None:
+        Path(path).write_bytes(self.objects[key])
 
     def upload_file(self, path: str, bucket: str, key: str) -> None:
         self.uploads.append((Path(path).name, bucket, key))
@@ -184,3 +188,70 @@ def test_an_upload_that_is_refused_is_explained(
     assert run_command(monkeypatch, *arguments) == 1
     assert "AWS refused: Failed to upload" in capsys.readouterr().err
     assert world.states.started == []
+
+
+def test_a_run_needs_no_document_and_shows_what_it_sends(
+    world: World, rows: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    arn = "arn:aws:lambda:us-east-1:000000000000:function:sentiment"
+    field = {"text": InputField()}
+    target = Target(name="sentiment", type="tool", arn=arn, invocation="lambda", input=field)
+    monkeypatch.setattr(cli.runs, "find_target", lambda *_: target)
+    world.storage.objects["results/x/output.csv"] = b"a\n1\n"
+    ended = {"status": "SUCCEEDED", "output": json.dumps({"output_s3_uri": "s3://results/results/x/output.csv"})}
+    monkeypatch.setattr(world.states, "start_execution", starts(world.states, ended))
+    saved = tmp_path / "out.csv"
+    arguments = ["--csv", str(rows), "--target", "sentiment", "--columns", "a=text", "--output", str(saved)]
+    done = CliRunner().invoke(cli.app, ["--outputs", str(world.outputs), "run", *arguments, "--name", "night-run"])
+    assert done.exit_code == 0, done.output
+    assert done.output.splitlines()[:3] == [
+        "target       sentiment",
+        "field        text from column a",
+        "Execution night-run",
+    ]
+    sent = json.loads(world.states.started[0]["input"])
+    assert sent["input_mapping"] == {"column_mappings": {"a": "text"}}
+    assert saved.read_text() == "a\n1\n"
+
+
+def starts(states: FakeStates, ended: dict[str, Any]) -> Any:
+    """StartExecution of an execution that ends at once."""
+
+    def start_execution(**arguments: Any) -> dict[str, str]:
+        states.started.append(arguments)
+        states.descriptions = [ended]
+        return {"executionArn": EXECUTION}
+
+    return start_execution
+
+
+def test_a_file_that_replaces_the_documents_own_is_said(
+    world: World, rows: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(world.states, "start_execution", starts(world.states, {"status": "SUCCEEDED", "output": "{}"}))
+    document = tmp_path / "batch.json"
+    document.write_text(json.dumps(DOCUMENT))
+    arguments = ["run", "--input", str(document), "--csv", str(rows)]
+    done = CliRunner().invoke(cli.app, ["--outputs", str(world.outputs), *arguments])
+    assert done.output.startswith(f"{rows} is used in place of csv_s3_uri in {document}: s3://INPUT_BUCKET/rows.csv")
+
+
+@pytest.mark.parametrize(
+    ("description", "code", "said"),
+    [
+        ({"status": "RUNNING"}, 1, "night-run still runs"),
+        ({"status": "SUCCEEDED", "output": json.dumps({"status": "SUCCEEDED", "total_rows": 3})}, 0, "total rows   3"),
+    ],
+)
+def test_the_results_of_a_run_are_shown_once_it_has_ended(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    description: dict[str, Any],
+    code: int,
+    said: str,
+) -> None:
+    world.states.descriptions = [description]
+    assert run_command(monkeypatch, "--outputs", str(world.outputs), "results", "night-run") == code
+    shown = capsys.readouterr()
+    assert said in shown.out + shown.err

@@ -1,0 +1,121 @@
+"""Guesses the document of a run from its target and the header of its file, so that a first run needs no JSON."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from batch_processor_client.errors import ClientError
+from foundation.problems import closest, listed
+from row_batches.document.input_format import InputFormat
+from row_batches.document.plan import Target
+from row_batches.files.opening import open_input
+
+CHUNK_BYTES = 1024 * 1024
+
+
+class Guess(BaseModel):
+    """A document without the address of its file, and what it sends of each row.
+
+    ``fields`` are the fields that the target gets, each with its column; empty: each column under its own name.
+    ``unused`` are columns that are not sent, ``missing`` optional fields of the target without a column.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    document: dict[str, Any]
+    fields: dict[str, str]
+    unused: list[str]
+    missing: list[str]
+
+
+class FileHeader(BaseModel):
+    """The columns of a file, as a run names them, and whether a row follows."""
+
+    model_config = ConfigDict(frozen=True)
+
+    columns: list[str]
+    has_rows: bool
+
+
+def read_header(path: Path) -> FileHeader:
+    """Read the header as a run reads it. Raises InvalidInputError for a file that a run refuses."""
+
+    def chunks() -> Iterator[bytes]:
+        with path.open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                yield chunk
+
+    staging = open_input(chunks, InputFormat(), max_rows=1)
+    for _ in staging:
+        pass
+    return FileHeader(columns=list(staging.columns), has_rows=staging.total_rows > 0)
+
+
+def parse_columns(text: str) -> dict[str, str]:
+    """``body=text,id`` as column to field: a column without ``=`` keeps its name. Raises ClientError."""
+    pairs: dict[str, str] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        column, _, field = part.partition("=")
+        if not column.strip() or part.endswith("="):
+            raise ClientError(f"COLUMNS={text}: write column=field, with commas between: COLUMNS=body=text,id=id.")
+        pairs[column.strip()] = field.strip() or column.strip()
+    return pairs
+
+
+def guess_document(
+    target: Target,
+    columns: Sequence[str],
+    given: Mapping[str, str] | None = None,
+    max_concurrency: int | None = None,
+) -> Guess:
+    """The document that sends each row's columns to the target.
+
+    ``given`` maps columns to fields and comes first. Then each field that the registry declares takes the column of the
+    same name, upper case, spaces and signs aside. Without a declaration and without ``given``, every column is sent
+    under its own name. Raises ClientError if a given column is not in the file, or a required field has no column.
+    """
+    given = dict(given or {})
+    for column in given:
+        if column not in columns:
+            nearest = closest(column, columns)
+            hint = f" Did you mean {nearest}?" if nearest else ""
+            raise ClientError(f"The file has no column {column}.{hint} It has {listed(columns)}.")
+    mapped = {**given, **_declared(target, columns, given)}
+    fields = {field: column for column, field in mapped.items()}
+    missing = [name for name in target.input if name not in fields]
+    required = [name for name in missing if target.input[name].required]
+    if required:
+        raise ClientError(
+            f"{target.name} needs {listed(required)}, and the file has {listed(columns)}. "
+            f"Say which column it is: COLUMNS=<column>={required[0]}."
+        )
+    document: dict[str, Any] = {"target": {"type": target.type, "name": target.name}}
+    if mapped:
+        document["input_mapping"] = {"column_mappings": mapped}
+    if max_concurrency is not None:
+        document["execution_config"] = {"max_concurrency": max_concurrency}
+    unused = [column for column in columns if mapped and column not in mapped]
+    return Guess(document=document, fields=fields, unused=unused, missing=missing)
+
+
+def _declared(target: Target, columns: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
+    """The columns that have the name of a declared field, column to field."""
+    free = [column for column in columns if column not in given]
+    exact = {name: name for name in target.input if name in free and name not in given.values()}
+    alike = {_plain(column): column for column in reversed(free) if column not in exact}
+    found = dict(exact)
+    for name in target.input:
+        column = alike.get(_plain(name))
+        if column is not None and name not in found.values() and name not in given.values():
+            found[column] = name
+    return found
+
+
+def _plain(name: str) -> str:
+    """A name without what people write differently: ``Ticket ID`` is ``ticketid``."""
+    return re.sub(r"[\W_]+", "", name.casefold())

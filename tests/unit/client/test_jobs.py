@@ -1,0 +1,142 @@
+"""Jobs of Bedrock batches through the admin API."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from batch_processor_client import cli, jobs
+from batch_processor_client.deployment import Deployment
+from batch_processor_client.errors import ClientError
+from foundation.aws.dynamodb_items import to_item
+from tests.unit.client.fakes import OUTPUTS, fake_deployment
+
+JOB = "batch-1790000000-0123abcd"
+ONE = {"jobId": JOB, "status": "Completed", "violationCount": 3, "stats": {"processed": 2, "errors": 1}}
+CREATED = {"message": "Batch job created successfully", "jobId": JOB, "violationCount": 3}
+RECORDS = [
+    {"recordId": "OSHA-1", "outcome": "Succeeded", "content": {"table": "violations", "PK": "V#1", "SK": "C"}},
+    {"recordId": "OSHA-2", "outcome": "Failed", "reason": "no content", "content": None},
+]
+
+
+@dataclass
+class FakeApi:
+    """The admin API, with an answer for each request in turn, and the table with the content."""
+
+    answers: list[tuple[int, dict[str, Any]]]
+    requests: list[tuple[str, str, Any]] = field(default_factory=list)
+    keys: set[str] = field(default_factory=set)
+
+    def request(
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, dict[str, Any]]:
+        self.requests.append((method, path, body))
+        self.keys |= set((headers or {}).values())
+        return self.answers.pop(0)
+
+    def batch_get_item(self, RequestItems: dict[str, Any]) -> dict[str, Any]:  # noqa: N803
+        assert RequestItems == {"violations": {"Keys": [{"PK": {"S": "V#1"}, "SK": {"S": "C"}}]}}
+        return {"Responses": {"violations": [to_item({"PK": "V#1", "SK": "C", "bedrock_title": "A title"})]}}
+
+
+class World:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        self.api = FakeApi([])
+        fake_deployment(monkeypatch, dynamodb=self.api)
+        monkeypatch.setattr(jobs, "AdminApi", lambda *_: self.api)
+        outputs = {**OUTPUTS, "admin_api_url": "https://api.example"}
+        self.deployment = Deployment.model_validate(outputs)
+        self.outputs = folder / "outputs.json"
+        self.outputs.write_text(json.dumps(outputs))
+
+    def command(self, *arguments: str) -> Result:
+        return CliRunner().invoke(cli.app, ["--outputs", str(self.outputs), *arguments])
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
+    return World(monkeypatch, tmp_path)
+
+
+def test_a_creation_that_takes_long_is_asked_for_again_under_one_key(world: World) -> None:
+    world.api.answers = [(202, {"message": "Batch job is being created", "jobId": JOB}), (200, CREATED)]
+    waited: list[float] = []
+    created = jobs.create(world.deployment, {"limits": {"maxViolations": 3}}, force=True, wait=waited.append)
+    assert (created.job_id, created.violation_count, len(waited), len(world.api.keys)) == (JOB, 3, 1, 1)
+    assert world.api.requests[0] == (
+        "POST",
+        "/admin/bedrock/batch",
+        {"config": {"limits": {"maxViolations": 3}}, "force": True},
+    )
+
+
+def test_every_problem_of_a_request_is_in_the_error(world: World) -> None:
+    problems = [{"path": f"config.{name}", "value": "1", "message": "unknown", "fix": "Remove it"} for name in "ab"]
+    world.api.answers = [(400, {"message": "The request is not valid", "problems": problems})]
+    with pytest.raises(ClientError) as refused:
+        jobs.estimate(world.deployment, {"a": 1, "b": 1})
+    assert str(refused.value).splitlines() == [
+        "POST /admin/bedrock/batch/estimate was refused (400): The request is not valid",
+        "config.a: unknown. Remove it",
+        "config.b: unknown. Remove it",
+    ]
+
+
+def test_the_records_of_a_job_come_with_their_content_page_by_page(world: World) -> None:
+    world.api.answers = [(200, {"records": RECORDS, "nextCursor": "next"}), (200, {"records": RECORDS[1:]})]
+    found = list(jobs.content(world.deployment, JOB))
+    assert [record.content for record in found] == [{"bedrock_title": "A title"}, {}, {}]
+    assert [path for _, path, _ in world.api.requests] == [
+        f"/admin/bedrock/batch/{JOB}/records?limit=100",
+        f"/admin/bedrock/batch/{JOB}/records?limit=100&cursor=next",
+    ]
+
+
+def test_the_commands_show_what_the_api_answers(world: World, tmp_path: Path) -> None:
+    request = tmp_path / "request.json"
+    request.write_text(json.dumps({"config": {"filters": {"agencies": ["osha"]}}}))
+    figures = {"violationCount": 3, "totalTokens": 900, "costUSD": 0.5}
+    world.api.answers = [
+        (200, {"jobs": [ONE], "nextCursor": "more"}),
+        (200, ONE),
+        (200, {"violationCount": 3, "estimate": figures}),
+        (200, CREATED),
+        (202, {"message": "Stop requested", "jobId": JOB, "status": "InProgress"}),
+        (200, {**CREATED, "jobId": "batch-2"}),
+        (200, {"records": RECORDS}),
+    ]
+    listed = world.command("jobs", "--status", "Completed")
+    assert JOB in listed.output
+    assert "More: --cursor more" in listed.output
+    assert json.loads(world.command("job", JOB).output)["stats"] == ONE["stats"]
+    assert world.command("estimate", "--input", str(request)).output.startswith("3 records, 900 tokens, 0.5000 USD.")
+    assert f"{JOB}: 3 records." in world.command("create-job", "--input", str(request)).output
+    assert "Stop requested" in world.command("stop-job", JOB).output
+    assert "batch-2: 3 records." in world.command("retry-job", JOB).output
+    assert json.loads(world.command("content", JOB).output.splitlines()[0])["record_id"] == "OSHA-1"
+    assert world.api.requests[0][1] == "/admin/bedrock/batch/jobs?limit=20&status=Completed"
+    assert world.api.requests[2][2] == {"config": {"filters": {"agencies": ["osha"]}}}
+
+
+def test_any_request_can_be_sent_signed(world: World) -> None:
+    world.api.answers = [(200, {"jobs": []}), (404, {"message": "No such job"})]
+    assert json.loads(world.command("api", "get", "/admin/bedrock/batch/jobs").output) == {"jobs": []}
+    assert world.command("api", "GET", "/admin/bedrock/batch/nope").exit_code == 1
+
+
+def test_a_job_id_cannot_leave_its_path(world: World) -> None:
+    world.api.answers = [(404, {"message": "No such job"})]
+    with pytest.raises(ClientError, match="No such job"):
+        jobs.get_job(world.deployment, "../openapi.json?x")
+    assert world.api.requests[0][1] == "/admin/bedrock/batch/..%2Fopenapi.json%3Fx"
+
+
+def test_without_bedrock_batches_there_is_no_api() -> None:
+    with pytest.raises(ClientError, match="has no Bedrock batches"):
+        jobs.list_jobs(Deployment.model_validate(OUTPUTS))
