@@ -302,6 +302,9 @@ def copied_by_duckdb(folder: Path, texts: list[str], types: dict[str, str], sele
     columns = ", ".join(f"{name}: '{kind}'" for name, kind in typed.items())
     with duckdb.connect() as connection:
         connection.execute(
+            "SET enable_progress_bar = false"
+        )  # it is printed between the figures, if a query takes seconds
+        connection.execute(
             f"COPY (SELECT {', '.join(selected)} FROM read_json('{folder / 'rows.jsonl'}', "  # noqa: S608
             f"columns={{{columns}}}, format='newline_delimited') ORDER BY row) TO '{output}' (HEADER)"
         )
