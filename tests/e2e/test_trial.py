@@ -16,21 +16,26 @@ from batch_processor_client.trials import answer, trial_report
 from row_batches.run.runs_dynamodb import DynamoDbRuns
 from tests.support.aws_resources import eventually
 from tests.support.client import run_client
-from tests.support.deployment import Deployment, Run, csv_bytes
+from tests.support.deployment import Deployment, Run, csv_bytes, scaled
 from tests.support.iam import session_with
 
 TOOL = {"type": "tool", "name": "chaos"}
 AGENT = {"type": "agent", "name": "chaos_agent"}
-ROWS = 40
-TRIED = 4
+SIZES = {"tool": (scaled(10_000, 40), scaled(20, 4)), "agent": (40, 4)}
+"""Rows of a run, and of its trial, by the type of its target."""
 
 
 def document(target: dict[str, str], approval: str = "required", **execution: Any) -> dict[str, Any]:
     return {
         "target": target,
-        "trial": {"rows": TRIED, "approval": approval},
+        "trial": {"rows": SIZES[target["type"]][1], "approval": approval},
         "output_mapping": {"columns": [{"name": "value", "source": "$.value"}]},
-        "execution_config": {"max_concurrency": 8, "batch_size": 10, "retry_policy": {"max_attempts": 1}, **execution},
+        "execution_config": {
+            "max_concurrency": 8,
+            "batch_size": scaled(500, 10),
+            "retry_policy": {"max_attempts": 1},
+            **execution,
+        },
     }
 
 
@@ -49,7 +54,8 @@ class Trial:
 
     def __init__(self, deployment: Deployment, target: dict[str, str], **execution: Any) -> None:
         self.deployment = deployment
-        self.uri = deployment.upload(csv_bytes([["mode", "n"], *[["ok", str(row)] for row in range(ROWS)]]))
+        self.rows, self.tried = SIZES[target["type"]]
+        self.uri = deployment.upload(csv_bytes([["mode", "n"], *[["ok", str(row)] for row in range(self.rows)]]))
         self.batch_name = f"trial{uuid.uuid4().hex[:8]}"
         self.document = {
             "csv_s3_uri": self.uri,
@@ -82,11 +88,11 @@ class Trial:
         return Run(self.deployment, self.arn, self.deployment.wait(self.arn), self.uri)
 
 
-def assert_only_the_trial_ran(run: Run) -> None:
-    assert [row["_row_id"] for row in run.rows] == [str(row) for row in range(1, ROWS + 1)]
-    assert [row["_status"] for row in run.rows].count("SUCCESS") == TRIED
-    assert sum("not attempted" in row["_error_message"] for row in run.rows) == ROWS - TRIED
-    assert run.summary["attempts"] == TRIED
+def assert_only_the_trial_ran(run: Run, trial: Trial) -> None:
+    assert [row["_row_id"] for row in run.rows] == [str(row) for row in range(1, trial.rows + 1)]
+    assert [row["_status"] for row in run.rows].count("SUCCESS") == trial.tried
+    assert sum("not attempted" in row["_error_message"] for row in run.rows) == trial.rows - trial.tried
+    assert run.summary["attempts"] == trial.tried
 
 
 @pytest.mark.parametrize("target", [TOOL, AGENT], ids=["tool", "agent"])
@@ -95,15 +101,15 @@ def test_an_approved_run_runs_its_other_rows_and_each_row_once(
 ) -> None:
     trial = Trial(deployment, target)
     with operator(deployment, monkeypatch, deployment.outputs["caller_policy_json"]) as client:
-        assert trial_report(client, trial.name).finished == TRIED
+        assert trial_report(client, trial.name).finished == trial.tried
         assert answer(client, trial.name, approved=True).execution == trial.name
     run = trial.ended().assert_succeeded()
-    assert [row["value"] for row in run.rows] == [str(row) for row in range(ROWS)]
-    assert run.summary["attempts"] == ROWS
+    assert [row["value"] for row in run.rows] == [str(row) for row in range(trial.rows)]
+    assert run.summary["attempts"] == trial.rows
     if target is AGENT:
-        assert len(deployment.agent_executions(trial.batch_name)) == ROWS
-    assert run.document["trial"]["finished"] == TRIED
-    assert run.document["trial"]["whole"]["rows"] == ROWS
+        assert len(deployment.agent_executions(trial.batch_name)) == trial.rows
+    assert run.document["trial"]["finished"] == trial.tried
+    assert run.document["trial"]["whole"]["rows"] == trial.rows
     done = trial.runs.get(trial.name)
     assert done is not None
     assert (done.approval, done.shown_state) == (None, "SUCCEEDED")
@@ -122,7 +128,7 @@ def test_who_lacks_the_permission_cannot_approve_and_a_run_that_is_not_approved_
     assert stopped.returncode == 0, stopped.stdout + stopped.stderr
     run = trial.ended()
     assert (run.status, run.error) == ("FAILED", "StoppedError")
-    assert_only_the_trial_ran(run)
+    assert_only_the_trial_ran(run, trial)
 
 
 def test_a_run_that_is_killed_while_it_waits_is_resumed_or_redriven_and_calls_no_row_twice(
@@ -131,27 +137,31 @@ def test_a_run_that_is_killed_while_it_waits_is_resumed_or_redriven_and_calls_no
     trial = Trial(deployment, AGENT)
     deployment.states.stop_execution(executionArn=trial.arn)
     assert eventually(lambda: f"results/{trial.name}/summary.json" in deployment.keys(f"results/{trial.name}/"), 120)
-    assert_only_the_trial_ran(trial.ended())
+    assert_only_the_trial_ran(trial.ended(), trial)
 
     resumed = {**trial.document, "execution_config": {**trial.document["execution_config"], "resume_from": trial.name}}
     run = deployment.run({name: value for name, value in resumed.items() if name != "trial"}).assert_succeeded()
-    assert (run.document["resumed"], run.summary["attempts"]) == (TRIED, ROWS - TRIED)
+    assert (run.document["resumed"], run.summary["attempts"]) == (trial.tried, trial.rows - trial.tried)
 
     deployment.states.redrive_execution(executionArn=trial.arn)
     trial.await_question(trial.token)
     approved = run_client(deployment, "approve", trial.name)
     assert approved.returncode == 0, approved.stdout + approved.stderr
     run = trial.ended().assert_succeeded()
-    assert run.summary["attempts"] == ROWS
+    assert run.summary["attempts"] == trial.rows
 
 
 def test_without_an_approval_a_run_goes_on_by_itself_unless_no_row_of_the_trial_was_successful(
     deployment: Deployment,
 ) -> None:
-    rows = [["ok", str(row)] for row in range(ROWS)]
-    run = deployment.run(document(TOOL, "none"), csv_bytes([["mode", "n"], *rows])).assert_succeeded()
-    assert run.document["trial"]["succeeded"] == TRIED
+    count, tried = SIZES["tool"]
+    rows = [["ok", str(row)] for row in range(count)]
+    trying = document(TOOL, "none", storage_mode="dynamodb", deduplicate=True)
+    run = deployment.run(trying, csv_bytes([["mode", "n"], *rows, *rows[:10]])).assert_succeeded()
+    assert run.document["trial"]["succeeded"] == tried
+    assert run.summary["attempts"] == count
+    assert [row["value"] for row in run.rows] == [n for _, n in rows + rows[:10]]
 
-    failing = deployment.run(document(TOOL, "none"), csv_bytes([["mode", "n"], *[["fail", "0"]] * ROWS]))
+    failing = deployment.run(document(TOOL, "none"), csv_bytes([["mode", "n"], *[["fail", "0"]] * count]))
     assert (failing.status, failing.error) == ("FAILED", "TrialFailedError")
-    assert failing.summary["attempts"] == TRIED
+    assert failing.summary["attempts"] == tried

@@ -164,6 +164,8 @@ def _to_its_end(deployment: Deployment, arn: str) -> executions.Ending | None:
     while True:
         ending = report.show_progress_to_question(out, progress, answered)
         if isinstance(ending, executions.Ending):
+            if not answered and (ending.document or {}).get("trial"):
+                report.trial(out, trials.trial_report(deployment, arn))
             return ending
         name, tried = executions.name_of(arn), trials.trial_report(deployment, arn)
         report.trial(out, tried)

@@ -130,6 +130,16 @@ def test_an_approval_says_what_runs_now(world: World) -> None:
     assert done.output.strip() == "Approved: night-run runs all 200 rows. Follow it: make run FOLLOW=night-run"
 
 
+def test_a_run_that_asked_nobody_shows_the_report_with_its_result(world: World) -> None:
+    document = {"total_rows": 200, "trial": {"trial_report_s3_uri": "s3://results/results/night-run/trial.json"}}
+    world.states.descriptions = [{"status": "SUCCEEDED", "output": json.dumps(document)}]
+
+    done = world.command("follow", "night-run")
+
+    assert done.exit_code == 0
+    assert "trial        2 of 200 rows, 1 successful" in done.output
+
+
 def test_without_a_terminal_a_run_that_waits_is_left_waiting(world: World) -> None:
     world.storage.objects["work/night-run/plan.json"] = json.dumps(
         {"total_rows": 200, "target": {}, "config": {"output_mapping": {}, "trial": {"rows": 2}}}

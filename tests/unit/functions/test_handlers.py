@@ -149,6 +149,19 @@ def test_aggregate_results_and_notify_end_the_run(world: World) -> None:
     assert world.notifier.published[0][0] == "echo: SUCCEEDED_WITH_FAILURES"
 
 
+def test_aggregate_results_takes_the_steps_of_a_trial(world: World) -> None:
+    make_plan(ROWS, store=world.store, trial={"rows": 1, "approval": "required"})
+    request = {"plan_key": KEYS.plan}
+
+    staged = world.call("aggregate_results", {**request, "action": "STAGE_TRIAL"})
+    reported = world.call("aggregate_results", {**request, "action": "REPORT_TRIAL"})
+    answered = world.call("aggregate_results", {**request, "action": "TAKE_ANSWER", "approved": False})
+
+    assert (staged["source"]["key"], staged["batch_size"]) == (KEYS.trial, 1)
+    assert (reported["asks"], reported["goes_on"]) == (True, False)
+    assert (answered["asks"], answered["goes_on"]) == (False, False)
+
+
 def test_an_event_with_an_unknown_field_is_refused(world: World) -> None:
     with pytest.raises(ValidationError, match="unknown"):
         world.call("aggregate_results", {"action": "AGGREGATE", "plan_key": KEYS.plan, "unknown": 1})

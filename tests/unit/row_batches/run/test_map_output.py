@@ -18,9 +18,9 @@ from row_batches.run.messages import (
     MapOutputRequest,
     MapOutputResponse,
 )
-from row_batches.run.runs import BestEffort, Run
+from row_batches.run.runs import BestEffort, Counts, Run
 from row_batches.targets.standard_agent import most_inline_throttles
-from tests.support.batches import KEYS, make_plan, records_of, staged_items
+from tests.support.batches import EXECUTION, KEYS, make_plan, records_of, staged_items
 from tests.support.fakes import FakeClock, FakeDeadLetters, FakeObjectStore, FakeRuns, fake_starts
 
 ROWS = [["1", "a text"], ["2", "b text"]]
@@ -367,3 +367,17 @@ def test_a_column_that_matches_nothing_in_an_agents_answer_is_counted_live_and_k
     run = ending.runs.get("run-1")
     assert run is not None
     assert run.blanks.missing == {"label": 1}
+
+
+def test_the_row_that_brings_the_run_to_its_cost_pulls_the_brake() -> None:
+    limit = {"timeout_seconds": 60, "stop_after": {"cost_usd": 0.05}}
+    ending = Ending(execution_config=limit, cost_per_call_usd=0.0)
+    ending.runs.count(EXECUTION, Counts(attempts=3, model_usd=0.03))  # by other children
+    earlier = {"m": {"input_tokens": 1, "output_tokens": 1, "cost_usd": 0.01}}
+    answer = {**SUCCESS, "metadata": {"usage": {"cost_usd": 0.01, "model": "m"}}}
+
+    response = ending.call(attempt=2, usage=earlier, Result=answer)
+
+    assert response.stop
+    assert orjson.loads(ending.store.objects[KEYS.brake])["error"] == "CostLimitError"
+    assert ending.record["usage"]["m"]["cost_usd"] == pytest.approx(0.02)
