@@ -80,9 +80,9 @@ def test_the_file_of_failed_rows_can_be_submitted_as_it_is(deployment: Deploymen
 
 def test_the_rows_of_one_cause_are_healed_and_each_output_is_verified(deployment: Deployment) -> None:
     # Given a run whose rows failed for two causes
-    rows = [("ok", "1"), ("fail", "7"), ("ok", 'a "quoted",\nü'), ("tool_error", "9")]
-    document, body = chaos(rows, retry_policy={"max_attempts": 1})
-    run = deployment.run(document, body).assert_succeeded()
+    document, _ = chaos([], retry_policy={"max_attempts": 1})
+    rows = [["ok", "1", ""], ["fail", "7", "x"], ["ok", "2", 'a "quoted",\nü'], ["tool_error", "9", ""]]
+    run = deployment.run(document, csv_bytes([["mode", "n", "note"], *rows])).assert_succeeded()
     found = json.loads(run_client(deployment, "heal", run.name, "--json").stdout)
     assert [(cause["error"], cause["rows"], cause["changes"]) for cause in found["causes"]] == [
         ("ChaosError", [2], {"retry_policy": {"max_attempts": 2}}),

@@ -22,6 +22,7 @@ from row_batches.document.plan import (
     StorageMode,
     Target,
 )
+from row_batches.rows.proof_rows import ROW_CHARACTERS
 from row_batches.run.storage import ANSWER_BYTES, ITEM_BYTES, item_units
 from row_batches.targets.kinds import kind_of
 from row_batches.targets.usage import RunCounts, Usage, size_of
@@ -197,9 +198,9 @@ def run_usage(target: Target, counts: RunCounts, storage: Storage, *, total_rows
         + (2 * START_SECONDS + total_rows / AGGREGATION_ROWS_PER_SECOND) * size_of("aggregate_results").memory_gb
         + START_SECONDS * size_of("aggregate_results").memory_gb
         + START_SECONDS * (size_of("finish_run").memory_gb + size_of("notify").memory_gb),
-        # Staged input and output in parts; plan, output, failed rows, summary, map result files.
-        s3_puts=2 * parts + 10,
-        s3_gets=parts + 10,
+        # Staged input, output and proof in parts; plan, output, failed rows, proof, summary, map result files.
+        s3_puts=2 * parts + ceil(total_rows * ROW_CHARACTERS / PART_BYTES) + 13,
+        s3_gets=parts + 11,
         # The run's item and its two index entries, written and ended; the lease of the aggregation.
         dynamodb_writes=8,
     )

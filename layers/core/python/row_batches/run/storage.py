@@ -24,7 +24,7 @@ TRIAL_REFUSAL = "an inline run has no trial"
 
 # Assumptions on items.
 ANSWER_BYTES = 500
-ITEM_BYTES = 600
+ITEM_BYTES = 690
 """The bytes of an item besides its cells, which it holds twice, and its answer."""
 UNIT_BYTES = 1024
 UNITS_A_PARTITION = 700
