@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -20,8 +21,8 @@ from foundation.errors import ObjectChangedError, ObjectNotFoundError
 from row_batches.document.batch_config import parse_s3_uri
 from row_batches.document.input_format import InputFormat
 from row_batches.document.plan import Keys, Plan
-from row_batches.files.opening import open_input
 from row_batches.files.s3 import S3InputObjects
+from row_batches.files.several import NamedFile, open_files
 from row_batches.files.staged_copy import read_staged
 from row_batches.run.skipped import all_rows
 
@@ -40,6 +41,7 @@ class _ReadObject(_Stored):
     etag: str
     size_bytes: int
     sha256: str | None
+    name: str = ""
 
 
 class _Input(_Stored):
@@ -142,11 +144,11 @@ def verify_files(proof: Path, output: Path, input_file: Path | None = None, rows
     checking = _Checking(read, lambda: _chunks(output), lambda: _chunks(lines))
     if input_file is None:
         checking.notes.append("The input was not compared: name it with INPUT=.")
-    elif len(read.input.objects) > 1:
-        raise ClientError(f"The input of {read.execution_id} has several objects: verify it with EXECUTION=.")
     else:
-        readable_file(input_file)
-        checking.input_of(lambda: _chunks(input_file))
+        paths = [input_file / one.name for one in read.input.objects] if input_file.is_dir() else [input_file]
+        if len(paths) != max(1, len(read.input.objects)):
+            raise ClientError(f"{read.execution_id} read {len(read.input.objects):,} files: name their folder.")
+        checking.input_of([partial(_chunks, readable_file(path)) for path in paths])
     return checking.run()
 
 
@@ -219,13 +221,17 @@ class _Checking:
     def open_input(self, inputs: S3InputObjects, store: S3ObjectStore, keys: Keys) -> None:
         """Take the rows from the user's object, or from the staged copy if it is not the same any more."""
         objects = self.proof.input.objects
-        if len(objects) == 1:
+        unchanged = []
+        for read in objects:
             with suppress(ObjectNotFoundError, ObjectChangedError):
-                found = inputs.head(parse_s3_uri(objects[0].uri))
-                if found.etag == objects[0].etag:
-                    self.input_of(lambda: inputs.stream(found))
-                    return
-            self.notes.append(f"{objects[0].uri} was changed or deleted since the run.")
+                found = inputs.head(parse_s3_uri(read.uri))
+                if found.etag == read.etag:
+                    unchanged.append(partial(inputs.stream, found))
+                    continue
+            self.notes.append(f"{read.uri} was changed or deleted since the run.")
+        if objects and len(unchanged) == len(objects):
+            self.input_of(unchanged)
+            return
         try:
             plan = Plan.model_validate_json(store.get(keys.plan))
         except ObjectNotFoundError:
@@ -234,22 +240,27 @@ class _Checking:
         self.notes.append("The output is compared with the copy of the input that the run staged.")
         self._inputs = (cells for _, cells, _ in all_rows(store, plan))
 
-    def input_of(self, source: Source) -> None:
-        """Take the rows from the user's file, read with the run's ``input_format``."""
-        form, rows = self.proof.input.format, self.proof.input.rows
-        read = self.proof.input.objects[0] if self.proof.input.objects else None
-        whole = read is not None and read.sha256 is not None
-        staging = open_input(lambda: self._hashed(source), form, max_rows=None if whole else rows)
+    def input_of(self, sources: Sequence[Source]) -> None:
+        """Take the rows from the user's files, read with the run's ``input_format``."""
+        objects = self.proof.input.objects
+        whole = bool(objects) and all(read.sha256 is not None for read in objects)
+        names = [read.name for read in objects] or [""]
+        files = [
+            NamedFile(name, 0 if not objects else objects[place].size_bytes, partial(self._hashed, source, place))
+            for place, (name, source) in enumerate(zip(names, sources, strict=True))
+        ]
+        max_rows = None if whole else self.proof.input.rows
+        staging = open_files(files, self.proof.input.format, max_rows=max_rows)
         self._inputs = (cells for _, cells in read_staged(staging))
 
-    def _hashed(self, source: Source) -> Iterator[bytes]:
-        read = self.proof.input.objects[0] if self.proof.input.objects else None
+    def _hashed(self, source: Source, place: int) -> Iterator[bytes]:
+        read = self.proof.input.objects[place] if self.proof.input.objects else None
         if read is None or read.sha256 is None:
             yield from source()
             return
-        part = Part(read.size_bytes, read.sha256)
-        wrong = Finding(0, "the input is not the file that the run read: its bytes differ")
-        yield from hashed_parts(source(), [part], lambda: self.findings.append(wrong))
+        name = f" {read.name}" if len(self.proof.input.objects) > 1 else ""
+        wrong = Finding(0, f"the input{name} is not the file that the run read: its bytes differ")
+        yield from hashed_parts(source(), [Part(read.size_bytes, read.sha256)], lambda: self.findings.append(wrong))
 
     def run(self) -> Verified:
         wrong = Finding(0, "proof_rows.b64 is not the one that proof.json names")

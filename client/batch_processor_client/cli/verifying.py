@@ -21,7 +21,9 @@ def verify(
     execution: Annotated[str, typer.Argument(metavar="[EXECUTION]", help="Name or ARN of the execution.")] = "",
     proof: Annotated[Path | None, input_file("Its proof.json, with proof_rows.b64 beside it.", "--proof")] = None,
     output: Annotated[Path | None, input_file("Its output.csv.", "--output")] = None,
-    source: Annotated[Path | None, input_file("The file that it read, if you have it.", "--input")] = None,
+    source: Annotated[
+        Path | None, typer.Option("--input", help="The file that it read, or the folder with its files.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check that each input row is in the output once, in order and unchanged, as the run's proof says.

@@ -373,6 +373,30 @@ def test_another_input_is_found(files: Path) -> None:
     ]
 
 
+def test_a_folder_of_files_is_read_as_the_run_read_it(files: Path) -> None:
+    proof = json.loads((files / "proof.json").read_text())
+    parts = {"a.csv": b'id,text\n1,"a, b"\n', "b/c.csv": b'text,id\n"c\nd",2\ne,3\n'}
+    (files / "in" / "b").mkdir(parents=True)
+    objects = []
+    for name, text in parts.items():
+        (files / "in" / name).write_bytes(text)
+        digest = hashlib.sha256(text).hexdigest()
+        objects.append({"uri": f"s3://i/{name}", "etag": "", "size_bytes": len(text), "sha256": digest, "name": name})
+    proof["input"]["objects"] = objects
+    (files / "proof.json").write_text(json.dumps(proof))
+
+    assert_verified(verify.verify_files(files / "proof.json", files / "output.csv", files / "in"), 3)
+
+    (files / "in" / "a.csv").write_bytes(b'id,text\n1,"a; b"\n')
+    done = verify.verify_files(files / "proof.json", files / "output.csv", files / "in")
+    assert [str(finding) for finding in done.findings] == [
+        "the input a.csv is not the file that the run read: its bytes differ",
+        "row 1: the input's row is not the one that the run read",
+    ]
+    with pytest.raises(ClientError, match="name their folder"):
+        verify.verify_files(files / "proof.json", files / "output.csv", files / "rows.csv")
+
+
 @pytest.mark.parametrize("text", ["{}", "no JSON", '{"schema_version": 2}'])
 def test_a_file_that_is_no_proof_is_refused(files: Path, text: str) -> None:
     (files / "proof.json").write_text(text)

@@ -176,6 +176,8 @@ class ReadObject(Frozen):
     etag: str
     size_bytes: int
     sha256: str = ""
+    name: str = ""
+    """Its name below the folder, which ``input_format.source_column`` shows."""
 
 
 class DistinctInput(Frozen):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from row_batches.document.batch_config import S3Location
 from row_batches.document.plan import ReadObject
@@ -40,7 +40,10 @@ class HashedInputs:
                 self._read[location] = read.model_copy(update={"sha256": digest.hexdigest()})
             yield chunk
 
-    @property
-    def read(self) -> list[ReadObject]:
-        """The objects that were read, in the order in which they were begun."""
-        return list(self._read.values())
+    def read_of(self, objects: Iterable[tuple[str, InputObject]]) -> list[ReadObject]:
+        """Those of ``objects``, each given with its name, that were read."""
+        return [
+            self._read[found.location].model_copy(update={"name": name})
+            for name, found in objects
+            if found.location in self._read
+        ]

@@ -14,7 +14,7 @@ from itertools import chain
 from foundation.errors import InvalidInputError, Problem
 from foundation.problems import listed
 from row_batches.document.input_format import InputFormat
-from row_batches.files.opening import Format, recognised
+from row_batches.files.opening import Format, open_input, recognised
 from row_batches.files.staged_copy import parse_staged, staged_cells, staged_header, staged_lines
 from row_batches.files.table import (
     MAX_COLUMNS,
@@ -40,6 +40,19 @@ class NamedFile:
     name: str
     size: int
     chunks: Callable[[], Iterable[bytes]]
+
+
+def open_files(
+    files: Sequence[NamedFile], form: InputFormat, *, max_rows: int | None = None, notes: Sequence[str] = ()
+) -> InputStaging:
+    """Prepare to stage the rows of one file or of several, in this order. ``notes`` are warnings about them so far.
+
+    Raises what ``opening.open_input`` raises.
+    """
+    if len(files) == 1 and form.source_column is None:
+        (file,) = files
+        return open_input(file.chunks, form, size=file.size, max_rows=max_rows, notes=notes)
+    return FilesStaging(files, form, max_rows, notes)
 
 
 @dataclass(slots=True)

@@ -40,10 +40,9 @@ from row_batches.document.plan import (
 from row_batches.document.target_version import CODE_CHARACTERS
 from row_batches.files.csv_writer import output_header
 from row_batches.files.hashed_inputs import HashedInputs
-from row_batches.files.opening import open_input
 from row_batches.files.ports import InputObject, InputObjects, Targets, WorkObjects
 from row_batches.files.prefix import FoundInput, choose_objects, prefix_of, single
-from row_batches.files.several import FilesStaging, NamedFile
+from row_batches.files.several import NamedFile, open_files
 from row_batches.files.table import MAX_FILE_BYTES, InputStaging, too_large
 from row_batches.mapping.mapping_in import compile_input_mapping
 from row_batches.run.cost import estimate
@@ -328,10 +327,7 @@ class _Validation:
 
     def _open(self, found: FoundInput, form: InputFormat, max_rows: int | None) -> InputStaging:
         files = [NamedFile(name, one.size, partial(self._inputs.stream, one)) for name, one in found.objects]
-        if len(files) == 1 and form.source_column is None:
-            (file,) = files
-            return open_input(file.chunks, form, size=file.size, max_rows=max_rows, notes=found.warnings)
-        return FilesStaging(files, form, max_rows, found.warnings)
+        return open_files(files, form, max_rows=max_rows, notes=found.warnings)
 
     def _stage_distinct(
         self, config: BatchConfig, staging: InputStaging, keys: Keys, staged: StagedCopy, marked: list[str]
@@ -397,7 +393,8 @@ class _Validation:
                 source_etag=found.etag,
             ),
             skipped=staged.skipped,
-            read=self._inputs.read or (earlier.plan.read if earlier else []),  # of the run that staged these rows
+            read=self._inputs.read_of(found.objects)
+            or (earlier.plan.read if earlier else []),  # of the run that staged these rows
             distinct=distinct,
             concurrency=concurrency,
             storage=storage,
