@@ -8,15 +8,16 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, get_args, get_origin
 
+import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from batch_processor_client import target_files
+from batch_processor_client import cli, target_files
 from bedrock_batches.api.routes import ROUTES
 from bedrock_batches.request.models import Model, model_table, sources_of_models
 from bedrock_batches.violations import FILTERS, TIERS
@@ -235,6 +236,33 @@ def scale_quotas() -> str:
     return table(("quota", "default", "met by", "source"), rows)
 
 
+def cli_commands() -> str:
+    """The commands of ``batch-processor``: their arguments and options, and the first paragraph of their help."""
+    rows = []
+    for name, command in _commands(typer.main.get_command(cli.app), ()):
+        taken = [_taken(parameter) for parameter in command.params if parameter.name != "help"]
+        help_text = " ".join((command.help or "").split("\n\n")[0].split())
+        rows.append((f"`{' '.join(name)}`", "<br>".join(taken), help_text))
+    return table(("command", "takes", "does"), rows)
+
+
+def _commands(command: Any, name: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The commands below a command, by name; the command itself if it has none."""
+    below: dict[str, Any] = getattr(command, "commands", {})
+    if not below:
+        yield name, command
+    for part in sorted(below):
+        yield from _commands(below[part], (*name, part))
+
+
+def _taken(parameter: Any) -> str:
+    """An argument or option with what it means."""
+    said = f": {parameter.help}" if getattr(parameter, "help", None) else ""
+    if parameter.param_type_name == "argument":
+        return f"`{parameter.metavar or parameter.name.upper()}`{said}"
+    return f"`{parameter.opts[-1]}`{said}"
+
+
 def schema(model: type[BaseModel], title: str) -> str:
     """The JSON Schema of a file that people write, for their editors."""
     described = {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema(), "title": title}
@@ -311,6 +339,8 @@ TARGET_FILE: Tables = {
     "rate": lambda: fields(batch_config.Rate),
 }
 
+CLI: Tables = MappingProxyType({"commands": cli_commands})
+
 PAGES: Mapping[Path, Tables] = MappingProxyType(
     {
         REFERENCE / "input-document.md": INPUT_DOCUMENT,
@@ -320,6 +350,7 @@ PAGES: Mapping[Path, Tables] = MappingProxyType(
         REFERENCE / "scale.md": SCALE,
         REFERENCE / "deployment-config.md": DEPLOYMENT_CONFIG,
         REFERENCE / "target-file.md": TARGET_FILE,
+        REFERENCE / "cli.md": CLI,
     }
 )
 

@@ -22,8 +22,8 @@ PACKAGES = {
     "batch_processor_client": CLIENT,
     **dict.fromkeys(("foundation", "row_batches", "bedrock_batches"), REPOSITORY / "layers" / "core" / "python"),
 }
-OF_FUNCTIONS = {"aws_lambda_powertools"}
-"""What only handlers and their log lines import."""
+OF_OTHERS = {"aws_lambda_powertools", "IPython"}
+"""What only handlers and their log lines import, and what a notebook has."""
 BROUGHT = {"botocore": "boto3", "urllib3": "boto3", "pydantic_core": "pydantic", "iregexp_check": "jsonpath-rfc9535"}
 """Packages that come with another one."""
 IMPORTS_EVERYTHING = """
@@ -38,7 +38,7 @@ PYTHONS = {"3.11", "3.13", f"{sys.version_info.major}.{sys.version_info.minor}"}
 def imported() -> Iterator[str]:
     """The top-level packages that a module of the distribution imports, also inside functions."""
     for package, folder in PACKAGES.items():
-        for path in (folder / package).rglob("*.py"):
+        for path in (path for path in (folder / package).rglob("*.py") if "templates" not in path.parts):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.ImportFrom) and node.module and not node.level:
                     yield node.module.partition(".")[0]
@@ -55,7 +55,7 @@ def declared() -> set[str]:
 
 def test_whatever_the_distribution_imports_is_a_dependency() -> None:
     distributions = importlib.metadata.packages_distributions()
-    ours = sys.stdlib_module_names | PACKAGES.keys() | OF_FUNCTIONS
+    ours = sys.stdlib_module_names | PACKAGES.keys() | OF_OTHERS
     used = {BROUGHT.get(name, name) for name in imported() if name not in ours and not name.startswith("mypy_boto3_")}
     missing = {name for name in used if not {name, *map(str.lower, distributions.get(name, []))} & declared()}
     assert missing == set()
