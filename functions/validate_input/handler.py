@@ -12,7 +12,10 @@ from row_batches.run.validate_input import validate_input
 
 
 def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[str, Any]:
-    """``ValidateRequest`` to ``ValidateResponse`` (row_batches.run.messages); raises InvalidInputError."""
+    """``ValidateRequest`` to ``ValidateResponse`` (row_batches.run.messages); raises InvalidInputError.
+
+    Call it again until ``done``.
+    """
     request = ValidateRequest.model_validate(event)
     settings = invocation.begin(ValidateInputSettings, context, execution_id=request.execution.name)
     response = validate_input(
@@ -26,5 +29,6 @@ def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[st
         executions=wiring_input.executions(),
         input_buckets=settings.input_buckets,
         work_retention_days=settings.work_retention_days,
+        deadline=invocation.InvocationDeadline(context),
     )
     return response.model_dump(mode="json")

@@ -11,6 +11,7 @@ import orjson
 from foundation.ports import ObjectStore
 from row_batches.document.header import replaced_columns
 from row_batches.document.input_document import parse_batch_config
+from row_batches.document.input_format import InputFormat
 from row_batches.document.plan import (
     Concurrency,
     CostEstimate,
@@ -26,7 +27,7 @@ from row_batches.document.plan import (
 from row_batches.files.csv_reader import Staging
 from row_batches.files.csv_writer import output_header, render_row
 from row_batches.files.staged_copy import escaped, staged_cells
-from row_batches.files.table import InputFile, TableStaging
+from row_batches.files.table import InputFile, InputStaging, TableStaging
 from row_batches.mapping.mapping_in import compile_input_mapping
 from row_batches.rows.proof_rows import ROW_CHARACTERS
 from row_batches.rows.records import RowStatus
@@ -34,16 +35,29 @@ from row_batches.rows.rows_object import ROWS_SCHEMA_VERSION
 from row_batches.run.batch import Batch
 from row_batches.run.duplicates import stage_distinct
 from row_batches.run.skipped import all_rows
-from row_batches.run.staging import stage
+from row_batches.run.staging import Finished, Stager
 from row_batches.targets.protocol import Outcome
 from tests.support import aws_csv
-from tests.support.fakes import FakeClock, FakeObjectStore
+from tests.support.fakes import FakeClock, FakeDeadline, FakeObjectStore
 
 EXECUTION = "run-1"
 KEYS = Keys(EXECUTION)
 STARTED_AT = datetime(2026, 9, 21, 14, 0, tzinfo=UTC)
 FUNCTION_ARN = "arn:aws:lambda:us-east-1:000000000000:function:echo"
 AGENT_ARN = "arn:aws:states:us-east-1:000000000000:stateMachine:classifier"
+
+
+def execution_of(name: str) -> Execution:
+    arn = f"arn:aws:states:us-east-1:000000000000:execution:batch-processor:{name}"
+    return Execution(arn=arn, name=name, started_at=STARTED_AT)
+
+
+def stage(staging: InputStaging, form: InputFormat, store: ObjectStore, execution: Execution) -> Finished:
+    """Stage an input in one call."""
+    stager = Stager(store, Keys(execution.name), execution, "etag", FakeDeadline())
+    finished = stager.stage(staging, form)
+    assert finished is not None
+    return finished
 
 
 def make_plan(
@@ -69,13 +83,10 @@ def make_plan(
         {"csv_s3_uri": "s3://input/rows.csv", "target": {"type": kind, "name": "echo"}, **document}
     )
     text = "".join(render_row(cells) for cells in [columns, *rows])
-    staged = stage(Staging([text.encode()]), config.input_format, store, keys)
+    of = execution_of(execution)
+    staged = stage(Staging([text.encode()]), config.input_format, store, of)
     plan = Plan(
-        execution=Execution(
-            arn=f"arn:aws:states:us-east-1:000000000000:execution:batch-processor:{execution}",
-            name=execution,
-            started_at=STARTED_AT,
-        ),
+        execution=of,
         config=config,
         target=Target(
             name="echo",
@@ -192,7 +203,7 @@ def stage_typed(plan: Plan, rows: Sequence[Sequence[str]], store: FakeObjectStor
     """The plan of the same rows from a file whose cells have types, with the staged copy of such a file."""
     lines = [(f"row {row}", staged_cells(cells)) for row, cells in enumerate(rows, 1)]
     table = TableStaging(InputFile(list), plan.columns, lines)
-    staged = stage(table, plan.config.input_format, store, plan.keys)
+    staged = stage(table, plan.config.input_format, store, plan.execution)
     changed = plan.staged.model_copy(update={"version_id": staged.version_id, "size_bytes": staged.size_bytes})
     made = plan.model_copy(update={"staged": changed, "skipped": staged.skipped, "typed_input": True})
     store.put(plan.keys.plan, made.model_dump_json().encode())

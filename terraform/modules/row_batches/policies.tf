@@ -161,7 +161,7 @@ locals {
         Sid      = "Stage"
         Effect   = "Allow"
         Action   = ["s3:PutObject", "s3:AbortMultipartUpload"]
-        Resource = [for name in ["input.csv", "skipped.csv", "distinct.csv", "duplicates.bin", "plan.json"] : "${local.work}/${name}"]
+        Resource = [for name in ["input.csv", "skipped.csv", "staging.json", "distinct.csv", "duplicates.bin", "plan.json"] : "${local.work}/${name}"]
       },
       {
         # By name, and all entries to suggest the closest name and to find an ARN.

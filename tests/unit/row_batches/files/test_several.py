@@ -36,7 +36,7 @@ def as_lines(rows: list[list[str]], columns: list[str] = COLUMNS) -> bytes:
 def read(files: dict[str, bytes], max_rows: int | None = None, **form: Any) -> tuple[FilesStaging, list[list[str]]]:
     named = [NamedFile(name, len(body), lambda body=body: iter([body])) for name, body in files.items()]  # type: ignore[misc]
     staging = FilesStaging(named, InputFormat(**form), max_rows)
-    rows = list(read_staged(list(staging)))
+    rows = list(read_staged([b"".join(staging)]))
     assert [row for row, _ in rows] == list(range(1, len(rows) + 1))
     assert staging.total_rows == len(rows)
     return staging, [cells for _, cells in rows]

@@ -15,7 +15,7 @@ from row_batches.document.plan import EarlierExecution, Plan, StorageMode
 from row_batches.rows.records import RowStatus
 from row_batches.run.aggregate_results import aggregate_results
 from row_batches.run.batch import Batches
-from row_batches.run.earlier_execution import Earlier, StagedAgain
+from row_batches.run.earlier_execution import StagedAgain
 from row_batches.run.messages import (
     AggregateAction,
     AggregateRequest,
@@ -29,9 +29,8 @@ from row_batches.run.notify import summary_body
 from row_batches.run.process_tool_rows import process_tool_rows
 from row_batches.run.remap import remap
 from row_batches.run.skipped import all_rows, all_staged, list_skipped
-from row_batches.run.staging import stage
 from row_batches.targets.protocol import Outcome, thrown_error
-from tests.support.batches import WorkStore, deduplicated, make_plan, sent_items
+from tests.support.batches import WorkStore, deduplicated, execution_of, make_plan, sent_items, stage
 from tests.support.fakes import FakeClock, FakeDeadLetters, FakeDeadline, FakeInvoker, FakeMetrics, FakeOwnership
 
 COLUMNS = ("note", "text")
@@ -240,7 +239,7 @@ def test_a_resumed_run_stages_all_rows_of_the_earlier_one(world: World) -> None:
     plan = world.plan(ROWS)
 
     again = StagedAgain(world.store, plan)
-    copy = stage(again, plan.config.input_format, world.store, Earlier(plan, None).plan.keys)
+    copy = stage(again, plan.config.input_format, world.store, execution_of("run-2"))
 
     assert [(row, tuple(cells), skipped) for row, cells, skipped in all_rows(world.store, plan)] == [
         (row, cells, row not in (2, 5, 7)) for row, cells in enumerate(ROWS, 1)

@@ -31,7 +31,7 @@ from row_batches.run.runs import Counts, Run, RunEnding, RunState
 from row_batches.run.validate_input import validate_input
 from row_batches.targets.kind import Processor
 from tests.support.batches import WorkStore
-from tests.support.fakes import FakeRuns
+from tests.support.fakes import FakeDeadline, FakeRuns
 
 CODE = "qNqEZb0e8kLm"
 CSV = b"id,text\n1,one\n2,two\n3,three\n"
@@ -50,6 +50,7 @@ class FakeInputs:
     def __init__(self, objects: dict[tuple[str, str], bytes]) -> None:
         self.objects = objects
         self.denied = False
+        self.chunk_bytes = 1024 * 1024
         self.size: int | None = None
         self.read = 0
 
@@ -65,9 +66,11 @@ class FakeInputs:
             if of == bucket and key.startswith(prefix):
                 yield InputObject(S3Location(of, key), len(self.objects[of, key]), f'"{key}"')
 
-    def stream(self, found: InputObject) -> Iterator[bytes]:
+    def stream(self, found: InputObject, start: int = 0) -> Iterator[bytes]:
         self.read += 1
-        yield self.objects[found.location]
+        body = self.objects[found.location][start:]
+        for at in range(0, len(body), self.chunk_bytes):
+            yield body[at : at + self.chunk_bytes]
 
 
 class FakeWork(WorkStore):
@@ -129,6 +132,7 @@ class World:
         self.runs = FakeRuns()
         self.executions = FakeExecutions()
         self.registry = list(REGISTRY)
+        self.deadline = FakeDeadline()
         self.document: dict[str, Any] = {
             "csv_s3_uri": "s3://uploads/data.csv",
             "target": {"type": "tool", "name": "echo"},
@@ -158,6 +162,7 @@ class World:
             runs=self.runs,
             input_buckets=["uploads", "shared-uploads"],
             work_retention_days=7,
+            deadline=self.deadline,
         )
 
     def refusal(self) -> InvalidInputError:
@@ -1309,3 +1314,35 @@ def test_both_names_of_the_input_are_one_too_many(world: World) -> None:
     (problem,) = world.refusal().problems
 
     assert (problem.path, problem.message) == ("input_s3_uri", "csv_s3_uri is given too, and both name the input")
+
+
+# --- several calls
+
+
+@pytest.mark.parametrize("settings", [{}, {"deduplicate": True}])
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_an_input_that_takes_several_calls_gets_the_same_plan(
+    world: World, settings: dict[str, Any], dry_run: bool
+) -> None:
+    lines = b"".join(b"%d,text %d\n,\n" % (row, row % 5) for row in range(20_000))
+    world.file(b"id,text\n" + lines)
+    world.document["dry_run"] = dry_run
+    world.document["input_mapping"] = {"column_mappings": {"text": "text"}}
+    world.document["execution_config"] |= settings
+    expected = world.validate()
+    plan = world.plan
+    world.work = FakeWork()
+    world.inputs.chunk_bytes = 50_000
+
+    calls = 1
+    world.deadline = FakeDeadline(900.0, 900.0, 0.0)
+    while not (response := world.validate()).done:
+        assert "work/run-1/plan.json" not in world.work.objects
+        calls += 1
+        world.deadline = FakeDeadline(900.0, 900.0, 0.0)
+
+    assert calls > 2
+    versions = {"staged": None, "skipped": None, "distinct": None, "read": None}
+    assert world.plan.model_copy(update=versions) == plan.model_copy(update=versions)
+    assert (world.plan.rows_skipped, world.plan.rows_sent) == (plan.rows_skipped, plan.rows_sent)
+    assert response.model_copy(update={"staged": None}) == expected.model_copy(update={"staged": None})

@@ -29,6 +29,7 @@ class Keys:
         self.plan = f"{self.work}plan.json"
         self.staged = f"{self.work}input.csv"
         self.skipped = f"{self.work}skipped.csv"
+        self.staging = f"{self.work}staging.json"
         self.distinct = f"{self.work}distinct.csv"
         self.duplicates = f"{self.work}duplicates.bin"
         self.missing = f"{self.work}missing.csv"

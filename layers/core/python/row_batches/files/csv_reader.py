@@ -22,6 +22,7 @@ from operator import itemgetter
 from foundation.errors import InvalidInputError, Problem
 from row_batches.document.input_format import InputFormat
 from row_batches.files.column_names import addressed, naming_warnings
+from row_batches.files.file_text import FileText
 from row_batches.files.staged_copy import staged_header
 from row_batches.files.table import (
     MAX_COLUMNS,
@@ -30,6 +31,7 @@ from row_batches.files.table import (
     PATH,
     PLACES_NAMED,
     SHORTEN,
+    Place,
     row_json_bytes,
     too_large,
     too_many_columns,
@@ -83,7 +85,9 @@ class Staging:
         self._notes: list[str] = []
         self._padded_rows = 0
         self._first_padded_line = 0
+        self._text = chunks if isinstance(chunks, FileText) else None
         self._chunks = iter(chunks)
+        self._goes_on = False
         self._line = 1
         self._offset = 0
         self._line_end = b"\n"
@@ -106,9 +110,10 @@ class Staging:
         return warnings
 
     def __iter__(self) -> Iterator[bytes]:
-        header = staged_header(len(self.columns))
-        self.size_bytes = len(header)
-        yield header
+        if not self._goes_on:
+            header = staged_header(len(self.columns))
+            self.size_bytes = len(header)
+            yield header
         for block in self._blocks():
             staged = self._stage(block)
             self._line += self._lines(block)
@@ -124,6 +129,31 @@ class Staging:
             if self.total_rows == self._max_rows:
                 break
         self._found.raise_if_any()
+
+    # --- places, for a file that takes several calls
+
+    def place(self) -> Place | None:
+        self._found.raise_if_any()
+        if self._text is None:
+            return None
+        return {
+            "offset": self._offset,
+            "text": self._text.kind,
+            "line": self._line,
+            "rows": self.total_rows,
+            "size": self.size_bytes,
+            "padded": self._padded_rows,
+            "first_padded": self._first_padded_line,
+        }
+
+    def go_on(self, place: Place) -> None:
+        assert self._text is not None
+        self._goes_on = True
+        self._rest = b""
+        self._chunks = self._text.go_on(place["offset"], place["text"])
+        self._offset, self._line = place["offset"], place["line"]
+        self.total_rows, self.size_bytes = place["rows"], place["size"]
+        self._padded_rows, self._first_padded_line = place["padded"], place["first_padded"]
 
     # --- header
 

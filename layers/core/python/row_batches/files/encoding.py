@@ -90,15 +90,18 @@ class Utf8Text:
     """A file as UTF-8. Iterate once to get its bytes. ``encoding`` is the encoding found, final after the iteration.
 
     Iterating raises InvalidInputError for bytes that the encoding does not have, and if the encoding is not clear. If
-    a file is UTF-8 except for some bytes, these stay unchanged, and the reader reports their lines.
+    a file is UTF-8 except for some bytes, these stay unchanged, and the reader reports their lines. ``passed`` bytes of
+    the file come before ``chunks``.
     """
 
-    def __init__(self, chunks: Iterable[bytes], form: InputFormat, path: str) -> None:
+    def __init__(self, chunks: Iterable[bytes], form: InputFormat, path: str, passed: int = 0) -> None:
         self._chunks = iter(chunks)
         self._form = form
         self._path = path
-        self._passed = 0
+        self._passed = passed
         self.encoding = "utf-8"
+        self.is_decided = form.encoding is not None
+        """Whether bytes were read that only this encoding has."""
 
     @property
     def warnings(self) -> list[str]:
@@ -127,6 +130,7 @@ class Utf8Text:
                 continue
             ahead = chunk + self._ahead(SAMPLE_BYTES - len(chunk))
             self.encoding = self._recognised(ahead)
+            self.is_decided = True
             rest = chain([ahead], self._chunks)
             if self.encoding == "utf-8" and self._form.encoding_errors == "refuse":
                 yield from rest

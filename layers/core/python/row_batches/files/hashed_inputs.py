@@ -27,7 +27,10 @@ class HashedInputs:
     def objects_under(self, bucket: str, prefix: str) -> Iterator[InputObject]:
         return self._inputs.objects_under(bucket, prefix)
 
-    def stream(self, found: InputObject) -> Iterator[bytes]:
+    def stream(self, found: InputObject, start: int = 0) -> Iterator[bytes]:
+        if start:
+            yield from self._inputs.stream(found, start)  # a part of an object has no hash of its own
+            return
         location = found.location
         uri = f"s3://{location.bucket}/{location.key}"
         read = self._read.setdefault(location, ReadObject(uri=uri, etag=found.etag, size_bytes=found.size))

@@ -14,7 +14,7 @@ from row_batches.document.input_format import FormatName, InputFormat
 from row_batches.files import recognise
 from row_batches.files.compression import COMPRESSIONS
 from row_batches.files.csv_reader import Staging
-from row_batches.files.encoding import Utf8Text
+from row_batches.files.file_text import FileText
 from row_batches.files.json_reader import stage_json_array, stage_json_lines
 from row_batches.files.parquet_reader import stage_parquet
 from row_batches.files.table import MAX_FILE_BYTES, PATH, InputFile, InputStaging
@@ -23,6 +23,8 @@ from row_batches.mapping.cells import JsonCell
 
 Source = Callable[[], Iterable[bytes]]
 """Each call returns the file's bytes from the start."""
+SourceFrom = Callable[[int], Iterable[bytes]]
+"""Each call returns the file's bytes from a byte on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class Format:
 
 
 def _stage_csv(file: InputFile) -> InputStaging:
-    text = Utf8Text(file.chunks(), file.form, PATH)
+    text = FileText(file)
     return Staging(text, file.form, file.max_rows, lambda: [*file.notes, *text.warnings])
 
 
@@ -106,13 +108,15 @@ def open_input(
     size: int | None = None,
     max_rows: int | None = None,
     notes: Sequence[str] = (),
+    source_from: SourceFrom | None = None,
 ) -> InputStaging:
     """Read the header of a user's file and prepare to stage its rows. ``size`` is the file's, in bytes, if known.
+    ``source_from`` is given if it can be read from any byte on.
 
     Raises InvalidInputError if the file is not a table, and says what it is, or if it has no usable header. Iterating
     raises it for later mistakes. With ``max_rows``, later rows are neither read nor checked.
     """
-    kind, file = recognised(source, form, size=size, max_rows=max_rows, notes=notes)
+    kind, file = recognised(source, form, size=size, max_rows=max_rows, notes=notes, source_from=source_from)
     return kind.stage(file)
 
 
@@ -123,6 +127,7 @@ def recognised(
     size: int | None = None,
     max_rows: int | None = None,
     notes: Sequence[str] = (),
+    source_from: SourceFrom | None = None,
 ) -> tuple[Format, InputFile]:
     """The format of a user's file, and the file as its reader gets it. Raises InvalidInputError if it is no table."""
     notes = [*notes]
@@ -131,7 +136,7 @@ def recognised(
     chunks = source
     if packing is not None:
         chunks = lambda: packing.unpacked(source(), path=PATH, max_bytes=MAX_FILE_BYTES)  # noqa: E731
-        size = None
+        size = source_from = None
         head = _head(chunks())
         notes.append(f"The file is compressed with {packing.name}.")
     chosen = next(one for one in FORMATS if (one.name == form.type if form.type else one.is_it(head)))
@@ -139,7 +144,7 @@ def recognised(
         raise InvalidInputError([problem])
     if chosen.name != "csv" and form.type is None:
         notes.append(f"The file is {chosen.doc}.")
-    return chosen, InputFile(chunks, form, size, max_rows, tuple(notes))
+    return chosen, InputFile(chunks, form, size, max_rows, tuple(notes), source_from)
 
 
 def _head(chunks: Iterable[bytes]) -> bytes:

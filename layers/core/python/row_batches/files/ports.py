@@ -33,8 +33,11 @@ class InputObjects(Protocol):
     def objects_under(self, bucket: str, prefix: str) -> Iterator[InputObject]:
         """The objects whose keys begin with ``prefix``, in the order of their keys' bytes."""
 
-    def stream(self, found: InputObject) -> Iterator[bytes]:
-        """The same object, in chunks of up to 1 MiB. Raises ``ObjectChangedError`` if it was replaced meanwhile."""
+    def stream(self, found: InputObject, start: int = 0) -> Iterator[bytes]:
+        """The same object from byte ``start`` on, in chunks of up to 1 MiB.
+
+        Raises ``ObjectChangedError`` if it was replaced meanwhile.
+        """
 
 
 class WorkObjects(ObjectStore, Protocol):

@@ -47,11 +47,11 @@ class S3InputObjects:
                 for entry in page.get("Contents", []):
                     yield InputObject(S3Location(bucket, entry["Key"]), entry["Size"], entry["ETag"])
 
-    def stream(self, found: InputObject) -> Iterator[bytes]:
+    def stream(self, found: InputObject, start: int = 0) -> Iterator[bytes]:
         location = found.location
         first_bytes = HEAD_BYTES if found.size > RANGE_BYTES else RANGE_BYTES
         return read_in_ranges(
-            self._client, location.bucket, location.key, RANGE_BYTES, first_bytes=first_bytes, IfMatch=found.etag
+            self._client, location.bucket, location.key, RANGE_BYTES, start, first_bytes, IfMatch=found.etag
         )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import chain
 
 from foundation.errors import InvalidInputError, Problem
 from foundation.problems import listed
@@ -23,13 +22,13 @@ from row_batches.files.table import (
     PATH,
     SHORTEN,
     InputStaging,
+    Place,
     row_json_bytes,
     too_large,
     too_many_columns,
 )
 
 NAMED = 5
-CHUNK_BYTES = 65_536
 SOURCE_COLUMN = "input_format.source_column"
 
 
@@ -40,6 +39,7 @@ class NamedFile:
     name: str
     size: int
     chunks: Callable[[], Iterable[bytes]]
+    chunks_from: Callable[[int], Iterable[bytes]] | None = None
 
 
 def open_files(
@@ -51,7 +51,9 @@ def open_files(
     """
     if len(files) == 1 and form.source_column is None:
         (file,) = files
-        return open_input(file.chunks, form, size=file.size, max_rows=max_rows, notes=notes)
+        return open_input(
+            file.chunks, form, size=file.size, max_rows=max_rows, notes=notes, source_from=file.chunks_from
+        )
     return FilesStaging(files, form, max_rows, notes)
 
 
@@ -89,6 +91,11 @@ class FilesStaging:
         self.typed = False
         self.header: list[str] = []
         self.columns: list[str] = []
+        self._next = 0
+        """The file to read; the one that is being read during the iteration."""
+        self._reading: InputStaging | None = None
+        self._inner: Place | None = None
+        self._goes_on = False
         self._read_headers()
 
     def _read_headers(self) -> None:
@@ -137,31 +144,63 @@ class FilesStaging:
         return [*read, *self._notes, *own]
 
     def __iter__(self) -> Iterator[bytes]:
-        header = staged_header(len(self.columns))
-        self.size_bytes = len(header)
-        yield header
-        for file in self._files:
+        if not self._goes_on:
+            header = staged_header(len(self.columns))
+            self.size_bytes = len(header)
+            yield header
+        for file in self._files[self._next :]:
             if self.total_rows == self._max_rows:
                 break
             kind, staging = self._open(file)
             staging.total_rows = self.total_rows
+            is_inside = self._inner is not None
+            if self._inner is not None:
+                staging.go_on(self._inner)
+                self._inner = None
+            self._reading = staging
             with _named(file.name):
-                for chunk in self._lines(file, kind, staging):
+                for chunk in self._lines(file, kind, staging, is_inside=is_inside):
                     self.size_bytes += len(chunk)
                     if self.size_bytes > MAX_FILE_BYTES:
                         raise InvalidInputError([too_large("the staged copy of the files", self.size_bytes)])
                     yield chunk
             self.total_rows = staging.total_rows
             self._warnings.add(file.name, staging.warnings)
+            self._reading = None
+            self._next += 1
+            yield b""  # Reading can go on here, also if the files' reader has no places.
+
+    def place(self) -> Place | None:
+        inner = None
+        if self._reading is not None:
+            with _named(self._files[self._next].name):
+                inner = self._reading.place()
+            if inner is None:
+                return None
+        return {
+            "file": self._next,
+            "inner": inner,
+            "rows": self.total_rows,
+            "size": self.size_bytes,
+            "warnings": self._warnings.files,
+        }
+
+    def go_on(self, place: Place) -> None:
+        self._goes_on = True
+        self._next, self._inner = place["file"], place["inner"]
+        self.total_rows, self.size_bytes = place["rows"], place["size"]
+        self._warnings.files = {warning: [*names] for warning, names in place["warnings"].items()}
 
     def _open(self, file: NamedFile) -> tuple[Format, InputStaging]:
         with _named(file.name):
-            kind, opened = recognised(file.chunks, self._form, size=file.size, max_rows=self._max_rows)
+            kind, opened = recognised(
+                file.chunks, self._form, size=file.size, max_rows=self._max_rows, source_from=file.chunks_from
+            )
             return kind, kind.stage(opened)
 
-    def _lines(self, file: NamedFile, kind: Format, staging: InputStaging) -> Iterator[bytes]:
-        """The staged lines of one file's rows, with the columns of all files."""
-        chunks = _without_header(staging)
+    def _lines(self, file: NamedFile, kind: Format, staging: InputStaging, *, is_inside: bool) -> Iterator[bytes]:
+        """The staged lines of one file's rows, with the columns of all files; a chunk for each one of the file."""
+        chunks = iter(staging) if is_inside else _without_header(staging)
         source = [] if self._form.source_column is None else [file.name]
         as_it_is = [*staging.columns] == self.columns[: len(self.columns) - len(source)]
         if as_it_is and not source:
@@ -170,24 +209,19 @@ class FilesStaging:
         place_of = {name: place for place, name in enumerate(staging.columns)}
         places = [place_of.get(name) for name in self.columns[: len(self.columns) - len(source)]]
         end = f",{staged_cells(source)}\n".encode() if source else b"\n"
-        lines: list[bytes] = []
-        size = 0
-        for row, staged in staged_lines(chain([b"\n"], chunks)):
-            if as_it_is:
-                line = staged[:-1] + end
-            else:
-                cells = parse_staged(staged)
-                all_cells = staged_cells(kind.missing if at is None else cells[at] for at in places)
-                line = f'"{row}",{all_cells}'.encode() + end
-            if len(line) * 6 > MAX_ROW_BYTES and row_json_bytes(row, parse_staged(line)) > MAX_ROW_BYTES:
-                message = f"a row is longer than {MAX_ROW_BYTES:,} bytes as JSON, with the columns of all files"
-                raise InvalidInputError([Problem(PATH, f"row {row:,} of all files", message, SHORTEN)])
-            lines.append(line)
-            size += len(line)
-            if size >= CHUNK_BYTES:
-                yield b"".join(lines)
-                lines, size = [], 0
-        if lines:
+        for chunk in chunks:
+            lines = []
+            for row, staged in staged_lines([b"\n", chunk]):
+                if as_it_is:
+                    line = staged[:-1] + end
+                else:
+                    cells = parse_staged(staged)
+                    all_cells = staged_cells(kind.missing if at is None else cells[at] for at in places)
+                    line = f'"{row}",{all_cells}'.encode() + end
+                if len(line) * 6 > MAX_ROW_BYTES and row_json_bytes(row, parse_staged(line)) > MAX_ROW_BYTES:
+                    message = f"a row is longer than {MAX_ROW_BYTES:,} bytes as JSON, with the columns of all files"
+                    raise InvalidInputError([Problem(PATH, f"row {row:,} of all files", message, SHORTEN)])
+                lines.append(line)
             yield b"".join(lines)
 
 

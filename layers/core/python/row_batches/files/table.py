@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Protocol
+from typing import Any, Protocol
 
 import orjson
 
@@ -45,6 +45,8 @@ class InputFile:
     size: int | None = None
     max_rows: int | None = None
     notes: tuple[str, ...] = ()
+    chunks_from: Callable[[int], Iterable[bytes]] | None = None
+    """Gives the bytes from a byte on; None if only the whole file can be read."""
 
 
 class InputStaging(Protocol):
@@ -67,6 +69,19 @@ class InputStaging(Protocol):
     def warnings(self) -> Sequence[str]: ...
 
     def __iter__(self) -> Iterator[bytes]: ...
+
+    def place(self) -> Place | None:
+        """The place after the chunks so far, for another call; None if reading cannot go on here.
+
+        Raises InvalidInputError if there were mistakes.
+        """
+
+    def go_on(self, place: Place) -> None:
+        """Begin the iteration at a place of an equal staging, without the header of the copy."""
+
+
+Place = dict[str, Any]
+"""A place in a file, as JSON. Only the reader that made it knows its parts."""
 
 
 class TableStaging:
@@ -122,6 +137,12 @@ class TableStaging:
         self._check_size()
         if lines:
             yield b"".join(lines)
+
+    def place(self) -> Place | None:
+        return None
+
+    def go_on(self, place: Place) -> None:
+        raise NotImplementedError("it has no places")
 
     @property
     def _rows_left(self) -> int | None:

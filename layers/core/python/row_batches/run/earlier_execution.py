@@ -16,6 +16,7 @@ from row_batches.document.header import replaced_columns
 from row_batches.document.plan import EarlierExecution, Execution, Keys, Plan, Target
 from row_batches.document.target_version import TargetVersion
 from row_batches.files.ports import WorkObjects
+from row_batches.files.table import Place
 from row_batches.mapping.mapping_in import InputMapper, compile_input_mapping
 from row_batches.run.fan_out import FLUSH_ROWS
 from row_batches.run.runs import Runs
@@ -258,6 +259,12 @@ class StagedAgain:
         self.size_bytes = plan.staged.size_bytes
         self._work = work
         self._plan = plan
+
+    def place(self) -> None:
+        return None
+
+    def go_on(self, place: Place) -> None:
+        raise NotImplementedError("it has no places")
 
     def __iter__(self) -> Iterator[bytes]:
         """The chunks of the staged copy. Raises ``InvalidInputError`` if it has expired."""

@@ -63,6 +63,9 @@ class ChildInput(Message):
 
 
 class ValidateResponse(Message):
+    """The plan of the execution. If not ``done``, the input is not staged yet, and the other fields say nothing."""
+
+    done: bool = True
     execution_id: str
     plan_key: str
     processor: Processor

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
 
 from foundation.errors import InvalidInputError, ObjectNotFoundError, Problem
+from foundation.ports import Deadline
 from foundation.problems import closest
 from row_batches.document.agent_schema import AgentSchema
 from row_batches.document.batch_config import (
@@ -60,7 +60,7 @@ from row_batches.run.messages import (
 from row_batches.run.returned_rows import find_returned
 from row_batches.run.runs import Run, Runs
 from row_batches.run.spending import cost_problems
-from row_batches.run.staging import StagedCopy, check, stage
+from row_batches.run.staging import Finished, Stager, check
 from row_batches.run.storage import Items, StoragePlan, plan_storage
 from row_batches.targets.kind import Processor
 from row_batches.targets.kinds import kind_of, parse_document
@@ -83,15 +83,25 @@ def validate_input(
     executions: ExecutionStates,
     input_buckets: list[str],
     work_retention_days: int,
+    deadline: Deadline,
 ) -> ValidateResponse:
-    """Validate, stage and plan an execution. Idempotent.
+    """Validate, stage and plan an execution. Idempotent. Call again until ``done``.
 
     Raises ``InvalidInputError``, which names every problem of the document, the target and the CSV, before anything is
     spent. Users' files can be in ``input_buckets``. Results of earlier executions can be submitted from where they
     are. Answers can be taken over only from an earlier execution of this deployment, from the same target.
     """
     return _Validation(
-        HashedInputs(inputs), work, targets, functions, machines, runs, executions, input_buckets, work_retention_days
+        HashedInputs(inputs),
+        work,
+        targets,
+        functions,
+        machines,
+        runs,
+        executions,
+        input_buckets,
+        work_retention_days,
+        deadline,
     ).run(request)
 
 
@@ -106,6 +116,7 @@ class _Validation:
     _executions: ExecutionStates
     _input_buckets: list[str]
     _work_retention_days: int
+    _deadline: Deadline
 
     def run(self, request: ValidateRequest) -> ValidateResponse:
         problems: list[Problem] = []
@@ -132,18 +143,22 @@ class _Validation:
             found = None  # The earlier execution staged these rows, and its problem is already reported.
         problems += problems_of_earlier
         is_readable = not any(problem.path.startswith("input_format") for problem in problems)
-        staging, staged = self._stage(sound_part, found if is_readable else None, keys, target, earlier, problems)
+        stager = None
+        if found is not None and is_readable:
+            stager = Stager(self._work, keys, execution, found.etag, self._deadline)
+        staging, staged = self._stage(sound_part, found, stager, target, earlier, problems)
         if problems:
             raise InvalidInputError(as_written(request.input, completed.told(problems)))
         assert config is not None
         assert target is not None
         assert found is not None
         assert staging is not None
-        assert staged is not None
+        if staged is None:
+            return _come_again(execution.name, keys, self._work.bucket)
         returned = find_returned(self._work, keys.staged, staged.version_id, staging.columns)
         marked = returned.marked_columns if returned else []
         distinct = self._stage_distinct(config, staging, keys, staged, marked)
-        with_content = staging.total_rows - staged.rows_skipped
+        with_content = staged.total_rows - staged.rows_skipped
         stored = plan_storage(
             config,
             target,
@@ -297,13 +312,16 @@ class _Validation:
         self,
         config: BatchConfig | None,
         found: FoundInput | None,
-        keys: Keys,
+        stager: Stager | None,
         target: Target | None,
         earlier: Earlier | None,
         problems: list[Problem],
-    ) -> tuple[InputStaging | None, StagedCopy | None]:
-        """The staged input and its copy. If there are problems, the rows are checked but not uploaded."""
-        if found is None:
+    ) -> tuple[InputStaging | None, Finished | None]:
+        """The staged input and its copy; without it, another call goes on.
+
+        If there are problems, the rows are checked but not uploaded.
+        """
+        if found is None or stager is None:
             return None, None
         try:
             form = config.input_format if config else InputFormat()
@@ -319,24 +337,24 @@ class _Validation:
                     problems += earlier.version_problems(target, config, staging.columns)
                     problems += earlier.cause_problems(config)
             if not problems:
-                return staging, stage(staging, form, self._work, keys)
-            check(staging, form)
+                return staging, stager.stage(staging, form)
+            check(staging, form, self._deadline)
         except InvalidInputError as error:
             problems += error.problems
         return None, None
 
     def _open(self, found: FoundInput, form: InputFormat, max_rows: int | None) -> InputStaging:
-        files = [NamedFile(name, one.size, partial(self._inputs.stream, one)) for name, one in found.objects]
+        files = [_named(self._inputs, name, one) for name, one in found.objects]
         return open_files(files, form, max_rows=max_rows, notes=found.warnings)
 
     def _stage_distinct(
-        self, config: BatchConfig, staging: InputStaging, keys: Keys, staged: StagedCopy, marked: list[str]
+        self, config: BatchConfig, staging: InputStaging, keys: Keys, staged: Finished, marked: list[str]
     ) -> DistinctInput | None:
         if not config.execution_config.deduplicate:
             return None
         columns = staging.columns
         mapper = compile_input_mapping(config.input_mapping, columns, replaced_columns(config, columns), marked)
-        rows, skipped = staging.total_rows, staged.rows_skipped
+        rows, skipped = staged.total_rows, staged.rows_skipped
         return stage_distinct(self._work, keys, staged.version_id, len(columns), mapper, rows, skipped)
 
     # --- the plan
@@ -348,17 +366,17 @@ class _Validation:
         target: Target,
         found: FoundInput,
         staging: InputStaging,
-        staged: StagedCopy,
+        staged: Finished,
         distinct: DistinctInput | None,
         earlier: Earlier | None,
         stored: StoragePlan,
     ) -> Plan:
         concurrency, storage = stored.concurrency, stored.storage
-        with_content = staging.total_rows - staged.rows_skipped
+        with_content = staged.total_rows - staged.rows_skipped
         rows_sent = with_content if distinct is None else distinct.rows
         taken_over = 0
         if earlier is not None:
-            taken_over = min(with_content, earlier.taken_over(config, staging.columns, staging.total_rows))
+            taken_over = min(with_content, earlier.taken_over(config, staging.columns, staged.total_rows))
         left = earlier.left(config) if earlier else 0
         costs = estimate(
             config,
@@ -375,7 +393,7 @@ class _Validation:
         warnings = self._warnings(config, target, staging, staged, rows_sent, concurrency)
         if earlier is not None:
             costs = costs.model_copy(update={"assumptions": [*costs.assumptions, earlier.assumption(taken_over)]})
-            warnings += earlier.warnings(target, config, staging.columns, staging.total_rows)
+            warnings += earlier.warnings(target, config, staging.columns, staged.total_rows)
         return Plan(
             execution=execution,
             config=config,
@@ -384,7 +402,7 @@ class _Validation:
             header=staging.header if staging.header != staging.columns else [],
             output_header=output_header(config, staging.columns, staging.header),
             typed_input=staging.typed,
-            total_rows=staging.total_rows,
+            total_rows=staged.total_rows,
             staged=StagedInput(
                 bucket=self._work.bucket,
                 key=Keys(execution.name).staged,
@@ -401,7 +419,7 @@ class _Validation:
             estimate=costs,
             warnings=warnings,
             call_seconds=kind_of(target).call_seconds(config, target, self._functions),
-            resume_from=earlier.executions(staging.total_rows) if earlier else [],
+            resume_from=earlier.executions(staged.total_rows) if earlier else [],
             taken_over=taken_over + left,
         )
 
@@ -410,17 +428,17 @@ class _Validation:
         config: BatchConfig,
         target: Target,
         staging: InputStaging,
-        staged: StagedCopy,
+        staged: Finished,
         rows_sent: int,
         concurrency: Concurrency,
     ) -> list[str]:
         settings = config.execution_config
-        warnings = [*staging.warnings, *staged.warnings]
+        warnings = [*staged.warnings]
         replaced = sorted(replaced_columns(config, staging.columns))
         if replaced:
             warnings.append(f"Columns of an earlier output are not mapped and are replaced: {', '.join(replaced)}.")
         if settings.deduplicate:
-            rows = staging.total_rows - staged.rows_skipped
+            rows = staged.total_rows - staged.rows_skipped
             warnings.append(f"{rows:,} rows, {rows_sent:,} distinct: equal inputs are sent once.")
         if config.trial is not None and rows_sent <= config.trial.rows:
             warnings.append(f"Only {rows_sent:,} rows are sent: all of them run at once, without a trial.")
@@ -512,6 +530,25 @@ def _source(document: Any) -> S3Location | None:
         return parse_input_uri(uri) if isinstance(uri, str) else None
     except ValueError:
         return None
+
+
+def _named(inputs: InputObjects, name: str, found: InputObject) -> NamedFile:
+    return NamedFile(name, found.size, lambda: inputs.stream(found), lambda start: inputs.stream(found, start))
+
+
+def _come_again(execution: str, keys: Keys, bucket: str) -> ValidateResponse:
+    """The answer of a call whose time ended before the input was staged."""
+    return ValidateResponse(
+        done=False,
+        execution_id=execution,
+        plan_key=keys.plan,
+        processor=Processor.NONE,
+        dry_run=False,
+        total_rows=0,
+        staged=ObjectVersion(bucket=bucket, key=keys.staged, version_id=""),
+        map=MapSettings(max_concurrency=1, batch_size=1),
+        map_prefix=keys.map,
+    )
 
 
 def _response(plan: Plan, items: Items, retention_days: int) -> ValidateResponse:
