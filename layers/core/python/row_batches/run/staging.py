@@ -130,8 +130,8 @@ class _Writing:
         self._staging = staging
         self._form = form
         keys = stager.keys
-        self._copy = Upload(stager.work, keys.staged, begun and begun.copied)
-        self._skipped = Upload(stager.work, keys.skipped, begun and begun.skipped)
+        self._copy = Upload(stager.work, keys.staged, begun.copied if begun else None)
+        self._skipped = Upload(stager.work, keys.skipped, begun.skipped if begun else None)
         blank = begun.blank if begun else Blank()
         self._blank = BlankRows(but_last=form.source_column is not None, **blank.model_dump())
         self._size = begun.size_bytes if begun else 0
