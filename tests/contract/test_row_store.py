@@ -12,7 +12,7 @@ import pytest
 from foundation.aws.s3 import S3ObjectStore
 from row_batches.document.plan import Keys, Storage, StorageMode
 from row_batches.rows.partitions import batch_ids_of
-from row_batches.rows.records import FinishedRow, RowRecord, RowStatus, details_of
+from row_batches.rows.records import FinishedRow, KeptFailure, RowRecord, RowStatus, details_of
 from row_batches.rows.s3 import S3RowStore
 from row_batches.rows.store import RowStore, find_gaps
 from row_batches.rows.stores import RowStores
@@ -224,6 +224,16 @@ def test_answers_come_with_every_row_once_in_order(store: RowStore) -> None:
     assert (failed.status, failed.error_name, failed.error) == (RowStatus.FAILED, "Boom", "Boom: it broke")
     assert (answered[4].started_ms, answered[4].ended_ms) == (1000, 1005)
     assert [list(store.answers(row)) for row in (2, 4, 6)] == [answered[1:], answered[3:], []]
+
+
+def test_the_failures_of_rows_are_found_by_their_numbers(store: RowStore) -> None:
+    store.write(rows_of(1, 4, [2, 3]))
+    store.write(rows_of(7, 8, [7]))
+
+    found = list(store.failures([1, 2, 5, 7, 8]))
+
+    assert found == [KeptFailure(row, RowStatus.FAILED, "Boom", "Boom: it broke") for row in (2, 7)]
+    assert list(store.failures([])) == []
 
 
 def test_answers_of_successful_rows_are_kept_as_they_came_with_hash_and_version(store: RowStore) -> None:

@@ -23,6 +23,7 @@ from row_batches.document.plan import ReadObject
 from row_batches.files import result_file
 from row_batches.files.opening import open_input
 from row_batches.files.ports import InputObject
+from row_batches.files.writers import WRITER_OF
 from row_batches.run.messages import EndedRun, ExecutionStatus
 from tests.support.batches import EXECUTION, KEYS, deduplicated
 from tests.support.fakes import FakeDeadline, FakeObjectStore, KilledError
@@ -312,6 +313,21 @@ def test_a_flipped_byte_in_any_file_of_the_result_is_found(verified: Verifier) -
     ]
     del aggregator.store.objects[KEYS.failed_rows]
     assert f"{KEYS.failed_rows} is missing" in [str(finding) for finding in verified(aggregator.store).findings]
+
+
+@pytest.mark.parametrize("name", sorted(WRITER_OF.keys() - {"csv"}))
+def test_the_files_of_every_format_are_in_the_proof(verified: Verifier, name: str) -> None:
+    aggregator = Aggregator(rows_of(5), output_format={"type": ["csv", name]})
+    aggregator.write(1, 5)
+    aggregator.call()
+
+    proof = json.loads(aggregator.store.objects[KEYS.proof])
+
+    place = f"{KEYS.results}{WRITER_OF[name].file}"
+    written = sorted(key for key in aggregator.store.objects if key.startswith(place))
+    assert [file["key"] for file in proof["files"] if file["key"] != KEYS.failed_rows] == written
+    assert written
+    assert_verified(verified(aggregator.store), 5)
 
 
 def test_a_run_without_a_proof_is_refused(verified: Verifier) -> None:

@@ -411,8 +411,8 @@ class _Validation:
                 source_etag=found.etag,
             ),
             skipped=staged.skipped,
-            read=self._inputs.read_of(found.objects)
-            or (earlier.plan.read if earlier else []),  # of the run that staged these rows
+            # Rows that an earlier execution staged are those of the file that it read.
+            read=self._inputs.read_of(found.objects) or (earlier.plan.read if earlier else []),
             distinct=distinct,
             concurrency=concurrency,
             storage=storage,
