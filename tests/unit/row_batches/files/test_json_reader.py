@@ -6,9 +6,12 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from foundation.errors import InvalidInputError
 from row_batches.document.input_format import InputFormat
+from row_batches.files.json_shapes import Shapes
 from row_batches.files.opening import open_input
 from row_batches.files.staged_copy import read_staged, unescaped
 from row_batches.mapping.cells import value_of
@@ -128,7 +131,7 @@ def test_max_rows_reads_no_further(form: str) -> None:
     [
         ('{"a": 1, "a": 2}', "a key occurs twice"),
         ('{"a": ' + "1" * 5_000 + "}", "a number with too many digits"),
-        ('{"a": 1e9999999999999999999999}', "a number with too many digits"),
+        ('{"a": 1e9999999999999999999999}', "a number is too large"),
         ('{"a": -1e999}', "a number is too large"),
         ('{"a": [1e999]}', "a number is too large"),
         ('{"a": "\\ud800"}', "half of a surrogate pair"),
@@ -171,3 +174,48 @@ def test_an_array_with_a_byte_order_mark_is_read_in_chunks_of_any_size() -> None
 
     for size in range(1, 40):
         assert values(data, size)[1] == [[row.get(key) for key in ("a", "b")] for row in rows]
+
+
+@pytest.mark.parametrize(
+    "number",
+    ["1.10", "-0.5", "0.0000001", "100000000000000000000.00", "12345678901234567890123", "1e5", "1E+4", "-7", "0"],
+)
+@pytest.mark.parametrize("before", [0, 3])
+def test_a_number_is_never_written_in_another_way(number: str, before: int) -> None:
+    rows = ['{"a": 1, "b": "x"}'] * before + [f'{{"a": {number}, "b": "x"}}']
+
+    for data in ("\n".join(rows), f"[{','.join(rows)}]"):
+        assert values(data.encode())[2][-1] == [number, "x"]
+
+
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8),
+    st.sampled_from(["", "\\j1", '"', "\\", "\r\n", "\t", "}{", '","', "\u2028", "\x7f", "null"]),
+)
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("xy"), inner, max_size=2)
+)
+OBJECTS = st.lists(
+    st.dictionaries(st.sampled_from(["a", "b", 'a "b"', "é", "\\", "a.b"]), VALUES, max_size=3), min_size=1, max_size=12
+).filter(any)
+
+
+@given(rows=OBJECTS, indent=st.sampled_from([None, 1]), ascii_only=st.booleans(), tight=st.booleans())
+def test_objects_of_a_known_shape_are_staged_as_parsed_ones_are(
+    rows: list[dict[str, Any]], indent: int | None, ascii_only: bool, tight: bool
+) -> None:
+    separators = (",", ":") if tight else None
+    lines_ = "".join(json.dumps(row, ensure_ascii=ascii_only, separators=separators) + "\n" for row in rows)
+    array = json.dumps(rows, ensure_ascii=ascii_only, separators=separators, indent=indent)
+
+    for data in (lines_, array):
+        quick = values(data.encode(), type="jsonl" if data is lines_ else "json")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Shapes, "learn", lambda *_: None)
+            parsed = values(data.encode(), type="jsonl" if data is lines_ else "json")
+        assert quick == parsed
+        assert quick[1] == [[row.get(key) for key in quick[0]] for row in rows]

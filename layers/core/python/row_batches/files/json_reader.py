@@ -12,7 +12,8 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from decimal import Decimal
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any, NoReturn
 
@@ -20,15 +21,17 @@ from foundation.errors import InvalidInputError, Problem
 from foundation.json_text import encodable
 from foundation.problems import shown
 from row_batches.files.encoding import Utf8Text
-from row_batches.files.staged_copy import staged_cells
+from row_batches.files.json_shapes import Found, Shape, Shapes, cells_of
+from row_batches.files.staged_copy import staged_cell, staged_cells
 from row_batches.files.table import MAX_COLUMNS, PATH, InputFile, TableStaging, too_many_columns
 from row_batches.mapping.cells import JsonCell
 
-Objects = Iterator[tuple[str, Mapping[str, Any]]]
-"""The rows with their places: "line 7" or "item 7"."""
+Objects = Iterator[tuple[str, Mapping[str, Any] | Found]]
+"""The rows with their places, "line 7" or "item 7": parsed, or with the texts of their values."""
 
 MAX_OBJECT_BYTES = 4_000_000
 """Longest object that is read: 20 times the largest row that fits, as spaces and long keys do not count there."""
+_BLOCK_BYTES = 65_536
 _LONGEST_SIGN = len("-Infinity") + 1
 _SPACES = re.compile(r"[ \t\r\n]*")
 _WRITE_ARRAY = "write one array of objects: [{…}, {…}]"
@@ -44,10 +47,16 @@ def stage_json_array(file: InputFile) -> TableStaging:
     return _staged(file, _objects_of_array)
 
 
-def _staged(file: InputFile, objects_of: Callable[[Iterable[bytes]], Objects]) -> TableStaging:
+def _staged(file: InputFile, objects_of: Callable[[Iterable[bytes], Shapes], Objects]) -> TableStaging:
+    shapes = Shapes()
     keys: dict[str, None] = {}
-    for _, item in islice(objects_of(Utf8Text(file.chunks(), file.form, PATH)), file.max_rows):
-        keys.update(dict.fromkeys(item))
+    latest: Iterable[str] = ()
+    for _, item in islice(objects_of(Utf8Text(file.chunks(), file.form, PATH), shapes), file.max_rows):
+        found = item[0].keys if isinstance(item, tuple) else item
+        if found is latest:
+            continue
+        latest = found
+        keys.update(dict.fromkeys(found))
         if len(keys) > MAX_COLUMNS:
             raise InvalidInputError([too_many_columns(len(keys))])
     for key in keys:
@@ -56,17 +65,63 @@ def _staged(file: InputFile, objects_of: Callable[[Iterable[bytes]], Objects]) -
     if not keys:
         _refuse("", "the file has no objects with keys", 'write rows such as {"id": 1, "text": "…"}')
     text = Utf8Text(file.chunks(), file.form, PATH)
-    rows = ((place, staged_cells(_cell(item.get(key), place) for key in keys)) for place, item in objects_of(text))
+    rows = _rows(objects_of(text, shapes), list(keys))
     return TableStaging(file, list(keys), rows, lambda: text.warnings)
 
 
-def _objects_of_lines(text: Iterable[bytes]) -> Objects:
-    for number, line in enumerate(_lines(text), 1):
-        if not line.strip():
+def _rows(objects: Objects, columns: list[str]) -> Iterator[tuple[str, str]]:
+    whole = tuple(columns)
+    for place, item in objects:
+        if not isinstance(item, tuple):
+            cells = staged_cells([_cell(item.get(key), place) for key in columns])
+        else:
+            shape, texts = item
+            nested = partial(_nested_cell, place)
+            if shape.keys == whole:
+                cells = cells_of(texts, nested)
+            else:
+                values = dict(zip(shape.keys, texts, strict=True))
+                cells = cells_of([values.get(key, "null") for key in columns], nested)
+        yield place, cells
+
+
+def _nested_cell(place: str, text: str) -> str:
+    try:
+        return staged_cell(_cell(_DECODER.decode(text), place))
+    except RecursionError:
+        _refuse(place, "a value is nested too deep", "flatten it")
+    except ValueError as error:
+        _refuse(place, f"a value is not JSON: {_reason(error)}", "correct it")
+
+
+def _objects_of_lines(text: Iterable[bytes], shapes: Shapes) -> Objects:
+    number = 0
+    for block in _blocks(text):
+        try:
+            found = shapes.of_lines(block.decode())
+        except UnicodeDecodeError:
+            found = None
+        if found is None:
+            yield from _objects_one_by_one(block, shapes, number)
+            number += block.count(b"\n") + 1
+        else:
+            for number, item in enumerate(found, number + 1):  # noqa: B020  # it goes on counting
+                yield f"line {number}", item
+
+
+def _objects_one_by_one(block: bytes, shapes: Shapes, lines_before: int) -> Objects:
+    for number, whole_line in enumerate(block.split(b"\n"), lines_before + 1):
+        line = whole_line.strip()
+        if not line:
             continue
         place = f"line {number}"
         try:
-            item = _DECODER.decode(line.decode())
+            decoded = line.decode()
+            found = shapes.match(decoded)
+            if found is not None and found[1].end() == len(decoded):
+                yield place, (found[0], found[1].groups())
+                continue
+            item = _DECODER.decode(decoded)
         except UnicodeDecodeError as error:
             _refuse(f"{place}, byte {error.start}", "the line is not UTF-8", "save the file as UTF-8")
         except RecursionError:
@@ -75,23 +130,29 @@ def _objects_of_lines(text: Iterable[bytes]) -> Objects:
             _check_line_ends(line, place)
             _refuse(place, f"the line is not JSON: {_reason(error)}", "write one whole object in each line")
         yield place, _object(item, place)
+        shapes.learn(list(item))
 
 
-def _lines(text: Iterable[bytes]) -> Iterator[bytes]:
+def _blocks(text: Iterable[bytes]) -> Iterator[bytes]:
+    """Some whole lines at a time, without the last line end."""
     carry = b""
     first = True
     number = 0
     for chunk in text:
-        *lines, carry = (carry + chunk).split(b"\n")
-        for line in lines:
-            number += 1
-            yield line.removeprefix(b"\xef\xbb\xbf") if first else line
-            first = False
-        if len(carry) > MAX_OBJECT_BYTES:
-            _check_line_ends(carry, f"line {number + 1}")
-            _refuse(f"line {number + 1}", f"the line is longer than {MAX_OBJECT_BYTES:,} bytes", "shorten it")
+        position = 0
+        while position < len(chunk):
+            data = carry + chunk[position : position + _BLOCK_BYTES]
+            position += _BLOCK_BYTES
+            block, line_end, carry = data.rpartition(b"\n")
+            if line_end:
+                yield block.removeprefix(codecs.BOM_UTF8) if first else block
+                number += block.count(b"\n") + 1
+                first = False
+            if len(carry) > MAX_OBJECT_BYTES:
+                _check_line_ends(carry, f"line {number + 1}")
+                _refuse(f"line {number + 1}", f"the line is longer than {MAX_OBJECT_BYTES:,} bytes", "shorten it")
     if carry:
-        yield carry.removeprefix(b"\xef\xbb\xbf") if first else carry
+        yield carry.removeprefix(codecs.BOM_UTF8) if first else carry
 
 
 def _check_line_ends(line: bytes, place: str) -> None:
@@ -102,16 +163,21 @@ def _check_line_ends(line: bytes, place: str) -> None:
         )
 
 
-def _objects_of_array(chunks: Iterable[bytes]) -> Objects:
+def _objects_of_array(chunks: Iterable[bytes], shapes: Shapes) -> Objects:
     text = _ArrayText(chunks)
     number = 0
     try:
         text.take("[")
         while text.take("," if number else "", end="]"):
-            item = text.value()
+            found = text.match(shapes)
             number += 1
             place = f"item {number}"
+            if found is not None:
+                yield place, (found[0], found[1].groups())
+                continue
+            item = text.value()
             yield place, _object(item, place)
+            shapes.learn(list(item))
         text.take("")
     except UnicodeDecodeError:
         _refuse(f"after item {number}", "the file is not UTF-8", "save the file as UTF-8")
@@ -152,6 +218,14 @@ class _ArrayText:
         elif sign or not end:
             raise ValueError(f"expecting {sign or 'nothing more'}" if found else "it ends in the middle")
         return True
+
+    def match(self, shapes: Shapes) -> tuple[Shape, re.Match[str]] | None:
+        """The next value, if it is an object of a known shape."""
+        self._next_sign()
+        found = shapes.match(self._text, self._position)
+        if found is not None:
+            self._position = found[1].end()
+        return found
 
     def value(self) -> Any:
         """The next value."""
@@ -208,17 +282,23 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON value")
 
 
-def _decimal(text: str) -> Decimal:
-    try:
-        number = Decimal(text)
-    except ArithmeticError:  # an exponent of 20 digits
-        raise ValueError("a number with too many digits") from None
-    if math.isinf(float(number)):
+@dataclass(frozen=True, slots=True)
+class _Number:
+    """A number with a fraction or an exponent, as it is written."""
+
+    text: str
+
+    def __float__(self) -> float:
+        return float(self.text)
+
+
+def _number(text: str) -> _Number:
+    if math.isinf(float(text)):
         raise ValueError("a number is too large")
-    return number
+    return _Number(text)
 
 
-_DECODER = json.JSONDecoder(parse_float=_decimal, parse_constant=_no_constant, object_pairs_hook=_unique)
+_DECODER = json.JSONDecoder(parse_float=_number, parse_constant=_no_constant, object_pairs_hook=_unique)
 
 
 def _reason(error: ValueError) -> str:
@@ -237,8 +317,8 @@ def _cell(value: Any, place: str) -> str:
     """The cell of a value. A missing key counts as null."""
     if isinstance(value, str):
         return value
-    if isinstance(value, Decimal):
-        return JsonCell(str(value))
+    if isinstance(value, _Number):
+        return JsonCell(value.text)
     try:
         return JsonCell(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=float, allow_nan=False))
     except RecursionError:
