@@ -147,6 +147,10 @@ try: $(RUNTIME) ## Call a target once a row and show what comes of it: NAME=… 
 targets: $(RUNTIME) ## List the registered targets
 	@$(CLIENT) targets
 
+.PHONY: console
+console: $(RUNTIME) ## Serve a web page with runs and targets on 127.0.0.1 until Ctrl-C
+	@$(CLIENT) console
+
 .PHONY: config-check
 config-check: $(RUNTIME) ## Check the deployment's configuration: [FILE=batch-processor-config.yaml]
 	@$(CLIENT) config-check $(if $(FILE),-- "$$FILE")

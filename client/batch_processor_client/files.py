@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from botocore.exceptions import ClientError as RefusedByAwsError
@@ -10,6 +11,7 @@ from botocore.exceptions import ClientError as RefusedByAwsError
 from batch_processor_client.deployment import Deployment
 from batch_processor_client.errors import ClientError
 
+CHUNK_BYTES = 1024 * 1024
 MOST_PRESIGNED_SECONDS = 7 * 24 * 3600
 """https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-presigned-url.html"""
 
@@ -69,6 +71,18 @@ def download(deployment: Deployment, uri: str, path: Path) -> Path:
             raise
         raise ClientError(f"There is no {uri}.") from None
     return path
+
+
+def open_object(deployment: Deployment, uri: str) -> Iterator[bytes]:
+    """The content of an object in chunks. Raises ClientError, before the first chunk, if there is no such object."""
+    bucket, key = split_s3_uri(uri)
+    try:
+        body = deployment.client("s3").get_object(Bucket=bucket, Key=key)["Body"]
+    except RefusedByAwsError as refused:
+        if refused.response["Error"]["Code"] not in ("404", "NoSuchKey"):
+            raise
+        raise ClientError(f"There is no {uri}.") from None
+    return iter(lambda: body.read(CHUNK_BYTES), b"")
 
 
 def presign(deployment: Deployment, uri: str, seconds: int = 3600) -> str:

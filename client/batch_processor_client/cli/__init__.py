@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from batch_processor_client.cli import config, files, healing, jobs, lake, runs, schemas, targets, verifying
+from batch_processor_client.cli import config, console, files, healing, jobs, lake, runs, schemas, targets, verifying
 from batch_processor_client.cli.options import Chosen, err
 from batch_processor_client.deployment import DEFAULT_ENVIRONMENT
 from batch_processor_client.errors import EXPECTED, explain
@@ -26,6 +26,7 @@ for commands in (
     jobs.app,
     lake.app,
     config.app,
+    console.app,
 ):
     app.add_typer(commands)
 app.add_typer(schemas.app, name="schema")

@@ -1,0 +1,89 @@
+"""Asks AWS through an operation, and gives its answer or, in words, why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import anyio
+from anyio.to_thread import run_sync
+from botocore.exceptions import (
+    ClientError as RefusedByAwsError,
+)
+from botocore.exceptions import (
+    CredentialRetrievalError,
+    NoCredentialsError,
+    SSOError,
+    TokenRetrievalError,
+)
+
+from batch_processor_client.errors import EXPECTED, explain
+
+PATIENCE_SECONDS = 8.0
+"""How long a page waits for AWS. The operation itself goes on."""
+EXPIRED = frozenset(
+    {
+        *("ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"),
+        *("InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId"),
+    }
+)
+"""https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html, and what S3 and STS call the same."""
+THROTTLED = frozenset(
+    {
+        *("Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled", "RequestLimitExceeded"),
+        *("TooManyRequestsException", "ProvisionedThroughputExceededException", "SlowDown"),
+    }
+)
+"""https://docs.aws.amazon.com/general/latest/gr/api-retries.html and the SDK's own list of throttling errors."""
+NO_CREDENTIALS = (NoCredentialsError, CredentialRetrievalError, TokenRetrievalError, SSOError)
+
+LOG_IN = (
+    "Your AWS credentials are missing or have expired. Log in again in a terminal, for example with `aws sso login`. "
+    "This page then goes on, and what you typed stays here."
+)
+SLOWED = "AWS throttles its answers for now. Wait a moment, then ask again; what you typed stays here."
+SLOW = (
+    "AWS has not answered for {seconds:g} s. What you asked for goes on: look at the list of runs before you ask for "
+    "it again. What you typed stays here."
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Asked(Generic[T]):
+    """The answer to a question, or the ``problem`` why there is none, as text for a person."""
+
+    answer: T | None = None
+    problem: str = ""
+
+
+async def ask(operation: Callable[[], T], patience: float = PATIENCE_SECONDS) -> Asked[T]:
+    """Run an operation in a thread, and wait for it for so many seconds. An error that nobody expects is raised."""
+    with anyio.move_on_after(patience):
+        try:
+            return Asked(await run_sync(operation, abandon_on_cancel=True))
+        except EXPECTED as error:
+            return Asked(problem=problem_of(error))
+    return Asked(problem=SLOW.format(seconds=patience))
+
+
+def problem_of(error: Exception) -> str:
+    """What to tell a person about an expected error."""
+    for one in _chain(error):
+        code = str(one.response.get("Error", {}).get("Code", "")) if isinstance(one, RefusedByAwsError) else ""
+        if isinstance(one, NO_CREDENTIALS) or code in EXPIRED:
+            return LOG_IN
+        if code in THROTTLED:
+            return SLOWED
+    return explain(error)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and its causes: operations translate what AWS says."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,83 @@
+"""What all pages share: the deployment, the templates, the followers, and forms that come from our own pages only."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from functools import wraps
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+
+from batch_processor_client.console.asking import PATIENCE_SECONDS
+from batch_processor_client.console.followers import Followers
+from batch_processor_client.console.guard import LOGGER, Secret
+from batch_processor_client.deployment import Deployment
+from batch_processor_client.progress import clock, money
+
+SHOWN_CHARACTERS = 160
+"""A longer cell is folded: its beginning is shown, and the whole of it when it is opened."""
+PAGES = (("/runs", "Runs"), ("/targets", "Targets"))
+MOST_FIELDS = 2_000
+MOST_FIELD_BYTES = 2 * 1024 * 1024
+
+
+class Console:
+    """The state of one console. ``patience`` is how many seconds a page waits for AWS."""
+
+    def __init__(self, deployment: Deployment, patience: float = PATIENCE_SECONDS) -> None:
+        self.deployment = deployment
+        self.patience = patience
+        self.followers = Followers(deployment)
+        self.form_token = ""
+        self._templates = Environment(
+            loader=PackageLoader(__package__ or ""),
+            autoescape=True,  # every value of every template, whatever the template's name
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.filters |= {"money": money, "duration": clock, "when": when}
+        self._templates.globals |= {"shown_characters": SHOWN_CHARACTERS, "pages": PAGES}
+
+    def page(self, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+        """A page from a template."""
+        shared = {"deployment": self.deployment, "form_token": self.form_token, "problem": "", "section": ""}
+        return HTMLResponse(self._templates.get_template(template).render({**shared, **values}), status_code=status)
+
+
+def when(moment: datetime) -> str:
+    """A time as text, in UTC as everywhere in the product."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def console_of(request: Request) -> Console:
+    """The console that a request is for."""
+    found: Console = request.app.state.console
+    return found
+
+
+def form_page(
+    handler: Callable[[Request, FormData], Awaitable[Response]],
+) -> Callable[[Request], Awaitable[Response]]:
+    """A handler of a form. A form without the hidden field of our pages is refused."""
+
+    @wraps(handler)
+    async def checked(request: Request) -> Response:
+        secret: str = console_of(request).form_token
+        async with request.form(max_files=1, max_fields=MOST_FIELDS, max_part_size=MOST_FIELD_BYTES) as form:
+            if not Secret.same(secret, str(form.get("form_token", ""))):
+                LOGGER.warning("refused %s %.200r: the form is not of this console", request.method, request.url.path)
+                return PlainTextResponse("403: the form is not of this console; load its page again.\n", 403)
+            return await handler(request, form)
+
+    return checked
+
+
+def text_of(form: FormData, name: str) -> str:
+    """A field as text without white space around it; "" if the form does not have it."""
+    value = form.get(name, "")
+    return value.strip() if isinstance(value, str) else ""
