@@ -332,11 +332,24 @@ class Terraform:
         return {name: output["value"] for name, output in json.loads(answer).items()}
 
     def confirm_destroy(self) -> None:
-        """Raise TerraformError in prod unless CONFIRM names the account, because destroyed data cannot be restored."""
-        if self.environment == "prod" and os.environ.get("CONFIRM") != self.account_id():
-            raise TerraformError(
-                "This destroys prod. Confirm with the account: make destroy ENV=prod CONFIRM=<account id>."
-            )
+        """Raise TerraformError unless the destruction is wanted, because destroyed data cannot be restored.
+
+        prod needs CONFIRM with the account. The other environments ask on a terminal; without one, they go on.
+        """
+        if self.environment == "prod":
+            if os.environ.get("CONFIRM") != self.account_id():
+                raise TerraformError(
+                    "This destroys prod. Confirm with the account: make destroy ENV=prod CONFIRM=<account id>."
+                )
+        elif sys.stdin.isatty():
+            typed = input(f"This destroys {self.environment} and everything in it. Type {self.environment} to go on: ")
+            if typed.strip() != self.environment:
+                raise TerraformError(f"Nothing of {self.environment} was destroyed: it was not confirmed.")
+
+    def check_credentials(self) -> None:
+        """Raise what the SDK raises without valid credentials. The local AWS has its own."""
+        if self.environment != "local":
+            self.account_id()
 
     def confirm_nothing_refuses(self) -> None:
         """Raise TerraformError if a resource cannot be destroyed yet. Not for the local AWS: its folder goes."""
@@ -407,6 +420,7 @@ def execute(arguments: argparse.Namespace, options: Sequence[str]) -> int:
     if action in ("plan", "apply") and not saved:
         terraform.check_config()
     if arguments.package:
+        terraform.check_credentials()  # before the minutes that building can take
         package.package(environment)
     terraform.prepare()
     if action == "plan":

@@ -17,6 +17,7 @@ CHECKS = {"bench.py", "demo.py", "bedrock_demo.py", "up.py", "reference.py"}
 NOT_SHOWN = {
     "ValueError",
     "AssertionError",
+    "NotImplementedError",
     "TypeError",
     "PydanticCustomError",
     "JSONPathTypeError",

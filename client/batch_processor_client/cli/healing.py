@@ -80,6 +80,6 @@ def _show(found: Diagnosis) -> None:
     if found.other:
         show(f"{found.other:,} more rows failed for other reasons: see failed_rows.csv.")
     if found.not_attempted:
-        show(f"{found.not_attempted:,} rows were not attempted; they run with any cause. make retry runs all rows.")
+        show(f"{found.not_attempted:,} rows were not started; they run with any cause. make retry runs all rows.")
     if found.causes and not found.target_included:
         show("Prices are without the target's own cost: the registry has no cost_per_call_usd for it.")

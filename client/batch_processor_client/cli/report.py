@@ -136,9 +136,9 @@ def summary(ending: Ending, warnings: Iterable[str] = (), extracted: Iterable[st
         lines.append(("error", ending.error))
     counts = ("total_rows", "succeeded", "resumed", "failed", "timed_out")
     lines += [(count.replace("_", " "), f"{document[count]:,}") for count in counts if count in document]
-    for count in ("not_attempted", "skipped"):
+    for count, label in (("not_attempted", "not started"), ("skipped", "skipped")):
         if document.get(count):
-            lines.append((count.replace("_", " "), f"{document[count]:,}"))
+            lines.append((label, f"{document[count]:,}"))
     if "duration_seconds" in document:
         lines.append(("duration", clock(float(document["duration_seconds"]))))
     lines += [(name, total_cost(document)) for name in ("cost", "estimate") if name in document]
@@ -194,8 +194,8 @@ def _stopped(ending: Ending) -> list[str]:
     document = ending.document or {}
     if not document.get("output_s3_uri"):
         return [ending.cause or "It left no output."]
-    names = ("succeeded", "failed", "timed_out", "not_attempted")
-    counts = [f"{document.get(name, 0):,} {name.replace('_', ' ')}" for name in names]
+    labels = {"succeeded": "succeeded", "failed": "failed", "timed_out": "timed out", "not_attempted": "not started"}
+    counts = [f"{document.get(name, 0):,} {label}" for name, label in labels.items()]
     if document.get("skipped"):
         counts.append(f"{document['skipped']:,} skipped")
     return [

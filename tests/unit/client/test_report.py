@@ -77,12 +77,12 @@ def test_the_result_has_the_methods_by_which_fields_were_extracted() -> None:
     assert report.extraction_lines({}) == []
 
 
-def test_the_result_of_a_stopped_run_has_the_rows_that_were_not_attempted() -> None:
+def test_the_result_of_a_stopped_run_has_the_rows_that_were_not_started() -> None:
     lines = report.summary(
         Ending(status="FAILED", error="StoppedError", document={**DOCUMENT, "not_attempted": 1200})
     ).splitlines()
-    assert lines[:2] == ["status        SUCCEEDED_WITH_FAILURES", "error         StoppedError"]
-    assert "not attempted 1,200" in lines
+    assert lines[:2] == ["status       SUCCEEDED_WITH_FAILURES", "error        StoppedError"]
+    assert "not started  1,200" in lines
 
 
 def test_the_result_of_a_dry_run_has_the_estimate_and_the_warnings() -> None:

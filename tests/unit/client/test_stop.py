@@ -65,7 +65,7 @@ def test_the_brake_lets_the_execution_end_by_itself_with_its_output(world: World
     assert [stage.stage for stage in before] == [Stage.BRAKED]
     assert last.has_output
     assert report.stop_lines(last, 60) == [
-        "FAILED: 60 succeeded, 40 failed, 0 timed out, 0 not attempted of 100 rows.",
+        "FAILED: 60 succeeded, 40 failed, 0 timed out, 0 not started of 100 rows.",
         f"Output: {OUTPUT}",
     ]
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.exceptions import NoCredentialsError
 
 from tests.unit.client.fakes import refusal
 from tools import package, terraform
@@ -177,6 +180,34 @@ def test_no_local_aws_is_said_before_anything_is_packaged(
     monkeypatch.delattr(package, "build")
     assert terraform.main([action, "--env", "local", "--package"]) == 1
     assert capsys.readouterr().err == f"No local AWS runs in {home.resolve()}: start it with `make up`.\n"
+
+
+@pytest.mark.parametrize(("typed", "code"), [("stage\n", 0), ("yes\n", 1), ("\n", 1)])
+def test_destroy_asks_on_a_terminal(
+    faked: type[FakedTerraform], monkeypatch: pytest.MonkeyPatch, typed: str, code: int
+) -> None:
+    terminal = io.StringIO(typed)
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", terminal)
+    assert terraform.main(["destroy", "--env", "stage"]) == code
+    assert bool(faked.commands) is (code == 0)
+
+
+@pytest.mark.parametrize("action", ["plan", "apply", "destroy"])
+def test_missing_credentials_are_said_before_anything_is_built(
+    faked: type[FakedTerraform],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    action: str,
+) -> None:
+    def refuse(_: FakedTerraform) -> str:
+        raise NoCredentialsError
+
+    monkeypatch.setattr(FakedTerraform, "account_id", refuse)
+    monkeypatch.delattr(package, "build")
+    assert terraform.main([action, "--env", "stage", "--package"]) == 1
+    assert capsys.readouterr().err.startswith("AWS was not asked: Unable to locate credentials")
+    assert faked.commands == []
 
 
 class FakeBuckets:
