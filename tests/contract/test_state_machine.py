@@ -209,6 +209,17 @@ def test_ten_inline_rows_take_six_states_and_three_calls() -> None:
     assert len([name for name in path if name in TASKS]) == 3
 
 
+def test_an_input_that_is_not_staged_is_staged_on_with_the_same_document() -> None:
+    validate, choose = ALL["ValidateInput"], ALL["ChooseProcessor"]
+
+    assert validate["Next"] == "ChooseProcessor"
+    assert validate["Output"]["staged"] == "{% $states.result.Payload.done %}"
+    assert choose["Choices"][0] == {"Condition": "{% $states.input.staged = false %}", "Next": "ValidateInput"}
+    # The state's own input is its answer the second time.
+    assert validate["Arguments"]["Payload"]["input"] == "{% $states.context.Execution.Input %}"
+    assert MACHINE["QueryLanguage"] == "JSONata"
+
+
 def test_every_function_is_called_through_its_template_variable() -> None:
     def called(found: dict[str, dict[str, Any]]) -> set[str]:
         return {
