@@ -224,3 +224,30 @@ def test_without_time_to_plan_another_call_plans() -> None:
     assert finished is not None
     assert (finished.total_rows, finished.rows_skipped) == (2, 1)
     assert len(world.store.writes) == writes
+
+
+@dataclass
+class SlowCall:
+    """The time of a call that reads ``bytes_a_second``. The file stands for one of 10 GB."""
+
+    world: World
+    bytes_a_second: float
+
+    def remaining_seconds(self) -> float:
+        (body,) = self.world.files.values()
+        return 900.0 - self.world.read / len(body) * 10e9 / self.bytes_a_second
+
+
+def test_ten_gigabytes_at_eleven_megabytes_a_second_take_two_calls() -> None:
+    files = {"a.csv": table(40_000).encode()}
+    at_once, slow = World(files), World(files)
+    at_once.call()
+
+    calls, finished = 0, None
+    while finished is None:
+        calls += 1
+        slow.read = 0
+        finished = Stager(slow.store, KEYS, EXECUTION, "etag", SlowCall(slow, 11e6)).stage(slow.open(), slow.form)
+
+    assert calls == 2
+    assert slow.objects() == at_once.objects()
