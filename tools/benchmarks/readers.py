@@ -8,7 +8,6 @@ clock. Ours is one core.
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import json
 import subprocess
@@ -26,6 +25,7 @@ from python_calamine import CalamineWorkbook
 
 from row_batches.document.input_format import InputFormat
 from row_batches.files.opening import open_input
+from tests.support.tables import PACKERS, as_ods
 
 ROWS = 100_000
 WORKBOOK_ROWS = 30_000
@@ -54,6 +54,14 @@ def write(path: Path, rows: int) -> None:
             for line, cells in enumerate([NAMES, *(row(number) for number in range(rows))]):
                 sheet.write_row(line, 0, cells)
         return
+    if kind == "parquet":
+        same = path.with_suffix(".csv")
+        write(same, rows)
+        duckdb.sql(f"COPY (SELECT * FROM read_csv('{same}')) TO '{path}'")  # noqa: S608
+        return
+    if kind == "ods":
+        path.write_bytes(as_ods([NAMES, *(row(number) for number in range(rows))]))
+        return
     if kind in ("jsonl", "json"):
         lines = [json.dumps(dict(zip(NAMES, row(number), strict=True)), ensure_ascii=False) for number in range(rows)]
         path.write_text("\n".join(lines) if kind == "jsonl" else f"[{','.join(lines)}]", encoding="utf-8")
@@ -61,7 +69,8 @@ def write(path: Path, rows: int) -> None:
     text = io.StringIO()
     csv.writer(text).writerows([NAMES, *(row(number) for number in range(rows))])
     data = text.getvalue().encode("cp1252" if kind == "cp1252.csv" else "utf-8")
-    path.write_bytes(gzip.compress(data, 6) if kind == "csv.gz" else data)
+    packing = kind.partition(".")[2]
+    path.write_bytes(PACKERS[{"gz": "gzip", "zst": "zstd"}[packing]](data) if packing in ("gz", "zst") else data)
 
 
 def stage(path: Path) -> int:
@@ -77,7 +86,7 @@ def stage(path: Path) -> int:
 
 
 def duckdb_copy(path: Path) -> None:
-    reader = "read_json" if path.suffix in (".json", ".jsonl") else "read_csv"
+    reader = {".json": "read_json", ".jsonl": "read_json", ".parquet": "read_parquet"}.get(path.suffix, "read_csv")
     with tempfile.TemporaryDirectory() as folder:
         duckdb.sql(f"COPY (SELECT * FROM {reader}('{path}')) TO '{folder}/out.csv' (FORCE_QUOTE *)")  # noqa: S608
 
@@ -93,9 +102,12 @@ FORMATS: list[tuple[str, int, Callable[[Path], None] | None, str]] = [
     ("rows.csv", ROWS, duckdb_copy, "DuckDB"),
     ("rows.cp1252.csv", ROWS, None, ""),
     ("rows.csv.gz", ROWS, duckdb_copy, "DuckDB"),
+    ("rows.csv.zst", ROWS, duckdb_copy, "DuckDB"),
+    ("rows.parquet", ROWS, duckdb_copy, "DuckDB"),
     ("rows.jsonl", ROWS, duckdb_copy, "DuckDB"),
     ("rows.json", ROWS, duckdb_copy, "DuckDB"),
     ("rows.xlsx", WORKBOOK_ROWS, calamine_alone, "python-calamine alone"),
+    ("rows.ods", WORKBOOK_ROWS, calamine_alone, "python-calamine alone"),
 ]
 
 

@@ -249,9 +249,10 @@ def _zip(*names: str) -> bytes:
         (b'<?xml version="1.0"?><rows/>', "an XML document"),
         (gzip.compress(b"%PDF-1.7\n"), "a PDF document"),
         (gzip.compress(gzip.compress(b"a,b\n")), "a file that is compressed twice"),
+        (b"\0\x05\x16\x07\0\x02\0\0", "a file that macOS adds to another one"),
         (b"ORC\x0a\x14\x0a\x04\x08", "an ORC file"),
     ],
-    ids=["word", "zip", "xls", "pdf", "parquet", "png", "html", "xml", "pdf in gzip", "gzip in gzip", "orc"],
+    ids=["word", "zip", "xls", "pdf", "parquet", "png", "html", "xml", "pdf in gzip", "gzip in gzip", "._name", "orc"],
 )
 def test_a_file_of_another_kind_is_called_by_its_name(data: bytes, what: str) -> None:
     said = refusal(data)

@@ -101,6 +101,11 @@ FOREIGN = (
     Foreign("a file compressed with bzip2", _binary(b"BZh"), _COMPRESS),
     Foreign("a file compressed with xz", _begins(b"\xfd7zXZ\0"), _COMPRESS),
     Foreign("a 7-Zip archive", _begins(b"7z\xbc\xaf\x27\x1c"), _UNPACK),
+    Foreign(
+        "a file that macOS adds to another one (its name begins with ._)",
+        _begins(b"\0\x05\x16\x07"),
+        "upload the other file, without ._ in its name",
+    ),
     Foreign("a RAR archive", _begins(b"Rar!\x1a\x07"), _UNPACK),
     Foreign(
         "an image",
