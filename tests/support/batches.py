@@ -214,7 +214,9 @@ def write_output(plan: Plan, store: ObjectStore, rows: Sequence[Sequence[str]] |
     """Write all rows and aggregate them, without other formats than CSV. ``rows`` are the staged ones by default."""
     batch = open_batch(plan, store)
     cells = rows or [row for _, row, _ in all_rows(store, plan)]
-    write_finished(plan, store, list(enumerate(cells, 1)))
-    lines = [line for rows in batch.rows.read() for line in rows.columns_from(1)["csv"]]
+    if cells:
+        write_finished(plan, store, list(enumerate(cells, 1)))
+    read = batch.rows.read() if cells else ()
+    lines = [line for rows in read for line in rows.columns_from(1)["csv"]]
     mark = "\ufeff" if plan.config.output_format.bom else ""
     store.put(plan.keys.output, (mark + batch.renderer.header_line + "".join(lines)).encode())

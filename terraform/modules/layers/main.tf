@@ -4,7 +4,7 @@ locals {
   layers = {
     core         = { name = "batch-processor-core", description = "Packages foundation, row_batches and bedrock_batches" }
     dependencies = { name = "batch-processor-dependencies", description = "Libraries of the core layer" }
-    duckdb       = { name = "ventureos-duckdb", description = "DuckDB, which reads Parquet, with the extensions that S3 Tables needs" }
+    duckdb       = { name = "ventureos-duckdb", description = "DuckDB, which reads and writes Parquet, with the extensions that S3 Tables needs" }
     sdk          = { name = "ventureos-sdk", description = "An AWS SDK that knows all of Bedrock's batch inference" }
   }
 }

@@ -226,6 +226,14 @@ locals {
     ]
 
     aggregate_results = concat(local.write_results, [
+      {
+        # Parts of Parquet that an earlier ending of the same execution wrote.
+        Sid       = "ListParts"
+        Effect    = "Allow"
+        Action    = ["s3:ListBucket"]
+        Resource  = [local.results_arn]
+        Condition = { StringLike = { "s3:prefix" = ["results/*/output/"] } }
+      },
       local.read_work,
       local.list_work,
       local.send_dead_letters,

@@ -304,7 +304,7 @@ def test_killed_at_any_write_and_called_again_it_ends_with_the_same_files(data: 
     ranges = data.draw(st.lists(st.tuples(st.integers(1, count), st.integers(1, 4)), max_size=8), "objects")
     part_bytes = data.draw(st.sampled_from([1, 150, 400, 100_000]), "part size")
     braked = data.draw(st.booleans(), "brake")
-    formats = data.draw(st.sampled_from(["csv", "jsonl", "xlsx"]), "format")
+    formats = data.draw(st.sampled_from(["csv", "jsonl", "xlsx", "parquet"]), "format")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(result_file, "PART_BYTES", part_bytes)
         patch.setattr(module, "GAP_ROWS_AT_ONCE", 2)

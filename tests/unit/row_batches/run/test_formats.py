@@ -153,3 +153,13 @@ def test_marks_against_formulas_are_in_the_csv_only() -> None:
     assert [line["answer"] for line in json_lines(aggregator)] == ["=1+1", "-5.00", "'quoted"]
     workbook = CalamineWorkbook.from_filelike(BytesIO(aggregator.store.objects[f"{KEYS.results}output.xlsx"]))
     assert [row[2] for row in workbook.get_sheet_by_name("Output").to_python()[1:]] == ["=1+1", "-5.00", "'quoted"]
+
+
+def test_parquet_has_the_address_of_its_folder() -> None:
+    aggregator = Aggregator(rows_of(3), output_format={"type": "parquet"})
+    aggregator.write(1, 3)
+
+    document = aggregator.call().document or {}
+
+    assert document["outputs"]["parquet"] == f"s3://results/{KEYS.results}output/"
+    assert f"{KEYS.results}output/part-00001.parquet" in aggregator.store.objects

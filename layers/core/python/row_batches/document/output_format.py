@@ -9,7 +9,7 @@ from pydantic import Field, PlainValidator
 from foundation.problems import closest, listed
 from foundation.validation import Part, refuse
 
-OutputFormatName = Literal["csv", "xlsx", "jsonl"]
+OutputFormatName = Literal["csv", "xlsx", "jsonl", "parquet"]
 """The formats of ``files.writers``, which compares the two when it is imported."""
 
 

@@ -5,7 +5,7 @@ Imported at first use, because DuckDB takes 60 ms and only Parquet needs it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from duckdb import DuckDBPyConnection
 Error = duckdb.Error
 OutOfMemory = duckdb.OutOfMemoryException
 _ROWS_AT_ONCE = 128
+_LINE_BYTES = 1_048_576
+"""DuckDB takes memory for several lines of this size."""
 
 
 @contextmanager
@@ -46,3 +48,26 @@ def fetched(connection: DuckDBPyConnection, statement: str, values: Mapping[str,
     cursor = connection.execute(statement, values)
     while rows := cursor.fetchmany(_ROWS_AT_ONCE):
         yield from rows
+
+
+def write_parquet(
+    connection: DuckDBPyConnection,
+    source: Path,
+    columns: Sequence[tuple[str, str, str]],
+    longest: int,
+    target: Path,
+) -> None:
+    """Write the JSON lines ``source`` as Parquet. Raises ``Error``.
+
+    ``columns`` has, for each column, its key in the objects, its name and its type. ``longest`` is the longest line in
+    bytes. Statements cannot bind names, so the names are quoted.
+    """
+    types = ", ".join(f"{key}: '{kind}'" for key, _, kind in columns)
+    names = ", ".join(f"{key} AS {_quoted(name)}" for key, name, _ in columns)
+    size = max(_LINE_BYTES, longest + 1)
+    lines = f"read_json('{source}', format = 'newline_delimited', columns = {{{types}}}, maximum_object_size = {size})"
+    connection.execute(f"COPY (SELECT {names} FROM {lines}) TO '{target}' (FORMAT parquet, COMPRESSION zstd)")  # noqa: S608
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

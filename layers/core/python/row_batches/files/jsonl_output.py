@@ -32,7 +32,7 @@ class JsonLinesOutput(Writer):
             file = ResultFile.start(table.objects, table.folder + self.file, table.tags)
         names = [column.name for column in table.columns]
         for block in table.blocks(place):
-            file.append(b"".join([_line(dict(zip(names, row, strict=True))) for row in block.rows]))
+            file.append(b"".join([json_line(dict(zip(names, row, strict=True))) for row in block.rows]))
             place = block.after
             if file.upload_full_part():
                 yield progress.model_copy(update={"place": place, "files": [file.state]})
@@ -42,7 +42,8 @@ class JsonLinesOutput(Writer):
         yield progress.model_copy(update={"place": place, "proofs": [file.proof], "done": True})
 
 
-def _line(row: dict[str, Any]) -> bytes:
+def json_line(row: dict[str, Any]) -> bytes:
+    """An object with typed values (``mapping.cells``), and its line end."""
     return orjson.dumps(row, _default, orjson.OPT_APPEND_NEWLINE | orjson.OPT_PASSTHROUGH_SUBCLASS)
 
 

@@ -87,6 +87,7 @@ class ResultTable:
         self.folder = output_key.removesuffix("output.csv")
         self.rows = plan.total_rows
         self.columns = columns_of(plan)
+        self.is_typed = plan.typed_input
         self._plan = plan
         self._is_marked = plan.config.output_format.neutralises
         self._output_key = output_key
@@ -98,7 +99,7 @@ class ResultTable:
 
     def blocks(self, place: Place) -> Iterator[Block]:
         """The rows from ``place`` on. Raises ``DeploymentError`` if the two objects have different rows."""
-        staged = self._staged(place) if self._plan.typed_input and self._originals else None
+        staged = self._staged(place) if self.is_typed and self._originals else None
         for text in row_blocks(self.objects.read(self._output_key, start=place.output_bytes)):
             rows = read_rows(text.decode())
             values = self._values(rows)

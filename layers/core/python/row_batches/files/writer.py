@@ -16,12 +16,15 @@ class Progress(LazyModel):
     """How far a writer is. A later call continues from here.
 
     ``files`` are the objects that are not complete yet. ``proofs`` are the hashes of the complete ones, for
-    ``proof.json``. ``left_out`` says why there is no file of this format.
+    ``proof.json``. ``left_out`` says why there is no file of this format. If a format needs a first pass, ``found`` is
+    what that found in each column, and ``scanned`` says that it ended.
     """
 
     place: Place
     files: list[FileState] = []
     proofs: list[FileProof] = []
+    found: list[list[str]] = []
+    scanned: bool = False
     done: bool = False
     left_out: str = ""
     warnings: list[str] = []
