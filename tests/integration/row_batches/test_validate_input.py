@@ -136,6 +136,7 @@ def test_stages_a_file_and_writes_the_plan(aws: Aws) -> None:
     plan = Plan.model_validate_json(aws.read("work/run-1/plan.json"))
     staged = aws.read("work/run-1/input.csv", answer["staged"]["version_id"])
     assert answer == {
+        "done": True,
         "execution_id": "run-1",
         "plan_key": "work/run-1/plan.json",
         "processor": "TOOL",
@@ -147,6 +148,8 @@ def test_stages_a_file_and_writes_the_plan(aws: Aws) -> None:
         "inline": False,
         "children": [],
         "document": None,
+        "trial": False,
+        "approval_seconds": 0,
     }
     assert staged == 'r,c1,c2\n"1","1","a;\\\\r\n\\\\\\\\b"\n"2","2","😀"\n'.encode()
     assert plan.columns == ["id", "text"]

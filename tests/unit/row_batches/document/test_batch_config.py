@@ -145,7 +145,7 @@ BAD_VALUES: list[tuple[str, Any, str, str]] = [
     # path, bad value, part of the message, part of the fix
     ("csv_s3_uri", "bucket/data.csv", "does not start with s3://", "s3://<bucket>/<key>.csv"),
     ("csv_s3_uri", "s3://bucket", "key is missing", "s3://"),
-    ("csv_s3_uri", "s3://bucket/folder/", "names a folder", "s3://"),
+    ("csv_s3_uri", "s3://bucket/folder/" + "x" * 1_100 + "/", "more than 1,024 bytes", "s3://"),
     ("csv_s3_uri", "s3://Bad_Bucket/x.csv", "bucket's name", "s3://"),
     ("csv_s3_uri", 5, "not a text", "quotes"),
     ("target", "echo", "not an object", "{...}"),

@@ -63,7 +63,7 @@ def staged_lines(
     """
     # In a staged copy, a line end followed by one quote and a digit is always the start of a row: inside a
     # cell, quotes are doubled, and the quote that ends a cell is followed by a comma or a line end.
-    source = iter(chunks)
+    source = filter(None, chunks)
     data = b""
     for chunk in source:
         data += chunk
@@ -137,7 +137,7 @@ def picked_lines(chunks: Iterable[bytes], rows: Iterable[int]) -> Iterator[tuple
 
     The rows between them are not parsed, whatever their numbers. Ends at a row that the copy lacks.
     """
-    source = iter(chunks)
+    source = filter(None, chunks)
     data, before, position = b"", 0, 0
     """``before`` is the number of bytes before ``data``."""
     for row in rows:
