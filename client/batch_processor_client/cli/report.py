@@ -150,6 +150,7 @@ def summary(ending: Ending, warnings: Iterable[str] = (), extracted: Iterable[st
         lines.append(("trial", document["trial"]["trial_report_s3_uri"]))
     objects = ("output", "failed_rows", "summary")
     lines += [(name.replace("_", " "), document[f"{name}_s3_uri"]) for name in objects if f"{name}_s3_uri" in document]
+    lines += [(name, address) for name, address in document.get("outputs", {}).items() if name != "csv"]
     if document.get("traces"):
         lines.append(("traces", document["traces"]["console_url"]))
     lines += [("extracted", text) for text in extracted]

@@ -213,3 +213,12 @@ def test_the_first_rows_of_an_output_have_their_first_and_their_last_columns() -
     text = shown(report.page_table(page), width=120)
     assert [f"<{number}>" in text for number in range(10)] == [True, *[False] * 4, *[True] * 5]
     assert "SUCCESS" in text
+
+
+def test_the_result_names_the_files_of_other_formats() -> None:
+    outputs = {"csv": "s3://results/results/x/output.csv", "xlsx": "s3://results/results/x/output.xlsx"}
+
+    text = report.summary(Ending(status="SUCCEEDED", document={**DOCUMENT, "outputs": outputs}))
+
+    assert "xlsx         s3://results/results/x/output.xlsx" in text
+    assert text.count("output.csv") == 1
