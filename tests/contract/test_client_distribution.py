@@ -24,12 +24,19 @@ PACKAGES = {
 }
 OF_OTHERS = {"aws_lambda_powertools", "IPython"}
 """What only handlers and their log lines import, and what a notebook has."""
-BROUGHT = {"botocore": "boto3", "urllib3": "boto3", "pydantic_core": "pydantic", "iregexp_check": "jsonpath-rfc9535"}
+BROUGHT = {
+    "anyio": "starlette",
+    "botocore": "boto3",
+    "urllib3": "boto3",
+    "pydantic_core": "pydantic",
+    "iregexp_check": "jsonpath-rfc9535",
+}
 """Packages that come with another one."""
 IMPORTS_EVERYTHING = """
 import importlib, pkgutil, batch_processor_client as client
 for module in pkgutil.walk_packages(client.__path__, "batch_processor_client."):
-    if module.name.rpartition(".")[2] not in ("__main__", "lake"):  # lake is an extra
+    # The command itself, and modules that need an extra.
+    if module.name.split(".")[1] not in ("__main__", "lake", "console", "mcp_server"):
         importlib.import_module(module.name)
 """
 PYTHONS = {"3.11", "3.13", f"{sys.version_info.major}.{sys.version_info.minor}"}
@@ -48,8 +55,9 @@ def imported() -> Iterator[str]:
 
 def declared() -> set[str]:
     project = PROJECT["project"]
-    requirements = [*project["dependencies"], *project["optional-dependencies"]["lake"]]
-    requirements += project["optional-dependencies"]["notebook"]
+    requirements = [*project["dependencies"]]
+    for extra in project["optional-dependencies"].values():
+        requirements += extra
     return {re.split(r"[<>=!~\[ ]", requirement)[0].lower() for requirement in requirements}
 
 
