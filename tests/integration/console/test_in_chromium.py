@@ -64,7 +64,7 @@ def shoot(page: Page, name: str) -> None:
         page.set_viewport_size(size)  # type: ignore[arg-type]
         assert not page.evaluate(TOO_WIDE), f"{name} is wider than {width} px"
         for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            page.emulate_media(color_scheme=scheme)
             page.screenshot(path=SCREENSHOTS / f"{name}-{width}-{scheme}.png", full_page=True)
     page.set_viewport_size(WIDE)  # type: ignore[arg-type]
 
