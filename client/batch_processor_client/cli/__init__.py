@@ -11,7 +11,19 @@ from typing import Annotated
 
 import typer
 
-from batch_processor_client.cli import config, console, files, healing, jobs, lake, runs, schemas, targets, verifying
+from batch_processor_client.cli import (
+    config,
+    console,
+    files,
+    healing,
+    jobs,
+    lake,
+    mcp,
+    runs,
+    schemas,
+    targets,
+    verifying,
+)
 from batch_processor_client.cli.options import Chosen, err
 from batch_processor_client.deployment import DEFAULT_ENVIRONMENT
 from batch_processor_client.errors import EXPECTED, explain
@@ -27,6 +39,7 @@ for commands in (
     lake.app,
     config.app,
     console.app,
+    mcp.app,
 ):
     app.add_typer(commands)
 app.add_typer(schemas.app, name="schema")

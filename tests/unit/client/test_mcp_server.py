@@ -1,0 +1,351 @@
+"""The tools for agents, called with the SDK's own client: what they say, and that the budget holds."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp import Client
+from mcp.types import CallToolResult
+
+from batch_processor_client import estimates, executions, jobs, mcp_server, runs, targets, trials
+from batch_processor_client import retry as retries
+from batch_processor_client import stop as stops
+from batch_processor_client.errors import ClientError
+from batch_processor_client.retry import Retry
+from row_batches.document.plan import Target, TargetPrices
+from row_batches.run.runs import Approval, Counts, Run, RunEnding, RunState
+from row_batches.run.trial_forecast import Forecast
+from row_batches.run.trial_report import TrialReport, WholeRun
+from tests.support.batches import make_plan
+from tests.support.fakes import FakeObjectStore, FakeRuns
+from tests.unit.client.fakes import OUTPUTS, FakeStates, fake_deployment, run_command
+
+DOCUMENT = {"target": {"type": "tool", "name": "echo"}, "csv_s3_uri": "s3://input/rows.csv"}
+TOKEN = "token-of-the-approval"
+COSTS = {
+    "parts": {"lambda": {"best": 0.5, "worst": 2.0}, "target": {"best": 1.0, "worst": 6.0}},
+    "total": {"best": 1.5, "worst": 8.0},
+    "target_included": True,
+    "assumptions": ["worst: every row fails"],
+}
+PLANNED = {"total_rows": 100, "rows_to_run": 100, "estimate": COSTS, "warnings": []}
+ECHO = Target(name="echo", type="tool", arn="arn:aws:lambda:us-east-1:1:function:echo", invocation="lambda")
+PRICED = ECHO.model_copy(update={"cost_per_call_usd": 0.01})
+WHOLE = WholeRun(
+    rows=100,
+    seconds=Forecast(expected=10, low=9, high=11),
+    cost_usd=Forecast(expected=2, low=1, high=3),
+    target_included=True,
+    failed_percent=Forecast(expected=0, low=0, high=1),
+    failed_rows=Forecast(expected=0, low=0, high=1),
+    basis=[],
+)
+
+
+class World:
+    """A deployment whose dry runs say ``PLANNED``."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.monkeypatch = monkeypatch
+        self.table = FakeRuns()
+        self.states = FakeStates([{"status": "SUCCEEDED", "output": json.dumps(PLANNED)}])
+        self.deployment = fake_deployment(monkeypatch, stepfunctions=self.states, dynamodb=None, s3=None)
+        for module in (runs, trials):
+            monkeypatch.setattr(module, "DynamoDbRuns", lambda *_: self.table)
+        monkeypatch.setattr(executions, "refuse_used_name", lambda *_: None)
+        self.register(PRICED)
+
+    def register(self, target: Target) -> None:
+        self.monkeypatch.setattr(targets, "find_target", lambda *_: target)
+        self.monkeypatch.setattr(targets, "list_targets", lambda *_: [target])
+
+    def report(self, whole: WholeRun | None) -> None:
+        report = TrialReport(
+            execution_id="run-1", target="echo", total_rows=100, rows=2, finished=2, called=2, succeeded=2, failed=0,
+            timed_out=0, columns=[], answers=[], failures_by_cause=[], row_seconds=None, row_tokens=None,
+            row_cost_usd=None, whole=whole,
+        )  # fmt: skip
+        self.monkeypatch.setattr(trials, "read_report", lambda *_: report)
+
+    def waiting(self, name: str = "run-1") -> None:
+        """A run that waits for an approval."""
+        now = datetime(2026, 11, 27, tzinfo=UTC)
+        plan = make_plan([["1", "a"]] * 100, store=FakeObjectStore(), execution=name)
+        self.table.start(
+            Run.of_plan(plan).model_copy(update={"approval": Approval(token=TOKEN, asked_at=now, until=now)})
+        )
+
+    def ended(self, name: str, cost_usd: float) -> None:
+        self.waiting(name)
+        self.table.end(
+            name,
+            RunEnding(
+                state=RunState.SUCCEEDED,
+                counts=Counts(),
+                ended_at=datetime(2026, 11, 27, tzinfo=UTC),
+                cost_usd=cost_usd,
+            ),
+        )
+
+    @property
+    def started(self) -> list[dict[str, Any]]:
+        """The documents of the executions that are no dry runs."""
+        documents = [json.loads(one["input"]) for one in self.states.started]
+        return [document for document in documents if not document.get("dry_run")]
+
+    def server(self, budget_usd: float = 10, folder: Path | None = None) -> Any:
+        return mcp_server.server(self.deployment, budget_usd, folder)
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(monkeypatch)
+
+
+@pytest.fixture(autouse=True)
+def _event_loop(socket_enabled: None) -> None:
+    """An event loop wakes itself up through a pair of sockets. The client is connected in memory."""
+
+
+def talk(server: Any, conversation: Callable[[Client], Awaitable[Any]]) -> Any:
+    async def connected() -> Any:
+        async with Client(server) as client:
+            return await conversation(client)
+
+    return asyncio.run(connected())
+
+
+def call(server: Any, tool: str, **arguments: Any) -> CallToolResult:
+    result: CallToolResult = talk(server, lambda client: client.call_tool(tool, arguments))
+    return result
+
+
+def answer(server: Any, tool: str, **arguments: Any) -> dict[str, Any]:
+    result = call(server, tool, **arguments)
+    assert not result.is_error, text(result)
+    return dict(result.structured_content or {})
+
+
+def text(result: CallToolResult) -> str:
+    return "".join(getattr(part, "text", "") for part in result.content)
+
+
+def test_each_tool_says_what_it_does_and_what_it_changes(world: World) -> None:
+    listed = talk(world.server(), lambda client: client.list_tools()).tools
+    assert [tool.name for tool in listed] == [tool.name for tool in mcp_server.TOOLS]
+    assert all(tool.description and tool.output_schema for tool in listed)
+    hints = {tool.name: tool.annotations for tool in listed}
+    assert [name for name, hint in hints.items() if not hint.read_only_hint] == [
+        "trial", "go_on_after_trial", "start", "stop", "retry", "create_job",
+    ]  # fmt: skip
+    assert [name for name, hint in hints.items() if hint.destructive_hint] == ["stop"]
+    assert hints["stop"].idempotent_hint
+    assert not hints["start"].idempotent_hint
+
+
+def test_no_tool_takes_an_amount_or_an_approval(world: World) -> None:
+    listed = talk(world.server(), lambda client: client.list_tools()).tools
+    arguments = {name for tool in listed for name in tool.input_schema.get("properties", {})}
+    assert not [name for name in arguments if "usd" in name or "approv" in name or "budget" in name]
+
+
+def test_an_estimate_runs_no_row(world: World) -> None:
+    said = answer(world.server(0), "estimate", document=DOCUMENT)
+    assert (said["best_usd"], said["worst_usd"], said["service_usd"]) == (1.5, 8.0, 0.5)
+    assert world.started == []
+
+
+def test_a_run_within_the_budget_starts(world: World) -> None:
+    said = answer(world.server(10), "start", document=DOCUMENT, name="mine")
+    assert (said["started"], said["execution"], said["committed_usd"]) == (True, "mine", 8.0)
+    assert world.started == [DOCUMENT]
+
+
+@pytest.mark.parametrize("budget", [0, 7.99])
+def test_a_run_above_the_budget_asks_for_approval_and_nothing_starts(world: World, budget: float) -> None:
+    said = answer(world.server(budget), "start", document=DOCUMENT)
+    assert (said["started"], said["approval_needed"], said["worst_usd"]) == (False, True, 8.0)
+    assert said["command"] == "batch-processor --env stage run --input <document.json>"
+    assert (said["budget_usd"], said["committed_usd"]) == (budget, 0)
+    assert world.started == []
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        ECHO,
+        PRICED.model_copy(
+            update={"prices": TargetPrices(input_usd_per_million_tokens=1, output_usd_per_million_tokens=1)}
+        ),
+    ],
+    ids=["none", "of tokens"],
+)
+@pytest.mark.parametrize("tool", ["start", "trial"])
+def test_an_unknown_cost_asks_for_approval_whatever_the_budget(world: World, tool: str, target: Target) -> None:
+    world.register(target)
+    said = answer(world.server(1_000_000), tool, document=DOCUMENT)
+    assert (said["started"], said["approval_needed"], said["worst_usd"]) == (False, True, None)
+    assert "not known" in said["message"]
+    assert world.started == []
+
+
+def test_runs_that_go_on_count_with_their_worst_case_and_ended_ones_with_their_cost(world: World) -> None:
+    server = world.server(10)
+    answer(server, "start", document=DOCUMENT, name="first")
+    assert answer(server, "start", document=DOCUMENT, name="second")["approval_needed"]
+    world.ended("first", cost_usd=1.5)
+    said = answer(server, "start", document=DOCUMENT, name="third")
+    assert (said["started"], said["committed_usd"]) == (True, 9.5)
+    assert len(world.started) == 2
+
+
+def test_a_run_that_could_not_start_takes_nothing_from_the_budget(world: World) -> None:
+    server = world.server(10)
+    world.monkeypatch.setattr(runs, "check_name", lambda name: refuse() if name == "bad" else None)
+    assert "refused" in text(call(server, "start", document=DOCUMENT, name="bad"))
+    assert answer(server, "start", document=DOCUMENT, name="good")["committed_usd"] == 8.0
+
+
+def refuse() -> None:
+    raise ClientError("refused")
+
+
+def test_a_trial_reserves_the_share_of_its_rows_and_waits_for_approval(world: World) -> None:
+    said = answer(world.server(2), "trial", document={**DOCUMENT, "trial": {"approval": "none"}}, rows=10)
+    assert (said["started"], said["committed_usd"]) == (True, 0.8 + 0.5)
+    assert world.started == [{**DOCUMENT, "trial": {"rows": 10, "approval": "required"}}]
+
+
+def test_a_run_goes_on_after_its_trial_if_the_measured_cost_is_within_the_budget(world: World) -> None:
+    world.waiting()
+    world.report(WHOLE)
+    refused = answer(world.server(2.9), "go_on_after_trial", execution="run-1")
+    assert (refused["started"], refused["command"]) == (False, "batch-processor --env stage approve run-1")
+    assert world.states.answers == []
+    assert answer(world.server(3), "go_on_after_trial", execution="run-1")["started"]
+    assert world.states.answers == [(TOKEN, {"approved": True})]
+
+
+@pytest.mark.parametrize("whole", [None, WHOLE.model_copy(update={"target_included": False})])
+def test_a_trial_that_measured_no_cost_asks_for_approval(world: World, whole: WholeRun | None) -> None:
+    world.waiting()
+    world.report(whole)
+    assert answer(world.server(1_000), "go_on_after_trial", execution="run-1")["approval_needed"]
+    assert world.states.answers == []
+
+
+def test_no_answer_has_the_token_of_an_approval(world: World) -> None:
+    world.waiting()
+    world.report(WHOLE)
+    said = answer(world.server(), "status", execution="run-1")
+    assert (said["state"], said["trial"]["whole"]["cost_usd"]["high"]) == ("WAITING_FOR_APPROVAL", 3)
+    assert TOKEN not in json.dumps([said, answer(world.server(), "list_runs")])
+
+
+def test_a_retry_is_bound_by_the_budget(world: World) -> None:
+    world.waiting()
+    retried: list[bool] = []
+
+    def retry(*_: Any, dry_run: bool = False, **__: Any) -> Retry:
+        retried.append(dry_run)
+        estimate = {"best_usd": 1.0, "worst_usd": 4.0}
+        return Retry(retried="run-1", execution="run-1-retry-1", rows=3, total_rows=9, estimate=estimate)
+
+    world.monkeypatch.setattr(retries, "retry", retry)
+    said = answer(world.server(3), "retry", execution="run-1")
+    assert (said["approval_needed"], said["command"]) == (True, "batch-processor --env stage retry run-1")
+    assert retried == [True]
+    assert answer(world.server(4), "retry", execution="run-1")["execution"] == "run-1-retry-1"
+    assert retried == [True, True, False]
+
+
+@pytest.mark.parametrize(("cost", "starts"), [({"costUSD": 5.0}, True), ({"costUSD": 11.0}, False), ({}, False)])
+def test_a_job_is_created_within_the_budget_only(world: World, cost: dict[str, float], starts: bool) -> None:
+    created: list[Any] = []
+    estimate = jobs.Estimate(violation_count=3, estimate=cost)
+    world.monkeypatch.setattr(jobs, "estimate", lambda *_: estimate)
+
+    def create(_: Any, config: Any) -> jobs.Creation:
+        created.append(config)
+        return jobs.Creation(job_id="job-1", message="created")
+
+    world.monkeypatch.setattr(jobs, "create", create)
+    said = answer(world.server(10), "create_job", config={})
+    assert (said["started"], said["approval_needed"], len(created)) == (starts, not starts, int(starts))
+
+
+def test_an_expected_error_is_the_answer_of_the_tool(world: World) -> None:
+    result = call(world.server(), "status", execution="nothing")
+    assert result.is_error
+    assert text(result).endswith(": There is no run nothing.")
+
+
+def test_a_document_that_a_run_refuses_is_told_with_its_problems(world: World) -> None:
+    result = call(world.server(), "start", document={**DOCUMENT, "surprise": 1})
+    assert result.is_error
+    assert "surprise" in text(result)
+    assert world.states.started == []
+
+
+def test_a_dry_run_that_fails_says_why(world: World) -> None:
+    world.states.descriptions = [
+        {"status": "FAILED", "error": "InvalidInputError", "cause": '{"errorMessage": "no row"}'}
+    ]
+    assert "No estimate: InvalidInputError: no row" in text(call(world.server(), "start", document=DOCUMENT))
+    assert world.started == []
+
+
+def test_a_dry_run_is_waited_for(world: World) -> None:
+    world.states.descriptions.insert(0, {"status": "RUNNING"})
+    waited: list[float] = []
+    estimates.estimate(world.deployment, DOCUMENT, "planned", wait=waited.append)
+    assert waited == [estimates.POLL_SECONDS]
+
+
+def test_only_files_below_the_named_folder_are_uploaded(world: World, tmp_path: Path) -> None:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (tmp_path / "outside.csv").write_text("a\n1\n")
+    (folder / "link.csv").symlink_to(tmp_path / "outside.csv")
+    for file in ("../outside.csv", str(tmp_path / "outside.csv"), "link.csv"):
+        result = call(world.server(10, folder), "start", document=DOCUMENT, file=file)
+        assert "is not below the folder" in text(result)
+    assert "No file may be uploaded" in text(call(world.server(10), "start", document=DOCUMENT, file="rows.csv"))
+    assert world.states.started == []
+
+
+def test_a_stop_answers_as_soon_as_no_row_starts(world: World) -> None:
+    stages = iter([stops.Stop(stage=stops.Stage.BRAKED)])
+    world.monkeypatch.setattr(stops, "stop", lambda *_: (stage for stage in stages))
+    assert "No further row starts" in answer(world.server(), "stop", execution="run-1")["message"]
+
+
+def test_http_is_served_on_loopback_under_a_path_that_nobody_can_guess() -> None:
+    class Recorder:
+        def run(self, *transport: str, **options: Any) -> None:
+            self.asked = (transport, options)
+
+    recorder, shown = Recorder(), list[str]()
+    mcp_server.serve(recorder, 8765, shown.append)  # type: ignore[arg-type]
+    transport, options = recorder.asked
+    assert (transport, options["host"]) == (("streamable-http",), "127.0.0.1")
+    assert len(options["streamable_http_path"]) > 30
+    assert shown == [f"http://127.0.0.1:8765{options['streamable_http_path']}"]
+
+
+def test_the_command_serves_without_a_budget_unless_one_is_given(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    outputs, served = tmp_path / "outputs.json", list[tuple[Any, ...]]()
+    outputs.write_text(json.dumps(OUTPUTS))
+    monkeypatch.setattr(mcp_server, "server", lambda *given: given)
+    monkeypatch.setattr(mcp_server, "serve", lambda made, port, _: served.append((*made[1:], port)))
+    assert run_command(monkeypatch, "--outputs", str(outputs), "mcp") == 0
+    assert run_command(monkeypatch, "--outputs", str(outputs), "mcp", "--budget-usd", "5", "--http") == 0
+    assert served == [(0, None, None), (5, None, 8765)]
