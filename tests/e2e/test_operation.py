@@ -17,11 +17,15 @@ from tests.support.iam import without_grants
 from tests.support.local_aws import REPOSITORY
 
 
-def command(deployment: Deployment, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+CLIENT = os.pathsep.join(str(REPOSITORY / folder) for folder in ("client", "layers/core/python"))
+
+
+def command(deployment: Deployment, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of ``batch-processor`` as ``make`` does."""
     return subprocess.run(
-        [sys.executable, "-m", f"tools.{module}", "--env", deployment.environment, *arguments],
+        [sys.executable, "-m", "batch_processor_client", "--env", deployment.environment, name, *arguments],
         cwd=REPOSITORY,
-        env={**os.environ, **deployment.variables},
+        env={**os.environ, **deployment.variables, "PYTHONPATH": CLIENT},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
