@@ -25,7 +25,7 @@ from row_batches.files.writer import Progress, Writer
 from row_batches.mapping.cells import CellKind, JsonCell
 
 PART_BYTES = 32 * 1024 * 1024
-"""The rows of a part as JSON. DuckDB holds them in memory; a part is about a fifth of this."""
+"""The rows of a part as JSON. DuckDB holds them in memory."""
 BLOCKS_A_STEP = 32
 LARGEST_WHOLE = 2**63 - 1
 TEXT = "VARCHAR"
