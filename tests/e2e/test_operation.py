@@ -16,7 +16,6 @@ from tests.support.deployment import Deployment, Run, csv_bytes, scaled, terrafo
 from tests.support.iam import without_grants
 from tests.support.local_aws import REPOSITORY
 
-
 CLIENT = os.pathsep.join(str(REPOSITORY / folder) for folder in ("client", "layers/core/python"))
 
 

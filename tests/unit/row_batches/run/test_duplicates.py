@@ -194,7 +194,8 @@ def test_the_output_is_as_without_and_each_input_is_called_once(texts: list[str]
     assert sorted(world.called) == sorted(set(texts))
     assert world.ask(plan, AggregateAction.FIND_MISSING).missing == 0
     assert world.output(plan) == expected
-    assert world.store.objects[plan.keys.failed_rows] == expected_failed
+    # A failed row names its execution. All else in the file is the same.
+    assert world.store.objects[plan.keys.failed_rows].replace(b",run-1,", b",plain,") == expected_failed
     summary = world.summary(plan)
     failed = [row for row, text in enumerate(texts, 1) if text in failing]
     assert sorted(letter["row"] for letter in world.letters.letters) == failed

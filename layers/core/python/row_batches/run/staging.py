@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from pydantic import BaseModel
+from pydantic import Field
 
 from foundation.errors import (
     BatchProcessorError,
@@ -20,6 +20,7 @@ from foundation.errors import (
     ObjectNotFoundError,
     Problem,
 )
+from foundation.lazy_model import LazyModel
 from foundation.ports import Deadline, ObjectStore
 from row_batches.document.input_format import InputFormat
 from row_batches.document.plan import Execution, Keys, SkippedInput
@@ -39,7 +40,7 @@ PLAN_SECONDS = 420.0
 PARTS_A_CHECKPOINT = 10
 
 
-class Finished(BaseModel):
+class Finished(LazyModel):
     """The staged rows to send, with the version and the size of their object. ``skipped`` are the other rows."""
 
     version_id: str
@@ -53,7 +54,7 @@ class Finished(BaseModel):
         return 0 if self.skipped is None else self.skipped.rows
 
 
-class Blank(BaseModel):
+class Blank(LazyModel):
     """What ``BlankRows`` counted."""
 
     rows: int = 0
@@ -62,7 +63,7 @@ class Blank(BaseModel):
     first: list[int] = []
 
 
-class Checkpoint(BaseModel):
+class Checkpoint(LazyModel):
     """How far the staging of an execution is: ``place`` in the input, and both uploads; or its result."""
 
     schema_version: int = 1
@@ -72,7 +73,7 @@ class Checkpoint(BaseModel):
     size_bytes: int = 0
     copied: FileState | None = None
     skipped: FileState | None = None
-    blank: Blank = Blank()
+    blank: Blank = Field(default_factory=Blank)
     finished: Finished | None = None
 
 
