@@ -222,6 +222,10 @@ def read_target(path: Path) -> TargetFolder:
     settings_path = path / SETTINGS
     file = read_yaml(settings_path) if settings_path.exists() else YamlFile(place, None, {})
     file = YamlFile(place, file.value, file.lines)
+    if settings_path.exists() and file.value is None:
+        # Terraform's yamldecode refuses such a file.
+        problem = Problem("the file", "", "it has no field", 'write one, such as version: "1", or delete the file')
+        raise FileProblemsError([FileProblem(place, 1, problem)])
     settings = file.check(TargetFile, place)
     problems = list(_problems_of(path, file, settings))
     if problems:

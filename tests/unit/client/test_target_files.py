@@ -97,6 +97,7 @@ def test_without_code_both_ways_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
+        ("# nothing but a comment", "it has no field"),
         ("memory_mb: 64", "sentiment/target.yaml, line 1: memory_mb"),
         ("timeout_seconds: 60\nmemory: 512", "line 2: memory"),
         ("permissions:\n  - actions: ['s3:*']\n    resources: ['*']", "not an action of one service"),
@@ -106,7 +107,7 @@ def test_without_code_both_ways_are_named(tmp_path: Path) -> None:
         ("kind: agent", "the folder has handler.py"),
         ("vpc: {subnet_ids: [a]}", "security_group_ids"),
     ],
-    ids=["memory", "unknown", "every action", "secret", "twice", "rate", "kind", "vpc"],
+    ids=["no field", "memory", "unknown", "every action", "secret", "twice", "rate", "kind", "vpc"],
 )
 def test_a_mistake_is_named_with_its_line(settings: str, said: str, tmp_path: Path) -> None:
     target_with(tmp_path, settings)
@@ -121,7 +122,7 @@ def test_an_agent_has_no_settings_of_a_function(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_code_or_with_both_is_refused(tmp_path: Path) -> None:
-    target_with(tmp_path, "")
+    target_with(tmp_path, "version: '2'")
     (tmp_path / "sentiment" / "agent.asl.json").write_text("{}")
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileProblemsError) as refused:
