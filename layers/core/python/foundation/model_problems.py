@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from types import UnionType
+from types import MappingProxyType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import ValidationError
@@ -13,10 +13,34 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from foundation.errors import Problem
-from foundation.problems import PROBLEMS_OF_BOUND, PROBLEMS_OF_TYPE, closest, listed, path_of, shown
+from foundation.problems import closest, listed, path_of, shown
 from foundation.validation import Part
 
-_SECRET_NAME = re.compile(r"secret|password|passwd|token|credential|api_?key|authorization", re.IGNORECASE)
+_SECRET_NAME = re.compile(r"secret|password|passwd|token(?!s)|credential|api_?key|authorization", re.IGNORECASE)
+_PROBLEMS_OF_TYPE: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "string_type": ("not a text", "write a text in quotes"),
+        "int_type": ("not a whole number", "write a whole number, without quotes"),
+        "int_from_float": ("not a whole number", "write a whole number, without quotes"),
+        "float_type": ("not a number", "write a number, without quotes"),
+        "finite_number": ("not a finite number", "write a finite number"),
+        "bool_type": ("not a boolean", "write true or false, without quotes"),
+        "dict_type": ("not an object", "write {...}"),
+        "list_type": ("not a list", "write [...]"),
+        "model_type": ("not an object", "write {...}"),
+        "model_attributes_type": ("not an object", "write {...}"),
+    }
+)
+"""By the kind of pydantic's error: what is wrong, and what to write."""
+_PROBLEMS_OF_BOUND: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "greater_than_equal": ("ge", "at least"),
+        "less_than_equal": ("le", "at most"),
+        "greater_than": ("gt", "more than"),
+        "less_than": ("lt", "less than"),
+    }
+)
+"""By the kind of pydantic's error: the bound's key in its context, and the words for it."""
 Location = tuple[int | str, ...]
 
 
@@ -39,7 +63,9 @@ class ModelProblems:
         return [located.problem for located in self.located(invalid)]
 
     def located(self, invalid: ValidationError) -> list[LocatedProblem]:
-        return [self._located(detail) for detail in invalid.errors(include_url=False)]
+        """The problems without those of defaults that need a wrong field."""
+        details = invalid.errors(include_url=False)
+        return [self._located(detail) for detail in details if detail["type"] != "default_factory_not_called"]
 
     def _located(self, detail: ErrorDetails) -> LocatedProblem:
         context: Mapping[str, Any] = detail.get("ctx", {})
@@ -59,12 +85,12 @@ class ModelProblems:
             return Problem(path, "", "is required", f"add {shown(str(at.location[-1]))}")
         if kind == "extra_forbidden":
             return Problem(path, "", "unknown field", self._fix_of_unknown(at))
-        if kind in PROBLEMS_OF_TYPE:
-            message, fix = PROBLEMS_OF_TYPE[kind]
+        if kind in _PROBLEMS_OF_TYPE:
+            message, fix = _PROBLEMS_OF_TYPE[kind]
             return Problem(path, value, message, fix)
-        if kind in PROBLEMS_OF_BOUND:
-            key, words = PROBLEMS_OF_BOUND[kind]
-            message, fix = _bounds(at, f"{words} {context[key]:,}")
+        if kind in _PROBLEMS_OF_BOUND:
+            key, words = _PROBLEMS_OF_BOUND[kind]
+            message, fix = _bounds(at, f"{words} {_number(context[key])}")
             return Problem(path, value, message, fix)
         if kind == "literal_error":
             return Problem(path, value, "not an allowed value", f"write one of {context['expected']}")
@@ -82,20 +108,22 @@ class ModelProblems:
         if kind == "too_short":
             return Problem(path, "", "is empty", "name at least one")
         if kind == "string_too_long":
-            return Problem(path, value, f"has more than {context['max_length']} characters", "shorten it")
+            return Problem(path, value, f"has more than {context['max_length']:,} characters", "shorten it")
+        if kind == "too_long":
+            return Problem(path, value, f"has more than {context['max_length']:,} entries", "name fewer")
         return Problem(path, value, detail["msg"], f"see the reference of the {self._document}")
 
     def _fix_of_unknown(self, at: _Place) -> str:
         name = str(at.location[-1])
         where, parent = at.models[-1]
-        nearest = _nearest_field(name, parent.model_fields)
+        nearest = _nearest_field(name, _fields(parent))
         if nearest.startswith("did you mean"):
             return nearest
         if at.member is not None:
-            is_beside = parent is not at.member and name in at.member.model_fields
+            is_beside = parent is not at.member and name in _fields(at.member)
             return f"write {name} beside {where[-1]}, not in it" if is_beside else nearest
         for where, model in _all_models(self._root):
-            if name in model.model_fields:
+            if name in _fields(model):
                 return f"{name} belongs in {path_of(*where) or 'the document itself'}"
         return nearest
 
@@ -127,7 +155,7 @@ def _follow(root: type[Part], given: Location) -> _Place:
         at.location = (*at.location, part)
         at.field = None
         if _is_model(current):
-            at.field = current.model_fields.get(str(part))
+            at.field = _fields(current).get(str(part))
             at.annotation = at.field.annotation if at.field else None
             if at.field and at.field.discriminator:
                 at.annotation = Annotated[at.annotation, at.field]
@@ -167,10 +195,15 @@ def _members(annotation: Any, tag_name: str) -> dict[str, type[Part]]:
     annotation = _plain(annotation)
     union = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
     return {
-        get_args(member.model_fields[tag_name].annotation)[0]: member
+        get_args(_fields(member)[tag_name].annotation)[0]: member
         for member in get_args(union)
-        if _is_model(member) and tag_name in member.model_fields
+        if _is_model(member) and tag_name in _fields(member)
     }
+
+
+def _fields(model: type[Part]) -> dict[str, FieldInfo]:
+    """The fields by their names in the document."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def _is_model(annotation: Any) -> bool:
@@ -187,7 +220,7 @@ def _all_models(root: type[Part]) -> Iterator[tuple[Location, type[Part]]]:
     while left:
         where, model = left.pop(0)
         yield where, model
-        for name, field in model.model_fields.items():
+        for name, field in _fields(model).items():
             inner, place = _plain(field.annotation), (*where, name)
             while get_origin(inner) in (list, dict):
                 inner, place = _plain(get_args(inner)[-1]), (*place, "*")
@@ -202,8 +235,12 @@ def _bounds(at: _Place, broken: str) -> tuple[str, str]:
     if at.field is not None:
         low, high = _limits(at.field.metadata)
         if low is not None and high is not None:
-            return f"must be {broken}", f"write a number from {low:,} to {high:,}"
+            return f"must be {broken}", f"write a number from {_number(low)} to {_number(high)}"
     return f"must be {broken}", f"write a number of {broken}"
+
+
+def _number(bound: float) -> str:
+    return f"{bound:,.15g}"
 
 
 def _limits(metadata: Iterable[Any]) -> tuple[float | None, float | None]:

@@ -5,34 +5,9 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Iterable, Sequence
 
 _SHOWN_CHARACTERS = 60
-PROBLEMS_OF_TYPE: Mapping[str, tuple[str, str]] = MappingProxyType(
-    {
-        "string_type": ("not a text", "write a text in quotes"),
-        "int_type": ("not a whole number", "write a whole number, without quotes"),
-        "int_from_float": ("not a whole number", "write a whole number, without quotes"),
-        "float_type": ("not a number", "write a number, without quotes"),
-        "finite_number": ("not a finite number", "write a finite number"),
-        "bool_type": ("not a boolean", "write true or false, without quotes"),
-        "dict_type": ("not an object", "write {...}"),
-        "list_type": ("not a list", "write [...]"),
-        "model_type": ("not an object", "write {...}"),
-        "model_attributes_type": ("not an object", "write {...}"),
-    }
-)
-"""By the kind of pydantic's error: what is wrong, and what to write."""
-PROBLEMS_OF_BOUND: Mapping[str, tuple[str, str]] = MappingProxyType(
-    {
-        "greater_than_equal": ("ge", "at least"),
-        "less_than_equal": ("le", "at most"),
-        "greater_than": ("gt", "more than"),
-        "less_than": ("lt", "less than"),
-    }
-)
-"""By the kind of pydantic's error: the bound's key in its context, and the words for it."""
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:

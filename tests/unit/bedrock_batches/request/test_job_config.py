@@ -141,6 +141,18 @@ def test_a_wrong_field_is_the_only_problem_of_its_section(batch: Any) -> None:
     assert [*problems_of({"config": {"batch": batch}})] == [f"config.batch.{name}" for name in batch]
 
 
+def test_a_problem_shows_the_value_the_bounds_and_where_a_field_belongs() -> None:
+    config = {"modelId": MODELS[0], "batch": {"maxTokens": 10_000}, "limits": {"maxPercent": 0}}
+    with pytest.raises(InvalidInputError) as refused:
+        parse(config)
+    found = {problem.path: problem for problem in refused.value.problems}
+    tokens = found["config.batch.maxTokens"]
+    assert (tokens.value, tokens.message) == ("10000", "must be at most 8,192")
+    assert tokens.fix == "write a number from 1 to 8,192"
+    assert found["config.limits.maxPercent"].fix == "write a number from 1 to 100"
+    assert found["config.modelId"].fix == "modelId belongs in config.batch"
+
+
 def test_fines_in_the_wrong_order_are_one_problem() -> None:
     assert problems_of({"config": {"filters": {"minFineAmount": 5, "maxFineAmount": 4.5}}}) == {
         "config.filters.maxFineAmount": ("is below minFineAmount (5)", "exchange the two values")

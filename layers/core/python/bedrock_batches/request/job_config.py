@@ -12,10 +12,11 @@ from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema
 
 from bedrock_batches.dataset import Rounded
 from bedrock_batches.request.filters import Filters, problems_between_filters
-from bedrock_batches.request.request_model import RequestModel, problems_of_fields
+from bedrock_batches.request.request_model import RequestModel
 from bedrock_batches.select.selection import ALL_TIERS, TABLES, select_agencies
 from bedrock_batches.violations import TIERS
 from foundation.errors import InvalidInputError, Problem
+from foundation.model_problems import ModelProblems
 from foundation.problems import closest, shown
 from foundation.validation import refuse
 
@@ -134,7 +135,7 @@ def parse_job_request(
     try:
         request = form.model_validate(document)
     except ValidationError as invalid:
-        raise InvalidInputError([*problems_of_fields(invalid, form), *problems]) from None
+        raise InvalidInputError([*ModelProblems(form, "body").of(invalid), *problems]) from None
     if problems:
         raise InvalidInputError(problems)
     config = request.config
@@ -154,7 +155,7 @@ def parse_retry_request(document: object, models: Collection[str]) -> RetryReque
     try:
         request = RetryRequest.model_validate(document)
     except ValidationError as invalid:
-        raise InvalidInputError([*problems_of_fields(invalid, RetryRequest), *problems]) from None
+        raise InvalidInputError([*ModelProblems(RetryRequest, "body").of(invalid), *problems]) from None
     if problems:
         raise InvalidInputError(problems)
     return request

@@ -1,28 +1,21 @@
-"""The base class of the models of the API's bodies, and the translation of their errors into problems with a fix."""
+"""The base class of the models of the API's bodies."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationError, model_validator
+from pydantic import ConfigDict, GetJsonSchemaHandler, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, ErrorDetails
+from pydantic_core import CoreSchema
 
-from foundation.errors import Problem
-from foundation.lazy_model import LazyModel
-from foundation.problems import PROBLEMS_OF_BOUND, PROBLEMS_OF_TYPE, closest, path_of, shown
+from foundation.validation import Part
 
 
-class RequestModel(LazyModel):
-    """Base of the models of bodies: strict types, camel case names, no unknown fields; null means absent."""
+class RequestModel(Part):
+    """Base of the models of bodies: camel case names; null means absent."""
 
     model_config = ConfigDict(
-        strict=True,
-        frozen=True,
-        extra="forbid",
-        allow_inf_nan=False,
         alias_generator=to_camel,
         validate_by_alias=True,
         validate_by_name=False,
@@ -49,48 +42,3 @@ class RequestModel(LazyModel):
                 about = {word: field.pop(word) for word in ("title", "description", "default") if word in field}
                 own["properties"][name] = {"anyOf": [field, {"type": "null"}], **about}
         return schema
-
-
-def problems_of_fields(invalid: ValidationError, model: type[RequestModel]) -> list[Problem]:
-    """The problems of the request's fields, without those of defaults that need a wrong field."""
-    details = invalid.errors(include_url=False)
-    return [problem_of(detail, model) for detail in details if detail["type"] != "default_factory_not_called"]
-
-
-def problem_of(detail: ErrorDetails, model: type[RequestModel]) -> Problem:
-    """The problem that pydantic found in a document of ``model``."""
-    kind, location = detail["type"], detail["loc"]
-    context: Mapping[str, Any] = detail.get("ctx", {})
-    path, value = path_of(*location) or "body", shown(detail["input"])
-    if kind == "problem":
-        return Problem(path, value, str(context["message"]), str(context["fix"]))
-    if kind == "missing":
-        return Problem(path, "", "is required", f"add {shown(location[-1])}")
-    if kind == "extra_forbidden":
-        known = _names(model, location[:-1])
-        nearest = closest(str(location[-1]), known)
-        fix = f"did you mean {nearest}?" if nearest else f"remove it; known: {', '.join(known)}"
-        return Problem(path, "", "unknown field", fix)
-    if kind in PROBLEMS_OF_TYPE:
-        return Problem(path, value, *PROBLEMS_OF_TYPE[kind])
-    if kind in PROBLEMS_OF_BOUND:
-        name, words = PROBLEMS_OF_BOUND[kind]
-        bound = f"{words} {context[name]:,.15g}"
-        return Problem(path, value, f"must be {bound}", f"write a number of {bound}")
-    if kind == "literal_error":
-        return Problem(path, value, "not an allowed value", f"write one of {context['expected']}")
-    if kind == "string_too_long":
-        return Problem(path, value, f"has more than {context['max_length']:,} characters", "shorten it")
-    if kind == "too_long":
-        return Problem(path, value, f"has more than {context['max_length']:,} entries", "name fewer")
-    return Problem(path, value, detail["msg"], "see the reference of the admin API")
-
-
-def _names(model: type[BaseModel], location: Sequence[int | str]) -> list[str]:
-    """The fields' names at a place in the document."""
-    for name in location:
-        fields = {field.alias: field.annotation for field in model.model_fields.values()}
-        inner = fields.get(str(name))
-        candidates = [inner, *getattr(inner, "__args__", ())]
-        model = next((one for one in candidates if isinstance(one, type) and issubclass(one, BaseModel)), model)
-    return [str(field.alias) for field in model.model_fields.values()]
