@@ -10,9 +10,9 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from batch_processor_client.console import run_pages, target_pages
 from batch_processor_client.console.guard import Guard, Secret
 from batch_processor_client.console.page import Console
+from batch_processor_client.console.sections import SECTIONS
 from batch_processor_client.deployment import Deployment
 
 STATIC = Path(__file__).parent / "static"
@@ -42,12 +42,12 @@ def create_app(deployment: Deployment, token: str, port: int, console: Console |
     app = Starlette(
         routes=[
             Route("/", home),
-            *run_pages.ROUTES,
-            *target_pages.ROUTES,
+            *(route for section in SECTIONS for route in section.routes),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         exception_handlers={404: not_found, Exception: failed},
     )
     app.state.console = console or Console(deployment)
     app.state.console.form_token = secret.form_token
+    app.state.console.pages = [(section.path, section.title) for section in SECTIONS]
     return Guard(app, secret, port)  # around all of it, so that failures have its headers, too

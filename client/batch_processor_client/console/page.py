@@ -20,7 +20,6 @@ from batch_processor_client.progress import clock, money
 
 SHOWN_CHARACTERS = 160
 """A longer cell is folded: its beginning is shown, and the whole of it when it is opened."""
-PAGES = (("/runs", "Runs"), ("/targets", "Targets"))
 MOST_FIELDS = 2_000
 MOST_FIELD_BYTES = 2 * 1024 * 1024
 
@@ -33,6 +32,8 @@ class Console:
         self.patience = patience
         self.followers = Followers(deployment)
         self.form_token = ""
+        self.pages: list[tuple[str, str]] = []
+        """Address and title of each entry of the navigation."""
         self._templates = Environment(
             loader=PackageLoader(__package__ or ""),
             autoescape=True,  # every value of every template, whatever the template's name
@@ -41,11 +42,12 @@ class Console:
             lstrip_blocks=True,
         )
         self._templates.filters |= {"money": money, "duration": clock, "when": when}
-        self._templates.globals |= {"shown_characters": SHOWN_CHARACTERS, "pages": PAGES}
+        self._templates.globals |= {"shown_characters": SHOWN_CHARACTERS}
 
     def page(self, template: str, status: int = 200, **values: Any) -> HTMLResponse:
         """A page from a template."""
-        shared = {"deployment": self.deployment, "form_token": self.form_token, "problem": "", "section": ""}
+        shared = {"deployment": self.deployment, "form_token": self.form_token, "pages": self.pages}
+        shared |= {"problem": "", "section": ""}
         return HTMLResponse(self._templates.get_template(template).render({**shared, **values}), status_code=status)
 
 

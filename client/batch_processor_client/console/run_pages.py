@@ -330,7 +330,7 @@ def _name(request: Request) -> str:
     return executions.name_of(str(request.path_params["name"]))
 
 
-ROUTES = [
+ROUTES = (
     Route("/runs", list_page),
     Route("/runs/{name}", run_page),
     Route("/runs/{name}/progress", progress_json),
@@ -340,4 +340,4 @@ ROUTES = [
     Route("/runs/{name}/approve", approve, methods=["POST"]),
     Route("/runs/{name}/retry", retry, methods=["POST"]),
     Route("/runs/{name}/heal", heal_rows, methods=["POST"]),
-]
+)

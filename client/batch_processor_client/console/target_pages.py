@@ -67,8 +67,8 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, indent=2)
 
 
-ROUTES = [
+ROUTES = (
     Route("/targets", list_page),
     Route("/targets/{name}", target_page),
     Route("/targets/{name}/try", try_row, methods=["POST"]),
-]
+)
