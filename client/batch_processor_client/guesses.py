@@ -85,7 +85,7 @@ def guess_document(
             nearest = closest(column, columns)
             hint = f" Did you mean {nearest}?" if nearest else ""
             raise ClientError(f"The file has no column {column}.{hint} It has {listed(columns)}.")
-    mapped = {**given, **_declared(target, columns, given)}
+    mapped = {**given, **declared_columns(target, columns, given)}
     fields = {field: column for column, field in mapped.items()}
     missing = [name for name in target.input if name not in fields]
     required = [name for name in missing if target.input[name].required]
@@ -103,8 +103,8 @@ def guess_document(
     return Guess(document=document, fields=fields, unused=unused, missing=missing)
 
 
-def _declared(target: Target, columns: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
-    """The columns that have the name of a declared field, column to field."""
+def declared_columns(target: Target, columns: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
+    """The columns that have the name of a declared field, column to field, besides those that are ``given``."""
     free = [column for column in columns if column not in given]
     exact = {name: name for name in target.input if name in free and name not in given.values()}
     alike = {_plain(column): column for column in reversed(free) if column not in exact}

@@ -18,7 +18,8 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
-from batch_processor_client.errors import EXPECTED, explain
+from batch_processor_client.errors import EXPECTED, ClientError, explain
+from foundation.errors import InvalidInputError
 
 PATIENCE_SECONDS = 8.0
 """How long a page waits for AWS. The operation itself goes on."""
@@ -53,10 +54,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Asked(Generic[T]):
-    """The answer to a question, or the ``problem`` why there is none, as text for a person."""
+    """The answer to a question, or the ``problem`` why there is none, as text for a person.
+
+    ``is_wrong``: the person has to correct something. After other problems, asking again helps.
+    """
 
     answer: T | None = None
     problem: str = ""
+    is_wrong: bool = False
 
 
 async def ask(operation: Callable[[], T], patience: float = PATIENCE_SECONDS) -> Asked[T]:
@@ -65,7 +70,9 @@ async def ask(operation: Callable[[], T], patience: float = PATIENCE_SECONDS) ->
         try:
             return Asked(await run_sync(operation, abandon_on_cancel=True))
         except EXPECTED as error:
-            return Asked(problem=problem_of(error))
+            problem = problem_of(error)
+            is_wrong = isinstance(error, ClientError | InvalidInputError) and problem == explain(error)
+            return Asked(problem=problem, is_wrong=is_wrong)
     return Asked(problem=SLOW.format(seconds=patience))
 
 

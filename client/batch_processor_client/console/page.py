@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import wraps
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.datastructures import FormData
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
 from batch_processor_client.console.asking import PATIENCE_SECONDS
 from batch_processor_client.console.followers import Followers
 from batch_processor_client.console.guard import LOGGER, Secret
 from batch_processor_client.deployment import Deployment
 from batch_processor_client.progress import clock, money
+from batch_processor_client.workbench import Workbench
 
 SHOWN_CHARACTERS = 160
 """A longer cell is folded: its beginning is shown, and the whole of it when it is opened."""
@@ -31,6 +35,7 @@ class Console:
         self.deployment = deployment
         self.patience = patience
         self.followers = Followers(deployment)
+        self.workbench = Workbench(deployment)
         self.form_token = ""
         self.pages: list[tuple[str, str]] = []
         """Address and title of each entry of the navigation."""
@@ -46,9 +51,13 @@ class Console:
 
     def page(self, template: str, status: int = 200, **values: Any) -> HTMLResponse:
         """A page from a template."""
+        return HTMLResponse(self.render(template, **values), status_code=status)
+
+    def render(self, template: str, **values: Any) -> str:
+        """The text of a template: a page, or a part of one."""
         shared = {"deployment": self.deployment, "form_token": self.form_token, "pages": self.pages}
         shared |= {"problem": "", "section": ""}
-        return HTMLResponse(self._templates.get_template(template).render({**shared, **values}), status_code=status)
+        return self._templates.get_template(template).render({**shared, **values})
 
 
 def when(moment: datetime) -> str:
@@ -77,6 +86,45 @@ def form_page(
             return await handler(request, form)
 
     return checked
+
+
+def script_call(
+    handler: Callable[[Request], Awaitable[Response]],
+) -> Callable[[Request], Awaitable[Response]]:
+    """A handler of what a script of our pages sends. A request without the header of our pages is refused."""
+
+    @wraps(handler)
+    async def checked(request: Request) -> Response:
+        if not Secret.same(console_of(request).form_token, request.headers.get("x-form-token", "")):
+            LOGGER.warning("refused %s %.200r: the script is not of this console", request.method, request.url.path)
+            return JSONResponse({"problem": "403: load this page again."}, 403)
+        return await handler(request)
+
+    return checked
+
+
+async def fields_of(request: Request) -> dict[str, Any]:
+    """The JSON object that a script sent; {} if it is none, or too large."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MOST_FIELD_BYTES:
+            return {}
+    try:
+        sent = json.loads(body)
+    except ValueError:
+        return {}
+    return sent if isinstance(sent, dict) else {}
+
+
+def attachment(name: str) -> str:
+    """A Content-Disposition header that saves a file under this name, whatever its characters.
+
+    ``filename*`` has the name; ``filename`` is what is left of it in ASCII, for programs that do not know the other
+    (https://www.rfc-editor.org/rfc/rfc6266#appendix-D).
+    """
+    plain = re.sub(r"[^A-Za-z0-9._ -]", "_", name)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
 def text_of(form: FormData, name: str) -> str:

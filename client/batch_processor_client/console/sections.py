@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from starlette.routing import Route
 
-from batch_processor_client.console import run_pages, target_pages
+from batch_processor_client.console import new_pages, run_pages, target_pages
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class Section:
 
 SECTIONS = (
     Section("/runs", "Runs", run_pages.ROUTES),
+    Section("/new", "New run", new_pages.ROUTES),
     Section("/targets", "Targets", target_pages.ROUTES),
 )
 """To add a section, write a module ``*_pages`` with ``ROUTES``, and list it here in the order of the navigation."""

@@ -97,6 +97,11 @@ class Staging:
         self._read_header()
 
     @property
+    def encoding(self) -> str:
+        """The encoding of the part of the file that was read."""
+        return "utf-8" if self._text is None else self._text.encoding
+
+    @property
     def warnings(self) -> list[str]:
         """Notes on what was detected or changed without the user asking for it; complete after the iteration."""
         warnings = [*self._source_warnings(), *self._notes]

@@ -35,6 +35,11 @@ class FileText:
         return self._text.warnings
 
     @property
+    def encoding(self) -> str:
+        """The encoding of what was read. ASCII can be the start of any; then it is UTF-8."""
+        return self._text.encoding
+
+    @property
     def kind(self) -> str:
         """The kind of the text that was read. ASCII can be the start of any."""
         if self._file.chunks_from is None or self._form.encoding_errors != "refuse" or self._text.encoding != "utf-8":

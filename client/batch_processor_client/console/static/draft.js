@@ -1,0 +1,228 @@
+"use strict";
+// Makes a document together with the server: each change is sent there, and the parts of the page come back as markup
+// in which the server has escaped everything that is not its own. What was not answered is kept and sent again.
+
+for (const root of document.querySelectorAll("[data-draft]")) draft(root);
+
+function draft(root) {
+  const path = root.dataset.draft;
+  const area = root.querySelector("[data-document]");
+  const name = root.querySelector("[data-name]");
+  const toast = document.querySelector("[data-toast]");
+  const kept = "draft " + path;
+  const shown = {};
+  const waiting = [];
+  let tried = "";
+  let planned = "";
+  let busy = false;
+  let pause = 2000;
+  let again = 0;
+
+  function tell(text, retry) {
+    toast.replaceChildren();
+    if (!text) return;
+    const line = document.createElement("p");
+    line.textContent = text;
+    toast.append(line);
+    const button = document.createElement("button");
+    button.textContent = retry ? "Try again" : "Close";
+    button.addEventListener("click", () => { tell(""); if (retry) retry(); });
+    toast.append(button);
+  }
+
+  async function ask(action, body, headers) {
+    let answer;
+    try {
+      answer = await fetch(path + "/" + action, {
+        method: "POST",
+        headers: { "X-Form-Token": root.dataset.token, ...headers },
+        body: headers ? body : JSON.stringify(body),
+      });
+    } catch {
+      throw new Error("The console does not answer. Does it still run in its terminal?");
+    }
+    if (answer.status === 403) throw new Error("This console was started again. Open the address that its terminal shows; what you typed stays in this page.");
+    if (!(answer.headers.get("content-type") || "").includes("json")) throw new Error("The console failed. Its terminal has the details.");
+    const found = await answer.json();
+    if (found.problem) throw Object.assign(new Error(found.problem), { wrong: answer.status === 400 });
+    return found;
+  }
+
+  function show(parts) {
+    for (const [part, markup] of Object.entries(parts)) {
+      if (shown[part] === markup) continue;
+      shown[part] = markup;
+      const place = root.querySelector(`[data-part="${part}"]`);
+      const active = place.contains(document.activeElement) ? document.activeElement : null;
+      const typed = active && "value" in active && active.tagName === "INPUT" && active.value !== active.defaultValue ? active.value : null;
+      const opened = [...place.querySelectorAll("details")].map((one) => one.open);
+      place.innerHTML = markup;
+      place.querySelectorAll("details").forEach((one, i) => { if (i < opened.length) one.open = opened[i]; });
+      const same = active && active.id && document.getElementById(active.id);
+      if (same) {
+        same.focus({ preventScroll: true });
+        if (typed !== null && typed !== same.value && active.dataset.sent !== typed) same.value = typed;
+      }
+    }
+  }
+
+  function keep() {
+    try {
+      sessionStorage.setItem(kept, JSON.stringify({ document: area.value, name: name ? name.value : "", tried }));
+    } catch { /* the page works without it */ }
+  }
+
+  function take(found, sent) {
+    if (found.document !== undefined && area.value === sent) area.value = found.document;
+    if (found.tried !== undefined) tried = found.tried;
+    if (found.parts) show(found.parts);
+    if (planned && planned !== area.value) { planned = ""; show({ plan: "" }); }
+    keep();
+  }
+
+  // Changes wait for each other: each is one of the document that the change before it gave.
+  async function pump() {
+    clearTimeout(again);
+    if (busy) return;
+    busy = true;
+    root.setAttribute("aria-busy", "true");
+    const slow = setTimeout(() => tell("AWS answers slowly. What you typed stays here."), 4000);
+    try {
+      while (waiting.length) {
+        const sent = area.value;
+        const found = await ask("look", { document: sent, tried, ...waiting[0] });
+        if (area.value !== sent && waiting[0].change) continue; // it was edited by hand meanwhile
+        waiting.shift();
+        take(found, sent);
+        tell("");
+        pause = 2000;
+      }
+    } catch (failure) {
+      if (failure.wrong) waiting.shift();
+      else { again = setTimeout(pump, pause); pause = Math.min(pause * 2, 30000); }
+      tell(failure.message, failure.wrong ? null : pump);
+      if (failure.wrong && waiting.length) again = setTimeout(pump, 0);
+    } finally {
+      clearTimeout(slow);
+      busy = false;
+      root.removeAttribute("aria-busy");
+    }
+  }
+
+  function change(kind, given) {
+    waiting.push({ change: kind, given });
+    pump();
+  }
+
+  async function post(button, action) {
+    const text = button.textContent;
+    const row = root.querySelector("[data-row]");
+    button.disabled = true;
+    button.textContent = "Asking AWS …";
+    tell("");
+    try {
+      const sent = area.value;
+      const found = await ask(action, { document: sent, name: name ? name.value : "", row: row ? row.value : "", tried });
+      if (found.location) { sessionStorage.removeItem(kept); location.assign(found.location); return; }
+      if (action === "estimate") planned = sent;
+      take(found, sent);
+    } catch (failure) {
+      tell(failure.message, failure.wrong ? null : () => post(button, action));
+    }
+    button.disabled = false;
+    button.textContent = text;
+  }
+
+  async function upload(file) {
+    const line = root.querySelector("[data-uploading]");
+    line.textContent = `Uploading ${file.name} …`;
+    try {
+      const found = await ask("file", file, { "X-File-Name": encodeURIComponent(file.name), "Content-Type": "application/octet-stream" });
+      line.textContent = `${file.name} is uploaded.`;
+      change("set", { path: "csv_s3_uri", value: found.uri });
+    } catch (failure) {
+      line.textContent = `${file.name} is not uploaded.`;
+      tell(failure.message, () => upload(file));
+    }
+  }
+
+  root.addEventListener("change", (event) => {
+    const field = event.target;
+    if (field.matches("[data-file]")) { if (field.files[0]) upload(field.files[0]); field.value = ""; return; }
+    if (field === area) { waiting.push({}); pump(); return; }
+    if (field === name) { keep(); return; }
+    if (!field.dataset.change) return;
+    const value = field.type === "checkbox" ? String(field.checked) : field.value;
+    field.dataset.sent = value;
+    change(field.dataset.change, { ...field.dataset, value });
+  });
+
+  let typing = 0;
+  area.addEventListener("input", () => {
+    keep();
+    clearTimeout(typing);
+    typing = setTimeout(() => { waiting.push({}); pump(); }, 800);
+  });
+
+  root.addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (!button) return;
+    if (button.dataset.change) change(button.dataset.change, { ...button.dataset });
+    else if (button.dataset.post) post(button, button.dataset.post);
+    else if ("copy" in button.dataset) copy(button);
+    else if ("addField" in button.dataset) {
+      const field = root.querySelector("[data-new-name]");
+      const column = root.querySelector("[data-new-column]");
+      if (!field.value.trim() || !column.value) { tell("Write the name of the field, and choose its column."); return; }
+      change("map", { field: field.value, value: column.value });
+      field.value = "";
+    } else if ("addPath" in button.dataset) {
+      const field = root.querySelector("[data-new-path]");
+      change("add_column", { value: field.value });
+      field.value = "";
+    }
+  });
+
+  async function copy(button) {
+    try { await navigator.clipboard.writeText(area.value); } catch { area.select(); document.execCommand("copy"); }
+    button.textContent = "Copied";
+    setTimeout(() => { button.textContent = "Copy"; }, 1500);
+  }
+
+  // Columns are dragged to fields, and files to the page.
+  let column = null;
+  root.addEventListener("dragstart", (event) => {
+    column = event.target.closest ? event.target.closest("[data-column]") : null;
+    if (column) event.dataTransfer.setData("text/plain", column.dataset.column);
+  });
+  root.addEventListener("dragend", () => { column = null; });
+  function dropPlace(event) {
+    if (column) return event.target.closest("[data-drop]");
+    return [...event.dataTransfer.types].includes("Files") ? root.querySelector("[data-drop-file]") : null;
+  }
+  root.addEventListener("dragover", (event) => {
+    const place = dropPlace(event);
+    root.querySelectorAll(".over").forEach((one) => { if (one !== place) one.classList.remove("over"); });
+    if (!place) return;
+    event.preventDefault();
+    place.classList.add("over");
+  });
+  root.addEventListener("drop", (event) => {
+    const place = dropPlace(event);
+    if (!place) return;
+    event.preventDefault();
+    place.classList.remove("over");
+    if (column) change("map", { field: place.dataset.drop, value: column.dataset.column });
+    else if (event.dataTransfer.files[0]) upload(event.dataTransfer.files[0]);
+  });
+
+  // What was typed before is there again after the page is loaded again.
+  let before = null;
+  try { before = JSON.parse(sessionStorage.getItem(kept)); } catch { /* it is not ours */ }
+  if (before && !location.search && before.document) {
+    area.value = before.document;
+    if (name && before.name) name.value = before.name;
+    tried = before.tried || "";
+  }
+  if ((before && !location.search) || !root.querySelector('[data-part="problems"]').textContent.trim()) { waiting.push({}); pump(); }
+}

@@ -1,0 +1,178 @@
+"""Puts runs together for a person: reads the file and the target that a document names, and keeps them for a while."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Generic, TypeVar
+
+from batch_processor_client import estimates, executions, files, runs, samples, targets
+from batch_processor_client.deployment import Deployment
+from batch_processor_client.documents import with_input_bucket
+from batch_processor_client.drafts import Document, Known, Look, changed, input_form, look, read_text
+from batch_processor_client.errors import ClientError
+from batch_processor_client.samples import Sample
+from batch_processor_client.targets import Tried
+from foundation.errors import InvalidInputError
+from row_batches.document.input_document import INPUT
+from row_batches.document.input_format import InputFormat
+from row_batches.document.plan import Target
+
+MOST_KEPT = 32
+TARGETS_SECONDS = 20.0
+FOLDER = "console"
+"""Uploads go to ``uploads/console/`` in the input bucket."""
+
+Value = TypeVar("Value")
+
+
+class _Kept(Generic[Value]):
+    """The last ``MOST_KEPT`` values, by key. Safe in several threads."""
+
+    def __init__(self) -> None:
+        self._values: OrderedDict[str, Value] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, key: str) -> Value | None:
+        with self._lock:
+            return self._values.get(key)
+
+    def put(self, key: str, value: Value) -> None:
+        with self._lock:
+            self._values[key] = value
+            self._values.move_to_end(key)
+            while len(self._values) > MOST_KEPT:
+                self._values.popitem(last=False)
+
+
+@dataclass(frozen=True)
+class Board:
+    """A document as it stands, and what is known about it. ``tried`` is the row that was tried last.
+
+    ``sample_problem`` says why its file cannot be read, "" if it can.
+    """
+
+    look: Look
+    known: Known
+    targets: list[Target]
+    sample_problem: str = ""
+    tried_id: str = ""
+    tried: Tried | None = None
+
+
+class Workbench:
+    """What one deployment's documents name: files that were read, targets, and rows that were tried."""
+
+    def __init__(self, deployment: Deployment, clock: Callable[[], float] = time.monotonic) -> None:
+        self._deployment = deployment
+        self._clock = clock
+        self._samples = _Kept[Sample]()
+        self._tried = _Kept[Tried]()
+        self._asked = _Kept[str]()
+        self._targets: list[Target] = []
+        self._targets_until = float("-inf")
+
+    def board(self, text: str, change: str = "", given: Mapping[str, str] | None = None, tried_id: str = "") -> Board:
+        """The document of a text after a change, and what a run would make of it.
+
+        Raises ClientError for a text that is no document or a change that cannot be done, and what AWS refuses.
+        """
+        document, given = read_text(text), dict(given or {})
+        registered = self.targets()
+        if change == "target":
+            document = changed(document, change, given, self._known(document, registered, given.get("value", ""))[0])
+        elif change:
+            before = document.get(INPUT)
+            document = changed(document, change, given, self._known(document, registered)[0])
+            if document.get(INPUT) != before:
+                document = changed(document, "guess", {}, self._known(document, registered)[0])
+        return self._board(document, registered, tried_id)
+
+    def _board(self, document: Document, registered: list[Target], tried_id: str) -> Board:
+        known, problem = self._known(document, registered)
+        tried = self._tried.get(tried_id)
+        if tried is not None and (known.target is None or tried.target != known.target.name):
+            tried = None
+        return Board(look(document, known, tried), known, registered, problem, tried_id if tried else "", tried)
+
+    def targets(self) -> list[Target]:
+        """The registered targets that can be used, as of ``TARGETS_SECONDS`` ago at most."""
+        now = self._clock()
+        if now >= self._targets_until:
+            self._targets = [one for one in targets.list_targets(self._deployment) if one.enabled]
+            self._targets_until = now + TARGETS_SECONDS
+        return self._targets
+
+    def _known(self, document: Document, registered: list[Target], name: str = "") -> tuple[Known, str]:
+        reference = document.get("target")
+        name = name or str(reference.get("name", "") if isinstance(reference, dict) else "")
+        target = next((one for one in registered if one.name == name), None)
+        uri = with_input_bucket(document, self._deployment.input_bucket).get(INPUT)
+        if not isinstance(uri, str) or not uri:
+            return Known(target), ""
+        try:
+            return Known(target, self._sample(uri, input_form(document))), ""
+        except (ClientError, InvalidInputError) as wrong:
+            return Known(target), str(wrong)
+
+    def _sample(self, uri: str, form: InputFormat) -> Sample:
+        key = _key(uri, form)
+        found = self._samples.get(key)
+        if found is None:
+            found = samples.sample_of_uri(self._deployment, uri, form)
+            self._samples.put(key, found)
+        return found
+
+    def upload(self, path: Path) -> str:
+        """Put a file into the input bucket, and return its address."""
+        return files.upload(self._deployment, path, FOLDER)
+
+    def try_row(self, text: str, row: int) -> Board:
+        """Call the document's target once with a row of the sample. The call is paid for. Raises ClientError."""
+        document, registered = read_text(text), self.targets()
+        known, problem = self._known(document, registered)
+        if known.target is None or known.sample is None:
+            raise ClientError(problem or "Choose a file and a target first.")
+        if not 0 < row <= len(known.sample.rows):
+            raise ClientError(f"Choose one of the first {len(known.sample.rows)} rows.")
+        cells = dict(zip(known.sample.columns, known.sample.rows[row - 1], strict=True))
+        mapping = {"input_mapping": document.get("input_mapping") or {}}
+        tried = targets.try_target(self._deployment, known.target.name, cells, mapping)
+        tried_id = uuid.uuid4().hex
+        self._tried.put(tried_id, tried)
+        return self._board(document, registered, tried_id)
+
+    def estimate(self, text: str, name: str) -> estimates.Estimate:
+        """The plan and cost of the document, from a dry run of this name. Raises ClientError, InvalidInputError."""
+        return estimates.estimate(self._deployment, read_text(text), name)
+
+    def start(self, text: str, name: str) -> str:
+        """Start a run of the document, and return its name. Asked again for the same, it starts nothing twice.
+
+        Raises ClientError for a name that another run has, and InvalidInputError.
+        """
+        asked_before = self._asked.get(name) == text
+        self._asked.put(name, text)
+        try:
+            return executions.name_of(runs.start(self._deployment, read_text(text), name))
+        except ClientError:
+            if not asked_before or not self._is_started(name):
+                raise
+            return name
+
+    def _is_started(self, name: str) -> bool:
+        states = self._deployment.client("stepfunctions")
+        try:
+            executions.describe(states, self._deployment.execution_arn(name))
+        except ClientError:
+            return False
+        return True
+
+
+def _key(uri: str, form: InputFormat) -> str:
+    return f"{uri}\n{form.model_dump_json()}"
