@@ -50,7 +50,7 @@ class Markup(HTMLParser):
         self.tags.append((tag, dict(attributes)))
 
     def strange(self) -> list[tuple[str, dict[str, str | None]]]:
-        """The tags that no template of ours has: scripts and images that are not the console's own, handlers, styles."""
+        """The tags that no template of ours has: scripts and images of others, handlers, styles."""
         return [
             (tag, attributes)
             for tag, attributes in self.tags
