@@ -29,7 +29,7 @@ from bedrock_batches.select.duckdb_ import Lake, aws_lake
 from bedrock_batches.select.selection import Criteria
 from bedrock_batches.submit.draft import Draft
 from bedrock_batches.submit.parts import Span
-from bedrock_batches.submit.prompt import Inference, request_for
+from bedrock_batches.submit.prompt import Inference, line_of, request_for
 from bedrock_batches.violations import TIERS, ViolationRecord
 from foundation.functions import function_sizes
 from tools import local_aws
@@ -78,8 +78,8 @@ def lake(resources: Resources = OURS) -> Lake:
     return aws_lake(arn, "silver", AGENCIES, resources, time.sleep, session, local_aws.endpoint_url())
 
 
-def fill() -> None:
-    """A million rows over the agencies: texts of 300 to 6,000 bytes, a fifth with content."""
+def fill(rows: int) -> None:
+    """``rows`` rows over the agencies: texts of 300 to 6,000 bytes, a fifth with content."""
     session: Any = local_aws.session()
     client = session.client("s3tables", endpoint_url=local_aws.endpoint_url())
     arn = client.create_table_bucket(name=BUCKET)["arn"]
@@ -96,14 +96,14 @@ def fill() -> None:
                 "repeat(md5(i::VARCHAR) || ' it''s an \"open\" hole; ', 5 + (hash(i, 3) % 95)::INTEGER), "
                 "'{\"fatalities\": ' || CASE WHEN hash(i, 4) % 50 = 0 THEN 1 ELSE 0 END || '}', 'Toledo', 'OH', "
                 "$today::DATE - (hash(i, 5) % 2200)::INTEGER, CASE WHEN hash(i, 6) % 5 = 0 THEN 'Done' END, "
-                f"NULL, NULL, NULL, false, NULL FROM range({ROWS // len(AGENCIES)}) AS t(i)",
+                f"NULL, NULL, NULL, false, NULL FROM range({rows // len(AGENCIES)}) AS t(i)",
                 {"agency": agency, "today": TODAY},
             )
 
 
-def ours(folder: Path) -> int:
+def ours(folder: Path, records: int) -> int:
     """Select and write the input file as the processor does; the number of records."""
-    criteria = Criteria(FILTERS.given(), TODAY, max_violations=RECORDS)
+    criteria = Criteria(FILTERS.given(), TODAY, max_violations=records)
     with lake().select(criteria, [folder / "in-flight.txt"]) as selection, Draft(folder) as draft:
         for place, record in selection.records:
             request = request_for(record, INFERENCE)
@@ -114,7 +114,7 @@ def ours(folder: Path) -> int:
         return len(draft)
 
 
-def plain(folder: Path) -> int:
+def plain(folder: Path, records: int) -> int:
     """One query over all columns, all rows fetched, sorted and cut by DuckDB."""
     columns = ", ".join(name for name in ViolationRecord._fields if name not in ("agency", "tier"))
     union = " UNION ALL ".join(
@@ -129,19 +129,19 @@ def plain(folder: Path) -> int:
         f"AND fine_amount BETWEEN 500 AND 900000 AND event_date BETWEEN DATE '{TODAY}' - 2000 AND DATE '{TODAY}' "
         f"AND violation_type IN ('Serious', 'Willful') AND NOT {fatal} AND {age} BETWEEN 1 AND 1990 "
         f"AND violation_id NOT IN (SELECT column0 FROM read_csv('{folder}/in-flight.txt', header=false, delim='\t')) "
-        f"ORDER BY tier, fine_amount DESC, event_date DESC, violation_id LIMIT {RECORDS}"
+        f"ORDER BY tier, fine_amount DESC, event_date DESC, violation_id LIMIT {records}"
     )
     with lake(PLAIN).connected() as connection, (folder / "plain.jsonl").open("wb") as file:
         rows = connection.execute(sql).fetchall()
-        for violation_id, source, tier, *others in rows:
+        for place, (violation_id, source, tier, *others) in enumerate(rows):
             record = ViolationRecord(violation_id, source, TIERS[tier - 1].name, *others)
-            file.write(request_for(record, INFERENCE).line())
+            file.write(line_of(request_for(record, INFERENCE).model_input, place))
         return len(rows)
 
 
-def measure(what: str, folder: Path) -> Measured:
+def measure(what: str, folder: Path, records: int) -> Measured:
     """Run ``ours`` or ``plain`` in a process of its own."""
-    return Measured(**json.loads(own_process(f"measured({what!r}, {str(folder)!r})")))
+    return Measured(**json.loads(own_process(f"measured({what!r}, {str(folder)!r}, {records})")))
 
 
 def own_process(call: str) -> str:
@@ -153,11 +153,11 @@ def own_process(call: str) -> str:
     return done.stdout
 
 
-def measured(what: str, folder: str) -> None:
+def measured(what: str, folder: str, most: int) -> None:
     """The process of ``measure``: prints its result."""
     begun = time.perf_counter()
     path = Path(folder)
-    records = ours(path) if what == "ours" else plain(path)
+    records = ours(path, most) if what == "ours" else plain(path, most)
     seconds = time.perf_counter() - begun
     unit = 1024 if sys.platform == "linux" else 1024 * 1024
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
@@ -165,15 +165,15 @@ def measured(what: str, folder: str) -> None:
 
 
 @contextmanager
-def million_rows() -> Iterator[Path]:
+def filled_lake(rows: int, in_flight: int) -> Iterator[Path]:
     """A local AWS of the benchmark's own with the filled lake; the folder holds the records in flight."""
     with tempfile.TemporaryDirectory(prefix="bench-lake-") as name:
         folder = Path(name)
         os.environ |= {"LOCAL_AWS_DIR": str(folder / "aws"), "LOCAL_AWS_PORT": "0"}
         local_aws.start()
         try:
-            own_process("fill()")
-            (folder / "in-flight.txt").write_text("".join(f"OSHA-{number}\tosha\n" for number in range(IN_FLIGHT)))
+            own_process(f"fill({rows})")
+            (folder / "in-flight.txt").write_text("".join(f"OSHA-{number}\tosha\n" for number in range(in_flight)))
             yield folder
         finally:
             local_aws.stop()
@@ -181,17 +181,23 @@ def million_rows() -> Iterator[Path]:
 
 def run() -> list[dict[str, Any]]:
     """Seconds and memory of a selection of 100,000 records out of a million rows."""
-    with million_rows() as folder:
-        mine = [measure("ours", folder) for _ in range(REPEATS)]
-        peer = [measure("plain", folder) for _ in range(REPEATS)]
-        assert {one.records for one in [*mine, *peer]} == {RECORDS}
-        assert (folder / "ours.jsonl").read_bytes() == (folder / "plain.jsonl").read_bytes()
+    mine, peer = measurements(ROWS, RECORDS, IN_FLIGHT, REPEATS)
     seconds, peer_seconds = [one.seconds for one in mine], [one.seconds for one in peer]
     peaks, peer_peaks = [one.peak_mb for one in mine], [one.peak_mb for one in peer]
     return [
         result("lake_selection_seconds", seconds, peer_seconds, AIM_SECONDS, "s, 100,000 records of 1,000,000"),
         result("lake_selection_peak_mb", peaks, peer_peaks, AIM_MB, "MB of the process, 100,000 records"),
     ]
+
+
+def measurements(rows: int, records: int, in_flight: int, repeats: int) -> tuple[list[Measured], list[Measured]]:
+    """Those of ours and of the peer. Raises AssertionError if the two files differ."""
+    with filled_lake(rows, in_flight) as folder:
+        mine = [measure("ours", folder, records) for _ in range(repeats)]
+        peer = [measure("plain", folder, records) for _ in range(repeats)]
+        assert {one.records for one in [*mine, *peer]} == {records}
+        assert (folder / "ours.jsonl").read_bytes() == (folder / "plain.jsonl").read_bytes()
+    return mine, peer
 
 
 def result(name: str, ours: list[float], peer: list[float], aim: float, unit: str) -> dict[str, Any]:

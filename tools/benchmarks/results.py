@@ -14,10 +14,16 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from bedrock_batches.submit.job import SCHEMA_VERSION, new_job
+from bedrock_batches.submit.job_items import item_of_job
+from bedrock_batches.submit.names import record_id
+from foundation.aws.dynamodb_items import to_item
 from tests.support.local_aws import LocalAws
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -100,15 +106,15 @@ def prepare(aws: LocalAws) -> None:
 def upload(aws: LocalAws, count: int) -> str:
     """A job with so many answered records, in one output object; its id."""
     job_id = f"batch-1764000000-{uuid.uuid4().hex[:8]}"
-    item = {"PK": f"JOB#{job_id}", "SK": "METADATA", "jobId": job_id, "modelId": "m", "promptVersion": "1"}
-    typed = {name: {"S": value} for name, value in item.items()}
-    aws.client("dynamodb").put_item(TableName=JOBS_TABLE, Item=typed)
+    job = replace(
+        new_job(job_id, datetime.now(UTC), {}), model_id="m", prompt_version="1", schema_version=SCHEMA_VERSION
+    )
+    aws.client("dynamodb").put_item(TableName=JOBS_TABLE, Item=to_item(item_of_job(job)))
     s3 = aws.client("s3")
-    names = [f"{job_id[-8:]}-{number:06}" for number in range(count)]
-    records = "".join(f"{name}\tosha\n" for name in names).encode()
+    records = "".join(f"{job_id[-8:]}-{number:06}\tosha\n" for number in range(count)).encode()
     s3.put_object(Bucket=BUCKET, Key=f"bedrock-batches/input/{job_id}/records-0001.txt", Body=records)
     with tempfile.TemporaryFile() as file:
-        file.writelines(map(line, names))
+        file.writelines(line(record_id(place)) for place in range(count))
         file.seek(0)
         s3.put_object(Bucket=BUCKET, Key=output_key(job_id), Body=file)
     return job_id
@@ -171,8 +177,7 @@ def measured(count_of: dict[str, int]) -> Iterator[None]:
 
 def ours(job_id: str) -> None:
     """Take the results as the function does."""
-    from dataclasses import replace  # noqa: PLC0415 (each side imports what it needs, as its own function would)
-
+    # Each side imports what it needs, as its own function would.
     from bedrock_batches.results.take_results import take_objects  # noqa: PLC0415
     from bedrock_batches.settings import BedrockBatchResultSettings  # noqa: PLC0415
     from bedrock_batches.wiring_results import result_services  # noqa: PLC0415

@@ -1,0 +1,47 @@
+"""Benchmarks at a small size: each runs, and both sides do the same work. The figures mean nothing here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support.deployment import FULL_SIZE
+from tools.benchmarks import aggregation, lake, mapping, readers, results
+
+of_many_processes = pytest.mark.skipif(not FULL_SIZE, reason="a minute of starting processes: SCALE=full")
+
+
+def names(measured: list[dict[str, Any]]) -> list[str]:
+    return [one["name"] for one in measured]
+
+
+def test_mapping(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, few in (("REPETITIONS", 1), ("OURS_ROWS", 100), ("PEER_ROWS", 20)):
+        monkeypatch.setattr(mapping, name, few)
+    assert "mapping_to_parsing_per_row" in names(mapping.run())
+
+
+def test_aggregation_with_the_same_output_of_every_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, few in (("ROWS", 400), ("FEWER_ROWS", 200), ("ROUNDS", 1)):
+        monkeypatch.setattr(aggregation, name, few)
+    assert "aggregation_against_duckdb" in names(aggregation.run())
+
+
+@of_many_processes
+def test_readers(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, few in (("ROWS", 300), ("WORKBOOK_ROWS", 100), ("ROUNDS", 1)):
+        monkeypatch.setattr(readers, name, few)
+    assert "reading_csv" in names(readers.run())
+
+
+def test_results_of_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, few in (("RECORDS", 100), ("FEW", 100), ("MANY", 200), ("ROUNDS", 1)):
+        monkeypatch.setattr(results, name, few)
+    assert names(results.run()) == ["taking_results", "taking_results_memory", "taking_many_results"]
+
+
+@of_many_processes
+def test_the_lakes_selection_with_the_same_file_of_both_sides() -> None:
+    ours, plain = lake.measurements(rows=7_000, records=300, in_flight=300, repeats=1)
+    assert [one.records for one in (*ours, *plain)] == [300, 300]
