@@ -2,6 +2,7 @@
 
 * Message: https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
 * Actions and resources: https://docs.aws.amazon.com/service-authorization/latest/reference/
+* Tags of a copy: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html
 * Objects under a KMS key: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html and
   https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html#mpuAndPermissions
 """
@@ -148,6 +149,12 @@ def stored_key(bucket: str, key: str) -> str:
     return key_of(s3._stored_sse_headers(found)) if found else ""
 
 
+def tagged(bucket: str, key: str) -> bool:
+    """Whether the object's current version has tags, which a copy takes over unless it is told otherwise."""
+    found = (s3._buckets.get(bucket) or {}).get("objects", {}).get(key)
+    return found is not None and bool(s3._object_tags.get((bucket, key, found.get("version_id"))))
+
+
 def object_checks(method: str, path: str, headers: dict[str, str], query_params: dict[str, Any]) -> Checks:
     """The further actions that a request on one object needs: tagging, and the use of the key."""
     bucket, _, key = path.lstrip("/").partition("/")
@@ -174,11 +181,14 @@ def object_checks(method: str, path: str, headers: dict[str, str], query_params:
         method == "GET" and not set(query_params) & {*SUBRESOURCES, "attributes"} and (used := stored_key(bucket, key))
     ):
         checks.append(("kms:Decrypt", used))
-    source = headers.get("x-amz-copy-source", "").lstrip("/").split("?")[0]
+    source = unquote(headers.get("x-amz-copy-source", "").lstrip("/").split("?")[0])
     if writes and source:
         source_bucket, _, source_key = source.partition("/")
         if used := stored_key(source_bucket, source_key):
             checks.append(("kms:Decrypt", used))
+        if not in_upload and headers.get("x-amz-tagging-directive", "COPY") == "COPY" and tagged(*source.split("/", 1)):
+            checks.append(("s3:GetObjectTagging", f"arn:aws:s3:::{source}"))
+            checks.append(("s3:PutObjectTagging", f"arn:aws:s3:::{bucket}/{key}"))
     return checks
 
 

@@ -14,6 +14,10 @@ locals {
   config     = coalesce(var.config_file, "${path.root}/../batch-processor-config.yaml")
   targets    = merge(module.own_targets.targets, var.targets, one(module.sample_targets[*].targets), local.sample_aliases)
 
+  # Buckets that output_buckets must not name. Their names are known before they are created.
+  results_bucket_name = coalesce(var.results_bucket_name, "batch-processor-results-${local.account_id}-${var.region}${local.suffix}")
+  data_bucket_name    = coalesce(var.data_bucket_name, "ventureos-data-${local.account_id}-${var.region}${local.suffix}")
+
   # Agents with a schema in schemas/, which bear its name: one machine answers for both. And a disabled target, to show what happens
   # if a batch names one.
   sample_aliases = var.sample_targets ? merge(
@@ -68,7 +72,7 @@ module "input_bucket" {
 module "results_bucket" {
   source = "./modules/bucket"
 
-  name          = coalesce(var.results_bucket_name, "batch-processor-results-${local.account_id}-${var.region}${local.suffix}")
+  name          = local.results_bucket_name
   kms_key_arn   = module.key.arn
   force_destroy = !local.protected
   expire_after_days = {
@@ -116,6 +120,8 @@ module "row_batches" {
   kms_key_arn             = module.key.arn
   input_buckets           = concat([module.input_bucket.name], var.input_buckets)
   input_kms_key_arns      = var.input_kms_key_arns
+  output_buckets          = var.output_buckets
+  output_kms_key_arns     = var.output_kms_key_arns
   results_bucket          = module.results_bucket.name
   registry_table          = module.registry.table_name
   registry_table_arn      = module.registry.table_arn
@@ -151,7 +157,7 @@ module "bedrock_batches" {
   table_bucket_arn       = module.lake[0].table_bucket_arn
   namespace              = module.lake[0].namespace
   agencies               = var.agencies
-  data_bucket_name       = coalesce(var.data_bucket_name, "ventureos-data-${local.account_id}-${var.region}${local.suffix}")
+  data_bucket_name       = local.data_bucket_name
   notification_topic_arn = module.row_batches.notification_topic_arn
   models                 = var.bedrock_models
   default_model          = var.bedrock_default_model

@@ -75,6 +75,33 @@ variable "input_kms_key_arns" {
   }
 }
 
+variable "output_buckets" {
+  type        = list(string)
+  description = "Your own buckets that batches can copy their results to (output_s3_uri)."
+  default     = []
+
+  validation {
+    condition     = alltrue([for name in var.output_buckets : can(regex("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", name))])
+    error_message = "output_buckets holds names of buckets, such as my-results: no s3://, no folders."
+  }
+
+  validation {
+    condition     = length(setintersection(var.output_buckets, [local.results_bucket_name, local.data_bucket_name])) == 0
+    error_message = "output_buckets holds buckets of yours, not the deployment's own: objects there have other uses."
+  }
+}
+
+variable "output_kms_key_arns" {
+  type        = list(string)
+  description = "Keys that encrypt objects in output_buckets."
+  default     = []
+
+  validation {
+    condition     = alltrue([for arn in var.output_kms_key_arns : can(regex("^arn:[^:]+:kms:[^:]+:[0-9]{12}:key/", arn))])
+    error_message = "output_kms_key_arns holds key ARNs (arn:aws:kms:<region>:<account>:key/<id>), not aliases."
+  }
+}
+
 variable "targets_folder" {
   type        = string
   description = "Folder of the team's own targets; null: targets/ of this repository. `make target` and `make package` use that one."

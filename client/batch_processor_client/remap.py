@@ -12,6 +12,7 @@ from batch_processor_client.deployment import Deployment
 from batch_processor_client.executions import name_of
 from foundation.aws.s3 import S3ObjectStore
 from foundation.clock import SystemClock
+from row_batches.files.s3_output import S3OutputObjects
 from row_batches.rows.read_ahead import READERS
 from row_batches.rows.stores import RowStores
 from row_batches.run import remap as core
@@ -35,7 +36,7 @@ def remap(
     document: dict[str, Any],
     progress: Callable[[int, int], object] = lambda _done, _total: None,
 ) -> Remap:
-    """Write the new output under ``results/<execution>/remapped/<UTC time>/``.
+    """Write the new output under ``results/<execution>/remapped/<UTC time>/``, and copy it to ``output_s3_uri``.
 
     It uses ``output_mapping`` of the document and the answers, which are kept for work_retention_days. ``progress`` is
     called now and then with the rows done and all rows. Raises InvalidInputError for a mistake in the mapping, and
@@ -46,6 +47,14 @@ def remap(
         objects, SystemClock(), lambda: (deployment.client("dynamodb", PARALLEL), deployment.results_table)
     )
     done = core.remap(
-        name_of(execution), document, objects=objects, clock=SystemClock(), stores=stores, progress=progress
+        name_of(execution),
+        document,
+        objects=objects,
+        clock=SystemClock(),
+        stores=stores,
+        outputs=lambda: S3OutputObjects(
+            lambda: deployment.client("s3"), deployment.results_bucket, writer="your credentials"
+        ),
+        progress=progress,
     )
     return Remap(output_s3_uri=f"s3://{deployment.results_bucket}/{done.key}", remapped=done)

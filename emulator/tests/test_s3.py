@@ -231,6 +231,51 @@ def test_writing_tags_needs_its_own_permission(local_aws: LocalAws, bucket: str)
     local_aws.client_as(make_role(local_aws, writes, tags), "s3").put_object(Bucket=bucket, Key="t", Tagging="a=b")
 
 
+def test_a_copy_needs_to_read_its_source_and_the_tags_that_it_takes_over(local_aws: LocalAws, bucket: str) -> None:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html and
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html
+    """
+    root, name = local_aws.client("s3"), "of tagged/ü+1"
+    root.put_object(Bucket=bucket, Key=name, Body=b"rows", Tagging="a=b", ContentType="text/csv")
+    source = {"Bucket": bucket, "Key": name}
+    writes, reads = (allow(action, f"arn:aws:s3:::{bucket}/*") for action in ("s3:PutObject", "s3:GetObject"))
+    with pytest.raises(ClientError, match="s3:GetObject on resource"):
+        local_aws.client_as(make_role(local_aws, writes), "s3").copy_object(Bucket=bucket, Key="c", CopySource=source)
+    copier = local_aws.client_as(make_role(local_aws, writes, reads), "s3")
+    with pytest.raises(ClientError, match="s3:GetObjectTagging on resource"):
+        copier.copy_object(Bucket=bucket, Key="c", CopySource=source)
+    copier.copy_object(Bucket=bucket, Key="c", CopySource=source, TaggingDirective="REPLACE")
+    assert root.get_object_tagging(Bucket=bucket, Key="c")["TagSet"] == []
+    assert root.head_object(Bucket=bucket, Key="c")["ContentType"] == "text/csv"
+
+
+def test_an_object_is_copied_in_parts_of_ranges(s3: Any, bucket: str) -> None:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html"""
+    s3.put_object(Bucket=bucket, Key="whole", Body=PART + b"rest")
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="in parts")["UploadId"]
+    copied = {"Bucket": bucket, "Key": "in parts", "UploadId": upload, "CopySource": f"{bucket}/whole"}
+    ranges = [f"bytes=0-{len(PART) - 1}", f"bytes={len(PART)}-{len(PART) + 3}"]
+    tags = [
+        s3.upload_part_copy(PartNumber=number, CopySourceRange=part, **copied)["CopyPartResult"]["ETag"]
+        for number, part in enumerate(ranges, 1)
+    ]
+    parts = [{"PartNumber": number, "ETag": tag} for number, tag in enumerate(tags, 1)]
+    s3.complete_multipart_upload(Bucket=bucket, Key="in parts", UploadId=upload, MultipartUpload={"Parts": parts})
+    assert s3.get_object(Bucket=bucket, Key="in parts")["Body"].read() == PART + b"rest"
+    with pytest.raises(ClientError) as refused:
+        s3.upload_part_copy(PartNumber=1, CopySourceRange=ranges[0], **copied)
+    assert failure(refused) == (404, "NoSuchUpload")
+
+
+def test_a_bucket_of_another_region_is_found_by_the_sdk(local_aws: LocalAws) -> None:
+    """https://docs.aws.amazon.com/AmazonS3/latest/userguide/Redirects.html"""
+    name = unique("ireland")
+    ireland, virginia = local_aws.client("s3", region_name="eu-west-1"), local_aws.client("s3")
+    ireland.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    upload = virginia.create_multipart_upload(Bucket=name, Key="k")["UploadId"]
+    virginia.abort_multipart_upload(Bucket=name, Key="k", UploadId=upload)
+
+
 def test_an_object_under_a_key_needs_the_use_of_the_key(local_aws: LocalAws) -> None:
     """https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html"""
     name, root = unique("encrypted"), local_aws.client("s3")
@@ -257,6 +302,10 @@ def test_an_object_under_a_key_needs_the_use_of_the_key(local_aws: LocalAws) -> 
     )
     assert entitled.get_object(Bucket=name, Key="a")["Body"].read() == b"secret"
     assert entitled.put_object(Bucket=name, Key="b")["SSEKMSKeyId"] == key
+    generates = local_aws.client_as(make_role(local_aws, objects, allow("kms:GenerateDataKey", key)), "s3")
+    upload = generates.create_multipart_upload(Bucket=name, Key="c")["UploadId"]
+    with pytest.raises(ClientError, match="kms:Decrypt on resource"):
+        generates.upload_part_copy(Bucket=name, Key="c", UploadId=upload, PartNumber=1, CopySource=f"{name}/a")
 
 
 def test_a_range_of_a_version_is_answered_alone(s3: Any, bucket: str) -> None:

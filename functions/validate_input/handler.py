@@ -28,6 +28,8 @@ def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[st
         runs=wiring.runs(settings.runs_table),
         executions=wiring_input.executions(),
         input_buckets=settings.input_buckets,
+        outputs=wiring.outputs(settings.results_bucket),
+        output_buckets=settings.output_buckets,
         work_retention_days=settings.work_retention_days,
         deadline=invocation.InvocationDeadline(context),
     )

@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from threading import Lock
 from typing import Any
 
-from foundation.errors import ObjectNotFoundError, ServiceUnavailableError
+from foundation.errors import DeliveryError, ObjectNotFoundError, ServiceUnavailableError
 from foundation.ports import WHOLE, Lease, StoredObject
+from row_batches.document.batch_config import S3Location
 from row_batches.document.plan import Target
 from row_batches.rows.records import (
     AnsweredRow,
@@ -153,6 +154,70 @@ class FakeObjectStore:
             return self._store(key, b"".join(bodies), self._upload_tags[upload_id])
 
         return self._write(key, act)
+
+
+class FakeOutputObjects:
+    """Buckets of users in memory. ``refusal`` is raised by whatever writes."""
+
+    def __init__(self, results: FakeObjectStore, buckets: Collection[str] = ("theirs",)) -> None:
+        self._results = results
+        self._buckets = buckets
+        self._uploads: dict[str, dict[int, bytes]] = {}
+        self.objects: dict[tuple[str, str], bytes] = {}
+        self.written: list[str] = []
+        self.refusal: Exception | None = None
+
+    def _check(self, place: S3Location) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        if place.bucket not in self._buckets:
+            raise DeliveryError("the bucket does not exist", "create the bucket, or correct its name")
+
+    def _store(self, place: S3Location, body: bytes) -> None:
+        self._check(place)
+        self.objects[place] = body
+        self.written.append(place.key)
+
+    @property
+    def open_uploads(self) -> list[str]:
+        return list(self._uploads)
+
+    def try_upload(self, place: S3Location) -> None:
+        self.abort_upload(place, self.start_upload(place))
+
+    def put(self, place: S3Location, body: bytes) -> None:
+        self._store(place, body)
+
+    def size(self, key: str) -> int:
+        return len(self._results.get(key))
+
+    def copy(self, key: str, place: S3Location) -> None:
+        self._store(place, self._results.get(key))
+
+    def start_upload(self, place: S3Location) -> str:
+        self._check(place)
+        upload_id = str(uuid.uuid4())
+        self._uploads[upload_id] = {}
+        return upload_id
+
+    def copy_part(self, key: str, place: S3Location, upload_id: str, number: int, first: int, end: int) -> str:
+        self._check(place)
+        self._upload(upload_id)[number] = self._results.get(key)[first:end]
+        return f"etag-{number}"
+
+    def abort_upload(self, place: S3Location, upload_id: str) -> None:
+        self._uploads.pop(upload_id, None)
+
+    def complete_upload(self, place: S3Location, upload_id: str, etags: list[str]) -> None:
+        parts = self._upload(upload_id)
+        assert etags == [f"etag-{number}" for number in range(1, len(parts) + 1)]
+        self._store(place, b"".join(parts[number] for number in sorted(parts)))
+        del self._uploads[upload_id]
+
+    def _upload(self, upload_id: str) -> dict[int, bytes]:
+        if upload_id not in self._uploads:
+            raise ObjectNotFoundError("The upload no longer exists.")
+        return self._uploads[upload_id]
 
 
 class FakeRowStore:

@@ -151,6 +151,9 @@ def summary(ending: Ending, warnings: Iterable[str] = (), extracted: Iterable[st
     objects = ("output", "failed_rows", "summary")
     lines += [(name.replace("_", " "), document[f"{name}_s3_uri"]) for name in objects if f"{name}_s3_uri" in document]
     lines += [(name, address) for name, address in document.get("outputs", {}).items() if name != "csv"]
+    delivery = document.get("delivery")
+    if delivery and delivery["status"] == "COPIED":
+        lines.append(("copied to", delivery["s3_uri"]))
     if document.get("traces"):
         lines.append(("traces", document["traces"]["console_url"]))
     lines += [("extracted", text) for text in extracted]
@@ -206,7 +209,7 @@ def _stopped(ending: Ending) -> list[str]:
 
 
 def remapped(console: Console, done: Remap) -> None:
-    """Print the first rows, the counts and the address of a new output."""
+    """Print the first rows, the counts and the addresses of a new output."""
     new = done.remapped
     if new.first_rows:
         console.print(rows_table(new.first_rows, ["_row_id", *new.columns[:COLUMNS_SHOWN], "_status"]))
@@ -219,6 +222,9 @@ def remapped(console: Console, done: Remap) -> None:
         lines.append(("cast failed", text))
     lines += [("warning", warning) for warning in new.warnings]
     lines.append(("output", done.output_s3_uri))
+    lines += [(name, address) for name, address in new.outputs.addresses.items() if name != "csv"]
+    if new.delivered is not None and not new.delivered.failure:
+        lines.append(("copied to", new.delivered.theirs))
     for name, value in lines:
         console.print(f"{name:<12} {value}", markup=False, highlight=False)
 

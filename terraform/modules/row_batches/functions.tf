@@ -8,6 +8,7 @@ locals {
   environments = {
     validate_input = {
       INPUT_BUCKETS       = jsonencode(var.input_buckets)
+      OUTPUT_BUCKETS      = jsonencode(var.output_buckets)
       REGISTRY_TABLE      = var.registry_table
       RUNS_TABLE          = aws_dynamodb_table.runs.name
       WORK_RETENTION_DAYS = tostring(var.work_retention_days)

@@ -135,8 +135,25 @@ locals {
     Resource = ["*"]
   }
 
+  # Results in buckets of users. Without such buckets there are no statements, because a statement needs a resource.
+  # KMS: https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html#mpuAndPermissions
+  deliver = concat(
+    length(var.output_buckets) == 0 ? [] : [{
+      Sid      = "Deliver"
+      Effect   = "Allow"
+      Action   = ["s3:PutObject", "s3:AbortMultipartUpload"]
+      Resource = [for bucket in var.output_buckets : "arn:${var.deployment.partition}:s3:::${bucket}/*"]
+    }],
+    length(var.output_kms_key_arns) == 0 ? [] : [{
+      Sid      = "EncryptDelivered"
+      Effect   = "Allow"
+      Action   = ["kms:GenerateDataKey", "kms:Decrypt"]
+      Resource = var.output_kms_key_arns
+    }],
+  )
+
   function_statements = {
-    validate_input = [
+    validate_input = concat(local.deliver, [
       {
         # An earlier output, or its failed rows, can be the next input.
         Sid      = "ReadInput"
@@ -192,7 +209,7 @@ locals {
       },
       local.read_work,
       local.list_work,
-    ]
+    ])
 
     process_tool_rows = [
       local.read_work,
@@ -225,7 +242,7 @@ locals {
       local.hold_permits, local.keep_answers, local.write_traces,
     ]
 
-    aggregate_results = concat(local.write_results, [
+    aggregate_results = concat(local.write_results, local.deliver, [
       {
         # Parts of Parquet that an earlier ending of the same execution wrote.
         Sid       = "ListParts"

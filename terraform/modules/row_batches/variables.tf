@@ -45,6 +45,16 @@ variable "input_kms_key_arns" {
   description = "Keys that encrypt additional input buckets."
 }
 
+variable "output_buckets" {
+  type        = list(string)
+  description = "Buckets of users that batches can copy their results to."
+}
+
+variable "output_kms_key_arns" {
+  type        = list(string)
+  description = "Keys that encrypt output buckets."
+}
+
 variable "results_bucket" {
   type        = string
   description = "Bucket of work/ and results/."

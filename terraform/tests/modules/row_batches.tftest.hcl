@@ -23,6 +23,8 @@ variables {
   kms_key_arn             = "arn:aws:kms:us-east-1:123456789012:key/00000000-0000-0000-0000-000000000000"
   input_buckets           = ["input"]
   input_kms_key_arns      = []
+  output_buckets          = []
+  output_kms_key_arns     = []
   results_bucket          = "results"
   registry_table          = "registry"
   registry_table_arn      = "arn:aws:dynamodb:us-east-1:123456789012:table/registry"
@@ -223,4 +225,50 @@ run "an_unknown_field_of_the_configuration_is_refused" {
   }
 
   expect_failures = [var.config_yaml]
+}
+
+run "nothing_is_granted_without_output_buckets" {
+  command = plan
+
+  module {
+    source = "./modules/row_batches"
+  }
+
+  assert {
+    condition     = length(local.deliver) == 0
+    error_message = jsonencode(local.deliver)
+  }
+}
+
+run "the_two_functions_that_need_it_can_write_to_output_buckets_and_use_their_keys" {
+  command = plan
+
+  module {
+    source = "./modules/row_batches"
+  }
+
+  variables {
+    output_buckets      = ["theirs"]
+    output_kms_key_arns = ["arn:aws:kms:us-east-1:123456789012:key/11111111-1111-1111-1111-111111111111"]
+  }
+
+  assert {
+    condition = jsonencode([for statement in local.deliver : [statement.Action, statement.Resource]]) == jsonencode([
+      [["s3:PutObject", "s3:AbortMultipartUpload"], ["arn:aws:s3:::theirs/*"]],
+      [["kms:GenerateDataKey", "kms:Decrypt"], var.output_kms_key_arns],
+    ])
+    error_message = jsonencode(local.deliver)
+  }
+
+  assert {
+    condition = [for name, statements in local.function_statements : name
+      if length(setintersection([for statement in statements : statement.Sid], ["Deliver", "EncryptDelivered"])) == 2
+    ] == ["aggregate_results", "validate_input"]
+    error_message = "Only validate_input, which tries the bucket, and aggregate_results, which copies, can write there."
+  }
+
+  assert {
+    condition     = local.environments.validate_input.OUTPUT_BUCKETS == jsonencode(["theirs"])
+    error_message = local.environments.validate_input.OUTPUT_BUCKETS
+  }
 }

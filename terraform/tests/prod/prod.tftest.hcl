@@ -215,6 +215,37 @@ run "a_key_alias_is_refused" {
   expect_failures = [var.input_kms_key_arns]
 }
 
+run "an_alias_of_an_output_key_is_refused" {
+  command = plan
+
+  variables {
+    output_kms_key_arns = ["arn:aws:kms:us-east-1:123456789012:alias/other"]
+  }
+
+  expect_failures = [var.output_kms_key_arns]
+}
+
+run "an_output_bucket_is_a_name" {
+  command = plan
+
+  variables {
+    output_buckets = ["s3://my-results/folder/"]
+  }
+
+  expect_failures = [var.output_buckets]
+}
+
+run "the_deployments_own_bucket_is_no_output_bucket" {
+  command = plan
+
+  variables {
+    results_bucket_name = "our-results"
+    output_buckets      = ["our-results"]
+  }
+
+  expect_failures = [var.output_buckets]
+}
+
 run "bedrock_batches_can_be_left_out" {
   command = plan
 

@@ -82,6 +82,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
     variables = {
         "RESULTS_BUCKET": "results",
         "INPUT_BUCKETS": '["uploads"]',
+        "OUTPUT_BUCKETS": '["theirs", "gone"]',
         "REGISTRY_TABLE": "registry",
         "WORK_RETENTION_DAYS": "7",
         "POWERTOOLS_SERVICE_NAME": "validate_input",
@@ -102,7 +103,8 @@ def _forget() -> None:
         factory.cache_clear()
     for factory_of_target in (wiring_input.functions, wiring_input.machines, wiring_input.executions):
         factory_of_target.cache_clear()
-    wiring.runs.cache_clear()
+    for factory_of_run in (wiring.runs, wiring.outputs, wiring._outputs_client):
+        factory_of_run.cache_clear()
     settings._loaded.clear()
 
 
@@ -204,6 +206,19 @@ def test_a_missing_object_an_unknown_target_and_a_forbidden_bucket_are_input_err
     ):
         with pytest.raises(InvalidInputError, match=said):
             invoke(document)
+
+
+def test_a_destination_is_tried_before_anything_is_planned(aws: Aws) -> None:
+    aws.s3.put_object(Bucket="uploads", Key="data.csv", Body=b"a\n1\n")
+    aws.s3.create_bucket(Bucket="theirs", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+
+    answer = invoke({**DOCUMENT, "output_s3_uri": "s3://theirs/out/"})
+    with pytest.raises(InvalidInputError, match="output_s3_uri: the bucket does not exist"):
+        invoke({**DOCUMENT, "output_s3_uri": "s3://gone/out/"})
+
+    plan = Plan.model_validate_json(aws.read(answer["plan_key"]))
+    assert plan.config.destination("run-1") == S3Location("theirs", "out/run-1/")
+    assert aws.s3.list_multipart_uploads(Bucket="theirs").get("Uploads", []) == []
 
 
 def test_the_limits_of_the_target_are_read_from_the_registry(aws: Aws) -> None:

@@ -15,6 +15,8 @@ from batch_processor_client.progress import Progress, money
 from batch_processor_client.remap import Remap
 from batch_processor_client.rows import Row, RowPage
 from row_batches.rows.records import RowStatus
+from row_batches.run.delivery import Delivered
+from row_batches.run.formats import Written
 from row_batches.run.remap import Remapped
 from row_batches.run.totals import CastFailures
 
@@ -222,3 +224,28 @@ def test_the_result_names_the_files_of_other_formats() -> None:
 
     assert "xlsx         s3://results/results/x/output.xlsx" in text
     assert text.count("output.csv") == 1
+
+
+def test_the_result_names_the_folder_that_it_was_copied_to() -> None:
+    copied = {"s3_uri": "s3://theirs/out/x/", "status": "COPIED", "reason": ""}
+    failed = {**copied, "status": "FAILED", "reason": "s3:PutObject is denied"}
+
+    succeeded, not_copied = (
+        report.summary(Ending(status="SUCCEEDED", document={"delivery": delivery})) for delivery in (copied, failed)
+    )
+
+    assert "copied to    s3://theirs/out/x/" in succeeded
+    assert "copied to" not in not_copied
+
+
+def test_a_new_output_has_the_address_of_each_of_its_formats_and_of_the_copy() -> None:
+    outputs = Written({"csv": "s3://results/key", "xlsx": "s3://results/key.xlsx"})
+    delivered = Delivered("s3://results/x/", "s3://theirs/x/", "")
+
+    text = remapped(Remapped("key", ["c"], Counter({RowStatus.SUCCESS: 1}), outputs=outputs, delivered=delivered))
+
+    assert text.splitlines()[-3:] == [
+        "output       s3://results/key",
+        "xlsx         s3://results/key.xlsx",
+        "copied to    s3://theirs/x/",
+    ]

@@ -110,6 +110,14 @@ class NotApprovedError(PermanentError):
     """Raised when the rest of a run was not approved after its trial; the run ends with this name."""
 
 
+class DeliveryError(PermanentError):
+    """Raised when S3 does not take an output at ``output_s3_uri``; its text is a reason, and ``fix`` the remedy."""
+
+    def __init__(self, reason: str, fix: str) -> None:
+        super().__init__(reason)
+        self.fix = fix
+
+
 class ServiceUnavailableError(RetryableError):
     """Raised when a service answers with a fault of its own or cannot be reached."""
 

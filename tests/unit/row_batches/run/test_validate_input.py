@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import pytest
 
-from foundation.errors import DeploymentError, InvalidInputError, ObjectNotFoundError
+from foundation.errors import DeliveryError, DeploymentError, InvalidInputError, ObjectNotFoundError
 from row_batches.document.batch_config import Rate, S3Location
 from row_batches.document.deployment_config import KEY
 from row_batches.document.plan import Concurrency, EarlierExecution, Plan, Target, TargetPrices
@@ -31,7 +31,7 @@ from row_batches.run.runs import Counts, Run, RunEnding, RunState
 from row_batches.run.validate_input import validate_input
 from row_batches.targets.kind import Processor
 from tests.support.batches import WorkStore
-from tests.support.fakes import FakeDeadline, FakeRuns
+from tests.support.fakes import FakeDeadline, FakeOutputObjects, FakeRuns
 
 CODE = "qNqEZb0e8kLm"
 CSV = b"id,text\n1,one\n2,two\n3,three\n"
@@ -129,6 +129,7 @@ class World:
     def __init__(self) -> None:
         self.inputs = FakeInputs({("uploads", "data.csv"): CSV})
         self.work = FakeWork()
+        self.outputs = FakeOutputObjects(self.work, ["theirs", "uploads", "results"])
         self.runs = FakeRuns()
         self.executions = FakeExecutions()
         self.registry = list(REGISTRY)
@@ -161,6 +162,8 @@ class World:
             executions=self.executions,
             runs=self.runs,
             input_buckets=["uploads", "shared-uploads"],
+            outputs=self.outputs,
+            output_buckets=["theirs", "gone", "uploads"],
             work_retention_days=7,
             deadline=self.deadline,
         )
@@ -245,6 +248,11 @@ MAPPED = {"name": "x", "source": "$.x"}
         ({"csv_s3_uri": "s3://results/work/run-0/input.csv"}, "csv_s3_uri", "input_buckets"),
         ({"csv_s3_uri": "data.csv"}, "csv_s3_uri", "s3://"),
         ({"csv_s3_uri": "s3://uploads/\ud800"}, "csv_s3_uri", "surrogate"),
+        ({"output_s3_uri": "theirs/out/"}, "output_s3_uri", "s3://<bucket>/<folder>/"),
+        ({"output_s3_uri": "s3://theirs/out.csv"}, "output_s3_uri", "names a file"),
+        ({"output_s3_uri": "s3://elsewhere/out/"}, "output_s3_uri", "the Terraform variable output_buckets"),
+        ({"output_s3_uri": "s3://results/results/"}, "output_s3_uri", "own results bucket"),
+        ({"output_s3_uri": "s3://gone/out/"}, "output_s3_uri", "create the bucket"),
         ({"target": {"type": "tool", "name": "echo", "arn": f"{ECHO_ARN}\ud800"}}, "target.arn", "surrogate"),
         ({"target": {"type": "tool", "name": "ehco"}}, "target.name", "did you mean echo?"),
         ({"target": {"type": "tool", "name": "zzz"}}, "target.name", "known: classifier, echo, echo_canary, quick"),
@@ -286,6 +294,33 @@ def test_a_mistake_in_the_document_is_named_with_its_path_and_a_fix(
     assert said in str(problem)
     assert problem.fix
     assert others == []
+
+
+def test_results_cannot_go_where_the_next_run_of_the_same_folder_reads_them(world: World) -> None:
+    world.inputs.objects = {("uploads", "in/a.csv"): CSV}
+    world.document |= {"csv_s3_uri": "s3://uploads/in/", "output_s3_uri": "s3://uploads/in/out/"}
+
+    (problem,) = world.refusal().problems
+    world.document["output_s3_uri"] = "s3://uploads/out/"
+    world.validate()
+
+    assert "would read the results as input" in problem.message
+
+
+def test_a_destination_is_tried_also_when_another_part_has_a_mistake_and_nothing_is_written_there(
+    world: World,
+) -> None:
+    world.document |= {"output_s3_uri": "s3://theirs/out", "target": {"type": "tool", "name": "zzz"}}
+    world.outputs.refusal = DeliveryError("s3:PutObject is denied", "allow it")
+
+    problems = world.refusal().problems
+    world.outputs.refusal = None
+    world.document["target"] = {"type": "tool", "name": "echo"}
+    world.validate()
+
+    assert [problem.path for problem in problems] == ["target.name", "output_s3_uri"]
+    assert str(problems[1]) == "output_s3_uri: s3:PutObject is denied (got s3://theirs/out). Fix: allow it"
+    assert (world.outputs.objects, world.outputs.open_uploads) == ({}, [])
 
 
 def test_an_unknown_target_is_named_beside_a_mistake_in_its_type(world: World) -> None:

@@ -70,7 +70,7 @@ class S3ObjectStore:
         return True
 
     def put(self, key: str, body: bytes, tags: dict[str, str] | None = None) -> str:
-        described = _described(key, tags)
+        described = object_fields(key, tags)
         with translated("s3:PutObject", self._uri(key)):
             answer = self._client.put_object(Bucket=self._bucket, Key=key, Body=body, **described)  # type: ignore[arg-type]
         return answer.get("VersionId", "")
@@ -78,7 +78,7 @@ class S3ObjectStore:
     def put_new(self, key: str, body: bytes) -> bool:
         # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
         try:
-            self._client.put_object(Bucket=self._bucket, Key=key, Body=body, IfNoneMatch="*", **_described(key))  # type: ignore[arg-type]
+            self._client.put_object(Bucket=self._bucket, Key=key, Body=body, IfNoneMatch="*", **object_fields(key))  # type: ignore[arg-type]
         except AWS_ERRORS as error:
             if error_code(error) in ALREADY_THERE:
                 return False
@@ -99,7 +99,7 @@ class S3ObjectStore:
                     yield StoredObject(entry["Key"], entry["Size"])
 
     def start_upload(self, key: str, tags: dict[str, str] | None = None) -> str:
-        described = _described(key, tags)
+        described = object_fields(key, tags)
         with translated("s3:PutObject", self._uri(key)):
             answer = self._client.create_multipart_upload(Bucket=self._bucket, Key=key, **described)  # type: ignore[arg-type]
         return answer["UploadId"]
@@ -197,7 +197,7 @@ def _get(client: S3Client, **request: str) -> tuple[bytes, int, str]:
         ) from error
 
 
-def _described(key: str, tags: dict[str, str] | None = None) -> dict[str, str]:
+def object_fields(key: str, tags: dict[str, str] | None = None) -> dict[str, str]:
     """The request's fields for content type and tags. Characters that a tag's value cannot have become underscores."""
     fields = {}
     if content_type := CONTENT_TYPES.get(PurePosixPath(key).suffix):

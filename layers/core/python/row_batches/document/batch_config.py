@@ -66,6 +66,27 @@ def parse_s3_uri(uri: str) -> S3Location:
     return S3Location(bucket, key)
 
 
+MOST_FOLDER_BYTES = 600
+"""The rest of a key is for the execution's name, which has up to 320 bytes, and for the file's."""
+FILE_ENDINGS = (".csv", ".json", ".jsonl", ".parquet", ".xlsx")
+
+
+def parse_output_uri(uri: str) -> S3Location:
+    """Bucket and folder of ``s3://<bucket>/<folder>/``; the folder ends with "/", and is "" for the bucket itself.
+
+    The slash at the end can be left out. Raises ValueError.
+    """
+    folder = uri.removeprefix("s3://").partition("/")[2].rstrip("/")
+    if folder.casefold().endswith(FILE_ENDINGS) and not uri.endswith("/"):
+        raise ValueError("it names a file, but an output is several files")
+    if "*" in folder:
+        raise ValueError("a folder's name has no *")
+    if len(folder.encode()) > MOST_FOLDER_BYTES:
+        raise ValueError(f"the folder has more than {MOST_FOLDER_BYTES} bytes")
+    checked = parse_s3_uri(f"{uri.rstrip('/')}/-" if uri.startswith("s3://") else uri)
+    return S3Location(checked.bucket, folder and f"{folder}/")
+
+
 _EXECUTION_ARN_START = r"arn:aws[a-z-]*:states:[a-z0-9-]+:\d{12}:execution:[^\s:/]+:"
 EXECUTION_NAME = r"""[^\s<>{}\[\]?*"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\U0010ffff]{1,80}"""
 """https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html, ``name``."""
@@ -334,6 +355,15 @@ class BatchConfig(Part):
         "[several files](#several-files). `input_s3_uri` is another name of this field"
     )
     target: TargetReference = Field(description="the agent or tool that processes the rows")
+    output_s3_uri: (
+        Annotated[str, compiles(parse_output_uri, "not the address of a folder on S3", "write s3://<bucket>/<folder>/")]
+        | None
+    ) = Field(
+        default=None,
+        description="a folder, `s3://bucket/folder/`, in one of the deployment's `output_buckets`. The results are "
+        "copied to `<folder>/<execution>/` when they are complete "
+        "([where the output goes](../how-to/where-the-output-goes.md))",
+    )
     input_format: InputFormat = Field(default_factory=InputFormat, description="how the file is read")
     input_mapping: InputMapping = Field(
         default_factory=InputMapping, description="how a row becomes the target's input"
@@ -357,6 +387,13 @@ class BatchConfig(Part):
     @property
     def source(self) -> S3Location:
         return parse_input_uri(self.csv_s3_uri)
+
+    def destination(self, execution: str) -> S3Location | None:
+        """The folder of the user's that the results are copied to; None if the document names none."""
+        if self.output_s3_uri is None:
+            return None
+        folder = parse_output_uri(self.output_s3_uri)
+        return S3Location(folder.bucket, f"{folder.key}{execution}/")
 
     @property
     def batch_name(self) -> str:

@@ -24,6 +24,7 @@ class Keys:
     """Keys of one execution's objects in the results bucket. Row numbers are 1-based and have 12 digits."""
 
     def __init__(self, execution: str) -> None:
+        self.name = execution
         self.work = f"{WORK_PREFIX}/{execution}/"
         self.results = f"{RESULTS_PREFIX}/{execution}/"
         self.plan = f"{self.work}plan.json"

@@ -40,6 +40,36 @@ class InputObjects(Protocol):
         """
 
 
+class OutputObjects(Protocol):
+    """The users' buckets that results are copied to, write only. The copied objects are those of the results bucket.
+
+    Methods that write raise ``DeliveryError`` when S3 refuses the place.
+    """
+
+    def try_upload(self, place: S3Location) -> None:
+        """Start an upload and abort it, so that a refusal shows before anything is spent. Writes nothing."""
+
+    def put(self, place: S3Location, body: bytes) -> None: ...
+
+    def size(self, key: str) -> int:
+        """The size in bytes of an object of the results bucket."""
+
+    def copy(self, key: str, place: S3Location) -> None:
+        """Copy an object of up to 5 GB."""
+
+    def start_upload(self, place: S3Location) -> str:
+        """Start a multipart upload; returns its id."""
+
+    def copy_part(self, key: str, place: S3Location, upload_id: str, number: int, first: int, end: int) -> str:
+        """Copy the bytes from ``first`` up to ``end`` as part ``number`` (from 1); returns its ETag."""
+
+    def abort_upload(self, place: S3Location, upload_id: str) -> None:
+        """Remove the parts of an upload that will not be completed."""
+
+    def complete_upload(self, place: S3Location, upload_id: str, etags: list[str]) -> None:
+        """Join the parts. Raises ``ObjectNotFoundError`` if the upload no longer exists, as ``copy_part`` does."""
+
+
 class WorkObjects(ObjectStore, Protocol):
     """The results bucket, with the staged inputs and plans of this and earlier executions."""
 

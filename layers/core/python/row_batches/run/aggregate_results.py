@@ -3,7 +3,8 @@
 Every row appears exactly once and in order, whatever the workers left: a row that was written twice is taken once, and
 a row that was never written is FAILED with the reason that is known. A call can end anywhere, by time or by a kill. A
 checkpoint is written after each part of the upload, and the next call continues there. Neither file is visible before
-both are complete. Then the other formats are made from ``output.csv`` (``formats``).
+both are complete. Then the other formats are made from ``output.csv`` (``formats``), and all files are copied to where
+the document wants them (``delivery``).
 
 Memory: that of ``RowStore.read``, a part of each upload, ``MOST_LETTER_BYTES`` of dead letters.
 """
@@ -34,6 +35,7 @@ from row_batches.rows.work import FINISHING_BRAKE, Work
 from row_batches.run.batch import Batch, Batches
 from row_batches.run.child_errors import read_child_errors
 from row_batches.run.conclusion import Conclusion
+from row_batches.run.delivery import Delivery, DeliveryState
 from row_batches.run.duplicates import Originals
 from row_batches.run.fan_out import fan_out
 from row_batches.run.find_missing import find_missing
@@ -81,6 +83,7 @@ class Checkpoint(LazyModel):
     proof_rows: FileState | None = None
     """None in a checkpoint of an earlier release, whose run has no proof."""
     formats: dict[str, Progress] = {}
+    delivery: DeliveryState = Field(default_factory=DeliveryState)
     totals: Totals = Field(default_factory=Totals)
     response: AggregateResponse | None = None
 
@@ -156,6 +159,10 @@ def _trial_of(batch: Batch) -> dict[str, Any] | None:
     return None if report is None else report.for_the_summary
 
 
+def _as_json(document: dict[str, Any]) -> bytes:
+    return orjson.dumps(document, option=orjson.OPT_INDENT_2)
+
+
 class _Aggregation:
     def __init__(
         self,
@@ -201,6 +208,7 @@ class _Aggregation:
         self._failed_rows = ResultFile(self._objects, checkpoint.failed_rows)
         self._proof_rows = None if checkpoint.proof_rows is None else ResultFile(self._objects, checkpoint.proof_rows)
         self._formats = checkpoint.formats
+        self._delivery = Delivery.of(self._batch, checkpoint.delivery, self._keys.results)
         if checkpoint.phase is Phase.ROWS:
             if not self._write_rows():
                 self._save(Phase.ROWS)
@@ -225,7 +233,10 @@ class _Aggregation:
         formats = self._plan.config.output_format
         if not write_formats(table, formats, self._formats, lambda: self._save(Phase.FILES), self._has_time):
             return AggregateResponse(done=False)
-        response = self._conclude(written(table, self._formats))
+        outputs = written(table, self._formats)
+        if self._delivery is not None and not self._deliver(self._delivery, outputs):
+            return AggregateResponse(done=False)
+        response = self._conclude(outputs)
         self._save(Phase.DONE, response)
         return response
 
@@ -272,6 +283,7 @@ class _Aggregation:
             failed_rows=self._failed_rows.state,
             proof_rows=None if self._proof_rows is None else self._proof_rows.state,
             formats=self._formats,
+            delivery=DeliveryState() if self._delivery is None else self._delivery.state,
             totals=self._totals,
             response=response,
         )
@@ -422,6 +434,13 @@ class _Aggregation:
         now_ms, trial = self._clock.now_ms(), _trial_of(self._batch)
         return Conclusion(self._batch, self._totals, self._brake, self._ended, now_ms, outputs, traces, trial)
 
+    def _deliver(self, delivery: Delivery, outputs: Written) -> bool:
+        """Copy the files of the result. Returns whether there was time for all of them."""
+        keys = [*outputs.keys(self._keys.output), self._keys.failed_rows]
+        if self._proof_rows is not None:
+            keys.append(self._keys.proof_rows)
+        return delivery.copy(keys, lambda: self._save(Phase.FILES), self._has_time)
+
     def _prove(self, conclusion: Conclusion) -> dict[str, str] | None:
         """Write ``proof.json``. Returns its address and hash; None if an earlier release began the aggregation."""
         if self._proof_rows is None:
@@ -436,8 +455,10 @@ class _Aggregation:
             files=[self._failed_rows.proof, *conclusion.outputs.proofs],
             now_ms=conclusion.now_ms,
         )
-        body = orjson.dumps(proof, option=orjson.OPT_INDENT_2)
+        body = _as_json(proof)
         self._objects.put(self._keys.proof, body, self._batch.tags)
+        if self._delivery is not None:
+            self._delivery.put(self._keys.proof, body)
         return {
             "s3_uri": f"s3://{self._objects.bucket}/{self._keys.proof}",
             "sha256": hashlib.sha256(body).hexdigest(),
@@ -446,8 +467,11 @@ class _Aggregation:
     def _conclude(self, outputs: Written) -> AggregateResponse:
         conclusion = self._conclusion(outputs)
         conclusion = replace(conclusion, proof=self._prove(conclusion))
-        summary = orjson.dumps(conclusion.summary, option=orjson.OPT_INDENT_2)
-        self._objects.put(self._keys.summary, summary, self._batch.tags)
+        if self._delivery is not None:
+            conclusion = replace(conclusion, delivered=self._delivery.outcome)
+            self._delivery.put(self._keys.summary, _as_json(conclusion.summary))
+            conclusion = replace(conclusion, delivered=self._delivery.outcome)
+        self._objects.put(self._keys.summary, _as_json(conclusion.summary), self._batch.tags)
         self._notes.end(self._plan.execution.name, conclusion.run_ending)
         try:
             self._metrics.put(self._plan.target.name, conclusion.metrics)

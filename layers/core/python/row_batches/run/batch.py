@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import orjson
 
@@ -17,6 +17,7 @@ from foundation.problems import listed
 from row_batches.document.header import replaced_columns
 from row_batches.document.plan import EarlierExecution, Plan
 from row_batches.files.csv_writer import RowRenderer
+from row_batches.files.ports import OutputObjects
 from row_batches.files.staged_copy import unescaped
 from row_batches.mapping.mapping_in import InputMapper, compile_input_mapping
 from row_batches.mapping.mapping_out import MappedRow, OutputMapper, compile_output_mapping
@@ -52,6 +53,11 @@ def input_hash(row_input: Mapping[str, Any], *, sort_keys: bool = True) -> str:
     return hashlib.sha256(render_json(row_input, sort_keys=sort_keys).encode()).hexdigest()
 
 
+def no_outputs() -> NoReturn:
+    """Stands in for the users' buckets in functions that copy no results."""
+    raise AssertionError("this function copies no results")
+
+
 class Batch:
     """A plan with its compiled mappings. It is compiled once and used for every row. Safe in several threads."""
 
@@ -62,12 +68,15 @@ class Batch:
         stores: RowStores,
         cache: AnswerCache | None = None,
         segments: SegmentSink | None = None,
+        outputs: Callable[[], OutputObjects] = no_outputs,
     ) -> None:
         self.plan = plan
         self.cache = cache
         """Answers of other batches; None in functions that call no target."""
         self.segments = segments
         """Takes traces; None in functions that call no target."""
+        self.outputs = outputs
+        """Gives the users' buckets that results are copied to, for functions that write results."""
         self.work = work
         self._stores = stores
         self.refreshed_ms = 0
@@ -85,9 +94,11 @@ class Batch:
         stores: RowStores | None = None,
         cache: AnswerCache | None = None,
         segments: SegmentSink | None = None,
+        outputs: Callable[[], OutputObjects] = no_outputs,
     ) -> Self:
         """The batch of a plan. ``stores`` is needed if the rows are not in ``objects``."""
-        return cls(plan, Work(objects, plan.keys, clock), stores or RowStores(objects, clock), cache, segments)
+        stores = stores or RowStores(objects, clock)
+        return cls(plan, Work(objects, plan.keys, clock), stores, cache, segments, outputs)
 
     @cached_property
     def rows(self) -> RowStore:
@@ -307,12 +318,14 @@ class Batches:
         stores: RowStores | None = None,
         cache: AnswerCache | None = None,
         segments: SegmentSink | None = None,
+        outputs: Callable[[], OutputObjects] = no_outputs,
     ) -> None:
         self.objects = objects
         self.clock = clock
         self._stores = stores
         self._cache = cache
         self._segments = segments
+        self._outputs = outputs
         self._opened: dict[str, Batch] = {}
 
     def open(self, plan_key: str) -> Batch:
@@ -320,7 +333,9 @@ class Batches:
         batch = self._opened.get(plan_key)
         if batch is None:
             plan = load_plan(self.objects, plan_key)
-            batch = Batch.of_plan(plan, self.objects, self.clock, self._stores, self._cache, self._segments)
+            batch = Batch.of_plan(
+                plan, self.objects, self.clock, self._stores, self._cache, self._segments, self._outputs
+            )
             if len(self._opened) >= MOST_BATCHES_KEPT:
                 del self._opened[next(iter(self._opened))]
             self._opened[plan_key] = batch

@@ -14,6 +14,7 @@ from row_batches.mapping.metadata_columns import timestamp
 from row_batches.rows.work import FINISHING_BRAKE, Brake
 from row_batches.run.batch import Batch
 from row_batches.run.causes import shown_causes
+from row_batches.run.delivery import Delivered
 from row_batches.run.formats import Written
 from row_batches.run.messages import CaughtError, EndedRun
 from row_batches.run.runs import RunEnding, RunState
@@ -55,6 +56,8 @@ class Conclusion:
     trial: dict[str, Any] | None = None
     proof: dict[str, str] | None = None
     """Address and hash of ``proof.json``."""
+    delivered: Delivered | None = None
+    """The copy of the results, if the document asks for one."""
 
     @cached_property
     def error_name(self) -> str:
@@ -109,7 +112,8 @@ class Conclusion:
 
     @cached_property
     def warnings(self) -> list[str]:
-        return warnings_of(self.batch.plan, self.totals) + self.outputs.warnings + trace_warnings(self.traces)
+        warnings = warnings_of(self.batch.plan, self.totals) + self.outputs.warnings + trace_warnings(self.traces)
+        return warnings + (self.delivered.warnings if self.delivered else [])
 
     @cached_property
     def document(self) -> dict[str, Any]:
@@ -128,6 +132,7 @@ class Conclusion:
             "not_attempted": totals.not_attempted,
             "skipped": totals.skipped,
             "proof": self.proof,
+            "delivery": self.delivered and self.delivered.document,
             "duration_seconds": round(self.duration_ms / 1000, 3),
             "cost": self.cost,
         }

@@ -22,6 +22,10 @@ class Written:
     warnings: list[str] = field(default_factory=list)
     proofs: list[FileProof] = field(default_factory=list)
 
+    def keys(self, output_key: str) -> list[str]:
+        """The keys of the files; ``output_key`` is that of the CSV."""
+        return [output_key, *(proof.key for proof in self.proofs)]
+
 
 def write_formats(
     table: ResultTable,

@@ -85,6 +85,7 @@ def summary_body(summary: dict[str, Any]) -> dict[str, Any]:
         **{name: summary[name] for name in names if name in summary},
         "outputs": summary.get("outputs", {}),  # The release before did not write it.
         "proof": summary.get("proof"),
+        "delivery": summary.get("delivery"),
     }
     if summary["error"]:
         body["error"] = summary["error"]

@@ -23,6 +23,7 @@ from row_batches.document.header import problems_against_header
 from row_batches.document.input_document import parse_batch_config
 from row_batches.document.plan import EXTRACTION, Keys, Plan, Source
 from row_batches.files.csv_writer import BOM
+from row_batches.files.ports import OutputObjects
 from row_batches.files.result_file import ResultFile
 from row_batches.files.result_table import ResultTable
 from row_batches.files.writer import Progress
@@ -30,9 +31,11 @@ from row_batches.rows.records import AnsweredRow, RowRecord, RowStatus
 from row_batches.rows.store import RowRange, find_gaps
 from row_batches.rows.stores import RowStores
 from row_batches.run.aggregate_results import CHILD_DIED, Checkpoint
-from row_batches.run.batch import Batch
+from row_batches.run.batch import Batch, no_outputs
 from row_batches.run.blanks import Blanks
 from row_batches.run.child_errors import read_child_errors
+from row_batches.run.delivery import Delivered, Delivery, DeliveryState
+from row_batches.run.destination import FIELD, own_bucket_problem
 from row_batches.run.duplicates import Originals
 from row_batches.run.formats import Written, write_formats, written
 from row_batches.run.skipped import SKIPPED, all_rows, finish_skipped
@@ -60,6 +63,8 @@ class Remapped:
     """Warnings about columns that matched in fewer than half of the answers."""
     first_rows: list[dict[str, str]] = field(default_factory=list)
     outputs: Written = field(default_factory=Written)
+    delivered: Delivered | None = None
+    """The copy in a folder of the user's, if the document or the run asks for one."""
 
     @property
     def total_rows(self) -> int:
@@ -73,21 +78,24 @@ def remap(
     objects: ObjectStore,
     clock: Clock,
     stores: RowStores | None = None,
+    outputs: Callable[[], OutputObjects] = no_outputs,
     progress: Callable[[int, int], object] = lambda _done, _total: None,
 ) -> Remapped:
     """Write ``results/<execution>/remapped/<UTC time>/output.csv``, with every row once and in order.
 
-    Only ``output_mapping`` and ``output_format`` of ``document`` are used; without an ``output_format``, the new output
-    has the formats of the execution's own. Raises ``InvalidInputError``, which names every mistake in it, and
+    Only ``output_mapping``, ``output_format`` and ``output_s3_uri`` of ``document`` are used. Without an
+    ``output_format``, the new output has the formats of the execution's own; without an ``output_s3_uri``, it is copied
+    to where that was copied. Raises ``InvalidInputError``, which names every mistake in it, and
     ``RemapError`` if the execution has no output yet or its answers have expired. Then nothing is written.
-    ``progress`` is called now and then with the rows done and all rows. ``stores`` is needed for rows in a table.
+    ``progress`` is called now and then with the rows done and all rows. ``stores`` is needed for rows in a
+    table, ``outputs`` for the copy.
     """
     keys = Keys(execution)
     try:
         plan = _load_plan(objects, keys)
         ended = _load_checkpoint(objects, keys)
-        config = _remapped_config(plan, document)
-        batch = Batch.of_plan(plan.model_copy(update={"config": config}), objects, clock, stores)
+        config = _remapped_config(plan, document, objects.bucket)
+        batch = Batch.of_plan(plan.model_copy(update={"config": config}), objects, clock, stores, outputs=outputs)
         return _Remapping(batch, ended).write(f"{keys.results}remapped/{_moment(clock)}/output.csv", progress)
     except ObjectNotFoundError as error:
         raise _expired(execution, str(error)) from error
@@ -140,7 +148,7 @@ def _load_checkpoint(objects: ObjectStore, keys: Keys) -> Checkpoint:
 # --- the new mapping
 
 
-def _remapped_config(plan: Plan, document: Mapping[str, Any]) -> BatchConfig:
+def _remapped_config(plan: Plan, document: Mapping[str, Any], results_bucket: str) -> BatchConfig:
     """The execution's own document with the new mapping, checked like that of a new batch."""
     if document.get(SECTION) is None:
         nearest = closest(SECTION, document.keys() - {SECTION})
@@ -148,10 +156,13 @@ def _remapped_config(plan: Plan, document: Mapping[str, Any]) -> BatchConfig:
         raise InvalidInputError([Problem(SECTION, "", "is required", fix)])
     original = plan.config.model_dump(mode="json")
     changed = {SECTION: _completed(plan, original, document[SECTION])}
-    if document.get("output_format") is not None:
-        changed["output_format"] = document["output_format"]
+    for name in ("output_format", FIELD):
+        if document.get(name) is not None:
+            changed[name] = document[name]
     config = parse_batch_config(original | changed)
     problems = problems_against_header(config, plan.columns)
+    own = own_bucket_problem(changed, plan.keys, results_bucket)
+    problems += [] if own is None else [own]
     if problems:
         raise InvalidInputError(problems)
     return config
@@ -202,6 +213,11 @@ class _Remapping:
         remapped.outputs = written(table, formats)
         mapping = self._plan.config.output_mapping
         remapped.warnings = remapped.blanks.warnings(mapping, remapped.counts[RowStatus.SUCCESS])
+        delivery = Delivery.of(self._batch, DeliveryState(), table.folder)
+        if delivery is not None:
+            delivery.copy(remapped.outputs.keys(key), save=lambda: None, has_time=lambda: True)
+            remapped.delivered = delivery.outcome
+            remapped.warnings += remapped.delivered.warnings
         return remapped
 
     def _gaps(self) -> list[RowRange]:

@@ -12,6 +12,8 @@ class RowBatchSettings(FunctionSettings):
 class ValidateInputSettings(RowBatchSettings):
     input_buckets: Json[list[str]]
     """Names of the buckets that inputs can be in (a JSON list)."""
+    output_buckets: Json[list[str]]
+    """Names of the users' buckets that outputs can be copied to (a JSON list)."""
     registry_table: str
     runs_table: str
     work_retention_days: int

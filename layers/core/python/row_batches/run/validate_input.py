@@ -40,12 +40,13 @@ from row_batches.document.plan import (
 from row_batches.document.target_version import CODE_CHARACTERS
 from row_batches.files.csv_writer import output_header
 from row_batches.files.hashed_inputs import HashedInputs
-from row_batches.files.ports import InputObject, InputObjects, Targets, WorkObjects
+from row_batches.files.ports import InputObject, InputObjects, OutputObjects, Targets, WorkObjects
 from row_batches.files.prefix import FoundInput, choose_objects, prefix_of, single
 from row_batches.files.several import NamedFile, open_files
 from row_batches.files.table import MAX_FILE_BYTES, InputStaging, too_large
 from row_batches.mapping.mapping_in import compile_input_mapping
 from row_batches.run.cost import estimate
+from row_batches.run.destination import destination_problem
 from row_batches.run.duplicates import stage_distinct
 from row_batches.run.earlier_execution import Earlier, ExecutionStates, find_earlier
 from row_batches.run.formats import format_problems
@@ -82,14 +83,17 @@ def validate_input(
     runs: Runs,
     executions: ExecutionStates,
     input_buckets: list[str],
+    outputs: OutputObjects,
+    output_buckets: list[str],
     work_retention_days: int,
     deadline: Deadline,
 ) -> ValidateResponse:
     """Validate, stage and plan an execution. Idempotent. Call again until ``done``.
 
     Raises ``InvalidInputError``, which names every problem of the document, the target and the CSV, before anything is
-    spent. Users' files can be in ``input_buckets``. Results of earlier executions can be submitted from where they
-    are. Answers can be taken over only from an earlier execution of this deployment, from the same target.
+    spent. Users' files can be in ``input_buckets``, and their copies of the results in ``output_buckets``. Results of
+    earlier executions can be submitted from where they are. Answers can be taken over only from an earlier execution
+    of this deployment, from the same target.
     """
     return _Validation(
         HashedInputs(inputs),
@@ -100,6 +104,8 @@ def validate_input(
         runs,
         executions,
         input_buckets,
+        outputs,
+        output_buckets,
         work_retention_days,
         deadline,
     ).run(request)
@@ -115,6 +121,8 @@ class _Validation:
     _runs: Runs
     _executions: ExecutionStates
     _input_buckets: list[str]
+    _outputs: OutputObjects
+    _output_buckets: list[str]
     _work_retention_days: int
     _deadline: Deadline
 
@@ -133,6 +141,8 @@ class _Validation:
             problems += [] if problem is None else [problem]
             problems += cost_problems(config, target)
         keys = Keys(request.execution.name)
+        destination = destination_problem(document, keys, self._outputs, self._output_buckets, self._work.bucket)
+        problems += [] if destination is None else [destination]
         execution = Execution.model_validate(request.execution.model_dump())
         problems_of_earlier: list[Problem] = []
         earlier = self._find_earlier(config, target, execution, problems_of_earlier)

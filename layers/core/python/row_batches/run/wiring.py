@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from foundation.aws.factories import MOST_CONNECTIONS, objects
@@ -12,6 +12,7 @@ from foundation.invocation import LambdaContext, call_owner, clock
 
 if TYPE_CHECKING:
     from foundation.aws.leases import DynamoDbLeases
+    from row_batches.files.s3_output import S3OutputObjects
     from row_batches.run.answer_cache import AnswerCache
     from row_batches.run.batch import Batches
     from row_batches.run.ownership import Ownership
@@ -33,7 +34,8 @@ def batches(bucket: str, results_table: str | None = None, answers_table: str | 
     table = None if results_table is None else lambda: (_rows_client(), results_table)
     cache = None if answers_table is None else _answers(answers_table)
     segments = None if answers_table is None else _segments()
-    return Batches(objects(bucket), clock, RowStores(objects(bucket), clock, table), cache, segments)
+    stores = RowStores(objects(bucket), clock, table)
+    return Batches(objects(bucket), clock, stores, cache, segments, partial(outputs, bucket))
 
 
 def _answers(table: str) -> AnswerCache:
@@ -65,6 +67,20 @@ def dead_letters(queue_url: str) -> SqsDeadLetters:
 
     # Short timeouts, because letters are sent after the rows are written, and a worker has seconds left for both.
     return SqsDeadLetters(service_client("sqs", read_timeout_seconds=5, attempts=2), queue_url)
+
+
+@cache
+def outputs(results_bucket: str) -> S3OutputObjects:
+    from row_batches.files.s3_output import S3OutputObjects
+
+    return S3OutputObjects(_outputs_client, results_bucket)
+
+
+@cache
+def _outputs_client() -> Any:
+    from foundation.aws.clients import service_client
+
+    return service_client("s3")
 
 
 @cache
