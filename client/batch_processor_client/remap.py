@@ -12,7 +12,7 @@ from batch_processor_client.deployment import Deployment
 from batch_processor_client.executions import name_of
 from foundation.aws.s3 import S3ObjectStore
 from foundation.clock import SystemClock
-from row_batches.files.s3_output import S3OutputObjects
+from row_batches.files.outputs_s3 import S3OutputObjects
 from row_batches.rows.read_ahead import READERS
 from row_batches.rows.stores import RowStores
 from row_batches.run import remap as core

@@ -14,8 +14,8 @@ from foundation.aws.s3 import S3ObjectStore
 from foundation.errors import DeliveryError, ObjectNotFoundError
 from foundation.ports import ObjectStore
 from row_batches.document.batch_config import S3Location
+from row_batches.files.outputs_s3 import S3OutputObjects
 from row_batches.files.ports import OutputObjects
-from row_batches.files.s3_output import S3OutputObjects
 from tests.support.aws_resources import unique
 from tests.support.fakes import SMALLEST_PART, FakeObjectStore, FakeOutputObjects
 from tests.support.local_aws import LocalAws

@@ -12,7 +12,7 @@ from foundation.invocation import LambdaContext, call_owner, clock
 
 if TYPE_CHECKING:
     from foundation.aws.leases import DynamoDbLeases
-    from row_batches.files.s3_output import S3OutputObjects
+    from row_batches.files.outputs_s3 import S3OutputObjects
     from row_batches.run.answer_cache import AnswerCache
     from row_batches.run.batch import Batches
     from row_batches.run.ownership import Ownership
@@ -71,7 +71,7 @@ def dead_letters(queue_url: str) -> SqsDeadLetters:
 
 @cache
 def outputs(results_bucket: str) -> S3OutputObjects:
-    from row_batches.files.s3_output import S3OutputObjects
+    from row_batches.files.outputs_s3 import S3OutputObjects
 
     return S3OutputObjects(_outputs_client, results_bucket)
 
