@@ -236,6 +236,73 @@ def test_an_item_has_400_kb_at_most_and_an_answer_1_mb(table: Table) -> None:
     assert "LastEvaluatedKey" in page
 
 
+def all_pages(table: Table, **query: Any) -> list[str]:
+    """The sort keys of a query, read page by page."""
+    pages = table.client.get_paginator("query").paginate(TableName=table.name, ConsistentRead=True, **query)
+    return [item["SK"]["S"] for page in pages for item in page["Items"]]
+
+
+@pytest.mark.parametrize(
+    "paging", [{}, {"Limit": 7}, {"ScanIndexForward": False}, {"ScanIndexForward": False, "Limit": 3}]
+)
+def test_a_query_reads_the_range_of_sort_keys_that_it_names_in_both_directions(
+    table: Table, paging: dict[str, Any]
+) -> None:
+    """API_Query, KeyConditionExpression; developerguide/Query.Pagination.html"""
+    partition = {"S": unique("RANGE")}
+    every: dict[str, Any] = {
+        **paging,
+        "KeyConditionExpression": "PK = :pk",
+        "ExpressionAttributeValues": {":pk": partition},
+    }
+    assert all_pages(table, **every) == []
+    keys = [f"row_{number:03d}" for number in range(60)] + ["row_1", "é", "\U0001f600"]
+    for key in reversed(keys):
+        table.client.put_item(TableName=table.name, Item={"PK": partition, "SK": {"S": key}})
+    assert all_pages(table, **every) == sorted(keys, reverse="ScanIndexForward" in paging)
+    table.client.put_item(TableName=table.name, Item={"PK": partition, "SK": {"S": "row_0075"}})
+    table.client.delete_item(TableName=table.name, Key={"PK": partition, "SK": {"S": "row_008"}})
+    keys = sorted({*keys, "row_0075"} - {"row_008"}, reverse="ScanIndexForward" in paging)
+
+    def asked(condition: str, **values: str) -> list[str]:
+        given = {":pk": partition, **{f":{name}": {"S": value} for name, value in values.items()}}
+        names = {"ExpressionAttributeNames": {"#sk": "SK"}} if "#sk" in condition else {}
+        query = {"KeyConditionExpression": condition, "ExpressionAttributeValues": given, **names, **paging}
+        return all_pages(table, **query)
+
+    assert asked("PK = :pk") == keys
+    low, high = "row_007", "row_020"
+    assert asked("PK = :pk AND SK BETWEEN :a AND :z", a=low, z=high) == [key for key in keys if low <= key <= high]
+    assert asked("#sk >= :a AND PK = :pk", a=high) == [key for key in keys if key >= high]
+    assert asked("PK = :pk AND SK > :a", a=high) == [key for key in keys if key > high]
+    assert asked("PK = :pk AND SK <= :z", z=low) == [key for key in keys if key <= low]
+    assert asked("PK = :pk AND SK < :z", z=low) == [key for key in keys if key < low]
+    assert asked("PK = :pk AND #sk = :a", a=low) == [low]
+    assert asked("PK = :pk AND begins_with(SK, :p)", p="row_00") == [key for key in keys if key.startswith("row_00")]
+    assert asked("PK = :pk AND begins_with(#sk, :p)", p="row_9") == []
+    with pytest.raises(ClientError, match="ValidationException"):
+        asked("PK = :pk AND SK BETWEEN :a AND :z", a=high, z=low)
+
+
+def test_a_query_knows_the_items_of_a_transaction_and_none_of_one_that_was_refused(table: Table) -> None:
+    partition = {"S": unique("TRANSACTION")}
+    query: dict[str, Any] = {
+        "KeyConditionExpression": "PK = :pk AND SK > :zero",
+        "ExpressionAttributeValues": {":pk": partition, ":zero": {"S": "0"}},
+    }
+
+    def put(key: str) -> dict[str, Any]:
+        item = {"PK": partition, "SK": {"S": key}}
+        return {"Put": {"TableName": table.name, "Item": item, "ConditionExpression": "attribute_not_exists(PK)"}}
+
+    table.client.transact_write_items(TransactItems=[put("2")])
+    assert all_pages(table, **query) == ["2"]
+    table.client.transact_write_items(TransactItems=[put("1"), put("3")])
+    with pytest.raises(ClientError, match="TransactionCanceledException"):
+        table.client.transact_write_items(TransactItems=[put("4"), put("2")])
+    assert all_pages(table, **query) == ["1", "2", "3"]
+
+
 def test_a_verified_item_is_not_overwritten(table: Table) -> None:
     key = {"PK": {"S": "VIOLATION#v"}, "SK": {"S": "BEDROCK_CONTENT"}}
     table.client.put_item(TableName=table.name, Item={**key, "is_verified": {"BOOL": True}, "title": {"S": "by hand"}})
