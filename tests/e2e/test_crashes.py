@@ -179,6 +179,45 @@ def test_an_aggregator_that_may_not_dead_letter_them_completes_the_output_and_na
     assert "sqs:SendMessage" in warning
 
 
+def entered(deployment: Deployment, arn: str, state: str) -> bool:
+    """Whether the execution has entered a state whose name begins so."""
+    pages = deployment.states.get_paginator("get_execution_history").paginate(executionArn=arn)
+    events = (event.get("stateEnteredEventDetails", {}) for page in pages for event in page["events"])
+    return any(details.get("name", "").startswith(state) for details in events)
+
+
+@pytest.mark.local_only("a worker can be killed there only")
+def test_an_inline_agents_rows_whose_worker_is_killed_are_finished_and_no_answer_is_paid_twice(
+    deployment: Deployment,
+) -> None:
+    # Given an inline run whose workers that finish rows are killed, until a row has no attempt left
+    batch_name = f"killed{uuid.uuid4().hex[:8]}"
+    rows = [["ok", str(n)] for n in range(12)]
+    uri = deployment.upload(csv_bytes([["mode", "n"], *rows]))
+    document = {
+        "csv_s3_uri": uri,
+        "target": {"type": "agent", "name": "chaos_agent"},
+        "output_mapping": {"columns": [{"name": "value", "source": "$.value"}]},
+        "execution_config": {"max_concurrency": 4, "storage_mode": "inline", "retry_policy": {"max_attempts": 1}},
+        "notification_config": {"batch_name": batch_name},
+    }
+    arn = deployment.start(document)
+
+    def row_is_lost() -> bool:
+        kill_workers_of(deployment, "map_output")
+        return entered(deployment, arn, "RowLost")
+
+    assert eventually(row_is_lost, 300), "each row was finished"
+
+    # Then the second pass takes the answers that are there, and each row is in the output once
+    run = Run(deployment, arn, deployment.wait(arn), uri).assert_succeeded()
+    assert [row["_row_id"] for row in run.rows] == [str(n) for n in range(1, 13)]
+    assert [(row["_status"], row["value"]) for row in run.rows] == [("SUCCESS", n) for _, n in rows]
+    assert run.summary["storage"]["mode"] == "inline"
+    assert entered(deployment, arn, "RecoverRows")
+    assert [agent["status"] for agent in deployment.listed_agents(batch_name)] == ["SUCCEEDED"] * 12
+
+
 @pytest.mark.local_only("a worker can be killed there only")
 def test_an_aggregator_that_is_killed_is_called_again_and_loses_nothing(deployment: Deployment) -> None:
     rows = [[str(i), "x" * 3000] for i in range(1, scaled(20_000, 6_000) + 1)]
