@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, assert_never
 
 from foundation.errors import DeploymentError
 from foundation.ports import Clock, ObjectStore
@@ -27,8 +27,10 @@ class RowStores:
         rows are in a table that this function does not know.
         """
         keys = Keys(execution)
-        if storage.mode is not StorageMode.DYNAMODB:
+        if storage.mode is StorageMode.S3 or storage.mode is StorageMode.INLINE:
             return S3RowStore(self._objects, keys, batch_size)
+        if storage.mode is not StorageMode.DYNAMODB:
+            assert_never(storage.mode)
         if self._table is None:
             raise DeploymentError(f"The rows of {execution} are in DynamoDB, and this function has no RESULTS_TABLE.")
         from row_batches.rows.dynamodb import DynamoDbRowStore  # noqa: PLC0415 (the SDK is loaded by those who need it)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import ceil
+from typing import assert_never
 
 from foundation.prices import PRICES, Prices
 from row_batches.document.batch_config import BatchConfig
@@ -181,7 +182,9 @@ def storage_usage(storage: Storage, counts: RunCounts) -> Usage:
     if storage.mode is StorageMode.DYNAMODB:
         # A unit of writing is 1 KB, one of reading 4.
         return Usage(dynamodb_writes=counts.write_units, dynamodb_reads=counts.write_units / 4)
-    return Usage(s3_puts=counts.rows_objects, s3_gets=counts.rows_objects)
+    if storage.mode is StorageMode.S3 or storage.mode is StorageMode.INLINE:
+        return Usage(s3_puts=counts.rows_objects, s3_gets=counts.rows_objects)
+    assert_never(storage.mode)
 
 
 def run_usage(target: Target, counts: RunCounts, storage: Storage, *, total_rows: int, staged_bytes: int) -> Usage:

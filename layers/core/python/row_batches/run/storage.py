@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import ceil
+from typing import assert_never
 
 from foundation.errors import Problem
 from foundation.json_text import render_json
@@ -83,6 +84,8 @@ def plan_storage(
         default = "storage_mode" not in settings.model_fields_set
         storage = Storage(reason="the default" if default else reason, ttl_days=work_retention_days)
         return StoragePlan(storage, concurrency, [])
+    if asked != "dynamodb":
+        assert_never(asked)
     partitions = _partitions(config, target, kind, concurrency, row_bytes)
     storage = Storage(
         mode=StorageMode.DYNAMODB,
