@@ -62,7 +62,7 @@ def plan_storage(
     kind, settings = kind_of(target), config.execution_config
     row_bytes = staged_bytes // max(1, total_rows)
     asked, reason = settings.storage_mode, "the configuration asks for it"
-    if asked in ("inline", "auto"):
+    if asked == "inline" or asked == "auto":
         inline = kind.inline_concurrency(config, target, total_rows)
         items = _items(total_rows, staged_bytes, read_staged)
         refusal = TRIAL_REFUSAL if config.trial is not None else ""
