@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from foundation.errors import InvalidInputError
 from row_batches.document.input_format import InputFormat
+from row_batches.files.json_reader import MAX_ARRAY_BYTES, stage_json_array
 from row_batches.files.json_shapes import Shapes
 from row_batches.files.opening import open_input
 from row_batches.files.staged_copy import read_staged, unescaped
+from row_batches.files.table import InputFile
 from row_batches.mapping.cells import value_of
 from tests.support import aws_csv
 
@@ -52,6 +54,14 @@ def refusal(data: bytes, size: int = 1 << 20, **options: Any) -> str:
     with pytest.raises(InvalidInputError) as error:
         values(data, size, **options)
     return str(error.value)
+
+
+def test_an_array_that_takes_too_long_is_refused_before_it_is_read() -> None:
+    def never() -> list[bytes]:
+        raise AssertionError("The file is read.")
+
+    with pytest.raises(InvalidInputError, match=r"the JSON file is over 5,000,000,000 bytes.*got 5,000,000,001 bytes"):
+        stage_json_array(InputFile(never, size=MAX_ARRAY_BYTES + 1))
 
 
 @pytest.mark.parametrize("size", [1, 7, 1 << 20])

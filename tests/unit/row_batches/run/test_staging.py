@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from foundation.errors import InvalidInputError, ObjectChangedError
@@ -20,6 +23,7 @@ from row_batches.files.table import InputStaging
 from row_batches.run.staging import PARTS_A_CHECKPOINT, Finished, Stager
 from tests.support.batches import execution_of
 from tests.support.fakes import FakeDeadline, FakeObjectStore, KilledError
+from tests.support.tables import WRITERS, Rows
 
 EXECUTION = execution_of("run-1")
 KEYS = Keys("run-1")
@@ -64,7 +68,7 @@ class World:
         if len(files) > 1:
             return FilesStaging(files, self.form)
         (file,) = files
-        return open_input(file.chunks, self.form, source_from=file.chunks_from)
+        return open_input(file.chunks, self.form, size=file.size, source_from=file.chunks_from)
 
     def call(self, *remaining: float) -> Finished | None:
         self.read = 0
@@ -83,6 +87,18 @@ class World:
         return {key: self.store.objects.get(key, b"") for key in (KEYS.staged, KEYS.skipped)}
 
 
+def parquet(rows: int) -> bytes:
+    """A Parquet file with small row groups; some rows have no content."""
+    columns = "i, 'text \"' || i || '\"\n\\ é' AS t, i / 8 AS d, ['a', NULL] AS l"
+    one, blank = f"SELECT {columns} FROM range({rows}) r(i)", "SELECT NULL, '', NULL, NULL"
+    select = f"{one} UNION ALL {blank} UNION ALL SELECT {columns} FROM range(9) r(i)"
+    with tempfile.TemporaryDirectory() as folder, duckdb.connect() as connection:
+        path = Path(folder) / "made.parquet"
+        connection.execute(f"COPY ({select}) TO '{path}' (FORMAT parquet, ROW_GROUP_SIZE 2048)")
+        return path.read_bytes()
+
+
+SHEET: Rows = [["a", "b"], *([row, f"text {row}"] for row in range(6_000))]
 FEW_CHUNKS = (900.0, 900.0, 100.0)
 
 INPUTS: dict[str, tuple[dict[str, bytes], dict[str, Any]]] = {
@@ -98,10 +114,17 @@ INPUTS: dict[str, tuple[dict[str, bytes], dict[str, Any]]] = {
         {"a.csv": table(1500).encode(), "b.csv": gzip.compress(table(1500).replace("text", "new", 1).encode())},
         {"source_column": "file"},
     ),
-    "several files without places in them": (
-        {f"{number}.jsonl": b'{"a": 1, "b": "x"}\n{"a": null, "b": ""}\n' * 2000 for number in range(4)},
+    "Parquet": ({"a.parquet": parquet(20_000)}, {}),
+    "Parquet in gzip": ({"a.parquet.gz": gzip.compress(parquet(20_000))}, {"empty_rows": "send"}),
+    "several Parquet files": ({f"{name}.parquet": parquet(9_000) for name in "abc"}, {"source_column": "file"}),
+    "JSON Lines": ({"a.jsonl": b'{"a": 1, "b": "x"}\n\n{"a": null, "c": ""}\n' * 6000}, {}),
+    "JSON Lines in UTF-16": ({"a.jsonl": ('{"a": 1, "b": "Grüße"}\n{"c": 2}\n' * 6000).encode("utf-16")}, {}),
+    "a JSON array": ({"a.json": b"[" + b'{"a": 1.10, "b": ["x"]}, {"c": ""}, ' * 6000 + b"{}]"}, {}),
+    "several JSON files": (
+        {f"{name}.jsonl": b'{"a": 1, "%d": "x"}\n' % at * 5000 for at, name in enumerate("abc")},
         {},
     ),
+    "several workbooks, each in one call": ({f"{name}.xlsx": WRITERS["xlsx"](SHEET) for name in "abc"}, {}),
 }
 
 
@@ -206,12 +229,20 @@ def test_mistakes_are_reported_when_the_time_is_over_and_nothing_is_kept() -> No
 
 
 def test_a_file_without_places_that_does_not_fit_into_one_call_is_refused_with_the_figure() -> None:
-    world = World({"a.jsonl": b'{"a": 1}\n' * 20_000})
+    world = World({"a.xlsx": WRITERS["xlsx"](SHEET)})
 
-    with pytest.raises(InvalidInputError, match="15 minutes are not enough for the file"):
+    with pytest.raises(InvalidInputError, match=r"15 minutes are not enough for the file .* so far"):
         world.call(900.0, 100.0, 0.0)
 
     assert world.store.uploads == {}
+
+
+def test_a_file_whose_start_alone_takes_a_call_is_refused_instead_of_called_for_ever() -> None:
+    world = World(INPUTS["Parquet"][0])
+    assert world.call(*FEW_CHUNKS) is None
+
+    with pytest.raises(InvalidInputError, match="15 minutes are not enough for the file"):
+        world.call(100.0)
 
 
 def test_without_time_to_plan_another_call_plans() -> None:

@@ -1,7 +1,8 @@
 """Reads JSON as a table. Each object is a row, and each key that occurs in any object is a column.
 
 There are two forms: JSON Lines with one object a line, and one array of objects. Values keep their types on the way to
-the target (``mapping.cells``). A file is read twice, first for its keys. Memory: one object, for a file of any size.
+the target (``mapping.cells``). A file is read twice, first for its keys; a call that goes on reads the keys again.
+Memory: one object, for a file of any size.
 Decimals stay as they are written. Inside nested objects they are doubles, as RFC 8259 expects.
 """
 
@@ -23,12 +24,22 @@ from foundation.problems import shown
 from row_batches.files.encoding import Utf8Text
 from row_batches.files.json_shapes import Found, Shape, Shapes, cells_of
 from row_batches.files.staged_copy import staged_cell, staged_cells
-from row_batches.files.table import MAX_COLUMNS, PATH, InputFile, TableStaging, too_many_columns
+from row_batches.files.table import (
+    MAX_COLUMNS,
+    MAX_FILE_BYTES,
+    PATH,
+    InputFile,
+    ResumableTable,
+    bounded,
+    too_many_columns,
+)
 from row_batches.mapping.cells import JsonCell
 
 Objects = Iterator[tuple[str, Mapping[str, Any] | Found]]
 """The rows with their places, "line 7" or "item 7": parsed, or with the texts of their values."""
 
+MAX_ARRAY_BYTES = 5_000_000_000
+"""The largest array. Its keys are read at about 28 MB/s with the function's share of a core, in each call."""
 MAX_OBJECT_BYTES = 4_000_000
 """Longest object that is read: 20 times the largest row that fits, as spaces and long keys do not count there."""
 _BLOCK_BYTES = 65_536
@@ -37,21 +48,28 @@ _SPACES = re.compile(r"[ \t\r\n]*")
 _WRITE_ARRAY = "write one array of objects: [{…}, {…}]"
 
 
-def stage_json_lines(file: InputFile) -> TableStaging:
+def stage_json_lines(file: InputFile) -> ResumableTable:
     """Prepare to stage a file with an object in each line. Raises InvalidInputError for mistakes in it."""
-    return _staged(file, _objects_of_lines)
+    return _staged(file, _objects_of_lines, MAX_FILE_BYTES)
 
 
-def stage_json_array(file: InputFile) -> TableStaging:
-    """Prepare to stage a file that is one array of objects. Raises InvalidInputError for mistakes in it."""
-    return _staged(file, _objects_of_array)
+def stage_json_array(file: InputFile) -> ResumableTable:
+    """Prepare to stage a file that is one array of objects. Raises InvalidInputError for mistakes in it.
+
+    An array over ``MAX_ARRAY_BYTES`` is refused before it is read.
+    """
+    return _staged(file, _objects_of_array, MAX_ARRAY_BYTES)
 
 
-def _staged(file: InputFile, objects_of: Callable[[Iterable[bytes], Shapes], Objects]) -> TableStaging:
+def _staged(
+    file: InputFile, objects_of: Callable[[Iterable[bytes], Shapes], Objects], max_bytes: int
+) -> ResumableTable:
     shapes = Shapes()
+    fix = "split it, or write it as JSON Lines"
+    text = Utf8Text(bounded(file, "the JSON file", max_bytes, fix), file.form, PATH)
     keys: dict[str, None] = {}
     latest: Iterable[str] = ()
-    for _, item in islice(objects_of(Utf8Text(file.chunks(), file.form, PATH), shapes), file.max_rows):
+    for _, item in islice(objects_of(text, shapes), file.max_rows):
         found = item[0].keys if isinstance(item, tuple) else item
         if found is latest:
             continue
@@ -64,9 +82,12 @@ def _staged(file: InputFile, objects_of: Callable[[Iterable[bytes], Shapes], Obj
             _refuse(shown(encodable(key)), "a key contains a NUL character, or half of a surrogate pair", "remove it")
     if not keys:
         _refuse("", "the file has no objects with keys", 'write rows such as {"id": 1, "text": "…"}')
-    text = Utf8Text(file.chunks(), file.form, PATH)
-    rows = _rows(objects_of(text, shapes), list(keys))
-    return TableStaging(file, list(keys), rows, lambda: text.warnings)
+
+    def rows_after(skipped: int) -> Iterator[tuple[str, str]]:
+        again = objects_of(Utf8Text(file.chunks(), file.form, PATH), shapes)
+        return _rows(islice(again, skipped, None), list(keys))
+
+    return ResumableTable(file, list(keys), rows_after, lambda: text.warnings)
 
 
 def _rows(objects: Objects, columns: list[str]) -> Iterator[tuple[str, str]]:

@@ -89,7 +89,7 @@ FORMATS = (
         "json",
         "one JSON array",
         "the objects in the array; the columns are all keys that occur",
-        "as in JSON Lines",
+        "as in JSON Lines. Up to 5 GB",
         recognise.is_json_array,
         stage_json_array,
         JsonCell("null"),

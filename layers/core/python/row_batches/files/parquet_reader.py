@@ -24,7 +24,7 @@ from foundation.errors import InvalidInputError, Problem
 from foundation.functions import function_sizes
 from foundation.problems import shown
 from row_batches.files.staged_copy import staged_cell
-from row_batches.files.table import PATH, InputFile, TableStaging
+from row_batches.files.table import PATH, InputFile, ResumableTable, bounded
 from row_batches.mapping.cells import JsonCell
 
 MAX_PARQUET_BYTES = 4_000_000_000
@@ -76,31 +76,27 @@ _KINDS = (
 """The kinds of columns. A column of another type, such as a struct, is refused."""
 
 
-def stage_parquet(file: InputFile, first_row: int = 1) -> TableStaging:
-    """Prepare to stage a Parquet file, from the row ``first_row`` on. Raises InvalidInputError if it cannot be read.
+def stage_parquet(file: InputFile) -> ResumableTable:
+    """Prepare to stage a Parquet file. Raises InvalidInputError if it cannot be read.
 
-    Rows before ``first_row`` cost little: their pages are read, but no cells are made of them.
+    Another call goes on after a number of rows. Those cost little: their pages are read, but no cells are made of them.
     """
     parquet = _Parquet(file)
-    return TableStaging(file, parquet.header, parquet.rows(first_row))
+    return ResumableTable(file, parquet.header, parquet.rows_after)
 
 
 class _Parquet:
     """A Parquet file in /tmp. It is removed when its rows have been read, or when nobody needs it any more."""
 
     def __init__(self, file: InputFile) -> None:
-        message = f"the Parquet file is over {MAX_PARQUET_BYTES:,} bytes, the most that is read"
-        if file.size is not None and file.size > MAX_PARQUET_BYTES:
-            _refuse(f"{file.size:,} bytes", message, "split it")
+        chunks = bounded(file, "the Parquet file", MAX_PARQUET_BYTES, "split it")
         self._folder = Path(tempfile.mkdtemp(prefix="parquet-"))
         self._path = self._folder / "input.parquet"
         self._remove = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         try:
             with self._path.open("wb") as target:
-                for chunk in file.chunks():
+                for chunk in chunks:
                     target.write(chunk)
-                    if target.tell() > MAX_PARQUET_BYTES:
-                        _refuse("", message, "split it")
             self.header, self._columns = self._read_header()
         except BaseException:
             self._remove()
@@ -126,8 +122,8 @@ class _Parquet:
             _refuse(", ".join(unreadable[:5]), "a column of the Parquet file has nested or unknown values", fix)
         return names, columns
 
-    def rows(self, first: int) -> Iterator[tuple[str, str]]:
-        """The rows from ``first`` on: the place of each, such as "row 7", and its staged cells."""
+    def rows_after(self, skipped: int) -> Iterator[tuple[str, str]]:
+        """The rows after so many: the place of each, such as "row 7", and its staged cells."""
         expressions = ", ".join(kind.sql.format(c=_quoted(column)) for column, kind in self._columns)
         statement = f"SELECT {expressions} FROM read_parquet($file) OFFSET $skipped"
         makers = [kind.cell for _, kind in self._columns]
@@ -136,8 +132,8 @@ class _Parquet:
         expected = [kind.backslashes for _, kind in self._columns]
         backslashes = -1 if None in expected else sum(filter(None, expected))
         try:
-            with self._rows_of(statement, skipped=first - 1) as rows:
-                for number, values in enumerate(rows, first):
+            with self._rows_of(statement, skipped=skipped) as rows:
+                for number, values in enumerate(rows, skipped + 1):
                     cells = template % values
                     # Most rows need no escaping, and counting signs tells so faster than a look at each cell.
                     if (

@@ -23,6 +23,7 @@ from row_batches.files.table import (
     SHORTEN,
     InputStaging,
     Place,
+    Resumable,
     row_json_bytes,
     too_large,
     too_many_columns,
@@ -155,6 +156,7 @@ class FilesStaging:
             staging.total_rows = self.total_rows
             is_inside = self._inner is not None
             if self._inner is not None:
+                assert isinstance(staging, Resumable)
                 staging.go_on(self._inner)
                 self._inner = None
             self._reading = staging
@@ -168,11 +170,13 @@ class FilesStaging:
             self._warnings.add(file.name, staging.warnings)
             self._reading = None
             self._next += 1
-            yield b""  # Reading can go on here, also if the files' reader has no places.
+            yield b""  # Reading can go on here, also if the file's own can not.
 
     def place(self) -> Place | None:
         inner = None
         if self._reading is not None:
+            if not isinstance(self._reading, Resumable):
+                return None
             with _named(self._files[self._next].name):
                 inner = self._reading.place()
             if inner is None:

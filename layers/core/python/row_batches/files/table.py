@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import orjson
 
@@ -52,6 +52,8 @@ class InputFile:
 class InputStaging(Protocol):
     """The conversion of a user's file to its staged copy. Iterate once to get the copy in chunks.
 
+    One that another call of the function can go on with is ``Resumable``, too. All others are done in one call.
+
     ``header`` has the names in the file; ``columns`` has the names that address the columns (``column_names``).
     ``total_rows``, ``size_bytes`` (of the staged copy) and ``warnings`` are complete after the iteration, which raises
     InvalidInputError for mistakes in the file. ``typed`` says whether cells can have values other than text.
@@ -70,6 +72,15 @@ class InputStaging(Protocol):
 
     def __iter__(self) -> Iterator[bytes]: ...
 
+
+Place = dict[str, Any]
+"""A place in a file, as JSON. Only the reader that made it knows its parts."""
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """An ``InputStaging`` that another call of the function can go on with."""
+
     def place(self) -> Place | None:
         """The place after the chunks so far, for another call; None if reading cannot go on here.
 
@@ -80,12 +91,8 @@ class InputStaging(Protocol):
         """Begin the iteration at a place of an equal staging, without the header of the copy."""
 
 
-Place = dict[str, Any]
-"""A place in a file, as JSON. Only the reader that made it knows its parts."""
-
-
 class TableStaging:
-    """The staging of rows of cells.
+    """The staging of rows of cells, in one call.
 
     ``rows`` are pairs of the row's place in the file, such as "line 7", and its cells as ``staged_cells`` writes them,
     as many as ``header`` has. Readers write them because they know which cells need no work. ``reader_warnings`` gives
@@ -110,23 +117,28 @@ class TableStaging:
         self._rows = rows
         self._file = file
         self._reader_warnings = reader_warnings
+        self._wrong = _Wrong()
+        self._rows_read = 0
+        self._has_header = True
 
     @property
     def warnings(self) -> list[str]:
         return [*self._file.notes, *self._reader_warnings(), *naming_warnings(self.header, self.columns)]
 
     def __iter__(self) -> Iterator[bytes]:
-        header = staged_header(len(self.columns))
-        self.size_bytes = len(header)
-        lines = [header]
-        passed = 0
-        wrong = _Wrong()
+        lines = []
+        if self._has_header:
+            lines.append(staged_header(len(self.columns)))
+            self.size_bytes = len(lines[0])
+        passed = self.size_bytes
+        wrong = self._wrong
         for place, cells in islice(self._rows, self._rows_left):
             if wrong.enough:
                 break
             line = self._line(place, cells, wrong)
             lines.append(line)
             self.total_rows += 1
+            self._rows_read += 1
             self.size_bytes += len(line)
             if self.size_bytes - passed >= _CHUNK_BYTES:
                 self._check_size()
@@ -137,12 +149,6 @@ class TableStaging:
         self._check_size()
         if lines:
             yield b"".join(lines)
-
-    def place(self) -> Place | None:
-        return None
-
-    def go_on(self, place: Place) -> None:
-        raise NotImplementedError("it has no places")
 
     @property
     def _rows_left(self) -> int | None:
@@ -165,6 +171,32 @@ class TableStaging:
         elif len(line) * 6 > MAX_ROW_BYTES and row_json_bytes(row, parse_staged(line)) > MAX_ROW_BYTES:
             wrong.note(wrong.too_long, place)
         return line
+
+
+class ResumableTable(TableStaging):
+    """The staging of rows of cells, over as many calls as it takes.
+
+    ``rows_after`` gives the file's rows after the first so many. They must be the same in each call.
+    """
+
+    def __init__(
+        self,
+        file: InputFile,
+        header: Sequence[str],
+        rows_after: Callable[[int], Iterable[tuple[str, str]]],
+        reader_warnings: Callable[[], list[str]] = list,
+    ) -> None:
+        super().__init__(file, header, rows_after(0), reader_warnings)
+        self._rows_after = rows_after
+
+    def place(self) -> Place:
+        self._wrong.raise_if_any()
+        return {"read": self._rows_read, "rows": self.total_rows, "size": self.size_bytes}
+
+    def go_on(self, place: Place) -> None:
+        self._has_header = False
+        self._rows = self._rows_after(place["read"])
+        self._rows_read, self.total_rows, self.size_bytes = place["read"], place["rows"], place["size"]
 
 
 class _Wrong:
@@ -197,6 +229,26 @@ SHORTEN = "shorten it: put large texts in S3 objects and their addresses in the 
 def row_json_bytes(row: int, cells: Iterable[str]) -> int:
     """The size in bytes of the JSON object that the native reader makes of a staged row."""
     return len(orjson.dumps({"r": str(row), **{f"c{i}": escaped(cell) for i, cell in enumerate(cells, 1)}}))
+
+
+def bounded(file: InputFile, what: str, max_bytes: int, fix: str) -> Iterator[bytes]:
+    """The bytes of a file that can have up to ``max_bytes``. ``what`` begins the message, such as "the workbook".
+
+    Raises InvalidInputError before anything is read, or, if the size is not known, when that many were read.
+    """
+    message = f"{what} is over {max_bytes:,} bytes, the most that is read"
+    if file.size is not None and file.size > max_bytes:
+        raise InvalidInputError([Problem(PATH, f"{file.size:,} bytes", message, fix)])
+    return _counted(file.chunks(), max_bytes, Problem(PATH, "", message, fix))
+
+
+def _counted(chunks: Iterable[bytes], max_bytes: int, problem: Problem) -> Iterator[bytes]:
+    size = 0
+    for chunk in chunks:
+        size += len(chunk)
+        if size > max_bytes:
+            raise InvalidInputError([problem])
+        yield chunk
 
 
 def too_large(what: str, size: int) -> Problem:

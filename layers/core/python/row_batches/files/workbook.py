@@ -21,7 +21,7 @@ from foundation.problems import closest, listed
 from row_batches.document.input_format import InputFormat
 from row_batches.files.ods_size import CONTENT, check_ods, with_signs
 from row_batches.files.staged_copy import staged_cells
-from row_batches.files.table import InputFile, TableStaging
+from row_batches.files.table import InputFile, TableStaging, bounded
 from row_batches.files.workbook_parts import SAVE_AGAIN, SPLIT_IT, refuse
 from row_batches.files.xlsx_errors import error_warning
 from row_batches.files.xlsx_size import check_xlsx
@@ -55,13 +55,8 @@ def stage_workbook(file: InputFile) -> TableStaging:
 
 
 def _read(file: InputFile) -> bytes:
-    message = f"the workbook is over {MAX_WORKBOOK_BYTES:,} bytes, the most that is read"
-    if file.size is not None and file.size > MAX_WORKBOOK_BYTES:
-        refuse(f"{file.size:,} bytes", message, SPLIT_IT)
     data = io.BytesIO()
-    for chunk in file.chunks():
-        if data.tell() + len(chunk) > MAX_WORKBOOK_BYTES:
-            refuse("", message, SPLIT_IT)
+    for chunk in bounded(file, "the workbook", MAX_WORKBOOK_BYTES, SPLIT_IT):
         data.write(chunk)
     return data.getvalue()
 

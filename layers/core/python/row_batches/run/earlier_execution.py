@@ -16,7 +16,6 @@ from row_batches.document.header import replaced_columns
 from row_batches.document.plan import EarlierExecution, Execution, Keys, Plan, Target
 from row_batches.document.target_version import TargetVersion
 from row_batches.files.ports import WorkObjects
-from row_batches.files.table import Place
 from row_batches.mapping.mapping_in import InputMapper, compile_input_mapping
 from row_batches.run.fan_out import FLUSH_ROWS
 from row_batches.run.runs import Runs
@@ -245,8 +244,8 @@ class Earlier:
 class StagedAgain:
     """The rows that an earlier execution staged, for the staged copy of the next one, as ``table.InputStaging``.
 
-    They are exactly that execution's input, even if the user's file has changed. Iterate once to get the bytes.
-    Memory: a chunk.
+    They are exactly that execution's input, even if the user's file has changed. Iterate once to get the bytes. They
+    are copied in one call: nothing is done per row. Memory: a chunk.
     """
 
     warnings: tuple[str, ...] = ()
@@ -259,12 +258,6 @@ class StagedAgain:
         self.size_bytes = plan.staged.size_bytes
         self._work = work
         self._plan = plan
-
-    def place(self) -> None:
-        return None
-
-    def go_on(self, place: Place) -> None:
-        raise NotImplementedError("it has no places")
 
     def __iter__(self) -> Iterator[bytes]:
         """The chunks of the staged copy. Raises ``InvalidInputError`` if it has expired."""

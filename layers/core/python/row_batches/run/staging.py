@@ -27,14 +27,14 @@ from row_batches.document.plan import Execution, Keys, SkippedInput
 from row_batches.files.blank_rows import BlankRows
 from row_batches.files.result_file import FileState
 from row_batches.files.staged_copy import staged_header
-from row_batches.files.table import PATH, InputStaging, Place
+from row_batches.files.table import PATH, InputStaging, Place, Resumable
 from row_batches.files.upload import Upload
 
 EMPTY_ROWS = "input_format.empty_rows"
 RESERVE_SECONDS = 120.0
 """A call stops when less time than this is left of its 15 minutes, at the next place where reading can go on."""
 LAST_RESERVE_SECONDS = 30.0
-"""If there is no such place until then, the input does not fit into one call."""
+"""If there is no such place until then, the input is not read on: it does not fit into one call."""
 PLAN_SECONDS = 420.0
 """Planning a staged input, with the search for duplicates, takes up to this. With less left, another call plans."""
 PARTS_A_CHECKPOINT = 10
@@ -138,6 +138,7 @@ class _Writing:
         self._size = begun.size_bytes if begun else 0
         self._is_saved = begun is not None
         if begun is not None:
+            assert isinstance(staging, Resumable)
             staging.go_on(begun.place)
 
     def run(self) -> Finished | None:
@@ -160,7 +161,7 @@ class _Writing:
         """Write rows until the last one or until the time is over. Returns whether the last one is written."""
         deadline = self._stager.deadline
         parts = 0
-        for chunk in self._staging:
+        for number, chunk in enumerate(self._staging):
             blank_rows_before = self._blank.rows
             rows = chunk if self._form.empty_rows == "send" else self._blank.taken_out(chunk)
             self._size += len(rows)
@@ -169,8 +170,10 @@ class _Writing:
                 header = b"" if blank_rows_before else staged_header(len(self._staging.columns))
                 parts += self._skipped.append(header + lines)
             remaining = deadline.remaining_seconds()
+            if number == 0 and remaining < RESERVE_SECONDS:
+                self._refuse_size()  # Each further call would get as far as this one.
             if remaining < RESERVE_SECONDS or parts >= PARTS_A_CHECKPOINT:
-                place = self._staging.place()
+                place = _place(self._staging)
                 if place is not None:
                     self._save(place)
                     parts = 0
@@ -212,7 +215,9 @@ class _Writing:
 
     def _refuse_size(self) -> NoReturn:
         value = f"{self._staging.total_rows:,} rows in {self._size:,} bytes so far"
-        message = "this format is read in one call of the function, and 15 minutes are not enough for the file"
+        message = (
+            "each call of the function reads this format from its start, and 15 minutes are not enough for the file"
+        )
         raise InvalidInputError(
             [Problem(PATH, value, message, "split it, or submit it as CSV, which has no such limit")]
         )
@@ -226,9 +231,13 @@ def check(staging: InputStaging, form: InputFormat, deadline: Deadline) -> None:
             blank.taken_out(chunk)
             blank.take_lines()
         if deadline.remaining_seconds() < RESERVE_SECONDS:
-            staging.place()  # raises the mistakes so far
+            _place(staging)  # raises the mistakes so far
             break
     _refuse(form, blank)
+
+
+def _place(staging: InputStaging) -> Place | None:
+    return staging.place() if isinstance(staging, Resumable) else None
 
 
 def _said(rows: int) -> list[str]:
