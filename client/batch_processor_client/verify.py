@@ -41,7 +41,14 @@ class _ReadObject(_Stored):
     etag: str
     size_bytes: int
     sha256: str | None
+    parts: list[_Part] = []
     name: str = ""
+
+    @property
+    def hashes(self) -> list[Part]:
+        """The hashes of its parts, one after the other; none if it was not read to its end."""
+        whole = [] if self.sha256 is None else [Part(self.size_bytes, self.sha256)]
+        return whole or [part.part for part in self.parts]
 
 
 class _Input(_Stored):
@@ -243,7 +250,7 @@ class _Checking:
     def input_of(self, sources: Sequence[Source]) -> None:
         """Take the rows from the user's files, read with the run's ``input_format``."""
         objects = self.proof.input.objects
-        whole = bool(objects) and all(read.sha256 is not None for read in objects)
+        whole = bool(objects) and all(read.hashes for read in objects)
         names = [read.name for read in objects] or [""]
         files = [
             NamedFile(name, 0 if not objects else objects[place].size_bytes, partial(self._hashed, source, place))
@@ -255,12 +262,12 @@ class _Checking:
 
     def _hashed(self, source: Source, place: int) -> Iterator[bytes]:
         read = self.proof.input.objects[place] if self.proof.input.objects else None
-        if read is None or read.sha256 is None:
+        if read is None or not read.hashes:
             yield from source()
             return
         name = f" {read.name}" if len(self.proof.input.objects) > 1 else ""
         wrong = Finding(0, f"the input{name} is not the file that the run read: its bytes differ")
-        yield from hashed_parts(source(), [Part(read.size_bytes, read.sha256)], lambda: self.findings.append(wrong))
+        yield from hashed_parts(source(), read.hashes, lambda: self.findings.append(wrong))
 
     def run(self) -> Verified:
         wrong = Finding(0, "proof_rows.b64 is not the one that proof.json names")

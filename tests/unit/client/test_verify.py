@@ -413,6 +413,24 @@ def test_a_folder_of_files_is_read_as_the_run_read_it(files: Path) -> None:
         verify.verify_files(files / "proof.json", files / "output.csv", files / "rows.csv")
 
 
+def test_an_input_that_is_hashed_in_parts_is_compared_part_by_part(files: Path) -> None:
+    proof = json.loads((files / "proof.json").read_text())
+    text = (files / "rows.csv").read_bytes()
+    (read,) = proof["input"]["objects"]
+    pieces = [text[at : at + 5] for at in range(0, len(text), 5)]
+    read["sha256"] = None
+    read["parts"] = [{"bytes": len(piece), "sha256": hashlib.sha256(piece).hexdigest()} for piece in pieces]
+    (files / "proof.json").write_text(json.dumps(proof))
+
+    assert_verified(verify.verify_files(files / "proof.json", files / "output.csv", files / "rows.csv"), 3)
+
+    (files / "rows.csv").write_bytes(text + b"\n")
+    done = verify.verify_files(files / "proof.json", files / "output.csv", files / "rows.csv")
+    assert [str(finding) for finding in done.findings] == [
+        "the input is not the file that the run read: its bytes differ"
+    ]
+
+
 @pytest.mark.parametrize("text", ["{}", "no JSON", '{"schema_version": 2}'])
 def test_a_file_that_is_no_proof_is_refused(files: Path, text: str) -> None:
     (files / "proof.json").write_text(text)

@@ -16,7 +16,7 @@ from foundation.errors import DeliveryError, DeploymentError, InvalidInputError,
 from row_batches.document.batch_config import Rate, S3Location
 from row_batches.document.deployment_config import KEY
 from row_batches.document.plan import Concurrency, EarlierExecution, Plan, Target, TargetPrices
-from row_batches.files import xlsx_output
+from row_batches.files import hashed_inputs, xlsx_output
 from row_batches.files.ports import InputObject
 from row_batches.files.staged_copy import read_staged
 from row_batches.files.table import MAX_FILE_BYTES
@@ -1356,9 +1356,15 @@ def test_both_names_of_the_input_are_one_too_many(world: World) -> None:
 
 @pytest.mark.parametrize("settings", [{}, {"deduplicate": True}])
 @pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize("hashed_part_bytes", [90_000, 1_000_000])
 def test_an_input_that_takes_several_calls_gets_the_same_plan(
-    world: World, settings: dict[str, Any], dry_run: bool
+    world: World,
+    settings: dict[str, Any],
+    dry_run: bool,
+    hashed_part_bytes: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(hashed_inputs, "HASHED_PART_BYTES", hashed_part_bytes)
     lines = b"".join(b"%d,text %d\n,\n" % (row, row % 5) for row in range(20_000))
     world.file(b"id,text\n" + lines)
     world.document["dry_run"] = dry_run
@@ -1377,7 +1383,26 @@ def test_an_input_that_takes_several_calls_gets_the_same_plan(
         world.deadline = FakeDeadline(900.0, 900.0, 0.0)
 
     assert calls > 2
-    versions = {"staged": None, "skipped": None, "distinct": None, "read": None}
+    versions = {"staged": None, "skipped": None, "distinct": None}
+    assert all(read.is_hashed for read in plan.read)
     assert world.plan.model_copy(update=versions) == plan.model_copy(update=versions)
     assert (world.plan.rows_skipped, world.plan.rows_sent) == (plan.rows_skipped, plan.rows_sent)
     assert response.model_copy(update={"staged": None}) == expected.model_copy(update={"staged": None})
+
+
+def test_the_files_of_a_folder_that_takes_several_calls_all_have_their_hashes(world: World) -> None:
+    for name in "abc":
+        lines = b"".join(b"%d,text\n" % row for row in range(6_000))
+        world.inputs.objects["uploads", f"in/{name}.csv"] = b"id,text\n" + lines
+    world.document["csv_s3_uri"] = "s3://uploads/in/"
+    world.inputs.chunk_bytes = 50_000
+    calls, done = 0, False
+    while not done:
+        world.deadline = FakeDeadline(900.0, 900.0, 100.0)
+        done = world.validate().done
+        calls += 1
+
+    assert calls > 3
+    assert [read.sha256 for read in world.plan.read] == [
+        hashlib.sha256(world.inputs.objects["uploads", f"in/{name}.csv"]).hexdigest() for name in "abc"
+    ]

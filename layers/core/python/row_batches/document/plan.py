@@ -171,15 +171,36 @@ class SkippedInput(Frozen):
     groups: int
 
 
+class PartProof(Frozen):
+    """The size in bytes of a part of an object, and its SHA-256."""
+
+    bytes: int
+    sha256: str
+
+
 class ReadObject(Frozen):
-    """An object of the user's file, as it was read. ``sha256`` is "" if it was not read to its end, as for a trial."""
+    """An object of the user's file, as it was read.
+
+    It is hashed as a whole (``sha256``), or, if it is large, in ``parts``. In the plan, both are empty if it was not
+    read to its end, as for a trial.
+    """
 
     uri: str
     etag: str
     size_bytes: int
     sha256: str = ""
+    parts: list[PartProof] = []
     name: str = ""
     """Its name below the folder, which ``input_format.source_column`` shows."""
+
+    @property
+    def hashed_bytes(self) -> int:
+        """How many bytes from its start are hashed."""
+        return self.size_bytes if self.sha256 else sum(part.bytes for part in self.parts)
+
+    @property
+    def is_hashed(self) -> bool:
+        return self.hashed_bytes == self.size_bytes
 
 
 class DistinctInput(Frozen):

@@ -1,4 +1,9 @@
-"""Users' objects that are hashed while they are read, for the proof of the run."""
+"""Users' objects that are hashed while they are read, for the proof of the run.
+
+An object of up to ``HASHED_PART_BYTES`` has one SHA-256. A larger one has one for each part of that size, because
+reading it can take several calls of the function, and no call can continue the SHA-256 of another one. So the hashes
+depend on the object's bytes alone, not on the number of calls.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +11,62 @@ import hashlib
 from collections.abc import Iterable, Iterator
 
 from row_batches.document.batch_config import S3Location
-from row_batches.document.plan import ReadObject
+from row_batches.document.plan import PartProof, ReadObject
 from row_batches.files.ports import InputObject, InputObjects
+
+HASHED_PART_BYTES = 1_000_000_000
+"""A call that goes on inside a part reads the part's start again, at some 60 MB/s."""
+
+
+class Reads:
+    """What was hashed so far. ``state`` is for the next call, which begins with ``go_on``."""
+
+    def __init__(self) -> None:
+        self._read: dict[str, ReadObject] = {}
+
+    @property
+    def state(self) -> list[ReadObject]:
+        return list(self._read.values())
+
+    def go_on(self, state: Iterable[ReadObject]) -> None:
+        self._read |= {read.uri: read for read in state}
+
+    def begin(self, found: InputObject) -> int:
+        """Note that the object is read. Returns how many of its first bytes are hashed."""
+        uri = _uri(found)
+        read = self._read.setdefault(uri, ReadObject(uri=uri, etag=found.etag, size_bytes=found.size))
+        return read.hashed_bytes
+
+    def add(self, found: InputObject, start: int, part: PartProof) -> None:
+        """Add the hash of the part from byte ``start`` on. Nothing happens if it is known."""
+        read = self._read[_uri(found)]
+        if read.hashed_bytes != start:
+            return
+        if part.bytes == found.size:
+            changed = read.model_copy(update={"sha256": part.sha256})
+        else:
+            changed = read.model_copy(update={"parts": [*read.parts, part]})
+        self._read[read.uri] = changed
+
+    def of(self, objects: Iterable[tuple[str, InputObject]]) -> list[ReadObject]:
+        """Those of ``objects``, each given with its name, that were read. The hashes are those of whole objects."""
+        found = [(name, self._read[_uri(one)]) for name, one in objects if _uri(one) in self._read]
+        return [
+            read.model_copy(update={"name": name, "parts": read.parts if read.is_hashed else []})
+            for name, read in found
+        ]
 
 
 class HashedInputs:
-    """``InputObjects`` that keeps the SHA-256 of each object that was read to its end.
+    """``InputObjects`` that keeps the hashes of what was read of each object, in ``reads``.
 
-    Readers can read an object several times, to recognise its format. The last complete reading counts; all readings
-    are of the same bytes, because ``stream`` raises an error if the object was replaced.
+    Readers can read an object several times, to recognise its format. All readings are of the same bytes, because
+    ``stream`` raises an error if the object was replaced, so each byte is hashed once.
     """
 
     def __init__(self, inputs: InputObjects) -> None:
         self._inputs = inputs
-        self._read: dict[S3Location, ReadObject] = {}
+        self.reads = Reads()
 
     def head(self, location: S3Location) -> InputObject:
         return self._inputs.head(location)
@@ -28,25 +75,39 @@ class HashedInputs:
         return self._inputs.objects_under(bucket, prefix)
 
     def stream(self, found: InputObject, start: int = 0) -> Iterator[bytes]:
-        if start:
-            yield from self._inputs.stream(found, start)  # a part of an object has no hash of its own
+        hashed = self.reads.begin(found)
+        if hashed == found.size or start - hashed >= HASHED_PART_BYTES:
+            yield from self._inputs.stream(found, start)
             return
-        location = found.location
-        uri = f"s3://{location.bucket}/{location.key}"
-        read = self._read.setdefault(location, ReadObject(uri=uri, etag=found.etag, size_bytes=found.size))
-        digest = hashlib.sha256()
-        size = 0
-        for chunk in self._inputs.stream(found):
-            digest.update(chunk)
-            size += len(chunk)
-            if size == found.size:  # a reader can stop after the last chunk without asking for another one
-                self._read[location] = read.model_copy(update={"sha256": digest.hexdigest()})
+        at = min(start, hashed)
+        chunks = self._hashed(found, self._inputs.stream(found, at), hashed - at)
+        for chunk in chunks:
+            ahead = start - at
+            at += len(chunk)
+            if ahead <= 0:
+                yield chunk
+            elif ahead < len(chunk):
+                yield chunk[ahead:]
+
+    def _hashed(self, found: InputObject, chunks: Iterable[bytes], passed: int) -> Iterator[bytes]:
+        """The chunks. Those after the first ``passed`` bytes, where a part begins, are hashed."""
+        part_start = self.reads.begin(found)
+        digest, size = hashlib.sha256(), 0
+        for chunk in chunks:
+            view = memoryview(chunk)[passed:]
+            passed = max(0, passed - len(chunk))
+            while view:
+                piece = view[: HASHED_PART_BYTES - size]
+                digest.update(piece)
+                size += len(piece)
+                view = view[len(piece) :]
+                # A reader can stop after the last chunk without asking for another one.
+                if size == HASHED_PART_BYTES or part_start + size == found.size:
+                    self.reads.add(found, part_start, PartProof(bytes=size, sha256=digest.hexdigest()))
+                    part_start += size
+                    digest, size = hashlib.sha256(), 0
             yield chunk
 
-    def read_of(self, objects: Iterable[tuple[str, InputObject]]) -> list[ReadObject]:
-        """Those of ``objects``, each given with its name, that were read."""
-        return [
-            self._read[found.location].model_copy(update={"name": name})
-            for name, found in objects
-            if found.location in self._read
-        ]
+
+def _uri(found: InputObject) -> str:
+    return f"s3://{found.location.bucket}/{found.location.key}"

@@ -6,18 +6,12 @@ from typing import Self
 
 from foundation.lazy_model import LazyModel
 from foundation.ports import ObjectStore
+from row_batches.document.plan import PartProof
 
 PART_BYTES = 5 * 1024 * 1024
 """Size of the first parts. Every part but the last has at least 5 MiB, and an object has up to 10,000 parts
 (https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html). With parts of this size only, an object could have
 49 GiB. So the size grows with every thousand parts, up to 50 MiB, which allows 269 GiB."""
-
-
-class PartProof(LazyModel):
-    """The size in bytes of a part of an object, and its SHA-256."""
-
-    bytes: int
-    sha256: str
 
 
 class FileProof(LazyModel):

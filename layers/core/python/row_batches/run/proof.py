@@ -75,4 +75,5 @@ def proof_of_run(
 
 
 def _read(read: ReadObject) -> dict[str, Any]:
-    return {**read.model_dump(), "sha256": read.sha256 or None}
+    """``parts`` are given only if they are hashed instead of the whole, as ``sha256`` says by its absence."""
+    return {**read.model_dump(exclude=set() if read.parts else {"parts"}), "sha256": read.sha256 or None}

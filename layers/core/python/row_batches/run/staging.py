@@ -8,7 +8,7 @@ checkpoint, and writes the same parts again. The input must not change between t
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from pydantic import Field
@@ -23,8 +23,9 @@ from foundation.errors import (
 from foundation.lazy_model import LazyModel
 from foundation.ports import Deadline, ObjectStore
 from row_batches.document.input_format import InputFormat
-from row_batches.document.plan import Execution, Keys, SkippedInput
+from row_batches.document.plan import Execution, Keys, ReadObject, SkippedInput
 from row_batches.files.blank_rows import BlankRows
+from row_batches.files.hashed_inputs import Reads
 from row_batches.files.result_file import FileState
 from row_batches.files.staged_copy import staged_header
 from row_batches.files.table import PATH, InputStaging, Place, Resumable
@@ -64,7 +65,10 @@ class Blank(LazyModel):
 
 
 class Checkpoint(LazyModel):
-    """How far the staging of an execution is: ``place`` in the input, and both uploads; or its result."""
+    """How far the staging of an execution is: ``place`` in the input, and both uploads; or its result.
+
+    ``read`` are the user's objects as far as they are hashed.
+    """
 
     schema_version: int = 1
     execution: str
@@ -74,18 +78,20 @@ class Checkpoint(LazyModel):
     copied: FileState | None = None
     skipped: FileState | None = None
     blank: Blank = Field(default_factory=Blank)
+    read: list[ReadObject] = []
     finished: Finished | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Stager:
-    """Stages the input of one execution. ``etag`` stands for all its objects."""
+    """Stages the input of one execution. ``etag`` stands for all its objects, ``reads`` has their hashes so far."""
 
     work: ObjectStore
     keys: Keys
     execution: Execution
     etag: str
     deadline: Deadline
+    reads: Reads = field(default_factory=Reads)
 
     def stage(self, staging: InputStaging, form: InputFormat) -> Finished | None:
         """Stage the rows. None: call again, because the time is over.
@@ -94,13 +100,15 @@ class Stager:
         ``ObjectChangedError`` if the input is not the one of the call before.
         """
         begun = self._load()
+        if begun is not None:
+            self.reads.go_on(begun.read)
         if begun is not None and begun.finished is not None:
             return begun.finished
         writing = _Writing(self, staging, form, begun)
         finished = writing.run()
         if finished is None or self.deadline.remaining_seconds() >= PLAN_SECONDS:
             return finished
-        self.save(Checkpoint(execution=self.name, etag=self.etag, finished=finished))
+        self.save(Checkpoint(execution=self.name, etag=self.etag, read=self.reads.state, finished=finished))
         return None
 
     @property
@@ -191,6 +199,7 @@ class _Writing:
             Checkpoint(
                 execution=stager.name,
                 etag=stager.etag,
+                read=stager.reads.state,
                 place=place,
                 size_bytes=self._size,
                 copied=self._copy.state,

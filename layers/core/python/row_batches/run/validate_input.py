@@ -155,7 +155,7 @@ class _Validation:
         is_readable = not any(problem.path.startswith("input_format") for problem in problems)
         stager = None
         if found is not None and is_readable:
-            stager = Stager(self._work, keys, execution, found.etag, self._deadline)
+            stager = Stager(self._work, keys, execution, found.etag, self._deadline, self._inputs.reads)
         staging, staged = self._stage(sound_part, found, stager, target, earlier, problems)
         if problems:
             raise InvalidInputError(as_written(request.input, completed.told(problems)))
@@ -422,7 +422,7 @@ class _Validation:
             ),
             skipped=staged.skipped,
             # Rows that an earlier execution staged are those of the file that it read.
-            read=self._inputs.read_of(found.objects) or (earlier.plan.read if earlier else []),
+            read=self._inputs.reads.of(found.objects) or (earlier.plan.read if earlier else []),
             distinct=distinct,
             concurrency=concurrency,
             storage=storage,
