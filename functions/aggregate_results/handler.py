@@ -22,7 +22,8 @@ def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[st
     if request.action.of_trial:
         from row_batches.run.trial import trial_step  # noqa: PLC0415 (few runs have a trial)
 
-        done = trial_step(request, batches.open(request.plan_key), wiring.runs(settings.runs_table))
+        notifier = factories.notifier(settings.notification_topic_arn)
+        done = trial_step(request, batches.open(request.plan_key), wiring.runs(settings.runs_table), notifier)
         return done.model_dump(mode="json")
     response = aggregate_results(
         request,

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.deployment import Deployment, local_variables, terraform
 from tests.support.local_aws import LocalAws, RunningLocalAws
+from tests.support.output_bucket import output_variables
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -39,5 +40,6 @@ def deployment() -> Iterator[Deployment]:
         {"SFN_LONGEST_WAITS": "WaitForOwner*=10 WaitForRows=10 WaitForAggregation=10 WaitUntilQuiet=10"}
     ) as local_aws:
         variables = local_variables(local_aws) | {"TF_VAR_config_file": "../tests/e2e/batch-processor-config.yaml"}
+        variables |= output_variables(local_aws.client("s3"), local_aws.client("kms"))
         terraform(["apply", "--env", "local"], variables)
         yield Deployment.of("local", variables, local_aws)

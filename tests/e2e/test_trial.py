@@ -18,6 +18,7 @@ from tests.support.aws_resources import eventually
 from tests.support.client import run_client
 from tests.support.deployment import Deployment, Run, csv_bytes, scaled
 from tests.support.iam import session_with
+from tests.support.notifications import Subscription
 
 TOOL = {"type": "tool", "name": "chaos"}
 AGENT = {"type": "agent", "name": "chaos_agent"}
@@ -99,7 +100,11 @@ def assert_only_the_trial_ran(run: Run, trial: Trial) -> None:
 def test_an_approved_run_runs_its_other_rows_and_each_row_once(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch, target: dict[str, str]
 ) -> None:
-    trial = Trial(deployment, target)
+    with Subscription(deployment) as subscription:
+        trial = Trial(deployment, target)
+        asked = json.loads(subscription.message_of(trial.name)["Message"])
+    assert (asked["status"], asked["rows_processed"]) == ("WAITING_FOR_APPROVAL", trial.tried)
+    assert asked["approve"] == f"make approve ENV={deployment.environment} EXECUTION={trial.name}"
     with operator(deployment, monkeypatch, deployment.outputs["caller_policy_json"]) as client:
         assert trial_report(client, trial.name).finished == trial.tried
         assert answer(client, trial.name, approved=True).execution == trial.name

@@ -32,10 +32,11 @@ locals {
       RUNS_TABLE            = aws_dynamodb_table.runs.name
     }
     aggregate_results = {
-      DEAD_LETTER_QUEUE_URL = aws_sqs_queue.dead_letters.url
-      METRICS_NAMESPACE     = var.deployment.metrics_namespace
-      RESULTS_TABLE         = aws_dynamodb_table.results.name
-      RUNS_TABLE            = aws_dynamodb_table.runs.name
+      DEAD_LETTER_QUEUE_URL  = aws_sqs_queue.dead_letters.url
+      METRICS_NAMESPACE      = var.deployment.metrics_namespace
+      NOTIFICATION_TOPIC_ARN = aws_sns_topic.notifications.arn
+      RESULTS_TABLE          = aws_dynamodb_table.results.name
+      RUNS_TABLE             = aws_dynamodb_table.runs.name
     }
     notify = { NOTIFICATION_TOPIC_ARN = aws_sns_topic.notifications.arn }
     finish_run = {

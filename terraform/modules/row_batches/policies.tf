@@ -135,6 +135,13 @@ locals {
     Resource = ["*"]
   }
 
+  announce = {
+    Sid      = "Announce"
+    Effect   = "Allow"
+    Action   = ["sns:Publish"]
+    Resource = [aws_sns_topic.notifications.arn]
+  }
+
   # Results in buckets of users. Without such buckets there are no statements, because a statement needs a resource.
   # KMS: https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html#mpuAndPermissions
   deliver = concat(
@@ -270,6 +277,8 @@ locals {
       },
       local.own_rows,
       local.count_rows,
+      # That a run waits for an approval.
+      local.announce,
       {
         # Pulls the brake while it finishes a stopped run, then releases it.
         Sid      = "PullBrake"
@@ -287,12 +296,7 @@ locals {
     ])
 
     notify = [
-      {
-        Sid      = "Announce"
-        Effect   = "Allow"
-        Action   = ["sns:Publish"]
-        Resource = [aws_sns_topic.notifications.arn]
-      },
+      local.announce,
       {
         # The summary.
         Sid      = "ReadResults"

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
+from foundation.errors import DeploymentError
 from row_batches.document.batch_config import Rate
 from row_batches.document.plan import Plan
 from row_batches.rows.work import FINISHING_BRAKE
@@ -26,6 +27,7 @@ from tests.support.fakes import (
     FakeDeadline,
     FakeInvoker,
     FakeLeases,
+    FakeNotifier,
     FakeOwnership,
     FakeRuns,
 )
@@ -47,6 +49,7 @@ class World:
         self.plan: Plan = make_plan(rows, store=self.store, **settings | document)
         self.runs.start(Run.of_plan(self.plan))
         self.leases = FakeLeases(self.clock)
+        self.notifier = FakeNotifier()
         self.invoker = FakeInvoker(self.answer)
 
     def answer(self, payload: bytes, _: float = 0) -> bytes:
@@ -64,7 +67,9 @@ class World:
         return Batches(self.store, self.clock).open(KEYS.plan)
 
     def step(self, action: AggregateAction, **fields: Any) -> TrialResponse:
-        return trial_step(AggregateRequest(action=action, plan_key=KEYS.plan, **fields), self.batch, self.runs)
+        return trial_step(
+            AggregateRequest(action=action, plan_key=KEYS.plan, **fields), self.batch, self.runs, self.notifier
+        )
 
     def trial_items(self) -> list[dict[str, str]]:
         staged = self.step(AggregateAction.STAGE_TRIAL)
@@ -237,6 +242,49 @@ def test_a_run_that_is_not_approved_starts_no_further_row(approved: bool | None,
     brake = orjson.loads(world.store.get(KEYS.brake))
     assert brake["error"] == "NotApprovedError"
     assert brake["reason"] == f"the trial was {reason}"
+
+
+def test_a_question_is_announced_with_what_the_trial_says_and_what_to_type() -> None:
+    world = World(trial={"rows": 20, "approval": "required"})
+    world.try_rows()
+
+    world.step(AggregateAction.ASK_APPROVAL, token="token-1", seconds=3600)
+
+    ((subject, body, attributes),) = world.notifier.published
+    assert subject == "echo: WAITING_FOR_APPROVAL"
+    assert (attributes["status"], attributes["execution_id"]) == ("WAITING_FOR_APPROVAL", EXECUTION)
+    assert (body["rows_processed"], body["total_rows"]) == (20, 200)
+    assert body["approve"] == f"make approve ENV=prod EXECUTION={EXECUTION}"
+    assert body["stop"] == f"make stop ENV=prod EXECUTION={EXECUTION}"
+    assert body["show"] == f"make trial ENV=prod EXECUTION={EXECUTION}"
+    assert body["trial"]["whole"]["rows"] == 200
+    assert "answers" not in body["trial"], "no cell of a row is in a notification"
+    assert "token-1" not in str(body)
+
+
+def test_what_to_type_names_the_environment_of_the_machine() -> None:
+    world = World(trial={"rows": 20, "approval": "required"})
+    arn = world.plan.execution.arn.replace(":batch-processor:", ":batch-processor-stage:")
+    plan = world.plan.model_copy(update={"execution": world.plan.execution.model_copy(update={"arn": arn})})
+    world.store.put(KEYS.plan, plan.model_dump_json().encode())
+
+    world.step(AggregateAction.ASK_APPROVAL, token="token-1", seconds=3600)
+
+    ((_, body, _),) = world.notifier.published
+    assert body["approve"] == f"make approve ENV=stage EXECUTION={EXECUTION}"
+    assert "trial" not in body, "there is no report of a trial that another call has to repeat"
+
+
+def test_a_question_waits_for_its_answer_even_if_it_cannot_be_announced(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(trial={"rows": 20, "approval": "required"})
+    world.try_rows()
+
+    def refuse(*_: Any) -> None:
+        raise DeploymentError("sns:Publish was denied")
+
+    monkeypatch.setattr(world.notifier, "publish", refuse)
+
+    assert world.step(AggregateAction.ASK_APPROVAL, token="token-1", seconds=3600).asks
 
 
 def test_a_run_that_was_stopped_while_it_waited_asks_again_when_it_is_redriven() -> None:

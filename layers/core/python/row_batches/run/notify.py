@@ -1,12 +1,13 @@
-"""Announces the end of an execution: one message to the topic.
+"""Announces the end of an execution, and that it waits for an approval: one message to the topic for each.
 
-The finishing machine calls it once for each ending, when the output is complete or when it is clear that there is none.
+The finishing machine announces each ending once, when the output is complete or when it is clear that there is none.
+The question is announced when it is asked.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -16,6 +17,10 @@ from row_batches.document.plan import Keys
 from row_batches.run.batch import Batch, Batches
 from row_batches.run.causes import without_texts
 from row_batches.run.messages import EndedRun
+from row_batches.run.runs import WAITING_FOR_APPROVAL, Approval
+
+if TYPE_CHECKING:
+    from row_batches.run.trial_report import TrialReport
 
 LOGGER = logging.getLogger("batch_processor.notify")
 
@@ -30,18 +35,17 @@ def notify(ended: EndedRun, *, batches: Batches, notifier: Notifier) -> None:
         body.pop("first_failures", None)
         if "failures_by_cause" in body:
             body["failures_by_cause"] = without_texts(body["failures_by_cause"])
-    notifier.publish(
-        f"{body['batch_name']}: {body['status']}",
-        body,
-        {
-            "batch_name": body["batch_name"],
-            "execution_id": body["execution_id"],
-            "status": body["status"],
-            "target": body["target"],
-            "rows_processed": body["rows_processed"],
-            "rows_failed": body["rows_failed"],
-        },
-    )
+    _publish(body, notifier)
+
+
+def announce_question(batch: Batch, report: TrialReport | None, approval: Approval, notifier: Notifier) -> None:
+    """Publish that the run waits for an approval, with what its trial says and what to type."""
+    _publish(question_body(batch, report, approval), notifier)
+
+
+def _publish(body: dict[str, Any], notifier: Notifier) -> None:
+    attributes = ("batch_name", "execution_id", "status", "target", "rows_processed", "rows_failed")
+    notifier.publish(f"{body['batch_name']}: {body['status']}", body, {name: body[name] for name in attributes})
     LOGGER.info("notification sent", extra={"status": body["status"]})
 
 
@@ -114,3 +118,35 @@ def ended_body(ended: EndedRun, batch: Batch | None) -> dict[str, Any]:
     if ended.document:
         body["output"] = ended.document
     return body
+
+
+def question_body(batch: Batch, report: TrialReport | None, approval: Approval) -> dict[str, Any]:
+    """The message about a run that waits for an approval. It has counts and a forecast, but no texts of rows.
+
+    ``approve``, ``stop`` and ``show`` are what to type: run the other rows, end with the trial's, see its report.
+    """
+    plan = batch.plan
+    name, environment = plan.execution.name, _environment(plan.execution.arn)
+    body: dict[str, Any] = {
+        "batch_name": plan.config.batch_name,
+        "execution_id": name,
+        "execution_arn": plan.execution.arn,
+        "status": WAITING_FOR_APPROVAL,
+        "target": plan.target.name,
+        "rows_processed": 0 if report is None else report.finished,
+        "rows_failed": 0 if report is None else report.failed + report.timed_out,
+        "total_rows": plan.total_rows,
+        "waits_until": approval.until.isoformat(),
+        "approve": f"make approve ENV={environment} EXECUTION={name}",
+        "stop": f"make stop ENV={environment} EXECUTION={name}",
+        "show": f"make trial ENV={environment} EXECUTION={name}",
+    }
+    if report is not None:
+        body["trial"] = report.for_the_summary
+    return body
+
+
+def _environment(execution_arn: str) -> str:
+    """The environment of ``arn:…:execution:batch-processor-<environment>:<name>``. In prod, names have no suffix."""
+    machine = execution_arn.rsplit(":", 2)[1]
+    return machine.removeprefix("batch-processor").removeprefix("-") or "prod"

@@ -41,6 +41,7 @@ class MapOutputSettings(RowBatchSettings):
 
 
 class AggregateResultsSettings(RowBatchSettings):
+    notification_topic_arn: str
     results_table: str
     metrics_namespace: str
     dead_letter_queue_url: str

@@ -12,9 +12,9 @@ from datetime import UTC, datetime, timedelta
 
 import orjson
 
-from foundation.errors import DeploymentError, MappingError, ObjectNotFoundError
+from foundation.errors import BatchProcessorError, DeploymentError, MappingError, ObjectNotFoundError
 from foundation.json_text import render_json
-from foundation.ports import ObjectStore
+from foundation.ports import Notifier, ObjectStore
 from row_batches.document.plan import Keys
 from row_batches.files.result_file import ResultFile
 from row_batches.files.staged_copy import parse_staged, picked_lines, staged_header
@@ -23,6 +23,7 @@ from row_batches.rows.work import TRIAL_FAILED_BRAKE, not_approved_brake
 from row_batches.run.batch import Batch
 from row_batches.run.duplicates import Originals
 from row_batches.run.messages import AggregateAction, AggregateRequest, ObjectVersion, TrialResponse
+from row_batches.run.notify import announce_question
 from row_batches.run.runs import Approval, Run, Runs
 from row_batches.run.skipped import SkippedRows
 from row_batches.run.trial_report import TrialReport, report_of
@@ -31,8 +32,11 @@ from row_batches.run.trial_rows import Candidate, candidate_places, choose_rows
 LOGGER = logging.getLogger("batch_processor.trial")
 
 
-def trial_step(request: AggregateRequest, batch: Batch, runs: Runs) -> TrialResponse:
-    """Do one step of a trial. Each can be repeated. Raises what the ports raise."""
+def trial_step(request: AggregateRequest, batch: Batch, runs: Runs, notifier: Notifier) -> TrialResponse:
+    """Do one step of a trial. Each can be repeated. Raises what the ports raise.
+
+    When the run begins to wait for an approval, ``notifier`` says so. A repeated step says it again.
+    """
     batch.work.release_finishing_brake()  # An ending before a redrive pulled it. The execution runs again.
     runs.reopen(batch.plan.execution.name)
     match request.action:
@@ -41,7 +45,7 @@ def trial_step(request: AggregateRequest, batch: Batch, runs: Runs) -> TrialResp
         case AggregateAction.REPORT_TRIAL:
             return _report(batch)
         case AggregateAction.ASK_APPROVAL:
-            return _ask(batch, runs, request.token, request.seconds)
+            return _ask(batch, runs, notifier, request.token, request.seconds)
         case _:
             return _take_answer(batch, runs, request.approved)
 
@@ -115,12 +119,16 @@ def _report(batch: Batch) -> TrialResponse:
     return TrialResponse(goes_on=True)
 
 
-def _ask(batch: Batch, runs: Runs, token: str, seconds: int) -> TrialResponse:
-    """Note in the table of runs that the run waits, with the token for the answer."""
+def _ask(batch: Batch, runs: Runs, notifier: Notifier, token: str, seconds: int) -> TrialResponse:
+    """Note in the table of runs that the run waits, with the token for the answer, and announce it."""
     now = datetime.fromtimestamp(batch.work.clock.now_ms() / 1000, UTC)
     runs.start(Run.of_plan(batch.plan))  # Does nothing if the run is there.
     approval = Approval(token=token, asked_at=now, until=now + timedelta(seconds=seconds))
     runs.ask(batch.plan.execution.name, approval)
+    try:
+        announce_question(batch, read_report(batch.work.objects, batch.plan.execution.name), approval, notifier)
+    except BatchProcessorError:
+        LOGGER.warning("notification not sent", exc_info=True)  # Lists and progress show that the run waits.
     return TrialResponse(asks=True)
 
 
