@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError as RefusedByAwsError
@@ -15,6 +16,8 @@ from batch_processor_client.executions import Ending, describe, ending_of, name_
 from batch_processor_client.files import split_s3_uri
 
 READ_BYTES = 256 * 1024
+FORMAT_OF = {".xlsx": "xlsx", ".jsonl": "jsonl", ".parquet": "parquet"}
+"""The formats that a file's ending asks for. Any other ending gets the CSV."""
 
 
 def first_rows(deployment: Deployment, uri: str, count: int) -> list[dict[str, str]]:
@@ -44,3 +47,20 @@ def summary_of(deployment: Deployment, document: dict[str, Any]) -> dict[str, An
         return dict(json.loads(deployment.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()))
     except RefusedByAwsError:
         return {}  # the result is shown without it
+
+
+def address_for(path: Path, output_s3_uri: str, outputs: dict[str, str]) -> str:
+    """The address of the output in the format that the ending of ``path`` asks for.
+
+    ``outputs`` are the addresses by format. Raises ClientError if the output does not have that format, or has it as
+    several files.
+    """
+    wanted = FORMAT_OF.get(path.suffix.casefold())
+    if wanted is None:
+        return output_s3_uri
+    address = outputs.get(wanted)
+    if address is None:
+        raise ClientError(f"The run wrote no {wanted}. Name a .csv file, or remap the run with it in output_format.")
+    if address.endswith("/"):
+        raise ClientError(f"The output is several files. Copy them: aws s3 cp --recursive {address} <folder>")
+    return address

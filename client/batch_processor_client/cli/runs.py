@@ -44,6 +44,7 @@ app = typer.Typer()
 FAILURES_SHOWN = 5
 ROWS_SHOWN = 5
 INTERRUPTED = 130
+OUTPUT_HELP = "A file to write the output to; .xlsx and .jsonl are written in that format."
 
 
 @app.command()
@@ -62,7 +63,7 @@ def run(
     trial: Annotated[
         int | None, typer.Option(min=1, max=500, help="Try so many rows first, then ask whether all run.")
     ] = None,
-    output: Annotated[Path | None, output_file("A file to write the output to.", "--output")] = None,
+    output: Annotated[Path | None, output_file(OUTPUT_HELP, "--output")] = None,
 ) -> None:
     """Start an execution and follow it to its output.
 
@@ -101,7 +102,7 @@ def run(
 def follow(
     context: typer.Context,
     execution: Execution,
-    output: Annotated[Path | None, output_file("A file to write the output to.", "--output")] = None,
+    output: Annotated[Path | None, output_file(OUTPUT_HELP, "--output")] = None,
 ) -> None:
     """Follow an execution to its output. Ctrl-C leaves it running."""
     deployment = deployment_of(context)
@@ -112,7 +113,7 @@ def follow(
 def show_results(
     context: typer.Context,
     execution: Execution,
-    output: Annotated[Path | None, output_file("A file to write the output to.", "--output")] = None,
+    output: Annotated[Path | None, output_file(OUTPUT_HELP, "--output")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what a run that has ended gave: counts, cost, addresses, the first rows, why rows failed."""
@@ -127,8 +128,9 @@ def show_results(
 
 def _save(deployment: Deployment, ending: executions.Ending, output: Path | None) -> None:
     """Write the output to a file, if there is one and a file was named."""
-    uri = (ending.document or {}).get("output_s3_uri")
-    if output is not None and uri:
+    document = ending.document or {}
+    if output is not None and document.get("output_s3_uri"):
+        uri = results.address_for(output, document["output_s3_uri"], document.get("outputs", {}))
         err.print(f"{'file':<12} {download(deployment, uri, output)}", markup=False, highlight=False)
 
 
@@ -362,7 +364,7 @@ def remap(
     context: typer.Context,
     execution: Execution,
     document: Annotated[Path | None, input_file("A document that has output_mapping.", "--input")] = None,
-    output: Annotated[Path | None, output_file("A file to write the new output to, too.", "--output")] = None,
+    output: Annotated[Path | None, output_file(OUTPUT_HELP, "--output")] = None,
 ) -> None:
     """Write the output of a finished run again with other columns, without calling the target."""
     if document is None:
@@ -375,4 +377,5 @@ def remap(
         )
     report.remapped(out, done)
     if output is not None:
-        show(f"{'file':<12} {download(deployment, done.output_s3_uri, output)}")
+        uri = results.address_for(output, done.output_s3_uri, done.remapped.outputs.addresses)
+        show(f"{'file':<12} {download(deployment, uri, output)}")

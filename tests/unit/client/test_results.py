@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from batch_processor_client.results import first_rows, summary_of
+from batch_processor_client.errors import ClientError
+from batch_processor_client.results import address_for, first_rows, summary_of
 from tests.unit.client.fakes import FakeStorage, fake_deployment
 
 
@@ -41,3 +43,22 @@ def test_warnings_come_from_the_document_or_from_the_summary(
 ) -> None:
     storage = FakeStorage({"results/x/summary.json": b'{"warnings": ["slow"]}'})
     assert summary_of(fake_deployment(monkeypatch, s3=storage), document).get("warnings", []) == warnings
+
+
+OUTPUTS = {"csv": "s3://r/output.csv", "xlsx": "s3://r/output.xlsx", "parquet": "s3://r/output/"}
+
+
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [("a.csv", "output.csv"), ("a.txt", "output.csv"), ("a", "output.csv"), ("A.XLSX", "output.xlsx")],
+)
+def test_the_ending_of_a_file_chooses_the_format_of_the_output(name: str, address: str) -> None:
+    assert address_for(Path(name), OUTPUTS["csv"], OUTPUTS) == f"s3://r/{address}"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("a.jsonl", "The run wrote no jsonl"), ("a.parquet", "aws s3 cp --recursive s3://r/output/")]
+)
+def test_a_format_that_no_one_file_has_is_refused_with_the_way_out(name: str, said: str) -> None:
+    with pytest.raises(ClientError, match=said):
+        address_for(Path(name), OUTPUTS["csv"], OUTPUTS)
