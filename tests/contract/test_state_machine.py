@@ -182,6 +182,23 @@ def test_every_kill_is_listed_where_kills_are_retried() -> None:
     assert set(state_machine.PARTS["retry_killed"]["ErrorEquals"]) == killed
 
 
+NOT_CALLED_AGAIN_AFTER_A_KILL = {
+    "ProcessRows": "the killed call keeps its lease, and the rows are found missing after the map",
+    "ProcessRowsInline": "as ProcessRows",
+    "WaitForApproval": "its time-out is that of the answer",
+    "Announce": "the killed call can have sent the message",
+    "AnnounceWithoutOutput": "as Announce",
+}
+
+
+@pytest.mark.parametrize("name", [name for name, task in TASKS.items() if "lambda:invoke" in task["Resource"]])
+def test_every_call_of_a_function_is_retried_by_the_same_rules(name: str) -> None:
+    rules = {rule for rule, part in state_machine.PARTS.items() if part in TASKS[name]["Retry"]}
+    always = {"retry_faults", "retry_passing_or_denied", "retry_woken", "retry_no_concurrency"}
+    expected = always if name in NOT_CALLED_AGAIN_AFTER_A_KILL else always | {"retry_killed"}
+    assert rules == expected, f"{name} lacks {expected - rules}, or has {rules - expected} too much"
+
+
 def test_no_inner_state_assigns_a_variable_of_the_machine_itself() -> None:
     """https://docs.aws.amazon.com/step-functions/latest/dg/workflow-variables.html: inner scopes need names of their
     own. Whether that holds for distributed maps, which see no outer variable, is not documented."""
