@@ -22,6 +22,7 @@ from bedrock_batches.api.once import Sender
 from bedrock_batches.request.job_config import JobRequest, RetryRequest, parse_job_request, parse_retry_request
 from bedrock_batches.request.models import Models
 from bedrock_batches.submit.job import JobStatus
+from foundation.registry import registry
 
 BATCH = "/admin/bedrock/batch"
 JOB = f"{BATCH}/{{jobId}}"
@@ -111,7 +112,7 @@ class Route:
     answers: ClassVar[Mapping[int, Documented]]
     permissions: ClassVar[tuple[Permission, ...]] = ()
     in_document: ClassVar[bool] = True
-    handle: Callable[..., HttpResponse]
+    handle: ClassVar[Callable[..., HttpResponse]]
 
     def __init__(
         self, app: APIGatewayHttpResolver, services: Callable[[], AdminServices], models: Callable[[], Models]
@@ -264,7 +265,9 @@ class OpenApi(Route):
         return Response(200, JSON, orjson.dumps(document).decode())
 
 
-ROUTES: tuple[type[Route], ...] = (CreateJob, EstimateJob, ListJobs, GetJob, ListRecords, StopJob, RetryJob, OpenApi)
+ROUTES: tuple[type[Route], ...] = registry(
+    Route, CreateJob, EstimateJob, ListJobs, GetJob, ListRecords, StopJob, RetryJob, OpenApi
+)
 
 TITLE = "Bedrock batches"
 VERSION = "1.0.0"
