@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,22 +13,16 @@ from foundation.errors import InvalidInputError
 from row_batches.document.plan import EarlierExecution, Keys, Plan
 from row_batches.rows.store import RowRange
 from row_batches.run import duplicates, fan_out
-from row_batches.run.aggregate_results import aggregate_results
 from row_batches.run.batch import Batches
 from row_batches.run.duplicates import Originals, find_duplicates
 from row_batches.run.earlier_execution import Earlier, Ended
 from row_batches.run.messages import (
     AggregateAction,
-    AggregateRequest,
-    AggregateResponse,
-    BatchReference,
-    ToolRowsRequest,
 )
-from row_batches.run.process_tool_rows import process_tool_rows
 from row_batches.run.remap import remap
-from row_batches.targets.protocol import Outcome, thrown_error
-from tests.support.batches import WorkStore, deduplicated, make_plan, sent_items
-from tests.support.fakes import FakeClock, FakeDeadLetters, FakeDeadline, FakeInvoker, FakeMetrics, FakeOwnership
+from tests.support.batches import deduplicated, make_plan, sent_items
+from tests.support.fakes import FakeDeadline
+from tests.support.tool_runs import ToolRuns
 
 COLUMNS = ("note", "text")
 MAPPING = {
@@ -44,24 +34,8 @@ MAPPING = {
 }
 
 
-@dataclass
-class World:
-    """Executions of a tool that says its text in capitals. A text of ``failing`` fails."""
-
-    store: WorkStore = field(default_factory=lambda: WorkStore(smallest_part=0))
-    clock: FakeClock = field(default_factory=FakeClock)
-    failing: set[str] = field(default_factory=set)
-    called: list[str] = field(default_factory=list)
-    letters: FakeDeadLetters = field(default_factory=FakeDeadLetters)
-
-    def answer(self, payload: bytes, _: float) -> bytes | Outcome:
-        sent = orjson.loads(payload)
-        text = sent["input"]["text"]
-        self.called.append(text)
-        if text in self.failing:
-            return thrown_error("Boom", f"broke at {text}")
-        content = {"said": text.upper()}
-        return orjson.dumps({"type": "tool_result", "tool_use_id": sent["id"], "content": content})
+class World(ToolRuns):
+    """Runs of rows with a note, which the tool does not get."""
 
     def plan(
         self, texts: Sequence[str], *, execution: str = "run-1", deduplicate: bool = True, **document: Any
@@ -73,49 +47,9 @@ class World:
         )
         return deduplicated(plan, self.store) if deduplicate else plan
 
-    def work(self, plan: Plan, *, but: Sequence[str] = (), items: list[dict[str, str]] | None = None) -> None:
-        """Run what the map reads, or only ``items``; the children of ``but`` die."""
-        self.called.clear()
-        items = [item for item in items or sent_items(plan, self.store) if item["c2"] not in but]
-        if not items:
-            return
-        process_tool_rows(
-            ToolRowsRequest(BatchInput=BatchReference(plan_key=plan.keys.plan), Items=items),
-            batches=Batches(self.store, self.clock),
-            invoker=FakeInvoker(self.answer),
-            dead_letters=self.letters,
-            ownership=FakeOwnership(self.clock),
-            clock=self.clock,
-            deadline=FakeDeadline(),
-        )
-
-    def ask(self, plan: Plan, action: AggregateAction, deadline: FakeDeadline | None = None) -> AggregateResponse:
-        return aggregate_results(
-            AggregateRequest(action=action, plan_key=plan.keys.plan),
-            batches=Batches(self.store, self.clock),
-            dead_letters=self.letters,
-            metrics=FakeMetrics(),
-            ownership=FakeOwnership(self.clock),
-            redrives=NoRedrives(),
-            clock=self.clock,
-            deadline=deadline or FakeDeadline(),
-        )
-
-    def output(self, plan: Plan) -> list[dict[str, str]]:
-        assert self.ask(plan, AggregateAction.AGGREGATE).done
-        return read(self.store.objects[plan.keys.output])
-
-    def summary(self, plan: Plan) -> dict[str, Any]:
-        return dict(orjson.loads(self.store.objects[plan.keys.summary]))
-
-
-class NoRedrives:
-    def last_redrive(self, arn: str) -> None:
-        return None
-
-
-def read(body: bytes) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(body.decode(), newline="")))
+    def aggregated(self, plan: Plan) -> list[dict[str, str]]:
+        assert self.ask(plan).done
+        return self.output(plan)
 
 
 # --- finding them
@@ -184,7 +118,7 @@ def test_the_output_is_as_without_and_each_input_is_called_once(texts: list[str]
     world = World(failing=failing)
     plain = world.plan(texts, execution="plain", deduplicate=False)
     world.work(plain)
-    expected = world.output(plain)
+    expected = world.aggregated(plain)
     expected_failed = world.store.objects[plain.keys.failed_rows]
     world.letters.letters.clear()
     plan = world.plan(texts)
@@ -193,7 +127,7 @@ def test_the_output_is_as_without_and_each_input_is_called_once(texts: list[str]
 
     assert sorted(world.called) == sorted(set(texts))
     assert world.ask(plan, AggregateAction.FIND_MISSING).missing == 0
-    assert world.output(plan) == expected
+    assert world.aggregated(plan) == expected
     # A failed row names its execution. All else in the file is the same.
     assert world.store.objects[plan.keys.failed_rows].replace(b",run-1,", b",plain,") == expected_failed
     summary = world.summary(plan)
@@ -210,7 +144,7 @@ def test_the_duplicates_of_a_row_that_nobody_finished_fail_with_its_reason() -> 
     world.work(plan, but=["b"])
 
     missing = world.ask(plan, AggregateAction.FIND_MISSING)
-    rows = world.output(plan)
+    rows = world.aggregated(plan)
 
     assert missing.missing == 1, "the original alone gets a second pass"
     assert [(row["_row_id"], row["_status"], row["said"]) for row in rows] == [
@@ -223,7 +157,7 @@ def test_the_duplicates_of_a_row_that_nobody_finished_fail_with_its_reason() -> 
     assert rows[1]["_error_message"] == rows[3]["_error_message"]
     assert world.summary(plan)["failed"] == 2
     world.store.reads.clear()
-    assert world.ask(plan, AggregateAction.AGGREGATE).done
+    assert world.ask(plan).done
     assert not [key for key in world.store.reads if key.startswith(plan.keys.rows)], "nothing is left to fan out"
 
 
@@ -232,14 +166,14 @@ def test_stop_after_counts_rows_that_were_sent() -> None:
     one_more = World(failing={"bad"})
     plan = one_more.plan(texts, execution_config={"stop_after": {"failed_rows": 2}})
     one_more.work(plan)
-    assert len(one_more.output(plan)) == 5
+    assert len(one_more.aggregated(plan)) == 5
     assert one_more.summary(plan)["error"] == ""
 
     world = World(failing={"bad"})
     plan = world.plan(texts, execution_config={"stop_after": {"failed_percent": 30}})
     assert Batches(world.store, world.clock).open(plan.keys.plan).failure_limit == 1, "of three distinct rows"
     world.work(plan)
-    world.output(plan)
+    world.aggregated(plan)
     assert world.summary(plan)["error"] == "RowFailedError"
     assert world.summary(plan)["brake"]["reason"] == "stop_after was reached: 1 failed rows"
 
@@ -251,7 +185,7 @@ def test_answers_that_do_not_fit_at_once_come_in_rounds(monkeypatch: pytest.Monk
     plan = world.plan(texts)
     world.work(plan)
 
-    assert [row["said"] for row in world.output(plan)] == [text.upper() for text in texts]
+    assert [row["said"] for row in world.aggregated(plan)] == [text.upper() for text in texts]
 
 
 def test_a_call_that_has_no_time_left_goes_on_in_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,7 +198,7 @@ def test_a_call_that_has_no_time_left_goes_on_in_the_next_one(monkeypatch: pytes
 
     assert not first.done
     assert plan.keys.output not in world.store.objects
-    assert [row["said"] for row in world.output(plan)] == ["A", "B", "A", "B"]
+    assert [row["said"] for row in world.aggregated(plan)] == ["A", "B", "A", "B"]
 
 
 def test_calls_too_short_to_read_every_answer_finish_the_duplicates_together() -> None:
@@ -282,7 +216,7 @@ def test_calls_too_short_to_read_every_answer_finish_the_duplicates_together() -
         assert plan.keys.rows_object(finished, finished) in world.store.objects
         assert not set(answers[:first]) & set(world.store.reads), "what is done is not read again"
 
-    assert [row["said"] for row in world.output(plan)] == [text.upper() for text in texts]
+    assert [row["said"] for row in world.aggregated(plan)] == [text.upper() for text in texts]
 
 
 def test_remap_and_resume_know_duplicates_as_any_other_row() -> None:
@@ -290,11 +224,11 @@ def test_remap_and_resume_know_duplicates_as_any_other_row() -> None:
     texts = ["a", "b", "a", "b"]
     plan = world.plan(texts)
     world.work(plan)
-    world.output(plan)
+    world.aggregated(plan)
 
     again = {"output_mapping": {"columns": [{"name": "answer", "source": "$.said", "default": "none"}]}}
     remapped = remap("run-1", again, objects=world.store, clock=world.clock)
-    assert [row["answer"] for row in read(world.store.objects[remapped.key])] == ["A", "none", "A", "none"]
+    assert [row["answer"] for row in world.output(plan, remapped.key)] == ["A", "none", "A", "none"]
 
     world.failing.clear()
     for deduplicate, calls in ((True, ["b"]), (False, ["b", "b"])):
@@ -305,7 +239,7 @@ def test_remap_and_resume_know_duplicates_as_any_other_row() -> None:
         world.store.put(Keys(name).plan, resumed.model_dump_json().encode())
         world.work(resumed)
         assert world.called == calls
-        assert [row["said"] for row in world.output(resumed)] == ["A", "B", "A", "B"]
+        assert [row["said"] for row in world.aggregated(resumed)] == ["A", "B", "A", "B"]
 
 
 @pytest.mark.parametrize("batch_size", [1, 2])
@@ -314,7 +248,7 @@ def test_duplicates_that_were_written_together_are_taken_over_by_a_batch_that_se
     texts = ["a", *["b"] * 6]
     plan = world.plan(texts, batch_size=batch_size)
     world.work(plan)
-    world.output(plan)
+    world.aggregated(plan)
     assert plan.keys.rows_object(3, 7) in world.store.objects, "more rows than a child has"
 
     earlier = Earlier(plan, Ended(total_rows=7, succeeded=7, not_attempted=0)).executions(7)
@@ -334,7 +268,7 @@ def test_duplicates_that_fail_make_a_run_no_cheaper_than_the_row_that_was_sent()
         world = World(failing={"bad"})
         plan = world.plan(texts, execution_config=settings)
         world.work(plan)
-        world.output(plan)
+        world.aggregated(plan)
         return dict(world.summary(plan)["cost"]["parts"])
 
     texts = ["bad"] * 100

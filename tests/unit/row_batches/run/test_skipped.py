@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
 import pytest
 
 from row_batches.document.plan import EarlierExecution, Plan, StorageMode
 from row_batches.rows.records import RowStatus
-from row_batches.run.aggregate_results import aggregate_results
 from row_batches.run.batch import Batches
 from row_batches.run.earlier_execution import StagedAgain
 from row_batches.run.messages import (
     AggregateAction,
-    AggregateRequest,
-    AggregateResponse,
-    BatchReference,
     EndedRun,
     ExecutionStatus,
-    ToolRowsRequest,
 )
 from row_batches.run.notify import summary_body
-from row_batches.run.process_tool_rows import process_tool_rows
 from row_batches.run.remap import remap
 from row_batches.run.skipped import all_rows, all_staged, list_skipped
-from row_batches.targets.protocol import Outcome, thrown_error
-from tests.support.batches import WorkStore, deduplicated, execution_of, make_plan, sent_items, stage
-from tests.support.fakes import FakeClock, FakeDeadLetters, FakeDeadline, FakeInvoker, FakeMetrics, FakeOwnership
+from tests.support.batches import deduplicated, execution_of, make_plan, stage
+from tests.support.fakes import FakeDeadline
+from tests.support.tool_runs import ToolRuns
 
 COLUMNS = ("note", "text")
 BLANK = ("", "")
@@ -44,73 +34,14 @@ DOCUMENT: dict[str, dict[str, Any]] = {
 }
 
 
-class NoRedrives:
-    def last_redrive(self, arn: str) -> None:
-        return None
-
-
-@dataclass
-class World:
-    """Executions of a tool that says its text in capitals. The text "bad" fails."""
-
-    store: WorkStore = field(default_factory=lambda: WorkStore(smallest_part=0))
-    clock: FakeClock = field(default_factory=FakeClock)
-    called: list[str] = field(default_factory=list)
-    letters: FakeDeadLetters = field(default_factory=FakeDeadLetters)
-
-    def answer(self, payload: bytes, _: float) -> bytes | Outcome:
-        sent = orjson.loads(payload)
-        text = sent["input"]["text"]
-        self.called.append(text)
-        if text == "bad":
-            return thrown_error("Boom", "it broke")
-        return orjson.dumps({"type": "tool_result", "tool_use_id": sent["id"], "content": {"said": text.upper()}})
-
+class World(ToolRuns):
     def plan(self, rows: Sequence[Sequence[str]], **document: Any) -> Plan:
         return make_plan(rows, COLUMNS, store=self.store, **{**DOCUMENT, **document})
-
-    def work(self, plan: Plan, but: Sequence[str] = ()) -> None:
-        """Run the rows that the map reads. The children of ``but`` die."""
-        self.called.clear()
-        items = [item for item in sent_items(plan, self.store) if item["c2"] not in but]
-        process_tool_rows(
-            ToolRowsRequest(BatchInput=BatchReference(plan_key=plan.keys.plan), Items=items),
-            batches=Batches(self.store, self.clock),
-            invoker=FakeInvoker(self.answer),
-            dead_letters=self.letters,
-            ownership=FakeOwnership(self.clock),
-            clock=self.clock,
-            deadline=FakeDeadline(),
-        )
-
-    def ask(
-        self,
-        plan: Plan,
-        action: AggregateAction = AggregateAction.AGGREGATE,
-        deadline: FakeDeadline | None = None,
-        ended: EndedRun | None = None,
-    ) -> AggregateResponse:
-        return aggregate_results(
-            AggregateRequest(action=action, plan_key=plan.keys.plan, ended=ended),
-            batches=Batches(self.store, self.clock),
-            dead_letters=self.letters,
-            metrics=FakeMetrics(),
-            ownership=FakeOwnership(self.clock),
-            redrives=NoRedrives(),
-            clock=self.clock,
-            deadline=deadline or FakeDeadline(),
-        )
-
-    def output(self, plan: Plan, key: str = "") -> list[dict[str, str]]:
-        return list(csv.DictReader(io.StringIO(self.store.objects[key or plan.keys.output].decode(), newline="")))
-
-    def summary(self, plan: Plan) -> dict[str, Any]:
-        return dict(orjson.loads(self.store.objects[plan.keys.summary]))
 
 
 @pytest.fixture
 def world() -> World:
-    return World()
+    return World(failing={"bad"})
 
 
 def statuses(rows: list[dict[str, str]]) -> list[tuple[str, str, str]]:
