@@ -15,7 +15,7 @@ from row_batches.document.plan import Concurrency, Target
 from row_batches.rows.records import RowStatus
 from row_batches.targets.kind import Processor, RowCall, TargetKind
 from row_batches.targets.kinds import KINDS, kind_of, parse_document
-from row_batches.targets.usage import Usage
+from row_batches.targets.usage import Load, Usage
 from row_batches.targets.worker_kind import WorkerKind
 from tests.support.terraform_files import REPOSITORY
 
@@ -116,16 +116,13 @@ def test_a_kind_plans_within_max_concurrency_and_prices_what_it_plans(kind: Targ
     planned = kind.concurrency(settings, target, 1_000, 100)
     assert 1 <= planned.children * planned.threads <= 60
     best, worst = (
-        kind.usage(kind.assumed(settings, planned, 1_000, 100_000, call_seconds=0.2, all_fail=all_fail))
-        for all_fail in (False, True)
+        kind.usage(kind.assumed(settings, planned, Load(1_000, 100_000, 0.2, all_fail))) for all_fail in (False, True)
     )
     for part in Usage.__dataclass_fields__:
         assert 0 <= getattr(best, part) <= getattr(worst, part), part
     assert (best.calls, worst.calls) == (1_000, 3_000)
-    nothing = kind.usage(
-        kind.assumed(settings, Concurrency(children=1, threads=1, batch_size=1), 0, 0, call_seconds=0.2, all_fail=False)
-    )
-    assert nothing == Usage()
+    one = Concurrency(children=1, threads=1, batch_size=1)
+    assert kind.usage(kind.assumed(settings, one, Load(0, 0, 0.2))) == Usage()
 
 
 @each_kind

@@ -26,7 +26,7 @@ from row_batches.document.plan import (
 from row_batches.rows.proof_rows import ROW_CHARACTERS
 from row_batches.run.storage import ANSWER_BYTES, ITEM_BYTES, item_units
 from row_batches.targets.kinds import kind_of
-from row_batches.targets.usage import RunCounts, Usage, size_of
+from row_batches.targets.usage import Load, RunCounts, Usage, size_of
 
 EXECUTION_TRANSITIONS = 9
 """ValidateInput, ChooseProcessor, the map, ChooseAfterMap, FindMissing, RowsMissing, AggregateResults, AggregationDone,
@@ -139,9 +139,8 @@ def _assumed(
 
     Each of the ``runs`` takes its own write, because duplicates are written after all other rows.
     """
-    counts = kind_of(target).assumed(
-        config, concurrency, total_rows, staged_bytes, call_seconds=call_seconds(target), all_fail=all_fail
-    )
+    load = Load(total_rows, staged_bytes, call_seconds(target), all_fail)
+    counts = kind_of(target).assumed(config, concurrency, load)
     objects = max(counts.rows_objects, runs, ceil((total_rows + idle_rows) / concurrency.batch_size))
     settings = config.execution_config
     counts = replace(
@@ -170,7 +169,7 @@ def measured_usd(plan: Plan, *, row_seconds: float, attempts: float, failed: flo
     """
     config, target, rows = plan.config, plan.target, plan.rows_to_run
     size = plan.staged.size_bytes * rows // max(1, plan.total_rows)
-    counts = kind_of(target).assumed(config, plan.concurrency, rows, size, call_seconds=row_seconds, all_fail=False)
+    counts = kind_of(target).assumed(config, plan.concurrency, Load(rows, size, row_seconds))
     retries = round(rows * max(0.0, attempts - 1))
     counts = replace(counts, attempts=rows + retries, retries=retries, failed_rows=round(rows * failed))
     usage = run_usage(target, counts, plan.storage, total_rows=plan.total_rows, staged_bytes=plan.staged.size_bytes)

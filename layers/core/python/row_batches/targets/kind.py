@@ -17,7 +17,7 @@ from row_batches.document.batch_config import BatchConfig
 from row_batches.document.plan import Concurrency, Target
 from row_batches.targets.ports import FunctionSettings, MachineSettings
 from row_batches.targets.protocol import Outcome
-from row_batches.targets.usage import RunCounts, Usage
+from row_batches.targets.usage import Load, RunCounts, Usage
 
 
 class Processor(StrEnum):
@@ -134,20 +134,8 @@ class TargetKind(ABC):
     # --- cost
 
     @abstractmethod
-    def assumed(
-        self,
-        config: BatchConfig,
-        concurrency: Concurrency,
-        total_rows: int,
-        staged_bytes: int,
-        *,
-        call_seconds: float,
-        all_fail: bool,
-    ) -> RunCounts:
-        """The counts of a run whose rows all succeed at the first attempt, which takes ``call_seconds``.
-
-        With ``all_fail``, every row fails at its last attempt and takes all of its ``timeout_seconds``.
-        """
+    def assumed(self, config: BatchConfig, concurrency: Concurrency, load: Load) -> RunCounts:
+        """The counts of a run with this load."""
 
     @abstractmethod
     def usage(self, counts: RunCounts) -> Usage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from math import ceil
 from typing import Any
 
@@ -22,7 +23,7 @@ from row_batches.targets.protocol import (
     unanswered,
 )
 from row_batches.targets.retry import MAX_THROTTLES
-from row_batches.targets.usage import CHILD_START_TRANSITIONS, RunCounts, Usage, size_of
+from row_batches.targets.usage import CHILD_START_TRANSITIONS, Load, RunCounts, Usage, size_of
 
 MOST_ROWS_A_CHILD = 20
 CHILD_SECONDS = 300
@@ -183,25 +184,13 @@ class StandardAgent(TargetKind):
             f"({EVENTS_AN_ATTEMPT} an attempt), of which {MOST_EVENTS:,} are planned"
         )
 
-    def assumed(
-        self,
-        config: BatchConfig,
-        concurrency: Concurrency,
-        total_rows: int,
-        staged_bytes: int,  # noqa: ARG002
-        *,
-        call_seconds: float,  # noqa: ARG002 (nothing of ours is paid for while an agent runs)
-        all_fail: bool,
-    ) -> RunCounts:
-        attempts = config.execution_config.retry_policy.max_attempts if all_fail else 1
-        return RunCounts(
-            rows=total_rows,
-            attempts=total_rows * attempts,
-            retries=total_rows * (attempts - 1),
-            failed_rows=total_rows if all_fail else 0,
-            rows_objects=total_rows,
+    def assumed(self, config: BatchConfig, concurrency: Concurrency, load: Load) -> RunCounts:
+        """The time of a call costs nothing of ours, because nothing of ours is paid for while an agent runs."""
+        return replace(
+            load.counts(config.execution_config.retry_policy.max_attempts),
+            rows_objects=load.rows,
             batch_size=concurrency.batch_size,
-            waits=0 if config.execution_config.rate is None else total_rows,
+            waits=0 if config.execution_config.rate is None else load.rows,
         )
 
     def usage(self, counts: RunCounts) -> Usage:

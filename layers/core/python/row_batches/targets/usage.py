@@ -100,6 +100,30 @@ class RunCounts:
     traces: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """The rows of a run that are sent, for an estimate. ``staged_bytes`` is their size in the staged copy.
+
+    All rows succeed at the first attempt, which takes ``call_seconds``. With ``all_fail``, every row fails at its last
+    attempt and takes all of its ``timeout_seconds``.
+    """
+
+    rows: int
+    staged_bytes: int
+    call_seconds: float
+    all_fail: bool = False
+
+    def counts(self, max_attempts: int) -> RunCounts:
+        """The counts of rows and attempts."""
+        attempts = max_attempts if self.all_fail else 1
+        return RunCounts(
+            rows=self.rows,
+            attempts=self.rows * attempts,
+            retries=self.rows * (attempts - 1),
+            failed_rows=self.rows if self.all_fail else 0,
+        )
+
+
 def size_of(function: str) -> FunctionSize:
     """The size of a function of row batches."""
     return function_sizes("row_batches")[function]

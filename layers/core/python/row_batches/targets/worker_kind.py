@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
 from math import ceil
 
 from row_batches.document.batch_config import MAX_TOOL_TIMEOUT_SECONDS, BatchConfig
 from row_batches.document.plan import Concurrency, Target
 from row_batches.targets.kind import ClientFactory, Processor, TargetKind
 from row_batches.targets.ports import TargetInvoker
-from row_batches.targets.usage import CHILD_START_TRANSITIONS, RunCounts, Usage, size_of
+from row_batches.targets.usage import CHILD_START_TRANSITIONS, Load, RunCounts, Usage, size_of
 
 MAX_THREADS = 30
 """The most calls in flight in one worker. With 1,024 MB (0.58 of a vCPU), it is not the bottleneck up to here."""
@@ -79,28 +80,20 @@ class WorkerKind(TargetKind):
         threads = max(1, min(MAX_THREADS, self.rows_in_flight(config, target), total_rows))
         return Concurrency(children=1, threads=threads, batch_size=max(1, total_rows))
 
-    def assumed(
-        self,
-        config: BatchConfig,
-        concurrency: Concurrency,
-        total_rows: int,
-        staged_bytes: int,
-        *,
-        call_seconds: float,
-        all_fail: bool,
-    ) -> RunCounts:
+    def assumed(self, config: BatchConfig, concurrency: Concurrency, load: Load) -> RunCounts:
         """Children are rows / batch size, rounded up, or bytes / 200,000 if that is more.
 
         If all fail, batches are half full at the worst, a thread waits for the last rows of each batch, and each row
         is written alone. A call of the worker takes the next rows only while they fit into its time.
         """
+        total_rows, staged_bytes = load.rows, load.staged_bytes
         if not total_rows:
             return RunCounts(rows=0, attempts=0, retries=0)
         settings, threads = config.execution_config, concurrency.threads
         full = ceil(total_rows / concurrency.batch_size)
-        if not all_fail:
+        if not load.all_fail:
             children = max(full, ceil(staged_bytes / MAX_BATCH_BYTES))
-            work = total_rows * call_seconds / min(threads, concurrency.batch_size)
+            work = total_rows * load.call_seconds / min(threads, concurrency.batch_size)
             most_seconds = size_of("process_tool_rows").timeout_seconds - RESERVE_SECONDS
             worker_calls = max(children, ceil(work / most_seconds))
             rows_objects = children
@@ -111,12 +104,8 @@ class WorkerKind(TargetKind):
             work = rounds * row_seconds
             worker_calls = min(rounds, children + ceil(rounds / max(1, CALL_SECONDS // row_seconds)))
             rows_objects = total_rows
-        attempts = settings.retry_policy.max_attempts if all_fail else 1
-        return RunCounts(
-            rows=total_rows,
-            attempts=total_rows * attempts,
-            retries=total_rows * (attempts - 1),
-            failed_rows=total_rows if all_fail else 0,
+        return replace(
+            load.counts(settings.retry_policy.max_attempts),
             rows_objects=rows_objects,
             children=children,
             worker_calls=worker_calls,
