@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
+from botocore.exceptions import NoCredentialsError
+
+from batch_processor_client.errors import ClientError
 
 TIMEOUT_SECONDS = 60
 """An HTTP API answers or fails within 30 seconds."""
@@ -27,7 +31,10 @@ class AdminApi:
     def request(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> tuple[int, dict[str, Any]]:
-        """Status and JSON body of the answer, refusals included."""
+        """Status and JSON body of the answer, refusals included.
+
+        Raises NoCredentialsError if the session has no credentials, ClientError if the API does not answer.
+        """
         url = urlsplit(f"{self._url}{path}")
         data = None if body is None else json.dumps(body).encode()
         signed = AWSRequest(
@@ -35,6 +42,8 @@ class AdminApi:
         )
         signed.headers["Host"] = url.netloc
         credentials = self._session.get_credentials() if self._session else None
+        if self._session is not None and credentials is None:
+            raise NoCredentialsError
         if credentials is not None:
             SigV4Auth(credentials, "execute-api", self._region).add_auth(signed)
         # Names under localhost need not resolve: loopback is called by address, with the name as Host.
@@ -45,7 +54,18 @@ class AdminApi:
         )
         try:
             with urllib.request.urlopen(sent, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310
-                return answer.status, json.loads(answer.read() or b"{}")
+                return answer.status, _body(answer.read())
         except urllib.error.HTTPError as refused:
             with refused:
-                return refused.code, json.loads(refused.read() or b"{}")
+                return refused.code, _body(refused.read())
+        except (OSError, HTTPException) as error:
+            raise ClientError(f"The admin API could not be reached: {error}") from error
+
+
+def _body(content: bytes) -> dict[str, Any]:
+    """The JSON of an answer. One that is not a JSON object, such as a proxy's page, becomes its ``message``."""
+    try:
+        body = json.loads(content or b"{}")
+    except ValueError:
+        body = None
+    return body if isinstance(body, dict) else {"message": content[:200].decode(errors="replace")}

@@ -14,6 +14,15 @@ class ClientError(Exception):
     """Raised when an operation cannot be done; the message says why and what to do."""
 
 
+class ApiRefusedError(ClientError):
+    """Raised when the admin API refuses a request. ``problems`` has each mistake: its path, message and fix."""
+
+    def __init__(self, message: str, status: int, problems: list[dict[str, str]]) -> None:
+        super().__init__(message)
+        self.status = status
+        self.problems = problems
+
+
 EXPECTED = (ClientError, BatchProcessorError, RefusedByAwsError, BotoCoreError, Boto3Error)
 """Errors that a face shows as one message. Any other is a bug, with its stack trace."""
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from batch_processor_client.admin_api import AdminApi
 from batch_processor_client.deployment import Deployment
-from batch_processor_client.errors import ClientError
+from batch_processor_client.errors import ApiRefusedError, ClientError
 from bedrock_batches.results.messages import Reparse, ReparseJob
 from foundation.aws.dynamodb_items import from_item
 
@@ -28,6 +28,9 @@ BEGUN = 202
 POLL_SECONDS = 2.0
 LONGEST_SECONDS = 900.0
 """A creation or an estimate ends within the time-out of its function."""
+NOT_ALLOWED = 403
+MOST_RECORDS = 1_000
+"""Records of a page that the admin API gives."""
 MOST_ITEMS = 100
 """https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html"""
 
@@ -36,6 +39,30 @@ class OfApi(BaseModel):
     """An answer of the admin API. Fields without a name here are kept as they are."""
 
     model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
+
+
+class Part(OfApi):
+    """A part of a job: a Bedrock job, or records that run at once. Times are ISO 8601, "" until they are known."""
+
+    part: int
+    status: str
+    bedrock_status: str = Field(default="", alias="bedrockStatus")
+    record_count: int = Field(default=0, alias="recordCount")
+    message: str = ""
+    submitted_at: str = Field(default="", alias="submittedAt")
+    ended_at: str = Field(default="", alias="endedAt")
+    input_tokens: int | None = Field(default=None, alias="inputTokens")
+    output_tokens: int | None = Field(default=None, alias="outputTokens")
+
+
+class FailureGroup(OfApi):
+    """Records without content for one reason. ``example`` is one of them. ``same_input_fails``: a retry cannot help."""
+
+    error: str
+    reason: str
+    count: int
+    example: str = ""
+    same_input_fails: bool = Field(default=False, alias="sameInputFails")
 
 
 class Job(OfApi):
@@ -48,6 +75,48 @@ class Job(OfApi):
     message: str = ""
     stats: dict[str, int] = {}
 
+    @property
+    def is_in_progress(self) -> bool:
+        return self.status == "InProgress"
+
+
+class JobDetails(Job):
+    """All about one job. ``reason`` says more about a failure.
+
+    ``record_counts`` has total, processed, succeeded and failed. Tokens and ``actual_cost_usd`` are None until the job
+    has ended. Times are ISO 8601, "" until they are known.
+    """
+
+    reason: str = ""
+    bedrock_status: str = Field(default="", alias="bedrockStatus")
+    model_id: str = Field(default="", alias="modelId")
+    retry_of: str = Field(default="", alias="retryOf")
+    on_demand: bool | None = Field(default=None, alias="onDemand")
+    config: dict[str, Any] = {}
+    estimate: dict[str, float] = {}
+    record_counts: dict[str, int] = Field(default={}, alias="recordCounts")
+    left_out: dict[str, int] = Field(default={}, alias="leftOut")
+    parts: list[Part] = []
+    failures: list[FailureGroup] = []
+    input_tokens: int | None = Field(default=None, alias="inputTokens")
+    output_tokens: int | None = Field(default=None, alias="outputTokens")
+    actual_cost_usd: float | None = Field(default=None, alias="actualCostUSD")
+    expected_completion: str = Field(default="", alias="expectedCompletion")
+    stop_requested_at: str = Field(default="", alias="stopRequestedAt")
+    processed_at: str | None = Field(default=None, alias="processedAt")
+    settled_at: str = Field(default="", alias="settledAt")
+
+    @property
+    def events(self) -> list[tuple[str, str]]:
+        """Time and name of what has happened to the job, the earliest first."""
+        found = [(self.created_at, "Requested"), (self.stop_requested_at, "Stop requested")]
+        for part in self.parts:
+            found.append((part.submitted_at, f"Part {part.part} submitted: {part.record_count:,} records"))
+            found.append((part.ended_at, f"Part {part.part} ended: {part.bedrock_status or part.status}"))
+        found.append((self.processed_at or "", f"Ended: {self.status}"))
+        found.append((self.settled_at, "Settled: each record is in the lake, gone from it, or failed for good"))
+        return sorted(((at, what) for at, what in found if at), key=lambda event: event[0])
+
 
 class JobPage(OfApi):
     """Jobs, newest first. ``next_cursor`` gives the next ones, None when there are none."""
@@ -56,15 +125,34 @@ class JobPage(OfApi):
     next_cursor: str | None = Field(default=None, alias="nextCursor")
 
 
+class Step(OfApi):
+    """The records that a filter or limit leaves of those before it."""
+
+    name: str
+    remaining: int
+
+
+class Holder(OfApi):
+    """A job, or an object with content that waits for the lake, that holds matching records."""
+
+    holder: str
+    records: int
+    example: str = ""
+
+
 class Estimate(OfApi):
     """What a job takes: ``estimate`` has violationCount, totalTokens, costUSD and costPerViolation.
 
-    ``reason`` says why a job of these records would be refused, "" if it would not.
+    ``reason`` says why a job of these records would be refused, "" if it would not. ``filters`` are the steps from all
+    records of the agencies to those of the job; ``held_by`` names the holders of records that no job takes now.
     """
 
     violation_count: int = Field(alias="violationCount")
     estimate: dict[str, float]
     reason: str = ""
+    filters: list[Step] = []
+    held_by: list[Holder] = Field(default=[], alias="heldBy")
+    warnings: list[str] = []
 
 
 class Creation(OfApi):
@@ -74,6 +162,9 @@ class Creation(OfApi):
     message: str
     violation_count: int = Field(default=0, alias="violationCount")
     emptied_by: str | None = Field(default=None, alias="emptiedBy")
+    filters: list[Step] = []
+    held_by: list[Holder] = Field(default=[], alias="heldBy")
+    warnings: list[str] = []
 
 
 class Content(BaseModel):
@@ -84,7 +175,17 @@ class Content(BaseModel):
     record_id: str
     outcome: str
     reason: str = ""
+    agency: str = ""
     content: dict[str, Any] = {}
+
+
+class ContentPage(BaseModel):
+    """Records of a job in the order of its input. ``next_cursor`` gives the next ones, "" when there are none."""
+
+    model_config = ConfigDict(frozen=True)
+
+    records: list[Content]
+    next_cursor: str = ""
 
 
 class Answered(BaseModel):
@@ -111,21 +212,32 @@ def estimate(deployment: Deployment, config: dict[str, Any], wait: Callable[[flo
 
 
 def create(
-    deployment: Deployment, config: dict[str, Any], *, force: bool = False, wait: Callable[[float], None] = time.sleep
+    deployment: Deployment,
+    config: dict[str, Any],
+    *,
+    force: bool = False,
+    key: str = "",
+    wait: Callable[[float], None] = time.sleep,
 ) -> Creation:
     """Create a job of this ``config``. With ``force``, also if the same one was created within ten minutes.
 
-    Raises ClientError with every problem of the request, or with the reason for which Bedrock refuses the job.
+    The same ``key`` with the same request gives the same job for a day, so that asking again never pays twice. Raises
+    ApiRefusedError with every problem of the request, or with the reason for which Bedrock refuses the job.
     """
     body = {"config": config, **({"force": True} if force else {})}
-    return Creation.model_validate(_post(deployment, BATCH, body, wait))
+    return Creation.model_validate(_post(deployment, BATCH, body, wait, key))
 
 
 def retry_job(
-    deployment: Deployment, job_id: str, changes: dict[str, Any], wait: Callable[[float], None] = time.sleep
+    deployment: Deployment,
+    job_id: str,
+    changes: dict[str, Any],
+    *,
+    key: str = "",
+    wait: Callable[[float], None] = time.sleep,
 ) -> Creation:
-    """Create a job of the records that have no content. ``changes`` are those of the API's retry."""
-    return Creation.model_validate(_post(deployment, f"{_path(job_id)}/retry", changes, wait))
+    """Create a job of the records that have no content. ``changes`` are those of the API's retry; ``key`` as above."""
+    return Creation.model_validate(_post(deployment, f"{_path(job_id)}/retry", changes, wait, key))
 
 
 def list_jobs(deployment: Deployment, *, status: str = "", limit: int = 20, cursor: str = "") -> JobPage:
@@ -135,9 +247,9 @@ def list_jobs(deployment: Deployment, *, status: str = "", limit: int = 20, curs
     return JobPage.model_validate(_ask(deployment, "GET", f"{BATCH}/jobs?{query}"))
 
 
-def get_job(deployment: Deployment, job_id: str) -> Job:
+def get_job(deployment: Deployment, job_id: str) -> JobDetails:
     """One job, with its live counts. Raises ClientError if there is no such job."""
-    return Job.model_validate(_ask(deployment, "GET", _path(job_id)))
+    return JobDetails.model_validate(_ask(deployment, "GET", _path(job_id)))
 
 
 def stop_job(deployment: Deployment, job_id: str) -> Job:
@@ -147,25 +259,38 @@ def stop_job(deployment: Deployment, job_id: str) -> Job:
 
 def content(deployment: Deployment, job_id: str, limit: int = 1_000) -> Iterator[Content]:
     """Up to ``limit`` records of a job in the order of its input, with their generated content."""
-    table, cursor = deployment.client("dynamodb"), ""
+    cursor = ""
     while limit > 0:
-        query = urlencode({"limit": min(limit, MOST_ITEMS), **({"cursor": cursor} if cursor else {})})
-        page = _ask(deployment, "GET", f"{_path(job_id)}/records?{query}")
-        records = page["records"]
-        items = _items(table, [record["content"] for record in records if record.get("content")])
-        for record in records:
-            key = record.get("content") or {}
-            item = items.get((key.get("PK", ""), key.get("SK", "")), {})
-            yield Content(
-                record_id=record["recordId"],
-                outcome=record["outcome"],
-                reason=record.get("reason") or "",
-                content={name: value for name, value in item.items() if name not in ("PK", "SK")},
-            )
-        limit -= len(records)
-        cursor = page.get("nextCursor") or ""
+        page = content_page(deployment, job_id, min(limit, MOST_RECORDS), cursor)
+        yield from page.records
+        limit -= len(page.records)
+        cursor = page.next_cursor
         if not cursor:
             return
+
+
+def content_page(deployment: Deployment, job_id: str, limit: int, cursor: str = "") -> ContentPage:
+    """The records after the cursor, up to ``limit`` and ``MOST_RECORDS``, with their generated content."""
+    query = urlencode({"limit": limit, **({"cursor": cursor} if cursor else {})})
+    page = _ask(deployment, "GET", f"{_path(job_id)}/records?{query}")
+    records = page["records"]
+    places = [record["content"] for record in records if record.get("content")]
+    items = _items(deployment.client("dynamodb"), places) if places else {}
+    return ContentPage(
+        records=[_content(record, items) for record in records], next_cursor=page.get("nextCursor") or ""
+    )
+
+
+def _content(record: dict[str, Any], items: dict[tuple[str, str], dict[str, Any]]) -> Content:
+    key = record.get("content") or {}
+    item = items.get((key.get("PK", ""), key.get("SK", "")), {})
+    return Content(
+        record_id=record["recordId"],
+        outcome=record["outcome"],
+        reason=record.get("reason") or "",
+        agency=record.get("agency") or "",
+        content={name: value for name, value in item.items() if name not in ("PK", "SK")},
+    )
 
 
 def _items(dynamodb: Any, places: list[dict[str, str]]) -> dict[tuple[str, str], dict[str, Any]]:
@@ -173,12 +298,13 @@ def _items(dynamodb: Any, places: list[dict[str, str]]) -> dict[tuple[str, str],
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for table in {place["table"] for place in places}:
         keys = [{name: {"S": place[name]} for name in ("PK", "SK")} for place in places if place["table"] == table]
-        wanted: dict[str, Any] = {table: {"Keys": keys}}
-        while wanted:
-            answer = dynamodb.batch_get_item(RequestItems=wanted)
-            for item in map(from_item, answer["Responses"].get(table, [])):
-                found[item["PK"], item["SK"]] = item
-            wanted = answer.get("UnprocessedKeys") or {}
+        for first in range(0, len(keys), MOST_ITEMS):
+            wanted: dict[str, Any] = {table: {"Keys": keys[first : first + MOST_ITEMS]}}
+            while wanted:
+                answer = dynamodb.batch_get_item(RequestItems=wanted)
+                for item in map(from_item, answer["Responses"].get(table, [])):
+                    found[item["PK"], item["SK"]] = item
+                wanted = answer.get("UnprocessedKeys") or {}
     return found
 
 
@@ -186,31 +312,36 @@ def _path(job_id: str) -> str:
     return f"{BATCH}/{quote(job_id, safe='')}"
 
 
-def _post(deployment: Deployment, path: str, body: Any, wait: Callable[[float], None]) -> dict[str, Any]:
+def _post(deployment: Deployment, path: str, body: Any, wait: Callable[[float], None], key: str = "") -> dict[str, Any]:
     """The final answer. One that takes long is asked for again under the request's key, which pays nothing twice."""
-    headers = {"Idempotency-Key": str(uuid.uuid4())}
+    headers = {"Idempotency-Key": key or str(uuid.uuid4())}
     for _ in range(int(LONGEST_SECONDS / POLL_SECONDS)):
         answer = request(deployment, "POST", path, body, headers)
         if answer.status != BEGUN:
-            return _accepted(answer, "POST", path)
+            return _accepted(deployment, answer, "POST", path)
         wait(POLL_SECONDS)
     raise ClientError(f"{path} has no answer yet: look at the job {answer.body.get('jobId', '')}.")
 
 
 def _ask(deployment: Deployment, method: str, path: str) -> dict[str, Any]:
-    return _accepted(request(deployment, method, path), method, path)
+    return _accepted(deployment, request(deployment, method, path), method, path)
 
 
-def _accepted(answer: Answered, method: str, path: str) -> dict[str, Any]:
-    """The body. Raises ClientError with every problem that the API names."""
+def _accepted(deployment: Deployment, answer: Answered, method: str, path: str) -> dict[str, Any]:
+    """The body. Raises ApiRefusedError with every problem that the API names.
+
+    API Gateway answers 403 to expired credentials as to a missing permission; STS tells them apart.
+    """
     if answer.status < 300:
         return answer.body
+    if answer.status == NOT_ALLOWED:
+        deployment.client("sts").get_caller_identity()
     lines = [f"{method} {path.partition('?')[0]} was refused ({answer.status}): {answer.body.get('message', '')}"]
     if answer.body.get("reason"):
         lines.append(str(answer.body["reason"]))
     problems = answer.body.get("problems", [])
     lines += [f"{problem['path']}: {problem['message']}. {problem['fix']}" for problem in problems]
-    raise ClientError("\n".join(lines))
+    raise ApiRefusedError("\n".join(lines), answer.status, problems)
 
 
 class Reparsed(BaseModel):

@@ -297,7 +297,7 @@ class AgentTools:
         """List 20 jobs of Bedrock batches, newest first."""
         return jobs.list_jobs(self._deployment, status=status, cursor=cursor)
 
-    def get_job(self, job_id: Annotated[str, Field(min_length=1)]) -> jobs.Job:
+    def get_job(self, job_id: Annotated[str, Field(min_length=1)]) -> jobs.JobDetails:
         """State and counts of one job of Bedrock batches."""
         return jobs.get_job(self._deployment, job_id)
 

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from batch_processor_client.errors import ClientError
-from batch_processor_client.yaml_files import FileProblem, FileProblemsError, YamlFile, read_yaml
+from batch_processor_client.yaml_files import FileProblem, FileProblemsError, YamlFile, parse_yaml, read_yaml
 from foundation.errors import Problem
 from foundation.json_text import parse_json
 from foundation.problems import closest, listed
@@ -71,21 +71,34 @@ def read_schema(path: Path) -> SchemaFile:
     """Raises FileProblemsError naming every mistake in the file, its line and the fix."""
     file = read_yaml(path)
     schema = file.check(AgentSchema, path.name)
-    problems = list(_problems_of_file(path, file, schema))
+    problems = list(_problems_of_name(path, file, schema)) + list(_problems_of_size(file))
     if problems:
         raise FileProblemsError(problems)
     return SchemaFile(path, schema, schema_hash(file.value))
 
 
-def _problems_of_file(path: Path, file: YamlFile, schema: AgentSchema) -> Iterator[FileProblem]:
+def parse_schema(text: str, name: str = "the schema") -> AgentSchema:
+    """The schema in a YAML or JSON text. Raises FileProblemsError naming every mistake, its line and the fix."""
+    file = parse_yaml(name, text.encode())
+    schema = file.check(AgentSchema, name)
+    problems = list(_problems_of_size(file))
+    if problems:
+        raise FileProblemsError(problems)
+    return schema
+
+
+def _problems_of_name(path: Path, file: YamlFile, schema: AgentSchema) -> Iterator[FileProblem]:
     if schema.agent != path.stem:
         fix = f"rename the file to {schema.agent}.yaml, or correct agent"
         problem = Problem("agent", schema.agent, f"the file is {path.name}", fix)
         yield FileProblem(path.name, file.line_of(("agent",)), problem)
+
+
+def _problems_of_size(file: YamlFile) -> Iterator[FileProblem]:
     size = len(json.dumps(file.value).encode())
     if size > MAX_SCHEMA_BYTES:
         fix = "shorten descriptions and patterns"
-        yield FileProblem(path.name, 1, Problem("the file", f"{size:,} bytes", f"more than {MAX_SCHEMA_BYTES:,}", fix))
+        yield FileProblem(file.name, 1, Problem("the file", f"{size:,} bytes", f"more than {MAX_SCHEMA_BYTES:,}", fix))
 
 
 def check_schemas(folder: Path = FOLDER) -> list[SchemaFile]:
@@ -169,8 +182,12 @@ def try_schema(agent: str, answer: Path, folder: Path = FOLDER) -> Tried:
         nearest = closest(agent, known)
         hint = f" Did you mean {nearest}?" if nearest else ""
         raise ClientError(f"There is no schema {path}.{hint} There are: {listed(known) or 'none'}.")
-    schema = read_schema(path).schema
-    outcome = read_outcome(read_saved(answer))
+    return try_answer(read_schema(path).schema, read_saved(answer))
+
+
+def try_answer(schema: AgentSchema, answer: Any) -> Tried:
+    """The fields that a schema extracts from an answer (``read_saved``, ``parse_answer``), as ``try_schema``."""
+    outcome = read_outcome(answer)
     mapping = OutputMapping.model_validate(schema.output_mapping())
     extractor = Extractor(schema.extraction_methods, schema.transforms)
     extracted = extractor.extract(outcome.answer, outcome.payload)

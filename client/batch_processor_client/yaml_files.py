@@ -88,11 +88,15 @@ class YamlFile:
 
 def read_yaml(path: Path) -> YamlFile:
     """Raises FileProblemsError for a file that is not YAML or is refused, ClientError for one that cannot be read."""
-    name = path.name
     try:
         content = path.read_bytes()
     except OSError as error:
         raise ClientError(f"{path} cannot be read: {error.strerror}.") from None
+    return parse_yaml(path.name, content)
+
+
+def parse_yaml(name: str, content: bytes) -> YamlFile:
+    """The content of a file of this name. Raises FileProblemsError if it is not YAML or is refused."""
     if len(content) > MOST_BYTES:
         _refuse(name, 1, f"the file has {len(content):,} bytes", f"keep it to {MOST_BYTES:,} bytes")
     try:

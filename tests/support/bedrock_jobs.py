@@ -18,6 +18,8 @@ from bedrock_batches.api.records import RecordSources
 from bedrock_batches.request.job_config import JobRequest, parse_job_request
 from bedrock_batches.request.models import Models, model_table
 from bedrock_batches.results.claims_dynamodb import DynamoDbClaims
+from bedrock_batches.results.ports import Claim
+from bedrock_batches.results.record_index import Answered
 from bedrock_batches.submit import names
 from bedrock_batches.submit.create_job import CreateServices, create_job
 from bedrock_batches.submit.dynamodb import DynamoDbJobsTable
@@ -314,3 +316,19 @@ def _key(partition: str, sort: str) -> list[dict[str, str]]:
 
 def body_of(answer: Answer) -> tuple[int, dict[str, Any]]:
     return answer.status_code, answer.body
+
+
+def answer_part(world: JobsWorld, job_id: str, answered: Iterable[int], succeeded: Iterable[int]) -> None:
+    """An output object of part 1 that answers the records at these places."""
+
+    def bits(numbers: Iterable[int]) -> bytes:
+        seen = Answered()
+        for number in numbers:
+            seen.add(number)
+        return bytes(seen)
+
+    key = f"{names.output_prefix(job_id)}abcdefghijkl/input-0001.jsonl.out"
+    claim = Claim(
+        job_id, key, "e", 1, world.clock.now, 1, answered=bits(answered), succeeded=bits(succeeded), done=True
+    )
+    assert world.claims.take(claim, "call", 0, 0) is not None

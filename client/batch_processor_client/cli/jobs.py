@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from batch_processor_client import jobs
+from batch_processor_client import content_edits, job_export, jobs
 from batch_processor_client.cli.options import AsJson, deployment_of, input_file, out, show
 from batch_processor_client.documents import read_document
 from batch_processor_client.errors import ClientError
@@ -100,7 +100,7 @@ def list_jobs(
 @app.command()
 def job(context: typer.Context, job: JobId) -> None:
     """Show one job as JSON: its state, parts, counts and cost."""
-    out.print_json(jobs.get_job(deployment_of(context), job).model_dump_json(by_alias=True))
+    out.print_json(jobs.get_job(deployment_of(context), job).model_dump_json(by_alias=True, exclude_unset=True))
 
 
 @app.command("stop-job")
@@ -122,6 +122,45 @@ def content(
     """Print the records of a job with their generated content, one JSON object a line."""
     for record in jobs.content(deployment_of(context), job, limit):
         show(record.model_dump_json())
+
+
+@app.command("export-job")
+def export_job(
+    context: typer.Context,
+    job: JobId,
+    output: Annotated[Path, typer.Argument(help="The workbook to write: content.xlsx.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write the records of a job with their generated content into an Excel workbook."""
+    done = job_export.export_job(deployment_of(context), job, output)
+    if as_json:
+        out.print_json(done.model_dump_json())
+        return
+    show(f"{output}: {done.records:,} records.")
+    for column, count in done.cut.items():
+        show(f"{count:,} cells of {column} are cut: Excel holds 32,767 characters.")
+
+
+@app.command("edit-content")
+def edit_content(
+    context: typer.Context,
+    record: Annotated[str, typer.Argument(help="Id of the record, such as OSHA-000123.")],
+    title: Annotated[str | None, typer.Option(help="The new title.")] = None,
+    description: Annotated[str | None, typer.Option(help="The new description.")] = None,
+    tags: Annotated[list[str] | None, typer.Option("--tag", help="A tag; once for each.")] = None,
+    verified: Annotated[
+        bool | None, typer.Option("--verify/--withdraw", help="Whether a person answers for it.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change or verify the generated content of a record. What is not given stays as it is."""
+    done = content_edits.edit_content(
+        deployment_of(context), record, title=title, description=description, tags=tags or None, verified=verified
+    )
+    if as_json:
+        out.print_json(done.model_dump_json())
+    else:
+        show(f"{record} is saved{', verified' if done.is_verified else ''}. The sync brings it into the lake.")
 
 
 @app.command()

@@ -18,7 +18,7 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
-from batch_processor_client.errors import EXPECTED, ClientError, explain
+from batch_processor_client.errors import EXPECTED, ApiRefusedError, ClientError, explain
 from foundation.errors import InvalidInputError
 
 PATIENCE_SECONDS = 8.0
@@ -37,6 +37,10 @@ THROTTLED = frozenset(
     }
 )
 """https://docs.aws.amazon.com/general/latest/gr/api-retries.html and the SDK's own list of throttling errors."""
+OVERLOADED = frozenset({429, 503})
+"""What API Gateway answers when it throttles
+(https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-request-throttling.html), and what our own
+functions answer when they want to be asked again."""
 NO_CREDENTIALS = (NoCredentialsError, CredentialRetrievalError, TokenRetrievalError, SSOError)
 
 LOG_IN = (
@@ -45,8 +49,8 @@ LOG_IN = (
 )
 SLOWED = "AWS throttles its answers for now. Wait a moment, then ask again; what you typed stays here."
 SLOW = (
-    "AWS has not answered for {seconds:g} s. What you asked for goes on: look at the list of runs before you ask for "
-    "it again. What you typed stays here."
+    "AWS has not answered for {seconds:g} s. What you asked for goes on: look at the list of runs or jobs before you "
+    "ask for it again. What you typed stays here."
 )
 
 T = TypeVar("T")
@@ -56,12 +60,14 @@ T = TypeVar("T")
 class Asked(Generic[T]):
     """The answer to a question, or the ``problem`` why there is none, as text for a person.
 
-    ``is_wrong``: the person has to correct something. After other problems, asking again helps.
+    ``is_wrong``: the person has to correct something. After other problems, asking again helps. ``error`` is what the
+    operation raised; None where AWS has not answered yet.
     """
 
     answer: T | None = None
     problem: str = ""
     is_wrong: bool = False
+    error: Exception | None = None
 
 
 async def ask(operation: Callable[[], T], patience: float = PATIENCE_SECONDS) -> Asked[T]:
@@ -72,7 +78,7 @@ async def ask(operation: Callable[[], T], patience: float = PATIENCE_SECONDS) ->
         except EXPECTED as error:
             problem = problem_of(error)
             is_wrong = isinstance(error, ClientError | InvalidInputError) and problem == explain(error)
-            return Asked(problem=problem, is_wrong=is_wrong)
+            return Asked(problem=problem, is_wrong=is_wrong, error=error)
     return Asked(problem=SLOW.format(seconds=patience))
 
 
@@ -82,7 +88,7 @@ def problem_of(error: Exception) -> str:
         code = str(one.response.get("Error", {}).get("Code", "")) if isinstance(one, RefusedByAwsError) else ""
         if isinstance(one, NO_CREDENTIALS) or code in EXPIRED:
             return LOG_IN
-        if code in THROTTLED:
+        if code in THROTTLED or (isinstance(one, ApiRefusedError) and one.status in OVERLOADED):
             return SLOWED
     return explain(error)
 

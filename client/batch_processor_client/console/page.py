@@ -46,7 +46,7 @@ class Console:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.filters |= {"money": money, "duration": clock, "when": when}
+        self._templates.filters |= {"money": money, "duration": clock, "when": when, "moment": moment}
         self._templates.globals |= {"shown_characters": SHOWN_CHARACTERS}
 
     def page(self, template: str, status: int = 200, **values: Any) -> HTMLResponse:
@@ -63,6 +63,14 @@ class Console:
 def when(moment: datetime) -> str:
     """A time as text, in UTC as everywhere in the product."""
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def moment(text: str) -> str:
+    """A time in ISO 8601 as ``when`` shows it. A text that is no time stays as it is."""
+    try:
+        return when(datetime.fromisoformat(text))
+    except ValueError:
+        return text
 
 
 def console_of(request: Request) -> Console:

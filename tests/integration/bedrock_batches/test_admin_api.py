@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
@@ -17,14 +17,12 @@ from bedrock_batches.api.admin_http import admin_app
 from bedrock_batches.api.process import process
 from bedrock_batches.api.routes import openapi_document
 from bedrock_batches.request.models import model_table
-from bedrock_batches.results.ports import Claim
-from bedrock_batches.results.record_index import Answered
 from bedrock_batches.submit import names
 from bedrock_batches.submit.parts import Quotas
 from bedrock_batches.submit.ports import BatchInferenceJob, JobRefusedError
 from foundation.aws.dynamodb_items import to_item
 from foundation.errors import ServiceUnavailableError
-from tests.support.bedrock_jobs import MODEL, TABLE, JobsWorld, jobs_world, violations
+from tests.support.bedrock_jobs import MODEL, TABLE, JobsWorld, answer_part, jobs_world, violations
 
 OSHA = 260
 BATCH = "/admin/bedrock/batch"
@@ -140,6 +138,13 @@ def test_an_estimate_creates_nothing(world: JobsWorld, api: Api) -> None:
         "violationCount": 150,
         "estimate": body["estimate"],
         "dryRun": True,
+        "filters": [
+            {"name": "agencies", "remaining": OSHA},
+            {"name": "withoutGeneratedContent", "remaining": OSHA},
+            {"name": "notInFlight", "remaining": OSHA},
+            {"name": "usableViolationId", "remaining": OSHA},
+            {"name": "limits", "remaining": 150},
+        ],
     }
     assert fits(bodies.Estimated, body)
     assert world.keys() == []
@@ -332,22 +337,6 @@ def test_a_job_is_shown_without_live_counts_while_bedrock_does_not_answer(
     monkeypatch.setattr(world.bedrock, "get", silent)
     status, body = api.get(f"{BATCH}/{job_id}")
     assert (status, body["recordCounts"]["processed"]) == (200, 0)
-
-
-def answer_part(world: JobsWorld, job_id: str, answered: Iterable[int], succeeded: Iterable[int]) -> None:
-    """An output object of part 1 that answers the records at these places."""
-
-    def bits(numbers: Iterable[int]) -> bytes:
-        seen = Answered()
-        for number in numbers:
-            seen.add(number)
-        return bytes(seen)
-
-    key = f"{names.output_prefix(job_id)}abcdefghijkl/input-0001.jsonl.out"
-    claim = Claim(
-        job_id, key, "e", 1, world.clock.now, 1, answered=bits(answered), succeeded=bits(succeeded), done=True
-    )
-    assert world.claims.take(claim, "call", 0, 0) is not None
 
 
 def test_the_records_of_a_job_are_listed_with_outcome_reason_and_content(world: JobsWorld, api: Api) -> None:

@@ -225,6 +225,22 @@ def test_an_empty_selection_tells_what_each_filter_left(examples: Lake) -> None:
     assert selection.emptied_by == "maxFineAmount"
 
 
+def test_a_selection_counts_what_each_filter_leaves_where_it_is_asked_to() -> None:
+    lake = memory_lake([record("OSHA-1", fine_amount=Decimal(20)), record("OSHA-2"), record("OSHA-3")])
+    criteria = Criteria({"minFineAmount": 15}, TODAY)
+    with lake.select(criteria) as uncounted, lake.select(criteria, count_filters=True) as counted:
+        assert (uncounted.filters, uncounted.count) == ((), 1)
+        assert ([one.violation_id for _, one in counted.records], counted.emptied_by) == (["OSHA-1"], None)
+    assert [(step.name, step.remaining) for step in counted.filters] == [
+        ("agencies", 3),
+        ("withoutGeneratedContent", 3),
+        ("minFineAmount", 1),
+        ("notInFlight", 1),
+        ("usableViolationId", 1),
+        ("limits", 1),
+    ]
+
+
 def test_records_in_flight_are_left_out_and_named_when_nothing_else_remains(tmp_path: Path) -> None:
     files = [tmp_path / "records-0001.txt", tmp_path / "records-0002.txt"]
     files[0].write_text("OSHA-1\tosha\n")

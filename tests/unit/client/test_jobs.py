@@ -93,8 +93,8 @@ def test_the_records_of_a_job_come_with_their_content_page_by_page(world: World)
     found = list(jobs.content(world.deployment, JOB))
     assert [record.content for record in found] == [{"bedrock_title": "A title"}, {}, {}]
     assert [path for _, path, _ in world.api.requests] == [
-        f"/admin/bedrock/batch/{JOB}/records?limit=100",
-        f"/admin/bedrock/batch/{JOB}/records?limit=100&cursor=next",
+        f"/admin/bedrock/batch/{JOB}/records?limit=1000",
+        f"/admin/bedrock/batch/{JOB}/records?limit=998&cursor=next",
     ]
 
 

@@ -17,9 +17,10 @@ function say(text) {
 
 function follow(section) {
   const bar = section.querySelector("[data-bar]");
-  const line = section.querySelector("[data-chart] polyline");
+  const line = section.querySelector("[data-chart] polyline"); // a job has none
+  const every = 1000 * (section.dataset.every || 1);
   const rates = [];
-  let pause = 1000;
+  let pause = every;
   let waited = false;
 
   function show(progress) {
@@ -29,6 +30,7 @@ function follow(section) {
     }
     bar.max = Math.max(1, progress.total || 1);
     bar.value = progress.done;
+    if (!line) return;
     rates.push(progress.rate);
     if (rates.length > 300) rates.shift();
     const most = Math.max(...rates, 1e-9);
@@ -45,7 +47,7 @@ function follow(section) {
       const found = await answer.json();
       if (found.problem) throw new Error(found.problem);
       say("");
-      pause = 1000;
+      pause = every;
       show(found);
       // The page of an ended or waiting run has other parts. What is being typed is not taken away.
       const typing = [...document.querySelectorAll("input:not([type=hidden]), textarea")].some((field) => field.value !== field.defaultValue);

@@ -158,7 +158,7 @@ FILTERS: tuple[AnyFilter, ...] = (
         365,
     ),
 )
-"""Filters in the order in which a diagnosis of an empty selection applies them."""
+"""Filters in the order in which an estimate and the diagnosis of an empty selection count them."""
 
 TIERS = (
     Tier(

@@ -68,12 +68,15 @@ class Lake(LakeCatalog):
         self._sleep = sleep
 
     @contextmanager
-    def select(self, criteria: Criteria, in_flight: Sequence[Path] = ()) -> Iterator[Selection]:
+    def select(
+        self, criteria: Criteria, in_flight: Sequence[Path] = (), *, count_filters: bool = False
+    ) -> Iterator[Selection]:
         """The records of a batch, while the block runs. They are streamed, some hundred at a time.
 
         ``in_flight`` are local files of lines ``<violation_id>\t<agency>``, whose records are left out. Each file is
         named after the job that holds its records. A line with an object's key instead of an agency is held by that
-        object.
+        object. ``count_filters``: also count what each filter leaves, which reads the filters' columns once more. An
+        empty selection is always counted.
 
         Memory: keys of all matching records, on disk beyond the limit of ``Resources``, and a row group of the texts.
         Raises InvalidInputError for an agency that is not configured, DeploymentError if access is denied or a table is
@@ -94,15 +97,17 @@ class Lake(LakeCatalog):
                 found = _run(connection, statements.held_statement([str(file) for file in in_flight]))
                 held = tuple(Holder(*row) for row in found.fetchall())
             most = statements.most_records(criteria, counts.available)
-            if most == 0:
+            diagnosis: tuple[FilterCount, ...] = ()
+            if count_filters or most == 0:
                 diagnosis = self._diagnose(connection, agencies, criteria, counts)
+            if most == 0:
                 yield Selection(counts, 0, iter(()), diagnosis, unusable, held)
             else:
                 # Texts are read page by page: read ahead, a row group of them takes 100 MB more.
                 connection.execute("SET disable_parquet_prefetching = true")
                 _run(connection, statements.chosen_statement(most))
                 _run(connection, statements.records_statement(schema, agencies))
-                yield Selection(counts, most, _records(connection), unusable_ids=unusable, held_by=held)
+                yield Selection(counts, most, _records(connection), diagnosis, unusable, held)
 
     def _diagnose(
         self, connection: DuckDBPyConnection, agencies: Sequence[str], criteria: Criteria, counts: Counts

@@ -94,9 +94,9 @@ class Selection:
     """The answer: ``count`` records in any order, each with its place by priority. They can be read once, while the
     lake is open.
 
-    ``filters`` has the number that each filter left, for an empty selection only; ``emptied_by`` is the one that left
-    none. ``held_by`` names the holders of the records in ``counts.in_flight``; ``unusable_ids`` are the first
-    MOST_NAMED ids of ``counts.unusable_ids``.
+    ``filters`` has the number that each filter left, for an empty selection and where it is asked for; ``emptied_by``
+    is the one that left none. ``held_by`` names the holders of the records in ``counts.in_flight``; ``unusable_ids``
+    are the first MOST_NAMED ids of ``counts.unusable_ids``.
     """
 
     counts: Counts

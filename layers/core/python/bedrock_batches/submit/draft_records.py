@@ -75,7 +75,7 @@ def _draft_selection(job: Job, config: JobConfig, in_flight: list[Path], draft: 
         config.batch.top_p,
         structured_output=_takes_schema(config, services),
     )
-    with services.lake.select(criteria, in_flight) as selection:
+    with services.lake.select(criteria, in_flight, count_filters=job.dry_run) as selection:
         for place, record in selection.records:
             request = request_for(record, inference)
             draft.add(
@@ -99,11 +99,9 @@ def _selected(job: Job, selection: Selection) -> Job:
         left_out={"inFlight": counts.in_flight, "unusableIds": counts.unusable_ids},
         unusable_ids=list(selection.unusable_ids),
         held_by=[{"holder": one.name, "records": one.records, "example": one.example} for one in selection.held_by],
+        filters=[{"name": step.name, "remaining": step.remaining} for step in selection.filters],
     )
-    if selection.count:
-        return job
-    filters = [{"name": step.name, "remaining": step.remaining} for step in selection.filters]
-    return replace(job, emptied_by=selection.emptied_by or "limits", filters=filters)
+    return job if selection.count else replace(job, emptied_by=selection.emptied_by or "limits")
 
 
 def _draft_retry(

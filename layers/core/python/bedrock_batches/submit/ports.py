@@ -135,7 +135,9 @@ class ViolationsLake(Protocol):
     @property
     def agencies(self) -> Sequence[str]: ...
 
-    def select(self, criteria: Criteria, in_flight: Sequence[Path] = ()) -> AbstractContextManager[Selection]:
+    def select(
+        self, criteria: Criteria, in_flight: Sequence[Path] = (), *, count_filters: bool = False
+    ) -> AbstractContextManager[Selection]:
         """See ``bedrock_batches.select.duckdb_.Lake.select``."""
 
     def have_content(self, violation_ids: Collection[str]) -> dict[str, bool]:
