@@ -12,9 +12,7 @@ from urllib.parse import urlsplit
 import boto3
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.exceptions import NoCredentialsError
-
-from batch_processor_client.errors import ClientError
+from botocore.exceptions import EndpointConnectionError, NoCredentialsError
 
 TIMEOUT_SECONDS = 60
 """An HTTP API answers or fails within 30 seconds."""
@@ -33,7 +31,7 @@ class AdminApi:
     ) -> tuple[int, dict[str, Any]]:
         """Status and JSON body of the answer, refusals included.
 
-        Raises NoCredentialsError if the session has no credentials, ClientError if the API does not answer.
+        Raises NoCredentialsError if the session has no credentials, EndpointConnectionError if the API does not answer.
         """
         url = urlsplit(f"{self._url}{path}")
         data = None if body is None else json.dumps(body).encode()
@@ -59,7 +57,7 @@ class AdminApi:
             with refused:
                 return refused.code, _body(refused.read())
         except (OSError, HTTPException) as error:
-            raise ClientError(f"The admin API could not be reached: {error}") from error
+            raise EndpointConnectionError(endpoint_url=self._url, error=error) from error
 
 
 def _body(content: bytes) -> dict[str, Any]:

@@ -39,7 +39,7 @@ class StoredContent(BaseModel):
     @property
     def version(self) -> str:
         """A text that is another after each change."""
-        return f"{self.generated_at} {self.verified_at}"
+        return f"{self.generated_at}/{self.verified_at}"
 
 
 def read_content(deployment: Deployment, record_id: str) -> StoredContent:

@@ -36,6 +36,7 @@ READING_SECONDS = 330.0
 DECIDED = frozenset({400, 422, 502})
 """Refusals after which the same request is a new one. After any other outcome, its key finds what it began."""
 KEY = re.compile("[0-9a-f]{32}")
+NOTHING_ASKED: Asked[Any] = Asked()
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 NOTICES = {
     "created": "The job is created. Bedrock answers within a day; its records get their content as answers arrive.",
@@ -61,7 +62,7 @@ async def list_page(request: Request) -> Response:
         problem=asked.problem,
         jobs=found.jobs if found else [],
         statuses=[one.value for one in JobStatus],
-        status=status,
+        chosen=status,
         later=bool(cursor),
         more=more,
     )
@@ -74,12 +75,11 @@ async def new_page(request: Request) -> Response:
     """The form of a new job; like another job's, if the address names one."""
     console, like = console_of(request), request.query_params.get("like", "")
     typed: job_forms.Typed = {}
-    problem = ""
+    asked: Asked[jobs.JobDetails] = Asked()
     if like:
         asked = await ask(lambda: jobs.get_job(console.deployment, like), console.patience)
-        problem = asked.problem
         typed = job_forms.typed_of_document(asked.answer.config if asked.answer else {}, _sections(request))
-    return _show_new(request, typed, problem=problem)
+    return _show_new(request, typed, asked)
 
 
 @form_page
@@ -91,45 +91,50 @@ async def new_job(request: Request, form: FormData) -> Response:
     key = _key(form)
     if text_of(form, "action") != "create":
         asked = await ask(lambda: jobs.estimate(console.deployment, config), CREATING_SECONDS)
-        return _show_new(request, typed, asked.problem, asked.error, key, estimate=asked.answer)
+        return _show_new(request, typed, asked, key, estimate=asked.answer)
     created = await ask(lambda: jobs.create(console.deployment, config, key=_key_of(key, config)), CREATING_SECONDS)
     done = created.answer
     if done is None:
         if isinstance(created.error, ApiRefusedError) and created.error.status in DECIDED:
             key = ""
-        return _show_new(request, typed, created.problem, created.error, key)
+        return _show_new(request, typed, created, key)
     if done.job_id is None:
-        return _show_new(request, typed, f"{done.message}: {_left_none(done)}", nothing=done)
+        nothing: Asked[Any] = Asked(problem=f"{done.message}: {_left_none(done)}", is_wrong=True)
+        return _show_new(request, typed, nothing, nothing=done)
     return _to_job(done.job_id, "created")
 
 
 def _show_new(
     request: Request,
     typed: job_forms.Typed,
-    problem: str = "",
-    error: Exception | None = None,
+    asked: Asked[Any],
     key: str = "",
     *,
     estimate: jobs.Estimate | None = None,
     nothing: jobs.Creation | None = None,
 ) -> Response:
+    """The form, with what was typed and what came of it. ``key`` stays while nobody knows what the request began."""
     sections = _sections(request)
-    problems = error.problems if isinstance(error, ApiRefusedError) else []
-    by_field = job_forms.problems_by_field(problems, sections)
     config = job_forms.document_of(typed, sections)
     return console_of(request).page(
         "job_new.html",
-        400 if problem else 200,
-        problem=problem,
+        200 if not asked.problem else 400 if asked.is_wrong else 503,
+        problem=asked.problem,
         sections=sections,
         typed=typed,
-        problems=by_field,
+        problems=_problems(asked, sections),
         request_key=key or secrets.token_hex(16),
         request_text=json.dumps({"config": config}, ensure_ascii=False, indent=2),
         estimate=estimate,
         steps=_steps(estimate, estimate.violation_count) if estimate else _steps(nothing, 0) if nothing else [],
         held_by=estimate.held_by if estimate else nothing.held_by if nothing else [],
     )
+
+
+def _problems(asked: Asked[Any], sections: list[Section]) -> dict[str, str]:
+    """What the API says about each field."""
+    refused = asked.error
+    return job_forms.problems_by_field(refused.problems, sections) if isinstance(refused, ApiRefusedError) else {}
 
 
 def _sections(request: Request) -> list[Section]:
@@ -172,10 +177,9 @@ async def job_page(request: Request) -> Response:
 
 async def _show(
     request: Request,
-    problem: str = "",
+    asked: Asked[Any] = NOTHING_ASKED,
     *,
     notice: str = "",
-    error: Exception | None = None,
     typed: job_forms.Typed | None = None,
     key: str = "",
     reparsed: jobs.Reparsed | None = None,
@@ -194,11 +198,10 @@ async def _show(
     job: jobs.JobDetails | None = answers["job"].answer
     page: jobs.ContentPage | None = answers["records"].answer
     sections = job_forms.retry_sections()
-    problems = error.problems if isinstance(error, ApiRefusedError) else []
     return console.page(
         "job.html",
-        503 if job is None else 400 if problem else 200,
-        problem=problem or answers["job"].problem,
+        503 if job is None else 200 if not asked.problem else 400 if asked.is_wrong else 503,
+        problem=asked.problem or answers["job"].problem,
         notice=notice or NOTICES.get(request.query_params.get("done", ""), ""),
         name=job_id,
         job=job,
@@ -210,7 +213,7 @@ async def _show(
         config_text=json.dumps(job.config, ensure_ascii=False, indent=2) if job else "",
         sections=sections,
         typed=typed or {},
-        problems=job_forms.problems_by_field(problems, sections),
+        problems=_problems(asked, sections),
         request_key=key or secrets.token_hex(16),
         reparsed=reparsed,
     )
@@ -266,7 +269,7 @@ async def stop(request: Request, _: FormData) -> Response:
     console, job_id = console_of(request), str(request.path_params["name"])
     asked = await ask(lambda: jobs.stop_job(console.deployment, job_id), console.patience)
     if asked.answer is None:
-        return await _show(request, asked.problem)
+        return await _show(request, asked)
     return _to_job(job_id, "stop")
 
 
@@ -283,7 +286,7 @@ async def retry(request: Request, form: FormData) -> Response:
     if done is None:
         if isinstance(asked.error, ApiRefusedError) and asked.error.status in DECIDED:
             key = ""
-        return await _show(request, asked.problem, error=asked.error, typed=typed, key=key)
+        return await _show(request, asked, typed=typed, key=key)
     if done.job_id is None:
         return await _show(request, notice=f"Nothing to retry: {_left_none(done)}", typed=typed)
     return _to_job(done.job_id, "retried")
@@ -295,16 +298,18 @@ async def reparse(request: Request, form: FormData) -> Response:
     console, job_id = console_of(request), str(request.path_params["name"])
     store = text_of(form, "action") == "store"
     asked = await ask(lambda: jobs.reparse(console.deployment, job_id, store=store), READING_SECONDS)
-    return await _show(request, asked.problem, reparsed=asked.answer)
+    return await _show(request, asked, reparsed=asked.answer)
 
 
 async def export(request: Request) -> Response:
     """All records of a job with their content, as an Excel workbook."""
     console, job_id = console_of(request), str(request.path_params["name"])
-    folder = tempfile.TemporaryDirectory(prefix="export-")
+    # Without the file at the end of a long wait, its thread still writes: what it writes then is nobody's.
+    folder = tempfile.TemporaryDirectory(prefix="export-", ignore_cleanup_errors=True)
     path = Path(folder.name) / "content.xlsx"
     asked = await ask(lambda: job_export.export_job(console.deployment, job_id, path), READING_SECONDS)
     if asked.answer is None:
+        folder.cleanup()
         return console.page("problem.html", 503, title="No download", problem=asked.problem)
     return _TemporaryFile(folder, path, media_type=XLSX, filename=f"{job_id}-content.xlsx")
 
@@ -344,13 +349,17 @@ async def edit_content(request: Request, form: FormData) -> Response:
         lambda: content_edits.edit_content(console.deployment, record, version=version, **changes), console.patience
     )
     if asked.answer is None:
-        return await _show_content(request, record, asked.problem, changes, version)
+        return await _show_content(request, record, asked, changes, version)
     done = "verified" if text_of(form, "action") == "verify" else "edited"
     return _to_job(job_id, done, cursor=text_of(form, "cursor"))
 
 
 async def _show_content(
-    request: Request, record: str, problem: str = "", typed: dict[str, Any] | None = None, version: str = ""
+    request: Request,
+    record: str,
+    asked: Asked[Any] = NOTHING_ASKED,
+    typed: dict[str, Any] | None = None,
+    version: str = "",
 ) -> Response:
     """The page of a record. ``typed`` is what could not be saved, over the ``version`` that the person saw."""
     console = console_of(request)
@@ -360,8 +369,8 @@ async def _show_content(
     is_changed = bool(typed and stored and version and version != stored.version)
     return console.page(
         "job_content.html",
-        503 if stored is None and typed is None else 400 if problem else 200,
-        problem=problem or found.problem,
+        400 if asked.is_wrong else 503 if asked.problem or found.problem else 200,
+        problem=asked.problem or found.problem,
         name=str(request.path_params["name"]),
         record=record,
         stored=stored,

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
+import urllib.error
+import urllib.request
 from dataclasses import dataclass, field
+from email.message import Message
+from http.client import IncompleteRead
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
+from botocore.exceptions import NoCredentialsError
 from typer.testing import CliRunner, Result
 
-from batch_processor_client import cli, jobs
+from batch_processor_client import cli, content_edits, jobs
+from batch_processor_client.admin_api import AdminApi
 from batch_processor_client.deployment import Deployment
-from batch_processor_client.errors import ClientError
+from batch_processor_client.errors import EXPECTED, ClientError
 from foundation.aws.dynamodb_items import to_item
 from tests.unit.client.fakes import OUTPUTS, fake_deployment
 
@@ -122,6 +130,68 @@ def test_the_commands_show_what_the_api_answers(world: World, tmp_path: Path) ->
     assert json.loads(world.command("content", JOB).output.splitlines()[0])["record_id"] == "OSHA-1"
     assert world.api.requests[0][1] == "/admin/bedrock/batch/jobs?limit=20&status=Completed"
     assert world.api.requests[2][2] == {"config": {"filters": {"agencies": ["osha"]}}}
+
+
+def test_content_is_changed_verified_and_exported_by_commands(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[dict[str, Any]] = []
+
+    def edit(_: Deployment, record_id: str, **changes: Any) -> content_edits.StoredContent:
+        given.append({"record": record_id, **changes})
+        texts = {"title": "T", "description": "D", "generated_at": "2026-11-21T09:00:00.000Z"}
+        return content_edits.StoredContent(record_id=record_id, tags=[], is_verified=True, **texts)
+
+    monkeypatch.setattr(content_edits, "edit_content", edit)
+    done = world.command("edit-content", "OSHA-1", "--title", "T", "--tag", "a", "--tag", "b", "--verify")
+    assert done.output == "OSHA-1 is saved, verified. The sync brings it into the lake.\n"
+    assert json.loads(world.command("edit-content", "OSHA-1", "--withdraw", "--json").output)["title"] == "T"
+    assert given == [
+        {"record": "OSHA-1", "title": "T", "description": None, "tags": ["a", "b"], "verified": True},
+        {"record": "OSHA-1", "title": None, "description": None, "tags": None, "verified": False},
+    ]
+    world.api.answers = [(200, ONE), (200, {"records": RECORDS})]
+    exported = world.command("export-job", JOB, str(tmp_path / "content.xlsx"))
+    assert exported.output.endswith("content.xlsx: 2 records.\n")
+    assert (tmp_path / "content.xlsx").read_bytes()[:2] == b"PK"
+
+
+def test_the_events_of_a_job_are_in_order() -> None:
+    part = {"part": 1, "status": "ended", "recordCount": 3, "submittedAt": "2026-11-21T09:01:00Z"}
+    job = jobs.JobDetails.model_validate(
+        {**ONE, "createdAt": "2026-11-21T09:00:00Z", "processedAt": "2026-11-21T10:00:00Z", "parts": [part]}
+    )
+    assert [what for _, what in job.events] == ["Requested", "Part 1 submitted: 3 records", "Ended: Completed"]
+
+
+@pytest.mark.parametrize("failure", [urllib.error.URLError("no route"), TimeoutError("timed out"), IncompleteRead(b"")])
+def test_an_api_that_cannot_be_reached_is_an_expected_error(
+    monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise failure
+
+    monkeypatch.setattr(urllib.request, "urlopen", fail)
+    with pytest.raises(EXPECTED, match="Could not connect to the endpoint URL"):
+        AdminApi("https://api.example", "us-east-1", None).request("GET", "/admin/bedrock/batch/jobs")
+
+
+def test_a_page_of_a_proxy_in_place_of_an_answer_is_its_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = urllib.error.HTTPError("https://api.example", 502, "Bad", Message(), io.BytesIO(b"<h1>Bad Gateway</h1>"))
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise refused
+
+    monkeypatch.setattr(urllib.request, "urlopen", fail)
+    answer = AdminApi("https://api.example", "us-east-1", None).request("GET", "/")
+    assert answer == (502, {"message": "<h1>Bad Gateway</h1>"})
+
+
+def test_somebody_without_credentials_sends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = boto3.Session(region_name="us-east-1")
+    monkeypatch.setattr(session, "get_credentials", lambda: None)
+    with pytest.raises(NoCredentialsError):
+        AdminApi("https://api.example", "us-east-1", session).request("GET", "/")
 
 
 def test_any_request_can_be_sent_signed(world: World) -> None:
