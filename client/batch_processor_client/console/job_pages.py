@@ -143,13 +143,14 @@ def _sections(request: Request) -> list[Section]:
 
 def _steps(found: jobs.Estimate | jobs.Creation, records: int) -> list[dict[str, Any]]:
     """The funnel: the records that each step leaves, of those that the first step has."""
-    steps = [{"title": job_forms.title_of(step.name), "remaining": step.remaining} for step in found.filters]
-    if steps and records < steps[-1]["remaining"]:
-        steps.append({"title": "Max spend", "remaining": records})
-    before = steps[0]["remaining"] if steps else 0
-    for step in steps:
-        step["lost"], before = before - step["remaining"], step["remaining"]
-    return steps
+    left = [(job_forms.title_of(step.name), step.remaining) for step in found.filters]
+    if left and records < left[-1][1]:
+        left.append(("Max spend", records))
+    before = [remaining for _, remaining in left[:1] + left]
+    return [
+        {"title": title, "remaining": remaining, "lost": before[place] - remaining}
+        for place, (title, remaining) in enumerate(left)
+    ]
 
 
 def _left_none(done: jobs.Creation) -> str:

@@ -232,7 +232,7 @@ def test_a_job_is_exported_as_a_workbook_whose_cells_are_texts(world: JobsConsol
     assert first[5:8] == [f"Description {SCRIPT} {RIGHT_TO_LEFT}", "a, b", False]
     assert second[2:5] == ["Failed", f"NoContent: it says {SCRIPT}", ""]
     assert len(rest) == 118
-    about = dict(row[:2] for row in book.get_sheet_by_name("Job").to_python()[1:])
+    about = {row[0]: row[1] for row in book.get_sheet_by_name("Job").to_python()[1:]}
     assert about["jobId"] == job_id
     unknown = world.browser.get("/jobs/batch-1-00000000/content.xlsx")
     assert (unknown.status, "There is no job" in unknown.text) == (503, True)
@@ -350,7 +350,12 @@ FORMS = ("new", "batch-1-a/stop", "batch-1-a/retry", "batch-1-a/reparse", "batch
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_form_of_another_page_changes_nothing(world: JobsConsole, form: str) -> None:
-    for headers in ({"origin": "https://evil.example"}, {"origin": ""}, {"sec_fetch_site": "cross-site"}):
+    elsewhere: list[dict[str, Any]] = [
+        {"origin": "https://evil.example"},
+        {"origin": ""},
+        {"sec_fetch_site": "cross-site"},
+    ]
+    for headers in elsewhere:
         assert world.browser.post(f"/jobs/{form}", **headers).status == 403
     assert world.browser.post(f"/jobs/{form}", {"form_token": "wrong"}).status == 403
     assert world.api.keys == []

@@ -109,6 +109,7 @@ def test_a_schema_is_tried_while_aws_does_not_answer(world: World, monkeypatch: 
 
 
 def test_a_form_of_another_page_is_refused(world: World) -> None:
-    for headers in ({"origin": "https://evil.example"}, {"origin": ""}):
+    elsewhere: list[dict[str, Any]] = [{"origin": "https://evil.example"}, {"origin": ""}]
+    for headers in elsewhere:
         assert world.browser.post("/targets/planner/schema", **headers).status == 403
     assert world.browser.post("/targets/planner/schema", {"form_token": "wrong"}).status == 403
