@@ -150,6 +150,58 @@ def test_a_line_that_tells_excel_the_delimiter_is_no_row(line: bytes) -> None:
     assert any("first line says" in warning for warning in staging.warnings)
 
 
+R_FILES = {
+    "write.csv without quotes": b"Weight,Feed,Time\nr1,26.5,NA,1\nr2,27.6,5.2,2\n",
+    "write.table": b'"speed" "dist"\n"1" 4 2\n"a b" 7 "x y"\n',
+    "write.table with commas": b'"speed","dist"\n"1",4,NA\n"2",7,4\n',
+    "tabs, line ends of Windows": b'"a"\t"b"\t"c"\r\n"1"\t1\tx\ty\r\n"2"\t2\tx\tz\r\n',
+}
+
+
+@pytest.mark.parametrize("name", R_FILES)
+def test_the_names_of_rows_as_r_writes_them_are_a_column_without_a_name(name: str) -> None:
+    data = R_FILES[name]
+    rows = [line for line in csv.reader(io.StringIO(data.decode()), delimiter=staged_delimiter(data)) if line]
+
+    staging, cells = opened(data)
+
+    assert staging.header == ["", *rows[0]]
+    assert staging.columns == ["column_1", *rows[0]]
+    assert cells == rows[1:]
+    assert any("as R writes them" in warning for warning in staging.warnings)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"Report,2026\nid,name,city\n1,Ada,London\n2,Alan,Wilmslow\n",
+        b"Report,draft\nid,name,born\n1,Ada,1815\n2,Alan,1912\n",
+        b"Report,draft,secret\nid,name,city,born\n1,Ada,London,1815\n2,Alan,Wilmslow,1912\n",
+        b'"Report","draft"\n"id","name","born"\n"1","Ada","1815"\n"2","Alan","1912"\n',
+        b"Report,12.5,secret\n1,Ada,London,1815\n2,Alan,Wilmslow,1912\n",
+        b"a,b,c\nx,1,2,3\nx,1,2,3\n",
+        b"a,b,c\n,1,2,3\ny,1,2,3\n",
+        b"a,b,b\nx,1,2,3\ny,1,2,3\n",
+    ],
+    ids=[
+        "few cells",
+        "two cells",
+        "a header below it",
+        "a header in quotes below it",
+        "a number in it",
+        "repeated names of rows",
+        "rows without a name",
+        "repeated names",
+    ],
+)
+def test_a_title_is_not_taken_for_a_header_above_names_of_rows(data: bytes) -> None:
+    assert "the first line does not fit the rows" in refusal(data)
+
+
+def staged_delimiter(data: bytes) -> str:
+    return next(sign for sign in "\t, " if sign.encode() in data.partition(b"\n")[0])
+
+
 def test_a_title_is_recognised_and_skipped_only_on_request() -> None:
     data = b"Sales, 2026\n\nid,name,city\n1,Ada,London\n2,Alan,Wilmslow\n"
 

@@ -42,6 +42,8 @@ def as_python_reads_it(path: Path, staging: Staging) -> list[list[str]]:
     if rows and rows[0][0].lower().startswith("sep=") and len(rows[0]) <= 2:
         del rows[0]
     width = len(staging.header)
+    if width == len(rows[0]) + 1 and not staging.header[0]:
+        rows[0] = ["", *rows[0]]  # as R writes the names of rows
     # A program can end each row with a delimiter, or the header alone.
     rows[0] = (rows[0] + [""])[:width]
     return rows

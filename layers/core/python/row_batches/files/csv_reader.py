@@ -253,8 +253,8 @@ class Staging:
         """The header's names, as many as the file's first rows have cells, if that is clear.
 
         Some programs end each row with a delimiter, with or without one in the header. The empty cell in the header is
-        then a column without a name. Raises InvalidInputError if all rows have more cells, because then the line is
-        usually a title.
+        then a column without a name. R writes the names of rows first, without a name for their column. Raises
+        InvalidInputError if all rows have more cells, because then the line is usually a title.
         """
         names = [_text(cell) for cell in header]
         sampled = list(self._sampled(rows))
@@ -266,6 +266,12 @@ class Staging:
             return [*names, ""]
         if width == len(names) - 1 and not names[-1]:
             return names[:-1]
+        if width == len(names) + 1 and _has_row_names(header, sampled):
+            self._notes.append(
+                "The header has one name less than the rows have cells, and the rows begin with their names, as R "
+                "writes them: the first column has no name."
+            )
+            return ["", *names]
         if width > len(names) and len(sampled) > 1:
             one = "cell" if len(names) == 1 else "cells"
             value = f"line {self._line} has {len(names)} {one}, the rows after it {width}"
@@ -548,9 +554,36 @@ def _recognise_delimiter(sample: bytes) -> bytes:
         if count and occurs and score > best_score:
             best, best_score = delimiter, score
     spaces = header.count(b" ")
-    if best_score == (0, 0) and spaces and len(rows) > 1 and all(row.count(b" ") == spaces for row in rows):
-        return b" "
+    if best_score == (0, 0) and spaces and len(rows) > 1:
+        in_rows = {row.count(b" ") for row in rows[1:]}
+        # R puts names in quotes, and rows have a cell more: their own name.
+        if in_rows == {spaces} or (in_rows == {spaces + 1} and sample.startswith(b'"')):
+            return b" "
     return best
+
+
+def _has_row_names(header: list[bytes], rows: list[list[bytes]]) -> bool:
+    """Whether ``rows``, each with a cell more than the header, begin with their names, as R writes them.
+
+    Otherwise the header is usually a title, with the true header in the next line: few cells, and no numbers below it.
+    """
+    names, rows_names = list(map(_text, header)), [_text(row[0]) for row in rows]
+    are_quoted = all(cell.startswith(b'"') for cell in [*header, *(row[0] for row in rows)])
+    return (
+        len(rows) > 1
+        and len(names) >= (2 if are_quoted else 3)
+        and all(len(set(texts)) == len(texts) and all(texts) for texts in (names, rows_names))
+        and not any(map(_is_number, names))
+        and any(_is_number(_text(cell)) for cell in rows[0][1:])
+    )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return text.strip().lower() not in {"nan", "inf", "infinity"}
 
 
 def _row_pattern(delimiter: bytes) -> bytes:
