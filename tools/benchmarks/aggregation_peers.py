@@ -1,14 +1,17 @@
 """The peers of the aggregation benchmark, and the data for all sides: 200,000 rows, answers of about 500 bytes.
 
-Every side writes the same CSV: three original columns, two mapped ones, six of metadata, in input order.
+Every side writes the same CSV: three original columns, two mapped ones, six of metadata, in input order. ``ours`` and
+DuckDB also write the file with the proofs of all rows. Workers made these proofs; both sides read them with the rows.
 
 * ``ours``: the product's use case on a store of local files, with rows objects of a batch of 100 rows each.
 * ``plain``: one child a row, ResultWriter's default shape, ``json.load``, ``csv.DictWriter``.
-* ``duckdb``: ``read_json`` of what ``plain`` reads, ordered ``COPY`` to CSV. It reads one file of JSON lines,
-  as ResultWriter leaves it (``FLATTEN``, ``JSONL``); a file for each batch of 100 rows takes it as long or longer. It
-  takes the mapped cells out of the answers, which in ``ours`` the workers have done; in exchange it counts nothing and
-  writes no failed rows. All its columns are texts, so that it casts nothing.
-* ``duckdb_finished``: the same, but given the finished cells: it takes nothing out of the answers, and counts nothing.
+* ``duckdb``: ``read_json`` of what ``plain`` reads, ordered into a table, and a ``COPY`` of it for each of the two
+  files. It reads one file of JSON lines, as ResultWriter leaves it (``FLATTEN``, ``JSONL``); a file for each batch of
+  100 rows takes it as long or longer. It takes the mapped cells out of the answers, which in ``ours`` the workers have
+  done; in exchange it counts nothing, writes no failed rows and hashes neither file. All its columns are texts, so that
+  it casts nothing.
+* ``duckdb_finished``: only the CSV, by one ordered ``COPY`` of the finished cells. It takes nothing out of the answers,
+  counts nothing and proves nothing.
 * ``copy``: the bytes of the rows objects, copied.
 """
 
@@ -62,6 +65,7 @@ HEADER = [*COLUMNS, *MAPPED, *DEFAULT_METADATA_COLUMNS]
 ANSWER_TEXT = 'a fairly ordinary sentence of an answer, with "quotes", commas and é; ' * 5
 STARTED_MS = 1_790_000_000_000
 ROW_MS = 200
+DUCKDB_PROOFS = "duckdb_proof_rows.b64"
 
 
 class FileStore:
@@ -218,7 +222,8 @@ def prepare(folder: Path, rows: int) -> None:
                 pending = []
             values = next(csv.reader([finished.record["csv"]]))
             named = dict(zip(HEADER, values, strict=True))
-            lines.write(json.dumps({"row": row, **named, "answer": answer}) + "\n")
+            proof = finished.record["proof"]
+            lines.write(json.dumps({"row": row, **named, "proof": proof, "answer": answer}) + "\n")
             results.write(("" if row == 1 else ",") + json.dumps(child_record(row, cells, answer, named)))
         results.write("]")
 
@@ -248,7 +253,7 @@ def child_record(row: int, cells: list[str], answer: dict[str, Any], named: dict
 def ours(folder: Path) -> Path:
     use_one_arena()  # as the handler does
     objects = folder / "objects"
-    for left in (KEYS.checkpoint, KEYS.output, KEYS.failed_rows):
+    for left in (KEYS.checkpoint, KEYS.output, KEYS.failed_rows, KEYS.proof_rows):
         (objects / left).unlink(missing_ok=True)
     store = FileStore(objects)
     clock = SystemClock()
@@ -285,30 +290,40 @@ def plain(folder: Path) -> Path:
 
 
 def with_duckdb(folder: Path) -> Path:
+    output = folder / "duckdb.csv"
     answer = f"STRUCT(content STRUCT({', '.join(f'{name} VARCHAR' for name in MAPPED)}))"
-    mapped = {name: f"answer.content.{name} AS {name}" for name in MAPPED}
-    read = [name for name in HEADER if name not in mapped]
-    return copied_by_duckdb(folder, read, {"answer": answer}, [mapped.get(name, name) for name in HEADER])
+    columns = [f"answer.content.{name} AS {name}" if name in MAPPED else name for name in HEADER]
+    texts = [name for name in HEADER if name not in MAPPED]
+    rows = f"SELECT row, proof, {', '.join(columns)} FROM {json_rows(folder, [*texts, 'proof'], answer=answer)}"  # noqa: S608
+    with duckdb_connection() as connection:
+        connection.execute(f"CREATE TEMP TABLE rows AS {rows} ORDER BY row")
+        connection.execute(f"COPY (SELECT * EXCLUDE (row, proof) FROM rows) TO '{output}' (HEADER)")  # noqa: S608
+        connection.execute(f"COPY (SELECT proof FROM rows) TO '{folder / DUCKDB_PROOFS}' (HEADER false)")  # noqa: S608
+    return output
 
 
 def with_duckdb_finished(folder: Path) -> Path:
-    return copied_by_duckdb(folder, HEADER, {}, HEADER)
-
-
-def copied_by_duckdb(folder: Path, texts: list[str], types: dict[str, str], selected: list[str]) -> Path:
-    """Read ``texts`` and what ``types`` says from the file of JSON lines, and write what is ``selected``, in order."""
     output = folder / "duckdb.csv"
-    typed = {"row": "BIGINT", **dict.fromkeys(texts, "VARCHAR"), **types}
-    columns = ", ".join(f"{name}: '{kind}'" for name, kind in typed.items())
-    with duckdb.connect() as connection:
+    with duckdb_connection() as connection:
         connection.execute(
-            "SET enable_progress_bar = false"
-        )  # it is printed between the figures, if a query takes seconds
-        connection.execute(
-            f"COPY (SELECT {', '.join(selected)} FROM read_json('{folder / 'rows.jsonl'}', "  # noqa: S608
-            f"columns={{{columns}}}, format='newline_delimited') ORDER BY row) TO '{output}' (HEADER)"
+            f"COPY (SELECT {', '.join(HEADER)} FROM {json_rows(folder, HEADER)} ORDER BY row) TO '{output}' (HEADER)"  # noqa: S608
         )
     return output
+
+
+@contextmanager
+def duckdb_connection() -> Iterator[duckdb.DuckDBPyConnection]:
+    """A database in memory. It prints no progress, which would stand between the figures."""
+    with duckdb.connect() as connection:
+        connection.execute("SET enable_progress_bar = false")
+        yield connection
+
+
+def json_rows(folder: Path, texts: list[str], **types: str) -> str:
+    """SQL that reads ``texts``, and the columns of these ``types``, from the file of JSON lines."""
+    typed = {"row": "BIGINT", **dict.fromkeys(texts, "VARCHAR"), **types}
+    columns = ", ".join(f"{name}: '{kind}'" for name, kind in typed.items())
+    return f"read_json('{folder / 'rows.jsonl'}', columns={{{columns}}}, format='newline_delimited')"
 
 
 def copy(folder: Path) -> Path:

@@ -31,12 +31,13 @@ from row_batches.rows.rows_object import encode_rows, first_line, read_columns, 
 from row_batches.rows.store import FinishedRows, ListedRow, RowRange, listed_by_reading
 
 GROUP_OBJECTS = 16
-GROUP_BYTES = 256 * 1024
-"""One reader reads up to this many neighbouring objects, of up to this size, and yields them as one group."""
+GROUP_BYTES = 1024 * 1024
+"""One reader reads up to this many neighbouring objects, of up to this size, and yields them as one group. The
+aggregator's work for a group is nearly the same for any number of its rows."""
 WRITERS = 16
 """The objects that one write puts at once."""
 MOST_GROUPS_AHEAD = 24
-MOST_BYTES_AHEAD = 2 * 1024 * 1024
+MOST_BYTES_AHEAD = 8 * 1024 * 1024
 MOST_OBJECTS_AHEAD = 48
 MOST_ANSWER_BYTES_AHEAD = 32 * 1024 * 1024
 

@@ -267,8 +267,13 @@ class _Aggregation:
             failed_rows=failed_rows.state,
             proof_rows=proof_rows.state,
         )
-        self._objects.put(self._checkpoint_key, checkpoint.model_dump_json().encode())
+        self._put(checkpoint)
         return checkpoint
+
+    def _put(self, checkpoint: Checkpoint) -> None:
+        # Not model_dump_json, which takes five times as long for the megabytes of text that are not uploaded yet.
+        body = orjson.dumps(checkpoint.model_dump(mode="json"), option=orjson.OPT_NON_STR_KEYS)
+        self._objects.put(self._checkpoint_key, body)
 
     def _save(self, phase: Phase, response: AggregateResponse | None = None) -> None:
         self._letters.send()  # no later call comes back to the rows before next_row
@@ -287,7 +292,7 @@ class _Aggregation:
             totals=self._totals,
             response=response,
         )
-        self._objects.put(self._checkpoint_key, checkpoint.model_dump_json().encode())
+        self._put(checkpoint)
 
     @property
     def _first_line(self) -> bytes:
@@ -314,9 +319,10 @@ class _Aggregation:
         return self._deadline.remaining_seconds() > max(RESERVE_SECONDS, seconds)
 
     def _upload(self) -> None:
-        uploads = [self._output.upload_full_part(), self._failed_rows.upload_full_part()]
         if self._proof_rows is not None:
-            uploads.append(self._proof_rows.upload_full_part())
+            # Without a checkpoint: what the next call repeats, it uploads again as the same part.
+            self._proof_rows.upload_full_part()
+        uploads = [self._output.upload_full_part(), self._failed_rows.upload_full_part()]
         if any(uploads):
             self._save(Phase.ROWS)
 
