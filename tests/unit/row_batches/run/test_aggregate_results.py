@@ -145,6 +145,7 @@ def test_rows_objects_become_output_failed_rows_and_summary() -> None:
         "status",
         "output_s3_uri",
         "outputs",
+        "delivery",
         "failed_rows_s3_uri",
         "summary_s3_uri",
         "total_rows",
