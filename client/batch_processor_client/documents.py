@@ -15,6 +15,8 @@ from row_batches.document.input_document import with_one_name
 
 MAX_NAME_CHARACTERS = 80
 """https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html, ``name``."""
+LEAST_COST_USD = 1e-6
+"""``stop_after.cost_usd`` is above 0."""
 REFUSED_SIGNS = '< > { } [ ] ? * " # % \\ ^ | ~ ` $ & , ; : /'
 
 
@@ -49,6 +51,18 @@ def check_name(name: str) -> None:
             f"No execution can be named {name!r}. A name has 1 to 80 characters, no white space, no control character "
             f"and none of {REFUSED_SIGNS}. Choose another NAME: letters, digits, - and _."
         )
+
+
+def with_cost_limit(document: dict[str, Any], most_usd: float) -> dict[str, Any]:
+    """The document whose run starts no further row when its target has cost ``most_usd``, or the document's own limit
+    if that is lower. A document with mistakes in these fields stays as it is, so that they are named."""
+    execution = document.get("execution_config") or {}
+    limits = (execution.get("stop_after") or {}) if isinstance(execution, dict) else None
+    own = limits.get("cost_usd", most_usd) if isinstance(limits, dict) else None
+    if not isinstance(execution, dict) or not isinstance(limits, dict) or not isinstance(own, int | float):
+        return document
+    lower = max(min(own, most_usd), LEAST_COST_USD)
+    return {**document, "execution_config": {**execution, "stop_after": {**limits, "cost_usd": lower}}}
 
 
 def with_input_bucket(document: dict[str, Any], input_bucket: str) -> dict[str, Any]:

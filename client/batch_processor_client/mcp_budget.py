@@ -50,8 +50,8 @@ class Budget:
             return self._committed()
 
     @contextmanager
-    def reserved(self, worst_usd: float | None, execution: str = "", replaces: str = "") -> Iterator[None]:
-        """Reserve an amount before the work in the block starts; None: nobody knows the amount.
+    def reserved(self, worst_usd: float | None, execution: str = "", replaces: str = "") -> Iterator[float]:
+        """Reserve an amount before the work in the block starts; None: nobody knows the amount. Gives what was left.
 
         It takes the place of what the run ``replaces`` had reserved. If the block says that no run was started, all is
         as before. After any other error, work can go on, so its amount stays reserved. Raises OverBudgetError.
@@ -67,7 +67,7 @@ class Budget:
             replaced = [one for one in self._reservations if one not in kept]
             self._reservations = [*kept, added]
         try:
-            yield
+            yield left
         except NOTHING_STARTED:
             if not execution:
                 raise  # A job can be created although its creation has no answer yet.

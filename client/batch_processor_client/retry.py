@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError as RefusedByAwsError
 from pydantic import BaseModel, ConfigDict
 
 from batch_processor_client.deployment import Deployment
+from batch_processor_client.documents import with_cost_limit
 from batch_processor_client.errors import ClientError
 from foundation.aws.s3 import S3ObjectStore
 from foundation.errors import ObjectNotFoundError
@@ -70,6 +71,7 @@ def retry(
     accept_version: bool = False,
     dry_run: bool = False,
     changes: Mapping[str, Any] | None = None,
+    most_usd: float | None = None,
     wait: Callable[[float], None] = time.sleep,
 ) -> Retry:
     """Start an execution with the document and the rows of an earlier one, which takes over what was successful there.
@@ -77,7 +79,7 @@ def retry(
     Its rows are the ones that the earlier execution staged, under the same numbers, whatever became of the user's file.
     Its output lists all of them. The same ``name`` twice starts one execution. ``accept_version``: also take over
     answers of other code of the target. ``dry_run``: plan and estimate, wait for that, and run no row. ``changes`` are
-    new values in its ``execution_config``.
+    new values in its ``execution_config``. ``most_usd`` is the cost of the target at which no further row starts.
 
     Raises ClientError when the earlier execution has no output yet, its plan has expired, or the name was used; in a
     dry run also with the reason for which the retry would be refused.
@@ -90,6 +92,8 @@ def retry(
         return Retry(retried=retried, rows=0, total_rows=summary.total_rows, dry_run=dry_run)
     started = name or next_name(retried)
     document = _document(store, retried, changes or {}, accept_version=accept_version)
+    if most_usd is not None:
+        document = with_cost_limit(document, most_usd)
     states = deployment.client("stepfunctions")
     if not dry_run:
         _start(states, deployment, started, document, retried)

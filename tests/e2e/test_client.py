@@ -1,4 +1,4 @@
-"""The client on a deployment: a run without a document, its progress, the list of runs, a notebook."""
+"""The client on a deployment: a run without a document, its progress, the list of runs, a notebook, an agent."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import json
 from pathlib import Path
 
 import pandas
+from mcp import Client
+from mcp.types import CallToolResult
 
 from batch_processor_client.deployment import Deployment as Outputs
 from batch_processor_client.notebook import Deployment as Notebook
-from batch_processor_client.runs import status
+from batch_processor_client.runs import read_plan, status
 from tests.support.client import run_client
 from tests.support.deployment import Deployment
+from tests.support.mcp_servers import http_server, talk_over_http, talk_over_stdio
 
 ROWS = 12
 
@@ -48,3 +51,62 @@ def test_a_data_frame_runs_from_a_notebook(deployment: Deployment, tmp_path: Pat
     assert run.failures().empty
     assert run.progress.done == run.progress.total == ROWS
     assert status(Outputs.read(outputs), run.name).counts.succeeded == ROWS
+
+
+CHAOS = {
+    "target": {"type": "tool", "name": "chaos"},  # it has a price
+    "input_mapping": {"column_mappings": {"mode": "mode"}},
+    "output_mapping": {"columns": [{"name": "value", "source": "$.value"}]},
+}
+NO_PRICE = {"target": {"type": "tool", "name": "echo"}}
+
+
+def test_an_agent_spends_within_its_budget_and_follows_what_it_starts(deployment: Deployment, tmp_path: Path) -> None:
+    # Given a server that an agent starts, with a budget that is too low for any run
+    outputs, files = tmp_path / "outputs.json", tmp_path / "files"
+    outputs.write_text(json.dumps(deployment.outputs))
+    files.mkdir()
+    (files / "rows.csv").write_text("mode\n" + "ok\n" * ROWS)
+
+    async def ask(client: Client) -> list[CallToolResult]:
+        given = {"file": "rows.csv"}
+        return [
+            await client.call_tool("estimate", {"document": CHAOS, **given}),
+            await client.call_tool("start", {"document": CHAOS, "name": "agents-run", **given}),
+            await client.call_tool("start", {"document": NO_PRICE, "name": "agents-run", **given}),
+            await client.call_tool("status", {"execution": "agents-run"}),
+        ]
+
+    said = talk_over_stdio(outputs, ask, "--budget-usd", "0.0001", "--files", str(files))
+    # Then it is told the price, and that a person must approve; nothing was started
+    planned, refused, unknown, nothing = (one.structured_content for one in said)
+    assert planned["total_rows"] == ROWS
+    assert planned["worst_usd"] > 0.0001
+    assert (refused["started"], refused["approval_needed"]) == (False, True)
+    assert (unknown["started"], unknown["worst_usd"]) == (False, None)
+    assert said[3].is_error
+    assert nothing is None
+    # When it has a budget that suffices, over HTTP
+    progress: list[float] = []
+
+    async def note(done: float, _total: float | None, _message: str | None) -> None:
+        progress.append(done)
+
+    async def run(client: Client) -> list[CallToolResult]:
+        name = {"execution": "agents-run"}
+        return [
+            await client.call_tool("start", {"document": CHAOS, "name": "agents-run", "file": "rows.csv"}),
+            await client.call_tool("follow", name, progress_callback=note),
+            await client.call_tool("results", name),
+        ]
+
+    with http_server(outputs, "--budget-usd", "1", "--files", str(files)) as address:
+        started, followed, results = (one.structured_content for one in talk_over_http(address, run))
+    # Then the run ends with all rows, and was bound by what it had of the budget
+    assert started["started"]
+    assert (followed["ended"], followed["run"]["counts"]["succeeded"]) == (True, ROWS)
+    assert progress == sorted(set(progress))
+    assert progress[-1] == ROWS
+    assert results["document"]["succeeded"] == ROWS
+    plan = read_plan(Outputs.read(outputs), "agents-run")
+    assert plan.config.execution_config.cost_limit == started["worst_usd"]

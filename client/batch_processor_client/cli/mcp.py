@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +26,7 @@ def mcp(
     http: Annotated[
         bool, typer.Option("--http", help="Serve HTTP on 127.0.0.1, not standard input and output.")
     ] = False,
-    port: Annotated[int, typer.Option(min=1024, max=65_535, help="Port of --http.")] = 8765,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port of --http; 0: a free one.")] = 8765,
 ) -> None:
     """Serve tools to an AI agent over the Model Context Protocol, within a budget."""
     try:
@@ -33,4 +34,13 @@ def mcp(
     except ImportError:
         raise ClientError("Tools for agents need mcp: pip install './client[mcp]' in the clone.") from None
     made = mcp_server.server(deployment_of(context), budget_usd, files)
-    mcp_server.serve(made, port if http else None, lambda text: err.print(text, markup=False, highlight=False))
+    show = functools.partial(err.print, markup=False, highlight=False)
+    if not http:
+        mcp_server.serve(made, None, show)
+        return
+    try:
+        mcp_server.serve(made, port, show)
+    except KeyboardInterrupt:
+        return
+    except OSError as error:
+        raise ClientError(f"Port {port} cannot be used: {error.strerror}. Choose another --port.") from None

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import logging
 import secrets
-import socket
 from collections.abc import Callable
 
 import uvicorn
 
 from batch_processor_client.console.app import create_app
 from batch_processor_client.deployment import Deployment
+from batch_processor_client.loopback import LOOPBACK, listening
 
-LOOPBACK = "127.0.0.1"
 TOKEN_BYTES = 32
 
 
 def serve(deployment: Deployment, announce: Callable[[str], None], port: int = 0) -> None:
     """Serve until Ctrl-C. ``announce`` gets the address with the token, once it can be opened."""
     logging.getLogger("batch_processor_client.console").setLevel(logging.WARNING)
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((LOOPBACK, port))
-        listening.listen()
-        chosen = int(listening.getsockname()[1])
+    with listening(port) as (opened, chosen):
         token = secrets.token_urlsafe(TOKEN_BYTES)
         # No access log: it would have the token. No Server header, no headers of a proxy.
         config = uvicorn.Config(
@@ -36,4 +31,4 @@ def serve(deployment: Deployment, announce: Callable[[str], None], port: int = 0
             timeout_graceful_shutdown=2,
         )
         announce(f"http://{LOOPBACK}:{chosen}/?token={token}")
-        uvicorn.Server(config).run(sockets=[listening])
+        uvicorn.Server(config).run(sockets=[opened])

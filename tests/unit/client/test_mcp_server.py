@@ -13,10 +13,12 @@ import pytest
 from mcp import Client
 from mcp.types import CallToolResult
 
-from batch_processor_client import estimates, executions, jobs, mcp_server, runs, targets, trials
+from batch_processor_client import estimates, executions, following, jobs, mcp_server, runs, targets, trials
 from batch_processor_client import retry as retries
 from batch_processor_client import stop as stops
+from batch_processor_client.documents import with_cost_limit
 from batch_processor_client.errors import ClientError
+from batch_processor_client.progress import Progress
 from batch_processor_client.retry import Retry
 from row_batches.document.plan import Target, TargetPrices
 from row_batches.run.runs import Approval, Counts, Run, RunEnding, RunState
@@ -164,7 +166,31 @@ def test_an_estimate_runs_no_row(world: World) -> None:
 def test_a_run_within_the_budget_starts(world: World) -> None:
     said = answer(world.server(10), "start", document=DOCUMENT, name="mine")
     assert (said["started"], said["execution"], said["committed_usd"]) == (True, "mine", 8.0)
-    assert world.started == [DOCUMENT]
+    assert world.started == [limited(DOCUMENT, 8.0)]
+
+
+def limited(document: dict[str, Any], usd: float) -> dict[str, Any]:
+    return {**document, "execution_config": {"stop_after": {"cost_usd": usd}}}
+
+
+@pytest.mark.parametrize(("own", "holds"), [(5, 5), (50, 8.0)])
+def test_a_run_stops_by_itself_at_what_it_has_of_the_budget_or_at_its_own_lower_limit(
+    world: World, own: float, holds: float
+) -> None:
+    limits = {"failed_rows": 3, "cost_usd": own}
+    document = {**DOCUMENT, "execution_config": {"max_concurrency": 2, "stop_after": limits}}
+    answer(world.server(10), "start", document=document)
+    (started,) = world.started
+    assert started["execution_config"] == {"max_concurrency": 2, "stop_after": {"failed_rows": 3, "cost_usd": holds}}
+
+
+@pytest.mark.parametrize("wrong", [{"execution_config": 1}, {"execution_config": {"stop_after": {"cost_usd": "1"}}}])
+def test_a_limit_does_not_hide_a_mistake_in_a_document(wrong: dict[str, Any]) -> None:
+    assert with_cost_limit({**DOCUMENT, **wrong}, 3) == {**DOCUMENT, **wrong}
+
+
+def test_a_run_that_should_cost_nothing_has_the_lowest_limit_there_is() -> None:
+    assert with_cost_limit(DOCUMENT, 0) == limited(DOCUMENT, 1e-6)
 
 
 @pytest.mark.parametrize("budget", [0, 7.99])
@@ -219,7 +245,8 @@ def refuse() -> None:
 def test_a_trial_reserves_the_share_of_its_rows_and_waits_for_approval(world: World) -> None:
     said = answer(world.server(2), "trial", document={**DOCUMENT, "trial": {"approval": "none"}}, rows=10)
     assert (said["started"], said["committed_usd"]) == (True, 0.8 + 0.5)
-    assert world.started == [{**DOCUMENT, "trial": {"rows": 10, "approval": "required"}}]
+    # The limit also holds for the rows that run after the trial.
+    assert world.started == [limited({**DOCUMENT, "trial": {"rows": 10, "approval": "required"}}, 2)]
 
 
 def test_a_run_goes_on_after_its_trial_if_the_measured_cost_is_within_the_budget(world: World) -> None:
@@ -250,19 +277,20 @@ def test_no_answer_has_the_token_of_an_approval(world: World) -> None:
 
 def test_a_retry_is_bound_by_the_budget(world: World) -> None:
     world.waiting()
-    retried: list[bool] = []
+    retried: list[float | None] = []
 
-    def retry(*_: Any, dry_run: bool = False, **__: Any) -> Retry:
-        retried.append(dry_run)
+    def retry(*_: Any, dry_run: bool = False, most_usd: float | None = None, **__: Any) -> Retry:
+        assert dry_run is (most_usd is None)
+        retried.append(most_usd)
         estimate = {"best_usd": 1.0, "worst_usd": 4.0}
         return Retry(retried="run-1", execution="run-1-retry-1", rows=3, total_rows=9, estimate=estimate)
 
     world.monkeypatch.setattr(retries, "retry", retry)
     said = answer(world.server(3), "retry", execution="run-1")
     assert (said["approval_needed"], said["command"]) == (True, "batch-processor --env stage retry run-1")
-    assert retried == [True]
+    assert retried == [None]
     assert answer(world.server(4), "retry", execution="run-1")["execution"] == "run-1-retry-1"
-    assert retried == [True, True, False]
+    assert retried == [None, None, 4.0]
 
 
 @pytest.mark.parametrize(("cost", "starts"), [({"costUSD": 5.0}, True), ({"costUSD": 11.0}, False), ({}, False)])
@@ -326,17 +354,48 @@ def test_a_stop_answers_as_soon_as_no_row_starts(world: World) -> None:
     assert "No further row starts" in answer(world.server(), "stop", execution="run-1")["message"]
 
 
-def test_http_is_served_on_loopback_under_a_path_that_nobody_can_guess() -> None:
-    class Recorder:
-        def run(self, *transport: str, **options: Any) -> None:
-            self.asked = (transport, options)
+def test_following_reports_progress_and_answers_when_the_run_has_ended(world: World) -> None:
+    world.ended("run-1", cost_usd=1.5)
+    ending = executions.Ending(status="FAILED", error="RowFailedError", cause="3 rows failed")
+    looks = [Progress(execution="run-1", total=9, succeeded=done, failed=0) for done in (0, 3, 3, 7)]
+    looks.append(Progress(execution="run-1", total=9, succeeded=7, failed=2, ending=ending))
+    world.monkeypatch.setattr(following, "follow", lambda *_, wait: iter(looks))
+    world.monkeypatch.setattr(following, "POLL_SECONDS", 0)
+    told: list[tuple[float, float | None, str | None]] = []
 
-    recorder, shown = Recorder(), list[str]()
-    mcp_server.serve(recorder, 8765, shown.append)  # type: ignore[arg-type]
-    transport, options = recorder.asked
-    assert (transport, options["host"]) == (("streamable-http",), "127.0.0.1")
-    assert len(options["streamable_http_path"]) > 30
-    assert shown == [f"http://127.0.0.1:8765{options['streamable_http_path']}"]
+    async def note(progress: float, total: float | None, message: str | None) -> None:
+        told.append((progress, total, message))
+
+    async def follow(client: Client) -> CallToolResult:
+        return await client.call_tool("follow", {"execution": "run-1"}, progress_callback=note)
+
+    said = talk(world.server(), follow).structured_content
+    assert (said["ended"], said["error"], said["cause"]) == (True, "RowFailedError", "3 rows failed")
+    assert said["run"]["state"] == "SUCCEEDED"
+    assert told == [
+        (0, 9, "0 rows done, 0 failed"),
+        (3, 9, "3 rows done, 0 failed"),
+        (7, 9, "7 rows done, 0 failed"),
+        (9, 9, "9 rows done, 2 failed"),
+    ]
+
+
+def test_following_ends_with_a_question_or_when_its_time_is_over(world: World) -> None:
+    world.waiting()
+    world.report(WHOLE)
+    now = datetime(2026, 11, 27, tzinfo=UTC)
+    asked = Progress(execution="run-1", approval=Approval(token=TOKEN, asked_at=now, until=now))
+    running = [Progress(execution="run-1")] * 9
+    world.monkeypatch.setattr(following, "POLL_SECONDS", 0.3)
+    for looks in ([*running[:1], asked], running):
+        world.monkeypatch.setattr(following, "follow", lambda *_, wait, looks=looks: iter(looks))
+        said = answer(world.server(), "follow", execution="run-1", seconds=1)
+        assert (said["ended"], said["run"]["state"]) == (False, "WAITING_FOR_APPROVAL")
+
+
+def test_an_execution_that_does_not_exist_cannot_be_followed(world: World) -> None:
+    world.states.descriptions = []
+    assert "There is no execution nothing." in text(call(world.server(), "follow", execution="nothing"))
 
 
 def test_the_command_serves_without_a_budget_unless_one_is_given(
