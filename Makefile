@@ -13,7 +13,9 @@ PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11; do 
 # For recipes. Without an interpreter they would begin with `-m`, and make ignores errors of a command that begins with `-`.
 NEEDED_PYTHON = $(or $(PYTHON),$(error Python 3.11 or newer is needed; name one: make … PYTHON=<path>))
 # Arguments come from the command line only, because a shell can define NAME itself, as WSL does.
-GIVEN := INPUT OUTPUT CSV NAME FOLLOW TRIAL EXECUTION GRACE FILE CONFIRM TOOL_NAME ONLY UPGRADE ARGS JOB YES CONCURRENCY RATE TOKENS ACCEPT_VERSION DRY_RUN STATUS LIMIT FROM ROW AGENT ANSWER ANSWERS CURE PROOF STATE TARGET COLUMNS
+GIVEN := INPUT CSV TARGET COLUMNS NAME OUTPUT TRIAL CONCURRENCY FOLLOW \
+	EXECUTION STATE STATUS LIMIT FROM ROW GRACE RATE TOKENS CURE PROOF ACCEPT_VERSION DRY_RUN YES \
+	JOB AGENT ANSWER ANSWERS FILE CONFIRM TOOL_NAME ONLY UPGRADE ARGS
 $(foreach variable,$(GIVEN),$(eval $(variable) :=))
 # Size of the end-to-end tests: small or full.
 SCALE ?= small
@@ -117,6 +119,10 @@ retry: $(RUNTIME) ## Run what failed or never ran of a run that has ended: EXECU
 heal: $(RUNTIME) ## Say why rows failed and what that needs; run the chosen causes again: EXECUTION=name [CURE=1,2|all] [NAME=…] [DRY_RUN=1]
 	@$(CLIENT) heal $(call option,--cure,CURE) $(call option,--name,NAME) $(if $(DRY_RUN),--dry-run) \
 		$(if $(ACCEPT_VERSION),--accept-version) -- "$$EXECUTION"
+
+.PHONY: purge
+purge: $(RUNTIME) ## Delete all that a run left, after asking: EXECUTION=name [DRY_RUN=1] [YES=1]
+	@$(CLIENT) purge $(if $(DRY_RUN),--dry-run) $(if $(filter 1,$(YES)),--yes) -- "$$EXECUTION"
 
 .PHONY: rows
 rows: $(RUNTIME) ## List finished rows, also of a running batch: EXECUTION=name [STATUS=FAILED] [LIMIT=n] [FROM=row]

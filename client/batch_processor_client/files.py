@@ -12,6 +12,8 @@ from batch_processor_client.deployment import Deployment
 from batch_processor_client.errors import ClientError
 
 CHUNK_BYTES = 1024 * 1024
+ALONE = "files"
+"""The folder of files that no run uploaded."""
 MOST_PRESIGNED_SECONDS = 7 * 24 * 3600
 """https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-presigned-url.html"""
 
@@ -44,6 +46,11 @@ def split_s3_uri(uri: str) -> tuple[str, str]:
     return bucket, key
 
 
+def uploads_prefix(folder: str) -> str:
+    """Where the uploads of a folder are in the input bucket."""
+    return f"uploads/{folder}/"
+
+
 def upload_uri(deployment: Deployment, path: Path, folder: str) -> str:
     """Where ``upload`` puts a file in the input bucket.
 
@@ -51,7 +58,7 @@ def upload_uri(deployment: Deployment, path: Path, folder: str) -> str:
     """
     with path.open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()[:16]
-    return f"s3://{deployment.input_bucket}/uploads/{folder}/{content}/{path.name}"
+    return f"s3://{deployment.input_bucket}/{uploads_prefix(folder)}{content}/{path.name}"
 
 
 def upload(deployment: Deployment, path: Path, folder: str) -> str:

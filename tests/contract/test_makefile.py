@@ -69,7 +69,7 @@ def commands(*arguments: str, **environment: str) -> subprocess.CompletedProcess
 
 @pytest.mark.parametrize("target", ["run", "stop", "seed-lake", "destroy", "bench", "demo"])
 def test_what_a_command_acts_on_does_not_come_from_the_shell(target: str) -> None:
-    own = re.findall(r"^GIVEN := ([A-Z_ ]+)$", MAKEFILE, re.MULTILINE)[0].split()
+    own = re.findall(r"^GIVEN := ((?:[A-Z_ ]|\\\n\t)+)$", MAKEFILE, re.MULTILINE)[0].replace("\\", "").split()
     assert {"NAME", "INPUT", "CSV", "FILE", "FOLLOW", "EXECUTION", "GRACE"} <= set(own)
     assert commands(target, **dict.fromkeys(own, "of-the-shell")).stdout == commands(target).stdout
 

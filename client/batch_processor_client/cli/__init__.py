@@ -19,6 +19,7 @@ from batch_processor_client.cli import (
     jobs,
     lake,
     mcp,
+    purging,
     runs,
     schemas,
     targets,
@@ -32,6 +33,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_e
 for commands in (
     runs.app,
     healing.app,
+    purging.app,
     verifying.app,
     targets.app,
     files.app,

@@ -21,7 +21,7 @@ def upload(
     file: Annotated[Path, typer.Argument(parser=files.readable_file, metavar="FILE", help="The file.")],
 ) -> None:
     """Put a file into the input bucket, and print its address for csv_s3_uri."""
-    show(files.upload(deployment_of(context), file, "files"))
+    show(files.upload(deployment_of(context), file, files.ALONE))
 
 
 @app.command()

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from batch_processor_client.cli.jobs import is_terminal
-from batch_processor_client.cli.options import AsJson, Execution, deployment_of, out, show
+from batch_processor_client.cli.options import AsJson, Execution, deployment_of, has_terminal, out, show
 from batch_processor_client.cli.report import cause_lines
 from batch_processor_client.heal import Diagnosis, choose, diagnose
 from batch_processor_client.heal import heal as run_again
@@ -44,7 +43,7 @@ def heal(
             out.print_json(found.model_dump_json())
             return
         _show(found)
-        if not found.causes or not is_terminal():
+        if not found.causes or not has_terminal():
             return
         cure = typer.prompt("Heal which causes? Numbers with commas, all, or nothing", default="", show_default=False)
         if not cure.strip():

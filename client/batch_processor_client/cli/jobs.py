@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from batch_processor_client import content_edits, job_export, jobs
-from batch_processor_client.cli.options import AsJson, deployment_of, input_file, out, show
+from batch_processor_client.cli.options import AsJson, deployment_of, has_terminal, input_file, out, show
 from batch_processor_client.documents import read_document
 from batch_processor_client.errors import ClientError
 
@@ -197,7 +196,7 @@ def reparse(
     done = jobs.reparse(deployment, job, store=False)
     if not as_json:
         out.print(f"{done.read:,} of {done.answers:,} would now be read, {done.cost_usd:.2f} USD.", highlight=False)
-    if done.read and (yes or (not as_json and is_terminal() and typer.confirm("Store their content?"))):
+    if done.read and (yes or (not as_json and has_terminal() and typer.confirm("Store their content?"))):
         done = jobs.reparse(deployment, job, store=True)
     if as_json:
         out.print_json(done.model_dump_json())
@@ -205,8 +204,3 @@ def reparse(
         out.print(f"{done.read:,} records have content now. The sync brings it into the lake.", highlight=False)
     elif done.read:
         out.print("Nothing was stored. To store the content: YES=1 with make, or --yes.", highlight=False)
-
-
-def is_terminal() -> bool:
-    """Whether there is somebody to ask."""
-    return sys.stdin.isatty()

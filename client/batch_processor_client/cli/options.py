@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -55,6 +56,11 @@ def input_file(help_text: str, *names: str) -> object:
 def output_file(help_text: str, *names: str) -> object:
     """An option that names a file to write."""
     return typer.Option(*names, parser=writable_file, metavar="FILE", help=help_text)
+
+
+def has_terminal() -> bool:
+    """Whether somebody can be asked."""
+    return out.is_terminal and sys.stdin.isatty()
 
 
 def show(text: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import json
-import sys
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +23,7 @@ from batch_processor_client.cli.options import (
     Execution,
     deployment_of,
     err,
+    has_terminal,
     input_file,
     out,
     output_file,
@@ -152,11 +152,6 @@ def _follow(deployment: Deployment, arn: str, output: Path | None = None) -> Non
     _save(deployment, ending, output)
     if ending.status != "SUCCEEDED":
         raise typer.Exit(1)
-
-
-def has_terminal() -> bool:
-    """Whether somebody can be asked."""
-    return out.is_terminal and sys.stdin.isatty()
 
 
 def _to_its_end(deployment: Deployment, arn: str) -> executions.Ending | None:

@@ -125,7 +125,7 @@ def test_without_a_terminal_the_causes_are_listed_and_nothing_is_started(world: 
 def test_on_a_terminal_the_chosen_causes_are_healed(
     world: World, command: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(healing, "is_terminal", lambda: True)
+    monkeypatch.setattr(healing, "has_terminal", lambda: True)
 
     assert command(input="\n").exit_code == 0
     assert world.states.started == {}

@@ -79,7 +79,7 @@ def test_with_a_yes_it_is_stored_in_as_many_calls_as_it_takes(monkeypatch: pytes
 
 
 def test_a_terminal_is_asked(monkeypatch: pytest.MonkeyPatch, outputs: Path) -> None:
-    monkeypatch.setattr(cli_jobs, "is_terminal", lambda: True)
+    monkeypatch.setattr(cli_jobs, "has_terminal", lambda: True)
     monkeypatch.setattr(Deployment, "client", lambda *_: function)
     for answer, dry_runs in (("n\n", [True]), ("y\n", [True, False])):
         function = FakeFunction(FOUND, FOUND)

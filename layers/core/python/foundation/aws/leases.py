@@ -21,6 +21,11 @@ KEPT_SECONDS = 86_400
 SCHEMA_VERSION = 1
 
 
+def lease_partition(name: str) -> str:
+    """The partition key of the leases of a name."""
+    return f"LEASE#{name}"
+
+
 class DynamoDbLeases:
     """Leases in one table. Methods raise DeploymentError, ThrottledError and ServiceUnavailableError."""
 
@@ -36,7 +41,7 @@ class DynamoDbLeases:
             self._client.put_item(
                 TableName=self._table,
                 Item={
-                    "PK": {"S": f"LEASE#{name}"},
+                    "PK": {"S": lease_partition(name)},
                     "SK": {"S": part},
                     "holder": {"S": owner},
                     "expiresAt": {"N": str(until_ms)},
@@ -56,7 +61,7 @@ class DynamoDbLeases:
         try:
             self._client.delete_item(
                 TableName=self._table,
-                Key={"PK": {"S": f"LEASE#{name}"}, "SK": {"S": part}},
+                Key={"PK": {"S": lease_partition(name)}, "SK": {"S": part}},
                 ConditionExpression="holder = :owner",
                 ExpressionAttributeValues={":owner": {"S": owner}},
             )
@@ -69,7 +74,7 @@ class DynamoDbLeases:
             TableName=self._table,
             KeyConditionExpression="PK = :pk",
             FilterExpression="expiresAt >= :now",
-            ExpressionAttributeValues={":pk": {"S": f"LEASE#{name}"}, ":now": {"N": str(self._clock.now_ms())}},
+            ExpressionAttributeValues={":pk": {"S": lease_partition(name)}, ":now": {"N": str(self._clock.now_ms())}},
             ConsistentRead=True,
         )
         with translated("dynamodb:Query", self._table):

@@ -82,6 +82,15 @@ class _Range(NamedTuple):
     units: int
 
 
+def partitions_of(storage: Storage) -> list[str]:
+    """All partition keys of an execution's rows, and of the items that commit them."""
+    return [partition for batch_id in storage.batch_ids for partition in (batch_id, _finished_partition(batch_id))]
+
+
+def _finished_partition(batch_id: str) -> str:
+    return f"{batch_id}#finished"
+
+
 class DynamoDbRowStore:
     """The finished rows of the execution of ``keys`` in ``table``. ``storage`` comes from its plan.
 
@@ -170,7 +179,7 @@ class DynamoDbRowStore:
         first, last = run[0].row, run[-1].row
         size, units = (sum(numbers) for numbers in zip(*[sizes[finished.row] for finished in run], strict=True))
         return {
-            "batch_id": {"S": f"{self._batch_id(first)}#finished"},
+            "batch_id": {"S": _finished_partition(self._batch_id(first))},
             "row_id": {"S": f"{row_id(first)}-{last:09d}"},
             "bytes": {"N": str(size)},
             "units": {"N": str(units + 1)},
@@ -227,7 +236,7 @@ class DynamoDbRowStore:
     def _written_in(self, batch_id: str, first: int, last: int | None) -> Iterator[_Range]:
         begin = block_of(first) * BLOCK_ROWS + 1
         end = f"{row_id(last)}~" if last is not None else "row~"
-        for item in self._query(f"{batch_id}#finished", row_id(begin), end):
+        for item in self._query(_finished_partition(batch_id), row_id(begin), end):
             begins, ends = item["row_id"]["S"].removeprefix("row_").split("-")
             yield _Range(int(begins), int(ends), int(item["bytes"]["N"]), int(item["units"]["N"]))
 

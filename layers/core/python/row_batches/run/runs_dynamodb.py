@@ -64,7 +64,7 @@ class DynamoDbRuns:
         started = run.started_at.astimezone(UTC).isoformat(timespec="milliseconds")
         item = {
             **run.model_dump(mode="json", exclude_none=True, exclude={"blanks", "traces", "causes"}),
-            "PK": f"RUN#{run.execution}",
+            "PK": run_partition(run.execution),
             "SK": "RUN",
             "GSI1PK": LISTED,
             "GSI1SK": f"{started}#{run.execution}",
@@ -207,7 +207,7 @@ class DynamoDbRuns:
             answer = self._client.query(
                 TableName=self._table,
                 KeyConditionExpression="PK = :pk AND SK = :sk",
-                ExpressionAttributeValues={":pk": {"S": f"RUN#{execution}"}, ":sk": {"S": "PACE"}},
+                ExpressionAttributeValues={":pk": {"S": run_partition(execution)}, ":sk": {"S": "PACE"}},
             )
         pace = from_item(answer["Items"][0]) if answer["Items"] else {}
         return int(pace.get("tokens", 0) / max(1, pace.get("answers", 0)))
@@ -289,7 +289,7 @@ class DynamoDbRuns:
             answer = self._client.query(
                 TableName=self._table,
                 KeyConditionExpression="PK = :pk",
-                ExpressionAttributeValues={":pk": {"S": f"RUN#{execution}"}},
+                ExpressionAttributeValues={":pk": {"S": run_partition(execution)}},
                 ConsistentRead=True,
             )
         items = {item["SK"]["S"]: from_item(item) for item in answer["Items"]}
@@ -351,8 +351,13 @@ class DynamoDbRuns:
         return [_run(items[key, "RUN"], items.get((key, "COUNTS"))) for key in keys if (key, "RUN") in items]
 
 
+def run_partition(execution: str) -> str:
+    """The partition key of all items of a run."""
+    return f"RUN#{execution}"
+
+
 def _key(execution: str, kind: str) -> dict[str, Any]:
-    return {"PK": {"S": f"RUN#{execution}"}, "SK": {"S": kind}}
+    return {"PK": {"S": run_partition(execution)}, "SK": {"S": kind}}
 
 
 def _moment(milliseconds: int) -> str:
