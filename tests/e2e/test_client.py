@@ -58,7 +58,7 @@ CHAOS = {
     "input_mapping": {"column_mappings": {"mode": "mode"}},
     "output_mapping": {"columns": [{"name": "value", "source": "$.value"}]},
 }
-NO_PRICE = {"target": {"type": "tool", "name": "echo"}}
+NO_PRICE = {"target": {"type": "tool", "name": "no_price"}}
 
 
 def test_an_agent_spends_within_its_budget_and_follows_what_it_starts(deployment: Deployment, tmp_path: Path) -> None:
@@ -67,6 +67,11 @@ def test_an_agent_spends_within_its_budget_and_follows_what_it_starts(deployment
     outputs.write_text(json.dumps(deployment.outputs))
     files.mkdir()
     (files / "rows.csv").write_text("mode\n" + "ok\n" * ROWS)
+    # And a target without a price
+    registry, client = deployment.outputs["registry_table"], deployment.client("dynamodb")
+    echo = client.get_item(TableName=registry, Key={"name": {"S": "echo"}})["Item"]
+    del echo["cost_per_call_usd"]
+    client.put_item(TableName=registry, Item={**echo, **{"name": {"S": "no_price"}}})
 
     async def ask(client: Client) -> list[CallToolResult]:
         given = {"file": "rows.csv"}
