@@ -71,7 +71,7 @@ def test_an_agent_spends_within_its_budget_and_follows_what_it_starts(deployment
     registry, client = deployment.outputs["registry_table"], deployment.client("dynamodb")
     echo = client.get_item(TableName=registry, Key={"name": {"S": "echo"}})["Item"]
     del echo["cost_per_call_usd"]
-    client.put_item(TableName=registry, Item={**echo, **{"name": {"S": "no_price"}}})
+    client.put_item(TableName=registry, Item={**echo, "name": {"S": "no_price"}})
 
     async def ask(client: Client) -> list[CallToolResult]:
         given = {"file": "rows.csv"}
@@ -83,6 +83,7 @@ def test_an_agent_spends_within_its_budget_and_follows_what_it_starts(deployment
         ]
 
     said = talk_over_stdio(outputs, ask, "--budget-usd", "0.0001", "--files", str(files))
+    client.delete_item(TableName=registry, Key={"name": {"S": "no_price"}})
     # Then it is told the price, and that a person must approve; nothing was started
     planned, refused, unknown, nothing = (one.structured_content for one in said)
     assert planned["total_rows"] == ROWS
