@@ -93,10 +93,10 @@ def test_an_agent_spends_within_its_budget_and_follows_what_it_starts(deployment
     assert said[3].is_error
     assert nothing is None
     # When it has a budget that suffices, over HTTP
-    progress: list[float] = []
+    told: list[tuple[float, float | None, str | None]] = []
 
-    async def note(done: float, _total: float | None, _message: str | None) -> None:
-        progress.append(done)
+    async def note(progress: float, total: float | None, message: str | None) -> None:
+        told.append((progress, total, message))
 
     async def run(client: Client) -> list[CallToolResult]:
         name = {"execution": "agents-run"}
@@ -111,8 +111,8 @@ def test_an_agent_spends_within_its_budget_and_follows_what_it_starts(deployment
     # Then the run ends with all rows, and was bound by what it had of the budget
     assert started["started"]
     assert (followed["ended"], followed["run"]["counts"]["succeeded"]) == (True, ROWS)
-    assert progress == sorted(set(progress))
-    assert progress[-1] == ROWS
+    assert [done for done, *_ in told] == sorted({done for done, *_ in told})
+    assert told[-1] == (ROWS, ROWS, f"{ROWS} rows done, 0 failed")
     assert results["document"]["succeeded"] == ROWS
     plan = read_plan(Outputs.read(outputs), "agents-run")
     assert plan.config.execution_config.cost_limit == started["worst_usd"]

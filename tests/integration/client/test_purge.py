@@ -68,8 +68,12 @@ class World:
         stores = RowStores(self.objects, FakeClock(), lambda: (self.dynamodb, self.deployment.results_table))
         batch = Batch.of_plan(plan, self.objects, FakeClock(), stores)
         outcome = Outcome(RowStatus.SUCCESS, {"a": 1}, {"a": 1})
-        times = {"row_hash": "h", "attempts": 1, "started_ms": 0, "ended_ms": 5}
-        batch.rows.write([batch.finish(row, one, outcome, **times) for row, one in enumerate(cells, 1)])
+        batch.rows.write(
+            [
+                batch.finish(row, one, outcome, row_hash="h", attempts=1, started_ms=0, ended_ms=5)
+                for row, one in enumerate(cells, 1)
+            ]
+        )
         keys = plan.keys
         for key in (keys.output, keys.output, keys.summary, keys.proof, f"{keys.oversized}1.json"):
             self.objects.put(key, b"{}")
