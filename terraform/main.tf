@@ -46,6 +46,7 @@ locals {
     runtime      = local.manifest.runtime
     architecture = local.manifest.architecture
     protected    = local.protected
+    short_lived  = var.short_lived
     # Environments that share an account must not share metrics, and the target is the only dimension.
     metrics_namespace  = "BatchProcessor${local.suffix}"
     log_retention_days = var.log_retention_days
@@ -67,6 +68,7 @@ module "input_bucket" {
   name          = coalesce(var.input_bucket_name, "batch-processor-input-${local.account_id}-${var.region}${local.suffix}")
   kms_key_arn   = module.key.arn
   force_destroy = !local.protected
+  expiry        = !var.short_lived
 }
 
 module "results_bucket" {
@@ -75,6 +77,7 @@ module "results_bucket" {
   name          = local.results_bucket_name
   kms_key_arn   = module.key.arn
   force_destroy = !local.protected
+  expiry        = !var.short_lived
   expire_after_days = {
     "work/" = var.work_retention_days
     # A message that names such an object is sent at once, or for as long as the run can be aggregated: while work/ is kept.

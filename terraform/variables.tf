@@ -220,6 +220,17 @@ variable "config_file" {
   }
 }
 
+variable "short_lived" {
+  type        = bool
+  description = "The deployment is thrown away soon: nothing in its buckets expires, its key does not rotate, and nothing has tags. Terraform waits a minute for these."
+  default     = false
+
+  validation {
+    condition     = !(var.short_lived && var.environment == "prod")
+    error_message = "prod is not short-lived: its objects must expire and its key must rotate."
+  }
+}
+
 variable "sample_targets" {
   type        = bool
   description = "Deploy and register the targets of examples/targets and the callers of examples/callers."

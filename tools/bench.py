@@ -62,9 +62,8 @@ def local_deployment(console: Console) -> Iterator[None]:
     with tempfile.TemporaryDirectory(prefix="bench-local-aws-") as folder:
         os.environ |= {"LOCAL_AWS_DIR": folder, "LOCAL_AWS_PORT": "0"}
         console.print("Starting a local AWS for the benchmarks")
-        local_aws.start()
         try:
-            up.deploy(console)
+            up.start_and_deploy(console, keep=False)
             yield
         finally:
             local_aws.stop()

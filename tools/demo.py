@@ -115,11 +115,11 @@ def demonstrate(console: Console, keep: bool) -> int:
     """Start what is missing, run the examples, stop what was started."""
     begun = time.monotonic()
     console.print("[bold]Batch Processor[/bold]: a CSV goes through an agent or a tool, row by row, on a local AWS.\n")
-    if not keep and not local_aws.is_running():
+    own = not keep and not local_aws.is_running()
+    if own:
         os.environ["LOCAL_AWS_DIR"] = str(OWN_FOLDER)
-    started = local_aws.start(keep=keep)
     try:
-        up.deploy(console)
+        up.start_and_deploy(console, keep=keep)
         deployment = deployment_of("local")
         console.print(
             f"  The state machine: {deployment.batch_processor_state_machine_arn}\n", highlight=False, soft_wrap=True
@@ -128,7 +128,7 @@ def demonstrate(console: Console, keep: bool) -> int:
             run_example(console, deployment, example)
         bedrock_demo.run_bedrock_batch(console, deployment)
     finally:
-        if started and not keep:
+        if own:
             local_aws.stop()
             shutil.rmtree(OWN_FOLDER, ignore_errors=True)
     console.rule(style="dim")
@@ -136,7 +136,7 @@ def demonstrate(console: Console, keep: bool) -> int:
         f"All three outputs are as expected, and the lake has its content. {clock(time.monotonic() - begun)} in all.",
         highlight=False,
     )
-    if started and not keep:
+    if own:
         console.print("The local AWS is stopped again.\n")
     else:
         console.print(f"The local AWS runs on at {local_aws.endpoint_url()}; `make down` stops it.\n", highlight=False)

@@ -1,4 +1,4 @@
-"""Run Terraform for one environment with its workspace, state and variables. Only saved plans are applied.
+"""Run Terraform for one environment with its workspace, state and variables.
 
     python -m tools.terraform plan | apply | destroy | output | state-bucket  --env local|stage|prod
     python -m tools.terraform fmt | validate | test
@@ -288,14 +288,21 @@ class Terraform:
         """The saved plans of the environment that were not applied: one or none."""
         return list(self.data_dir.glob(f"{self.environment}-*.tfplan"))
 
+    def forget_plans(self) -> None:
+        """Remove the saved plans of the environment."""
+        for last in self.saved_plans():
+            last.unlink()
+
+    def variable_file(self) -> str:
+        """Terraform's option for the variables of the environment."""
+        return f"-var-file=envs/{self.environment}.tfvars"
+
     def plan(self, *options: str) -> tuple[Path, bool]:
         """Save a plan and replace the last one; returns whether it would change anything."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        for last in self.saved_plans():
-            last.unlink()
+        self.forget_plans()
         path = self.plan_path()
-        variables = f"-var-file=envs/{self.environment}.tfvars"
-        arguments = ["plan", "-detailed-exitcode", f"-out={path}", variables, *options]
+        arguments = ["plan", "-detailed-exitcode", f"-out={path}", self.variable_file(), *options]
         done = self.run(*arguments, allowed=(NO_DIFFERENCE, DIFFERENCE))
         return path, done.returncode == DIFFERENCE
 
@@ -315,13 +322,9 @@ class Terraform:
             path.unlink()
 
     def apply(self, *options: str) -> None:
-        """Plan, and apply the plan."""
-        path, differs = self.plan(*options)
-        try:
-            if differs:
-                self.run("apply", f"-parallelism={PARALLELISM}", str(path))
-        finally:
-            path.unlink()
+        """Plan, and apply the plan, in one process: each process of Terraform loads the provider's schemas first."""
+        self.forget_plans()
+        self.run("apply", "-auto-approve", f"-parallelism={PARALLELISM}", self.variable_file(), *options)
 
     def outputs(self) -> dict[str, Any]:
         """The outputs of the applied state; empty if nothing was applied."""

@@ -14,6 +14,8 @@ import argparse
 import subprocess
 import sys
 import time
+from pathlib import Path
+from typing import TextIO
 
 from rich.console import Console
 
@@ -26,36 +28,53 @@ LOG_LINES_SHOWN = 40
 STOPPED = "Stopped the local AWS. `make up` starts it with everything that it had; `make clean` forgets that."
 
 
-def deploy(console: Console) -> None:
-    """Package and apply to the running local AWS. Raises CommandError with the end of the log if a step fails."""
-    steps = (
-        ("Packaging the functions", ["tools.package", "--env", "local"]),
-        ("Applying the Terraform configuration", ["tools.terraform", "apply", "--env", "local", "--plan-anew"]),
+def start_and_deploy(console: Console, *, keep: bool) -> None:
+    """Start the local AWS unless it runs, package and apply.
+
+    The functions are packaged while the local AWS starts. Raises CommandError with the end of the log if a step fails.
+    """
+    local_aws.state_directory().mkdir(parents=True, exist_ok=True)
+    with (local_aws.state_directory() / "deploy.log").open("w") as log:
+        begun = time.monotonic()
+        packaging = module(log, "tools.package", "--env", "local")
+        try:
+            with console.status("Packaging the functions, starting the local AWS"):
+                started = local_aws.start(keep=keep)
+                finish(packaging, "Packaging the functions", log)
+        finally:
+            packaging.kill()
+            packaging.wait()
+        what = "Packaged the functions, started the local AWS" if started else "Packaged the functions"
+        console.print(f"  {what}: {clock(time.monotonic() - begun)}", highlight=False)
+        begun = time.monotonic()
+        title = "Applying the Terraform configuration"
+        with console.status(title):
+            finish(module(log, "tools.terraform", "apply", "--env", "local", "--plan-anew"), title, log)
+        console.print(f"  Applied the Terraform configuration: {clock(time.monotonic() - begun)}", highlight=False)
+
+
+def module(log: TextIO, *command: str) -> subprocess.Popen[bytes]:
+    """Start ``python -m command``, which writes into the log."""
+    return subprocess.Popen(
+        [sys.executable, "-m", *command],
+        cwd=local_aws.REPOSITORY,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
     )
-    log = local_aws.state_directory() / "deploy.log"
-    with log.open("w") as output:
-        for title, module in steps:
-            begun = time.monotonic()
-            with console.status(title):
-                done = subprocess.run(
-                    [sys.executable, "-m", *module],
-                    cwd=local_aws.REPOSITORY,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    check=False,
-                )
-            if done.returncode != 0:
-                end = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_LINES_SHOWN:])
-                raise CommandError(f"{title} failed:\n{end}\n\nThe whole log: {log}")
-            console.print(f"  {title}: {clock(time.monotonic() - begun)}", highlight=False)
+
+
+def finish(process: subprocess.Popen[bytes], title: str, log: TextIO) -> None:
+    """Wait for the process. Raises CommandError with the end of the log if it fails."""
+    if process.wait() != 0:
+        path = Path(log.name)
+        end = "\n".join(path.read_text(errors="replace").splitlines()[-LOG_LINES_SHOWN:])
+        raise CommandError(f"{title} failed:\n{end}\n\nThe whole log: {path}")
 
 
 def up(console: Console, *, quiet: bool = False) -> None:
     """Start the local AWS, deploy to it and, unless ``quiet``, print how to reach it."""
-    if local_aws.start(keep=True):
-        console.print("  Started the local AWS", highlight=False)
-    deploy(console)
+    start_and_deploy(console, keep=True)
     if quiet:
         return
     console.print(f"\nThe local AWS runs at [bold]{local_aws.endpoint_url()}[/bold]. To use it with the AWS CLI:\n")
@@ -63,7 +82,8 @@ def up(console: Console, *, quiet: bool = False) -> None:
     for name, value in {**local_aws.environment(), "STATE_MACHINE_ARN": arn}.items():
         console.print(f"  export {name}={value}", highlight=False)
     console.print(
-        "\nNext: make run INPUT=examples/ticket-classification/batch.json CSV=examples/ticket-classification/input.csv"
+        "\nNext: make run CSV=examples/product-descriptions/input.csv TARGET=echo OUTPUT=out.csv"
+        "\nWatch it in the browser: make console"
         "\nStop, and keep everything for the next `make up`: make down",
         highlight=False,
     )

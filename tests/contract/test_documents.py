@@ -37,6 +37,12 @@ def test_every_document_can_be_reached_from_the_readme() -> None:
     assert [str(path) for path in DOCUMENTS if path not in reached] == []
 
 
+def test_the_architecture_lists_every_decision_in_order() -> None:
+    page = (REPOSITORY / "docs" / "concepts" / "architecture.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\* \[.+\]\(\.\./decisions/(.+)\)$", page, re.MULTILINE)
+    assert listed == sorted(path.name for path in (REPOSITORY / "docs" / "decisions").glob("*.md"))
+
+
 @pytest.mark.parametrize("page", reference.PAGES, ids=lambda path: path.stem)
 def test_the_tables_of_a_reference_page_are_those_of_the_code(page: Path) -> None:
     assert page.read_text(encoding="utf-8") == reference.written(page), "run make reference"

@@ -104,7 +104,7 @@ def test_no_row_starts_once_the_brake_is_pulled_in_the_middle_of_a_child(deploym
 
     assert run.error == "StoppedError"
     assert len(children(deployment, arn)) == 1
-    attempted = [row for row in run.rows if "not attempted" not in row["_error_message"]]
+    attempted = [row for row in run.rows if "not started" not in row["_error_message"]]
     assert {row["_status"] for row in attempted} == {"SUCCESS"}, "rows in flight finish and count"
     # One may have been on its way when the brake was pulled.
     assert len(attempted) == len(deployment.agent_executions(batch_name)) <= started + 1 < 12

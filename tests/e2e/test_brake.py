@@ -22,7 +22,7 @@ def chaos(**execution: Any) -> dict[str, Any]:
 
 def assert_complete(run: Run, total: int) -> None:
     assert [row["_row_id"] for row in run.rows] == [str(i) for i in range(1, total + 1)]
-    unattempted = [row for row in run.rows if "not attempted" in row["_error_message"]]
+    unattempted = [row for row in run.rows if "not started" in row["_error_message"]]
     assert unattempted
     assert {row["_status"] for row in unattempted} == {"FAILED"}
     assert len(run.dead_letters()) < len([row for row in run.rows if row["_status"] != "SUCCESS"])
@@ -40,7 +40,7 @@ def test_a_run_told_not_to_continue_stops_at_the_first_failure_and_fails_by_name
     assert (run.status, run.error) == ("FAILED", "RowFailedError")
     assert_complete(run, 60)
     assert [row["_status"] for row in run.rows[:5]] == ["SUCCESS"] * 5, "what was done before is kept"
-    assert all("not attempted" in row["_error_message"] for row in run.rows[6:]), "one row at a time, and none after it"
+    assert all("not started" in row["_error_message"] for row in run.rows[6:]), "one row at a time, and none after it"
     assert run.document["status"] == "FAILED"
     assert run.document["total_rows"] == 60
     assert run.document["output_s3_uri"].startswith("s3://")
@@ -51,7 +51,7 @@ def test_a_broken_target_stops_at_the_given_percentage(deployment: Deployment) -
     run = deployment.run(document, csv_bytes([["mode", "n"], *[["fail", "0"]] * 300]))
     assert (run.status, run.error) == ("FAILED", "RowFailedError")
     assert_complete(run, 300)
-    attempted = [row for row in run.rows if "not attempted" not in row["_error_message"]]
+    attempted = [row for row in run.rows if "not started" not in row["_error_message"]]
     assert 30 <= len(attempted) <= 100
 
 
@@ -92,7 +92,7 @@ def test_make_stop_keeps_what_is_done_and_notifies(deployment: Deployment) -> No
         message = subscription.message_of(name)
     assert_complete(run, LONG_ROWS)
     assert any(row["_status"] == "SUCCESS" for row in run.rows)
-    attempted = [row for row in run.rows if "not attempted" not in row["_error_message"]]
+    attempted = [row for row in run.rows if "not started" not in row["_error_message"]]
     assert int(message["MessageAttributes"]["rows_processed"]["Value"]) == len(attempted)
 
 

@@ -141,4 +141,4 @@ def test_a_tool_that_never_stops_throttling_ends_the_run_by_name(deployment: Dep
     assert (run.status, run.error) == ("FAILED", "TargetThrottledError")
     assert [row["_row_id"] for row in run.rows] == [str(number) for number in range(1, 21)]
     assert {row["_status"] for row in run.rows} == {"FAILED"}
-    assert any("not attempted" in row["_error_message"] for row in run.rows)
+    assert any("not started" in row["_error_message"] for row in run.rows)

@@ -299,7 +299,7 @@ def test_an_inline_agent_that_is_stopped_fails_alone_and_rows_in_flight_finish_a
 
     # Then rows in flight finish, and no other starts
     assert run.error == "StoppedError"
-    attempted = Counter(row["_status"] for row in run.rows if "not attempted" not in row["_error_message"])
+    attempted = Counter(row["_status"] for row in run.rows if "not started" not in row["_error_message"])
     assert attempted["FAILED"] == 1
     assert attempted["SUCCESS"] >= 1
     assert attempted.total() == len(deployment.agent_executions(batch_name)) < 12

@@ -6,6 +6,7 @@ module "data_bucket" {
   name          = var.data_bucket_name
   kms_key_arn   = var.kms_key_arn
   force_destroy = !var.deployment.protected
+  expiry        = !var.deployment.short_lived
 
   # Bedrock, a retry, the list of records and `make reparse` read these files. They last as long as any job's item:
   # 70 days to run (500,000 records are 10 parts, each waits for the one before at a quota of one job, and a part times

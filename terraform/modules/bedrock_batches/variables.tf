@@ -7,12 +7,13 @@ variable "deployment" {
     runtime            = string
     architecture       = string
     protected          = bool
+    short_lived        = bool
     metrics_namespace  = string
     log_retention_days = number
     log_level          = string
     xray_tracing       = bool
   })
-  description = "Settings that everything in an environment shares: suffix of names, account and region, runtime of the artefacts, logs, traces, metrics."
+  description = "Settings that everything in an environment shares: suffix of names, account and region, protection and life of the data, runtime of the artefacts, logs, traces, metrics."
 }
 
 variable "artifacts" {

@@ -56,6 +56,8 @@ resource "aws_s3_bucket_policy" "this" {
 }
 
 resource "aws_s3_bucket_lifecycle_configuration" "this" {
+  count = var.expiry ? 1 : 0
+
   # checkov:skip=CKV_AWS_300:Rule abort-uploads does this for every object; the check does not see it because of the dynamic rule.
   bucket = aws_s3_bucket.this.id
 

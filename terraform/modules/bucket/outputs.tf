@@ -10,7 +10,7 @@ output "arn" {
 
 output "expire_after_days" {
   description = "Days until objects expire, by prefix."
-  value       = { for rule in aws_s3_bucket_lifecycle_configuration.this.rule : rule.filter[0].prefix => rule.expiration[0].days if length(rule.expiration) > 0 }
+  value       = { for rule in flatten(aws_s3_bucket_lifecycle_configuration.this[*].rule) : rule.filter[0].prefix => rule.expiration[0].days if length(rule.expiration) > 0 }
 }
 
 output "force_destroy" {

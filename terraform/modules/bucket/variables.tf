@@ -13,6 +13,12 @@ variable "force_destroy" {
   description = "Delete the objects when the bucket is destroyed."
 }
 
+variable "expiry" {
+  type        = bool
+  description = "Whether anything expires: objects under a prefix of expire_after_days, and the parts of unfinished uploads."
+  default     = true
+}
+
 variable "expire_after_days" {
   type        = map(number)
   description = "Days until objects expire, by prefix. Objects under no prefix stay."

@@ -2,7 +2,7 @@
 
 resource "aws_kms_key" "this" {
   description             = "Everything that ${var.name} stores"
-  enable_key_rotation     = true
+  enable_key_rotation     = !var.deployment.short_lived
   deletion_window_in_days = 30
   policy                  = jsonencode(local.policy)
 }

@@ -4,6 +4,6 @@ variable "name" {
 }
 
 variable "deployment" {
-  type        = object({ partition = string, account_id = string, region = string })
-  description = "Account and region of the key."
+  type        = object({ partition = string, account_id = string, region = string, short_lived = bool })
+  description = "Account and region of the key, and whether it is too short-lived to rotate."
 }

@@ -39,6 +39,19 @@ run "names_carry_the_workspace" {
   }
 }
 
+run "what_lives_for_a_day_has_nothing_that_terraform_waits_for" {
+  command = plan
+
+  variables {
+    short_lived = true
+  }
+
+  assert {
+    condition     = module.input_bucket.expire_after_days == {} && module.results_bucket.expire_after_days == {} && !module.key.rotates
+    error_message = "Nothing expires, and the key does not rotate."
+  }
+}
+
 run "what_is_here_can_be_destroyed" {
   command = plan
 

@@ -13,6 +13,7 @@ variables {
     runtime            = "python3.13"
     architecture       = "arm64"
     protected          = false
+    short_lived        = false
     metrics_namespace  = "BatchProcessor-test"
     log_retention_days = 30
     log_level          = "INFO"
@@ -192,6 +193,7 @@ run "a_default_model_that_batch_inference_does_not_take_in_the_region_is_refused
       runtime            = "python3.13"
       architecture       = "arm64"
       protected          = false
+      short_lived        = false
       metrics_namespace  = "BatchProcessor-test"
       log_retention_days = 30
       log_level          = "INFO"

@@ -22,22 +22,22 @@ run "objects_below_the_prefix_expire_with_their_versions" {
   }
 
   assert {
-    condition     = length(aws_s3_bucket_lifecycle_configuration.this.rule) == 3
+    condition     = length(aws_s3_bucket_lifecycle_configuration.this[0].rule) == 3
     error_message = "One rule for uploads, one for each prefix."
   }
 
   assert {
-    condition     = one([for rule in aws_s3_bucket_lifecycle_configuration.this.rule : rule.expiration[0].days if rule.id == "expire-work"]) == 7
+    condition     = one([for rule in aws_s3_bucket_lifecycle_configuration.this[0].rule : rule.expiration[0].days if rule.id == "expire-work"]) == 7
     error_message = "Objects expire after 7 days."
   }
 
   assert {
-    condition     = one([for rule in aws_s3_bucket_lifecycle_configuration.this.rule : rule.filter[0].prefix if rule.id == "expire-work-input"]) == "work/input/"
+    condition     = one([for rule in aws_s3_bucket_lifecycle_configuration.this[0].rule : rule.filter[0].prefix if rule.id == "expire-work-input"]) == "work/input/"
     error_message = "A rule is named after its prefix."
   }
 
   assert {
-    condition     = one([for rule in aws_s3_bucket_lifecycle_configuration.this.rule : rule.noncurrent_version_expiration[0].noncurrent_days if rule.id == "expire-work"]) == 1
+    condition     = one([for rule in aws_s3_bucket_lifecycle_configuration.this[0].rule : rule.noncurrent_version_expiration[0].noncurrent_days if rule.id == "expire-work"]) == 1
     error_message = "Versions that are no longer current go too."
   }
 }
@@ -50,7 +50,7 @@ run "without_a_prefix_nothing_expires" {
   }
 
   assert {
-    condition     = length(flatten([for rule in aws_s3_bucket_lifecycle_configuration.this.rule : rule.expiration])) == 0
+    condition     = length(flatten([for rule in aws_s3_bucket_lifecycle_configuration.this[0].rule : rule.expiration])) == 0
     error_message = "Only unfinished uploads go."
   }
 

@@ -160,6 +160,25 @@ run "an_agent_is_not_invoked_as_a_function" {
   expect_failures = [var.targets]
 }
 
+run "prod_is_not_short_lived" {
+  command = plan
+
+  variables {
+    short_lived = true
+  }
+
+  expect_failures = [var.short_lived]
+}
+
+run "a_deployment_that_stays_has_a_key_that_rotates" {
+  command = plan
+
+  assert {
+    condition     = module.key.rotates && module.results_bucket.expire_after_days["work/"] == 7
+    error_message = "The key rotates, and work/ expires."
+  }
+}
+
 run "retention_is_in_whole_days" {
   command = plan
 

@@ -6,6 +6,7 @@ import io
 import re
 import subprocess
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 from rich.console import Console
@@ -13,29 +14,62 @@ from rich.console import Console
 from batch_processor_client.deployment import Deployment
 from tests.unit.client.fakes import MACHINE, OUTPUTS
 from tools import local_aws, up
+from tools.errors import CommandError
 
 README = Path(__file__).resolve().parents[3] / "README.md"
+
+
+class Process:
+    """A started process that has ended with ``code``."""
+
+    def __init__(self, code: int = 0) -> None:
+        self.code = code
+
+    def wait(self) -> int:
+        return self.code
+
+    def kill(self) -> None:
+        """It has ended."""
 
 
 def test_it_applies_what_is_there_now_and_no_plan_that_was_saved(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    commands: list[list[str]] = []
+    steps: list[list[str]] = []
 
-    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
-        commands.append(command[2:])
-        return subprocess.CompletedProcess(command, 0)
+    def run(command: list[str], **_: object) -> Process:
+        steps.append(command[2:])
+        return Process()
+
+    def start(*, keep: bool) -> bool:
+        steps.append(["start", str(keep)])
+        return True
 
     monkeypatch.setenv("LOCAL_AWS_DIR", str(tmp_path))
-    monkeypatch.setattr(subprocess, "run", run)
-    up.deploy(Console(file=io.StringIO()))
-    assert commands[-1] == ["tools.terraform", "apply", "--env", "local", "--plan-anew"]
+    monkeypatch.setattr(subprocess, "Popen", run)
+    monkeypatch.setattr(local_aws, "start", start)
+    up.start_and_deploy(Console(file=io.StringIO()), keep=True)
+    # Packaging begins before the local AWS starts, which takes about as long.
+    assert [step[0] for step in steps] == ["tools.package", "start", "tools.terraform"]
+    assert steps[-1] == ["tools.terraform", "apply", "--env", "local", "--plan-anew"]
+
+
+def test_a_step_that_fails_ends_with_its_log(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def run(command: list[str], stdout: TextIO, **_: object) -> Process:
+        stdout.write("no compiler\n")
+        stdout.flush()
+        return Process(1)
+
+    monkeypatch.setenv("LOCAL_AWS_DIR", str(tmp_path))
+    monkeypatch.setattr(subprocess, "Popen", run)
+    monkeypatch.setattr(local_aws, "start", lambda *, keep: keep)
+    with pytest.raises(CommandError, match=r"Packaging the functions failed:\nno compiler"):
+        up.start_and_deploy(Console(file=io.StringIO()), keep=True)
 
 
 def test_every_variable_of_the_readmes_commands_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local_aws, "start", lambda *, keep: keep)
     monkeypatch.setattr(local_aws, "endpoint_url", lambda: "http://127.0.0.1:4566")
-    monkeypatch.setattr(up, "deploy", lambda console: None)
+    monkeypatch.setattr(up, "start_and_deploy", lambda console, *, keep: None)
     monkeypatch.setattr(up, "deployment_of", lambda _: Deployment.model_validate(OUTPUTS))
     printed = io.StringIO()
 

@@ -237,7 +237,7 @@ def test_rows_behind_a_pulled_brake_are_not_attempted_and_get_no_dead_letter() -
 
     aggregator.assert_every_row_once()
     messages = [row["_error_message"] for row in aggregator.failed_rows]
-    assert messages == ["not attempted: stopped by hand"] * 3
+    assert messages == ["not started: stopped by hand"] * 3
     assert not aggregator.dead_letters.letters
     assert response.error is not None
     assert response.error.Error == "StoppedError"
@@ -476,7 +476,7 @@ def test_the_aggregation_of_a_stopped_run_keeps_apart_from_one_that_was_under_wa
     assert aggregator.call(ended=ended(aggregator.clock)).done
 
     aggregator.assert_every_row_once()
-    assert aggregator.output[3]["_error_message"] == "not attempted: stopped by hand"
+    assert aggregator.output[3]["_error_message"] == "not started: stopped by hand"
 
 
 def test_a_gap_of_large_rows_is_uploaded_and_its_letters_are_sent_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ def test_a_stopped_run_is_put_together_and_kept_as_stopped(status: str) -> None:
     assert aggregator.call(ended=ended(aggregator.clock, status)).done
 
     aggregator.assert_every_row_once()
-    assert aggregator.output[2]["_error_message"] == "not attempted: the execution was stopped"
+    assert aggregator.output[2]["_error_message"] == "not started: the execution was stopped"
     summary = aggregator.summary
     assert (summary["status"], summary["error"]) == ("STOPPED", "StoppedError")
     assert (summary["succeeded"], summary["failed"], summary["not_attempted"]) == (2, 0, 1)
@@ -190,7 +190,7 @@ def test_a_run_that_failed_before_its_rows_were_put_together_has_an_output_with_
 
     assert aggregator.call(ended=ended(aggregator.clock, "FAILED", error="DeploymentError", cause="denied")).done
 
-    assert aggregator.output[1]["_error_message"] == "not attempted: the execution failed: DeploymentError"
+    assert aggregator.output[1]["_error_message"] == "not started: the execution failed: DeploymentError"
     assert (aggregator.summary["status"], aggregator.summary["error"]) == ("FAILED", "DeploymentError")
     assert brake_of(aggregator) is None, "it can be redriven"
 

@@ -871,7 +871,7 @@ def test_staged_rows_that_cannot_be_taken_are_refused(
 
 
 def chained(world: World, *runs: tuple[str, int, int]) -> None:
-    """Executions before ``earlier``, each of which resumed the next: name, rows, rows not attempted."""
+    """Executions before ``earlier``, each of which resumed the next: name, rows, rows not started."""
     earlier = Plan.model_validate_json(world.work.earlier["work/earlier/plan.json"])
     names = [name for name, _, _ in runs]
     for (name, total_rows, not_attempted), resumed in zip(runs, [*names[1:], None], strict=True):

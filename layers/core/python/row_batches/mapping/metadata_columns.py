@@ -85,7 +85,7 @@ METADATA = (
         "_attempts",
         CellKind.WHOLE,
         lambda row: str(row.attempts),
-        "calls of the target that count as attempts; `0` if the row was not attempted, or taken over from an earlier "
+        "calls of the target that count as attempts; `0` if the row was not started, or taken over from an earlier "
         "execution",
         on_request=True,
     ),

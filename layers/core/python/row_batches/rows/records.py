@@ -41,7 +41,7 @@ class RowRecord(TypedDict):
 
     ``csv`` is the finished line of the output, with its line end. ``failed_csv`` is the line of ``failed_rows.csv``, on
     rows that are not SUCCESS. Times are in milliseconds, ``started_ms`` since the epoch. ``hash`` is the SHA-256 of the
-    mapped input. ``attempts`` is 0 if the row was not attempted. ``throttles`` counts calls that were throttled before
+    mapped input. ``attempts`` is 0 if the row was not started. ``throttles`` counts calls that were throttled before
     they became an attempt. ``notes`` counts peculiarities of the answer, by the name of a ``targets.notes.Note``.
     ``usage`` is the sum over all attempts. ``throttled_ms`` is how long the row paused because the target throttled.
     ``target_version`` is the ``TargetVersion`` that answered, as text. Rows of earlier releases have the registered

@@ -55,7 +55,7 @@ class RowStore(Protocol):
     """The finished rows of one execution. Safe in several threads.
 
     A row is finished when ``write`` has returned for it, and not before. If a row was written twice, because a worker
-    seemed dead, it is read once. The store never holds rows that were not attempted.
+    seemed dead, it is read once. The store never holds rows that were not started.
 
     Every method raises errors of ``foundation.errors``: ``DeploymentError``, ``ThrottledError``,
     ``ServiceUnavailableError``.

@@ -58,6 +58,8 @@ RESERVE_SECONDS = 180.0
 """A call stops when less time than this is left of its 15 minutes, so it can still upload the current part."""
 GAP_ROWS_AT_ONCE = 1000
 CHILD_DIED = "the child workflow that held this row ended without a result; look into its execution"
+NOT_STARTED = "not started"
+"""The error of a row that never ran, before the reason why: it is FAILED only in ``_status``."""
 
 
 class Phase(StrEnum):
@@ -362,7 +364,7 @@ class _Aggregation:
                     continue
                 original = self._originals.of(row)
                 died = self._child_errors().get(original) or (None if self._ended_early else CHILD_DIED)
-                message = died or f"not attempted: {self._ended_early}"
+                message = died or f"{NOT_STARTED}: {self._ended_early}"
                 self._write_unfinished(row, cells, message)
                 if died:
                     self._totals.add_died(row, died)

@@ -24,7 +24,7 @@ def read_child_errors(objects: ObjectStore, manifests: list[str], gaps: Iterable
     """The message for each row in ``gaps`` (first and last row, ascending) whose child failed.
 
     If several manifests name a row, the last one counts. A child that ended with ``DeploymentError`` gives no message,
-    because its rows were not attempted. Memory: one record (its input is up to 256 KiB), and some 100 bytes for each
+    because its rows were not started. Memory: one record (its input is up to 256 KiB), and some 100 bytes for each
     gap and each row found.
     """
     firsts: list[int] = []

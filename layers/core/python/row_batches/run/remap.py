@@ -30,7 +30,7 @@ from row_batches.files.writer import Progress
 from row_batches.rows.records import AnsweredRow, RowRecord, RowStatus
 from row_batches.rows.store import RowRange, find_gaps
 from row_batches.rows.stores import RowStores
-from row_batches.run.aggregate_results import CHILD_DIED, Checkpoint
+from row_batches.run.aggregate_results import CHILD_DIED, NOT_STARTED, Checkpoint
 from row_batches.run.batch import Batch, no_outputs
 from row_batches.run.blanks import Blanks
 from row_batches.run.child_errors import read_child_errors
@@ -289,7 +289,7 @@ class _Remapping:
     def _unfinished(self, row: int) -> Outcome:
         died = self._child_errors.get(self._originals.of(row))
         if died is None:
-            died = f"not attempted: {self._ended_early}" if self._ended_early else CHILD_DIED
+            died = f"{NOT_STARTED}: {self._ended_early}" if self._ended_early else CHILD_DIED
         return Outcome(RowStatus.FAILED, error_message=died)
 
     def _shown(self, row: int, outcome: Outcome, status: RowStatus) -> dict[str, str]:
