@@ -141,13 +141,14 @@ def demonstrate(console: Console, keep: bool) -> int:
     else:
         console.print(f"The local AWS runs on at {local_aws.endpoint_url()}; `make down` stops it.\n", highlight=False)
     console.print("[bold]Try next[/bold]")
-    folder = "examples/product-descriptions"
     for command, meaning in (
-        ("make up", "the local AWS again, to stay"),
-        (f"make run INPUT={folder}/batch.json CSV=my.csv", "your rows: title, features"),
+        ("make up", "a local AWS to stay"),
+        ("make run CSV=my.csv TARGET=echo", "your own rows"),
+        ("make target NAME=mine FILE=handler.py", "your own target, from a Lambda handler"),
+        ("make console", "watch runs in the browser"),
         ("make help", "everything else"),
     ):
-        console.print(f"  {command:<66} {meaning}", highlight=False, soft_wrap=True)
+        console.print(f"  {command:<40} {meaning}", highlight=False, soft_wrap=True)
     return 0
 
 

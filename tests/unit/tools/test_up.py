@@ -16,7 +16,8 @@ from tests.unit.client.fakes import MACHINE, OUTPUTS
 from tools import local_aws, up
 from tools.errors import CommandError
 
-README = Path(__file__).resolve().parents[3] / "README.md"
+REPOSITORY = Path(__file__).resolve().parents[3]
+PAGES = ("README.md", "docs/how-to/write-a-document.md")
 
 
 class Process:
@@ -67,7 +68,7 @@ def test_a_step_that_fails_ends_with_its_log(monkeypatch: pytest.MonkeyPatch, tm
         up.start_and_deploy(Console(file=io.StringIO()), keep=True)
 
 
-def test_every_variable_of_the_readmes_commands_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_variable_of_the_first_commands_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_aws, "endpoint_url", lambda: "http://127.0.0.1:4566")
     monkeypatch.setattr(up, "start_and_deploy", lambda console, *, keep: None)
     monkeypatch.setattr(up, "deployment_of", lambda _: Deployment.model_validate(OUTPUTS))
@@ -75,7 +76,8 @@ def test_every_variable_of_the_readmes_commands_is_printed(monkeypatch: pytest.M
 
     up.up(Console(file=printed, soft_wrap=True))
 
-    blocks = re.findall(r"```bash\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    pages = "".join((REPOSITORY / page).read_text(encoding="utf-8") for page in PAGES)
+    blocks = re.findall(r"```bash\n(.*?)```", pages, re.DOTALL)
     used = {name for block in blocks for name in re.findall(r"\$\{?([A-Z_]+)", block)}
     assert used <= set(re.findall(r"export (\w+)=", printed.getvalue()))
     assert f"export STATE_MACHINE_ARN={MACHINE}" in printed.getvalue()
