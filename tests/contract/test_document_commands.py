@@ -12,7 +12,17 @@ import pytest
 import typer
 
 from batch_processor_client.cli import app
-from tests.support.document_commands import PAGES, REPOSITORY, Command, blocks, commands, inline_commands
+from tests.support.document_commands import (
+    NOT_RUN,
+    NOT_RUN_PAGES,
+    PAGES,
+    REPOSITORY,
+    RUN_FROM_A_CLONE,
+    Command,
+    blocks,
+    commands,
+    inline_commands,
+)
 
 MAKEFILE = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
 TARGETS = {name for line in re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE) for name in line.split()}
@@ -24,7 +34,7 @@ ELSEWHERE = {
     "aws": "the AWS CLI is not a part of the repository, and most of its commands need an account",
     "pip": "tests/contract/test_client_distribution.py installs the client and its extras",
     "call": "the shell function of the admin API's page: its requests are those of tests/e2e/test_bedrock_batches.py",
-    "curl": "a fault of the local AWS: emulator/tests/test_bedrock_faults.py sets the same",
+    "curl": "a fault of the local AWS: emulator/tests/test_bedrock_jobs.py sets the same",
     "echo": "writes a setting into a file of the clone",
 }
 """Programs of the documents that are not run by a test of the documents, each with the reason."""
@@ -112,6 +122,13 @@ def test_every_other_program_of_the_pages_is_known_with_the_reason_why_it_is_not
     programs = {command.program for page in PAGES for command in commands(page)}
     programs |= {"call" for page in PAGES for block in blocks(page.read_text(encoding="utf-8")) if "() {" in block}
     assert programs - {"make", "batch-processor"} == set(ELSEWHERE)
+
+
+def test_every_page_with_commands_is_run_from_a_clone_or_says_why_not() -> None:
+    shown = {named(page) for page in PAGES if commands(page)}
+    assert shown == {"README.md", *RUN_FROM_A_CLONE, *NOT_RUN_PAGES}
+    run = {str(command) for page in ("README.md", *RUN_FROM_A_CLONE) for command in commands(REPOSITORY / page)}
+    assert set(NOT_RUN) <= run
 
 
 @pytest.mark.parametrize("page", [*PAGES, REPOSITORY / "emulator" / "README.md"], ids=named)

@@ -15,7 +15,7 @@ PAGES = (
     *sorted((REPOSITORY / "docs").rglob("*.md")),
     *(REPOSITORY / folder / "README.md" for folder in ("client", "targets")),
 )
-BLOCK = re.compile(r"^ *```bash\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^[ \d.]*```bash\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"(?<!`)`((?:make|batch-processor) [^`\n]+)`(?!`)")
 SETTING = re.compile(r"([A-Z][A-Z_]*)=(.*)", re.DOTALL)
 
@@ -75,3 +75,49 @@ def _words(line: str) -> tuple[str, ...]:
     words = shlex.split(line, comments=True)
     redirected = words.index(">") if ">" in words else len(words)
     return tuple(word for word in words[:redirected] if not re.fullmatch(r"\[.*\]", word))
+
+
+RUN_FROM_A_CLONE = (
+    "docs/how-to/your-first-target.md",
+    "docs/how-to/prove.md",
+    "docs/how-to/remap.md",
+    "docs/how-to/retry.md",
+    "docs/how-to/resume.md",
+    "docs/how-to/repair-failed-rows.md",
+    "docs/reference/cli.md",
+)
+"""The pages whose commands ``tests/e2e/test_documents.py`` runs, in this order. It runs those of the README, too."""
+_BRAKE = "needs a run that goes on: tests/e2e/test_brake.py, test_operation.py and test_limits.py"
+_TRIAL = "needs a run that waits after its trial: tests/e2e/test_trial.py"
+_HEAL = "needs a run with several causes: tests/unit/client/test_heal.py"
+_JOBS = "tests/e2e/test_bedrock_batches.py makes the same requests"
+_CLIENT = "tests/contract/test_client_distribution.py installs the client"
+_CONSOLE = "goes on until Ctrl-C: test_documents.py and tests/integration/console"
+_PURPOSE = "runs every example, every check: it is what CI runs"
+NOT_RUN = {
+    "make demo": _PURPOSE,
+    "make console": _CONSOLE,
+    "make console ENV=stage": _CONSOLE,
+    "make apply ENV=stage": "deploys to an account",
+    "pip install ./client": _CLIENT,
+    "batch-processor --env stage api GET /admin/bedrock/batch/jobs": _JOBS,
+}
+"""Commands of these pages and of the README that are not run, each with the reason."""
+NOT_RUN_PAGES = {
+    "docs/how-to/console.md": _CONSOLE,
+    "docs/how-to/deploy.md": "needs an account",
+    "docs/how-to/heal.md": _HEAL,
+    "docs/how-to/run-a-bedrock-batch.md": _JOBS,
+    "docs/how-to/stop-a-run.md": _BRAKE,
+    "docs/how-to/throttle.md": _BRAKE,
+    "docs/how-to/troubleshooting.md": "changes records of the lake by hand",
+    "docs/how-to/try-before-you-run-all.md": _TRIAL,
+    "docs/how-to/use-from-an-ai-agent.md": "installs the client, and an agent's own command",
+    "docs/how-to/where-the-output-goes.md": "changes the deployment of all tests",
+    "docs/how-to/write-a-document.md": "its document is an example's: tests/e2e/test_callers_and_examples.py",
+    "docs/reference/admin-api.md": _JOBS,
+    "docs/reference/local-bedrock.md": "a fault that disturbs other tests: emulator/tests/test_bedrock_jobs.py",
+    "client/README.md": _CLIENT,
+    "targets/README.md": "the same commands as in your-first-target.md",
+}
+"""Pages whose commands are only parsed, each with the reason why they are not run."""
