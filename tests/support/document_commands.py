@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.local_aws import REPOSITORY
-
+REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = (
     REPOSITORY / "README.md",
     *sorted((REPOSITORY / "docs").rglob("*.md")),
@@ -37,7 +36,7 @@ class Command:
     @property
     def variables(self) -> dict[str, str]:
         """The variables that a ``make`` command gives."""
-        return dict(match.groups() for word in self.words if (match := SETTING.fullmatch(word)))
+        return {match[1]: match[2] for word in self.words if (match := SETTING.fullmatch(word))}
 
     @property
     def targets(self) -> list[str]:
@@ -97,7 +96,6 @@ _PURPOSE = "runs every example, every check: it is what CI runs"
 NOT_RUN = {
     "make demo": _PURPOSE,
     "make console": _CONSOLE,
-    "make console ENV=stage": _CONSOLE,
     "make apply ENV=stage": "deploys to an account",
     "pip install ./client": _CLIENT,
     "batch-processor --env stage api GET /admin/bedrock/batch/jobs": _JOBS,
