@@ -124,6 +124,14 @@ def test_every_other_program_of_the_pages_is_known_with_the_reason_why_it_is_not
     assert programs - {"make", "batch-processor"} == set(ELSEWHERE)
 
 
+@pytest.mark.parametrize("page", [*PAGES, REPOSITORY / "emulator" / "README.md"], ids=named)
+def test_every_block_of_commands_says_that_it_is_bash(page: Path) -> None:
+    """Only blocks that say so are read as commands."""
+    others = re.findall(r"^ *```(?!bash)\w*\n(.*?)^ *```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    lines = [line.strip() for block in others for line in block.splitlines()]
+    assert [line for line in lines if re.match(r"(make|batch-processor|aws|curl|pip|python) [\w-]", line)] == []
+
+
 def test_every_page_with_commands_is_run_from_a_clone_or_says_why_not() -> None:
     shown = {named(page) for page in PAGES if commands(page)}
     assert shown == {"README.md", *RUN_FROM_A_CLONE, *NOT_RUN_PAGES}

@@ -164,7 +164,9 @@ def test_the_console_of_the_readme_answers_until_it_is_interrupted(clone: Clone)
     )
     try:
         address = _address(process)
-        with urllib.request.urlopen(address, timeout=60) as page:
+        # As in a browser: the address gives a cookie, and leads to the page.
+        browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        with browser.open(address, timeout=60) as page:
             assert page.status == 200
             assert "<html" in page.read().decode()
     finally:
