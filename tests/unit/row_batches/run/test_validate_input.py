@@ -228,13 +228,14 @@ def test_the_target_chooses_the_processor(world: World, name: str, kind: str, pr
 
 
 @pytest.mark.parametrize("data", [b"id,text\n", b"id,text"])
-def test_a_header_alone_leaves_nothing_to_process(world: World, data: bytes) -> None:
+def test_a_header_alone_leaves_nothing_to_process_and_is_said(world: World, data: bytes) -> None:
     world.file(data)
 
     response = world.validate()
 
     assert (response.processor, response.total_rows) == (Processor.NONE, 0)
     assert world.work.objects["work/run-1/input.csv"] == b"r,c1,c2\n"
+    assert world.plan.warnings == ["The file has a header and no rows."]
 
 
 MAPPED = {"name": "x", "source": "$.x"}

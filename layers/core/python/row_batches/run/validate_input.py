@@ -444,6 +444,8 @@ class _Validation:
     ) -> list[str]:
         settings = config.execution_config
         warnings = [*staged.warnings]
+        if staged.total_rows == 0:
+            warnings.append("The file has a header and no rows.")
         replaced = sorted(replaced_columns(config, staging.columns))
         if replaced:
             warnings.append(f"Columns of an earlier output are not mapped and are replaced: {', '.join(replaced)}.")
