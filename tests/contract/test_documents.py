@@ -37,6 +37,13 @@ def test_every_document_can_be_reached_from_the_readme() -> None:
     assert [str(path) for path in DOCUMENTS if path not in reached] == []
 
 
+def test_the_readme_lists_every_how_to_concept_and_reference_page() -> None:
+    listed = (REPOSITORY / "README.md").read_text(encoding="utf-8").split("\n## Documentation\n", 1)[1]
+    links = set(re.findall(r"\]\(([^)#\s]+)", listed))
+    pages = [path for kind in ("how-to", "concepts", "reference") for path in (REPOSITORY / "docs" / kind).glob("*.md")]
+    assert sorted({str(path.relative_to(REPOSITORY)) for path in pages} - links) == []
+
+
 def test_the_architecture_lists_every_decision_in_order() -> None:
     page = (REPOSITORY / "docs" / "concepts" / "architecture.md").read_text(encoding="utf-8")
     listed = re.findall(r"^\* \[.+\]\(\.\./decisions/(.+)\)$", page, re.MULTILINE)
