@@ -43,8 +43,8 @@ ROWS = [
     ["id", "text"],
     ["a", "Great product"],
     ["b", "It broke after two days"],
-    ["c", " "],
-    ["d", "naïve, „quoted“; done"],
+    ["c", "naïve, „quoted“; done"],
+    ["d", " "],
 ]
 SHARED = (".venv", ".venv-emulator", ".venv-terraform")
 RUN = "my-run"
@@ -139,7 +139,7 @@ def test_a_newcomer_has_the_output_of_their_own_handler_with_the_commands_of_the
     rows = clone.rows(output)
     assert [row["id"] for row in rows] == ["a", "b", "c", "d"]
     assert [json.loads(row["result"])["words"] for row in rows if row["_status"] == "SUCCESS"] == [2, 5, 3]
-    assert "there is no text" in rows[2]["_error_message"]
+    assert "there is no text" in rows[3]["_error_message"]
     # And no file of the repository was edited: there are only their own
     own = {
         "handler.py",
@@ -209,4 +209,4 @@ def test_the_commands_of_the_how_to_pages_work_one_after_the_other(clone: Clone,
             clone.run(Command(page, run))
             for name in ("proof.json", "proof_rows.b64", "output.csv", "failed_rows.csv"):
                 (folder / name).write_bytes(deployment.read(results, f"results/{RUN}/{name}"))
-    assert [row["words"] for row in clone.rows("new.csv")] == ["2", "5", "", "3"]
+    assert [row["words"] for row in clone.rows("new.csv")] == ["2", "5", "3", ""]
