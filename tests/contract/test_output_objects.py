@@ -148,7 +148,7 @@ REFUSALS = [
     ("AccessDenied", "not authorized to perform: kms:GenerateDataKey", "KMS key", "output_kms_key_arns"),
     ("KMS.DisabledException", "the key is disabled", "KMS key", "output_kms_key_arns"),
     ("PermanentRedirect", "use eu-west-1", "another region", "the deployment's region"),
-    ("InvalidBucketState", "no", "InvalidBucketState", "choose another one"),
+    ("InvalidBucketState", "no", "S3 refuses it", "choose another one"),
 ]
 
 

@@ -125,7 +125,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_a_row_runs(deployment:
     for action in ("s3:PutObject", "s3:AbortMultipartUpload"):
         with denied(deployment, "validate_input", action):
             assert_refused(
-                deployment.run(document(), BODY), "output_s3_uri", f"{action} is denied", "the policy of the"
+                deployment.run(document(), BODY), "output_s3_uri", f"{action} is denied", "the bucket's policy"
             )
 
 

@@ -140,6 +140,11 @@ def error_name(error: ClientError | BotoCoreError) -> str:
     return error_code(error) if isinstance(error, ClientError) else type(error).__name__
 
 
+def message_of(error: ClientError | BotoCoreError) -> str:
+    """The service's message, without the SDK's words around it; botocore's own message if there was no answer."""
+    return str(error.response.get("Error", {}).get("Message", "")) if isinstance(error, ClientError) else str(error)
+
+
 def translate(error: ClientError | BotoCoreError, action: str, resource: str) -> BatchProcessorError:
     """Our error for a botocore exception.
 
@@ -158,7 +163,7 @@ def translate(error: ClientError | BotoCoreError, action: str, resource: str) ->
 
 def _translate_answer(error: ClientError, action: str, resource: str) -> BatchProcessorError:
     code = error_code(error)
-    message = str(error.response.get("Error", {}).get("Message", ""))
+    message = message_of(error)
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     said = f"{action} on {resource}: {code}: {message}"
     if code in DENIED:

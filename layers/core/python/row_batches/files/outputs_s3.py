@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from foundation.aws.errors import AWS_ERRORS, DENIED, error_code, translate, translated
+from foundation.aws.errors import AWS_ERRORS, DENIED, error_code, message_of, translate, translated
 from foundation.aws.s3 import object_fields
 from foundation.errors import BatchProcessorError, DeliveryError, ObjectNotFoundError, PermanentError
 from row_batches.document.batch_config import S3Location
@@ -108,22 +108,22 @@ class S3OutputObjects:
 
 def _refusal(error: ClientError | BotoCoreError, action: str, place: S3Location, writer: str) -> BatchProcessorError:
     code = error_code(error)
-    said = str(error)
     if code == "NoSuchUpload":
         return ObjectNotFoundError(f"The upload no longer exists: s3://{place.bucket}/{place.key}.")
     if code == "NoSuchBucket":
         return DeliveryError("the bucket does not exist", "create the bucket, or correct its name")
+    said = f"{code}: {message_of(error)}".rstrip(".")
     if code.startswith("KMS.") or (code in DENIED and "kms:" in said):
         return DeliveryError(
-            f"the KMS key of the bucket refuses it: {said}",
-            f"add the key to the Terraform variable output_kms_key_arns, and let its policy allow {writer} "
-            f"kms:GenerateDataKey and kms:Decrypt",
+            f"the KMS key of the bucket refuses it ({said})",
+            f"add the key to the Terraform variable output_kms_key_arns, and allow kms:GenerateDataKey and "
+            f"kms:Decrypt to {writer} in the key's policy",
         )
     if code in DENIED:
-        return DeliveryError(f"{action} is denied: {said}", f"let the policy of the bucket allow {writer} {action}")
+        return DeliveryError(f"{action} is denied ({said})", f"allow {action} to {writer} in the bucket's policy")
     if code in OTHER_REGION:
-        return DeliveryError(f"the bucket is in another region: {said}", "choose a bucket in the deployment's region")
+        return DeliveryError(f"the bucket is in another region ({said})", "choose a bucket in the deployment's region")
     translated_error = translate(error, action, f"s3://{place.bucket}/{place.key}")
     if isinstance(translated_error, PermanentError):
-        return DeliveryError(said, "correct the settings of the bucket, or choose another one")
+        return DeliveryError(f"S3 refuses it ({said})", "correct the settings of the bucket, or choose another one")
     return translated_error

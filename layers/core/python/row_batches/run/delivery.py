@@ -113,7 +113,7 @@ class Delivery:
         try:
             step()
         except BatchProcessorError as error:
-            fix = f" ({error.fix})" if isinstance(error, DeliveryError) else ""
+            fix = f". Fix: {error.fix}" if isinstance(error, DeliveryError) else ""
             self.state.failure = f"{str(error).rstrip('.')}{fix}"
             LOGGER.warning("results not copied", extra={"s3_uri": _uri(self._folder), "reason": str(error)})
 
