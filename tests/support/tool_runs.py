@@ -24,12 +24,15 @@ from row_batches.run.messages import (
 from row_batches.run.process_tool_rows import process_tool_rows
 from row_batches.targets.protocol import Outcome, thrown_error
 from tests.support.batches import WorkStore, sent_items
-from tests.support.fakes import FakeClock, FakeDeadLetters, FakeDeadline, FakeInvoker, FakeMetrics, FakeOwnership
-
-
-class NoRedrives:
-    def last_redrive(self, arn: str) -> None:
-        return None
+from tests.support.fakes import (
+    FakeClock,
+    FakeDeadLetters,
+    FakeDeadline,
+    FakeInvoker,
+    FakeMetrics,
+    FakeOwnership,
+    FakeRedrives,
+)
 
 
 @dataclass
@@ -80,7 +83,7 @@ class ToolRuns:
             dead_letters=self.letters,
             metrics=FakeMetrics(),
             ownership=FakeOwnership(self.clock),
-            redrives=NoRedrives(),
+            redrives=FakeRedrives(),
             clock=self.clock,
             deadline=deadline or FakeDeadline(),
         )

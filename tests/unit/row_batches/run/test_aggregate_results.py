@@ -157,6 +157,7 @@ def test_rows_objects_become_output_failed_rows_and_summary() -> None:
         "proof",
         "duration_seconds",
         "cost",
+        "delivery",
     }
     assert (document["status"], document["succeeded"], document["failed"]) == ("SUCCEEDED_WITH_FAILURES", 5, 1)
     assert document["output_s3_uri"] == f"s3://results/{KEYS.output}"
@@ -192,6 +193,25 @@ def test_metrics_have_the_target_and_the_peak_of_rows_in_flight() -> None:
     assert values["RowsFailed"] == (1, "Count")
     assert values["ConcurrentExecutions"] == (4, "Count")
     assert set(values) == {"RowsProcessed", "RowsFailed", "ProcessingTime", "ConcurrentExecutions", "EstimatedCostUSD"}
+
+
+class LostMetrics(FakeMetrics):
+    def put(self, target: str, values: dict[str, tuple[float, str]]) -> None:
+        raise ServiceUnavailableError("the metrics could not be written")
+
+
+def test_a_queue_and_metrics_that_are_away_for_the_whole_batch_cost_no_row_and_the_letters_are_named() -> None:
+    aggregator = Aggregator(rows_of(4))
+    aggregator.write(1, 4, failed=[2])
+    aggregator.dead_letters.is_away = True
+    aggregator.metrics = LostMetrics()
+
+    assert aggregator.call().done
+
+    aggregator.assert_every_row_once()
+    assert aggregator.summary["succeeded"] == 3
+    (warning,) = [text for text in aggregator.summary["warnings"] if "dead-letter queue" in text]
+    assert "2" in warning
 
 
 def test_rows_written_twice_are_taken_once() -> None:
