@@ -157,7 +157,6 @@ def test_rows_objects_become_output_failed_rows_and_summary() -> None:
         "proof",
         "duration_seconds",
         "cost",
-        "delivery",
     }
     assert (document["status"], document["succeeded"], document["failed"]) == ("SUCCEEDED_WITH_FAILURES", 5, 1)
     assert document["output_s3_uri"] == f"s3://results/{KEYS.output}"
