@@ -32,12 +32,13 @@ from row_batches.document.plan import Target
 from row_batches.mapping.mapping_in import compile_input_mapping
 from row_batches.mapping.mapping_out import compile_output_mapping
 from row_batches.mapping.metadata_columns import DEFAULT_METADATA_COLUMNS
-from row_batches.mapping.models import InputMapping, OutputColumn, OutputMapping
+from row_batches.mapping.models import InputMapping, OutputMapping
 from row_batches.rows.records import RowStatus
-from row_batches.targets.kind import TargetKind
 from row_batches.targets.kinds import kind_of, parse_document
 
 Document = dict[str, Any]
+Cell = tuple[str, str]
+"""The text of a mapped column, and its state (``OutColumn.state``)."""
 MOST_NODES = 300
 """An answer shows so many of its keys."""
 MOST_LEVELS = 8
@@ -49,14 +50,18 @@ Part = TypeVar("Part", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Known:
-    """What is known while a document is made: the target that it names, and the first rows of its file."""
+    """What is known while a document is made: the target that it names, and the first rows of its file.
+
+    ``names`` are the columns of a file that is not read.
+    """
 
     target: Target | None = None
     sample: Sample | None = None
+    names: Sequence[str] = ()
 
     @property
     def columns(self) -> Sequence[str]:
-        return self.sample.columns if self.sample else ()
+        return self.sample.columns if self.sample else self.names
 
 
 # --- changes
@@ -259,7 +264,7 @@ def output_formats(document: Document) -> list[str]:
     return list(form.types if form else OutputFormat().types)
 
 
-FORMATS: tuple[str, ...] = get_args(OutputFormatName)
+FORMATS_BESIDE_CSV = tuple(name for name in get_args(OutputFormatName) if name != "csv")
 
 CHANGES = (
     Change("set", "set the value at `path`, or remove it", _set),
@@ -390,6 +395,11 @@ def json_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, indent=2)
 
 
+def texts(value: Any) -> dict[str, str]:
+    """The texts of what should be an object of texts."""
+    return {name: text for name, text in value.items() if isinstance(text, str)} if isinstance(value, dict) else {}
+
+
 def input_form(document: Document) -> InputFormat:
     """How the document reads its file; as if it said nothing, if it is not valid."""
     return _part(InputFormat, document.get("input_format")) or InputFormat()
@@ -427,7 +437,7 @@ def look(document: Document, known: Known, tried: Tried | None = None) -> Look:
         fields=fields,
         unused=[] if mapping and mapping.is_empty else [column for column in known.columns if column not in used],
         inputs=list(_inputs(mapping, known, replaced)),
-        columns=list(_outputs(completed, known, tried)),
+        columns=out_columns(completed, _cells(completed, known, tried)),
         columns_are_from_schema=not own and bool(_columns(completed)),
     )
 
@@ -466,31 +476,36 @@ def _inputs(mapping: InputMapping | None, known: Known, replaced: Collection[str
             yield InputRow(number, error=str(error))
 
 
-def _outputs(document: Any, known: Known, tried: Tried | None) -> Iterator[OutColumn]:
-    section = document.get("output_mapping") if isinstance(document, dict) else None
-    mapping = _part(OutputMapping, section)
-    if mapping is None:  # each column is shown as it is written
-        for column in _columns(document):
-            yield OutColumn(*(str(column.get(name) or "") for name in ("name", "source", "type")))
-        return
-    kind = kind_of(known.target) if known.target else None
-    cells = cells_of(mapping, kind, tried.answer) if tried and tried.status is RowStatus.SUCCESS else {}
-    for one in mapping.mapped_columns:
-        yield _shown(one, cells)
-
-
-def _shown(column: OutputColumn, cells: Mapping[str, tuple[str, str]]) -> OutColumn:
-    value, state = cells.get(column.name, ("", ""))
-    return OutColumn(column.name, column.source or "", column.type, value, state)
-
-
-def cells_of(mapping: OutputMapping, kind: TargetKind | None, answer: Any) -> dict[str, tuple[str, str]]:
-    """The cell of each mapped column in an answer, and whether it is ``found``, ``missing`` or ``unfit``."""
-    payload = kind.read_kept(answer).payload if kind else answer
+def _cells(document: Any, known: Known, tried: Tried | None) -> Mapping[str, Cell]:
+    """The cells of the mapped columns in the answer of the tried row; {} without one."""
+    mapping = _part(OutputMapping, _section(document))
+    if tried is None or tried.status is not RowStatus.SUCCESS or mapping is None or known.target is None:
+        return {}
     mapper = compile_output_mapping(mapping)
-    mapped = mapper.map(answer, payload)
-    states = {**dict.fromkeys(mapped.missing, "missing"), **dict.fromkeys(mapped.cast_failures, "unfit")}
-    return {name: (value, states.get(name, "found")) for name, value in zip(mapper.names, mapped.values, strict=True)}
+    mapped = mapper.map(tried.answer, kind_of(known.target).read_kept(tried.answer).payload)
+    return cells_of(dict(zip(mapper.names, mapped.values, strict=True)), mapped.missing, mapped.cast_failures)
+
+
+def _section(document: Any) -> Any:
+    return document.get("output_mapping") if isinstance(document, dict) else None
+
+
+def cells_of(values: Mapping[str, str], missing: Collection[str], unfit: Collection[str]) -> dict[str, Cell]:
+    """The cells of mapped columns, each with its state (``OutColumn.state``)."""
+    states = {**dict.fromkeys(missing, "missing"), **dict.fromkeys(unfit, "unfit")}
+    return {name: (value, states.get(name, "found")) for name, value in values.items()}
+
+
+def out_columns(document: Any, cells: Mapping[str, Cell]) -> list[OutColumn]:
+    """The mapped columns of a document with their cells; as they are written, if one is not valid."""
+    mapping = _part(OutputMapping, _section(document))
+    if mapping is None:
+        columns = _columns(document) if isinstance(document, dict) else []
+        return [OutColumn(*(str(one.get(name) or "") for name in ("name", "source", "type"))) for one in columns]
+    return [
+        OutColumn(one.name, one.source or "", one.type, *cells.get(one.name, ("", "")))
+        for one in mapping.mapped_columns
+    ]
 
 
 # --- the keys of an answer

@@ -11,17 +11,30 @@ from pathlib import Path
 from threading import Lock
 from typing import Generic, TypeVar
 
-from batch_processor_client import estimates, executions, files, runs, samples, targets
+from batch_processor_client import estimates, executions, files, remap, runs, samples, targets
 from batch_processor_client.deployment import Deployment
 from batch_processor_client.documents import with_input_bucket
-from batch_processor_client.drafts import Document, Known, Look, changed, input_form, look, read_text
+from batch_processor_client.drafts import (
+    Document,
+    Known,
+    Look,
+    OutColumn,
+    cells_of,
+    changed,
+    input_form,
+    look,
+    out_columns,
+    read_text,
+)
 from batch_processor_client.errors import ClientError
+from batch_processor_client.remap import Kept, MappedAnswer, Remap
 from batch_processor_client.samples import Sample
 from batch_processor_client.targets import Tried
-from foundation.errors import InvalidInputError
+from foundation.errors import InvalidInputError, Problem
 from row_batches.document.input_document import INPUT
 from row_batches.document.input_format import InputFormat
 from row_batches.document.plan import Target
+from row_batches.rows.records import AnsweredRow
 
 MOST_KEPT = 32
 TARGETS_SECONDS = 20.0
@@ -65,6 +78,18 @@ class Board:
     tried: Tried | None = None
 
 
+@dataclass(frozen=True)
+class RemapBoard:
+    """Another output mapping of a run, tried on its first kept answers. ``answer`` is the one whose keys are shown."""
+
+    document: Document
+    problems: list[Problem]
+    kept: Kept
+    mapped: list[MappedAnswer]
+    columns: list[OutColumn]
+    answer: AnsweredRow | None
+
+
 class Workbench:
     """What one deployment's documents name: files that were read, targets, and rows that were tried."""
 
@@ -74,6 +99,7 @@ class Workbench:
         self._samples = _Kept[Sample]()
         self._tried = _Kept[Tried]()
         self._asked = _Kept[str]()
+        self._kept_answers = _Kept[Kept]()
         self._targets: list[Target] = []
         self._targets_until = float("-inf")
 
@@ -164,6 +190,36 @@ class Workbench:
             if not asked_before or not self._is_started(name):
                 raise
             return name
+
+    def remap_board(
+        self, execution: str, text: str = "", change: str = "", given: Mapping[str, str] | None = None, row: int = 0
+    ) -> RemapBoard:
+        """The document of a remap after a change; without a text, that of the run. ``row`` is that of an answer.
+
+        Raises ClientError for a change that cannot be done, or if the run's answers have expired.
+        """
+        kept = self._kept_answers.get(execution)
+        if kept is None:
+            kept = remap.kept_answers(self._deployment, execution)
+            self._kept_answers.put(execution, kept)
+        known = Known(names=kept.batch.plan.columns)
+        document = read_text(text) if text else kept.document
+        if change:
+            document = changed(document, change, given or {}, known)
+        problems: list[Problem] = []
+        mapped: list[MappedAnswer] = []
+        try:
+            mapped = remap.preview(kept, document)
+        except InvalidInputError as invalid:
+            problems = invalid.problems
+        answer = next((one for one in kept.rows if one.row == row), kept.rows[0] if kept.rows else None)
+        shown = next((one for one in mapped if answer is not None and one.row == answer.row), None)
+        cells = cells_of(shown.cells, shown.missing, shown.unfit) if shown else {}
+        return RemapBoard(document, problems, kept, mapped, out_columns(document, cells), answer)
+
+    def remap(self, execution: str, text: str) -> Remap:
+        """Write the output of a run again, as the document says. Raises InvalidInputError, RemapError."""
+        return remap.remap(self._deployment, execution, read_text(text))
 
     def _is_started(self, name: str) -> bool:
         states = self._deployment.client("stepfunctions")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from threading import Lock
 
@@ -12,6 +13,9 @@ from batch_processor_client.following import POLL_SECONDS, follow
 from batch_processor_client.progress import Progress
 
 MOST_FOLLOWED = 100
+SAMPLES_KEPT = 300
+Sample = tuple[float, int | None, int]
+"""Rows a second, rows in flight, failed rows."""
 
 
 class Followers:
@@ -35,6 +39,12 @@ class Followers:
                 del self._followers[next(iter(self._followers))]
         return follower.progress()
 
+    def history(self, execution: str) -> list[Sample]:
+        """The looks at a run so far, up to ``SAMPLES_KEPT``, the oldest first."""
+        with self._lock:
+            follower = self._followers.get(execution)
+        return list(follower.samples) if follower else []
+
 
 class _Follower:
     """The last look at one run."""
@@ -48,6 +58,7 @@ class _Follower:
         self._looked_at = float("-inf")
         self._last: Progress | None = None
         self._failure: Exception | None = None
+        self.samples: deque[Sample] = deque(maxlen=SAMPLES_KEPT)
 
     def progress(self) -> Progress:
         # While one page waits for AWS, the others get what is known already. The first look has nothing to show.
@@ -72,5 +83,7 @@ class _Follower:
             self._looks = self._looks or follow(self._deployment, self._execution, wait=lambda _: None)
             self._last = next(self._looks)
             self._failure = None
+            last = self._last
+            self.samples.append((round(last.rows_per_second, 3), last.in_flight, last.failed))
         except EXPECTED as failure:
             self._looks, self._failure = None, failure

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote, unquote
 
 from starlette.requests import Request
@@ -16,7 +14,7 @@ from starlette.routing import Route
 
 from batch_processor_client import drafts, targets
 from batch_processor_client.console.asking import Asked, ask
-from batch_processor_client.console.page import Console, console_of, fields_of, script_call
+from batch_processor_client.console.page import Console, console_of, fields_of, refusal_of, script_call, sent_text
 from batch_processor_client.documents import execution_name
 from batch_processor_client.workbench import Board
 from row_batches.files.table import MAX_FILE_BYTES
@@ -26,8 +24,14 @@ ESTIMATE_SECONDS = 90.0
 """How long the page waits for an estimate, which is a run by itself."""
 UPLOAD_SECONDS = 3_600.0
 MOST_NAME_BYTES = 200
-PARTS = ("file", "target", "output", "settings", "problems")
-"""The parts of the page that follow the document, each with a template."""
+PARTS = {
+    "file": "new_file.html",
+    "target": "new_target.html",
+    "output": "new_output.html",
+    "settings": "new_settings.html",
+    "problems": "problems.html",
+}
+"""The parts of the page that follow the document, each with its template."""
 
 
 async def new_page(request: Request) -> Response:
@@ -52,26 +56,27 @@ def _parts(console: Console, board: Board) -> dict[str, str]:
     values = {
         "board": board,
         "look": look,
+        "problems": look.problems,
         "document": look.document,
         "sample": known.sample,
         "target": known.target,
         "reading": drafts.READING,
         "running": drafts.RUNNING,
-        "formats": [name for name in drafts.FORMATS if name != "csv"],
+        "formats": drafts.FORMATS_BESIDE_CSV,
         "chosen_formats": drafts.output_formats(look.document),
         "types": [one.name for one in OUTPUT_TYPES],
         "nodes": drafts.nodes_of(board.tried.answer) if board.tried and board.tried.answer is not None else [],
         "request_text": drafts.json_text(board.tried.request) if board.tried else "",
     }
-    return {name: console.render(f"new_{name}.html", **values) for name in PARTS}
+    return {name: console.render(template, **values) for name, template in PARTS.items()}
 
 
 @script_call
 async def look(request: Request) -> Response:
     """The document after a change, and the parts of the page that follow it."""
     console, sent = console_of(request), await fields_of(request)
-    text, change, tried = _text(sent, "document"), _text(sent, "change"), _text(sent, "tried")
-    given = _texts(sent.get("given"))
+    text, change, tried = sent_text(sent, "document"), sent_text(sent, "change"), sent_text(sent, "tried")
+    given = drafts.texts(sent.get("given"))
     asked = await ask(lambda: console.workbench.board(text, change, given, tried), console.patience)
     return _board_answer(console, asked, text if not change else "")
 
@@ -80,7 +85,7 @@ async def look(request: Request) -> Response:
 async def try_row(request: Request) -> Response:
     """Call the target with a row of the sample."""
     console, sent = console_of(request), await fields_of(request)
-    text, row = _text(sent, "document"), _text(sent, "row")
+    text, row = sent_text(sent, "document"), sent_text(sent, "row")
     asked = await ask(
         lambda: console.workbench.try_row(text, int(row) if row.isdecimal() else 0), targets.TRIED_SECONDS
     )
@@ -91,7 +96,7 @@ def _board_answer(console: Console, asked: Asked[Board], text: str = "") -> Resp
     """The parts of a board. ``text`` is that of the document, as it was written, if nothing changed it."""
     board = asked.answer
     if board is None:
-        return _refusal(asked)
+        return refusal_of(asked)
     document = text or drafts.text_of(board.look.document)
     return JSONResponse({"document": document, "tried": board.tried_id, "parts": _parts(console, board)})
 
@@ -110,18 +115,18 @@ async def take_file(request: Request) -> Response:
                     return JSONResponse({"problem": f"A file has up to {MAX_FILE_BYTES:,} bytes."}, 400)
                 file.write(chunk)
         asked = await ask(lambda: console.workbench.upload(path), UPLOAD_SECONDS)
-    return _refusal(asked) if asked.answer is None else JSONResponse({"uri": asked.answer})
+    return refusal_of(asked) if asked.answer is None else JSONResponse({"uri": asked.answer})
 
 
 @script_call
 async def estimate(request: Request) -> Response:
     """The plan and the cost of the document, from a dry run."""
     console, sent = console_of(request), await fields_of(request)
-    text = _text(sent, "document")
+    text = sent_text(sent, "document")
     name = execution_name("estimate", datetime.now(UTC))
     asked = await ask(lambda: console.workbench.estimate(text, name), ESTIMATE_SECONDS)
     if asked.answer is None:
-        return _refusal(asked)
+        return refusal_of(asked)
     return JSONResponse({"parts": {"plan": console.render("new_plan.html", plan=asked.answer)}})
 
 
@@ -129,15 +134,11 @@ async def estimate(request: Request) -> Response:
 async def start(request: Request) -> Response:
     """Start the run; the answer has the address of its page."""
     console, sent = console_of(request), await fields_of(request)
-    text, name = _text(sent, "document"), _text(sent, "name").strip()
+    text, name = sent_text(sent, "document"), sent_text(sent, "name").strip()
     asked = await ask(lambda: console.workbench.start(text, name), console.patience)
     if asked.answer is None:
-        return _refusal(asked)
+        return refusal_of(asked)
     return JSONResponse({"location": f"/runs/{quote(asked.answer, safe='')}"})
-
-
-def _refusal(asked: Asked[Any]) -> Response:
-    return JSONResponse({"problem": asked.problem}, 400 if asked.is_wrong else 503)
 
 
 def file_name(given: str) -> str:
@@ -145,17 +146,6 @@ def file_name(given: str) -> str:
     name = re.sub(r"[\x00-\x1f\x7f*]", "_", re.split(r"[/\\]", given)[-1])
     name = name.encode(errors="replace")[-MOST_NAME_BYTES:].decode(errors="ignore")
     return name if name.strip(". ") else "rows.csv"
-
-
-def _text(sent: Mapping[str, Any], name: str) -> str:
-    """A field that a script sent, as text."""
-    value = sent.get(name, "")
-    return value if isinstance(value, str) else ""
-
-
-def _texts(value: Any) -> dict[str, str]:
-    """The texts of an object that a script sent."""
-    return {name: text for name, text in value.items() if isinstance(text, str)} if isinstance(value, dict) else {}
 
 
 ROUTES = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from functools import wraps
 from typing import Any
@@ -15,7 +15,7 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
-from batch_processor_client.console.asking import PATIENCE_SECONDS
+from batch_processor_client.console.asking import PATIENCE_SECONDS, Asked
 from batch_processor_client.console.followers import Followers
 from batch_processor_client.console.guard import LOGGER, Secret
 from batch_processor_client.deployment import Deployment
@@ -46,7 +46,13 @@ class Console:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.filters |= {"money": money, "duration": clock, "when": when, "moment": moment}
+        self._templates.filters |= {
+            "money": money,
+            "duration": clock,
+            "when": when,
+            "moment": moment,
+            "size": size,
+        }
         self._templates.globals |= {"shown_characters": SHOWN_CHARACTERS}
 
     def page(self, template: str, status: int = 200, **values: Any) -> HTMLResponse:
@@ -58,6 +64,17 @@ class Console:
         shared = {"deployment": self.deployment, "form_token": self.form_token, "pages": self.pages}
         shared |= {"problem": "", "section": ""}
         return self._templates.get_template(template).render({**shared, **values})
+
+
+def size(count: int) -> str:
+    """A number of bytes as text: ``812 bytes``, ``1.4 MB``."""
+    if count < 1_000:
+        return f"{count} bytes"
+    value, unit = count / 1_000, "kB"
+    for larger in ("MB", "GB"):
+        if value >= 1_000:
+            value, unit = value / 1_000, larger
+    return f"{value:,.1f} {unit}"
 
 
 def when(moment: datetime) -> str:
@@ -123,6 +140,17 @@ async def fields_of(request: Request) -> dict[str, Any]:
     except ValueError:
         return {}
     return sent if isinstance(sent, dict) else {}
+
+
+def sent_text(sent: Mapping[str, Any], name: str) -> str:
+    """A field that a script sent, as text."""
+    value = sent.get(name, "")
+    return value if isinstance(value, str) else ""
+
+
+def refusal_of(asked: Asked[Any]) -> Response:
+    """The answer to a script whose question has a problem: 400 if a person has to correct something, else 503."""
+    return JSONResponse({"problem": asked.problem}, 400 if asked.is_wrong else 503)
 
 
 def attachment(name: str) -> str:

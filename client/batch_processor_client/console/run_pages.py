@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from threading import Thread
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -16,13 +15,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from batch_processor_client import executions, heal, runs, trials
+from batch_processor_client import executions, heal, run_files, runs, trials
 from batch_processor_client import retry as retries
 from batch_processor_client import stop as stops
 from batch_processor_client.console.asking import Asked, ask
-from batch_processor_client.console.page import Console, console_of, form_page, text_of
+from batch_processor_client.console.page import Console, attachment, console_of, form_page, text_of
 from batch_processor_client.errors import ClientError
-from batch_processor_client.files import open_object
 from batch_processor_client.progress import Progress, clock, money
 from batch_processor_client.rows import list_rows
 from row_batches.document.plan import Keys
@@ -34,23 +32,6 @@ ROWS_SHOWN = 10
 LONG_SECONDS = 90.0
 """How long a page waits for an estimate, which is a run by itself."""
 UNSUCCESSFUL = (RowStatus.FAILED, RowStatus.TIMEOUT)
-
-
-@dataclass(frozen=True)
-class Download:
-    """An object that a run leaves. ``key`` gives its key in the results bucket."""
-
-    name: str
-    title: str
-    key: Callable[[Keys], str]
-    media_type: str
-
-
-DOWNLOADS = (
-    Download("output.csv", "Output (CSV)", lambda keys: keys.output, "text/csv"),
-    Download("failed_rows.csv", "Failed rows (CSV)", lambda keys: keys.failed_rows, "text/csv"),
-    Download("summary.json", "Summary (JSON)", lambda keys: keys.summary, "application/json"),
-)
 
 
 async def list_page(request: Request) -> Response:
@@ -97,6 +78,7 @@ async def _show(
         group.start_soon(put, "progress", lambda: console.followers.progress(name))
         group.start_soon(put, "rows", lambda: list_rows(deployment, name, limit=ROWS_SHOWN))
         group.start_soon(put, "failed", lambda: list_rows(deployment, name, statuses=UNSUCCESSFUL, limit=ROWS_SHOWN))
+        group.start_soon(put, "files", lambda: run_files.list_files(deployment, name))
     run: Run | None = answers["run"].answer
     progress: Progress | None = answers["progress"].answer
     ended = progress.ending is not None if progress else run is not None and run.ended_at is not None
@@ -117,12 +99,13 @@ async def _show(
         run=run,
         progress=progress,
         shown=_shown(progress) if progress else {},
+        history=console.followers.history(name),
         ended=ended,
         rows=answers["rows"],
         failed=answers["failed"],
         diagnosis=diagnosis,
         report=report.answer,
-        downloads=DOWNLOADS,
+        files=answers["files"] if ended else Asked(),
         links=_links(console, name),
         typed=typed or {},
     )
@@ -131,6 +114,7 @@ async def _show(
 NOTICES = {
     "stop": "It starts no more rows. Rows in flight finish, then the output is written.",
     "throttle": "The limits are changed. Workers follow within ten seconds.",
+    "remap": "The new output is written; it is among the files below.",
     "approve": "Approved: its other rows run.",
     "end": "It ends with the rows of its trial.",
 }
@@ -191,19 +175,16 @@ def _links(console: Console, name: str) -> dict[str, str]:
 
 
 async def download(request: Request) -> Response:
-    """An object of a run, as a file."""
-    console, name = console_of(request), _name(request)
-    chosen = next((one for one in DOWNLOADS if one.name == request.path_params["part"]), None)
-    if chosen is None:
-        return console.page("problem.html", 404, title="Not found", problem="A run has no such file.")
-    uri = f"s3://{console.deployment.results_bucket}/{chosen.key(Keys(name))}"
-    asked = await ask(lambda: open_object(console.deployment, uri), console.patience)
+    """A file of a run, to be saved."""
+    console, name, path = console_of(request), _name(request), str(request.path_params["path"])
+    asked = await ask(lambda: run_files.open_file(console.deployment, name, path), console.patience)
     if asked.answer is None:
-        return console.page("problem.html", 503, title="No download", problem=asked.problem)
+        status = 404 if asked.is_wrong else 503
+        return console.page("problem.html", status, title="No download", problem=asked.problem)
     return StreamingResponse(
         asked.answer,
-        media_type=chosen.media_type,
-        headers={"Content-Disposition": f"attachment; filename*=UTF-8''{quote(f'{name}-{chosen.name}', safe='')}"},
+        media_type=run_files.media_type_of(path),
+        headers={"Content-Disposition": attachment(f"{name}-{path.replace('/', '-')}")},
     )
 
 
@@ -334,7 +315,7 @@ ROUTES = (
     Route("/runs", list_page),
     Route("/runs/{name}", run_page),
     Route("/runs/{name}/progress", progress_json),
-    Route("/runs/{name}/download/{part}", download),
+    Route("/runs/{name}/download/{path:path}", download),
     Route("/runs/{name}/stop", stop, methods=["POST"]),
     Route("/runs/{name}/throttle", throttle, methods=["POST"]),
     Route("/runs/{name}/approve", approve, methods=["POST"]),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from starlette.routing import Route
 
-from batch_processor_client.console import job_pages, new_pages, run_pages, schema_pages, target_pages
+from batch_processor_client.console import job_pages, new_pages, remap_pages, run_pages, schema_pages, target_pages
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Section:
 
 
 SECTIONS = (
-    Section("/runs", "Runs", run_pages.ROUTES),
+    Section("/runs", "Runs", (*run_pages.ROUTES, *remap_pages.ROUTES)),
     Section("/new", "New run", new_pages.ROUTES),
     Section("/jobs", "Bedrock jobs", job_pages.ROUTES),
     Section("/targets", "Targets", (*target_pages.ROUTES, *schema_pages.ROUTES)),

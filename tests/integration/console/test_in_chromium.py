@@ -13,18 +13,30 @@ from typing import Any
 
 import pytest
 import uvicorn
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from batch_processor_client.console.server import serve
+from batch_processor_client.workbench import Workbench
 from row_batches.run.runs import Counts
-from tests.integration.console.conftest import World
+from tests.integration.console.conftest import IMAGE, World
+from tests.integration.console.test_new_page import NAME, ROWS
+from tests.integration.console.test_remap_page import finish
+from tests.support.batches import EXECUTION
+from tests.unit.client.fakes import refusal
 
 CHROMIUM = shutil.which("chromium")
 SCREENSHOTS = Path(__file__).resolve().parents[3] / "build" / "console"
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 ENDED = {"status": "SUCCEEDED", "output": json.dumps({"total_rows": 12})}
 TRIED_ATTACKS = "() => document.querySelectorAll('main img, main script, main b').length"
-TOO_WIDE = "() => document.documentElement.scrollWidth > document.documentElement.clientWidth"
+TOO_WIDE = """() => {
+    const width = document.documentElement.clientWidth;
+    if (document.documentElement.scrollWidth <= width) return "";
+    const wide = [...document.querySelectorAll("body *")].filter((one) => one.getBoundingClientRect().right > width);
+    const outside = wide.filter((one) => !one.closest(".wide, pre"));
+    return "too wide: " + outside.map((one) => one.outerHTML.slice(0, 90)).join("; ");
+}"""
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="there is no chromium on this machine: apt-get install -y chromium"
@@ -58,19 +70,25 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-def shoot(page: Page, name: str) -> None:
-    """Keep a screenshot of the whole page, wide and narrow, light and dark; nothing is wider than the window."""
+def inspect(page: Page, name: str) -> None:
+    """Look at a page wide and narrow, light and dark: axe finds no fault, and nothing is wider than the window.
+
+    A screenshot of each is kept.
+    """
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    axe = Axe()
     for width, size in (("1280", WIDE), ("390", NARROW)):
         page.set_viewport_size(size)  # type: ignore[arg-type]
-        assert not page.evaluate(TOO_WIDE), f"{name} is wider than {width} px"
+        assert page.evaluate(TOO_WIDE) == "", f"{name} at {width} px"
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme)
+            found = axe.run(page)
+            assert not found.violations_count, f"{name}, {width} px, {scheme}: {found.generate_report()}"
             page.screenshot(path=SCREENSHOTS / f"{name}-{width}-{scheme}.png", full_page=True)
     page.set_viewport_size(WIDE)  # type: ignore[arg-type]
 
 
 def test_a_run_is_watched_stopped_changed_and_downloaded(world: World, address: str, chromium: Browser) -> None:
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     page = chromium.new_page()
     said: list[str] = []
     page.on("dialog", lambda dialog: said.append(dialog.message))
@@ -80,7 +98,7 @@ def test_a_run_is_watched_stopped_changed_and_downloaded(world: World, address: 
     assert "token" not in page.url
     assert address.partition("token=")[2] not in page.evaluate("() => document.cookie + location.href")
     expect(page.get_by_role("heading", name="Runs")).to_be_visible()
-    shoot(page, "runs")
+    inspect(page, "runs")
 
     page.get_by_role("link", name="day-run").click()
     expect(page.locator("[data-text=done]")).to_have_text("5 of 12")
@@ -90,28 +108,104 @@ def test_a_run_is_watched_stopped_changed_and_downloaded(world: World, address: 
     page.keyboard.press("Enter")
     expect(page.get_by_role("status")).to_contain_text("The limits are changed")
     assert page.evaluate(TRIED_ATTACKS) == 0
-    shoot(page, "run-going-on")
+    inspect(page, "run-going-on")
     world.states.descriptions = [ENDED]
     expect(page.get_by_role("link", name="Output (CSV)")).to_be_visible()  # the page follows the run to its end
 
     page.goto(re.sub("/day-run.*", "/night-run", page.url))
     expect(page.get_by_role("heading", name="Why rows failed")).to_be_visible()
     assert page.evaluate(TRIED_ATTACKS) == 0
-    shoot(page, "run-ended")
+    inspect(page, "run-ended")
     with page.expect_download() as download:
         page.get_by_role("link", name="Output (CSV)").click()
     assert download.value.suggested_filename == "night-run-output.csv"
     assert Path(download.value.path()).read_bytes() == b"id,text\r\n1,one\r\n"
 
     page.get_by_role("link", name="Targets").click()
-    shoot(page, "targets")
+    inspect(page, "targets")
     page.get_by_role("link", name="sentiment").click()
     page.get_by_label("Row, as JSON").fill('{"text": "Great!"}')
     page.get_by_role("button", name="Try it").click()
     expect(page.get_by_role("heading", name="What came of it")).to_be_visible()
     assert page.evaluate(TRIED_ATTACKS) == 0
-    shoot(page, "target-tried")
+    inspect(page, "target-tried")
     assert said == []
+
+
+def test_a_run_is_put_together_from_a_file_that_is_dropped_to_its_start(
+    world: World, address: str, chromium: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = chromium.new_page()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.goto(address.replace("/?", "/new?"))
+    inspect(page, "new-empty")
+
+    page.locator("[data-file]").set_input_files({"name": NAME, "mimeType": "text/csv", "buffer": ROWS.encode()})
+    expect(page.get_by_role("term").filter(has_text="Encoding")).to_be_visible()
+    page.locator("#target").select_option("sentiment")
+    page.locator("[data-column=body]").drag_to(page.locator("[data-drop=text]"))
+    expect(page.locator("pre").first).to_contain_text(IMAGE)
+    page.get_by_role("button", name="Try it").click()
+    page.get_by_role("button", name="mood").click()
+    expect(page.get_by_label("Path of column 1")).to_have_value("$.mood")
+    page.get_by_label("Name of column 1").fill("feeling")
+    page.get_by_label("xlsx").check()
+    page.get_by_label("Rows in flight").fill("4")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("The document is valid.")).to_be_visible()
+    document = page.get_by_role("textbox", name="Document")
+    expect(document).to_have_value(re.compile('"max_concurrency": 4'))
+    made = json.loads(document.input_value())
+    assert made["input_mapping"] == {"column_mappings": {"body": "text"}}
+    assert made["output_mapping"] == {"columns": [{"name": "feeling", "source": "$.mood"}]}
+    assert made["output_format"] == {"type": ["csv", "xlsx"]}
+    assert page.evaluate(TRIED_ATTACKS) == 0
+    inspect(page, "new-mapped")
+
+    page.reload()  # nothing typed is lost
+    expect(document).to_have_value(re.compile('"feeling"'))
+    expect(page.get_by_label("Name of column 1")).to_have_value("feeling")
+
+    with monkeypatch.context() as broken:  # nor while the credentials are no longer valid
+        broken.setattr(Workbench, "board", refuse_expired)
+        page.get_by_label("Seconds a row").fill("60")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("alert").filter(has_text="expired")).to_be_visible()
+        inspect(page, "new-expired")
+    page.get_by_role("button", name="Try again").click()
+    expect(document).to_have_value(re.compile('"timeout_seconds": 60'))
+
+    world.states.descriptions = []
+    page.get_by_role("button", name="Start the run").click()
+    page.wait_for_url("**/runs/night-run")
+    assert json.loads(world.states.started[0]["input"])["execution_config"] == {
+        "max_concurrency": 4,
+        "timeout_seconds": 60,
+    }
+    assert set(said) == {"Failed to load resource: the server responded with a status of 503 (Service Unavailable)"}
+
+
+def test_an_output_is_written_again_with_a_column_that_was_clicked(
+    world: World, address: str, chromium: Browser
+) -> None:
+    finish(world)
+    page = chromium.new_page()
+    page.goto(address.replace("/?", f"/runs/{EXECUTION}?"))
+    page.get_by_role("link", name="Other columns from the kept answers").click()
+    page.get_by_role("button", name="colour").click()
+    expect(page.get_by_role("columnheader", name="colour")).to_be_visible()
+    assert page.evaluate(TRIED_ATTACKS) == 0
+    inspect(page, "remap")
+    page.get_by_role("button", name="Write the new output").click()
+    expect(page.get_by_role("status")).to_contain_text("The new output is written")
+    with page.expect_download() as download:
+        page.get_by_role("link", name=re.compile("^remapped/.*output.csv$")).click()
+    assert Path(download.value.path()).read_text().splitlines()[1].split(",")[:4] == ["1", "a", "7", IMAGE]
+
+
+def refuse_expired(*_: Any) -> None:
+    raise refusal("ExpiredTokenException", "Query")
 
 
 def test_a_page_of_another_site_reaches_nothing(address: str, chromium: Browser) -> None:

@@ -9,6 +9,7 @@ import threading
 from datetime import timedelta
 from html.parser import HTMLParser
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from botocore.exceptions import NoCredentialsError
@@ -17,6 +18,7 @@ from batch_processor_client import runs
 from batch_processor_client.console import run_pages
 from batch_processor_client.console.followers import Followers
 from batch_processor_client.console.guard import Secret
+from batch_processor_client.console.page import attachment
 from row_batches.document.plan import Keys
 from row_batches.run.runs import Approval
 from tests.integration.console.browser import PORT, TOKEN
@@ -113,15 +115,39 @@ def test_names_in_the_address_are_text(world: World) -> None:
     assert has_only_our_markup(world.browser.get("/runs?target=%22%3E%3Cscript%3E").text)
 
 
-def test_the_output_and_what_failed_are_downloaded_when_the_run_has_ended(world: World) -> None:
+FILES = {
+    "output.csv": "text/csv; charset=utf-8",
+    "output.xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "output.jsonl": "application/x-ndjson",
+    "output/part-00001.parquet": "application/vnd.apache.parquet",
+    "failed_rows.csv": "text/csv; charset=utf-8",
+}
+
+
+def test_every_file_of_a_run_is_downloaded_when_it_has_ended(world: World) -> None:
     world.states.descriptions = [ENDED]
-    assert "/runs/night-run/download/output.csv" in world.browser.get("/runs/night-run").text
-    file = world.browser.get("/runs/night-run/download/output.csv")
-    assert file.body == b"id,text\r\n1,one\r\n"
-    assert file.headers["content-disposition"] == "attachment; filename*=UTF-8''night-run-output.csv"
+    for path in FILES:
+        world.objects.put(f"results/night-run/{path}", f"content of {path}".encode())
+    page = world.browser.get("/runs/night-run").text
+    for path, media_type in FILES.items():
+        assert f'href="/runs/night-run/download/{path}"' in page
+        file = world.browser.get(f"/runs/night-run/download/{path}")
+        assert (file.body, file.headers["content-type"]) == (f"content of {path}".encode(), media_type)
+        name = "night-run-" + path.replace("/", "-")
+        assert file.headers["content-disposition"].startswith(f'attachment; filename="{name}"')
     missing = world.browser.get("/runs/day-run/download/output.csv")
-    assert (missing.status, "There is no s3://results/results/day-run/output.csv" in missing.text) == (503, True)
-    assert world.browser.get("/runs/night-run/download/plan.json").status == 404
+    assert (missing.status, "There is no s3://results/results/day-run/output.csv" in missing.text) == (404, True)
+    assert world.browser.get("/runs/night-run/download/plan.json").status == 404  # it is in another folder
+
+
+@pytest.mark.parametrize("name", ['a "b" \\ c', "résumé 履歴", "a\r\nSet-Cookie: x=1", "x'); y", "a;b=c%41"])
+def test_the_name_of_a_download_is_one_header_that_gives_the_name_back(name: str) -> None:
+    header = attachment(name)
+    plain_name, _, extended = header.removeprefix('attachment; filename="').partition("\"; filename*=UTF-8''")
+    assert unquote(extended) == name
+    assert re.fullmatch(r"[A-Za-z0-9._ -]+", plain_name)
+    assert header.isascii()
+    assert header.isprintable()
 
 
 def test_causes_are_shown_with_their_cure_and_healed_by_a_new_run(world: World) -> None:

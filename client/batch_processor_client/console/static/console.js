@@ -17,9 +17,9 @@ function say(text) {
 
 function follow(section) {
   const bar = section.querySelector("[data-bar]");
-  const line = section.querySelector("[data-chart] polyline"); // a job has none
+  const charts = section.querySelector(".charts"); // a job has none
+  const samples = charts ? JSON.parse(charts.dataset.history) : [];
   const every = 1000 * (section.dataset.every || 1);
-  const rates = [];
   let pause = every;
   let waited = false;
 
@@ -30,13 +30,24 @@ function follow(section) {
     }
     bar.max = Math.max(1, progress.total || 1);
     bar.value = progress.done;
-    if (!line) return;
-    rates.push(progress.rate);
-    if (rates.length > 300) rates.shift();
-    const most = Math.max(...rates, 1e-9);
-    const step = 600 / Math.max(rates.length - 1, 1);
-    line.setAttribute("points", rates.map((rate, i) => `${(i * step).toFixed(1)},${(84 - 76 * rate / most).toFixed(1)}`).join(" "));
+    samples.push([progress.rate, progress.in_flight, progress.failed]);
+    draw();
   }
+
+  // Each line has its own scale, from 0 to its highest value. The places are fixed: nothing moves when a number grows.
+  function draw() {
+    if (!charts) return;
+    if (samples.length > 300) samples.splice(0, samples.length - 300);
+    ["rate", "in_flight", "failed"].forEach((name, i) => {
+      const values = samples.map((sample) => sample[i] || 0);
+      const most = Math.max(...values, 0);
+      const step = 300 / Math.max(values.length - 1, 1);
+      const points = values.map((value, at) => `${(at * step).toFixed(1)},${(60 - 54 * value / (most || 1)).toFixed(1)}`);
+      charts.querySelector(`[data-chart="${name}"] polyline`).setAttribute("points", points.join(" "));
+      charts.querySelector(`[data-most="${name}"]`).textContent = most ? `most ${most.toLocaleString("en", { maximumFractionDigits: 1 })}` : "";
+    });
+  }
+  draw();
 
   async function look() {
     const slow = setTimeout(() => say("AWS answers slowly. The counts are those of the last answer; this page goes on asking."), 4000);

@@ -90,7 +90,7 @@ function draft(root) {
     try {
       while (waiting.length) {
         const sent = area.value;
-        const found = await ask("look", { document: sent, tried, ...waiting[0] });
+        const found = await ask("look", { document: sent, tried, row: row(), ...waiting[0] });
         if (area.value !== sent && waiting[0].change) continue; // it was edited by hand meanwhile
         waiting.shift();
         take(found, sent);
@@ -109,6 +109,11 @@ function draft(root) {
     }
   }
 
+  function row() {
+    const chosen = root.querySelector("[data-row]");
+    return chosen ? chosen.value : "";
+  }
+
   function change(kind, given) {
     waiting.push({ change: kind, given });
     pump();
@@ -116,13 +121,12 @@ function draft(root) {
 
   async function post(button, action) {
     const text = button.textContent;
-    const row = root.querySelector("[data-row]");
     button.disabled = true;
     button.textContent = "Asking AWS …";
     tell("");
     try {
       const sent = area.value;
-      const found = await ask(action, { document: sent, name: name ? name.value : "", row: row ? row.value : "", tried });
+      const found = await ask(action, { document: sent, name: name ? name.value : "", row: row(), tried });
       if (found.location) { sessionStorage.removeItem(kept); location.assign(found.location); return; }
       if (action === "estimate") planned = sent;
       take(found, sent);
@@ -149,7 +153,7 @@ function draft(root) {
   root.addEventListener("change", (event) => {
     const field = event.target;
     if (field.matches("[data-file]")) { if (field.files[0]) upload(field.files[0]); field.value = ""; return; }
-    if (field === area) { waiting.push({}); pump(); return; }
+    if (field === area || "look" in field.dataset) { waiting.push({}); pump(); return; }
     if (field === name) { keep(); return; }
     if (!field.dataset.change) return;
     const value = field.type === "checkbox" ? String(field.checked) : field.value;

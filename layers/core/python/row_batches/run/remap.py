@@ -94,7 +94,7 @@ def remap(
     try:
         plan = _load_plan(objects, keys)
         ended = _load_checkpoint(objects, keys)
-        config = _remapped_config(plan, document, objects.bucket)
+        config = remapped_config(plan, document, objects.bucket)
         batch = Batch.of_plan(plan.model_copy(update={"config": config}), objects, clock, stores, outputs=outputs)
         return _Remapping(batch, ended).write(f"{keys.results}remapped/{_moment(clock)}/output.csv", progress)
     except ObjectNotFoundError as error:
@@ -148,8 +148,11 @@ def _load_checkpoint(objects: ObjectStore, keys: Keys) -> Checkpoint:
 # --- the new mapping
 
 
-def _remapped_config(plan: Plan, document: Mapping[str, Any], results_bucket: str) -> BatchConfig:
-    """The execution's own document with the new mapping, checked like that of a new batch."""
+def remapped_config(plan: Plan, document: Mapping[str, Any], results_bucket: str) -> BatchConfig:
+    """The execution's own document with the new mapping, checked like that of a new batch.
+
+    Raises ``InvalidInputError`` with every problem.
+    """
     if document.get(SECTION) is None:
         nearest = closest(SECTION, document.keys() - {SECTION})
         fix = f"did you mean {nearest}?" if nearest else "give a batch document that has one"
