@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from batch_processor_client.console.server import serve
 from batch_processor_client.workbench import Workbench
+from row_batches.document.plan import Keys
 from row_batches.run.runs import Counts
 from tests.integration.console.conftest import IMAGE, World
 from tests.integration.console.test_new_page import NAME, ROWS
@@ -109,6 +110,7 @@ def test_a_run_is_watched_stopped_changed_and_downloaded(world: World, address: 
     expect(page.get_by_role("status")).to_contain_text("The limits are changed")
     assert page.evaluate(TRIED_ATTACKS) == 0
     inspect(page, "run-going-on")
+    world.objects.put(Keys("day-run").output, b"id,text\r\n1,one\r\n")
     world.states.descriptions = [ENDED]
     expect(page.get_by_role("link", name="Output (CSV)")).to_be_visible()  # the page follows the run to its end
 
