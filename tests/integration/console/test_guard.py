@@ -43,7 +43,9 @@ WRONG_HEADERS = {
 
 
 @pytest.mark.parametrize("headers", WRONG_HEADERS.values(), ids=WRONG_HEADERS)
-@pytest.mark.parametrize("path", ["/runs", "/runs/x/progress", "/static/console.js", "/runs/x/download/output.csv"])
+@pytest.mark.parametrize(
+    "path", ["/runs", "/runs/x/progress", "/static/console.js", "/runs/x/download/output.csv", "/new"]
+)
 def test_a_request_from_elsewhere_is_refused(
     browser: Browser, headers: dict[str, str], path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -60,6 +62,9 @@ CLIMBING = (
     "/runs/x/download/..%2f..%2fsecret",
     "/runs/x/download/%252e%252e%252fsecret",
     "/runs/x/download/..%5csecret",
+    "/runs/x/download/output/../../../y/output.csv",
+    "/runs/x/download/remapped/%2e%2e/%2e%2e/y/output.csv",
+    "/runs/%2e%2e/remap",
     "/static/../page.py",
     "/static/%2e%2e/page.py",
     "/static/..%2fpage.py",
