@@ -88,11 +88,15 @@ async def _show(
     report: Asked[Any] = Asked()
     if progress is not None and progress.approval is not None:
         report = await ask(lambda: trials.trial_report(deployment, name), console.patience)
-    if run is None and progress is None:
-        problem = problem or answers["progress"].problem
+    missing = answers["progress"].problem
+    if run is not None and answers["progress"].is_wrong:
+        missing = ""  # the run is older than what Step Functions remembers
+    elif missing and not ended and not answers["progress"].is_wrong:
+        progress = Progress(execution=name, total=run.total_rows if run else None)  # the page goes on asking
+    problem = problem or missing
     return console.page(
         "run.html",
-        503 if run is None and progress is None else 400 if problem else 200,
+        503 if missing else 400 if problem else 200,
         problem=problem,
         notice=notice or NOTICES.get(request.query_params.get("done", ""), ""),
         name=name,

@@ -277,6 +277,20 @@ def test_a_page_does_not_wait_for_an_aws_that_is_slow(world: World, monkeypatch:
     assert "night-run" in world.browser.get("/runs").text
 
 
+def test_a_run_whose_progress_aws_does_not_say_in_time_is_followed_all_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def throttled(_: str) -> None:
+        raise refusal("ThrottlingException", "DescribeExecution")
+
+    monkeypatch.setattr(world.console.followers, "progress", throttled)
+    page = world.browser.get("/runs/day-run")
+    assert page.status == 503
+    assert "AWS throttles its answers" in page.text
+    assert 'data-follow="/runs/day-run/progress"' in page.text
+    assert "Stop this run" in page.text
+
+
 def test_many_pages_of_a_run_ask_aws_once_a_second(world: World) -> None:
     seconds = [0.0]
     followers = Followers(world.console.deployment, clock=lambda: seconds[0])

@@ -7,7 +7,7 @@ for (const root of document.querySelectorAll("[data-draft]")) draft(root);
 function draft(root) {
   const path = root.dataset.draft;
   const area = root.querySelector("[data-document]");
-  const name = root.querySelector("[data-name]");
+  const name = root.querySelector("[data-run-name]");
   const toast = document.querySelector("[data-toast]");
   const kept = "draft " + path;
   const shown = {};
