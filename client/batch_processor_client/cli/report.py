@@ -31,6 +31,8 @@ PLAIN_SECONDS = 10.0
 STARTING = "checking the input"
 CELL_CHARACTERS = 60
 COLUMNS_SHOWN = 6
+COPIES = {"COPIED": "copied to", "TRIED": "will copy to"}
+"""What is said of a copy by its status. A copy that failed is a warning."""
 COUNTS = {"succeeded": RowStatus.SUCCESS, "failed": RowStatus.FAILED, "timed out": RowStatus.TIMEOUT}
 
 
@@ -152,8 +154,8 @@ def summary(ending: Ending, warnings: Iterable[str] = (), extracted: Iterable[st
     lines += [(name.replace("_", " "), document[f"{name}_s3_uri"]) for name in objects if f"{name}_s3_uri" in document]
     lines += [(name, address) for name, address in document.get("outputs", {}).items() if name != "csv"]
     delivery = document.get("delivery")
-    if delivery and delivery["status"] == "COPIED":
-        lines.append(("copied to", delivery["s3_uri"]))
+    if delivery and delivery["status"] in COPIES:
+        lines.append((COPIES[delivery["status"]], delivery["s3_uri"]))
     if document.get("traces"):
         lines.append(("traces", document["traces"]["console_url"]))
     lines += [("extracted", text) for text in extracted]

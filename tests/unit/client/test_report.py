@@ -230,12 +230,15 @@ def test_the_result_names_the_folder_that_it_was_copied_to() -> None:
     copied = {"s3_uri": "s3://theirs/out/x/", "status": "COPIED", "reason": ""}
     failed = {**copied, "status": "FAILED", "reason": "s3:PutObject is denied"}
 
-    succeeded, not_copied = (
-        report.summary(Ending(status="SUCCEEDED", document={"delivery": delivery})) for delivery in (copied, failed)
+    tried = {**copied, "status": "TRIED"}
+    succeeded, not_copied, dry_run = (
+        report.summary(Ending(status="SUCCEEDED", document={"delivery": delivery}))
+        for delivery in (copied, failed, tried)
     )
 
     assert "copied to    s3://theirs/out/x/" in succeeded
     assert "copied to" not in not_copied
+    assert "will copy to s3://theirs/out/x/" in dry_run
 
 
 def test_a_new_output_has_the_address_of_each_of_its_formats_and_of_the_copy() -> None:

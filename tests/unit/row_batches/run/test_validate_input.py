@@ -308,6 +308,15 @@ def test_results_cannot_go_where_the_next_run_of_the_same_folder_reads_them(worl
     assert "would read the results as input" in problem.message
 
 
+def test_a_dry_run_tries_the_destination_and_says_where_the_results_would_go(world: World) -> None:
+    world.document |= {"output_s3_uri": "s3://theirs/out", "dry_run": True}
+
+    document = world.validate().document
+
+    assert document is not None
+    assert document["delivery"] == {"s3_uri": "s3://theirs/out/run-1/", "status": "TRIED", "reason": ""}
+
+
 def test_a_destination_is_tried_also_when_another_part_has_a_mistake_and_nothing_is_written_there(
     world: World,
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from foundation.errors import DeliveryError, Problem
 from row_batches.document.batch_config import S3Location, names_several, parse_input_uri, parse_output_uri
-from row_batches.document.plan import Keys
+from row_batches.document.plan import Keys, Plan
 from row_batches.files.ports import OutputObjects
 from row_batches.files.prefix import prefix_of
 
@@ -40,6 +40,12 @@ def destination_problem(
     except DeliveryError as error:
         return Problem(FIELD, uri, str(error), error.fix)
     return None
+
+
+def tried_destination(plan: Plan) -> dict[str, str] | None:
+    """The delivery for the output of a dry run, which tried the place; None if the document names none."""
+    folder = plan.config.destination(plan.execution.name)
+    return None if folder is None else {"s3_uri": f"s3://{folder.bucket}/{folder.key}", "status": "TRIED", "reason": ""}
 
 
 def own_bucket_problem(document: Any, keys: Keys, results_bucket: str) -> Problem | None:

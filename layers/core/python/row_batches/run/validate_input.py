@@ -46,7 +46,7 @@ from row_batches.files.several import NamedFile, open_files
 from row_batches.files.table import MAX_FILE_BYTES, InputStaging, too_large
 from row_batches.mapping.mapping_in import compile_input_mapping
 from row_batches.run.cost import estimate
-from row_batches.run.destination import destination_problem
+from row_batches.run.destination import destination_problem, tried_destination
 from row_batches.run.duplicates import stage_distinct
 from row_batches.run.earlier_execution import Earlier, ExecutionStates, find_earlier
 from row_batches.run.formats import format_problems
@@ -610,6 +610,7 @@ def _dry_run_document(plan: Plan) -> dict[str, Any]:
         "output_columns": _first_names(plan.output_header),
         "concurrency": plan.concurrency.model_dump(),
         "storage": plan.storage.model_dump(mode="json"),
+        "delivery": tried_destination(plan),
         "estimate": plan.estimate.model_dump(),
         "effective_config": plan.effective_config,
         "output_schema": None if plan.output_schema is None else plan.output_schema.model_dump(),
