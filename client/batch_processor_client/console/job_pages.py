@@ -36,6 +36,7 @@ READING_SECONDS = 330.0
 DECIDED = frozenset({400, 422, 502})
 """Refusals after which the same request is a new one. After any other outcome, its key finds what it began."""
 KEY = re.compile("[0-9a-f]{32}")
+CORRECT = "Some fields are not valid. Each says what to write. Nothing was sent to Bedrock."
 NOTHING_ASKED: Asked[Any] = Asked()
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 NOTICES = {
@@ -116,13 +117,14 @@ def _show_new(
     """The form, with what was typed and what came of it. ``key`` stays while nobody knows what the request began."""
     sections = _sections(request)
     config = job_forms.document_of(typed, sections)
+    problems = _problems(asked, sections)
     return console_of(request).page(
         "job_new.html",
         200 if not asked.problem else 400 if asked.is_wrong else 503,
-        problem=asked.problem,
+        problem=_said(asked, problems),
         sections=sections,
         typed=typed,
-        problems=_problems(asked, sections),
+        problems=problems,
         request_key=key or secrets.token_hex(16),
         request_text=json.dumps({"config": config}, ensure_ascii=False, indent=2),
         estimate=estimate,
@@ -135,6 +137,13 @@ def _problems(asked: Asked[Any], sections: list[Section]) -> dict[str, str]:
     """What the API says about each field."""
     refused = asked.error
     return job_forms.problems_by_field(refused.problems, sections) if isinstance(refused, ApiRefusedError) else {}
+
+
+def _said(asked: Asked[Any], problems: dict[str, str]) -> str:
+    """The problem on top of a page. What stands at its field is not said twice."""
+    refused = asked.error
+    at_fields = isinstance(refused, ApiRefusedError) and 0 < len(refused.problems) == len(problems)
+    return CORRECT if at_fields else asked.problem
 
 
 def _sections(request: Request) -> list[Section]:
@@ -199,10 +208,11 @@ async def _show(
     job: jobs.JobDetails | None = answers["job"].answer
     page: jobs.ContentPage | None = answers["records"].answer
     sections = job_forms.retry_sections()
+    problems = _problems(asked, sections)
     return console.page(
         "job.html",
         503 if job is None else 200 if not asked.problem else 400 if asked.is_wrong else 503,
-        problem=asked.problem or answers["job"].problem,
+        problem=_said(asked, problems) or answers["job"].problem,
         notice=notice or NOTICES.get(request.query_params.get("done", ""), ""),
         name=job_id,
         job=job,
@@ -214,7 +224,7 @@ async def _show(
         config_text=json.dumps(job.config, ensure_ascii=False, indent=2) if job else "",
         sections=sections,
         typed=typed or {},
-        problems=_problems(asked, sections),
+        problems=problems,
         request_key=key or secrets.token_hex(16),
         reparsed=reparsed,
     )
