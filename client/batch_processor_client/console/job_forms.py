@@ -108,8 +108,9 @@ def _fields(
     if "const" in inner:
         yield Field(path, title, Kind.FIXED, options=((inner["const"], inner["const"]),))
     elif inner.get("type") == "boolean":
-        usual = f"default: {_text(default)}" if default is not None else "any"
-        yield Field(path, title, Kind.CHOICE, hint=hint, options=(("", usual), ("true", "yes"), ("false", "no")))
+        usual = f"default: {_text(default)}" if default is not None else "not set"
+        options = [("", usual), ("true", "yes (true)"), ("false", "no (false)")]
+        yield Field(path, title, Kind.CHOICE, hint=hint, options=tuple(options))
     elif "enum" in inner:
         options = [("", f"default: {default}"), *((value, value) for value in inner["enum"])]
         yield Field(path, title, Kind.CHOICE, hint=hint, options=tuple(options))
@@ -137,12 +138,16 @@ def _resolved(given: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mappi
 
 def _bounds(inner: Mapping[str, Any]) -> str:
     least, most = inner.get("minimum"), inner.get("maximum")
-    return "" if least is None or most is None else f"{least:,.9g} to {most:,.12g}"
+    return "" if least is None or most is None else f"{_text(least)} to {_text(most)}"
 
 
 def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.9f}".rstrip("0").rstrip(".")
+    if isinstance(value, int):
+        return f"{value:,}"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 

@@ -13,7 +13,7 @@ from python_calamine import CalamineWorkbook
 from batch_processor_client import jobs
 from tests.integration.console.conftest import IMAGE
 from tests.integration.console.jobs_console import HOSTILE_ID, JobsConsole, jobs_console
-from tests.integration.console.test_in_chromium import CHROMIUM, SCREENSHOTS, address, chromium, shoot
+from tests.integration.console.test_in_chromium import CHROMIUM, SCREENSHOTS, address, chromium, inspect
 from tests.support.bedrock_jobs import jobs_world, violations
 
 __all__ = ["address", "chromium"]
@@ -55,12 +55,12 @@ def test_a_job_goes_from_its_filters_to_verified_content_and_a_workbook(
     shown.get_by_role("button", name="Estimate").click()
     expect(shown.get_by_text("must be at least 1")).to_be_visible()
     expect(shown.get_by_label("Min fine amount")).to_have_value("1100")
-    shoot(shown, "job-mistake")
+    inspect(shown, "job-mistake")
     shown.get_by_label("Max violations").fill("150")
     shown.get_by_role("button", name="Estimate").click()
     expect(shown.get_by_role("heading", name="What each filter leaves")).to_be_visible()
     assert jobs.list_jobs(world.deployment).jobs == []
-    shoot(shown, "job-new")
+    inspect(shown, "job-new")
     shown.get_by_role("button", name="Create the job").click()
     expect(shown.get_by_role("status")).to_contain_text("The job is created")
     job_id = jobs.list_jobs(world.deployment).jobs[0].job_id
@@ -73,17 +73,17 @@ def test_a_job_goes_from_its_filters_to_verified_content_and_a_workbook(
     used = {"inputTokens": 61_200, "outputTokens": 18_340, "actualCostUSD": 0.0041}
     world.world.update(job_id, stats=stats, failures=[{**failures[0], "sameInputFails": False}], **used)
     shown.reload()
-    shoot(shown, "job-going-on")
+    inspect(shown, "job-going-on")
     assert shown.evaluate(ATTACKS) == 0
     world.world.end(job_id)
     expect(shown.get_by_role("button", name="Read the answers again")).to_be_visible(timeout=15_000)  # by itself
-    shoot(shown, "job-ended")
+    inspect(shown, "job-ended")
     assert shown.evaluate(ATTACKS) == 0
 
     shown.get_by_role("link", name="Title").click()
     shown.get_by_label("Title").fill("Corrected by hand")
     shown.get_by_label("I verified it").check()
-    shoot(shown, "job-content")
+    inspect(shown, "job-content")
     shown.get_by_role("button", name="Save").click()
     expect(shown.get_by_role("status")).to_contain_text("Saved.")
     assert world.content(HOSTILE_ID)["is_verified"] is True
@@ -94,9 +94,9 @@ def test_a_job_goes_from_its_filters_to_verified_content_and_a_workbook(
     assert book.get_sheet_by_name("Content").to_python()[1][4] == "Corrected by hand"
     shown.get_by_role("button", name="Read the answers again").click()
     expect(shown.get_by_role("button", name="Store their content")).to_be_visible()
-    shoot(shown, "job-reparse")
+    inspect(shown, "job-reparse")
     shown.get_by_role("link", name="Bedrock jobs").first.click()
-    shoot(shown, "jobs")
+    inspect(shown, "jobs")
     assert [text for text in said if "Failed to load resource" not in text] == []  # the browser notes refusals
 
 
@@ -111,7 +111,7 @@ def test_what_was_typed_stays_while_aws_throttles_and_is_sent_then(
     shown.get_by_role("button", name="Create the job").click()
     expect(shown.get_by_role("alert")).to_contain_text("AWS throttles its answers")
     expect(shown.get_by_label("Max violations")).to_have_value("120")
-    shoot(shown, "job-throttled")
+    inspect(shown, "job-throttled")
     world.api.faults = []
     shown.get_by_role("button", name="Create the job").click()
     expect(shown.get_by_role("status")).to_contain_text("The job is created")
@@ -149,4 +149,4 @@ fields:
     shown.get_by_role("button", name="Try it").click()
     expect(shown.get_by_text("by tool_result")).to_be_visible()
     assert shown.evaluate(ATTACKS) == 0
-    shoot(shown, "schema-tried")
+    inspect(shown, "schema-tried")
