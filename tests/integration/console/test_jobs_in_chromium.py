@@ -13,7 +13,7 @@ from python_calamine import CalamineWorkbook
 from batch_processor_client import jobs
 from tests.integration.console.conftest import IMAGE
 from tests.integration.console.jobs_console import HOSTILE_ID, JobsConsole, jobs_console
-from tests.integration.console.test_in_chromium import CHROMIUM, SCREENSHOTS, address, chromium, inspect
+from tests.integration.console.test_in_chromium import CHROMIUM, address, chromium, inspect
 from tests.support.bedrock_jobs import jobs_world, violations
 
 __all__ = ["address", "chromium"]
@@ -34,7 +34,6 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[JobsConsole]:
 @pytest.fixture
 def page(address: str, chromium: Browser) -> tuple[Page, list[str]]:
     """The console's first page, and what any page says in a dialogue or to the browser's console."""
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     made, said = chromium.new_page(), list[str]()
     made.on("dialog", lambda dialog: said.append(dialog.message))
     made.on("console", lambda message: said.append(message.text))
