@@ -103,8 +103,11 @@ def test_a_run_is_watched_stopped_changed_and_downloaded(world: World, address: 
 
     page.get_by_role("link", name="day-run").click()
     expect(page.locator("[data-text=done]")).to_have_text("5 of 12")
+    places = [place.bounding_box() for place in page.locator("main .card").all()]
     world.table.count("day-run", Counts(succeeded=3))
     expect(page.locator("[data-text=done]")).to_have_text("8 of 12")  # without a click
+    expect(page.locator("[data-most=rate]")).to_contain_text("most")
+    assert [place.bounding_box() for place in page.locator("main .card").all()] == places  # nothing moves
     page.get_by_label("Rows a minute").fill("30")
     page.keyboard.press("Enter")
     expect(page.get_by_role("status")).to_contain_text("The limits are changed")
