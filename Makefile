@@ -75,7 +75,7 @@ down: $(RUNTIME) ## Stop the local AWS; `make up` starts it with everything that
 CLIENT := PYTHONPATH=client:layers/core/python $(DEV) -m batch_processor_client --env "$$ENV"
 
 .PHONY: run
-run: $(RUNTIME) ## Run rows and follow them: CSV=file TARGET=name [COLUMNS=column=field,…], or INPUT=file.json [CSV=file]; [OUTPUT=file] [NAME=…] [TRIAL=rows]; or FOLLOW=execution
+run: $(RUNTIME) ## Run rows and follow them: CSV=file|folder|'*.csv' TARGET=name [COLUMNS=column=field,…], or INPUT=file.json [CSV=…]; [OUTPUT=file] [NAME=…] [TRIAL=rows]; or FOLLOW=execution
 	@$(CLIENT) $(if $(FOLLOW),follow $(call option,--output,OUTPUT) -- "$$FOLLOW",run $(call option,--input,INPUT) \
 		$(call option,--csv,CSV) $(call option,--target,TARGET) $(call option,--columns,COLUMNS) \
 		$(call option,--concurrency,CONCURRENCY) $(call option,--name,NAME) $(call option,--trial,TRIAL) \

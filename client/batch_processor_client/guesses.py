@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -13,9 +12,7 @@ from batch_processor_client.errors import ClientError
 from foundation.problems import closest, listed
 from row_batches.document.input_format import InputFormat
 from row_batches.document.plan import Target
-from row_batches.files.opening import open_input
-
-CHUNK_BYTES = 1024 * 1024
+from row_batches.files.several import NamedFile, open_files
 
 
 class Guess(BaseModel):
@@ -42,15 +39,9 @@ class FileHeader(BaseModel):
     has_rows: bool
 
 
-def read_header(path: Path) -> FileHeader:
-    """Read the header as a run reads it. Raises InvalidInputError for a file that a run refuses."""
-
-    def chunks() -> Iterator[bytes]:
-        with path.open("rb") as file:
-            while chunk := file.read(CHUNK_BYTES):
-                yield chunk
-
-    staging = open_input(chunks, InputFormat(), max_rows=1)
+def read_header(files: Sequence[NamedFile]) -> FileHeader:
+    """Read the header as a run reads it. Raises InvalidInputError for files that a run refuses."""
+    staging = open_files(files, InputFormat(), max_rows=1)
     for _ in staging:
         pass
     return FileHeader(columns=list(staging.columns), has_rows=staging.total_rows > 0)

@@ -21,6 +21,7 @@ from batch_processor_client.errors import ClientError
 from batch_processor_client.executions import Ending, name_of
 from batch_processor_client.files import readable_file, split_s3_uri
 from batch_processor_client.guesses import guess_document, read_header
+from batch_processor_client.inputs import named_files
 from batch_processor_client.progress import Progress, clock, money
 from batch_processor_client.targets import find_target
 
@@ -57,7 +58,7 @@ class Deployment:
         """
         with tempfile.TemporaryDirectory() as folder:
             path = _file_of(rows, Path(folder))
-            header = read_header(path)
+            header = read_header(named_files(path))
             guess = guess_document(find_target(self._outputs, target), header.columns, columns, max_concurrency)
             started = name or execution_name(target, datetime.now(UTC))
             arn = runs.start(self._outputs, {**guess.document, **(document or {})}, started, path)

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from batch_processor_client import executions, files
+from batch_processor_client import executions, inputs
 from batch_processor_client.deployment import Deployment
 from batch_processor_client.documents import check_name, with_input_bucket
 from batch_processor_client.errors import ClientError
@@ -27,9 +27,10 @@ HELD_BACK_NOTE_HOLDS = timedelta(minutes=2)
 
 
 def start(deployment: Deployment, document: dict[str, Any], name: str, csv: Path | None = None) -> str:
-    """Check the name and the document, upload the file, start the execution; returns its ARN.
+    """Check the name and the document, upload the files, start the execution; returns its ARN.
 
-    In ``csv_s3_uri``, INPUT_BUCKET stands for the deployment's input bucket. ``csv`` is uploaded there and replaces it.
+    In ``csv_s3_uri``, INPUT_BUCKET stands for the deployment's input bucket. ``csv`` is uploaded there and replaces it:
+    a file, all files of a folder, or those that fit a pattern such as ``rows/*.csv``.
     Raises ClientError (also for a name that was used) or InvalidInputError before anything is uploaded.
     """
     check_name(name)
@@ -38,10 +39,11 @@ def start(deployment: Deployment, document: dict[str, Any], name: str, csv: Path
     if csv is None:
         completed = with_input_bucket(document, deployment.input_bucket)
     else:
-        completed = {**with_one_name(document), "csv_s3_uri": files.upload_uri(deployment, csv, name)}
-    parse_document(completed)
+        completed = {**with_one_name(document), "csv_s3_uri": inputs.upload_uri(deployment, csv, name)}
+    config = parse_document(completed)
     if csv is not None:
-        files.upload(deployment, csv, name)
+        inputs.check_kinds(csv, config.input_format)
+        inputs.upload(deployment, csv, name)
     return executions.start(states, deployment.batch_processor_state_machine_arn, name, completed)
 
 

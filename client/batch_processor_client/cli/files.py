@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from batch_processor_client import files
-from batch_processor_client.cli.options import deployment_of, show
+from batch_processor_client.cli.options import AsJson, deployment_of, show, show_json
 
 app = typer.Typer()
 
@@ -19,9 +19,14 @@ Uri = Annotated[str, typer.Argument(help="Address of an object: s3://bucket/key.
 def upload(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(parser=files.readable_file, metavar="FILE", help="The file.")],
+    as_json: AsJson = False,
 ) -> None:
     """Put a file into the input bucket, and print its address for csv_s3_uri."""
-    show(files.upload(deployment_of(context), file, files.ALONE))
+    uri = files.upload(deployment_of(context), file, files.ALONE)
+    if as_json:
+        show_json({"uri": uri})
+    else:
+        show(uri)
 
 
 @app.command()
@@ -29,9 +34,14 @@ def download(
     context: typer.Context,
     uri: Uri,
     file: Annotated[Path, typer.Argument(parser=files.writable_file, metavar="FILE", help="The file to write.")],
+    as_json: AsJson = False,
 ) -> None:
     """Write an object to a file."""
-    show(str(files.download(deployment_of(context), uri, file)))
+    written = files.download(deployment_of(context), uri, file)
+    if as_json:
+        show_json({"file": str(written)})
+    else:
+        show(str(written))
 
 
 @app.command()
@@ -39,6 +49,11 @@ def presign(
     context: typer.Context,
     uri: Uri,
     seconds: Annotated[int, typer.Option(help="How long the link works, up to seven days.")] = 3600,
+    as_json: AsJson = False,
 ) -> None:
     """Print a link to an object for somebody without AWS credentials."""
-    show(files.presign(deployment_of(context), uri, seconds))
+    link = files.presign(deployment_of(context), uri, seconds)
+    if as_json:
+        show_json({"url": link})
+    else:
+        show(link)

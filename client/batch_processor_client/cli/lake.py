@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from batch_processor_client import resync as resyncs
-from batch_processor_client.cli.options import deployment_of, input_file, show
+from batch_processor_client.cli.options import AsJson, console_of, deployment_of, input_file, show, show_json
 from batch_processor_client.errors import ClientError
 
 app = typer.Typer()
@@ -18,13 +19,18 @@ app = typer.Typer()
 def seed_lake(
     context: typer.Context,
     file: Annotated[Path | None, input_file("A CSV of violations.", "--file")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Create the lake's missing tables and load violations. Records that are there already stay unchanged."""
     from batch_processor_client import lake  # noqa: PLC0415 (DuckDB is an extra of the package)
 
     if file is None:
         raise ClientError("Name the CSV: make seed-lake FILE=violations.csv.")
-    for agency, loaded in lake.seed(lake.lake_of(deployment_of(context)), file).items():
+    seeded = lake.seed(lake.lake_of(deployment_of(context)), file)
+    if as_json:
+        show_json({agency: asdict(loaded) for agency, loaded in seeded.items()})
+        return
+    for agency, loaded in seeded.items():
         show(f"{agency}: {loaded.inserted:,} loaded, {loaded.existing:,} were there")
 
 
@@ -32,17 +38,20 @@ def seed_lake(
 def resync(
     context: typer.Context,
     file: Annotated[str, typer.Option(help="Key of one object, or its end; none: all of them.")] = "",
+    as_json: AsJson = False,
 ) -> None:
     """Merge content into the lake that could not be merged before, and compare all content with the lake.
 
     Exit code 1 if something could not be merged.
     """
-    complete = True
+    steps = []
     for done in resyncs.resync(deployment_of(context), file):
+        steps.append(done)
         for line in lines_of(done):
-            show(line)
-        complete = complete and done.complete
-    if not complete:
+            show(line, console_of(as_json=as_json))
+    if as_json:
+        show_json([step.model_dump(mode="json") for step in steps])
+    if not all(step.complete for step in steps):
         raise typer.Exit(1)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from pydantic import BaseModel
 from rich.console import Console
 
 from batch_processor_client.deployment import Deployment
@@ -63,6 +65,16 @@ def has_terminal() -> bool:
     return out.is_terminal and sys.stdin.isatty()
 
 
-def show(text: str) -> None:
+def show(text: str, console: Console = out) -> None:
     """Print a line as it is: no markup, no colours, not wrapped, so that addresses can be copied."""
-    out.print(text, markup=False, highlight=False)
+    console.print(text, markup=False, highlight=False)
+
+
+def console_of(*, as_json: bool) -> Console:
+    """Where a command says what it does on the way. Standard output is for its result alone if that is JSON."""
+    return err if as_json else out
+
+
+def show_json(result: BaseModel | dict[str, Any] | list[Any]) -> None:
+    """Print a result as JSON."""
+    out.print_json(result.model_dump_json(by_alias=True) if isinstance(result, BaseModel) else json.dumps(result))

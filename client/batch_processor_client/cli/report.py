@@ -36,19 +36,13 @@ COPIES = {"COPIED": "copied to", "TRIED": "will copy to"}
 COUNTS = {"succeeded": RowStatus.SUCCESS, "failed": RowStatus.FAILED, "timed out": RowStatus.TIMEOUT}
 
 
-def show_progress(console: Console, following: Iterable[Progress]) -> Ending:
-    """Follow an execution to its end, with a progress bar on a terminal, otherwise with a line from time to time."""
-    ending = show_progress_to_question(console, following, None)
-    assert isinstance(ending, Ending)
-    return ending
-
-
 def show_progress_to_question(
     console: Console, following: Iterable[Progress], answered: Container[str] | None
 ) -> Ending | Approval:
-    """As ``show_progress``, but returns the question of a run that waits for an approval, unless it is ``answered``.
+    """Follow an execution to its end, or to the question of a run that waits for an approval and is not ``answered``.
 
-    ``answered`` are the tokens of such questions; None: all. Afterwards, ``following`` can be shown further.
+    Shows a progress bar on a terminal, otherwise a line from time to time. ``answered`` are the tokens of such
+    questions; None: all. Afterwards, ``following`` can be shown further.
     """
     for progress in (_bar if console.is_terminal else _lines)(console, following):
         if progress.ending is not None:

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import BaseModel, ConfigDict
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from batch_processor_client import executions, following, results, runs, trials
+from batch_processor_client import executions, following, inputs, results, runs, trials
 from batch_processor_client import remap as remaps
 from batch_processor_client import retry as retries
 from batch_processor_client import stop as stops
@@ -21,6 +23,7 @@ from batch_processor_client.cli import report
 from batch_processor_client.cli.options import (
     AsJson,
     Execution,
+    console_of,
     deployment_of,
     err,
     has_terminal,
@@ -28,6 +31,7 @@ from batch_processor_client.cli.options import (
     out,
     output_file,
     show,
+    show_json,
 )
 from batch_processor_client.deployment import Deployment
 from batch_processor_client.documents import execution_name, read_document, subject_of
@@ -36,8 +40,10 @@ from batch_processor_client.files import download
 from batch_processor_client.guesses import guess_document, parse_columns, read_header
 from batch_processor_client.rows import list_rows
 from batch_processor_client.targets import find_target
+from row_batches.document.input_document import with_one_name
 from row_batches.rows.records import RowStatus
 from row_batches.run.runs import RunState
+from row_batches.run.trial_report import TrialReport
 
 app = typer.Typer()
 
@@ -51,7 +57,14 @@ OUTPUT_HELP = "A file to write the output to; .xlsx and .jsonl are written in th
 def run(
     context: typer.Context,
     document: Annotated[Path | None, input_file("The input document.", "--input")] = None,
-    csv: Annotated[Path | None, input_file("A file to upload: CSV, Excel workbook, JSON.", "--csv")] = None,
+    csv: Annotated[
+        str,
+        typer.Option(
+            "--csv",
+            metavar="FILE|FOLDER|PATTERN|S3 URI",
+            help="Rows to upload, CSV, Excel workbook or JSON: a file, a folder, 'rows/*.csv'. Or their address in S3.",
+        ),
+    ] = "",
     target: Annotated[str, typer.Option(help="Registered target of a run without a document.")] = "",
     columns: Annotated[str, typer.Option(help="Columns and the fields they become: body=text,id.")] = "",
     concurrency: Annotated[
@@ -64,38 +77,47 @@ def run(
         int | None, typer.Option(min=1, max=500, help="Try so many rows first, then ask whether all run.")
     ] = None,
     output: Annotated[Path | None, output_file(OUTPUT_HELP, "--output")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Start an execution and follow it to its output.
 
     With --input, the document is checked before anything starts, with the same errors as on AWS. In csv_s3_uri,
     INPUT_BUCKET stands for the deployment's input bucket. With --csv and --target, no document is needed: the mapping
     is guessed from the fields that the target declares and the file's header, and shown. Ctrl-C leaves the execution
-    running.
+    running. With --json, progress goes to standard error, and nothing is asked.
     """
+    console = console_of(as_json=as_json)
+    path = Path(csv) if csv and not csv.startswith("s3://") else None
+    if path is not None:
+        inputs.local_files(path)  # a file that is missing is said before anything else
     if document is not None:
         if target or columns or concurrency:
             raise ClientError("INPUT names the document: TARGET, COLUMNS and CONCURRENCY are for a run without one.")
         read = read_document(document)
         deployment = deployment_of(context)
-        if csv is not None and "csv_s3_uri" in read:
-            show(f"{csv} is used in place of csv_s3_uri in {document}: {read['csv_s3_uri']}")
-    elif csv is None or not target:
+        if csv and "csv_s3_uri" in read:
+            show(f"{csv} is used in place of csv_s3_uri in {document}: {read['csv_s3_uri']}", console)
+    elif not csv or not target:
         raise ClientError(
             "Name the document: make run INPUT=batch.json. Or a file and a target: CSV=rows.csv TARGET=sentiment. "
             "Or a run to follow: FOLLOW=<execution>."
         )
     else:
-        given, header = parse_columns(columns), read_header(csv)
+        given = parse_columns(columns)
+        header = read_header(inputs.named_files(path)) if path is not None else None
         deployment = deployment_of(context)
+        header = header or read_header(inputs.named_objects(deployment, csv))
         guess = guess_document(find_target(deployment, target), header.columns, given, concurrency)
         for line in report.guess_lines(guess, header):
-            show(line)
+            show(line, console)
         read = guess.document
+    if csv and path is None:
+        read = {**with_one_name(read), "csv_s3_uri": csv}
     if trial is not None:
         read = trials.with_trial(read, trial)
     subject = subject_of(document) if document is not None else target
-    arn = runs.start(deployment, read, name or execution_name(subject, datetime.now(UTC)), csv)
-    _follow(deployment, arn, output)
+    arn = runs.start(deployment, read, name or execution_name(subject, datetime.now(UTC)), path)
+    _follow(deployment, arn, output, as_json=as_json)
 
 
 @app.command()
@@ -103,10 +125,11 @@ def follow(
     context: typer.Context,
     execution: Execution,
     output: Annotated[Path | None, output_file(OUTPUT_HELP, "--output")] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Follow an execution to its output. Ctrl-C leaves it running."""
+    """Follow an execution to its output. Ctrl-C leaves it running. With --json, progress goes to standard error."""
     deployment = deployment_of(context)
-    _follow(deployment, deployment.execution_arn(execution), output)
+    _follow(deployment, deployment.execution_arn(execution), output, as_json=as_json)
 
 
 @app.command("results")
@@ -134,47 +157,72 @@ def _save(deployment: Deployment, ending: executions.Ending, output: Path | None
         err.print(f"{'file':<12} {download(deployment, uri, output)}", markup=False, highlight=False)
 
 
-def _follow(deployment: Deployment, arn: str, output: Path | None = None) -> None:
+class Followed(BaseModel):
+    """Where following a run led: to its ending, or to the question whether its other rows run after its trial."""
+
+    model_config = ConfigDict(frozen=True)
+
+    execution: str
+    ending: executions.Ending | None = None
+    waits_until: datetime | None = None
+    trial: TrialReport | None = None
+
+
+def _follow(deployment: Deployment, arn: str, output: Path | None = None, *, as_json: bool) -> None:
     """Show the progress, then the result. Ends with exit code 1 if the execution did not succeed."""
-    name = executions.name_of(arn)
-    out.print(f"Execution [bold]{escape(name)}[/bold]", highlight=False)
+    name, console = executions.name_of(arn), console_of(as_json=as_json)
+    console.print(f"Execution [bold]{escape(name)}[/bold]", highlight=False)
     try:
-        ending = _to_its_end(deployment, arn)
+        followed = _to_its_end(deployment, arn, console, can_ask=not as_json and has_terminal())
     except KeyboardInterrupt:
         show(
             f"\nThe execution goes on. Follow it: make run ENV={deployment.environment} FOLLOW={name}\n"
-            f"Stop it:                      make stop ENV={deployment.environment} EXECUTION={name}"
+            f"Stop it:                      make stop ENV={deployment.environment} EXECUTION={name}",
+            console,
         )
         raise typer.Exit(INTERRUPTED) from None
-    if ending is None:
-        return
-    _show_ending(deployment, ending, name)
-    _save(deployment, ending, output)
-    if ending.status != "SUCCEEDED":
-        raise typer.Exit(1)
+    ending = followed.ending
+    if as_json:
+        show_json(followed)
+    elif ending is None:
+        _show_question(deployment, followed)
+    else:
+        if followed.trial is not None:
+            report.trial(out, followed.trial)
+        _show_ending(deployment, ending, name)
+    if ending is not None:
+        _save(deployment, ending, output)
+        if ending.status != "SUCCEEDED":
+            raise typer.Exit(1)
 
 
-def _to_its_end(deployment: Deployment, arn: str) -> executions.Ending | None:
-    """Show the progress up to the end; None if the run waits for an approval that nobody here can give."""
-    progress = following.follow(deployment, arn)
+def _to_its_end(deployment: Deployment, arn: str, console: Console, *, can_ask: bool) -> Followed:
+    """Show the progress up to the end, or to a question that nobody here can answer."""
+    name, progress = executions.name_of(arn), following.follow(deployment, arn)
     answered: set[str] = set()
     while True:
-        ending = report.show_progress_to_question(out, progress, answered)
-        if isinstance(ending, executions.Ending):
-            if not answered and (ending.document or {}).get("trial"):
-                report.trial(out, trials.trial_report(deployment, arn))
-            return ending
-        name, tried = executions.name_of(arn), trials.trial_report(deployment, arn)
+        reached = report.show_progress_to_question(console, progress, answered)
+        if isinstance(reached, executions.Ending):
+            unseen = not answered and (reached.document or {}).get("trial")
+            return Followed(
+                execution=name, ending=reached, trial=trials.trial_report(deployment, arn) if unseen else None
+            )
+        tried = trials.trial_report(deployment, arn)
+        if not can_ask:
+            return Followed(execution=name, waits_until=reached.until, trial=tried)
         report.trial(out, tried)
-        environment = deployment.environment
-        if not has_terminal():
-            show(f"It waits until {ending.until:%Y-%m-%d %H:%M} UTC. Run the other rows:")
-            show(f"    make approve ENV={environment} EXECUTION={name}")
-            show(f"or end it with the rows of the trial: make stop ENV={environment} EXECUTION={name}")
-            return None
         approved = typer.confirm(f"Run all {tried.total_rows:,} rows?", default=False)
-        answered.add(ending.token)
+        answered.add(reached.token)
         trials.answer(deployment, name, approved=approved)
+
+
+def _show_question(deployment: Deployment, waiting: Followed) -> None:
+    """Print what the trial of a run says, and how it is answered."""
+    if waiting.trial is not None:
+        report.trial(out, waiting.trial)
+    show(f"It waits until {waiting.waits_until:%Y-%m-%d %H:%M} UTC. Run the other rows:")
+    show(f"    make approve ENV={deployment.environment} EXECUTION={waiting.execution}")
+    show(f"or end it with the rows of the trial: make stop ENV={deployment.environment} EXECUTION={waiting.execution}")
 
 
 @app.command()
@@ -259,6 +307,7 @@ def stop(
     grace: Annotated[
         float, typer.Option(parser=stops.seconds, metavar="SECONDS", help="Time to end by itself; 0: stop at once.")
     ] = stops.GRACE_SECONDS,
+    as_json: AsJson = False,
 ) -> None:
     """Stop an execution and keep its finished rows.
 
@@ -269,7 +318,9 @@ def stop(
     stage = None
     for stage in stops.stop(deployment_of(context), execution, reason, grace_seconds=grace):
         for line in report.stop_lines(stage, grace):
-            show(line)
+            show(line, console_of(as_json=as_json))
+    if as_json and stage is not None:
+        show_json(stage)
     if stage is None or not stage.has_output:
         raise typer.Exit(1)
 
@@ -360,17 +411,21 @@ def remap(
     execution: Execution,
     document: Annotated[Path | None, input_file("A document that has output_mapping.", "--input")] = None,
     output: Annotated[Path | None, output_file(OUTPUT_HELP, "--output")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write the output of a finished run again with other columns, without calling the target."""
     if document is None:
         raise ClientError("Name the document: make remap EXECUTION=<name> INPUT=batch.json.")
     read = read_document(document)
     deployment = deployment_of(context)
-    with out.status("reading the plan") as status:
+    with console_of(as_json=as_json).status("reading the plan") as status:
         done = remaps.remap(
             deployment, execution, read, lambda done, total: status.update(f"{done:,} of {total:,} rows")
         )
-    report.remapped(out, done)
+    if as_json:
+        show_json(done)
+    else:
+        report.remapped(out, done)
     if output is not None:
         uri = results.address_for(output, done.output_s3_uri, done.remapped.outputs.addresses)
-        show(f"{'file':<12} {download(deployment, uri, output)}")
+        err.print(f"{'file':<12} {download(deployment, uri, output)}", markup=False, highlight=False)

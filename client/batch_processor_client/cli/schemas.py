@@ -9,26 +9,33 @@ import typer
 from rich.console import Console
 
 from batch_processor_client import schema_guess, schemas
+from batch_processor_client.cli.options import AsJson, show_json
 
 app = typer.Typer(no_args_is_help=True, help="Check, try and guess schemas of agents' outputs.")
 out = Console()
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Folder = Annotated[Path, typer.Option("--schemas", help="Folder of the schemas.")]
 
 
 @app.command("check")
-def schema_check(folder: Folder = schemas.FOLDER) -> None:
+def schema_check(folder: Folder = schemas.FOLDER, as_json: AsJson = False) -> None:
     """Check all schemas: each mistake with its file, line and the fix."""
-    for checked in schemas.check_schemas(folder):
+    found = schemas.check_schemas(folder)
+    if as_json:
+        show_json([{"file": one.path.name, **one.schema.model_dump(mode="json")} for one in found])
+        return
+    for checked in found:
         fields = ", ".join(field.name for field in checked.schema.fields)
         out.print(f"{checked.path.name} is valid: version {checked.schema.version}, {fields}.", soft_wrap=True)
 
 
 @app.command("lock")
-def schema_lock(folder: Folder = schemas.FOLDER) -> None:
+def schema_lock(folder: Folder = schemas.FOLDER, as_json: AsJson = False) -> None:
     """Lock new versions of schemas, so that they cannot change unnoticed."""
     new = schemas.lock_schemas(folder)
+    if as_json:
+        show_json({"locked": new})
+        return
     said = f"Locked: {', '.join(new)}. Commit {schemas.LOCK}." if new else "All versions are locked already."
     out.print(said, soft_wrap=True)
 

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from batch_processor_client import target_files
 from batch_processor_client import targets as operations
-from batch_processor_client.cli.options import AsJson, deployment_of, input_file, out, show
+from batch_processor_client.cli.options import AsJson, deployment_of, input_file, out, show, show_json
 from batch_processor_client.documents import read_document
 from batch_processor_client.errors import ClientError
 from batch_processor_client.target_files import FOLDER, Template
@@ -30,6 +30,7 @@ def new_target(
     file: Annotated[Path | None, input_file("Your Lambda handler (*.py) or state machine (*.json).", "--file")] = None,
     template: Annotated[Template | None, typer.Option("--from", help="A template, with a test beside it.")] = None,
     folder: Annotated[Path, typer.Option(help="Folder of the targets.")] = FOLDER,
+    as_json: AsJson = False,
 ) -> None:
     """Make the folder of a target of your own, from your code or from a template. The next apply deploys it."""
     if not name:
@@ -37,13 +38,22 @@ def new_target(
     path = target_files.create(name, file=file, template=template, folder=folder)
     target_files.read_target(path)
     files = sorted(one.name for one in path.iterdir())
+    if as_json:
+        show_json({"folder": str(path), "files": files})
+        return
     show(f"Made {path}/ with {', '.join(files)}. Its settings: {path}/target.yaml.")
 
 
 @app.command("check-targets")
-def check_targets(folder: Annotated[Path, typer.Option(help="Folder of the targets.")] = FOLDER) -> None:
+def check_targets(
+    folder: Annotated[Path, typer.Option(help="Folder of the targets.")] = FOLDER, as_json: AsJson = False
+) -> None:
     """Check all targets of your own: each mistake with its file, line and the fix."""
-    for target in target_files.check_targets(folder):
+    checked = target_files.check_targets(folder)
+    if as_json:
+        show_json([target_files.summary_of(target) for target in checked])
+        return
+    for target in checked:
         show(target_files.summary_of(target))
 
 

@@ -9,6 +9,7 @@ import pytest
 from batch_processor_client.cli import report
 from batch_processor_client.errors import ClientError
 from batch_processor_client.guesses import FileHeader, guess_document, parse_columns, read_header
+from batch_processor_client.inputs import named_files
 from foundation.errors import InvalidInputError
 from row_batches.document.plan import InputField, Target
 from row_batches.targets.kinds import parse_document
@@ -75,12 +76,12 @@ def test_columns_are_written_as_pairs() -> None:
 def test_the_header_is_read_as_a_run_reads_it(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_bytes("\ufeffid;text\n1;a\n2;b\n".encode())
-    assert read_header(path) == FileHeader(columns=["id", "text"], has_rows=True)
+    assert read_header(named_files(path)) == FileHeader(columns=["id", "text"], has_rows=True)
     path.write_text("id,text\n")
-    assert read_header(path) == FileHeader(columns=["id", "text"], has_rows=False)
+    assert read_header(named_files(path)) == FileHeader(columns=["id", "text"], has_rows=False)
     path.write_bytes(b"%PDF-1.7 ...")
     with pytest.raises(InvalidInputError):
-        read_header(path)
+        read_header(named_files(path))
 
 
 def test_the_guess_is_shown_with_what_is_not_sent() -> None:

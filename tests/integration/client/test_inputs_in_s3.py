@@ -1,0 +1,48 @@
+"""Rows that are in S3 already: the header of an object, of a folder, of a pattern, on moto."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import boto3
+import pytest
+
+from batch_processor_client.deployment import Deployment
+from batch_processor_client.errors import ClientError
+from batch_processor_client.guesses import read_header
+from batch_processor_client.inputs import named_objects
+from foundation.errors import InvalidInputError, ObjectNotFoundError
+from tests.support.moto_aws import moto_aws
+from tests.unit.client.fakes import OUTPUTS
+
+
+@pytest.fixture
+def deployment(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployment]:
+    with moto_aws("us-east-1"):
+        s3 = boto3.client("s3")
+        s3.create_bucket(Bucket="rows")
+        for key, body in {"day/a.csv": b"id\n1\n", "day/b.csv": b"id,text\n2,b\n", "day/_SUCCESS": b"x"}.items():
+            s3.put_object(Bucket="rows", Key=key, Body=body)
+        monkeypatch.setattr(Deployment, "client", lambda *_, **__: s3)
+        yield Deployment.model_validate(OUTPUTS)
+
+
+@pytest.mark.parametrize(
+    ("uri", "columns"),
+    [
+        ("s3://rows/day/a.csv", ["id"]),
+        ("s3://rows/day/", ["id", "text"]),
+        ("s3://rows/day/b*.csv", ["id", "text"]),
+    ],
+)
+def test_the_header_of_rows_in_s3_is_read_where_they_are(deployment: Deployment, uri: str, columns: list[str]) -> None:
+    assert read_header(named_objects(deployment, uri)).columns == columns
+
+
+def test_an_address_without_rows_is_refused(deployment: Deployment) -> None:
+    with pytest.raises(ClientError, match="is not the address of rows"):
+        named_objects(deployment, "s3://rows")
+    with pytest.raises(InvalidInputError, match="no object fits"):
+        named_objects(deployment, "s3://rows/night/")
+    with pytest.raises(ObjectNotFoundError):
+        named_objects(deployment, "s3://rows/day/none.csv")
