@@ -88,6 +88,21 @@ class Remap(BaseModel):
     output_s3_uri: str
     remapped: Remapped
 
+    @property
+    def document(self) -> dict[str, Any]:
+        """What a script needs of it, as JSON."""
+        new = self.remapped
+        counts = {status.value: count for status, count in new.counts.items()}
+        return {
+            "output_s3_uri": self.output_s3_uri,
+            "columns": new.columns,
+            "total_rows": new.total_rows,
+            "counts": counts,
+            "unfinished": new.unfinished,
+            "warnings": new.warnings,
+            "first_rows": new.first_rows,
+        }
+
 
 def remap(
     deployment: Deployment,

@@ -36,6 +36,13 @@ COPIES = {"COPIED": "copied to", "TRIED": "will copy to"}
 COUNTS = {"succeeded": RowStatus.SUCCESS, "failed": RowStatus.FAILED, "timed out": RowStatus.TIMEOUT}
 
 
+def show_progress(console: Console, following: Iterable[Progress]) -> Ending:
+    """Follow an execution to its end, whatever it asks on the way."""
+    ending = show_progress_to_question(console, following, None)
+    assert isinstance(ending, Ending)
+    return ending
+
+
 def show_progress_to_question(
     console: Console, following: Iterable[Progress], answered: Container[str] | None
 ) -> Ending | Approval:

@@ -423,7 +423,7 @@ def remap(
             deployment, execution, read, lambda done, total: status.update(f"{done:,} of {total:,} rows")
         )
     if as_json:
-        show_json(done)
+        show_json(done.document)
     else:
         report.remapped(out, done)
     if output is not None:

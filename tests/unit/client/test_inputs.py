@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from batch_processor_client import inputs, runs
+from batch_processor_client import executions, inputs, runs
 from batch_processor_client.deployment import Deployment
 from batch_processor_client.errors import ClientError
 from batch_processor_client.guesses import FileHeader, read_header
@@ -33,7 +33,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> FakeBucket:
     made = FakeBucket()
     clients: dict[str, Any] = {"s3": made, "stepfunctions": FakeStates()}
     monkeypatch.setattr(Deployment, "client", lambda _, service, config=None: clients[service])
-    monkeypatch.setattr(runs.executions, "refuse_used_name", lambda *_: None)
+    monkeypatch.setattr(executions, "refuse_used_name", lambda *_: None)
     return made
 
 

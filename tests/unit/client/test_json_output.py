@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,13 +13,15 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from batch_processor_client import cli, executions, files, following, stop
+from batch_processor_client import cli, executions, files, following, stop, trials
 from batch_processor_client import remap as remaps
-from batch_processor_client.cli import lake as cli_lake
+from batch_processor_client import resync as resyncs
 from batch_processor_client.deployment import Deployment
 from batch_processor_client.progress import Progress
 from batch_processor_client.remap import Remap
 from batch_processor_client.resync import Compared, Replayed
+from row_batches.rows.records import RowStatus
+from row_batches.run.remap import Remapped
 from row_batches.run.runs import Approval
 from tests.support.local_aws import REPOSITORY
 from tests.unit.client.fakes import EXECUTION, OUTPUTS
@@ -81,7 +84,7 @@ def test_following_prints_the_ending_alone_and_its_exit_code_says_how_it_ended(
 def test_following_a_run_that_waits_for_an_approval_asks_nothing(monkeypatch: pytest.MonkeyPatch, invoke: Any) -> None:
     now = datetime(2026, 11, 27, tzinfo=UTC)
     approval = Approval(token="secret", asked_at=now, until=now)
-    monkeypatch.setattr(cli.runs.trials, "trial_report", lambda *_: None)
+    monkeypatch.setattr(trials, "trial_report", lambda *_: None)
     done = followed(monkeypatch, invoke, Progress(execution="night-run", approval=approval))
     assert json.loads(done.stdout) == {
         "execution": "night-run",
@@ -109,7 +112,7 @@ def test_a_resync_prints_every_step_and_fails_if_something_is_left(
     monkeypatch: pytest.MonkeyPatch, invoke: Any
 ) -> None:
     steps = [Replayed(key="sync-failed/1", merged=2), Compared(compared=9, failed=1)]
-    monkeypatch.setattr(cli_lake.resyncs, "resync", lambda *_: iter(steps))
+    monkeypatch.setattr(resyncs, "resync", lambda *_: iter(steps))
     done = invoke("resync", "--json")
     assert [step.get("merged") for step in json.loads(done.stdout)] == [2, 0]
     assert done.exit_code == 1
@@ -153,5 +156,14 @@ def test_an_interrupted_following_says_130(monkeypatch: pytest.MonkeyPatch, invo
 def test_a_remap_is_json(monkeypatch: pytest.MonkeyPatch, invoke: Any, tmp_path: Path) -> None:
     document = tmp_path / "batch.json"
     document.write_text("{}")
-    monkeypatch.setattr(remaps, "remap", lambda *_: Remap.model_construct(output_s3_uri="s3://r/o", remapped=None))
-    assert json.loads(invoke("remap", "night-run", "--input", str(document), "--json").stdout)["output_s3_uri"]
+    new = Remapped(key="o", columns=["mood"], counts=Counter({RowStatus.SUCCESS: 2}), first_rows=[{"mood": "glad"}])
+    monkeypatch.setattr(remaps, "remap", lambda *_: Remap(output_s3_uri="s3://results/o", remapped=new))
+    assert json.loads(invoke("remap", "night-run", "--input", str(document), "--json").stdout) == {
+        "output_s3_uri": "s3://results/o",
+        "columns": ["mood"],
+        "total_rows": 2,
+        "counts": {"SUCCESS": 2},
+        "unfinished": 0,
+        "warnings": [],
+        "first_rows": [{"mood": "glad"}],
+    }

@@ -204,7 +204,7 @@ def test_the_bar_ends_with_the_ending() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=160)
     ending = Ending(status="SUCCEEDED")
     looks = [Progress(execution="x"), Progress(execution="x", total=2, succeeded=2, ending=ending)]
-    assert report.show_progress_to_question(console, looks, None) == ending
+    assert report.show_progress(console, looks) == ending
     assert isinstance(console.file, io.StringIO)
     assert "2/2" in console.file.getvalue()
 
