@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import pytest
 from botocore.exceptions import NoCredentialsError
 
-from batch_processor_client import runs
+from batch_processor_client import runs, targets
 from batch_processor_client.console import run_pages
 from batch_processor_client.console.followers import Followers
 from batch_processor_client.console.guard import Secret
@@ -289,6 +289,35 @@ def test_a_run_whose_progress_aws_does_not_say_in_time_is_followed_all_the_same(
     assert "AWS throttles its answers" in page.text
     assert 'data-follow="/runs/day-run/progress"' in page.text
     assert "Stop this run" in page.text
+
+
+def test_no_page_waits_for_a_slow_aws_and_none_loses_what_was_typed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered, make = threading.Event(), type(world.console.deployment).client
+
+    def late(*given: Any, **options: Any) -> Any:
+        answered.wait()
+        return make(*given, **options)
+
+    patience, world.console.patience = world.console.patience, 0.01
+    monkeypatch.setattr(targets, "TRIED_SECONDS", 0.01)
+    monkeypatch.setattr(type(world.console.deployment), "client", late)
+    said = "AWS has not answered for 0.01 s"
+    try:
+        for path in ("/runs", "/runs/day-run", "/targets", "/targets/sentiment", "/targets/sentiment/schema"):
+            assert said in world.browser.get(path).text, path
+        typed = world.browser.post("/runs/day-run/throttle", {"rate": "61"}).text
+        assert said in typed
+        assert 'name="rate" inputmode="decimal" value="61"' in typed
+        tried = world.browser.post("/targets/sentiment/try", {"row": '{"text": "kept"}'}).text
+        assert said in tried
+        assert "kept" in tried
+    finally:
+        answered.set()
+    world.console.patience = patience
+    for path in ("/runs", "/runs/day-run", "/targets", "/targets/sentiment"):
+        assert world.browser.get(path).status == 200
 
 
 def test_many_pages_of_a_run_ask_aws_once_a_second(world: World) -> None:
