@@ -182,7 +182,7 @@ IMPORT = """
 import sys
 sys.path[:0] = {paths!r}
 import handler
-early = {{"boto3", "botocore.session", "duckdb"}} & sys.modules.keys()
+early = {{"boto3", "botocore.session", "duckdb", "re2", "ctypes", "importlib.resources"}} & sys.modules.keys()
 assert not early, f"{{early}} are imported before their first use"
 
 from pydantic import BaseModel

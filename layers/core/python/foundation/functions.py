@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 from types import MappingProxyType
 
 from pydantic import ConfigDict, TypeAdapter
 
+from foundation.data_files import read_data_file
 from foundation.lazy_model import LazyModel
 
 
@@ -33,5 +33,5 @@ class FunctionSize(LazyModel):
 @cache
 def function_sizes(package: str) -> Mapping[str, FunctionSize]:
     """The functions of a capability, by the name of their folder; ``package`` is the capability's Python package."""
-    text = files(package).joinpath("functions.json").read_bytes()
+    text = read_data_file(package, "functions.json")
     return MappingProxyType(TypeAdapter(dict[str, FunctionSize]).validate_json(text))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import uuid
 from typing import Any, Protocol
 
@@ -50,6 +49,8 @@ def use_one_arena() -> None:
     glibc gives each thread its own heap, and buffers that other threads free leave it fragmented
     (https://man7.org/linux/man-pages/man3/mallopt.3.html, ``M_ARENA_MAX``). Other C libraries have no such setting.
     """
+    import ctypes  # noqa: PLC0415 (most functions do not need it)
+
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
     if set_option is not None:
         set_option(M_ARENA_MAX, 1)

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 
 import orjson
+
+from foundation.data_files import read_data_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Prices:
     @classmethod
     def read(cls) -> Prices:
         """Read the table. Raises TypeError when its entries and the fields differ."""
-        table = orjson.loads(files("foundation").joinpath("prices.json").read_bytes())
+        table = orjson.loads(read_data_file("foundation", "prices.json"))
         prices = {name: price["usd"] for name, price in table["prices"].items()}
         return cls(as_of=table["as_of"], region=table["region"], **prices)
 
@@ -54,7 +55,7 @@ class TokenPrices:
 @cache
 def model_prices() -> Mapping[str, TokenPrices]:
     """The on-demand prices of models, by model id or inference profile id, from ``models.json``."""
-    table = orjson.loads(files("foundation").joinpath("models.json").read_bytes())
+    table = orjson.loads(read_data_file("foundation", "models.json"))
     return {
         model: TokenPrices(1000 * entry["input_usd_per_1k_tokens"], 1000 * entry["output_usd_per_1k_tokens"])
         for model, entry in table["models"].items()

@@ -5,9 +5,8 @@ Source of the syntax and of its limits: https://github.com/google/re2/wiki/Synta
 
 from __future__ import annotations
 
-from functools import lru_cache
-
-import re2
+from functools import cache, lru_cache
+from typing import Any
 
 from foundation.json_text import encodable
 
@@ -17,8 +16,15 @@ LIMITS = (
 )
 MAX_PATTERN_LENGTH = 2_000
 
-_options = re2.Options()
-_options.log_errors = False
+
+@cache
+def _re2() -> tuple[Any, Any]:
+    """RE2 and its options. Imported at the first pattern, because most runs have none."""
+    import re2  # noqa: PLC0415
+
+    options = re2.Options()
+    options.log_errors = False
+    return re2, options
 
 
 class Pattern:
@@ -27,7 +33,8 @@ class Pattern:
     __slots__ = ("_regexp", "groups")
 
     def __init__(self, pattern: str) -> None:
-        self._regexp = re2.compile(pattern, _options)
+        re2, options = _re2()
+        self._regexp = re2.compile(pattern, options)
         self.groups: int = self._regexp.groups
 
     def search(self, text: str, group: int = 0) -> str | None:
@@ -51,6 +58,7 @@ def compile_pattern(pattern: str) -> Pattern:
     """Compile a pattern. Raises ValueError with RE2's reason and its limits."""
     if len(pattern) > MAX_PATTERN_LENGTH:
         raise ValueError(f"the pattern has {len(pattern):,} characters; at most {MAX_PATTERN_LENGTH:,} are allowed")
+    re2, _ = _re2()
     try:
         return Pattern(pattern)
     except re2.error as error:

@@ -37,10 +37,8 @@ def compiles(compile_text: Callable[[str], object], what: str, fix: str) -> Afte
 
 
 def matches(pattern: str, what: str, fix: str) -> AfterValidator:
-    compiled = re.compile(pattern)
-
     def check(text: str) -> str:
-        if compiled.fullmatch(text) is None:
+        if re.fullmatch(pattern, text) is None:  # compiled at its first use
             refuse(what, fix)
         return text
 

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from functools import cache
-from importlib.resources import files
 from types import MappingProxyType
 from typing import Any
 
 import orjson
 from pydantic import ConfigDict, Field
 
+from foundation.data_files import read_data_file
 from foundation.lazy_model import LazyModel
 
 
@@ -73,4 +73,4 @@ def _entries() -> dict[str, dict[str, Any]]:
 
 
 def _file() -> Any:
-    return orjson.loads(files("foundation").joinpath("models.json").read_bytes())
+    return orjson.loads(read_data_file("foundation", "models.json"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from functools import cache
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _FULL_MONTHS = (
@@ -22,17 +23,20 @@ _TIME = (
 _WEEKDAY = r"(?:(?:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:ur)?|sun)(?:day)?,?\s+)?"
 _DAY = r"(?P<d>[0-9]{1,2})(?:st|nd|rd|th)?"
 _MONTH = r"(?P<m>[a-z]{3,9})\.?"
-_FORMS = tuple(
-    re.compile(form + _TIME, re.IGNORECASE | re.ASCII)
-    for form in (
-        r"(?P<y>[0-9]{4})(?P<mark>[-/.])(?P<m>[0-9]{1,2})(?P=mark)(?P<d>[0-9]{1,2})",
-        r"(?P<y>[0-9]{4})(?P<m>[0-9]{2})(?P<d>[0-9]{2})",
-        r"(?P<d>[0-9]{1,2})\.\s?(?P<m>[0-9]{1,2})\.\s?(?P<y>[0-9]{4})",
-        r"(?P<first>[0-9]{1,2})(?P<mark>[-/])(?P<second>[0-9]{1,2})(?P=mark)(?P<y>[0-9]{4})",
-        _WEEKDAY + _DAY + r"(?:\s+|-)" + _MONTH + r"(?:,?\s+|-)(?P<y>[0-9]{4})",
-        _WEEKDAY + _MONTH + r"\s+" + _DAY + r",?\s+(?P<y>[0-9]{4})",
-    )
+_FORMS = (
+    r"(?P<y>[0-9]{4})(?P<mark>[-/.])(?P<m>[0-9]{1,2})(?P=mark)(?P<d>[0-9]{1,2})",
+    r"(?P<y>[0-9]{4})(?P<m>[0-9]{2})(?P<d>[0-9]{2})",
+    r"(?P<d>[0-9]{1,2})\.\s?(?P<m>[0-9]{1,2})\.\s?(?P<y>[0-9]{4})",
+    r"(?P<first>[0-9]{1,2})(?P<mark>[-/])(?P<second>[0-9]{1,2})(?P=mark)(?P<y>[0-9]{4})",
+    _WEEKDAY + _DAY + r"(?:\s+|-)" + _MONTH + r"(?:,?\s+|-)(?P<y>[0-9]{4})",
+    _WEEKDAY + _MONTH + r"\s+" + _DAY + r",?\s+(?P<y>[0-9]{4})",
 )
+
+
+@cache
+def _patterns() -> tuple[re.Pattern[str], ...]:
+    """The forms, compiled at their first use: few runs have a date column."""
+    return tuple(re.compile(form + _TIME, re.IGNORECASE | re.ASCII) for form in _FORMS)
 
 
 def read_date(text: str) -> date:
@@ -44,7 +48,7 @@ def read_date(text: str) -> date:
     time zone does not change it. Raises ValueError for anything else, such as ``01/02/2026``, which can be two dates.
     """
     text = text.strip()
-    for form in _FORMS:
+    for form in _patterns():
         found = form.fullmatch(text)
         if found is None:
             continue
