@@ -30,6 +30,7 @@ BENCHMARKS = (
     "mapping",
     "staging",
     "readers",
+    "writers",
     "aggregation",
     "imports",
     "lake",

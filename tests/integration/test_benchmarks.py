@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.deployment import FULL_SIZE
-from tools.benchmarks import aggregation, lake, mapping, readers, results
+from tools.benchmarks import aggregation, lake, mapping, readers, results, writers
 
 of_many_processes = pytest.mark.skipif(not FULL_SIZE, reason="a minute of starting processes: SCALE=full")
 
@@ -33,6 +33,13 @@ def test_readers(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, few in (("ROWS", 300), ("WORKBOOK_ROWS", 100), ("ROUNDS", 1)):
         monkeypatch.setattr(readers, name, few)
     assert "reading_csv" in names(readers.run())
+
+
+@of_many_processes
+def test_writers(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, few in (("ROWS", 300), ("WORKBOOK_ROWS", 100), ("ROUNDS", 1)):
+        monkeypatch.setattr(writers, name, few)
+    assert names(writers.run()) == ["writing_jsonl", "writing_parquet", "writing_xlsx", "writing_xlsx_cells"]
 
 
 def test_results_of_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
