@@ -68,7 +68,7 @@ class Outcome:
 def rows_of_text(size: int) -> bytes:
     """Some ``size`` bytes of rows; every fourth has quotes, a line end and letters outside ASCII."""
     chosen = random.Random(7)  # the same in every process
-    lines = []
+    lines: list[bytes] = []
     while size > 0:
         words = " ".join(f"{chosen.getrandbits(32):x}" for _ in range(12))
         text = f'"{words}, ""é""\n{words}"' if len(lines) % 4 == 0 else words
