@@ -83,21 +83,24 @@ def differences(expected: str, actual: str) -> list[str]:
     ]
 
 
-def run_example(console: Console, deployment: Deployment, example: Example) -> None:
-    """Upload, run and show one example. Raises CommandError if the output is not the expected one."""
+def start_example(deployment: Deployment, example: Example) -> str:
+    """Upload the input of an example and start its batch; returns the ARN of the execution."""
+    key = f"examples/{example.name}/input.csv"
+    deployment.client("s3").upload_file(str(example.folder / "input.csv"), deployment.input_bucket, key)
+    name = execution_name(example.name, datetime.now(UTC))
+    return runs.start(deployment, read_document(example.folder / "batch.json"), name)
+
+
+def show_example(console: Console, deployment: Deployment, example: Example, arn: str) -> None:
+    """Follow and show the run of an example. Raises CommandError if the output is not the expected one."""
     console.rule(f"[bold]{example.name}[/bold]", align="left")
     console.print(example.what)
-    storage = deployment.client("s3")
-    key = f"examples/{example.name}/input.csv"
-    storage.upload_file(str(example.folder / "input.csv"), deployment.input_bucket, key)
-    name = execution_name(example.name, datetime.now(UTC))
-    arn = runs.start(deployment, read_document(example.folder / "batch.json"), name)
     ending = report.show_progress(console, following.follow(deployment, arn))
     document = ending.document
     if document is None or ending.status != "SUCCEEDED":
         raise CommandError(f"{example.name} ended {ending.status}: {ending.error} {ending.cause}")
     bucket, output_key = files.split_s3_uri(document["output_s3_uri"])
-    output = storage.get_object(Bucket=bucket, Key=output_key)["Body"].read().decode()
+    output = deployment.client("s3").get_object(Bucket=bucket, Key=output_key)["Body"].read().decode()
     rows = list(csv.DictReader(io.StringIO(output, newline="")))
     console.print(report.rows_table(rows[:ROWS_SHOWN], list(example.shown)))
     console.print(
@@ -124,8 +127,10 @@ def demonstrate(console: Console, keep: bool) -> int:
         console.print(
             f"  The state machine: {deployment.batch_processor_state_machine_arn}\n", highlight=False, soft_wrap=True
         )
-        for example in DEMONSTRATED:
-            run_example(console, deployment, example)
+        # They run at the same time, and are shown one after the other.
+        started = [(example, start_example(deployment, example)) for example in DEMONSTRATED]
+        for example, arn in started:
+            show_example(console, deployment, example, arn)
         bedrock_demo.run_bedrock_batch(console, deployment)
     finally:
         if own:
