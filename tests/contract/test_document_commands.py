@@ -26,7 +26,7 @@ from tests.support.document_commands import (
 
 MAKEFILE = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
 TARGETS = {name for line in re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE) for name in line.split()}
-GIVEN = re.findall(r"^GIVEN := ([A-Z_ ]+)$", MAKEFILE, re.MULTILINE)[0].split()
+GIVEN = re.findall(r"^GIVEN := ((?:[A-Z_ ]|\\\n\t)+)$", MAKEFILE, re.MULTILINE)[0].replace("\\", "").split()
 VARIABLES = {*GIVEN, "ENV", "SCALE", "WORKERS", "PYTHON", "DEV"}
 USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 """What Typer raises for a command line that it does not take."""

@@ -105,6 +105,7 @@ NOT_RUN_PAGES = {
     "docs/how-to/console.md": _CONSOLE,
     "docs/how-to/deploy.md": "needs an account",
     "docs/how-to/heal.md": _HEAL,
+    "docs/how-to/purge-a-run.md": "deletes the run that the other pages need, and its questions need a terminal",
     "docs/how-to/run-a-bedrock-batch.md": _JOBS,
     "docs/how-to/stop-a-run.md": _BRAKE,
     "docs/how-to/throttle.md": _BRAKE,
