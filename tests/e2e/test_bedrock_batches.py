@@ -16,12 +16,16 @@ import boto3
 import duckdb
 import pytest
 from botocore.config import Config
+from playwright.sync_api import expect
+from python_calamine import CalamineWorkbook
 
+from batch_processor_client.deployment import Deployment as Outputs
 from batch_processor_client.lake import RAW_COLUMNS, seed
 from batch_processor_client.resync import Resync, merge
 from bedrock_batches.select.duckdb_ import Lake, aws_lake
 from emulator.testing import bedrock_fault
 from tests.support.admin_api import AdminApi
+from tests.support.console import chromium_browser, needs_chromium, served_console
 from tests.support.deployment import FULL_SIZE, Deployment
 from tests.support.iam import session_with
 from tests.support.lake import example_records, rows_of
@@ -404,6 +408,57 @@ def test_an_edit_by_hand_reaches_the_lake_and_is_not_overwritten(
         return str(row and row[0])
 
     until(deployment, lambda: title() == "Corrected by hand", "the correction did not reach the lake")
+
+
+@pytest.mark.local_only("it creates a job of on-demand records, as the test of too few records does")
+@needs_chromium
+def test_in_the_browser_a_job_goes_from_its_filters_to_verified_content_in_the_lake(
+    deployment: Deployment, lake: Lake, api: AdminApi
+) -> None:
+    # Given the console of the deployment in a browser
+    outputs = Outputs.model_validate(deployment.outputs)
+    with served_console(outputs) as address, chromium_browser() as browser:
+        page = browser.new_page()
+        page.goto(address)
+        page.get_by_role("link", name="Bedrock jobs").click()
+        page.get_by_role("link", name="New job").click()
+        # When filters are typed, estimated, and made a job
+        page.get_by_label("fra", exact=True).check()
+        page.get_by_label("Max violations").fill("6")
+        page.get_by_role("heading", name="Batch", exact=True).click()
+        page.get_by_label("On demand below minimum").select_option("true")
+        page.get_by_role("button", name="Estimate").click()
+        expect(page.get_by_role("heading", name="What each filter leaves")).to_be_visible(timeout=120_000)
+        assert str(len(rows_of(lake)["fra"])) in page.locator(".funnel li").first.inner_text()
+        page.get_by_role("button", name="Create the job").click()
+        expect(page.get_by_role("status")).to_contain_text("The job is created", timeout=120_000)
+        # Then its page follows it to its end, with content for each record
+        expect(page.get_by_role("button", name="Read the answers again")).to_be_visible(timeout=180_000)
+        expect(page.locator("[data-text=succeeded]")).to_have_text("6")
+        expect(page.get_by_role("link", name="Export to Excel")).to_be_visible()
+        # And what a person corrects and verifies there reaches the lake
+        row = page.locator("table.records tbody tr").first
+        violation = row.locator("th bdi").inner_text()
+        row.locator("td.text a").first.click()
+        page.get_by_label("Title").fill("Corrected in the browser")
+        page.get_by_label("I verified it").check()
+        page.get_by_role("button", name="Save").click()
+        expect(page.get_by_role("status")).to_contain_text("Saved.")
+        with page.expect_download() as download:
+            page.get_by_role("link", name="Export to Excel").click()
+        book = CalamineWorkbook.from_path(str(download.value.path())).get_sheet_by_name("Content").to_python()
+    assert len(book) == 7
+    assert "Corrected in the browser" in book[1]
+
+    def merged() -> tuple[Any, ...]:
+        with lake.connected() as connection:
+            row = connection.execute(
+                f"SELECT bedrock_title, is_verified FROM {lake.location.schema}.fra WHERE violation_id = $id",
+                {"id": violation},
+            ).fetchone()
+        return row or ()
+
+    until(deployment, lambda: merged() == ("Corrected in the browser", True), "the correction did not reach the lake")
 
 
 def test_wrong_bodies_unknown_jobs_and_strangers_are_refused(
