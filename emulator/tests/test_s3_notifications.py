@@ -63,8 +63,13 @@ def test_two_suffixes_below_one_prefix_each_fire_once(local_aws: LocalAws) -> No
     part = s3.upload_part(**at, PartNumber=1, Body=b"{}\n")
     s3.complete_multipart_upload(**at, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]})
 
+    logs = local_aws.client("logs")
+
     def objects() -> list[dict[str, Any]]:
-        events = local_aws.client("logs").filter_log_events(logGroupName=f"/aws/lambda/{name}")["events"]
+        try:
+            events = logs.filter_log_events(logGroupName=f"/aws/lambda/{name}")["events"]
+        except logs.exceptions.ResourceNotFoundException:  # The first call makes the group.
+            return []
         lines = [event["message"][6:] for event in events if event["message"].startswith("EVENT ")]
         return [json.loads(line)["Records"][0]["s3"]["object"] for line in lines]
 
