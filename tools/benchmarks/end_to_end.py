@@ -23,7 +23,7 @@ from tools.outputs import deployment_of
 ROWS = 2_000
 CONCURRENCY = 10
 ROUNDS = 5
-AIM = 1.3
+AIM = 1.2
 DOCUMENT = {
     "target": {"type": "tool", "name": "echo"},
     "output_mapping": {"columns": [{"name": "echoed", "source": "$.input.text"}]},

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
 
 from batch_processor_client import following, runs
+from batch_processor_client.console import followers
 from batch_processor_client.deployment import Deployment
 from batch_processor_client.executions import Ending
 from batch_processor_client.following import follow
@@ -91,6 +93,34 @@ def test_a_second_takes_three_requests_at_most_whatever_the_size(rows: int, monk
             world.begin()
     assert max(world.requests.values()) <= 3
     assert sum(world.requests.values()) < 2.5 * len(world.requests)
+
+
+def test_two_terminals_and_a_page_on_one_run_of_20_000_rows_show_the_same_counts_within_two_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Given three who look at a run, each at its own moment of every second
+    world = World(monkeypatch, [RUNNING] * 200, 20_000)
+    world.begin()
+    unhurried = partial(follow, world.deployment, EXECUTION, wait=lambda _: None, clock=lambda: world.second)
+    monkeypatch.setattr(followers, "follow", lambda *_, **__: unhurried())
+    page = followers.Followers(world.deployment, clock=lambda: world.second)
+    terminals = [unhurried(), unhurried()]
+    lookers: list[Callable[[], Progress]] = [
+        *(partial(next, terminal) for terminal in terminals),
+        lambda: page.progress(EXECUTION),
+    ]
+    moments = [0.0, 0.3, 0.6]
+    finished = [0]
+    for second in range(30):
+        for moment, look in zip(moments, lookers, strict=True):
+            world.second = second + moment
+            # Then each shows what the table of runs had at most two seconds before
+            assert look().succeeded >= finished[max(0, second - 2)]
+            assert world.requests[world.second] <= 3
+        world.runs.count(EXECUTION, Counts(succeeded=400))
+        finished.append(finished[-1] + 400)
+    world.second = 40.0
+    assert {look().succeeded for look in lookers} == {12_000}
 
 
 def test_rows_in_flight_are_those_of_the_running_children_and_never_more_than_are_left(
