@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 LOOPBACK = "127.0.0.1"
 
@@ -17,3 +18,19 @@ def listening(port: int) -> Iterator[tuple[socket.socket, int]]:
         opened.bind((LOOPBACK, port))
         opened.listen()
         yield opened, int(opened.getsockname()[1])
+
+
+def serve_application(application: Any, opened: socket.socket) -> None:
+    """Serve an ASGI application on a socket until Ctrl-C."""
+    import uvicorn  # noqa: PLC0415 (of the extras console and mcp)
+
+    config = uvicorn.Config(
+        application,
+        access_log=False,  # It would have the token, which is in the address.
+        log_level="warning",
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+        timeout_graceful_shutdown=2,
+    )
+    uvicorn.Server(config).run(sockets=[opened])

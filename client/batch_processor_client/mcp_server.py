@@ -21,7 +21,6 @@ from typing import Annotated, Any, Literal
 
 import anyio
 import anyio.to_thread
-import uvicorn
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.transport_security import TransportSecuritySettings
@@ -36,7 +35,7 @@ from batch_processor_client.deployment import Deployment
 from batch_processor_client.documents import execution_name, with_cost_limit
 from batch_processor_client.errors import EXPECTED, ClientError, explain
 from batch_processor_client.files import readable_file
-from batch_processor_client.loopback import LOOPBACK, listening
+from batch_processor_client.loopback import LOOPBACK, listening, serve_application
 from batch_processor_client.mcp_budget import Budget, OverBudgetError
 from batch_processor_client.rows import list_rows
 from row_batches.document.plan import Target
@@ -487,18 +486,9 @@ def serve(made: MCPServer[Any], port: int | None, show: Callable[[str], None]) -
         path = f"/{secrets.token_urlsafe(24)}/mcp"
         hosts = [f"{LOOPBACK}:{chosen}", f"localhost:{chosen}"]
         guard = TransportSecuritySettings(allowed_hosts=hosts, allowed_origins=[f"http://{host}" for host in hosts])
-        # No access log: it would have the token.
-        config = uvicorn.Config(
-            made.streamable_http_app(streamable_http_path=path, transport_security=guard),
-            access_log=False,
-            log_level="warning",
-            server_header=False,
-            ws="none",
-            proxy_headers=False,
-            timeout_graceful_shutdown=2,
-        )
+        application = made.streamable_http_app(streamable_http_path=path, transport_security=guard)
         show(f"http://{LOOPBACK}:{chosen}{path}")
-        uvicorn.Server(config).run(sockets=[opened])
+        serve_application(application, opened)
 
 
 def _told(operation: Callable[..., Any]) -> Callable[..., Any]:

@@ -6,11 +6,9 @@ import logging
 import secrets
 from collections.abc import Callable
 
-import uvicorn
-
 from batch_processor_client.console.app import create_app
 from batch_processor_client.deployment import Deployment
-from batch_processor_client.loopback import LOOPBACK, listening
+from batch_processor_client.loopback import LOOPBACK, listening, serve_application
 
 TOKEN_BYTES = 32
 
@@ -20,15 +18,6 @@ def serve(deployment: Deployment, announce: Callable[[str], None], port: int = 0
     logging.getLogger("batch_processor_client.console").setLevel(logging.WARNING)
     with listening(port) as (opened, chosen):
         token = secrets.token_urlsafe(TOKEN_BYTES)
-        # No access log: it would have the token. No Server header, no headers of a proxy.
-        config = uvicorn.Config(
-            create_app(deployment, token, chosen),
-            access_log=False,
-            log_level="warning",
-            server_header=False,
-            ws="none",
-            proxy_headers=False,
-            timeout_graceful_shutdown=2,
-        )
+        application = create_app(deployment, token, chosen)
         announce(f"http://{LOOPBACK}:{chosen}/?token={token}")
-        uvicorn.Server(config).run(sockets=[opened])
+        serve_application(application, opened)
