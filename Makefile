@@ -53,7 +53,7 @@ help: ## Show this list
 ##@ First steps
 
 .PHONY: demo
-demo: $(RUNTIME) ## Start a local AWS, deploy to it, run the three examples, show their output, stop
+demo: $(RUNTIME) ## Start a local AWS, deploy to it, run three row batches and a Bedrock batch, show their output, stop
 	@$(DEV) -m tools.demo $(ARGS)
 
 .PHONY: test
@@ -154,7 +154,7 @@ targets: $(RUNTIME) ## List the registered targets
 	@$(CLIENT) targets
 
 .PHONY: console
-console: $(RUNTIME) ## Serve a web page with runs and targets on 127.0.0.1 until Ctrl-C
+console: $(RUNTIME) ## Serve a web page with runs, Bedrock jobs and targets on 127.0.0.1 until Ctrl-C
 	@$(CLIENT) console
 
 .PHONY: config-check
@@ -208,7 +208,7 @@ stop-job: $(RUNTIME) ## Stop a job and keep what is done: JOB=id
 	@$(CLIENT) stop-job -- "$$JOB"
 
 .PHONY: retry-job
-retry-job: $(RUNTIME) ## Create a job of the records that have no content: JOB=id [INPUT=changes.json]
+retry-job: $(RUNTIME) ## Create a job for the records that have no content: JOB=id [INPUT=changes.json]
 	@$(CLIENT) retry-job $(call option,--input,INPUT) -- "$$JOB"
 
 .PHONY: content

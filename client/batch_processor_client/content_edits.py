@@ -38,7 +38,7 @@ class StoredContent(BaseModel):
 
     @property
     def version(self) -> str:
-        """A text that is another after each change."""
+        """A version string that changes with every edit."""
         return f"{self.generated_at}/{self.verified_at}"
 
 

@@ -41,9 +41,11 @@ def local_files(path: Path) -> dict[str, Path]:
             found[name] = files.readable_file(one)
     if not found:
         also = f" Hidden or empty, so left out: {listed(sorted(left_out), NAMED)}." if left_out else ""
-        raise ClientError(f"No file fits {path}.{also}")
+        raise ClientError(f"No file matches {path}.{also}")
     if len(found) > MOST_OBJECTS:
-        raise ClientError(f"{path} has {len(found):,} files, and a run reads up to {MOST_OBJECTS:,}: join some.")
+        raise ClientError(
+            f"{path} has {len(found):,} files, but a run reads at most {MOST_OBJECTS:,}. Merge some of them."
+        )
     return dict(sorted(found.items(), key=lambda named: named[0].encode()))
 
 

@@ -105,11 +105,12 @@ def _purgeable(deployment: Deployment, execution: str) -> str:
     run = table.get(name)
     ended = described.get("stopDate")
     if run is not None and run.ended_at is None and ended is not None and datetime.now(UTC) - ended < WRITING:
-        raise ClientError(f"The output of {name} is still being written. Try again in some minutes.")
+        raise ClientError(f"The output of {name} is still being written. Try again in a few minutes.")
     for other in table.running():
         if other.execution != name and _reads(deployment, other.execution, name):
             raise ClientError(
-                f"{other.execution} takes over rows of {name} and still runs. Purge {name} after its end."
+                f"{other.execution} is still running and reuses rows of {name}. "
+                f"Purge {name} when {other.execution} has ended."
             )
     return name
 

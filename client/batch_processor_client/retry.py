@@ -126,7 +126,7 @@ def read_summary(store: S3ObjectStore, execution: str) -> Summary:
     except ObjectNotFoundError:
         raise ClientError(
             f"There is no {key}: name a run that has ended and had rows to run. If it still runs, wait for "
-            "its end; if it was stopped, its output takes some minutes."
+            "its end; if it was stopped, its output takes a few minutes."
         ) from None
 
 

@@ -148,7 +148,8 @@ def edit_content(
     description: Annotated[str | None, typer.Option(help="The new description.")] = None,
     tags: Annotated[list[str] | None, typer.Option("--tag", help="A tag; once for each.")] = None,
     verified: Annotated[
-        bool | None, typer.Option("--verify/--withdraw", help="Whether a person answers for it.")
+        bool | None,
+        typer.Option("--verify/--withdraw", help="Mark the content as verified by a person; --withdraw undoes it."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -71,7 +71,7 @@ def show(text: str, console: Console = out) -> None:
 
 
 def console_of(*, as_json: bool) -> Console:
-    """Where a command says what it does on the way. Standard output is for its result alone if that is JSON."""
+    """The console for progress: standard error with --json, so that standard output has only the result."""
     return err if as_json else out
 
 

@@ -39,19 +39,21 @@ def purge(
     if as_json:
         out.print_json(found.model_dump_json())
     elif found.is_deleted:
-        show(f"Deleted. {found.execution} has left nothing here.")
+        show(f"Deleted. Nothing of {found.execution} is left here.")
     if unconfirmed:
         err.print("Nothing was deleted. To delete without a question: YES=1 with make, or --yes.", highlight=False)
         raise typer.Exit(1)
 
 
 def _confirmed(found: purges.Purge) -> bool:
-    return has_terminal() and typer.confirm(f"Delete all of this of {found.execution} for good?", default=False)
+    return has_terminal() and typer.confirm(
+        f"Permanently delete everything listed above for {found.execution}?", default=False
+    )
 
 
 def _show(found: purges.Purge) -> None:
     if not found.parts:
-        show(f"{found.execution} has left nothing here.")
+        show(f"There is nothing of {found.execution} here.")
         return
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for column in ("what", "where", "number", "size"):

@@ -32,7 +32,7 @@ STARTING = "checking the input"
 CELL_CHARACTERS = 60
 COLUMNS_SHOWN = 6
 COPIES = {"COPIED": "copied to", "TRIED": "will copy to"}
-"""What is said of a copy by its status. A copy that failed is a warning."""
+"""The text for a copy, by its status. A copy that failed is a warning."""
 COUNTS = {"succeeded": RowStatus.SUCCESS, "failed": RowStatus.FAILED, "timed out": RowStatus.TIMEOUT}
 
 

@@ -38,7 +38,7 @@ THROTTLED = frozenset(
 )
 """https://docs.aws.amazon.com/general/latest/gr/api-retries.html and the SDK's own list of throttling errors."""
 OVERLOADED = frozenset({429, 503})
-"""What API Gateway answers when it throttles
+"""API Gateway's answers when it throttles
 (https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-request-throttling.html), and what our own
 functions answer when they want to be asked again."""
 NO_CREDENTIALS = (NoCredentialsError, CredentialRetrievalError, TokenRetrievalError, SSOError)

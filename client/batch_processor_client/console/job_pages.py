@@ -315,7 +315,7 @@ async def reparse(request: Request, form: FormData) -> Response:
 async def export(request: Request) -> Response:
     """All records of a job with their content, as an Excel workbook."""
     console, job_id = console_of(request), str(request.path_params["name"])
-    # Without the file at the end of a long wait, its thread still writes: what it writes then is nobody's.
+    # After a time-out, the thread still writes the file, but nobody reads it.
     folder = tempfile.TemporaryDirectory(prefix="export-", ignore_cleanup_errors=True)
     path = Path(folder.name) / "content.xlsx"
     asked = await ask(lambda: job_export.export_job(console.deployment, job_id, path), READING_SECONDS)

@@ -211,7 +211,7 @@ def test_a_run_whose_rows_a_running_retry_reads_is_refused(world: World) -> None
     world.run("night-retry-1", execution_config={"resume_from": "night"})
     assert purge.look(world.deployment, "night").parts
     world.table.reopen("night-retry-1")
-    with pytest.raises(ClientError, match="night-retry-1 takes over rows of night"):
+    with pytest.raises(ClientError, match="night-retry-1 is still running and reuses rows of night"):
         purge.look(world.deployment, earlier.execution.name)
 
 
@@ -248,8 +248,8 @@ def test_the_command_lists_and_deletes_only_when_told_so(
     assert world.everything() == before
     done = command(world, tmp_path, "night", answer="y\n")
     assert (done.exit_code, world.everything()) == (0, [])
-    assert done.output.endswith("Deleted. night has left nothing here.\n")
-    assert command(world, tmp_path, "night", "--yes").output == "night has left nothing here.\n"
+    assert done.output.endswith("Deleted. Nothing of night is left here.\n")
+    assert command(world, tmp_path, "night", "--yes").output == "There is nothing of night here.\n"
 
 
 def test_as_json_the_command_asks_nothing(world: World, tmp_path: Path) -> None:

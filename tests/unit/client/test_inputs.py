@@ -62,7 +62,7 @@ def test_a_folder_has_all_files_below_it_and_a_pattern_those_that_fit(folder: Pa
 
 
 def test_what_no_file_fits_is_said_with_what_was_left_out(folder: Path) -> None:
-    with pytest.raises(ClientError, match=r"No file fits .*\*\.json\.$"):
+    with pytest.raises(ClientError, match=r"No file matches .*\*\.json\.$"):
         inputs.local_files(folder / "*.json")
     with pytest.raises(ClientError, match=r"Hidden or empty, so left out: empty\.csv\."):
         inputs.local_files(folder / "e*.csv")
@@ -72,7 +72,7 @@ def test_what_no_file_fits_is_said_with_what_was_left_out(folder: Path) -> None:
 
 def test_more_files_than_a_run_reads_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inputs, "MOST_OBJECTS", 2)
-    with pytest.raises(ClientError, match="has 3 files, and a run reads up to 2"):
+    with pytest.raises(ClientError, match="has 3 files, but a run reads at most 2"):
         inputs.local_files(folder)
 
 

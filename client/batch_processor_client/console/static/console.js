@@ -68,7 +68,7 @@ function follow(section) {
         if (found.ended) return;
       }
     } catch (failure) {
-      say(failure instanceof TypeError ? "The console does not answer. Does it still run in its terminal?" : failure.message);
+      say(failure instanceof TypeError ? "The console does not answer. Is it still running in its terminal?" : failure.message);
       pause = Math.min(pause * 2, 15000);
     } finally {
       clearTimeout(slow);

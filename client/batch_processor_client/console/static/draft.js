@@ -39,7 +39,7 @@ function draft(root) {
         body: headers ? body : JSON.stringify(body),
       });
     } catch {
-      throw new Error("The console does not answer. Does it still run in its terminal?");
+      throw new Error("The console does not answer. Is it still running in its terminal?");
     }
     if (answer.status === 403) throw new Error("This console was started again. Open the address that its terminal shows; what you typed stays in this page.");
     if (!(answer.headers.get("content-type") || "").includes("json")) throw new Error("The console failed. Its terminal has the details.");

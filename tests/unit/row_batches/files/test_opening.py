@@ -168,7 +168,7 @@ def test_the_names_of_rows_as_r_writes_them_are_a_column_without_a_name(name: st
     assert staging.header == ["", *rows[0]]
     assert staging.columns == ["column_1", *rows[0]]
     assert cells == rows[1:]
-    assert any("as R writes them" in warning for warning in staging.warnings)
+    assert any("as R writes it" in warning for warning in staging.warnings)
 
 
 @pytest.mark.parametrize(

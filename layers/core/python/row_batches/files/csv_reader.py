@@ -268,8 +268,8 @@ class Staging:
             return names[:-1]
         if width == len(names) + 1 and _has_row_names(header, sampled):
             self._notes.append(
-                "The header has one name less than the rows have cells, and the rows begin with their names, as R "
-                "writes them: the first column has no name."
+                "The header is one cell shorter than the rows. The first cell of each row is read as the row's name, "
+                "as R writes it; that column has no name."
             )
             return ["", *names]
         if width > len(names) and len(sampled) > 1:

@@ -170,7 +170,7 @@ class FilesStaging:
             self._warnings.add(file.name, staging.warnings)
             self._reading = None
             self._next += 1
-            yield b""  # Reading can go on here, also if the file's own can not.
+            yield b""  # Another call can continue here, even if this kind of file cannot be continued in the middle.
 
     def place(self) -> Place | None:
         inner = None

@@ -320,7 +320,7 @@ def find_earlier(
     run = runs.get(name)
     if ended is None and run is not None and run.ended_at is None:
         # The execution was aborted or failed, and rows in flight are still being written.
-        fix = "wait until its summary is there: some minutes, 15 at most after a killed worker"
+        fix = "wait until its summary is there: a few minutes, 15 at most after a killed worker"
         refuse("it has ended, and its output is still being written", fix)
         return None
     try:
