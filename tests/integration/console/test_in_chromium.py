@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import Queue
 from typing import Any
@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 import uvicorn
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Response, expect, sync_playwright
 
 from batch_processor_client.console.server import serve
+from batch_processor_client.errors import ClientError
 from batch_processor_client.workbench import Workbench
 from row_batches.document.plan import Keys
 from row_batches.run.runs import Counts
@@ -193,6 +194,57 @@ def test_a_run_is_put_together_from_a_file_that_is_dropped_to_its_start(
     assert set(said) == {"Failed to load resource: the server responded with a status of 503 (Service Unavailable)"}
 
 
+def test_what_is_typed_stays_when_parts_are_shown_again_and_a_refused_choice_does_not(
+    world: World, address: str, chromium: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = chromium.new_page()
+    page.goto(address.replace("/?", "/new?"))
+    page.locator("[data-file]").set_input_files({"name": NAME, "mimeType": "text/csv", "buffer": ROWS.encode()})
+    expect(page.get_by_role("term").filter(has_text="Encoding")).to_be_visible()
+    page.locator("#target").select_option("sentiment")
+    document, field, alert = page.get_by_role("textbox", name="Document"), page.locator("#field-1"), "[data-toast]"
+
+    typed = {"#new-field": "topic", "#new-column": "ticket", "#row": "2", "#new-path": "$.mood"}
+    for name, value in typed.items():
+        place = page.locator(name)
+        place.select_option(value) if name in ("#new-column", "#row") else place.fill(value)
+    field.select_option("body")
+    page.get_by_label("xlsx").check()
+    expect(document).to_have_value(re.compile("xlsx"))
+    expect(page.locator("pre").first).to_contain_text(IMAGE)
+    assert {name: page.locator(name).input_value() for name in typed} == typed
+
+    kept = document.input_value()
+    document.fill("{")
+    expect(page.locator(alert)).to_contain_text("The document is not JSON")
+    for change, make in (
+        ("map", page.get_by_role("button", name="Add it").first.click),
+        ("add_column", page.get_by_role("button", name="Add it").last.click),
+        ("map", lambda: field.select_option("ticket")),
+        ("format", page.get_by_label("xlsx").uncheck),
+    ):
+        with page.expect_response(refusal_of(change)):
+            make()
+    for name, value in typed.items():
+        expect(page.locator(name)).to_have_value(value)
+    document.fill(kept)
+    expect(field).to_have_value("body")
+    expect(page.get_by_label("xlsx")).to_be_checked()
+    assert {name: page.locator(name).input_value() for name in typed} == typed
+
+    with monkeypatch.context() as other:
+        other.setattr(Workbench, "board", refuse_changes(Workbench.board))
+        field.select_option("ticket")
+        expect(page.locator(alert)).to_contain_text("changed meanwhile")
+        expect(field).to_have_value("body")
+        expect(page.locator(alert)).to_contain_text("changed meanwhile")
+    page.get_by_role("button", name="Add it").first.click()
+    expect(document).to_have_value(re.compile('"ticket": "topic"'))
+    expect(page.locator("#new-field")).to_have_value("")
+    expect(page.locator("#new-column")).to_have_value("")
+    expect(page.locator("#new-path")).to_have_value("$.mood")
+
+
 def test_an_output_is_written_again_with_a_column_that_was_clicked(
     world: World, address: str, chromium: Browser
 ) -> None:
@@ -209,6 +261,22 @@ def test_an_output_is_written_again_with_a_column_that_was_clicked(
     with page.expect_download() as download:
         page.get_by_role("link", name=re.compile("^remapped.+csv$")).click()
     assert Path(download.value.path()).read_text().splitlines()[1].split(",")[:4] == ["1", "a", "7", IMAGE]
+
+
+def refusal_of(change: str) -> Callable[[Response], bool]:
+    """Whether an answer refuses a change of this name."""
+    return lambda answer: answer.status == 400 and f'"change":"{change}"' in (answer.request.post_data or "")
+
+
+def refuse_changes(board: Callable[..., Any]) -> Callable[..., Any]:
+    """``board`` of a workbench that refuses every change."""
+
+    def refusing(workbench: Workbench, text: str, change: str = "", *given: Any) -> Any:
+        if change:
+            raise ClientError("it was changed meanwhile")
+        return board(workbench, text, change, *given)
+
+    return refusing
 
 
 def refuse_expired(*_: Any) -> None:

@@ -10,7 +10,7 @@ function draft(root) {
   const name = root.querySelector("[data-run-name]");
   const toast = document.querySelector("[data-toast]");
   const kept = "draft " + path;
-  const shown = {};
+  let shown = {};
   const waiting = [];
   let tried = "";
   let planned = "";
@@ -44,7 +44,7 @@ function draft(root) {
     if (answer.status === 403) throw new Error("This console was started again. Open the address that its terminal shows; what you typed stays in this page.");
     if (!(answer.headers.get("content-type") || "").includes("json")) throw new Error("The console failed. Its terminal has the details.");
     const found = await answer.json();
-    if (found.problem) throw Object.assign(new Error(found.problem), { wrong: answer.status === 400 });
+    if (found.problem) throw Object.assign(new Error(found.problem), { wrong: answer.status < 500 });
     return found;
   }
 
@@ -54,16 +54,31 @@ function draft(root) {
       shown[part] = markup;
       const place = root.querySelector(`[data-part="${part}"]`);
       const active = place.contains(document.activeElement) ? document.activeElement : null;
-      const typed = active && "value" in active && active.tagName === "INPUT" && active.value !== active.defaultValue ? active.value : null;
+      const typed = [...place.querySelectorAll("input, select, textarea")].filter((one) => one.id && isTyped(one));
       const opened = [...place.querySelectorAll("details")].map((one) => one.open);
       place.innerHTML = markup;
       place.querySelectorAll("details").forEach((one, i) => { if (i < opened.length) one.open = opened[i]; });
+      for (const one of typed) carry(one, document.getElementById(one.id));
       const same = active && active.id && document.getElementById(active.id);
-      if (same) {
-        same.focus({ preventScroll: true });
-        if (typed !== null && typed !== same.value && active.dataset.sent !== typed) same.value = typed;
-      }
+      if (same) same.focus({ preventScroll: true });
     }
+  }
+
+  const valueOf = (field) => field.type === "checkbox" ? String(field.checked) : field.value;
+
+  // Whether a field has what no answer can have yet: no change was sent for it, or its change still waits.
+  function isTyped(field) {
+    if (waiting.some((one) => one.field === field.id)) return true;
+    if (field.dataset.change) return field === document.activeElement && field.tagName === "INPUT" && field.dataset.sent !== valueOf(field);
+    if (field.tagName !== "SELECT") return field.value !== field.defaultValue;
+    return field.selectedIndex !== Math.max(0, [...field.options].findIndex((one) => one.defaultSelected));
+  }
+
+  function carry(from, to) {
+    if (!to || (to.tagName === "SELECT" && ![...to.options].some((one) => one.value === from.value))) return;
+    if (to.type === "checkbox") to.checked = from.checked;
+    else to.value = from.value;
+    if ("sent" in from.dataset) to.dataset.sent = from.dataset.sent;
   }
 
   function keep() {
@@ -90,15 +105,16 @@ function draft(root) {
     try {
       while (waiting.length) {
         const sent = area.value;
-        const found = await ask("look", { document: sent, tried, row: row(), ...waiting[0] });
-        if (area.value !== sent && waiting[0].change) continue; // it was edited by hand meanwhile
+        const { field, back, said, ...asked } = waiting[0];
+        const found = await ask("look", { document: sent, tried, row: row(), ...asked });
+        if (area.value !== sent && asked.change) continue; // it was edited by hand meanwhile
         waiting.shift();
         take(found, sent);
-        tell("");
+        tell(said || "");
         pause = 2000;
       }
     } catch (failure) {
-      if (failure.wrong) waiting.shift();
+      if (failure.wrong) refuse(waiting.shift(), failure.message);
       else { again = setTimeout(pump, pause); pause = Math.min(pause * 2, 30000); }
       tell(failure.message, failure.wrong ? null : pump);
       if (failure.wrong && waiting.length) again = setTimeout(pump, 0);
@@ -109,14 +125,32 @@ function draft(root) {
     }
   }
 
+  // A field of a refused change has what the document does not say, so all parts are shown again.
+  function refuse(refused, message) {
+    if (!refused.change) return;
+    if (refused.back) refused.back();
+    shown = {};
+    if (!waiting.length) waiting.push({ said: message });
+  }
+
   function row() {
     const chosen = root.querySelector("[data-row]");
     return chosen ? chosen.value : "";
   }
 
-  function change(kind, given) {
-    waiting.push({ change: kind, given });
+  // A change that is asked for: `field` is the id of its field, `back` puts back what was typed if it is refused.
+  function change(kind, given, { field, back } = {}) {
+    waiting.push({ change: kind, given, field, back });
     pump();
+  }
+
+  // Empties fields, and gives a function that fills those that are empty again.
+  function emptied(...fields) {
+    const typed = fields.map((one) => [one.id, one.value]);
+    for (const one of fields) one.value = "";
+    return () => {
+      for (const [id, value] of typed) { const one = document.getElementById(id); if (one && !one.value) one.value = value; }
+    };
   }
 
   async function post(button, action) {
@@ -156,9 +190,9 @@ function draft(root) {
     if (field === area || "look" in field.dataset) { waiting.push({}); pump(); return; }
     if (field === name) { keep(); return; }
     if (!field.dataset.change) return;
-    const value = field.type === "checkbox" ? String(field.checked) : field.value;
+    const value = valueOf(field);
     field.dataset.sent = value;
-    change(field.dataset.change, { ...field.dataset, value });
+    change(field.dataset.change, { ...field.dataset, value }, { field: field.id });
   });
 
   let typing = 0;
@@ -178,12 +212,10 @@ function draft(root) {
       const field = root.querySelector("[data-new-name]");
       const column = root.querySelector("[data-new-column]");
       if (!field.value.trim() || !column.value) { tell("Write the name of the field, and choose its column."); return; }
-      change("map", { field: field.value, value: column.value });
-      field.value = "";
+      change("map", { field: field.value, value: column.value }, { back: emptied(field, column) });
     } else if ("addPath" in button.dataset) {
       const field = root.querySelector("[data-new-path]");
-      change("add_column", { value: field.value });
-      field.value = "";
+      change("add_column", { value: field.value }, { back: emptied(field) });
     }
   });
 
