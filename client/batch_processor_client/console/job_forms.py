@@ -5,6 +5,7 @@ A new filter in ``bedrock_batches.violations`` is a new field here without a cha
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -221,11 +222,14 @@ def _value(field: Field, typed: Sequence[str]) -> Any:
 
 
 def _number(text: str, *, whole: bool) -> int | float | str:
+    """A number that JSON has, or the text as it is."""
     for read in (int,) if whole else (int, float):
         try:
-            return read(text.replace(",", "").replace("_", ""))
+            number = read(text.replace(",", "").replace("_", ""))
         except ValueError:
             continue
+        if isinstance(number, int) or math.isfinite(number):
+            return number
     return text
 
 

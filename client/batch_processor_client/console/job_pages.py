@@ -194,7 +194,7 @@ async def _show(
     key: str = "",
     reparsed: jobs.Reparsed | None = None,
 ) -> Response:
-    """The page of a job. ``typed`` fills the form of a retry again after a ``problem``."""
+    """The page of a job. ``typed`` fills the form of a retry again after a ``problem``, also if the job is not read."""
     console, job_id = console_of(request), str(request.path_params["name"])
     deployment, cursor = console.deployment, request.query_params.get("cursor", "")
     answers: dict[str, Asked[Any]] = {}
@@ -223,6 +223,7 @@ async def _show(
         cursor=cursor,
         config_text=json.dumps(job.config, ensure_ascii=False, indent=2) if job else "",
         sections=sections,
+        shows_retry=typed is not None or (job is not None and not job.is_in_progress),
         typed=typed or {},
         problems=problems,
         request_key=key or secrets.token_hex(16),

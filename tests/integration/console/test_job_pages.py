@@ -107,6 +107,14 @@ def test_every_mistake_stands_at_its_field_and_nothing_typed_is_lost(world: Jobs
     assert jobs.list_jobs(world.deployment).jobs == []
 
 
+@pytest.mark.parametrize("number", ["inf", "nan", "1e999"])
+def test_a_number_that_json_does_not_have_is_a_mistake_at_its_field(world: JobsConsole, number: str) -> None:
+    page = world.browser.post("/jobs/new", {"filters.minFineAmount": number, "action": "estimate"})
+    assert (page.status, page.text.count('aria-invalid="true"')) == (400, 1)
+    assert value_of(page.text, "filters.minFineAmount") == number
+    assert not {"Infinity", "NaN"} & set(re.findall(r"\w+", page.text))
+
+
 def test_a_created_job_is_shown_and_another_one_begins_with_its_filters(world: JobsConsole) -> None:
     typed = {
         "filters.agencies": ["osha"],
@@ -196,6 +204,7 @@ def test_a_job_is_stopped_and_its_rest_is_retried_as_the_form_says(world: JobsCo
     assert world.world.item(job_id)["stopRequestedAt"]
     early = world.browser.post(f"/jobs/{job_id}/retry", {"batch.maxTokens": "900"})
     assert (early.status, "has not ended" in early.text) == (400, True)
+    assert value_of(early.text, "batch.maxTokens") == "900"
     world.world.end(job_id, failed=world.world.records(job_id))
     wrong = world.browser.post(f"/jobs/{job_id}/retry", {"batch.maxTokens": "900000", "maxSpendUSD": "3.5"})
     assert wrong.status == 400
@@ -371,11 +380,14 @@ def all_pages(world: JobsConsole, job_id: str, record: str) -> list[Answer]:
 def send_forms(world: JobsConsole, job_id: str, record: str) -> dict[str, Answer]:
     new = {"filters.minFineAmount": "1050", "filters.states": "TX", "request_key": "a" * 32}
     edit = {"record": record, "version": "v", "title": "My title", "description": "Mine", "tags": "t1", "verified": "1"}
+    again = {"batch.maxTokens": "900", "maxSpendUSD": "3.5", "request_key": "c" * 32}
     return {
         "estimate": world.browser.post("/jobs/new", {**new, "action": "estimate"}),
         "create": world.browser.post("/jobs/new", {**new, "action": "create"}),
         "edit": world.browser.post(f"/jobs/{job_id}/content", {**edit, "action": "save"}),
+        "untitled": world.browser.post(f"/jobs/{job_id}/content", {**edit, "title": "", "action": "save"}),
         "stop": world.browser.post(f"/jobs/{job_id}/stop"),
+        "retry": world.browser.post(f"/jobs/{job_id}/retry", again),
     }
 
 
@@ -389,6 +401,10 @@ def assert_nothing_is_lost(forms: dict[str, Answer], said: str) -> None:
         assert value_of(forms[name].text, "request_key") == "a" * 32
     assert value_of(forms["edit"].text, "title") == "My title"
     assert "Mine</textarea>" in forms["edit"].text
+    assert "Mine</textarea>" in forms["untitled"].text
+    typed = [value_of(forms["retry"].text, name) for name in ("batch.maxTokens", "maxSpendUSD", "request_key")]
+    assert typed == ["900", "3.5", "c" * 32]
+    assert has_only_our_markup(forms["retry"].text)
     assert 'name="verified" value="1" checked' in forms["edit"].text
 
 
