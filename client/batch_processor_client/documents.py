@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import datetime
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from batch_processor_client.errors import ClientError
 from batch_processor_client.files import readable_file
+from foundation.json_text import parse_json
 from row_batches.document.batch_config import EXECUTION_NAME
 from row_batches.document.input_document import with_one_name
 
@@ -23,11 +23,11 @@ REFUSED_SIGNS = '< > { } [ ] ? * " # % \\ ^ | ~ ` $ & , ; : /'
 def read_document(path: Path) -> dict[str, Any]:
     """The input document of a file. Raises ClientError when it is not a JSON object."""
     try:
-        document = json.loads(readable_file(path).read_text(encoding="utf-8-sig"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as broken:
+        document = parse_json(readable_file(path).read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as broken:
         raise ClientError(f"{path} is not JSON: {broken}.") from None
-    except RecursionError:
-        raise ClientError(f"{path} is not JSON: nested too deep.") from None
+    except ValueError as broken:
+        raise ClientError(f"{path} is {broken}.") from None
     if not isinstance(document, dict):
         raise ClientError(f"{path} must hold one JSON object: the input document.")
     return document

@@ -105,6 +105,8 @@ def test_a_mistake_in_the_document_is_found_before_anything_is_uploaded_or_start
         ("[]", "one JSON object"),
         (b"\xff\xfe", "is not JSON"),
         ("[" * 200_000, "nested too deep"),
+        ('{"execution_config": {"max_rows": ' + "9" * 5_000 + "}}", "too many digits"),
+        ('{"execution_config": {"max_rows": Infinity}}', "Infinity is not JSON"),
         (None, "no file"),
     ],
 )
