@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from batch_processor_client.targets import Tried
 from batch_processor_client.trials import with_trial
 from foundation.errors import DeploymentError, InvalidInputError, MappingError, Problem
 from foundation.json_path import path_of_name
+from foundation.json_text import parse_json
 from row_batches.document.deployment_config import DeploymentConfig
 from row_batches.document.effective import complete, schema_of
 from row_batches.document.header import problems_against_header, replaced_columns
@@ -96,10 +98,12 @@ def _set(document: Document, given: Mapping[str, str], _: Known) -> None:
 
 
 def _number(text: str) -> Any:
-    """A number, or the text as it is: the document's own checks say what is wrong with it."""
+    """A number that JSON has, or the text as it is: the document's own checks say what is wrong with it."""
     try:
         number = float(text)
     except ValueError:
+        return text
+    if not math.isfinite(number):
         return text
     return int(number) if number.is_integer() else number
 
@@ -377,9 +381,9 @@ class Look:
 def read_text(text: str) -> Document:
     """The document of a text; {} of an empty one. Raises ClientError."""
     try:
-        document = json.loads(text) if text.strip() else {}
-    except (json.JSONDecodeError, RecursionError) as broken:
-        raise ClientError(f"The document is not JSON: {broken}.") from None
+        document = parse_json(text) if text.strip() else {}
+    except ValueError as broken:
+        raise ClientError(f"The document is {broken}.") from None
     if not isinstance(document, dict):
         raise ClientError("The document is one JSON object: it begins with { and ends with }.")
     return dict(with_one_name(document))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import time
 import uuid
 from collections import OrderedDict
@@ -30,14 +32,18 @@ from batch_processor_client.errors import ClientError
 from batch_processor_client.remap import Kept, MappedAnswer, Remap
 from batch_processor_client.samples import Sample
 from batch_processor_client.targets import Tried
-from foundation.errors import InvalidInputError, Problem
+from foundation.errors import InvalidInputError, ObjectNotFoundError, Problem
+from row_batches.document.batch_config import names_several, parse_input_uri
 from row_batches.document.input_document import INPUT
 from row_batches.document.input_format import InputFormat
 from row_batches.document.plan import Target
+from row_batches.files.prefix import choose_objects, prefix_of, single
+from row_batches.files.s3 import S3InputObjects
 from row_batches.rows.records import AnsweredRow
 
 MOST_KEPT = 32
-TARGETS_SECONDS = 20.0
+KEPT_SECONDS = 20.0
+"""A file, a target or kept answers that change are shown as they were for up to this time."""
 FOLDER = "console"
 """Uploads go to ``uploads/console/`` in the input bucket."""
 
@@ -45,22 +51,29 @@ Value = TypeVar("Value")
 
 
 class _Kept(Generic[Value]):
-    """The last ``MOST_KEPT`` values, by key. Safe in several threads."""
+    """The last ``MOST_KEPT`` values, by key, each for ``seconds`` of the clock. Safe in several threads."""
 
-    def __init__(self) -> None:
-        self._values: OrderedDict[str, Value] = OrderedDict()
+    def __init__(self, clock: Callable[[], float], seconds: float = math.inf) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self._values: OrderedDict[str, tuple[Value, float]] = OrderedDict()
         self._lock = Lock()
 
     def get(self, key: str) -> Value | None:
         with self._lock:
-            return self._values.get(key)
+            value, until = self._values.get(key, (None, -math.inf))
+            return value if self._clock() < until else None
 
     def put(self, key: str, value: Value) -> None:
         with self._lock:
-            self._values[key] = value
+            self._values[key] = value, self._clock() + self._seconds
             self._values.move_to_end(key)
             while len(self._values) > MOST_KEPT:
                 self._values.popitem(last=False)
+
+    def forget(self, key: str) -> None:
+        with self._lock:
+            self._values.pop(key, None)
 
 
 @dataclass(frozen=True)
@@ -95,13 +108,12 @@ class Workbench:
 
     def __init__(self, deployment: Deployment, clock: Callable[[], float] = time.monotonic) -> None:
         self._deployment = deployment
-        self._clock = clock
-        self._samples = _Kept[Sample]()
-        self._tried = _Kept[Tried]()
-        self._asked = _Kept[str]()
-        self._kept_answers = _Kept[Kept]()
-        self._targets: list[Target] = []
-        self._targets_until = float("-inf")
+        self._samples = _Kept[Sample](clock)
+        self._etags = _Kept[str](clock, KEPT_SECONDS)
+        self._tried = _Kept[Tried](clock)
+        self._asked = _Kept[str](clock)
+        self._kept_answers = _Kept[Kept](clock, KEPT_SECONDS)
+        self._targets = _Kept[list[Target]](clock, KEPT_SECONDS)
 
     def board(self, text: str, change: str = "", given: Mapping[str, str] | None = None, tried_id: str = "") -> Board:
         """The document of a text after a change, and what a run would make of it.
@@ -127,12 +139,12 @@ class Workbench:
         return Board(look(document, known, tried), known, registered, problem, tried_id if tried else "", tried)
 
     def targets(self) -> list[Target]:
-        """The registered targets that can be used, as of ``TARGETS_SECONDS`` ago at most."""
-        now = self._clock()
-        if now >= self._targets_until:
-            self._targets = [one for one in targets.list_targets(self._deployment) if one.enabled]
-            self._targets_until = now + TARGETS_SECONDS
-        return self._targets
+        """The registered targets that can be used, as of ``KEPT_SECONDS`` ago at most."""
+        found = self._targets.get("")
+        if found is None:
+            found = [one for one in targets.list_targets(self._deployment) if one.enabled]
+            self._targets.put("", found)
+        return found
 
     def _known(self, document: Document, registered: list[Target], name: str = "") -> tuple[Known, str]:
         reference = document.get("target")
@@ -147,11 +159,19 @@ class Workbench:
             return Known(target), str(wrong)
 
     def _sample(self, uri: str, form: InputFormat) -> Sample:
-        key = _key(uri, form)
+        key = f"{uri}\n{self._etag(uri)}\n{form.model_dump_json()}"
         found = self._samples.get(key)
         if found is None:
             found = samples.sample_of_uri(self._deployment, uri, form)
             self._samples.put(key, found)
+        return found
+
+    def _etag(self, uri: str) -> str:
+        """The ETag of an address, as of ``KEPT_SECONDS`` ago at most; "" of one that names no object."""
+        found = self._etags.get(uri)
+        if found is None:
+            found = _etag_of(S3InputObjects(self._deployment.client("s3")), uri)
+            self._etags.put(uri, found)
         return found
 
     def upload(self, path: Path) -> str:
@@ -182,14 +202,16 @@ class Workbench:
 
         Raises ClientError for a name that another run has, and InvalidInputError.
         """
-        asked_before = self._asked.get(name) == text
-        self._asked.put(name, text)
+        document, asked_before = read_text(text), self._asked.get(name) == text
+        if not asked_before:
+            self._asked.put(name, text)
         try:
-            return executions.name_of(runs.start(self._deployment, read_text(text), name))
-        except ClientError:
-            if not asked_before or not self._is_started(name):
-                raise
-            return name
+            return executions.name_of(runs.start(self._deployment, document, name))
+        except (ClientError, InvalidInputError):
+            if asked_before and self._is_started(name, document):
+                return name
+            self._asked.forget(name)  # it began nothing, so a run of this name is another's
+            raise
 
     def remap_board(
         self, execution: str, text: str = "", change: str = "", given: Mapping[str, str] | None = None, row: int = 0
@@ -221,14 +243,23 @@ class Workbench:
         """Write the output of a run again, as the document says. Raises InvalidInputError, RemapError."""
         return remap.remap(self._deployment, execution, read_text(text))
 
-    def _is_started(self, name: str) -> bool:
+    def _is_started(self, name: str, document: Document) -> bool:
+        """Whether the run of this name is of this document."""
         states = self._deployment.client("stepfunctions")
         try:
-            executions.describe(states, self._deployment.execution_arn(name))
+            found = executions.describe(states, self._deployment.execution_arn(name))
         except ClientError:
             return False
-        return True
+        return bool(json.loads(found["input"]) == with_input_bucket(document, self._deployment.input_bucket))
 
 
-def _key(uri: str, form: InputFormat) -> str:
-    return f"{uri}\n{form.model_dump_json()}"
+def _etag_of(inputs: S3InputObjects, uri: str) -> str:
+    """The ETag of an address: an object, a folder, or names with ``*``. "" if it names no object."""
+    try:
+        location = parse_input_uri(uri)
+        if not names_several(location):
+            return single(inputs.head(location)).etag
+        found = choose_objects(location, inputs.objects_under(location.bucket, prefix_of(location)))
+    except (ValueError, ObjectNotFoundError):
+        return ""
+    return "" if isinstance(found, Problem) else found.etag

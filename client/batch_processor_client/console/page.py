@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
@@ -21,11 +21,14 @@ from batch_processor_client.console.guard import LOGGER, Secret
 from batch_processor_client.deployment import Deployment
 from batch_processor_client.progress import clock, money
 from batch_processor_client.workbench import Workbench
+from foundation.json_text import parse_json
 
 SHOWN_CHARACTERS = 160
 """A longer cell is folded: its beginning is shown, and the whole of it when it is opened."""
 MOST_FIELDS = 2_000
 MOST_FIELD_BYTES = 2 * 1024 * 1024
+TOO_LARGE = f"The document is too large for this page: up to {MOST_FIELD_BYTES:,} bytes. What you typed stays here."
+NO_OBJECT = "The page sent no JSON object. Load it again; what you typed stays here."
 
 
 class Console:
@@ -116,30 +119,42 @@ def form_page(
 def script_call(
     handler: Callable[[Request], Awaitable[Response]],
 ) -> Callable[[Request], Awaitable[Response]]:
-    """A handler of what a script of our pages sends. A request without the header of our pages is refused."""
+    """A handler of what a script of our pages sends. A request without the header of our pages is refused.
+
+    An HTTPException of the handler is a problem for the script.
+    """
 
     @wraps(handler)
     async def checked(request: Request) -> Response:
         if not Secret.same(console_of(request).form_token, request.headers.get("x-form-token", "")):
             LOGGER.warning("refused %s %.200r: the script is not of this console", request.method, request.url.path)
             return JSONResponse({"problem": "403: load this page again."}, 403)
-        return await handler(request)
+        try:
+            return await handler(request)
+        except HTTPException as refused:
+            return JSONResponse({"problem": refused.detail}, refused.status_code)
 
     return checked
 
 
 async def fields_of(request: Request) -> dict[str, Any]:
-    """The JSON object that a script sent; {} if it is none, or too large."""
-    body = b""
+    """The JSON object that a script sent. Raises HTTPException: 413 for one that is too large, 400 for anything else.
+
+    The rest of what is too large is read and dropped: a browser reads no answer before it has sent everything.
+    """
+    body = bytearray()
     async for chunk in request.stream():
-        body += chunk
-        if len(body) > MOST_FIELD_BYTES:
-            return {}
+        if len(body) <= MOST_FIELD_BYTES:
+            body += chunk
+    if len(body) > MOST_FIELD_BYTES:
+        raise HTTPException(413, TOO_LARGE)
     try:
-        sent = json.loads(body)
+        sent = parse_json(body.decode())
     except ValueError:
-        return {}
-    return sent if isinstance(sent, dict) else {}
+        sent = None
+    if not isinstance(sent, dict):
+        raise HTTPException(400, NO_OBJECT)
+    return sent
 
 
 def sent_text(sent: Mapping[str, Any], name: str) -> str:

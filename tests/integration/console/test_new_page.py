@@ -11,8 +11,11 @@ from urllib.parse import quote
 import boto3
 import pytest
 
-from batch_processor_client import runs
+from batch_processor_client import runs, samples
 from batch_processor_client.console.new_pages import file_name
+from batch_processor_client.console.page import MOST_FIELD_BYTES
+from batch_processor_client.workbench import KEPT_SECONDS, Workbench
+from foundation.json_text import parse_json
 from tests.integration.console.browser import ORIGIN, Answer
 from tests.integration.console.conftest import HOSTILE, IMAGE, LONG, RIGHT_TO_LEFT, SCRIPT, World
 from tests.integration.console.test_pages import REFUSALS, Markup, plain
@@ -50,11 +53,10 @@ def knows_only_what_started(world: World, monkeypatch: pytest.MonkeyPatch, descr
     """Let Step Functions describe the executions that were started, and no other."""
 
     def describe(executionArn: str) -> dict[str, Any]:  # noqa: N803
-        if executionArn != EXECUTION and executionArn.rpartition(":")[2] not in {
-            one["name"] for one in world.states.started
-        }:
+        started = {one["name"]: one for one in world.states.started}
+        if executionArn != EXECUTION and executionArn.rpartition(":")[2] not in started:
             raise refusal("ExecutionDoesNotExist", "DescribeExecution")
-        return description
+        return {**description, "input": world.states.started[-1]["input"]}
 
     monkeypatch.setattr(world.states, "describe_execution", describe)
 
@@ -272,6 +274,85 @@ def test_a_start_that_is_asked_for_again_starts_nothing_twice(
     assert len(world.states.started) == 1
     taken = send(world, "start", document="{}", name="night")
     assert (taken.status, "exists already" in taken.json()["problem"]) == (400, True)
+
+
+@pytest.mark.parametrize("of_another", [True, False], ids=["of another document", "of the same document"])
+def test_a_name_that_another_run_has_is_refused_however_often_it_is_asked_for(
+    world: World, mapped: Any, of_another: bool
+) -> None:
+    theirs = '{"target": {"name": "planner"}}' if of_another else mapped["document"]
+    world.states.descriptions = [{"status": "SUCCEEDED", "input": theirs}]
+    for _ in range(3):
+        taken = send(world, "start", document=mapped["document"], name="night")
+        assert (taken.status, "exists already" in taken.json()["problem"]) == (400, True)
+    assert world.states.started == []
+
+
+def test_a_run_that_another_person_started_meanwhile_is_not_taken_for_ones_own(
+    world: World, mapped: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> str:
+        raise REFUSALS["throttled"][0]
+
+    with monkeypatch.context() as broken:
+        broken.setattr(runs, "start", refuse)
+        assert send(world, "start", document=mapped["document"], name="night").status == 503
+    world.states.descriptions = [{"status": "RUNNING", "input": '{"target": {"name": "planner"}}'}]
+    assert send(world, "start", document=mapped["document"], name="night").status == 400
+
+
+def test_what_the_script_sends_is_refused_if_it_is_too_large_or_no_object(world: World) -> None:
+    large = json.dumps({"document": "x" * (MOST_FIELD_BYTES + 1)}).encode()
+    bodies: list[tuple[bytes, int, str]] = [
+        (large, 413, "too large"),
+        (b"[]", 400, "no JSON object"),
+        (b"{", 400, "no JSON object"),
+        (b"\xff", 400, "no JSON object"),
+        (b"[" * 100_000, 400, "no JSON object"),
+        (b'{"row": ' + b"9" * 5_000 + b"}", 400, "no JSON object"),
+    ]
+    headers = {"origin": ORIGIN, "x_form_token": world.browser.form_token}
+    pages = ("/new/look", "/new/try", "/new/estimate", "/new/start", "/runs/night-run/remap/look")
+    for path in (*pages, "/runs/night-run/remap/write"):
+        for body, status, said in bodies:
+            answer = world.browser.send("POST", path, body, headers)
+            assert (answer.status, list(answer.json())) == (status, ["problem"])
+            assert said in answer.json()["problem"]
+
+
+@pytest.mark.parametrize("number", ["inf", "-Infinity", "nan", "1e999", "9" * 5_000])
+def test_a_number_that_json_does_not_have_is_named_and_stays_in_its_field(world: World, number: str) -> None:
+    for path in ("execution_config.max_rows", "execution_config.stop_after.cost_usd"):
+        answer = changed(world, "{}", "set", path=path, type="number", value=number)
+        assert parse_json(answer["document"])
+        assert path in plain(answer["parts"]["problems"])
+        assert f'value="{number}"' in answer["parts"]["settings"]
+    assert parse_json(changed(world, "{}", "trial", value=number)["document"])["trial"]["rows"] == number
+
+
+def test_a_file_that_was_corrected_under_its_name_is_read_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, read = [0.0], samples.sample_of_uri
+    times: list[str] = []
+
+    def counted(deployment: Any, uri: str, form: Any) -> Any:
+        times.append(uri)
+        return read(deployment, uri, form)
+
+    monkeypatch.setattr(samples, "sample_of_uri", counted)
+    world.console.workbench = Workbench(world.console.deployment, lambda: now[0])
+    s3 = boto3.client("s3")
+    for uri in ("s3://inputs/many/a.csv", "s3://inputs/many/", "s3://inputs/many/*.csv"):
+        times.clear()
+        s3.put_object(Bucket="inputs", Key="many/a.csv", Body=b"wrong\n1\n")
+        document = json.dumps({"csv_s3_uri": uri})
+        for seconds in (0, 0, KEPT_SECONDS, KEPT_SECONDS):
+            now[0] += seconds
+            assert "wrong" in plain(send(world, "look", document=document).json()["parts"]["file"])
+        assert times == [uri]  # a file that stays as it is, is read once
+        s3.put_object(Bucket="inputs", Key="many/a.csv", Body=b"right\n1\n")
+        now[0] += KEPT_SECONDS
+        assert "right" in plain(send(world, "look", document=document).json()["parts"]["file"])
+        now[0] += KEPT_SECONDS
 
 
 def test_a_file_keeps_its_name_but_no_folder() -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import html
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from batch_processor_client import remap
+from batch_processor_client.workbench import KEPT_SECONDS, Workbench
 from row_batches.run.runs import Counts, Run, RunEnding, RunState
 from tests.integration.console.browser import ORIGIN, Answer
 from tests.integration.console.conftest import IMAGE, SCRIPT, World
@@ -84,6 +87,18 @@ def test_the_new_output_is_written_beside_the_first_and_can_be_downloaded(world:
     page = html.unescape(world.browser.get(f"/runs/{EXECUTION}?done=remap").text)
     (path,) = re.findall(r'href="([^"]+/remapped/[^"]+/output.csv)"', page)
     assert world.browser.get(path).text.splitlines()[1].startswith(f"1,a,{IMAGE},")
+
+
+def test_answers_that_were_kept_meanwhile_are_shown(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    finish(world)
+    now, read = [0.0], remap.kept_answers
+    world.console.workbench = Workbench(world.console.deployment, lambda: now[0])
+    with monkeypatch.context() as earlier:
+        earlier.setattr(remap, "kept_answers", lambda *given: replace(read(*given), rows=[]))
+        assert "No row of this run has an answer" in send(world, "look").json()["parts"]["remap_columns"]
+    assert "No row of this run has an answer" in send(world, "look").json()["parts"]["remap_columns"]
+    now[0] += KEPT_SECONDS
+    assert "Answer of the row" in send(world, "look").json()["parts"]["remap_columns"]
 
 
 def test_a_run_whose_answers_are_gone_says_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,5 +112,13 @@ def test_a_text_that_is_no_document_is_refused() -> None:
     for text in ("{", "5", "[]", "[" * 100_000):
         with pytest.raises(ClientError):
             read_text(text)
+    for number, said in (
+        ("9" * 5_000, "too many digits"),
+        ("NaN", "NaN"),
+        ("-Infinity", "Infinity"),
+        ("1e999", "large"),
+    ):
+        with pytest.raises(ClientError, match=f"The document is not JSON: .*{said}"):
+            read_text(f'{{"execution_config": {{"max_rows": {number}}}}}')
     assert read_text(" ") == {}
     assert read_text('{"input_s3_uri": "s3://a/b"}') == {"csv_s3_uri": "s3://a/b"}
