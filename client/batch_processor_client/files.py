@@ -12,8 +12,8 @@ from batch_processor_client.deployment import Deployment
 from batch_processor_client.errors import ClientError
 
 CHUNK_BYTES = 1024 * 1024
-ALONE = "files"
-"""The folder of files that no run uploaded."""
+SHARED_PREFIX = "shared/files/"
+"""Prefix in the input bucket of files that no run uploaded. Below ``uploads/`` each folder is that of one run."""
 MOST_PRESIGNED_SECONDS = 7 * 24 * 3600
 """https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-presigned-url.html"""
 
@@ -46,24 +46,24 @@ def split_s3_uri(uri: str) -> tuple[str, str]:
     return bucket, key
 
 
-def uploads_prefix(folder: str) -> str:
-    """Where the uploads of a folder are in the input bucket."""
-    return f"uploads/{folder}/"
+def uploads_prefix(run: str) -> str:
+    """Prefix in the input bucket of what a run uploaded, which is deleted with the run."""
+    return f"uploads/{run}/"
 
 
-def upload_uri(deployment: Deployment, path: Path, folder: str) -> str:
+def upload_uri(deployment: Deployment, path: Path, prefix: str) -> str:
     """Where ``upload`` puts a file in the input bucket.
 
     The key contains a hash of the file, so an upload never replaces a different file with the same name.
     """
     with path.open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()[:16]
-    return f"s3://{deployment.input_bucket}/{uploads_prefix(folder)}{content}/{path.name}"
+    return f"s3://{deployment.input_bucket}/{prefix}{content}/{path.name}"
 
 
-def upload(deployment: Deployment, path: Path, folder: str) -> str:
-    """Put a file into the input bucket, and return its address. ``folder`` is that of the run's name."""
-    uri = upload_uri(deployment, path, folder)
+def upload(deployment: Deployment, path: Path, prefix: str) -> str:
+    """Put a file into the input bucket under ``prefix``, which ends in ``/``, and return its address."""
+    uri = upload_uri(deployment, path, prefix)
     deployment.client("s3").upload_file(str(path), *split_s3_uri(uri))
     return uri
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from batch_processor_client import files
 from batch_processor_client.deployment import Deployment
 from batch_processor_client.errors import ClientError
-from foundation.errors import InvalidInputError, Problem
+from foundation.errors import InvalidInputError, ObjectNotFoundError, Problem
 from foundation.problems import listed
 from row_batches.document.batch_config import names_several, parse_input_uri
 from row_batches.document.input_format import InputFormat
@@ -55,28 +55,28 @@ def _split(path: Path) -> tuple[Path, str]:
     return Path(*path.parts[:first]), "/".join(path.parts[first:])
 
 
-def upload_uri(deployment: Deployment, path: Path, folder: str) -> str:
+def upload_uri(deployment: Deployment, path: Path, prefix: str) -> str:
     """Where ``upload`` puts the files of a path. The address of several is that of a folder.
 
     It contains a hash of the files, so an upload never adds to other files. Raises what ``local_files`` raises.
     """
     if path.is_file():
-        return files.upload_uri(deployment, path, folder)
+        return files.upload_uri(deployment, path, prefix)
     digest = hashlib.sha256()
     for name, file in local_files(path).items():
         with file.open("rb") as content:
             digest.update(f"{name}\0{hashlib.file_digest(content, 'sha256').hexdigest()}\0".encode())
-    return f"s3://{deployment.input_bucket}/{files.uploads_prefix(folder)}{digest.hexdigest()[:16]}/"
+    return f"s3://{deployment.input_bucket}/{prefix}{digest.hexdigest()[:16]}/"
 
 
-def upload(deployment: Deployment, path: Path, folder: str) -> str:
-    """Put the files of a path into the input bucket, and return the address. ``folder`` is that of the run's name."""
+def upload(deployment: Deployment, path: Path, prefix: str) -> str:
+    """Put the files of a path into the input bucket under ``prefix``, and return the address."""
     if path.is_file():
-        return files.upload(deployment, path, folder)
-    uri = upload_uri(deployment, path, folder)
-    bucket, prefix = files.split_s3_uri(uri)
+        return files.upload(deployment, path, prefix)
+    uri = upload_uri(deployment, path, prefix)
+    bucket, folder = files.split_s3_uri(uri)
     for name, file in local_files(path).items():
-        deployment.client("s3").upload_file(str(file), bucket, f"{prefix}{name}")
+        deployment.client("s3").upload_file(str(file), bucket, f"{folder}{name}")
     return uri
 
 
@@ -98,19 +98,27 @@ def _chunks(path: Path) -> Iterator[bytes]:
 
 
 def named_objects(deployment: Deployment, uri: str) -> list[NamedFile]:
-    """The objects of an address in S3, to be read: an object, a folder, or a pattern.
+    """The objects of an address in S3, to be read. Raises what ``found_objects`` raises."""
+    return found_objects(deployment, uri)[0]
 
-    Raises ClientError for another address, and InvalidInputError if no object fits.
+
+def found_objects(deployment: Deployment, uri: str) -> tuple[list[NamedFile], list[str]]:
+    """The objects of an address in S3, an object, a folder or a pattern, and the warnings about them.
+
+    Raises ClientError for another address or an object that is not there, and InvalidInputError if no object fits.
     """
     try:
         location = parse_input_uri(uri)
     except ValueError as wrong:
         raise ClientError(f"{uri} is not the address of rows: {wrong}.") from None
     objects = S3InputObjects(deployment.client("s3"))
-    if names_several(location):
-        found = choose_objects(location, objects.objects_under(location.bucket, prefix_of(location)))
-    else:
-        found = single(objects.head(location))
+    try:
+        if names_several(location):
+            found = choose_objects(location, objects.objects_under(location.bucket, prefix_of(location)))
+        else:
+            found = single(objects.head(location))
+    except ObjectNotFoundError:
+        raise ClientError(f"There is no {uri}: upload the file first, or correct the key.") from None
     if isinstance(found, Problem):
         raise InvalidInputError([found])
-    return [NamedFile(name, one.size, partial(objects.stream, one)) for name, one in found.objects]
+    return [NamedFile(name, one.size, partial(objects.stream, one)) for name, one in found.objects], found.warnings

@@ -139,3 +139,13 @@ def clock(seconds: float) -> str:
         return f"{minutes} min {rest:02d} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min"
+
+
+def size_text(size_bytes: int) -> str:
+    """A size as text: ``812 B``, ``3.4 kB``, ``1.2 GB``."""
+    size, units = float(size_bytes), iter(("kB", "MB", "GB", "TB"))
+    if size < 1_000:
+        return f"{size_bytes} B"
+    while (size := size / 1_000) >= 999.95:
+        next(units)
+    return f"{size:,.1f} {next(units)}"

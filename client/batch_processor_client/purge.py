@@ -8,6 +8,7 @@ of the product can delete a version.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -21,7 +22,7 @@ from batch_processor_client.deployment import Deployment
 from batch_processor_client.documents import check_name
 from batch_processor_client.errors import ClientError
 from batch_processor_client.executions import name_of
-from batch_processor_client.files import ALONE, uploads_prefix
+from batch_processor_client.files import uploads_prefix
 from batch_processor_client.runs import read_plan
 from foundation.aws.leases import lease_partition
 from foundation.aws.s3 import S3ObjectStore
@@ -127,10 +128,16 @@ def _described(deployment: Deployment, arn: str) -> dict[str, Any]:
 
 
 def _reads(deployment: Deployment, reader: str, name: str) -> bool:
-    try:
-        return read_plan(deployment, reader).config.execution_config.resumed_execution == name
-    except ClientError:
-        return False  # it has no plan to read from
+    """Whether a running run takes over rows of this one, directly or along a chain of retries.
+
+    Raises ClientError if another release wrote its plan.
+    """
+    plan = _plan(deployment, reader)
+    if plan is not None:
+        return any(earlier.name == name for earlier in plan.resume_from)
+    # Which runs it reads is known once it is planned. Until then it can be any of the chain.
+    document = json.loads(_described(deployment, deployment.execution_arn(reader)).get("input") or "{}")
+    return bool((document.get("execution_config") or {}).get("resume_from"))
 
 
 class _Place(Protocol):
@@ -148,8 +155,7 @@ def _places(deployment: Deployment, name: str, wait: Callable[[float], None]) ->
     if plan is not None and plan.storage.mode is StorageMode.DYNAMODB:
         row, of_rows = ("batch_id", "row_id"), partitions_of(plan.storage)
         yield _Items("rows", dynamodb, deployment.results_table, row, of_rows, wait)
-    if name != ALONE:
-        yield _Objects("uploaded input", s3, deployment.input_bucket, uploads_prefix(name))
+    yield _Objects("uploaded input", s3, deployment.input_bucket, uploads_prefix(name))
     yield _Objects("dead letters", s3, deployment.results_bucket, keys.oversized)
     yield _Objects("outputs and proof", s3, deployment.results_bucket, keys.results)
     yield _Objects("rows and plan", s3, deployment.results_bucket, keys.work, last=keys.plan)

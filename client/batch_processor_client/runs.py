@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from batch_processor_client import executions, inputs
+from batch_processor_client import executions, files, inputs
 from batch_processor_client.deployment import Deployment
 from batch_processor_client.documents import check_name, with_input_bucket
 from batch_processor_client.errors import ClientError
@@ -34,16 +34,17 @@ def start(deployment: Deployment, document: dict[str, Any], name: str, csv: Path
     Raises ClientError (also for a name that was used) or InvalidInputError before anything is uploaded.
     """
     check_name(name)
+    prefix = files.uploads_prefix(name)
     states = deployment.client("stepfunctions")
     executions.refuse_used_name(states, deployment.execution_arn(name))
     if csv is None:
         completed = with_input_bucket(document, deployment.input_bucket)
     else:
-        completed = {**with_one_name(document), "csv_s3_uri": inputs.upload_uri(deployment, csv, name)}
+        completed = {**with_one_name(document), "csv_s3_uri": inputs.upload_uri(deployment, csv, prefix)}
     config = parse_document(completed)
     if csv is not None:
         inputs.check_kinds(csv, config.input_format)
-        inputs.upload(deployment, csv, name)
+        inputs.upload(deployment, csv, prefix)
     return executions.start(states, deployment.batch_processor_state_machine_arn, name, completed)
 
 

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
 
 from batch_processor_client.deployment import Deployment
-from batch_processor_client.errors import ClientError
-from foundation.errors import InvalidInputError, ObjectNotFoundError, Problem
-from row_batches.document.batch_config import S3Location, names_several, parse_input_uri
+from batch_processor_client.inputs import found_objects
 from row_batches.document.input_format import InputFormat
 from row_batches.files.csv_reader import Staging
 from row_batches.files.opening import recognised
-from row_batches.files.prefix import FoundInput, choose_objects, prefix_of, single
-from row_batches.files.s3 import S3InputObjects
 from row_batches.files.several import NamedFile, open_files
 from row_batches.files.staged_copy import read_staged
 
 SAMPLE_ROWS = 5
-CHUNK_BYTES = 1024 * 1024
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", " ": "space", ":": "colon"}
 
 
@@ -44,43 +37,13 @@ class Sample:
     warnings: list[str] = field(default_factory=list)
 
 
-def sample_of_file(path: Path, form: InputFormat | None = None) -> Sample:
-    """The first rows of a file on this machine. Raises InvalidInputError for a file that a run refuses."""
-
-    def chunks() -> Iterator[bytes]:
-        with path.open("rb") as file:
-            while chunk := file.read(CHUNK_BYTES):
-                yield chunk
-
-    named = NamedFile(path.name, path.stat().st_size, chunks)
-    return _sample([named], form or InputFormat(), str(path))
-
-
 def sample_of_uri(deployment: Deployment, uri: str, form: InputFormat | None = None) -> Sample:
     """The first rows of an address in S3: an object, a folder, or names with ``*``.
 
-    Raises ClientError if there is no such object, and InvalidInputError for an input that a run refuses.
+    Raises what ``found_objects`` raises, and InvalidInputError for an input that a run refuses.
     """
-    try:
-        location = parse_input_uri(uri)
-    except ValueError as wrong:
-        raise ClientError(f"{uri} is not an address of S3: {wrong}. Write s3://<bucket>/<key>.csv.") from None
-    inputs = S3InputObjects(deployment.client("s3"))
-    found = _found(inputs, location, uri)
-    files = [NamedFile(name, one.size, partial(inputs.stream, one)) for name, one in found.objects]
-    return _sample(files, form or InputFormat(), uri, found.warnings)
-
-
-def _found(inputs: S3InputObjects, location: S3Location, uri: str) -> FoundInput:
-    if not names_several(location):
-        try:
-            return single(inputs.head(location))
-        except ObjectNotFoundError:
-            raise ClientError(f"There is no {uri}: upload the file first, or correct the key.") from None
-    chosen = choose_objects(location, inputs.objects_under(location.bucket, prefix_of(location)))
-    if isinstance(chosen, Problem):
-        raise InvalidInputError([chosen])
-    return chosen
+    files, warnings = found_objects(deployment, uri)
+    return _sample(files, form or InputFormat(), uri, warnings)
 
 
 def _sample(files: Sequence[NamedFile], form: InputFormat, uri: str, notes: Sequence[str] = ()) -> Sample:

@@ -44,8 +44,8 @@ from row_batches.rows.records import AnsweredRow
 MOST_KEPT = 32
 KEPT_SECONDS = 20.0
 """A file, a target or kept answers that change are shown as they were for up to this time."""
-FOLDER = "console"
-"""Uploads go to ``uploads/console/`` in the input bucket."""
+PREFIX = "shared/console/"
+"""Prefix in the input bucket of files that were dropped into the page."""
 
 Value = TypeVar("Value")
 
@@ -176,7 +176,7 @@ class Workbench:
 
     def upload(self, path: Path) -> str:
         """Put a file into the input bucket, and return its address."""
-        return files.upload(self._deployment, path, FOLDER)
+        return files.upload(self._deployment, path, PREFIX)
 
     def try_row(self, text: str, row: int) -> Board:
         """Call the document's target once with a row of the sample. The call is paid for. Raises ClientError."""

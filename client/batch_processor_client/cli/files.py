@@ -22,7 +22,7 @@ def upload(
     as_json: AsJson = False,
 ) -> None:
     """Put a file into the input bucket, and print its address for csv_s3_uri."""
-    uri = files.upload(deployment_of(context), file, files.ALONE)
+    uri = files.upload(deployment_of(context), file, files.SHARED_PREFIX)
     if as_json:
         show_json({"uri": uri})
     else:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from batch_processor_client import purge as purges
 from batch_processor_client.cli.options import AsJson, Execution, deployment_of, err, has_terminal, out, show
-from batch_processor_client.cli.report import size_text
+from batch_processor_client.progress import size_text
 
 app = typer.Typer()
 

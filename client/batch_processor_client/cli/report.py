@@ -345,16 +345,6 @@ def shortened(text: str) -> str:
     return flat if len(flat) <= CELL_CHARACTERS else flat[: CELL_CHARACTERS - 1] + "…"
 
 
-def size_text(size_bytes: int) -> str:
-    """A size as text: ``812 B``, ``3.4 kB``, ``1.2 GB``."""
-    size, units = float(size_bytes), iter(("kB", "MB", "GB", "TB"))
-    if size < 1_000:
-        return f"{size_bytes} B"
-    while (size := size / 1_000) >= 999.95:
-        next(units)
-    return f"{size:,.1f} {next(units)}"
-
-
 def run_table(runs: Iterable[Run]) -> Table:
     """Runs, one a line."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)

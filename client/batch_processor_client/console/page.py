@@ -19,7 +19,7 @@ from batch_processor_client.console.asking import PATIENCE_SECONDS, Asked
 from batch_processor_client.console.followers import Followers
 from batch_processor_client.console.guard import LOGGER, Secret
 from batch_processor_client.deployment import Deployment
-from batch_processor_client.progress import clock, money
+from batch_processor_client.progress import clock, money, size_text
 from batch_processor_client.workbench import Workbench
 from foundation.json_text import parse_json
 
@@ -54,7 +54,7 @@ class Console:
             "duration": clock,
             "when": when,
             "moment": moment,
-            "size": size,
+            "size": size_text,
         }
         self._templates.globals |= {"shown_characters": SHOWN_CHARACTERS}
 
@@ -67,17 +67,6 @@ class Console:
         shared = {"deployment": self.deployment, "form_token": self.form_token, "pages": self.pages}
         shared |= {"problem": "", "section": ""}
         return self._templates.get_template(template).render({**shared, **values})
-
-
-def size(count: int) -> str:
-    """A number of bytes as text: ``812 bytes``, ``1.4 MB``."""
-    if count < 1_000:
-        return f"{count} bytes"
-    value, unit = count / 1_000, "kB"
-    for larger in ("MB", "GB"):
-        if value >= 1_000:
-            value, unit = value / 1_000, larger
-    return f"{value:,.1f} {unit}"
 
 
 def when(moment: datetime) -> str:

@@ -11,7 +11,7 @@ from batch_processor_client.deployment import Deployment
 from batch_processor_client.errors import ClientError
 from batch_processor_client.guesses import read_header
 from batch_processor_client.inputs import named_objects
-from foundation.errors import InvalidInputError, ObjectNotFoundError
+from foundation.errors import InvalidInputError
 from tests.support.moto_aws import moto_aws
 from tests.unit.client.fakes import OUTPUTS
 
@@ -44,5 +44,5 @@ def test_an_address_without_rows_is_refused(deployment: Deployment) -> None:
         named_objects(deployment, "s3://rows")
     with pytest.raises(InvalidInputError, match="no object fits"):
         named_objects(deployment, "s3://rows/night/")
-    with pytest.raises(ObjectNotFoundError):
+    with pytest.raises(ClientError, match=r"There is no s3://rows/day/none\.csv"):
         named_objects(deployment, "s3://rows/day/none.csv")

@@ -13,13 +13,13 @@ import boto3
 import pytest
 from typer.testing import CliRunner
 
-from batch_processor_client import cli, files, purge
+from batch_processor_client import cli, files, purge, workbench
 from batch_processor_client.cli import purging
 from batch_processor_client.deployment import Deployment
 from batch_processor_client.errors import ClientError
 from foundation.aws.leases import DynamoDbLeases
 from foundation.aws.s3 import S3ObjectStore
-from row_batches.document.plan import Keys, Plan, StorageMode
+from row_batches.document.plan import EarlierExecution, Keys, Plan, StorageMode
 from row_batches.rows.records import RowStatus
 from row_batches.rows.stores import RowStores
 from row_batches.run.batch import Batch
@@ -207,18 +207,52 @@ def test_a_run_whose_output_is_still_written_is_refused_for_an_hour(world: World
 
 
 def test_a_run_whose_rows_a_running_retry_reads_is_refused(world: World) -> None:
-    earlier = world.run("night")
-    world.run("night-retry-1", execution_config={"resume_from": "night"})
+    # Given a retry of a retry, which reads the rows of both
+    chain = [EarlierExecution(name=name, batch_size=2) for name in ("night-retry-1", "night")]
+    world.run("night")
+    world.run("night-retry-1")
+    world.run("night-retry-2", resume_from=chain)
     assert purge.look(world.deployment, "night").parts
-    world.table.reopen("night-retry-1")
-    with pytest.raises(ClientError, match="night-retry-1 is still running and reuses rows of night"):
-        purge.look(world.deployment, earlier.execution.name)
+    world.table.reopen("night-retry-2")
+    for name in ("night", "night-retry-1"):
+        with pytest.raises(ClientError, match="night-retry-2 is still running and reuses rows of night"):
+            purge.look(world.deployment, name)
+
+
+def test_a_retry_that_is_not_planned_yet_can_read_any_run(world: World) -> None:
+    world.run("night")
+    world.run("late")
+    world.table.reopen("late")
+    world.objects.delete(Keys("late").plan)
+    for document, is_refused in (({"execution_config": {"resume_from": "night"}}, True), ({}, False)):
+        world.executions.known["late"] = {"status": "RUNNING", "input": json.dumps(document)}
+        if is_refused:
+            with pytest.raises(ClientError, match="late is still running"):
+                purge.look(world.deployment, "night")
+        else:
+            assert purge.look(world.deployment, "night").parts
+
+
+def test_a_running_run_of_another_release_is_not_taken_for_one_that_reads_nothing(world: World) -> None:
+    world.run("night")
+    world.run("other")
+    world.table.reopen("other")
+    world.objects.put(Keys("other").plan, b"{}")
+    with pytest.raises(ClientError, match="The plan of other is of another release"):
+        purge.look(world.deployment, "night")
 
 
 def test_files_that_were_uploaded_alone_stay(world: World) -> None:
-    address = files.ALONE
-    world.s3.put_object(Bucket="inputs", Key=f"uploads/{address}/hash/rows.csv", Body=b"id")
-    assert purge.look(world.deployment, address).parts == []
+    for prefix in (files.SHARED_PREFIX, workbench.PREFIX):
+        world.s3.put_object(Bucket="inputs", Key=f"{prefix}hash/rows.csv", Body=b"id")
+        name = prefix.split("/")[1]
+        # Even with a run of that name, which can have uploads of its own
+        world.s3.put_object(Bucket="inputs", Key=f"uploads/{name}/hash/rows.csv", Body=b"id")
+        found = purge.look(world.deployment, name)
+        purge.purge(world.deployment, found)
+        assert [part.what for part in found.parts] == ["uploaded input"]
+    left = [version.split(" ")[0] for version in world.everything()]
+    assert left == ["shared/console/hash/rows.csv", "shared/files/hash/rows.csv"]
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "arn:aws:states:us-east-1:000000000000:execution:other-machine:night"])

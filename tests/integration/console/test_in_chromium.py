@@ -150,6 +150,7 @@ def test_a_run_is_put_together_from_a_file_that_is_dropped_to_its_start(
     page.locator("[data-file]").set_input_files({"name": NAME, "mimeType": "text/csv", "buffer": ROWS.encode()})
     expect(page.get_by_role("term").filter(has_text="Encoding")).to_be_visible()
     page.locator("#target").select_option("sentiment")
+    page.locator("[data-drop=text]").scroll_into_view_if_needed()  # A page does not scroll during the drag.
     page.locator("[data-column=body]").drag_to(page.locator("[data-drop=text]"))
     expect(page.locator("pre").first).to_contain_text(IMAGE)
     page.get_by_role("button", name="Try it").click()

@@ -104,7 +104,7 @@ def test_an_address_in_s3_is_read_and_one_that_is_wrong_is_explained(world: Worl
         ("s3://inputs/many/", "in 2 files"),
         ("s3://INPUT_BUCKET/many/a.csv", "Read as text in rows"),
         ("s3://inputs/none.csv", "There is no s3://inputs/none.csv"),
-        ("inputs/none.csv", "is not an address of S3"),
+        ("inputs/none.csv", "is not the address of rows"),
     ):
         answer = changed(world, "{}", "set", path="csv_s3_uri", value=typed)
         assert said in plain(answer["parts"]["file"])

@@ -84,7 +84,7 @@ def test_the_columns_of_several_files_are_read_together(folder: Path) -> None:
 
 def test_several_files_are_uploaded_below_one_address_and_run_as_one_input(bucket: FakeBucket, folder: Path) -> None:
     deployment = Deployment.model_validate(OUTPUTS)
-    uri = inputs.upload_uri(deployment, folder, "night")
+    uri = inputs.upload_uri(deployment, folder, "uploads/night/")
     runs.start(deployment, DOCUMENT, "night", folder)
     prefix = uri.removeprefix("s3://inputs/")
     assert prefix.startswith("uploads/night/")
@@ -92,8 +92,8 @@ def test_several_files_are_uploaded_below_one_address_and_run_as_one_input(bucke
     assert list(bucket.uploaded) == [f"{prefix}{name}" for name in ("2026/c.csv", "a.csv", "b.csv")]
     # And other files have another address
     (folder / "b.csv").write_text("id,text\n2,changed\n")
-    assert inputs.upload_uri(deployment, folder, "night") != uri
-    assert inputs.upload_uri(deployment, folder / "*.csv", "night") != uri
+    assert inputs.upload_uri(deployment, folder, "uploads/night/") != uri
+    assert inputs.upload_uri(deployment, folder / "*.csv", "uploads/night/") != uri
 
 
 def test_files_of_different_kinds_are_refused_by_name_before_the_upload(bucket: FakeBucket, folder: Path) -> None:

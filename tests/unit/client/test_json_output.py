@@ -121,10 +121,10 @@ def test_a_resync_prints_every_step_and_fails_if_something_is_left(
 def test_addresses_links_and_files_are_json(monkeypatch: pytest.MonkeyPatch, invoke: Any, tmp_path: Path) -> None:
     rows = tmp_path / "rows.csv"
     rows.write_text("id\n1\n")
-    monkeypatch.setattr(files, "upload", lambda *_: "s3://inputs/uploads/files/rows.csv")
+    monkeypatch.setattr(files, "upload", lambda *_: "s3://inputs/shared/files/rows.csv")
     monkeypatch.setattr(files, "presign", lambda *_: "https://link")
     monkeypatch.setattr(files, "download", lambda *_: rows)
-    assert json.loads(invoke("upload", str(rows), "--json").stdout) == {"uri": "s3://inputs/uploads/files/rows.csv"}
+    assert json.loads(invoke("upload", str(rows), "--json").stdout) == {"uri": "s3://inputs/shared/files/rows.csv"}
     assert json.loads(invoke("presign", "s3://a/b", "--json").stdout) == {"url": "https://link"}
     assert json.loads(invoke("download", "s3://a/b", str(rows), "--json").stdout) == {"file": str(rows)}
 

@@ -16,7 +16,9 @@ from foundation.errors import Problem
 from foundation.problems import closest, listed, path_of, shown
 from foundation.validation import Part
 
-_SECRET_NAME = re.compile(r"secret|password|passwd|token(?!s)|credential|api_?key|authorization", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    r"secret|password|passwd|(?<!max)(?<!max_)token(?!s_per_minute)|credential|api_?key|authorization", re.IGNORECASE
+)
 _PROBLEMS_OF_TYPE: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "string_type": ("not a text", "write a text in quotes"),

@@ -151,7 +151,6 @@ def test_a_line_that_tells_excel_the_delimiter_is_no_row(line: bytes) -> None:
 
 
 R_FILES = {
-    "write.csv without quotes": b"Weight,Feed,Time\nr1,26.5,NA,1\nr2,27.6,5.2,2\n",
     "write.table": b'"speed" "dist"\n"1" 4 2\n"a b" 7 "x y"\n',
     "write.table with commas": b'"speed","dist"\n"1",4,NA\n"2",7,4\n',
     "tabs, line ends of Windows": b'"a"\t"b"\t"c"\r\n"1"\t1\tx\ty\r\n"2"\t2\tx\tz\r\n',
@@ -179,9 +178,14 @@ def test_the_names_of_rows_as_r_writes_them_are_a_column_without_a_name(name: st
         b"Report,draft,secret\nid,name,city,born\n1,Ada,London,1815\n2,Alan,Wilmslow,1912\n",
         b'"Report","draft"\n"id","name","born"\n"1","Ada","1815"\n"2","Alan","1912"\n',
         b"Report,12.5,secret\n1,Ada,London,1815\n2,Alan,Wilmslow,1912\n",
-        b"a,b,c\nx,1,2,3\nx,1,2,3\n",
-        b"a,b,c\n,1,2,3\ny,1,2,3\n",
-        b"a,b,b\nx,1,2,3\ny,1,2,3\n",
+        b"sku,qty,price\nA1,3,9.99,blue\nA2,4,8.50,red\n",
+        b"id,qty,price\n1,3,9.99,blue\n2,4,8.50,red\n",
+        b"sku,qty,price\nA1,3,9.99,\nA2,4,8.50,red\n",
+        b'"sku","qty"\n"A1",3,"blue"\n"A2",4,"red"\n',
+        b'"sku","qty"\n"1","3","blue"\n"2","4","red"\n',
+        b'"a" "b"\n"x" 1 2\n"x" 1 2\n',
+        b'"a" "b"\n"" 1 2\n"y" 1 2\n',
+        b'"a" "a"\n"x" 1 2\n"y" 1 2\n',
     ],
     ids=[
         "few cells",
@@ -189,6 +193,11 @@ def test_the_names_of_rows_as_r_writes_them_are_a_column_without_a_name(name: st
         "a header below it",
         "a header in quotes below it",
         "a number in it",
+        "the last name is missing",
+        "the last name is missing after a number",
+        "a delimiter at the end of one row",
+        "the last name is missing, texts in quotes",
+        "the last name is missing, all in quotes",
         "repeated names of rows",
         "rows without a name",
         "repeated names",

@@ -266,7 +266,7 @@ class Staging:
             return [*names, ""]
         if width == len(names) - 1 and not names[-1]:
             return names[:-1]
-        if width == len(names) + 1 and _has_row_names(header, sampled):
+        if width == len(names) + 1 and _has_row_names(header, sampled, self._delimiter):
             self._notes.append(
                 "The header is one cell shorter than the rows. The first cell of each row is read as the row's name, "
                 "as R writes it; that column has no name."
@@ -277,7 +277,7 @@ class Staging:
             value = f"line {self._line} has {len(names)} {one}, the rows after it {width}"
             fix = (
                 f"if it is a title, set input_format.skip_lines to {self._line}; else give the header a name for "
-                "each column"
+                "each column. If the rows begin with their names, export them from R with col.names = NA"
             )
             raise InvalidInputError([_problem(value, "the first line does not fit the rows", fix)])
         return names
@@ -562,19 +562,23 @@ def _recognise_delimiter(sample: bytes) -> bytes:
     return best
 
 
-def _has_row_names(header: list[bytes], rows: list[list[bytes]]) -> bool:
-    """Whether ``rows``, each with a cell more than the header, begin with their names, as R writes them.
+def _has_row_names(header: list[bytes], rows: list[list[bytes]], delimiter: bytes) -> bool:
+    """Whether ``rows``, each with a cell more than the header, begin with their names, as R's ``write.table`` writes.
 
-    Otherwise the header is usually a title, with the true header in the next line: few cells, and no numbers below it.
+    R puts texts in quotes and numbers not, and names rows "1", "2" and so on; a table with other names of rows is only
+    recognised with spaces between its cells. Anything else can as well be a header whose last name is missing, or a
+    title above the header.
     """
     names, rows_names = list(map(_text, header)), [_text(row[0]) for row in rows]
-    are_quoted = all(cell.startswith(b'"') for cell in [*header, *(row[0] for row in rows)])
+    are_counted = rows_names == [str(number) for number in range(1, len(rows) + 1)]
     return (
         len(rows) > 1
-        and len(names) >= (2 if are_quoted else 3)
+        and len(names) > 1
+        and all(cell.startswith(b'"') for cell in [*header, *(row[0] for row in rows)])
+        and (are_counted or delimiter == b" ")
         and all(len(set(texts)) == len(texts) and all(texts) for texts in (names, rows_names))
         and not any(map(_is_number, names))
-        and any(_is_number(_text(cell)) for cell in rows[0][1:])
+        and any(not cell.startswith(b'"') and _is_number(_text(cell)) for cell in rows[0][1:])
     )
 
 
