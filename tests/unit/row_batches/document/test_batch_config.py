@@ -358,7 +358,10 @@ def test_what_may_be_a_secret_is_never_shown() -> None:
             "input_mapping.transformations": {"x": {"type": "concat", "config": {"columns": secret}}},
         }
     )
-    given["input_mapping"]["transformations"]["x"]["config"]["columns"] = {"password": secret, "tokens": {"access_tokens": secret}}
+    given["input_mapping"]["transformations"]["x"]["config"]["columns"] = {
+        "password": secret,
+        "tokens": {"access_tokens": secret},
+    }
 
     with pytest.raises(InvalidInputError) as raised:
         parse_batch_config(given)
