@@ -358,16 +358,15 @@ def test_what_may_be_a_secret_is_never_shown() -> None:
             "input_mapping.transformations": {"x": {"type": "concat", "config": {"columns": secret}}},
         }
     )
-    given["input_mapping"]["transformations"]["x"]["config"]["columns"] = {
-        "password": secret,
-        "tokens": {"access_tokens": secret},
-    }
+    given["input_mapping"]["transformations"]["x"]["config"]["columns"] = {"password": secret}
+    given["input_mapping"]["column_mappings"] = {"access_tokens": 4711}
 
     with pytest.raises(InvalidInputError) as raised:
         parse_batch_config(given)
 
-    assert len(raised.value.problems) == 6
+    assert len(raised.value.problems) == 7
     assert secret not in str(raised.value)
+    assert "4711" not in str(raised.value)
 
 
 def test_long_values_are_shortened() -> None:
