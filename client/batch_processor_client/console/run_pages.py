@@ -31,6 +31,8 @@ RUNS_A_PAGE = 25
 ROWS_SHOWN = 10
 LONG_SECONDS = 90.0
 """How long a page waits for an estimate, which is a run by itself."""
+CAUSE = "cause "
+"""What is typed has the causes that were chosen under this and their id."""
 UNSUCCESSFUL = (RowStatus.FAILED, RowStatus.TIMEOUT)
 
 
@@ -112,6 +114,7 @@ async def _show(
         files=answers["files"] if ended else Asked(),
         links=_links(console, name),
         typed=typed or {},
+        chosen=[name.removeprefix(CAUSE) for name in typed or {} if name.startswith(CAUSE)],
     )
 
 
@@ -279,7 +282,7 @@ async def heal_rows(request: Request, form: FormData) -> Response:
     console, name = console_of(request), _name(request)
     chosen = [str(one) for one in form.getlist("cause")]
     dry_run, accept = text_of(form, "action") == "estimate", bool(text_of(form, "accept_version"))
-    typed = {"heal_accept_version": "1" if accept else "", **{f"cause {one}": "1" for one in chosen}}
+    typed = {"heal_accept_version": "1" if accept else "", **{f"{CAUSE}{one}": "1" for one in chosen}}
 
     def start() -> retries.Retry:
         if not chosen:

@@ -255,6 +255,14 @@ def test_a_page_says_what_aws_refuses_keeps_what_was_typed_and_recovers(
         typed = world.browser.post("/runs/day-run/throttle", {"rate": "61"})
         assert said in typed.text
         assert 'name="rate" inputmode="decimal" value="61"' in typed.text
+        healed = world.browser.post("/runs/night-run/heal", {"cause": ["a1", IMAGE], "accept_version": "1"})
+        assert (said in healed.text, healed.text.count('value="1" checked')) == (True, 1)
+        for cause in ("a1", html.escape(IMAGE)):
+            assert f'name="cause" value="{cause}" checked' in healed.text
+        assert has_only_our_markup(healed.text)
+        retried = world.browser.post("/runs/night-run/retry", {"accept_version": "1"})
+        assert (said in retried.text, 'value="1" checked' in retried.text) == (True, True)
+        assert "Nothing is left to run" not in healed.text + retried.text
         tried = world.browser.post("/targets/sentiment/try", {"row": '{"text": "kept"}'})
         assert said in tried.text
         assert "kept" in tried.text
