@@ -14,7 +14,7 @@ from foundation.errors import InvalidInputError, ObjectNotFoundError, Problem
 from foundation.problems import listed
 from row_batches.document.batch_config import names_several, parse_input_uri
 from row_batches.document.input_format import InputFormat
-from row_batches.files.prefix import HIDDEN, MOST_OBJECTS, NAMED, choose_objects, prefix_of, single
+from row_batches.files.prefix import HIDDEN, MOST_OBJECTS, NAMED, FoundInput, choose_objects, prefix_of, single
 from row_batches.files.s3 import S3InputObjects
 from row_batches.files.several import NamedFile, open_files
 
@@ -98,12 +98,18 @@ def _chunks(path: Path) -> Iterator[bytes]:
 
 
 def named_objects(deployment: Deployment, uri: str) -> list[NamedFile]:
-    """The objects of an address in S3, to be read. Raises what ``found_objects`` raises."""
-    return found_objects(deployment, uri)[0]
+    """The objects of an address in S3, to be read. Raises what ``find_input`` raises."""
+    return to_read(deployment, find_input(deployment, uri))
 
 
-def found_objects(deployment: Deployment, uri: str) -> tuple[list[NamedFile], list[str]]:
-    """The objects of an address in S3, an object, a folder or a pattern, and the warnings about them.
+def to_read(deployment: Deployment, found: FoundInput) -> list[NamedFile]:
+    """What was found, to be read."""
+    objects = S3InputObjects(deployment.client("s3"))
+    return [NamedFile(name, one.size, partial(objects.stream, one)) for name, one in found.objects]
+
+
+def find_input(deployment: Deployment, uri: str) -> FoundInput:
+    """Look up an address in S3: an object, a folder, or a pattern.
 
     Raises ClientError for another address or an object that is not there, and InvalidInputError if no object fits.
     """
@@ -112,13 +118,12 @@ def found_objects(deployment: Deployment, uri: str) -> tuple[list[NamedFile], li
     except ValueError as wrong:
         raise ClientError(f"{uri} is not the address of rows: {wrong}.") from None
     objects = S3InputObjects(deployment.client("s3"))
-    try:
-        if names_several(location):
-            found = choose_objects(location, objects.objects_under(location.bucket, prefix_of(location)))
-        else:
-            found = single(objects.head(location))
-    except ObjectNotFoundError:
-        raise ClientError(f"There is no {uri}: upload the file first, or correct the key.") from None
+    if not names_several(location):
+        try:
+            return single(objects.head(location))
+        except ObjectNotFoundError:
+            raise ClientError(f"There is no {uri}: upload the file first, or correct the key.") from None
+    found = choose_objects(location, objects.objects_under(location.bucket, prefix_of(location)))
     if isinstance(found, Problem):
         raise InvalidInputError([found])
-    return [NamedFile(name, one.size, partial(objects.stream, one)) for name, one in found.objects], found.warnings
+    return found

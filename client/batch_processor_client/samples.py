@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from batch_processor_client.deployment import Deployment
-from batch_processor_client.inputs import found_objects
+from batch_processor_client.inputs import find_input, to_read
 from row_batches.document.input_format import InputFormat
 from row_batches.files.csv_reader import Staging
 from row_batches.files.opening import recognised
@@ -40,10 +40,10 @@ class Sample:
 def sample_of_uri(deployment: Deployment, uri: str, form: InputFormat | None = None) -> Sample:
     """The first rows of an address in S3: an object, a folder, or names with ``*``.
 
-    Raises what ``found_objects`` raises, and InvalidInputError for an input that a run refuses.
+    Raises what ``find_input`` raises, and InvalidInputError for an input that a run refuses.
     """
-    files, warnings = found_objects(deployment, uri)
-    return _sample(files, form or InputFormat(), uri, warnings)
+    found = find_input(deployment, uri)
+    return _sample(to_read(deployment, found), form or InputFormat(), uri, found.warnings)
 
 
 def _sample(files: Sequence[NamedFile], form: InputFormat, uri: str, notes: Sequence[str] = ()) -> Sample:

@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Generic, TypeVar
 
-from batch_processor_client import estimates, executions, files, remap, runs, samples, targets
+from batch_processor_client import estimates, executions, files, inputs, remap, runs, samples, targets
 from batch_processor_client.deployment import Deployment
 from batch_processor_client.documents import with_input_bucket
 from batch_processor_client.drafts import (
@@ -32,13 +32,10 @@ from batch_processor_client.errors import ClientError
 from batch_processor_client.remap import Kept, MappedAnswer, Remap
 from batch_processor_client.samples import Sample
 from batch_processor_client.targets import Tried
-from foundation.errors import InvalidInputError, ObjectNotFoundError, Problem
-from row_batches.document.batch_config import names_several, parse_input_uri
+from foundation.errors import InvalidInputError, Problem
 from row_batches.document.input_document import INPUT
 from row_batches.document.input_format import InputFormat
 from row_batches.document.plan import Target
-from row_batches.files.prefix import choose_objects, prefix_of, single
-from row_batches.files.s3 import S3InputObjects
 from row_batches.rows.records import AnsweredRow
 
 MOST_KEPT = 32
@@ -170,7 +167,10 @@ class Workbench:
         """The ETag of an address, as of ``KEPT_SECONDS`` ago at most; "" of one that names no object."""
         found = self._etags.get(uri)
         if found is None:
-            found = _etag_of(S3InputObjects(self._deployment.client("s3")), uri)
+            try:
+                found = inputs.find_input(self._deployment, uri).etag
+            except (ClientError, InvalidInputError):
+                found = ""
             self._etags.put(uri, found)
         return found
 
@@ -251,15 +251,3 @@ class Workbench:
         except ClientError:
             return False
         return bool(json.loads(found["input"]) == with_input_bucket(document, self._deployment.input_bucket))
-
-
-def _etag_of(inputs: S3InputObjects, uri: str) -> str:
-    """The ETag of an address: an object, a folder, or names with ``*``. "" if it names no object."""
-    try:
-        location = parse_input_uri(uri)
-        if not names_several(location):
-            return single(inputs.head(location)).etag
-        found = choose_objects(location, inputs.objects_under(location.bucket, prefix_of(location)))
-    except (ValueError, ObjectNotFoundError):
-        return ""
-    return "" if isinstance(found, Problem) else found.etag
