@@ -137,10 +137,23 @@ def test_an_upload_that_is_gone_is_told_from_a_refusal(world: World) -> None:
     upload_id = world.outputs.start_upload(place)
     world.outputs.abort_upload(place, upload_id)
 
+    world.outputs.abort_upload(place, upload_id)  # It is gone, as it should be.
     with pytest.raises(ObjectNotFoundError):
         world.outputs.copy_part(KEY, place, upload_id, 1, 0, 1)
     with pytest.raises(ObjectNotFoundError):
         world.outputs.complete_upload(place, upload_id, ["etag"])
+
+
+def test_a_place_is_tried_although_the_answer_to_the_abort_was_lost() -> None:
+    with moto_aws():
+        client = boto3.client("s3")
+        with Stubber(client) as stubbed:
+            stubbed.add_response("create_multipart_upload", {"UploadId": "upload"})
+            stubbed.add_client_error("abort_multipart_upload", "NoSuchUpload", http_status_code=404)
+
+            S3OutputObjects(lambda: client, "results").try_upload(S3Location("theirs", "k"))
+
+            stubbed.assert_no_pending_responses()
 
 
 REFUSALS = [

@@ -21,7 +21,7 @@ from urllib3.exceptions import SSLError
 from foundation.aws import s3
 from foundation.aws.retry import retried
 from foundation.aws.s3 import BODY_ATTEMPTS, RANGE_BYTES, S3ObjectStore
-from foundation.errors import ObjectChangedError, PermanentError, ServiceUnavailableError
+from foundation.errors import DeploymentError, ObjectChangedError, PermanentError, ServiceUnavailableError
 from row_batches.document.batch_config import S3Location
 from row_batches.files.ports import InputObject
 from row_batches.files.s3 import S3InputObjects, S3WorkObjects
@@ -179,3 +179,19 @@ def test_answers_that_stay_away_are_a_fault_that_passes() -> None:
 def test_another_object_is_not_taken_for_the_upload(head: dict[str, str] | None) -> None:
     with pytest.raises(PermanentError, match="NoSuchUpload"):
         complete(Completing(refusal("NoSuchUpload", 404), head=head))
+
+
+class Aborting:
+    """``answer`` is that of AbortMultipartUpload."""
+
+    def __init__(self, answer: ClientError) -> None:
+        self._answer = answer
+
+    def abort_multipart_upload(self, **_: Any) -> None:
+        raise self._answer
+
+
+def test_an_upload_that_is_gone_already_is_aborted() -> None:
+    as_store(Aborting(refusal("NoSuchUpload", 404))).abort_upload("key", "upload")
+    with pytest.raises(DeploymentError):
+        as_store(Aborting(refusal("AccessDenied", 403))).abort_upload("key", "upload")

@@ -50,7 +50,7 @@ class ObjectStore(Protocol):
         """Write or replace part ``number`` (from 1); returns its ETag. Every part but the last has at least 5 MiB."""
 
     def abort_upload(self, key: str, upload_id: str) -> None:
-        """Remove the parts of an upload that will not be completed."""
+        """Remove the parts of an upload that will not be completed. An upload that is gone already is a success."""
 
     def complete_upload(self, key: str, upload_id: str, etags: list[str]) -> str:
         """Join the parts to the object ``key``; returns its version id. It can be called again after it succeeded."""

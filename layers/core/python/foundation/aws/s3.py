@@ -24,6 +24,9 @@ TAG_CATEGORIES = "LNZ"
 TAG_SIGNS = "_.:/=+-@"
 """A tag's value can have letters, numbers, spaces and these characters
 (https://docs.aws.amazon.com/AmazonS3/latest/userguide/tagging-managing.html). An execution's name can have others."""
+NO_UPLOAD = "NoSuchUpload"
+"""The code for a multipart upload that was completed or aborted
+(https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html)."""
 ALREADY_THERE = frozenset({"PreconditionFailed", "ConditionalRequestConflict"})
 """Codes for an object that exists already, or that another conditional write is just creating."""
 CONTENT_TYPES = {
@@ -111,8 +114,12 @@ class S3ObjectStore:
             )["ETag"]
 
     def abort_upload(self, key: str, upload_id: str) -> None:
-        with translated("s3:AbortMultipartUpload", self._uri(key)):
+        try:
             self._client.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload_id)
+        except AWS_ERRORS as error:
+            # The SDK repeats an abort whose answer was lost, and S3 then says that there is no such upload.
+            if error_code(error) != NO_UPLOAD:
+                raise translate(error, "s3:AbortMultipartUpload", self._uri(key)) from error
 
     def complete_upload(self, key: str, upload_id: str, etags: list[str]) -> str:
         """Complete the upload. An upload that no longer exists is a success if an earlier call completed it: one that
@@ -127,7 +134,7 @@ class S3ObjectStore:
                     Bucket=self._bucket, Key=key, UploadId=upload_id, MultipartUpload=parts
                 )
             except AWS_ERRORS as error:
-                version = self._completed(key, len(etags)) if error_code(error) == "NoSuchUpload" else None
+                version = self._completed(key, len(etags)) if error_code(error) == NO_UPLOAD else None
                 if version is None:
                     raise translate(error, "s3:PutObject", self._uri(key)) from error
                 return version

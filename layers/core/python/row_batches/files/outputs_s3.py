@@ -12,11 +12,11 @@ S3 copies on its own side, so no byte passes through the function. Objects get t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from foundation.aws.errors import AWS_ERRORS, DENIED, error_code, message_of, translate, translated
-from foundation.aws.s3 import object_fields
+from foundation.aws.s3 import NO_UPLOAD, object_fields
 from foundation.errors import BatchProcessorError, DeliveryError, ObjectNotFoundError, PermanentError
 from row_batches.document.batch_config import S3Location
 
@@ -83,7 +83,8 @@ class S3OutputObjects:
         return answer["CopyPartResult"]["ETag"]
 
     def abort_upload(self, place: S3Location, upload_id: str) -> None:
-        with self._writing("s3:AbortMultipartUpload", place):
+        # The SDK repeats an abort whose answer was lost, and S3 then says that there is no such upload.
+        with suppress(ObjectNotFoundError), self._writing("s3:AbortMultipartUpload", place):
             self._client().abort_multipart_upload(Bucket=place.bucket, Key=place.key, UploadId=upload_id)
 
     def complete_upload(self, place: S3Location, upload_id: str, etags: list[str]) -> None:
@@ -108,7 +109,7 @@ class S3OutputObjects:
 
 def _refusal(error: ClientError | BotoCoreError, action: str, place: S3Location, writer: str) -> BatchProcessorError:
     code = error_code(error)
-    if code == "NoSuchUpload":
+    if code == NO_UPLOAD:
         return ObjectNotFoundError(f"The upload no longer exists: s3://{place.bucket}/{place.key}.")
     if code == "NoSuchBucket":
         return DeliveryError("the bucket does not exist", "create the bucket, or correct its name")

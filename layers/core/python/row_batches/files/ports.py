@@ -64,7 +64,7 @@ class OutputObjects(Protocol):
         """Copy the bytes from ``first`` up to ``end`` as part ``number`` (from 1); returns its ETag."""
 
     def abort_upload(self, place: S3Location, upload_id: str) -> None:
-        """Remove the parts of an upload that will not be completed."""
+        """Remove the parts of an upload that will not be completed. An upload that is gone already is a success."""
 
     def complete_upload(self, place: S3Location, upload_id: str, etags: list[str]) -> None:
         """Join the parts. Raises ``ObjectNotFoundError`` if the upload no longer exists, as ``copy_part`` does."""
