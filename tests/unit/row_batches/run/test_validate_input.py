@@ -297,15 +297,57 @@ def test_a_mistake_in_the_document_is_named_with_its_path_and_a_fix(
     assert others == []
 
 
-def test_results_cannot_go_where_the_next_run_of_the_same_folder_reads_them(world: World) -> None:
-    world.inputs.objects = {("uploads", "in/a.csv"): CSV}
-    world.document |= {"csv_s3_uri": "s3://uploads/in/", "output_s3_uri": "s3://uploads/in/out/"}
+@pytest.mark.parametrize(
+    ("source", "folder", "formats"),
+    [
+        ("in/", "in/", "csv"),
+        ("in/", "in/out/", "csv"),
+        ("in/2026-*/*.csv", "in/", "csv"),
+        ("in/*/*", "in", "csv"),
+        ("in/*/failed*.csv", "in/", "csv"),
+        ("in/*/*.json", "in/", "csv"),
+        ("*/output.csv", "", "csv"),
+        ("in/*/*.xlsx", "in/", ["csv", "xlsx"]),
+        ("in/*/output/*.parquet", "in/", "parquet"),
+        ("in/*/*/*/output.csv", "in/", "csv"),
+        ("run-1/", "", "csv"),
+        ("in/run-1/*.csv", "in/", "csv"),
+    ],
+)
+def test_results_cannot_go_where_a_later_run_of_the_same_document_reads_them(
+    world: World, source: str, folder: str, formats: Any
+) -> None:
+    world.document |= {"csv_s3_uri": f"s3://uploads/{source}", "output_s3_uri": f"s3://uploads/{folder}"}
+    world.document["output_format"] = {"type": formats}
 
-    (problem,) = world.refusal().problems
-    world.document["output_s3_uri"] = "s3://uploads/out/"
-    world.validate()
+    problem = next(problem for problem in world.refusal().problems if problem.path == "output_s3_uri")
 
     assert "would read the results as input" in problem.message
+    assert problem.fix == "name a folder that csv_s3_uri does not match"
+
+
+@pytest.mark.parametrize(
+    ("source", "folder"),
+    [
+        ("in/", "out/"),
+        ("in/", ""),
+        ("in/", "in/_out/"),
+        ("in/*.csv", "in/results/"),
+        ("in/*.csv", "in/"),
+        ("*.csv", "out/"),
+        ("in/*/*.xlsx", "in/"),
+        ("in/2026/*.csv", "in/"),
+        ("in/*/rows*.csv", "in/"),
+        ("in/a.csv", "in/"),
+    ],
+)
+def test_results_can_go_beside_the_input_where_no_run_reads_them(world: World, source: str, folder: str) -> None:
+    keys = ("a.csv", "in/a.csv", "in/x/a.xlsx", "in/x/rows.csv", "in/2026/a.csv")
+    world.inputs.objects = {("uploads", key): CSV for key in keys}
+    world.document |= {"csv_s3_uri": f"s3://uploads/{source}", "output_s3_uri": f"s3://uploads/{folder}"}
+    world.document["input_format"] = {"type": "csv"}
+
+    world.validate()
 
 
 def test_a_dry_run_tries_the_destination_and_says_where_the_results_would_go(world: World) -> None:

@@ -52,6 +52,10 @@ class Keys:
         self.proof = f"{self.results}proof.json"
         self.proof_rows = f"{self.results}proof_rows.b64"
 
+    def remapped(self, moment: str) -> str:
+        """The key of an output that was written again at ``moment``."""
+        return f"{self.results}remapped/{moment}/output.csv"
+
     def rows_object(self, first: int, last: int) -> str:
         """The key of the object that holds the finished rows ``first`` to ``last``, without a gap."""
         return f"{self.rows}{first:012d}-{last:012d}.jsonl"

@@ -44,12 +44,21 @@ TYPES_OF_VALUES: tuple[tuple[CellKind | None, set[str], str], ...] = (
 """The type of a column of this kind if it has only such values; the first that fits. Other columns are texts."""
 
 
+def part_name(number: int) -> str:
+    """The name of a part (from 1), in the folder of the results."""
+    return f"{ParquetOutput.file}part-{number:05d}.parquet"
+
+
 class ParquetOutput(Writer):
     """``output/part-00001.parquet`` and so on."""
 
     name: ClassVar = "parquet"
     doc: ClassVar = "`output/`: numbered parts such as `part-00001.parquet`, with typed columns"
     file: ClassVar = "output/"
+
+    @property
+    def first_object(self) -> str:
+        return part_name(1)
 
     def problem(self, rows: int, columns: Sequence[str]) -> Problem | None:  # noqa: ARG002 (any number of rows fits)
         seen: dict[str, str] = {}
@@ -219,7 +228,7 @@ class _Parts:
                 return progress.model_copy(update={"done": True, "files": [], "left_out": left_out})
             part = ResultFile.start(
                 self._table.objects,
-                f"{self._table.folder}{ParquetOutput.file}part-{number:05d}.parquet",
+                self._table.folder + part_name(number),
                 self._table.tags,
             )
             part.append(target.read_bytes())

@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain, repeat
 
 from foundation.errors import Problem
 from foundation.problems import listed
@@ -60,21 +61,17 @@ def prefix_of(location: S3Location) -> str:
 
 def choose_objects(location: S3Location, listing: Iterable[InputObject]) -> FoundInput | Problem:
     """The objects that ``location`` names, out of those that begin with ``prefix_of`` it, or the problem with them."""
-    folder = prefix_of(location).rpartition("/")[0]
-    start = len(folder) + 1 if folder else 0
-    pattern = _pattern(location.key)
-    is_hidden_wanted = location.key[start:].startswith(HIDDEN)
+    rule = _Rule(location)
     objects: list[tuple[str, InputObject]] = []
     left_out = []
     for number, found in enumerate(listing, 1):
         if number > MOST_LISTED:
             return _refused(location, f"more than {MOST_LISTED:,} objects are in this place", "name a smaller one")
         key = found.location.key
-        if key.endswith("/") or pattern.fullmatch(key) is None:
+        if not rule.fits(key):
             continue
-        name = key[start:]
-        is_hidden = not is_hidden_wanted and any(part.startswith(HIDDEN) for part in name.split("/"))
-        if is_hidden or not found.size:
+        name = rule.name(key)
+        if rule.hides(name) or not found.size:
             left_out.append(name)
             continue
         objects.append((name, found))
@@ -87,6 +84,42 @@ def choose_objects(location: S3Location, listing: Iterable[InputObject]) -> Foun
     if size > MAX_FILE_BYTES:
         return too_large(f"the {len(objects):,} files together", size)
     return FoundInput(objects, tuple(left_out))
+
+
+def can_choose(location: S3Location, key: str) -> bool:
+    """Whether ``choose_objects`` takes an object of this key, if it has content.
+
+    A part of ``key`` that is ``*`` stands for any name: the answer is True if the object is taken under one of them.
+    """
+    asked = zip(key.split("/"), chain(location.key.split("/"), repeat("")), strict=False)
+    example = "/".join(_name_like(wanted) if part == "*" else part for part, wanted in asked)
+    rule = _Rule(location)
+    return rule.fits(example) and not rule.hides(rule.name(example))
+
+
+def _name_like(wanted: str) -> str:
+    """A name that fits a part of a pattern. A part without a ``*`` has one name, which is not any name."""
+    return wanted.replace("*", "x") if "*" in wanted else f"{wanted}x"
+
+
+class _Rule:
+    """Which keys ``location`` names."""
+
+    def __init__(self, location: S3Location) -> None:
+        folder = prefix_of(location).rpartition("/")[0]
+        self._start = len(folder) + 1 if folder else 0
+        self._pattern = _pattern(location.key)
+        self._wants_hidden = self.name(location.key).startswith(HIDDEN)
+
+    def fits(self, key: str) -> bool:
+        return not key.endswith("/") and self._pattern.fullmatch(key) is not None
+
+    def name(self, key: str) -> str:
+        """The key below the folder."""
+        return key[self._start :]
+
+    def hides(self, name: str) -> bool:
+        return not self._wants_hidden and any(part.startswith(HIDDEN) for part in name.split("/"))
 
 
 def _pattern(key: str) -> re.Pattern[str]:

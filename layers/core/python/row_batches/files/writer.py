@@ -41,6 +41,11 @@ class Writer(ABC):
     doc: ClassVar[str]
     file: ClassVar[str]
 
+    @property
+    def first_object(self) -> str:
+        """The name of the first object that is written, in the folder of the results."""
+        return self.file
+
     @abstractmethod
     def problem(self, rows: int, columns: Sequence[str]) -> Problem | None:
         """Why an output of so many rows and these columns cannot be written; None if it can."""
