@@ -14,6 +14,7 @@ import pytest
 
 from foundation import errors
 from row_batches.run import messages
+from row_batches.run.delivery import MOST_TRIES
 from row_batches.targets.kind import Processor
 from tests.support import state_machine
 
@@ -181,6 +182,13 @@ def test_every_kill_is_listed_where_kills_are_retried() -> None:
     killed = {"Runtime.ExitError", "Runtime.OutOfMemory", "Sandbox.Timedout", "Lambda.Unknown", "States.Timeout"}
     assert set(state_machine.PARTS["retry_killed"]["ErrorEquals"]) == killed
     assert set(state_machine.PARTS["retry_killed_question"]["ErrorEquals"]) == killed - {"States.Timeout"}
+
+
+def test_an_outage_of_a_users_bucket_is_given_up_before_the_calls_are() -> None:
+    retrier = state_machine.PARTS["retry_faults"]
+    assert {"ThrottledError", "ServiceUnavailableError"} <= set(retrier["ErrorEquals"])
+    repeats = MOST_TRIES - 1
+    assert repeats < retrier["MaxAttempts"], "at least one is left for another fault"
 
 
 NOT_CALLED_AGAIN_AFTER_A_KILL = {

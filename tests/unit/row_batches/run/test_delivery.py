@@ -8,13 +8,22 @@ from typing import Any
 import orjson
 import pytest
 
-from foundation.errors import DeliveryError, ServiceUnavailableError
+from foundation.errors import (
+    DeliveryError,
+    InvalidInputError,
+    PermanentError,
+    RetryableError,
+    ServiceUnavailableError,
+    ThrottledError,
+)
 from row_batches.document.plan import Plan
 from row_batches.files import parquet_output, result_table
 from row_batches.run import delivery, remap
 from row_batches.run.aggregate_results import aggregate_results
 from row_batches.run.batch import Batches
-from row_batches.run.messages import AggregateAction, AggregateRequest, AggregateResponse
+from row_batches.run.delivery import MOST_TRIES
+from row_batches.run.destination import delivered_names, remapped_names
+from row_batches.run.messages import AggregateAction, AggregateRequest, AggregateResponse, EndedRun, ExecutionStatus
 from tests.support.batches import EXECUTION, KEYS, WorkStore, make_plan, write_finished
 from tests.support.fakes import (
     FakeClock,
@@ -51,9 +60,9 @@ class Run:
         self.clock = FakeClock()
         self.calls = 0
 
-    def step(self) -> AggregateResponse:
+    def step(self, ended: EndedRun | None = None) -> AggregateResponse:
         return aggregate_results(
-            AggregateRequest(action=AggregateAction.AGGREGATE, plan_key=KEYS.plan, manifests=[]),
+            AggregateRequest(action=AggregateAction.AGGREGATE, plan_key=KEYS.plan, manifests=[], ended=ended),
             batches=Batches(self.store, self.clock, outputs=lambda: self.outputs),
             dead_letters=FakeDeadLetters(),
             metrics=FakeMetrics(),
@@ -111,6 +120,11 @@ def test_every_format_is_copied_with_each_of_its_parts(monkeypatch: pytest.Monke
 
     others = ["output.xlsx", "output.jsonl", *(f"output/part-{part:05d}.parquet" for part in (1, 2, 3))]
     assert run.delivered() == run.ours([*FILES, *others])
+    named = delivered_names(KEYS, run.plan.config.output_format.types)
+    assert {name.removeprefix("run-1/") for name in named if "remapped" not in name} == {
+        *FILES,
+        *(name for name in others if not name.endswith(("2.parquet", "3.parquet"))),
+    }
 
 
 def test_a_run_without_a_destination_copies_nothing() -> None:
@@ -183,12 +197,99 @@ def _killed(act: Any, run: Run, kill_at: int) -> Any:
 
 
 REFUSED = DeliveryError("s3:PutObject is denied", "let the bucket's policy allow it")
+AWAY, SLOW = ServiceUnavailableError("S3 is away."), ThrottledError("S3 asks for a slower pace.")
 
 
-@pytest.mark.parametrize("error", [REFUSED, ServiceUnavailableError("S3 is away."), ServiceUnavailableError("Slow.")])
-def test_a_copy_that_fails_is_a_warning_and_the_run_succeeds(error: Exception) -> None:
+@pytest.mark.parametrize("error", [AWAY, SLOW])
+@pytest.mark.parametrize("fault_at", range(14))
+def test_a_fault_that_passes_does_not_give_the_copy_up_wherever_it_comes(
+    error: Exception, fault_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "PART_BYTES", 100)
+    run = Run()
+    for name in ("size", "copy", "start_upload", "copy_part", "complete_upload", "put"):
+        monkeypatch.setattr(run.outputs, name, _failing_once(getattr(run.outputs, name), run, fault_at, error))
+
+    with pytest.raises(type(error)):
+        run.step()
+    document = run.end()
+
+    assert document["delivery"]["status"] == "COPIED"
+    assert run.delivered() == run.ours(FILES)
+    assert run.outputs.open_uploads == []
+
+
+def _failing_once(act: Any, run: Run, fault_at: int, error: Exception) -> Any:
+    """The same call, but the one with this number of all of them raises the error instead."""
+
+    def call(*arguments: Any) -> Any:
+        run.calls += 1
+        if run.calls - 1 == fault_at:
+            raise error
+        return act(*arguments)
+
+    return call
+
+
+def test_faults_between_progress_are_counted_together_so_that_the_run_never_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = Run(output_format={"type": ["csv", "xlsx", "jsonl", "parquet"]})
+    copy = run.outputs.copy
+
+    def fail_every_other_time(*arguments: Any) -> None:
+        run.calls += 1
+        if run.calls % 2:
+            raise SLOW
+        copy(*arguments)
+
+    monkeypatch.setattr(run.outputs, "copy", fail_every_other_time)
+    for _ in range(MOST_TRIES - 1):
+        with pytest.raises(ThrottledError):
+            run.step()
+
+    assert run.end()["delivery"]["status"] == "FAILED"
+
+
+def test_while_a_redriven_run_replaces_the_copies_the_summary_of_its_earlier_ending_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = Run()
+    stopped = EndedRun(
+        execution_arn=f"arn:aws:states:us-east-1:123456789012:execution:m:{EXECUTION}",
+        execution=EXECUTION,
+        plan_key=KEYS.plan,
+        status=ExecutionStatus.ABORTED,
+        ended_ms=run.clock.now_ms() - 1,
+        batch_name="b",
+    )
+    run.step(ended=stopped)
+    earlier = run.delivered()
+    copy = run.outputs.copy
+    seen = []
+
+    def look(key: str, place: Any) -> None:
+        seen.append(orjson.loads(run.delivered()["summary.json"])["status"])
+        copy(key, place)
+
+    monkeypatch.setattr(run.outputs, "copy", look)
+
+    run.end()
+
+    assert set(seen) == {"STOPPED"}
+    assert orjson.loads(run.delivered()["summary.json"])["status"] == "SUCCEEDED_WITH_FAILURES"
+    assert run.delivered() == run.ours(FILES) != earlier
+    assert run.outputs.written[-1] == "out/run-1/summary.json"
+
+
+@pytest.mark.parametrize("error", [REFUSED, PermanentError("S3 refuses it."), AWAY, SLOW])
+def test_a_copy_that_fails_for_good_is_a_warning_and_the_run_succeeds(error: Exception) -> None:
     run = Run()
     run.outputs.refusal = error
+    if isinstance(error, RetryableError):
+        for _ in range(MOST_TRIES - 1):
+            with pytest.raises(type(error)):
+                run.step()
 
     document = run.end()
 
@@ -241,6 +342,7 @@ def test_a_remapped_output_is_copied_in_all_its_formats_beside_the_first() -> No
     folder = remapped.key.removeprefix(KEYS.results).removesuffix("output.csv")
     names = [f"{folder}output.csv", f"{folder}output.jsonl"]
     assert run.delivered() == run.ours(names)
+    assert remapped_names(KEYS, ("csv", "jsonl")) == [f"run-1/{name}".replace(folder, "remapped/*/") for name in names]
     assert remapped.delivered is not None
     assert remapped.delivered.document == {"s3_uri": f"{FOLDER}{folder}", "status": "COPIED", "reason": ""}
 
@@ -255,3 +357,41 @@ def test_a_remap_can_name_another_folder_and_its_failed_copy_is_a_warning() -> N
     (warning,) = remapped.warnings
     assert "s3://elsewhere/x/run-1/" in warning
     assert "the bucket does not exist" in warning
+
+
+@pytest.mark.parametrize(("faults", "status"), [(1, "COPIED"), (MOST_TRIES - 1, "COPIED"), (MOST_TRIES, "FAILED")])
+def test_a_remap_tries_its_copy_again_by_itself_after_a_fault_that_passes(
+    faults: int, status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run()
+    run.end()
+    copy, errors = run.outputs.copy, iter([AWAY] * faults)
+
+    def fail_first(*arguments: Any) -> None:
+        for error in errors:
+            raise error
+        copy(*arguments)
+
+    monkeypatch.setattr(run.outputs, "copy", fail_first)
+
+    remapped = remap.remap(
+        EXECUTION, {"output_mapping": {}}, objects=run.store, clock=run.clock, outputs=lambda: run.outputs
+    )
+
+    assert remapped.delivered is not None
+    assert remapped.delivered.document["status"] == status
+    assert len(run.clock.sleeps) == min(faults, MOST_TRIES - 1)
+
+
+def test_a_remap_is_not_copied_to_where_the_next_run_of_the_document_reads() -> None:
+    run = Run(csv_s3_uri="s3://uploads/in/*.csv")
+    run.end()
+    folder = Run(csv_s3_uri="s3://theirs/in/", uri=None)
+    folder.end()
+    document = {"output_mapping": {}, "output_s3_uri": "s3://theirs/in/"}
+
+    with pytest.raises(InvalidInputError, match="would read the results as input"):
+        remap.remap(EXECUTION, document, objects=folder.store, clock=run.clock, outputs=lambda: folder.outputs)
+    remap.remap(EXECUTION, document, objects=run.store, clock=run.clock, outputs=lambda: run.outputs)
+
+    assert any(key.startswith("in/run-1/remapped/") for key in run.outputs.written)

@@ -210,7 +210,9 @@ class _Aggregation:
         self._failed_rows = ResultFile(self._objects, checkpoint.failed_rows)
         self._proof_rows = None if checkpoint.proof_rows is None else ResultFile(self._objects, checkpoint.proof_rows)
         self._formats = checkpoint.formats
-        self._delivery = Delivery.of(self._batch, checkpoint.delivery, self._keys.results)
+        self._delivery = Delivery.of(
+            self._batch, checkpoint.delivery, self._keys.results, lambda: self._save(Phase.FILES)
+        )
         if checkpoint.phase is Phase.ROWS:
             if not self._write_rows():
                 self._save(Phase.ROWS)
@@ -447,7 +449,7 @@ class _Aggregation:
         keys = [*outputs.keys(self._keys.output), self._keys.failed_rows]
         if self._proof_rows is not None:
             keys.append(self._keys.proof_rows)
-        return delivery.copy(keys, lambda: self._save(Phase.FILES), self._has_time)
+        return delivery.copy(keys, self._has_time)
 
     def _prove(self, conclusion: Conclusion) -> dict[str, str] | None:
         """Write ``proof.json``. Returns its address and hash; None if an earlier release began the aggregation."""

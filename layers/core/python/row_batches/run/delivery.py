@@ -2,8 +2,11 @@
 
 ``destination`` checks the folder before anything is spent. The copies are made when the results are complete, step by
 step, so that the next call continues after one that was stopped or killed. Copying twice gives the same objects.
-``summary.json`` is written last: where it is, all others are. A copy that fails never fails the run: the results are
-there all the same.
+``summary.json`` is written last. With the status SUCCEEDED or SUCCEEDED_WITH_FAILURES, all other files are there. With
+STOPPED or FAILED, it can be that of an earlier ending, whose copies a redriven run is replacing.
+
+A copy that fails never fails the run, because its results are in the results bucket. A transient fault is raised, so
+that the caller calls again. The delivery is given up at the ``MOST_TRIES``-th transient fault, or at a permanent one.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from foundation.errors import BatchProcessorError, DeliveryError, ObjectNotFoundError
+from foundation.errors import BatchProcessorError, DeliveryError, ObjectNotFoundError, RetryableError
 from foundation.lazy_model import LazyModel
 from row_batches.document.batch_config import S3Location
 
@@ -28,16 +31,21 @@ PART_BYTES = 256 * 1024 * 1024
 """Larger objects are copied in parts of this size, each within seconds. S3 copies up to 5 GB at once, and joins up to
 10,000 parts (https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html)."""
 
+MOST_TRIES = 5
+"""A delivery is given up at this many transient faults. Each one before takes a retry of ``retry_faults`` in
+``asl/parts.json``. That has more retries, so no outage of a user's bucket fails the run."""
+
 
 class DeliveryState(LazyModel):
     """How far a delivery is: the number of files that are copied, and the upload of the next one.
 
-    ``failure`` says why it was given up.
+    ``faults`` counts the transient faults of all calls. ``failure`` says why it was given up.
     """
 
     copied: int = 0
     upload_id: str = ""
     etags: list[str] = []
+    faults: int = 0
     failure: str = ""
 
 
@@ -65,28 +73,36 @@ class Delivered:
 
 
 class Delivery:
-    """The delivery of the objects under ``results``, a prefix of the results bucket, to ``folder``."""
+    """The delivery of the objects under ``results``, a prefix of the results bucket, to ``folder``.
 
-    def __init__(self, outputs: OutputObjects, results: S3Location, folder: S3Location, state: DeliveryState) -> None:
+    ``save`` is called whenever ``state`` has changed. Methods that write raise ``RetryableError``: call again.
+    """
+
+    def __init__(
+        self,
+        outputs: OutputObjects,
+        results: S3Location,
+        folder: S3Location,
+        state: DeliveryState,
+        save: Callable[[], object],
+    ) -> None:
         self._outputs = outputs
         self._results = results
         self._folder = folder
+        self._save = save
         self.state = state
 
     @classmethod
-    def of(cls, batch: Batch, state: DeliveryState, prefix: str) -> Delivery | None:
+    def of(cls, batch: Batch, state: DeliveryState, prefix: str, save: Callable[[], object]) -> Delivery | None:
         """The delivery of the batch's objects under ``prefix``, after what ``state`` says; None if it wants none."""
         folder = batch.plan.config.destination(batch.plan.execution.name)
         if folder is None:
             return None
         place = S3Location(folder.bucket, folder.key + prefix.removeprefix(batch.work.keys.results))
-        return cls(batch.outputs(), S3Location(batch.work.objects.bucket, prefix), place, state)
+        return cls(batch.outputs(), S3Location(batch.work.objects.bucket, prefix), place, state, save)
 
-    def copy(self, keys: Sequence[str], save: Callable[[], object], has_time: Callable[[], bool]) -> bool:
-        """Copy the objects with these keys. Returns whether there was time for all of them.
-
-        ``save`` is called whenever ``state`` has changed.
-        """
+    def copy(self, keys: Sequence[str], has_time: Callable[[], bool]) -> bool:
+        """Copy the objects with these keys. Returns whether there was time for all of them."""
         while not self.state.failure and self.state.copied < len(keys):
             if not has_time():
                 return False
@@ -94,7 +110,7 @@ class Delivery:
             self._try(partial(self._copy_some, key))
             if self.state.failure:
                 self._abort(key)
-            save()
+            self._save()
         return True
 
     def put(self, key: str, body: bytes) -> None:
@@ -113,6 +129,11 @@ class Delivery:
         try:
             step()
         except BatchProcessorError as error:
+            if isinstance(error, RetryableError):
+                self.state.faults += 1
+                if self.state.faults < MOST_TRIES:
+                    self._save()
+                    raise
             fix = f". Fix: {error.fix}" if isinstance(error, DeliveryError) else ""
             self.state.failure = f"{str(error).rstrip('.')}{fix}"
             LOGGER.warning("results not copied", extra={"s3_uri": _uri(self._folder), "reason": str(error)})

@@ -12,9 +12,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
-from foundation.errors import DeploymentError, InvalidInputError, ObjectNotFoundError, Problem, RemapError
+from foundation.aws.retry import retried
+from foundation.errors import (
+    DeploymentError,
+    InvalidInputError,
+    ObjectNotFoundError,
+    Problem,
+    RemapError,
+    RetryableError,
+)
 from foundation.ports import Clock, ObjectStore
 from foundation.problems import closest
 from row_batches.document.batch_config import BatchConfig
@@ -34,8 +43,8 @@ from row_batches.run.aggregate_results import CHILD_DIED, NOT_STARTED, Checkpoin
 from row_batches.run.batch import Batch, no_outputs
 from row_batches.run.blanks import Blanks
 from row_batches.run.child_errors import read_child_errors
-from row_batches.run.delivery import Delivered, Delivery, DeliveryState
-from row_batches.run.destination import FIELD, own_bucket_problem
+from row_batches.run.delivery import MOST_TRIES, Delivered, Delivery, DeliveryState
+from row_batches.run.destination import FIELD, own_bucket_problem, read_again_problem, remapped_names
 from row_batches.run.duplicates import Originals
 from row_batches.run.formats import Written, write_formats, written
 from row_batches.run.skipped import SKIPPED, all_rows, finish_skipped
@@ -96,7 +105,7 @@ def remap(
         ended = _load_checkpoint(objects, keys)
         config = remapped_config(plan, document, objects.bucket)
         batch = Batch.of_plan(plan.model_copy(update={"config": config}), objects, clock, stores, outputs=outputs)
-        return _Remapping(batch, ended).write(f"{keys.results}remapped/{_moment(clock)}/output.csv", progress)
+        return _Remapping(batch, ended).write(keys.remapped(_moment(clock)), progress)
     except ObjectNotFoundError as error:
         raise _expired(execution, str(error)) from error
 
@@ -164,8 +173,10 @@ def remapped_config(plan: Plan, document: Mapping[str, Any], results_bucket: str
             changed[name] = document[name]
     config = parse_batch_config(original | changed)
     problems = problems_against_header(config, plan.columns)
-    own = own_bucket_problem(changed, plan.keys, results_bucket)
-    problems += [] if own is None else [own]
+    if FIELD in changed:
+        own = own_bucket_problem(changed, plan.keys, results_bucket)
+        read = read_again_problem(original | changed, plan.keys, remapped_names)
+        problems += [problem for problem in (own, read) if problem is not None]
     if problems:
         raise InvalidInputError(problems)
     return config
@@ -216,9 +227,10 @@ class _Remapping:
         remapped.outputs = written(table, formats)
         mapping = self._plan.config.output_mapping
         remapped.warnings = remapped.blanks.warnings(mapping, remapped.counts[RowStatus.SUCCESS])
-        delivery = Delivery.of(self._batch, DeliveryState(), table.folder)
+        delivery = Delivery.of(self._batch, DeliveryState(), table.folder, save=lambda: None)
         if delivery is not None:
-            delivery.copy(remapped.outputs.keys(key), save=lambda: None, has_time=lambda: True)
+            copies = partial(delivery.copy, remapped.outputs.keys(key), has_time=lambda: True)
+            retried(copies, on=RetryableError, attempts=MOST_TRIES, sleep=self._batch.work.clock.sleep)
             remapped.delivered = delivery.outcome
             remapped.warnings += remapped.delivered.warnings
         return remapped
