@@ -171,11 +171,11 @@ schema-lock: $(RUNTIME) ## Lock new versions of schemas in schemas/schemas.lock.
 
 .PHONY: schema-try
 schema-try: $(RUNTIME) ## Show what a schema extracts from a saved answer: AGENT=name ANSWER=file.json
-	@$(CLIENT) schema try "$$AGENT" "$$ANSWER"
+	@$(CLIENT) schema try -- "$$AGENT" "$$ANSWER"
 
 .PHONY: schema-guess
 schema-guess: $(RUNTIME) ## Propose a schema from saved answers: ANSWERS=folder [AGENT=name]
-	@$(CLIENT) schema guess "$$ANSWERS" $(call option,--agent,AGENT)
+	@$(CLIENT) schema guess $(call option,--agent,AGENT) -- "$$ANSWERS"
 
 .PHONY: output
 output: $(RUNTIME) ## Print the Terraform outputs as JSON

@@ -1,4 +1,4 @@
-"""The peak memory of this process alone."""
+"""The memory of this process alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ def peak_kilobytes() -> int:
 
     Not ``ru_maxrss``: it keeps the peak of the process that started this one, when that was larger.
     """
+    return _kilobytes("VmHWM:")
+
+
+def size_kilobytes() -> int:
+    """Address space of this process now, which is what ``RLIMIT_AS`` limits."""
+    return _kilobytes("VmSize:")
+
+
+def _kilobytes(name: str) -> int:
     for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
+        if line.startswith(name):
             return int(line.split()[1])
-    raise RuntimeError("This system does not tell a process's peak memory in /proc/self/status.")
+    raise RuntimeError(f"This system does not tell {name.rstrip(':')} in /proc/self/status.")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from batch_processor_client.cli import app
+from batch_processor_client.cli import app, main
 from batch_processor_client.config import check_config
 from batch_processor_client.errors import ClientError
 from batch_processor_client.yaml_files import MOST_BYTES, FileProblemsError
@@ -117,6 +118,19 @@ def test_every_mistake_is_named_in_the_order_of_the_file(tmp_path: Path) -> None
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(ClientError, match="cannot be read"):
         check_config(tmp_path / "none.yaml")
+
+
+def test_the_command_refuses_a_wrong_file_with_line_and_fix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path, "defaults:\n  max_concurency: 5\n")
+    monkeypatch.setattr(sys, "argv", ["batch-processor", "config-check", str(path)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    said = capsys.readouterr().err
+    assert "batch-processor-config.yaml, line 2: defaults.max_concurency: unknown field" in said
+    assert "Fix: did you mean max_concurrency?" in said
 
 
 def test_the_command_says_what_the_file_gives(tmp_path: Path) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 from typer.testing import CliRunner
 
-from batch_processor_client.cli import app
+from batch_processor_client.cli import app, main
 from batch_processor_client.errors import ClientError
 from batch_processor_client.schema_guess import guess_schema
 from batch_processor_client.schemas import LOCK, check_schemas, lock_schemas, try_schema
@@ -203,6 +204,21 @@ def test_the_commands_print_what_the_operations_return(arguments: list[str], sai
 
     assert (done.exit_code, done.exception) == (0, None)
     assert said in done.stdout
+
+
+def test_the_check_refuses_a_wrong_file_with_line_and_fix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder_of(tmp_path, SCHEMA.replace("(.+)", "(.+"))
+    monkeypatch.setattr(sys, "argv", ["batch-processor", "schema", "check", "--schemas", str(tmp_path)])
+
+    with pytest.raises(SystemExit) as ended:
+        main()
+
+    assert ended.value.code == 1
+    said = capsys.readouterr().err
+    assert "echo.yaml, line 9: " in said
+    assert "Fix: " in said
 
 
 def test_a_guess_is_printed_as_a_file() -> None:

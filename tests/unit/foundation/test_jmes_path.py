@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import re
+import resource
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from foundation.jmes_path import MAX_EXPRESSION_LENGTH, compile_jmes_path
+from tests.support.memory import size_kilobytes
 
+MEGABYTE = 1_000_000
 SIX_MB: dict[str, Any] = {"items": [{"name": f"item {n}", "price": n, "tags": ["a"]} for n in range(120_000)]}
 
 
@@ -67,6 +73,45 @@ def test_a_bad_expression_is_refused_before_it_runs(expression: str, reason: str
 def test_an_expression_that_takes_too_much_work_on_an_answer_of_6_mb_is_refused(expression: str) -> None:
     with pytest.raises(ValueError, match="takes more than 250,000 steps on this answer"):
         compile_jmes_path(expression)(SIX_MB)
+
+
+@contextmanager
+def most_memory(megabytes: int) -> Iterator[None]:
+    """Let this process take so much more memory and no more: a test of a missing bound fails and fills no machine."""
+    before, most = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (size_kilobytes() * 1024 + megabytes * MEGABYTE, most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (before, most))
+
+
+EMOJIS = {"text": "\U0001f600" * 1_100_000}
+
+
+@pytest.mark.parametrize(
+    ("expression", "answer"),
+    [
+        pytest.param("items" + " | [@, @][]" * 60, SIX_MB, id="a list that doubles"),
+        pytest.param("[" + ",".join(["items"] * 100) + "][]", SIX_MB, id="a list that is there many times"),
+        pytest.param("[" + ",".join(["items[::-1]"] * 100) + "]", SIX_MB, id="many slices"),
+        # Each emoji becomes 12 characters, so the results take 264,000 steps, and their arguments 22,000.
+        pytest.param("[to_string([text]), to_string([text])]", EMOJIS, id="results larger than arguments"),
+    ],
+)
+def test_what_an_expression_creates_counts_so_its_memory_is_bounded(expression: str, answer: dict[str, Any]) -> None:
+    search = compile_jmes_path(expression)
+
+    with most_memory(500):
+        tracemalloc.start()
+        try:
+            with pytest.raises(ValueError, match="takes more than 250,000 steps on this answer"):
+                search(answer)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert peak < 50 * MEGABYTE
 
 
 @pytest.mark.parametrize(("expression", "count"), [("items[*].name", 120_000), ("length(items) && items[-2:].name", 2)])

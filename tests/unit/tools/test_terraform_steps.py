@@ -15,6 +15,8 @@ import pytest
 from botocore.exceptions import NoCredentialsError
 
 from tests.unit.client.fakes import refusal
+from tests.unit.client.test_config import BOMB
+from tests.unit.client.test_schemas import SCHEMA
 from tools import package, terraform
 
 ACCOUNT, OTHER_ACCOUNT = "123456789012", "999999999999"
@@ -302,6 +304,38 @@ def test_a_wrong_configuration_is_refused_with_line_and_fix_before_anything_is_d
     said = capsys.readouterr().err
     assert "batch-processor-config.yaml, line 2: defaults.max_concurency: unknown field" in said
     assert "did you mean max_concurrency?" in said
+    assert faked.commands == []
+
+
+@pytest.mark.parametrize("action", ["plan", "apply"])
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        pytest.param(SCHEMA.replace("(.+)", "(.+"), 9, "not a regular expression: missing )", id="regex"),
+        pytest.param(
+            SCHEMA.replace("{type: structured}", "{type: structured, transform: uper}"),
+            7,
+            "did you mean upper?",
+            id="transform",
+        ),
+        pytest.param(BOMB, 5, "more than 20,000 values once its anchors are expanded", id="anchor bomb"),
+    ],
+)
+def test_a_wrong_schema_is_refused_with_line_and_fix_before_anything_is_done(
+    faked: type[FakedTerraform],
+    home: Path,
+    capsys: pytest.CaptureFixture[str],
+    action: str,
+    text: str,
+    line: int,
+    said: str,
+) -> None:
+    (home / "schemas").mkdir()
+    (home / "schemas" / "echo.yaml").write_text(text)
+    assert terraform.main([action, "--env", "stage"]) == 1
+    (told,) = [one for one in capsys.readouterr().err.splitlines() if said in one]
+    assert told.startswith(f"echo.yaml, line {line}: ")
+    assert "Fix: " in told
     assert faked.commands == []
 
 

@@ -110,14 +110,13 @@ class _BoundedInterpreter(TreeInterpreter):  # type: ignore[misc]
         return super().visit_comparator({**node, "children": literals}, value)
 
     def visit_flatten(self, node: dict[str, Any], value: Any) -> Any:
-        result = super().visit_flatten(node, value)
-        self._budget.draw(_steps(result))
-        return result
-
-    def visit_slice(self, node: dict[str, Any], value: Any) -> Any:
-        result = super().visit_slice(node, value)
-        self._budget.draw(_steps(result))
-        return result
+        # Before it is flattened: the same long list can be in it many times. A slice is never longer than its list,
+        # and the projection around it visits each element.
+        base = self.visit(node["children"][0], value)
+        if isinstance(base, list):
+            self._budget.draw(sum(len(element) if isinstance(element, list) else 1 for element in base))
+        literal = {"type": "literal", "value": base, "children": []}
+        return super().visit_flatten({**node, "children": [literal]}, value)
 
 
 @lru_cache(maxsize=1_024)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -16,7 +19,8 @@ from row_batches.extraction.extractor import Extractor
 from row_batches.extraction.methods import METHOD_OF
 from row_batches.extraction.rules import ExtractionRules
 
-ANSWERS = Path(__file__).parents[3] / "data" / "answers"
+REPOSITORY = Path(__file__).resolve().parents[4]
+ANSWERS = REPOSITORY / "tests" / "data" / "answers"
 BROADBAND = sorted(path.stem for path in (ANSWERS / "broadband-agent-rust").glob("*.json"))
 WEB_SEARCH = sorted(path.stem for path in (ANSWERS / "web-search-agent").glob("*.json"))
 
@@ -213,22 +217,38 @@ def test_the_answer_of_a_tool_is_its_own_result() -> None:
     assert extractor(TOOL_RESULT).extract(answer, answer["content"]).fields == EXCHANGE
 
 
-HOSTILE: list[tuple[dict[str, Any], dict[str, Any]]] = [
-    ({"method": "tool_result", "field_mappings": {"a": "$.content | parse('(a+)+$')"}}, {}),
-    ({"method": "jmespath", "paths": {"a": "[@, @][]" + " | [*].[@, @][]" * 60}}, {}),
-    ({"method": "jmespath", "paths": {"a": "items[*].to_string(@) | join(@[0], @)"}}, {}),
-]
+HOSTILE = ["[@, @][]" + " | [*].[@, @][]" * 60, "items[*].to_string(@) | join(@[0], @)"]
 
 
-@pytest.mark.parametrize(("method", "rules"), HOSTILE)
-def test_a_hostile_expression_on_a_large_answer_ends(method: dict[str, Any], rules: dict[str, Any]) -> None:
+@pytest.mark.parametrize("path", HOSTILE)
+def test_a_hostile_expression_on_a_large_answer_is_refused(path: str) -> None:
     items = [{"name": f"item {n}", "tags": ["a", "b"]} for n in range(120_000)]
-    answer = {"type": "tool_result", "tool_use_id": "x", "content": "a" * 1_000_000 + "b", "items": items}
+    answer = {"type": "tool_result", "tool_use_id": "x", "content": "done", "items": items}
 
-    (attempt,) = extractor(method, **rules).explain(answer, answer["content"])
+    (attempt,) = extractor({"method": "jmespath", "paths": {"a": path}}).explain(answer, answer["content"])
 
     assert not attempt.found
-    assert "does not match" in attempt.reason or "takes more than 250,000 steps" in attempt.reason
+    assert "takes more than 250,000 steps" in attempt.reason
+
+
+def test_a_pattern_that_would_backtrack_for_years_ends_on_a_large_text() -> None:
+    # In a process of its own, because a search that backtracks cannot be interrupted.
+    python_path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "layers" / "core" / "python")])
+    environment = {**os.environ, "PYTHONPATH": python_path}
+
+    done = subprocess.run(
+        [sys.executable, __file__], capture_output=True, text=True, check=True, env=environment, timeout=60
+    )
+
+    assert done.stdout == "the result of a tool at the answer: the pattern '(a+)+$' does not match\n"
+
+
+def main() -> None:
+    """Print why a pattern with nested repetitions finds nothing in 1 MB that almost matches."""
+    answer = {"type": "tool_result", "tool_use_id": "x", "content": "a" * 1_000_000 + "b"}
+    method = {"method": "tool_result", "field_mappings": {"a": "$.content | parse('(a+)+$')"}}
+    (attempt,) = extractor(method).explain(answer, answer["content"])
+    print(attempt.reason)
 
 
 @pytest.mark.parametrize("answer", [None, 1, "text", [], {}, [[]], {"messages": [None, {"content": [1, None, {}]}]}])
@@ -245,3 +265,7 @@ def test_content_that_is_nested_too_deep_for_a_text_stays_as_it_is() -> None:
     blocks = [{"json": deep}, {"json": 1}]
 
     assert content_of(blocks) is blocks
+
+
+if __name__ == "__main__":
+    main()

@@ -32,6 +32,8 @@ class Table:
         self.throttles = 0
         self.slow_key = ""
         self.written: list[str] = []
+        self.queried: list[tuple[str | None, str]] = []
+        """The index, and the partition key, of each query."""
 
     def batch_write_item(self, RequestItems: dict[str, list[Any]]) -> Any:  # noqa: N803 (AWS's name)
         ((table, requests),) = RequestItems.items()
@@ -58,6 +60,7 @@ class Table:
 
     def query(self, **asked: Any) -> Any:
         self._fail("Query")
+        self.queried.append((asked.get("IndexName"), asked["ExpressionAttributeValues"][":id"]["S"]))
         return self._client.query(**asked)
 
     def _fail(self, operation: str) -> None:
@@ -129,6 +132,16 @@ def test_a_row_is_an_item_that_a_person_can_read() -> None:
         "row_000000001-000000002",
     )
     assert "failed_batch_id" not in first, "the index has failed rows only"
+
+
+def test_failed_rows_are_found_by_the_index_alone() -> None:
+    world = world_of(partitions=3)
+    world.store.write([row_of(row, failed=row in (7, 150, 299)) for row in range(1, 301)])
+
+    listed = list(world.store.listed({RowStatus.FAILED}, row=100))
+
+    assert [row.row for row in listed] == [150, 299]
+    assert sorted(world.table.queried) == [("failed-rows", batch_id) for batch_id in world.storage.batch_ids]
 
 
 def test_a_throttled_table_is_slower_and_nothing_is_lost_or_doubled() -> None:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foundation.errors import ServiceUnavailableError
-from row_batches.document.plan import Concurrency, Plan
+from row_batches.document.plan import Concurrency, Plan, Source
 from row_batches.files import result_file
 from row_batches.files.staged_copy import staged_header
 from row_batches.rows import s3 as rows_in_s3
@@ -192,6 +192,25 @@ def test_metrics_have_the_target_and_the_peak_of_rows_in_flight() -> None:
     assert values["RowsFailed"] == (1, "Count")
     assert values["ConcurrentExecutions"] == (4, "Count")
     assert set(values) == {"RowsProcessed", "RowsFailed", "ProcessingTime", "ConcurrentExecutions", "EstimatedCostUSD"}
+
+
+def test_the_summary_has_the_configuration_that_held_and_where_each_value_comes_from() -> None:
+    aggregator = Aggregator(rows_of(1), execution_config={"timeout_seconds": 45, "storage_mode": "auto"})
+    sources = {
+        "execution_config.timeout_seconds": Source.DOCUMENT,
+        "execution_config.storage_mode": Source.DEPLOYMENT,
+    }
+    aggregator.plan = aggregator.plan.model_copy(update={"sources": sources})
+    aggregator.store.put(KEYS.plan, aggregator.plan.model_dump_json().encode())
+    aggregator.write(1, 1)
+
+    aggregator.call()
+
+    held = aggregator.summary["effective_config"]
+    assert held["execution_config.timeout_seconds"] == {"value": 45, "source": "document"}
+    assert held["execution_config.storage_mode"] == {"value": "auto", "source": "deployment"}
+    assert held["execution_config.batch_size"] == {"value": 100, "source": "default"}
+    assert held["output_mapping.extraction_methods"] == {"value": [], "source": "default"}
 
 
 class LostMetrics(FakeMetrics):

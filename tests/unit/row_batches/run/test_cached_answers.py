@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +25,7 @@ from row_batches.run.messages import (
 from row_batches.run.process_tool_rows import process_tool_rows
 from row_batches.run.runs import BestEffort
 from row_batches.targets.protocol import Outcome, thrown_error
-from tests.support.batches import STARTED_AT, WorkStore, make_plan, records_of, sent_items
+from tests.support.batches import FUNCTION_ARN, STARTED_AT, WorkStore, make_plan, records_of, sent_items
 from tests.support.fakes import (
     FakeAnswers,
     FakeClock,
@@ -60,10 +61,16 @@ class World:
         return orjson.dumps({"type": "tool_result", "tool_use_id": sent["id"], "content": content})
 
     def plan(
-        self, *texts: str, code: str = "a", source: str = "$.said", on_missing: str = "default", **settings: Any
+        self,
+        *texts: str,
+        code: str = "a",
+        target: Mapping[str, str] | None = None,
+        source: str = "$.said",
+        on_missing: str = "default",
+        **settings: Any,
     ) -> Plan:
         self.runs += 1
-        return make_plan(
+        plan = make_plan(
             [[text] for text in texts],
             ("text",),
             store=self.store,
@@ -76,6 +83,9 @@ class World:
             },
             execution_config={"retry_policy": {"max_attempts": 1}, **settings},
         )
+        plan = plan.model_copy(update={"target": plan.target.model_copy(update=target)})
+        self.store.put(plan.keys.plan, plan.model_dump_json().encode())
+        return plan
 
     def run(self, *texts: str, **settings: Any) -> list[dict[str, Any]]:
         """The records of the rows, in order."""
@@ -152,6 +162,18 @@ def test_an_answer_is_taken_when_it_is_recent_and_of_the_same_code(
     world.run("a", **settings)
 
     assert world.called == called
+
+
+@pytest.mark.parametrize("other", [{"name": "other"}, {"arn": f"{FUNCTION_ARN}-other"}])
+def test_the_answer_of_another_target_is_not_taken_for_the_same_input_and_code(other: dict[str, str]) -> None:
+    world = World()
+    world.run("a", cache_days=1)
+
+    world.run("a", cache_days=1, target=other)
+    assert world.called == ["a"]
+
+    world.run("a", cache_days=1, target=other)
+    assert world.called == []
 
 
 def test_failed_rows_are_not_kept_and_a_taken_answer_does_not_live_longer() -> None:

@@ -34,6 +34,7 @@ from tests.support.batches import WorkStore
 from tests.support.fakes import FakeDeadline, FakeOutputObjects, FakeRuns
 
 CODE = "qNqEZb0e8kLm"
+REVISION = "0f3c-revisio"
 CSV = b"id,text\n1,one\n2,two\n3,three\n"
 PREFIX = "arn:aws:states:eu-west-1:123456789012:stateMachine:"
 ECHO_ARN = "arn:aws:lambda:eu-west-1:123456789012:function:echo"
@@ -112,7 +113,7 @@ class FakeFunctions:
 class FakeMachines:
     def code(self, arn: str) -> str:
         assert ":stateMachine:" in arn
-        return "0f3c-revision"
+        return f"{REVISION}n"
 
 
 class FakeExecutions:
@@ -1043,15 +1044,21 @@ def test_answers_of_other_versions_are_counted_though_the_run_that_took_them_ove
 
 
 @pytest.mark.parametrize(
+    ("kind", "name", "code"),
+    [("tool", "echo", CODE), ("agent", "classifier", REVISION), ("agent", "quick", REVISION)],
+)
+@pytest.mark.parametrize(
     ("of_earlier", "named"),
     [
-        ({f"1@{CODE}": 1, "1@older": 1}, "version 1@older (earlier: 1 answers)"),
-        ({"1@first": 1, "1@second": 1}, "version 1@first (earlier: 1 answers), version 1@second (earlier: 1 answers)"),
+        ({"now": 1, "older": 1}, "version 1@older (earlier: 1 answers)"),
+        ({"first": 1, "second": 1}, "version 1@first (earlier: 1 answers), version 1@second (earlier: 1 answers)"),
     ],
 )
 def test_answers_of_other_code_are_taken_over_only_when_that_is_accepted(
-    world: World, of_earlier: dict[str, int], named: str
+    world: World, kind: str, name: str, code: str, of_earlier: dict[str, int], named: str
 ) -> None:
+    world.document["target"] = {"type": kind, "name": name}
+    of_earlier = {f"1@{code if of == 'now' else of}": count for of, count in of_earlier.items()}
     after_an_earlier_run(world, not_attempted=0)
     summary = {"total_rows": 3, "succeeded": 2, "not_attempted": 0, "target_versions": of_earlier}
     world.work.earlier["results/earlier/summary.json"] = orjson.dumps(summary)
@@ -1059,12 +1066,12 @@ def test_answers_of_other_code_are_taken_over_only_when_that_is_accepted(
     (problem,) = world.refusal().problems
 
     assert problem.path == "execution_config.resume_from"
-    assert problem.message == f"echo is version 1@{CODE}; the answers to take over are also of {named}"
+    assert problem.message == f"{name} is version 1@{code}; the answers to take over are also of {named}"
     assert "execution_config.accept_version: true" in problem.fix
     world.document["execution_config"]["accept_version"] = True
     world.validate()
     assert sum("taken over as they are" in warning for warning in world.plan.warnings) == len(
-        of_earlier.keys() - {f"1@{CODE}"}
+        of_earlier.keys() - {f"1@{code}"}
     )
 
 
