@@ -272,3 +272,28 @@ run "the_two_functions_that_need_it_can_write_to_output_buckets_and_use_their_ke
     error_message = local.environments.validate_input.OUTPUT_BUCKETS
   }
 }
+
+run "finished_rows_expire_cost_what_is_used_and_failed_ones_have_an_index" {
+  command = plan
+
+  module {
+    source = "./modules/row_batches"
+  }
+
+  assert {
+    condition     = aws_dynamodb_table.results.billing_mode == "PAY_PER_REQUEST"
+    error_message = aws_dynamodb_table.results.billing_mode
+  }
+
+  assert {
+    condition     = [for ttl in aws_dynamodb_table.results.ttl : [ttl.attribute_name, tostring(ttl.enabled)]] == [["ttl", "true"]]
+    error_message = jsonencode(aws_dynamodb_table.results.ttl)
+  }
+
+  assert {
+    condition = [for index in aws_dynamodb_table.results.global_secondary_index : [index.name, index.hash_key, index.range_key]] == [
+      ["failed-rows", "failed_batch_id", "row_id"]
+    ]
+    error_message = jsonencode(aws_dynamodb_table.results.global_secondary_index)
+  }
+}
