@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ TARGET_PART = "target"
 
 class Estimate(BaseModel):
     """What a run takes, in US dollars: ``best_usd`` if each row succeeds at once, ``worst_usd`` if each takes all
-    its time and attempts. ``service_usd`` is the part of ``best_usd`` that is not paid for the target.
+    its time and attempts. ``service_usd`` is the part of ``best_usd`` that is not paid for the target,
+    ``target_worst_usd`` the part of ``worst_usd`` that is.
 
     ``target_included`` is False if the registry has no price of a call: then the figures leave out the target.
     """
@@ -31,6 +32,7 @@ class Estimate(BaseModel):
     best_usd: float
     worst_usd: float
     service_usd: float
+    target_worst_usd: float
     target_included: bool
     assumptions: list[str]
     warnings: list[str]
@@ -60,7 +62,13 @@ def estimate(
         best_usd=costs["total"]["best"],
         worst_usd=costs["total"]["worst"],
         service_usd=sum(part["best"] for name, part in costs["parts"].items() if name != TARGET_PART),
+        target_worst_usd=worst_of_target(costs),
         target_included=costs["target_included"],
         assumptions=costs["assumptions"],
         warnings=planned["warnings"],
     )
+
+
+def worst_of_target(costs: Mapping[str, Any]) -> float:
+    """The part of a ``CostEstimate``'s worst case that is paid for the calls of the target; 0 without their price."""
+    return float(costs["parts"].get(TARGET_PART, {"worst": 0})["worst"])

@@ -8,13 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
 
-from botocore.exceptions import ClientError as RefusedByAwsError
+from batch_processor_client.errors import EXPECTED
+from foundation.aws.errors import AWS_ERRORS, translate
+from foundation.errors import ServiceUnavailableError
 
-from batch_processor_client.errors import ClientError
-from foundation.errors import BatchProcessorError
-
-NOTHING_STARTED = (ClientError, BatchProcessorError, RefusedByAwsError)
-"""Errors after which no run goes on that the failed call could have started."""
+DECIMALS = 8
+"""Estimates are rounded to these (``row_batches.run.cost``), so smaller differences are no money."""
 
 
 @dataclass(eq=False)
@@ -34,7 +33,7 @@ class OverBudgetError(Exception):
 
 
 class Budget:
-    """What is left of ``total_usd``. Work that starts reserves its worst case, until its actual cost is known."""
+    """What is left of ``total_usd``. Work that starts reserves the most that it can cost, until its cost is known."""
 
     def __init__(self, total_usd: float, cost_of: Callable[[str], float | None]) -> None:
         """``cost_of`` gives the actual cost of a run by its name; None while it is not known."""
@@ -50,27 +49,32 @@ class Budget:
             return self._committed()
 
     @contextmanager
-    def reserved(self, worst_usd: float | None, execution: str = "", replaces: str = "") -> Iterator[float]:
-        """Reserve an amount before the work in the block starts; None: nobody knows the amount. Gives what was left.
+    def reserved(
+        self, least_usd: float | None, execution: str = "", *, most_usd: float = 0, replaces: str = ""
+    ) -> Iterator[float]:
+        """Reserve an amount before the work in the block starts, and give that amount: ``most_usd`` or what is left,
+        whichever is lower. The work needs ``least_usd``; None: nobody knows how much.
 
-        It takes the place of what the run ``replaces`` had reserved. If the block says that no run was started, all is
-        as before. After any other error, work can go on, so its amount stays reserved. Raises OverBudgetError.
+        It takes the place of what the run ``replaces`` had reserved. If the block only starts a run, and an error says
+        that it did not start, all is as before. After any other error, work can go on, so its amount stays reserved.
+        Raises OverBudgetError.
         """
         with self._lock:
             kept = [one for one in self._reservations if not replaces or one.execution != replaces]
             left = self.total_usd - self._committed(kept)
-            if worst_usd is None or not math.isfinite(worst_usd) or worst_usd < 0:
+            if least_usd is None or not math.isfinite(least_usd) or least_usd < 0:
                 raise OverBudgetError("Its cost is not known, so it can exceed any budget.")
-            if worst_usd > left or self.total_usd <= 0:
-                raise OverBudgetError(f"It can cost {worst_usd:.4f} USD, and {max(0, left):.4f} USD are left.")
-            added = Reservation(worst_usd, execution)
+            if round(least_usd - left, DECIMALS) > 0 or self.total_usd <= 0:
+                raise OverBudgetError(f"It can cost {least_usd:.4f} USD, and {max(0, left):.4f} USD are left.")
+            added = Reservation(max(least_usd, min(most_usd, left)), execution)
             replaced = [one for one in self._reservations if one not in kept]
             self._reservations = [*kept, added]
         try:
-            yield left
-        except NOTHING_STARTED:
-            if not execution:
-                raise  # A job can be created although its creation has no answer yet.
+            yield added.usd
+        except EXPECTED as error:
+            # A job can be created although its creation has no answer yet.
+            if not execution or not _started_nothing(error):
+                raise
             with self._lock:
                 self._reservations = [*(one for one in self._reservations if one is not added), *replaced]
             raise
@@ -83,3 +87,13 @@ class Budget:
                 if cost is not None:
                     one.usd, one.is_settled = cost, True
         return sum(one.usd for one in counted)
+
+
+def _started_nothing(error: Exception) -> bool:
+    """Whether an error of starting a run says that it did not start.
+
+    If the service fails or its answer is lost, nobody knows. What is read before the start has translated errors.
+    """
+    if not isinstance(error, AWS_ERRORS):
+        return True
+    return not isinstance(translate(error, "states:StartExecution", ""), ServiceUnavailableError)

@@ -2,8 +2,8 @@
 
 Each tool calls one operation. A tool that spends money first takes the estimate, and starts nothing that can cost more
 than is left of the budget, or an unknown amount. Then it answers with the command with which a person approves. A run
-that starts stops by itself (``stop_after.cost_usd``) at what it has of the budget, in case its estimate was too low. No
-tool raises the budget, and none returns the token of a run's approval.
+that starts stops by itself (``stop_after.cost_usd``) when its target has cost what is reserved for it, in case its
+estimate was too low. No tool raises the budget, and none returns the token of a run's approval.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import secrets
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -38,7 +38,7 @@ from batch_processor_client.files import readable_file
 from batch_processor_client.loopback import LOOPBACK, listening, serve_application
 from batch_processor_client.mcp_budget import Budget, OverBudgetError
 from batch_processor_client.rows import list_rows
-from row_batches.document.plan import Target
+from row_batches.document.plan import Plan, Target
 from row_batches.rows.records import RowStatus
 from row_batches.run.causes import Cause
 from row_batches.run.runs import Counts, Run, RunState
@@ -77,7 +77,10 @@ class View(BaseModel):
 
 
 class Started(View):
-    """What was started, or why nothing was. With ``approval_needed``, a person can run ``command``."""
+    """What was started, or why nothing was. With ``approval_needed``, a person can run ``command``.
+
+    ``worst_usd`` is what it needs of the budget, None if nobody knows.
+    """
 
     started: bool
     execution: str = ""
@@ -88,6 +91,16 @@ class Started(View):
     budget_usd: float
     committed_usd: float
     command: str = ""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a tool did: the run or the job that it started."""
+
+    message: str
+    execution: str = ""
+    job_id: str = ""
+    started: bool = True
 
 
 class RunView(View):
@@ -201,26 +214,32 @@ class AgentTools:
         name: Name = "",
     ) -> Started:
         """Start a run that tries a few rows and then waits. Poll status until its state is WAITING_FOR_APPROVAL: it has
-        the report with the cost of the whole run. Then call go_on_after_trial, or stop."""
+        the report with the cost of the whole run. Then call go_on_after_trial, or stop. Until it has ended, it takes
+        what all its rows can cost from the budget, or all that is left."""
         path, name = self._path(file), name or _made_up(document)
         tried = trials.with_trial(document, rows)
         planned = self._estimate(tried, path)
         share = min(1.0, rows / max(1, planned.rows_to_run))
+        target_usd = planned.target_worst_usd
         # The service's own work, such as reading the file, is paid for all rows.
-        worst = planned.worst_usd * share + planned.service_usd if self._is_priced(document) else None
+        least = planned.worst_usd * share + planned.service_usd if self._is_priced(document) else None
         command = self._command(f"run --input <document.json>{_csv_option(file)} --trial {rows}")
-        # The limit holds for the rows after the trial, too, and cannot be raised then.
-        return self._start(tried, path, name, worst, command, lambda left: left)
+
+        def limit(reserved: float) -> float:
+            # It holds for the rows after the trial, too, cannot be raised then, and leaves what the service can cost.
+            return min(target_usd, max(target_usd * share, reserved - (planned.worst_usd - target_usd)))
+
+        return self._start(tried, path, name, least, command, limit, most=planned.worst_usd)
 
     def go_on_after_trial(self, execution: Execution) -> Started:
-        """Run the other rows of a run that waits after its trial, if the cost that it measured is within the budget."""
+        """Run the other rows of a run that waits after its trial, if all that it can cost, up to the limit in its
+        document (stop_after.cost_usd), is within the budget."""
         execution = executions.name_of(execution)
-        whole = trials.trial_report(self._deployment, execution).whole
-        worst = whole.cost_usd.high if whole is not None and whole.target_included else None
+        worst = _most_usd(runs.read_plan(self._deployment, execution))
 
-        def approve(_left: float) -> Started:
+        def approve(_reserved: float) -> Done:
             trials.answer(self._deployment, execution, approved=True)
-            return self._done(f"{execution} runs its other rows. Poll status.", worst, execution=execution)
+            return Done(f"{execution} runs its other rows. Poll status.", execution=execution)
 
         return self._within_budget(
             worst, approve, self._command(f"approve {shlex.quote(execution)}"), execution, replaces=execution
@@ -232,7 +251,7 @@ class AgentTools:
         planned = self._estimate(document, path)
         worst = planned.worst_usd if self._is_priced(document) else None
         command = self._command(f"run --input <document.json>{_csv_option(file)}")
-        return self._start(document, path, name, worst, command, lambda _left: worst or 0)
+        return self._start(document, path, name, worst, command, lambda _reserved: planned.target_worst_usd)
 
     def retry(self, execution: Execution) -> Started:
         """Run the failed and unstarted rows of a run that has ended, as a new run whose output has all rows."""
@@ -243,9 +262,10 @@ class AgentTools:
         target = targets.find_target(self._deployment, runs.status(self._deployment, execution).target)
         worst = planned.estimate["worst_usd"] if _has_price(target) else None
 
-        def start(_left: float) -> Started:
-            done = retries.retry(self._deployment, execution, name=planned.execution, most_usd=worst)
-            return self._done(f"{done.rows:,} rows run again. Poll status.", worst, execution=done.execution)
+        def start(_reserved: float) -> Done:
+            limit = planned.estimate["target_worst_usd"]
+            done = retries.retry(self._deployment, execution, name=planned.execution, most_usd=limit)
+            return Done(f"{done.rows:,} rows run again. Poll status.", execution=done.execution)
 
         return self._within_budget(worst, start, self._command(f"retry {shlex.quote(execution)}"), planned.execution)
 
@@ -335,9 +355,9 @@ class AgentTools:
         """Create a job of Bedrock batches, if its estimate is within the budget. It takes up to a day: poll get_job."""
         worst = jobs.estimate(self._deployment, config).estimate.get("costUSD")
 
-        def create(_left: float) -> Started:
+        def create(_reserved: float) -> Done:
             made = jobs.create(self._deployment, config)
-            return self._done(made.message, worst, job_id=made.job_id or "", started=made.job_id is not None)
+            return Done(made.message, job_id=made.job_id or "", started=made.job_id is not None)
 
         return self._within_budget(worst, create, self._command("create-job --input <request.json>"))
 
@@ -360,36 +380,37 @@ class AgentTools:
         document: dict[str, Any],
         path: Path | None,
         name: str,
-        worst: float | None,
+        least: float | None,
         command: str,
         limit: Callable[[float], float],
+        most: float = 0,
     ) -> Started:
-        """``limit`` gives the cost at which the run stops, from what is left of the budget."""
+        """``limit`` gives the cost of the target at which the run stops, from what is reserved for the run."""
 
-        def start(left: float) -> Started:
-            runs.start(self._deployment, with_cost_limit(document, limit(left)), name, path)
-            return self._done(f"{name} runs. Poll status.", worst, execution=name)
+        def start(reserved: float) -> Done:
+            runs.start(self._deployment, with_cost_limit(document, limit(reserved)), name, path)
+            return Done(f"{name} runs. Poll status.", execution=name)
 
-        return self._within_budget(worst, start, command, name)
+        return self._within_budget(least, start, command, name, most=most)
 
     def _within_budget(
         self,
-        worst: float | None,
-        start: Callable[[float], Started],
+        least: float | None,
+        start: Callable[[float], Done],
         command: str,
         execution: str = "",
+        *,
+        most: float = 0,
         replaces: str = "",
     ) -> Started:
-        """What ``start`` answers to what is left; or that a person must approve, because of the budget."""
+        """What ``start`` does with what is reserved; or that a person must approve, because of the budget."""
         try:
-            with self._budget.reserved(worst, execution, replaces) as left:
-                return start(left)
+            with self._budget.reserved(least, execution, most_usd=most, replaces=replaces) as reserved:
+                done = start(reserved)
         except OverBudgetError as over:
             message = f"Approval needed, nothing was started. {over} A person can run the command."
-            return self._answer(started=False, approval_needed=True, message=message, worst_usd=worst, command=command)
-
-    def _done(self, message: str, worst: float | None, *, started: bool = True, **made: str) -> Started:
-        return self._answer(started=started, message=message, worst_usd=worst, **made)
+            return self._answer(started=False, approval_needed=True, message=message, worst_usd=least, command=command)
+        return self._answer(worst_usd=least, **asdict(done))
 
     def _answer(self, **fields: Any) -> Started:
         return Started(budget_usd=self._budget.total_usd, committed_usd=self._budget.committed_usd, **fields)
@@ -400,8 +421,8 @@ class AgentTools:
     def _cost_of(self, execution: str) -> float | None:
         try:
             run = runs.status(self._deployment, execution)
-        except ClientError:
-            return None  # it is not in the table yet
+        except EXPECTED:
+            return None  # it is not in the table yet, or the table cannot be asked now
         return run.cost_usd if run.ended_at is not None else None
 
     def _path(self, file: str) -> Path | None:
@@ -521,6 +542,16 @@ def _expected_told() -> Iterator[None]:
 def _has_price(target: Target) -> bool:
     """Whether the estimate has all costs of the target: prices of tokens are known after a call only."""
     return target.cost_per_call_usd is not None and target.prices is None
+
+
+def _most_usd(plan: Plan) -> float | None:
+    """What a run can cost in all: its target up to the run's limit, and the service at the worst. None without a limit:
+    then nothing stops a run whose estimate was too low."""
+    limit, target_usd = plan.config.execution_config.cost_limit, estimates.worst_of_target(plan.estimate.model_dump())
+    if limit is None:
+        return None
+    most = min(limit, target_usd) if _has_price(plan.target) else limit
+    return most + plan.estimate.total.worst - target_usd
 
 
 def _made_up(document: dict[str, Any], why: str = "agent") -> str:

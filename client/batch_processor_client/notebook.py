@@ -19,7 +19,7 @@ from batch_processor_client.deployment import Deployment as Outputs
 from batch_processor_client.documents import execution_name
 from batch_processor_client.errors import ClientError
 from batch_processor_client.executions import Ending, name_of
-from batch_processor_client.files import readable_file, split_s3_uri
+from batch_processor_client.files import open_object, readable_file
 from batch_processor_client.guesses import guess_document, read_header
 from batch_processor_client.inputs import named_files
 from batch_processor_client.progress import Progress, clock, money
@@ -123,10 +123,9 @@ class Run:
             if ending.document is None:
                 raise ClientError(f"{self.name} ended {ending.status} and left no rows: {ending.error} {ending.cause}")
             return frames.DataFrame()
-        bucket, key = split_s3_uri(uri)
-        content = io.BytesIO(self._deployment.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
+        content = io.BytesIO(b"".join(open_object(self._deployment, uri)))
         frame: pandas.DataFrame
-        match Path(key).suffix:
+        match Path(uri).suffix:
             case ".parquet":
                 frame = frames.read_parquet(content)
             case ".jsonl":

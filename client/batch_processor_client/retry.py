@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from batch_processor_client.deployment import Deployment
 from batch_processor_client.documents import with_cost_limit
 from batch_processor_client.errors import ClientError
+from batch_processor_client.estimates import worst_of_target
 from foundation.aws.s3 import S3ObjectStore
 from foundation.errors import ObjectNotFoundError
 from row_batches.document.plan import Keys, Plan
@@ -29,7 +30,8 @@ EXISTS = "ExecutionAlreadyExists"
 class Retry(BaseModel):
     """A run of the rows of ``retried`` that failed or never ran. ``execution`` is its name, "" when there are none.
 
-    ``estimate`` and ``warnings`` are those of a dry run, in US dollars at the best and at the worst.
+    ``estimate`` and ``warnings`` are those of a dry run, in US dollars at the best and at the worst, and the target's
+    part of the worst.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -106,7 +108,11 @@ def retry(
         rows=planned["rows_to_run"],
         total_rows=planned["total_rows"],
         dry_run=True,
-        estimate={"best_usd": total["best"], "worst_usd": total["worst"]},
+        estimate={
+            "best_usd": total["best"],
+            "worst_usd": total["worst"],
+            "target_worst_usd": worst_of_target(planned["estimate"]),
+        },
         warnings=planned["warnings"],
     )
 

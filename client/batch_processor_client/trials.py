@@ -57,9 +57,10 @@ def answer(deployment: Deployment, execution: str, *, approved: bool) -> Answere
     run = DynamoDbRuns(deployment.client("dynamodb"), deployment.runs_table).get(name)
     if run is None:
         raise ClientError(f"There is no run {name}.")
+    # Before the answer, so that an error always says that the run was not answered.
+    report = read_report(S3ObjectStore(deployment.client("s3"), deployment.results_bucket), name)
     if not send_answer(deployment.client("stepfunctions"), run, approved=approved):
         raise ClientError(f"{name} does not wait for an approval: its state is {run.shown_state}.")
-    report = read_report(S3ObjectStore(deployment.client("s3"), deployment.results_bucket), name)
     return Answered(execution=name, approved=approved, report=report)
 
 

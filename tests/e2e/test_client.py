@@ -10,6 +10,7 @@ from mcp import Client
 from mcp.types import CallToolResult
 
 from batch_processor_client.deployment import Deployment as Outputs
+from batch_processor_client.documents import LEAST_COST_USD
 from batch_processor_client.notebook import Deployment as Notebook
 from batch_processor_client.runs import read_plan, status
 from tests.support.client import run_client
@@ -115,4 +116,4 @@ def test_an_agent_spends_within_its_budget_and_follows_what_it_starts(deployment
     assert told[-1] == (ROWS, ROWS, f"{ROWS} rows done, 0 failed")
     assert results["document"]["succeeded"] == ROWS
     plan = read_plan(Outputs.read(outputs), "agents-run")
-    assert plan.config.execution_config.cost_limit == started["worst_usd"]
+    assert plan.config.execution_config.cost_limit == max(planned["target_worst_usd"], LEAST_COST_USD)

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from batch_processor_client import content_edits, job_export, jobs
-from batch_processor_client.cli.options import AsJson, deployment_of, has_terminal, input_file, out, show
+from batch_processor_client.cli.options import AlwaysJson, AsJson, deployment_of, has_terminal, input_file, out, show
 from batch_processor_client.documents import read_document
 from batch_processor_client.errors import ClientError
 
@@ -97,7 +97,7 @@ def list_jobs(
 
 
 @app.command()
-def job(context: typer.Context, job: JobId) -> None:
+def job(context: typer.Context, job: JobId, _as_json: AlwaysJson = False) -> None:
     """Show one job as JSON: its state, parts, counts and cost."""
     out.print_json(jobs.get_job(deployment_of(context), job).model_dump_json(by_alias=True, exclude_unset=True))
 
@@ -117,6 +117,7 @@ def content(
     context: typer.Context,
     job: JobId,
     limit: Annotated[int, typer.Option(min=1, max=500_000, help="Records at most.")] = 100,
+    _as_json: AlwaysJson = False,
 ) -> None:
     """Print the records of a job with their generated content, one JSON object a line."""
     for record in jobs.content(deployment_of(context), job, limit):

@@ -20,6 +20,7 @@ out = Console(soft_wrap=True)
 err = Console(stderr=True, soft_wrap=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+AlwaysJson = Annotated[bool, typer.Option("--json", help="Changes nothing: the result is always printed as JSON.")]
 
 
 def named(text: str) -> str:

@@ -118,6 +118,8 @@ def test_the_commands_show_what_the_api_answers(world: World, tmp_path: Path) ->
         (202, {"message": "Stop requested", "jobId": JOB, "status": "InProgress"}),
         (200, {**CREATED, "jobId": "batch-2"}),
         (200, {"records": RECORDS}),
+        (200, ONE),
+        (200, {"records": RECORDS}),
     ]
     listed = world.command("jobs", "--status", "Completed")
     assert JOB in listed.output
@@ -128,6 +130,8 @@ def test_the_commands_show_what_the_api_answers(world: World, tmp_path: Path) ->
     assert "Stop requested" in world.command("stop-job", JOB).output
     assert "batch-2: 3 records." in world.command("retry-job", JOB).output
     assert json.loads(world.command("content", JOB).output.splitlines()[0])["record_id"] == "OSHA-1"
+    assert json.loads(world.command("job", JOB, "--json").output)["stats"] == ONE["stats"]
+    assert json.loads(world.command("content", JOB, "--json").output.splitlines()[1])["record_id"] == "OSHA-2"
     assert world.api.requests[0][1] == "/admin/bedrock/batch/jobs?limit=20&status=Completed"
     assert world.api.requests[2][2] == {"config": {"filters": {"agencies": ["osha"]}}}
 

@@ -28,8 +28,6 @@ from tests.unit.client.fakes import EXECUTION, OUTPUTS
 
 WITHOUT_JSON = {
     "api": "prints the answer, which is JSON",
-    "job": "prints the job as JSON",
-    "content": "prints a JSON object a line",
     "schema guess": "prints a schema, a YAML file",
     "console": "serves until Ctrl-C",
     "mcp": "serves until Ctrl-C",

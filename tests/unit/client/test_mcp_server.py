@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from boto3.exceptions import S3UploadFailedError
+from botocore.exceptions import NoCredentialsError, ReadTimeoutError
 from mcp import Client
 from mcp.types import CallToolResult
 
@@ -18,15 +20,17 @@ from batch_processor_client import retry as retries
 from batch_processor_client import stop as stops
 from batch_processor_client.documents import with_cost_limit
 from batch_processor_client.errors import ClientError
+from batch_processor_client.mcp_budget import Budget
 from batch_processor_client.progress import Progress
 from batch_processor_client.retry import Retry
-from row_batches.document.plan import Target, TargetPrices
+from foundation.errors import ServiceUnavailableError, ThrottledError
+from row_batches.document.plan import CostEstimate, Target, TargetPrices
 from row_batches.run.runs import Approval, Counts, Run, RunEnding, RunState
 from row_batches.run.trial_forecast import Forecast
 from row_batches.run.trial_report import TrialReport, WholeRun
 from tests.support.batches import make_plan
 from tests.support.fakes import FakeObjectStore, FakeRuns
-from tests.unit.client.fakes import OUTPUTS, FakeStates, fake_deployment, run_command
+from tests.unit.client.fakes import OUTPUTS, FakeStates, fake_deployment, refusal, run_command
 
 DOCUMENT = {"target": {"type": "tool", "name": "echo"}, "csv_s3_uri": "s3://input/rows.csv"}
 TOKEN = "token-of-the-approval"
@@ -39,6 +43,9 @@ COSTS = {
 PLANNED = {"total_rows": 100, "rows_to_run": 100, "estimate": COSTS, "warnings": []}
 ECHO = Target(name="echo", type="tool", arn="arn:aws:lambda:us-east-1:1:function:echo", invocation="lambda")
 PRICED = ECHO.model_copy(update={"cost_per_call_usd": 0.01})
+TOKENS_PRICED = PRICED.model_copy(
+    update={"prices": TargetPrices(input_usd_per_million_tokens=1, output_usd_per_million_tokens=1)}
+)
 WHOLE = WholeRun(
     rows=100,
     seconds=Forecast(expected=10, low=9, high=11),
@@ -62,6 +69,7 @@ class World:
             monkeypatch.setattr(module, "DynamoDbRuns", lambda *_: self.table)
         monkeypatch.setattr(executions, "refuse_used_name", lambda *_: None)
         self.register(PRICED)
+        self.report(WHOLE)
 
     def register(self, target: Target) -> None:
         self.monkeypatch.setattr(targets, "find_target", lambda *_: target)
@@ -75,10 +83,14 @@ class World:
         )  # fmt: skip
         self.monkeypatch.setattr(trials, "read_report", lambda *_: report)
 
-    def waiting(self, name: str = "run-1") -> None:
-        """A run that waits for an approval."""
+    def waiting(self, name: str = "run-1", limit: float | None = None, target: Target = PRICED) -> None:
+        """A run that waits for an approval. Its target may cost ``limit``."""
         now = datetime(2026, 11, 27, tzinfo=UTC)
-        plan = make_plan([["1", "a"]] * 100, store=FakeObjectStore(), execution=name)
+        settings = {} if limit is None else {"execution_config": {"stop_after": {"cost_usd": limit}}}
+        plan = make_plan([["1", "a"]] * 100, store=FakeObjectStore(), execution=name, **settings).model_copy(
+            update={"target": target, "estimate": CostEstimate(**COSTS, prices_as_of="2026-11-01")}
+        )
+        self.monkeypatch.setattr(runs, "read_plan", lambda *_: plan)
         self.table.start(
             Run.of_plan(plan).model_copy(update={"approval": Approval(token=TOKEN, asked_at=now, until=now)})
         )
@@ -160,20 +172,22 @@ def test_no_tool_takes_an_amount_or_an_approval(world: World) -> None:
 def test_an_estimate_runs_no_row(world: World) -> None:
     said = answer(world.server(0), "estimate", document=DOCUMENT)
     assert (said["best_usd"], said["worst_usd"], said["service_usd"]) == (1.5, 8.0, 0.5)
+    assert said["target_worst_usd"] == 6.0
     assert world.started == []
 
 
 def test_a_run_within_the_budget_starts(world: World) -> None:
     said = answer(world.server(10), "start", document=DOCUMENT, name="mine")
     assert (said["started"], said["execution"], said["committed_usd"]) == (True, "mine", 8.0)
-    assert world.started == [limited(DOCUMENT, 8.0)]
+    # The limit is that of the target: 2 of the 8 USD are for the service.
+    assert world.started == [limited(DOCUMENT, 6.0)]
 
 
 def limited(document: dict[str, Any], usd: float) -> dict[str, Any]:
     return {**document, "execution_config": {"stop_after": {"cost_usd": usd}}}
 
 
-@pytest.mark.parametrize(("own", "holds"), [(5, 5), (50, 8.0)])
+@pytest.mark.parametrize(("own", "holds"), [(5, 5), (50, 6.0)])
 def test_a_run_stops_by_itself_at_what_it_has_of_the_budget_or_at_its_own_lower_limit(
     world: World, own: float, holds: float
 ) -> None:
@@ -202,16 +216,7 @@ def test_a_run_above_the_budget_asks_for_approval_and_nothing_starts(world: Worl
     assert world.started == []
 
 
-@pytest.mark.parametrize(
-    "target",
-    [
-        ECHO,
-        PRICED.model_copy(
-            update={"prices": TargetPrices(input_usd_per_million_tokens=1, output_usd_per_million_tokens=1)}
-        ),
-    ],
-    ids=["none", "of tokens"],
-)
+@pytest.mark.parametrize("target", [ECHO, TOKENS_PRICED], ids=["none", "of tokens"])
 @pytest.mark.parametrize("tool", ["start", "trial"])
 def test_an_unknown_cost_asks_for_approval_whatever_the_budget(world: World, tool: str, target: Target) -> None:
     world.register(target)
@@ -242,29 +247,128 @@ def refuse() -> None:
     raise ClientError("refused")
 
 
-def test_a_trial_reserves_the_share_of_its_rows_and_waits_for_approval(world: World) -> None:
-    said = answer(world.server(2), "trial", document={**DOCUMENT, "trial": {"approval": "none"}}, rows=10)
-    assert (said["started"], said["committed_usd"]) == (True, 0.8 + 0.5)
-    # The limit also holds for the rows that run after the trial.
-    assert world.started == [limited({**DOCUMENT, "trial": {"rows": 10, "approval": "required"}}, 2)]
+@pytest.mark.parametrize(
+    ("budget", "committed", "limit"),
+    [
+        (100, 8.0, 6.0),  # the whole run
+        (5, 5, 3.0),  # what is left, of which the service can take 2
+        (2, 2, 0.6),  # what is left; the limit lets all rows of the trial run
+    ],
+)
+def test_a_trial_reserves_what_its_whole_run_can_cost_or_what_is_left(
+    world: World, budget: float, committed: float, limit: float
+) -> None:
+    server = world.server(budget)
+    said = answer(server, "trial", document={**DOCUMENT, "trial": {"approval": "none"}}, rows=10)
+    assert (said["started"], said["worst_usd"], said["committed_usd"]) == (True, 0.8 + 0.5, committed)
+    (started,) = world.started
+    assert started["trial"] == {"rows": 10, "approval": "required"}
+    assert started["execution_config"]["stop_after"]["cost_usd"] == pytest.approx(limit)
 
 
-def test_a_run_goes_on_after_its_trial_if_the_measured_cost_is_within_the_budget(world: World) -> None:
-    world.waiting()
-    world.report(WHOLE)
-    refused = answer(world.server(2.9), "go_on_after_trial", execution="run-1")
+def test_a_trial_whose_rows_can_cost_more_than_is_left_asks_for_approval(world: World) -> None:
+    said = answer(world.server(1.29), "trial", document=DOCUMENT, rows=10)
+    assert (said["approval_needed"], said["worst_usd"], world.started) == (True, 1.3, [])
+
+
+def test_trials_that_go_on_together_cannot_pass_the_budget(world: World) -> None:
+    server = world.server(10)
+    answer(server, "trial", document=DOCUMENT, rows=10, name="first")
+    answer(server, "trial", document=DOCUMENT, rows=10, name="second")
+    limits = [one["execution_config"]["stop_after"]["cost_usd"] for one in world.started]
+    approved = 0.0
+    for name, limit in zip(("first", "second"), limits, strict=True):
+        world.waiting(name, limit)
+        if answer(server, "go_on_after_trial", execution=name)["started"]:
+            approved += limit + 2
+    assert approved == 8.0
+
+
+def test_a_run_goes_on_after_its_trial_if_the_most_that_it_can_cost_is_within_the_budget(world: World) -> None:
+    world.waiting(limit=3)
+    refused = answer(world.server(4.9), "go_on_after_trial", execution="run-1")
     assert (refused["started"], refused["command"]) == (False, "batch-processor --env stage approve run-1")
     assert world.states.answers == []
-    assert answer(world.server(3), "go_on_after_trial", execution="run-1")["started"]
+    said = answer(world.server(5), "go_on_after_trial", execution="run-1")
+    assert (said["started"], said["worst_usd"], said["committed_usd"]) == (True, 5, 5)
     assert world.states.answers == [(TOKEN, {"approved": True})]
 
 
-@pytest.mark.parametrize("whole", [None, WHOLE.model_copy(update={"target_included": False})])
-def test_a_trial_that_measured_no_cost_asks_for_approval(world: World, whole: WholeRun | None) -> None:
+@pytest.mark.parametrize(("target", "most"), [(PRICED, 8.0), (TOKENS_PRICED, 22.0)], ids=["calls", "tokens"])
+def test_a_limit_above_the_worst_case_counts_only_where_the_worst_case_is_not_known(
+    world: World, target: Target, most: float
+) -> None:
+    world.waiting(limit=20, target=target)
+    assert answer(world.server(100), "go_on_after_trial", execution="run-1")["worst_usd"] == most
+
+
+def test_a_run_without_a_limit_asks_for_approval_after_its_trial(world: World) -> None:
     world.waiting()
-    world.report(whole)
     assert answer(world.server(1_000), "go_on_after_trial", execution="run-1")["approval_needed"]
     assert world.states.answers == []
+
+
+def test_the_rounding_of_a_sum_does_not_exceed_the_budget() -> None:
+    budget = Budget(0.3, lambda _: None)
+    with budget.reserved(0.1 + 0.2, "run-1") as reserved:
+        assert reserved == 0.1 + 0.2
+
+
+@pytest.mark.parametrize("broken", [ThrottledError("slow down"), ServiceUnavailableError("no answer")])
+@pytest.mark.parametrize("tool", ["start", "trial", "retry", "go_on_after_trial"])
+def test_a_run_that_started_stays_in_the_budget_although_the_table_of_runs_cannot_be_asked(
+    world: World, tool: str, broken: Exception
+) -> None:
+    server = world.server(10)
+    world.waiting("night-run", limit=6)
+    estimate = {"best_usd": 1.0, "worst_usd": 8.0, "target_worst_usd": 6.0}
+
+    def retry(*_: Any, dry_run: bool = False, **__: Any) -> Retry:
+        if not dry_run:
+            world.table.broken = broken
+        return Retry(retried="night-run", execution="again", rows=3, total_rows=9, estimate=estimate)
+
+    def break_after(operation: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            done = operation(*arguments, **named)
+            if not json.loads(named.get("input", "{}")).get("dry_run"):
+                world.table.broken = broken
+            return done
+
+        return call
+
+    world.monkeypatch.setattr(retries, "retry", retry)
+    world.monkeypatch.setattr(world.states, "start_execution", break_after(world.states.start_execution))
+    world.monkeypatch.setattr(world.states, "send_task_success", break_after(world.states.send_task_success))
+    asked = {"document": DOCUMENT} if tool in ("start", "trial") else {"execution": "night-run"}
+    said = answer(server, tool, **asked)
+    assert (said["started"], said["committed_usd"]) == (True, 8.0)
+    assert answer(server, "start", document=DOCUMENT, name="another")["approval_needed"]
+
+
+@pytest.mark.parametrize(
+    ("error", "kept"),
+    [
+        (refusal("AccessDeniedException", "StartExecution"), 0),
+        (refusal("ThrottlingException", "StartExecution"), 0),
+        (refusal("InternalFailure", "StartExecution"), 8.0),
+        (ReadTimeoutError(endpoint_url="https://states"), 8.0),
+        (NoCredentialsError(), 0),
+        (S3UploadFailedError("no"), 0),
+        (ServiceUnavailableError("read before the start"), 0),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
+)
+def test_only_an_error_that_says_that_no_run_started_gives_its_amount_back(
+    world: World, error: Exception, kept: float
+) -> None:
+    def start_execution(*_: Any, **__: Any) -> None:
+        raise error
+
+    budget = Budget(10, lambda _: None)
+    with pytest.raises(type(error)), budget.reserved(8.0, "run-1"):
+        start_execution()
+    assert budget.committed_usd == kept
 
 
 def test_no_answer_has_the_token_of_an_approval(world: World) -> None:
@@ -282,7 +386,7 @@ def test_a_retry_is_bound_by_the_budget(world: World) -> None:
     def retry(*_: Any, dry_run: bool = False, most_usd: float | None = None, **__: Any) -> Retry:
         assert dry_run is (most_usd is None)
         retried.append(most_usd)
-        estimate = {"best_usd": 1.0, "worst_usd": 4.0}
+        estimate = {"best_usd": 1.0, "worst_usd": 4.0, "target_worst_usd": 3.0}
         return Retry(retried="run-1", execution="run-1-retry-1", rows=3, total_rows=9, estimate=estimate)
 
     world.monkeypatch.setattr(retries, "retry", retry)
@@ -290,7 +394,7 @@ def test_a_retry_is_bound_by_the_budget(world: World) -> None:
     assert (said["approval_needed"], said["command"]) == (True, "batch-processor --env stage retry run-1")
     assert retried == [None]
     assert answer(world.server(4), "retry", execution="run-1")["execution"] == "run-1-retry-1"
-    assert retried == [None, None, 4.0]
+    assert retried == [None, None, 3.0]
 
 
 @pytest.mark.parametrize(("cost", "starts"), [({"costUSD": 5.0}, True), ({"costUSD": 11.0}, False), ({}, False)])

@@ -82,6 +82,13 @@ def test_a_run_that_failed_says_why(world: World) -> None:
         run.df()
 
 
+def test_an_output_that_was_deleted_is_said(world: World) -> None:
+    world.storage.objects.clear()
+    world.states.descriptions = [world.ended]
+    with pytest.raises(ClientError, match=rf"There is no {RESULTS}/output\.csv\."):
+        Deployment("local").follow("night-run").df()
+
+
 def test_rows_that_are_neither_a_frame_nor_a_path_are_refused(world: World) -> None:
     with pytest.raises(ClientError, match="not list"):
         Deployment("local").run([{"text": "a"}], target="echo")  # type: ignore[arg-type, unused-ignore]

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from batch_processor_client import cli
+from batch_processor_client import cli, trials
 from batch_processor_client.errors import ClientError
 from batch_processor_client.trials import answer, trial_report, with_trial
+from foundation.errors import ThrottledError
 from row_batches.run.trial_forecast import Forecast
 from row_batches.run.trial_report import RowSeconds, TrialReport, WholeRun
 from tests.unit.client.fakes import OUTPUTS, FakeStates, FakeStorage, FakeTables, fake_deployment, waiting_run
@@ -90,6 +91,16 @@ def test_a_run_that_does_not_wait_is_not_answered(world: World) -> None:
     world.tables.items = []
     with pytest.raises(ClientError, match="There is no run night-run"):
         answer(world.deployment, "night-run", approved=True)
+
+
+def test_an_approval_that_fails_was_not_sent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def busy(*_: Any) -> None:
+        raise ThrottledError("SlowDown")
+
+    monkeypatch.setattr(trials, "read_report", busy)
+    with pytest.raises(ThrottledError):
+        answer(world.deployment, "night-run", approved=True)
+    assert world.states.answers == []
 
 
 def test_a_question_that_is_over_is_said(world: World) -> None:
