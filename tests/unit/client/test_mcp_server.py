@@ -86,10 +86,10 @@ class World:
     def waiting(self, name: str = "run-1", limit: float | None = None, target: Target = PRICED) -> None:
         """A run that waits for an approval. Its target may cost ``limit``."""
         now = datetime(2026, 11, 27, tzinfo=UTC)
-        settings = {} if limit is None else {"execution_config": {"stop_after": {"cost_usd": limit}}}
-        plan = make_plan([["1", "a"]] * 100, store=FakeObjectStore(), execution=name, **settings).model_copy(
-            update={"target": target, "estimate": CostEstimate(**COSTS, prices_as_of="2026-11-01")}
-        )
+        settings = {} if limit is None else {"stop_after": {"cost_usd": limit}}
+        plan = make_plan(
+            [["1", "a"]] * 100, store=FakeObjectStore(), execution=name, execution_config=settings
+        ).model_copy(update={"target": target, "estimate": CostEstimate(**COSTS, prices_as_of="2026-11-01")})
         self.monkeypatch.setattr(runs, "read_plan", lambda *_: plan)
         self.table.start(
             Run.of_plan(plan).model_copy(update={"approval": Approval(token=TOKEN, asked_at=now, until=now)})
