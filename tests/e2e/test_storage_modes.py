@@ -25,7 +25,7 @@ from tests.support.iam import session_with
 
 MODES = ("s3", "dynamodb", "inline")
 HEADER = ["mode", "n"]
-MANY_ROWS = scaled(100_000, 1_000)
+MANY_ROWS = scaled(100_000, 5_000)
 
 
 def document(mode: str, tool: str = "chaos", **execution: Any) -> dict[str, Any]:

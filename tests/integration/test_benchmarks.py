@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from types import SimpleNamespace
 from typing import Any
 
+import boto3
 import pytest
 
+from row_batches.document.plan import Keys, StorageMode
 from tests.support.deployment import FULL_SIZE
-from tools.benchmarks import aggregation, lake, mapping, readers, results, writers
+from tests.support.moto_aws import moto_aws
+from tests.support.row_batch_tables import make_results_table
+from tools.benchmarks import aggregation, lake, mapping, readers, results, storage, writers
 
 of_many_processes = pytest.mark.skipif(not FULL_SIZE, reason="a minute of starting processes: SCALE=full")
 
@@ -26,6 +32,33 @@ def test_aggregation_with_the_same_output_of_every_side(monkeypatch: pytest.Monk
     for name, few in (("ROWS", 400), ("FEWER_ROWS", 200), ("ROUNDS", 1)):
         monkeypatch.setattr(aggregation, name, few)
     assert "aggregation_against_duckdb" in names(aggregation.run())
+
+
+@pytest.mark.parametrize("mode", list(StorageMode))
+@pytest.mark.parametrize("rows", [300, 1_200])
+def test_aggregation_of_each_storage_mode(
+    mode: StorageMode, rows: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with moto_aws():
+        s3, dynamodb = boto3.client("s3"), boto3.client("dynamodb")
+        s3.create_bucket(Bucket="results")
+        s3.put_bucket_versioning(Bucket="results", VersioningConfiguration={"Status": "Enabled"})
+        deployment: Any = SimpleNamespace(
+            client={"s3": s3, "dynamodb": dynamodb}.__getitem__,
+            results_bucket="results",
+            results_table=make_results_table(dynamodb),
+        )
+        monkeypatch.setattr(storage, "deployment_of", lambda _: deployment)
+        monkeypatch.setattr(storage, "use_one_arena", lambda: None)  # for a process that does nothing else
+
+        execution = storage.prepare(deployment, mode, rows)
+        storage.print_figures(execution)
+
+        seconds, peak_mb = json.loads(capsys.readouterr().out)
+        output = s3.get_object(Bucket="results", Key=Keys(execution).output)["Body"].read()
+    assert seconds > 0
+    assert peak_mb > 0
+    assert output.count(b"\n") == 1 + rows
 
 
 @of_many_processes
