@@ -97,6 +97,11 @@ EMOJIS = {"text": "\U0001f600" * 1_100_000}
         pytest.param("[" + ",".join(["items[::-1]"] * 100) + "]", SIX_MB, id="many slices"),
         # Each emoji becomes 12 characters, so the results take 264,000 steps, and their arguments 22,000.
         pytest.param("[to_string([text]), to_string([text])]", EMOJIS, id="results larger than arguments"),
+        pytest.param(
+            "[" + ",".join(["n"] * 500) + "] | [" + ",".join(["@"] * 110) + "][] | to_string(@)",
+            {"n": 10**4_000},
+            id="a long number many times",
+        ),
     ],
 )
 def test_what_an_expression_creates_counts_so_its_memory_is_bounded(expression: str, answer: dict[str, Any]) -> None:

@@ -23,8 +23,8 @@ from foundation.problems import closest, listed
 
 MAX_EXPRESSION_LENGTH = 2_000
 MAX_STEPS = 250_000
-"""The budget of one search: visited values, and blocks of ``CHARACTERS_A_STEP`` in the texts that it reads or creates.
-A search takes up to about half a second."""
+"""The budget of one search: visited values, and blocks of ``CHARACTERS_A_STEP`` in texts and numbers that it reads
+or creates. A search takes up to about half a second."""
 CHARACTERS_A_STEP = 100
 _DEEP_FUNCTIONS = frozenset({"contains", "to_string"})
 """Functions that visit everything inside their arguments. The others visit only the elements."""
@@ -71,6 +71,8 @@ class _Budget:
 def _steps(value: Any) -> int:
     if isinstance(value, str):
         return 1 + len(value) // CHARACTERS_A_STEP
+    if isinstance(value, int):
+        return 1 + value.bit_length() // (3 * CHARACTERS_A_STEP)  # a digit takes a little more than three bits
     return 1 + (len(value) if isinstance(value, list | dict) else 0)
 
 
