@@ -147,7 +147,7 @@ def demonstrate(console: Console, keep: bool) -> int:
         console.print(f"The local AWS runs on at {local_aws.endpoint_url()}; `make down` stops it.\n", highlight=False)
     console.print("[bold]Try next[/bold]")
     for command, meaning in (
-        ("make up", "a local AWS to stay"),
+        ("make up", "a local AWS that keeps running"),
         ("make run CSV=my.csv TARGET=echo", "your own rows"),
         ("make target NAME=mine FILE=handler.py", "your own target, from a Lambda handler"),
         ("make console", "watch runs in the browser"),

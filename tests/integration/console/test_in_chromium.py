@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from queue import Queue
 from typing import Any
 
 import pytest
-import uvicorn
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, Response, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Response, expect
 
-from batch_processor_client.console.server import serve
 from batch_processor_client.errors import ClientError
 from batch_processor_client.workbench import Workbench
 from row_batches.document.plan import Keys
@@ -25,9 +20,9 @@ from tests.integration.console.conftest import IMAGE, World
 from tests.integration.console.test_new_page import NAME, ROWS
 from tests.integration.console.test_remap_page import finish
 from tests.support.batches import EXECUTION
+from tests.support.console import chromium_browser, needs_chromium, served_console
 from tests.unit.client.fakes import refusal
 
-CHROMIUM = shutil.which("chromium")
 SCREENSHOTS = Path(__file__).resolve().parents[3] / "build" / "console"
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 ENDED = {"status": "SUCCEEDED", "output": json.dumps({"total_rows": 12})}
@@ -40,36 +35,20 @@ TOO_WIDE = """() => {
     return "too wide: " + outside.map((one) => one.outerHTML.slice(0, 90)).join("; ");
 }"""
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="there is no chromium on this machine: apt-get install -y chromium"
-)
+pytestmark = needs_chromium
 
 
 @pytest.fixture
-def address(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def address(world: World) -> Iterator[str]:
     """The address that the command prints, while the console is served on it."""
-    servers: Queue[uvicorn.Server] = Queue()
-    addresses: Queue[str] = Queue()
-
-    class Server(uvicorn.Server):
-        def __init__(self, config: uvicorn.Config) -> None:
-            super().__init__(config)
-            servers.put(self)
-
-    monkeypatch.setattr(uvicorn, "Server", Server)
-    serving = threading.Thread(target=serve, args=(world.console.deployment, addresses.put))
-    serving.start()
-    yield addresses.get()
-    servers.get().should_exit = True
-    serving.join()
+    with served_console(world.console.deployment) as address:
+        yield address
 
 
 @pytest.fixture
 def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium_browser() as browser:
         yield browser
-        browser.close()
 
 
 def inspect(page: Page, name: str) -> None:

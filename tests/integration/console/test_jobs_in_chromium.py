@@ -13,15 +13,14 @@ from python_calamine import CalamineWorkbook
 from batch_processor_client import jobs
 from tests.integration.console.conftest import IMAGE
 from tests.integration.console.jobs_console import HOSTILE_ID, JobsConsole, jobs_console
-from tests.integration.console.test_in_chromium import CHROMIUM, address, chromium, inspect
+from tests.integration.console.test_in_chromium import address, chromium, inspect
 from tests.support.bedrock_jobs import jobs_world, violations
+from tests.support.console import needs_chromium
 
 __all__ = ["address", "chromium"]
 ATTACKS = "() => document.querySelectorAll('main img, main script, main b').length"
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="there is no chromium on this machine: apt-get install -y chromium"
-)
+pytestmark = needs_chromium
 
 
 @pytest.fixture

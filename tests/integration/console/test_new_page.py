@@ -195,7 +195,7 @@ def test_a_run_is_estimated_and_started(world: World, mapped: Any, monkeypatch: 
         "warnings": [f"odd {IMAGE}"],
         "estimate": {
             "total": {"best": 0.006, "worst": 0.02},
-            "parts": {"target": {"best": 0.006}},
+            "parts": {"target": {"best": 0.006, "worst": 0.02}},
             "target_included": True,
             "assumptions": ["one call a row"],
         },
