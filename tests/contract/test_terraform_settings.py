@@ -82,9 +82,9 @@ def test_sizes_are_within_lambdas_limits_and_each_has_its_reason(function: str) 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
 def test_sizes_stand_in_the_file_alone_so_that_the_cost_model_counts_what_is_deployed(module: Path) -> None:
     text = (module / "functions.tf").read_text()
-    assert re.findall(r"(?:memory_mb|timeout_seconds|temporary_mb)\s*=\s*(\S+)", text) == [
-        f"each.value.{field}" for field in ("memory_mb", "timeout_seconds", "temporary_mb")
-    ]
+    for field in ("memory_mb", "timeout_seconds", "temporary_mb"):
+        given = re.findall(rf"{field}\s*=\s*(.+)", text)
+        assert given == [f"each.value.{field}"], f"write {field} into functions.json, which the cost model reads too"
 
 
 def test_a_task_waits_as_long_as_its_function_may_run() -> None:

@@ -8,7 +8,6 @@ from typing import Any, Literal
 import pytest
 
 from foundation.registry import registry
-from row_batches.mapping import transformations
 from row_batches.mapping.metadata_columns import DEFAULT_METADATA_COLUMNS, METADATA
 from row_batches.mapping.output_types import OUTPUT_TYPES
 from row_batches.mapping.transformations import TRANSFORMATION_OF, TRANSFORMATIONS, OneColumn, Step, Transformation
@@ -35,16 +34,6 @@ def test_a_transformation_reads_the_columns_that_it_names_and_no_others(kind: st
     transformation.compile(index_of)
 
     assert index_of.read == {column for _, column in transformation.columns()}
-
-
-def test_every_transformation_is_in_the_registry() -> None:
-    written = {
-        member
-        for member in vars(transformations).values()
-        if isinstance(member, type) and issubclass(member, Transformation) and "config" in member.__annotations__
-    } - {Transformation}
-
-    assert written == set(TRANSFORMATIONS)
 
 
 def test_a_transformation_without_a_part_is_refused_at_import_and_the_part_is_named() -> None:
