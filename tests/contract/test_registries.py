@@ -21,9 +21,10 @@ from row_batches.targets.kind import TargetKind
 from row_batches.targets.kinds import KINDS
 
 PACKAGES = (foundation, row_batches, bedrock_batches)
+NAMES = {package.__name__ for package in PACKAGES}
 
 
-def written(kind: type) -> set[type]:
+def written(kind: type[Any]) -> set[type[Any]]:
     """The classes of a kind in any module of the core layer, without those that only others derive from."""
     for package in PACKAGES:
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
@@ -31,13 +32,10 @@ def written(kind: type) -> set[type]:
     return {one for one in derived(kind) if not one.__subclasses__()}
 
 
-def derived(kind: type) -> set[type]:
+def derived(kind: type[Any]) -> set[type[Any]]:
     """The classes that derive from a kind, but not those that tests define."""
     own = {one for one in kind.__subclasses__() if one.__module__.partition(".")[0] in NAMES}
     return own | {found for one in own for found in derived(one)}
-
-
-NAMES = {package.__name__ for package in PACKAGES}
 
 
 @pytest.mark.parametrize(
@@ -51,6 +49,6 @@ NAMES = {package.__name__ for package in PACKAGES}
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_every_class_of_a_kind_is_in_its_registry(kind: type, name: str, members: Sequence[Any]) -> None:
+def test_every_class_of_a_kind_is_in_its_registry(kind: type[Any], name: str, members: Sequence[Any]) -> None:
     left_out = sorted(one.__name__ for one in written(kind) - set(members))
     assert not left_out, f"add {left_out} to {name}: nothing uses a class that is not in it"
