@@ -110,8 +110,9 @@ EXAMPLE = '{"title": "...", "description": "...", "tags": ["...", "..."]}'
         f"The form is {EXAMPLE}. So: {TEXT}",
         f"A draft: {DRAFT}. Better: {TEXT}",
         f'The record {{"title": "Inspection 5", "site": "X"}} gives {TEXT}',
+        f"{TEXT} It has the form {EXAMPLE}.",
     ],
-    ids=["think", "reasoning", "thinking opened by the template", "example", "draft", "quoted record"],
+    ids=["think", "reasoning", "thinking opened by the template", "example", "draft", "quoted record", "example last"],
 )
 def test_the_last_object_outside_reasoning_is_the_answer(text: str) -> None:
     assert content_in(text).model_dump() == CONTENT
@@ -139,6 +140,11 @@ def test_a_draft_before_an_answer_that_was_cut_off_is_no_content() -> None:
         find_content(Answer(text, stop_reason="max_tokens"))
 
 
+def test_an_example_before_an_answer_that_was_cut_off_does_not_hide_that_it_was() -> None:
+    with pytest.raises(NoContentError, match="raise maxTokens"):
+        find_content(Answer(f"{EXAMPLE} {TEXT[:-9]}"))
+
+
 def test_an_open_brace_behind_a_complete_answer_takes_nothing_from_it() -> None:
     assert content_in(f'{TEXT} I left out the placeholder {{"title"').model_dump() == CONTENT
 
@@ -156,6 +162,8 @@ def test_content_about_reasoning_tags_is_content() -> None:
         ("{'title': 'A title', description: 'What happened.', tags: ['one', 'two']} // done", "JSON5 syntax"),
         (TEXT.replace('"title"', '"Title"'), "name of a field"),
         (TEXT.replace('["one", "two"]', '"one, two"'), "tags as a text"),
+        (TEXT.replace('["one", "two"]', json.dumps('["one", "two"]')), "tags as a text"),
+        (TEXT.replace('"two"]', '"", "two", null]'), "empty tags"),
         (json.dumps(TEXT), "JSON in a text"),
         (json.dumps({"answer": TEXT}), "JSON in a text"),
     ],
@@ -183,14 +191,21 @@ def test_tags_that_are_null_are_no_tags() -> None:
         },
         {"content": [{"type": "tool_use", "id": "1", "name": "print", "input": CONTENT}], "stop_reason": "tool_use"},
         {"choices": [{"message": {"content": "", "tool_calls": [{"function": {"name": "print", "arguments": TEXT}}]}}]},
+        {"content": [{"type": "tool_use", "id": "1", "name": "print", "input": {"result": CONTENT}}]},
     ],
-    ids=["converse", "anthropic", "mistral"],
+    ids=["converse", "anthropic", "mistral", "wrapped"],
 )
 def test_the_input_of_a_tool_call_is_content(output: Any) -> None:
     content = read_result(line(output)).content
 
     assert content is not None
     assert content.model_dump() == CONTENT
+
+
+def test_a_tool_call_without_our_fields_leaves_the_text_as_the_answer() -> None:
+    assert find_content(Answer(TEXT, tool_input={"query": "x"})).content.model_dump() == CONTENT
+    with pytest.raises(NoContentError, match="title: Field required"):
+        find_content(Answer("", tool_input={"query": "x"}))
 
 
 def test_a_body_nested_too_deep_is_a_failure_of_its_record() -> None:

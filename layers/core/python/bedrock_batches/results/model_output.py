@@ -87,6 +87,10 @@ class NoContentError(ValueError):
     """Raised when a text has no generated content. The message says why."""
 
 
+class ExampleRepeatedError(NoContentError):
+    """Raised when an object repeats the example of the prompt instead of answering."""
+
+
 NO_ANSWER = Answer("")
 
 
@@ -295,10 +299,12 @@ class FoundContent:
 def find_content(answer: Answer) -> FoundContent:
     """The content of an answer: the input of its last tool call, or the last object in its text that has our fields.
 
-    Raises NoContentError.
+    An object that repeats the prompt's example does not count. Raises NoContentError.
     """
     if answer.tool_input is not None:
-        return _content_of(FoundObject(answer.tool_input))
+        called = _unwrapped(FoundObject(answer.tool_input))
+        if _known_fields(called.value) or not answer.text.strip():
+            return _content_of(called)
     if not answer.text.strip():
         raise NoContentError("the answer has no text")
     found = find_objects(answer.text)
@@ -310,6 +316,8 @@ def find_content(answer: Answer) -> FoundContent:
         unwrapped = _unwrapped(each)
         try:
             return _content_of(unwrapped)
+        except ExampleRepeatedError as error:
+            fault = cut if found.cut else error
         except NoContentError as error:
             if _known_fields(unwrapped.value):
                 raise  # Text before the model's last answer is a draft or a quotation.
@@ -351,7 +359,7 @@ def _content_of(found: FoundObject) -> FoundContent:
         raise NoContentError("; ".join(faults)) from None
     for name in ("title", "description"):
         if not getattr(content, name).strip(".… "):
-            raise NoContentError(f"{name}: is the example's, not the model's")
+            raise ExampleRepeatedError(f"{name}: is the example's, not the model's")
     return FoundContent(content, (*found.repairs, *repairs))
 
 
@@ -372,6 +380,22 @@ def _repaired(value: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
             fields["tags"] = []
             repairs.append("tags: null")
         elif isinstance(tags, str):
-            fields["tags"] = [tag.strip() for tag in tags.split(",") if tag.strip()]
+            fields["tags"] = _tags_in(tags)
             repairs.append("tags as a text")
+    if isinstance(fields.get("tags"), list) and any(map(_is_blank, fields["tags"])):
+        fields["tags"] = [tag for tag in fields["tags"] if not _is_blank(tag)]
+        repairs.append("empty tags")
     return fields, repairs
+
+
+def _tags_in(text: str) -> list[Any]:
+    """The tags of a text: a list as JSON, or words with commas between them."""
+    try:
+        listed = parse_json(text)
+    except ValueError:
+        listed = None
+    return listed if isinstance(listed, list) else [tag.strip() for tag in text.split(",") if tag.strip()]
+
+
+def _is_blank(tag: Any) -> bool:
+    return tag is None or (isinstance(tag, str) and not tag.strip())
