@@ -280,7 +280,7 @@ format: setup ## Format the code
 lint: setup ## Check style, types and layers; change nothing
 	$(call step,ruff,$(DEV) -m ruff check . && $(DEV) -m ruff format --check .)
 	$(call step,mypy,$(DEV) -m mypy $(CODE))
-	$(call step,import-linter,PYTHONPATH=layers/core/python .venv/bin/lint-imports)
+	$(call step,import-linter,PYTHONPATH=layers/core/python:client .venv/bin/lint-imports && PYTHONPATH=layers/core/python:client .venv/bin/lint-imports --config client/pyproject.toml)
 
 .PHONY: reference
 reference: $(RUNTIME) ## Write the tables of the reference pages that come from the code

@@ -2,12 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from boto3.exceptions import Boto3Error, S3UploadFailedError
-from botocore.exceptions import BotoCoreError, HTTPClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    NoCredentialsError,
+    SSOError,
+    TokenRetrievalError,
+)
 from botocore.exceptions import ClientError as RefusedByAwsError
 from botocore.exceptions import ConnectionError as NoConnectionError
 
 from foundation.errors import BatchProcessorError
+
+NO_CREDENTIALS = (NoCredentialsError, CredentialRetrievalError, TokenRetrievalError, SSOError)
+EXPIRED = frozenset(
+    {
+        *("ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"),
+        *("InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId"),
+    }
+)
+"""https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html, and what S3 and STS call the same."""
+THROTTLED = frozenset(
+    {
+        *("Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled", "RequestLimitExceeded"),
+        *("TooManyRequestsException", "ProvisionedThroughputExceededException", "SlowDown"),
+    }
+)
+"""https://docs.aws.amazon.com/general/latest/gr/api-retries.html and the SDK's own list of throttling errors."""
+OVERLOADED = frozenset({429, 503})
+"""API Gateway's answers when it throttles
+(https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-request-throttling.html), and what our own
+functions answer when they want to be asked again."""
 
 
 class ClientError(Exception):
@@ -37,3 +66,29 @@ def explain(error: Exception) -> str:
         case BotoCoreError() | Boto3Error():
             return f"AWS was not asked: {error}"
     return str(error)
+
+
+def lacks_credentials(error: Exception) -> bool:
+    """Whether AWS credentials are missing or have expired."""
+    return any(isinstance(one, NO_CREDENTIALS) or _code(one) in EXPIRED for one in _chain(error))
+
+
+def is_throttled(error: Exception) -> bool:
+    """Whether the same request can succeed in a moment, because AWS or the API is overloaded."""
+    return any(
+        _code(one) in THROTTLED or (isinstance(one, ApiRefusedError) and one.status in OVERLOADED)
+        for one in _chain(error)
+    )
+
+
+def _code(error: BaseException) -> str:
+    return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, RefusedByAwsError) else ""
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and its causes: operations translate what AWS says."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__

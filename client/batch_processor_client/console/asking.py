@@ -2,46 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import anyio
 from anyio.to_thread import run_sync
-from botocore.exceptions import (
-    ClientError as RefusedByAwsError,
-)
-from botocore.exceptions import (
-    CredentialRetrievalError,
-    NoCredentialsError,
-    SSOError,
-    TokenRetrievalError,
-)
 
-from batch_processor_client.errors import EXPECTED, ApiRefusedError, ClientError, explain
+from batch_processor_client.errors import EXPECTED, ClientError, explain, is_throttled, lacks_credentials
 from foundation.errors import InvalidInputError
 
 PATIENCE_SECONDS = 8.0
 """How long a page waits for AWS. The operation itself goes on."""
-EXPIRED = frozenset(
-    {
-        *("ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"),
-        *("InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId"),
-    }
-)
-"""https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html, and what S3 and STS call the same."""
-THROTTLED = frozenset(
-    {
-        *("Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled", "RequestLimitExceeded"),
-        *("TooManyRequestsException", "ProvisionedThroughputExceededException", "SlowDown"),
-    }
-)
-"""https://docs.aws.amazon.com/general/latest/gr/api-retries.html and the SDK's own list of throttling errors."""
-OVERLOADED = frozenset({429, 503})
-"""API Gateway's answers when it throttles
-(https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-request-throttling.html), and what our own
-functions answer when they want to be asked again."""
-NO_CREDENTIALS = (NoCredentialsError, CredentialRetrievalError, TokenRetrievalError, SSOError)
 
 LOG_IN = (
     "Your AWS credentials are missing or have expired. Log in again in a terminal, for example with `aws sso login`. "
@@ -84,19 +56,8 @@ async def ask(operation: Callable[[], T], patience: float = PATIENCE_SECONDS) ->
 
 def problem_of(error: Exception) -> str:
     """What to tell a person about an expected error."""
-    for one in _chain(error):
-        code = str(one.response.get("Error", {}).get("Code", "")) if isinstance(one, RefusedByAwsError) else ""
-        if isinstance(one, NO_CREDENTIALS) or code in EXPIRED:
-            return LOG_IN
-        if code in THROTTLED or (isinstance(one, ApiRefusedError) and one.status in OVERLOADED):
-            return SLOWED
+    if lacks_credentials(error):
+        return LOG_IN
+    if is_throttled(error):
+        return SLOWED
     return explain(error)
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and its causes: operations translate what AWS says."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__
