@@ -121,6 +121,7 @@ module "row_batches" {
   duckdb_layer_arn = module.layers.duckdb_arn
 
   kms_key_arn             = module.key.arn
+  queue_key_arn           = module.key.queue_arn
   input_buckets           = concat([module.input_bucket.name], var.input_buckets)
   input_kms_key_arns      = var.input_kms_key_arns
   output_buckets          = var.output_buckets
@@ -157,6 +158,7 @@ module "bedrock_batches" {
   sdk_layer_arn    = module.layers.sdk_arn
 
   kms_key_arn            = module.key.arn
+  queue_key_arn          = module.key.queue_arn
   table_bucket_arn       = module.lake[0].table_bucket_arn
   namespace              = module.lake[0].namespace
   agencies               = var.agencies

@@ -28,7 +28,7 @@ def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[st
     response = aggregate_results(
         request,
         batches=batches,
-        dead_letters=wiring.dead_letters(settings.dead_letter_queue_url),
+        dead_letters=wiring.dead_letters(settings.dead_letter_queue),
         metrics=factories.metrics(settings.metrics_namespace),
         ownership=wiring.ownership(settings.runs_table, context),
         redrives=wiring.redrives(),

@@ -24,7 +24,7 @@ def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[st
     response = map_rows(
         request,
         batches=wiring.batches(settings.results_bucket, settings.results_table, settings.answers_table),
-        dead_letters=wiring.dead_letters(settings.dead_letter_queue_url),
+        dead_letters=wiring.dead_letters(settings.dead_letter_queue),
         notes=wiring.notes(settings.runs_table),
         starts=wiring.starts(settings.runs_table),
         clock=invocation.clock,

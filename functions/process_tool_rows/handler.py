@@ -23,7 +23,7 @@ def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[st
         request,
         batches=wiring.batches(settings.results_bucket, settings.results_table, settings.answers_table),
         invoker=wiring.invoker(),
-        dead_letters=wiring.dead_letters(settings.dead_letter_queue_url),
+        dead_letters=wiring.dead_letters(settings.dead_letter_queue),
         ownership=wiring.ownership(settings.runs_table, context),
         clock=invocation.clock,
         deadline=invocation.InvocationDeadline(context),

@@ -220,7 +220,8 @@ def dead_letters(request: pytest.FixtureRequest) -> tuple[DeadLetters, Received]
         fake = FakeDeadLetters()
         return fake, lambda: fake.letters
     client = request.getfixturevalue(request.param)("sqs")
-    url = client.create_queue(QueueName=unique("dead-letters"))["QueueUrl"]
+    name = unique("dead-letters")
+    url = client.create_queue(QueueName=name)["QueueUrl"]
 
     def received() -> list[dict[str, Any]]:
         letters: list[dict[str, Any]] = []
@@ -228,7 +229,7 @@ def dead_letters(request: pytest.FixtureRequest) -> tuple[DeadLetters, Received]
             letters += [orjson.loads(message["Body"]) for message in messages]
         return letters
 
-    return SqsDeadLetters(client, url), received
+    return SqsDeadLetters(client, name), received
 
 
 def test_every_letter_arrives_be_they_many_or_long(dead_letters: tuple[DeadLetters, Received]) -> None:
@@ -245,12 +246,15 @@ def test_characters_that_sqs_refuses_are_sent_escaped() -> None:
     sent: list[str] = []
 
     class Client:
+        def get_queue_url(self, *, QueueName: str) -> dict[str, str]:  # noqa: N803
+            return {"QueueUrl": QueueName}
+
         def send_message_batch(self, *, QueueUrl: str, Entries: list[dict[str, str]]) -> dict[str, Any]:  # noqa: N803
             sent.extend(entry["MessageBody"] for entry in Entries)
             return {}
 
     letter = {"input": "\ufffe, \uffff, \x00, \x7f and \\uffff"}
-    port: Any = SqsDeadLetters(Client(), "url")  # type: ignore[arg-type]  # all that it calls
+    port: Any = SqsDeadLetters(Client(), "queue")  # type: ignore[arg-type]  # all that it calls
 
     port.send([letter])
 
@@ -267,12 +271,21 @@ def test_no_letters_are_no_call(dead_letters: tuple[DeadLetters, Received]) -> N
 
 
 def test_a_queue_that_is_gone_is_a_fault_of_the_deployment(make_client: MakeClient) -> None:
-    client = make_client("sqs")
-    url = client.create_queue(QueueName=unique("gone"))["QueueUrl"]
+    client, name = make_client("sqs"), unique("gone")
+    url = client.create_queue(QueueName=name)["QueueUrl"]
+    port = SqsDeadLetters(client, name)
+    port.send([{"row": 1}])
     client.delete_queue(QueueUrl=url)
-    port = SqsDeadLetters(client, url)
 
     with pytest.raises(DeploymentError, match="sqs:SendMessage"):
+        port.send([{"row": 2}])
+
+
+def test_a_queue_that_never_was_is_a_fault_of_the_deployment(make_client: MakeClient) -> None:
+    name = unique("never")
+    port = SqsDeadLetters(make_client("sqs"), name)
+
+    with pytest.raises(DeploymentError, match=f"sqs:GetQueueUrl on {name}"):
         port.send([{"row": 1}])
 
 

@@ -4,6 +4,9 @@ locals {
   # S3 refuses overlapping suffixes, so neither of these ends in the other.
   output_suffixes = { bedrock = ".jsonl.out", older = ".jsonl" }
 
+  rules_arn      = "arn:${var.deployment.partition}:events:${var.deployment.region}:${var.deployment.account_id}:rule"
+  job_rule_names = { for name in keys(local.job_rules) : name => "ventureos-bedrock-job-${name}${var.deployment.suffix}" }
+
   job_rules = {
     status = {
       description = "A Bedrock batch inference job has changed its status"
@@ -66,7 +69,7 @@ resource "aws_lambda_permission" "output" {
 resource "aws_cloudwatch_event_rule" "job_events" {
   for_each = local.job_rules
 
-  name                = "ventureos-bedrock-job-${each.key}${var.deployment.suffix}"
+  name                = local.job_rule_names[each.key]
   description         = each.value.description
   schedule_expression = each.value.schedule
   event_pattern       = each.value.pattern
@@ -99,6 +102,19 @@ resource "aws_lambda_permission" "job_events" {
   principal      = "events.amazonaws.com"
   source_arn     = aws_cloudwatch_event_rule.job_events[each.key].arn
   source_account = var.deployment.account_id
+}
+
+# As for finish_run, in the module of row batches.
+resource "aws_lambda_function_event_invoke_config" "this" {
+  for_each = toset(local.called_by_events)
+
+  function_name = module.function[each.key].name
+
+  destination_config {
+    on_failure {
+      destination = aws_sqs_queue.undelivered.arn
+    }
+  }
 }
 
 resource "aws_lambda_event_source_mapping" "content" {

@@ -95,7 +95,7 @@ module "function" {
   environment     = merge(local.common_environment, local.environments[each.key])
   statements      = concat(local.function_statements[each.key], [local.use_key])
 
-  dead_letter_queue_arn = contains(local.called_by_events, each.key) ? aws_sqs_queue.undelivered.arn : null
+  failed_events_queue_arn = contains(local.called_by_events, each.key) ? local.undelivered_arn : null
 
   kms_key_arn        = var.kms_key_arn
   log_retention_days = var.deployment.log_retention_days

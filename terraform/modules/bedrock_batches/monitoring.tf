@@ -40,7 +40,7 @@ locals {
       description = "A function of Bedrock batches failed on an event after all retries, or the event could not be delivered."
       namespace   = "AWS/SQS"
       metric      = "ApproximateNumberOfMessagesVisible"
-      dimensions  = { QueueName = aws_sqs_queue.undelivered.name }
+      dimensions  = { QueueName = local.undelivered_name }
       statistic   = "Maximum"
     }
     "${local.function_names["bedrock_admin_api"]}-5xx" = {
@@ -111,7 +111,7 @@ locals {
     {
       title   = "Undelivered events"
       stat    = "Maximum"
-      metrics = [["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", aws_sqs_queue.undelivered.name]]
+      metrics = [["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", local.undelivered_name]]
     },
   ]
 }

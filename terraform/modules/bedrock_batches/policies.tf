@@ -241,7 +241,7 @@ locals {
         Sid      = "Undelivered"
         Effect   = "Allow"
         Action   = ["sqs:SendMessage"]
-        Resource = [aws_sqs_queue.undelivered.arn]
+        Resource = [local.undelivered_arn]
       },
       local.use_leases,
       {

@@ -97,7 +97,7 @@ resource "aws_dynamodb_table" "violations" {
 resource "aws_sqs_queue" "undelivered" {
   name                              = local.undelivered_name
   message_retention_seconds         = 1209600 # 14 days, the longest there is
-  kms_master_key_id                 = var.kms_key_arn
+  kms_master_key_id                 = var.queue_key_arn
   kms_data_key_reuse_period_seconds = 300
 
   # Inline instead of a separate resource, because Terraform waits half a minute for each change of a queue's settings.
@@ -108,8 +108,8 @@ resource "aws_sqs_queue" "undelivered" {
       Effect    = "Allow"
       Principal = { Service = "events.amazonaws.com" }
       Action    = "sqs:SendMessage"
-      Resource  = "arn:${var.deployment.partition}:sqs:${var.deployment.region}:${var.deployment.account_id}:${local.undelivered_name}"
-      Condition = { ArnEquals = { "aws:SourceArn" = [for rule in aws_cloudwatch_event_rule.job_events : rule.arn] } }
+      Resource  = local.undelivered_arn
+      Condition = { ArnEquals = { "aws:SourceArn" = [for name in local.job_rule_names : "${local.rules_arn}/${name}"] } }
     }]
   })
 }

@@ -41,6 +41,11 @@ variable "kms_key_arn" {
   description = "Key that encrypts stored data."
 }
 
+variable "queue_key_arn" {
+  type        = string
+  description = "The same key for queues, which can be created before it has its policy."
+}
+
 variable "table_bucket_arn" {
   type        = string
   description = "ARN of the lake's table bucket."

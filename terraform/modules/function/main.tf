@@ -37,13 +37,13 @@ resource "aws_iam_role_policy" "this" {
         # X-Ray has no resource-level permissions (https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsx-ray.html).
         Resource = "*"
       }] : [],
-      # Lambda sends with the function's role, and refuses a function without this permission
+      # Lambda sends with the function's role, and refuses the destination without this permission
       # (https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html).
-      var.dead_letter_queue_arn == null ? [] : [{
+      var.failed_events_queue_arn == null ? [] : [{
         Sid      = "SendFailedEvents"
         Effect   = "Allow"
         Action   = ["sqs:SendMessage"]
-        Resource = var.dead_letter_queue_arn
+        Resource = var.failed_events_queue_arn
       }],
       var.vpc == null ? [] : [{
         Sid    = "NetworkInterfaces"
@@ -71,7 +71,7 @@ resource "aws_lambda_function" "this" {
   # checkov:skip=CKV_AWS_117:Our functions talk to AWS APIs only, and IAM restricts them; a target that needs a VPC names it.
   # checkov:skip=CKV_AWS_115:Concurrency is bounded by max_concurrency of each batch, by leases or by the API's throttle; a reservation would take it from the account's other functions.
   # checkov:skip=CKV_AWS_272:The code comes from the artefacts that were built and hashed in the same run; only Terraform's role can update it.
-  # checkov:skip=CKV_AWS_116:Called synchronously, so its errors reach the caller; those called by events have a dead-letter queue.
+  # checkov:skip=CKV_AWS_116:Called synchronously, so its errors reach the caller; those called by events have a queue as their destination.
   # checkov:skip=CKV_AWS_50:Variable xray_tracing turns tracing on; by default it is off because it is billed per row.
   function_name    = var.name
   description      = var.description
@@ -108,14 +108,6 @@ resource "aws_lambda_function" "this" {
 
   ephemeral_storage {
     size = var.temporary_mb
-  }
-
-  dynamic "dead_letter_config" {
-    for_each = var.dead_letter_queue_arn == null ? [] : [var.dead_letter_queue_arn]
-
-    content {
-      target_arn = dead_letter_config.value
-    }
   }
 
   # The functions write their own JSON lines, at the level of the batch. With Lambda's JSON format, Lambda's log level

@@ -81,7 +81,7 @@ variable "policy_arns" {
   default     = {}
 }
 
-variable "dead_letter_queue_arn" {
+variable "failed_events_queue_arn" {
   type        = string
   description = "Queue for events that the function failed on, if it is called asynchronously."
   default     = null

@@ -5,7 +5,12 @@ resource "aws_kms_key" "this" {
   description             = "Everything that ${var.name} stores"
   enable_key_rotation     = !var.deployment.short_lived
   deletion_window_in_days = 30
-  policy                  = jsonencode(local.policy)
+}
+
+# Separate from the key, because Terraform waits five seconds for it, and half a minute for each queue after the key.
+resource "aws_kms_key_policy" "this" {
+  key_id = aws_kms_key.this.key_id
+  policy = jsonencode(local.policy)
 }
 
 resource "aws_kms_alias" "this" {

@@ -12,6 +12,9 @@ locals {
     partition             = var.deployment.partition
   })
 
+  rules_arn         = "arn:${var.deployment.partition}:events:${var.deployment.region}:${var.deployment.account_id}:rule"
+  finish_rule_names = { for name in keys(local.finish_rules) : name => "batch-processor-${name}${var.deployment.suffix}" }
+
   finish_rules = {
     # The end of every execution of the machine, including aborted ones. Children of its maps have another ARN.
     execution-ended = {
@@ -70,7 +73,7 @@ moved {
 resource "aws_cloudwatch_event_rule" "finish" {
   for_each = local.finish_rules
 
-  name                = "batch-processor-${each.key}${var.deployment.suffix}"
+  name                = local.finish_rule_names[each.key]
   description         = each.value.description
   event_pattern       = each.value.pattern
   schedule_expression = each.value.schedule
@@ -102,4 +105,16 @@ resource "aws_lambda_permission" "finish" {
   principal      = "events.amazonaws.com"
   source_arn     = aws_cloudwatch_event_rule.finish[each.key].arn
   source_account = var.deployment.account_id
+}
+
+# The queue is a destination and not the function's dead-letter queue: it also gets the error, and the function is created
+# while Terraform waits for the queue.
+resource "aws_lambda_function_event_invoke_config" "finish" {
+  function_name = module.function["finish_run"].name
+
+  destination_config {
+    on_failure {
+      destination = aws_sqs_queue.undelivered_events.arn
+    }
+  }
 }

@@ -14,25 +14,25 @@ locals {
       WORK_RETENTION_DAYS = tostring(var.work_retention_days)
     }
     process_tool_rows = {
-      DEAD_LETTER_QUEUE_URL = aws_sqs_queue.dead_letters.url
-      RESULTS_TABLE         = aws_dynamodb_table.results.name
-      ANSWERS_TABLE         = aws_dynamodb_table.answers.name
-      RUNS_TABLE            = aws_dynamodb_table.runs.name
+      DEAD_LETTER_QUEUE = local.dead_letters_name
+      RESULTS_TABLE     = aws_dynamodb_table.results.name
+      ANSWERS_TABLE     = aws_dynamodb_table.answers.name
+      RUNS_TABLE        = aws_dynamodb_table.runs.name
     }
     map_input = {
-      DEAD_LETTER_QUEUE_URL = aws_sqs_queue.dead_letters.url
-      RESULTS_TABLE         = aws_dynamodb_table.results.name
-      ANSWERS_TABLE         = aws_dynamodb_table.answers.name
-      RUNS_TABLE            = aws_dynamodb_table.runs.name
+      DEAD_LETTER_QUEUE = local.dead_letters_name
+      RESULTS_TABLE     = aws_dynamodb_table.results.name
+      ANSWERS_TABLE     = aws_dynamodb_table.answers.name
+      RUNS_TABLE        = aws_dynamodb_table.runs.name
     }
     map_output = {
-      DEAD_LETTER_QUEUE_URL = aws_sqs_queue.dead_letters.url
-      RESULTS_TABLE         = aws_dynamodb_table.results.name
-      ANSWERS_TABLE         = aws_dynamodb_table.answers.name
-      RUNS_TABLE            = aws_dynamodb_table.runs.name
+      DEAD_LETTER_QUEUE = local.dead_letters_name
+      RESULTS_TABLE     = aws_dynamodb_table.results.name
+      ANSWERS_TABLE     = aws_dynamodb_table.answers.name
+      RUNS_TABLE        = aws_dynamodb_table.runs.name
     }
     aggregate_results = {
-      DEAD_LETTER_QUEUE_URL  = aws_sqs_queue.dead_letters.url
+      DEAD_LETTER_QUEUE      = local.dead_letters_name
       METRICS_NAMESPACE      = var.deployment.metrics_namespace
       NOTIFICATION_TOPIC_ARN = aws_sns_topic.notifications.arn
       RESULTS_TABLE          = aws_dynamodb_table.results.name
@@ -76,7 +76,7 @@ module "function" {
   policy_arns     = lookup(local.function_policy_arns, each.key, {})
 
   # Events call only finish_run. The errors of the other functions reach a state machine.
-  dead_letter_queue_arn = each.key == "finish_run" ? aws_sqs_queue.undelivered_events.arn : null
+  failed_events_queue_arn = each.key == "finish_run" ? "${local.queues_arn}:${local.undelivered_events_name}" : null
 
   kms_key_arn        = var.kms_key_arn
   log_retention_days = var.deployment.log_retention_days

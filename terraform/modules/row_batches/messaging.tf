@@ -1,13 +1,16 @@
 # Queues and the topic.
 
 locals {
+  # Terraform waits half a minute for a new queue. Whatever only names a queue has the name from here and does not wait with it.
+  dead_letters_name       = "batch-processor-dead-letters${var.deployment.suffix}"
   undelivered_events_name = "batch-processor-undelivered-events${var.deployment.suffix}"
+  queues_arn              = "arn:${var.deployment.partition}:sqs:${var.deployment.region}:${var.deployment.account_id}"
 }
 
 resource "aws_sqs_queue" "dead_letters" {
-  name                              = "batch-processor-dead-letters${var.deployment.suffix}"
+  name                              = local.dead_letters_name
   message_retention_seconds         = var.dead_letter_days * 86400
-  kms_master_key_id                 = var.kms_key_arn
+  kms_master_key_id                 = var.queue_key_arn
   kms_data_key_reuse_period_seconds = 300
 }
 
@@ -15,7 +18,7 @@ resource "aws_sqs_queue" "dead_letters" {
 resource "aws_sqs_queue" "undelivered_events" {
   name                              = local.undelivered_events_name
   message_retention_seconds         = 1209600 # 14 days, the longest there is
-  kms_master_key_id                 = var.kms_key_arn
+  kms_master_key_id                 = var.queue_key_arn
   kms_data_key_reuse_period_seconds = 300
 
   # Inline instead of a separate resource, because Terraform waits half a minute for each change of a queue's settings.
@@ -26,8 +29,8 @@ resource "aws_sqs_queue" "undelivered_events" {
       Effect    = "Allow"
       Principal = { Service = "events.amazonaws.com" }
       Action    = "sqs:SendMessage"
-      Resource  = "arn:${var.deployment.partition}:sqs:${var.deployment.region}:${var.deployment.account_id}:${local.undelivered_events_name}"
-      Condition = { ArnEquals = { "aws:SourceArn" = [for rule in aws_cloudwatch_event_rule.finish : rule.arn] } }
+      Resource  = "${local.queues_arn}:${local.undelivered_events_name}"
+      Condition = { ArnEquals = { "aws:SourceArn" = [for name in local.finish_rule_names : "${local.rules_arn}/${name}"] } }
     }]
   })
 }

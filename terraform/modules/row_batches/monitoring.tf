@@ -55,14 +55,14 @@ locals {
       description = "Failed rows wait in the dead-letter queue."
       namespace   = "AWS/SQS"
       metric      = "ApproximateNumberOfMessagesVisible"
-      dimensions  = { QueueName = aws_sqs_queue.dead_letters.name }
+      dimensions  = { QueueName = local.dead_letters_name }
       statistic   = "Maximum"
     }
     "batch-processor-undelivered-events${var.deployment.suffix}" = {
       description = "An ended batch was not finished, because finish_run could not be called, or failed."
       namespace   = "AWS/SQS"
       metric      = "ApproximateNumberOfMessagesVisible"
-      dimensions  = { QueueName = aws_sqs_queue.undelivered_events.name }
+      dimensions  = { QueueName = local.undelivered_events_name }
       statistic   = "Maximum"
     }
   }
@@ -130,7 +130,7 @@ locals {
     {
       title   = "Failed rows in the dead-letter queue"
       stat    = "Maximum"
-      metrics = [["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", aws_sqs_queue.dead_letters.name]]
+      metrics = [["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", local.dead_letters_name]]
     },
   ]
 }

@@ -65,8 +65,8 @@ locals {
   send_dead_letters = {
     Sid      = "SendDeadLetters"
     Effect   = "Allow"
-    Action   = ["sqs:SendMessage"]
-    Resource = [aws_sqs_queue.dead_letters.arn]
+    Action   = ["sqs:SendMessage", "sqs:GetQueueUrl"]
+    Resource = ["${local.queues_arn}:${local.dead_letters_name}"]
   }
 
   # Keeps the inputs that are too large for the queue, for failed rows whose letters no worker sent.

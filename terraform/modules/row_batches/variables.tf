@@ -35,6 +35,11 @@ variable "kms_key_arn" {
   description = "Key that encrypts stored data."
 }
 
+variable "queue_key_arn" {
+  type        = string
+  description = "The same key for queues, which can be created before it has its policy."
+}
+
 variable "input_buckets" {
   type        = list(string)
   description = "Buckets that batches can read CSVs from. Callers can write to the first one."

@@ -23,6 +23,7 @@ variables {
   duckdb_layer_arn       = "arn:aws:lambda:us-east-1:123456789012:layer:ventureos-duckdb:1"
   sdk_layer_arn          = "arn:aws:lambda:us-east-1:123456789012:layer:ventureos-sdk:1"
   kms_key_arn            = "arn:aws:kms:us-east-1:123456789012:key/00000000-0000-0000-0000-000000000000"
+  queue_key_arn          = "arn:aws:kms:us-east-1:123456789012:key/00000000-0000-0000-0000-000000000000"
   table_bucket_arn       = "arn:aws:s3tables:us-east-1:123456789012:bucket/lake"
   namespace              = "silver"
   agencies               = ["osha"]
@@ -261,6 +262,19 @@ run "results_reach_their_function_in_both_layouts_and_nothing_else_does" {
   assert {
     condition     = aws_lambda_event_source_mapping.content.batch_size == 5000 && aws_lambda_event_source_mapping.content.maximum_batching_window_in_seconds == 300 && aws_lambda_event_source_mapping.content.bisect_batch_on_function_error
     error_message = "Content is gathered for five minutes."
+  }
+}
+
+run "events_that_a_function_fails_on_are_kept" {
+  command = plan
+
+  module {
+    source = "./modules/bedrock_batches"
+  }
+
+  assert {
+    condition     = sort([for config in aws_lambda_function_event_invoke_config.this : config.function_name if length(config.destination_config[0].on_failure) == 1]) == tolist(["ventureos-bedrock-batch-processor", "ventureos-bedrock-batch-result", "ventureos-bedrock-job-events"])
+    error_message = jsonencode(keys(aws_lambda_function_event_invoke_config.this))
   }
 }
 

@@ -21,6 +21,7 @@ variables {
   layer_arns              = ["arn:aws:lambda:us-east-1:123456789012:layer:core:1"]
   duckdb_layer_arn        = "arn:aws:lambda:us-east-1:123456789012:layer:ventureos-duckdb:1"
   kms_key_arn             = "arn:aws:kms:us-east-1:123456789012:key/00000000-0000-0000-0000-000000000000"
+  queue_key_arn           = "arn:aws:kms:us-east-1:123456789012:key/00000000-0000-0000-0000-000000000000"
   input_buckets           = ["input"]
   input_kms_key_arns      = []
   output_buckets          = []
@@ -162,6 +163,11 @@ run "the_end_of_a_run_and_the_sweep_reach_the_starter_alone" {
   assert {
     condition     = alltrue([for target in aws_cloudwatch_event_target.finish : target.target_id == "finish-run" && length(target.dead_letter_config) == 1])
     error_message = "What cannot be delivered goes into the queue with the alarm."
+  }
+
+  assert {
+    condition     = aws_lambda_function_event_invoke_config.finish.function_name == "batch-processor-finish-run" && length(aws_lambda_function_event_invoke_config.finish.destination_config[0].on_failure) == 1
+    error_message = "What finish_run fails on goes there too."
   }
 }
 

@@ -65,13 +65,13 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3ObjectStore]:
         client = boto3.client("s3")
         client.create_bucket(Bucket="results")
         client.put_bucket_versioning(Bucket="results", VersioningConfiguration={"Status": "Enabled"})
-        queue = boto3.client("sqs").create_queue(QueueName="dead-letters")["QueueUrl"]
+        boto3.client("sqs").create_queue(QueueName="dead-letters")
         topic = boto3.client("sns").create_topic(Name="notifications")["TopicArn"]
         for name, value in {
             "RESULTS_BUCKET": "results",
             "POWERTOOLS_SERVICE_NAME": "batch-processor",
             "POWERTOOLS_LOG_LEVEL": "INFO",
-            "DEAD_LETTER_QUEUE_URL": queue,
+            "DEAD_LETTER_QUEUE": "dead-letters",
             "METRICS_NAMESPACE": "BatchProcessor",
             "NOTIFICATION_TOPIC_ARN": topic,
             "RUNS_TABLE": make_runs_table(boto3.client("dynamodb")),

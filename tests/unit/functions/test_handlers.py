@@ -40,7 +40,7 @@ ENVIRONMENT = {
     "RESULTS_BUCKET": "results",
     "POWERTOOLS_SERVICE_NAME": "batch-processor",
     "POWERTOOLS_LOG_LEVEL": "INFO",
-    "DEAD_LETTER_QUEUE_URL": "queue",
+    "DEAD_LETTER_QUEUE": "queue",
     "METRICS_NAMESPACE": "BatchProcessor",
     "NOTIFICATION_TOPIC_ARN": "topic",
     "RUNS_TABLE": "runs",
@@ -168,9 +168,9 @@ def test_an_event_with_an_unknown_field_is_refused(world: World) -> None:
 
 
 def test_a_missing_variable_is_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("DEAD_LETTER_QUEUE_URL")
+    monkeypatch.delenv("DEAD_LETTER_QUEUE")
 
-    with pytest.raises(ValidationError, match="dead_letter_queue_url"):
+    with pytest.raises(ValidationError, match="dead_letter_queue"):
         world.call("process_tool_rows", {"BatchInput": {"plan_key": KEYS.plan}, "Items": staged_items(ROWS)})
 
 

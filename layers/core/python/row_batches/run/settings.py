@@ -22,21 +22,21 @@ class ValidateInputSettings(RowBatchSettings):
 class ProcessToolRowsSettings(RowBatchSettings):
     results_table: str
     answers_table: str
-    dead_letter_queue_url: str
+    dead_letter_queue: str
     runs_table: str
 
 
 class MapInputSettings(RowBatchSettings):
     results_table: str
     answers_table: str
-    dead_letter_queue_url: str
+    dead_letter_queue: str
     runs_table: str
 
 
 class MapOutputSettings(RowBatchSettings):
     results_table: str
     answers_table: str
-    dead_letter_queue_url: str
+    dead_letter_queue: str
     runs_table: str
 
 
@@ -44,7 +44,7 @@ class AggregateResultsSettings(RowBatchSettings):
     notification_topic_arn: str
     results_table: str
     metrics_namespace: str
-    dead_letter_queue_url: str
+    dead_letter_queue: str
     runs_table: str
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -23,9 +24,19 @@ MOST_TRIES = 3
 
 
 class SqsDeadLetters:
-    def __init__(self, client: SQSClient, queue_url: str) -> None:
+    """Sends letters to the queue of the given name."""
+
+    def __init__(self, client: SQSClient, queue: str) -> None:
         self._client = client
-        self._queue_url = queue_url
+        self._queue = queue
+
+    @cached_property
+    def _queue_url(self) -> str:
+        """The queue's URL, asked for when the first letter is sent. SQS says not to build it from its parts
+        (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-queue-message-identifiers.html).
+        """
+        with translated("sqs:GetQueueUrl", self._queue):
+            return self._client.get_queue_url(QueueName=self._queue)["QueueUrl"]
 
     def send(self, letters: Iterable[dict[str, Any]]) -> None:
         """Send the letters. Raises ``ServiceUnavailableError`` if SQS keeps refusing single messages of a batch."""

@@ -61,12 +61,12 @@ def _rows_client() -> Any:
 
 
 @cache
-def dead_letters(queue_url: str) -> SqsDeadLetters:
+def dead_letters(queue: str) -> SqsDeadLetters:
     from foundation.aws.clients import service_client
     from row_batches.run.sqs import SqsDeadLetters
 
     # Short timeouts, because letters are sent after the rows are written, and a worker has seconds left for both.
-    return SqsDeadLetters(service_client("sqs", read_timeout_seconds=5, attempts=2), queue_url)
+    return SqsDeadLetters(service_client("sqs", read_timeout_seconds=5, attempts=2), queue)
 
 
 @cache
