@@ -47,7 +47,7 @@ PARALLELISM = 30
 """Concurrent resources. A third of them only wait, so Terraform's default of 10 delays the others."""
 GARBAGE_COLLECTION = "400"
 """Growth of the heap, in percent, at which Go collects garbage (https://pkg.go.dev/runtime#hdr-Environment_Variables).
-With Go's default of 100, Terraform and its provider spend a fifth of their CPU time on it; 400 takes 80 MB more memory."""
+With Go's default of 100, a fifth of the CPU time goes there; 400 takes 80 MB more memory."""
 NO_DIFFERENCE, DIFFERENCE = 0, 2
 """Exit codes of `terraform plan -detailed-exitcode` that are not errors."""
 
