@@ -122,10 +122,8 @@ def test_lines_under_sync_failed_that_are_no_ids_keep_no_job_from_being_created(
     assert world.create(config())["violationCount"] == OSHA - 1
 
 
-def test_a_job_is_created_though_the_answer_of_each_conditional_write_is_lost(
-    world: JobsWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The SDK sends such a write again, and then its condition does not hold any more."""
+def lose_answers(world: JobsWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SDK sends a write whose answer was lost again, and then its condition does not hold any more."""
     send = world.jobs._client.update_item
 
     def send_twice(**request: Any) -> Any:
@@ -133,6 +131,12 @@ def test_a_job_is_created_though_the_answer_of_each_conditional_write_is_lost(
         return send(**request)
 
     monkeypatch.setattr(world.jobs._client, "update_item", send_twice, raising=False)
+
+
+def test_a_job_is_created_though_the_answer_of_each_conditional_write_is_lost(
+    world: JobsWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose_answers(world, monkeypatch)
     job = world.create(config())
     assert (job["status"], job["creation"], job.get("reason")) == ("InProgress", "Done", None)
     assert world.jobs.in_flight() == [job["jobId"]]
@@ -142,15 +146,18 @@ def test_a_refused_job_leaves_its_records_free_though_the_answer_of_the_write_is
     world: JobsWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.bedrock.refusals = [JobRefusedError("no")] * 9
-    send = world.jobs._client.update_item
-
-    def send_twice(**request: Any) -> Any:
-        send(**request)
-        return send(**request)
-
-    monkeypatch.setattr(world.jobs._client, "update_item", send_twice, raising=False)
+    lose_answers(world, monkeypatch)
     assert world.create(config())["status"] == "Failed"
     assert world.jobs.in_flight() == []
+
+
+def test_a_job_without_records_expires_though_the_answer_of_the_write_is_lost(
+    world: JobsWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose_answers(world, monkeypatch)
+    job = world.create(config(filters={"agencies": ["osha"], "minFineAmount": 1e12}))
+    assert (job["status"], job["violationCount"]) == ("Completed", 0)
+    assert job["ttl"] == int(world.clock.now.timestamp()) + 30 * 86_400
 
 
 def holders(job: Any) -> dict[str, int]:

@@ -318,7 +318,11 @@ def _end_empty(job: Job, after: Job, services: CreateServices) -> None:
 def _end(job: Job, after: Job, services: CreateServices) -> None:
     """End a job without records, or an estimate."""
     ended = replace(after, status=JobStatus.COMPLETED, creation=Creation.DONE, processed_at=_now(services))
-    if services.jobs.change(job, ended, only_if=(Guard.CREATION,)) and not job.dry_run:
+    is_ended = services.jobs.change(job, ended, only_if=(Guard.CREATION,))
+    # The answer to our own write can be lost and repeated by the SDK.
+    if not job.dry_run and (
+        is_ended or (services.jobs.get(job.job_id) or job).request_outcome is ended.request_outcome
+    ):
         services.jobs.settle(job.job_id, _now(services))
 
 
