@@ -217,9 +217,89 @@ def test_a_title_is_recognised_and_skipped_only_on_request() -> None:
     said = refusal(data)
 
     assert "line 1 has 2 cells, the rows after it 3" in said
-    assert "input_format.skip_lines to 1" in said
-    assert opened(data, skip_lines=1)[1] == [["1", "Ada", "London"], ["2", "Alan", "Wilmslow"]]
+    assert "input_format.skip_lines to 2" in said
+    for lines in (1, 2):
+        assert opened(data, skip_lines=lines)[1] == [["1", "Ada", "London"], ["2", "Alan", "Wilmslow"]]
     assert "no line after those to skip" in refusal(data, skip_lines=900)
+
+
+TITLED = b"""Dataset name:,"RT331601"
+Description:,"Area and population,
+1996, in two lines"
+
+Table
+,Area,Population,
+"United Kingdom",242910,58801
+Scotland,78133,5128
+Aberdeen,186,217
+"""
+
+
+def test_several_lines_above_the_table_are_counted_and_skipped_only_on_request() -> None:
+    said = refusal(TITLED)
+
+    assert "line 5 (1), line 6 (4), line 7 (3)" in said
+    assert "if lines 1 to 5 are no part of the table, set input_format.skip_lines to 5" in said
+    staging, rows = opened(TITLED, skip_lines=5)
+    assert (staging.columns, rows[2]) == (["column_1", "Area", "Population"], ["Aberdeen", "186", "217"])
+
+
+def test_the_numbers_of_rows_and_columns_above_a_table_without_names_are_recognised() -> None:
+    data = b"3,2,yes,no\n1.5,2.5,3,4,0\n1.7,2.1,3,4,1\n1.8,2.2,3,4,1\n"
+
+    assert "set input_format.skip_lines to 1 and input_format.header to false" in refusal(data)
+    assert opened(data, skip_lines=1, header=False)[1][0] == ["1.5", "2.5", "3", "4", "0"]
+
+
+@pytest.mark.parametrize(("delimiter", "name"), [(";", "semicolon"), ("\t", "tab"), ("|", "pipe")])
+def test_a_title_above_cells_with_another_delimiter_than_the_comma_is_a_warning(delimiter: str, name: str) -> None:
+    data = "Report\n\nid;name\n1;Ada\n2;Alan\n".replace(";", delimiter).encode()
+
+    (warning,) = opened(data)[0].warnings
+
+    assert f"line 1 has no {name}" in warning
+    assert "set input_format.skip_lines to 2" in warning
+    assert opened(data, skip_lines=2)[1] == [["1", "Ada"], ["2", "Alan"]]
+
+
+@pytest.mark.parametrize("delimiter", [",", " ", "\t"])
+def test_names_of_rows_without_quotes_are_read_when_the_document_says_that_they_are(delimiter: str) -> None:
+    data = "Weight,Feed\na1,26.5,NA\nb2,27.6,5.2\n".replace(",", delimiter).encode()
+
+    if delimiter != " ":
+        assert "set input_format.row_names to true" in refusal(data)
+    staging, rows = opened(data, row_names=True)
+
+    assert (staging.columns, staging.header) == (["column_1", "Weight", "Feed"], ["", "Weight", "Feed"])
+    assert rows == [["a1", "26.5", "NA"], ["b2", "27.6", "5.2"]]
+    assert any("as R writes it" in warning for warning in staging.warnings)
+
+
+def test_names_of_rows_that_have_a_name_in_the_header_need_nothing() -> None:
+    assert opened(b"id,a\n1,x\n2,y\n", row_names=True)[0].columns == ["id", "a"]
+
+
+@pytest.mark.parametrize("size", [1, 1 << 20])
+def test_quotes_are_content_when_no_character_quotes_cells(size: int) -> None:
+    data = b'item\tsize\npipe\t5" x 3"\n"x"y\t"never closed\n\n\t""\n'
+
+    assert "set input_format.quote to none" in refusal(data)
+    assert opened(data, size, quote="none")[1] == [["pipe", '5" x 3"'], ['"x"y', '"never closed'], ["", '""']]
+
+
+@pytest.mark.parametrize("size", [1, 1 << 20])
+def test_cells_can_stand_in_single_quotes(size: int) -> None:
+    data = b"'a','b'\n'it''s','1,5'\n'5\" pipe','two\nlines'\n'',''''\n"
+
+    assert opened(data, size, quote="'")[1] == [["it's", "1,5"], ['5" pipe', "two\nlines"], ["", "'"]]
+    assert "a single quote stands inside" in refusal(b"a,b\nit's,1\n", quote="'")
+
+
+def test_spaces_before_a_quote_are_named_with_what_to_do() -> None:
+    data = b'name, country\n"Ada", "GB"\n'
+
+    assert "spaces stand between the delimiter and a double quote" in refusal(data)
+    assert opened(data, quote="none")[1] == [['"Ada"', ' "GB"']]
 
 
 @pytest.mark.parametrize("chunk", [1_000, 65_536, 1 << 22])
@@ -270,7 +350,7 @@ def test_a_header_that_alone_ends_with_a_delimiter_has_no_column_there() -> None
 def test_ragged_rows_are_padded_on_request_and_counted() -> None:
     data = b'a,b,c\n1,2,3\n\n4\n"5\n5",6\n7,8,9,,""\n'
 
-    assert "input_format.ragged" in refusal(data)
+    assert "set input_format.ragged to pad" in refusal(data)
     staging, rows = opened(data, 1, ragged="pad")
 
     assert rows == [["1", "2", "3"], ["4", "", ""], ["5\n5", "6", ""], ["7", "8", "9"]]
@@ -279,6 +359,7 @@ def test_ragged_rows_are_padded_on_request_and_counted() -> None:
 
 def test_padding_never_drops_a_cell() -> None:
     assert "line 4 (3)" in refusal(b"a,b\n1,2\n3\n4,5,6\n", ragged="pad")
+    assert "ragged to pad" not in refusal(b"a,b\n1,2\n3\n4,5,6\n")
 
 
 def test_a_delimiter_that_the_document_names_is_used() -> None:

@@ -50,11 +50,20 @@ class InputFormat(Part):
     delimiter: Literal[",", ";", "\t", "|", " ", ":", "^", "~"] | None = Field(
         default=None, description="the character between cells; none: detected"
     )
+    quote: Literal['"', "'", "none"] = Field(
+        default='"',
+        description="the character that can stand around a cell, and is doubled inside it; `none`: quotes are content",
+    )
     skip_lines: int = Field(
         default=0, ge=0, le=1_000, description="lines before the header, such as a title, that are not read"
     )
     header: bool = Field(
         default=True, description="`false`: the first line is a row; the columns are `column_1`, `column_2`, …"
+    )
+    row_names: bool = Field(
+        default=False,
+        description="`true`: each row begins with its name, for which the header has no cell, as R's `write.table` "
+        "writes it; the names are the column `column_1`",
     )
     source_column: FieldName | None = Field(
         default=None,

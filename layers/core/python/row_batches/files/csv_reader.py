@@ -15,6 +15,7 @@ Memory: a few times the larger of 32 KB, the longest row (200 KB at most) and a 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from operator import itemgetter
@@ -22,6 +23,7 @@ from operator import itemgetter
 from foundation.errors import InvalidInputError, Problem
 from row_batches.document.input_format import InputFormat
 from row_batches.files.column_names import addressed, naming_warnings
+from row_batches.files.csv_quotes import LINE_END, QUOTES, Quotes
 from row_batches.files.file_text import FileText
 from row_batches.files.staged_copy import staged_header
 from row_batches.files.table import (
@@ -41,11 +43,8 @@ _DELIMITERS = {b",": "comma", b";": "semicolon", b"\t": "tab", b"|": "pipe", b" 
 _SAMPLE_BYTES = 65_536
 _ROWS_SAMPLED = 50
 _BOM = b"\xef\xbb\xbf"
-_LINE_END = re.compile(rb"\r\n|\r|\n")
 _SEPARATOR_LINE = re.compile(rb'"?sep=([,;\t| :^~])"?(?:\r\n|\r|\n)', re.IGNORECASE)
 """A first line that tells Excel the delimiter."""
-_RAW_ROW = re.compile(rb'(?:[^"\r\n]++|"[^"]*+")*+')
-_QUOTED = re.compile(rb'"[^"]*+"')
 _FIRST_BYTE = itemgetter(slice(0, 1))
 _LAST_BYTE = itemgetter(slice(-1, None))
 
@@ -91,7 +90,8 @@ class Staging:
         self._line = 1
         self._offset = 0
         self._line_end = b"\n"
-        self._found = _Findings()
+        self._quotes = QUOTES[self._form.quote]
+        self._found = _Findings(self._quotes)
         self.header = []
         self.columns = []
         self._read_header()
@@ -171,24 +171,26 @@ class Staging:
             fix = "give it a header line with the names of its columns"
             message = "the file has no line after those to skip" if self._form.skip_lines else "the file is empty"
             raise InvalidInputError([_problem("", message, fix)])
-        rows = sample if final else sample[: _end_of_last_row(sample)]
+        rows = sample if final else sample[: self._quotes.end_of_last_row(sample)]
         delimiter = self._choose_delimiter(rows or sample, separator)
         self.delimiter = delimiter.decode()
-        self._row = re.compile(_row_pattern(delimiter))
+        self._row = self._quotes.row_of(delimiter)
         self._delimiter = delimiter
         self._no_structure = bytes(set(range(256)) - set(delimiter + b"\r\n"))
         match = self._row.match(sample)
         assert match is not None
         header = match.group()
-        complete = (final and match.end() == len(sample)) or _LINE_END.match(sample, match.end())
+        complete = (final and match.end() == len(sample)) or LINE_END.match(sample, match.end())
         if not complete or not _is_text(header):
             self._examine(sample, final=final)
         elif len(header) > MAX_ROW_BYTES:
             self._found.too_long.append(f"line {self._line}")
         self._found.raise_if_any()
-        line_end = _LINE_END.match(sample, match.end())
+        line_end = LINE_END.match(sample, match.end())
         rest = line_end.end() if line_end else len(sample)
-        self.header = self._fitting_header(_cells(header, delimiter), rows[rest:])
+        self.header = self._fitting_header(
+            self._quotes.cells(header, delimiter), rows[rest:], self._line + self._lines(sample[:rest])
+        )
         if self._form.header:
             self._line += self._lines(sample[:rest])
             self._offset += rest
@@ -197,7 +199,7 @@ class Staging:
             self.header = addressed([""] * len(self.header))
             self._rest = sample
         columns = addressed(self.header)
-        self._keys_bytes = _json_size(MAX_FILE_BYTES, [b""] * len(columns))
+        self._keys_bytes = self._json_size(MAX_FILE_BYTES, [b""] * len(columns))
         if len(columns) > MAX_COLUMNS:
             raise InvalidInputError([too_many_columns(len(columns))])
         # A row in a block of this size cannot pass MAX_ROW_BYTES: in JSON, a byte becomes six at most (``\\u0001``).
@@ -220,19 +222,20 @@ class Staging:
                 self._offset += len(_BOM)
             if chunk and len(sample) <= _SAMPLE_BYTES:
                 continue
-            if line_end := _LINE_END.search(sample):
+            if line_end := LINE_END.search(sample):
                 self._line_end = line_end.group()
             separator = _SEPARATOR_LINE.match(sample)
             start = self._header_start(sample, separator)
             size = len(sample) - start
-            if not chunk or size > MAX_ROW_BYTES or (size > _SAMPLE_BYTES and _end_of_last_row(sample[start:])):
+            is_whole = size > _SAMPLE_BYTES and self._quotes.end_of_last_row(sample[start:])
+            if not chunk or size > MAX_ROW_BYTES or is_whole:
                 return sample, start, separator, not chunk
 
     def _header_start(self, sample: bytes, separator: re.Match[bytes] | None) -> int:
         """The index where the header begins: after the lines to skip or a ``sep=`` line, and after blank lines."""
         start = separator.end() if separator and not self._form.skip_lines else 0
         for _ in range(self._form.skip_lines):
-            line_end = _LINE_END.search(sample, start)
+            line_end = LINE_END.search(sample, start)
             start = line_end.end() if line_end else len(sample)
         return len(sample) - len(sample[start:].lstrip(b"\r\n"))
 
@@ -242,31 +245,41 @@ class Staging:
         if separator:
             self._notes.append(f"The file's first line says that {separator[1].decode()} stands between cells.")
             return separator[1]
-        delimiter = _recognise_delimiter(rows)
+        # R puts names in quotes, and rows have a cell more: their own name.
+        has_row_names = self._form.row_names or rows.startswith(b'"')
+        delimiter = _recognise_delimiter(self._quotes.masked(rows), has_row_names=has_row_names)
         if delimiter == b",":
+            self._notes += _notes_on_other_delimiter(self._quotes.masked(rows), self._line)
             return delimiter
         name = _DELIMITERS[delimiter]
         self._notes.append(f"The file's cells are separated by {name}, as detected from its first lines.")
         return delimiter
 
-    def _fitting_header(self, header: list[bytes], rows: bytes) -> list[str]:
+    def _fitting_header(self, header: list[bytes], rows: bytes, first_line: int) -> list[str]:
         """The header's names, as many as the file's first rows have cells, if that is clear.
 
         Some programs end each row with a delimiter, with or without one in the header. The empty cell in the header is
         then a column without a name. R writes the names of rows first, without a name for their column. Raises
-        InvalidInputError if all rows have more cells, because then the line is usually a title.
+        InvalidInputError if all rows have more cells, because then the line is usually a title. ``rows`` begin in
+        ``first_line``.
         """
-        names = [_text(cell) for cell in header]
-        sampled = list(self._sampled(rows))
-        widths = {len(cells) for cells in sampled}
-        if len(widths) != 1 or not self._form.header:
+        names = [self._quotes.text(cell) for cell in header]
+        sampled = self._sampled(rows, first_line)
+        widths = {len(cells) for _, cells in sampled}
+        if not widths or not self._form.header:
+            return names
+        if len(widths) > 1:
+            self._found.title_lines = _lines_above_table(len(names), sampled)
             return names
         (width,) = widths
-        if width == len(names) + 1 and not any(_text(cells[-1]) for cells in sampled):
+        if width == len(names) + 1 and not any(self._quotes.text(cells[-1]) for _, cells in sampled):
             return [*names, ""]
         if width == len(names) - 1 and not names[-1]:
             return names[:-1]
-        if width == len(names) + 1 and _has_row_names(header, sampled, self._delimiter):
+        are_named = self._form.row_names or (
+            self._form.quote == '"' and _has_row_names(header, [cells for _, cells in sampled], self._delimiter)
+        )
+        if width == len(names) + 1 and are_named:
             self._notes.append(
                 "The header is one cell shorter than the rows. The first cell of each row is read as the row's name, "
                 "as R writes it; that column has no name."
@@ -275,27 +288,35 @@ class Staging:
         if width > len(names) and len(sampled) > 1:
             one = "cell" if len(names) == 1 else "cells"
             value = f"line {self._line} has {len(names)} {one}, the rows after it {width}"
-            fix = (
-                f"if it is a title, set input_format.skip_lines to {self._line}; else give the header a name for "
-                "each column. If the rows begin with their names, export them from R with col.names = NA"
-            )
-            raise InvalidInputError([_problem(value, "the first line does not fit the rows", fix)])
+            line, cells = sampled[0]
+            cures = [f"if it is a title, set input_format.skip_lines to {line - 1}"]
+            if any(_is_number(self._quotes.text(cell)) for cell in cells):
+                cures[0] += " and input_format.header to false, because the line after it has numbers and no names"
+            if width == len(names) + 1:
+                cures.append("if the rows begin with their names, as R writes them, set input_format.row_names to true")
+            cures.append("else give the header a name for each column")
+            raise InvalidInputError([_problem(value, "the first line does not fit the rows", "; ".join(cures))])
         return names
 
-    def _sampled(self, rows: bytes) -> Iterator[list[bytes]]:
-        """The cells of the first ``_ROWS_SAMPLED`` whole rows; none if one of them is malformed."""
+    def _sampled(self, rows: bytes, line: int) -> list[tuple[int, list[bytes]]]:
+        """The lines and cells of the first ``_ROWS_SAMPLED`` whole rows; none if one of them is malformed.
+
+        ``rows`` begin in ``line``.
+        """
         position = 0
-        found: list[list[bytes]] = []
+        found: list[tuple[int, list[bytes]]] = []
         while position < len(rows) and len(found) < _ROWS_SAMPLED:
-            if line_end := _LINE_END.match(rows, position):
+            if line_end := LINE_END.match(rows, position):
                 position = line_end.end()
+                line += self._lines(line_end.group())
                 continue
             row = self._row.match(rows, position)
-            if row is None or not (row.end() == len(rows) or _LINE_END.match(rows, row.end())):
-                return
-            found.append(_cells(row.group(), self._delimiter))
+            if row is None or not (row.end() == len(rows) or LINE_END.match(rows, row.end())):
+                return []
+            found.append((line, self._quotes.cells(row.group(), self._delimiter)))
+            line += self._lines(row.group())
             position = row.end()
-        yield from found
+        return found
 
     # --- rows
 
@@ -308,7 +329,7 @@ class Staging:
                 step = max(self._block_bytes - len(carry), self._block_bytes // 2)
                 data = carry + chunk[position : position + step]
                 position += step
-                end = _end_of_last_row(data)
+                end = self._quotes.end_of_last_row(data)
                 if not end and len(data) > MAX_ROW_BYTES:
                     # Longer than any valid row. An unclosed quote must not load the whole file into memory.
                     self._examine(data, final=False)
@@ -322,7 +343,7 @@ class Staging:
     def _stage(self, block: bytes) -> bytes:
         """The staged form of some whole rows. Empty if there are none, or if a check failed (see ``_found``)."""
         if self._max_rows is not None:
-            block = _first_rows(block, self._max_rows - self.total_rows)
+            block = self._quotes.first_rows(block, self._max_rows - self.total_rows)
         staged = self._staged(block)
         padded = block
         if staged is None and self._form.ragged == "pad":
@@ -337,7 +358,7 @@ class Staging:
 
     def _staged(self, block: bytes) -> bytes | None:
         """The staged form of some whole rows; None if a check failed."""
-        pieces = block.replace(b"\\", b"\\\\" * 2).split(b'"')
+        pieces = self._quotes.pieces(block.replace(b"\\", b"\\\\" * 2))
         if b"\r" in block:
             pieces[1::2] = [piece.replace(b"\r", b"\\\\r") for piece in pieces[1::2]]
         # From here on, NUL stands for a quoted piece. (A file that contains NUL is refused.)
@@ -353,7 +374,7 @@ class Staging:
         if len(pieces) == 1:
             return staged
         # Two adjacent quoted pieces are one cell with a quote inside.
-        pieces[0::2] = [piece or b'""' for piece in staged.split(b"\0")]
+        pieces[0::2] = [piece or self._quotes.doubled for piece in staged.split(b"\0")]
         return b"".join(pieces)
 
     def _padded(self, block: bytes) -> bytes:
@@ -362,18 +383,18 @@ class Staging:
         position = 0
         width = len(self.columns)
         while position < len(block):
-            if line_end := _LINE_END.match(block, position):
+            if line_end := LINE_END.match(block, position):
                 position = line_end.end()
                 continue
             row = self._row.match(block, position)
-            if row is None or not (row.end() == len(block) or _LINE_END.match(block, row.end())):
+            if row is None or not (row.end() == len(block) or LINE_END.match(block, row.end())):
                 return block
-            cells = _cells(row.group(), self._delimiter)
+            cells = self._quotes.cells(row.group(), self._delimiter)
             if len(cells) < width:
                 self._padded_rows += 1
                 self._first_padded_line = self._first_padded_line or self._line + self._lines(block[:position])
                 cells += [b""] * (width - len(cells))
-            elif not any(map(_text, cells[width:])):
+            elif not any(map(self._quotes.text, cells[width:])):
                 cells = cells[:width]
             lines.append(self._delimiter.join(cells) + self._line_end)
             position = row.end()
@@ -418,17 +439,17 @@ class Staging:
         line = self._line
         row = self.total_rows
         while position < len(data) and not found.enough:
-            if line_end := _LINE_END.match(data, position):
+            if line_end := LINE_END.match(data, position):
                 position = line_end.end()
                 line += self._lines(line_end.group())
                 continue
             row += 1
-            whole = _RAW_ROW.match(data, position)  # up to the line end, or to an unclosed quote
+            whole = self._quotes.raw_row.match(data, position)  # up to the line end, or to an unclosed quote
             right = self._row.match(data, position)  # the well-formed part
             assert whole is not None
             assert right is not None
             raw = whole.group()
-            unclosed = data[whole.end() : whole.end() + 1] == b'"'
+            unclosed = data[whole.end() : whole.end() + 1] == self._quotes.sign
             if right.end() < whole.end() or unclosed:
                 self._note_quote(data, position, right.end(), line, final=final)
                 # After a stray quote, inside and outside are swapped, so further mistakes would be false.
@@ -437,10 +458,11 @@ class Staging:
                 found.too_long.append(f"line {line}")
                 found.stop = True
             elif self.columns:
-                cells = _cells(raw, self._delimiter)
+                cells = self._quotes.cells(raw, self._delimiter)
                 if not self._fits(cells):
                     found.ragged.append(f"line {line} ({len(cells)})")
-                elif len(raw) * 6 > MAX_ROW_BYTES - self._keys_bytes and _json_size(row, cells) > MAX_ROW_BYTES:
+                    found.has_surplus |= any(map(self._quotes.text, cells[len(self.columns) :]))
+                elif len(raw) * 6 > MAX_ROW_BYTES - self._keys_bytes and self._json_size(row, cells) > MAX_ROW_BYTES:
                     found.too_long.append(f"line {line}")
             self._note_text(raw, line, self._offset + position)
             if not self.columns:
@@ -448,10 +470,14 @@ class Staging:
             line += self._lines(raw)
             position = whole.end()
 
+    def _json_size(self, row: int, cells: list[bytes]) -> int:
+        """The size in bytes of the JSON object that the native reader makes of a staged row."""
+        return row_json_bytes(row, map(self._quotes.text, cells))
+
     def _fits(self, cells: list[bytes]) -> bool:
         width = len(self.columns)
         if self._form.ragged == "pad":
-            return not any(map(_text, cells[width:]))
+            return not any(map(self._quotes.text, cells[width:]))
         return len(cells) == width
 
     def _lines(self, data: bytes) -> int:
@@ -461,8 +487,11 @@ class Staging:
     def _note_quote(self, data: bytes, row_start: int, position: int, line: int, *, final: bool) -> None:
         """Note a misplaced quote at ``position``, or text after a closing quote."""
         there = f"line {line + self._lines(data[row_start:position])}"
+        before = data[row_start:position].rpartition(self._delimiter)[2]
         starts_cell = position == row_start or data[position - 1 : position] == self._delimiter
-        if not starts_cell:
+        if not starts_cell and not before.strip(b" "):
+            self._found.spaces.append(there)
+        elif not starts_cell:
             self._found.bare_quotes.append(there)
         elif final:
             self._found.unclosed.append(there)
@@ -484,31 +513,48 @@ class Staging:
 class _Findings:
     """The places of the mistakes found so far, by kind. Reading stops when a message of one kind is full."""
 
-    def __init__(self) -> None:
+    def __init__(self, quotes: Quotes) -> None:
+        self.quotes = quotes
         self.problems: list[Problem] = []
         self.ragged: list[str] = []
+        self.spaces: list[str] = []
         self.bare_quotes: list[str] = []
         self.unclosed: list[str] = []
         self.not_utf8: list[str] = []
         self.nul: list[str] = []
         self.too_long: list[str] = []
         self.columns = 0
+        self.title_lines = 0
+        """The lines that seem to stand above the table, such as a title."""
+        self.has_surplus = False
+        """Whether a row has more cells with content than there are columns."""
         self.stop = False
 
     def _kinds(self) -> list[tuple[list[str], str, str]]:
+        quote, sign = self.quotes.name, self.quotes.sign.decode()
         return [
             (
                 self.ragged,
                 f"rows have another number of cells (in brackets) than the header, which has {self.columns}",
-                "give every row one cell for each column, or set input_format.ragged to pad when cells at the end are "
-                "missing; put a cell that contains the delimiter in double quotes",
+                self._cure_of_ragged(),
+            ),
+            (
+                self.spaces,
+                f"spaces stand between the delimiter and a {quote}, so that the quote is inside the cell",
+                "remove these spaces, or set input_format.quote to none to read spaces and quotes as content",
             ),
             (
                 self.bare_quotes,
-                "a double quote stands inside an unquoted cell, or text follows a closing quote",
-                'put the whole cell in double quotes and double the quotes inside it: "5"" pipe"',
+                f"a {quote} stands inside an unquoted cell, or text follows a closing quote",
+                f"put the whole cell in {quote}s and double the quotes inside it: {sign}5{sign}{sign} pipe{sign}; or "
+                "set input_format.quote to none if no quotes stand around cells",
             ),
-            (self.unclosed, "a double quote is opened and never closed", "close it, or double it inside a quoted cell"),
+            (
+                self.unclosed,
+                f"a {quote} is opened and never closed",
+                "close it, or double it inside a quoted cell, or set input_format.quote to none if no quotes stand "
+                "around cells",
+            ),
             (self.not_utf8, "the file is not UTF-8", "save it with the encoding UTF-8"),
             (self.nul, "the file holds NUL characters", "remove them; a file full of them is UTF-16: save it as UTF-8"),
             (
@@ -517,6 +563,15 @@ class _Findings:
                 SHORTEN,
             ),
         ]
+
+    def _cure_of_ragged(self) -> str:
+        title = ""
+        if self.title_lines:
+            lines = f"line {self.title_lines} is" if self.title_lines == 1 else f"lines 1 to {self.title_lines} are"
+            title = f"if {lines} no part of the table, set input_format.skip_lines to {self.title_lines}; else "
+        if self.has_surplus:
+            return f"{title}give every row one cell for each column, and put a cell with the delimiter in double quotes"
+        return f"{title}set input_format.ragged to pad, which adds empty cells at the end of short rows"
 
     def __bool__(self) -> bool:
         return bool(self.problems) or any(places for places, _, _ in self._kinds())
@@ -535,15 +590,16 @@ def _problem(value: str, message: str, fix: str) -> Problem:
     return Problem(path=PATH, value=value, message=message, fix=fix)
 
 
-def _recognise_delimiter(sample: bytes) -> bytes:
-    """The delimiter of ``sample``, the first rows of a file; None if the file has one column. Ignores text in quotes.
+def _recognise_delimiter(sample: bytes, *, has_row_names: bool) -> bytes:
+    """The delimiter of ``sample``, the first rows of a file without quoted text; the comma if it has one column.
 
     A delimiter must occur in the header and, unless it is the comma or there are no rows, in a row. If there are
     several candidates, the best one splits the most rows into as many cells as the header, then gives more columns,
     then comes first in ``_DELIMITERS``. A space counts only if it is the only candidate, if there are rows, and if all
-    rows agree, because a header of two words is usually the name of one column.
+    rows agree, because a header of two words is usually the name of one column. With ``has_row_names``, they can
+    have one more.
     """
-    rows = [row for row in _LINE_END.split(_QUOTED.sub(b"x", sample)) if row]
+    rows = [row for row in LINE_END.split(sample) if row]
     header = rows[0] if rows else b""
     best = b","
     best_score = (0, 0)
@@ -556,10 +612,41 @@ def _recognise_delimiter(sample: bytes) -> bytes:
     spaces = header.count(b" ")
     if best_score == (0, 0) and spaces and len(rows) > 1:
         in_rows = {row.count(b" ") for row in rows[1:]}
-        # R puts names in quotes, and rows have a cell more: their own name.
-        if in_rows == {spaces} or (in_rows == {spaces + 1} and sample.startswith(b'"')):
+        if in_rows == {spaces} or (in_rows == {spaces + 1} and has_row_names):
             return b" "
     return best
+
+
+def _lines_above_table(columns: int, rows: list[tuple[int, list[bytes]]]) -> int:
+    """The number of lines before the first of ``rows`` that is as wide as most rows after it; 0 if it is not clear.
+
+    ``rows`` are lines and cells. The table is wider than the first line, which has ``columns`` cells.
+    """
+    widths = Counter(len(cells) for _, cells in rows if len(cells) > columns)
+    if not widths:
+        return 0
+    width, count = widths.most_common(1)[0]
+    first = next(place for place, (_, cells) in enumerate(rows) if len(cells) >= width)
+    return rows[first][0] - 1 if count > 1 and count * 2 > len(rows) - first else 0
+
+
+def _notes_on_other_delimiter(sample: bytes, line: int) -> list[str]:
+    """A warning if the first line is perhaps a title: only rows further down have a delimiter, and as many of it each.
+
+    It is no mistake, because they can also be the cells of one column. ``sample`` begins in ``line``.
+    """
+    lines = LINE_END.split(sample)[: _ROWS_SAMPLED + 1]
+    for delimiter, name in _DELIMITERS.items():
+        counts = [(number, row.count(delimiter)) for number, row in enumerate(lines, line) if row]
+        header = next((place for place, (_, count) in enumerate(counts) if count), len(counts))
+        rows = {count for _, count in counts[header:]}
+        if delimiter != b" " and header and len(rows) == 1 and len(counts) - header > 1:
+            last = counts[header][0] - 1
+            return [
+                f"The file is read as one column, because line {line} has no {name}. If lines up to {last} are a "
+                f"title, set input_format.skip_lines to {last}."
+            ]
+    return []
 
 
 def _has_row_names(header: list[bytes], rows: list[list[bytes]], delimiter: bytes) -> bool:
@@ -569,7 +656,8 @@ def _has_row_names(header: list[bytes], rows: list[list[bytes]], delimiter: byte
     recognised with spaces between its cells. Anything else can as well be a header whose last name is missing, or a
     title above the header.
     """
-    names, rows_names = list(map(_text, header)), [_text(row[0]) for row in rows]
+    text = QUOTES['"'].text
+    names, rows_names = list(map(text, header)), [text(row[0]) for row in rows]
     are_counted = rows_names == [str(number) for number in range(1, len(rows) + 1)]
     return (
         len(rows) > 1
@@ -578,7 +666,7 @@ def _has_row_names(header: list[bytes], rows: list[list[bytes]], delimiter: byte
         and (are_counted or delimiter == b" ")
         and all(len(set(texts)) == len(texts) and all(texts) for texts in (names, rows_names))
         and not any(map(_is_number, names))
-        and any(not cell.startswith(b'"') and _is_number(_text(cell)) for cell in rows[0][1:])
+        and any(not cell.startswith(b'"') and _is_number(text(cell)) for cell in rows[0][1:])
     )
 
 
@@ -588,32 +676,6 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return text.strip().lower() not in {"nan", "inf", "infinity"}
-
-
-def _row_pattern(delimiter: bytes) -> bytes:
-    mark = re.escape(delimiter)
-    cell = rb'(?:"[^"]*+(?:""[^"]*+)*+"|[^"\r\n' + mark + rb"]*+)"
-    return cell + rb"(?:" + mark + cell + rb")*+"
-
-
-def _cells(row: bytes, delimiter: bytes) -> list[bytes]:
-    """The cells of a well-formed row, still quoted as in the file."""
-    if b'"' not in row:
-        return row.split(delimiter)
-    pieces = row.split(b'"')
-    marked = b'"'.join(piece if i % 2 else piece.replace(delimiter, b"\0") for i, piece in enumerate(pieces))
-    return marked.split(b"\0") if b"\0" not in row else row.split(delimiter)
-
-
-def _text(cell: bytes) -> str:
-    """The value of a cell. Bytes that are not UTF-8 are refused elsewhere; here they keep about the same size."""
-    text = cell.decode("utf-8", "replace")
-    return text[1:-1].replace('""', '"') if text.startswith('"') else text
-
-
-def _json_size(row: int, cells: list[bytes]) -> int:
-    """The size in bytes of the JSON object that the native reader makes of a staged row."""
-    return row_json_bytes(row, map(_text, cells))
 
 
 def _is_text(block: bytes) -> bool:
@@ -626,38 +688,3 @@ def _is_text(block: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _end_of_last_row(data: bytes) -> int:
-    """The index after the last line end outside quotes; 0 if there is none."""
-    # A CR at the very end can be the first half of a CRLF, so the row ends only when the next bytes are known.
-    end = len(data) - data.endswith(b"\r")
-    quotes = data.count(b'"', 0, end)
-    while True:
-        line_end = max(data.rfind(b"\n", 0, end), data.rfind(b"\r", 0, end))
-        if line_end < 0:
-            return 0
-        quotes -= data.count(b'"', line_end, end)
-        if quotes % 2 == 0:
-            return line_end + 1
-        end = data.rfind(b'"', 0, line_end)
-        quotes -= 1
-
-
-def _first_rows(block: bytes, count: int) -> bytes:
-    """The first ``count`` rows of a block."""
-    if block.count(b"\n") + block.count(b"\r") <= count:
-        return block
-    position = 0
-    while position < len(block):
-        row = _RAW_ROW.match(block, position)
-        assert row is not None
-        if row.end() > position:
-            if not count:
-                break
-            count -= 1
-        line_end = _LINE_END.match(block, row.end())
-        if line_end is None:
-            return block
-        position = line_end.end()
-    return block[:position]
