@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -43,7 +44,7 @@ def as_python_reads_it(path: Path, staging: Staging, form: InputFormat) -> list[
     data = b"".join(Utf8Text(chunks_of(path), InputFormat(), "file")).decode().lstrip("\ufeff")
     csv.field_size_limit(10_000_000)
     lines = re.split(r"(?<=\n)|(?<=\r)(?!\n)", data)[form.skip_lines :]
-    quoting = csv.QUOTE_NONE if form.quote == "none" else csv.QUOTE_MINIMAL
+    quoting: Literal[0, 3] = csv.QUOTE_NONE if form.quote == "none" else csv.QUOTE_MINIMAL
     rows = [row for row in csv.reader(lines, delimiter=staging.delimiter, quoting=quoting) if row]
     if not form.header:
         return [staging.header, *rows]
