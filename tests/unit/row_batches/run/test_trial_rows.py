@@ -86,5 +86,15 @@ def test_the_range_of_a_mean_of_skewed_values_holds_about_nine_times_in_ten(coun
     assert least <= hits <= 97
 
 
+@pytest.mark.parametrize(("usual", "seldom", "most"), [(0.001, 0.003, 0.003), (1.0, 30.0, 20.0)])
+def test_a_few_values_far_from_many_nearly_equal_ones_give_a_range_within_reason(
+    usual: float, seldom: float, most: float
+) -> None:
+    nearly_equal = [usual * (1 + number / 1_000) for number in range(19)]
+    for values in ([usual] * 19 + [seldom], [*nearly_equal, seldom]):
+        mean = mean_of(values)
+        assert 0 <= mean.low <= mean.expected <= mean.high <= most
+
+
 def test_percentiles_are_values_that_occurred() -> None:
     assert (percentile([5, 1, 3], 50), percentile([5, 1, 3], 90), percentile([7], 50)) == (3, 5, 7)
