@@ -98,6 +98,11 @@ def cost_so_far(plan: Plan, counts: Counts) -> float:
 
 def notes_of(run: Run, now: datetime) -> list[str]:
     """The reasons why a run is held up at ``now``, and why most of its failed rows failed."""
+    return [*held_up(run, now), *([_most_frequent(run.causes)] if run.causes else [])]
+
+
+def held_up(run: Run, now: datetime) -> list[str]:
+    """The reasons why a run is held up at ``now``."""
     notes = []
     if run.waiting_until is not None and run.waiting_until > now:
         until = _time(run.waiting_until)
@@ -106,8 +111,6 @@ def notes_of(run: Run, now: datetime) -> list[str]:
         notes.append(f"throttled since {_time(run.throttled_since or run.throttled_noted)}")
     if run.held_back_noted is not None and now - run.held_back_noted <= HELD_BACK_NOTE_HOLDS:
         notes.append("waiting for the target's limits, which other runs share")
-    if run.causes:
-        notes.append(_most_frequent(run.causes))
     return notes
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from batch_processor_client import executions, files, inputs
 from batch_processor_client.deployment import Deployment
 from batch_processor_client.documents import check_name, with_input_bucket
 from batch_processor_client.errors import ClientError
+from batch_processor_client.progress import HELD_BACK_NOTE_HOLDS
 from foundation.aws.s3 import S3ObjectStore
 from foundation.errors import ObjectNotFoundError
 from row_batches.document.batch_config import Rate
@@ -21,9 +22,6 @@ from row_batches.document.plan import Keys, Plan, StorageMode, Target
 from row_batches.run.runs import Live, Run, RunState
 from row_batches.run.runs_dynamodb import DynamoDbRuns
 from row_batches.targets.kinds import parse_document
-
-HELD_BACK_NOTE_HOLDS = timedelta(minutes=2)
-"""A run notes it at least so often while its rows wait."""
 
 
 def start(deployment: Deployment, document: dict[str, Any], name: str, csv: Path | None = None) -> str:

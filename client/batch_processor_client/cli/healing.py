@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from batch_processor_client.cli.options import AsJson, Execution, deployment_of, has_terminal, out, show
-from batch_processor_client.cli.report import cause_lines
+from batch_processor_client.cli.report import cause_lines, run_again_lines, show_lines
 from batch_processor_client.heal import Diagnosis, choose, diagnose
 from batch_processor_client.heal import heal as run_again
 from batch_processor_client.progress import money
@@ -53,17 +53,9 @@ def heal(
     if as_json:
         out.print_json(done.model_dump_json())
         return
-    for cause in causes:
-        if cause.after_a_fix:
-            show(f"{cause.id}: {cause.advice}")
+    show_lines(out, (f"{cause.id}: {cause.advice}" for cause in causes if cause.after_a_fix))
     changes = {field: value for cause in causes for field, value in cause.changes.items()}
-    changed = f" with {json.dumps(changes)}" if changes else ""
-    show(f"{done.rows:,} of {done.total_rows:,} rows of {done.retried} run again as {done.execution}{changed}.")
-    for warning in done.warnings:
-        show(warning)
-    if dry_run:
-        best, worst = done.estimate["best_usd"], done.estimate["worst_usd"]
-        show(f"Estimate: {best:.4f} to {worst:.4f} USD. Nothing was started.")
+    show_lines(out, run_again_lines(done, deployment.environment, changes))
 
 
 def _show(found: Diagnosis) -> None:
@@ -73,9 +65,7 @@ def _show(found: Diagnosis) -> None:
         changes = [f"It changes {json.dumps(cause.changes)}."] if cause.changes else []
         price = f"Running these rows again costs {money(cause.best_usd)} to {money(cause.worst_usd)}."
         lines = cause_lines(cause.count, cause.error, cause.message, cause.rows, [cause.advice, *changes, price])
-        show(f"{cause.number}. {lines[0].strip()}")
-        for line in lines[1:]:
-            show(line)
+        show_lines(out, [f"{cause.number}. {lines[0].strip()}", *lines[1:]])
     if found.other:
         show(f"{found.other:,} more rows failed for other reasons: see failed_rows.csv.")
     if found.not_attempted:

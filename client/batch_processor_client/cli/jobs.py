@@ -7,15 +7,23 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from batch_processor_client import content_edits, job_export, jobs
 from batch_processor_client.cli.options import AlwaysJson, AsJson, deployment_of, has_terminal, input_file, out, show
+from batch_processor_client.cli.tables import Column, FittedTable
 from batch_processor_client.documents import read_document
 from batch_processor_client.errors import ClientError
 
 app = typer.Typer()
+
+JOB_COLUMNS = (
+    Column("job", least=16, folds=True),
+    Column("status"),
+    Column("records", right=True),
+    Column("with content", right=True),
+    Column("without", right=True),
+    Column("created", rank=1),
+)
 
 JobId = Annotated[str, typer.Argument(help="Id of the job.")]
 Request = Annotated[Path | None, input_file('The request: {"config": {…}}, or the config alone.', "--input")]
@@ -87,13 +95,17 @@ def list_jobs(
     if as_json:
         out.print_json(page.model_dump_json(by_alias=True))
         return
-    table = Table("job", "status", "records", "processed", "errors", "created", box=None, pad_edge=False)
-    for job in page.jobs:
-        counts = (job.violation_count, job.stats.get("processed", 0), job.stats.get("errors", 0))
-        table.add_row(escape(job.job_id), job.status, *(f"{count:,}" for count in counts), job.created_at)
-    out.print(table)
+    if page.jobs:
+        out.print(FittedTable(JOB_COLUMNS, map(_job_cells, page.jobs)))
+    else:
+        show(f"No job is {status}." if status else "There are no jobs yet.")
     if page.next_cursor:
         show(f"More: --cursor {page.next_cursor}")
+
+
+def _job_cells(job: jobs.Job) -> list[str]:
+    counts = (job.violation_count, job.stats.get("processed", 0), job.stats.get("errors", 0))
+    return [job.job_id, job.status, *(f"{count:,}" for count in counts), job.created_at]
 
 
 @app.command()

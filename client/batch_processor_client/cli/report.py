@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import textwrap
 import time
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
-from rich.table import Table
+from rich.text import Text
 
+from batch_processor_client.cli.tables import Column, FittedTable
 from batch_processor_client.executions import Ending
 from batch_processor_client.guesses import FileHeader, Guess
-from batch_processor_client.progress import Progress, clock, money, notes_of
+from batch_processor_client.progress import Progress, clock, held_up, money
 from batch_processor_client.remap import Remap
+from batch_processor_client.retry import Retry
 from batch_processor_client.rows import RowPage
 from batch_processor_client.stop import Stage, Stop
 from row_batches.mapping.metadata_columns import METADATA_COLUMNS
@@ -29,8 +31,12 @@ from row_batches.run.trial_report import TrialReport, WholeRun
 
 PLAIN_SECONDS = 10.0
 STARTING = "checking the input"
+FINISHING = "writing the output"
 CELL_CHARACTERS = 60
 COLUMNS_SHOWN = 6
+LEAST_WIDTH = 10
+WHOLE = ("_row_id", "_status")
+"""Columns that are never cut."""
 COPIES = {"COPIED": "copied to", "TRIED": "will copy to"}
 """The text for a copy, by its status. A copy that failed is a warning."""
 COUNTS = {"succeeded": RowStatus.SUCCESS, "failed": RowStatus.FAILED, "timed out": RowStatus.TIMEOUT}
@@ -60,22 +66,28 @@ def show_progress_to_question(
     raise AssertionError("follow() ends with an ending")
 
 
+class _Bar(Bar):
+    """A bar with its details in the lines below, so that they have room on any terminal."""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        for task in self.tasks:
+            yield self.make_tasks_table([task])
+            yield Text(task.fields["details"])
+
+
 def _bar(console: Console, following: Iterable[Progress]) -> Iterator[Progress]:
     """Show each progress in a bar, then yield it."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=30),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[details]}"),
-        TimeElapsedColumn(),
-    )
+    columns = (BarColumn(bar_width=30), TextColumn("{task.fields[rows]}"), TimeElapsedColumn())
     warned: set[str] = set()
-    with Bar(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("rows", total=None, details=STARTING)
+    with _Bar(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("rows", total=None, rows=STARTING, details="")
         for progress in following:
             _warn(console, progress.empty, warned)
-            details = STARTING if progress.total is None else escape(" · ".join(details_of(progress)))
-            bar.update(task, total=progress.total, completed=progress.done, details=details)
+            if progress.total is not None:
+                details = " · ".join(details_of(progress))
+                bar.update(
+                    task, total=progress.total, completed=progress.done, rows=rows_done(progress), details=details
+                )
             yield progress
 
 
@@ -92,17 +104,26 @@ def _lines(console: Console, following: Iterable[Progress]) -> Iterator[Progress
             console.print(text, markup=False, highlight=False)
 
 
+def rows_done(progress: Progress) -> str:
+    """How many of the rows are done."""
+    return f"{progress.done:,} of {progress.total:,} rows done"
+
+
 def details_of(progress: Progress) -> list[str]:
     """The progress beside the number of rows that are done."""
     details = [f"{progress.failed:,} failed"]
-    if progress.in_flight is not None:
-        details.append(f"{progress.in_flight:,} in flight")
-    details.append(f"{progress.rows_per_second:,.1f} rows/s")
+    is_done = progress.total is not None and progress.done == progress.total
+    if not is_done:
+        if progress.in_flight is not None:
+            details.append(f"{progress.in_flight:,} in flight")
+        details.append(f"{progress.rows_per_second:,.1f} rows/s")
     if progress.cost_usd is not None:
         details.append(f"about {money(progress.cost_usd)} so far")
     if progress.tokens:
         details.append(f"{progress.tokens:,} tokens")
-    if progress.seconds_left is not None:
+    if is_done:
+        details.append(FINISHING)
+    elif progress.seconds_left is not None:
         details.append(f"{clock(progress.seconds_left)} left")
     return details + progress.notes
 
@@ -111,7 +132,7 @@ def line(progress: Progress) -> str:
     """The progress as one plain line, for an output that is not a terminal."""
     if progress.total is None:
         return STARTING
-    return ", ".join([f"{progress.done:,} of {progress.total:,} rows done", *details_of(progress)])
+    return ", ".join([rows_done(progress), *details_of(progress)])
 
 
 def _warn(console: Console, empty: Iterable[Unmatched], warned: set[str]) -> None:
@@ -232,12 +253,22 @@ def remapped(console: Console, done: Remap) -> None:
         console.print(f"{name:<12} {value}", markup=False, highlight=False)
 
 
-def causes(found: Iterable[dict[str, Any]]) -> str:
-    """``failures_by_cause`` of a summary: why rows failed, and what to do. Three lines a cause, for any width."""
-    blocks = [
-        cause_lines(cause["count"], cause["error"], cause["message"], cause["rows"], [cause["cure"]]) for cause in found
-    ]
-    return "\n".join(["Why rows failed:", *(line for lines in blocks for line in lines)])
+def show_causes(console: Console, found: Iterable[dict[str, Any]]) -> None:
+    """Print ``failures_by_cause`` of a summary: why rows failed, and what to do."""
+    show_lines(console, ["Why rows failed:"])
+    for cause in found:
+        lines = cause_lines(cause["count"], cause["error"], cause["message"], cause["rows"], [cause["cure"]])
+        show_lines(console, lines)
+
+
+def show_lines(console: Console, lines: Iterable[str]) -> None:
+    """Print lines of prose. On a terminal, a long one goes on below its own beginning."""
+    for text in lines:
+        shown = text
+        if console.is_terminal:
+            indent = text[: len(text) - len(text.lstrip(" "))]
+            shown = textwrap.fill(text, console.width, subsequent_indent=indent, break_on_hyphens=False)
+        console.print(shown, markup=False, highlight=False)
 
 
 def cause_lines(count: int, error: str, message: str, rows: Sequence[int], advice: Iterable[str]) -> list[str]:
@@ -248,18 +279,35 @@ def cause_lines(count: int, error: str, message: str, rows: Sequence[int], advic
     return [f"{count:>5,} × {said}", *first, *(f"      {text}" for text in advice)]
 
 
+def run_again_lines(done: Retry, environment: str, changes: Mapping[str, Any] | None = None) -> list[str]:
+    """What a retry, or a heal with these changed settings, runs or would run again, and what follows from it."""
+    changed = f" with {json.dumps(changes)}" if changes else ""
+    rows = f"{done.rows:,} of {done.total_rows:,} rows of {done.retried}"
+    if done.dry_run:
+        price = f"{money(done.estimate['best_usd'])} to {money(done.estimate['worst_usd'])}"
+        said = f"{rows} would run again as {done.execution}{changed}, for {price}. Nothing was started."
+        return [said, *done.warnings]
+    follow = f"Follow it: make run ENV={environment} FOLLOW={done.execution}"
+    return [f"{rows} run again as {done.execution}{changed}.", *done.warnings, follow]
+
+
 def trial(console: Console, report: TrialReport) -> None:
     """Print what a trial says: answers, failures, times and cost of its rows, and what the whole run takes."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for column in ("row", "status", *report.columns[:COLUMNS_SHOWN], "error"):
-        table.add_column(escape(column), overflow="ellipsis", no_wrap=True, max_width=40)
-    for row, status, *mapped, error in report.answers:
-        table.add_row(*(escape(shortened(cell)) for cell in (row, status, *mapped[:COLUMNS_SHOWN], error)))
-    console.print(table)
+    mapped = report.columns[:COLUMNS_SHOWN]
+    columns = [Column("row"), Column("status"), *_cut(mapped)]
+    failed = any(error for *_, error in report.answers)
+    if failed:
+        columns.append(Column("error", least=LEAST_WIDTH))
+    console.print(
+        FittedTable(
+            columns,
+            (
+                [row, status, *map(shortened, cells[: len(mapped)]), *([shortened(error)] if failed else [])]
+                for row, status, *cells, error in report.answers
+            ),
+        )
+    )
     lines = [("trial", f"{report.finished:,} of {report.total_rows:,} rows, {report.succeeded:,} successful")]
-    for cause in report.failures_by_cause:
-        named = ": ".join(filter(None, (cause["error"], cause["message"])))
-        lines.append(("failed", f"{cause['count']:,} x {named}. {cause['cure']}"))
     if report.row_seconds is not None:
         times = report.row_seconds
         lines.append(("time a row", f"median {times.median:,.1f} s, 90 % within {times.p90:,.1f} s"))
@@ -273,6 +321,8 @@ def trial(console: Console, report: TrialReport) -> None:
         lines += _whole(report.whole)
     for name, value in lines:
         console.print(f"{name:<12} {value}", markup=False, highlight=False)
+    if report.failures_by_cause:
+        show_causes(console, report.failures_by_cause)
 
 
 def _whole(whole: WholeRun) -> list[tuple[str, str]]:
@@ -290,33 +340,42 @@ def _whole(whole: WholeRun) -> list[tuple[str, str]]:
     return [*lines, *(("basis" if not number else "", text) for number, text in enumerate(whole.basis))]
 
 
-def failures(rows: list[dict[str, str]]) -> Table:
+def failures(rows: list[dict[str, str]]) -> FittedTable:
     """Failed rows: their first cell and the error message."""
-    table = Table(title="First failed rows", title_justify="left", title_style="bold")
     first = next(iter(rows[0]))
-    table.add_column(escape(first))
-    table.add_column("_error_message", overflow="fold")
-    for row in rows:
-        table.add_row(escape(shortened(row.get(first) or "")), escape(row.get("_error_message") or ""))
-    return table
+    return FittedTable(
+        [Column(first, least=LEAST_WIDTH), Column("_error_message", least=LEAST_WIDTH, folds=True)],
+        ([shortened(row.get(first) or ""), row.get("_error_message") or ""] for row in rows),
+    )
 
 
-def rows_table(rows: list[dict[str, str]], columns: list[str]) -> Table:
-    """Rows of an output as a table that fits the console; long cells are cut."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        table.add_column(escape(column), overflow="ellipsis", no_wrap=True, max_width=40)
-    for row in rows:
-        table.add_row(*map(escape, cells(row, columns)))
-    return table
+def rows_table(rows: list[dict[str, str]], columns: list[str]) -> FittedTable:
+    """Rows of an output as a table that fits the console: number and status are whole, other long cells are cut."""
+    fitted = [Column(one.title) if one.title in WHOLE else one for one in _cut(columns)]
+    return FittedTable(fitted, (list(cells(row, columns)) for row in rows))
 
 
-def page_table(page: RowPage) -> Table:
+def _cut(columns: Sequence[str]) -> list[Column]:
+    """Columns whose cells can be cut; the last of them go first."""
+    return [Column(column, least=LEAST_WIDTH, rank=rank) for rank, column in enumerate(columns)]
+
+
+def page_table(page: RowPage) -> FittedTable:
     """Rows as a table: their number, first column, last columns (the new ones come last) and status."""
     names = [name for name in (page.rows[0].values if page.rows else ()) if name not in METADATA_COLUMNS]
     shown = names if len(names) <= COLUMNS_SHOWN else [names[0], *names[1 - COLUMNS_SHOWN :]]
     rows = [{**row.values, "_row_id": str(row.row), "_status": row.status.value} for row in page.rows]
     return rows_table(rows, ["_row_id", *shown, "_status"])
+
+
+def finished_table(page: RowPage) -> FittedTable:
+    """Finished rows with their values as JSON, or the error for which they failed."""
+    rows = []
+    for row in page.rows:
+        values = {name: value for name, value in row.values.items() if not name.startswith("_")}
+        rows.append([f"{row.row:,}", row.status.value, row.error or json.dumps(values, ensure_ascii=False)])
+    columns = [Column("row", right=True), Column("status"), Column("values or error", least=LEAST_WIDTH, folds=True)]
+    return FittedTable(columns, rows)
 
 
 def guess_lines(guess: Guess, header: FileHeader) -> list[str]:
@@ -345,25 +404,36 @@ def shortened(text: str) -> str:
     return flat if len(flat) <= CELL_CHARACTERS else flat[: CELL_CHARACTERS - 1] + "…"
 
 
-def run_table(runs: Iterable[Run]) -> Table:
-    """Runs, one a line."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for column in ("run", "state", "target", "rows", "failed", "cost", "started", "duration"):
-        table.add_column(column, overflow="fold", justify="right" if column in ("rows", "failed", "cost") else "left")
-    for run in runs:
-        unsuccessful = run.counts.failed + run.counts.timed_out
-        ended = run.ended_at or datetime.now(UTC)
-        table.add_row(
-            escape(run.execution),
-            run.shown_state,
-            escape(run.target),
-            f"{run.counts.succeeded + unsuccessful:,} of {run.total_rows:,}",
-            f"{unsuccessful:,}",
-            "" if run.cost_usd is None else money(run.cost_usd),
-            f"{run.started_at.astimezone():%Y-%m-%d %H:%M}",
-            clock((ended - run.started_at).total_seconds()),
-        )
-    return table
+RUN_COLUMNS = (
+    Column("run", least=16, folds=True),
+    Column("state"),
+    Column("rows", right=True),
+    Column("failed", right=True),
+    Column("started", rank=1),
+    Column("cost", right=True, rank=2),
+    Column("target", rank=3),
+    Column("duration", rank=4),
+)
+
+
+def run_table(runs: Iterable[Run]) -> FittedTable:
+    """Runs, one a line. A narrow terminal has no duration, then no target and no cost."""
+    return FittedTable(RUN_COLUMNS, map(_run_cells, runs))
+
+
+def _run_cells(run: Run) -> list[str]:
+    unsuccessful = run.counts.failed + run.counts.timed_out
+    ended = run.ended_at or datetime.now(UTC)
+    return [
+        run.execution,
+        run.shown_state,
+        f"{run.counts.succeeded + unsuccessful:,} of {run.total_rows:,}",
+        f"{unsuccessful:,}",
+        f"{run.started_at.astimezone():%Y-%m-%d %H:%M}",
+        "" if run.cost_usd is None else money(run.cost_usd),
+        run.target,
+        clock((ended - run.started_at).total_seconds()),
+    ]
 
 
 def status_lines(run: Run) -> list[str]:
@@ -383,8 +453,7 @@ def status_lines(run: Run) -> list[str]:
         *([("ended", f"{run.ended_at.astimezone():%Y-%m-%d %H:%M:%S}")] if run.ended_at else []),
         *([("cost", money(run.cost_usd))] if run.cost_usd is not None else []),
         ("estimate", money(run.estimate_usd)),
-        *(("note", note) for note in notes_of(run, datetime.now(UTC))),
+        *(("note", note) for note in held_up(run, datetime.now(UTC))),
         *(("warning", warning) for warning in run.warnings),
-        *(("cause", f"{cause.count:,} rows: {cause.error}: {cause.message}. {cause.cure}") for cause in run.causes),
     ]
     return [f"{name:<12} {value}" for name, value in lines]

@@ -13,7 +13,6 @@ import typer
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from batch_processor_client import executions, following, inputs, results, runs, trials
 from batch_processor_client import remap as remaps
@@ -259,10 +258,11 @@ def _show_ending(deployment: Deployment, ending: executions.Ending, name: str) -
     if unsuccessful and document.get("failed_rows_s3_uri"):
         causes = summary.get("failures_by_cause")
         if causes:
-            show(report.causes(causes))
+            report.show_causes(out, causes)
             show(f"Heal them: make heal ENV={deployment.environment} EXECUTION={name}")
         failed = results.first_rows(deployment, document["failed_rows_s3_uri"], FAILURES_SHOWN)
         if failed:
+            show("First failed rows:")
             out.print(report.failures(failed))
     if ending.document is None and ending.cause:
         show(ending.cause)
@@ -284,7 +284,10 @@ def list_runs(
     if as_json:
         out.print_json(page.model_dump_json())
         return
-    out.print(report.run_table(page.runs))
+    if page.runs:
+        out.print(report.run_table(page.runs))
+    else:
+        show("No run is like this." if state or target else "There are no runs yet.")
     if page.cursor:
         show(f"More: --cursor {page.cursor}")
 
@@ -298,6 +301,8 @@ def status(context: typer.Context, execution: Execution, as_json: AsJson = False
         return
     for line in report.status_lines(run_now):
         show(line)
+    if run_now.causes:
+        report.show_causes(out, (cause.for_a_person for cause in run_now.causes))
 
 
 @app.command()
@@ -365,19 +370,15 @@ def retry(
     as_json: AsJson = False,
 ) -> None:
     """Run the rows that failed or never ran; the output lists all rows."""
-    done = retries.retry(deployment_of(context), execution, name=name, accept_version=accept_version, dry_run=dry_run)
+    deployment = deployment_of(context)
+    done = retries.retry(deployment, execution, name=name, accept_version=accept_version, dry_run=dry_run)
     if as_json:
         out.print_json(json.dumps(done.model_dump(mode="json")))
         return
     if not done.rows:
-        out.print(f"Nothing to retry: all {done.total_rows:,} rows of {done.retried} were successful.")
+        show(f"Nothing to retry: all {done.total_rows:,} rows of {done.retried} were successful.")
         return
-    out.print(f"{done.rows:,} of {done.total_rows:,} rows of {done.retried} run again as {done.execution}.")
-    for warning in done.warnings:
-        out.print(warning, markup=False)
-    if dry_run:
-        best, worst = done.estimate["best_usd"], done.estimate["worst_usd"]
-        out.print(f"Estimate: {best:.4f} to {worst:.4f} USD. Nothing was started.")
+    report.show_lines(out, report.run_again_lines(done, deployment.environment))
 
 
 @app.command()
@@ -394,15 +395,12 @@ def rows(
     if as_json:
         out.print_json(json.dumps(page.model_dump(mode="json")))
         return
-    table = Table("row", "status", "values or error", box=None, pad_edge=False)
-    for row in page.rows:
-        values = {name: value for name, value in row.values.items() if not name.startswith("_")}
-        table.add_row(str(row.row), row.status, escape(row.error or json.dumps(values, ensure_ascii=False)))
-    out.print(table)
+    if page.rows:
+        out.print(report.finished_table(page))
     if page.next_row is not None:
-        out.print(f"More: --from {page.next_row}")
+        show(f"More: --from {page.next_row}")
     elif not page.rows:
-        out.print(f"{page.execution} has no such row from {first_row} on.")
+        show(f"{page.execution} has no such finished row from {first_row} on.")
 
 
 @app.command()

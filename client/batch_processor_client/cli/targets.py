@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from batch_processor_client import target_files
 from batch_processor_client import targets as operations
 from batch_processor_client.cli.options import AsJson, deployment_of, input_file, out, show, show_json
+from batch_processor_client.cli.tables import Column, FittedTable
 from batch_processor_client.documents import read_document
 from batch_processor_client.errors import ClientError
 from batch_processor_client.target_files import FOLDER, Template
@@ -22,6 +22,13 @@ app = typer.Typer()
 
 ROWS_TRIED = 3
 SHOWN_CHARACTERS = 2_000
+COLUMNS = (
+    Column("name"),
+    Column("kind"),
+    Column("takes", least=12, folds=True),
+    Column("USD a call", right=True),
+    Column("limit", rank=1),
+)
 
 
 @app.command("new-target")
@@ -65,17 +72,16 @@ def targets(context: typer.Context, as_json: AsJson = False) -> None:
         kept = [target.model_dump(mode="json", exclude={"output_schema_document", "code_version"}) for target in found]
         out.print_json(json.dumps(kept))
         return
-    table = Table("name", "kind", "takes", "USD a call", "limit", box=None, pad_edge=False)
-    table.columns[0].no_wrap = True
-    for target in found:
-        table.add_row(*_row(target))
-    out.print(table)
+    if found:
+        out.print(FittedTable(COLUMNS, map(_row, found)))
+    else:
+        show("No target is registered. Make one: make target NAME=sentiment FILE=handler.py")
 
 
 def _row(target: Target) -> tuple[str, ...]:
     kind = target.invocation if target.type == "agent" else "tool"
     cost = "unknown" if target.cost_per_call_usd is None else f"{target.cost_per_call_usd:g}"
-    limit = "" if target.max_concurrency is None else f"{target.max_concurrency} rows in flight"
+    limit = "" if target.max_concurrency is None else f"{target.max_concurrency:,} in flight"
     name = target.name if target.enabled else f"{target.name} (disabled)"
     fields = ", ".join(field if declared.required else f"{field}?" for field, declared in target.input.items())
     return name, f"{kind} agent" if target.type == "agent" else kind, fields or "any columns", cost, limit

@@ -140,7 +140,11 @@ def test_on_a_terminal_the_chosen_causes_are_healed(
 def test_a_dry_run_shows_the_estimate(world: World, command: Any) -> None:
     done = command("--cure", "1", "--dry-run")
 
-    assert "Estimate: 0.0100 to 0.5000 USD. Nothing was started." in done.output
+    assert done.output.splitlines() == [
+        '3 of 50 rows of run-1 would run again as run-1-retry-1 with {"timeout_seconds": 600}, '
+        "for 0.01 USD to 0.5 USD. Nothing was started.",
+        "Of the 50 rows of run-1, 47 were successful.",
+    ]
     assert [json.loads(document)["dry_run"] for document in world.states.started.values()] == [True]
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 from collections import Counter
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from row_batches.rows.records import RowStatus
 from row_batches.run.delivery import Delivered
 from row_batches.run.formats import Written
 from row_batches.run.remap import Remapped
+from row_batches.run.runs import Counts, Run, RunState
 from row_batches.run.totals import CastFailures
 
 DOCUMENT: dict[str, Any] = {
@@ -118,7 +121,10 @@ def test_rows_fit_into_100_columns() -> None:
 def test_causes_are_shown_with_what_to_do() -> None:
     cause = {"id": "Boom-1", "error": "Boom", "message": "no [x]", "count": 1200, "rows": [3, 7], "cure": "Fix it."}
     other = {"id": "other", "error": "other", "message": "", "count": 2, "rows": [], "cure": "See."}
-    assert report.causes([cause, other]).splitlines() == [
+    console = Console(file=io.StringIO(), width=30)
+    report.show_causes(console, [cause, other])
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue().splitlines() == [
         "Why rows failed:",
         "1,200 × Boom: no [x]",
         "      rows 3, 7, …",
@@ -206,7 +212,71 @@ def test_the_bar_ends_with_the_ending() -> None:
     looks = [Progress(execution="x"), Progress(execution="x", total=2, succeeded=2, ending=ending)]
     assert report.show_progress(console, looks) == ending
     assert isinstance(console.file, io.StringIO)
-    assert "2/2" in console.file.getvalue()
+    assert "2 of 2 rows done" in console.file.getvalue()
+
+
+LOOK = Progress(
+    execution="x", total=20_000, succeeded=12_345, failed=67, in_flight=1_000, cost_usd=123.45, seconds_left=4_000
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "rows", "details"),
+    [
+        (
+            {"notes": ["throttled since 12:00:00"]},
+            "12,412 of 20,000 rows done",
+            "67 failed · 1,000 in flight · 0.0 rows/s · about 123.45 USD so far · 1 h 06 min left · throttled since 12:00",
+        ),
+        (
+            {"succeeded": 19_933},
+            "20,000 of 20,000 rows done",
+            "67 failed · about 123.45 USD so far · writing the output",
+        ),
+    ],
+    ids=["running", "done"],
+)
+def test_the_bar_shows_all_on_80_columns(changes: dict[str, Any], rows: str, details: str) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, height=24)
+    report.show_progress(console, [LOOK.model_copy(update={**changes, "ending": Ending(status="SUCCEEDED")})])
+    assert isinstance(console.file, io.StringIO)
+    text = " ".join(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", console.file.getvalue()).split())
+    assert rows in text
+    assert details in text
+
+
+def run_of(name: str, state: RunState = RunState.SUCCEEDED_WITH_FAILURES) -> Run:
+    counts = Counts(succeeded=19_000, failed=1_000)
+    moment = datetime(2026, 11, 28, 10, 11, tzinfo=UTC)
+    return Run(
+        execution=name,
+        state=state,
+        target="product_descriptions",
+        target_version="1",
+        total_rows=20_000,
+        counts=counts,
+        estimate_usd=1,
+        cost_usd=12.5,
+        started_at=moment,
+        ended_at=moment,
+    )
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_a_list_of_runs_keeps_names_states_and_counts_whole_on_any_terminal(width: int) -> None:
+    text = shown(report.run_table([run_of("nightly"), run_of("long-name-" * 5)]), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert text.count("SUCCEEDED_WITH_FAILURES") == 2
+    assert text.count("20,000 of 20,000") == 2
+    assert "nightly" in text
+    assert ("duration" in text, "product_descriptions" in text) == (width == 200, width == 200)
+
+
+def test_row_numbers_and_statuses_are_whole_and_the_last_columns_go_where_there_is_no_room() -> None:
+    rows = [{"_row_id": "12345", **{f"column{n}": "word " * 9 for n in range(6)}, "_status": "SUCCESS"}]
+    text = shown(report.rows_table(rows, list(rows[0])), 80)
+    assert max(map(len, text.splitlines())) <= 80
+    assert [name in text for name in ("12345", "SUCCESS", "column0", "column5")] == [True, True, True, False]
 
 
 def test_the_first_rows_of_an_output_have_their_first_and_their_last_columns() -> None:

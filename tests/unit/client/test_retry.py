@@ -201,10 +201,16 @@ def test_the_command_says_how_many_rows_run_and_as_what(world: World, tmp_path: 
     command = ["--outputs", str(outputs), "retry", EXECUTION]
 
     shown = CliRunner().invoke(cli.app, [*command, "--name", "again"])
+    tried = CliRunner().invoke(cli.app, [*command, "--name", "again", "--dry-run"])
     as_json = CliRunner().invoke(cli.app, [*command, "--name", "again", "--json"])
     world.ended()
     nothing = CliRunner().invoke(cli.app, command)
 
-    assert shown.output == "3 of 50 rows of run-1 run again as again.\n"
+    follow = "Follow it: make run ENV=stage FOLLOW=again"
+    assert shown.output.splitlines() == ["3 of 50 rows of run-1 run again as again.", follow]
+    assert tried.output.splitlines() == [
+        "3 of 50 rows of run-1 would run again as again, for 0.01 USD to 0.5 USD. Nothing was started.",
+        "Of the 50 rows of run-1, 47 were successful.",
+    ]
     assert json.loads(as_json.output)["execution"] == "again"
     assert nothing.output == "Nothing to retry: all 50 rows of run-1 were successful.\n"
