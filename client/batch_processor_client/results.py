@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from batch_processor_client.deployment import Deployment
 from batch_processor_client.errors import ClientError
 from batch_processor_client.executions import Ending, describe, ending_of, name_of
 from batch_processor_client.files import split_s3_uri
+from row_batches.run.aggregate_results import NOT_STARTED
 
 READ_BYTES = 256 * 1024
 FORMAT_OF = {".xlsx": "xlsx", ".jsonl": "jsonl", ".parquet": "parquet"}
@@ -22,11 +25,20 @@ FORMAT_OF = {".xlsx": "xlsx", ".jsonl": "jsonl", ".parquet": "parquet"}
 
 def first_rows(deployment: Deployment, uri: str, count: int) -> list[dict[str, str]]:
     """The first rows of a CSV, column to value, from its first 256 KB."""
+    return list(islice(_rows(deployment, uri), count))
+
+
+def first_failed_rows(deployment: Deployment, uri: str, count: int) -> list[dict[str, str]]:
+    """The first rows of ``failed_rows.csv`` that ran and failed, from its first 256 KB."""
+    failed = (row for row in _rows(deployment, uri) if not row["_error_message"].startswith(NOT_STARTED))
+    return list(islice(failed, count))
+
+
+def _rows(deployment: Deployment, uri: str) -> Iterator[dict[str, str]]:
     bucket, key = split_s3_uri(uri)
     body = deployment.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read(READ_BYTES)
     csv.field_size_limit(READ_BYTES)  # a cell can be as long as what is read
-    rows = csv.DictReader(io.StringIO(body.decode(errors="ignore"), newline=""))
-    return [row for row, _ in zip(rows, range(count), strict=False)]
+    yield from csv.DictReader(io.StringIO(body.decode(errors="ignore"), newline=""), restval="")
 
 
 def ending(deployment: Deployment, execution: str) -> Ending:

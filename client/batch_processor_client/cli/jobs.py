@@ -17,7 +17,7 @@ from batch_processor_client.errors import ClientError
 app = typer.Typer()
 
 JOB_COLUMNS = (
-    Column("job", least=16, folds=True),
+    Column("job"),
     Column("status"),
     Column("records", right=True),
     Column("with content", right=True),

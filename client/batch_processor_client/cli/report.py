@@ -72,7 +72,7 @@ class _Bar(Bar):
     def get_renderables(self) -> Iterator[RenderableType]:
         for task in self.tasks:
             yield self.make_tasks_table([task])
-            yield Text(task.fields["details"])
+            yield Text(task.fields["details"], no_wrap=False, overflow="fold")
 
 
 def _bar(console: Console, following: Iterable[Progress]) -> Iterator[Progress]:

@@ -260,10 +260,12 @@ def _show_ending(deployment: Deployment, ending: executions.Ending, name: str) -
         if causes:
             report.show_causes(out, causes)
             show(f"Heal them: make heal ENV={deployment.environment} EXECUTION={name}")
-        failed = results.first_rows(deployment, document["failed_rows_s3_uri"], FAILURES_SHOWN)
+        failed = results.first_failed_rows(deployment, document["failed_rows_s3_uri"], FAILURES_SHOWN)
         if failed:
             show("First failed rows:")
             out.print(report.failures(failed))
+    if document.get("not_attempted"):
+        show(f"Run the rows that were not started: make retry ENV={deployment.environment} EXECUTION={name}")
     if ending.document is None and ending.cause:
         show(ending.cause)
     if ending.status == "ABORTED":

@@ -1,4 +1,7 @@
-"""Tables that fit the terminal: what identifies a row stays whole, long cells are cut, and what matters least goes."""
+"""Tables that fit the terminal: what identifies a row stays whole, long cells are cut, and what matters least goes.
+
+Where the output is no terminal, nothing is cut or left out.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,8 @@ MOST_WIDTH = 40
 """The most characters of a column that can be cut."""
 BETWEEN = 3
 """Characters between two columns."""
+ENDLESS = 1_000_000
+"""The width of an output that is no terminal."""
 
 
 @dataclass(frozen=True)
@@ -32,20 +37,21 @@ class Column:
     rank: int = 0
 
     def natural(self, cells: Iterable[str]) -> int:
-        """The width that shows all cells, up to ``MOST_WIDTH`` if they can be cut."""
+        """The width that shows all cells, up to ``MOST_WIDTH`` if they are cut."""
         width = max(map(cell_len, (self.title, *cells)))
         return width if self.least is None or self.folds else min(width, MOST_WIDTH)
 
 
 class FittedTable:
-    """A table for any width. ``rows`` have a text for each column; it is shown as it is, without markup."""
+    """A table for any terminal. ``rows`` have a text for each column; it is shown as it is, without markup."""
 
     def __init__(self, columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
         self._columns = columns
         self._rows = [list(row) for row in rows]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        shown = self._shown(options.max_width)
+        room = options.max_width if console.is_terminal else ENDLESS
+        shown = self._shown(room)
         table = Table(box=SIMPLE_HEAD, pad_edge=False)
         for at, width in shown.items():
             column = self._columns[at]
@@ -58,7 +64,7 @@ class FittedTable:
             )
         for row in self._rows:
             table.add_row(*(escape(row[at]) for at in shown))
-        yield table
+        yield from console.render(table, options.update(width=sum(shown.values()) + BETWEEN * len(shown)))
 
     def _shown(self, room: int) -> dict[int, int]:
         """The number of each column that is shown, and its width."""

@@ -38,7 +38,7 @@ DOCUMENT: dict[str, Any] = {
 
 
 def shown(renderable: RenderableType, width: int = 100) -> str:
-    console = Console(file=io.StringIO(), width=width)
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
     console.print(renderable)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
@@ -237,7 +237,7 @@ LOOK = Progress(
     ids=["running", "done"],
 )
 def test_the_bar_shows_all_on_80_columns(changes: dict[str, Any], rows: str, details: str) -> None:
-    console = Console(file=io.StringIO(), force_terminal=True, width=80, height=24)
+    console = Console(file=io.StringIO(), force_terminal=True, soft_wrap=True, width=80, height=24)
     report.show_progress(console, [LOOK.model_copy(update={**changes, "ending": Ending(status="SUCCEEDED")})])
     assert isinstance(console.file, io.StringIO)
     text = " ".join(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", console.file.getvalue()).split())
@@ -273,6 +273,15 @@ def test_a_list_of_runs_keeps_names_states_and_counts_whole_on_any_terminal(widt
     assert text.count("20,000 of 20,000") == 2
     assert "nightly" in text
     assert ("duration" in text, "product_descriptions" in text) == (width == 200, width == 200)
+
+
+def test_a_list_of_runs_that_is_no_terminal_has_all_of_each() -> None:
+    console = Console(file=io.StringIO(), width=80, soft_wrap=True)
+    console.print(report.run_table([run_of("long-name-" * 8)]))
+    assert isinstance(console.file, io.StringIO)
+    (line,) = [line for line in console.file.getvalue().splitlines() if "long-name" in line]
+    assert line.split("   ")[0].strip() == "long-name-" * 8
+    assert "product_descriptions" in line
 
 
 def test_row_numbers_and_statuses_are_whole_and_the_last_columns_go_where_there_is_no_room() -> None:

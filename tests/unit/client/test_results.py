@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from batch_processor_client.errors import ClientError
-from batch_processor_client.results import address_for, first_rows, summary_of
+from batch_processor_client.results import address_for, first_failed_rows, first_rows, summary_of
 from tests.unit.client.fakes import FakeStorage, fake_deployment
 
 
@@ -27,6 +27,13 @@ def test_the_first_failed_rows_are_read_from_the_start_of_the_file(monkeypatch: 
         ("1", "a\nb", "bad"),
         ("2", "c", "worse"),
     ]
+
+
+def test_rows_that_were_not_started_are_not_among_the_first_failed_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "id,_error_message\n1,bad\n2,not started: stopped by me\n3,worse\n"
+    storage = FakeStorage({"results/x/failed_rows.csv": text.encode()})
+    rows = first_failed_rows(fake_deployment(monkeypatch, s3=storage), "s3://results/results/x/failed_rows.csv", 5)
+    assert [row["id"] for row in rows] == ["1", "3"]
 
 
 @pytest.mark.parametrize(
