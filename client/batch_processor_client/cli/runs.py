@@ -402,7 +402,7 @@ def rows(
     if page.next_row is not None:
         show(f"More: --from {page.next_row}")
     elif not page.rows:
-        show(f"{page.execution} has no such finished row from {first_row} on.")
+        show(f"{page.execution} has no such row from {first_row} on.")
 
 
 @app.command()

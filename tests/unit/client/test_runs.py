@@ -89,7 +89,7 @@ def test_the_commands_show_runs_and_one_of_them(tmp_path: Path) -> None:
     assert "More: --cursor" in listed
     assert json.loads(command("runs", "--json"))["runs"][0]["execution"] == "run-7"
     shown = command("status", "run-6")
-    for text in ("status       FAILED", "not started  3", "cost         0.25 USD", "2 rows: ThrottlingException: slow"):
+    for text in ("status       FAILED", "not started  3", "cost         0.25 USD", "2 × ThrottlingException: slow"):
         assert text in shown
     assert json.loads(command("status", "run-6", "--json"))["counts"]["succeeded"] == 8
 
