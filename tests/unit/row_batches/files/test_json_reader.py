@@ -6,16 +6,17 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from foundation.errors import InvalidInputError
 from row_batches.document.input_format import InputFormat
+from row_batches.files import json_reader, json_shapes, table
 from row_batches.files.json_reader import MAX_ARRAY_BYTES, stage_json_array
 from row_batches.files.json_shapes import Shapes
 from row_batches.files.opening import open_input
 from row_batches.files.staged_copy import read_staged, unescaped
-from row_batches.files.table import InputFile
+from row_batches.files.table import InputFile, Resumable
 from row_batches.mapping.cells import value_of
 from tests.support import aws_csv
 
@@ -229,3 +230,82 @@ def test_objects_of_a_known_shape_are_staged_as_parsed_ones_are(
             parsed = values(data.encode(), type="jsonl" if data is lines_ else "json")
         assert quick == parsed
         assert quick[1] == [[row.get(key) for key in quick[0]] for row in rows]
+
+
+ALIKE = st.lists(st.tuples(SCALARS, SCALARS, VALUES), min_size=2, max_size=30)
+
+
+@pytest.fixture(params=[120, 1 << 16])
+def block_size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(json_reader, "_BLOCK_BYTES", request.param)
+    monkeypatch.setattr(json_shapes, "_ITEMS_CHARACTERS", request.param)
+    monkeypatch.setattr(table, "_CHUNK_BYTES", request.param)
+    return int(request.param)
+
+
+@given(rows=ALIKE, other=st.integers(0, 30), size=st.sampled_from([50, 1 << 16]))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_many_objects_of_one_shape_are_staged_together_as_one_by_one(
+    block_size: int, rows: list[tuple[Any, Any, Any]], other: int, size: int
+) -> None:
+    del block_size
+    objects: list[dict[str, Any]] = [
+        {"a": 1, "é": "x", "c": None},
+        *(dict(zip("aéc", row, strict=True)) for row in rows),
+    ]
+    objects.insert(other, {"c": 1, "late": [2]})
+
+    for data in (lines(objects), json.dumps(objects, ensure_ascii=False).encode()):
+        columns, read, _ = values(data, size)
+
+        assert sorted(columns) == ["a", "c", "late", "é"]
+        assert read == [[item.get(column) for column in columns] for item in objects]
+
+
+@pytest.mark.parametrize("form", ["lines", "array"])
+def test_reading_goes_on_after_any_chunk_and_ends_at_max_rows_inside_many_alike_objects(
+    block_size: int, form: str
+) -> None:
+    del block_size
+    objects = [{"id": number, "text": f"row {number}", "tags": [number]} for number in range(100)]
+    data = lines(objects) if form == "lines" else json.dumps(objects).encode()
+    whole = [cells for _, cells in read_staged(list(open_input(lambda: [data], InputFormat())))]
+    assert [cell[0] for cell in whole] == [str(number) for number in range(100)]
+
+    for most in (0, 1, 57, 99, 100, 101):
+        staging = open_input(lambda: [data], InputFormat(), max_rows=most)
+        assert [cells for _, cells in read_staged(list(staging))] == whole[:most]
+        assert staging.total_rows == min(most, 100)
+    first = open_input(lambda: [data], InputFormat())
+    assert isinstance(first, Resumable)
+    staged = []
+    for chunk in first:
+        staged.append(chunk)
+        place = first.place()
+        assert place is not None
+        later = open_input(lambda: [data], InputFormat())
+        assert isinstance(later, Resumable)
+        later.go_on(place)
+        assert [cells for _, cells in read_staged([*staged, *later])] == whole
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ('"\\u0000"', "a cell contains a NUL character"),
+        ('"\\ud800"', "half of a surrogate pair"),
+        (f'"{"x" * 199_000}"', "longer than 199,000 bytes as JSON"),
+        ('"' + "\\u0001" * 40_000 + '"', "longer than 199,000 bytes as JSON"),
+        ('{"b": 1, "b": 2}', "a key occurs twice"),
+        ("[1e999]", "a number is too large"),
+    ],
+    ids=["NUL", "surrogate", "long", "long once escaped", "repeated key", "infinite number"],
+)
+def test_a_row_among_alike_ones_that_cannot_be_staged_is_named(cell: str, said: str) -> None:
+    rows = [f'{{"a": {number}, "b": "x"}}' for number in range(50)]
+    rows[30] = f'{{"a": 30, "b": {cell}}}'
+
+    for data, place in (("\n".join(rows), "line 31"), (f"[{','.join(rows)}]", "item 31")):
+        message = refusal(data.encode())
+        assert said in message
+        assert place in message

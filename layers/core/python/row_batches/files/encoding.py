@@ -151,8 +151,7 @@ class Utf8Text:
         """The encoding of a file. ``ahead`` is the part that begins with the first byte that is not ASCII."""
         final = len(ahead) < SAMPLE_BYTES
         ahead = ahead[:SAMPLE_BYTES]
-        good, bad = _utf8_characters(ahead, final=final)
-        if bad <= good:
+        if _is_mostly_utf8(ahead, final=final):
             return "utf-8"  # Also if some characters are damaged, which are then reported or replaced.
         guess = guessed(ahead if final else _whole_lines(ahead))
         if guess.encoding and not guess.rivals:
@@ -277,14 +276,19 @@ def _marked(first: bytes) -> str | None:
     return None
 
 
-def _utf8_characters(data: bytes, *, final: bool) -> tuple[int, int]:
-    """The numbers of valid UTF-8 characters outside ASCII in ``data``, and of bytes that belong to no character.
+def _is_mostly_utf8(data: bytes, *, final: bool) -> bool:
+    """Whether ``data`` has at least as many valid characters outside ASCII as bytes that belong to no character.
 
     Unless ``final``, the data can end inside a character.
     """
-    text = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode(data, final)
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(data, final)
+    except UnicodeDecodeError:
+        text = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode(data, final)
+    else:
+        return True
     bad = sum("\udc80" <= character <= "\udcff" for character in text)
-    return sum(character > "\x7f" for character in text) - bad, bad
+    return bad <= sum(character > "\x7f" for character in text) - bad
 
 
 def _is_east_asian(text: str) -> bool:

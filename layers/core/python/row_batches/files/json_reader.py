@@ -15,14 +15,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from typing import Any, NoReturn
 
 from foundation.errors import InvalidInputError, Problem
 from foundation.json_text import encodable
 from foundation.problems import shown
 from row_batches.files.encoding import Utf8Text
-from row_batches.files.json_shapes import Found, Shape, Shapes, cells_of
+from row_batches.files.json_shapes import Alike, Found, Shape, Shapes, cells_of, rows_of
 from row_batches.files.staged_copy import staged_cell, staged_cells
 from row_batches.files.table import (
     MAX_COLUMNS,
@@ -30,13 +29,15 @@ from row_batches.files.table import (
     PATH,
     InputFile,
     ResumableTable,
+    Row,
+    Rows,
     bounded,
     too_many_columns,
 )
 from row_batches.mapping.cells import JsonCell
 
-Objects = Iterator[tuple[str, Mapping[str, Any] | Found]]
-"""The rows with their places, "line 7" or "item 7": parsed, or with the texts of their values."""
+Objects = Iterator[tuple[str, Mapping[str, Any] | Found] | Alike]
+"""The rows with their places, "line 7" or "item 7": parsed, or with the texts of their values; or several at once."""
 
 MAX_ARRAY_BYTES = 5_000_000_000
 """The largest array. Its keys are read at about 28 MB/s with the function's share of a core, in each call."""
@@ -62,37 +63,68 @@ def stage_json_array(file: InputFile) -> ResumableTable:
 
 
 def _staged(
-    file: InputFile, objects_of: Callable[[Iterable[bytes], Shapes], Objects], max_bytes: int
+    file: InputFile, objects_of: Callable[[Iterable[bytes], Shapes, bool], Objects], max_bytes: int
 ) -> ResumableTable:
     shapes = Shapes()
     fix = "split it, or write it as JSON Lines"
     text = Utf8Text(bounded(file, "the JSON file", max_bytes, fix), file.form, PATH)
     keys: dict[str, None] = {}
     latest: Iterable[str] = ()
-    for _, item in islice(objects_of(text, shapes), file.max_rows):
-        found = item[0].keys if isinstance(item, tuple) else item
-        if found is latest:
-            continue
-        latest = found
-        keys.update(dict.fromkeys(found))
-        if len(keys) > MAX_COLUMNS:
-            raise InvalidInputError([too_many_columns(len(keys))])
+    rows = 0
+    for objects in objects_of(text, shapes, True):
+        found = _keys_of(objects)
+        if found is not latest:
+            latest = found
+            keys.update(dict.fromkeys(found))
+            if len(keys) > MAX_COLUMNS:
+                raise InvalidInputError([too_many_columns(len(keys))])
+        rows += _count(objects)
+        if file.max_rows is not None and rows >= file.max_rows:
+            break
     for key in keys:
         if "\0" in key or encodable(key) != key:
             _refuse(shown(encodable(key)), "a key contains a NUL character, or half of a surrogate pair", "remove it")
     if not keys:
         _refuse("", "the file has no objects with keys", 'write rows such as {"id": 1, "text": "…"}')
 
-    def rows_after(skipped: int) -> Iterator[tuple[str, str]]:
-        again = objects_of(Utf8Text(file.chunks(), file.form, PATH), shapes)
-        return _rows(islice(again, skipped, None), list(keys))
+    def rows_after(skipped: int) -> Iterator[Row | Rows]:
+        again = objects_of(Utf8Text(file.chunks(), file.form, PATH), shapes, False)
+        return _rows(_without_first(again, skipped), list(keys))
 
     return ResumableTable(file, list(keys), rows_after, lambda: text.warnings)
 
 
-def _rows(objects: Objects, columns: list[str]) -> Iterator[tuple[str, str]]:
+def _keys_of(objects: tuple[str, Mapping[str, Any] | Found] | Alike) -> Iterable[str]:
+    if isinstance(objects, Alike):
+        return objects.shape.keys
+    item = objects[1]
+    return item[0].keys if isinstance(item, tuple) else item
+
+
+def _count(objects: tuple[str, Mapping[str, Any] | Found] | Alike) -> int:
+    return objects.count if isinstance(objects, Alike) else 1
+
+
+def _without_first(objects: Objects, count: int) -> Objects:
+    for item in objects:
+        size = _count(item)
+        if count >= size:
+            count -= size
+        elif count:
+            assert isinstance(item, Alike)
+            yield item.after(count)
+            count = 0
+        else:
+            yield item
+
+
+def _rows(objects: Objects, columns: list[str]) -> Iterator[Row | Rows]:
     whole = tuple(columns)
-    for place, item in objects:
+    for one in objects:
+        if isinstance(one, Alike):
+            yield Rows(one.unit, one.first, rows_of(one, columns, _nested_cell))
+            continue
+        place, item = one
         if not isinstance(item, tuple):
             cells = staged_cells([_cell(item.get(key), place) for key in columns])
         else:
@@ -115,19 +147,18 @@ def _nested_cell(place: str, text: str) -> str:
         _refuse(place, f"a value is not JSON: {_reason(error)}", "correct it")
 
 
-def _objects_of_lines(text: Iterable[bytes], shapes: Shapes) -> Objects:
-    number = 0
+def _objects_of_lines(text: Iterable[bytes], shapes: Shapes, only_keys: bool) -> Objects:
+    lines = 0
     for block in _blocks(text):
         try:
-            found = shapes.of_lines(block.decode())
+            found = shapes.of_lines(block.decode(), lines + 1, only_keys=only_keys)
         except UnicodeDecodeError:
             found = None
         if found is None:
-            yield from _objects_one_by_one(block, shapes, number)
-            number += block.count(b"\n") + 1
+            yield from _objects_one_by_one(block, shapes, lines)
         else:
-            for number, item in enumerate(found, number + 1):  # noqa: B020  # it goes on counting
-                yield f"line {number}", item
+            yield found
+        lines += block.count(b"\n") + 1
 
 
 def _objects_one_by_one(block: bytes, shapes: Shapes, lines_before: int) -> Objects:
@@ -184,12 +215,16 @@ def _check_line_ends(line: bytes, place: str) -> None:
         )
 
 
-def _objects_of_array(chunks: Iterable[bytes], shapes: Shapes) -> Objects:
+def _objects_of_array(chunks: Iterable[bytes], shapes: Shapes, only_keys: bool) -> Objects:
     text = _ArrayText(chunks)
     number = 0
     try:
         text.take("[")
         while text.take("," if number else "", end="]"):
+            if alike := text.alike(shapes, number + 1, only_keys=only_keys):
+                number += alike.count
+                yield alike
+                continue
             found = text.match(shapes)
             number += 1
             place = f"item {number}"
@@ -239,6 +274,15 @@ class _ArrayText:
         elif sign or not end:
             raise ValueError(f"expecting {sign or 'nothing more'}" if found else "it ends in the middle")
         return True
+
+    def alike(self, shapes: Shapes, number: int, *, only_keys: bool) -> Alike | None:
+        """The next values, if they are objects of the shape used last. ``number`` is that of the first one."""
+        self._next_sign()
+        found = shapes.of_items(self._text, self._position, number, only_keys=only_keys)
+        if found is None:
+            return None
+        alike, self._position = found
+        return alike
 
     def match(self, shapes: Shapes) -> tuple[Shape, re.Match[str]] | None:
         """The next value, if it is an object of a known shape."""

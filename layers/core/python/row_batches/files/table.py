@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any, Protocol, runtime_checkable
 
 import orjson
@@ -91,12 +90,29 @@ class Resumable(Protocol):
         """Begin the iteration at a place of an equal staging, without the header of the copy."""
 
 
+Row = tuple[str, str]
+"""A row's place in the file, such as "line 7", and its cells as ``staged_cells`` writes them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Successive rows. ``unit`` and ``first`` are the place of the first row, such as "line" and 7."""
+
+    unit: str
+    first: int
+    cells: list[str]
+
+    def __iter__(self) -> Iterator[Row]:
+        for number, cells in enumerate(self.cells, self.first):
+            yield f"{self.unit} {number}", cells
+
+
 class TableStaging:
     """The staging of rows of cells, in one call.
 
-    ``rows`` are pairs of the row's place in the file, such as "line 7", and its cells as ``staged_cells`` writes them,
-    as many as ``header`` has. Readers write them because they know which cells need no work. ``reader_warnings`` gives
-    the reader's own, after the iteration. Raises InvalidInputError if the header has too many columns.
+    ``rows`` have as many cells as ``header``, one row at a time or several, which is faster. Readers write the staged
+    cells because they know which need no work. ``reader_warnings`` gives the reader's own, after the iteration. Raises
+    InvalidInputError if the header has too many columns.
     """
 
     typed = True
@@ -105,7 +121,7 @@ class TableStaging:
         self,
         file: InputFile,
         header: Sequence[str],
-        rows: Iterable[tuple[str, str]],
+        rows: Iterable[Row | Rows],
         reader_warnings: Callable[[], list[str]] = list,
     ) -> None:
         if len(header) > MAX_COLUMNS:
@@ -132,13 +148,12 @@ class TableStaging:
             self.size_bytes = len(lines[0])
         passed = self.size_bytes
         wrong = self._wrong
-        for place, cells in islice(self._rows, self._rows_left):
+        for rows, line in self._lines():
             if wrong.enough:
                 break
-            line = self._line(place, cells, wrong)
             lines.append(line)
-            self.total_rows += 1
-            self._rows_read += 1
+            self.total_rows += rows
+            self._rows_read += rows
             self.size_bytes += len(line)
             if self.size_bytes - passed >= _CHUNK_BYTES:
                 self._check_size()
@@ -154,6 +169,21 @@ class TableStaging:
     def _rows_left(self) -> int | None:
         """How many rows may come: ``total_rows`` counts those of the files before this one."""
         return None if self._file.max_rows is None else max(0, self._file.max_rows - self.total_rows)
+
+    def _lines(self) -> Iterator[tuple[int, bytes]]:
+        """The staged lines, each with the number of its rows, which is 1 unless they need no look at each."""
+        if self._rows_left == 0:
+            return
+        for rows in self._rows:
+            if isinstance(rows, Rows):
+                left = self._rows_left
+                if (left is None or left > len(rows.cells)) and (together := _together(rows, self.total_rows)):
+                    yield len(rows.cells), together
+                    continue
+            for place, cells in rows if isinstance(rows, Rows) else [rows]:
+                yield 1, self._line(place, cells, self._wrong)
+                if self._rows_left == 0:
+                    return
 
     def _check_size(self) -> None:
         if self.size_bytes > MAX_FILE_BYTES:
@@ -183,7 +213,7 @@ class ResumableTable(TableStaging):
         self,
         file: InputFile,
         header: Sequence[str],
-        rows_after: Callable[[int], Iterable[tuple[str, str]]],
+        rows_after: Callable[[int], Iterable[Row | Rows]],
         reader_warnings: Callable[[], list[str]] = list,
     ) -> None:
         super().__init__(file, header, rows_after(0), reader_warnings)
@@ -197,6 +227,18 @@ class ResumableTable(TableStaging):
         self._has_header = False
         self._rows = self._rows_after(place["read"])
         self._rows_read, self.total_rows, self.size_bytes = place["read"], place["rows"], place["size"]
+
+
+def _together(rows: Rows, before: int) -> bytes | None:
+    """The staged lines of rows, of which ``before`` come first; None if one of them can be wrong."""
+    numbered = [f'"{row}",{cells}\n' for row, cells in enumerate(rows.cells, before + 1)]
+    try:
+        lines = "".join(numbered).encode()
+    except UnicodeEncodeError:
+        return None
+    # A character has up to four bytes, and in JSON, a byte becomes six at most.
+    can_be_long = len(lines) * 6 > MAX_ROW_BYTES and max(map(len, numbered)) * 4 * 6 > MAX_ROW_BYTES
+    return None if can_be_long or b"\0" in lines else lines
 
 
 class _Wrong:
