@@ -19,6 +19,7 @@ from bedrock_batches.results.ports import Claim, ClaimLostError, Claims, Content
 from bedrock_batches.results.s3 import S3ResultObjects
 from bedrock_batches.results.violations_dynamodb import DynamoDbViolations, bulk_client
 from bedrock_batches.sync.lake_content import content_update
+from bedrock_batches.violations import GeneratedContent
 from foundation.aws.lambda_ import LambdaEventCaller
 from foundation.errors import DeploymentError, ObjectChangedError, ObjectNotFoundError, ThrottledError
 from tests.support.aws_resources import unique
@@ -253,9 +254,7 @@ def content(number: int, generated_at: str = "2026-01-02T00:00:00.000Z", job_id:
     return ContentItem(
         violation_id=f"OSHA-{number}",
         agency="osha",
-        title=f"Title {number}",
-        description="What happened.",
-        tags=("a", "b"),
+        content=GeneratedContent(title=f"Title {number}", description="What happened.", tags=["a", "b"]),
         generated_at=generated_at,
         job_id=job_id,
         model_id="model",
@@ -440,7 +439,7 @@ def test_items_are_read_whole_by_id_and_page_by_page(table: TableShelf, monkeypa
 
     found = store.current({"OSHA-7", "OSHA-129", "OSHA-130"})
     assert sorted(found) == ["OSHA-129", "OSHA-7"]
-    assert content_update(found["OSHA-7"]).title == "Title 7"
+    assert content_update(found["OSHA-7"]).content["title"] == "Title 7"
 
     class SmallAnswers:
         def __getattr__(self, name: str) -> Any:

@@ -303,8 +303,8 @@ class FakeViolations:
                     kept += 1
                 else:
                     self.process.world.violations[item.violation_id] = {
-                        "title": item.title,
-                        "tags": item.tags,
+                        "title": item.content.title,
+                        "tags": tuple(item.content.tags),
                         "agency": item.agency,
                         "generated_at": item.generated_at,
                         "job_id": item.job_id,

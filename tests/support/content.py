@@ -12,11 +12,14 @@ MORNING = datetime(2026, 10, 1, 9, 0, tzinfo=UTC)
 
 def update(violation_id: str = "OSHA-000001", hours: float = 0, **values: Any) -> ContentUpdate:
     """Unverified content of osha, generated so many hours after MORNING."""
-    given: dict[str, Any] = {
-        "agency": "osha",
+    texts: dict[str, Any] = {
         "title": f"Title of {violation_id}",
         "description": 'It\'s a "description"; -- with marks',
         "tags": ("safety", "o'brien"),
+    }
+    given: dict[str, Any] = {
+        "agency": "osha",
+        "content": {name: values.pop(name, text) for name, text in texts.items()},
         "generated_at": MORNING + timedelta(hours=hours),
         "is_verified": False,
         "verified_at": None,
@@ -30,9 +33,9 @@ def image(content: ContentUpdate) -> dict[str, Any]:
         "PK": {"S": f"VIOLATION#{content.violation_id}"},
         "SK": {"S": "BEDROCK_CONTENT"},
         "agency": {"S": content.agency},
-        "title_bedrock": {"S": content.title},
-        "description_bedrock": {"S": content.description},
-        "tags": {"L": [{"S": tag} for tag in content.tags]},
+        "title_bedrock": {"S": content.content["title"]},
+        "description_bedrock": {"S": content.content["description"]},
+        "tags": {"L": [{"S": tag} for tag in content.content["tags"]]},
         "generated_at": {"S": content.generated_at.isoformat().replace("+00:00", "Z")},
         "is_verified": {"BOOL": content.is_verified},
         "input_tokens": {"N": "120"},

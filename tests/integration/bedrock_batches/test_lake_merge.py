@@ -59,7 +59,14 @@ def test_content_reaches_its_row_and_no_other_row_changes(lake: Lake) -> None:
     content = update()
     assert lake.merge("osha", [content]) == Merged(1, 0, ())
     after = rows_of(lake)
-    assert row(lake) == (content.title, content.description, ["safety", "o'brien"], micros(0), False, None)
+    assert row(lake) == (
+        content.content["title"],
+        content.content["description"],
+        ["safety", "o'brien"],
+        micros(0),
+        False,
+        None,
+    )
     assert after["epa"] == before["epa"]
     assert after["osha"][1:] == before["osha"][1:]
     assert after["osha"][0][:11] == before["osha"][0][:11]

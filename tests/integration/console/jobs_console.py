@@ -6,7 +6,7 @@ import io
 import json
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -21,6 +21,7 @@ from bedrock_batches.api.admin_http import admin_app
 from bedrock_batches.results.ports import ContentItem
 from bedrock_batches.results.violations_dynamodb import stored_item
 from bedrock_batches.submit import names
+from bedrock_batches.violations import GeneratedContent
 from foundation.aws.dynamodb_items import from_item
 from tests.integration.console.browser import PORT, TOKEN, Browser
 from tests.integration.console.conftest import IMAGE, RIGHT_TO_LEFT, SCRIPT
@@ -32,6 +33,11 @@ VIOLATIONS_TABLE = "VentureOS-Violations"
 FUNCTION = "ventureos-bedrock-batch-result-stage"
 HOSTILE_ID = f"OSHA-{IMAGE}\"'/../x"
 """A record's id can have any character but control characters."""
+HOSTILE_CONTENT = {
+    "title": f"Title {IMAGE}",
+    "description": f"Description {SCRIPT} {RIGHT_TO_LEFT}",
+    "tags": ["safety", "<b>bold</b>"],
+}
 GENERATED_AT = "2026-11-21T10:00:00.000Z"
 
 
@@ -129,13 +135,11 @@ class JobsConsole:
         self.put_content(records[0], job_id)
         return records
 
-    def put_content(self, record_id: str, job_id: str, **changes: Any) -> None:
+    def put_content(self, record_id: str, job_id: str, **content: Any) -> None:
         item = ContentItem(
             violation_id=record_id,
             agency="osha",
-            title=f"Title {IMAGE}",
-            description=f"Description {SCRIPT} {RIGHT_TO_LEFT}",
-            tags=("safety", "<b>bold</b>"),
+            content=GeneratedContent.model_validate({**HOSTILE_CONTENT, **content}),
             generated_at=GENERATED_AT,
             job_id=job_id,
             model_id="amazon.nova-lite-v1:0",
@@ -144,7 +148,7 @@ class JobsConsole:
             output_tokens=5,
             stop_reason="end_turn",
         )
-        boto3.client("dynamodb").put_item(TableName=VIOLATIONS_TABLE, Item=stored_item(replace(item, **changes)))
+        boto3.client("dynamodb").put_item(TableName=VIOLATIONS_TABLE, Item=stored_item(item))
 
     def content(self, record_id: str) -> dict[str, Any]:
         """The stored item of a record."""

@@ -230,7 +230,7 @@ def test_answers_are_counted_before_their_content_is_stored(world: JobsConsole) 
 def test_a_job_is_exported_as_a_workbook_whose_cells_are_texts(world: JobsConsole) -> None:
     job_id = world.job()
     records = world.answer(job_id)
-    world.put_content(records[0], job_id, title="=1+1", tags=("a", "b"))
+    world.put_content(records[0], job_id, title="=1+1", tags=["a", "b"])
     file = world.browser.get(f"/jobs/{job_id}/content.xlsx")
     assert file.status == 200
     assert f"{job_id}-content.xlsx" in file.headers["content-disposition"]

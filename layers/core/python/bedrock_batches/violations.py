@@ -11,7 +11,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Annotated, NamedTuple
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 from bedrock_batches.dataset import (
     TODAY,
@@ -246,6 +246,10 @@ def _encodable(value: object) -> object:
     return encodable(value) if isinstance(value, str) else value
 
 
+def _each_once(tags: list[str]) -> list[str]:
+    return list(dict.fromkeys(tags))
+
+
 Text = Annotated[str, BeforeValidator(_encodable)]
 Tag = Annotated[str, Field(min_length=1, max_length=MOST_TAG_CHARACTERS), BeforeValidator(_encodable)]
 
@@ -254,14 +258,14 @@ class GeneratedContent(LazyModel):
     """The answer that the prompt asks for. The bounds keep an item far below DynamoDB's 400 KB.
 
     ``title`` has 1 to 500 characters, ``description`` 1 to 20,000, ``tags`` are up to 50 of 1 to 100 each. White space
-    around them and other keys are dropped. Nothing is converted: a number is no title.
+    around them, other keys and repeated tags are dropped. Nothing is converted: a number is no title.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, str_strip_whitespace=True)
 
     title: Text = Field(min_length=1, max_length=MOST_TITLE_CHARACTERS)
     description: Text = Field(min_length=1, max_length=MOST_DESCRIPTION_CHARACTERS)
-    tags: list[Tag] = Field(max_length=MOST_TAGS)
+    tags: Annotated[list[Tag], Field(max_length=MOST_TAGS), AfterValidator(_each_once)]
 
 
 CONTENT = (

@@ -243,7 +243,7 @@ def test_fifty_versions_of_one_violation_are_one_row_the_last(world: World) -> N
     answer, _ = sync(world, records)
     assert world.lake.merges == [("osha", 1)]
     assert answer["updated"] == 1
-    assert row(world).title == "v49"
+    assert row(world).content["title"] == "v49"
 
 
 def test_the_same_batch_again_changes_nothing(world: World) -> None:
@@ -393,7 +393,7 @@ def test_a_replay_merges_what_failed_and_deletes_the_object(world: World) -> Non
     result, _ = again(world, KEY)
     assert (result.updated, result.failed) == (2, [])
     assert world.stored == {}
-    assert row(world).title == "late"
+    assert row(world).content["title"] == "late"
 
 
 def test_a_replay_of_everything_empties_what_passed_and_alarms_only_for_what_is_new(world: World) -> None:
@@ -466,7 +466,7 @@ def test_a_replay_merges_the_item_as_it_is_now(world: World) -> None:
     result, _ = again(world, KEY)
     # Then
     assert (result.updated, result.ignored, result.failed) == (1, 1, [])
-    assert row(world).title == "Typo"
+    assert row(world).content["title"] == "Typo"
     assert world.lake.tables["osha"]["O-2"] is None
     assert world.stored == {}
 

@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, get_origin
 
 import orjson
 from pydantic import ValidationError
@@ -284,6 +284,7 @@ def _count(value: Any) -> int:
 
 
 FIELDS = tuple(GeneratedContent.model_fields)
+LISTS = {name for name, field in GeneratedContent.model_fields.items() if get_origin(field.annotation) is list}
 MOST_WRAPPERS = 3
 """The most objects around the content that are removed, as in ``{"result": {"content": {…}}}``."""
 
@@ -357,14 +358,14 @@ def _content_of(found: FoundObject) -> FoundContent:
     except ValidationError as error:
         faults = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
         raise NoContentError("; ".join(faults)) from None
-    for name in ("title", "description"):
-        if not getattr(content, name).strip(".… "):
+    for name, given in content:
+        if isinstance(given, str) and not given.strip(".… "):
             raise ExampleRepeatedError(f"{name}: is the example's, not the model's")
     return FoundContent(content, (*found.repairs, *repairs))
 
 
 def _repaired(value: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Our fields of an object, after lossless repairs of the letter case of names and the form of tags."""
+    """Our fields of an object, after lossless repairs of the letter case of names and the form of lists."""
     fields: dict[str, Any] = {}
     repairs = []
     for name, given in value.items():
@@ -374,28 +375,27 @@ def _repaired(value: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
         elif known in FIELDS and known not in value:
             fields[known] = given
             repairs.append("name of a field")
-    if "tags" in fields and not isinstance(fields["tags"], list):
-        tags = fields["tags"]
-        if tags is None:
-            fields["tags"] = []
-            repairs.append("tags: null")
-        elif isinstance(tags, str):
-            fields["tags"] = _tags_in(tags)
-            repairs.append("tags as a text")
-    if isinstance(fields.get("tags"), list) and any(map(_is_blank, fields["tags"])):
-        fields["tags"] = [tag for tag in fields["tags"] if not _is_blank(tag)]
-        repairs.append("empty tags")
+    for name in LISTS & fields.keys():
+        if fields[name] is None:
+            fields[name] = []
+            repairs.append(f"{name}: null")
+        elif isinstance(fields[name], str):
+            fields[name] = _list_in(fields[name])
+            repairs.append(f"{name} as a text")
+        if isinstance(fields[name], list) and any(map(_is_blank, fields[name])):
+            fields[name] = [entry for entry in fields[name] if not _is_blank(entry)]
+            repairs.append(f"empty {name}")
     return fields, repairs
 
 
-def _tags_in(text: str) -> list[Any]:
-    """The tags of a text: a list as JSON, or words with commas between them."""
+def _list_in(text: str) -> list[Any]:
+    """The entries of a text: a list as JSON, or words with commas between them."""
     try:
-        listed = parse_json(text)
+        found = parse_json(text)
     except ValueError:
-        listed = None
-    return listed if isinstance(listed, list) else [tag.strip() for tag in text.split(",") if tag.strip()]
+        found = None
+    return found if isinstance(found, list) else [entry.strip() for entry in text.split(",") if entry.strip()]
 
 
-def _is_blank(tag: Any) -> bool:
-    return tag is None or (isinstance(tag, str) and not tag.strip())
+def _is_blank(entry: Any) -> bool:
+    return entry is None or (isinstance(entry, str) and not entry.strip())

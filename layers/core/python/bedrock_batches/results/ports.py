@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
 
+from bedrock_batches.violations import GeneratedContent
 from foundation.errors import PermanentError
 
 
@@ -128,9 +129,7 @@ class ContentItem:
 
     violation_id: str
     agency: str
-    title: str
-    description: str
-    tags: tuple[str, ...]
+    content: GeneratedContent
     generated_at: str
     job_id: str
     model_id: str

@@ -19,9 +19,7 @@ def content_item(violation_id: str, agency: str, result: RecordResult, generated
     return ContentItem(
         violation_id=violation_id,
         agency=agency,
-        title=content.title,
-        description=content.description,
-        tags=tuple(dict.fromkeys(content.tags)),
+        content=content,
         generated_at=generated_at,
         job_id=job.job_id,
         model_id=job.model_id,

@@ -204,7 +204,7 @@ def stored_item(item: ContentItem) -> dict[str, Any]:
     }
     return {
         **{name: {"S": text} for name, text in texts.items() if text},
-        **{field.attribute: _typed(getattr(item, field.name)) for field in CONTENT},
+        **{field.attribute: _typed(getattr(item.content, field.name)) for field in CONTENT},
         "input_tokens": {"N": str(item.input_tokens)},
         "output_tokens": {"N": str(item.output_tokens)},
         "is_verified": {"BOOL": False},

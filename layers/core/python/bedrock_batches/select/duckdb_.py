@@ -35,7 +35,7 @@ from bedrock_batches.sync.duckdb_ import (
     merge_updates,
 )
 from bedrock_batches.sync.lake_content import ContentUpdate
-from bedrock_batches.violations import CONTENT_COLUMN, TIERS, ViolationRecord
+from bedrock_batches.violations import CONTENT_COLUMN, KEY, TIERS, ViolationRecord
 from foundation.aws.retry import retried
 from foundation.errors import CommitConflictError
 
@@ -146,13 +146,11 @@ class Lake(LakeCatalog):
         """The agencies whose tables have each of the violations. Raises the errors of ``select``."""
         found: dict[str, list[str]] = {}
         with self.connected() as connection:
-            wanted = rows_statement([("violation_id", "VARCHAR")], ({"violation_id": one} for one in violation_ids))
+            wanted = rows_statement([(KEY, "VARCHAR")], ({KEY: one} for one in violation_ids))
             connection.execute(f"CREATE TEMP TABLE wanted AS {wanted.sql}", wanted.parameters)
             for agency in self.location.agencies:
                 table = f"{self.location.schema}.{identifier(agency)}"
-                rows = connection.execute(
-                    f"SELECT DISTINCT violation_id FROM {table} SEMI JOIN wanted USING (violation_id)"
-                )
+                rows = connection.execute(f"SELECT DISTINCT {KEY} FROM {table} SEMI JOIN wanted USING ({KEY})")
                 for (violation_id,) in rows.fetchall():
                     found.setdefault(violation_id, []).append(agency)
         return found
@@ -161,13 +159,13 @@ class Lake(LakeCatalog):
         """Whether the lake has content of each violation that it has. Raises the errors of ``select``."""
         found: dict[str, bool] = {}
         with self.connected() as connection:
-            wanted = rows_statement([("violation_id", "VARCHAR")], ({"violation_id": one} for one in violation_ids))
+            wanted = rows_statement([(KEY, "VARCHAR")], ({KEY: one} for one in violation_ids))
             connection.execute(f"CREATE TEMP TABLE wanted AS {wanted.sql}", wanted.parameters)
             for agency in self.location.agencies:
                 table = f"{self.location.schema}.{identifier(agency)}"
                 rows = connection.execute(
-                    f"SELECT violation_id, bool_or(bedrock_title IS NOT NULL) FROM {table} "
-                    "SEMI JOIN wanted USING (violation_id) GROUP BY violation_id"
+                    f"SELECT {KEY}, bool_or({CONTENT_COLUMN} IS NOT NULL) FROM {table} "
+                    f"SEMI JOIN wanted USING ({KEY}) GROUP BY {KEY}"
                 )
                 for violation_id, has_content in rows.fetchall():
                     found[violation_id] = has_content or found.get(violation_id, False)

@@ -22,7 +22,7 @@ class Quotas(LazyModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     minimum_records: int = Field(100, ge=1)
-    """None: the model's own minimum."""
+    """If it is not given, the model's own minimum counts."""
     records_per_job: int = Field(50_000, ge=1)
     bytes_per_file: int = Field(1_000_000_000, ge=1)
     concurrent_jobs: int = Field(20, ge=1)

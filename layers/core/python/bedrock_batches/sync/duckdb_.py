@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bedrock_batches.lake.sql import rows_statement
 from bedrock_batches.sync.lake_content import ContentUpdate
-from bedrock_batches.violations import COLUMNS, CONTENT
+from bedrock_batches.violations import COLUMNS, CONTENT, KEY
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -40,14 +40,10 @@ class Merged:
 
 
 _TYPES = {column.name: column.type for column in COLUMNS}
-_WRITTEN = (
-    *((field.column, field.name) for field in CONTENT),
-    ("bedrock_generated_at", "generated_at"),
-    ("is_verified", "is_verified"),
-    ("verified_at", "verified_at"),
-)
+_STATE = (("bedrock_generated_at", "generated_at"), ("is_verified", "is_verified"), ("verified_at", "verified_at"))
 """Column of the table, and attribute of ``ContentUpdate``."""
-_INCOMING = (("violation_id", "VARCHAR"), *((name, _TYPES[column]) for column, name in _WRITTEN))
+_WRITTEN = (*((field.column, field.name) for field in CONTENT), *_STATE)
+_INCOMING = ((KEY, "VARCHAR"), *((name, _TYPES[column]) for column, name in _WRITTEN))
 _NEVER = "-9223372036854775807"
 """Older than any time, in microseconds: content can be from before 1970."""
 _VERIFIED = f"""(
@@ -61,18 +57,18 @@ _OUTDATED = f"""(
     AND ({" OR ".join(f"target.{column} IS DISTINCT FROM incoming.{name}" for column, name in _WRITTEN)}))
 """
 _COMPARED = f"""
-SELECT incoming.violation_id,
-    CASE WHEN count(target.violation_id) = 0 THEN 'missing'
-        WHEN count(target.violation_id) > 1 THEN 'repeated'
+SELECT incoming.{KEY},
+    CASE WHEN count(target.{KEY}) = 0 THEN 'missing'
+        WHEN count(target.{KEY}) > 1 THEN 'repeated'
         WHEN bool_or({_VERIFIED}) THEN 'verified'
         WHEN bool_or({_OUTDATED}) THEN 'outdated'
         ELSE 'unchanged' END
-FROM incoming LEFT JOIN {{table}} AS target ON target.violation_id = incoming.violation_id
-GROUP BY incoming.violation_id
+FROM incoming LEFT JOIN {{table}} AS target ON target.{KEY} = incoming.{KEY}
+GROUP BY incoming.{KEY}
 """
 _MERGE = f"""
-MERGE INTO {{table}} AS target USING incoming ON target.violation_id = incoming.violation_id
-WHEN MATCHED AND {_OUTDATED} AND NOT {_VERIFIED} AND NOT list_contains($repeated::VARCHAR[], incoming.violation_id)
+MERGE INTO {{table}} AS target USING incoming ON target.{KEY} = incoming.{KEY}
+WHEN MATCHED AND {_OUTDATED} AND NOT {_VERIFIED} AND NOT list_contains($repeated::VARCHAR[], incoming.{KEY})
 THEN UPDATE SET {", ".join(f"{column} = incoming.{name}" for column, name in _WRITTEN)}
 """
 
@@ -95,4 +91,4 @@ def merge_updates(connection: DuckDBPyConnection, table: str, updates: Sequence[
 
 
 def _row(update: ContentUpdate) -> dict[str, Any]:
-    return {name: getattr(update, name) for name, _ in _INCOMING}
+    return {KEY: update.violation_id, **update.content, **{name: getattr(update, name) for _, name in _STATE}}

@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import StrictBool, ValidationError, field_validator
 
-from bedrock_batches.violations import CONTENT_SORT_KEY, KEY_PREFIX, ContentAttributes
+from bedrock_batches.violations import CONTENT, CONTENT_SORT_KEY, KEY_PREFIX, ContentAttributes
 from foundation.errors import PermanentError
 
 
@@ -52,13 +52,11 @@ class _Item(ContentAttributes):
 
 @dataclass(frozen=True, slots=True)
 class ContentUpdate:
-    """A violation's current content. Times are in UTC."""
+    """A violation's current content: the values of its fields by their names in ``CONTENT``. Times are in UTC."""
 
     violation_id: str
     agency: str
-    title: str
-    description: str
-    tags: tuple[str, ...]
+    content: Mapping[str, Any]
     generated_at: datetime
     is_verified: bool
     verified_at: datetime | None
@@ -83,9 +81,7 @@ def content_update(item: Mapping[str, Any]) -> ContentUpdate:
     return ContentUpdate(
         violation_id=parsed.PK.removeprefix(KEY_PREFIX),
         agency=parsed.agency.lower(),
-        title=parsed.title_bedrock,
-        description=parsed.description_bedrock,
-        tags=parsed.tags,
+        content={field.name: getattr(parsed, field.attribute) for field in CONTENT},
         generated_at=parsed.generated_at,
         is_verified=parsed.is_verified,
         verified_at=parsed.verified_at,
