@@ -136,10 +136,11 @@ def test_who_lacks_the_permission_cannot_approve_and_a_run_that_is_not_approved_
     assert_only_the_trial_ran(run, trial)
 
 
+@pytest.mark.parametrize("target", [TOOL, AGENT], ids=["tool", "agent"])
 def test_a_run_that_is_killed_while_it_waits_is_resumed_or_redriven_and_calls_no_row_twice(
-    deployment: Deployment,
+    deployment: Deployment, target: dict[str, str]
 ) -> None:
-    trial = Trial(deployment, AGENT)
+    trial = Trial(deployment, target)
     deployment.states.stop_execution(executionArn=trial.arn)
     assert eventually(lambda: f"results/{trial.name}/summary.json" in deployment.keys(f"results/{trial.name}/"), 120)
     assert_only_the_trial_ran(trial.ended(), trial)
