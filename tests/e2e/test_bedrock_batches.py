@@ -26,7 +26,7 @@ from bedrock_batches.select.duckdb_ import Lake, aws_lake
 from emulator.testing import bedrock_fault
 from tests.support.admin_api import AdminApi
 from tests.support.console import chromium_browser, needs_chromium, served_console
-from tests.support.deployment import FULL_SIZE, Deployment
+from tests.support.deployment import Deployment, scaled
 from tests.support.iam import session_with
 from tests.support.lake import example_records, rows_of
 from tests.support.local_aws import REPOSITORY
@@ -91,8 +91,9 @@ def contents(deployment: Deployment) -> dict[str, dict[str, Any]]:
     return {item["PK"]["S"].removeprefix("VIOLATION#"): item for page in pages for item in page["Items"]}
 
 
-def until(deployment: Deployment, check: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + deployment.waits.content
+def until(deployment: Deployment, check: Callable[[], bool], what: str, timeout_seconds: float = 0) -> None:
+    """Wait for content in the lake: as long as the environment's, or longer."""
+    deadline = time.monotonic() + max(timeout_seconds, deployment.waits.content)
     while not check():
         assert time.monotonic() < deadline, what
         time.sleep(deployment.waits.poll)
@@ -339,7 +340,8 @@ def write_violations(path: Path, count: int, violation_type: str) -> None:
 def test_a_job_over_the_quotas_is_cut_into_balanced_parts_that_wait_for_one_another(
     deployment: Deployment, lake: Lake, api: AdminApi, tmp_path: Path
 ) -> None:
-    count, quota, sizes = (120_050, 50_000, [40_016, 40_017, 40_017]) if FULL_SIZE else (302, 110, [100, 101, 101])
+    count, quota = scaled(120_050, 302), scaled(50_000, 110)
+    sizes = [count // 3, *[count // 3 + 1] * 2]
     violation_type = f"parts-{uuid.uuid4().hex[:8]}"
     write_violations(tmp_path / "violations.csv", count, violation_type)
     seed(lake, tmp_path / "violations.csv")
@@ -356,7 +358,7 @@ def test_a_job_over_the_quotas_is_cut_into_balanced_parts_that_wait_for_one_anot
             return list(found["Items"])
 
         assert sorted(int(part["recordCount"]["N"]) for part in parts()) == sizes
-        job = api.wait(job["jobId"], timeout_seconds=900)
+        job = api.wait(job["jobId"], timeout_seconds=scaled(3_600, 900))
     assert job["status"] == "Completed", job
     assert job["stats"] == {"processed": count, "errors": 0, "total": count}
     # By Bedrock's times: ours of an end is when it was heard of.
@@ -373,7 +375,7 @@ def test_a_job_over_the_quotas_is_cut_into_balanced_parts_that_wait_for_one_anot
             ).fetchall()
         return found == (count,)
 
-    until(deployment, merged, "not all content reached the lake")
+    until(deployment, merged, "not all content reached the lake", scaled(3_600, 0))
 
 
 def test_an_idempotency_key_gives_the_same_job_again(api: AdminApi, lake: Lake) -> None:

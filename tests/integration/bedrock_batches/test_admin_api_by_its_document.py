@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +22,7 @@ from bedrock_batches.api.admin_http import admin_app
 from bedrock_batches.api.routes import ROUTES, Route
 from bedrock_batches.request.models import model_table
 from tests.support.bedrock_jobs import JobsWorld, jobs_world, violations
+from tests.support.deployment import scaled
 from tests.support.http_api import wsgi_app
 
 CHECKS = [
@@ -34,7 +34,7 @@ CHECKS = [
 ]
 """A valid request can be refused, since an agency is unknown or a day lies before another: so that check is left out.
 Who may call, and what a method without a route answers, are decided by API Gateway."""
-EXAMPLES = 200 if os.environ.get("SCALE") == "full" else 25
+EXAMPLES = scaled(200, 25)
 SETTINGS = settings(
     max_examples=EXAMPLES,
     derandomize=True,
