@@ -16,7 +16,7 @@ from batch_processor_client.trials import answer, trial_report
 from row_batches.run.runs_dynamodb import DynamoDbRuns
 from tests.support.aws_resources import eventually
 from tests.support.client import run_client
-from tests.support.deployment import Deployment, Run, csv_bytes, scaled
+from tests.support.deployment import FULL_SIZE, Deployment, Run, csv_bytes, scaled
 from tests.support.iam import session_with
 from tests.support.notifications import Subscription
 
@@ -136,7 +136,7 @@ def test_who_lacks_the_permission_cannot_approve_and_a_run_that_is_not_approved_
     assert_only_the_trial_ran(run, trial)
 
 
-@pytest.mark.parametrize("target", [TOOL, AGENT], ids=["tool", "agent"])
+@pytest.mark.parametrize("target", [AGENT, TOOL] if FULL_SIZE else [AGENT], ids=lambda target: target["type"])
 def test_a_run_that_is_killed_while_it_waits_is_resumed_or_redriven_and_calls_no_row_twice(
     deployment: Deployment, target: dict[str, str]
 ) -> None:
