@@ -19,8 +19,8 @@ GIVEN := INPUT CSV TARGET COLUMNS NAME OUTPUT TRIAL CONCURRENCY FOLLOW \
 $(foreach variable,$(GIVEN),$(eval $(variable) :=))
 # Size of the end-to-end tests: small or full.
 SCALE ?= small
-# Concurrent test processes.
-WORKERS ?= 2
+# Concurrent test processes: one more than two cores, because the end-to-end tests mostly wait.
+WORKERS ?= 3
 # Recipes read these from the environment, as "$$CSV", so that quotes and dollar signs in a value reach the command.
 $(foreach variable,ENV SCALE WORKERS $(GIVEN),$(eval override $(variable) := $$(value $(variable))))
 export ENV SCALE WORKERS $(GIVEN)
@@ -39,6 +39,8 @@ export AWS_EC2_METADATA_DISABLED ?= true
 endif
 # The function workers of the local AWS must find our package only in the layer, as on AWS.
 unexport PYTHONPATH
+# Commands and tests start thousands of processes. Without stored bytecode, each compiles all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 # $(call step,what,command): a header, the command, its time. A failing command ends make.
 step = @printf '\n== %s\n' "$(1)"; begun=$$SECONDS; { $(2); } && printf -- '-- %s s\n' $$((SECONDS - begun))
@@ -56,10 +58,16 @@ help: ## Show this list
 demo: $(RUNTIME) ## Start a local AWS, deploy to it, run three row batches and a Bedrock batch, show their output, stop
 	@$(DEV) -m tools.demo $(ARGS)
 
+# A file's tests stay in one process. The order is that of tests/conftest.py, not pytest-xdist's: files of many tests first.
+PYTEST := $(DEV) -m pytest -q -n "$$WORKERS" --dist loadfile --no-loadscope-reorder
+# Both at once. The output of a step stays together, if make can do that (4.0).
+CHECKS := $(MAKE) -j2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=line) lint terraform-checks
+
 .PHONY: test
-test: lint terraform-checks ## Run every check and test; end-to-end tests at reduced size
+test: setup ## Run every check and test; end-to-end tests at reduced size
+	@$(CHECKS)
 	@printf '\n== tests (SCALE=%s, %s processes)\n' "$$SCALE" "$$WORKERS"
-	@$(DEV) -m pytest -q -n "$$WORKERS" --dist loadgroup tests emulator/tests
+	@$(PYTEST) tests emulator/tests
 
 ##@ Row batches (ENV=local|stage|prod)
 
@@ -263,8 +271,8 @@ test-full: ## Run every check and test at full size
 .PHONY: test-batch-processor
 test-batch-processor: $(RUNTIME) ## Run the integration and end-to-end tests of row batches on a local AWS
 	@$(DEV) -m tools.package --env local
-	@$(DEV) -m pytest -q -n "$$WORKERS" --dist loadgroup tests/integration tests/e2e \
-		--ignore tests/integration/bedrock --ignore tests/e2e/test_bedrock_batches.py
+	@$(PYTEST) tests/integration tests/e2e \
+		--ignore tests/integration/bedrock_batches --ignore tests/e2e/test_bedrock_batches.py
 
 .PHONY: bench
 bench: $(RUNTIME) ## Measure speed, memory and cost, and write build/bench.json: [ONLY=name]

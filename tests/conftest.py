@@ -1,4 +1,4 @@
-"""For all tests: how they share two processes (what shares a deployment stays together, the longest first); logging;
+"""For all tests: how they share the processes (a file's tests stay together, the longest files first); logging;
 Hypothesis.
 """
 
@@ -11,8 +11,20 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 TESTS = Path(__file__).parent
-END_TO_END = sorted(path.name for path in (TESTS / "e2e").glob("test_*.py"))
-SLOWEST_FIRST = ("e2e", "emulator", "contract", "integration", "unit")
+SUITES = ("e2e", "emulator", "contract", "integration", "unit")
+"""The order of the suites: the longest files first, so that no process is left alone with one at the end.
+
+A process makes a deployment for its first end-to-end test and keeps it for its others.
+"""
+SLOWEST_FILES = (
+    "test_documents.py",
+    "test_agents_sharing_a_child.py",
+    "test_bedrock_batches.py",
+    "test_storage_modes.py",
+    "test_crashes.py",
+    "test_finishing.py",
+)
+"""They begin their suite, in this order."""
 
 # How long an example takes says how busy the machine is, nothing of the product.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -21,32 +33,16 @@ settings.load_profile("untimed")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test a group for ``--dist loadgroup`` and put the longest suites first."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(group_of(item.path)))
-    items.sort(key=lambda item: suite_order(item.path))
+    """Put the longest files first."""
+    places = {path: place_of(path) for path in {item.path for item in items}}
+    items.sort(key=lambda item: places[item.path])
 
 
-def suite_of(path: Path) -> str:
-    """The suite of a test file: a folder of ``tests``, or ``emulator`` for the local AWS's own tests."""
-    return path.relative_to(TESTS.parent).parts[path.is_relative_to(TESTS)]
-
-
-def group_of(path: Path) -> str:
-    """The tests of a file stay together. The files of the end-to-end tests are dealt to two groups.
-
-    Each group makes a deployment of its own, which takes a minute, and mostly waits for it: two of them halve the time.
-    """
-    if suite_of(path) != "e2e":
-        return path.as_posix()
-    return f"e2e {END_TO_END.index(path.name) % 2}"
-
-
-def suite_order(path: Path) -> int:
-    """Where a suite comes in the order; unknown folders last."""
-    suite = suite_of(path)
-    return SLOWEST_FIRST.index(suite) if suite in SLOWEST_FIRST else len(SLOWEST_FIRST)
+def place_of(path: Path) -> tuple[int, int]:
+    """Where a test file comes in the order: that of its suite, which is a folder of ``tests``, then its own."""
+    suite = path.relative_to(TESTS.parent).parts[path.is_relative_to(TESTS)]
+    slowest = SLOWEST_FILES.index(path.name) if path.name in SLOWEST_FILES else len(SLOWEST_FILES)
+    return SUITES.index(suite), slowest
 
 
 @pytest.fixture(autouse=True)

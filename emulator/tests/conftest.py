@@ -8,16 +8,6 @@ import pytest
 from emulator.testing import LocalAws
 from emulator.tests.resources import Gate
 
-TESTS = Path(__file__).parent
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file in one process, with ``--dist loadgroup``."""
-    for item in items:
-        if item.path.is_relative_to(TESTS) and item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.as_posix()))
-
 
 @pytest.fixture(scope="session")
 def local_aws() -> Iterator[LocalAws]:
