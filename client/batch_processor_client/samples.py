@@ -47,7 +47,7 @@ def sample_of_uri(deployment: Deployment, uri: str, form: InputFormat | None = N
 
 
 def _sample(files: Sequence[NamedFile], form: InputFormat, uri: str, notes: Sequence[str] = ()) -> Sample:
-    kind, opened = recognised(files[0].chunks, form)
+    kind, opened = recognised(files[0].as_input(form))
     staging = open_files(files, form, max_rows=SAMPLE_ROWS, notes=notes)
     staged = b"".join(staging)
     ranges = iter([(1, staging.total_rows)] if staging.total_rows else [])

@@ -6,7 +6,6 @@ A folder holds ``handler.py`` (a tool) or ``agent.asl.json`` (an agent), and can
 from __future__ import annotations
 
 import ast
-import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from batch_processor_client.errors import ClientError
 from batch_processor_client.yaml_files import FileProblem, FileProblemsError, YamlFile, read_yaml
 from foundation.errors import Problem
+from foundation.json_text import parse_json
 from foundation.problems import listed
 from foundation.validation import Part, matches, refuse
 from row_batches.document.batch_config import Rate
@@ -173,9 +173,9 @@ def _kind_of_code(file: Path) -> str:
         raise ClientError(f"{file} cannot be read: {error}.") from None
     if file.suffix == ".json":
         try:
-            definition = json.loads(text)
+            definition = parse_json(text)
         except ValueError as error:
-            raise ClientError(f"{file} is not JSON: {error}.") from None
+            raise ClientError(f"{file} is {error}.") from None
         if not isinstance(definition, dict) or not {"StartAt", "States"} <= definition.keys():
             raise ClientError(f"{file} is no definition of a state machine: it has no StartAt and States.")
         return DEFINITION

@@ -20,10 +20,10 @@ from foundation.problems import closest, listed
 from row_batches.document.batch_config import BatchConfig
 from row_batches.document.deployment_config import DeploymentConfig
 from row_batches.document.effective import complete, schema_of
-from row_batches.document.input_format import InputFormat
 from row_batches.document.plan import Target
 from row_batches.files.opening import open_input
 from row_batches.files.staged_copy import read_staged
+from row_batches.files.table import InputFile
 from row_batches.mapping.cells import JsonCell
 from row_batches.mapping.mapping_in import compile_input_mapping
 from row_batches.mapping.mapping_out import compile_output_mapping
@@ -182,7 +182,7 @@ def rows_of_file(path: Path, count: int) -> list[dict[str, Any]]:
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk
 
-    staging = open_input(chunks, InputFormat(), max_rows=count)
+    staging = open_input(InputFile(chunks, max_rows=count))
     staged = b"".join(staging)
     rows = read_staged(iter([staged]), iter([(1, staging.total_rows)]))
     return [dict(zip(staging.columns, cells, strict=True)) for _, cells in rows]
@@ -193,7 +193,7 @@ def row_of(text: str) -> dict[str, Any]:
     try:
         row = parse_json(text)
     except ValueError as error:
-        raise ClientError(f'ROW is not JSON: {error}. Write ROW=\'{{"text": "Great!"}}\'.') from None
+        raise ClientError(f'ROW is {error}. Write ROW=\'{{"text": "Great!"}}\'.') from None
     if not isinstance(row, dict) or not row:
         raise ClientError('ROW is a JSON object with a value for each column: ROW=\'{"text": "Great!"}\'.')
     return row

@@ -14,6 +14,7 @@ from pathlib import Path
 from foundation.errors import InvalidInputError
 from row_batches.document.input_format import InputFormat
 from row_batches.files.opening import open_input
+from row_batches.files.table import InputFile
 from tests.support.memory import peak_kilobytes
 
 
@@ -45,7 +46,7 @@ def main() -> None:
 
     rows, refusal = 0, ""
     try:
-        staging = open_input(chunks, InputFormat(), size=path.stat().st_size)
+        staging = open_input(InputFile(chunks, InputFormat(), size=path.stat().st_size))
         for _ in staging:
             pass
         rows = staging.total_rows

@@ -25,6 +25,7 @@ from python_calamine import CalamineWorkbook
 
 from row_batches.document.input_format import InputFormat
 from row_batches.files.opening import open_input
+from row_batches.files.table import InputFile
 from tests.support.tables import PACKERS, as_ods
 
 ROWS = 100_000
@@ -79,7 +80,7 @@ def stage(path: Path) -> int:
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk
 
-    staging = open_input(chunks, InputFormat())
+    staging = open_input(InputFile(chunks, InputFormat()))
     for _ in staging:
         pass
     return staging.total_rows

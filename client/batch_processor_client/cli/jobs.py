@@ -13,6 +13,7 @@ from batch_processor_client.cli.options import AlwaysJson, AsJson, deployment_of
 from batch_processor_client.cli.tables import Column, FittedTable
 from batch_processor_client.documents import read_document
 from batch_processor_client.errors import ClientError
+from foundation.json_text import parse_json
 
 app = typer.Typer()
 
@@ -185,9 +186,9 @@ def api(
 ) -> None:
     """Send a signed request to the admin API and print the answer. Exit code 1 if it is refused."""
     try:
-        sent = json.loads(body) if body else None
+        sent = parse_json(body) if body else None
     except ValueError as broken:
-        raise ClientError(f"The body is not JSON: {broken}.") from None
+        raise ClientError(f"The body is {broken}.") from None
     answer = jobs.request(deployment_of(context), method.upper(), path, sent)
     out.print_json(json.dumps(answer.body))
     if answer.status >= 300:

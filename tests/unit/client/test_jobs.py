@@ -202,6 +202,11 @@ def test_any_request_can_be_sent_signed(world: World) -> None:
     world.api.answers = [(200, {"jobs": []}), (404, {"message": "No such job"})]
     assert json.loads(world.command("api", "get", "/admin/bedrock/batch/jobs").output) == {"jobs": []}
     assert world.command("api", "GET", "/admin/bedrock/batch/nope").exit_code == 1
+    for body, said in (("{", "The body is not JSON: Expecting"), ("[" * 100_000, "The body is JSON nested too deep")):
+        refused = world.command("api", "POST", "/admin/bedrock/batch/jobs", "--body", body)
+        assert refused.exit_code == 1
+        assert isinstance(refused.exception, ClientError)
+        assert said in str(refused.exception)
 
 
 def test_a_job_id_cannot_leave_its_path(world: World) -> None:

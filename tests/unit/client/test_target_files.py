@@ -66,9 +66,10 @@ def test_the_templates_own_test_passes() -> None:
         ("a.py", "def other(event, context): ...\n", "defines no `handler`"),
         ("a.py", "def handler(:\n", "line 1, is not Python"),
         ("a.json", "{", "is not JSON"),
+        ("a.json", "[" * 100_000, r"a.json is JSON nested too deep\.$"),
         ("a.json", "{}", "no StartAt and States"),
     ],
-    ids=["no handler", "no Python", "no JSON", "no definition"],
+    ids=["no handler", "no Python", "no JSON", "deep JSON", "no definition"],
 )
 def test_code_that_no_target_can_have_is_refused_by_name(name: str, content: str, said: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(content)

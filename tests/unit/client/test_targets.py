@@ -161,6 +161,13 @@ def test_a_row_that_is_no_object_is_refused_with_an_example(text: str) -> None:
         row_of(text)
 
 
+@pytest.mark.parametrize(("text", "said"), [("{", "ROW is not JSON: Expecting"), ("[" * 100_000, "nested too deep")])
+def test_what_is_wrong_with_the_json_of_a_row_is_said_once(text: str, said: str) -> None:
+    with pytest.raises(ClientError, match=said) as refused:
+        row_of(text)
+    assert str(refused.value).count("JSON") == 1
+
+
 @pytest.fixture
 def outputs(tmp_path: Path) -> str:
     path = tmp_path / "outputs.json"

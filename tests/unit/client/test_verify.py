@@ -23,6 +23,7 @@ from row_batches.document.plan import ReadObject
 from row_batches.files import result_file
 from row_batches.files.opening import open_input
 from row_batches.files.ports import InputObject
+from row_batches.files.table import InputFile
 from row_batches.files.writers import WRITER_OF
 from row_batches.run.messages import EndedRun, ExecutionStatus
 from tests.support.batches import EXECUTION, KEYS, deduplicated
@@ -225,7 +226,7 @@ def test_the_input_is_read_as_the_run_read_it(verified: Verifier, inputs: FakeIn
     rows = [["1", "größer"], ["2", "a\nb"], ["", ""], ["4", '"; "']]
     text = 'title\nid;text\n1;größer\n2;"a\nb"\n;\n4;"""; """\n'.encode("utf-16")
     form = {"skip_lines": 1, "delimiter": ";", "empty_rows": "send"}
-    staging = open_input(lambda: [text], InputFormat.model_validate(form))
+    staging = open_input(InputFile(lambda: [text], InputFormat.model_validate(form)))
     assert b"".join(staging).count(b"\n") == 6  # the rows above, one of them on two lines
     aggregator = Aggregator(rows)
     read(aggregator, text, inputs, **form)

@@ -14,6 +14,7 @@ from row_batches.document.input_format import InputFormat
 from row_batches.files.blank_rows import BlankRows
 from row_batches.files.opening import open_input
 from row_batches.files.staged_copy import read_staged, staged_cells, staged_header
+from row_batches.files.table import InputFile
 
 SPACES = "".join(map(chr, range(0x10000)))
 SPACES = "".join(character for character in SPACES if character.isspace())
@@ -71,7 +72,7 @@ def test_lines_of_delimiters_are_rows_without_content(line_end: str, quoting: in
     text = io.StringIO(newline="")
     writer = csv.writer(text, delimiter=delimiter, lineterminator=line_end, quoting=quoting)  # type: ignore[arg-type]
     writer.writerows([["id", "text"], ["1", "a"], ["", ""], ["2", ""], ["", ""]])
-    staging = open_input(lambda: [text.getvalue().encode()], InputFormat())
+    staging = open_input(InputFile(lambda: [text.getvalue().encode()], InputFormat()))
 
     content, blank, _ = divided(list(staging))
 
@@ -82,7 +83,7 @@ def test_lines_of_delimiters_are_rows_without_content(line_end: str, quoting: in
 
 def test_an_object_whose_values_are_all_null_has_no_content() -> None:
     lines = b'{"a": 1, "b": "x"}\n{"a": null, "b": " "}\n{}\n{"a": 0, "b": null}\n{"a": "null", "b": ""}\n'
-    staging = open_input(lambda: [lines], InputFormat())
+    staging = open_input(InputFile(lambda: [lines], InputFormat()))
 
     content, blank, _ = divided(list(staging))
 

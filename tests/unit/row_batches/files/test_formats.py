@@ -10,6 +10,7 @@ from row_batches.document.input_format import InputFormat
 from row_batches.files.compression import COMPRESSIONS
 from row_batches.files.opening import FORMATS, open_input
 from row_batches.files.staged_copy import read_staged
+from row_batches.files.table import InputFile
 from row_batches.mapping.cells import value_of
 from tests.support.tables import PACKERS, WRITERS, Rows
 
@@ -35,7 +36,8 @@ def written(table: Rows, form: str, packing: str | None) -> bytes:
 
 
 def staged(data: bytes, **options: Any) -> bytes:
-    staging = open_input(lambda: [data[i : i + 5_000] for i in range(0, len(data), 5_000)], InputFormat(**options))
+    chunks = [data[i : i + 5_000] for i in range(0, len(data), 5_000)]
+    staging = open_input(InputFile(lambda: chunks, InputFormat(**options)))
     copy = b"".join(staging)
     assert staging.size_bytes == len(copy)
     return copy
@@ -72,7 +74,7 @@ def test_a_format_that_the_document_names_is_read(form: str) -> None:
 @pytest.mark.parametrize("packing", PACKINGS)
 @pytest.mark.parametrize("form", BY_NAME)
 def test_only_the_first_rows_are_read_on_request(form: str, packing: str | None) -> None:
-    staging = open_input(lambda: [written(TEXTS[:3], form, packing)], InputFormat(), max_rows=1)
+    staging = open_input(InputFile(lambda: [written(TEXTS[:3], form, packing)], InputFormat(), max_rows=1))
 
     assert [row for row, _ in read_staged(list(staging))] == [1]
     assert staging.total_rows == 1

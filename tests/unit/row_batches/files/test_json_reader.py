@@ -35,7 +35,7 @@ def lines(rows: list[dict[str, Any]]) -> bytes:
 def values(data: bytes, size: int = 1 << 20, **options: Any) -> tuple[list[str], list[list[Any]], list[list[str]]]:
     """The columns, and each row's values and texts, as a child of the map reads them."""
     chunks = [data[i : i + size] for i in range(0, len(data), size)]
-    staging = open_input(lambda: chunks, InputFormat(**options))
+    staging = open_input(InputFile(lambda: chunks, InputFormat(**options)))
     staged = b"".join(staging)
     assert staging.size_bytes == len(staged)
     items = aws_csv.read(staged.decode())
@@ -84,7 +84,7 @@ def test_lines_that_end_with_cr_alone_are_named_so() -> None:
 
 @pytest.mark.parametrize("data", ['{"a": "é"}\n', '[{"a": "é"}]'])
 def test_the_encoding_of_a_json_file_is_named(data: str) -> None:
-    staging = open_input(lambda: [data.encode("utf-16")], InputFormat())
+    staging = open_input(InputFile(lambda: [data.encode("utf-16")], InputFormat()))
     list(staging)
     assert "The file's encoding is UTF-16, recognised from its bytes." in staging.warnings
 
@@ -131,7 +131,7 @@ def test_mistakes_are_named_by_their_place(data: bytes, said: str) -> None:
 @pytest.mark.parametrize("form", ["lines", "array"])
 def test_max_rows_reads_no_further(form: str) -> None:
     data = b'{"a": 1}\nbroken' if form == "lines" else b'[{"a": 1}, broken'
-    staging = open_input(lambda: [data], InputFormat(), max_rows=1)
+    staging = open_input(InputFile(lambda: [data], InputFormat(), max_rows=1))
 
     assert [cells for _, cells in read_staged(list(staging))] == [["1"]]
 
@@ -269,21 +269,21 @@ def test_reading_goes_on_after_any_chunk_and_ends_at_max_rows_inside_many_alike_
     del block_size
     objects = [{"id": number, "text": f"row {number}", "tags": [number]} for number in range(100)]
     data = lines(objects) if form == "lines" else json.dumps(objects).encode()
-    whole = [cells for _, cells in read_staged(list(open_input(lambda: [data], InputFormat())))]
+    whole = [cells for _, cells in read_staged(list(open_input(InputFile(lambda: [data], InputFormat()))))]
     assert [cell[0] for cell in whole] == [str(number) for number in range(100)]
 
     for most in (0, 1, 57, 99, 100, 101):
-        staging = open_input(lambda: [data], InputFormat(), max_rows=most)
+        staging = open_input(InputFile(lambda: [data], InputFormat(), max_rows=most))
         assert [cells for _, cells in read_staged(list(staging))] == whole[:most]
         assert staging.total_rows == min(most, 100)
-    first = open_input(lambda: [data], InputFormat())
+    first = open_input(InputFile(lambda: [data], InputFormat()))
     assert isinstance(first, Resumable)
     staged = []
     for chunk in first:
         staged.append(chunk)
         place = first.place()
         assert place is not None
-        later = open_input(lambda: [data], InputFormat())
+        later = open_input(InputFile(lambda: [data], InputFormat()))
         assert isinstance(later, Resumable)
         later.go_on(place)
         assert [cells for _, cells in read_staged([*staged, *later])] == whole

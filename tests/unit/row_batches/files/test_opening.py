@@ -16,7 +16,7 @@ from foundation.errors import InvalidInputError
 from row_batches.document.input_format import InputFormat
 from row_batches.files.opening import open_input
 from row_batches.files.staged_copy import read_staged
-from row_batches.files.table import InputStaging
+from row_batches.files.table import InputFile, InputStaging
 
 
 def chunked(data: bytes, size: int) -> list[bytes]:
@@ -24,7 +24,7 @@ def chunked(data: bytes, size: int) -> list[bytes]:
 
 
 def opened(data: bytes, size: int = 1 << 20, **form: Any) -> tuple[InputStaging, list[list[str]]]:
-    staging = open_input(lambda: chunked(data, size), InputFormat(**form))
+    staging = open_input(InputFile(lambda: chunked(data, size), InputFormat(**form)))
     return staging, [cells for _, cells in read_staged(list(staging))]
 
 

@@ -31,7 +31,7 @@ def parquet(folder: Path, select: str, options: str = "") -> bytes:
 
 
 def opened(data: bytes, **options: Any) -> tuple[InputStaging, list[list[str]]]:
-    staging = open_input(lambda: [data], InputFormat(**options), size=len(data))
+    staging = open_input(InputFile(lambda: [data], InputFormat(**options), size=len(data)))
     return staging, [cells for _, cells in read_staged(list(staging))]
 
 

@@ -21,6 +21,7 @@ from row_batches.files.csv_reader import Staging
 from row_batches.files.encoding import Utf8Text
 from row_batches.files.opening import open_input
 from row_batches.files.staged_copy import read_staged
+from row_batches.files.table import InputFile
 
 FOLDER = os.environ.get("REAL_FILES", "")
 MOST_REFUSED = 0.01
@@ -70,7 +71,7 @@ def outcome(path: Path) -> tuple[str, bool]:
     while True:
         form = InputFormat.model_validate(settings, strict=False)
         try:
-            staging = open_input(lambda: chunks_of(path), form, size=path.stat().st_size)
+            staging = open_input(InputFile(lambda: chunks_of(path), form, size=path.stat().st_size))
             rows = [cells for _, cells in read_staged(list(staging))]
         except InvalidInputError as error:
             said = "; ".join(problem.message for problem in error.problems)

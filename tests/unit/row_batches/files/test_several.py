@@ -5,10 +5,14 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+from fnmatch import fnmatchcase
+from itertools import zip_longest
 from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from foundation.errors import InvalidInputError
 from row_batches.document.batch_config import S3Location
@@ -18,6 +22,7 @@ from row_batches.files.ports import InputObject
 from row_batches.files.prefix import MOST_OBJECTS, FoundInput, choose_objects, prefix_of
 from row_batches.files.several import FilesStaging, NamedFile
 from row_batches.files.staged_copy import read_staged
+from row_batches.files.table import InputFile
 
 ROWS = [[str(number), f"text {number}\n", "" if number % 3 else "=1"] for number in range(10)]
 COLUMNS = ["id", "text", "note"]
@@ -44,7 +49,7 @@ def read(files: dict[str, bytes], max_rows: int | None = None, **form: Any) -> t
 
 @pytest.mark.parametrize("write", [as_csv, as_lines])
 def test_files_give_the_staged_copy_of_one_file_of_the_same_rows(write: Any) -> None:
-    one = open_input(lambda: [write(ROWS)], InputFormat())
+    one = open_input(InputFile(lambda: [write(ROWS)], InputFormat()))
     named = [
         NamedFile(f"{at}", 0, lambda at=at: iter([write(ROWS[at : at + 4])]))  # type: ignore[misc]
         for at in (0, 4, 8)
@@ -123,6 +128,21 @@ def chosen(key: str, *keys: str, size: int = 1) -> Any:
     listing = [InputObject(S3Location("b", name), size, f'"{name}"') for name in sorted(keys)]
     found = choose_objects(location, [one for one in listing if one.location.key.startswith(prefix_of(location))])
     return [name for name, _ in found.objects] if isinstance(found, FoundInput) else found.message
+
+
+@given(st.text("ab*/", min_size=1, max_size=8).map(lambda text: f"{text}*"), st.text("ab/", min_size=1, max_size=8))
+def test_any_number_of_stars_fits_the_same_keys_as_in_the_standard_library(pattern: str, key: str) -> None:
+    parts = zip_longest(pattern.split("/"), key.split("/"))
+    fits = all(part is not None and name is not None and fnmatchcase(name, part) for part, name in parts)
+
+    assert isinstance(chosen(pattern, key), list) == (fits and not key.endswith("/"))
+
+
+def test_many_stars_take_no_longer_than_one() -> None:
+    key = f"in/{'a' * 900}.csv"
+
+    assert chosen(f"in/{'*a' * 50}*.csv", key) == [key.removeprefix("in/")]
+    assert chosen(f"in/{'*a' * 50}*b", key).startswith("no object fits")
 
 
 def test_a_folder_has_all_objects_below_it_but_hidden_and_empty_ones_and_markers() -> None:

@@ -17,7 +17,7 @@ from row_batches.document.input_format import InputFormat
 from row_batches.files import workbook_parts
 from row_batches.files.opening import open_input
 from row_batches.files.staged_copy import read_staged
-from row_batches.files.table import InputStaging
+from row_batches.files.table import InputFile, InputStaging
 from row_batches.mapping.cells import value_of
 from tests.support.staging import staged_alone
 from tests.support.tables import ods_of
@@ -48,7 +48,7 @@ def book(*sheets: Sequence[Sequence[Any]]) -> bytes:
 
 
 def opened(data: bytes, **options: Any) -> tuple[InputStaging, list[list[str]]]:
-    staging = open_input(lambda: [data], InputFormat(**options))
+    staging = open_input(InputFile(lambda: [data], InputFormat(**options)))
     return staging, [cells for _, cells in read_staged(list(staging))]
 
 

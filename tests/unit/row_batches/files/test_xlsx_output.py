@@ -16,11 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from python_calamine import CalamineWorkbook
 
+from foundation.functions import function_sizes
 from row_batches.files import xlsx_book, xlsx_output
 from row_batches.files.result_table import ResultTable, read_rows
 from row_batches.files.writer import Progress
 from row_batches.files.xlsx_book import Book
-from row_batches.files.xlsx_output import XlsxOutput
+from row_batches.files.xlsx_output import MAX_CELLS, XlsxOutput
 from row_batches.mapping.cells import JsonCell
 from tests.support.batches import KEYS, STARTED_AT, make_plan, stage_typed, write_output
 from tests.support.fakes import FakeObjectStore
@@ -186,6 +187,12 @@ def test_more_cells_than_one_call_writes_are_refused_with_the_figure() -> None:
     assert problem.value == "4,000,000 rows x 6 columns"
     assert "20,000,000 cells; this one has 24,000,000" in problem.message
     assert XlsxOutput().problem(2_000_000, ["a"] * 10) is None
+
+
+def test_the_largest_workbook_fits_into_a_call_of_the_aggregator_with_a_minute_to_spare() -> None:
+    call = function_sizes("row_batches")["aggregate_results"].timeout_seconds
+
+    assert XlsxOutput().step_seconds(MAX_CELLS // 10, 10) <= call - 60
 
 
 @pytest.mark.skipif(shutil.which("soffice") is None, reason="LibreOffice is not installed: no soffice on the PATH")

@@ -19,7 +19,7 @@ from row_batches.files import result_file, upload
 from row_batches.files.opening import open_input
 from row_batches.files.several import FilesStaging, NamedFile
 from row_batches.files.staged_copy import read_staged
-from row_batches.files.table import InputStaging
+from row_batches.files.table import InputFile, InputStaging
 from row_batches.run.staging import PARTS_A_CHECKPOINT, Finished, Stager
 from tests.support.batches import execution_of
 from tests.support.fakes import FakeDeadline, FakeObjectStore, KilledError
@@ -68,7 +68,7 @@ class World:
         if len(files) > 1:
             return FilesStaging(files, self.form)
         (file,) = files
-        return open_input(file.chunks, self.form, size=file.size, source_from=file.chunks_from)
+        return open_input(InputFile(file.chunks, self.form, size=file.size, chunks_from=file.chunks_from))
 
     def call(self, *remaining: float) -> Finished | None:
         self.read = 0

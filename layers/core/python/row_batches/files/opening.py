@@ -5,12 +5,12 @@ To add a format, write a reader and list it in ``FORMATS``. ``input_format.type`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import get_args
 
 from foundation.errors import InvalidInputError
-from row_batches.document.input_format import FormatName, InputFormat
+from row_batches.document.input_format import FormatName
 from row_batches.files import recognise
 from row_batches.files.compression import COMPRESSIONS
 from row_batches.files.csv_reader import Staging
@@ -20,11 +20,6 @@ from row_batches.files.parquet_reader import stage_parquet
 from row_batches.files.table import MAX_FILE_BYTES, PATH, InputFile, InputStaging
 from row_batches.files.workbook import stage_workbook
 from row_batches.mapping.cells import JsonCell
-
-Source = Callable[[], Iterable[bytes]]
-"""Each call returns the file's bytes from the start."""
-SourceFrom = Callable[[int], Iterable[bytes]]
-"""Each call returns the file's bytes from a byte on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,50 +96,33 @@ if {one.name for one in FORMATS} != set(get_args(FormatName)):
     raise TypeError("FormatName and FORMATS have to list the same formats")
 
 
-def open_input(
-    source: Source,
-    form: InputFormat,
-    *,
-    size: int | None = None,
-    max_rows: int | None = None,
-    notes: Sequence[str] = (),
-    source_from: SourceFrom | None = None,
-) -> InputStaging:
-    """Read the header of a user's file and prepare to stage its rows. ``size`` is the file's, in bytes, if known.
-    ``source_from`` is given if it can be read from any byte on.
+def open_input(file: InputFile) -> InputStaging:
+    """Read the header of a user's file and prepare to stage its rows.
 
     Raises InvalidInputError if the file is not a table, and says what it is, or if it has no usable header. Iterating
-    raises it for later mistakes. With ``max_rows``, later rows are neither read nor checked.
+    raises it for later mistakes.
     """
-    kind, file = recognised(source, form, size=size, max_rows=max_rows, notes=notes, source_from=source_from)
-    return kind.stage(file)
+    kind, opened = recognised(file)
+    return kind.stage(opened)
 
 
-def recognised(
-    source: Source,
-    form: InputFormat,
-    *,
-    size: int | None = None,
-    max_rows: int | None = None,
-    notes: Sequence[str] = (),
-    source_from: SourceFrom | None = None,
-) -> tuple[Format, InputFile]:
+def recognised(file: InputFile) -> tuple[Format, InputFile]:
     """The format of a user's file, and the file as its reader gets it. Raises InvalidInputError if it is no table."""
-    notes = [*notes]
-    head = _head(source())
-    packing = next((one for one in COMPRESSIONS if one.is_it(head)), None)
-    chunks = source
-    if packing is not None:
-        chunks = lambda: packing.unpacked(source(), path=PATH, max_bytes=MAX_FILE_BYTES)  # noqa: E731
-        size = source_from = None
-        head = _head(chunks())
+    notes = [*file.notes]
+    head = _head(file.chunks())
+    if packing := next((one for one in COMPRESSIONS if one.is_it(head)), None):
+        packed = file.chunks
+        unpacked = lambda: packing.unpacked(packed(), path=PATH, max_bytes=MAX_FILE_BYTES)  # noqa: E731
+        file = replace(file, chunks=unpacked, size=None, chunks_from=None)
+        head = _head(file.chunks())
         notes.append(f"The file is compressed with {packing.name}.")
-    chosen = next(one for one in FORMATS if (one.name == form.type if form.type else one.is_it(head)))
+    wanted = file.form.type
+    chosen = next(one for one in FORMATS if (one.name == wanted if wanted else one.is_it(head)))
     if chosen.name == "csv" and (problem := recognise.problem_of(head, PATH)):
         raise InvalidInputError([problem])
-    if chosen.name != "csv" and form.type is None:
+    if chosen.name != "csv" and wanted is None:
         notes.append(f"The file is {chosen.doc}.")
-    return chosen, InputFile(chunks, form, size, max_rows, tuple(notes), source_from)
+    return chosen, replace(file, notes=tuple(notes))
 
 
 def _head(chunks: Iterable[bytes]) -> bytes:

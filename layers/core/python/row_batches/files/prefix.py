@@ -125,7 +125,9 @@ class _Rule:
 def _pattern(key: str) -> re.Pattern[str]:
     if "*" not in key:
         return re.compile(re.escape(key) + ".*", re.DOTALL)
-    return re.compile("[^/]*".join(map(re.escape, key.split("*"))))
+    first, *middle, last = map(re.escape, key.split("*"))
+    # Each * takes as little as it can and keeps it, so that the time does not grow with each further *.
+    return re.compile(first + "".join(f"(?>[^/]*?{part})" for part in middle) + "[^/]*" + last, re.DOTALL)
 
 
 def _refused(location: S3Location, message: str, fix: str) -> Problem:

@@ -21,6 +21,7 @@ from row_batches.files.table import (
     MAX_ROW_BYTES,
     PATH,
     SHORTEN,
+    InputFile,
     InputStaging,
     Place,
     Resumable,
@@ -42,6 +43,10 @@ class NamedFile:
     chunks: Callable[[], Iterable[bytes]]
     chunks_from: Callable[[int], Iterable[bytes]] | None = None
 
+    def as_input(self, form: InputFormat, max_rows: int | None = None, notes: Sequence[str] = ()) -> InputFile:
+        """The file, to be read as ``form`` says."""
+        return InputFile(self.chunks, form, self.size, max_rows, tuple(notes), self.chunks_from)
+
 
 def open_files(
     files: Sequence[NamedFile], form: InputFormat, *, max_rows: int | None = None, notes: Sequence[str] = ()
@@ -51,10 +56,7 @@ def open_files(
     Raises what ``opening.open_input`` raises.
     """
     if len(files) == 1 and form.source_column is None:
-        (file,) = files
-        return open_input(
-            file.chunks, form, size=file.size, max_rows=max_rows, notes=notes, source_from=file.chunks_from
-        )
+        return open_input(files[0].as_input(form, max_rows, notes))
     return FilesStaging(files, form, max_rows, notes)
 
 
@@ -197,9 +199,7 @@ class FilesStaging:
 
     def _open(self, file: NamedFile) -> tuple[Format, InputStaging]:
         with _named(file.name):
-            kind, opened = recognised(
-                file.chunks, self._form, size=file.size, max_rows=self._max_rows, source_from=file.chunks_from
-            )
+            kind, opened = recognised(file.as_input(self._form, self._max_rows))
             return kind, kind.stage(opened)
 
     def _lines(self, file: NamedFile, kind: Format, staging: InputStaging, *, is_inside: bool) -> Iterator[bytes]:
