@@ -136,6 +136,11 @@ def test_matches_that_contain_one_another_are_an_error_when_together_they_are_la
     assert len(compile_path("$..a").first({"a": {"a": "x" * 100_000}})) == 2
 
 
+def test_a_long_number_counts_by_its_digits() -> None:
+    with pytest.raises(ValueError, match="the matches have more than 6,291,456 characters"):
+        compile_path(f"$[{','.join('*' * 200)}]").first([10**4_000] * 100)
+
+
 def test_a_large_document_is_searched_whole() -> None:
     document = {"items": [{"id": i, "tags": ["a", "b"], "name": f"item {i}"} for i in range(40_000)]}
 

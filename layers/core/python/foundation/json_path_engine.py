@@ -135,6 +135,8 @@ def _fits(values: list[Any], characters: int) -> bool:
             characters -= 1
             if isinstance(value, str):
                 characters -= len(value) + 2
+            elif isinstance(value, int):
+                characters -= value.bit_length() // 4  # a digit takes less than four bits
             elif isinstance(value, dict):
                 characters -= sum(map(len, value)) + 3 * len(value)
                 left.append(iter(value.values()))
