@@ -137,6 +137,8 @@ def _refused(path: Path, message: str, fix: str) -> InvalidInputError:
 
 def _fine(text: str) -> str | None:
     """The amount as DuckDB reads it, in any script's digits; None if the text is not an amount."""
+    if "_" in text:  # Decimal reads 1_000 as a thousand.
+        return None
     try:
         amount = Decimal(text)
     except InvalidOperation:

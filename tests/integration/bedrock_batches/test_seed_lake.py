@@ -87,6 +87,7 @@ def test_empty_cells_are_unknown_and_agencies_match_whatever_their_case(lake: La
         ("fine_amount", "1.234", "not an amount"),
         ("fine_amount", "NaN", "not an amount"),
         ("fine_amount", "1e20", "not an amount"),
+        ("fine_amount", "1_000", "not an amount"),
         ("event_date", "31.01.2026", "not a day"),
         ("event_date", "2026-02-30", "not a day"),
         ("violation_details", "{", "not JSON"),
