@@ -449,7 +449,7 @@ def main(arguments: list[str] | None = None) -> int:
     actions = ("plan", "apply", "destroy", "output", "state-bucket", "fmt", "validate", "test")
     parser.add_argument("action", choices=actions)
     parser.add_argument("--package", action="store_true", help="build the artefacts, once nothing else is in the way")
-    parser.add_argument("--plan-anew", action="store_true", help="apply: leave a plan that was saved aside")
+    parser.add_argument("--plan-anew", action="store_true", help="apply: ignore a saved plan")
     return exit_code_of(lambda: execute(*parser.parse_known_args(arguments)))
 
 

@@ -241,7 +241,7 @@ def _columns(document: Document) -> list[Any]:
 
 
 def _ask_for_trial(document: Document, given: Mapping[str, str], _: Known) -> None:
-    """Try so many rows first, and wait for an approval; without a number, run all rows at once."""
+    """Try this many rows first, and wait for an approval; without a number, run all rows at once."""
     rows = given.get("value", "").strip()
     if rows:
         document.update(with_trial(document, _number(rows)))
@@ -276,7 +276,7 @@ CHANGES = (
     Change("guess", "map the columns that have the names of the target's fields", _guess),
     Change("map", "send a column as `field`", _map),
     Change("add_column", "add a column of the output", _add_column),
-    Change("trial", "try so many rows first", _ask_for_trial),
+    Change("trial", "try this many rows first", _ask_for_trial),
     Change("format", "write the output as the format `name`, too", _choose_format),
 )
 

@@ -134,8 +134,8 @@ def choose(diagnosis: Diagnosis, chosen: Iterable[str]) -> list[CurableCause]:
         found |= {cause.id: cause for cause in causes}
     if not found:
         raise ClientError(
-            f"No cause of {diagnosis.execution} can be healed by another run alone: do first what is said, then choose "
-            "the cause by its number."
+            f"No cause of {diagnosis.execution} can be healed by another run alone. First do what the list says, then "
+            "choose the cause by its number."
         )
     return list(found.values())
 

@@ -40,7 +40,7 @@ def local_files(path: Path) -> dict[str, Path]:
         else:
             found[name] = files.readable_file(one)
     if not found:
-        also = f" Hidden or empty, so left out: {listed(sorted(left_out), NAMED)}." if left_out else ""
+        also = f" Skipped, because hidden or empty: {listed(sorted(left_out), NAMED)}." if left_out else ""
         raise ClientError(f"No file matches {path}.{also}")
     if len(found) > MOST_OBJECTS:
         raise ClientError(

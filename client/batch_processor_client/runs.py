@@ -73,7 +73,9 @@ def list_runs(
         try:
             page = table.page(limit - len(found), cursor)
         except ValueError:
-            raise ClientError("This is not a cursor of a list of runs: take that of the last list.") from None
+            raise ClientError(
+                "This is not a cursor of a list of runs: use the one that the previous page printed."
+            ) from None
         found += [run for run in page.runs if run.state in (states or RunState) and target in ("", run.target)]
         cursor = page.cursor
         if not cursor or len(found) == limit:
@@ -132,7 +134,7 @@ def throttle(
     if plan.storage.mode is StorageMode.INLINE and plan.concurrency.threads == 1:
         notes.append("It runs inline: its rows in flight stay as they were planned.")
     if plan.concurrency.threads > 1 and concurrency > planned:
-        notes.append(f"Its workers were planned for {planned:,} rows in flight: more takes a new run.")
+        notes.append(f"Its workers were planned for {planned:,} rows in flight: for more, start a new run.")
     children = min(concurrency, plan.concurrency.children) if plan.concurrency.threads > 1 else concurrency
     changed = _update_map_runs(deployment, deployment.execution_arn(execution), children)
     return Throttled(execution=name, live=live, children=children if changed else None, notes=notes)

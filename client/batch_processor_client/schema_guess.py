@@ -72,7 +72,7 @@ def guess_schema(folder: Path, agent: str | None = None) -> Guess:
     least = LEAST_SHARE * len(answers)
     fields = [_field(one) for one in candidates.values() if max(one.places.values()) >= least][:MOST_FIELDS]
     if not fields:
-        raise ClientError(f"The answers in {folder} have no fields that could be told apart: write the schema by hand.")
+        raise ClientError(f"No fields were recognised in the answers in {folder}: write the schema by hand.")
     value = {
         "agent": re.sub(r"[^A-Za-z0-9_-]", "-", agent or folder.resolve().name)[:64] or "agent",
         "version": "1",

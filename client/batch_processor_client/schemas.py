@@ -134,7 +134,7 @@ def lock_schemas(folder: Path = FOLDER) -> list[str]:
 
 def _read_all(folder: Path) -> tuple[list[SchemaFile], list[FileProblem]]:
     if not folder.is_dir():
-        raise ClientError(f"{folder} is no folder.")
+        raise ClientError(f"{folder} is not a folder.")
     schemas: list[SchemaFile] = []
     problems: list[FileProblem] = []
     for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
@@ -157,7 +157,7 @@ def _read_lock(folder: Path) -> Lock:
         raise ClientError(f"{path} cannot be read: {error}. Restore it from version control.") from None
     hashes = [versions for versions in lock.values() if isinstance(versions, dict)] if isinstance(lock, dict) else []
     if not isinstance(lock, dict) or len(hashes) < len(lock):
-        raise ClientError(f"{path} is no lock file of schemas. Restore it from version control.")
+        raise ClientError(f"{path} is not a lock file of schemas. Restore it from version control.")
     return lock
 
 
@@ -211,7 +211,7 @@ def read_saved(path: Path) -> Any:
     """The answer in a file, as a run reads it: one that is not JSON is its text. Raises ClientError."""
     try:
         if path.stat().st_size > MOST_BYTES:
-            raise ClientError(f"{path} has more than {MOST_BYTES:,} bytes: no target answers so much.")
+            raise ClientError(f"{path} has more than {MOST_BYTES:,} bytes, more than any answer of a target can have.")
         return parse_answer(path.read_bytes()).value
     except OSError as error:
         raise ClientError(f"{path} cannot be read: {error.strerror}.") from None

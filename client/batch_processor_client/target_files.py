@@ -94,7 +94,7 @@ class TargetFile(Part):
         description="environment variables of a tool with the ARNs of secrets that it may read from Secrets Manager",
     )
     vpc: Vpc | None = Field(default=None, description="the VPC that a tool works in; none: no VPC")
-    permissions: list[Permission] = Field(default=[], description="what the target may do on AWS")
+    permissions: list[Permission] = Field(default=[], description="the target's permissions on AWS")
     input: dict[str, InputField] = Field(
         default={}, description="the fields that it takes; `make run TARGET=…` maps columns of the same names to them"
     )
@@ -108,7 +108,7 @@ class TargetFile(Part):
     output_schema: str | None = Field(
         default=None, description="name of the schema of its answers, in `schemas/`; none: the one with its name"
     )
-    version: str = Field(default="1", min_length=1, description="version of what it does, kept with each answer")
+    version: str = Field(default="1", min_length=1, description="version of its behaviour, stored with each answer")
     enabled: bool = Field(default=True, description="whether batches may call it")
 
     @field_validator("rate")
@@ -177,7 +177,7 @@ def _kind_of_code(file: Path) -> str:
         except ValueError as error:
             raise ClientError(f"{file} is {error}.") from None
         if not isinstance(definition, dict) or not {"StartAt", "States"} <= definition.keys():
-            raise ClientError(f"{file} is no definition of a state machine: it has no StartAt and States.")
+            raise ClientError(f"{file} is not the definition of a state machine: it has no StartAt and States.")
         return DEFINITION
     try:
         module = ast.parse(text)
@@ -185,7 +185,7 @@ def _kind_of_code(file: Path) -> str:
         raise ClientError(f"{file}, line {error.lineno}, is not Python: {error.msg}.") from None
     if not _defines_handler(module):
         raise ClientError(
-            f"{file} defines no `handler`. Lambda calls `handler(event, context)`: name your function so, or add "
+            f"{file} defines no `handler`. Lambda calls `handler(event, context)`: use this name, or add "
             "`handler = <your function>`."
         )
     return HANDLER

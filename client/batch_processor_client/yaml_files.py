@@ -132,7 +132,7 @@ class _Composer(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]  # PyYAML's stubs leave it out
         if getattr(event, "tag", None) is not None:
-            raise yaml.composer.ComposerError(None, None, f"tags such as {event.tag} are not taken", event.start_mark)
+            raise yaml.composer.ComposerError(None, None, f"tags such as {event.tag} are not allowed", event.start_mark)
         return super().compose_node(parent, index)
 
 
@@ -170,9 +170,11 @@ class _Builder:
             if not isinstance(key, yaml.ScalarNode):
                 _refuse(self._name, line, "a key is not a text", "write a name before the colon", at)
             if key.value == "<<" and key.style is None:
-                _refuse(self._name, line, "merge keys are not taken", "write the fields out", at)
+                _refuse(self._name, line, "merge keys are not allowed", "write the fields out", at)
             if key.style is None and _reads_as_no_text(key.value):
-                _refuse(self._name, line, "readers of YAML disagree about this key", "put it in quotes", at, key.value)
+                _refuse(
+                    self._name, line, "YAML readers interpret this key differently", "put it in quotes", at, key.value
+                )
             if key.value in members:
                 _refuse(self._name, line, "the key is used twice", "keep one of them", (*at, key.value))
             self.lines[(*at, key.value)] = line
@@ -184,7 +186,7 @@ class _Builder:
         if node.style is not None:  # type: ignore[attr-defined]  # a scalar's: quoted, or a block
             return text
         if _AMBIGUOUS.fullmatch(text):
-            message = "readers of YAML disagree about this value"
+            message = "YAML readers interpret this value differently"
             fix = "write true or false, a plain decimal number, or put a text in quotes"
             _refuse(self._name, line, message, fix, at, text)
         if _NULL.fullmatch(text):

@@ -25,5 +25,5 @@ def config_check(
     if as_json:
         out.print_json(json.dumps(given))
         return
-    said = f"It gives {', '.join(given)}." if given else "It gives nothing: defaults hold."
+    said = f"It sets {', '.join(given)}." if given else "It sets nothing: the defaults apply."
     out.print(f"{file.name} is valid. {said}")

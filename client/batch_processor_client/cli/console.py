@@ -28,7 +28,7 @@ def console(
 
     def announce(address: str) -> None:
         show(f"The console of {deployment.environment}: {address}")
-        show("The address has a secret: keep it to yourself. Ctrl-C ends the console; runs go on.")
+        show("The address contains a secret: keep it to yourself. Ctrl-C ends the console; runs continue.")
 
     try:
         serve(deployment, announce, port)

@@ -22,11 +22,13 @@ def heal(
     execution: Execution,
     cure: Annotated[
         str | None,
-        typer.Option(help="Causes to heal: numbers, ids or error names, with commas; or all that need no fix before."),
+        typer.Option(
+            help="Causes to heal: numbers, ids or error names, separated by commas; all: those that need no fix first."
+        ),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the new execution; used twice, it starts once.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the new execution; the same name starts only once.")] = None,
     accept_version: Annotated[
-        bool, typer.Option("--accept-version", help="Take over answers of other code of the target.")
+        bool, typer.Option("--accept-version", help="Take over answers of another version of the target's code.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the rows and the estimate; run nothing.")] = False,
     as_json: AsJson = False,

@@ -54,7 +54,9 @@ def estimate(context: typer.Context, document: Request = None, as_json: AsJson =
 def create_job(
     context: typer.Context,
     document: Request = None,
-    force: Annotated[bool, typer.Option("--force", help="Also if the same was created just now.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Create the job even if the same one was just created.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Create a job: records are selected, and Bedrock answers them at half price within a day."""
@@ -78,7 +80,7 @@ def _show_creation(done: jobs.Creation, *, as_json: bool) -> None:
     if as_json:
         out.print_json(done.model_dump_json(by_alias=True))
     elif done.job_id is None:
-        show(f"{done.message}: emptied by {done.emptied_by}.")
+        show(f"{done.message}: {done.emptied_by} leaves none.")
     else:
         show(f"{done.job_id}: {done.violation_count:,} records. Follow it: make job JOB={done.job_id}")
 
@@ -88,7 +90,7 @@ def list_jobs(
     context: typer.Context,
     status: Annotated[str, typer.Option(help="Only InProgress, Completed or Failed.")] = "",
     limit: Annotated[int, typer.Option(min=1, max=100, help="Jobs at most.")] = 20,
-    cursor: Annotated[str, typer.Option(help="Where to go on, as the last list said.")] = "",
+    cursor: Annotated[str, typer.Option(help="Cursor that the previous page of the list printed.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """List jobs, newest first."""
@@ -160,7 +162,7 @@ def edit_content(
     record: Annotated[str, typer.Argument(help="Id of the record, such as OSHA-000123.")],
     title: Annotated[str | None, typer.Option(help="The new title.")] = None,
     description: Annotated[str | None, typer.Option(help="The new description.")] = None,
-    tags: Annotated[list[str] | None, typer.Option("--tag", help="A tag; once for each.")] = None,
+    tags: Annotated[list[str] | None, typer.Option("--tag", help="A tag; can be repeated.")] = None,
     verified: Annotated[
         bool | None,
         typer.Option("--verify/--withdraw", help="Mark the content as verified by a person; --withdraw undoes it."),

@@ -31,13 +31,13 @@ def seed_lake(
         show_json({agency: asdict(loaded) for agency, loaded in seeded.items()})
         return
     for agency, loaded in seeded.items():
-        show(f"{agency}: {loaded.inserted:,} loaded, {loaded.existing:,} were there")
+        show(f"{agency}: {loaded.inserted:,} loaded, {loaded.existing:,} were there already")
 
 
 @app.command()
 def resync(
     context: typer.Context,
-    file: Annotated[str, typer.Option(help="Key of one object, or its end; none: all of them.")] = "",
+    file: Annotated[str, typer.Option(help="Key of one object, or the end of its key; none: all objects.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Merge content into the lake that could not be merged before, and compare all content with the lake.
@@ -64,7 +64,7 @@ def lines_of(done: resyncs.Replayed | resyncs.Compared) -> list[str]:
         counts = f"{done.merged:,} merged, {done.were_there:,} were there, {done.failed:,} failed"
         return [f"{done.key}: {counts}", *reasons]
     if done.error:
-        return [f"Content was not compared with the lake to the end: the function failed: {done.error}"]
+        return [f"Not all content was compared with the lake, because the function failed: {done.error}"]
     lines = [
         f"{done.compared:,} items of content compared with the lake: {done.merged:,} merged, {done.failed:,} failed"
     ]

@@ -214,7 +214,7 @@ def stop_lines(stop: Stop, grace_seconds: float) -> list[str]:
             return ["Stopped. Waiting for the output of the rows that were finished."]
         case Stage.WRITTEN:
             return [f"Output: {stop.output_s3_uri}"]
-    return [f"No output yet. It is written when the rows in flight are over: {stop.output_s3_uri}"]
+    return [f"No output yet. It is written when the rows in flight have ended: {stop.output_s3_uri}"]
 
 
 def _stopped(ending: Ending) -> list[str]:

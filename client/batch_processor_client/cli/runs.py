@@ -69,11 +69,9 @@ def run(
     concurrency: Annotated[
         int | None, typer.Option(min=1, max=10_000, help="Rows in flight of a run without a document.")
     ] = None,
-    name: Annotated[
-        str | None, typer.Option(help="Name of the execution; used twice, it starts nothing twice.")
-    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the execution; the same name starts only once.")] = None,
     trial: Annotated[
-        int | None, typer.Option(min=1, max=500, help="Try so many rows first, then ask whether all run.")
+        int | None, typer.Option(min=1, max=500, help="Try this many rows first, then ask whether to run the rest.")
     ] = None,
     output: Annotated[Path | None, output_file(OUTPUT_HELP, "--output")] = None,
     as_json: AsJson = False,
@@ -269,7 +267,7 @@ def _show_ending(deployment: Deployment, ending: executions.Ending, name: str) -
     if ending.document is None and ending.cause:
         show(ending.cause)
     if ending.status == "ABORTED":
-        show(f"The output of what was finished comes to s3://{deployment.results_bucket}/results/{name}/")
+        show(f"The output of the finished rows will be in s3://{deployment.results_bucket}/results/{name}/")
 
 
 @app.command("runs")
@@ -278,7 +276,7 @@ def list_runs(
     state: Annotated[list[RunState] | None, typer.Option(help="Only runs in this state; can be repeated.")] = None,
     target: Annotated[str, typer.Option(help="Only runs of this target.")] = "",
     limit: Annotated[int, typer.Option(min=1, max=1_000, help="Runs at most.")] = 20,
-    cursor: Annotated[str, typer.Option(help="Where to go on, as the last list said.")] = "",
+    cursor: Annotated[str, typer.Option(help="Cursor that the previous page of the list printed.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """List runs, newest first."""
@@ -312,7 +310,10 @@ def stop(
     context: typer.Context,
     execution: Execution,
     grace: Annotated[
-        float, typer.Option(parser=stops.seconds, metavar="SECONDS", help="Time to end by itself; 0: stop at once.")
+        float,
+        typer.Option(
+            parser=stops.seconds, metavar="SECONDS", help="Seconds that rows in flight get to finish; 0: stop at once."
+        ),
     ] = stops.GRACE_SECONDS,
     as_json: AsJson = False,
 ) -> None:
@@ -364,9 +365,9 @@ def throttle(
 def retry(
     context: typer.Context,
     execution: Execution,
-    name: Annotated[str | None, typer.Option(help="Name of the new execution; used twice, it starts once.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the new execution; the same name starts only once.")] = None,
     accept_version: Annotated[
-        bool, typer.Option("--accept-version", help="Take over answers of other code of the target.")
+        bool, typer.Option("--accept-version", help="Take over answers of another version of the target's code.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the rows and the estimate; run nothing.")] = False,
     as_json: AsJson = False,
@@ -402,7 +403,7 @@ def rows(
     if page.next_row is not None:
         show(f"More: --from {page.next_row}")
     elif not page.rows:
-        show(f"{page.execution} has no such row from {first_row} on.")
+        show(f"{page.execution} has no such row from row {first_row} on.")
 
 
 @app.command()

@@ -17,7 +17,7 @@ PATIENCE_SECONDS = 8.0
 
 LOG_IN = (
     "Your AWS credentials are missing or have expired. Log in again in a terminal, for example with `aws sso login`. "
-    "This page then goes on, and what you typed stays here."
+    "This page then continues, and what you typed stays here."
 )
 SLOWED = "AWS throttles its answers for now. Wait a moment, then ask again; what you typed stays here."
 SLOW = (

@@ -121,7 +121,7 @@ def _fields(
         if known:
             yield Field(path, title, Kind.BOXES, hint=hint, options=known)
         else:
-            yield Field(path, title, Kind.LINES, hint=f"{hint} One a line.".strip(), placeholder=placeholder)
+            yield Field(path, title, Kind.LINES, hint=f"{hint} One per line.".strip(), placeholder=placeholder)
     elif inner.get("format") == "date":
         yield Field(path, title, Kind.DATE, hint=hint)
     else:

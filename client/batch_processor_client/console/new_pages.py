@@ -112,7 +112,7 @@ async def take_file(request: Request) -> Response:
             async for chunk in request.stream():
                 size += len(chunk)
                 if size > MAX_FILE_BYTES:
-                    return JSONResponse({"problem": f"A file has up to {MAX_FILE_BYTES:,} bytes."}, 400)
+                    return JSONResponse({"problem": f"A file can be up to {MAX_FILE_BYTES:,} bytes."}, 400)
                 file.write(chunk)
         asked = await ask(lambda: console.workbench.upload(path), UPLOAD_SECONDS)
     return refusal_of(asked) if asked.answer is None else JSONResponse({"uri": asked.answer})

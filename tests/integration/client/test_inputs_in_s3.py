@@ -42,7 +42,7 @@ def test_the_header_of_rows_in_s3_is_read_where_they_are(deployment: Deployment,
 def test_an_address_without_rows_is_refused(deployment: Deployment) -> None:
     with pytest.raises(ClientError, match="is not the address of rows"):
         named_objects(deployment, "s3://rows")
-    with pytest.raises(InvalidInputError, match="no object fits"):
+    with pytest.raises(InvalidInputError, match="no object matches"):
         named_objects(deployment, "s3://rows/night/")
     with pytest.raises(ClientError, match=r"There is no s3://rows/day/none\.csv"):
         named_objects(deployment, "s3://rows/day/none.csv")

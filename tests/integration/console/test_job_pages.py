@@ -69,7 +69,7 @@ def test_a_new_filter_is_a_field_without_a_change_of_the_form() -> None:
     new = Filter("cities", Names, frozenset({"city"}), "list_contains($value, city)", "Only these cities.", ["Mobile"])
     (section,) = job_forms.sections_of(filters_model([*FILTERS, new]), {})[:1]
     field = next(one for one in section.fields if one.name == "cities")
-    assert (field.title, field.kind, field.hint) == ("Cities", "lines", "Only these cities. One a line.")
+    assert (field.title, field.kind, field.hint) == ("Cities", "lines", "Only these cities. One per line.")
 
 
 def test_an_estimate_shows_what_each_filter_leaves_and_the_price_and_creates_nothing(world: JobsConsole) -> None:

@@ -78,7 +78,7 @@ def test_the_file_that_is_shipped_is_right_also_with_its_examples(tmp_path: Path
     [
         ("defaults:\n  max_concurency: 5\n", 2, "unknown field. Fix: did you mean max_concurrency?"),
         ("defaults:\n  ttl_days: '7'\n", 2, 'not a whole number (got "7"). Fix: write a whole number'),
-        ("defaults:\n  max_rows: 5\n", 2, "max_rows is no default of a deployment"),
+        ("defaults:\n  max_rows: 5\n", 2, "max_rows cannot be a default of a deployment"),
         ("\ndefaults:\n  storage_mode: s3\n", 3, "Fix: write it at the top of the file"),
         ("storage_mode: s4\n", 1, 'not an allowed value (got "s4"). Fix: write one of s3, '),
         (EXTRACTION.replace("results_array", "result_array"), 4, "unknown method"),
@@ -91,12 +91,12 @@ def test_the_file_that_is_shipped_is_right_also_with_its_examples(tmp_path: Path
         ("a: *unknown", 1, "undefined alias"),
         ("just a text", 1, "not an object"),
         ("a: 1\nb: 2\na: 3\n", 3, "the key is used twice"),
-        ("a:\n  <<: {b: 1}\n", 2, "merge keys are not taken"),
+        ("a:\n  <<: {b: 1}\n", 2, "merge keys are not allowed"),
         ("a: 1\nb: !!python/object:os.system x", 2, "tags such as"),
         ("? [a, b]\n: 1", 1, "a key is not a text"),
-        ("defaults:\n  continue_on_error: no", 2, "readers of YAML disagree about this value (got no)"),
+        ("defaults:\n  continue_on_error: no", 2, "YAML readers interpret this value differently (got no)"),
         ("defaults:\n  batch_size: 010", 2, "disagree"),
-        ("agents:\n  on: {}", 2, "disagree about this key"),
+        ("agents:\n  on: {}", 2, "interpret this key differently"),
         (BOMB, 5, "more than 20,000 values"),
         ("&a [*a]", 1, "nested too deep"),
         (b"a: \xff", 1, "not UTF-8"),
@@ -138,7 +138,7 @@ def test_the_command_says_what_the_file_gives(tmp_path: Path) -> None:
     said = CliRunner().invoke(app, ["config-check", str(path)])
     assert (said.exit_code, said.stdout) == (
         0,
-        "batch-processor-config.yaml is valid. It gives storage_mode, defaults.\n",
+        "batch-processor-config.yaml is valid. It sets storage_mode, defaults.\n",
     )
     as_json = CliRunner().invoke(app, ["config-check", str(path), "--json"])
     assert json.loads(as_json.stdout) == {"storage_mode": "s3", "defaults": {"max_concurrency": 20}}

@@ -93,7 +93,7 @@ def test_a_cause_that_the_run_does_not_have_is_refused(world: World, chosen: str
 
 def test_without_a_cause_that_another_run_heals_all_is_refused(world: World) -> None:
     world.failed_for(CAUSES[2:])
-    with pytest.raises(ClientError, match="do first what is said"):
+    with pytest.raises(ClientError, match="First do what the list says"):
         world.heal("all")
 
 

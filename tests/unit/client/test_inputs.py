@@ -64,7 +64,7 @@ def test_a_folder_has_all_files_below_it_and_a_pattern_those_that_fit(folder: Pa
 def test_what_no_file_fits_is_said_with_what_was_left_out(folder: Path) -> None:
     with pytest.raises(ClientError, match=r"No file matches .*\*\.json\.$"):
         inputs.local_files(folder / "*.json")
-    with pytest.raises(ClientError, match=r"Hidden or empty, so left out: empty\.csv\."):
+    with pytest.raises(ClientError, match=r"Skipped, because hidden or empty: empty\.csv\."):
         inputs.local_files(folder / "e*.csv")
     with pytest.raises(ClientError, match="There is no file"):
         inputs.local_files(folder / "none.csv")

@@ -99,4 +99,4 @@ def test_the_command_prints_rows_or_json(deployment: Deployment, tmp_path: Path)
     assert "FAILED" in text
     assert "Boom: it broke" in text
     assert "More: --from 4" in text
-    assert "has no such row from 13 on" in call("--from", "13")
+    assert "has no such row from row 13 on" in call("--from", "13")

@@ -110,7 +110,7 @@ def test_an_execution_that_has_ended_is_left_alone(world: World) -> None:
 def test_an_output_that_never_comes_is_said(world: World) -> None:
     last = world.stop(FakeStates([RUNNING]), FakeStorage(), grace_seconds=0)[-1]
     assert (len(world.waited), last.has_output) == (180, False)
-    assert "when the rows in flight are over" in report.stop_lines(last, 0)[0]
+    assert "when the rows in flight have ended" in report.stop_lines(last, 0)[0]
 
 
 def test_an_unknown_execution_is_explained(world: World) -> None:

@@ -79,7 +79,7 @@ def test_the_workers_of_tools_share_the_new_concurrency(world: World) -> None:
     done = runs.throttle(world.deployment, EXECUTION, concurrency=30)
 
     assert world.live == Live(max_concurrency=30)
-    assert done.notes == ["Its workers were planned for 8 rows in flight: more takes a new run."]
+    assert done.notes == ["Its workers were planned for 8 rows in flight: for more, start a new run."]
 
 
 def test_an_inline_run_of_an_agent_keeps_its_rows_in_flight_and_that_is_said(world: World) -> None:

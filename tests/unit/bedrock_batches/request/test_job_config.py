@@ -155,7 +155,7 @@ def test_a_problem_shows_the_value_the_bounds_and_where_a_field_belongs() -> Non
 
 def test_fines_in_the_wrong_order_are_one_problem() -> None:
     assert problems_of({"config": {"filters": {"minFineAmount": 5, "maxFineAmount": 4.5}}}) == {
-        "config.filters.maxFineAmount": ("is below minFineAmount (5)", "exchange the two values")
+        "config.filters.maxFineAmount": ("is below minFineAmount (5)", "swap the two values")
     }
 
 

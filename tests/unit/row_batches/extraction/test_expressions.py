@@ -201,10 +201,10 @@ BAD: list[tuple[dict[str, Any], str, str, str]] = [
         "unknown transform parse_txt",
         "did you mean parse_text?",
     ),
-    ({"transforms": {"strip": {"regex": "a"}}}, "transforms.strip", "is a transform already", "another name"),
+    ({"transforms": {"strip": {"regex": "a"}}}, "transforms.strip", "is a built-in transform", "another name"),
     ({"transforms": {"a": {"regex": "("}}}, "transforms.a.regex", "not a regular expression", "RE2"),
     ({"transforms": {"a": {"regex": "(a)", "group": 2}}}, "transforms.a.group", "has 1 groups", "parentheses"),
-    ({"transforms": {"A b": {"regex": "a"}}}, 'transforms["A b"]', "small letters", "extract_exchange"),
+    ({"transforms": {"A b": {"regex": "a"}}}, 'transforms["A b"]', "lower-case letters", "extract_exchange"),
 ]
 
 

@@ -74,9 +74,9 @@ def test_columns_are_found_by_name_and_those_that_a_file_lacks_are_empty_and_nam
     assert rows == [["1", "x", ""], ["2", "y", ""], ["3", "", "n"]]
     assert staging.warnings == [
         "3 files are read as one, a.csv to c.csv.",
-        "a.csv, b.csv without the columns note: empty there.",
-        "c.csv without the columns text: empty there.",
-        "c.csv: The file's cells are separated by semicolon, as detected from its first lines.",
+        "Columns missing in a.csv, b.csv: note. Their cells are empty.",
+        "Columns missing in c.csv: text. Their cells are empty.",
+        "c.csv: The delimiter is semicolon, detected from the first lines of the file.",
     ]
 
 
@@ -148,8 +148,8 @@ def test_many_stars_take_no_longer_than_one() -> None:
 def test_a_folder_has_all_objects_below_it_but_hidden_and_empty_ones_and_markers() -> None:
     keys = ("in/", "in/b.csv", "in/a/c.csv", "in/_SUCCESS", "in/.tmp", "in/_log/x.csv", "inner.csv")
     assert chosen("in/", *keys) == ["a/c.csv", "b.csv"]
-    assert chosen("in/", "in/", "in/_SUCCESS") == "no object fits (_SUCCESS left out: hidden or empty)"
-    assert chosen("in/", "in/a.csv", size=0) == "no object fits (a.csv left out: hidden or empty)"
+    assert chosen("in/", "in/", "in/_SUCCESS") == "no object matches (_SUCCESS skipped: hidden or empty)"
+    assert chosen("in/", "in/a.csv", size=0) == "no object matches (a.csv skipped: hidden or empty)"
 
 
 def test_a_star_stands_for_anything_but_a_slash() -> None:
@@ -161,5 +161,5 @@ def test_a_star_stands_for_anything_but_a_slash() -> None:
 
 def test_too_many_objects_are_refused_with_the_figure() -> None:
     keys = [f"in/{number}" for number in range(MOST_OBJECTS + 1)]
-    assert chosen("in/", *keys) == "more than 1,000 objects fit"
+    assert chosen("in/", *keys) == "more than 1,000 objects match"
     assert chosen("in/", "in/a", size=10_000_000_001).startswith("the 1 files together is over")

@@ -70,7 +70,7 @@ def test_auto_keeps_the_rows_in_flight_that_the_document_asks_for() -> None:
     assert decided(30, storage_mode="auto", max_concurrency=100).storage.mode is StorageMode.INLINE
     found = decided(100, storage_mode="auto", max_concurrency=100)
 
-    assert (found.storage.mode, found.storage.reason) == (StorageMode.S3, "auto: of 100 rows in flight, inline has 30")
+    assert (found.storage.mode, found.storage.reason) == (StorageMode.S3, "auto: inline has 30 rows in flight, not 100")
 
 
 def test_inline_rows_come_as_a_child_gets_them_to_one_worker() -> None:
@@ -89,7 +89,8 @@ def test_250_rows_are_inline_and_251_rows_that_are_too_large_are_refused_with_th
     assert isinstance(problem, Problem)
     assert problem.path == "execution_config.storage_mode"
     assert problem.message == (
-        "251 rows take 201 KB in the state machine's payload (300 bytes a row added), which holds 200"
+        "251 rows take 201 KB in the state machine's payload (with 300 bytes added for each row), "
+        "which has room for 200"
     )
     assert "dynamodb" in problem.fix
 
@@ -107,7 +108,7 @@ def test_inline_agents_have_the_children_that_the_map_would_have_up_to_40_at_onc
     assert settings("inline", max_concurrency=10) == settings("s3", max_concurrency=10) == (10, 5)
     assert settings("inline", max_concurrency=100) == (40, 5)
     found = decided(250, target=STANDARD, storage_mode="auto", max_concurrency=100).storage
-    assert (found.mode, found.reason) == (StorageMode.S3, "auto: of 100 rows in flight, inline has 40")
+    assert (found.mode, found.reason) == (StorageMode.S3, "auto: inline has 40 rows in flight, not 100")
 
 
 def test_a_rate_that_keeps_few_rows_in_flight_does_not_make_inline_too_slow() -> None:

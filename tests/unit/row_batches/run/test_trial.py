@@ -170,7 +170,7 @@ def test_a_cost_that_is_not_known_is_left_out_and_that_is_said() -> None:
     whole = world.report.whole
     assert whole is not None
     assert not whole.target_included
-    assert "the cost of echo is not known and left out" in whole.basis[2]
+    assert "the cost of echo is not known and not included" in whole.basis[2]
     assert (world.report.row_tokens, world.report.row_cost_usd) == (None, None)
 
 

@@ -692,7 +692,7 @@ def test_concurrency_that_cannot_be_used_is_said(world: World) -> None:
 
     world.validate()
 
-    assert world.plan.warnings == ["30 rows are in flight at most, not 31."]
+    assert world.plan.warnings == ["At most 30 rows are in flight, not 31."]
 
 
 def test_a_run_is_kept_from_its_beginning_and_starts_once(world: World) -> None:
@@ -819,7 +819,9 @@ def test_rows_of_causes_that_are_not_chosen_are_planned_as_rows_that_are_not_cal
     planned = world.validate().document or {}
 
     assert planned["rows_to_run"] == 1
-    assert "1 rows of earlier failed for other causes than only_causes names: they stay failed." in planned["warnings"]
+    assert (
+        "1 rows of earlier failed for causes that only_causes does not name: they stay failed." in planned["warnings"]
+    )
 
     world.work.objects.clear()
     world.document["execution_config"]["only_causes"] = ["Slow", "Unknown"]
@@ -1114,8 +1116,8 @@ def nothing_succeeded(world: World) -> None:
 @pytest.mark.parametrize(
     ("change", "because"),
     [
-        (other_fields, "the mapped input has other fields than there (new: words; gone: text, tone)"),
-        (other_static_value, "static_values gives other values than there to tone"),
+        (other_fields, "the mapped input has other fields than in that run (new: words; gone: text, tone)"),
+        (other_static_value, "static_values gives other values than in that run to tone"),
         (nothing_succeeded, "none of its 3 rows was successful"),
     ],
 )
@@ -1356,7 +1358,7 @@ def test_a_folder_of_files_is_read_as_one_file(world: World) -> None:
     assert world.plan.staged.source_etag.startswith("sha256:")
     assert world.plan.warnings == [
         "3 files are read as one, part-0.csv to part-2.csv.",
-        "Objects that are hidden or empty are left out: _SUCCESS.",
+        "Hidden and empty objects are skipped: _SUCCESS.",
     ]
 
 
@@ -1376,7 +1378,7 @@ def test_an_address_without_objects_is_refused(world: World) -> None:
 
     (problem,) = world.refusal().problems
 
-    assert (problem.value, problem.message) == ("s3://uploads/nothing/", "no object fits")
+    assert (problem.value, problem.message) == ("s3://uploads/nothing/", "no object matches")
 
 
 def test_several_files_can_only_be_in_an_input_bucket(world: World) -> None:

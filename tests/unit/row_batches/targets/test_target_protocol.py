@@ -346,7 +346,7 @@ def test_a_tools_own_time_out_is_named_as_the_functions_to_be_raised_there(error
     outcome = protocol.tool_error(error)
 
     assert (outcome.status, outcome.error_name, outcome.retryable) == (RowStatus.TIMEOUT, "Sandbox.Timedout", False)
-    assert "the function ran into its own time-out" in outcome.error_message
+    assert "the function reached its own time-out" in outcome.error_message
     assert "after 3.00 seconds" in outcome.error_message
     assert "raise the time-out in the function's configuration" in outcome.error_message
     assert "timeout_seconds" not in outcome.error_message, "the row's budget has nothing to do with it"

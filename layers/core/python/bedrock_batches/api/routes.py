@@ -32,10 +32,10 @@ HttpResponse = Response[Any]
 JobId = Annotated[str, Path(description="Id of the job: batch-<epoch seconds>-<8 hex>")]
 Status = Annotated[str | None, Query(json_schema_extra={"enum": [one.value for one in JobStatus]})]
 Limit = Annotated[
-    int, Query(description="Most jobs of the page", json_schema_extra={"minimum": 1, "maximum": MOST_LISTED})
+    int, Query(description="Most jobs on a page", json_schema_extra={"minimum": 1, "maximum": MOST_LISTED})
 ]
 RecordLimit = Annotated[
-    int, Query(description="Most records of the page", json_schema_extra={"minimum": 1, "maximum": MOST_RECORDS})
+    int, Query(description="Most records on a page", json_schema_extra={"minimum": 1, "maximum": MOST_RECORDS})
 ]
 Cursor = Annotated[
     str,
@@ -89,7 +89,7 @@ NOT_CREATED = {
 }
 CREATED = {200: Documented("Created, or nothing to do", bodies.Created | bodies.Nothing), **NOT_CREATED}
 ALWAYS = {
-    401: Documented("Not a token that the deployment takes", bodies.Said),
+    401: Documented("The deployment does not accept the token", bodies.Said),
     403: Documented("Not signed, or not allowed", bodies.Said),
     429: Documented("Too many requests", bodies.Said),
     500: Documented("A fault of the deployment", bodies.Said),

@@ -69,9 +69,9 @@ def problems_between_filters(filters: Mapping[str, Any]) -> Iterator[Problem]:
         if least is None or most is None or least <= most:
             continue
         if isinstance(least, date):
-            told, fix = f"is before {low.name.rpartition('.')[2]} ({least})", "exchange the two days"
+            told, fix = f"is before {low.name.rpartition('.')[2]} ({least})", "swap the two days"
         else:
-            told, fix = f"is below {low.name} ({shown(_written(low, filters))})", "exchange the two values"
+            told, fix = f"is below {low.name} ({shown(_written(low, filters))})", "swap the two values"
         yield Problem(f"config.filters.{high.name}", shown(_written(high, filters)), told, fix)
 
 

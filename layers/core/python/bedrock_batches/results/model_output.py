@@ -108,7 +108,7 @@ def read_result(line: bytes) -> RecordResult:
         return RecordResult(record_id, NO_ANSWER, failure=_record_failure(record["error"]))
     answer = read_answer(record.get("modelOutput"))
     if answer is None:
-        return _failed(record_id, NO_ANSWER, "modelOutput is of no known form", raw_output(record))
+        return _failed(record_id, NO_ANSWER, "modelOutput has no known form", raw_output(record))
     try:
         found = find_content(answer)
     except NoContentError as error:

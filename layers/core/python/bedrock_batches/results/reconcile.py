@@ -383,7 +383,9 @@ class _Job:
             return [f"{died} or retry it.", *troubles]
         if troubles or counted.stats.processed:
             return troubles
-        return ["No record got content: failures of the job has the reasons, bedrock-batches/errors/ each record's."]
+        return [
+            "No record got content: `failures` of the job has the reasons, bedrock-batches/errors/ that of each record."
+        ]
 
 
 @dataclass

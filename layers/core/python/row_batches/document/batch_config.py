@@ -130,7 +130,7 @@ class RetryPolicy(Part):
 class StopAfter(Part):
     """When to stop starting rows: after failed rows (a number or a percentage), at a cost, or at whichever comes first.
 
-    The percentage is of all rows, rounded up to whole rows.
+    The percentage is of the rows that are sent, rounded up to whole rows.
     """
 
     failed_rows: int | None = Field(default=None, ge=1, description="this many failed rows pull the brake")
@@ -174,7 +174,7 @@ class Trial(Part):
     approval: Literal["required", "none"] = Field(
         default="none",
         description="`required`: the execution waits after the trial for `make approve`, at most as long as its rows "
-        "are kept; `none`: it goes on, unless no row of the trial was successful",
+        "are kept; `none`: it continues, unless no row of the trial was successful",
     )
 
 
@@ -221,14 +221,14 @@ class ExecutionConfig(Part):
     storage_mode: Literal["s3", "dynamodb", "inline", "auto"] = Field(
         default="s3",
         description="how rows travel and where finished rows are kept "
-        "([choose one](../how-to/choose-a-storage-mode.md)); `auto` is `inline` for what fits, else `s3`",
+        "([choose one](../how-to/choose-a-storage-mode.md)); `auto` is `inline` for batches that fit, otherwise `s3`",
     )
     ttl_days: int | None = Field(
         default=None,
         ge=1,
         le=3_650,
-        description="days that rows in DynamoDB are kept; none: the deployment's `work_retention_days`, which alone "
-        "holds in the other modes",
+        description="days that rows in DynamoDB are kept; none: the deployment's `work_retention_days`, which applies "
+        "in all other modes",
     )
     enable_compression: bool = Field(
         default=False, description="compress the texts of rows in DynamoDB; for `storage_mode` `dynamodb` only"
@@ -264,8 +264,8 @@ class ExecutionConfig(Part):
         default=None,
         ge=1,
         le=365,
-        description="take answers that earlier batches got from the same version of the target for the same mapped "
-        "input, if they are at most so many days old, and keep the own ones for as long: see "
+        description="reuse answers that earlier batches got from the same version of the target for the same mapped "
+        "input, if they are at most this many days old, and keep this batch's answers as long: see "
         "[duplicates](../how-to/duplicates.md)",
     )
     accept_version: bool = Field(
@@ -339,8 +339,8 @@ class NotificationConfig(Part):
     )
     include_details: bool = Field(
         default=True,
-        description="whether the notification names the first failed rows and their errors, and the messages of the "
-        "causes; without it, a cause has its error's name, the number of rows and what to do",
+        description="`true`: the notification has the first failed rows with their errors, and the message of each "
+        "cause; `false`: a cause has only its error's name, the number of rows and what to do",
     )
 
 

@@ -46,7 +46,7 @@ def _without_per_batch(schema: dict[str, Any]) -> None:
 
 
 class Defaults(ExecutionConfig):
-    """The fields of ``execution_config`` that batches get which leave them out."""
+    """Values of ``execution_config`` for batches that leave these fields out."""
 
     model_config = ConfigDict(json_schema_extra=_without_per_batch)
 
@@ -54,7 +54,7 @@ class Defaults(ExecutionConfig):
     def _check_per_batch(self) -> Self:
         for name in sorted(self.model_fields_set & PER_BATCH):
             where = "at the top of the file" if name == "storage_mode" else "in the document of a batch"
-            refuse(f"{name} is no default of a deployment", f"write it {where}", at=(name,))
+            refuse(f"{name} cannot be a default of a deployment", f"write it {where}", at=(name,))
         return self
 
 
@@ -80,10 +80,12 @@ class DeploymentConfig(Part):
         description="`execution_config.storage_mode` of batches that name none; none: `s3`",
         json_schema_extra={"enum": [*STORAGE_MODES, None]},
     )
-    agents: dict[TargetName, AgentConfig] = Field(default={}, description="by the registered name of a target")
+    agents: dict[TargetName, AgentConfig] = Field(
+        default={}, description="by the registered name of a target: its `extraction` and `transforms`"
+    )
     output_mappings: dict[TargetName, ExtractionRules] = Field(
         default={},
-        description="by the registered name of a target: how its answers are read where a document has no "
+        description="by the registered name of a target: how its answers are read if a document has no "
         "`output_mapping.extraction_methods`",
     )
     defaults: Defaults = Field(

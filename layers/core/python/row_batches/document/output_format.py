@@ -40,8 +40,8 @@ class OutputFormat(Part):
     )
     formulas: Literal["keep", "neutralise"] = Field(
         default="keep",
-        description="what the CSV has for a text from the target that a spreadsheet takes for a formula: `keep` leaves "
-        "it; `neutralise` puts a single quote in front. Numbers and original cells are never changed",
+        description="a text from the target that a spreadsheet would read as a formula: `keep` writes it unchanged; "
+        "`neutralise` puts a single quote in front of it. Numbers and original cells are never changed",
     )
 
     @property

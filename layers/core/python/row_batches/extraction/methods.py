@@ -60,7 +60,7 @@ def _check_expression(text: str, at: tuple[str, ...] = ()) -> None:
         parse_expression(text)
     except ValueError as error:
         fix = (
-            "write a JSONPath such as $.name, a JMESPath such as results[0].title, and behind it | parse('Name: (.+)')"
+            "write a JSONPath such as $.name or a JMESPath such as results[0].title, and after it | parse('Name: (.+)')"
         )
         refuse(f"not an expression of extraction: {error}", fix, at=at)
 

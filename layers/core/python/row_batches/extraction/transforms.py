@@ -176,7 +176,7 @@ def search_text(pattern: str, group: int | None, value: Any) -> str:
 def _check_names(transforms: dict[str, RegexTransform]) -> dict[str, RegexTransform]:
     for name in transforms:
         if name in TRANSFORM_OF or name == "parse":
-            refuse(f"{name} is a transform already", "choose another name", at=(name,))
+            refuse(f"{name} is a built-in transform", "choose another name", at=(name,))
     return transforms
 
 
@@ -184,7 +184,7 @@ TransformName = Annotated[
     str,
     matches(
         r"[a-z][a-z0-9_]{0,63}",
-        "a transform's name has 1 to 64 small letters, digits and _",
+        "a transform's name has 1 to 64 lower-case letters, digits and _",
         "write a name such as extract_exchange",
     ),
 ]

@@ -243,7 +243,7 @@ class Staging:
         if self._form.delimiter is not None:
             return self._form.delimiter.encode()
         if separator:
-            self._notes.append(f"The file's first line says that {separator[1].decode()} stands between cells.")
+            self._notes.append(f"The delimiter is {separator[1].decode()}, as the file's first line says.")
             return separator[1]
         # R puts names in quotes, and rows have a cell more: their own name.
         has_row_names = self._form.row_names or rows.startswith(b'"')
@@ -252,7 +252,7 @@ class Staging:
             self._notes += _notes_on_other_delimiter(self._quotes.masked(rows), self._line)
             return delimiter
         name = _DELIMITERS[delimiter]
-        self._notes.append(f"The file's cells are separated by {name}, as detected from its first lines.")
+        self._notes.append(f"The delimiter is {name}, detected from the first lines of the file.")
         return delimiter
 
     def _fitting_header(self, header: list[bytes], rows: bytes, first_line: int) -> list[str]:
@@ -535,25 +535,25 @@ class _Findings:
         return [
             (
                 self.ragged,
-                f"rows have another number of cells (in brackets) than the header, which has {self.columns}",
+                f"rows have more or fewer cells (number in brackets) than the header, which has {self.columns}",
                 self._cure_of_ragged(),
             ),
             (
                 self.spaces,
-                f"spaces stand between the delimiter and a {quote}, so that the quote is inside the cell",
+                f"there are spaces between the delimiter and a {quote}, so the quote is inside the cell",
                 "remove these spaces, or set input_format.quote to none to read spaces and quotes as content",
             ),
             (
                 self.bare_quotes,
-                f"a {quote} stands inside an unquoted cell, or text follows a closing quote",
+                f"there is a {quote} inside an unquoted cell, or text after a closing quote",
                 f"put the whole cell in {quote}s and double the quotes inside it: {sign}5{sign}{sign} pipe{sign}; or "
-                "set input_format.quote to none if no quotes stand around cells",
+                "set input_format.quote to none if cells are not quoted",
             ),
             (
                 self.unclosed,
                 f"a {quote} is opened and never closed",
-                "close it, or double it inside a quoted cell, or set input_format.quote to none if no quotes stand "
-                "around cells",
+                "close it, or double it inside a quoted cell, or set input_format.quote to none if cells "
+                "are not quoted",
             ),
             (self.not_utf8, "the file is not UTF-8", "save it with the encoding UTF-8"),
             (self.nul, "the file holds NUL characters", "remove them; a file full of them is UTF-16: save it as UTF-8"),

@@ -175,8 +175,8 @@ class Utf8Text:
                 Problem(
                     self._path,
                     f"{shown(guess.example[0])} or {shown(guess.example[1])}",
-                    f"the file is not UTF-8; it may be {' or '.join(_NAMES[name] for name in rivals[:3])}, "
-                    "which read differently",
+                    f"the file is not UTF-8; it could be {' or '.join(_NAMES[name] for name in rivals[:3])}, "
+                    "which give different text",
                     f"write input_format.encoding: {' or '.join(rivals[:3])}",
                 )
             ]

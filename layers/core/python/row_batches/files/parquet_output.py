@@ -159,7 +159,7 @@ def _warnings(columns: Sequence[Column], types: Sequence[str]) -> list[str]:
         return []
     return [
         f"In Parquet, {listed(texts)} are texts, because a default or a value is not of the column's type, or is a "
-        "number with more digits than Parquet's hold."
+        "number with more digits than Parquet holds."
     ]
 
 

@@ -47,7 +47,7 @@ class FoundInput:
     def warnings(self) -> list[str]:
         if not self.left_out:
             return []
-        return [f"Objects that are hidden or empty are left out: {listed(self.left_out, NAMED)}."]
+        return [f"Hidden and empty objects are skipped: {listed(self.left_out, NAMED)}."]
 
 
 def single(found: InputObject) -> FoundInput:
@@ -66,7 +66,7 @@ def choose_objects(location: S3Location, listing: Iterable[InputObject]) -> Foun
     left_out = []
     for number, found in enumerate(listing, 1):
         if number > MOST_LISTED:
-            return _refused(location, f"more than {MOST_LISTED:,} objects are in this place", "name a smaller one")
+            return _refused(location, f"there are more than {MOST_LISTED:,} objects here", "name a smaller folder")
         key = found.location.key
         if not rule.fits(key):
             continue
@@ -76,10 +76,12 @@ def choose_objects(location: S3Location, listing: Iterable[InputObject]) -> Foun
             continue
         objects.append((name, found))
         if len(objects) > MOST_OBJECTS:
-            return _refused(location, f"more than {MOST_OBJECTS:,} objects fit", "join them, or submit several batches")
+            return _refused(
+                location, f"more than {MOST_OBJECTS:,} objects match", "merge some, or submit several batches"
+            )
     if not objects:
-        also = f" ({listed(left_out, NAMED)} left out: hidden or empty)" if left_out else ""
-        return _refused(location, f"no object fits{also}", "upload the files first, or correct the key")
+        also = f" ({listed(left_out, NAMED)} skipped: hidden or empty)" if left_out else ""
+        return _refused(location, f"no object matches{also}", "upload the files first, or correct the key")
     size = sum(found.size for _, found in objects)
     if size > MAX_FILE_BYTES:
         return too_large(f"the {len(objects):,} files together", size)

@@ -136,7 +136,8 @@ class FilesStaging:
                 lacking.setdefault(tuple(c for c in self.columns if c in missing), []).append(name)
         for missing_columns, names in lacking.items():
             self._notes.append(
-                f"{listed(names, NAMED)} without the columns {listed(list(missing_columns), NAMED)}: empty there."
+                f"Columns missing in {listed(names, NAMED)}: {listed(list(missing_columns), NAMED)}. "
+                "Their cells are empty."
             )
 
     @property

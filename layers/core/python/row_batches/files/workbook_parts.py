@@ -46,7 +46,11 @@ def pieces(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, begin: re.Pattern[b
                 if end < 0 or len(data) - end > _LONGEST_TAG:
                     opened = begin.match(data, max(end, 0))
                     if opened and data[opened.end() : opened.end() + 1].isspace():
-                        refuse(name, "the workbook is damaged: it has a tag of any length", SAVE_AGAIN)
+                        refuse(
+                            name,
+                            f"the workbook is damaged: a tag is longer than {_LONGEST_TAG:,} characters",
+                            SAVE_AGAIN,
+                        )
                     end = len(data)
             yield data[:end]
             carry = data[end:]

@@ -74,7 +74,7 @@ def _parse(line: bytes) -> dict[str, Any]:
     if version > ROWS_SCHEMA_VERSION:
         raise DeploymentError(
             f"These rows were written in form {version}, by a newer release; this one reads forms up to "
-            f"{ROWS_SCHEMA_VERSION}. Deploy that release again, or newer."
+            f"{ROWS_SCHEMA_VERSION}. Deploy that release again, or a newer one."
         )
     if "proof" not in columns:
         columns["proof"] = "".join(map(proof_of_line, columns["csv"]))

@@ -85,7 +85,7 @@ TRIAL_FAILED_BRAKE = Brake(
 def not_approved_brake(approved: bool | None) -> Brake:
     """The brake of a run that must not go on after its trial. ``approved`` is None if nobody answered in time."""
     reason = "the trial was not approved in time" if approved is None else "the trial was not approved"
-    fix = "Start the run with resume_from to take the rows of the trial over."
+    fix = "To reuse the rows of the trial, start a run with resume_from."
     return Brake(reason, NotApprovedError.__name__, f"{reason}. {fix}")
 
 

@@ -224,13 +224,13 @@ def _assumptions(target: Target, config: BatchConfig, storage: Storage, prices: 
         f"best: every row succeeds at its first attempt, at {call_seconds(target):g} s a call "
         f"({'an assumption' if target.expected_seconds is None else 'expected_seconds in the registry'})",
         f"worst: every row fails after {attempts} attempts and takes all of its timeout_seconds "
-        f"({config.execution_config.timeout_seconds:,} s); no worker dies, and no row waits for a rate or a limit",
+        f"({config.execution_config.timeout_seconds:,} s); no worker is killed, and no row waits for a rate or a limit",
         kind_of(target).cost_assumption,
     ]
     if storage.mode is StorageMode.DYNAMODB:
         said.append(f"an item holds its row's cells twice, an answer of {ANSWER_BYTES} bytes, and {ITEM_BYTES} more")
     if config.execution_config.cache_days is not None:
-        said.append("no row has the answer of an earlier batch: those that have one cost less")
+        said.append("no row is answered from an earlier batch; rows that are cost less")
     if target.cost_per_call_usd is None:
         said.append(f"the cost of the target {target.name} is excluded: the registry has no cost_per_call_usd for it")
     else:

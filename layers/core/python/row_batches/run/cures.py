@@ -93,7 +93,7 @@ CURES = (
     ),
     Cure(
         "target's time-out",
-        "The target ran into a time-out of its own. Raise it in the function's or the agent's configuration, then run "
+        "The target reached a time-out of its own. Raise it in the function's or the agent's configuration, then run "
         "these rows again.",
         names=frozenset({"States.Timeout", "Sandbox.Timedout"}),
         pattern=r"[Tt]ask timed out|TimeoutError|timed out after",
@@ -101,7 +101,7 @@ CURES = (
     ),
     Cure(
         "lower rate",
-        "The target was throttled all the time. Run these rows again with a lower max_concurrency or rate, or raise "
+        "The target throttled every call. Run these rows again with a lower max_concurrency or rate, or raise "
         "the target's own limit.",
         names=frozenset({THROTTLED}),
         pattern=r"Throttl|TooManyRequests|[Rr]ate exceeded|RequestLimitExceeded",
@@ -122,13 +122,13 @@ CURES = (
     ),
     Cure(
         "worker died",
-        "The child workflow that ran these rows died. Run them again; if they die again, look into the execution of "
+        "The child workflow that ran these rows died. Run them again; if it happens again, look at the execution of "
         "the child.",
         names=frozenset({CHILD_DIED_ERROR}),
     ),
     Cure(
         "smaller answer",
-        "The answer is too large. Have the target answer less, for instance the key of an object in S3, then run these "
+        "The answer is too large. Make the target return less, for example the key of an object in S3, then run these "
         "rows again.",
         names=frozenset({ANSWER_TOO_LARGE}),
         after_a_fix=True,
@@ -149,14 +149,14 @@ CURES = (
     ),
     Cure(
         "target's answer",
-        "The target answered that it failed. Correct what its message names, in the rows or in the target, then run "
+        "The target reported a failure. Correct what its message names, in the rows or in the target, then run "
         "these rows again.",
         names=frozenset({TOOL_RESULT_ERROR, AGENT_RESULT_ERROR}),
         after_a_fix=True,
     ),
     Cure(
         "target's id",
-        "The target answered another call. It must return the id of its request as tool_use_id.",
+        "The answer is not for this call. The target must return the id of its request as tool_use_id.",
         names=frozenset({TOOL_USE_ID_MISMATCH}),
         after_a_fix=True,
     ),
@@ -168,7 +168,7 @@ CURES = (
     ),
     Cure(
         "more attempts",
-        "The target raised this error. Look into its log. If the error passes by itself, run these rows again with "
+        "The target raised this error. Look at its log. If the error is temporary, run these rows again with "
         "more attempts; otherwise correct the target first.",
         pattern=r"",
         changes=_more_attempts,

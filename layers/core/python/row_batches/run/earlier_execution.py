@@ -97,7 +97,7 @@ class Earlier:
     def staged_again(self, work: WorkObjects, max_rows: int | None) -> "StagedAgain":
         """The rows it staged. Raises ``InvalidInputError`` if ``max_rows`` asks for fewer rows."""
         if max_rows is not None and max_rows < self.plan.total_rows:
-            message = f"the {self.plan.total_rows:,} rows that {self.name} staged are taken as a whole"
+            message = f"all {self.plan.total_rows:,} rows that {self.name} staged are used"
             fix = "leave it out, or write the address of the CSV into csv_s3_uri"
             raise InvalidInputError([Problem("execution_config.max_rows", str(max_rows), message, fix)])
         return StagedAgain(work, self.plan)
@@ -143,21 +143,21 @@ class Earlier:
         if all(reasons):
             return [f"No row is taken over from {self.name}, because {reasons[0]}: all rows are run."]
         if self.ended is None:
-            warnings = [f"{self.name} left no output: how many of its rows were successful is not known."]
+            warnings = [f"{self.name} left no output, so the number of its successful rows is not known."]
         else:
             warnings = [
-                f"Of the {self.ended.total_rows:,} rows of {self.name}, {self.ended.succeeded:,} were successful: they "
-                "are not run again where row number and mapped input are the same."
+                f"{self.ended.succeeded:,} of the {self.ended.total_rows:,} rows of {self.name} were successful. "
+                "They do not run again if their row number and mapped input are the same."
             ]
         if total_rows < self.plan.total_rows and config.execution_config.max_rows is None:
             warnings.append(
-                f"The CSV has {total_rows:,} rows, that of {self.name} has {self.plan.total_rows:,}: rows are found by "
-                "their number, so submit the whole CSV, not failed_rows.csv."
+                f"The CSV has {total_rows:,} rows, and that of {self.name} has {self.plan.total_rows:,}. Rows are "
+                "matched by number, so submit the whole CSV, not failed_rows.csv."
             )
         warnings += self._schema_warnings(target, config)
         if left := self.left(config):
             warnings.append(
-                f"{left:,} rows of {self.name} failed for other causes than only_causes names: they stay failed."
+                f"{left:,} rows of {self.name} failed for causes that only_causes does not name: they stay failed."
             )
         return warnings + [said for earlier in chain for said in earlier._version_warnings(target)]
 
@@ -194,10 +194,10 @@ class Earlier:
         added, gone = sorted(now.fields - then.fields), sorted(then.fields - now.fields)
         if added or gone:
             changes = [f"{what}: {', '.join(names)}" for what, names in (("new", added), ("gone", gone)) if names]
-            return f"the mapped input has other fields than there ({'; '.join(changes)})"
+            return f"the mapped input has other fields than in that run ({'; '.join(changes)})"
         constant = then.constants.keys() & now.constants.keys()
         changed = sorted(field for field in constant if then.constants[field] != now.constants[field])
-        return f"static_values gives other values than there to {', '.join(changed)}" if changed else ""
+        return f"static_values gives other values than in that run to {', '.join(changed)}" if changed else ""
 
     def version_problems(self, target: Target, config: BatchConfig, columns: list[str]) -> Iterator[Problem]:
         """A problem if some answers come from other code of the target than it has now, and are not accepted.
@@ -314,13 +314,13 @@ def find_earlier(
         refuse("an execution cannot resume itself", "name an earlier one, or leave it out")
         return None
     if executions.is_running(f"{current.arn.rpartition(':')[0]}:{name}"):
-        refuse("it still runs: rows that it finishes would be run twice", "wait for its end, or stop it with make stop")
+        refuse("it still runs: rows that it finishes would run twice", "wait for its end, or stop it with make stop")
         return None
     ended = _ended(work, name)
     run = runs.get(name)
     if ended is None and run is not None and run.ended_at is None:
         # The execution was aborted or failed, and rows in flight are still being written.
-        fix = "wait until its summary is there: a few minutes, 15 at most after a killed worker"
+        fix = "wait until its summary is there: a few minutes, or up to 15 after a killed worker"
         refuse("it has ended, and its output is still being written", fix)
         return None
     try:

@@ -60,7 +60,7 @@ class ReturnedRows:
         return [
             f"A spreadsheet changed column {shown(column)}: {change}. Cells: {changed.cells:,}; rows of "
             f"{self.earlier.execution.name}: {listed([str(row) for row in changed.rows], PLACES_NAMED)}. If you do not "
-            "want this, take the file again and import its columns as text."
+            "want this, download the file again and import its columns as text."
             for (column, change), changed in changes.items()
         ]
 

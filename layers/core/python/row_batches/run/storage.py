@@ -114,13 +114,13 @@ def _too_much(total_rows: int, staged_bytes: int, items: Items | None) -> str:
         return ""
     return (
         f"{total_rows:,} rows take {ceil(size / 1024):,} KB in the state machine's payload "
-        f"({INLINE_ROW_BYTES} bytes a row added), which holds {MOST_INLINE_BYTES // 1024}"
+        f"(with {INLINE_ROW_BYTES} bytes added for each row), which has room for {MOST_INLINE_BYTES // 1024}"
     )
 
 
 def _too_slow(mapped: Concurrency, inline: Concurrency, total_rows: int) -> str:
     wanted, in_flight = min(mapped.children * mapped.threads, total_rows), inline.children * inline.threads
-    return f"of {wanted:,} rows in flight, inline has {in_flight}" if in_flight < wanted else ""
+    return f"inline has {in_flight} rows in flight, not {wanted:,}" if in_flight < wanted else ""
 
 
 def _partitions(config: BatchConfig, target: Target, kind: TargetKind, concurrency: Concurrency, row_bytes: int) -> int:

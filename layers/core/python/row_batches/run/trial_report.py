@@ -184,7 +184,7 @@ def _whole(plan: Plan, rows: list[_Row], called: list[_Row], seed: int) -> Whole
     known = [row_usd(plan.target, row.usage, row.attempts) for row in called]
     is_known = any(cost is not None for cost in known)
     target = mean_of([cost or 0.0 for cost in known], seed).times(total)
-    without = "" if is_known else f"; the cost of {plan.target.name} is not known and left out"
+    without = "" if is_known else f"; the cost of {plan.target.name} is not known and not included"
     rated = f", and the rate of {min(rates):g} rows a minute" if rates else ""
     return WholeRun(
         rows=total,

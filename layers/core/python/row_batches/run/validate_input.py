@@ -468,7 +468,7 @@ class _Validation:
                 f"rows are kept for {min(kept_days, self._work_retention_days)} ({said})."
             )
         if in_flight < min(kind_of(target).rows_in_flight(config, target), rows_sent):
-            warnings.append(f"{in_flight} rows are in flight at most, not {settings.max_concurrency:,}.")
+            warnings.append(f"At most {in_flight} rows are in flight, not {settings.max_concurrency:,}.")
         return warnings
 
 

@@ -44,7 +44,7 @@ class LambdaFunction(WorkerKind):
             return []
         return [
             f"The function's own time-out is {own} s, longer than timeout_seconds ({seconds}): a call that times out "
-            "runs on, and is paid for, until then."
+            "keeps running, and costs money, until then."
         ]
 
     def call_seconds(self, config: BatchConfig, target: Target, functions: FunctionSettings) -> int:  # noqa: ARG002

@@ -106,7 +106,7 @@ def read_tool_answer(answer: Any, call_id: str) -> Outcome:
         said = _said(content, answer, metadata_of(answer))
         return _refused(answer, content, TOOL_RESULT_ERROR, f"the tool reported an error: {said}")
     if answer.get("tool_use_id") != call_id:
-        message = f"the tool answered another call than {call_id}; it must return the id of its request as tool_use_id"
+        message = f"the answer is not for call {call_id}: the tool must return the id of its request as tool_use_id"
         return _refused(answer, content, TOOL_USE_ID_MISMATCH, message)
     return Outcome(RowStatus.SUCCESS, answer, content, usage=usage_of(answer))
 
@@ -138,7 +138,7 @@ def _read_bare(answer: Any, error_name: str, target: str) -> Outcome:
             said = _said(answer.get("content"), answer, metadata_of(answer))
             return _refused(answer, answer, error_name, f"{target} reported an error: {said}")
         if answer.keys() == {"error"} and answer["error"]:
-            return _refused(answer, answer, error_name, f"{target} answered only an error: {_said(answer)}")
+            return _refused(answer, answer, error_name, f"{target} answered with nothing but an error: {_said(answer)}")
         status = answer.get("statusCode")
         if type(status) is int and status >= 400 and "body" in answer:
             said = _said(_body(answer["body"]), answer)
@@ -221,7 +221,7 @@ def _text(value: Any) -> str:
 
 def thrown_error(error_name: str, message: str) -> Outcome:
     """The target raised an error, or the call failed. Another attempt can help."""
-    said = message.strip() or "no message was given; look into the target's log"
+    said = message.strip() or "no message was given; look at the target's log"
     return _failed(error_name or "Error", f"{error_name or 'Error'}: {said}", retryable=True)
 
 
@@ -231,7 +231,7 @@ def timed_out(message: str) -> Outcome:
 
 
 def too_large(message: str) -> Outcome:
-    advice = "have the target answer less, for instance the key of an object in S3"
+    advice = "make the target return less, for example the key of an object in S3"
     return _failed(ANSWER_TOO_LARGE, f"the answer is too large: {message}; {advice}")
 
 
@@ -271,7 +271,7 @@ def _is_timeout(error_name: str, message: str) -> bool:
 def outcome_of_error(error_name: str, message: str) -> Outcome:
     """The outcome for an error name of Lambda or Step Functions. Other names are thrown errors."""
     if _is_timeout(error_name, message):
-        return timed_out("the attempt ran into its time-out")
+        return timed_out("the attempt timed out")
     if error_name in _TOO_LARGE_ERRORS:
         return too_large(message or error_name)
     if error_name.rpartition(".")[2] in _THROTTLING_ERRORS:
@@ -290,7 +290,7 @@ def tool_error(payload: Any) -> Outcome:
     message = str(body.get("errorMessage") or "")
     if _is_timeout(name, message):
         return _own_timeout(
-            "Sandbox.Timedout", "the function ran into its own time-out", "the function's configuration", message
+            "Sandbox.Timedout", "the function reached its own time-out", "the function's configuration", message
         )
     if name.rpartition(".")[2] in _THROTTLING_ERRORS:
         return thrown_error(name, message)
@@ -330,7 +330,7 @@ def _agents_own(name: str, message: str) -> Outcome:
     """The outcome of an agent's execution that ended in an error, which keeps its name."""
     outcome = outcome_of_error(name, message)
     if outcome.status is RowStatus.TIMEOUT:
-        return _own_timeout(name, "the agent ran into a time-out of its own", "the agent")
+        return _own_timeout(name, "the agent reached a time-out of its own", "the agent")
     if outcome.throttled:  # Throttled inside the agent, whose work is paid for, so it counts as an attempt.
         return thrown_error(name, message)
     return replace(outcome, error_name=name, error_message=_bounded(_named(name, outcome.error_message)))
@@ -338,7 +338,7 @@ def _agents_own(name: str, message: str) -> Outcome:
 
 def _own_timeout(name: str, said: str, place: str, detail: str = "") -> Outcome:
     shown = f" ({detail})" if detail else ""
-    message = f"{name}: {said}, not into the row's{shown}; raise the time-out in {place}"
+    message = f"{name}: {said}, not the row's{shown}; raise the time-out in {place}"
     return Outcome(RowStatus.TIMEOUT, error_name=name, error_message=_bounded(message))
 
 

@@ -181,7 +181,7 @@ class StandardAgent(TargetKind):
             return ""
         return (
             f"{total_rows:,} rows of {attempts} attempts take {events:,} events in the execution's history "
-            f"({EVENTS_AN_ATTEMPT} an attempt), of which {MOST_EVENTS:,} are planned"
+            f"({EVENTS_AN_ATTEMPT} an attempt), and at most {MOST_EVENTS:,} are allowed"
         )
 
     def assumed(self, config: BatchConfig, concurrency: Concurrency, load: Load) -> RunCounts:
