@@ -76,7 +76,7 @@ up: $(RUNTIME) ## Start the local AWS, deploy to it, print the variables that re
 	@$(DEV) -m tools.up
 
 .PHONY: down
-down: $(RUNTIME) ## Stop the local AWS; `make up` starts it with everything that it had
+down: $(RUNTIME) ## Stop the local AWS and keep its state on disk; `make up` starts it again
 	@$(DEV) -m tools.up --down
 
 # The client's own command, from its folder: functions must find our package only in their layer.
@@ -94,7 +94,7 @@ approve: $(RUNTIME) ## Let a run that waits after its trial run its other rows: 
 	@$(CLIENT) approve -- "$$EXECUTION"
 
 .PHONY: trial
-trial: $(RUNTIME) ## Show what the trial of a run says: EXECUTION=name
+trial: $(RUNTIME) ## Show the report of a run's trial: EXECUTION=name
 	@$(CLIENT) trial -- "$$EXECUTION"
 
 .PHONY: runs
@@ -106,30 +106,30 @@ status: $(RUNTIME) ## Show a run's state, counts and cost: EXECUTION=name
 	@$(CLIENT) status -- "$$EXECUTION"
 
 .PHONY: results
-results: $(RUNTIME) ## Show what a run that has ended gave, and save the output: EXECUTION=name [OUTPUT=file]
+results: $(RUNTIME) ## Show the counts, cost and first rows of an ended run, and save the output: EXECUTION=name [OUTPUT=file]
 	@$(CLIENT) results $(call option,--output,OUTPUT) -- "$$EXECUTION"
 
 .PHONY: stop
-stop: $(RUNTIME) ## Stop an execution and keep its finished rows: EXECUTION=name [GRACE=seconds]
+stop: $(RUNTIME) ## Stop a run and keep its finished rows: EXECUTION=name [GRACE=seconds]
 	@$(CLIENT) stop $(call option,--grace,GRACE) -- "$$EXECUTION"
 
 .PHONY: throttle
-throttle: $(RUNTIME) ## Change the pace of a running batch: EXECUTION=name [CONCURRENCY=n] [RATE=rows a minute] [TOKENS=a minute]
+throttle: $(RUNTIME) ## Change the pace of a running batch: EXECUTION=name [CONCURRENCY=rows] [RATE=rows a minute] [TOKENS=tokens a minute]
 	@$(CLIENT) throttle $(call option,--concurrency,CONCURRENCY) $(call option,--rate,RATE) \
 		$(call option,--tokens,TOKENS) -- "$$EXECUTION"
 
 .PHONY: retry
-retry: $(RUNTIME) ## Run what failed or never ran of a run that has ended: EXECUTION=name [NAME=…] [DRY_RUN=1] [ACCEPT_VERSION=1]
+retry: $(RUNTIME) ## Run the rows of an ended run that failed or never ran: EXECUTION=name [NAME=…] [DRY_RUN=1] [ACCEPT_VERSION=1]
 	@$(CLIENT) retry $(call option,--name,NAME) $(if $(DRY_RUN),--dry-run) \
 		$(if $(ACCEPT_VERSION),--accept-version) -- "$$EXECUTION"
 
 .PHONY: heal
-heal: $(RUNTIME) ## Say why rows failed and what that needs; run the chosen causes again: EXECUTION=name [CURE=1,2|all] [NAME=…] [DRY_RUN=1]
+heal: $(RUNTIME) ## List why rows failed and how to fix it; run the chosen causes again: EXECUTION=name [CURE=1,2|all] [NAME=…] [DRY_RUN=1]
 	@$(CLIENT) heal $(call option,--cure,CURE) $(call option,--name,NAME) $(if $(DRY_RUN),--dry-run) \
 		$(if $(ACCEPT_VERSION),--accept-version) -- "$$EXECUTION"
 
 .PHONY: purge
-purge: $(RUNTIME) ## Delete all that a run left, after asking: EXECUTION=name [DRY_RUN=1] [YES=1]
+purge: $(RUNTIME) ## Delete everything that a run left, after asking: EXECUTION=name [DRY_RUN=1] [YES=1]
 	@$(CLIENT) purge $(if $(DRY_RUN),--dry-run) $(if $(filter 1,$(YES)),--yes) -- "$$EXECUTION"
 
 .PHONY: rows
@@ -153,7 +153,7 @@ target: $(RUNTIME) ## Make a target of your own; ENV=local: deploy it too: NAME=
 	else printf 'Deploy it: make apply ENV=%s\n' "$$ENV"; fi
 
 .PHONY: try
-try: $(RUNTIME) ## Call a target once a row and show what comes of it: NAME=… ROW='{"text": "…"}' or CSV=file [LIMIT=n] [INPUT=batch.json]
+try: $(RUNTIME) ## Call a target with single rows and show answers, columns, time and cost: NAME=… ROW='{"text": "…"}' or CSV=file [LIMIT=n] [INPUT=batch.json]
 	@$(CLIENT) try $(call option,--row,ROW) $(call option,--csv,CSV) $(call option,--limit,LIMIT) \
 		$(call option,--input,INPUT) -- "$$NAME"
 
@@ -204,7 +204,7 @@ job: $(RUNTIME) ## Show one job: JOB=id
 	@$(CLIENT) job -- "$$JOB"
 
 .PHONY: estimate
-estimate: $(RUNTIME) ## Say what a job would take and cost: [INPUT=request.json]
+estimate: $(RUNTIME) ## Estimate the records and cost of a job; create nothing: [INPUT=request.json]
 	@$(CLIENT) estimate $(call option,--input,INPUT)
 
 .PHONY: create-job
@@ -212,11 +212,11 @@ create-job: $(RUNTIME) ## Create a job: [INPUT=request.json]
 	@$(CLIENT) create-job $(call option,--input,INPUT)
 
 .PHONY: stop-job
-stop-job: $(RUNTIME) ## Stop a job and keep what is done: JOB=id
+stop-job: $(RUNTIME) ## Stop a job and keep its answers: JOB=id
 	@$(CLIENT) stop-job -- "$$JOB"
 
 .PHONY: retry-job
-retry-job: $(RUNTIME) ## Create a job for the records that have no content: JOB=id [INPUT=changes.json]
+retry-job: $(RUNTIME) ## Create a job for the records of a job that got no content: JOB=id [INPUT=changes.json]
 	@$(CLIENT) retry-job $(call option,--input,INPUT) -- "$$JOB"
 
 .PHONY: content
@@ -307,7 +307,7 @@ lock: $(RUNTIME) ## Pin the requirements with hashes: [UPGRADE=1] for the newest
 	@$(DEV) -m tools.environments --lock $(if $(UPGRADE),--upgrade) requirements/*.in emulator/requirements.in
 
 .PHONY: clean
-clean: ## Stop the local AWS; remove caches and build/ with its saved plans and downloads; keep .venv*
+clean: ## Stop the local AWS; remove build/ (local state, saved plans, downloads) and caches; keep .venv*
 	@if [ -x $(EMULATOR) ]; then $(EMULATOR) -m emulator stop; fi
 	@rm -rf build dist terraform/terraform.tfstate.d .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +

@@ -19,7 +19,7 @@ output "registry_table" {
 }
 
 output "results_table" {
-  description = "DynamoDB table of rows with storage_mode dynamodb, which is not available yet."
+  description = "DynamoDB table of the rows of batches with storage_mode dynamodb."
   value       = module.row_batches.results_table
 }
 
@@ -44,7 +44,7 @@ output "caller_policy_json" {
 }
 
 output "admin_api_url" {
-  description = "Address of the admin API of Bedrock batches. This and the next outputs are null without Bedrock batches."
+  description = "Address of the admin API of Bedrock batches; null without them."
   value       = one(module.bedrock_batches[*].admin_api_url)
 }
 
@@ -84,7 +84,7 @@ output "lake_namespace" {
 }
 
 output "lake_agencies" {
-  description = "Agencies. Each has a table with its name."
+  description = "The agencies of the lake. Each has a table with its name."
   value       = var.agencies
 }
 

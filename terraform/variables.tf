@@ -87,7 +87,7 @@ variable "output_buckets" {
 
   validation {
     condition     = length(setintersection(var.output_buckets, [local.results_bucket_name, local.data_bucket_name])) == 0
-    error_message = "output_buckets holds buckets of yours, not the deployment's own: objects there have other uses."
+    error_message = "output_buckets holds your own buckets, not the deployment's: objects there have other uses."
   }
 }
 
@@ -125,7 +125,7 @@ variable "targets" {
   }))
   description = <<-EOT
     The targets that batches can call, by registered name. type: tool (a Lambda function) or agent (a state machine). invocation: lambda
-    for tools, standard (the default) or express for agents. max_concurrency (rows in flight) and rate hold over all runs in progress. input:
+    for tools, standard (the default) or express for agents. max_concurrency (rows in flight) and rate apply over all runs in progress. input:
     the fields that the target takes. Permissions to invoke are derived from this and from the folder targets/; nothing else can be invoked.
   EOT
   default     = {}
@@ -139,7 +139,7 @@ variable "targets" {
     condition = alltrue([for name in keys(var.targets) :
       length(fileset(coalesce(var.targets_folder, "${path.root}/../targets"), "${name}/{handler.py,agent.asl.json}")) == 0
     ])
-    error_message = "A name is in the variable targets or in the folder targets/, not in both."
+    error_message = "A target has the same name in the variable targets and in the folder targets/: rename one of the two."
   }
 
   validation {
@@ -205,13 +205,13 @@ variable "targets" {
     condition = alltrue([for arn in distinct(values(var.targets)[*].arn) :
       length(distinct([for target in values(var.targets) : jsonencode([target.max_concurrency, target.rate]) if target.arn == arn])) == 1
     ])
-    error_message = "Targets with the same arn have the same max_concurrency and rate: the limits are those of what is called."
+    error_message = "Targets with the same arn need the same max_concurrency and rate: the limits belong to the function or state machine."
   }
 }
 
 variable "config_file" {
   type        = string
-  description = "The deployment's configuration, seen from the terraform folder; null: batch-processor-config.yaml beside it, if there is one."
+  description = "Path of the deployment's configuration, relative to the terraform folder; null: batch-processor-config.yaml at the root of the repository, if it exists."
   default     = null
 
   validation {
@@ -222,7 +222,7 @@ variable "config_file" {
 
 variable "short_lived" {
   type        = bool
-  description = "The deployment is thrown away soon: nothing in its buckets expires, its key does not rotate, and nothing has tags. Terraform waits a minute for these."
+  description = "The deployment is thrown away soon: nothing in its buckets expires, its key does not rotate, and nothing has tags. Terraform would wait a minute for these settings."
   default     = false
 
   validation {
@@ -333,7 +333,7 @@ variable "agencies" {
 
   validation {
     condition     = length(distinct(var.agencies)) == length(var.agencies)
-    error_message = "Each agency once."
+    error_message = "agencies lists an agency twice: write each one once."
   }
 }
 

@@ -348,7 +348,7 @@ class AgentTools:
         )
 
     def estimate_job(self, config: Request) -> jobs.Estimate:
-        """Say what a job of Bedrock batches would take and cost. Nothing is created."""
+        """Estimate the records and cost of a job of Bedrock batches. Nothing is created."""
         return jobs.estimate(self._deployment, config)
 
     def create_job(self, config: Request) -> Started:

@@ -38,7 +38,7 @@ def _config(document: Path | None) -> dict[str, Any]:
 
 @app.command()
 def estimate(context: typer.Context, document: Request = None, as_json: AsJson = False) -> None:
-    """Say what a job would take and cost; create nothing."""
+    """Estimate the records and cost of a job; create nothing."""
     config = _config(document)
     done = jobs.estimate(deployment_of(context), config)
     if as_json:

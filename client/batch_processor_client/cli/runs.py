@@ -136,7 +136,7 @@ def show_results(
     output: Annotated[Path | None, output_file(OUTPUT_HELP, "--output")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a run that has ended gave: counts, cost, addresses, the first rows, why rows failed."""
+    """Show the results of a run that has ended: counts, cost, addresses, the first rows, why rows failed."""
     deployment = deployment_of(context)
     ending = results.ending(deployment, execution)
     if as_json:
@@ -235,7 +235,7 @@ def approve(context: typer.Context, execution: Execution, as_json: AsJson = Fals
 
 @app.command()
 def trial(context: typer.Context, execution: Execution, as_json: AsJson = False) -> None:
-    """Show what the trial of a run says."""
+    """Show the report of a run's trial."""
     found = trials.trial_report(deployment_of(context), execution)
     if as_json:
         out.print_json(json.dumps(found.model_dump(mode="json")))

@@ -171,7 +171,7 @@ class CreateJob(Route):
 
 class EstimateJob(CreateJob):
     path = f"{BATCH}/estimate"
-    doc = "Say what a job would take and cost; create nothing"
+    doc = "Estimate the records and cost of a job; create nothing"
     answers = {200: Documented("Estimated", bodies.Estimated), **NOT_CREATED}
     dry_run = True
 
