@@ -81,7 +81,8 @@ def retry(
     Its rows are the ones that the earlier execution staged, under the same numbers, whatever became of the user's file.
     Its output lists all of them. The same ``name`` twice starts one execution. ``accept_version``: also take over
     answers of another version of the target's code. ``dry_run``: plan and estimate, wait for that, and run no row.
-    ``changes`` are new values in its ``execution_config``. ``most_usd`` is the cost of the target at which no further row starts.
+    ``changes`` are new values in its ``execution_config``. ``most_usd`` is the cost of the target at which no further
+    row starts.
 
     Raises ClientError when the earlier execution has no output yet, its plan has expired, or the name was used; in a
     dry run also with the reason for which the retry would be refused.
