@@ -1,4 +1,4 @@
-"""The data files that lie beside the modules of a package, such as tables of prices."""
+"""Reads the data files beside the modules of a package, such as tables of prices."""
 
 from pathlib import Path
 

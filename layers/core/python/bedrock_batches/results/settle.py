@@ -4,7 +4,7 @@ For each record that an output of the job answers, the facts decide:
 
 * The lake has content of the violation, from this job or newer. Or the violation is gone from the lake.
 * ``VentureOS-Violations`` has no content of it: the answer failed, or somebody deleted the content.
-* The content lies under ``sync-failed/`` with a reason that does not pass by itself.
+* The content is under ``sync-failed/``, for a reason that does not go away by itself.
 
 Otherwise the record waits, and so does the job. Content that waits for longer than a stream needs is merged here.
 """

@@ -43,7 +43,7 @@ class FailedItem:
 
     @classmethod
     def of_line(cls, line: bytes) -> FailedItem:
-        """The failed item of a line. Raises ValueError for other text. Lines of the release before have no ``kind``."""
+        """The failed item of a line. Raises ValueError for other text. Lines of earlier releases have no ``kind``."""
         found = parse_json(line.decode("utf-8", "replace"))
         item = found.get("item") if isinstance(found, dict) else None
         if not isinstance(item, dict) or not is_content({"SK": CONTENT_SORT_KEY, **item}):

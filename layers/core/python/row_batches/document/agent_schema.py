@@ -244,7 +244,7 @@ def _check_format(field: SchemaField, index: int, output_format: str) -> None:
 
 
 def schema_hash(value: Any) -> str:
-    """SHA-256 of what a file says, whatever its comments, the order of its keys and the way it is written.
+    """SHA-256 of a file's content. Comments, the order of keys and the notation do not change it.
 
     Terraform computes the same: ``sha256(jsonencode(yamldecode(file(…))))``
     (https://developer.hashicorp.com/terraform/language/functions/jsonencode).

@@ -33,7 +33,7 @@ class S3Location(NamedTuple):
 
 
 def names_several(location: S3Location) -> bool:
-    """Whether the address names all objects in a folder, or those that fit to a ``*``."""
+    """Whether the address names a folder or a pattern with ``*``."""
     return location.key.endswith("/") or "*" in location.key
 
 
@@ -162,7 +162,7 @@ class Rate(Part):
 
 
 class Trial(Part):
-    """Rows that run once, before all others, and tell what the whole run takes."""
+    """Rows that run before all others, to forecast the time and cost of the whole run."""
 
     rows: int = Field(
         default=20,
@@ -292,7 +292,7 @@ class ExecutionConfig(Part):
 
     @property
     def keeps_answers(self) -> bool:
-        """Whether answers are kept for later batches: whoever sends equal inputs once says that answers are equal."""
+        """Whether answers are kept for later batches. Both settings state that equal inputs have equal answers."""
         return self.deduplicate or self.cache_days is not None
 
     @property
@@ -389,7 +389,7 @@ class BatchConfig(Part):
         return parse_input_uri(self.csv_s3_uri)
 
     def destination(self, execution: str) -> S3Location | None:
-        """The folder of the user's that the results are copied to; None if the document names none."""
+        """The user's folder that the results are copied to; None if the document names none."""
         if self.output_s3_uri is None:
             return None
         folder = parse_output_uri(self.output_s3_uri)

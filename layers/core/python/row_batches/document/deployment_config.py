@@ -1,7 +1,7 @@
 """The model of a deployment's configuration, ``batch-processor-config.yaml`` (docs/reference/deployment-config.md).
 
-Terraform writes it as JSON to ``KEY`` in the results bucket. ``ValidateInput`` reads it for each batch and pins what
-comes of it in the plan, so that a change never disturbs a running batch.
+Terraform writes it as JSON to ``KEY`` in the results bucket. ``ValidateInput`` reads it for each batch and pins the
+result in the plan, so that a change never disturbs a running batch.
 """
 
 from typing import Annotated, Any, Self, get_args

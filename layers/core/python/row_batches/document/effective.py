@@ -1,7 +1,7 @@
-"""The configuration that holds for a batch: its own document, else the deployment's, else the default.
+"""The configuration of a batch: fields come from its document, else from the deployment, else from the defaults.
 
-How answers are read comes last from the schema of the target, which also gives the columns to a batch without its own.
-A field of the document replaces the deployment's as a whole: there is no merging inside a field.
+If neither says how answers are read, the schema of the target does. It also gives columns to a batch that has none.
+A field of the document replaces the deployment's as a whole: fields are not merged.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Completed:
     schema: AgentSchema | None = None
 
     def told(self, problems: Iterable[Problem]) -> list[Problem]:
-        """The problems; those of values that are not the document's say so."""
+        """The problems. If a value does not come from the document, its problem says where it comes from."""
         origins = {Source.DEPLOYMENT: f"the deployment's, from {FILE}"}
         if self.schema is not None:
             origins[Source.SCHEMA] = f"that of the schema {self.schema.agent}, version {self.schema.version}"

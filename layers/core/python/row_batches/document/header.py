@@ -11,7 +11,7 @@ from row_batches.document.invisible import invisible_characters, visible
 from row_batches.mapping.metadata_columns import DEFAULT_METADATA_COLUMNS, METADATA_COLUMNS
 
 FAILED_ROWS_END = ("_error_message", "_execution_id", "_row_id")
-"""The last columns of ``failed_rows.csv``. In an output, ``_error_message`` stands after the other two."""
+"""The last columns of ``failed_rows.csv``. In an output, ``_error_message`` comes after the other two."""
 
 
 def replaced_columns(config: BatchConfig, columns: Sequence[str]) -> frozenset[str]:

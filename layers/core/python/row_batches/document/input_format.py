@@ -1,4 +1,4 @@
-"""The section ``input_format`` of the input document: what overrides a guess about the file."""
+"""The section ``input_format`` of the input document: settings that replace the detection of the file's format."""
 
 import codecs
 from typing import Annotated, Literal

@@ -1,4 +1,4 @@
-"""Characters that nobody sees in a name, such as a no-break space or a byte order mark."""
+"""Finds invisible characters in names, such as a no-break space or a byte order mark."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ class Target(Frozen):
     input: dict[str, InputField] = {}
     """The fields that the target takes, if the registry has them."""
     code_version: str = ""
-    """Which code is behind the ARN when the run is planned, shortened; "" when that is not known."""
+    """The start of the identifier of the code behind the ARN when the run is planned; "" if it is not known."""
 
     @property
     def has_known_cost(self) -> bool:
@@ -249,7 +249,7 @@ class CostEstimate(Frozen):
 
 
 class StorageMode(StrEnum):
-    """Where finished rows are kept. INLINE: as S3, and the rows reach their worker without children of a map."""
+    """The place of finished rows. INLINE: the same as S3, but rows reach their worker without children of a map."""
 
     S3 = "s3"
     DYNAMODB = "dynamodb"
@@ -312,7 +312,7 @@ class Plan(Frozen):
     estimate: CostEstimate
     warnings: list[str] = []
     call_seconds: int = 900
-    """The longest that one call of the target can run, whatever becomes of its caller."""
+    """The longest time that one call of the target can run, even if its caller is killed."""
     output_schema: SchemaVersion | None = None
     """Where the extraction methods come from a schema. Its content is in ``config``, and in ``target`` for a remap."""
     sources: dict[str, Source] = {}
@@ -345,7 +345,7 @@ class Plan(Frozen):
 
     @property
     def rows_to_run(self) -> int:
-        """How many rows will probably be called for: those that are sent, but for the share that is taken over."""
+        """The rows that will probably call the target: those that are sent, without the share that is taken over."""
         return self.rows_sent - self.rows_sent * self.taken_over // max(1, self.rows_with_content)
 
     @property

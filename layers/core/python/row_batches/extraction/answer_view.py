@@ -37,7 +37,7 @@ class _Found(NamedTuple):
 
 
 class AnswerView:
-    """One answer. ``payload`` is what the target's protocol makes of it: ``data``, ``content``, or the answer."""
+    """One answer. ``payload`` is its part by the target's protocol: ``data``, ``content``, or the whole answer."""
 
     def __init__(self, answer: Any, payload: Any) -> None:
         self._answer = answer

@@ -1,4 +1,4 @@
-"""The rules of an extraction: an ordered list of methods, and the transforms that they may name beside the built-in."""
+"""The rules of an extraction: an ordered list of methods, and the transforms that a file defines itself."""
 
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any

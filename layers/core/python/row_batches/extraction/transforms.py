@@ -1,7 +1,7 @@
-"""The registry of transforms: what can be done to a value that was found, by name.
+"""The registry of transforms, which change a value that a method has found.
 
-To add one: an entry in ``TRANSFORMS``. The checks, the commands and the reference page follow. A file can define
-further ones, each a regular expression (``RegexTransform``).
+To add one, add an entry to ``TRANSFORMS``. The checks, the commands and the reference page are derived from it. A file
+can define further ones, each a regular expression (``RegexTransform``).
 """
 
 import math
@@ -55,7 +55,7 @@ def _parse_text(value: Any, field: str) -> Any:
 
 
 class _Text(NamedTuple):
-    """What ``parse_text`` finds in a text: a JSON object; else values by their label, or a line without a label."""
+    """The parts of a text that ``parse_text`` uses: a JSON object; else values by label, or a line without a label."""
 
     document: dict[str, Any] | None
     labelled: dict[str, str]

@@ -1,6 +1,6 @@
 """Unpacks compressed files. To add a compression, list it in ``COMPRESSIONS``; each works with every format.
 
-Both kinds can have several parts behind one another, as written by ``cat`` or by programs that use several threads.
+Both kinds can have several parts, one after the other, as written by ``cat`` or by programs that use several threads.
 Memory: a window of the file, up to 128 MiB for zstd, and a piece of ``_PIECE_BYTES``.
 """
 
@@ -34,7 +34,7 @@ class _Part(Protocol):
 
     @property
     def rest(self) -> bytes:
-        """What is behind the part in the data that was fed."""
+        """The data that was fed and that comes after this part."""
 
     def fed(self, data: bytes) -> Iterator[bytes]:
         """Unpack more data of this part, in pieces."""
@@ -114,7 +114,7 @@ class Compression:
         """The content of a compressed file, in pieces of up to 1 MiB.
 
         Raises InvalidInputError if the file is damaged or cut off, and if the content exceeds ``max_bytes``, because a
-        small file can unpack to any size. Zero bytes behind the last part are padding.
+        small file can unpack to any size. Zero bytes after the last part are padding.
         """
         size = 0
         try:

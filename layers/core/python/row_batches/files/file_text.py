@@ -1,4 +1,4 @@
-"""The text of a file as UTF-8, which a later call of the function can read on from a place in it."""
+"""The text of a file as UTF-8. A later call of the function can continue to read at a place in it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ CONVERTED = "converted"
 class FileText:
     """Iterate once to get the text. Places in it count the bytes of the UTF-8 text from its start.
 
-    In an uncompressed file that is UTF-8, the place of the text is that of the file, so reading goes on there. Other
-    files are unpacked and converted again up to the place, which is many times as fast as staging their rows.
+    In an uncompressed UTF-8 file, the place in the text is the place in the file, so reading continues there. Other
+    files are unpacked and converted again up to the place, which is many times faster than staging their rows.
     """
 
     def __init__(self, file: InputFile) -> None:

@@ -15,11 +15,11 @@ from row_batches.document.plan import PartProof, ReadObject
 from row_batches.files.ports import InputObject, InputObjects
 
 HASHED_PART_BYTES = 1_000_000_000
-"""A call that goes on inside a part reads the part's start again, at some 60 MB/s."""
+"""A call that continues inside a part reads the part's start again, at about 60 MB/s."""
 
 
 class Reads:
-    """What was hashed so far. ``state`` is for the next call, which begins with ``go_on``."""
+    """The hashes so far. ``state`` is for the next call, which begins with ``go_on``."""
 
     def __init__(self) -> None:
         self._read: dict[str, ReadObject] = {}
@@ -49,7 +49,7 @@ class Reads:
         self._read[read.uri] = changed
 
     def of(self, objects: Iterable[tuple[str, InputObject]]) -> list[ReadObject]:
-        """Those of ``objects``, each given with its name, that were read. The hashes are those of whole objects."""
+        """The ``objects`` that were read, each given with its name. The hashes are those of whole objects."""
         found = [(name, self._read[_uri(one)]) for name, one in objects if _uri(one) in self._read]
         return [
             read.model_copy(update={"name": name, "parts": read.parts if read.is_hashed else []})

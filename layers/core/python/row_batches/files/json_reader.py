@@ -1,7 +1,7 @@
 """Reads JSON as a table. Each object is a row, and each key that occurs in any object is a column.
 
 There are two forms: JSON Lines with one object a line, and one array of objects. Values keep their types on the way to
-the target (``mapping.cells``). A file is read twice, first for its keys; a call that goes on reads the keys again.
+the target (``mapping.cells``). A file is read twice, first for its keys; a call that continues reads the keys again.
 Memory: one object, for a file of any size.
 Decimals stay as they are written. Inside nested objects they are doubles, as RFC 8259 expects.
 """
@@ -42,7 +42,7 @@ Objects = Iterator[tuple[str, Mapping[str, Any] | Found] | Alike]
 MAX_ARRAY_BYTES = 5_000_000_000
 """The largest array. Its keys are read at about 28 MB/s with the function's share of a core, in each call."""
 MAX_OBJECT_BYTES = 4_000_000
-"""Longest object that is read: 20 times the largest row that fits, as spaces and long keys do not count there."""
+"""The longest object that is read: 20 times the largest row, because spaces and long keys do not count in a row."""
 _BLOCK_BYTES = 65_536
 _LONGEST_SIGN = len("-Infinity") + 1
 _SPACES = re.compile(r"[ \t\r\n]*")
@@ -250,9 +250,9 @@ class _TooLongError(Exception):
 
 
 class _ArrayText:
-    """The text of an array, of which only the part is kept that is being read.
+    """The text of an array. It keeps only the part that is being read.
 
-    Raises ValueError for what is not JSON. UnicodeDecodeError is one for bytes that are not UTF-8.
+    Raises ValueError for text that is not JSON, and its subclass UnicodeDecodeError for bytes that are not UTF-8.
     """
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
@@ -261,9 +261,9 @@ class _ArrayText:
         self._position = 0
 
     def take(self, sign: str, *, end: str = "") -> bool:
-        """Take the next sign and stand before the one after it; False when it is ``end``.
+        """Consume the next sign and stop before the one after it; False if it is ``end``.
 
-        Of "", nothing is taken: without ``end``, the text has to be at its own.
+        With ``""`` nothing is consumed: the text must be at its end.
         """
         found = self._next_sign()
         if end and found == end:
@@ -323,7 +323,7 @@ class _ArrayText:
         return True
 
     def _read_as_much_again(self) -> bool:
-        """Read until the text is twice as long, so that a long item is not tried again for each small chunk."""
+        """Read until the text is twice as long, so that a long item is not parsed again for each small chunk."""
         there = len(self._text) - self._position
         if there > MAX_OBJECT_BYTES:
             raise _TooLongError

@@ -1,8 +1,8 @@
 """Reads JSON objects that have the same keys in the same order, as almost all rows of a file do, much faster.
 
 For such keys, one regular expression matches exactly the well-formed objects and splits them into the texts of their
-values. So nothing is parsed that need not be: a text without escapes and a number are staged as they are written. What
-an expression does not match, the reader parses in the ordinary way, which also says what is wrong with it.
+values. Texts without escapes and numbers are then staged as they are written, without parsing. The reader parses
+everything that the expression does not match in the ordinary way, which also finds mistakes.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from row_batches.files.staged_copy import staged_cell
 _MOST_KEYS = 100
 _MOST_SHAPES = 8
 _MOST_COMPILED = 64
-"""Bounds of the time that compiling takes; it grows with the keys. A file whose rows all differ is read without."""
+"""Bounds for the time of compiling, which grows with the keys. A file whose rows all differ is read without shapes."""
 _ITEMS_CHARACTERS = 65_536
-"""Items of an array that are read together."""
+"""The size in characters of the items of an array that are read together."""
 _PASSED_OVER = 8
-"""So many blocks of lines are read line by line after one whose lines differ."""
+"""This many blocks of lines are read line by line after a block whose lines differ."""
 _SPACES = r"[ \t\r\n]*+"
 _TEXT = r'"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+"'
 # Without exponents, and with so few digits, every number is finite. -0 is parsed, because it becomes 0.

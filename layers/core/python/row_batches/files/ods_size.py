@@ -1,6 +1,6 @@
-"""What an OpenDocument spreadsheet (ODS) takes in memory, found out before it is read.
+"""Checks that an OpenDocument spreadsheet (ODS) fits into memory, before it is read.
 
-In its XML, a cell or a row can stand for any number of equal ones, and one tag for any number of spaces.
+In its XML, one cell or row can represent any number of equal ones, and one tag any number of spaces.
 """
 
 from __future__ import annotations

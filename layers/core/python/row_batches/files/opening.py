@@ -26,7 +26,7 @@ from row_batches.mapping.cells import JsonCell
 class Format:
     """A file format. ``is_it`` recognises it from the first ``HEAD_BYTES``. ``stage`` raises InvalidInputError.
 
-    ``doc`` completes "The file is …". ``rows`` and ``cells`` say on the reference page what they are in such a file.
+    ``doc`` completes "The file is …". ``rows`` and ``cells`` describe them on the reference page.
     """
 
     name: str
@@ -107,7 +107,7 @@ def open_input(file: InputFile) -> InputStaging:
 
 
 def recognised(file: InputFile) -> tuple[Format, InputFile]:
-    """The format of a user's file, and the file as its reader gets it. Raises InvalidInputError if it is no table."""
+    """The format of a user's file, and the file for its reader. Raises InvalidInputError if it is not a table."""
     notes = [*file.notes]
     head = _head(file.chunks())
     if packing := next((one for one in COMPRESSIONS if one.is_it(head)), None):

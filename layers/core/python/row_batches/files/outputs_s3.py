@@ -35,7 +35,7 @@ OTHER_REGION = frozenset(
 class S3OutputObjects:
     """Copies objects of ``bucket``, the results bucket, to buckets of users.
 
-    ``client`` is called at its first use. ``writer`` names in messages who needs the permissions.
+    ``client`` is called at its first use. ``writer`` names, for messages, the roles that need the permissions.
     """
 
     def __init__(self, client: Callable[[], S3Client], bucket: str, writer: str = FUNCTIONS) -> None:

@@ -116,7 +116,7 @@ def _scan(table: ResultTable, progress: Progress) -> Iterator[Progress]:
 
 
 def _values(kind: CellKind | None, values: Sequence[Any]) -> set[str]:
-    """What the values are: whole, wide (a whole number that a double rounds), number, boolean, date or text."""
+    """The kinds of the values: whole, wide (a whole number that a double rounds), number, boolean, date or text."""
     by_type = {bool: "boolean", int: "whole", float: "number"}
     kinds = set(map(type, values)) - {type(None)}
     found = {by_type[of] for of in kinds if of in by_type}
@@ -175,7 +175,7 @@ class _Parts:
         ]
 
     def write(self, progress: Progress) -> Iterator[Progress]:
-        """Go on with the next part. The first one is written even without rows, because it has the columns."""
+        """Continue with the next part. The first one is written even without rows, because it has the columns."""
         lines: list[bytes] = []
         place = progress.place
         size = 0

@@ -28,7 +28,7 @@ from row_batches.files.table import PATH, InputFile, ResumableTable, bounded
 from row_batches.mapping.cells import JsonCell
 
 MAX_PARQUET_BYTES = 4_000_000_000
-"""The largest file. It has to fit into the function's /tmp, and unpacked it is usually over 10 GB before that."""
+"""The largest file. It must fit into the function's /tmp. Most files of this size exceed 10 GB unpacked anyway."""
 _LONGEST_CELL = 199_000
 """A longer cell makes its row too long in any case, so only this much of it is read."""
 _NULL = staged_cell(JsonCell("null"))
@@ -79,14 +79,14 @@ _KINDS = (
 def stage_parquet(file: InputFile) -> ResumableTable:
     """Prepare to stage a Parquet file. Raises InvalidInputError if it cannot be read.
 
-    Another call goes on after a number of rows. Those cost little: their pages are read, but no cells are made of them.
+    Another call continues after a number of rows. These cost little: their pages are read, but not converted to cells.
     """
     parquet = _Parquet(file)
     return ResumableTable(file, parquet.header, parquet.rows_after)
 
 
 class _Parquet:
-    """A Parquet file in /tmp. It is removed when its rows have been read, or when nobody needs it any more."""
+    """A Parquet file in /tmp. It is removed when its rows have been read, or when the object is deleted."""
 
     def __init__(self, file: InputFile) -> None:
         chunks = bounded(file, "the Parquet file", MAX_PARQUET_BYTES, "split it")
@@ -123,7 +123,7 @@ class _Parquet:
         return names, columns
 
     def rows_after(self, skipped: int) -> Iterator[tuple[str, str]]:
-        """The rows after so many: the place of each, such as "row 7", and its staged cells."""
+        """The rows after the first ones: the place of each, such as "row 7", and its staged cells."""
         expressions = ", ".join(kind.sql.format(c=_quoted(column)) for column, kind in self._columns)
         statement = f"SELECT {expressions} FROM read_parquet($file) OFFSET $skipped"
         makers = [kind.cell for _, kind in self._columns]

@@ -15,9 +15,9 @@ from row_batches.files.ports import InputObject
 from row_batches.files.table import MAX_FILE_BYTES, PATH, too_large
 
 MOST_OBJECTS = 1_000
-"""Each object is opened twice, first for its header, at some 0.1 s."""
+"""Each object is opened twice, first for its header, which takes about 0.1 s."""
 MOST_LISTED = 100_000
-"""Keys that are looked at. A listing returns 1,000 of them a request."""
+"""The most keys that are read. A listing returns 1,000 of them in a request."""
 HIDDEN = ("_", ".")
 """Programs that write many files begin the names of their own with these, such as ``_SUCCESS`` and ``.part.crc``."""
 NAMED = 5
@@ -27,7 +27,7 @@ NAMED = 5
 class FoundInput:
     """The objects of an input in the order of their keys, each with its name below the prefix.
 
-    ``left_out`` are the names of objects that are no input.
+    ``left_out`` are the names of skipped objects, which are hidden or empty.
     """
 
     objects: list[tuple[str, InputObject]]

@@ -1,4 +1,4 @@
-"""Recognises files that are not tables by their first bytes, and tells the user what to do.
+"""Recognises files that are not tables by their first bytes, and says what to do instead.
 
 Only the content counts, not the name: a web page saved as .csv is a web page.
 """
@@ -36,7 +36,7 @@ def _begins(*marks: bytes) -> Callable[[bytes], bool]:
 
 
 def _binary(mark: bytes) -> Callable[[bytes], bool]:
-    """For a mark of letters, with which a column's name can begin, too."""
+    """For a mark that consists of letters, because a column's name can begin with them, too."""
     return lambda head: head.startswith(mark) and _CONTROLS.search(head[:64]) is not None
 
 

@@ -1,8 +1,8 @@
 """The rows of a finished output with their typed values, for the formats that are made from ``output.csv``.
 
 The values come from the text of ``output.csv``: mapped columns are read by their output type and metadata columns by
-their kind. Original cells are the texts that they are. Only if the input's cells had types, they are taken from the
-staged copy, which has the same rows. So a run that asks for CSV only does no work for the other formats.
+their kind. Original cells stay texts. If the input's cells had types, they come from the staged copy, which has
+the same rows. So a run that asks for CSV only does no work for the other formats.
 
 Memory: a block of rows.
 """
@@ -32,7 +32,7 @@ from row_batches.mapping.output_types import OUTPUT_TYPE_OF
 BLOCK_BYTES = 2 * 1024 * 1024
 """Text that is read at once: a block has at least one row and the largest row that follows."""
 LONGEST_CELL = 2**31 - 1
-"""``csv`` refuses cells over 128 KiB unless it is told otherwise. An answer can be up to 6 MB."""
+"""By default, ``csv`` refuses cells over 128 KiB. An answer can be up to 6 MB."""
 
 
 class Place(LazyModel):

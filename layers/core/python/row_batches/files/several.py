@@ -1,6 +1,6 @@
 """Reads several files of one kind as one table, in the order in which they are given.
 
-Columns are found by their names, so files can have them in different orders. A column that a file lacks is empty in its
+Columns are matched by name, so files can have them in different orders. A column that a file lacks is empty in its
 rows. Each file is opened twice, first for its header. Memory: that of one file's reader.
 """
 

@@ -10,7 +10,7 @@ from row_batches.mapping.date_text import read_date
 _ZEROS = re.compile(r"0+[0-9]+")
 _PLAIN = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")
 _DATE_OF_TEXT = re.compile(r"[0-9]{1,2}(?:[-.]|\.? )[^\W\d_]{3,4}\.?|[^\W\d_]{3,4}\.?[- ][0-9]{2}")
-"""What Excel makes of ``1-2``, ``MARCH1`` or ``SEPT2``."""
+"""The forms that Excel gives to ``1-2``, ``MARCH1`` or ``SEPT2``."""
 _ERRORS = frozenset({"#NAME?", "#VALUE!", "#REF!", "#DIV/0!", "#N/A", "#NUM!"})
 _LARGEST_CELL = 32_000
 MOST_DIGITS = 15
@@ -30,7 +30,7 @@ CHANGES = (ZEROS, DIGITS, DATES, MADE_DATES, NUMBERS, BOOLEANS, FORMULAS, CUT, C
 
 
 def change_of(before: str, after: str) -> str | None:
-    """One of ``CHANGES`` if a spreadsheet makes ``after`` of ``before`` by itself; None if a person did, or nobody."""
+    """One of ``CHANGES`` if a spreadsheet turns ``before`` into ``after`` by itself; None otherwise."""
     if before == after or not after:
         return None
     if after in _ERRORS:

@@ -51,7 +51,7 @@ class InputFile:
 class InputStaging(Protocol):
     """The conversion of a user's file to its staged copy. Iterate once to get the copy in chunks.
 
-    One that another call of the function can go on with is ``Resumable``, too. All others are done in one call.
+    A staging that another call of the function can continue is also ``Resumable``. All others are done in one call.
 
     ``header`` has the names in the file; ``columns`` has the names that address the columns (``column_names``).
     ``total_rows``, ``size_bytes`` (of the staged copy) and ``warnings`` are complete after the iteration, which raises
@@ -78,10 +78,10 @@ Place = dict[str, Any]
 
 @runtime_checkable
 class Resumable(Protocol):
-    """An ``InputStaging`` that another call of the function can go on with."""
+    """An ``InputStaging`` that another call of the function can continue."""
 
     def place(self) -> Place | None:
-        """The place after the chunks so far, for another call; None if reading cannot go on here.
+        """The place after the chunks so far, for another call; None if reading cannot continue here.
 
         Raises InvalidInputError if there were mistakes.
         """
@@ -167,7 +167,7 @@ class TableStaging:
 
     @property
     def _rows_left(self) -> int | None:
-        """How many rows may come: ``total_rows`` counts those of the files before this one."""
+        """The number of rows that can follow; ``total_rows`` counts those of the files before this one."""
         return None if self._file.max_rows is None else max(0, self._file.max_rows - self.total_rows)
 
     def _lines(self) -> Iterator[tuple[int, bytes]]:
@@ -204,7 +204,7 @@ class TableStaging:
 
 
 class ResumableTable(TableStaging):
-    """The staging of rows of cells, over as many calls as it takes.
+    """The staging of rows of cells, in as many calls as needed.
 
     ``rows_after`` gives the file's rows after the first so many. They must be the same in each call.
     """

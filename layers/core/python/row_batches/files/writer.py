@@ -13,11 +13,11 @@ from row_batches.files.result_table import Place, ResultTable
 
 
 class Progress(LazyModel):
-    """How far a writer is. A later call continues from here.
+    """The progress of a writer. A later call continues from here.
 
     ``files`` are the objects that are not complete yet. ``proofs`` are the hashes of the complete ones, for
     ``proof.json``. ``left_out`` says why there is no file of this format. If a format needs a first pass, ``found`` is
-    what that found in each column, and ``scanned`` says that it ended.
+    its result for each column, and ``scanned`` says that it is complete.
     """
 
     place: Place
@@ -48,7 +48,7 @@ class Writer(ABC):
 
     @abstractmethod
     def problem(self, rows: int, columns: Sequence[str]) -> Problem | None:
-        """Why an output of so many rows and these columns cannot be written; None if it can."""
+        """The problem with an output of this many rows and these columns; None if it can be written."""
 
     def step_seconds(self, rows: int, columns: int) -> float:  # noqa: ARG002 (most steps are short)
         """How long it can take from one ``Progress`` to the next, if that is more than a minute."""
@@ -56,7 +56,7 @@ class Writer(ABC):
 
     @abstractmethod
     def write(self, table: ResultTable, progress: Progress) -> Iterator[Progress]:
-        """Go on writing. Each ``Progress`` is a point from which another call can continue; the last is ``done``.
+        """Continue writing. Each ``Progress`` is a point from which another call can continue; the last is ``done``.
 
         A file becomes visible when it is complete.
         """

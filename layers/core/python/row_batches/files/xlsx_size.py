@@ -1,4 +1,4 @@
-"""What an Excel workbook (XLSX, XLSM) takes in memory, found out before it is read."""
+"""Checks that an Excel workbook (XLSX, XLSM) fits into memory, before it is read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a path that matches nothing ends, and the keys that the answer has there. Keys only, never values."""
+"""Finds where a path that matches nothing ends, and the keys that the answer has there. Keys only, never values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Marks texts that a spreadsheet takes for formulas when it opens a CSV, and takes the mark off again.
+"""Marks texts that a spreadsheet would read as formulas when it opens a CSV, and removes the mark again.
 
 The mark is a single quote in front (https://owasp.org/www-community/attacks/CSV_Injection). A text that already begins
 with such a quote gets one more, so ``unmarked`` gives every text back as it was. Numbers are not marked.

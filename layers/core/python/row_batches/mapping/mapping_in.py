@@ -45,7 +45,7 @@ class InputMapper:
     def map(self, cells: Sequence[str]) -> dict[str, Any]:
         """The target's input. Raises MappingError with field, transformation, column and reason, never with a cell.
 
-        If several write the same field, a transformation overrides a static value, and that a column mapping.
+        If several write the same field, a transformation overrides a static value, which overrides a column mapping.
         """
         if self._marked:
             cells = list(cells)

@@ -147,7 +147,7 @@ class OutputMapping(ExtractionRules):
 
     @property
     def mapped_columns(self) -> list[OutputColumn]:
-        """The columns, in order: those that are named, else one for each extracted field. Neither: there is none."""
+        """The columns, in order: the named ones, else one for each extracted field. Empty if there are neither."""
         return self.columns or [OutputColumn(name=field) for field in fields_of(self.extraction_methods)]
 
     @property

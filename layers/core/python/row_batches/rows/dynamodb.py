@@ -201,7 +201,7 @@ class DynamoDbRowStore:
             self._until_none_is_left(put, len(left[self._table]))
 
     def _until_none_is_left(self, ask: Callable[[], int], left: int) -> None:
-        """Repeat ``ask`` with pauses until it leaves no items. Goes on as long as the table takes some of them."""
+        """Repeat ``ask`` with pauses until it leaves no items. Continues while the table accepts some of them."""
 
         def ask_for_all() -> None:
             nonlocal left

@@ -69,7 +69,7 @@ class Phase(StrEnum):
 
 
 class Checkpoint(LazyModel):
-    """How far an aggregation is: ``next_row`` is the next row to write, ``position`` is where the store reads on."""
+    """The progress of an aggregation. The store continues to read at ``position``, and ``next_row`` is written next."""
 
     schema_version: int = 1
     phase: Phase = Phase.ROWS

@@ -111,7 +111,7 @@ class Cause(LazyModel):
 
     @property
     def cure(self) -> str:
-        """What to do about it."""
+        """The advice for a person who wants to fix it."""
         return cure_of(self.error, self.message).advice
 
     @property

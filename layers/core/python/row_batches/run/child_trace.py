@@ -1,4 +1,4 @@
-"""Collects and writes the traces of workers, as well as it goes; see ``traces``."""
+"""Collects and writes the traces of workers, without ever failing a row; see ``traces``."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ from row_batches.run.totals import (
 from row_batches.run.traces import Traces, trace_warnings, traces_of_run
 
 TRIAL_IN_DOCUMENT = ("rows", "finished", "succeeded", "failed", "timed_out", "whole")
-"""The parts of a trial's report in the output document. The summary has more, and the report itself all."""
+"""The parts of a trial's report in the output document. The summary has more of them, the report has all."""
 MOST_CAUSE_CHARACTERS = 30_000
 """A Cause can have up to 32,768 characters (Step Functions API, ``SensitiveCause``)."""
 
@@ -42,7 +42,7 @@ class Conclusion:
     """The end of a run, from its plan and the totals of its rows. It reads and writes nothing.
 
     ``ended`` is given when the finishing machine writes the output, after the execution. ``now_ms`` is the time of the
-    conclusion in milliseconds since the epoch. ``traces`` are None without ``enable_xray``, or if nobody knows.
+    conclusion in milliseconds since the epoch. ``traces`` are None without ``enable_xray``, or if they are not known.
     ``trial`` is the report of the run's trial, if it had one.
     """
 

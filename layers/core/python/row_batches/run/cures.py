@@ -35,7 +35,7 @@ def _none(_: Plan) -> Changes:
 
 @dataclass(frozen=True)
 class Cure:
-    """What to do about a cause. It fits a cause whose error has one of ``names``, or in which ``pattern`` is found.
+    """The advice for a cause. It fits a cause whose error has one of ``names``, or in which ``pattern`` is found.
 
     ``changes`` are the settings of another run of the failed rows. If it is ``after_a_fix``, another run alone does not
     help: somebody must first change the target, the rows or a permission.

@@ -1,4 +1,4 @@
-"""Copies the results of a run to a folder of the user's (``output_s3_uri``), besides those in the results bucket.
+"""Copies the results of a run from the results bucket to the user's folder (``output_s3_uri``).
 
 ``destination`` checks the folder before anything is spent. The copies are made when the results are complete, step by
 step, so that the next call continues after one that was stopped or killed. Copying twice gives the same objects.
@@ -37,7 +37,7 @@ MOST_TRIES = 5
 
 
 class DeliveryState(LazyModel):
-    """How far a delivery is: the number of files that are copied, and the upload of the next one.
+    """The progress of a delivery: the number of files that are copied, and the upload of the next one.
 
     ``faults`` counts the transient faults of all calls. ``failure`` says why it was given up.
     """

@@ -21,7 +21,7 @@ ANY_RUN = Keys("*")
 def destination_problem(
     document: Any, keys: Keys, outputs: OutputObjects, output_buckets: Sequence[str], results_bucket: str
 ) -> Problem | None:
-    """Why the results cannot be copied to the document's ``output_s3_uri``; None if they can, or if there is none.
+    """The problem with the document's ``output_s3_uri``; None if results can be copied there, or if there is none.
 
     Tries to write there. Raises ``ThrottledError`` and ``ServiceUnavailableError``.
     """

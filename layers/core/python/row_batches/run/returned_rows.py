@@ -52,7 +52,7 @@ class ReturnedRows:
         return [column for column in self.columns if column in marked]
 
     def warnings(self, replaced: Collection[str]) -> list[str]:
-        """What a spreadsheet changed in the user's own columns, by column. Cells are never shown."""
+        """A warning for each kind of change that a spreadsheet made in a user's column. Cells are never shown."""
         own = [name for name in self.columns if name in self.earlier.columns and name not in replaced]
         if "_row_id" not in self.columns or not own or self.earlier.staged.size_bytes > MOST_EARLIER_BYTES:
             return []

@@ -1,4 +1,4 @@
-"""What a sample of rows says about all rows: an expected value and a range that holds with 90 % confidence.
+"""A forecast for all rows from a sample: an expected value and a range with 90 % confidence.
 
 Times and costs of rows are skewed. The range of their mean is the wider one of two: Student's t interval, and the
 bootstrap-t interval (Efron and Tibshirani, "An Introduction to the Bootstrap", chapter 12), which follows the skew.

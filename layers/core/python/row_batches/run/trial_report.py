@@ -1,4 +1,4 @@
-"""What the rows of a trial say: their answers, failures, times and cost, and what the whole run will take.
+"""The report of a trial: answers, failures, times and cost of its rows, and a forecast for the whole run.
 
 It is written to ``results/<execution>/trial.json``. Memory: the rows of the trial, up to 500.
 """
@@ -36,7 +36,7 @@ class RowSeconds(LazyModel):
 
 
 class WholeRun(LazyModel):
-    """What the whole run takes, the rows of the trial included. ``basis`` says to a person where this comes from.
+    """The forecast for the whole run, including the rows of the trial. ``basis`` explains it to a person.
 
     ``cost_usd`` leaves out the target if nothing is known of its cost (``target_included``).
     """
