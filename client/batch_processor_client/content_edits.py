@@ -77,10 +77,10 @@ def edit_content(
     version: str | None = None,
     now: datetime | None = None,
 ) -> StoredContent:
-    """Change what is given, and keep the rest. Returns the new content; the stream brings it into the lake.
+    """Change the given fields, and keep the others. Returns the new content; the stream brings it into the lake.
 
-    ``verified``: a person answers for it, so that no job overwrites it. ``version``: change nothing if the content is
-    another by now than in the version that the person saw. Raises ClientError.
+    ``verified``: a person has verified it, so no job overwrites it. ``version``: change nothing if the content is no
+    longer the version that the person saw. Raises ClientError.
     """
     before = read_content(deployment, record_id)
     if version is not None and version != before.version:

@@ -34,7 +34,7 @@ def read_document(path: Path) -> dict[str, Any]:
 
 
 def subject_of(path: Path) -> str:
-    """What a document is about: its file's name, or that of its folder if the file's says nothing."""
+    """The subject of a document: its file's name, or its folder's if the file's name is a generic one."""
     return path.stem if path.stem not in ("batch", "input") else path.resolve().parent.name
 
 

@@ -1,7 +1,7 @@
-"""A run that is being put together: its document, the changes that a person makes to it, and what comes of them.
+"""A run that is being put together: its document, the changes that a person makes to it, and their results.
 
-The document is the whole state. A change takes one and gives another, and leaves alone what it does not name, so parts
-that were written by hand stay. ``look`` says what a run would make of the document, and asks AWS nothing.
+The document is the whole state. A change takes one and gives another. It leaves everything else unchanged, so parts
+that were written by hand stay. ``look`` shows what a run would do with the document, without calling AWS.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ Document = dict[str, Any]
 Cell = tuple[str, str]
 """The text of a mapped column, and its state (``OutColumn.state``)."""
 MOST_NODES = 300
-"""An answer shows so many of its keys."""
+"""The most keys of an answer that are shown."""
 MOST_LEVELS = 8
 MOST_ITEMS = 3
-"""A list shows so many of its items. A path for all of them is offered, too."""
+"""The most items of a list that are shown. A path for all of them is offered, too."""
 _STEP = re.compile(r"\.?([A-Za-z_]\w*)|\[(\d+)\]")
 Part = TypeVar("Part", bound=BaseModel)
 
 
 @dataclass(frozen=True)
 class Known:
-    """What is known while a document is made: the target that it names, and the first rows of its file.
+    """The known facts while a document is made: the target that it names, and the first rows of its file.
 
     ``names`` are the columns of a file that is not read.
     """
@@ -292,7 +292,7 @@ class Setting:
     hint: str = ""
 
     def value(self, document: Document) -> str:
-        """What the document has there, as text; "" if it has nothing."""
+        """The document's value there, as text; "" if it has none."""
         place: Any = document
         for step in _steps(self.path):
             if not isinstance(place, dict) or step not in place:
@@ -322,7 +322,7 @@ RUNNING = (
     Setting("execution_config.stop_after.cost_usd", "Stop at USD", "number", hint="never"),
     Setting("execution_config.stop_after.failed_rows", "Stop at failed rows", "number", hint="never"),
 )
-"""How the batch runs. The hint is what holds when the field is empty."""
+"""Settings of the run. The hint is the value that applies if the field is empty."""
 
 
 # --- what comes of a document
@@ -363,7 +363,7 @@ class OutColumn:
 
 @dataclass(frozen=True)
 class Look:
-    """What a run would make of a document. ``problems`` are all that is wrong with it, or missing yet."""
+    """A document as a run would use it. ``problems`` lists everything that is wrong or still missing."""
 
     document: Document
     problems: list[Problem]
@@ -405,12 +405,12 @@ def texts(value: Any) -> dict[str, str]:
 
 
 def input_form(document: Document) -> InputFormat:
-    """How the document reads its file; as if it said nothing, if it is not valid."""
+    """The document's settings for reading its file; the defaults if they are not valid."""
     return _part(InputFormat, document.get("input_format")) or InputFormat()
 
 
 def look(document: Document, known: Known, tried: Tried | None = None) -> Look:
-    """What a run would make of the document."""
+    """The document as a run would use it."""
     completed: Any = document
     problems: list[Problem] = []
     try:
@@ -447,7 +447,7 @@ def look(document: Document, known: Known, tried: Tried | None = None) -> Look:
 
 
 def _part(model: type[Part], given: Any) -> Part | None:
-    """A part of a document; None if it is not valid, which the problems of the whole document say."""
+    """A part of a document; None if it is not valid. The problems of the whole document say why."""
     try:
         return model.model_validate({} if given is None else given)
     except ValidationError:

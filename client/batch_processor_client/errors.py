@@ -53,7 +53,7 @@ class ApiRefusedError(ClientError):
 
 
 EXPECTED = (ClientError, BatchProcessorError, RefusedByAwsError, BotoCoreError, Boto3Error)
-"""Errors that a face shows as one message. Any other is a bug, with its stack trace."""
+"""Errors that are shown as one message. Any other error is a bug, and is shown with its stack trace."""
 
 
 def explain(error: Exception) -> str:

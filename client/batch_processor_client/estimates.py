@@ -18,7 +18,7 @@ TARGET_PART = "target"
 
 
 class Estimate(BaseModel):
-    """What a run takes, in US dollars: ``best_usd`` if each row succeeds at once, ``worst_usd`` if each takes all
+    """The cost of a run in US dollars: ``best_usd`` if each row succeeds at once, ``worst_usd`` if each takes all
     its time and attempts. ``service_usd`` is the part of ``best_usd`` that is not paid for the target,
     ``target_worst_usd`` the part of ``worst_usd`` that is.
 

@@ -51,7 +51,7 @@ def follow(
 
 
 class _Following:
-    """What is known about one execution."""
+    """Follows one execution, and keeps what is known about it."""
 
     def __init__(self, deployment: Deployment, execution_arn: str) -> None:
         self._deployment = deployment

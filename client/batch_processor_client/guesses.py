@@ -67,7 +67,7 @@ def guess_document(
     """The document that sends each row's columns to the target.
 
     ``given`` maps columns to fields and comes first. Then each field that the registry declares takes the column of the
-    same name, upper case, spaces and signs aside. Without a declaration and without ``given``, every column is sent
+    same name, ignoring letter case, spaces and signs. Without a declaration and without ``given``, every column is sent
     under its own name. Raises ClientError if a given column is not in the file, or a required field has no column.
     """
     given = dict(given or {})
@@ -108,5 +108,5 @@ def declared_columns(target: Target, columns: Sequence[str], given: Mapping[str,
 
 
 def _plain(name: str) -> str:
-    """A name without what people write differently: ``Ticket ID`` is ``ticketid``."""
+    """A name for comparison, without letter case, spaces and signs: ``Ticket ID`` is ``ticketid``."""
     return re.sub(r"[\W_]+", "", name.casefold())

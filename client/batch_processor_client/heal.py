@@ -1,4 +1,4 @@
-"""Why rows of a run failed, what another run of them would change and cost, and that run."""
+"""Explains why rows of a run failed, and runs them again with settings that can heal them."""
 
 from __future__ import annotations
 

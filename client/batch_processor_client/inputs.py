@@ -1,4 +1,4 @@
-"""The files of a run's rows: one file, those of a folder, or those that fit a pattern; on this machine or in S3."""
+"""The files of a run's rows: one file, a folder or a pattern; on this machine or in S3."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ CHUNK_BYTES = 1024 * 1024
 def local_files(path: Path) -> dict[str, Path]:
     """The files of a path by their names, in the order in which a run reads them.
 
-    A folder has all files below it, a pattern those that fit to its ``*``; hidden and empty files are left out, as in
-    a folder of S3. Raises ClientError if there is no file, or too many.
+    A folder has all files below it, a pattern those that match its ``*``. Hidden and empty files are skipped, as in a
+    folder of S3. Raises ClientError if there is no file, or too many.
     """
     if path.is_file() or not (path.is_dir() or "*" in str(path)):
         return {path.name: files.readable_file(path)}
@@ -103,7 +103,7 @@ def named_objects(deployment: Deployment, uri: str) -> list[NamedFile]:
 
 
 def to_read(deployment: Deployment, found: FoundInput) -> list[NamedFile]:
-    """What was found, to be read."""
+    """The files that were found, ready to be read."""
     objects = S3InputObjects(deployment.client("s3"))
     return [NamedFile(name, one.size, partial(objects.stream, one)) for name, one in found.objects]
 
@@ -111,7 +111,7 @@ def to_read(deployment: Deployment, found: FoundInput) -> list[NamedFile]:
 def find_input(deployment: Deployment, uri: str) -> FoundInput:
     """Look up an address in S3: an object, a folder, or a pattern.
 
-    Raises ClientError for another address or an object that is not there, and InvalidInputError if no object fits.
+    Raises ClientError for another address or an object that is not there, and InvalidInputError if no object matches.
     """
     try:
         location = parse_input_uri(uri)

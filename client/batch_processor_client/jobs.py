@@ -141,7 +141,7 @@ class Holder(OfApi):
 
 
 class Estimate(OfApi):
-    """What a job takes: ``estimate`` has violationCount, totalTokens, costUSD and costPerViolation.
+    """The estimate of a job: ``estimate`` has violationCount, totalTokens, costUSD and costPerViolation.
 
     ``reason`` says why a job of these records would be refused, "" if it would not. ``filters`` are the steps from all
     records of the agencies to those of the job; ``held_by`` names the holders of records that no job takes now.
@@ -207,7 +207,7 @@ def request(
 
 
 def estimate(deployment: Deployment, config: dict[str, Any], wait: Callable[[float], None] = time.sleep) -> Estimate:
-    """What a job of this ``config`` takes and costs. Nothing is created. Raises ClientError with every problem."""
+    """Estimate the records and cost of a job with this ``config``. Raises ClientError with every problem."""
     return Estimate.model_validate(_post(deployment, f"{BATCH}/estimate", {"config": config}, wait))
 
 

@@ -13,7 +13,7 @@ from foundation.aws.errors import AWS_ERRORS, translate
 from foundation.errors import ServiceUnavailableError
 
 DECIMALS = 8
-"""Estimates are rounded to these (``row_batches.run.cost``), so smaller differences are no money."""
+"""Estimates are rounded to these digits (``row_batches.run.cost``), so smaller differences are ignored."""
 
 
 @dataclass(eq=False)
@@ -33,7 +33,7 @@ class OverBudgetError(Exception):
 
 
 class Budget:
-    """What is left of ``total_usd``. Work that starts reserves the most that it can cost, until its cost is known."""
+    """Keeps work within ``total_usd``. Work that starts reserves the most that it can cost, until its cost is known."""
 
     def __init__(self, total_usd: float, cost_of: Callable[[str], float | None]) -> None:
         """``cost_of`` gives the actual cost of a run by its name; None while it is not known."""
@@ -44,7 +44,7 @@ class Budget:
 
     @property
     def committed_usd(self) -> float:
-        """What was spent, and what work that still runs can cost."""
+        """The amount that was spent, plus the most that work in progress can cost."""
         with self._lock:
             return self._committed()
 
@@ -90,9 +90,9 @@ class Budget:
 
 
 def _started_nothing(error: Exception) -> bool:
-    """Whether an error of starting a run says that it did not start.
+    """Whether an error of starting a run means that it did not start.
 
-    If the service fails or its answer is lost, nobody knows. What is read before the start has translated errors.
+    If the service fails or its answer is lost, this is not known. Errors of reads before the start are translated.
     """
     if not isinstance(error, AWS_ERRORS):
         return True

@@ -77,7 +77,7 @@ class View(BaseModel):
 
 
 class Started(View):
-    """What was started, or why nothing was. With ``approval_needed``, a person can run ``command``.
+    """The work that was started, or why none was. With ``approval_needed``, a person can run ``command``.
 
     ``worst_usd`` is what it needs of the budget, None if nobody knows.
     """
@@ -95,7 +95,7 @@ class Started(View):
 
 @dataclass(frozen=True)
 class Done:
-    """What a tool did: the run or the job that it started."""
+    """The result of a tool: the run or the job that it started."""
 
     message: str
     execution: str = ""
@@ -176,7 +176,7 @@ class TargetViews(View):
 
 
 class Followed(View):
-    """How far a run is. ``run`` is None until the table of runs has it, and for a run whose input was refused.
+    """The progress of a run. ``run`` is None until the table of runs has it, and for a run whose input was refused.
 
     ``ended`` says that nothing more comes. ``error`` and ``cause`` say why it failed.
     """
@@ -188,7 +188,7 @@ class Followed(View):
 
 
 class Stopping(View):
-    """How far the stop of a run is."""
+    """The progress of stopping a run."""
 
     execution: str
     message: str
@@ -291,8 +291,8 @@ class AgentTools:
         context: Context[Any, Any],
         seconds: Annotated[int, Field(ge=1, le=MOST_FOLLOWED_SECONDS, description="How long to wait.")] = 300,
     ) -> Followed:
-        """Wait until a run has ended or waits for an approval, or until so many seconds are over, and report progress
-        meanwhile. Then call it again, or results."""
+        """Wait until a run has ended or waits for an approval, at most this many seconds, and report progress.
+        Then call it again, or call results."""
         # The pause is below, so that other calls are answered meanwhile.
         looks = following.follow(self._deployment, execution, wait=lambda _: None)
         until, reported = anyio.current_time() + seconds, -1
@@ -403,7 +403,7 @@ class AgentTools:
         most: float = 0,
         replaces: str = "",
     ) -> Started:
-        """What ``start`` does with what is reserved; or that a person must approve, because of the budget."""
+        """The result of ``start`` with the reserved amount, or the request for approval because of the budget."""
         try:
             with self._budget.reserved(least, execution, most_usd=most, replaces=replaces) as reserved:
                 done = start(reserved)

@@ -1,4 +1,4 @@
-"""What all commands share: the deployment, the consoles, ``--json``."""
+"""The shared parts of all commands: the deployment, the consoles, ``--json``."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def output_file(help_text: str, *names: str) -> object:
 
 
 def has_terminal() -> bool:
-    """Whether somebody can be asked."""
+    """Whether a person can be asked."""
     return out.is_terminal and sys.stdin.isatty()
 
 

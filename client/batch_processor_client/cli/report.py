@@ -136,7 +136,7 @@ def line(progress: Progress) -> str:
 
 
 def _warn(console: Console, empty: Iterable[Unmatched], warned: set[str]) -> None:
-    """Say of each column once that it is mostly empty so far; the counts at the end are in the result's warnings."""
+    """Print once for each column that it is mostly empty so far. The warnings of the result have the final counts."""
     for column in empty:
         if column.column not in warned:
             warned.add(column.column)
@@ -292,7 +292,7 @@ def run_again_lines(done: Retry, environment: str, changes: Mapping[str, Any] | 
 
 
 def trial(console: Console, report: TrialReport) -> None:
-    """Print what a trial says: answers, failures, times and cost of its rows, and what the whole run takes."""
+    """Print the report of a trial: answers, failures, times and cost of its rows, and the forecast for all rows."""
     mapped = report.columns[:COLUMNS_SHOWN]
     columns = [Column("row"), Column("status"), *_cut(mapped)]
     failed = any(error for *_, error in report.answers)
@@ -379,7 +379,7 @@ def finished_table(page: RowPage) -> FittedTable:
 
 
 def guess_lines(guess: Guess, header: FileHeader) -> list[str]:
-    """What a guessed document sends."""
+    """The lines about a guessed document: which column is sent as which field."""
     lines = [f"{'target':<12} {guess.document['target']['name']}"]
     lines += [f"{'field':<12} {field} from column {column}" for field, column in guess.fields.items()]
     if not guess.fields:

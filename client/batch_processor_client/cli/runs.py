@@ -155,7 +155,7 @@ def _save(deployment: Deployment, ending: executions.Ending, output: Path | None
 
 
 class Followed(BaseModel):
-    """Where following a run led: to its ending, or to the question whether its other rows run after its trial."""
+    """The end of following a run: its ending, or the question after its trial whether the other rows run."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -194,7 +194,7 @@ def _follow(deployment: Deployment, arn: str, output: Path | None = None, *, as_
 
 
 def _to_its_end(deployment: Deployment, arn: str, console: Console, *, can_ask: bool) -> Followed:
-    """Show the progress up to the end, or to a question that nobody here can answer."""
+    """Show the progress up to the end, or up to a question that nobody can answer here."""
     name, progress = executions.name_of(arn), following.follow(deployment, arn)
     answered: set[str] = set()
     while True:
@@ -214,7 +214,7 @@ def _to_its_end(deployment: Deployment, arn: str, console: Console, *, can_ask: 
 
 
 def _show_question(deployment: Deployment, waiting: Followed) -> None:
-    """Print what the trial of a run says, and how it is answered."""
+    """Print the report of a run's trial, and how to answer it."""
     if waiting.trial is not None:
         report.trial(out, waiting.trial)
     show(f"It waits until {waiting.waits_until:%Y-%m-%d %H:%M} UTC. Run the other rows:")

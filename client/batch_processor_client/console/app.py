@@ -37,7 +37,7 @@ async def failed(request: Request, _: Exception) -> Response:
 
 
 def create_app(deployment: Deployment, token: str, port: int, console: Console | None = None) -> Guard:
-    """The console of a deployment for who has the token, at this port of loopback."""
+    """The console of a deployment on this port of loopback, for whoever has the token."""
     secret = Secret(token, port)
     app = Starlette(
         routes=[

@@ -1,4 +1,4 @@
-"""Asks AWS through an operation, and gives its answer or, in words, why there is none."""
+"""Calls AWS through an operation. Returns the answer, or the reason in words why there is none."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from batch_processor_client.errors import EXPECTED, ClientError, explain, is_thr
 from foundation.errors import InvalidInputError
 
 PATIENCE_SECONDS = 8.0
-"""How long a page waits for AWS. The operation itself goes on."""
+"""How long a page waits for AWS. The operation itself continues."""
 
 LOG_IN = (
     "Your AWS credentials are missing or have expired. Log in again in a terminal, for example with `aws sso login`. "
@@ -43,7 +43,7 @@ class Asked(Generic[T]):
 
 
 async def ask(operation: Callable[[], T], patience: float = PATIENCE_SECONDS) -> Asked[T]:
-    """Run an operation in a thread, and wait for it for so many seconds. An error that nobody expects is raised."""
+    """Run an operation in a thread, and wait for it for up to ``seconds``. Raises errors that are not expected."""
     with anyio.move_on_after(patience):
         try:
             return Asked(await run_sync(operation, abandon_on_cancel=True))
@@ -55,7 +55,7 @@ async def ask(operation: Callable[[], T], patience: float = PATIENCE_SECONDS) ->
 
 
 def problem_of(error: Exception) -> str:
-    """What to tell a person about an expected error."""
+    """The text about an expected error for a person."""
     if lacks_credentials(error):
         return LOG_IN
     if is_throttled(error):

@@ -28,7 +28,7 @@ class Followers:
         self._followers: dict[str, _Follower] = {}
 
     def progress(self, execution: str) -> Progress:
-        """How far a run is, as of a second ago at most; older while AWS takes longer than that to say.
+        """The progress of a run, up to a second old; older while AWS takes longer to answer.
 
         Raises ClientError if there is no such execution, and what AWS refuses.
         """

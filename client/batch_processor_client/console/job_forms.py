@@ -19,7 +19,7 @@ from bedrock_batches.request.models import model_table
 from bedrock_batches.request.request_model import RequestModel
 
 Typed = Mapping[str, Sequence[str]]
-"""What a person typed, by the field's name; several texts for several boxes."""
+"""The typed texts by the field's name; several texts for several boxes."""
 PAGES_OWN = frozenset({"force"})
 """Fields of requests that a page sets itself."""
 
@@ -55,7 +55,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Section:
-    """Fields that stand together. ``name`` is the object in the document; "" for its top."""
+    """A group of fields. ``name`` is the object in the document; "" for its top."""
 
     name: str
     title: str
@@ -164,13 +164,13 @@ def title_of(name: str) -> str:
 
 
 def typed_of(form: FormData, sections: Sequence[Section]) -> dict[str, list[str]]:
-    """What was typed into these fields."""
+    """The texts that were typed into these fields."""
     names = [field.name for section in sections for field in section.fields]
     return {name: [str(value) for value in form.getlist(name)] for name in names if name in form}
 
 
 def typed_of_document(document: Mapping[str, Any], sections: Sequence[Section]) -> dict[str, list[str]]:
-    """What would have to be typed to get this document."""
+    """The texts that give this document when they are typed."""
     typed = {}
     for field in (field for section in sections for field in section.fields):
         value: Any = document
@@ -188,7 +188,7 @@ def typed_of_document(document: Mapping[str, Any], sections: Sequence[Section]) 
 
 
 def document_of(typed: Typed, sections: Sequence[Section]) -> dict[str, Any]:
-    """The request's document. What cannot be read as its type stays text: the API says what is wrong with it."""
+    """The request's document. A value that cannot be read as its type stays text, so the API reports it."""
     document: dict[str, Any] = {}
     for section in sections:
         given = [(field, _value(field, typed.get(field.name, ()))) for field in section.fields]
@@ -234,7 +234,7 @@ def _number(text: str, *, whole: bool) -> int | float | str:
 
 
 def problems_by_field(problems: Sequence[Mapping[str, str]], sections: Sequence[Section]) -> dict[str, str]:
-    """What the API says about each field, by the field's name."""
+    """The API's problem with each field, by the field's name."""
     found: dict[str, str] = {}
     names = {field.name for section in sections for field in section.fields}
     for problem in problems:

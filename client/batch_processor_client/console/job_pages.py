@@ -114,7 +114,7 @@ def _show_new(
     estimate: jobs.Estimate | None = None,
     nothing: jobs.Creation | None = None,
 ) -> Response:
-    """The form, with what was typed and what came of it. ``key`` stays while nobody knows what the request began."""
+    """The form with its typed texts and the result. ``key`` stays while it is not known what the request started."""
     sections = _sections(request)
     config = job_forms.document_of(typed, sections)
     problems = _problems(asked, sections)
@@ -134,13 +134,13 @@ def _show_new(
 
 
 def _problems(asked: Asked[Any], sections: list[Section]) -> dict[str, str]:
-    """What the API says about each field."""
+    """The API's problem with each field."""
     refused = asked.error
     return job_forms.problems_by_field(refused.problems, sections) if isinstance(refused, ApiRefusedError) else {}
 
 
 def _said(asked: Asked[Any], problems: dict[str, str]) -> str:
-    """The problem on top of a page. What stands at its field is not said twice."""
+    """The problem at the top of a page. Problems that are shown at their field are not repeated."""
     refused = asked.error
     at_fields = isinstance(refused, ApiRefusedError) and 0 < len(refused.problems) == len(problems)
     return CORRECT if at_fields else asked.problem
@@ -267,7 +267,7 @@ def _cost(estimated: float | None) -> str:
 
 
 async def progress_json(request: Request) -> Response:
-    """How far a job is, for the script of its page."""
+    """The progress of a job, for the script of its page."""
     console, job_id = console_of(request), str(request.path_params["name"])
     asked = await ask(lambda: jobs.get_job(console.deployment, job_id), console.patience)
     if asked.answer is None:
@@ -373,7 +373,7 @@ async def _show_content(
     typed: dict[str, Any] | None = None,
     version: str = "",
 ) -> Response:
-    """The page of a record. ``typed`` is what could not be saved, over the ``version`` that the person saw."""
+    """The page of a record. ``typed`` could not be saved over the ``version`` that the person saw."""
     console = console_of(request)
     found = await ask(lambda: content_edits.read_content(console.deployment, record), console.patience)
     stored = found.answer

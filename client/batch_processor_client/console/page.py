@@ -1,4 +1,4 @@
-"""What all pages share: the deployment, the templates, the followers, and forms that come from our own pages only."""
+"""The shared parts of all pages: the deployment, the templates, the followers, and forms only of our own pages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from batch_processor_client.workbench import Workbench
 from foundation.json_text import parse_json
 
 SHOWN_CHARACTERS = 160
-"""A longer cell is folded: its beginning is shown, and the whole of it when it is opened."""
+"""A longer cell is folded: only its beginning is shown until it is opened."""
 MOST_FIELDS = 2_000
 MOST_FIELD_BYTES = 2 * 1024 * 1024
 TOO_LARGE = f"The document is too large for this page: up to {MOST_FIELD_BYTES:,} bytes. What you typed stays here."
@@ -75,7 +75,7 @@ def when(moment: datetime) -> str:
 
 
 def moment(text: str) -> str:
-    """A time in ISO 8601 as ``when`` shows it. A text that is no time stays as it is."""
+    """A time in ISO 8601 as ``when`` shows it. Any other text stays as it is."""
     try:
         return when(datetime.fromisoformat(text))
     except ValueError:
@@ -129,7 +129,7 @@ def script_call(
 async def fields_of(request: Request) -> dict[str, Any]:
     """The JSON object that a script sent. Raises HTTPException: 413 for one that is too large, 400 for anything else.
 
-    The rest of what is too large is read and dropped: a browser reads no answer before it has sent everything.
+    The rest of a request that is too large is read and dropped, because a browser sends everything before it reads.
     """
     body = bytearray()
     async for chunk in request.stream():

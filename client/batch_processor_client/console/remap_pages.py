@@ -16,7 +16,7 @@ from batch_processor_client.workbench import RemapBoard
 from row_batches.mapping.output_types import OUTPUT_TYPES
 
 WRITE_SECONDS = 90.0
-"""How long the page waits for the new output. Writing it goes on."""
+"""How long the page waits for the new output, which is written in any case."""
 PARTS = ("remap_columns", "remap_preview", "problems")
 
 
@@ -50,7 +50,7 @@ def _parts(console: Console, board: RemapBoard) -> dict[str, str]:
 
 @script_call
 async def look(request: Request) -> Response:
-    """The document after a change, and what the kept answers give with it."""
+    """The document after a change, and the columns that the kept answers give with it."""
     console, name, sent = console_of(request), _name(request), await fields_of(request)
     text, change, row = (sent_text(sent, field) for field in ("document", "change", "row"))
     asked: Asked[RemapBoard] = await ask(

@@ -1,4 +1,4 @@
-"""The pages of runs: the list, one run with its progress, and what can be done with it."""
+"""The pages of runs: the list, one run with its progress, and the actions on it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ROWS_SHOWN = 10
 LONG_SECONDS = 90.0
 """How long a page waits for an estimate, which is a run by itself."""
 CAUSE = "cause "
-"""What is typed has the causes that were chosen under this and their id."""
+"""Prefix of the form's fields for chosen causes; the id of the cause follows."""
 UNSUCCESSFUL = (RowStatus.FAILED, RowStatus.TIMEOUT)
 
 
@@ -128,7 +128,7 @@ NOTICES = {
 
 
 async def progress_json(request: Request) -> Response:
-    """How far a run is, for the script of its page."""
+    """The progress of a run, for the script of its page."""
     console, name = console_of(request), _name(request)
     asked = await ask(lambda: console.followers.progress(name), console.patience)
     if asked.answer is None:
@@ -208,7 +208,7 @@ async def stop(request: Request, _: FormData) -> Response:
 
 
 def _finish(stages: Iterator[stops.Stop]) -> None:
-    """Go through the other stages. The run's page shows what comes of it."""
+    """Go through the other stages. The run's page shows the outcome."""
     with suppress(Exception):  # the brake is pulled: the run ends by itself, without this console, too
         for _ in stages:
             pass
@@ -266,7 +266,7 @@ async def approve(request: Request, form: FormData) -> Response:
 
 @form_page
 async def retry(request: Request, form: FormData) -> Response:
-    """Run the rows that failed or never ran again, or say what that costs."""
+    """Run the rows again that failed or never ran, or estimate the cost."""
     console, name = console_of(request), _name(request)
     dry_run, accept = text_of(form, "action") == "estimate", bool(text_of(form, "accept_version"))
     typed = {"accept_version": "1" if accept else ""}
@@ -278,7 +278,7 @@ async def retry(request: Request, form: FormData) -> Response:
 
 @form_page
 async def heal_rows(request: Request, form: FormData) -> Response:
-    """Run the rows of the chosen causes again, with their cures, or say what that costs."""
+    """Run the rows of the chosen causes again, with their cures, or estimate the cost."""
     console, name = console_of(request), _name(request)
     chosen = [str(one) for one in form.getlist("cause")]
     dry_run, accept = text_of(form, "action") == "estimate", bool(text_of(form, "accept_version"))

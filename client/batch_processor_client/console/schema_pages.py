@@ -26,7 +26,7 @@ async def schema_page(request: Request) -> Response:
 
 @form_page
 async def try_schema(request: Request, form: FormData) -> Response:
-    """Say which field each method of the schema finds in the answer, and where. AWS is not asked for it."""
+    """Show which field each method of the schema finds in the answer, and where. Does not call AWS."""
     console, schema, answer = console_of(request), text_of(form, "schema"), text_of(form, "answer")
 
     def extract() -> schemas.Tried:
@@ -41,7 +41,7 @@ async def try_schema(request: Request, form: FormData) -> Response:
 async def _show(
     request: Request, problem: str = "", schema: str = "", answer: str = "", tried: schemas.Tried | None = None
 ) -> Response:
-    """The page, with what was typed and what came of it. The target is looked up only to begin with its schema."""
+    """The page with its typed texts and the result. The target is looked up only for its registered schema."""
     console, name = console_of(request), str(request.path_params["name"])
     target: Target | None = None
     if not schema:

@@ -41,7 +41,7 @@ async def try_row(request: Request, form: FormData) -> Response:
 
 
 async def _show(request: Request, problem: str = "", row: str = "", tried: targets.Tried | None = None) -> Response:
-    """The page of a target, with the row that was typed and what came of it."""
+    """The page of a target, with the typed row and its result."""
     console, name = console_of(request), request.path_params["name"]
     found = await ask(lambda: targets.find_target(console.deployment, name), console.patience)
     target = found.answer

@@ -187,7 +187,7 @@ class Earlier:
         )
 
     def _why_none(self, config: BatchConfig, columns: list[str]) -> str:
-        """Why none of its answers can fit, if that is clear before any row is mapped; "" otherwise."""
+        """The reason why none of its answers can be used, if it is clear before any row is mapped; "" otherwise."""
         if self.ended is not None and not self.ended.succeeded:
             return f"none of its {self.ended.total_rows:,} rows was successful"
         then, now = _mapper(self.plan.config, self.plan.columns), _mapper(config, columns)

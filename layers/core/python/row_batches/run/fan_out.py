@@ -111,7 +111,7 @@ class _Spool:
     def fill(self, answers: Iterator[AnsweredRow], wanted: _Rows, has_time: Callable[[], bool]) -> bool:
         """Replace the answers by the next ones of ``wanted`` rows. Returns whether there were any.
 
-        Reads on without time until it has one answer, so that no call is in vain.
+        Reads at least one answer even without time left, so that each call makes progress.
         """
         self._answers.seek(0)
         self._answers.truncate()

@@ -16,7 +16,7 @@ from row_batches.files.writers import WRITER_OF
 
 @dataclass(frozen=True)
 class Written:
-    """The files of an output: their addresses by format, what is to be said about them, and their hashes."""
+    """The files of an output: their addresses by format, the warnings about them, and their hashes."""
 
     addresses: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)

@@ -104,8 +104,8 @@ def _traced(admitted: MapRowsResponse, trace: ChildTrace) -> MapRowsResponse:
 def _may_have_begun(batch: Batch, rows: Collection[int]) -> dict[int, list[int]]:
     """For each row, the places in ``resume_from`` of the executions that left it unfinished, the oldest first.
 
-    That is the order in which they took names: each gave its first attempt at a row the name that the oldest one gave
-    it. An execution that finished a row has dealt with what was before.
+    Each execution gave its first attempt at a row the name that the oldest one had given it. An execution that finished
+    a row has already taken earlier attempts into account.
     """
     begun: dict[int, list[int]] = {row: [] for row in rows}
     left = set(rows)

@@ -1,4 +1,4 @@
-"""Builds ``proof.json``, by which anybody can check that a run's output belongs to its input (``make verify``).
+"""Builds ``proof.json``, with which anyone can check that a run's output belongs to its input (``make verify``).
 
 It has the hashes of the input as it was read, of the plan, and of the files of the result, the version of the target,
 the counts, and the cost by meter. ``proof_rows.b64`` has the hashes of each row (``rows.proof_rows``); ``proof.json``

@@ -73,7 +73,7 @@ class Remapped:
     first_rows: list[dict[str, str]] = field(default_factory=list)
     outputs: Written = field(default_factory=Written)
     delivered: Delivered | None = None
-    """The copy in a folder of the user's, if the document or the run asks for one."""
+    """The copy in the user's folder, if the document or the run asks for one."""
 
     @property
     def total_rows(self) -> int:

@@ -1,4 +1,4 @@
-"""An input that is an output, or the failed rows, of an earlier execution: what the earlier plan says about it.
+"""Reads the earlier plan of an input that is an output, or the failed rows, of an earlier execution.
 
 The earlier execution's plan and staged input are kept for ``work_retention_days``. After that, nothing is compared.
 """

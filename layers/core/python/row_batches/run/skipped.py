@@ -1,7 +1,7 @@
 """Rows without content, which are not sent (``input_format.empty_rows``). The output lists them as SKIPPED.
 
-They are staged in an object of their own, so nothing that reads the rows to send needs to know about them. Whoever
-writes or counts all rows takes them from there.
+They are staged in a separate object, so nothing that reads the rows to send needs to know about them. Code that
+writes or counts all rows reads them from there.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class SkippedRows:
         self._next: tuple[int, list[str]] | None = (0, [])
 
     def between(self, first: int, last: int) -> Iterator[tuple[int, list[str]]]:
-        """Those from ``first`` to ``last``, with their cells."""
+        """The skipped rows from ``first`` to ``last``, with their cells."""
         while self._next is not None and self._next[0] <= last:
             row, cells = self._next
             self._next = next(self._rows, None)

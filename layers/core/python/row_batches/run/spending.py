@@ -1,6 +1,6 @@
 """Counts finished rows while a run goes on, and pulls the brake at ``stop_after.cost_usd``.
 
-All workers add to one live count in the table of runs. The write that brings it to the limit learns so from its answer
+All workers add to one live count in the table of runs. The worker whose write reaches the limit sees it in the answer
 and pulls the brake. Rows that could not be counted are counted together with the next ones.
 
 The limit can be exceeded by the rows in flight, by those that start within the next second, and by a hundredth of the
@@ -26,7 +26,7 @@ COUNTS_PER_LIMIT = 100
 
 
 def cost_problems(config: BatchConfig, target: Target) -> Iterator[Problem]:
-    """The problem of a limit whose cost nobody knows."""
+    """The problem of a cost limit for a target whose cost is not known."""
     limit = config.execution_config.cost_limit
     if limit is not None and not target.has_known_cost:
         message = f"the cost of {target.name} is not known"

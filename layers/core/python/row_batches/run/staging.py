@@ -1,7 +1,7 @@
 """Writes the staged copy of an input: the rows to send in one object, the rows without content in another.
 
 A large input takes several calls of the function. Each call writes a checkpoint before its time is over: the place in
-the input and the parts of both objects. The next call goes on there. A call that is killed is repeated from its last
+the input and the parts of both objects. The next call continues there. A call that is killed is repeated from its last
 checkpoint, and writes the same parts again. The input must not change between the calls.
 """
 
@@ -33,9 +33,9 @@ from row_batches.files.upload import Upload
 
 EMPTY_ROWS = "input_format.empty_rows"
 RESERVE_SECONDS = 120.0
-"""A call stops when less time than this is left of its 15 minutes, at the next place where reading can go on."""
+"""A call stops when less time than this is left of its 15 minutes, at the next place where reading can continue."""
 LAST_RESERVE_SECONDS = 30.0
-"""If there is no such place until then, the input is not read on: it does not fit into one call."""
+"""If there is no such place by then, reading stops: the input does not fit into one call."""
 PLAN_SECONDS = 420.0
 """Planning a staged input, with the search for duplicates, takes up to this. With less left, another call plans."""
 PARTS_A_CHECKPOINT = 10
@@ -56,7 +56,7 @@ class Finished(LazyModel):
 
 
 class Blank(LazyModel):
-    """What ``BlankRows`` counted."""
+    """The counts of ``BlankRows``."""
 
     rows: int = 0
     groups: int = 0
@@ -65,7 +65,7 @@ class Blank(LazyModel):
 
 
 class Checkpoint(LazyModel):
-    """How far the staging of an execution is: ``place`` in the input, and both uploads; or its result.
+    """The progress of an execution's staging: the ``place`` in the input and both uploads, or the result.
 
     ``read`` are the user's objects as far as they are hashed.
     """
@@ -233,7 +233,7 @@ class _Writing:
 
 
 def check(staging: InputStaging, form: InputFormat, deadline: Deadline) -> None:
-    """Read the rows without staging them, as far as the time goes. Raises ``InvalidInputError`` for mistakes."""
+    """Read the rows without staging them, while there is time. Raises ``InvalidInputError`` for mistakes."""
     blank = BlankRows(but_last=form.source_column is not None)
     for chunk in staging:
         if form.empty_rows == "refuse":

@@ -213,8 +213,8 @@ def filter_expression(execution: Execution) -> str:
 def console_url(execution: Execution, ended_ms: int) -> str:
     """The traces of a run in the CloudWatch console.
 
-    AWS documents the console's parts but not this form, in which ``*`` and the hexadecimal code stand for a character:
-    where it stops to work, ``filter_expression`` does the same by hand.
+    AWS does not document this form of the address, in which ``*`` and a hexadecimal code represent a character. If it
+    stops working, ``filter_expression`` does the same by hand.
     """
     partition, _, region = execution.arn.split(":")[1:4]
     started_ms = int(execution.started_at.timestamp() * 1000)

@@ -52,7 +52,7 @@ class Forecast(LazyModel):
 
 
 def mean_of(values: Sequence[float], seed: int = 0) -> Forecast:
-    """The mean of what ``values`` are a sample of; they are not negative.
+    """The mean of the population that ``values`` are a sample of. They are not negative.
 
     Raises ValueError if there are fewer than two, because one value says nothing about the range.
     """
@@ -111,7 +111,7 @@ def _student_t(freedom: int) -> float:
 
 
 def share_of(hits: int, count: int) -> Forecast:
-    """The share of what ``hits`` of ``count`` are a sample of, from 0 to 1. Raises ValueError if ``count`` is 0."""
+    """The share in all rows, 0 to 1, from a sample with ``hits`` of ``count``. Raises ValueError if ``count`` is 0."""
     if not count:
         raise ValueError("no values")
     share, spread = hits / count, Z * Z / count

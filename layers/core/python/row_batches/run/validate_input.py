@@ -199,7 +199,7 @@ class _Validation:
         return _response(plan, stored.items, self._work_retention_days)
 
     def _deployment(self) -> DeploymentConfig:
-        """The deployment's current configuration. An environment that was never given one has the defaults."""
+        """The deployment's current configuration; the defaults if the environment has none."""
         try:
             return read_deployment_config(self._work.get(KEY))
         except ObjectNotFoundError:

@@ -12,7 +12,7 @@ from row_batches.rows.records import Usage
 
 
 def token_prices(target: Target, model: str) -> TokenPrices | None:
-    """The price of the model's tokens; None if nobody knows it."""
+    """The price of the model's tokens; None if it is not known."""
     if target.prices is not None:
         return TokenPrices(target.prices.input_usd_per_million_tokens, target.prices.output_usd_per_million_tokens)
     return model_prices().get(model)

@@ -78,7 +78,7 @@ class RunCounts:
     ``worker_seconds`` in all. ``answers_sought`` were looked for among those of earlier batches, ``answers_kept`` for
     later ones.
     ``traces`` were written to X-Ray.
-    ``waits``: children of an agent's run that came again, since a rate let none of their rows start yet.
+    ``waits`` counts the children of an agent's run that waited because a rate let none of their rows start yet.
     """
 
     rows: int
