@@ -72,7 +72,7 @@ def qualified_functions(extract: Callable[..., str]) -> Callable[..., str]:
 
 
 def machines_of_tokens(extract: Callable[..., str]) -> Callable[..., str]:
-    """A task token stands for the state machine whose task waits for it.
+    """A task token represents the state machine whose task waits for it.
 
     https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsstepfunctions.html: SendTaskSuccess
     """

@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 FILE, PORT_FILE = "state.pickle", "state.port"
 FORM = (1, importlib.metadata.version("ministack"), sys.version_info[:2])
-"""The stores' form: it changes with MiniStack and with Python. A state of another form is not read."""
+"""The form of the stores, which depends on the versions of MiniStack and Python. Other forms are not read."""
 SERVICES = "ministack.services."
 OWN_STORES: dict[str, dict[Any, Any]] = {
     "emulator.bedrock.jobs._tokens": jobs._tokens,

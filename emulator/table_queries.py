@@ -3,7 +3,7 @@
 MiniStack evaluates the key condition for every item of the partition in every request. A partition of 50,000 items,
 read in ranges, would keep the server busy for minutes. Here the sort keys of a partition are kept in order, and
 MiniStack's Query sees a table that has the items of the page alone. It still checks the request and the condition.
-Queries of indexes, and of tables whose sort key is no text, are MiniStack's.
+MiniStack itself answers queries of indexes, and of tables whose sort key is not a text.
 
 Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Query.Pagination.html
 """
@@ -75,7 +75,7 @@ def page(items: Iterable[Table], limit: int | None) -> Iterator[Table]:
 
 
 def narrowed(table: Table, data: Table) -> Table | None:
-    """The table with the items of one page of the query alone. None for a query that reads the whole partition."""
+    """The table with only the items of one page of the query. None for a query that reads the whole partition."""
     condition, limit, sort_name = data.get("KeyConditionExpression"), data.get("Limit"), table["sk_name"]
     if data.get("IndexName") or not sort_name or dynamodb._get_attr_type(table, sort_name) != "S":
         return None
@@ -113,7 +113,7 @@ def narrowed(table: Table, data: Table) -> Table | None:
 
 
 def reading_one_page(query: FunctionType) -> Callable[[Table], Any]:
-    """MiniStack's Query, which looks its table up in its module, with the table of the page in that place."""
+    """MiniStack's Query, which looks up its table in its module and finds the table of the page there."""
 
     def ask(data: Table) -> Any:
         name = dynamodb._normalize_table_name(data.get("TableName"))

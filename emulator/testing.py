@@ -133,7 +133,7 @@ class LocalAws:
         self.stop()
 
     def session(self, access_key: str = ROOT, secret_key: str = ROOT, token: str | None = None) -> boto3.Session:
-        """A session that reads only the region of the caller's AWS configuration."""
+        """A session that reads only the region from the caller's AWS configuration."""
         return boto3.Session(
             aws_access_key_id=access_key, aws_secret_access_key=secret_key, aws_session_token=token, region_name=REGION
         )

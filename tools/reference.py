@@ -256,7 +256,7 @@ def _commands(command: Any, name: tuple[str, ...]) -> Iterator[tuple[tuple[str, 
 
 
 def _taken(parameter: Any) -> str:
-    """An argument or option with what it means."""
+    """An argument or option with its meaning."""
     said = f": {parameter.help}" if getattr(parameter, "help", None) else ""
     if parameter.param_type_name == "argument":
         return f"`{parameter.metavar or parameter.name.upper()}`{said}"

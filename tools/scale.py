@@ -62,7 +62,7 @@ QUOTAS = (TRANSITIONS, STARTS, CHILDREN, LAMBDA, TABLE_WRITES, PARTITION_WRITES,
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """A run that was computed. Rates are per second; ``limit`` is what holds its rows back."""
+    """A computed run. Rates are per second; ``limit`` is what limits its speed."""
 
     rows: int
     target: str

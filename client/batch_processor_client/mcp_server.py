@@ -513,7 +513,7 @@ def serve(made: MCPServer[Any], port: int | None, show: Callable[[str], None]) -
 
 
 def _told(operation: Callable[..., Any]) -> Callable[..., Any]:
-    """The operation, whose expected errors are answers of its tool."""
+    """The operation as a tool. Its expected errors become answers of the tool."""
     if inspect.iscoroutinefunction(operation):
 
         @functools.wraps(operation)
@@ -545,8 +545,8 @@ def _has_price(target: Target) -> bool:
 
 
 def _most_usd(plan: Plan) -> float | None:
-    """What a run can cost in all: its target up to the run's limit, and the service at the worst. None without a limit:
-    then nothing stops a run whose estimate was too low."""
+    """The most that a run can cost: its target up to the run's limit, and the service's worst case. None without a
+    limit, because then nothing stops a run whose estimate was too low."""
     limit, target_usd = plan.config.execution_config.cost_limit, estimates.worst_of_target(plan.estimate.model_dump())
     if limit is None:
         return None

@@ -137,7 +137,7 @@ class Run:
         return frame
 
     def _repr_html_(self) -> str:
-        """What a notebook shows of it. Every text from outside is escaped."""
+        """The run as a notebook shows it. Every text from outside is escaped."""
         progress = self.progress
         total, done = progress.total or 0, progress.done
         parts = [f"{done:,} of {total:,} rows" if total else "checking the input", f"{progress.failed:,} failed"]
@@ -178,7 +178,7 @@ def _pandas() -> Any:
 
 
 class _Silent:
-    """The display of a program that is no notebook."""
+    """The display of a program that is not a notebook."""
 
     def update(self, _: Any) -> None: ...
 

@@ -26,7 +26,7 @@ OF_THE_TARGET = ("target", "model")
 
 
 class Progress(BaseModel):
-    """How far a run is. Followers of one run show the same counts, because all of them are stored.
+    """The progress of a run. Followers of one run show the same counts, because the counts are stored.
 
     ``total`` is None until the plan is written; then it is the number of rows that are sent. ``in_flight`` is the most
     rows that workers can have started, None if it is not known. ``cost_usd`` is the cost so far: the target's own by
@@ -83,7 +83,7 @@ class Pace:
         return (last_done - first_done) / (last_time - first_time) if last_time > first_time else 0.0
 
     def seconds_for(self, rows: int) -> float | None:
-        """How long so many rows take at the current rate; None if unknown."""
+        """Seconds that this many rows take at the current rate; None if unknown."""
         return rows / self.rows_per_second if self.rows_per_second > 0 else None
 
 

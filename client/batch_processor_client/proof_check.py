@@ -1,7 +1,7 @@
 """Checks an output against its proof and its input, line by line.
 
 If a line is not the expected one, the check looks for the place where lines and proof agree again. So it names the rows
-that were changed, removed, doubled or moved, and goes on behind them. It reads bytes, not cells: a changed quote does
+that were changed, removed, doubled or moved, and continues after them. It reads bytes, not cells: a changed quote does
 not make the rest of the file one cell.
 
 Memory: ``LOOK_BYTES`` and the longest line, the proofs of ``LOOK_ROWS`` rows, ``MOST_FINDINGS`` findings.
@@ -28,9 +28,9 @@ from row_batches.rows.proof_rows import (
 LOOK_BYTES = 4 * 1024 * 1024
 LOOK_ROWS = 200
 LOOK_LINES = 1_000
-"""How far behind a wrong line the check looks for the place where lines and proof agree again."""
+"""How far after a wrong line the check looks for the place where lines and proof agree again."""
 MOST_FINDINGS = 100
-"""After so many findings, the check stops: the output is another one."""
+"""After this many findings, the check stops, because the output is a different one."""
 ROWS_REMEMBERED = 1_000
 MOST_CELL_BYTES = 16 * 1024 * 1024
 """A cell can hold a whole answer of 6 MB, quoted."""
@@ -56,7 +56,7 @@ class Part:
 
 
 class Bytes:
-    """A stream of bytes that can be looked at before it is read on."""
+    """A stream of bytes with a look ahead."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = iter(chunks)
@@ -105,14 +105,14 @@ def hashed_parts(chunks: Iterable[bytes], parts: Sequence[Part], wrong: Callable
 
 
 class ProofRows:
-    """The rows of ``proof_rows.b64``, which can be looked at before they are read on."""
+    """The rows of ``proof_rows.b64``, with a look ahead."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._bytes = Bytes(chunks)
         self._ahead: deque[RowProof] = deque()
 
     def peek(self, count: int) -> list[RowProof]:
-        """The next ``count`` rows; fewer at the end, or before something that is no proof."""
+        """The next ``count`` rows; fewer at the end, or before data that is not a proof."""
         if len(self._ahead) < count:
             # Whole blocks, because it is asked for each row.
             size = max(count - len(self._ahead), LOOK_ROWS) * ROW_CHARACTERS
@@ -270,7 +270,7 @@ class OutputCheck:
         return True
 
     def _give_up(self) -> None:
-        """Say how the output ends, because lines and proof do not agree again."""
+        """Note how the output ends, because lines and proof do not agree again."""
         after = self.checked.total_rows - self._row
         if self._output.peek(1):
             self.checked.add(self._row, "from here on, the output is another one")
@@ -289,7 +289,7 @@ class OutputCheck:
             self.checked.add(0, f"the input has more than {self.checked.total_rows:,} rows")
 
     def _explain(self) -> None:
-        """Turn what is missing and what is too much into findings: a moved row is both."""
+        """Turn missing and surplus rows into findings. A moved row is both."""
         seen = dict(self._seen)
         row_of = {expected: row for row, (expected, _) in self._changed.items()}
         for row, (_, found) in self._changed.items():

@@ -1,7 +1,7 @@
 """Deletes all that a run left in its deployment: its rows, outputs and proof, and its item in the table of runs.
 
-Buckets keep old versions of their objects, so every version is deleted. The plan and the item in the table of runs go
-last: they say where the rest is, so a purge that broke off can be repeated. The operator's own credentials need
+Buckets keep old versions of their objects, so every version is deleted. The plan and the item in the table of runs are
+deleted last. They say where the rest is, so an interrupted purge can be repeated. The operator's own credentials need
 ``s3:ListBucketVersions``, ``s3:DeleteObjectVersion``, ``dynamodb:Query`` and ``dynamodb:BatchWriteItem``; no function
 of the product can delete a version.
 """
@@ -39,7 +39,7 @@ MOST_ITEMS_A_WRITE = 25
 MOST_OBJECTS_A_DELETION = 1_000
 """https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html"""
 PAUSE_SECONDS = 1.0
-"""Before items are written again that a throttled table left over."""
+"""The pause before items that a throttled table left over are written again."""
 KEPT = (
     "copies that were delivered to output_s3_uri, and files that you downloaded",
     "the input file, unless the run uploaded it",
@@ -52,7 +52,7 @@ Element = TypeVar("Element")
 
 
 class Part(BaseModel):
-    """What a run left in one place. ``size_bytes`` is None for items of a table, whose size nobody knows."""
+    """The data of a run in one place. ``size_bytes`` is None for items of a table, whose size is not known."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -63,7 +63,7 @@ class Part(BaseModel):
 
 
 class Purge(BaseModel):
-    """What a run left, place by place. ``is_deleted`` says whether it is deleted now; ``kept`` stays in any case."""
+    """The data that a run left, place by place. ``is_deleted``: it is deleted now. ``kept`` is never deleted."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -79,7 +79,7 @@ class Purge(BaseModel):
 
 
 def look(deployment: Deployment, execution: str) -> Purge:
-    """What a run left; empty parts are left out. Raises ClientError for a run that still runs or is still read."""
+    """Find what a run left, without empty parts. Raises ClientError for a run that still runs or is still read."""
     name = _purgeable(deployment, execution)
     parts = [place.look() for place in _places(deployment, name, time.sleep)]
     return Purge(execution=name, parts=[part for part in parts if part.count])

@@ -90,7 +90,7 @@ class Remap(BaseModel):
 
     @property
     def document(self) -> dict[str, Any]:
-        """What a script needs of it, as JSON."""
+        """The result as JSON, for scripts."""
         new = self.remapped
         counts = {status.value: count for status, count in new.counts.items()}
         return {

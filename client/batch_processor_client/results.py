@@ -1,4 +1,4 @@
-"""What a run that has ended left: its warnings, its first rows, its failed rows."""
+"""The results of a run that has ended: its warnings, its first rows, its failed rows."""
 
 from __future__ import annotations
 

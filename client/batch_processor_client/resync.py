@@ -24,7 +24,7 @@ MOST_REASONS = 5
 
 
 class Replayed(BaseModel):
-    """What became of one object. ``error`` is why the function failed, "" if it did not; ``reasons`` are those of items
+    """The outcome of one object. ``error`` is why the function failed, "" if it did not; ``reasons`` are those of items
     that failed again."""
 
     model_config = ConfigDict(frozen=True)

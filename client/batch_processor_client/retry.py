@@ -78,7 +78,7 @@ def retry(
 ) -> Retry:
     """Start an execution with the document and the rows of an earlier one, which takes over what was successful there.
 
-    Its rows are the ones that the earlier execution staged, under the same numbers, whatever became of the user's file.
+    Its rows are the ones that the earlier execution staged, with the same numbers, even if the user's file has changed.
     Its output lists all of them. The same ``name`` twice starts one execution. ``accept_version``: also take over
     answers of another version of the target's code. ``dry_run``: plan and estimate, wait for that, and run no row.
     ``changes`` are new values in its ``execution_config``. ``most_usd`` is the cost of the target at which no further

@@ -28,7 +28,7 @@ def start(deployment: Deployment, document: dict[str, Any], name: str, csv: Path
     """Check the name and the document, upload the files, start the execution; returns its ARN.
 
     In ``csv_s3_uri``, INPUT_BUCKET stands for the deployment's input bucket. ``csv`` is uploaded there and replaces it:
-    a file, all files of a folder, or those that fit a pattern such as ``rows/*.csv``.
+    a file, all files of a folder, or those that match a pattern such as ``rows/*.csv``.
     Raises ClientError (also for a name that was used) or InvalidInputError before anything is uploaded.
     """
     check_name(name)

@@ -1,4 +1,4 @@
-"""The first rows of an input, read as a run reads it, so that a person sees how before anything runs."""
+"""The first rows of an input, read as a run reads them, to show to a person before anything runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Proposes the schema of an agent from answers that were saved. It is a beginning to be corrected, not a result."""
+"""Proposes the schema of an agent from saved answers. A person must check and correct it."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def guess_schema(folder: Path, agent: str | None = None) -> Guess:
 
 
 def _evidence(view: AnswerView) -> Iterator[tuple[str, dict[str, str], Any]]:
-    """Name, entry of ``extraction`` and value of all that could be a field."""
+    """Name, entry of ``extraction`` and value of everything that could be a field."""
     structured = METHOD_OF["structured_output"].model_validate(
         {"method": "structured_output", "tool_name": PRINT_OUTPUT, "field_mappings": {"all": "$"}}
     )

@@ -27,7 +27,7 @@ POLL_SECONDS = 1.0
 
 
 class Stage(StrEnum):
-    """How far a stop is."""
+    """The stages of a stop."""
 
     ENDED_BEFORE = "ended_before"
     """The execution had ended before. Nothing was done."""
@@ -137,7 +137,7 @@ class _Stopping:
                 raise
 
     def end_waiting(self) -> None:
-        """Let a run that waits after its trial go on to its output. It sees the brake and starts no row."""
+        """Let a run that waits after its trial continue to its output. It sees the brake and starts no row."""
         run = self._runs.get(self._name)
         if run is not None:
             send_answer(self._states, run, approved=False)

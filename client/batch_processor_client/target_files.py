@@ -35,14 +35,14 @@ Template = Literal["tool", "agent", "express"]
 
 
 class Vpc(Part):
-    """Where a function works that must reach private addresses."""
+    """The VPC of a function that must reach private addresses."""
 
     subnet_ids: list[str] = Field(min_length=1, description="ids of the subnets")
     security_group_ids: list[str] = Field(min_length=1, description="ids of the security groups")
 
 
 class Permission(Part):
-    """What a target may do on AWS, beside writing its log."""
+    """The permissions of a target on AWS, besides writing its log."""
 
     actions: list[
         Annotated[
@@ -70,7 +70,7 @@ class Prices(Part):
 
 
 class TargetFile(Part):
-    """``target.yaml``. Everything can be left out."""
+    """``target.yaml``. All fields are optional."""
 
     kind: Kind | None = Field(
         default=None,
@@ -137,9 +137,9 @@ class TargetFolder(BaseModel):
 
 
 def create(name: str, *, file: Path | None = None, template: Template | None = None, folder: Path = FOLDER) -> Path:
-    """Make a target's folder from a handler or a definition of the user's, or from a template; return its path.
+    """Make a target's folder from the user's handler or definition, or from a template; return its path.
 
-    A ``requirements.txt`` beside the file comes along. Raises ClientError if the name cannot be one, is taken, or if
+    A ``requirements.txt`` beside the file is copied, too. Raises ClientError if the name cannot be one, is taken, or if
     the file is neither Python with a ``handler`` nor the definition of a state machine.
     """
     if re.fullmatch(NAME, name) is None or len(name) > MOST_FUNCTION_NAME:
@@ -166,7 +166,7 @@ def create(name: str, *, file: Path | None = None, template: Template | None = N
 
 
 def _kind_of_code(file: Path) -> str:
-    """The name that the file gets. Raises ClientError for one that is no code of a target."""
+    """The name that the file gets. Raises ClientError for a file that is not the code of a target."""
     try:
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

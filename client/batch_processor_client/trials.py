@@ -1,4 +1,4 @@
-"""Operations on trials: a run that tries some of its rows first, and waits until somebody approves the others."""
+"""Operations on runs with a trial, which try some rows first and wait until somebody approves the others."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ GONE = frozenset({"TaskDoesNotExist", "TaskTimedOut", "InvalidToken"})
 
 
 def with_trial(document: dict[str, Any], rows: int) -> dict[str, Any]:
-    """The document with a trial of so many rows, after which the run waits for an approval."""
+    """The document with a trial of this many rows, after which the run waits for an approval."""
     asked = document.get("trial")
     own = asked if isinstance(asked, dict) else {}
     return {**document, "trial": {**own, "rows": rows, "approval": "required"}}
 
 
 class Answered(BaseModel):
-    """The answer to a run that waited. ``report`` is what its trial said."""
+    """The answer to a run that waited. ``report`` is that of its trial."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -40,7 +40,7 @@ from row_batches.rows.records import AnsweredRow
 
 MOST_KEPT = 32
 KEPT_SECONDS = 20.0
-"""A file, a target or kept answers that change are shown as they were for up to this time."""
+"""Changes of a file, a target or kept answers are shown after up to this time."""
 PREFIX = "shared/console/"
 """Prefix in the input bucket of files that were dropped into the page."""
 
@@ -75,7 +75,7 @@ class _Kept(Generic[Value]):
 
 @dataclass(frozen=True)
 class Board:
-    """A document as it stands, and what is known about it. ``tried`` is the row that was tried last.
+    """A document in its current form, and what is known about it. ``tried`` is the row that was tried last.
 
     ``sample_problem`` says why its file cannot be read, "" if it can.
     """
@@ -101,7 +101,7 @@ class RemapBoard:
 
 
 class Workbench:
-    """What one deployment's documents name: files that were read, targets, and rows that were tried."""
+    """The workbench of one deployment. It keeps files that were read, targets, and rows that were tried."""
 
     def __init__(self, deployment: Deployment, clock: Callable[[], float] = time.monotonic) -> None:
         self._deployment = deployment
@@ -113,7 +113,7 @@ class Workbench:
         self._targets = _Kept[list[Target]](clock, KEPT_SECONDS)
 
     def board(self, text: str, change: str = "", given: Mapping[str, str] | None = None, tried_id: str = "") -> Board:
-        """The document of a text after a change, and what a run would make of it.
+        """The document of a text after a change, as a run would use it.
 
         Raises ClientError for a text that is no document or a change that cannot be done, and what AWS refuses.
         """
@@ -198,7 +198,7 @@ class Workbench:
         return estimates.estimate(self._deployment, read_text(text), name)
 
     def start(self, text: str, name: str) -> str:
-        """Start a run of the document, and return its name. Asked again for the same, it starts nothing twice.
+        """Start a run of the document, and return its name. The same request again starts nothing.
 
         Raises ClientError for a name that another run has, and InvalidInputError.
         """

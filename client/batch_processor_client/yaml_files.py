@@ -1,8 +1,8 @@
 """Reads the YAML files that people write, with the line of each value, and checks them against a model.
 
-Terraform reads the same files by ``yamldecode``. What YAML 1.1, YAML 1.2 and Terraform read differently (``yes``,
-``010``, ``12:30``, dates) is refused, so that a file means the same to everybody. The file is data: tags, merge keys
-and repeated keys are refused, and what anchors are expanded to is bounded.
+Terraform reads the same files by ``yamldecode``. Values that YAML 1.1, YAML 1.2 and Terraform read differently
+(``yes``, ``010``, ``12:30``, dates) are refused, so that a file has one meaning. The file is data: tags, merge keys
+and repeated keys are refused, and the expansion of anchors is bounded.
 """
 
 from __future__ import annotations

@@ -313,7 +313,7 @@ def with_duckdb_finished(folder: Path) -> Path:
 
 @contextmanager
 def duckdb_connection() -> Iterator[duckdb.DuckDBPyConnection]:
-    """A database in memory. It prints no progress, which would stand between the figures."""
+    """A database in memory. It prints no progress, which would mix with the figures."""
     with duckdb.connect() as connection:
         connection.execute("SET enable_progress_bar = false")
         yield connection
