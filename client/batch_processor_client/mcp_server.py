@@ -277,7 +277,7 @@ class AgentTools:
         return Stopping(execution=executions.name_of(execution), message=message)
 
     def status(self, execution: Execution) -> RunView:
-        """State, counts and cost of a run, also while it goes on. With the report of its trial while it waits after it.
+        """State, counts and cost of a run, also while it runs. With the report of its trial while it waits after it.
 
         The table of runs has a run some seconds after its start."""
         run = runs.status(self._deployment, execution)

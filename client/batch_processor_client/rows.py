@@ -1,4 +1,4 @@
-"""The finished rows of a run, in any storage mode, also while it goes on."""
+"""The finished rows of a run, in any storage mode, also while it runs."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def list_runs(
 
 
 def status(deployment: Deployment, execution: str) -> Run:
-    """The state and counts of a run, also while it goes on. Raises ClientError if there is no such run."""
+    """The state and counts of a run, also while it runs. Raises ClientError if there is no such run."""
     name = executions.name_of(execution)
     run = DynamoDbRuns(deployment.client("dynamodb"), deployment.runs_table).get(name)
     if run is None:

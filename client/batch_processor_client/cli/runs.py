@@ -294,7 +294,7 @@ def list_runs(
 
 @app.command()
 def status(context: typer.Context, execution: Execution, as_json: AsJson = False) -> None:
-    """Show the state, counts and cost of a run, also while it goes on."""
+    """Show the state, counts and cost of a run, also while it runs."""
     run_now = runs.status(deployment_of(context), execution)
     if as_json:
         out.print_json(run_now.model_dump_json())
@@ -393,7 +393,7 @@ def rows(
     first_row: Annotated[int, typer.Option("--from", min=1, help="The first row to look at.")] = 1,
     as_json: AsJson = False,
 ) -> None:
-    """List finished rows of a run, also while it goes on."""
+    """List finished rows of a run, also while it runs."""
     page = list_rows(deployment_of(context), execution, statuses=status or (), first_row=first_row, limit=limit)
     if as_json:
         out.print_json(json.dumps(page.model_dump(mode="json")))

@@ -19,7 +19,7 @@ variable "alarms" {
     periods     = optional(number, 1)
     threshold   = optional(number, 0)
   }))
-  description = "Alarms by name. The description says what happened and what to do; the period is in seconds; the metric must be above the threshold in each of so many periods."
+  description = "Alarms by name. The description says what happened and what to do; the period is in seconds; the metric must be above the threshold in each of the periods."
 }
 
 variable "dashboard_name" {

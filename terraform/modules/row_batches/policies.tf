@@ -427,7 +427,7 @@ locals {
       Resource = [local.executions_arn]
     },
     {
-      # Answers a run that waits after its trial. The token for it stands in the table of runs.
+      # Answers a run that waits after its trial. The token for it is in the table of runs.
       Sid      = "ApproveRuns"
       Effect   = "Allow"
       Action   = ["states:SendTaskSuccess"]

@@ -35,7 +35,7 @@ module "tool" {
   artifact        = var.artifacts["${var.artifact_folder}/${each.key}"]
   memory_mb       = try(local.settings[each.key].memory_mb, 256)
   timeout_seconds = try(local.settings[each.key].timeout_seconds, 60)
-  # A secret comes as its ARN: the value would stand in the function's configuration.
+  # The environment has the ARN of a secret, because its value would be visible in the function's configuration.
   environment        = merge(try(local.settings[each.key].environment, {}), try(local.settings[each.key].secrets, {}))
   statements         = local.statements[each.key]
   vpc                = try(local.settings[each.key].vpc, null)

@@ -1,5 +1,5 @@
 output "permissions" {
-  description = "What the role of each target may do, in addition to its log."
+  description = "Permissions of the role of each target, in addition to its log."
   value       = local.statements
 }
 

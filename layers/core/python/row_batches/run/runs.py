@@ -97,7 +97,7 @@ class Counts(LazyModel):
 
 
 class Live(LazyModel):
-    """Changes by an operator while the run goes on; None: as planned. Rates hold for the whole run."""
+    """Changes by an operator during the run; None: as planned. Rates hold for the whole run."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -172,7 +172,7 @@ class Run(LazyModel):
     traces: Traces = Field(default_factory=Traces)
     """Written traces. They are read with a single run, too."""
     causes: list[Cause] = []
-    """Why rows failed, the most frequent causes first. While the run goes on, they are read with a single run only."""
+    """Why rows failed, the most frequent causes first. During the run, they are read with a single run only."""
     ended_at: datetime | None = None
     cost_usd: float | None = None
     """The actual cost, which is known at the end."""
