@@ -292,13 +292,13 @@ def test_cells_can_stand_in_single_quotes(size: int) -> None:
     data = b"'a','b'\n'it''s','1,5'\n'5\" pipe','two\nlines'\n'',''''\n"
 
     assert opened(data, size, quote="'")[1] == [["it's", "1,5"], ['5" pipe', "two\nlines"], ["", "'"]]
-    assert "a single quote stands inside" in refusal(b"a,b\nit's,1\n", quote="'")
+    assert "there is a single quote inside" in refusal(b"a,b\nit's,1\n", quote="'")
 
 
 def test_spaces_before_a_quote_are_named_with_what_to_do() -> None:
     data = b'name, country\n"Ada", "GB"\n'
 
-    assert "spaces stand between the delimiter and a double quote" in refusal(data)
+    assert "there are spaces between the delimiter and a double quote" in refusal(data)
     assert opened(data, quote="none")[1] == [['"Ada"', ' "GB"']]
 
 

@@ -52,7 +52,7 @@ class InputFormat(Part):
     )
     quote: Literal['"', "'", "none"] = Field(
         default='"',
-        description="the character that can stand around a cell, and is doubled inside it; `none`: quotes are content",
+        description="the character that quotes a cell, and is doubled inside it; `none`: quotes are content",
     )
     skip_lines: int = Field(
         default=0, ge=0, le=1_000, description="lines before the header, such as a title, that are not read"
