@@ -95,7 +95,7 @@ def test_the_file_that_is_shipped_is_right_also_with_its_examples(tmp_path: Path
         ("a: 1\nb: !!python/object:os.system x", 2, "tags such as"),
         ("? [a, b]\n: 1", 1, "a key is not a text"),
         ("defaults:\n  continue_on_error: no", 2, "YAML readers interpret this value differently (got no)"),
-        ("defaults:\n  batch_size: 010", 2, "disagree"),
+        ("defaults:\n  batch_size: 010", 2, "differently"),
         ("agents:\n  on: {}", 2, "interpret this key differently"),
         (BOMB, 5, "more than 20,000 values"),
         ("&a [*a]", 1, "nested too deep"),
