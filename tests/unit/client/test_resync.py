@@ -82,7 +82,7 @@ def test_items_without_an_outcome_are_told_and_the_lake_is_not_said_to_have_all(
 def test_a_comparison_that_fails_is_told() -> None:
     code, told = run(FakeAws({}, pages={"": {"errorType": "DeploymentError", "errorMessage": "denied"}}))
     assert code == 1
-    assert told[0].endswith("to the end: the function failed: DeploymentError: denied")
+    assert told[0].endswith("because the function failed: DeploymentError: denied")
 
 
 def test_every_object_is_replayed_and_counted() -> None:

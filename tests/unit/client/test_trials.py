@@ -122,7 +122,8 @@ def test_the_report_is_shown_with_ranges_and_their_basis(world: World) -> None:
     for text in (
         "[glad]",
         "trial        2 of 200 rows, 1 successful",
-        "failed       1 x ChaosError: no. Look at it.",
+        "1 × ChaosError: no\n",
+        "Look at it.\n",
         "time a row   median 1.5 s, 90 % within 3.0 s",
         "tokens a row 412 in, 38 out (mean)",
         "cost a row   0.01 USD (mean)",
