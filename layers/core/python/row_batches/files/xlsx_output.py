@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 MAX_CELLS = 20_000_000
 """Cells of the output without its header. At ``CELLS_PER_SECOND``, they take 13.3 of the 15 minutes of a call."""
 CELLS_PER_SECOND = 25_000
-"""What the aggregator's share of a core writes at least, if all rows are also on the sheet of failures. ``make bench``
+"""The least that the aggregator's share of a core writes, if all rows are also on the sheet of failures. ``make bench``
 measures it as ``writing_xlsx_cells``: 28,700 to 52,300, depending on what else the processor does."""
 MAX_TEXT_BYTES = 800_000_000
 """The largest ``output.csv`` that is written as a workbook: /tmp holds its rows twice and the packed workbook."""
