@@ -360,7 +360,7 @@ def _content_of(found: FoundObject) -> FoundContent:
         raise NoContentError("; ".join(faults)) from None
     for name, given in content:
         if isinstance(given, str) and not given.strip(".… "):
-            raise ExampleRepeatedError(f"{name}: is the example's, not the model's")
+            raise ExampleRepeatedError(f"{name}: the model repeated the example of the prompt")
     return FoundContent(content, (*found.repairs, *repairs))
 
 
