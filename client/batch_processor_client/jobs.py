@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -165,6 +164,8 @@ class Creation(OfApi):
     filters: list[Step] = []
     held_by: list[Holder] = Field(default=[], alias="heldBy")
     warnings: list[str] = []
+    repeated: bool = False
+    """Whether an equal request had created the job within the last minutes."""
 
 
 class Content(BaseModel):
@@ -219,9 +220,9 @@ def create(
     key: str = "",
     wait: Callable[[float], None] = time.sleep,
 ) -> Creation:
-    """Create a job of this ``config``. With ``force``, also if the same one was created within ten minutes.
+    """Create a job of this ``config``. The same request within ten minutes gives the same job, unless ``force``.
 
-    The same ``key`` with the same request gives the same job for a day, so that asking again never pays twice. Raises
+    With a ``key``, the same request gives the same job for a day, and another key gives another job. Raises
     ApiRefusedError with every problem of the request, or with the reason for which Bedrock refuses the job.
     """
     body = {"config": config, **({"force": True} if force else {})}
@@ -313,12 +314,18 @@ def _path(job_id: str) -> str:
 
 
 def _post(deployment: Deployment, path: str, body: Any, wait: Callable[[float], None], key: str = "") -> dict[str, Any]:
-    """The final answer. One that takes long is asked for again under the request's key, which pays nothing twice."""
-    headers = {"Idempotency-Key": key or str(uuid.uuid4())}
+    """The final answer. One that takes long is asked for again under the id of the job, which pays nothing twice.
+
+    Without a key, the API takes an equal request for a repetition of an earlier one.
+    """
+    headers = {"Idempotency-Key": key} if key else {}
+    repeated: dict[str, Any] = {}
     for _ in range(int(LONGEST_SECONDS / POLL_SECONDS)):
         answer = request(deployment, "POST", path, body, headers)
         if answer.status != BEGUN:
-            return _accepted(deployment, answer, "POST", path)
+            return {**repeated, **_accepted(deployment, answer, "POST", path)}
+        repeated = repeated or {name: value for name, value in answer.body.items() if name == "repeated"}
+        headers = {"Idempotency-Key": key or str(answer.body["jobId"])}
         wait(POLL_SECONDS)
     raise ClientError(f"{path} has no answer yet: look at the job {answer.body.get('jobId', '')}.")
 

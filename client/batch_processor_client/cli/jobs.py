@@ -83,6 +83,8 @@ def _show_creation(done: jobs.Creation, *, as_json: bool) -> None:
         show(f"{done.message}: {done.emptied_by} leaves none.")
     else:
         show(f"{done.job_id}: {done.violation_count:,} records. Follow it: make job JOB={done.job_id}")
+        if done.repeated:
+            show("The same request created it within the last ten minutes. For a second job, ask with --force.")
 
 
 @app.command("jobs")

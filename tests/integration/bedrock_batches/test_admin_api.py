@@ -491,6 +491,38 @@ def test_the_same_request_with_the_same_key_answers_with_the_same_job(world: Job
     assert api.post(BATCH, CONFIG, headers={"idempotency-key": "order-8"})[1]["jobId"] != first[1]["jobId"]
 
 
+@pytest.mark.parametrize(
+    ("path", "request_body", "status"),
+    [
+        (BATCH, CONFIG, 200),
+        (BATCH, {**CONFIG, "force": True}, 200),
+        (f"{BATCH}/estimate", CONFIG, 200),
+        (BATCH, {"config": {"filters": {"minFineAmount": 1e12}}}, 200),
+        (BATCH, {"config": {"limits": {"maxViolations": 10}}}, 422),
+    ],
+    ids=["created", "forced", "estimated", "nothing to do", "refused"],
+)
+def test_the_id_of_a_job_is_a_key_of_its_request_whatever_the_outcome(
+    world: JobsWorld, api: Api, path: str, request_body: dict[str, Any], status: int
+) -> None:
+    # Given a request whose outcome is not known in time
+    world.runs_at_once = False
+    begun, told = api.post(path, request_body)
+    world.runs_at_once = True
+    # When it comes again under the id that its answer names
+    key = {"idempotency-key": told["jobId"]}
+    first = api.post(path, request_body, headers=key)
+    # Then that is its outcome, and no other job was begun
+    assert (begun, first[0]) == (202, status)
+    assert api.post(path, request_body, headers=key) == first
+    assert {call["jobId"] for call in world.called} == {told["jobId"]}
+    status, body = api.post(BATCH, {"config": {"limits": {"maxViolations": 99}}}, headers=key)
+    assert (status, body["message"]) == (
+        422,
+        f"Job {told['jobId']} began with another request: send the request as it was.",
+    )
+
+
 def test_a_repeated_request_starts_a_processor_again_that_had_not_finished(world: JobsWorld, api: Api) -> None:
     world.runs_at_once = False
     key = {"idempotency-key": "order-7"}

@@ -39,13 +39,13 @@ class FakeApi:
 
     answers: list[tuple[int, dict[str, Any]]]
     requests: list[tuple[str, str, Any]] = field(default_factory=list)
-    keys: set[str] = field(default_factory=set)
+    keys: list[str] = field(default_factory=list)
 
     def request(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> tuple[int, dict[str, Any]]:
         self.requests.append((method, path, body))
-        self.keys |= set((headers or {}).values())
+        self.keys.append((headers or {}).get("Idempotency-Key", ""))
         return self.answers.pop(0)
 
     def batch_get_item(self, RequestItems: dict[str, Any]) -> dict[str, Any]:  # noqa: N803
@@ -72,16 +72,31 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
     return World(monkeypatch, tmp_path)
 
 
-def test_a_creation_that_takes_long_is_asked_for_again_under_one_key(world: World) -> None:
+def test_a_creation_that_takes_long_is_asked_for_again_under_the_id_of_its_job(world: World) -> None:
     world.api.answers = [(202, {"message": "Batch job is being created", "jobId": JOB}), (200, CREATED)]
     waited: list[float] = []
     created = jobs.create(world.deployment, {"limits": {"maxViolations": 3}}, force=True, wait=waited.append)
-    assert (created.job_id, created.violation_count, len(waited), len(world.api.keys)) == (JOB, 3, 1, 1)
+    assert (created.job_id, created.violation_count, len(waited), world.api.keys) == (JOB, 3, 1, ["", JOB])
     assert world.api.requests[0] == (
         "POST",
         "/admin/bedrock/batch",
         {"config": {"limits": {"maxViolations": 3}}, "force": True},
     )
+
+
+def test_a_command_that_is_run_again_says_that_the_job_was_there(world: World, tmp_path: Path) -> None:
+    request = tmp_path / "request.json"
+    request.write_text('{"limits": {"maxViolations": 3}}')
+    begun = {"message": "Batch job is being created", "jobId": JOB, "repeated": True}
+    world.api.answers = [(202, begun), (200, CREATED)]
+    shown = world.command("create-job", "--input", str(request)).output
+    assert "within the last ten minutes. For a second job, ask with --force." in " ".join(shown.split())
+
+
+def test_a_key_of_the_caller_is_kept(world: World) -> None:
+    world.api.answers = [(202, {"message": "Batch job is being created", "jobId": JOB}), (200, CREATED)]
+    jobs.create(world.deployment, {}, key="form-1", wait=lambda _: None)
+    assert world.api.keys == ["form-1", "form-1"]
 
 
 def test_every_problem_of_a_request_is_in_the_error(world: World) -> None:

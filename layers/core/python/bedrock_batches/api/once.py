@@ -1,9 +1,9 @@
 """Answers a repeated request with the same job, so that a retry after a client's time-out does not cost twice.
 
-With an ``Idempotency-Key``, this holds for a day. Without one, a request that equals one of the same caller within
-REPEAT_TIME counts as its repetition, unless it says ``force``. A client that gave up waiting, or a command that is run
-again, means the job that is being created. If the job of a request failed or had nothing to do, the request can be
-repeated at once.
+With an ``Idempotency-Key``, this holds for a day. The id of a job is always a key of its own request, so a client that
+was told the id can ask for the outcome. Without a key, a request that equals one of the same caller within REPEAT_TIME
+counts as its repetition, unless it says ``force``. A client that gave up waiting, or a command that is run again, means
+the job that is being created. If the job of a request failed or had nothing to do, the request can be repeated at once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import orjson
 
 from bedrock_batches.submit import names
 from bedrock_batches.submit.job import Job
-from bedrock_batches.submit.ports import JobsTable
+from bedrock_batches.submit.ports import JobsTable, KeyReusedError
 from foundation.ports import Clock
 
 REPEAT_TIME = timedelta(minutes=10)
@@ -47,7 +47,11 @@ def create_once(
     Raises KeyReusedError.
     """
     if sender.idempotency_key:
-        return services.jobs.create(job, sender.idempotency_key, request)
+        if (begun := _job_of_key(sender.idempotency_key, services)) is None:
+            return services.jobs.create(job, sender.idempotency_key, request)
+        if (begun.config, begun.dry_run, begun.retry_of) != (job.config, job.dry_run, job.retry_of):
+            raise KeyReusedError(f"Job {begun.job_id} began with another request: send the request as it was.")
+        return begun.job_id
     if force or job.dry_run:
         return services.jobs.create(job)
     # A header cannot have a line break, so no caller can send this key.
@@ -58,6 +62,11 @@ def create_once(
     if earlier is not None and (earlier.job_id == job.job_id or _answers(earlier, services.clock)):
         return job_id
     return services.jobs.create(job, key, request, instead_of=job_id)
+
+
+def _job_of_key(key: str, services: Services) -> Job | None:
+    """The job whose id the key is; None for another key."""
+    return services.jobs.get(key) if names.is_job_id(key) else None
 
 
 def _answers(earlier: Job, clock: Clock) -> bool:
