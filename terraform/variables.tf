@@ -121,12 +121,14 @@ variable "targets" {
     max_concurrency   = optional(number)
     rate              = optional(object({ rows_per_minute = optional(number), tokens_per_minute = optional(number) }))
     input             = optional(map(object({ description = optional(string, ""), required = optional(bool, true) })), {})
+    output            = optional(list(object({ name = string, source = optional(string), type = optional(string, "string") })), [])
     prices            = optional(object({ input_usd_per_million_tokens = number, output_usd_per_million_tokens = number }))
   }))
   description = <<-EOT
     The targets that batches can call, by registered name. type: tool (a Lambda function) or agent (a state machine). invocation: lambda
     for tools, standard (the default) or express for agents. max_concurrency (rows in flight) and rate apply over all runs in progress. input:
-    the fields that the target takes. Permissions to invoke are derived from this and from the folder targets/; nothing else can be invoked.
+    the fields that the target takes. output: the columns of runs that a client starts without an output_mapping. Permissions to invoke are
+    derived from this and from the folder targets/; nothing else can be invoked.
   EOT
   default     = {}
 

@@ -334,6 +334,7 @@ TARGET_FILE: Tables = {
     "target": lambda: fields(target_files.TargetFile),
     "permission": lambda: fields(target_files.Permission),
     "input": lambda: fields(target_files.InputField),
+    "output": lambda: fields(models.DeclaredColumn),
     "vpc": lambda: fields(target_files.Vpc),
     "prices": lambda: fields(target_files.Prices),
     "rate": lambda: fields(batch_config.Rate),

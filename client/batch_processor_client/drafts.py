@@ -17,7 +17,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from batch_processor_client.errors import ClientError
-from batch_processor_client.guesses import declared_columns
+from batch_processor_client.guesses import declared_columns, declared_output, free_names
 from batch_processor_client.samples import Sample
 from batch_processor_client.targets import Tried
 from batch_processor_client.trials import with_trial
@@ -54,12 +54,13 @@ Part = TypeVar("Part", bound=BaseModel)
 class Known:
     """The known facts while a document is made: the target that it names, and the first rows of its file.
 
-    ``names`` are the columns of a file that is not read.
+    ``names`` are the columns of a file that is not read. ``before`` is the target that a new choice replaces.
     """
 
     target: Target | None = None
     sample: Sample | None = None
     names: Sequence[str] = ()
+    before: Target | None = None
 
     @property
     def columns(self) -> Sequence[str]:
@@ -169,20 +170,28 @@ def _remove(document: Document, steps: Sequence[int | str]) -> None:
 
 
 def _choose_target(document: Document, given: Mapping[str, str], known: Known) -> None:
-    """Name the target, and map the columns that have the names of its fields."""
+    """Name the target, map the columns that have the names of its fields, and write those that it declares."""
     if not given.get("value"):
         document.pop("target", None)
         return
     if known.target is None:
         raise ClientError(f"No target is registered as {given['value']!r}.")
     document["target"] = {"type": known.target.type, "name": known.target.name}
+    if known.before and _columns(document) == declared_output(known.before, known.columns):
+        _remove(document, ["output_mapping", "columns"])
     _guess(document, given, known)
 
 
 def _guess(document: Document, _: Mapping[str, str], known: Known) -> None:
-    """Map the columns that have the names of the target's fields, besides those that are mapped."""
+    """Map the columns that have the names of the target's fields, besides those that are mapped.
+
+    Without columns of the output, those that the target declares are written.
+    """
     if known.target is None or not known.columns:
         return
+    written = declared_output(known.target, known.columns)
+    if written and not _columns(document):
+        _put(document, ["output_mapping", "columns"], written)
     mapped = _mapped(document)
     kept = {column: name for column, name in mapped.items() if column in known.columns}
     found = declared_columns(known.target, known.columns, kept)
@@ -219,19 +228,9 @@ def _add_column(document: Document, given: Mapping[str, str], known: Known) -> N
         raise ClientError("Write the path of the column, such as $.label.")
     columns = _columns(document)
     used = {*known.columns, *(str(column.get("name")) for column in columns)}
-    name = next(_names(path, used))
+    steps = re.findall(r"[A-Za-z_]\w*|(?<=\[\")[^\"]+(?=\"\])", path) or ["answer"]
+    name = next(free_names(steps[-1], used))
     _put(document, ["output_mapping", "columns"], [*columns, {"name": name, "source": path}])
-
-
-def _names(path: str, used: set[str]) -> Iterator[str]:
-    names = re.findall(r"[A-Za-z_]\w*|(?<=\[\")[^\"]+(?=\"\])", path) or ["answer"]
-    name = names[-1]
-    number = 1
-    while True:
-        wanted = name if number == 1 else f"{name}_{number}"
-        if wanted not in used:
-            yield wanted
-        number += 1
 
 
 def _columns(document: Document) -> list[Any]:
@@ -273,7 +272,7 @@ FORMATS_BESIDE_CSV = tuple(name for name in get_args(OutputFormatName) if name !
 CHANGES = (
     Change("set", "set the value at `path`, or remove it", _set),
     Change("target", "name the target, and map what fits", _choose_target),
-    Change("guess", "map the columns that have the names of the target's fields", _guess),
+    Change("guess", "map what fits the target: columns to its fields, and the output that it declares", _guess),
     Change("map", "send a column as `field`", _map),
     Change("add_column", "add a column of the output", _add_column),
     Change("trial", "try this many rows first", _ask_for_trial),

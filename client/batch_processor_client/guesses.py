@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import count
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -20,6 +21,8 @@ class Guess(BaseModel):
 
     ``fields`` are the fields that the target gets, each with its column; empty: each column under its own name.
     ``unused`` are columns that are not sent, ``missing`` optional fields of the target without a column.
+    ``columns`` are the columns that the output gets, each with its path in the answer; empty: those of
+    ``output_schema``, and without one a single column with the whole answer.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -28,6 +31,8 @@ class Guess(BaseModel):
     fields: dict[str, str]
     unused: list[str]
     missing: list[str]
+    columns: dict[str, str] = {}
+    output_schema: str | None = None
 
 
 class FileHeader(BaseModel):
@@ -68,7 +73,8 @@ def guess_document(
 
     ``given`` maps columns to fields and comes first. Then each field that the registry declares takes the column of the
     same name, ignoring letter case, spaces and signs. Without a declaration and without ``given``, every column is sent
-    under its own name. Raises ClientError if a given column is not in the file, or a required field has no column.
+    under its own name. The output gets the columns that the registry declares. Raises ClientError if a given column is
+    not in the file, or a required field has no column.
     """
     given = dict(given or {})
     for column in given:
@@ -88,10 +94,21 @@ def guess_document(
     document: dict[str, Any] = {"target": {"type": target.type, "name": target.name}}
     if mapped:
         document["input_mapping"] = {"column_mappings": mapped}
+    written = declared_output(target, columns)
+    if written:
+        document["output_mapping"] = {"columns": written}
     if max_concurrency is not None:
         document["execution_config"] = {"max_concurrency": max_concurrency}
     unused = [column for column in columns if mapped and column not in mapped]
-    return Guess(document=document, fields=fields, unused=unused, missing=missing)
+    paths = {column["name"]: column["source"] for column in written}
+    return Guess(
+        document=document,
+        fields=fields,
+        unused=unused,
+        missing=missing,
+        columns=paths,
+        output_schema=target.output_schema,
+    )
 
 
 def declared_columns(target: Target, columns: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
@@ -105,6 +122,26 @@ def declared_columns(target: Target, columns: Sequence[str], given: Mapping[str,
         if column is not None and name not in found.values() and name not in given.values():
             found[column] = name
     return found
+
+
+def declared_output(target: Target, columns: Collection[str]) -> list[dict[str, str]]:
+    """The columns of the output that the registry declares, as in ``output_mapping.columns``.
+
+    One that has the name of a column of the file gets a number: ``text_2``.
+    """
+    used, written = set(columns), []
+    for declared in target.output:
+        name = next(free_names(declared.name, used))
+        used.add(name)
+        column = {"name": name, "source": declared.path}
+        written.append(column if declared.type == "string" else {**column, "type": declared.type})
+    return written
+
+
+def free_names(name: str, used: Collection[str]) -> Iterator[str]:
+    """The name and those with a number after it, ``name_2``, as far as they are not used."""
+    candidates = (name if number == 1 else f"{name}_{number}" for number in count(1))
+    return (candidate for candidate in candidates if candidate not in used)
 
 
 def _plain(name: str) -> str:

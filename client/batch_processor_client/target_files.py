@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,6 +21,7 @@ from foundation.json_text import parse_json
 from foundation.problems import listed
 from foundation.validation import Part, matches, refuse
 from row_batches.document.batch_config import Rate
+from row_batches.mapping.models import DeclaredColumn
 
 FOLDER = Path("targets")
 SETTINGS, HANDLER, DEFINITION = "target.yaml", "handler.py", "agent.asl.json"
@@ -98,6 +99,11 @@ class TargetFile(Part):
     input: dict[str, InputField] = Field(
         default={}, description="the fields that it takes; `make run TARGET=…` maps columns of the same names to them"
     )
+    output: list[DeclaredColumn] = Field(
+        default=[],
+        description="the columns of the output, in this order, for `make run TARGET=…`; a document names its own. "
+        "None: one column, `result`, with the whole answer as JSON",
+    )
     cost_per_call_usd: float | None = Field(default=None, ge=0, description="price of a call, for estimates and costs")
     prices: Prices | None = Field(default=None, description="prices of the tokens that its answers report")
     expected_seconds: float | None = Field(default=None, gt=0, description="usual duration of a call, for estimates")
@@ -117,6 +123,15 @@ class TargetFile(Part):
         if rate is not None and rate.rows_per_minute is None and rate.tokens_per_minute is None:
             refuse("the rate is empty", "write rows_per_minute, tokens_per_minute or both")
         return rate
+
+    @field_validator("output")
+    @classmethod
+    def _check_output(cls, output: list[DeclaredColumn]) -> list[DeclaredColumn]:
+        names = [column.name for column in output]
+        for number, name in enumerate(names):
+            if name in names[:number]:
+                refuse("output has this column twice", "rename one of the two", at=(number, "name"))
+        return output
 
     @model_validator(mode="after")
     def _check_variables(self) -> TargetFile:
@@ -139,7 +154,8 @@ class TargetFolder(BaseModel):
 def create(name: str, *, file: Path | None = None, template: Template | None = None, folder: Path = FOLDER) -> Path:
     """Make a target's folder from the user's handler or definition, or from a template; return its path.
 
-    A ``requirements.txt`` beside the file is copied, too. Raises ClientError if the name cannot be one, is taken, or if
+    A ``requirements.txt`` beside the file is copied, too. If the code of a handler shows what it returns, that is
+    declared as its output. Raises ClientError if the name cannot be one, is taken, or if
     the file is neither Python with a ``handler`` nor the definition of a state machine.
     """
     if re.fullmatch(NAME, name) is None or len(name) > MOST_FUNCTION_NAME:
@@ -158,7 +174,9 @@ def create(name: str, *, file: Path | None = None, template: Template | None = N
     code_name = _kind_of_code(file)
     path.mkdir(parents=True)
     shutil.copyfile(file, path / code_name)
-    shutil.copyfile(TEMPLATES / "own" / SETTINGS, path / SETTINGS)
+    settings = (TEMPLATES / "own" / SETTINGS).read_text(encoding="utf-8")
+    fields = returned_fields(file.read_text(encoding="utf-8-sig")) if code_name == HANDLER else []
+    (path / SETTINGS).write_text(settings + output_lines(fields), encoding="utf-8")
     requirements = file.resolve().parent / "requirements.txt"
     if code_name == HANDLER and requirements.is_file():
         shutil.copyfile(requirements, path / requirements.name)
@@ -200,6 +218,52 @@ def _defines_handler(module: ast.Module) -> bool:
         if isinstance(node, ast.ImportFrom) and any((name.asname or name.name) == "handler" for name in node.names):
             return True
     return False
+
+
+def returned_fields(code: str) -> list[str]:
+    """The fields of the objects that ``handler`` returns, if each ``return`` spells its object out; else none.
+
+    Of a ``tool_result``, those of its content. An error has no fields.
+    """
+    fields: dict[str, None] = {}
+    for node in ast.parse(code).body:
+        if isinstance(node, ast.FunctionDef) and node.name == "handler":
+            for answer in _returns(node):
+                found = _fields_of(answer)
+                if found is None:
+                    return []
+                fields |= dict.fromkeys(found)
+    return list(fields)
+
+
+def _returns(function: ast.FunctionDef) -> Iterator[ast.expr | None]:
+    """What the function returns, without the functions in it."""
+    nodes: list[ast.AST] = list(function.body)
+    while nodes:
+        node = nodes.pop(0)
+        if isinstance(node, ast.Return):
+            yield node.value
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
+            nodes = [*ast.iter_child_nodes(node), *nodes]
+
+
+def _fields_of(answer: ast.expr | None) -> list[str] | None:
+    """The fields of an answer; None if the code does not show them."""
+    if not isinstance(answer, ast.Dict):
+        return None
+    parts: dict[str, ast.expr] = {}
+    for key, value in zip(answer.keys, answer.values, strict=True):
+        if not isinstance(key, ast.Constant) or not isinstance(key.value, str):
+            return None
+        parts[key.value] = value
+    if "tool_use_id" in parts:
+        return [] if "is_error" in parts else _fields_of(parts.get("content"))
+    return [] if parts.keys() == {"error"} else list(parts)
+
+
+def output_lines(names: Sequence[str]) -> str:
+    """The lines of ``target.yaml`` that declare columns with these names; "" without any."""
+    return "".join(["output:\n", *(f"  - {{name: {json.dumps(name)}}}\n" for name in names)] if names else [])
 
 
 def check_targets(folder: Path = FOLDER) -> list[TargetFolder]:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from batch_processor_client.deployment import Deployment
 from batch_processor_client.errors import ClientError
+from batch_processor_client.guesses import declared_output
 from foundation.errors import MappingError
 from foundation.json_text import parse_json, render_json
 from foundation.problems import closest, listed
@@ -46,6 +47,8 @@ ANY_FILE = "s3://rows/rows.csv"
 class Tried(BaseModel):
     """One call of a target. ``request`` and ``answer`` are as sent and received; ``columns`` as a row would get them.
 
+    ``undeclared`` are fields of the answer that a run without an ``output_mapping`` writes together, as JSON in one
+    column, because the registry does not declare them. Then ``columns`` has a column for each of them.
     ``cost_usd`` is None where the registry has no price and the answer reports none. ``error`` says why the row would
     fail; "" if it would be SUCCESS.
     """
@@ -57,6 +60,7 @@ class Tried(BaseModel):
     answer: Any
     columns: dict[str, str]
     missing: list[str]
+    undeclared: list[str] = []
     seconds: float
     usage: dict[str, dict[str, float]]
     cost_usd: float | None
@@ -87,10 +91,13 @@ def try_target(
     """Call the target once with a row, as a run would, with the caller's own credentials. The call is paid for.
 
     ``row`` has a value for each column. ``document`` has the ``input_mapping`` and ``output_mapping`` to try; without
-    one, the row is the input, and each field at the top of the answer is a column. Raises ClientError.
+    one, the row is the input, and the columns are those that the target declares, else each field at the top of the
+    answer. Raises ClientError.
     """
     target = find_target(deployment, name)
     kind = kind_of(target)
+    if document is None and target.output:
+        document = {"output_mapping": {"columns": declared_output(target, row)}}
     config = _config(target, document)
     columns = list(row)
     try:
@@ -106,13 +113,15 @@ def try_target(
     outcome = _call(deployment, target, kind, call, request)
     seconds = time.monotonic() - began
     usage = priced(outcome.usage, target)
+    undeclared = _undeclared(config, outcome)
     cells, missing = _columns(config, outcome)
     return Tried(
         target=name,
         request=request,
         answer=outcome.answer,
-        columns=cells,
+        columns={name: _cell(value) for name, value in undeclared.items()} or cells,
         missing=missing,
+        undeclared=list(undeclared),
         seconds=round(seconds, 3),
         usage={model: dict(used) for model, used in usage.items()},
         cost_usd=row_usd(target, usage, attempts=1),
@@ -163,11 +172,16 @@ def _columns(config: BatchConfig, outcome: Outcome) -> tuple[dict[str, str], lis
     """The cells of the mapped columns, and the columns that matched nothing."""
     if outcome.status is not RowStatus.SUCCESS:
         return {}, []
-    if not config.output_mapping.mapped_columns and isinstance(outcome.payload, dict):
-        return {name: _cell(value) for name, value in outcome.payload.items()}, []
     mapper = compile_output_mapping(config.output_mapping)
     mapped = mapper.map(outcome.answer, outcome.payload)
     return dict(zip(mapper.names, mapped.values, strict=True)), list(mapped.missing)
+
+
+def _undeclared(config: BatchConfig, outcome: Outcome) -> dict[str, Any]:
+    """The fields of an answer that no column takes, because nothing names any."""
+    if outcome.status is not RowStatus.SUCCESS or config.output_mapping.mapped_columns:
+        return {}
+    return outcome.payload if isinstance(outcome.payload, dict) else {}
 
 
 def _cell(value: Any) -> str:

@@ -8,7 +8,7 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 from typing import Generic, TypeVar
@@ -120,7 +120,9 @@ class Workbench:
         document, given = read_text(text), dict(given or {})
         registered = self.targets()
         if change == "target":
-            document = changed(document, change, given, self._known(document, registered, given.get("value", ""))[0])
+            before = self._known(document, registered)[0].target
+            known = self._known(document, registered, given.get("value", ""))[0]
+            document = changed(document, change, given, replace(known, before=before))
         elif change:
             before = document.get(INPUT)
             document = changed(document, change, given, self._known(document, registered)[0])

@@ -23,6 +23,7 @@ from batch_processor_client.retry import Retry
 from batch_processor_client.rows import RowPage
 from batch_processor_client.stop import Stage, Stop
 from row_batches.mapping.metadata_columns import METADATA_COLUMNS
+from row_batches.mapping.models import RESULT_COLUMN
 from row_batches.rows.records import RowStatus
 from row_batches.run.blanks import Unmatched
 from row_batches.run.runs import Approval, Run
@@ -379,7 +380,7 @@ def finished_table(page: RowPage) -> FittedTable:
 
 
 def guess_lines(guess: Guess, header: FileHeader) -> list[str]:
-    """The lines about a guessed document: which column is sent as which field."""
+    """What a guessed document sends and writes, and the document, to keep and change."""
     lines = [f"{'target':<12} {guess.document['target']['name']}"]
     lines += [f"{'field':<12} {field} from column {column}" for field, column in guess.fields.items()]
     if not guess.fields:
@@ -388,6 +389,12 @@ def guess_lines(guess: Guess, header: FileHeader) -> list[str]:
         lines.append(f"{'not sent':<12} {', '.join(guess.unused)}")
     if guess.missing:
         lines.append(f"{'no column':<12} {', '.join(guess.missing)}: optional")
+    lines += [f"{'column':<12} {name} from {path} of the answer" for name, path in guess.columns.items()]
+    if not guess.columns and guess.output_schema:
+        lines.append(f"{'columns':<12} those of the schema {guess.output_schema}")
+    elif not guess.columns:
+        lines.append(f"{'column':<12} {RESULT_COLUMN}: the whole answer as JSON, because the target declares no output")
+    lines.append(f"{'document':<12} {json.dumps(guess.document, ensure_ascii=False)}")
     if not header.has_rows:
         lines.append(f"{'warning':<12} The file has a header and no rows.")
     return lines

@@ -14,7 +14,7 @@ from batch_processor_client.cli.options import AsJson, deployment_of, input_file
 from batch_processor_client.cli.tables import Column, FittedTable
 from batch_processor_client.documents import read_document
 from batch_processor_client.errors import ClientError
-from batch_processor_client.target_files import FOLDER, Template
+from batch_processor_client.target_files import FOLDER, Template, output_lines
 from row_batches.document.plan import Target
 from row_batches.rows.records import RowStatus
 
@@ -110,6 +110,12 @@ def try_(
     else:
         for number, one in enumerate(tried, 1):
             _show_tried(one, f"row {number} of {len(tried)}" if len(tried) > 1 else "")
+        undeclared = list(dict.fromkeys(field for one in tried for field in one.undeclared))
+        if undeclared and mappings is None:
+            show(
+                "output   A run without a document writes the answer as JSON, in one column. For a column a field, add "
+                f"this to targets/{name}/target.yaml, and deploy it:\n{output_lines(undeclared)}".rstrip()
+            )
     if any(one.status is not RowStatus.SUCCESS for one in tried):
         raise typer.Exit(1)
 

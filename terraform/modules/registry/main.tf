@@ -60,6 +60,10 @@ resource "aws_dynamodb_table_item" "target" {
       description = { S = declared.description }
       required    = { BOOL = declared.required }
     } } } } },
+    length(each.value.output) == 0 ? {} : { output = { L = [for column in each.value.output : { M = merge(
+      { name = { S = column.name }, type = { S = column.type } },
+      column.source == null ? {} : { source = { S = column.source } },
+    ) }] } },
     each.value.cost_per_call_usd == null ? {} : { cost_per_call_usd = { N = tostring(each.value.cost_per_call_usd) } },
     each.value.expected_seconds == null ? {} : { expected_seconds = { N = tostring(each.value.expected_seconds) } },
     each.value.max_concurrency == null ? {} : { max_concurrency = { N = tostring(each.value.max_concurrency) } },

@@ -31,6 +31,7 @@ variable "targets" {
     max_concurrency   = optional(number)
     rate              = optional(object({ rows_per_minute = optional(number), tokens_per_minute = optional(number) }))
     input             = optional(map(object({ description = optional(string, ""), required = optional(bool, true) })), {})
+    output            = optional(list(object({ name = string, source = optional(string), type = optional(string, "string") })), [])
     prices            = optional(object({ input_usd_per_million_tokens = number, output_usd_per_million_tokens = number }))
   }))
   description = "Targets by registered name."

@@ -18,5 +18,6 @@ output "targets" {
     rate              = try(settings.rate, null) == null ? null : { rows_per_minute = try(settings.rate.rows_per_minute, null), tokens_per_minute = try(settings.rate.tokens_per_minute, null) }
     prices            = try(settings.prices, null)
     input             = { for field, declared in try(settings.input, {}) : field => { description = try(declared.description, ""), required = try(declared.required, true) } }
+    output            = [for column in try(settings.output, []) : { name = column.name, source = try(column.source, null), type = try(column.type, "string") }]
   } }
 }

@@ -273,7 +273,7 @@ run "events_that_a_function_fails_on_are_kept" {
   }
 
   assert {
-    condition     = sort([for config in aws_lambda_function_event_invoke_config.this : config.function_name if length(config.destination_config[0].on_failure) == 1]) == tolist(["ventureos-bedrock-batch-processor", "ventureos-bedrock-batch-result", "ventureos-bedrock-job-events"])
+    condition     = sort([for config in aws_lambda_function_event_invoke_config.this : config.function_name if length(config.destination_config[0].on_failure) == 1]) == tolist(["ventureos-bedrock-batch-processor-test", "ventureos-bedrock-batch-result-test", "ventureos-bedrock-job-events-test"])
     error_message = jsonencode(keys(aws_lambda_function_event_invoke_config.this))
   }
 }

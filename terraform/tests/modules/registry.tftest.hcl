@@ -26,6 +26,7 @@ run "each_kind_of_target_gets_its_own_permission" {
       limited = {
         type            = "tool", arn = "arn:aws:lambda:us-east-1:123456789012:function:limited"
         max_concurrency = 5, rate = { rows_per_minute = 120.5 }
+        output          = [{ name = "label" }, { name = "score", source = "$.rating", type = "number" }]
       }
     }
   }
@@ -35,6 +36,14 @@ run "each_kind_of_target_gets_its_own_permission" {
       max_concurrency = { N = "5" }
       rate            = { M = { rows_per_minute = { N = "120.5" } } }
     }
+    error_message = aws_dynamodb_table_item.target["limited"].item
+  }
+
+  assert {
+    condition = jsondecode(aws_dynamodb_table_item.target["limited"].item).output == { L = [
+      { M = { name = { S = "label" }, type = { S = "string" } } },
+      { M = { name = { S = "score" }, source = { S = "$.rating" }, type = { S = "number" } } },
+    ] }
     error_message = aws_dynamodb_table_item.target["limited"].item
   }
 

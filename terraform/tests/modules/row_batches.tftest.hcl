@@ -166,7 +166,7 @@ run "the_end_of_a_run_and_the_sweep_reach_the_starter_alone" {
   }
 
   assert {
-    condition     = aws_lambda_function_event_invoke_config.finish.function_name == "batch-processor-finish-run" && length(aws_lambda_function_event_invoke_config.finish.destination_config[0].on_failure) == 1
+    condition     = aws_lambda_function_event_invoke_config.finish.function_name == "batch-processor-finish-run-test" && length(aws_lambda_function_event_invoke_config.finish.destination_config[0].on_failure) == 1
     error_message = "What finish_run fails on goes there too."
   }
 }

@@ -24,6 +24,8 @@ from batch_processor_client.drafts import (
 from batch_processor_client.errors import ClientError
 from foundation.json_path import NO_MATCH, compile_path
 from row_batches.document.batch_config import BatchConfig
+from row_batches.document.plan import Target
+from row_batches.mapping.models import DeclaredColumn
 
 NOTHING = Known()
 PARTS = ("input_format", "input_mapping", "output_mapping", "output_format", "execution_config", "trial", "target")
@@ -72,6 +74,26 @@ def test_columns_get_names_that_no_other_column_has() -> None:
         document = changed(document, "add_column", {"value": path}, known)
     names = [column["name"] for column in document["output_mapping"]["columns"]]
     assert names == ["label_2", "label_3", "id", "answer"]
+
+
+def test_a_chosen_target_writes_the_columns_that_it_declares_unless_the_document_has_its_own() -> None:
+    arn = "arn:aws:lambda:us-east-1:000000000000:function:x"
+    plain = Target(name="echo", type="tool", arn=arn, invocation="lambda")
+    one = plain.model_copy(update={"name": "one", "output": (DeclaredColumn(name="label"),)})
+    two = plain.model_copy(update={"name": "two", "output": (DeclaredColumn(name="score", type="number"),)})
+    own: dict[str, Any] = {"output_mapping": {"columns": [{"name": "mine", "source": "$.mine"}]}}
+
+    def chosen(document: dict[str, Any], target: Target, before: Target | None = None) -> dict[str, Any]:
+        known = Known(target, names=["text"], before=before)
+        return changed(document, "target", {"value": target.name}, known)
+
+    def columns(document: dict[str, Any]) -> list[str]:
+        return [column["name"] for column in document.get("output_mapping", {}).get("columns", [])]
+
+    assert columns(chosen({}, one)) == ["label"]
+    assert columns(chosen(chosen({}, one), two, before=one)) == ["score"]
+    assert columns(chosen(chosen({}, one), plain, before=one)) == []
+    assert columns(chosen(own, two, before=one)) == ["mine"]
 
 
 @pytest.mark.parametrize("setting", [*READING, *RUNNING], ids=lambda setting: setting.path)

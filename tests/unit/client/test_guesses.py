@@ -12,6 +12,7 @@ from batch_processor_client.guesses import FileHeader, guess_document, parse_col
 from batch_processor_client.inputs import named_files
 from foundation.errors import InvalidInputError
 from row_batches.document.plan import InputField, Target
+from row_batches.mapping.models import DeclaredColumn
 from row_batches.targets.kinds import parse_document
 
 DECLARED = {"text": InputField(), "Ticket ID": InputField(), "language": InputField(required=False)}
@@ -60,6 +61,25 @@ def test_a_required_field_without_a_column_is_named_with_the_columns() -> None:
         guess_document(target(DECLARED), ["text", "id"])
 
 
+def test_the_output_has_the_columns_that_the_target_declares_under_names_that_are_free() -> None:
+    declared = (DeclaredColumn(name="text"), DeclaredColumn(name="score", source="$.rating.stars", type="number"))
+    guess = guess_document(target().model_copy(update={"output": declared}), ["text", "text_2"])
+    assert guess.columns == {"text_3": "$.text", "score": "$.rating.stars"}
+    columns = guess.document["output_mapping"]["columns"]
+    assert columns[1] == {"name": "score", "source": "$.rating.stars", "type": "number"}
+    read = parse_document({**guess.document, "csv_s3_uri": "s3://inputs/rows.csv"})
+    assert [column.name for column in read.output_mapping.mapped_columns] == ["text_3", "score"]
+
+
+def test_without_a_declared_output_it_says_where_the_answer_goes() -> None:
+    header = FileHeader(columns=["a"], has_rows=True)
+    guess = guess_document(target(), ["a"])
+    assert "output_mapping" not in guess.document
+    assert any("result: the whole answer as JSON" in line for line in report.guess_lines(guess, header))
+    with_schema = guess.model_copy(update={"output_schema": "broadband"})
+    assert "columns      those of the schema broadband" in report.guess_lines(with_schema, header)
+
+
 def test_a_column_that_the_file_lacks_is_named_with_the_closest() -> None:
     with pytest.raises(ClientError, match=r"no column boddy\. Did you mean body\?"):
         guess_document(target(), ["body"], {"boddy": "text"})
@@ -92,7 +112,10 @@ def test_the_guess_is_shown_with_what_is_not_sent() -> None:
         "field        Ticket ID from column ticket id",
         "not sent     note",
         "no column    language: optional",
+        "column       result: the whole answer as JSON, because the target declares no output",
+        'document     {"target": {"type": "tool", "name": "sentiment"}, "input_mapping": '
+        '{"column_mappings": {"text": "text", "ticket id": "Ticket ID"}}}',
         "warning      The file has a header and no rows.",
     ]
     own_names = report.guess_lines(guess_document(target(), ["a", "b"]), FileHeader(columns=["a", "b"], has_rows=True))
-    assert own_names[-1] == "fields       a, b: each column under its own name"
+    assert own_names[1] == "fields       a, b: each column under its own name"

@@ -19,6 +19,7 @@ from batch_processor_client.documents import execution_name, read_document
 from batch_processor_client.errors import ClientError
 from foundation.errors import InvalidInputError
 from row_batches.document.plan import InputField, Target
+from row_batches.mapping.models import DeclaredColumn
 from tests.support.fakes import FakeRuns
 from tests.unit.client.fakes import EXECUTION, OUTPUTS, FakeStates, FakeStorage, fake_deployment, run_command
 
@@ -197,7 +198,8 @@ def test_a_run_needs_no_document_and_shows_what_it_sends(
 ) -> None:
     arn = "arn:aws:lambda:us-east-1:000000000000:function:sentiment"
     field = {"text": InputField()}
-    target = Target(name="sentiment", type="tool", arn=arn, invocation="lambda", input=field)
+    output = (DeclaredColumn(name="label"), DeclaredColumn(name="score", type="number"))
+    target = Target(name="sentiment", type="tool", arn=arn, invocation="lambda", input=field, output=output)
     monkeypatch.setattr(cli.runs, "find_target", lambda *_: target)
     world.storage.objects["results/x/output.csv"] = b"a\n1\n"
     ended = {"status": "SUCCEEDED", "output": json.dumps({"output_s3_uri": "s3://results/results/x/output.csv"})}
@@ -206,13 +208,19 @@ def test_a_run_needs_no_document_and_shows_what_it_sends(
     arguments = ["--csv", str(rows), "--target", "sentiment", "--columns", "a=text", "--output", str(saved)]
     done = CliRunner().invoke(cli.app, ["--outputs", str(world.outputs), "run", *arguments, "--name", "night-run"])
     assert done.exit_code == 0, done.output
-    assert done.output.splitlines()[:3] == [
+    *shown, document, execution = done.output.splitlines()[:6]
+    assert shown == [
         "target       sentiment",
         "field        text from column a",
-        "Execution night-run",
+        "column       label from $.label of the answer",
+        "column       score from $.score of the answer",
     ]
+    assert execution == "Execution night-run"
     sent = json.loads(world.states.started[0]["input"])
     assert sent["input_mapping"] == {"column_mappings": {"a": "text"}}
+    assert [column["name"] for column in sent["output_mapping"]["columns"]] == ["label", "score"]
+    kept = json.loads(document.removeprefix("document     "))
+    assert kept == {name: value for name, value in sent.items() if name != "csv_s3_uri"}
     assert saved.read_text() == "a\n1\n"
 
 

@@ -41,6 +41,28 @@ def test_a_handler_becomes_a_tool_with_its_requirements(handler: Path, tmp_path:
     assert read_target(path).kind == "tool"
 
 
+@pytest.mark.parametrize(
+    ("body", "fields"),
+    [
+        ('return {"label": text, "score": 1}', ["label", "score"]),
+        ('if text:\n        return {"a": 1}\n    return {"a": 2, "b": 3}', ["a", "b"]),
+        ('if not text:\n        return {"error": "no text"}\n    return {"a": 1}', ["a"]),
+        ('return {"type": "tool_result", "tool_use_id": event["id"], "content": {"words": 3}}', ["words"]),
+        ('return {"tool_use_id": event["id"], "is_error": True, "content": "no"}', []),
+        ('def inner():\n        return {"inner": 1}\n    return {"a": inner()}', ["a"]),
+        ("return look_up(text)", []),
+        ('if text:\n        return {"a": 1}\n    return look_up(text)', []),
+        ('return {"a": 1, **more}', []),
+        ("return {text: 1}", []),
+        ("pass", []),
+    ],
+)
+def test_a_handler_that_spells_its_answer_out_declares_its_output(body: str, fields: list[str], tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(f'def handler(event, context):\n    text = event["input"]["text"]\n    {body}\n')
+    path = create("mine", file=tmp_path / "mine.py", folder=tmp_path / "targets")
+    assert [column.name for column in read_target(path).settings.output] == fields
+
+
 def test_a_definition_becomes_an_agent(tmp_path: Path) -> None:
     file = tmp_path / "flow.json"
     file.write_text(json.dumps(DEFINITION))
@@ -107,8 +129,10 @@ def test_without_code_both_ways_are_named(tmp_path: Path) -> None:
         ("rate: {}", "the rate is empty"),
         ("kind: agent", "the folder has handler.py"),
         ("vpc: {subnet_ids: [a]}", "security_group_ids"),
+        ("output: [{name: a}, {name: b}, {name: a}]", "output has this column twice"),
+        ("output: [{name: a, source: label}]", r"output\[0\]\.source"),
     ],
-    ids=["no field", "memory", "unknown", "every action", "secret", "twice", "rate", "kind", "vpc"],
+    ids=["no field", "memory", "unknown", "every action", "secret", "twice", "rate", "kind", "vpc", "column", "path"],
 )
 def test_a_mistake_is_named_with_its_line(settings: str, said: str, tmp_path: Path) -> None:
     target_with(tmp_path, settings)

@@ -110,6 +110,23 @@ def test_without_mappings_each_field_of_the_answer_is_a_column(monkeypatch: pyte
     assert try_target(deployment, "sentiment", {"text": "Great!"}).columns == {"label": "positive", "score": "2"}
 
 
+def test_fields_that_the_target_does_not_declare_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    deployment = deployment_with(monkeypatch, **{"lambda": FakeLambda({"label": "positive", "score": 2})})
+    document = {"output_mapping": {"columns": [{"name": "label", "source": "$.label"}]}}
+    assert try_target(deployment, "sentiment", {"text": "Great!"}).undeclared == ["label", "score"]
+    assert try_target(deployment, "sentiment", {"text": "Great!"}, document).undeclared == []
+
+
+def test_without_mappings_the_columns_are_those_that_the_target_declares(monkeypatch: pytest.MonkeyPatch) -> None:
+    column = {"M": {"name": {"S": "text"}, "source": {"S": "$.label"}, "type": {"S": "string"}}}
+    other = {"M": {"name": {"S": "score"}, "type": {"S": "number"}}}
+    monkeypatch.setattr(FakeRegistry, "items", ({**TOOL, "output": {"L": [column, other]}},))
+    deployment = deployment_with(monkeypatch, **{"lambda": FakeLambda({"label": "positive", "score": 2, "more": 1})})
+    tried = try_target(deployment, "sentiment", {"text": "Great!"})
+    assert tried.columns == {"text_2": "positive", "score": "2"}
+    assert tried.undeclared == []
+
+
 def test_typed_values_of_a_row_reach_the_target_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     function = FakeLambda({})
     deployment = deployment_with(monkeypatch, **{"lambda": function})
@@ -181,6 +198,7 @@ def test_the_command_shows_request_answer_columns_time_and_cost(monkeypatch: pyt
     assert result.exit_code == 0, result.output
     assert '"input": {"text": "Great!"}' in result.output
     assert "column   label = [bold]positive" in result.output
+    assert result.output.endswith('output:\n  - {name: "label"}\n')
     assert "cost 0.002 USD" in result.output
 
 

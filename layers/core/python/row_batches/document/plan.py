@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field
 from foundation.lazy_model import LazyModel
 from row_batches.document.batch_config import BatchConfig, Rate
 from row_batches.document.target_version import TargetVersion
+from row_batches.mapping.models import DeclaredColumn
 
 WORK_PREFIX = "work"
 RESULTS_PREFIX = "results"
@@ -118,6 +119,8 @@ class Target(Frozen):
     output_schema_document: str | None = None
     input: dict[str, InputField] = {}
     """The fields that the target takes, if the registry has them."""
+    output: tuple[DeclaredColumn, ...] = ()
+    """The columns of a run that a client starts without an ``output_mapping``, if the registry has them."""
     code_version: str = ""
     """The start of the identifier of the code behind the ARN when the run is planned; "" if it is not known."""
 

@@ -111,6 +111,21 @@ class OutputColumn(Part):
         return text
 
 
+class DeclaredColumn(Part):
+    """A field of a target's answers that runs without an ``output_mapping`` of their own write as a column."""
+
+    name: Annotated[str, AfterValidator(_check_output_column)] = Field(description="name of the column")
+    source: JsonPath | None = Field(
+        default=None, description="RFC 9535 JSONPath, as in a document; none: the field of the answer with this name"
+    )
+    type: OutputTypeName = Field(default="string", description="as in a document")
+
+    @property
+    def path(self) -> str:
+        """``source``, or the path of the field with the column's name."""
+        return path_of_name(self.name) if self.source is None else self.source
+
+
 class OutputMapping(ExtractionRules):
     """Mapping out: fields extracted from an answer, then columns of them and of the answer."""
 

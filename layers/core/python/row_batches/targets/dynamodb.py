@@ -53,4 +53,6 @@ def _value(attribute: Mapping[str, Any]) -> Any:
         return float(value)
     if kind == "M":
         return {name: _value(inner) for name, inner in value.items()}
+    if kind == "L":
+        return tuple(_value(inner) for inner in value)
     return None if kind == "NULL" else value
