@@ -6,6 +6,7 @@ A folder holds ``handler.py`` (a tool) or ``agent.asl.json`` (an agent), and can
 from __future__ import annotations
 
 import ast
+import json
 import re
 import shutil
 from collections.abc import Iterator, Sequence
