@@ -31,12 +31,14 @@ def test_a_file_and_a_target_are_a_run_and_its_output_is_saved(deployment: Deplo
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     assert lines[:3] == ["target       echo", "field        text from column body", "not sent     note"]
+    assert lines[3].startswith("column       result: the whole answer")
+    assert json.loads(lines[4].removeprefix("document     "))["target"] == {"type": "tool", "name": "echo"}
     assert "text 4" in done.stdout
     header, *output = saved.read_text().splitlines()
     assert header.startswith("body,note,result,")
     assert len(output) == ROWS
     # And the run is in the list, with all rows counted
-    name = lines[3].removeprefix("Execution ")
+    name = lines[5].removeprefix("Execution ")
     listed = json.loads(run_client(deployment, "runs", "--json", "--target", "echo").stdout)["runs"]
     assert name in [run["execution"] for run in listed]
     counts = json.loads(run_client(deployment, "status", "--json", name).stdout)["counts"]
