@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from importlib.resources import files
 
 import orjson
@@ -22,4 +21,4 @@ def test_every_price_has_a_unit_and_its_page_at_aws() -> None:
 def test_the_table_has_exactly_the_prices_that_costs_are_computed_with() -> None:
     table = orjson.loads(files("foundation").joinpath("prices.json").read_bytes())
 
-    assert asdict(PRICES).keys() == {"as_of", "region", *table["prices"]}
+    assert PRICES._asdict().keys() == {"as_of", "region", *table["prices"]}

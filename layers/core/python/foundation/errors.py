@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
 class BatchProcessorError(Exception):
@@ -23,8 +23,7 @@ class PermanentError(BatchProcessorError):
     """Raised when the same call will fail again until somebody changes something."""
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """One mistake in a user's input: its path, the value found, what is wrong with it, what to write instead."""
 
     path: str

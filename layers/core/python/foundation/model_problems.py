@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
@@ -46,8 +46,7 @@ _PROBLEMS_OF_BOUND: Mapping[str, tuple[str, str]] = MappingProxyType(
 Location = tuple[int | str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class LocatedProblem:
+class LocatedProblem(NamedTuple):
     """A problem and its location: names and indexes from the document's root."""
 
     location: Location

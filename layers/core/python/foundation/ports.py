@@ -5,12 +5,10 @@ Every method raises errors of ``foundation.errors``: ``DeploymentError`` for a d
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 
-@dataclass(frozen=True, slots=True)
-class StoredObject:
+class StoredObject(NamedTuple):
     """One object of a listing; ``size`` in bytes."""
 
     key: str
@@ -76,8 +74,7 @@ WHOLE = "LEASE"
 """The part of a lease whose name has no parts."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(NamedTuple):
     """A lease that is held: the part of the name, the owner, and its end in milliseconds since the epoch."""
 
     part: str

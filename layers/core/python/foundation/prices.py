@@ -6,16 +6,15 @@ They are on-demand prices of one region, without free tiers. Most regions differ
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import orjson
 
 from foundation.data_files import read_data_file
 
 
-@dataclass(frozen=True, slots=True)
-class Prices:
+class Prices(NamedTuple):
     """Prices in US dollars a unit, in ``region``, read on ``as_of``. Each entry of the table has a field."""
 
     as_of: str
@@ -41,8 +40,7 @@ class Prices:
 PRICES = Prices.read()
 
 
-@dataclass(frozen=True, slots=True)
-class TokenPrices:
+class TokenPrices(NamedTuple):
     """The price of tokens, in US dollars for a million."""
 
     input_usd_per_million: float

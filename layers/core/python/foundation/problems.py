@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -12,8 +11,10 @@ _SHOWN_CHARACTERS = 60
 
 def closest(name: str, known: Iterable[str]) -> str | None:
     """The known name that is most similar to ``name``, ignoring letter case; None if none is similar."""
+    from difflib import get_close_matches  # noqa: PLC0415 (few documents have a mistake)
+
     by_lower = {item.lower(): item for item in known}
-    found = difflib.get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.6)
+    found = get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.6)
     return by_lower[found[0]] if found else None
 
 

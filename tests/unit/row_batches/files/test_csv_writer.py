@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -174,7 +173,7 @@ def test_failed_rows_keep_an_own_column_with_the_name_of_a_mapped_one() -> None:
 )
 def test_formulas_of_the_target_are_marked_only_if_asked_for_and_numbers_never(cell: str, neutralised: str) -> None:
     on = {"output_format": {"formulas": "neutralise"}, "output_mapping": {"add_metadata": ["_error_message"]}}
-    facts = replace(FACTS, error_message=cell)
+    facts = FACTS._replace(error_message=cell)
 
     for more, expected in ((on, neutralised), (on | {"output_format": {}}, cell)):
         rows = RowRenderer(parse_batch_config({**DOCUMENT, **more}), ["id"])

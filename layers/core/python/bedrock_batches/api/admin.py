@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -117,7 +117,7 @@ class Answer:
 
 
 def invalid_answer(problems: Iterable[Problem]) -> Answer:
-    return Answer(400, {"message": INVALID, "problems": [asdict(problem) for problem in problems]})
+    return Answer(400, {"message": INVALID, "problems": [problem._asdict() for problem in problems]})
 
 
 def create(document: object, sender: Sender, services: AdminServices, *, dry_run: bool = False) -> Answer:

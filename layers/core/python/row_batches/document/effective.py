@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -45,7 +45,7 @@ class Completed:
 
 def _told(problem: Problem, added: Mapping[str, str]) -> Problem:
     origin = next((origin for path, origin in added.items() if problem.path.startswith(path)), None)
-    return replace(problem, message=f"{problem.message}; the value is {origin}") if origin else problem
+    return problem._replace(message=f"{problem.message}; the value is {origin}") if origin else problem
 
 
 def complete(document: Any, deployment: DeploymentConfig, schema: AgentSchema | None = None) -> Completed:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -47,7 +46,7 @@ def as_written(document: Any, problems: Iterable[Problem]) -> list[Problem]:
     """The problems with the name of the input that ``document`` has."""
     if with_one_name(document) is document:
         return list(problems)
-    return [replace(problem, path=INPUT_TOO) if problem.path == INPUT else problem for problem in problems]
+    return [problem._replace(path=INPUT_TOO) if problem.path == INPUT else problem for problem in problems]
 
 
 def parse_batch_config(document: object, *, work_retention_days: int | None = None) -> BatchConfig:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 
 from row_batches.document.batch_config import BatchConfig
 from row_batches.document.header import replaced_columns
@@ -100,7 +99,7 @@ class RowRenderer:
         originals = self.original_cells(cells) if self._include_original else ()
         if self._neutralises:
             mapped = [marked(cell) for cell in mapped]
-            facts = replace(facts, error_message=marked(facts.error_message))
+            facts = facts._replace(error_message=marked(facts.error_message))
         return render_row([*originals, *mapped, *[cell(facts) for cell in self._metadata_cells]])
 
     def render_failed(self, cells: Sequence[str], error_message: str) -> str:

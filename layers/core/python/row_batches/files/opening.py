@@ -1,7 +1,10 @@
 """Opens a user's file: unpacks it, recognises its format, and passes it to the reader of that format.
 
 To add a format, write a reader and list it in ``FORMATS``. ``input_format.type`` and the reference page use that list.
+A reader is imported when a file of its format comes, because most files are CSV.
 """
+
+# ruff: noqa: PLC0415 (readers are imported at first use)
 
 from __future__ import annotations
 
@@ -15,10 +18,7 @@ from row_batches.files import recognise
 from row_batches.files.compression import COMPRESSIONS
 from row_batches.files.csv_reader import Staging
 from row_batches.files.file_text import FileText
-from row_batches.files.json_reader import stage_json_array, stage_json_lines
-from row_batches.files.parquet_reader import stage_parquet
 from row_batches.files.table import MAX_FILE_BYTES, PATH, InputFile, InputStaging
-from row_batches.files.workbook import stage_workbook
 from row_batches.mapping.cells import JsonCell
 
 
@@ -44,6 +44,30 @@ def _stage_csv(file: InputFile) -> InputStaging:
     return Staging(text, file.form, file.max_rows, lambda: [*file.notes, *text.warnings])
 
 
+def _stage_workbook(file: InputFile) -> InputStaging:
+    from row_batches.files.workbook import stage_workbook
+
+    return stage_workbook(file)
+
+
+def _stage_parquet(file: InputFile) -> InputStaging:
+    from row_batches.files.parquet_reader import stage_parquet
+
+    return stage_parquet(file)
+
+
+def _stage_json_lines(file: InputFile) -> InputStaging:
+    from row_batches.files.json_reader import stage_json_lines
+
+    return stage_json_lines(file)
+
+
+def _stage_json_array(file: InputFile) -> InputStaging:
+    from row_batches.files.json_reader import stage_json_array
+
+    return stage_json_array(file)
+
+
 FORMATS = (
     Format(
         "xlsx",
@@ -51,7 +75,7 @@ FORMATS = (
         "rows of the first sheet, or of `sheet`; the first row with content is the header",
         "numbers and booleans keep their types, dates become ISO 8601 text. Up to 64 MB and 4,000,000 cells",
         recognise.is_workbook,
-        stage_workbook,
+        _stage_workbook,
     ),
     Format(
         "ods",
@@ -59,7 +83,7 @@ FORMATS = (
         "as in an Excel workbook",
         "as in an Excel workbook",
         recognise.is_spreadsheet,
-        stage_workbook,
+        _stage_workbook,
     ),
     Format(
         "parquet",
@@ -68,7 +92,7 @@ FORMATS = (
         "numbers, booleans, and lists of texts, whole numbers or booleans keep their types, decimals with all their "
         "digits; dates and times become ISO 8601 text. A column of structs, maps or other lists is refused. Up to 4 GB",
         recognise.is_parquet,
-        stage_parquet,
+        _stage_parquet,
         JsonCell("null"),
     ),
     Format(
@@ -77,7 +101,7 @@ FORMATS = (
         "an object in each line; the columns are all keys that occur",
         "values keep their types; a missing key is null",
         recognise.is_json_object,
-        stage_json_lines,
+        _stage_json_lines,
         JsonCell("null"),
     ),
     Format(
@@ -86,7 +110,7 @@ FORMATS = (
         "the objects in the array; the columns are all keys that occur",
         "as in JSON Lines. Up to 5 GB",
         recognise.is_json_array,
-        stage_json_array,
+        _stage_json_array,
         JsonCell("null"),
     ),
     Format("csv", "text in rows (CSV, TSV and the like)", "lines", "text", lambda _: True, _stage_csv),

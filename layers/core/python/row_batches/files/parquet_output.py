@@ -6,7 +6,6 @@ is a multipart upload that is completed when all parts are there, so a reader ne
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from datetime import date
 from decimal import Decimal
@@ -214,7 +213,9 @@ class _Parts:
 
         memory_mb = function_sizes("row_batches")["aggregate_results"].duckdb_memory_mb
         number = len(progress.files) + 1
-        with tempfile.TemporaryDirectory() as name:
+        from tempfile import TemporaryDirectory  # noqa: PLC0415 (few runs write Parquet)
+
+        with TemporaryDirectory() as name:
             folder = Path(name)
             source, target = folder / "part.jsonl", folder / "part.parquet"
             with source.open("wb") as file:

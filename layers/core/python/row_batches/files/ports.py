@@ -7,16 +7,14 @@ Every method raises errors of ``foundation.errors``: ``DeploymentError`` for a d
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from foundation.ports import ObjectStore
 from row_batches.document.batch_config import S3Location
 from row_batches.document.plan import Target
 
 
-@dataclass(frozen=True, slots=True)
-class InputObject:
+class InputObject(NamedTuple):
     """A user's object at the time of ``head``: its size in bytes and its ETag as S3 returns it."""
 
     location: S3Location

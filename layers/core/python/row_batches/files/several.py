@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from foundation.errors import InvalidInputError, Problem
 from foundation.problems import listed
@@ -246,7 +246,7 @@ def _named(name: str) -> Iterator[None]:
     except InvalidInputError as error:
         raise InvalidInputError(
             [
-                replace(problem, value=f"{name}: {problem.value}" if problem.value else name)
+                problem._replace(value=f"{name}: {problem.value}" if problem.value else name)
                 for problem in error.problems
             ]
         ) from None

@@ -11,7 +11,6 @@ hold stays readable:
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime
 from pathlib import Path
@@ -66,7 +65,9 @@ class XlsxOutput(Writer):
         return rows * columns / CELLS_PER_SECOND
 
     def write(self, table: ResultTable, progress: Progress) -> Iterator[Progress]:
-        with tempfile.TemporaryDirectory() as folder:
+        from tempfile import TemporaryDirectory  # noqa: PLC0415 (few runs write a workbook)
+
+        with TemporaryDirectory() as folder:
             path = Path(folder) / self.file
             warnings = _write(path, table)
             if warnings is None:

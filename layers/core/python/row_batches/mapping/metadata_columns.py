@@ -4,14 +4,13 @@ To add one, add an entry to ``METADATA``. The names, the output, the checks and 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from row_batches.mapping.cells import CellKind
 
 
-@dataclass(frozen=True, slots=True)
-class RowFacts:
+class RowFacts(NamedTuple):
     """A finished row. ``row`` is the 1-based number of the data row; times are in milliseconds since the epoch."""
 
     execution: str
@@ -29,8 +28,7 @@ class RowFacts:
     """The cost of the row's calls and tokens; None if it is not known."""
 
 
-@dataclass(frozen=True, slots=True)
-class MetadataColumn:
+class MetadataColumn(NamedTuple):
     """A metadata column. ``cell`` gives its text, of which ``kind`` says how a format with types reads it.
 
     With ``on_request``, only a list in ``add_metadata`` adds the column.

@@ -9,9 +9,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from foundation.json_text import encodable, render_json
 from row_batches.mapping.cells import CellKind
@@ -22,8 +21,7 @@ Render = Callable[[Any], str]
 """Converts a match to its cell. Raises ValueError when the match cannot be cast."""
 
 
-@dataclass(frozen=True, slots=True)
-class OutputType:
+class OutputType(NamedTuple):
     """A ``type`` of mapped columns.
 
     ``compile_format`` turns a column's ``format`` into the ``Render`` to use instead, and raises ValueError for an

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 from row_batches.rows.proof_rows import proof_of_line
 
@@ -90,8 +90,7 @@ class RowRecord(TypedDict):
     error_name: NotRequired[str]
 
 
-@dataclass(frozen=True, slots=True)
-class FinishedRow:
+class FinishedRow(NamedTuple):
     """A row that has ended: its original cells, its record, and the target's raw answer as JSON text.
 
     The answer is ``null`` if there is none. It is kept as text, because parsed objects take more memory.
@@ -256,8 +255,7 @@ class AnsweredRow:
     usage: Usage = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class KeptFailure:
+class KeptFailure(NamedTuple):
     """The stored failure of a row. ``error_name`` is "" if the row has none."""
 
     row: int
@@ -266,8 +264,7 @@ class KeptFailure:
     error: str
 
 
-@dataclass(frozen=True, slots=True)
-class KeptAnswer:
+class KeptAnswer(NamedTuple):
     """The stored answer of a row that was SUCCESS, as JSON text, with the hash of the row's mapped input."""
 
     row: int

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
 from io import BytesIO
+from typing import NamedTuple
 
 from foundation.errors import ObjectChangedError, ObjectNotFoundError
 from foundation.json_text import parse_json
@@ -176,8 +176,7 @@ class S3RowStore:
         self._markers.mark_letters_sent(rows)
 
 
-@dataclass(frozen=True, slots=True)
-class _StoredRows:
+class _StoredRows(NamedTuple):
     """The first lines of consecutive rows objects. The key of the last object is the position."""
 
     position: str
@@ -198,8 +197,7 @@ class _StoredRows:
         return read_columns(self.lines, row, row - self.first, self.sent.covers)
 
 
-@dataclass(frozen=True, slots=True)
-class _Group:
+class _Group(NamedTuple):
     """Consecutive rows objects, without gap or overlap."""
 
     keys: list[str]
@@ -208,8 +206,7 @@ class _Group:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
+class _Part(NamedTuple):
     """A rows object. Its rows before ``first_new`` are also in an earlier object."""
 
     key: str

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from threading import Lock
+from typing import NamedTuple
 
 import orjson
 from pydantic import ValidationError
@@ -23,8 +23,7 @@ from row_batches.document.plan import WORK_PREFIX, Keys, Plan
 BRAKE_CACHE_MS = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Brake:
+class Brake(NamedTuple):
     """The reason why no further row starts. ``error`` is the error name that the execution ends with."""
 
     reason: str

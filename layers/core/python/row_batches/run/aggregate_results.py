@@ -37,7 +37,6 @@ from row_batches.run.child_errors import read_child_errors
 from row_batches.run.conclusion import Conclusion
 from row_batches.run.delivery import Delivery, DeliveryState
 from row_batches.run.duplicates import Originals
-from row_batches.run.fan_out import fan_out
 from row_batches.run.find_missing import find_missing
 from row_batches.run.finish import keep_ending, put_together_by_itself, wait_until_quiet
 from row_batches.run.formats import Written, write_formats, written
@@ -128,7 +127,7 @@ def aggregate_results(
     with ownership.of(batch.plan.execution.name, AGGREGATION_PART, deadline) as wait_seconds:
         if wait_seconds:
             return AggregateResponse(done=False, come_again_in_seconds=wait_seconds)
-        if not fan_out(batch, clock, deadline):
+        if not _duplicates_are_finished(batch, clock, deadline):
             return AggregateResponse(done=False)
         aggregation = _Aggregation(
             batch, request.manifests, ended, dead_letters, metrics, ownership.notes, clock, deadline
@@ -137,6 +136,15 @@ def aggregate_results(
         if ended is not None and response.done:
             batch.work.release_finishing_brake()  # the execution can be redriven
         return response
+
+
+def _duplicates_are_finished(batch: Batch, clock: Clock, deadline: Deadline) -> bool:
+    """Finish the duplicates of finished rows. False if the time ended before that."""
+    if batch.plan.distinct is None:
+        return True
+    from row_batches.run.fan_out import fan_out  # noqa: PLC0415 (few runs look for duplicates)
+
+    return fan_out(batch, clock, deadline)
 
 
 def _machine_is_done(ended: EndedRun, batches: Batches) -> bool:

@@ -5,8 +5,7 @@ Memory: a number for each mapped column, and up to ``MOST_PLACES`` places with u
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 from foundation.json_path import compile_path
 from foundation.lazy_model import LazyModel
@@ -20,8 +19,7 @@ MOST_WARNINGS = 20
 KEYS_NAMED = 12
 
 
-@dataclass(frozen=True, slots=True)
-class Unmatched:
+class Unmatched(NamedTuple):
     """A mapped column whose ``source`` matched in ``matched`` of ``rows`` answers.
 
     ``keys`` are what the answers have at ``place``, where the path ends, most frequent first; ``closest`` is the path

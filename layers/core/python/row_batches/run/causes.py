@@ -18,7 +18,6 @@ from typing import Any, Self
 
 from foundation.lazy_model import LazyModel
 from row_batches.rows.records import RowFailure, RowRecord, RowStatus
-from row_batches.run.cures import cure_of
 from row_batches.targets.protocol import ROW_TIMEOUT
 
 MOST_CAUSES = 100
@@ -112,6 +111,8 @@ class Cause(LazyModel):
     @property
     def cure(self) -> str:
         """The advice for a person who wants to fix it."""
+        from row_batches.run.cures import cure_of  # noqa: PLC0415 (no worker asks for it)
+
         return cure_of(self.error, self.message).advice
 
     @property

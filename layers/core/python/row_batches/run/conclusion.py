@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
@@ -187,7 +187,7 @@ class Conclusion:
             "output_schema": None if plan.output_schema is None else plan.output_schema.model_dump(),
             "estimate": plan.estimate.model_dump(mode="json"),
             "warnings": self.warnings,
-            "brake": asdict(self.brake) if self.brake else None,
+            "brake": self.brake._asdict() if self.brake else None,
             "failures_by_cause": shown_causes(totals.causes, totals.all_failed),
             "first_failures": [failure.model_dump(mode="json") for failure in totals.first_failures],
         }

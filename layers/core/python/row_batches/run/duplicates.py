@@ -6,13 +6,11 @@ the row is an original.
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from heapq import merge
 from itertools import islice
-from tempfile import TemporaryFile
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from foundation.errors import InvalidInputError, MappingError, Problem
 from foundation.ports import ObjectStore
@@ -23,6 +21,9 @@ from row_batches.mapping.mapping_in import InputMapper
 from row_batches.rows.records import RowColumns, RowOrigin
 from row_batches.rows.store import RowRange
 from row_batches.run.batch import input_hash
+
+if TYPE_CHECKING:
+    from mmap import mmap
 
 MOST_ROWS = 5_000_000
 """The search takes some 60 microseconds and 24 bytes of ``/tmp`` a row. For this many rows, that is five of the
@@ -38,7 +39,7 @@ CHUNK_BYTES = 1024 * 1024
 class FoundDuplicates:
     """The index of duplicates, in a temporary file. ``distinct_rows`` is the number of rows that are originals."""
 
-    def __init__(self, index: mmap.mmap, total_rows: int, duplicates: int) -> None:
+    def __init__(self, index: mmap, total_rows: int, duplicates: int) -> None:
         self._index = index
         self.duplicates = duplicates
         self.distinct_rows = total_rows - duplicates
@@ -67,9 +68,11 @@ def find_duplicates(
         message = f"duplicates are found among up to {MOST_ROWS:,} rows, and the input has {total_rows:,}"
         fix = "split the input, or leave it out"
         raise InvalidInputError([Problem("execution_config.deduplicate", "true", message, fix)])
-    with TemporaryFile() as index_file:
+    from mmap import mmap  # noqa: PLC0415 (few runs look for duplicates)
+
+    with _temporary_file() as index_file:
         index_file.truncate(max(1, total_rows) * ROW_BYTES)
-        with mmap.mmap(index_file.fileno(), total_rows * ROW_BYTES) as index:
+        with mmap(index_file.fileno(), total_rows * ROW_BYTES) as index:
             duplicates = 0
             original = of = b""
             for record in _sorted(_records(rows, digest)):
@@ -125,6 +128,12 @@ def stage_distinct(
         )
 
 
+def _temporary_file() -> IO[bytes]:
+    from tempfile import TemporaryFile  # noqa: PLC0415 (few runs look for duplicates)
+
+    return TemporaryFile()
+
+
 def _records(
     rows: Iterable[tuple[int, Sequence[str]]], digest: Callable[[Sequence[str]], bytes | None]
 ) -> Iterator[bytes]:
@@ -142,7 +151,7 @@ def _sorted(records: Iterator[bytes]) -> Iterator[bytes]:
             if len(batch) < ROWS_SORTED_AT_ONCE and not runs:
                 yield from batch
                 return
-            runs.append(files.enter_context(TemporaryFile()))
+            runs.append(files.enter_context(_temporary_file()))
             runs[-1].write(b"".join(batch))
             runs[-1].seek(0)
         yield from merge(*map(_read_run, runs))

@@ -42,7 +42,7 @@ Large answers take longer to read than a call lasts, so each call must finish so
 
 def fan_out(batch: Batch, clock: Clock, deadline: Deadline) -> bool:
     """Finish the duplicates of finished rows. False if the time ended before that; then call again."""
-    if batch.plan.distinct is None or next(_unfinished(batch), None) is None:
+    if next(_unfinished(batch), None) is None:
         return True
     with ExitStack() as open_until_done:
         wanted = _originals_of_unfinished(batch)

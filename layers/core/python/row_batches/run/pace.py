@@ -7,8 +7,8 @@ of the run's rate. Workers do not coordinate, so none waits for a lock.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from threading import Lock
+from typing import NamedTuple
 
 from foundation.ports import Clock
 
@@ -20,8 +20,7 @@ TOKEN_BURST_SECONDS = 10.0
 """The part of a token rate that can be used at once, in seconds of the rate."""
 
 
-@dataclass(frozen=True, slots=True)
-class Allowance:
+class Allowance(NamedTuple):
     """The limits of one worker: rows in flight, and rows and tokens a minute (None: no limit)."""
 
     rows_in_flight: int

@@ -8,10 +8,9 @@ At the end, the counts are replaced by counts of the rows themselves.
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 from pydantic import ConfigDict, Field
 
@@ -209,16 +208,14 @@ class Run(LazyModel):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(NamedTuple):
     """When rows may start, in milliseconds since the epoch, and how many tokens they are expected to use."""
 
     at_ms: int
     tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class RunPage:
+class RunPage(NamedTuple):
     """Runs, newest first; ``cursor`` gives the next page, "" when there is none."""
 
     runs: list[Run]

@@ -10,10 +10,9 @@ Segment documents: https://docs.aws.amazon.com/xray/latest/devguide/xray-api-seg
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from heapq import nlargest, nsmallest
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import orjson
 from pydantic import ConfigDict
@@ -64,8 +63,7 @@ class CallTrace(LazyModel):
     mapped_until_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """A part of a row's way, from start to end in milliseconds since the epoch."""
 
     name: str
@@ -73,8 +71,7 @@ class Part:
     end_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class TracedRow:
+class TracedRow(NamedTuple):
     """A finished row with the parts of its way, in their order."""
 
     row: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -48,7 +48,6 @@ from row_batches.mapping.mapping_in import compile_input_mapping
 from row_batches.run.cost import estimate
 from row_batches.run.destination import destination_problem, tried_destination
 from row_batches.run.duplicates import stage_distinct
-from row_batches.run.earlier_execution import Earlier, ExecutionStates, find_earlier
 from row_batches.run.formats import format_problems
 from row_batches.run.messages import (
     BatchReference,
@@ -66,6 +65,9 @@ from row_batches.run.storage import Items, StoragePlan, plan_storage
 from row_batches.targets.kind import Processor
 from row_batches.targets.kinds import kind_of, parse_document
 from row_batches.targets.ports import FunctionSettings, MachineSettings
+
+if TYPE_CHECKING:
+    from row_batches.run.earlier_execution import Earlier, ExecutionStates
 
 SECONDS_A_DAY = 86_400
 NAMES_LISTED_BYTES = 20_000
@@ -306,6 +308,8 @@ class _Validation:
         if settings is None or settings.resumed_execution is None or settings.resume_from is None:
             return None
         name = settings.resumed_execution
+        from row_batches.run.earlier_execution import find_earlier  # noqa: PLC0415 (few documents resume a run)
+
         arn = settings.resume_from if settings.resume_from != name else None
         return find_earlier(
             self._work,

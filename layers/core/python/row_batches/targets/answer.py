@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from foundation.json_text import parse_json
 from row_batches.rows.records import Usage
@@ -16,8 +15,7 @@ TOKENS = ("input_tokens", "output_tokens")
 MOST_MODEL_CHARACTERS = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """The value of an answer. ``missing_numbers`` of its numbers were not valid JSON and are None."""
 
     value: Any

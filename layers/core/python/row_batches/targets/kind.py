@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from foundation.errors import Problem
 from row_batches.document.batch_config import BatchConfig
 from row_batches.document.plan import Concurrency, Target
 from row_batches.targets.ports import FunctionSettings, MachineSettings
 from row_batches.targets.protocol import Outcome
-from row_batches.targets.usage import Load, RunCounts, Usage
+
+if TYPE_CHECKING:
+    from row_batches.targets.usage import Load, RunCounts, Usage
 
 
 class Processor(StrEnum):
@@ -32,8 +33,7 @@ class Processor(StrEnum):
     NONE = "NONE"
 
 
-@dataclass(frozen=True, slots=True)
-class RowCall:
+class RowCall(NamedTuple):
     """One attempt at one row. ``execution`` is the name of the batch's execution."""
 
     execution: str

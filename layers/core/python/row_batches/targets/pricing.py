@@ -6,13 +6,19 @@ answer names. A cost that an answer reports itself always counts as it is.
 
 from __future__ import annotations
 
-from foundation.prices import TokenPrices, model_prices
+from typing import TYPE_CHECKING
+
 from row_batches.document.plan import Target
 from row_batches.rows.records import Usage
+
+if TYPE_CHECKING:
+    from foundation.prices import TokenPrices
 
 
 def token_prices(target: Target, model: str) -> TokenPrices | None:
     """The price of the model's tokens; None if it is not known."""
+    from foundation.prices import TokenPrices, model_prices  # noqa: PLC0415 (many targets report no tokens)
+
     if target.prices is not None:
         return TokenPrices(target.prices.input_usd_per_million_tokens, target.prices.output_usd_per_million_tokens)
     return model_prices().get(model)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random as random_numbers
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from row_batches.document.batch_config import RetryPolicy
 from row_batches.rows.records import RowStatus
@@ -14,15 +14,13 @@ MAX_THROTTLES = 500
 """The most throttled attempts of a row. Usually the row's time ends them first, but that can be a year."""
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(NamedTuple):
     """Try again after this pause."""
 
     wait_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Final:
+class Final(NamedTuple):
     """The row is finished with this outcome."""
 
     outcome: Outcome

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from math import ceil
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from foundation.errors import DeploymentError
 from row_batches.document.batch_config import MAX_AGENT_TIMEOUT_SECONDS, BatchConfig
@@ -23,7 +23,9 @@ from row_batches.targets.protocol import (
     unanswered,
 )
 from row_batches.targets.retry import MAX_THROTTLES
-from row_batches.targets.usage import CHILD_START_TRANSITIONS, Load, RunCounts, Usage, size_of
+
+if TYPE_CHECKING:
+    from row_batches.targets.usage import Load, RunCounts, Usage
 
 MOST_ROWS_A_CHILD = 20
 CHILD_SECONDS = 300
@@ -200,6 +202,8 @@ class StandardAgent(TargetKind):
         a request, and each further attempt 4 transitions and a request. A failed row takes its count and a request to
         the queue. A child that waits for its start takes 4 transitions and a request.
         """
+        from row_batches.targets.usage import CHILD_START_TRANSITIONS, Usage, size_of  # noqa: PLC0415 (few calls estimate or sum up costs)
+
         children = ceil((counts.rows + counts.idle_rows) / counts.batch_size)
         called = counts.rows - counts.unmapped_rows
         called_and_failed = max(0, counts.failed_rows - counts.unmapped_rows)

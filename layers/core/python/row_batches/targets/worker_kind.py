@@ -5,12 +5,15 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import replace
 from math import ceil
+from typing import TYPE_CHECKING
 
 from row_batches.document.batch_config import MAX_TOOL_TIMEOUT_SECONDS, BatchConfig
 from row_batches.document.plan import Concurrency, Target
 from row_batches.targets.kind import ClientFactory, Processor, TargetKind
 from row_batches.targets.ports import TargetInvoker
-from row_batches.targets.usage import CHILD_START_TRANSITIONS, Load, RunCounts, Usage, size_of
+
+if TYPE_CHECKING:
+    from row_batches.targets.usage import Load, RunCounts, Usage
 
 MAX_THREADS = 30
 """The most calls in flight in one worker. With 1,024 MB (0.58 of a vCPU), it is not the bottleneck up to here."""
@@ -86,6 +89,8 @@ class WorkerKind(TargetKind):
         If all fail, batches are half full at the worst, a thread waits for the last rows of each batch, and each row
         is written alone. A call of the worker takes the next rows only while they fit into its time.
         """
+        from row_batches.targets.usage import RunCounts, size_of  # noqa: PLC0415 (few calls estimate or sum up costs)
+
         total_rows, staged_bytes = load.rows, load.staged_bytes
         if not total_rows:
             return RunCounts(rows=0, attempts=0, retries=0)
@@ -119,6 +124,8 @@ class WorkerKind(TargetKind):
         plan, the listing of finished rows, and a read of the brake each second. A failed row takes its count and a
         tenth of a request to the queue.
         """
+        from row_batches.targets.usage import CHILD_START_TRANSITIONS, Usage, size_of  # noqa: PLC0415 (few calls estimate or sum up costs)
+
         again = max(0, counts.worker_calls - max(1, counts.children))
         again_transitions = CHILD_AGAIN_TRANSITIONS if counts.children else INLINE_AGAIN_TRANSITIONS
         return Usage(

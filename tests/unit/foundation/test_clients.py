@@ -1,0 +1,45 @@
+"""The SDK's clients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+
+from foundation.aws import clients
+from foundation.aws.clients import invoking_client, service_client
+
+
+class _Raw:
+    def stream(self, **_: object) -> list[bytes]:
+        return [b"{}"]
+
+
+@pytest.mark.parametrize(
+    "make_client", [lambda: service_client("dynamodb"), lambda: invoking_client("dynamodb", 10, 1)]
+)
+def test_every_call_sends_the_same_user_agent_that_names_the_product(
+    make_client: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (
+        ("AWS_ACCESS_KEY_ID", "x"),
+        ("AWS_SECRET_ACCESS_KEY", "x"),
+        ("AWS_DEFAULT_REGION", "us-east-1"),
+    ):
+        monkeypatch.setenv(name, value)
+    clients._session.cache_clear()
+    sent: list[str] = []
+
+    def answer(request: AWSPreparedRequest, **_: object) -> AWSResponse:
+        agent = request.headers["User-Agent"]
+        sent.append(agent.decode() if isinstance(agent, bytes) else agent)
+        return AWSResponse(request.url, 200, {}, _Raw())
+
+    client = make_client()
+    client.meta.events.register("before-send.dynamodb.*", answer)
+    client.list_tables()
+
+    assert [agent.startswith(clients.USER_AGENT) for agent in sent] == [True]
+    assert clients.USER_AGENT.endswith(" batch-processor")
