@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse, HTTPHeaders
 
 from foundation.aws import clients
 from foundation.aws.clients import invoking_client, service_client
@@ -35,7 +35,7 @@ def test_every_call_sends_the_same_user_agent_that_names_the_product(
     def answer(request: AWSPreparedRequest, **_: object) -> AWSResponse:
         agent = request.headers["User-Agent"]
         sent.append(agent.decode() if isinstance(agent, bytes) else agent)
-        return AWSResponse(request.url, 200, {}, _Raw())
+        return AWSResponse(request.url, 200, HTTPHeaders(), _Raw())
 
     client = make_client()
     client.meta.events.register("before-send.dynamodb.*", answer)
