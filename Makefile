@@ -14,7 +14,7 @@ PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11; do 
 NEEDED_PYTHON = $(or $(PYTHON),$(error Python 3.11 or newer is needed; name one: make … PYTHON=<path>))
 # Arguments come from the command line only, because a shell can define NAME itself, as WSL does.
 GIVEN := INPUT CSV TARGET COLUMNS NAME OUTPUT TRIAL CONCURRENCY FOLLOW \
-	EXECUTION STATE STATUS LIMIT FROM ROW GRACE RATE TOKENS CURE PROOF ACCEPT_VERSION DRY_RUN YES \
+	EXECUTION STATE STATUS LIMIT FROM ROW GRACE RATE TOKENS CURE PROOF ACCEPT_VERSION DRY_RUN YES FORCE \
 	JOB AGENT ANSWER ANSWERS FILE CONFIRM TOOL_NAME ONLY UPGRADE ARGS
 $(foreach variable,$(GIVEN),$(eval $(variable) :=))
 # Size of the end-to-end tests: small or full.
@@ -208,8 +208,8 @@ estimate: $(RUNTIME) ## Estimate the records and cost of a job; create nothing: 
 	@$(CLIENT) estimate $(call option,--input,INPUT)
 
 .PHONY: create-job
-create-job: $(RUNTIME) ## Create a job: [INPUT=request.json]
-	@$(CLIENT) create-job $(call option,--input,INPUT)
+create-job: $(RUNTIME) ## Create a job: [INPUT=request.json] [FORCE=1]
+	@$(CLIENT) create-job $(call option,--input,INPUT) $(if $(filter 1,$(FORCE)),--force)
 
 .PHONY: stop-job
 stop-job: $(RUNTIME) ## Stop a job and keep its answers: JOB=id

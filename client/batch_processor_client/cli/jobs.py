@@ -84,7 +84,7 @@ def _show_creation(done: jobs.Creation, *, as_json: bool) -> None:
     else:
         show(f"{done.job_id}: {done.violation_count:,} records. Follow it: make job JOB={done.job_id}")
         if done.repeated:
-            show("The same request created it within the last ten minutes. For a second job, ask with --force.")
+            show("The same request created it within the last ten minutes. For a second job, add FORCE=1 (--force).")
 
 
 @app.command("jobs")

@@ -90,7 +90,7 @@ def test_a_command_that_is_run_again_says_that_the_job_was_there(world: World, t
     begun = {"message": "Batch job is being created", "jobId": JOB, "repeated": True}
     world.api.answers = [(202, begun), (200, CREATED)]
     shown = world.command("create-job", "--input", str(request)).output
-    assert "within the last ten minutes. For a second job, ask with --force." in " ".join(shown.split())
+    assert "within the last ten minutes. For a second job, add FORCE=1 (--force)." in " ".join(shown.split())
 
 
 def test_a_key_of_the_caller_is_kept(world: World) -> None:
