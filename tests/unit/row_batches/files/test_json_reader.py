@@ -89,6 +89,18 @@ def test_the_encoding_of_a_json_file_is_named(data: str) -> None:
     assert "The file's encoding is UTF-16, recognised from its bytes." in staging.warnings
 
 
+def test_one_object_with_a_list_of_objects_is_read_as_a_row_with_a_warning() -> None:
+    data = b'{"total": 2, "data": [{"a": 1}, {"a": 2}], "tags": ["x"]}'
+    staging = open_input(InputFile(lambda: [data]))
+    list(staging)
+
+    assert staging.total_rows == 1
+    assert [warning for warning in staging.warnings if "one row" in warning] == [
+        'The file is one object, which is read as one row. If the rows are in its list "data" (with 2 of them), write '
+        "only this list."
+    ]
+
+
 def test_decimals_stay_as_they_are_written() -> None:
     _, _, texts = values(b'{"a": 1.10, "b": 0.12345678901234567890}\n')
 
@@ -108,7 +120,13 @@ def test_utf_16_is_read() -> None:
     ("data", "said"),
     [
         (b'{"a": 1}\n[1]\n', "a row is not an object (got line 2)"),
-        (b'{"a": 1}\n{"a": \n', "line 2"),
+        (b'{"a": 1}\n{"a": \n', "the line ends in the middle of an object (got line 2)"),
+        (b'{\n  "a": 1\n}\n', "If the rows are in a list inside one object, write only this list"),
+        (b'[["a", "b"], [1, 2]]', "a row is not an object (got item 1)"),
+        (b"[1, 2]", "a row is not an object (got item 1)"),
+        (b'["a", "b"]\n[1, 2]\n', "a row is not an object (got item 1)"),
+        (b'[{"a": 1}, {"a": 2}, {"a": ', "(got after item 2)"),
+        (b'[{"a": 1}, {"a": 2},]', "(got after item 2)"),
         (b'{"a": 1, "a": 2}\n', "a key occurs twice"),
         (b'{"a": NaN}\n', "NaN is not a JSON value"),
         (b'{"a": "\\u0000"}\n', "NUL"),
@@ -122,7 +140,7 @@ def test_utf_16_is_read() -> None:
         (b'[{"a": "' + b"x" * 5_000_000, "longer than 4,000,000 characters"),
         (json.dumps({f"k{i}": i for i in range(1_891)}).encode(), "1,891 columns"),
     ],
-    ids=range(14),
+    ids=range(20),
 )
 def test_mistakes_are_named_by_their_place(data: bytes, said: str) -> None:
     assert said in refusal(data)

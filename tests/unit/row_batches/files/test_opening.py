@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import codecs
 import csv
 import gzip
@@ -136,6 +137,29 @@ def test_bytes_that_a_named_encoding_does_not_have_are_named_by_their_place() ->
 
     assert "byte 11 of the file" in refusal(data, encoding="cp1252")
     assert opened(data, encoding="cp1252", encoding_errors="replace")[1][1] == ["2", "�"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_utf_16_without_a_mark_is_recognised_in_text_with_few_latin_letters(encoding: str, end: str) -> None:
+    data = end.join(["名字,城市", "李雷,上海", "韩梅梅,北京", ""]).encode(encoding)
+
+    staging, rows = opened(data)
+
+    assert (staging.header, rows) == (["名字", "城市"], [["李雷", "上海"], ["韩梅梅", "北京"]])
+    assert any("UTF-16" in warning for warning in staging.warnings)
+
+
+@pytest.mark.parametrize("data", [b"a,b\nab,x\0y\n", b"a,b\n\0,1\n", b"a,b\r\n1,2\n\0\n"])
+def test_a_few_nul_characters_do_not_make_a_file_utf_16(data: bytes) -> None:
+    assert "NUL characters" in refusal(data)
+
+
+def test_a_header_without_any_name_is_a_warning_with_what_to_do() -> None:
+    data = b",,\nid,name,city\n1,Ada,London\n"
+
+    assert any("set input_format.skip_lines to 1" in warning for warning in opened(data)[0].warnings)
+    assert opened(data, skip_lines=1)[1] == [["1", "Ada", "London"]]
 
 
 def test_byte_order_marks_are_no_part_of_the_first_name() -> None:
@@ -390,11 +414,23 @@ def _zip(*names: str) -> bytes:
         (b"\n <!DOCTYPE HTML><html><body>Sign in", "a web page"),
         (b'<?xml version="1.0"?><rows/>', "an XML document"),
         (gzip.compress(b"%PDF-1.7\n"), "a PDF document"),
-        (gzip.compress(gzip.compress(b"a,b\n")), "a file that is compressed twice"),
+        (gzip.compress(gzip.compress(b"a,b\n")), "compressed twice"),
         (b"\0\x05\x16\x07\0\x02\0\0", "a file that macOS adds to another one"),
         (b"ORC\x0a\x14\x0a\x04\x08", "an ORC file"),
+        (b"<!-- saved -->\n<html>", "a web page"),
+        (b"<table><tr><td>a</td></tr></table>", "a web page"),
+        (b"{\\rtf1\\ansi a,b}", "an RTF document"),
+        (b"{'a': 1}\n{'a': 2}\n", "a dictionary as Python shows it"),
+        (b"[{'a': 1}, {'a': 2}]", "a dictionary as Python shows it"),
+        (gzip.compress(b"a.csv".ljust(257, b"\0") + b"ustar\x0000"), "a TAR archive"),
+        (bz2.compress(b"a,b\n"), "compressed with bzip2"),
+        (b"\x7fELF\x02\x01\x01" + b"\0" * 60, "no text, but of a binary format"),
+        (b"\x78\x9c" + bytes(range(256)) * 4, "no text, but of a binary format"),
     ],
-    ids=["word", "zip", "xls", "pdf", "parquet", "png", "html", "xml", "pdf in gzip", "gzip in gzip", "._name", "orc"],
+    ids=[
+        *["word", "zip", "xls", "pdf", "parquet", "png", "html", "xml", "pdf in gzip", "gzip in gzip", "._name", "orc"],
+        *["html comment", "html table", "rtf", "python", "python list", "tar.gz", "bzip2", "program", "all bytes"],
+    ],
 )
 def test_a_file_of_another_kind_is_called_by_its_name(data: bytes, what: str) -> None:
     said = refusal(data)
@@ -408,6 +444,10 @@ def test_a_file_of_another_kind_is_called_by_its_name(data: bytes, what: str) ->
     [
         b'"{""a"": 1}",b\n1,2\n',
         b"[x],b\n1,2\n",
+        b"[2019],[2020]\n1,2\n",
+        b"[null],b\n1,2\n",
+        b"a\x01,b\n1\x01,2\n",
+        b"{'a'},b\n1,2\n",
         b"<id>,b\n1,2\n",
         b"PK,b\n1,2\n",
         b"ORC,b\n1,2\n",

@@ -192,6 +192,11 @@ class Staging:
             self._quotes.cells(header, delimiter), rows[rest:], self._line + self._lines(sample[:rest])
         )
         if self._form.header:
+            if len(self.header) > 1 and not any(name.strip() for name in self.header):
+                self._notes.append(
+                    f"Line {self._line} has no names. If the header comes after it, set input_format.skip_lines to "
+                    f"{self._line}."
+                )
             self._line += self._lines(sample[:rest])
             self._offset += rest
             self._rest = sample[rest:]
@@ -555,7 +560,11 @@ class _Findings:
                 "close it, or double it inside a quoted cell, or set input_format.quote to none if cells "
                 "are not quoted",
             ),
-            (self.not_utf8, "the file is not UTF-8", "save it with the encoding UTF-8"),
+            (
+                self.not_utf8,
+                "the file is not UTF-8",
+                "save it with the encoding UTF-8, or set input_format.encoding_errors to replace",
+            ),
             (self.nul, "the file holds NUL characters", "remove them; a file full of them is UTF-16: save it as UTF-8"),
             (
                 self.too_long,

@@ -273,7 +273,24 @@ def _marked(first: bytes) -> str | None:
             return "utf-16-le"
         if even > half * 0.4 and odd < half * 0.05:
             return "utf-16-be"
+        if even == 0 or odd == 0:
+            return _utf16_of_signs(first, "utf-16-be" if odd == 0 else "utf-16-le")
     return None
+
+
+def _utf16_of_signs(first: bytes, encoding: str) -> str | None:
+    """``encoding`` if text with few Latin letters, such as Chinese, is in it, and not UTF-8 with NUL characters.
+
+    It has lines, and only characters.
+    """
+    text = first.decode(encoding, "ignore")
+    has_lines = any(sign in text for sign in "\r\n")
+    is_utf16 = has_lines and all(map(_is_character, text)) and not _is_mostly_utf8(first, final=False)
+    return encoding if is_utf16 else None
+
+
+def _is_character(sign: str) -> bool:
+    return sign in "\t\r\n" or unicodedata.category(sign) not in ("Cc", "Cn", "Co", "Cs")
 
 
 def _is_mostly_utf8(data: bytes, *, final: bool) -> bool:

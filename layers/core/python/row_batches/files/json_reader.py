@@ -46,6 +46,10 @@ MAX_OBJECT_BYTES = 4_000_000
 _BLOCK_BYTES = 65_536
 _LONGEST_SIGN = len("-Infinity") + 1
 _SPACES = re.compile(r"[ \t\r\n]*")
+_WHOLE_LINES = (
+    "write one whole object in each line, or one array of objects: [{…}, {…}]. If the rows are in a list inside one "
+    "object, write only this list. If the file was cut off, upload all of it"
+)
 _WRITE_ARRAY = "write one array of objects: [{…}, {…}]"
 
 
@@ -71,6 +75,7 @@ def _staged(
     keys: dict[str, None] = {}
     latest: Iterable[str] = ()
     rows = 0
+    objects: Any = None
     for objects in objects_of(text, shapes, True):
         found = _keys_of(objects)
         if found is not latest:
@@ -87,11 +92,25 @@ def _staged(
     if not keys:
         _refuse("", "the file has no objects with keys", 'write rows such as {"id": 1, "text": "…"}')
 
+    lists = _lists_of_objects(objects) if rows == 1 else []
+
     def rows_after(skipped: int) -> Iterator[Row | Rows]:
         again = objects_of(Utf8Text(file.chunks(), file.form, PATH), shapes, False)
         return _rows(_without_first(again, skipped), list(keys))
 
-    return ResumableTable(file, list(keys), rows_after, lambda: text.warnings)
+    return ResumableTable(file, list(keys), rows_after, lambda: [*text.warnings, *lists])
+
+
+def _lists_of_objects(row: Any) -> list[str]:
+    """A warning if the only row has a list of objects, because these can be what is meant as rows."""
+    item = row[1] if isinstance(row, tuple) else None
+    lists = {key: value for key, value in item.items() if isinstance(value, list)} if isinstance(item, dict) else {}
+    return [
+        f"The file is one object, which is read as one row. If the rows are in its list {shown(key)} (with "
+        f"{len(value):,} of them), write only this list."
+        for key, value in lists.items()
+        if value and all(isinstance(one, dict) for one in value)
+    ]
 
 
 def _keys_of(objects: tuple[str, Mapping[str, Any] | Found] | Alike) -> Iterable[str]:
@@ -180,6 +199,8 @@ def _objects_one_by_one(block: bytes, shapes: Shapes, lines_before: int) -> Obje
             _refuse(place, "the line is nested too deep", "flatten it")
         except ValueError as error:
             _check_line_ends(line, place)
+            if isinstance(error, json.JSONDecodeError) and _is_cut(error, decoded):
+                _refuse(place, "the line ends in the middle of an object", _WHOLE_LINES)
             _refuse(place, f"the line is not JSON: {_reason(error)}", "write one whole object in each line")
         yield place, _object(item, place)
         shapes.learn(list(item))
@@ -217,32 +238,34 @@ def _check_line_ends(line: bytes, place: str) -> None:
 
 def _objects_of_array(chunks: Iterable[bytes], shapes: Shapes, only_keys: bool) -> Objects:
     text = _ArrayText(chunks)
-    number = 0
+    number = whole = 0
     try:
         text.take("[")
         while text.take("," if number else "", end="]"):
             if alike := text.alike(shapes, number + 1, only_keys=only_keys):
-                number += alike.count
+                number = whole = number + alike.count
                 yield alike
                 continue
             found = text.match(shapes)
             number += 1
             place = f"item {number}"
             if found is not None:
+                whole = number
                 yield place, (found[0], found[1].groups())
                 continue
             item = text.value()
+            whole = number
             yield place, _object(item, place)
             shapes.learn(list(item))
         text.take("")
     except UnicodeDecodeError:
-        _refuse(f"after item {number}", "the file is not UTF-8", "save the file as UTF-8")
+        _refuse(f"after item {whole}", "the file is not UTF-8", "save the file as UTF-8")
     except RecursionError:
-        _refuse(f"after item {number}", "the item is nested too deep", "flatten it")
+        _refuse(f"after item {whole}", "the item is nested too deep", "flatten it")
     except _TooLongError:
-        _refuse(f"after item {number}", f"an item is longer than {MAX_OBJECT_BYTES:,} characters", _WRITE_ARRAY)
+        _refuse(f"after item {whole}", f"an item is longer than {MAX_OBJECT_BYTES:,} characters", _WRITE_ARRAY)
     except ValueError as error:
-        _refuse(f"after item {number}", f"the file is not JSON: {_reason(error)}", _WRITE_ARRAY)
+        _refuse(f"after item {whole}", f"the file is not JSON: {_reason(error)}", _WRITE_ARRAY)
 
 
 class _TooLongError(Exception):
@@ -299,9 +322,7 @@ class _ArrayText:
             try:
                 value, self._position = _DECODER.raw_decode(self._text, self._position)
             except json.JSONDecodeError as error:
-                # A text that is cut off is wrong at its very end, or where a string begins.
-                is_cut = error.msg.startswith("Unterminated string") or len(self._text) - error.pos < _LONGEST_SIGN
-                if not is_cut or not self._read_as_much_again():
+                if not _is_cut(error, self._text) or not self._read_as_much_again():
                     raise
             else:
                 return value
@@ -334,6 +355,11 @@ class _ArrayText:
         self._text = "".join(more)
         self._position = 0
         return len(more) > 1
+
+
+def _is_cut(error: json.JSONDecodeError, text: str) -> bool:
+    """Whether the text can be cut off: it is wrong at its very end, or where a string begins."""
+    return error.msg.startswith("Unterminated string") or len(text) - error.pos < _LONGEST_SIGN
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

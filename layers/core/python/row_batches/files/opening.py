@@ -142,7 +142,7 @@ def recognised(file: InputFile) -> tuple[Format, InputFile]:
         notes.append(f"The file is compressed with {packing.name}.")
     wanted = file.form.type
     chosen = next(one for one in FORMATS if (one.name == wanted if wanted else one.is_it(head)))
-    if chosen.name == "csv" and (problem := recognise.problem_of(head, PATH)):
+    if chosen.name == "csv" and (problem := recognise.problem_of(head, PATH, is_text=file.form.encoding is not None)):
         raise InvalidInputError([problem])
     if chosen.name != "csv" and wanted is None:
         notes.append(f"The file is {chosen.doc}.")

@@ -20,6 +20,12 @@ _UNPACK = "unpack it, and upload the table in it as CSV"
 _COMPRESS = "unpack it, or compress it with gzip or zstd"
 _EXPORT = "export its table as CSV"
 _CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+_BINARY = re.compile(rb"[\x00\x04-\x08\x0e-\x1a]")
+"""Bytes that text does not have. ISO-2022-JP has ESC, and some programs put one of the others between cells."""
+_FEW_BINARY = 8
+_MOST_BINARY = 0.02
+"""The share of such bytes in a damaged text."""
+_JSON_ITEM = rb'[\[{"]|(?:-?[0-9][0-9.eE+-]*|true|false|null)\s*(?:,|\]\s*$)'
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +68,13 @@ def is_json_object(head: bytes) -> bool:
 
 
 def is_json_array(head: bytes) -> bool:
-    return re.match(rb'\[\s*(?:\{\s*["}]|\])', _opening(head)) is not None
+    """Whether the file is a list. Only a list of objects can be read, but for any other the error says so."""
+    opening = _opening(head)
+    return re.match(rb"\[\s*(?:\]|" + _JSON_ITEM + b")", opening) is not None and not _is_python(head)
+
+
+def _is_python(head: bytes) -> bool:
+    return re.match(rb"(?:\[\s*)?\{\s*'[^'\n]*'\s*:", _opening(head)) is not None
 
 
 def is_parquet(head: bytes) -> bool:
@@ -93,13 +105,15 @@ FOREIGN = (
     Foreign("an Avro file", _begins(b"Obj\x01"), _EXPORT),
     Foreign("an ORC file", _binary(b"ORC"), _EXPORT),
     Foreign("an SQLite database", _begins(b"SQLite format 3\0"), _EXPORT),
+    Foreign("a TAR archive", lambda head: head[257:262] == b"ustar", _UNPACK),
     Foreign(
-        "a file that is compressed twice",
+        "compressed twice",
         lambda head: any(one.is_it(head) for one in COMPRESSIONS),
         "unpack it once, and upload that",
     ),
-    Foreign("a file compressed with bzip2", _binary(b"BZh"), _COMPRESS),
-    Foreign("a file compressed with xz", _begins(b"\xfd7zXZ\0"), _COMPRESS),
+    Foreign("compressed with bzip2", _binary(b"BZh"), _COMPRESS),
+    Foreign("compressed with xz", _begins(b"\xfd7zXZ\0"), _COMPRESS),
+    Foreign("compressed with LZ4", _begins(b"\x04\x22\x4d\x18"), _COMPRESS),
     Foreign("a 7-Zip archive", _begins(b"7z\xbc\xaf\x27\x1c"), _UNPACK),
     Foreign(
         "a file that macOS adds to another one (its name begins with ._)",
@@ -114,17 +128,25 @@ FOREIGN = (
     ),
     Foreign(
         "a web page (HTML), not a table",
-        _markup(b"<!doctype html", b"<html", b"<head", b"<body"),
+        _markup(b"<!doctype html", b"<html", b"<head", b"<body", b"<!--", b"<meta", b"<style", b"<script", b"<table"),
         "download the file itself: this is often a page that asks to sign in",
     ),
     Foreign("an XML document", _markup(b"<?xml"), _EXPORT),
+    Foreign("an RTF document", _markup(b"{\\rtf"), _EXPORT),
+    Foreign("a dictionary as Python shows it, not JSON", _is_python, "write each row with json.dumps, in its own line"),
 )
 """The kinds in order. The first one that recognises a file names it."""
 
 
-def problem_of(head: bytes, path: str) -> Problem | None:
-    """The problem with a file that begins with ``head``; None if it can be text in rows."""
+def problem_of(head: bytes, path: str, *, is_text: bool = False) -> Problem | None:
+    """The problem with a file that begins with ``head``; None if it can be text in rows.
+
+    ``is_text``: somebody says that it is text in a certain encoding.
+    """
     for foreign in FOREIGN:
         if foreign.is_it(head):
             return Problem(path, "", f"the file is {foreign.what}", foreign.fix)
+    text = as_utf8(head)
+    if not is_text and len(_BINARY.findall(text)) > max(_FEW_BINARY, len(text) * _MOST_BINARY):
+        return Problem(path, "", "the file is no text, but of a binary format that is not known", _EXPORT)
     return None
