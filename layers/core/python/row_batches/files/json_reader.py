@@ -199,7 +199,7 @@ def _objects_one_by_one(block: bytes, shapes: Shapes, lines_before: int) -> Obje
             _refuse(place, "the line is nested too deep", "flatten it")
         except ValueError as error:
             _check_line_ends(line, place)
-            if isinstance(error, json.JSONDecodeError) and _is_cut(error, decoded):
+            if isinstance(error, json.JSONDecodeError) and _is_cut(error, decoded, at_most=0):
                 _refuse(place, "the line ends in the middle of an object", _WHOLE_LINES)
             _refuse(place, f"the line is not JSON: {_reason(error)}", "write one whole object in each line")
         yield place, _object(item, place)
@@ -322,7 +322,8 @@ class _ArrayText:
             try:
                 value, self._position = _DECODER.raw_decode(self._text, self._position)
             except json.JSONDecodeError as error:
-                if not _is_cut(error, self._text) or not self._read_as_much_again():
+                is_cut = _is_cut(error, self._text, at_most=_LONGEST_SIGN - 1)
+                if not is_cut or not self._read_as_much_again():
                     raise
             else:
                 return value
@@ -357,9 +358,9 @@ class _ArrayText:
         return len(more) > 1
 
 
-def _is_cut(error: json.JSONDecodeError, text: str) -> bool:
-    """Whether the text can be cut off: it is wrong at its very end, or where a string begins."""
-    return error.msg.startswith("Unterminated string") or len(text) - error.pos < _LONGEST_SIGN
+def _is_cut(error: json.JSONDecodeError, text: str, *, at_most: int) -> bool:
+    """Whether the text can be cut off: it is wrong in its last ``at_most`` characters, or where a string begins."""
+    return error.msg.startswith("Unterminated string") or len(text) - error.pos <= at_most
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
