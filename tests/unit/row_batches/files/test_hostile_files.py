@@ -30,8 +30,9 @@ def zip_bomb() -> bytes:
 
 
 FILES: dict[str, tuple[Callable[[], bytes], str]] = {
-    "a gzip of 10 GB zeros": (lambda: gzip.compress(ZEROS) * 100, "NUL"),
-    "a zstd of 10 GB zeros": (lambda: PACKERS["zstd"](ZEROS) * 100, "NUL"),
+    "a gzip of 10 GB zeros": (lambda: gzip.compress(ZEROS) * 100, "a binary format"),
+    "a gzip of rows and 10 GB zeros": (lambda: gzip.compress(b"a,b\n" * 2_000) + gzip.compress(ZEROS) * 100, "NUL"),
+    "a zstd of rows and 10 GB zeros": (lambda: PACKERS["zstd"](b"a,b\n" * 2_000) + PACKERS["zstd"](ZEROS) * 100, "NUL"),
     "a zstd of a cell of 10 GB": (
         lambda: PACKERS["zstd"](b'a,b\n"') + PACKERS["zstd"](b"x" * 100_000_000) * 100,
         "a row is longer than 199,000 bytes",

@@ -98,6 +98,7 @@ def test_columns_without_a_name_are_addressed_by_their_place() -> None:
 
 def test_a_sheet_without_content_is_refused() -> None:
     assert "the sheet is empty" in refusal(book([]))
+    assert "name another one in input_format.sheet: it has Sheet2; or" in refusal(book([], [["a"], [1]]))
 
 
 def test_a_few_cells_far_apart_are_refused_before_the_sheet_is_read() -> None:

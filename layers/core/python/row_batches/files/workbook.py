@@ -123,7 +123,9 @@ class _Sheet:
         return names
 
     def _no_content(self) -> NoReturn:
-        refuse(self.name, "the sheet is empty", "name another in input_format.sheet, or give it a header and rows")
+        others = f": it has {listed(self._others)}" if self._others else ""
+        fix = f"name another one in input_format.sheet{others}; or give this one a header and rows"
+        refuse(self.name, "the sheet is empty", fix)
 
     def _check_title(self, row: int) -> None:
         """Raise InvalidInputError if the first row has one cell and the next has more, because then it is a title."""
