@@ -96,6 +96,13 @@ def test_columns_without_a_name_are_addressed_by_their_place() -> None:
     assert opened(book([["a", None, "a"], [1, 2, 3]]))[0].columns == ["a", "column_2", "a_2"]
 
 
+@pytest.mark.parametrize("number", [2**53, -(2**53), 1_234_567_890_123_460, 10**15])
+def test_large_whole_numbers_have_no_fraction(number: int) -> None:
+    ((cell,),) = opened(book([["a"], [number]]))[1]
+
+    assert str(cell) == str(number)
+
+
 def test_a_sheet_without_content_is_refused() -> None:
     assert "the sheet is empty" in refusal(book([]))
     assert "name another one in input_format.sheet: it has Sheet2; or" in refusal(book([], [["a"], [1]]))

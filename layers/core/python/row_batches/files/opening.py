@@ -89,8 +89,9 @@ FORMATS = (
         "parquet",
         "a Parquet file",
         "rows in their order",
-        "numbers, booleans, and lists of texts, whole numbers or booleans keep their types, decimals with all their "
-        "digits; dates and times become ISO 8601 text. A column of structs, maps or other lists is refused. Up to 4 GB",
+        "numbers, booleans, and lists of texts, whole numbers or booleans keep their types; dates and times become ISO "
+        "8601 text. The output has all digits of a decimal, a target gets up to 17. A column of structs, maps or other "
+        "lists is refused. Up to 4 GB",
         recognise.is_parquet,
         _stage_parquet,
         JsonCell("null"),

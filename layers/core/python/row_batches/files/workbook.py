@@ -28,6 +28,8 @@ from row_batches.files.xlsx_size import check_xlsx
 from row_batches.mapping.cells import JsonCell
 
 MAX_WORKBOOK_BYTES = 64_000_000
+_MOST_WHOLE = 2**53
+"""Up to here, a double holds every whole number exactly."""
 _DAMAGES = (
     zipfile.BadZipFile,
     zlib.error,
@@ -178,7 +180,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         if not math.isfinite(value):
             return repr(value)  # JSON has no such number
-        return JsonCell(str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value))
+        return JsonCell(str(int(value)) if value.is_integer() and abs(value) <= _MOST_WHOLE else repr(value))
     if isinstance(value, int):
         return JsonCell(str(value))
     if isinstance(value, datetime.timedelta):
