@@ -287,7 +287,7 @@ def list_runs(
     if page.runs:
         out.print(report.run_table(page.runs))
     else:
-        show("No run is like this." if state or target else "There are no runs yet.")
+        show("No run matches." if state or target else "There are no runs yet.")
     if page.cursor:
         show(f"More: --cursor {page.cursor}")
 

@@ -111,7 +111,7 @@ def test_a_run_is_watched_stopped_changed_and_downloaded(world: World, address: 
     page.get_by_role("link", name="sentiment").click()
     page.get_by_label("Row, as JSON").fill('{"text": "Great!"}')
     page.get_by_role("button", name="Try it").click()
-    expect(page.get_by_role("heading", name="What came of it")).to_be_visible()
+    expect(page.get_by_role("heading", name="Result")).to_be_visible()
     assert page.evaluate(TRIED_ATTACKS) == 0
     inspect(page, "target-tried")
     assert said == []

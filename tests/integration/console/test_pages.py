@@ -76,7 +76,7 @@ def test_the_list_shows_each_run_with_its_state_progress_and_cost(world: World) 
 
 def test_the_list_is_filtered_and_goes_on_in_pages(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "day-run" not in world.browser.get("/runs?state=SUCCEEDED_WITH_FAILURES").text
-    assert "No run is like this" in world.browser.get("/runs?target=nobody").text
+    assert "No run matches" in world.browser.get("/runs?target=nobody").text
     monkeypatch.setattr(run_pages, "RUNS_A_PAGE", 1)
     first = world.browser.get("/runs").text
     older = html.unescape(re.findall(r'rel="next" href="([^"]+)"', first)[0])
