@@ -63,7 +63,7 @@ def echo(**execution: object) -> dict[str, object]:
 def test_rows_of_every_kind_come_back_once_in_order_and_unchanged(deployment: Deployment, batch_size: int) -> None:
     header = ["id", "text", "note", "last"]
     rows = tricky_rows(scaled(5000, 300 if batch_size == 1 else 1000))
-    run = deployment.run(echo(batch_size=batch_size), csv_bytes([header, *rows], line_end="\r\n"))
+    run = deployment.run(echo(batch_size=batch_size), csv_bytes([header, *rows], line_end="\r\n"), timeout=900)
     assert_every_row_once_in_order(run, header, rows)
     assert [row["echoed"] for row in run.rows] == [row[1] for row in rows], "the target received other values"
 
