@@ -108,7 +108,8 @@ resource "aws_lambda_permission" "job_events" {
 resource "aws_lambda_function_event_invoke_config" "this" {
   for_each = toset(local.called_by_events)
 
-  function_name = module.function[each.key].name
+  function_name                = module.function[each.key].name
+  maximum_event_age_in_seconds = 21600
 
   destination_config {
     on_failure {

@@ -108,9 +108,10 @@ resource "aws_lambda_permission" "finish" {
 }
 
 # The queue is a destination and not the function's dead-letter queue: it also gets the error, and the function is created
-# while Terraform waits for the queue.
+# while Terraform waits for the queue. The age is Lambda's default: without it, a plan would remove the age that Lambda shows.
 resource "aws_lambda_function_event_invoke_config" "finish" {
-  function_name = module.function["finish_run"].name
+  function_name                = module.function["finish_run"].name
+  maximum_event_age_in_seconds = 21600
 
   destination_config {
     on_failure {
