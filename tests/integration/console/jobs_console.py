@@ -52,6 +52,8 @@ class FakeApi:
     keys: list[str] = field(default_factory=list)
     _going_on: int = 0
     _changed: threading.Condition = field(default_factory=threading.Condition)
+    _resolving: threading.Lock = field(default_factory=threading.Lock)
+    """Powertools keeps the current event in a class, so one call at a time is resolved, as in a function."""
 
     def request(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
@@ -81,7 +83,9 @@ class FakeApi:
         route, _, query = path.partition("?")
         content = None if body is None else json.dumps(body).encode()
         event = event_of(method, route, query=dict(parse_qsl(query)), headers=given, body=content)
-        answer = admin_app(self.world.admin, lambda: self.world.models).resolve(event, Context())  # type: ignore[arg-type]
+        with self._resolving:
+            app = admin_app(self.world.admin, lambda: self.world.models)
+            answer = app.resolve(event, Context())  # type: ignore[arg-type]
         if late is not None:
             late.wait()
         return int(answer["statusCode"]), json.loads(str(answer["body"]))
