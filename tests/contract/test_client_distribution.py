@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import importlib.metadata
 import re
-import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -13,10 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.fresh_environments import CLIENT, VERSIONS, installed, run
 from tests.support.terraform_files import REPOSITORY
-from tools.environments import UV, uv_environment
 
-CLIENT = REPOSITORY / "client"
 PROJECT = tomllib.loads((CLIENT / "pyproject.toml").read_text(encoding="utf-8"))
 PACKAGES = {
     "batch_processor_client": CLIENT,
@@ -39,7 +37,6 @@ for module in pkgutil.walk_packages(client.__path__, "batch_processor_client."):
     if module.name.split(".")[1] not in ("__main__", "lake", "console", "mcp_server"):
         importlib.import_module(module.name)
 """
-PYTHONS = {"3.11", "3.13", f"{sys.version_info.major}.{sys.version_info.minor}"}
 
 
 def imported() -> Iterator[str]:
@@ -75,21 +72,9 @@ def test_the_extra_for_the_lake_has_the_versions_of_the_functions() -> None:
     assert set(PROJECT["project"]["optional-dependencies"]["lake"]) == lines
 
 
-@pytest.mark.parametrize("python", sorted(PYTHONS))
+@pytest.mark.parametrize("python", VERSIONS)
 def test_it_installs_into_a_fresh_environment_and_runs(python: str, tmp_path: Path) -> None:
-    environment = {name: value for name, value in uv_environment().items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
-    environment["UV_PYTHON_DOWNLOADS"] = "never"
-    found = subprocess.run([UV, "python", "find", python], env=environment, check=False, capture_output=True)
-    if found.returncode != 0:
-        pytest.skip(f"there is no Python {python} on this machine")
-
-    def command(*arguments: str) -> str:
-        done = subprocess.run(arguments, cwd=tmp_path, env=environment, check=False, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    home = tmp_path / "environment"
-    command(str(UV), "venv", "--quiet", "--python", python, str(home))
-    command(str(UV), "pip", "install", "--quiet", "--python", str(home / "bin" / "python"), str(CLIENT))
-    assert "Operate a deployment of Batch Processor" in command(str(home / "bin" / "batch-processor"), "--help")
-    command(str(home / "bin" / "python"), "-W", "error", "-c", IMPORTS_EVERYTHING)
+    programs = installed(python, tmp_path)
+    said = run(str(programs / "batch-processor"), "--help", folder=tmp_path)
+    assert "Operate a deployment of Batch Processor" in said
+    run(str(programs / "python"), "-W", "error", "-c", IMPORTS_EVERYTHING, folder=tmp_path)

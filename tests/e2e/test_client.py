@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
-import pandas
+import pytest
 from mcp import Client
 from mcp.types import CallToolResult
 
@@ -15,7 +16,9 @@ from batch_processor_client.notebook import Deployment as Notebook
 from batch_processor_client.runs import read_plan, status
 from tests.support.client import run_client
 from tests.support.deployment import Deployment
+from tests.support.fresh_environments import CLIENT, VERSIONS, installed, run
 from tests.support.mcp_servers import http_server, talk_over_http, talk_over_stdio
+from tests.support.terraform_files import REPOSITORY
 
 ROWS = 12
 
@@ -45,15 +48,38 @@ def test_a_file_and_a_target_are_a_run_and_its_output_is_saved(deployment: Deplo
     assert counts["succeeded"] == ROWS
 
 
-def test_a_data_frame_runs_from_a_notebook(deployment: Deployment, tmp_path: Path) -> None:
+SHOWS_WHAT_IS_THERE = """
+assert list(output["body"]) == ["Great!", "Broken."]
+assert list(output["_status"]) == ["SUCCESS", "SUCCESS"]
+assert failed.empty
+assert "2 of 2 rows" in run._repr_html_()
+print(run.name)
+"""
+
+
+@pytest.mark.parametrize("python", VERSIONS)
+def test_the_notebook_example_runs_in_a_fresh_environment(deployment: Deployment, python: str, tmp_path: Path) -> None:
+    # Given an environment with nothing but the client and what it brings
+    programs = installed(python, tmp_path, "notebook")
+    # When the example of the documentation runs in it
+    example = re.findall(r"```python\n(.*?)```", (CLIENT / "README.md").read_text(encoding="utf-8"), re.S)[0]
+    script = tmp_path / "example.py"
+    script.write_text(example + SHOWS_WHAT_IS_THERE, encoding="utf-8")
+    name = run(str(programs / "python"), str(script), folder=REPOSITORY, **deployment.variables).strip()
+    # Then it has the output, and the run is one like any other
     outputs = tmp_path / "outputs.json"
     outputs.write_text(json.dumps(deployment.outputs))
-    frame = pandas.DataFrame({"body": [f"text {number}" for number in range(ROWS)]})
-    run = Notebook(outputs=outputs).run(frame, target="echo", columns={"body": "text"}).wait()
-    assert list(run.df()["body"]) == list(frame["body"])
-    assert run.failures().empty
-    assert run.progress.done == run.progress.total == ROWS
-    assert status(Outputs.read(outputs), run.name).counts.succeeded == ROWS
+    assert status(Outputs.read(outputs), name).counts.succeeded == 2
+
+
+def test_a_file_runs_from_a_notebook(deployment: Deployment, tmp_path: Path) -> None:
+    outputs, rows = tmp_path / "outputs.json", tmp_path / "rows.csv"
+    outputs.write_text(json.dumps(deployment.outputs))
+    rows.write_text("body\n" + "".join(f"text {number}\n" for number in range(ROWS)))
+    started = Notebook(outputs=outputs).run(rows, target="echo", columns={"body": "text"}).wait()
+    assert list(started.df()["body"]) == [f"text {number}" for number in range(ROWS)]
+    assert started.failures().empty
+    assert started.progress.done == started.progress.total == ROWS
 
 
 CHAOS = {
@@ -101,7 +127,7 @@ def test_an_agent_spends_within_its_budget_and_follows_what_it_starts(deployment
     async def note(progress: float, total: float | None, message: str | None) -> None:
         told.append((progress, total, message))
 
-    async def run(client: Client) -> list[CallToolResult]:
+    async def run_within_budget(client: Client) -> list[CallToolResult]:
         name = {"execution": "agents-run"}
         return [
             await client.call_tool("start", {"document": CHAOS, "name": "agents-run", "file": "rows.csv"}),
@@ -110,7 +136,7 @@ def test_an_agent_spends_within_its_budget_and_follows_what_it_starts(deployment
         ]
 
     with http_server(outputs, "--budget-usd", "1", "--files", str(files)) as address:
-        started, followed, results = (one.structured_content for one in talk_over_http(address, run))
+        started, followed, results = (one.structured_content for one in talk_over_http(address, run_within_budget))
     # Then the run ends with all rows, and was bound by what it had of the budget
     assert started["started"]
     assert (followed["ended"], followed["run"]["counts"]["succeeded"]) == (True, ROWS)
