@@ -15,7 +15,7 @@ NEEDED_PYTHON = $(or $(PYTHON),$(error Python 3.11 or newer is needed; name one:
 # Arguments come from the command line only, because a shell can define NAME itself, as WSL does.
 GIVEN := INPUT CSV TARGET COLUMNS NAME OUTPUT TRIAL CONCURRENCY FOLLOW \
 	EXECUTION STATE STATUS LIMIT FROM ROW GRACE RATE TOKENS CURE PROOF ACCEPT_VERSION DRY_RUN YES FORCE \
-	JOB AGENT ANSWER ANSWERS FILE CONFIRM TOOL_NAME ONLY UPGRADE ARGS
+	JOB AGENT ANSWER ANSWERS FILE CONFIRM TOOL_NAME ONLY UPGRADE ARGS RECORD TITLE DESCRIPTION VERIFIED
 $(foreach variable,$(GIVEN),$(eval $(variable) :=))
 # Size of the end-to-end tests: small or full.
 SCALE ?= small
@@ -222,6 +222,17 @@ retry-job: $(RUNTIME) ## Create a job for the records of a job that got no conte
 .PHONY: content
 content: $(RUNTIME) ## Print the generated content of a job, a JSON object a line: JOB=id [LIMIT=n]
 	@$(CLIENT) content $(call option,--limit,LIMIT) -- "$$JOB"
+
+.PHONY: export-job
+export-job: $(RUNTIME) ## Write the generated content of a job into an Excel workbook: JOB=id OUTPUT=content.xlsx
+	@$(CLIENT) export-job -- "$$JOB" "$$OUTPUT"
+
+.PHONY: edit-content
+edit-content: $(RUNTIME) ## Change or verify the generated content of a record: RECORD=id [TITLE=…] [DESCRIPTION=…] [VERIFIED=yes|no]
+	@$(CLIENT) edit-content $(call option,--title,TITLE) $(call option,--description,DESCRIPTION) \
+		$(if $(VERIFIED),$(or $(verified_$(VERIFIED)),$(error VERIFIED is yes or no))) -- "$$RECORD"
+verified_yes := --verify
+verified_no := --withdraw
 
 .PHONY: reparse
 reparse: $(RUNTIME) ## Read a job's stored answers again at no cost: JOB=id [YES=1]

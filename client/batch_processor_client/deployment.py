@@ -123,9 +123,11 @@ class Deployment(BaseModel):
 
     def client(self, service: str, config: Config | None = None) -> Any:
         """A boto3 client of ``session``. ``config`` overrides the settings here."""
-        options: dict[str, Any] = {"config": STANDARD.merge(config) if config else STANDARD}
+        merged = STANDARD.merge(config) if config else STANDARD
+        options: dict[str, Any] = {"config": merged}
         if self.endpoint_url is not None:
-            options["endpoint_url"] = self.endpoint_url
+            # Some operations put a prefix before the host (sync-states). Before an address, it would name nothing.
+            options |= {"endpoint_url": self.endpoint_url, "config": merged.merge(Config(inject_host_prefix=False))}
         # boto3's stubs need a literal service name; here it is a variable.
         return self.session().client(service, **options)  # type: ignore[call-overload]
 

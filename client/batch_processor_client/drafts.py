@@ -233,6 +233,17 @@ def _add_column(document: Document, given: Mapping[str, str], known: Known) -> N
     _put(document, ["output_mapping", "columns"], [*columns, {"name": name, "source": path}])
 
 
+def _move_column(document: Document, given: Mapping[str, str], _: Known) -> None:
+    """Put the column with the number ``value`` where the one with the number ``to`` is. Both count from 0."""
+    columns = _columns(document)
+    try:
+        moved = columns.pop(int(given.get("value", "")))
+        columns.insert(int(given.get("to", "")), moved)
+    except (ValueError, IndexError):
+        raise ClientError("There is no such column any more.") from None
+    _put(document, ["output_mapping", "columns"], columns)
+
+
 def _columns(document: Document) -> list[Any]:
     mapping = document.get("output_mapping")
     columns = mapping.get("columns") if isinstance(mapping, dict) else None
@@ -275,6 +286,7 @@ CHANGES = (
     Change("guess", "map what fits the target: columns to its fields, and the output that it declares", _guess),
     Change("map", "send a column as `field`", _map),
     Change("add_column", "add a column of the output", _add_column),
+    Change("move_column", "move a column of the output to another place", _move_column),
     Change("trial", "try this many rows first", _ask_for_trial),
     Change("format", "write the output as the format `name`, too", _choose_format),
 )

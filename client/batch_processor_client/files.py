@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from pathlib import Path
+from typing import Any
 
+from boto3.s3.transfer import TransferConfig, create_transfer_manager
 from botocore.exceptions import ClientError as RefusedByAwsError
+from s3transfer.subscribers import BaseSubscriber
 
 from batch_processor_client.deployment import Deployment
 from batch_processor_client.errors import ClientError
@@ -61,11 +65,49 @@ def upload_uri(deployment: Deployment, path: Path, prefix: str) -> str:
     return f"s3://{deployment.input_bucket}/{prefix}{content}/{path.name}"
 
 
-def upload(deployment: Deployment, path: Path, prefix: str) -> str:
-    """Put a file into the input bucket under ``prefix``, which ends in ``/``, and return its address."""
+class Transfer(BaseSubscriber):
+    """An upload that is watched. Any thread can read how many bytes are ``sent``, and ``cancel`` the rest.
+
+    ``told`` is called with the number of further bytes, less than 0 when some are sent again.
+    """
+
+    def __init__(self, told: Callable[[int], object] | None = None) -> None:
+        self.sent = 0
+        self._told = told
+        self._is_cancelled = False
+
+    def cancel(self) -> None:
+        self._is_cancelled = True
+
+    def on_progress(self, future: Any, bytes_transferred: int, **_: Any) -> None:
+        self.sent += bytes_transferred
+        if self._told is not None:
+            self._told(bytes_transferred)
+        if self._is_cancelled:
+            future.cancel()
+
+
+def upload(deployment: Deployment, path: Path, prefix: str, transfer: Transfer | None = None) -> str:
+    """Put a file into the input bucket under ``prefix``, which ends in ``/``, and return its address.
+
+    Raises ClientError if the ``transfer`` is cancelled.
+    """
     uri = upload_uri(deployment, path, prefix)
-    deployment.client("s3").upload_file(str(path), *split_s3_uri(uri))
+    put(deployment, path, uri, transfer)
     return uri
+
+
+def put(deployment: Deployment, path: Path, uri: str, transfer: Transfer | None = None) -> None:
+    """Write a file to an object. Raises ClientError if the ``transfer`` is cancelled."""
+    client, (bucket, key) = deployment.client("s3"), split_s3_uri(uri)
+    if transfer is None:
+        client.upload_file(str(path), bucket, key)
+        return
+    with create_transfer_manager(client, TransferConfig()) as manager:
+        try:
+            manager.upload(str(path), bucket, key, subscribers=[transfer]).result()
+        except CancelledError:
+            raise ClientError(f"The upload of {path.name} was cancelled.") from None
 
 
 def download(deployment: Deployment, uri: str, path: Path) -> Path:

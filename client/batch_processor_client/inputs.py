@@ -69,14 +69,18 @@ def upload_uri(deployment: Deployment, path: Path, prefix: str) -> str:
     return f"s3://{deployment.input_bucket}/{prefix}{digest.hexdigest()[:16]}/"
 
 
-def upload(deployment: Deployment, path: Path, prefix: str) -> str:
+def size_bytes(path: Path) -> int:
+    """The size of the files of a path. Raises what ``local_files`` raises."""
+    return sum(file.stat().st_size for file in local_files(path).values())
+
+
+def upload(deployment: Deployment, path: Path, prefix: str, transfer: files.Transfer | None = None) -> str:
     """Put the files of a path into the input bucket under ``prefix``, and return the address."""
     if path.is_file():
-        return files.upload(deployment, path, prefix)
+        return files.upload(deployment, path, prefix, transfer)
     uri = upload_uri(deployment, path, prefix)
-    bucket, folder = files.split_s3_uri(uri)
     for name, file in local_files(path).items():
-        deployment.client("s3").upload_file(str(file), bucket, f"{folder}{name}")
+        files.put(deployment, file, f"{uri}{name}", transfer)
     return uri
 
 

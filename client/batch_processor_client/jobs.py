@@ -347,7 +347,7 @@ def _accepted(deployment: Deployment, answer: Answered, method: str, path: str) 
     if answer.body.get("reason"):
         lines.append(str(answer.body["reason"]))
     problems = answer.body.get("problems", [])
-    lines += [f"{problem['path']}: {problem['message']}. {problem['fix']}" for problem in problems]
+    lines += [f"{problem['path']}: {problem['message']}. Fix: {problem['fix']}" for problem in problems]
     raise ApiRefusedError("\n".join(lines), answer.status, problems)
 
 

@@ -12,6 +12,7 @@ import functools
 import inspect
 import secrets
 import shlex
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -501,6 +502,8 @@ def serve(made: MCPServer[Any], port: int | None, show: Callable[[str], None]) -
     taken.
     """
     if port is None:
+        # A thread waits for a line of standard input. Nothing can interrupt it, so Ctrl-C ends the process itself.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         made.run()
         return
     with listening(port) as (opened, chosen):

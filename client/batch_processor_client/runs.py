@@ -24,11 +24,17 @@ from row_batches.run.runs_dynamodb import DynamoDbRuns
 from row_batches.targets.kinds import parse_document
 
 
-def start(deployment: Deployment, document: dict[str, Any], name: str, csv: Path | None = None) -> str:
+def start(
+    deployment: Deployment,
+    document: dict[str, Any],
+    name: str,
+    csv: Path | None = None,
+    transfer: files.Transfer | None = None,
+) -> str:
     """Check the name and the document, upload the files, start the execution; returns its ARN.
 
     In ``csv_s3_uri``, INPUT_BUCKET stands for the deployment's input bucket. ``csv`` is uploaded there and replaces it:
-    a file, all files of a folder, or those that match a pattern such as ``rows/*.csv``.
+    a file, all files of a folder, or those that match a pattern such as ``rows/*.csv``. ``transfer`` watches the upload.
     Raises ClientError (also for a name that was used) or InvalidInputError before anything is uploaded.
     """
     check_name(name)
@@ -42,7 +48,7 @@ def start(deployment: Deployment, document: dict[str, Any], name: str, csv: Path
     config = parse_document(completed)
     if csv is not None:
         inputs.check_kinds(csv, config.input_format)
-        inputs.upload(deployment, csv, prefix)
+        inputs.upload(deployment, csv, prefix, transfer)
     return executions.start(states, deployment.batch_processor_state_machine_arn, name, completed)
 
 

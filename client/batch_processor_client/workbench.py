@@ -176,9 +176,9 @@ class Workbench:
             self._etags.put(uri, found)
         return found
 
-    def upload(self, path: Path) -> str:
-        """Put a file into the input bucket, and return its address."""
-        return files.upload(self._deployment, path, PREFIX)
+    def upload(self, path: Path, transfer: files.Transfer | None = None) -> str:
+        """Put a file into the input bucket, and return its address. Raises ClientError if it is cancelled."""
+        return files.upload(self._deployment, path, PREFIX, transfer)
 
     def try_row(self, text: str, row: int) -> Board:
         """Call the document's target once with a row of the sample. The call is paid for. Raises ClientError."""

@@ -94,6 +94,7 @@ AWKWARD = [
         *(("run", "FOLLOW", "--"), ("run", "ENV", "--env")),
         *(("stop", "EXECUTION", "--"), ("stop", "GRACE", "--grace"), ("remap", "OUTPUT", "--output")),
         *(("rows", "EXECUTION", "--"), ("reparse", "JOB", "--"), ("config-check", "FILE", "--")),
+        *(("export-job", "JOB", "--"), ("edit-content", "RECORD", "--"), ("edit-content", "TITLE", "--title")),
         *(("schema-try", "AGENT", "--"), ("schema-guess", "ANSWERS", "--"), ("schema-guess", "AGENT", "--agent")),
         *(
             ("seed-lake", "FILE", "--file"),

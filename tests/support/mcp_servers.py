@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -37,6 +38,32 @@ def talk_over_stdio(outputs: Path, conversation: Conversation, *options: str) ->
             return await conversation(client)
 
     return asyncio.run(talk())
+
+
+@contextmanager
+def stdio_server(outputs: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """A server that reads its standard input, which stays open."""
+    process = subprocess.Popen(
+        _command(outputs, *options),
+        env={**os.environ, **ENVIRONMENT},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def ask_directly(process: subprocess.Popen[str], message: dict[str, Any]) -> dict[str, Any]:
+    """The answer to a message, as the transport has it: a line each."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps(message) + "\n")
+    process.stdin.flush()
+    return dict(json.loads(process.stdout.readline()))
 
 
 def talk_over_http(address: str, conversation: Conversation) -> Any:

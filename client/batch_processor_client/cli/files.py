@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from batch_processor_client import files
-from batch_processor_client.cli.options import AsJson, deployment_of, show, show_json
+from batch_processor_client.cli.options import AsJson, console_of, deployment_of, show, show_json
+from batch_processor_client.cli.report import uploading
 
 app = typer.Typer()
 
@@ -22,7 +23,9 @@ def upload(
     as_json: AsJson = False,
 ) -> None:
     """Put a file into the input bucket, and print its address for csv_s3_uri."""
-    uri = files.upload(deployment_of(context), file, files.SHARED_PREFIX)
+    deployment = deployment_of(context)
+    with uploading(console_of(as_json=as_json), file.stat().st_size) as transfer:
+        uri = files.upload(deployment, file, files.SHARED_PREFIX, transfer)
     if as_json:
         show_json({"uri": uri})
     else:

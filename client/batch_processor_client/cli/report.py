@@ -6,16 +6,18 @@ import json
 import textwrap
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.text import Text
 
 from batch_processor_client.cli.tables import Column, FittedTable
 from batch_processor_client.executions import Ending
+from batch_processor_client.files import Transfer
 from batch_processor_client.guesses import FileHeader, Guess
 from batch_processor_client.progress import Progress, clock, held_up, money
 from batch_processor_client.remap import Remap
@@ -90,6 +92,18 @@ def _bar(console: Console, following: Iterable[Progress]) -> Iterator[Progress]:
                     task, total=progress.total, completed=progress.done, rows=rows_done(progress), details=details
                 )
             yield progress
+
+
+@contextmanager
+def uploading(console: Console, size_bytes: int) -> Iterator[Transfer | None]:
+    """Show how far an upload of so many bytes is, in a bar; nothing where there is no terminal."""
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("uploading"), BarColumn(bar_width=30), DownloadColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=size_bytes)
+        yield Transfer(lambda sent: bar.advance(task, sent))
 
 
 def _lines(console: Console, following: Iterable[Progress]) -> Iterator[Progress]:

@@ -113,7 +113,12 @@ def run(
     if trial is not None:
         read = trials.with_trial(read, trial)
     subject = subject_of(document) if document is not None else target
-    arn = runs.start(deployment, read, name or execution_name(subject, datetime.now(UTC)), path)
+    started = name or execution_name(subject, datetime.now(UTC))
+    if path is None:
+        arn = runs.start(deployment, read, started)
+    else:
+        with report.uploading(console, inputs.size_bytes(path)) as transfer:
+            arn = runs.start(deployment, read, started, path, transfer)
     _follow(deployment, arn, output, as_json=as_json)
 
 

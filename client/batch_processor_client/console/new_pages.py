@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import re
 import tempfile
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote
 
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from batch_processor_client import drafts, targets
 from batch_processor_client.console.asking import Asked, ask
 from batch_processor_client.console.page import Console, console_of, fields_of, refusal_of, script_call, sent_text
 from batch_processor_client.documents import execution_name
+from batch_processor_client.files import Transfer
 from batch_processor_client.workbench import Board
 from row_batches.files.table import MAX_FILE_BYTES
 from row_batches.mapping.output_types import OUTPUT_TYPES
@@ -23,6 +29,8 @@ from row_batches.mapping.output_types import OUTPUT_TYPES
 ESTIMATE_SECONDS = 90.0
 """How long the page waits for an estimate, which is a run by itself."""
 UPLOAD_SECONDS = 3_600.0
+TOLD_SECONDS = 0.5
+"""The time between two messages about an upload."""
 MOST_NAME_BYTES = 200
 PARTS = {
     "file": "new_file.html",
@@ -103,19 +111,51 @@ def _board_answer(console: Console, asked: Asked[Board], text: str = "") -> Resp
 
 @script_call
 async def take_file(request: Request) -> Response:
-    """Put a file that was dropped into the input bucket; the answer has its address."""
+    """Put a file that was dropped into the input bucket; the answer has its address.
+
+    An upload that takes longer answers with a JSON object a line: the bytes that are ``sent``, and at last the ``uri``
+    or the ``problem``. It is cancelled when the browser no longer listens.
+    """
     console = console_of(request)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / file_name(unquote(request.headers.get("x-file-name", "")))
+    with ExitStack() as kept:
+        path = Path(kept.enter_context(tempfile.TemporaryDirectory()))
+        path /= file_name(unquote(request.headers.get("x-file-name", "")))
         size = 0
         with path.open("wb") as file:
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size > MAX_FILE_BYTES:
-                    return JSONResponse({"problem": f"A file can be up to {MAX_FILE_BYTES:,} bytes."}, 400)
-                file.write(chunk)
-        asked = await ask(lambda: console.workbench.upload(path), UPLOAD_SECONDS)
+            try:
+                async for chunk in request.stream():
+                    size += len(chunk)
+                    if size > MAX_FILE_BYTES:
+                        return JSONResponse({"problem": f"A file can be up to {MAX_FILE_BYTES:,} bytes."}, 400)
+                    file.write(chunk)
+            except ClientDisconnect:  # it was cancelled: nobody gets this answer
+                return Response(status_code=400)
+        transfer = Transfer()
+        uploading = asyncio.create_task(ask(lambda: console.workbench.upload(path, transfer), UPLOAD_SECONDS))
+        folder = kept.pop_all()
+        uploading.add_done_callback(lambda _: folder.close())
+    await asyncio.wait({uploading}, timeout=TOLD_SECONDS)
+    if not uploading.done():
+        return StreamingResponse(_tell(uploading, transfer), media_type="application/x-ndjson")
+    asked = uploading.result()
     return refusal_of(asked) if asked.answer is None else JSONResponse({"uri": asked.answer})
+
+
+def message_of(message: dict[str, Any]) -> str:
+    """A JSON object on a line of its own."""
+    return json.dumps(message) + "\n"
+
+
+async def _tell(uploading: asyncio.Task[Asked[str]], transfer: Transfer) -> AsyncIterator[str]:
+    """How far an upload is, from time to time, and its end."""
+    try:
+        while not uploading.done():
+            yield message_of({"sent": transfer.sent})
+            await asyncio.wait({uploading}, timeout=TOLD_SECONDS)
+        asked = uploading.result()
+        yield message_of({"uri": asked.answer} if asked.answer else {"problem": asked.problem})
+    finally:
+        transfer.cancel()
 
 
 @script_call

@@ -112,6 +112,7 @@ async def _show(
         diagnosis=diagnosis,
         report=report.answer,
         files=answers["files"] if ended else Asked(),
+        delivery=((progress.ending.document or {}) if progress and progress.ending else {}).get("delivery"),
         links=_links(console, name),
         typed=typed or {},
         chosen=[name.removeprefix(CAUSE) for name in typed or {} if name.startswith(CAUSE)],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,10 +14,22 @@ from mcp import Client
 from mcp.types import ListToolsResult
 
 from batch_processor_client import mcp_server
-from tests.support.mcp_servers import http_server, talk_over_http, talk_over_stdio
+from tests.support.mcp_servers import ask_directly, http_server, stdio_server, talk_over_http, talk_over_stdio
 from tests.unit.client.fakes import OUTPUTS
 
 HELLO = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}})
+
+
+INITIALISE = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {
+        "protocolVersion": "2025-06-18",
+        "capabilities": {},
+        "clientInfo": {"name": "test", "version": "1"},
+    },
+}
 
 
 async def tools_of(client: Client) -> ListToolsResult:
@@ -41,6 +54,13 @@ def test_an_agent_that_starts_the_command_gets_the_tools_and_what_each_changes(o
     assert [tool.name for tool in tools] == [tool.name for tool in mcp_server.TOOLS]
     assert {tool.name for tool in tools if tool.annotations.destructive_hint} == {"stop"}
     assert {"estimate", "follow", "status"} <= {tool.name for tool in tools if tool.annotations.read_only_hint}
+
+
+def test_ctrl_c_ends_the_command_while_it_waits_for_standard_input(outputs: Path) -> None:
+    with stdio_server(outputs) as process:
+        assert ask_directly(process, INITIALISE)["result"]["serverInfo"]["name"] == "batch-processor"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == -signal.SIGINT
 
 
 def test_the_same_tools_are_served_over_http_on_loopback(address: str) -> None:

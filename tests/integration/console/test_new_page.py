@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 import json
 import logging
+import threading
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -12,8 +14,10 @@ import boto3
 import pytest
 
 from batch_processor_client import runs, samples
+from batch_processor_client.console import new_pages
 from batch_processor_client.console.new_pages import file_name
 from batch_processor_client.console.page import MOST_FIELD_BYTES
+from batch_processor_client.files import Transfer
 from batch_processor_client.workbench import KEPT_SECONDS, Workbench
 from foundation.json_text import parse_json
 from tests.integration.console.browser import ORIGIN, Answer
@@ -36,7 +40,7 @@ def drop(world: World, name: str, content: bytes) -> str:
     headers = {"origin": ORIGIN, "x_form_token": world.browser.form_token, "x_file_name": quote(name)}
     answer = world.browser.send("POST", "/new/file", content, headers)
     assert answer.status == 200, answer.text
-    return str(answer.json()["uri"])
+    return str(json.loads(answer.text.splitlines()[-1])["uri"])
 
 
 def changed(world: World, document: str, change: str, **given: str) -> Any:
@@ -245,6 +249,7 @@ def test_a_change_that_aws_did_not_answer_can_be_sent_again(
 
     with monkeypatch.context() as broken:
         broken.setattr(type(world.console.deployment), "client", refuse)
+        broken.setattr(new_pages, "TOLD_SECONDS", 60)
         uri = "s3://inputs/other.csv"
         answer = send(world, "look", document="{}", change="set", given={"path": "csv_s3_uri", "value": uri})
         assert (answer.status, said in answer.json()["problem"]) == (503, True)
@@ -254,6 +259,31 @@ def test_a_change_that_aws_did_not_answer_can_be_sent_again(
         headers = {"origin": ORIGIN, "x_form_token": world.browser.form_token, "x_file_name": "rows.csv"}
         assert world.browser.send("POST", "/new/file", b"a\n1\n", headers).status == 503
     assert changed(world, "{}", "set", path="csv_s3_uri", value=uri)["parts"]
+
+
+def test_an_upload_that_takes_longer_says_how_far_it_is_and_then_where_the_file_is(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = threading.Event()
+
+    def upload(_: Workbench, path: Path, transfer: Transfer) -> str:
+        transfer.on_progress(None, bytes_transferred=len(path.read_bytes()))
+        assert told.wait(20)
+        return "s3://inputs/rows.csv"
+
+    tell = new_pages.message_of
+
+    def note(message: dict[str, Any]) -> str:
+        told.set()
+        return tell(message)
+
+    monkeypatch.setattr(Workbench, "upload", upload)
+    monkeypatch.setattr(new_pages, "TOLD_SECONDS", 0.01)
+    monkeypatch.setattr(new_pages, "message_of", note)
+    headers = {"origin": ORIGIN, "x_form_token": world.browser.form_token, "x_file_name": "rows.csv"}
+    answer = world.browser.send("POST", "/new/file", b"a\n1\n", headers)
+    first, *_, last = map(json.loads, answer.text.splitlines())
+    assert (answer.status, first, last) == (200, {"sent": 4}, {"uri": "s3://inputs/rows.csv"})
 
 
 def test_a_start_that_is_asked_for_again_starts_nothing_twice(

@@ -106,6 +106,26 @@ def test_cells_and_errors_are_text_whatever_they_hold(world: World, name: str) -
     assert f"{len(LONG):,} characters" in page
 
 
+@pytest.mark.parametrize(
+    ("status", "reason", "said"),
+    [
+        ("COPIED", "", "Copied to s3://theirs/out/night-run/"),
+        (
+            "FAILED",
+            "s3:PutObject is denied",
+            "The files are not copied to s3://theirs/out/night-run/: s3:PutObject is denied. They are complete here.",
+        ),
+    ],
+)
+def test_a_run_shows_where_its_output_was_copied_to_or_why_not(
+    world: World, status: str, reason: str, said: str
+) -> None:
+    delivery = {"s3_uri": "s3://theirs/out/night-run/", "status": status, "reason": reason}
+    output = {"total_rows": 12, "delivery": delivery}
+    world.states.descriptions = [{"status": "SUCCEEDED", "output": json.dumps(output)}]
+    assert said in plain(world.browser.get("/runs/night-run").text)
+
+
 def test_names_in_the_address_are_text(world: World) -> None:
     world.states.descriptions = []
     page = world.browser.get("/runs/%3Cimg%20src=x%20onerror=alert(1)%3E")

@@ -46,6 +46,22 @@ def test_a_change_leaves_the_document_that_it_is_given() -> None:
     assert text_of(document) == before
 
 
+@pytest.mark.parametrize(
+    ("moved", "to", "order"), [("0", "2", "bca"), ("2", "0", "cab"), ("1", "1", "abc"), ("0", "1", "bac")]
+)
+def test_a_column_of_the_output_is_moved_to_another_place(moved: str, to: str, order: str) -> None:
+    document: dict[str, Any] = {"output_mapping": {"columns": [{"name": name, "source": "$.x"} for name in "abc"]}}
+    after = changed(document, "move_column", {"value": moved, "to": to}, NOTHING)
+    assert [column["name"] for column in after["output_mapping"]["columns"]] == list(order)
+
+
+@pytest.mark.parametrize(("moved", "to"), [("5", "0"), ("x", "0"), ("", ""), ("0", "x")])
+def test_a_column_that_is_not_there_any_more_is_not_moved(moved: str, to: str) -> None:
+    document: dict[str, Any] = {"output_mapping": {"columns": [{"name": "a", "source": "$.a"}]}}
+    with pytest.raises(ClientError, match="no such column"):
+        changed(document, "move_column", {"value": moved, "to": to}, NOTHING)
+
+
 @pytest.mark.parametrize("path", ["", "[0]", "a..b", "a b", "a[x]", "output_mapping.columns[5].name"])
 def test_a_place_that_the_document_cannot_have_is_refused(path: str) -> None:
     with pytest.raises(ClientError):

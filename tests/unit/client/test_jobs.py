@@ -106,8 +106,8 @@ def test_every_problem_of_a_request_is_in_the_error(world: World) -> None:
         jobs.estimate(world.deployment, {"a": 1, "b": 1})
     assert str(refused.value).splitlines() == [
         "POST /admin/bedrock/batch/estimate was refused (400): The request is not valid",
-        "config.a: unknown. Remove it",
-        "config.b: unknown. Remove it",
+        "config.a: unknown. Fix: Remove it",
+        "config.b: unknown. Fix: Remove it",
     ]
 
 

@@ -30,13 +30,13 @@ function draft(root) {
     toast.append(button);
   }
 
-  async function ask(action, body, headers) {
+  async function ask(action, body) {
     let answer;
     try {
       answer = await fetch(path + "/" + action, {
         method: "POST",
-        headers: { "X-Form-Token": root.dataset.token, ...headers },
-        body: headers ? body : JSON.stringify(body),
+        headers: { "X-Form-Token": root.dataset.token },
+        body: JSON.stringify(body),
       });
     } catch {
       throw new Error("The console does not answer. Is it still running in its terminal?");
@@ -105,11 +105,12 @@ function draft(root) {
     try {
       while (waiting.length) {
         const sent = area.value;
-        const { field, back, said, ...asked } = waiting[0];
+        const { field, back, said, then, ...asked } = waiting[0];
         const found = await ask("look", { document: sent, tried, row: row(), ...asked });
         if (area.value !== sent && asked.change) continue; // it was edited by hand meanwhile
         waiting.shift();
         take(found, sent);
+        goTo(then);
         tell(said || "");
         pause = 2000;
       }
@@ -138,10 +139,19 @@ function draft(root) {
     return chosen ? chosen.value : "";
   }
 
-  // A change that is asked for: `field` is the id of its field, `back` puts back what was typed if it is refused.
-  function change(kind, given, { field, back } = {}) {
-    waiting.push({ change: kind, given, field, back });
+  // A change that is asked for: `field` is the id of its field, `back` puts back what was typed if it is refused, `then`
+  // is the id of the button that has the focus after it.
+  function change(kind, given, { field, back, then } = {}) {
+    waiting.push({ change: kind, given, field, back, then });
     pump();
+  }
+
+  // The keyboard stays with a column that it moves. The button of the last place cannot be used: the other one then can.
+  function goTo(id) {
+    const button = id && document.getElementById(id);
+    if (!button) return;
+    const other = button.parentElement.querySelector("button:not([disabled])");
+    (button.disabled ? other || button : button).focus();
   }
 
   // Empties fields, and gives a function that fills those that are empty again.
@@ -171,17 +181,49 @@ function draft(root) {
     button.textContent = text;
   }
 
-  async function upload(file) {
+  // A file goes to the console first, then from there to S3. Only a request of this kind says how far it is.
+  let uploading = null;
+  function upload(file) {
+    if (uploading) uploading.abort();
     const line = root.querySelector("[data-uploading]");
-    line.textContent = `Uploading ${file.name} …`;
-    try {
-      const found = await ask("file", file, { "X-File-Name": encodeURIComponent(file.name), "Content-Type": "application/octet-stream" });
-      line.textContent = `${file.name} is uploaded.`;
-      change("set", { path: "csv_s3_uri", value: found.uri });
-    } catch (failure) {
-      line.textContent = `${file.name} is not uploaded.`;
-      tell(failure.message, () => upload(file));
+    const bar = root.querySelector("[data-upload-bar]");
+    const request = uploading = new XMLHttpRequest();
+    const found = () => JSON.parse(request.responseText.trim().split("\n").pop() || "{}");
+    function shown(what, bytes) {
+      bar.max = file.size || 1;
+      bar.value = bytes;
+      line.textContent = `${what} ${file.name}: ${Math.floor(100 * bytes / (file.size || 1))} %`;
     }
+    function end(text, message, again) {
+      if (uploading !== request) return;
+      uploading = null;
+      busyWith(false);
+      line.textContent = text;
+      if (message) tell(message, again ? () => upload(file) : null);
+    }
+    function busyWith(is) { for (const one of [bar, root.querySelector("[data-upload-cancel]")]) one.hidden = !is; }
+    request.upload.onprogress = (event) => shown("Reading", event.loaded);
+    request.onprogress = () => {
+      const lines = request.responseText.split("\n");
+      if (lines.length > 1 && lines.at(-2).includes('"sent"')) shown("Uploading", JSON.parse(lines.at(-2)).sent);
+    };
+    request.onabort = () => end(`${file.name} is not uploaded: you cancelled it.`);
+    request.onerror = () => end(`${file.name} is not uploaded.`, "The console does not answer. Is it still running in its terminal?", true);
+    request.onload = () => {
+      let answer = {};
+      try { answer = found(); } catch { /* it is no answer of ours */ }
+      if (!answer.uri) { end(`${file.name} is not uploaded.`, answer.problem || "The console failed. Its terminal has the details.", true); return; }
+      end(`${file.name} is uploaded.`);
+      change("set", { path: "csv_s3_uri", value: answer.uri });
+    };
+    request.open("POST", path + "/file");
+    request.setRequestHeader("X-Form-Token", root.dataset.token);
+    request.setRequestHeader("X-File-Name", encodeURIComponent(file.name));
+    request.setRequestHeader("Content-Type", "application/octet-stream");
+    tell("");
+    busyWith(true);
+    shown("Reading", 0);
+    request.send(file);
   }
 
   root.addEventListener("change", (event) => {
@@ -205,9 +247,10 @@ function draft(root) {
   root.addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (!button) return;
-    if (button.dataset.change) change(button.dataset.change, { ...button.dataset });
+    if (button.dataset.change) change(button.dataset.change, { ...button.dataset }, { then: button.dataset.then });
     else if (button.dataset.post) post(button, button.dataset.post);
     else if ("copy" in button.dataset) copy(button);
+    else if ("uploadCancel" in button.dataset) { if (uploading) uploading.abort(); }
     else if ("addField" in button.dataset) {
       const field = root.querySelector("[data-new-name]");
       const column = root.querySelector("[data-new-column]");
@@ -225,15 +268,20 @@ function draft(root) {
     setTimeout(() => { button.textContent = "Copy"; }, 1500);
   }
 
-  // Columns are dragged to fields, and files to the page.
+  // Columns of the file are dragged to fields, columns of the output to another place, and files to the page.
   let column = null;
+  let moved = null;
   root.addEventListener("dragstart", (event) => {
-    column = event.target.closest ? event.target.closest("[data-column]") : null;
+    if (!event.target.closest) return;
+    column = event.target.closest("[data-column]");
+    moved = event.target.closest("[data-move]");
     if (column) event.dataTransfer.setData("text/plain", column.dataset.column);
+    if (moved) event.dataTransfer.setData("text/plain", moved.dataset.move);
   });
-  root.addEventListener("dragend", () => { column = null; });
+  root.addEventListener("dragend", () => { column = moved = null; });
   function dropPlace(event) {
     if (column) return event.target.closest("[data-drop]");
+    if (moved) return event.target.closest("[data-place]");
     return [...event.dataTransfer.types].includes("Files") ? root.querySelector("[data-drop-file]") : null;
   }
   root.addEventListener("dragover", (event) => {
@@ -249,6 +297,7 @@ function draft(root) {
     event.preventDefault();
     place.classList.remove("over");
     if (column) change("map", { field: place.dataset.drop, value: column.dataset.column });
+    else if (moved) change("move_column", { value: moved.dataset.move, to: place.dataset.place });
     else if (event.dataTransfer.files[0]) upload(event.dataTransfer.files[0]);
   });
 
