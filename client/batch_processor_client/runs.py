@@ -34,7 +34,8 @@ def start(
     """Check the name and the document, upload the files, start the execution; returns its ARN.
 
     In ``csv_s3_uri``, INPUT_BUCKET stands for the deployment's input bucket. ``csv`` is uploaded there and replaces it:
-    a file, all files of a folder, or those that match a pattern such as ``rows/*.csv``. ``transfer`` watches the upload.
+    a file, all files of a folder, or those that match a pattern such as ``rows/*.csv``.
+    ``transfer`` watches the upload.
     Raises ClientError (also for a name that was used) or InvalidInputError before anything is uploaded.
     """
     check_name(name)
