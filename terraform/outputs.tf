@@ -39,8 +39,34 @@ output "notification_topic_arn" {
 }
 
 output "caller_policy_json" {
-  description = "IAM policy for people and agents that start batches."
+  description = "IAM policy for agents, schedules and state machines that start batches."
   value       = module.row_batches.caller_policy_json
+}
+
+output "reader_policy_json" {
+  description = "IAM policy for people who look: at runs, rows, targets, jobs and content."
+  value = jsonencode({
+    Version   = "2012-10-17"
+    Statement = concat(module.row_batches.reader_statements, flatten(module.bedrock_batches[*].reader_statements))
+  })
+}
+
+output "operator_policy_json" {
+  description = "IAM policy for people who start, change and stop runs and jobs, and edit and verify content. It adds to reader_policy_json."
+  value = jsonencode({
+    Version   = "2012-10-17"
+    Statement = concat(module.row_batches.operator_statements, flatten(module.bedrock_batches[*].operator_statements))
+  })
+}
+
+output "target_policy_arns" {
+  description = "Managed IAM policies for people who call targets with `make try` or in the console. They add to reader_policy_json."
+  value       = concat(values(module.registry.synchronous_policy_arns), values(module.registry.standard_policy_arns))
+}
+
+output "purger_policy_json" {
+  description = "IAM policy for `make purge`. It adds to reader_policy_json."
+  value       = module.row_batches.purger_policy_json
 }
 
 output "admin_api_url" {

@@ -480,7 +480,7 @@ def test_wrong_bodies_unknown_jobs_and_strangers_are_refused(
 @pytest.fixture
 def stranger(deployment: Deployment) -> Iterator[AdminApi]:
     """A role that has no right to the API."""
-    with session_with(deployment, None) as session:
+    with session_with(deployment) as session:
         yield AdminApi(deployment, session)
 
 

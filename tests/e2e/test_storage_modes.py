@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from batch_processor_client.deployment import Deployment as ClientDeployment
 from batch_processor_client.rows import list_rows
 from emulator.testing import control
 from row_batches.rows.records import RowStatus
@@ -21,7 +20,7 @@ from row_batches.run.runs_dynamodb import DynamoDbRuns
 from row_batches.targets.standard_agent import CHILD_TRANSITIONS, ROW_TRANSITIONS, inline_events
 from tests.support.aws_resources import eventually
 from tests.support.deployment import Deployment, Run, csv_bytes, scaled
-from tests.support.iam import session_with
+from tests.support.iam import client_with
 
 MODES = ("s3", "dynamodb", "inline")
 HEADER = ["mode", "n"]
@@ -208,17 +207,11 @@ def test_a_remapped_run_in_dynamodb_and_its_large_rows(deployment: Deployment) -
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_who_may_start_batches_lists_their_rows(
-    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, mode: str
-) -> None:
+def test_who_may_start_batches_lists_their_rows(deployment: Deployment, mode: str) -> None:
     rows = [["fail" if n in (3, 150) else "ok", str(n)] for n in range(160)]
     run = deployment.run(document(mode, max_concurrency=20, batch_size=50), csv_bytes([HEADER, *rows]))
     run.assert_succeeded()
-    client = ClientDeployment.model_validate(deployment.outputs)
-    with session_with(deployment, deployment.outputs["caller_policy_json"]) as session:
-        monkeypatch.setattr(
-            ClientDeployment, "client", lambda self, service: session.client(service, endpoint_url=self.endpoint_url)
-        )
+    with client_with(deployment, deployment.outputs["caller_policy_json"]) as client:
         failed = list_rows(client, run.name, statuses=[RowStatus.FAILED])
         page = list_rows(client, run.arn, first_row=100, limit=3)
 

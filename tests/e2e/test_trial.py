@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from batch_processor_client.deployment import Deployment as ClientDeployment
 from batch_processor_client.trials import answer, trial_report
 from row_batches.run.runs_dynamodb import DynamoDbRuns
 from tests.support.aws_resources import eventually
 from tests.support.client import run_client
 from tests.support.deployment import FULL_SIZE, Deployment, Run, csv_bytes, scaled
-from tests.support.iam import session_with
+from tests.support.iam import client_with
 from tests.support.notifications import Subscription
 
 TOOL = {"type": "tool", "name": "chaos"}
@@ -38,16 +35,6 @@ def document(target: dict[str, str], approval: str = "required", **execution: An
             **execution,
         },
     }
-
-
-@contextmanager
-def operator(deployment: Deployment, monkeypatch: pytest.MonkeyPatch, policy: str) -> Iterator[ClientDeployment]:
-    """The deployment as the client knows it, for somebody with this policy alone."""
-    with session_with(deployment, policy) as session, monkeypatch.context() as patch:
-        patch.setattr(
-            ClientDeployment, "client", lambda self, service: session.client(service, endpoint_url=self.endpoint_url)
-        )
-        yield ClientDeployment.model_validate(deployment.outputs)
 
 
 class Trial:
@@ -105,7 +92,7 @@ def test_an_approved_run_runs_its_other_rows_and_each_row_once(
         asked = json.loads(subscription.message_of(trial.name)["Message"])
     assert (asked["status"], asked["rows_processed"]) == ("WAITING_FOR_APPROVAL", trial.tried)
     assert asked["approve"] == f"make approve ENV={deployment.environment} EXECUTION={trial.name}"
-    with operator(deployment, monkeypatch, deployment.outputs["caller_policy_json"]) as client:
+    with client_with(deployment, deployment.outputs["caller_policy_json"]) as client:
         assert trial_report(client, trial.name).finished == trial.tried
         assert answer(client, trial.name, approved=True).execution == trial.name
     run = trial.ended().assert_succeeded()
@@ -126,7 +113,7 @@ def test_who_lacks_the_permission_cannot_approve_and_a_run_that_is_not_approved_
     trial = Trial(deployment, TOOL)
     policy = json.loads(deployment.outputs["caller_policy_json"])
     policy["Statement"] = [statement for statement in policy["Statement"] if statement.get("Sid") != "ApproveRuns"]
-    with operator(deployment, monkeypatch, json.dumps(policy)) as client, pytest.raises(ClientError) as denied:
+    with client_with(deployment, json.dumps(policy)) as client, pytest.raises(ClientError) as denied:
         answer(client, trial.name, approved=True)
     assert "states:SendTaskSuccess" in str(denied.value)
     stopped = run_client(deployment, "stop", trial.name)

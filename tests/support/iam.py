@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import boto3
+import pytest
 
+from batch_processor_client.deployment import Deployment as ClientDeployment
 from tests.support.deployment import Deployment
 
 
@@ -97,16 +99,24 @@ def without_grants(deployment: Deployment, function: str, service: str) -> Itera
 
 
 @contextmanager
-def session_with(deployment: Deployment, policy: str | None) -> Iterator[boto3.Session]:
-    """A session of a role that has this policy alone; without one, a role that may do nothing."""
+def client_with(deployment: Deployment, *policies: str) -> Iterator[ClientDeployment]:
+    """The deployment as the client knows it, for somebody who has these policies alone."""
+    with session_with(deployment, *policies) as session, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ClientDeployment, "session", lambda _: session)
+        yield ClientDeployment.model_validate(deployment.outputs)
+
+
+@contextmanager
+def session_with(deployment: Deployment, *policies: str) -> Iterator[boto3.Session]:
+    """A session of a role that has these policies alone; without any, it may do nothing."""
     iam, tokens, name = deployment.client("iam"), deployment.client("sts"), f"test-{uuid.uuid4().hex[:12]}"
     account = tokens.get_caller_identity()["Account"]
     trust = {"Effect": "Allow", "Principal": {"AWS": account}, "Action": "sts:AssumeRole"}
     document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
     arn = iam.create_role(RoleName=name, AssumeRolePolicyDocument=document)["Role"]["Arn"]
     try:
-        if policy is not None:
-            iam.put_role_policy(RoleName=name, PolicyName="only", PolicyDocument=policy)
+        for number, policy in enumerate(policies):
+            iam.put_role_policy(RoleName=name, PolicyName=f"only-{number}", PolicyDocument=policy)
         if deployment.local_aws is None:
             time.sleep(deployment.waits.iam)
         found = tokens.assume_role(RoleArn=arn, RoleSessionName="test")["Credentials"]
@@ -114,8 +124,8 @@ def session_with(deployment: Deployment, policy: str | None) -> Iterator[boto3.S
             found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"], deployment.outputs["region"]
         )
     finally:
-        if policy is not None:
-            iam.delete_role_policy(RoleName=name, PolicyName="only")
+        for number in range(len(policies)):
+            iam.delete_role_policy(RoleName=name, PolicyName=f"only-{number}")
         iam.delete_role(RoleName=name)
 
 

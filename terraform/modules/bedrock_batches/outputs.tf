@@ -13,6 +13,16 @@ output "lake_operator_policy_json" {
   value       = jsonencode({ Version = "2012-10-17", Statement = local.lake_operator_statements })
 }
 
+output "reader_statements" {
+  description = "Statements of the policy for people who look at jobs and generated content."
+  value       = local.reader_statements
+}
+
+output "operator_statements" {
+  description = "Statements of the policy for people who operate jobs, and edit and verify content, beside the reader's."
+  value       = local.operator_statements
+}
+
 output "jobs_table" {
   description = "DynamoDB table of the batch jobs."
   value       = aws_dynamodb_table.jobs.name

@@ -365,4 +365,37 @@ locals {
     Action   = ["execute-api:Invoke"]
     Resource = ["${module.admin_api.execution_arn}/*"]
   }]
+
+  # People who look. The deployment's key is in the reader's statements of row batches.
+  reader_statements = [
+    {
+      # An estimate creates nothing.
+      Sid      = "ReadJobs"
+      Effect   = "Allow"
+      Action   = ["execute-api:Invoke"]
+      Resource = ["${module.admin_api.execution_arn}/*/GET/*", "${module.admin_api.execution_arn}/*/POST/admin/bedrock/batch/estimate"]
+    },
+    {
+      Sid      = "ReadContent"
+      Effect   = "Allow"
+      Action   = ["dynamodb:GetItem", "dynamodb:BatchGetItem"]
+      Resource = [aws_dynamodb_table.violations.arn]
+    },
+  ]
+
+  # People who create, stop and retry jobs, and who edit and verify content. They have the reader's policy, too.
+  operator_statements = concat(local.caller_statements, [
+    {
+      Sid      = "EditContent"
+      Effect   = "Allow"
+      Action   = ["dynamodb:UpdateItem"]
+      Resource = [aws_dynamodb_table.violations.arn]
+    },
+    {
+      Sid      = "Reparse"
+      Effect   = "Allow"
+      Action   = ["lambda:InvokeFunction"]
+      Resource = [local.function_arns["bedrock_batch_result"]]
+    },
+  ])
 }

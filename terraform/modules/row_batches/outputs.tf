@@ -24,8 +24,23 @@ output "notification_topic_arn" {
 }
 
 output "caller_policy_json" {
-  description = "IAM policy for people and agents that start batches."
+  description = "IAM policy for agents, schedules and state machines that start batches."
   value       = jsonencode({ Version = "2012-10-17", Statement = local.caller_statements })
+}
+
+output "reader_statements" {
+  description = "Statements of the policy for people who look at runs, rows and targets."
+  value       = local.reader_statements
+}
+
+output "operator_statements" {
+  description = "Statements of the policy for people who operate runs, beside the reader's."
+  value       = local.operator_statements
+}
+
+output "purger_policy_json" {
+  description = "IAM policy for people who delete all that a run left, beside the reader's."
+  value       = jsonencode({ Version = "2012-10-17", Statement = local.purger_statements })
 }
 
 output "state_machine_name" {
