@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,12 @@ class Exported(BaseModel):
     cut: dict[str, int] = {}
 
 
-def export_job(deployment: Deployment, job_id: str, path: Path) -> Exported:
+def export_job(
+    deployment: Deployment, job_id: str, path: Path, progress: Callable[[int, int], object] | None = None
+) -> Exported:
     """Write the job's records to ``path``, with a sheet about the job. Cells are texts, never formulas or links.
+
+    ``progress`` is called with the number of records that are written, and that of all.
 
     Memory: one page of records. Raises ClientError if there is no such job.
     """
@@ -45,6 +49,8 @@ def export_job(deployment: Deployment, job_id: str, path: Path) -> Exported:
         nonlocal count
         for record in jobs.content(deployment, job_id, ALL):
             count += 1
+            if progress is not None:
+                progress(count, job.violation_count)
             yield _row(record)
 
     created = datetime.fromisoformat(job.created_at) if job.created_at else datetime.now(UTC)

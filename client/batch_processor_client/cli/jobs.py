@@ -9,7 +9,16 @@ from typing import Annotated, Any
 import typer
 
 from batch_processor_client import content_edits, job_export, jobs
-from batch_processor_client.cli.options import AlwaysJson, AsJson, deployment_of, has_terminal, input_file, out, show
+from batch_processor_client.cli.options import (
+    AlwaysJson,
+    AsJson,
+    console_of,
+    deployment_of,
+    has_terminal,
+    input_file,
+    out,
+    show,
+)
 from batch_processor_client.cli.tables import Column, FittedTable
 from batch_processor_client.documents import read_document
 from batch_processor_client.errors import ClientError
@@ -149,7 +158,11 @@ def export_job(
     as_json: AsJson = False,
 ) -> None:
     """Write the records of a job with their generated content into an Excel workbook."""
-    done = job_export.export_job(deployment_of(context), job, output)
+    deployment = deployment_of(context)
+    with console_of(as_json=as_json).status("reading the job") as status:
+        done = job_export.export_job(
+            deployment, job, output, lambda done, total: status.update(f"{done:,} of {total:,} records")
+        )
     if as_json:
         out.print_json(done.model_dump_json())
         return

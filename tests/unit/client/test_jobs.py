@@ -17,7 +17,7 @@ import pytest
 from botocore.exceptions import NoCredentialsError
 from typer.testing import CliRunner, Result
 
-from batch_processor_client import cli, content_edits, jobs
+from batch_processor_client import cli, content_edits, job_export, jobs
 from batch_processor_client.admin_api import AdminApi
 from batch_processor_client.deployment import Deployment
 from batch_processor_client.errors import EXPECTED, ClientError
@@ -173,6 +173,13 @@ def test_content_is_changed_verified_and_exported_by_commands(
     exported = world.command("export-job", JOB, str(tmp_path / "content.xlsx"))
     assert exported.output.endswith("content.xlsx: 2 records.\n")
     assert (tmp_path / "content.xlsx").read_bytes()[:2] == b"PK"
+
+
+def test_an_export_says_how_many_records_it_has_written(world: World, tmp_path: Path) -> None:
+    world.api.answers = [(200, ONE), (200, {"records": RECORDS})]
+    told: list[tuple[int, int]] = []
+    job_export.export_job(world.deployment, JOB, tmp_path / "content.xlsx", lambda *counts: told.append(counts))
+    assert told == [(1, 3), (2, 3)]
 
 
 def test_the_events_of_a_job_are_in_order() -> None:
