@@ -16,10 +16,13 @@ import boto3
 import duckdb
 import pytest
 from botocore.config import Config
+from botocore.exceptions import ClientError as RefusedByAwsError
 from playwright.sync_api import expect
 from python_calamine import CalamineWorkbook
 
+from batch_processor_client import content_edits, jobs
 from batch_processor_client.deployment import Deployment as Outputs
+from batch_processor_client.errors import ApiRefusedError
 from batch_processor_client.lake import RAW_COLUMNS, seed
 from batch_processor_client.resync import Resync, merge
 from bedrock_batches.select.duckdb_ import Lake, aws_lake
@@ -27,7 +30,7 @@ from emulator.testing import bedrock_fault
 from tests.support.admin_api import AdminApi
 from tests.support.console import chromium_browser, needs_chromium, served_console
 from tests.support.deployment import Deployment, scaled
-from tests.support.iam import session_with
+from tests.support.iam import client_with, session_with
 from tests.support.lake import example_records, rows_of
 from tests.support.local_aws import REPOSITORY
 
@@ -390,18 +393,23 @@ def test_an_idempotency_key_gives_the_same_job_again(api: AdminApi, lake: Lake) 
 def test_an_edit_by_hand_reaches_the_lake_and_is_not_overwritten(
     deployment: Deployment, lake: Lake, first_job: dict[str, Any]
 ) -> None:
-    violation = min(requested(deployment, first_job))
-    deployment.client("dynamodb").update_item(
-        TableName=deployment.outputs["violations_table"],
-        Key={"PK": {"S": f"VIOLATION#{violation}"}, "SK": {"S": "BEDROCK_CONTENT"}},
-        UpdateExpression="SET title_bedrock = :title, is_verified = :yes, verified_at = :now",
-        ExpressionAttributeValues={
-            ":title": {"S": "Corrected by hand"},
-            ":yes": {"BOOL": True},
-            ":now": {"S": time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())},
-        },
-    )
+    # Given somebody who looks, and somebody who operates
+    violation, job = min(requested(deployment, first_job)), first_job["jobId"]
+    reader, operator = deployment.outputs["reader_policy_json"], deployment.outputs["operator_policy_json"]
+    with client_with(deployment, reader) as client:
+        assert jobs.get_job(client, job).status == "Completed"
+        assert violation in [record.record_id for record in jobs.content(client, job, 10_000)]
+        assert jobs.estimate(client, {"filters": {"agencies": ["fra"]}}).violation_count
+        with pytest.raises(RefusedByAwsError, match="AccessDenied"):
+            content_edits.edit_content(client, violation, title="x")
+        with pytest.raises(ApiRefusedError, match="403"):
+            jobs.stop_job(client, job)
+    # When the second one corrects and verifies a text
+    with client_with(deployment, reader, operator) as client:
+        content_edits.edit_content(client, violation, title="Corrected by hand", verified=True)
+        assert jobs.reparse(client, job, store=False).read == 0
 
+    # Then it reaches the lake
     def title() -> str:
         with lake.connected() as connection:
             row = connection.execute(
