@@ -548,8 +548,9 @@ locals {
 
   # People who operate runs. They have the reader's policy, too.
   operator_statements = concat(local.control_runs, local.deliver, [
+    # The kept answers and the staged input, for outputs with other columns.
+    local.read_work,
     {
-      # Outputs with other columns.
       Sid      = "WriteRemapped"
       Effect   = "Allow"
       Action   = ["s3:PutObject", "s3:AbortMultipartUpload"]
@@ -574,9 +575,10 @@ locals {
       Condition = { StringLike = { "s3:prefix" = ["uploads/*"] } }
     },
     {
+      # Both, also for versions alone (https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html).
       Sid    = "DeleteVersions"
       Effect = "Allow"
-      Action = ["s3:DeleteObjectVersion"]
+      Action = ["s3:DeleteObject", "s3:DeleteObjectVersion"]
       Resource = concat(
         [local.work, local.results, "${local.results_arn}/dead-letters/*"],
         ["arn:${var.deployment.partition}:s3:::${var.input_buckets[0]}/uploads/*"],
