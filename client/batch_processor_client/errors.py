@@ -16,7 +16,7 @@ from botocore.exceptions import (
 from botocore.exceptions import ClientError as RefusedByAwsError
 from botocore.exceptions import ConnectionError as NoConnectionError
 
-from foundation.errors import BatchProcessorError
+from foundation.errors import BatchProcessorError, DeploymentError
 
 NO_CREDENTIALS = (NoCredentialsError, CredentialRetrievalError, TokenRetrievalError, SSOError)
 EXPIRED = frozenset(
@@ -65,6 +65,8 @@ def explain(error: Exception) -> str:
             return f"AWS could not be reached: {error}"
         case BotoCoreError() | Boto3Error():
             return f"AWS was not asked: {error}"
+        case DeploymentError():  # its message is for a function; here, a person lacks the permission
+            return str(error).replace("in the role of this function", "in the policies of your credentials")
     return str(error)
 
 

@@ -10,9 +10,11 @@ import pytest
 from batch_processor_client import deployment as deployments
 from batch_processor_client import lake
 from batch_processor_client.deployment import Deployment
-from batch_processor_client.errors import ClientError
+from batch_processor_client.errors import ClientError, explain
 from batch_processor_client.resync import resync
-from tests.unit.client.fakes import OUTPUTS
+from foundation.aws.errors import message_of, translated
+from foundation.errors import DeploymentError
+from tests.unit.client.fakes import OUTPUTS, refusal
 
 ROW_BATCHES_ONLY = Deployment.model_validate({**OUTPUTS, "lake_agencies": ["osha"], "data_bucket": None})
 PRINTS_ITS_ARGUMENTS = """#!/bin/sh
@@ -77,3 +79,11 @@ def test_the_lake_of_a_deployment_without_one_is_explained() -> None:
 def test_resync_without_bedrock_batches_is_explained() -> None:
     with pytest.raises(ClientError, match="no Bedrock batches"):
         list(resync(ROW_BATCHES_ONLY))
+
+
+def test_a_permission_that_a_person_lacks_belongs_into_the_policies_of_their_credentials() -> None:
+    refused = refusal("AccessDeniedException", "UpdateItem")
+    with pytest.raises(DeploymentError) as denied, translated("dynamodb:UpdateItem", "runs"):
+        raise refused
+    said = f"dynamodb:UpdateItem on runs was denied (AccessDeniedException: {message_of(refused)}). Allow dynamodb:UpdateItem on it"
+    assert explain(denied.value) == f"{said} in the policies of your credentials."
