@@ -85,5 +85,6 @@ def test_a_permission_that_a_person_lacks_belongs_into_the_policies_of_their_cre
     refused = refusal("AccessDeniedException", "UpdateItem")
     with pytest.raises(DeploymentError) as denied, translated("dynamodb:UpdateItem", "runs"):
         raise refused
-    said = f"dynamodb:UpdateItem on runs was denied (AccessDeniedException: {message_of(refused)}). Allow dynamodb:UpdateItem on it"
-    assert explain(denied.value) == f"{said} in the policies of your credentials."
+    said = f"dynamodb:UpdateItem on runs was denied (AccessDeniedException: {message_of(refused)})"
+    allow = "Allow dynamodb:UpdateItem on it in the policies of your credentials"
+    assert explain(denied.value) == f"{said}. {allow}."
