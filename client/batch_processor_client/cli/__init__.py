@@ -67,7 +67,7 @@ def options(
 def main() -> None:
     """Run the command line. An expected error becomes one message on standard error."""
     try:
-        app()
+        app(prog_name="batch-processor")  # also as `python -m`
     except EXPECTED as expected:
         err.print(explain(expected), markup=False, highlight=False)
         raise SystemExit(1) from None
