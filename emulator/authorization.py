@@ -71,18 +71,22 @@ def qualified_functions(extract: Callable[..., str]) -> Callable[..., str]:
     return extract_resource_arn
 
 
-def machines_of_tokens(extract: Callable[..., str]) -> Callable[..., str]:
-    """A task token represents the state machine whose task waits for it.
+def states_resources(extract: Callable[..., str]) -> Callable[..., str]:
+    """A task token represents the state machine whose task waits for it, and a map run itself.
 
-    https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsstepfunctions.html: SendTaskSuccess
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsstepfunctions.html: SendTaskSuccess,
+    DescribeMapRun, UpdateMapRun
     """
 
     def extract_resource_arn(
         service: str, method: str, path: str, headers: dict[str, str], body: bytes, *others: Any
     ) -> str:
-        if service == "states" and headers.get("x-amz-target", "").rpartition(".")[2].startswith("SendTask"):
+        operation = headers.get("x-amz-target", "").rpartition(".")[2] if service == "states" else ""
+        if operation.startswith("SendTask"):
             pending = stepfunctions._task_tokens.get(json.loads(body or b"{}").get("taskToken")) or {}
             return str(pending.get("machine", "*"))
+        if operation.endswith("MapRun"):
+            return str(json.loads(body or b"{}").get("mapRunArn", "*"))
         return extract(service, method, path, headers, body, *others)
 
     return extract_resource_arn
@@ -291,7 +295,7 @@ def install() -> None:
     """Check every permission that AWS checks, and name the resource in each denial."""
     iam_evaluator._resolve_condition_key = over_tls(iam_evaluator._resolve_condition_key)
     iam_actions.extract_iam_action = single_actions(iam_actions.extract_iam_action)
-    iam_actions.extract_resource_arn = machines_of_tokens(qualified_functions(iam_actions.extract_resource_arn))
+    iam_actions.extract_resource_arn = states_resources(qualified_functions(iam_actions.extract_resource_arn))
     iam_actions.access_denied_response = naming_the_resource(iam_actions.access_denied_response)
     iam_actions.s3_additional_checks = with_object_checks(iam_actions.s3_additional_checks)
     iam_actions.dynamodb_service_context = with_leading_keys(iam_actions.dynamodb_service_context)
