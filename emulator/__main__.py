@@ -52,6 +52,14 @@ def kept_port(state_dir: Path) -> int | None:
         return None
 
 
+def written_bytes(state_dir: Path) -> int:
+    """How much of the state a server that stops has written so far."""
+    try:
+        return (state_dir / "state.pickle.partial").stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def start(state_dir: Path, port: int, keep: bool = False) -> int:
     """Start the server in the background and wait until it answers."""
     state_dir.mkdir(parents=True, exist_ok=True)
@@ -107,15 +115,20 @@ def await_port(state_dir: Path, alive: object) -> int | None:
 
 
 def stop(state_dir: Path) -> int:
-    """Stop the server that holds the directory and empty its worker folders."""
+    """Stop the server that holds the directory and empty its worker folders.
+
+    A server that keeps its state can take long to write it, so it is not killed while what it has written grows.
+    """
     pid = running_pid(state_dir)
     if pid is None:
         print(f"No local AWS runs in {state_dir}.")
     else:
         os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
+        deadline, written = time.monotonic() + STOP_TIMEOUT_SECONDS, 0
         while running_pid(state_dir) == pid and time.monotonic() < deadline:
             time.sleep(0.05)
+            if (size := written_bytes(state_dir)) != written:
+                deadline, written = time.monotonic() + STOP_TIMEOUT_SECONDS, size
         if running_pid(state_dir) == pid:
             os.kill(pid, signal.SIGKILL)
         print(f"Stopped the local AWS (process {pid}).")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import pickle
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from emulator import __main__ as command
 from emulator.testing import LocalAws
 from emulator.tests.machines import jsonata
 from emulator.tests.resources import allow, eventually, invoke, make_function, make_role, unique
@@ -149,3 +152,36 @@ def test_a_server_that_does_not_keep_begins_empty() -> None:
         aws.client("s3").create_bucket(Bucket="forgotten")
         aws.restart()
         assert aws.client("s3").list_buckets()["Buckets"] == []
+
+
+SLOW_SERVER = """
+import fcntl, os, signal, sys, time
+from pathlib import Path
+folder = Path(sys.argv[1])
+pid_file = (folder / "pid").open("w")
+fcntl.flock(pid_file, fcntl.LOCK_EX)
+pid_file.write(str(os.getpid()))
+pid_file.flush()
+
+def save(*_):
+    for size in range(1, 40):
+        (folder / "state.pickle.partial").write_bytes(b"x" * size)
+        time.sleep(0.05)
+    (folder / "state.pickle.partial").rename(folder / "state.pickle")
+    sys.exit()
+
+signal.signal(signal.SIGTERM, save)
+print("ready", flush=True)
+while True:
+    signal.pause()
+"""
+
+
+def test_a_server_is_not_killed_while_it_writes_its_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "STOP_TIMEOUT_SECONDS", 1.0)
+    with subprocess.Popen([sys.executable, "-c", SLOW_SERVER, str(tmp_path)], stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        server.stdout.readline()
+        assert command.stop(tmp_path) == 0
+        assert server.wait() == 0
+    assert len((tmp_path / "state.pickle").read_bytes()) == 39
