@@ -15,7 +15,7 @@ from row_batches.run.settings import AggregateResultsSettings
 
 def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[str, Any]:
     """``AggregateRequest`` to ``AggregateResponse`` or ``TrialResponse`` (row_batches.run.messages)."""
-    invocation.use_one_arena()
+    invocation.limit_heap()
     request = AggregateRequest.model_validate(event)
     settings = invocation.begin(AggregateResultsSettings, context, execution_id=execution_of(request.plan_key))
     batches = wiring.batches(settings.results_bucket, settings.results_table)

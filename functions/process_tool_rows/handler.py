@@ -14,7 +14,7 @@ from row_batches.run.settings import ProcessToolRowsSettings
 
 def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[str, Any]:
     """``ToolRowsRequest`` to ``ToolRowsResponse`` (row_batches.run.messages)."""
-    invocation.use_one_arena()
+    invocation.limit_heap()
     request = ToolRowsRequest.model_validate(event)
     settings = invocation.begin(
         ProcessToolRowsSettings, context, execution_id=execution_of(request.BatchInput.plan_key)

@@ -49,7 +49,7 @@ def test_aggregation_of_each_storage_mode(
             results_table=make_results_table(dynamodb),
         )
         monkeypatch.setattr(storage, "deployment_of", lambda _: deployment)
-        monkeypatch.setattr(storage, "use_one_arena", lambda: None)  # for a process that does nothing else
+        monkeypatch.setattr(storage, "limit_heap", lambda: None)  # for a process that does nothing else
 
         execution = storage.prepare(deployment, mode, rows)
         storage.print_figures(execution)

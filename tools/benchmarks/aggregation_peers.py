@@ -33,7 +33,7 @@ import duckdb
 
 from foundation.clock import SystemClock
 from foundation.errors import ObjectNotFoundError
-from foundation.invocation import use_one_arena
+from foundation.invocation import limit_heap
 from foundation.metrics import EmbeddedMetrics
 from foundation.ports import StoredObject
 from row_batches.document.input_document import parse_batch_config
@@ -251,7 +251,7 @@ def child_record(row: int, cells: list[str], answer: dict[str, Any], named: dict
 
 
 def ours(folder: Path) -> Path:
-    use_one_arena()  # as the handler does
+    limit_heap()  # as the handler does
     objects = folder / "objects"
     for left in (KEYS.checkpoint, KEYS.output, KEYS.failed_rows, KEYS.proof_rows):
         (objects / left).unlink(missing_ok=True)

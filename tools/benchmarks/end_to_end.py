@@ -1,6 +1,7 @@
 """Compares a whole batch with a bare loop that invokes the same function as often and as concurrently.
 
-Both run on the same local AWS, one after the other, warmed, and both as roles: their requests are authorised.
+Both run on the same local AWS, one after the other, warmed, and both as roles: their requests are authorised. A batch
+of fewer rows shows how much of its time is the same for any size: staging, planning, aggregating and the summary.
 ``tools/bench.py`` starts it.
 """
 
@@ -20,7 +21,7 @@ from tools import local_aws
 from tools.benchmarks.batches import run_batch
 from tools.outputs import deployment_of
 
-ROWS = 2_000
+ROWS, FEWER_ROWS = 2_000, 400
 CONCURRENCY = 10
 ROUNDS = 5
 AIM = 1.2
@@ -76,7 +77,10 @@ def _policy(statement: dict[str, Any]) -> str:
 
 
 def run() -> list[dict[str, Any]]:
-    """Median seconds of both, and ours / theirs; and beside a loop of the root, which is not authorised."""
+    """Median seconds of both, and ours / theirs; and beside a loop of the root, which is not authorised.
+
+    Then the milliseconds that a further row takes on both sides, and the seconds that a batch takes without its rows.
+    """
     deployment = deployment_of("local")
     rows = [{"id": str(number), "text": f"text of row {number}"} for number in range(1, ROWS + 1)]
     function = echo_function(deployment)
@@ -84,14 +88,43 @@ def run() -> list[dict[str, Any]]:
     bare_loop(peer, function, rows[:200])
     run_batch(deployment, DOCUMENT, rows)
     ours, peers, roots = [], [], []
+    fewer_ours, fewer_peers = [], []
     for _ in range(ROUNDS):
         peers.append(bare_loop(peer, function, rows))
         ours.append(run_batch(deployment, DOCUMENT, rows).seconds)
         roots.append(bare_loop(root, function, rows))
+        fewer_peers.append(bare_loop(peer, function, rows[:FEWER_ROWS]))
+        fewer_ours.append(run_batch(deployment, DOCUMENT, rows[:FEWER_ROWS]).seconds)
+    row_ms, peer_row_ms = _further_row_ms(ours, fewer_ours), _further_row_ms(peers, fewer_peers)
     return [
         _result("end_to_end", ours, peers, AIM, "bare loop of a role that may only invoke the function"),
         _result("end_to_end_against_root", ours, roots, None, "bare loop of the root, which is asked no permission"),
+        {
+            "name": "end_to_end_further_row",
+            "ours": row_ms,
+            "peer": peer_row_ms,
+            "ratio": row_ms / peer_row_ms,
+            "aim": None,
+            "met": None,
+            "unit": f"ms for each row from {FEWER_ROWS:,} to {ROWS:,}; peer: bare loop of the role",
+            "spread": None,
+        },
+        {
+            "name": "end_to_end_without_rows",
+            "ours": statistics.median(ours) - ROWS * row_ms / 1000,
+            "peer": None,
+            "ratio": None,
+            "aim": None,
+            "met": None,
+            "unit": f"s of a batch of {ROWS:,} rows that are not its rows",
+            "spread": None,
+        },
     ]
+
+
+def _further_row_ms(many: list[float], fewer: list[float]) -> float:
+    """Milliseconds of a row between the two sizes."""
+    return 1000 * (statistics.median(many) - statistics.median(fewer)) / (ROWS - FEWER_ROWS)
 
 
 def _result(name: str, ours: list[float], peers: list[float], aim: float | None, peer: str) -> dict[str, Any]:

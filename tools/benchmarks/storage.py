@@ -21,7 +21,7 @@ from typing import Any
 from batch_processor_client.deployment import Deployment
 from foundation.aws.s3 import S3ObjectStore
 from foundation.clock import SystemClock
-from foundation.invocation import use_one_arena
+from foundation.invocation import limit_heap
 from foundation.metrics import EmbeddedMetrics
 from row_batches.document.input_document import parse_batch_config
 from row_batches.document.plan import Concurrency, Keys, Plan, Storage, StorageMode, Target
@@ -105,7 +105,7 @@ def prepare(deployment: Deployment, mode: StorageMode, rows: int) -> str:
 
 def print_figures(execution: str) -> None:
     """Aggregate an execution and print the seconds, and the process's peak memory in MB."""
-    use_one_arena()
+    limit_heap()
     objects, stores = stores_of(deployment_of("local"))
     clock = SystemClock()
     started = time.perf_counter()

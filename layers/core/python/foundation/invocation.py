@@ -10,6 +10,8 @@ from foundation.clock import SystemClock
 from foundation.logging import start_invocation
 
 M_ARENA_MAX = -8
+M_MMAP_THRESHOLD = -3
+LARGE_BLOCK_BYTES = 1024 * 1024
 
 
 class LambdaContext(Protocol):
@@ -43,17 +45,20 @@ def call_owner(context: LambdaContext) -> str:
     return f"{context.aws_request_id}/{uuid.uuid4().hex}"
 
 
-def use_one_arena() -> None:
-    """Limit the heap growth of a function with many reading threads. Call it before the first thread starts.
+def limit_heap() -> None:
+    """Limit the heap growth of a function with large buffers or many threads. Call it before the first thread starts.
 
-    glibc gives each thread its own heap, and buffers that other threads free leave it fragmented
-    (https://man7.org/linux/man-pages/man3/mallopt.3.html, ``M_ARENA_MAX``). Other C libraries have no such setting.
+    glibc gives each thread its own heap, and buffers that other threads free leave it fragmented (``M_ARENA_MAX``). It
+    also puts large buffers on the heap once one was freed, unless their threshold is fixed (``M_MMAP_THRESHOLD``): then
+    they are mapped, and go back to the system when they are freed. Other C libraries have no such settings
+    (https://man7.org/linux/man-pages/man3/mallopt.3.html).
     """
     import ctypes  # noqa: PLC0415 (most functions do not need it)
 
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
     if set_option is not None:
         set_option(M_ARENA_MAX, 1)
+        set_option(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
 
 
 clock = SystemClock()

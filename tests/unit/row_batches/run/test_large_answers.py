@@ -134,7 +134,7 @@ def main(kind: str) -> None:
         all_threads.wait(300)
         return own
 
-    invocation.use_one_arena()
+    invocation.limit_heap()
     response = run(ForgetfulStore(), 30 + large_rows, 30, FakeInvoker(answering), mapping)
     assert response.succeeded == 30 + large_rows
     assert cell in found

@@ -15,7 +15,7 @@ import pytest
 from foundation.errors import InvalidInputError, ObjectChangedError
 from row_batches.document.input_format import InputFormat
 from row_batches.document.plan import Keys
-from row_batches.files import result_file, upload
+from row_batches.files import result_file
 from row_batches.files.opening import open_input
 from row_batches.files.several import FilesStaging, NamedFile
 from row_batches.files.staged_copy import read_staged
@@ -33,7 +33,6 @@ CHUNK = 10_000
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(result_file, "PART_BYTES", 20_000)
-    monkeypatch.setattr(upload, "PART_BYTES", 20_000)
 
 
 def table(rows: int = 4000, text: str = "some text", end: str = "\n") -> str:

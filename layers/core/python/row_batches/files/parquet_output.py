@@ -233,5 +233,6 @@ class _Parts:
                 self._table.tags,
             )
             part.append(target.read_bytes())
+        part.start_parts()  # the files become visible together, after the last one
         part.upload_last_part()
         return progress.model_copy(update={"place": place, "files": [*progress.files, part.state]})

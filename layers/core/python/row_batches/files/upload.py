@@ -3,47 +3,32 @@
 from __future__ import annotations
 
 from foundation.ports import ObjectStore
-from row_batches.files.result_file import PART_BYTES, FileState, ResultFile
+from row_batches.files.result_file import FileState, ResultFile
 
 
 class Upload:
-    """An object of any size: one request if it is small, else parts. Memory: a part.
+    """A result file that uploads each part when it is full. Memory: a part.
 
     ``state`` is that of an earlier call's upload, from its property ``state``.
     """
 
     def __init__(self, objects: ObjectStore, key: str, state: FileState | None = None) -> None:
-        self._objects = objects
-        self._key = key
-        self._begun = None if state is None or not state.upload_id else ResultFile(objects, state)
-        self._pending = bytearray(b"" if state is None or self._begun else state.pending.encode())
+        self._file = ResultFile(objects, FileState(key=key) if state is None else state)
 
     @property
     def state(self) -> FileState:
-        if self._begun is None:
-            return FileState(key=self._key, upload_id="", pending=self._pending.decode())
-        return self._begun.state
+        return self._file.state
 
     def append(self, lines: bytes) -> bool:
         """Add whole lines of UTF-8. Returns whether that uploaded a part."""
-        if self._begun is None:
-            self._pending += lines
-            if len(self._pending) < PART_BYTES:
-                return False
-            self._begun = ResultFile.start(self._objects, self._key)
-            lines = bytes(self._pending)
-            self._pending.clear()
-        self._begun.append(lines)
-        return self._begun.upload_full_part()
+        self._file.append(lines)
+        return self._file.upload_full_part()
 
     def complete(self) -> str:
         """Complete the object; returns its version id."""
-        if self._begun is None:
-            return self._objects.put(self._key, bytes(self._pending))
-        self._begun.upload_last_part()
-        return self._begun.complete()
+        self._file.upload_last_part()
+        return self._file.complete()
 
     def abort(self) -> None:
         """Remove the parts. Nothing is visible under the key."""
-        if self._begun is not None:
-            self._objects.abort_upload(self._key, self._begun.state.upload_id)
+        self._file.abort()
