@@ -358,6 +358,8 @@ class AgentTools:
 
         def create(_reserved: float) -> Done:
             made = jobs.create(self._deployment, config)
+            if made.repeated:
+                return Done("The same request created this job a moment ago.", job_id=made.job_id or "", started=False)
             return Done(made.message, job_id=made.job_id or "", started=made.job_id is not None)
 
         return self._within_budget(worst, create, self._command("create-job --input <request.json>"))

@@ -412,6 +412,19 @@ def test_a_job_is_created_within_the_budget_only(world: World, cost: dict[str, f
     assert (said["started"], said["approval_needed"], len(created)) == (starts, not starts, int(starts))
 
 
+def test_a_job_that_the_same_request_created_before_is_not_told_as_started(world: World) -> None:
+    estimate = jobs.Estimate(violation_count=3, estimate={"costUSD": 1.0})
+    world.monkeypatch.setattr(jobs, "estimate", lambda *_: estimate)
+    there = jobs.Creation(job_id="job-1", message="created", repeated=True)
+    world.monkeypatch.setattr(jobs, "create", lambda *_: there)
+    said = answer(world.server(10), "create_job", config={})
+    assert (said["started"], said["job_id"], said["message"]) == (
+        False,
+        "job-1",
+        "The same request created this job a moment ago.",
+    )
+
+
 def test_an_expected_error_is_the_answer_of_the_tool(world: World) -> None:
     result = call(world.server(), "status", execution="nothing")
     assert result.is_error
