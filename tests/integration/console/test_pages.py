@@ -113,7 +113,7 @@ def test_cells_and_errors_are_text_whatever_they_hold(world: World, name: str) -
         (
             "FAILED",
             "s3:PutObject is denied",
-            "The files are not copied to s3://theirs/out/night-run/: s3:PutObject is denied. They are complete here.",
+            "The copy to s3://theirs/out/night-run/ failed: s3:PutObject is denied. The files are complete here.",
         ),
     ],
 )
