@@ -76,7 +76,7 @@ def test_rows_of_one_child_end_each_for_itself_and_can_be_read_as_they_come(depl
     ]
     name = f"run-{uuid.uuid4()}"
     uri = deployment.upload(csv_bytes([HEADER, *rows]))
-    arn = deployment.start({"csv_s3_uri": uri, **document(unique_name())}, name)
+    arn = deployment.start({"csv_s3_uri": uri, **document(unique_name(), timeout_seconds=25)}, name)
     assert eventually(lambda: len(finished_rows(deployment, name)) >= 3, 300), "answers are kept as they come"
     assert deployment.states.describe_execution(executionArn=arn)["status"] == "RUNNING"
     run = Run(deployment, arn, deployment.wait(arn, 600), uri).assert_succeeded()
@@ -145,7 +145,7 @@ def test_a_stopped_run_is_resumed_without_starting_an_answered_row_again(deploym
 
 
 def test_a_map_run_gets_more_rows_in_flight_while_it_runs(deployment: Deployment) -> None:
-    rows = [["slow", "3"] for _ in range(scaled(400, 120))]
+    rows = [["slow", "1"] for _ in range(scaled(400, 80))]
     arn = deployment.start(
         {"csv_s3_uri": deployment.upload(csv_bytes([HEADER, *rows])), **document(unique_name(), max_concurrency=2)}
     )

@@ -220,7 +220,8 @@ def test_an_inline_agents_rows_whose_worker_is_killed_are_finished_and_no_answer
 
 @pytest.mark.local_only("a worker can be killed there only")
 def test_an_aggregator_that_is_killed_is_called_again_and_loses_nothing(deployment: Deployment) -> None:
-    rows = [[str(i), "x" * 3000] for i in range(1, scaled(20_000, 6_000) + 1)]
+    # The output has several parts, so that the aggregator can be killed between two of them.
+    rows = [[str(i), "x" * scaled(3_000, 12_000)] for i in range(1, scaled(20_000, 1_500) + 1)]
     document = {"target": {"type": "tool", "name": "echo"}, "execution_config": {"max_concurrency": 10}}
     uri = deployment.upload(csv_bytes([["id", "text"], *rows]))
     arn = deployment.start({"csv_s3_uri": uri, **document})

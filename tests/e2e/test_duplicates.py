@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.deployment import Deployment, Run, csv_bytes, scaled
 
-ROWS = scaled(20_000, 2_000)
+ROWS = scaled(20_000, 500)
 REPEATED = 0.6
 START = time.time_ns() // 1_000_000_000
 OUTPUT = {"columns": [{"name": "value", "source": "$.value"}], "add_metadata": ["_row_id", "_status", "_error_message"]}

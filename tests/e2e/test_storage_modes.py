@@ -24,7 +24,7 @@ from tests.support.iam import client_with
 
 MODES = ("s3", "dynamodb", "inline")
 HEADER = ["mode", "n"]
-MANY_ROWS = scaled(100_000, 5_000)
+MANY_ROWS = scaled(100_000, 2_000)
 
 
 def document(mode: str, tool: str = "chaos", **execution: Any) -> dict[str, Any]:
@@ -144,7 +144,7 @@ def test_many_rows_in_dynamodb_are_stopped_half_way_and_resumed_without_calling_
     # Given a run that is stopped when half of its rows are recorded
     rows = [["ok", str(n)] for n in range(MANY_ROWS)]
     body = csv_bytes([HEADER, *rows])
-    settings: dict[str, Any] = {"max_concurrency": 10, "batch_size": 100}
+    settings: dict[str, Any] = {"max_concurrency": scaled(10, 4), "batch_size": 100}
     arn = deployment.start({"csv_s3_uri": deployment.upload(body), **document("dynamodb", "echo", **settings)})
     name = arn.rpartition(":")[2]
     runs = DynamoDbRuns(deployment.client("dynamodb"), deployment.outputs["runs_table"])

@@ -15,7 +15,7 @@ import orjson
 import pytest
 
 from bedrock_batches import wiring, wiring_results
-from bedrock_batches.results.output_lines import CHUNK_RECORDS
+from bedrock_batches.results import output_lines
 from bedrock_batches.submit import names
 from bedrock_batches.submit.dynamodb import DynamoDbJobsTable
 from bedrock_batches.submit.job import Stats
@@ -36,10 +36,12 @@ from tests.support.bedrock_results import (
     s3_event,
     violation_id,
 )
+from tests.support.deployment import scaled
 from tests.support.moto_aws import moto_aws
 
 FUNCTIONS = Path(__file__).resolve().parents[3] / "functions"
 JOBS_TABLE, VIOLATIONS_TABLE = "VentureOS-BedrockBatchJobs", "VentureOS-Violations"
+CHUNK_RECORDS = scaled(output_lines.CHUNK_RECORDS, 100)
 RECORDS = 2 * CHUNK_RECORDS + 100
 
 
@@ -139,6 +141,7 @@ def deployed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployed]:
         cache.cache_clear()
     settings._loaded.clear()
     deployed = Deployed()
+    monkeypatch.setattr(output_lines, "CHUNK_RECORDS", CHUNK_RECORDS)
     monkeypatch.setattr(wiring_results, "caller", lambda name: Caller(name, deployed.calls))
     monkeypatch.setattr(wiring_results, "batch_inference", lambda role: deployed.bedrock)
     with moto_aws():
