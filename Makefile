@@ -60,8 +60,8 @@ demo: $(RUNTIME) ## Start a local AWS, deploy to it, run three row batches and a
 
 # A file's tests stay in one process. The order is that of tests/conftest.py, not pytest-xdist's: files of many tests first.
 PYTEST := $(DEV) -m pytest -q -n "$$WORKERS" --dist loadfile --no-loadscope-reorder
-# Both at once. The output of a step stays together, if make can do that (4.0).
-CHECKS := $(MAKE) -j2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=line) lint terraform-checks
+# Two at once, the longest first. The output of a step stays together, if make can do that (4.0).
+CHECKS := $(MAKE) -j2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=line) terraform-checks lint checkov
 
 .PHONY: test
 test: setup ## Run every check and test; end-to-end tests at reduced size
@@ -311,6 +311,9 @@ terraform-checks: setup
 	$(call step,terraform fmt,$(DEV) -m tools.terraform fmt -check -diff)
 	$(call step,terraform validate,$(DEV) -m tools.terraform validate)
 	$(call step,terraform test,$(DEV) -m tools.terraform test)
+
+.PHONY: checkov
+checkov: setup
 	$(call step,checkov,$(DEV) -m tools.checkov)
 
 .PHONY: lock
