@@ -51,6 +51,7 @@ class LocalAws:
         self._environment = environment or {}
         self._keep = keep
         self._process: subprocess.Popen[bytes] | None = None
+        self._clients: dict[str, Any] = {}
         self.state_dir = Path()
         self.endpoint_url = ""
 
@@ -117,6 +118,8 @@ class LocalAws:
             shutil.rmtree(self.state_dir, ignore_errors=True)
 
     def _terminate(self) -> None:
+        while self._clients:
+            self._clients.popitem()[1].close()
         if self._process is not None:
             self._process.terminate()
             try:
@@ -139,8 +142,13 @@ class LocalAws:
         )
 
     def client(self, service: str, **options: Any) -> Any:
-        """A client with root credentials."""
-        return self._client(self.session(), service, options)
+        """A client with root credentials: one for each service, unless it has options."""
+        if options:
+            return self._client(self.session(), service, options)
+        # Making a client takes a tenth of a second, and tests ask for one each time that they look.
+        if service not in self._clients:
+            self._clients[service] = self._client(self.session(), service, {})
+        return self._clients[service]
 
     def client_as(self, role_arn: str, service: str, **options: Any) -> Any:
         """A client with a session of the role, so that its policies decide."""

@@ -34,7 +34,7 @@ CHECKS = [
 ]
 """A valid request can be refused, since an agency is unknown or a day lies before another: so that check is left out.
 Who may call, and what a method without a route answers, are decided by API Gateway."""
-EXAMPLES = scaled(200, 25)
+EXAMPLES = scaled(200, 12)
 SETTINGS = settings(
     max_examples=EXAMPLES,
     derandomize=True,
