@@ -14,7 +14,7 @@ from moto import mock_aws
 from moto.core.botocore_stubber import BotocoreStubber
 
 # Every test has sessions of its own, which would each parse the services' descriptions again.
-LOAD_DESCRIPTION = cache(JSONFileLoader().load_file)
+load_once = cache(JSONFileLoader().load_file)
 
 
 @contextmanager
@@ -32,6 +32,6 @@ def moto_aws(region: str = "us-east-1") -> Iterator[None]:
         patch.setenv("AWS_DEFAULT_REGION", region)
         patch.delenv("AWS_ENDPOINT_URL", raising=False)
         patch.setattr(BotocoreStubber, "process_request", process_alone)
-        patch.setattr(JSONFileLoader, "load_file", lambda self, path: LOAD_DESCRIPTION(path))
+        patch.setattr(JSONFileLoader, "load_file", lambda self, path: load_once(path))
         with mock_aws():
             yield
