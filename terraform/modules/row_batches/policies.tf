@@ -553,7 +553,7 @@ locals {
     {
       Sid      = "WriteRemapped"
       Effect   = "Allow"
-      Action   = ["s3:PutObject", "s3:AbortMultipartUpload"]
+      Action   = ["s3:PutObject", "s3:PutObjectTagging", "s3:AbortMultipartUpload"]
       Resource = ["${local.results_arn}/results/*/remapped/*"]
     },
   ])
