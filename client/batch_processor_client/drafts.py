@@ -384,10 +384,6 @@ class Look:
     columns: list[OutColumn]
     columns_are_from_schema: bool = False
 
-    @property
-    def is_ready(self) -> bool:
-        return not self.problems
-
 
 def read_text(text: str) -> Document:
     """The document of a text; {} of an empty one. Raises ClientError."""

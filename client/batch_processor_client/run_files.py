@@ -42,10 +42,6 @@ class RunFile(BaseModel):
     def title(self) -> str:
         return TITLES.get(self.path, self.path)
 
-    @property
-    def media_type(self) -> str:
-        return media_type_of(self.path)
-
 
 def media_type_of(path: str) -> str:
     """The media type of a file, by the end of its name."""
