@@ -36,10 +36,11 @@ BENCHMARKS = (
     "lake",
     "results",
     "end_to_end",
+    "progress",
     "cost",
     "storage",
 )
-ON_LOCAL_AWS = ("end_to_end", "cost", "storage")
+ON_LOCAL_AWS = ("end_to_end", "progress", "cost", "storage")
 RESULTS = local_aws.REPOSITORY / "build" / "bench.json"
 FIELDS = ("ours", "peer", "ratio", "aim", "met", "unit", "spread")
 PROGRAM = "import json, sys; from tools.benchmarks.{0} import run; json.dump(run(), sys.stdout)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -60,31 +61,54 @@ class Progress(BaseModel):
 
 
 class Pace:
-    """Rows done over time, in seconds of any single clock."""
+    """Rows done over time, in seconds of any single clock.
+
+    Workers count their rows now and then. Between two counts, rows finish at the same pace, so only a pause that is
+    longer than the longest one so far slows it down.
+    """
 
     def __init__(self) -> None:
-        self._samples: deque[tuple[float, int]] = deque()
+        self._changes: deque[tuple[float, int]] = deque()
+        """The moments at which the number was seen to grow, before them the last moment without a row."""
+        self._now = 0.0
 
     def add(self, now: float, done: int) -> None:
         """Note how many rows are done. The number never falls."""
-        done = max(done, self._samples[-1][1] if self._samples else 0)
-        if not done:
-            self._samples.clear()  # the time before the first row is not part of the pace
-        self._samples.append((now, done))
-        while len(self._samples) > 2 and now - self._samples[1][0] >= RATE_WINDOW_SECONDS:
-            self._samples.popleft()
+        self._now, changes = now, self._changes
+        if done <= 0 and (not changes or changes[-1][1] == 0):
+            changes.clear()  # the time before the first row is not part of the pace
+            changes.append((now, 0))
+        elif not changes or done > changes[-1][1]:
+            changes.append((now, done))
+            if len(changes) > 2 and changes[0][1] == 0:
+                changes.popleft()  # the first rows began earlier than the look before them
+        while len(changes) > 2 and now - changes[1][0] >= RATE_WINDOW_SECONDS:
+            changes.popleft()
 
     @property
     def rows_per_second(self) -> float:
-        """The rate over the last half minute; 0 before two samples."""
-        if len(self._samples) < 2:
+        """The rate over the last half minute; 0 before two different numbers of rows."""
+        if len(self._changes) < 2:
             return 0.0
-        (first_time, first_done), (last_time, last_done) = self._samples[0], self._samples[-1]
-        return (last_done - first_done) / (last_time - first_time) if last_time > first_time else 0.0
+        (first_time, first_done), (last_time, last_done) = self._changes[0], self._changes[-1]
+        until = last_time + self._since_change() - self._between_counts()
+        return (last_done - first_done) / (until - first_time) if until > first_time else 0.0
 
     def seconds_for(self, rows: int) -> float | None:
-        """Seconds that this many rows take at the current rate; None if unknown."""
-        return rows / self.rows_per_second if self.rows_per_second > 0 else None
+        """Seconds that this many rows take at the current rate, of which some passed since the last count.
+
+        None if unknown.
+        """
+        rate = self.rows_per_second
+        return max(0.0, rows / rate - self._between_counts()) if rate > 0 else None
+
+    def _since_change(self) -> float:
+        return self._now - self._changes[-1][0]
+
+    def _between_counts(self) -> float:
+        """The seconds since the last count in which rows finish although none is counted."""
+        longest = max(later - earlier for (earlier, _), (later, _) in pairwise(self._changes))
+        return min(self._since_change(), longest)
 
 
 def cost_so_far(plan: Plan, counts: Counts) -> float:

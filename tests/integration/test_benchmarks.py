@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
 
+from batch_processor_client.deployment import Deployment
 from row_batches.document.plan import Keys, StorageMode
+from row_batches.run.runs import Counts, Run
+from row_batches.run.runs_dynamodb import DynamoDbRuns
+from tests.support.batches import make_plan
 from tests.support.deployment import FULL_SIZE
+from tests.support.fakes import FakeObjectStore
 from tests.support.moto_aws import moto_aws
-from tests.support.row_batch_tables import make_results_table
-from tools.benchmarks import aggregation, lake, mapping, readers, results, storage, writers
+from tests.support.row_batch_tables import make_results_table, make_runs_table
+from tests.unit.client.fakes import EXECUTION, OUTPUTS, FakeStates
+from tools.benchmarks import aggregation, lake, mapping, progress, readers, results, storage, writers
 
 of_many_processes = pytest.mark.skipif(not FULL_SIZE, reason="a minute of starting processes: SCALE=full")
 
@@ -85,3 +93,54 @@ def test_results_of_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_lakes_selection_with_the_same_file_of_both_sides() -> None:
     ours, plain = lake.measurements(rows=7_000, records=300, in_flight=300, repeats=1)
     assert [one.records for one in (*ours, *plain)] == [300, 300]
+
+
+class States(FakeStates):
+    """Step Functions whose requests are seen as those of a boto3 client."""
+
+    def __init__(self, descriptions: list[dict[str, Any]]) -> None:
+        super().__init__(descriptions)
+        self.sending: list[Callable[..., None]] = []
+        self.meta = SimpleNamespace(events=SimpleNamespace(register=lambda _, hook: self.sending.append(hook)))
+
+    def called(self, operation: str) -> None:
+        for hook in self.sending:
+            hook()
+
+
+def test_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a run of 40 rows, of which four are counted each second
+    second, rows, each = [0.0], 40, 4
+    running = [{"status": "RUNNING"}] * (rows // each + 1)
+    states = States([*running, {"status": "SUCCEEDED", "output": json.dumps({"succeeded": rows})}])
+    with moto_aws():
+        boto3.client("s3").create_bucket(Bucket="inputs")
+        boto3.client("s3").create_bucket(Bucket="results")
+        dynamodb = boto3.client("dynamodb")
+        deployment = Deployment.model_validate({**OUTPUTS, "runs_table": make_runs_table(dynamodb)})
+        table, name = DynamoDbRuns(dynamodb, deployment.runs_table), EXECUTION.rpartition(":")[2]
+        plan = make_plan([["1", "a"]] * rows, store=FakeObjectStore(), execution=name)
+        table.start(Run.of_plan(plan))
+
+        def wait(seconds: float) -> None:
+            second[0] += seconds
+            table.count(name, Counts(succeeded=each))
+
+        def client_of(_: Deployment, service: str, config: Any = None) -> Any:
+            return states if service == "stepfunctions" else boto3.client(service)  # type: ignore[call-overload]
+
+        monkeypatch.setattr(Deployment, "client", client_of)
+        monkeypatch.setattr(progress, "deployment_of", lambda _: deployment)
+        monkeypatch.setattr(progress, "start", lambda *_: EXECUTION)
+        monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: second[0]))
+        monkeypatch.setattr(progress, "follow", partial(progress.follow, wait=wait, clock=lambda: second[0]))
+        monkeypatch.setattr(progress, "ROWS", rows)
+        measured = {one["name"]: one["ours"] for one in progress.run()}
+    # Then the bar moves each second, and its time left is right
+    assert measured == {
+        "progress_pause": 1.0,
+        "progress_longest_pause": 1.0,
+        "progress_time_left": pytest.approx(0),
+        "progress_time_left_at_the_end": pytest.approx(0),
+        "progress_requests": 3,
+    }

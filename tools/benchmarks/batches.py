@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import time
 import uuid
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from batch_processor_client import executions
 from batch_processor_client.deployment import Deployment
 from batch_processor_client.executions import ending_of
 from row_batches.document.plan import Keys
@@ -31,26 +31,33 @@ class Batch:
 
 def run_batch(deployment: Deployment, document: dict[str, Any], rows: list[dict[str, str]]) -> Batch:
     """Upload the rows, run the batch; every row must succeed."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    key = f"benchmarks/{uuid.uuid4()}.csv"
-    deployment.client("s3").put_object(Bucket=deployment.input_bucket, Key=key, Body=text.getvalue().encode())
+    complete = {"csv_s3_uri": upload(deployment, rows), **document}
     states = deployment.client("stepfunctions")
-    complete = {"csv_s3_uri": f"s3://{deployment.input_bucket}/{key}", **document}
     begun = datetime.now(UTC)
-    arn = states.start_execution(
-        stateMachineArn=deployment.batch_processor_state_machine_arn,
-        name=f"benchmark-{uuid.uuid4()}",
-        input=json.dumps(complete),
-    )["executionArn"]
+    arn = start(deployment, complete)
     while (ending := ending_of(described := states.describe_execution(executionArn=arn))) is None:
         time.sleep(LOOK_SECONDS)
     seconds = (described["stopDate"] - begun).total_seconds()
     assert ending.document is not None, f"{ending.error}: {ending.cause}"
     assert ending.document["succeeded"] == len(rows), ending.document
     return Batch(arn, seconds, ending.document)
+
+
+def upload(deployment: Deployment, rows: list[dict[str, str]]) -> str:
+    """Upload the rows as a CSV file to the input bucket; returns its URI."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    key = f"benchmarks/{uuid.uuid4()}.csv"
+    deployment.client("s3").put_object(Bucket=deployment.input_bucket, Key=key, Body=text.getvalue().encode())
+    return f"s3://{deployment.input_bucket}/{key}"
+
+
+def start(deployment: Deployment, document: dict[str, Any]) -> str:
+    """Start an execution; returns its ARN."""
+    machine = deployment.batch_processor_state_machine_arn
+    return executions.start(deployment.client("stepfunctions"), machine, f"benchmark-{uuid.uuid4()}", document)
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,31 @@ def test_the_time_before_the_first_row_is_not_part_of_the_pace() -> None:
     assert pace.rows_per_second == pytest.approx(5.0)
 
 
+def test_the_time_left_goes_down_between_two_counts() -> None:
+    # Given 5 rows a second, counted every three seconds
+    pace = Pace()
+    for second in range(60):
+        counted = 5 * (second - second % 3)
+        pace.add(float(second), counted)
+        # Then each second, from the second count on, has one second less
+        if second >= 6:
+            assert pace.seconds_for(300 - counted) == pytest.approx(60 - second)
+            assert pace.rows_per_second == pytest.approx(5.0)
+
+
+def test_a_pause_longer_than_any_before_slows_the_pace_down() -> None:
+    pace = Pace()
+    for second in range(0, 21, 2):
+        pace.add(float(second), 5 * second)
+    pace.add(22.0, 100)
+    assert pace.rows_per_second == pytest.approx(5.0)
+    pace.add(42.0, 100)
+    assert pace.rows_per_second < 2.0
+    left = pace.seconds_for(100)
+    assert left is not None
+    assert left > 50
+
+
 def test_there_is_no_rate_before_two_looks() -> None:
     pace = Pace()
     assert (pace.rows_per_second, pace.seconds_for(5)) == (0.0, None)

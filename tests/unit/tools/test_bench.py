@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from batch_processor_client.progress import Progress
 from tools import bench, local_aws
 from tools.benchmarks.batches import Counted, counted
 from tools.benchmarks.cost import result
+from tools.benchmarks.progress import Shown, most_in_a_second, pauses, time_left_errors
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 RESULT = {"name": "x", "ours": 1.5, "peer": 3.0, "ratio": 0.5, "aim": 1.0, "met": True, "unit": "s", "spread": 0.1}
@@ -92,3 +94,21 @@ def test_figures_have_the_digits_that_matter(value: float | None, text: str) -> 
 @pytest.mark.parametrize("name", bench.BENCHMARKS)
 def test_every_benchmark_is_a_module(name: str) -> None:
     assert (Path(bench.__file__).parent / "benchmarks" / f"{name}.py").is_file()
+
+
+def test_the_bars_pauses_and_its_wrong_times_left_are_found_in_what_was_shown() -> None:
+    # Given ten rows in 20 seconds, a bar that stands still for five of them and then for seven, and wrong times left
+    looks = [(0, 0, None), (4, 2, 16.0), (8, 4, 15.0), (12, 4, 8.0), (13, 9, None), (20, 10, 0.0), (23, 10, None)]
+    shown = [
+        Shown(moment, Progress(execution="x", total=10, succeeded=done, seconds_left=left))
+        for moment, done, left in looks
+    ]
+    # Then the time before the first row and after the last one does not count
+    assert pauses(shown) == [4, 5, 7]
+    assert time_left_errors(shown, 0.1, 0.9) == [(0, 16), (3, 12), (0, 8)]
+    # And a moment without a time left is wrong by all of it
+    assert time_left_errors(shown, 0.9, 1.0) == [(7, 7)]
+
+
+def test_requests_are_counted_in_any_one_second() -> None:
+    assert most_in_a_second([0.0, 0.5, 0.9, 1.2, 1.4, 2.6]) == 4
