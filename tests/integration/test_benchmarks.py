@@ -12,6 +12,7 @@ import boto3
 import pytest
 
 from batch_processor_client.deployment import Deployment
+from batch_processor_client.following import follow
 from row_batches.document.plan import Keys, StorageMode
 from row_batches.run.runs import Counts, Run
 from row_batches.run.runs_dynamodb import DynamoDbRuns
@@ -133,7 +134,7 @@ def test_progress(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(progress, "deployment_of", lambda _: deployment)
         monkeypatch.setattr(progress, "start", lambda *_: EXECUTION)
         monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: second[0]))
-        monkeypatch.setattr(progress, "follow", partial(progress.follow, wait=wait, clock=lambda: second[0]))
+        monkeypatch.setattr(progress, "follow", partial(follow, wait=wait, clock=lambda: second[0]))
         monkeypatch.setattr(progress, "ROWS", rows)
         measured = {one["name"]: one["ours"] for one in progress.run()}
     # Then the bar moves each second, and its time left is right
@@ -142,5 +143,6 @@ def test_progress(monkeypatch: pytest.MonkeyPatch) -> None:
         "progress_longest_pause": 1.0,
         "progress_time_left": pytest.approx(0),
         "progress_time_left_at_the_end": pytest.approx(0),
+        "progress_seconds_left_at_the_end": pytest.approx(0),
         "progress_requests": 3,
     }
