@@ -15,12 +15,16 @@ import io
 import os
 import shutil
 import sys
+import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from batch_processor_client import files, following, runs
 from batch_processor_client.cli import report
@@ -114,6 +118,33 @@ def show_example(console: Console, deployment: Deployment, example: Example, arn
         raise CommandError(f"{example.name}: the output is not the expected one:\n" + "\n".join(wrong))
 
 
+def begun_beside(show: Callable[[Console], None]) -> Future[str]:
+    """Begin to show something in a thread of its own; the result is what it printed, with ANSI codes for its styles.
+
+    A daemon thread, so that the demo does not wait for it after an error or Ctrl-C.
+    """
+    printed: Future[str] = Future()
+
+    def run() -> None:
+        recorder = Console(width=WIDTH, file=io.StringIO(), record=True)
+        try:
+            show(recorder)
+        except BaseException as error:
+            printed.set_exception(error)
+        else:
+            printed.set_result(recorder.export_text(styles=True))
+
+    threading.Thread(target=run, name="beside", daemon=True).start()
+    return printed
+
+
+def show_when_done(console: Console, what: str, printed: Future[str]) -> None:
+    """Wait for what ``begun_beside`` returned and print it. Raises what was raised there."""
+    with console.status(what):
+        text = printed.result()
+    console.print(Text.from_ansi(text), end="", soft_wrap=True)
+
+
 def demonstrate(console: Console, keep: bool) -> int:
     """Start what is missing, run the examples, stop what was started."""
     begun = time.monotonic()
@@ -127,11 +158,12 @@ def demonstrate(console: Console, keep: bool) -> int:
         console.print(
             f"  The state machine: {deployment.batch_processor_state_machine_arn}\n", highlight=False, soft_wrap=True
         )
-        # They run at the same time, and are shown one after the other.
+        # All four run at the same time, and are shown one after the other.
+        bedrock_batch = begun_beside(lambda to: bedrock_demo.run_bedrock_batch(to, deployment))
         started = [(example, start_example(deployment, example)) for example in DEMONSTRATED]
         for example, arn in started:
             show_example(console, deployment, example, arn)
-        bedrock_demo.run_bedrock_batch(console, deployment)
+        show_when_done(console, "The Bedrock batch", bedrock_batch)
     finally:
         if own:
             local_aws.stop()

@@ -139,6 +139,7 @@ class Terraform:
 
     def __init__(self, environment: str) -> None:
         self.environment = environment
+        self._clients: dict[str, Any] = {}
         given = os.environ.get("TF_DATA_DIR")
         # Each local AWS has its own folder, so that two deployments can run at once.
         folder = local_aws.state_directory() if environment == "local" else REPOSITORY / "build"
@@ -147,12 +148,13 @@ class Terraform:
             "GOGC": GARBAGE_COLLECTION,
             **os.environ,
             "TF_DATA_DIR": str(self.data_dir),
+            # It selects the workspace in every command, and Terraform creates a missing one with its first state.
+            "TF_WORKSPACE": environment,
             "TF_IN_AUTOMATION": "1",
             "TF_INPUT": "0",
             "CHECKPOINT_DISABLE": "1",
             **plain_text(),
         }
-        self.variables.pop("TF_WORKSPACE", None)
         configuration = cli_configuration()
         if configuration:
             self.variables["TF_CLI_CONFIG_FILE"] = str(configuration)
@@ -161,7 +163,12 @@ class Terraform:
             self.variables |= {**local_aws.environment(), "TF_VAR_endpoint_url": local_aws.endpoint_url()}
 
     def client(self, service: str) -> Any:
-        """An AWS client with the same credentials as Terraform."""
+        """An AWS client with the same credentials as Terraform; one for each service."""
+        if service not in self._clients:
+            self._clients[service] = self._new_client(service)
+        return self._clients[service]
+
+    def _new_client(self, service: str) -> Any:
         if self.environment != "local":
             session: Any = boto3.Session(region_name=self.region)
             return session.client(service)
@@ -270,7 +277,7 @@ class Terraform:
             raise TerraformError(str(wrong)) from None
 
     def prepare(self) -> None:
-        """Initialise the backend and select the workspace; create the workspace if it is missing."""
+        """Initialise the backend of the environment."""
         if self.environment == "local":
             bucket = self.make_state_bucket()
         else:
@@ -280,7 +287,12 @@ class Terraform:
                 raise TerraformError(f"The bucket {bucket} for Terraform's state is missing: `{step}` makes it.")
         backend = [f"-backend-config=envs/{self.environment}.s3.tfbackend", f"-backend-config=bucket={bucket}"]
         self.run("init", "-reconfigure", "-lockfile=readonly", *backend, capture=True)
-        self.run("workspace", "select", "-or-create", self.environment, capture=True)
+        self.prepared.write_text(self.environment)
+
+    @property
+    def prepared(self) -> Path:
+        """The file with the environment that Terraform's folder was last prepared for. One folder can serve several."""
+        return self.data_dir / "prepared"
 
     def plan_path(self) -> Path:
         """The path of a saved plan. It depends on the environment and on the artefacts, which a plan only refers to."""
@@ -332,8 +344,7 @@ class Terraform:
 
     def outputs(self) -> dict[str, Any]:
         """The outputs of the applied state; empty if nothing was applied."""
-        selected = self.data_dir / "environment"
-        if not (selected.is_file() and selected.read_text().strip() == self.environment):
+        if not (self.prepared.is_file() and self.prepared.read_text() == self.environment):
             self.prepare()
         answer = self.run("output", "-json", capture=True).stdout
         return {name: output["value"] for name, output in json.loads(answer).items()}

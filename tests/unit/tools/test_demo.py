@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from tools.demo import DEMONSTRATED, differences
+from tools.demo import DEMONSTRATED, begun_beside, differences, show_when_done
+from tools.errors import CommandError
 
 
 def test_an_output_is_compared_with_the_expected_one_without_its_metadata() -> None:
@@ -20,3 +23,31 @@ def test_an_output_is_compared_with_the_expected_one_without_its_metadata() -> N
 def test_the_demonstrated_columns_are_those_of_the_example(example: Any) -> None:
     header = (example.folder / "expected.csv").read_text(encoding="utf-8").splitlines()[0].split(",")
     assert set(example.shown) <= {*header, "_status"}
+
+
+def test_what_is_shown_beside_is_printed_in_its_turn_with_its_styles() -> None:
+    # Given two things to show, of which the second is done first
+    styled = io.StringIO()
+    console = Console(width=100, file=styled, force_terminal=True, color_system="standard", force_interactive=False)
+    second = begun_beside(lambda to: to.print("[bold]second[/bold] " + "long " * 30, soft_wrap=True))
+    second.result()
+    # When the first is shown, and then what is done
+    console.print("first")
+    show_when_done(console, "The second", second)
+    # Then the order is that of the demo, and neither a style nor the length of a line has changed
+    text = styled.getvalue()
+    assert text.index("first") < text.index("\x1b[1msecond\x1b[0m " + "long " * 30 + "\n")
+
+
+def test_without_a_terminal_there_are_no_styles() -> None:
+    plain = io.StringIO()
+    show_when_done(Console(width=100, file=plain), "A", begun_beside(lambda to: to.print("[bold]done[/bold]")))
+    assert plain.getvalue() == "done\n"
+
+
+def test_what_fails_beside_fails_the_demo() -> None:
+    def fail(_: Console) -> None:
+        raise CommandError("no records")
+
+    with pytest.raises(CommandError, match="no records"):
+        show_when_done(Console(file=io.StringIO()), "A", begun_beside(fail))

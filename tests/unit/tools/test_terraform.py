@@ -91,4 +91,4 @@ def test_a_stray_workspace_variable_does_not_choose_the_environment(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TF_WORKSPACE", "prod")
-    assert "TF_WORKSPACE" not in terraform.Terraform("stage").variables
+    assert terraform.Terraform("stage").variables["TF_WORKSPACE"] == "stage"

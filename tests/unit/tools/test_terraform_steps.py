@@ -355,3 +355,23 @@ def test_a_configuration_is_left_alone_by_destroy_and_by_a_plan_that_was_saved(
     (home / "batch-processor-config.yaml").write_text("defaults: [")
     assert terraform.main(["apply", "--env", "stage"]) == 0
     assert terraform.main(["destroy", "--env", "stage"]) == 0
+
+
+def test_only_a_folder_of_another_environment_is_initialised_for_its_outputs(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given one folder of Terraform's for two environments
+    commands: list[str] = []
+
+    def run(self: terraform.Terraform, *arguments: str, **_: Any) -> subprocess.CompletedProcess[str]:
+        commands.append(f"{arguments[0]} in {self.variables['TF_WORKSPACE']}")
+        self.data_dir.mkdir(exist_ok=True)
+        return subprocess.CompletedProcess([], 0, "{}")
+
+    monkeypatch.setattr(REAL, "run", run)
+    monkeypatch.setattr(REAL, "account_id", lambda _: ACCOUNT)
+    monkeypatch.setattr(REAL, "has_bucket", lambda *_: True)
+    # When each is asked twice, then only the first question of each initialises, and no command selects a workspace
+    for environment in ("stage", "stage", "prod", "prod"):
+        REAL(environment).outputs()
+    assert commands == ["init in stage", *["output in stage"] * 2, "init in prod", *["output in prod"] * 2]
