@@ -13,7 +13,6 @@ import argparse
 import csv
 import io
 import os
-import shutil
 import sys
 import threading
 import time
@@ -95,11 +94,11 @@ def start_example(deployment: Deployment, example: Example) -> str:
     return runs.start(deployment, read_document(example.folder / "batch.json"), name)
 
 
-def show_example(console: Console, deployment: Deployment, example: Example, arn: str) -> None:
-    """Follow and show the run of an example. Raises CommandError if the output is not the expected one."""
+def show_example(console: Console, deployment: Deployment, example: Example) -> None:
+    """Run and show an example. Raises CommandError if the output is not the expected one."""
     console.rule(f"[bold]{example.name}[/bold]", align="left")
     console.print(example.what)
-    ending = report.show_progress(console, following.follow(deployment, arn))
+    ending = report.show_progress(console, following.follow(deployment, start_example(deployment, example)))
     document = ending.document
     if document is None or ending.status != "SUCCEEDED":
         raise CommandError(f"{example.name} ended {ending.status}: {ending.error} {ending.cause}")
@@ -158,16 +157,14 @@ def demonstrate(console: Console, keep: bool) -> int:
         console.print(
             f"  The state machine: {deployment.batch_processor_state_machine_arn}\n", highlight=False, soft_wrap=True
         )
-        # All four run at the same time, and are shown one after the other.
         bedrock_batch = begun_beside(lambda to: bedrock_demo.run_bedrock_batch(to, deployment))
-        started = [(example, start_example(deployment, example)) for example in DEMONSTRATED]
-        for example, arn in started:
-            show_example(console, deployment, example, arn)
+        # One after the other: at the same time, each would start workers of its own for the same functions.
+        for example in DEMONSTRATED:
+            show_example(console, deployment, example)
         show_when_done(console, "The Bedrock batch", bedrock_batch)
     finally:
         if own:
-            local_aws.stop()
-            shutil.rmtree(OWN_FOLDER, ignore_errors=True)
+            local_aws.forget()
     console.rule(style="dim")
     console.print(
         f"All three outputs are as expected, and the lake has its content. {clock(time.monotonic() - begun)} in all.",

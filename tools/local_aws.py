@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import boto3
@@ -94,6 +96,20 @@ def start(*, keep: bool = False) -> bool:
 def stop() -> None:
     """Stop the local AWS."""
     command("stop")
+
+
+def forget() -> None:
+    """Stop the local AWS and remove its folder. The files go in the background: on a busy disk they take seconds."""
+    folder = state_directory()
+    removed = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", suffix=".removed", dir=folder.parent))
+    with suppress(FileNotFoundError):
+        (folder / "tmp").rename(removed / "tmp")  # a server that stops waits for the removal of this one
+    try:
+        stop()
+    finally:
+        with suppress(FileNotFoundError):
+            folder.rename(removed / "state")
+        subprocess.run(["sh", "-c", 'rm -rf "$1" &', "sh", str(removed)], check=False)
 
 
 def command(*arguments: str) -> None:

@@ -44,3 +44,19 @@ def test_without_a_state_it_is_the_usual_port_or_any(folder: Path, monkeypatch: 
     assert local_aws.free_port() == local_aws.DEFAULT_PORT
     monkeypatch.setattr(local_aws, "_is_free", lambda port: False)
     assert local_aws.free_port() == 0
+
+
+def test_a_forgotten_local_aws_does_not_wait_for_the_removal_of_its_files(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a local AWS with files of its workers
+    own = folder / "own"
+    (own / "tmp" / "code").mkdir(parents=True)
+    monkeypatch.setenv("LOCAL_AWS_DIR", str(own))
+    left: list[list[str]] = []
+    monkeypatch.setattr(local_aws, "command", lambda *_: left.append([path.name for path in own.iterdir()]))
+    # When it is forgotten
+    local_aws.forget()
+    # Then it stops without these files, and its folder is gone
+    assert left == [[]]
+    assert not own.exists()
