@@ -128,7 +128,7 @@ def begun_beside(show: Callable[[Console], None]) -> Future[str]:
         recorder = Console(width=WIDTH, file=io.StringIO(), record=True)
         try:
             show(recorder)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
             printed.set_exception(error)
         else:
             printed.set_result(recorder.export_text(styles=True))
