@@ -15,7 +15,7 @@ NEEDED_PYTHON = $(or $(PYTHON),$(error Python 3.11 or newer is needed; name one:
 # Arguments come from the command line only, because a shell can define NAME itself, as WSL does.
 GIVEN := INPUT CSV TARGET COLUMNS NAME OUTPUT TRIAL CONCURRENCY FOLLOW \
 	EXECUTION STATE STATUS LIMIT FROM ROW GRACE RATE TOKENS CURE PROOF ACCEPT_VERSION DRY_RUN YES FORCE \
-	JOB AGENT ANSWER ANSWERS FILE CONFIRM TOOL_NAME ONLY UPGRADE ARGS RECORD TITLE DESCRIPTION VERIFIED
+	JOB AGENT ANSWER ANSWERS FILE CONFIRM TOOL_NAME ONLY UPGRADE ARGS RECORD TITLE DESCRIPTION TAGS VERIFIED
 $(foreach variable,$(GIVEN),$(eval $(variable) :=))
 # Size of the end-to-end tests: small or full.
 SCALE ?= small
@@ -228,8 +228,10 @@ export-job: $(RUNTIME) ## Write the generated content of a job into an Excel wor
 	@$(CLIENT) export-job -- "$$JOB" "$$OUTPUT"
 
 .PHONY: edit-content
-edit-content: $(RUNTIME) ## Change or verify the generated content of a record: RECORD=id [TITLE=…] [DESCRIPTION=…] [VERIFIED=yes|no]
-	@$(CLIENT) edit-content $(call option,--title,TITLE) $(call option,--description,DESCRIPTION) \
+edit-content: $(RUNTIME) ## Change or verify the generated content of a record: RECORD=id [TITLE=…] [DESCRIPTION=…] [TAGS=a,b] [VERIFIED=yes|no]
+	@IFS=, read -ra tags <<<"$$TAGS"; \
+		$(CLIENT) edit-content $(call option,--title,TITLE) $(call option,--description,DESCRIPTION) \
+		$(if $(TAGS),"$${tags[@]/#/--tag=}") \
 		$(if $(VERIFIED),$(or $(verified_$(VERIFIED)),$(error VERIFIED is yes or no))) -- "$$RECORD"
 verified_yes := --verify
 verified_no := --withdraw

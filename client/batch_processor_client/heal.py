@@ -105,6 +105,7 @@ def _price(plan: Plan, changes: dict[str, Any], rows: int) -> tuple[float, float
     """The price of a run of ``rows`` of the plan's rows with changed settings, which takes over all others."""
     document = plan.config.model_dump(mode="json")
     document["execution_config"] |= changes
+    idle = plan.rows_with_content - rows
     total = estimate(
         type(plan.config).model_validate(document),
         plan.target,
@@ -113,7 +114,8 @@ def _price(plan: Plan, changes: dict[str, Any], rows: int) -> tuple[float, float
         total_rows=plan.rows_with_content,
         staged_bytes=plan.staged.size_bytes,
         distinct=plan.distinct,
-        left=plan.rows_with_content - rows,
+        idle_at_best=idle,
+        idle_at_worst=idle,
     ).total
     return total.best, total.worst
 

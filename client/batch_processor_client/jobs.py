@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -28,6 +29,7 @@ POLL_SECONDS = 2.0
 LONGEST_SECONDS = 900.0
 """A creation or an estimate ends within the time-out of its function."""
 NOT_ALLOWED = 403
+NO_SUCH_JOB = 404
 MOST_RECORDS = 1_000
 """Records of a page that the admin API gives."""
 MOST_ITEMS = 100
@@ -238,7 +240,8 @@ def retry_job(
     wait: Callable[[float], None] = time.sleep,
 ) -> Creation:
     """Create a job of the records that have no content. ``changes`` are those of the API's retry; ``key`` as above."""
-    return Creation.model_validate(_post(deployment, f"{_path(job_id)}/retry", changes, wait, key))
+    with _of_job(deployment, job_id):
+        return Creation.model_validate(_post(deployment, f"{_path(job_id)}/retry", changes, wait, key))
 
 
 def list_jobs(deployment: Deployment, *, status: str = "", limit: int = 20, cursor: str = "") -> JobPage:
@@ -250,12 +253,14 @@ def list_jobs(deployment: Deployment, *, status: str = "", limit: int = 20, curs
 
 def get_job(deployment: Deployment, job_id: str) -> JobDetails:
     """One job, with its live counts. Raises ClientError if there is no such job."""
-    return JobDetails.model_validate(_ask(deployment, "GET", _path(job_id)))
+    with _of_job(deployment, job_id):
+        return JobDetails.model_validate(_ask(deployment, "GET", _path(job_id)))
 
 
 def stop_job(deployment: Deployment, job_id: str) -> Job:
     """Stop a job and keep what is done. Nothing happens to one that has ended."""
-    return Job.model_validate(_ask(deployment, "POST", f"{_path(job_id)}/stop"))
+    with _of_job(deployment, job_id):
+        return Job.model_validate(_ask(deployment, "POST", f"{_path(job_id)}/stop"))
 
 
 def content(deployment: Deployment, job_id: str, limit: int = 1_000) -> Iterator[Content]:
@@ -273,7 +278,8 @@ def content(deployment: Deployment, job_id: str, limit: int = 1_000) -> Iterator
 def content_page(deployment: Deployment, job_id: str, limit: int, cursor: str = "") -> ContentPage:
     """The records after the cursor, up to ``limit`` and ``MOST_RECORDS``, with their generated content."""
     query = urlencode({"limit": limit, **({"cursor": cursor} if cursor else {})})
-    page = _ask(deployment, "GET", f"{_path(job_id)}/records?{query}")
+    with _of_job(deployment, job_id):
+        page = _ask(deployment, "GET", f"{_path(job_id)}/records?{query}")
     records = page["records"]
     places = [record["content"] for record in records if record.get("content")]
     items = _items(deployment.client("dynamodb"), places) if places else {}
@@ -307,6 +313,19 @@ def _items(dynamodb: Any, places: list[dict[str, str]]) -> dict[tuple[str, str],
                     found[item["PK"], item["SK"]] = item
                 wanted = answer.get("UnprocessedKeys") or {}
     return found
+
+
+@contextmanager
+def _of_job(deployment: Deployment, job_id: str) -> Iterator[None]:
+    """Requests about one job, which the API answers with 404 if it has no such job."""
+    try:
+        yield
+    except ApiRefusedError as refused:
+        if refused.status != NO_SUCH_JOB:
+            raise
+        environment = deployment.environment
+        message = f"There is no job '{job_id}' in {environment}: see make jobs ENV={environment}."
+        raise ApiRefusedError(f"{message} Jobs are kept for 30 days.", refused.status, []) from None
 
 
 def _path(job_id: str) -> str:

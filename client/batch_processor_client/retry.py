@@ -127,13 +127,12 @@ def next_name(name: str) -> str:
 
 def read_summary(store: S3ObjectStore, execution: str) -> Summary:
     """The summary of a run that has ended. Raises ClientError if there is none."""
-    key = Keys(execution).summary
     try:
-        return Summary.model_validate_json(store.get(key))
+        return Summary.model_validate_json(store.get(Keys(execution).summary))
     except ObjectNotFoundError:
         raise ClientError(
-            f"There is no {key}: name a run that has ended and had rows to run. If it still runs, wait for "
-            "its end; if it was stopped, its output takes a few minutes."
+            f"The run '{execution}' has no summary: it does not exist, has not ended yet, or had no rows to run. "
+            "If it was stopped, its output takes a few minutes. List the runs: make runs."
         ) from None
 
 

@@ -179,7 +179,8 @@ def verify(deployment: Deployment, execution: str) -> Verified:
         summary = json.loads(store.get(keys.summary))
     except ObjectNotFoundError:
         raise ClientError(
-            f"There is no {keys.proof}: name a run that has ended. Runs of an earlier release have no proof."
+            f"The run '{name}' has no proof: it does not exist, has not ended yet, or is of an earlier release. "
+            "List the runs: make runs."
         ) from None
     proof = read_proof(body, keys.proof)
     checking = _Checking(proof, lambda: store.read(proof.output.key), lambda: store.read(proof.rows.key))

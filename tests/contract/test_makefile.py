@@ -87,6 +87,23 @@ AWKWARD = [
 ]
 
 
+def test_tags_with_commas_between_them_reach_the_command_one_by_one(tmp_path: Path) -> None:
+    command = tmp_path / "command"
+    command.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n', encoding="utf-8")
+    command.chmod(0o755)
+    make = ["make", "--no-print-directory", "edit-content", f"DEV={command}", "RUNTIME=", "RECORD=OSHA-1"]
+
+    def arguments(*given: str) -> list[str]:
+        return subprocess.run(
+            [*make, *given], cwd=REPOSITORY, check=True, capture_output=True, text=True
+        ).stdout.splitlines()[arguments_before:]
+
+    arguments_before = 0
+    arguments_before = arguments().index("edit-content") + 1
+    assert arguments("TAGS=fall hazard,$HOME") == ["--tag=fall hazard", "--tag=$HOME", "--", "OSHA-1"]
+    assert arguments() == ["--", "OSHA-1"]
+
+
 @pytest.mark.parametrize(
     ("target", "variable", "option"),
     [

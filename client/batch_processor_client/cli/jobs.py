@@ -185,8 +185,9 @@ def edit_content(
     as_json: AsJson = False,
 ) -> None:
     """Change or verify the generated content of a record. What is not given stays as it is."""
+    given = [tag.strip() for tag in tags or []] or None
     done = content_edits.edit_content(
-        deployment_of(context), record, title=title, description=description, tags=tags or None, verified=verified
+        deployment_of(context), record, title=title, description=description, tags=given, verified=verified
     )
     if as_json:
         out.print_json(done.model_dump_json())

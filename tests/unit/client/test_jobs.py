@@ -6,6 +6,7 @@ import io
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.message import Message
 from http.client import IncompleteRead
@@ -111,6 +112,22 @@ def test_every_problem_of_a_request_is_in_the_error(world: World) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda deployment: jobs.get_job(deployment, "x"),
+        lambda deployment: jobs.stop_job(deployment, "x"),
+        lambda deployment: jobs.retry_job(deployment, "x", {}),
+        lambda deployment: jobs.content_page(deployment, "x", 10),
+    ],
+    ids=["get", "stop", "retry", "content"],
+)
+def test_an_unknown_job_is_named_with_its_environment(world: World, ask: Callable[[Deployment], object]) -> None:
+    world.api.answers = [(404, {"message": "There is no job x: jobs are kept for 30 days, estimates for a day."})]
+    with pytest.raises(ClientError, match=f"^There is no job 'x' in {world.deployment.environment}: see make jobs"):
+        ask(world.deployment)
+
+
 def test_the_records_of_a_job_come_with_their_content_page_by_page(world: World) -> None:
     world.api.answers = [(200, {"records": RECORDS, "nextCursor": "next"}), (200, {"records": RECORDS[1:]})]
     found = list(jobs.content(world.deployment, JOB))
@@ -162,7 +179,7 @@ def test_content_is_changed_verified_and_exported_by_commands(
         return content_edits.StoredContent(record_id=record_id, tags=[], is_verified=True, **texts)
 
     monkeypatch.setattr(content_edits, "edit_content", edit)
-    done = world.command("edit-content", "OSHA-1", "--title", "T", "--tag", "a", "--tag", "b", "--verify")
+    done = world.command("edit-content", "OSHA-1", "--title", "T", "--tag", "a", "--tag", " b", "--verify")
     assert done.output == "OSHA-1 is saved, verified. The sync brings it into the lake.\n"
     assert json.loads(world.command("edit-content", "OSHA-1", "--withdraw", "--json").output)["title"] == "T"
     assert given == [
@@ -221,7 +238,7 @@ def test_somebody_without_credentials_sends_nothing(monkeypatch: pytest.MonkeyPa
 
 
 def test_any_request_can_be_sent_signed(world: World) -> None:
-    world.api.answers = [(200, {"jobs": []}), (404, {"message": "No such job"})]
+    world.api.answers = [(200, {"jobs": []}), (404, {"message": "There is no job"})]
     assert json.loads(world.command("api", "get", "/admin/bedrock/batch/jobs").output) == {"jobs": []}
     assert world.command("api", "GET", "/admin/bedrock/batch/nope").exit_code == 1
     for body, said in (("{", "The body is not JSON: Expecting"), ("[" * 100_000, "The body is JSON nested too deep")):
@@ -232,8 +249,8 @@ def test_any_request_can_be_sent_signed(world: World) -> None:
 
 
 def test_a_job_id_cannot_leave_its_path(world: World) -> None:
-    world.api.answers = [(404, {"message": "No such job"})]
-    with pytest.raises(ClientError, match="No such job"):
+    world.api.answers = [(404, {"message": "There is no job"})]
+    with pytest.raises(ClientError, match="There is no job"):
         jobs.get_job(world.deployment, "../openapi.json?x")
     assert world.api.requests[0][1] == "/admin/bedrock/batch/..%2Fopenapi.json%3Fx"
 

@@ -186,7 +186,11 @@ def test_a_run_without_failed_rows_needs_no_retry(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("gone", "said"), [(KEYS.summary, "name a run that has ended"), (KEYS.plan, "The plan of run-1 has expired")]
+    ("gone", "said"),
+    [
+        (KEYS.summary, "^The run 'run-1' has no summary: "),
+        (KEYS.plan, "The plan of run-1 has expired"),
+    ],
 )
 def test_a_run_that_left_too_little_cannot_be_retried(world: World, gone: str, said: str) -> None:
     world.store.delete(gone)

@@ -175,7 +175,8 @@ def test_following_an_unknown_execution_is_explained(
     world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_command(monkeypatch, "--outputs", str(world.outputs), "follow", "nope") == 1
-    assert capsys.readouterr().err == "There is no execution nope.\n"
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("", "There is no execution nope.\n")
 
 
 def test_an_upload_that_is_refused_is_explained(

@@ -15,12 +15,14 @@ from foundation.functions import function_sizes
 from foundation.prices import PRICES
 from row_batches.document.batch_config import BatchConfig
 from row_batches.document.input_document import parse_batch_config
-from row_batches.document.plan import Concurrency, CostEstimate, Storage, Target
+from row_batches.document.plan import Concurrency, CostEstimate, DistinctInput, Storage, StorageMode, Target
 from row_batches.run import cost
 from row_batches.run.cost import actual_cost, estimate, run_usage
 from row_batches.targets import standard_agent, usage, worker_kind
 from row_batches.targets.usage import RunCounts, Usage
 from tests.support import state_machine
+from tests.support.batches import KEYS
+from tests.unit.row_batches.run.test_aggregate_results import Aggregator, rows_of
 
 TOOL = Target(name="echo", type="tool", arn="arn", invocation="lambda")
 AGENT = Target(name="agent", type="agent", arn="arn", invocation="standard")
@@ -245,6 +247,52 @@ def test_rows_behind_the_brake_and_calls_that_came_to_nothing_cost_their_steps(
     assert with_them.transitions - usual.transitions == transitions
     assert with_them.lambda_requests - usual.lambda_requests == requests
     assert with_them.calls == usual.calls
+
+
+def test_the_fixed_requests_to_s3_are_those_that_a_run_makes() -> None:
+    run = Aggregator(rows_of(3))
+    run.write(1, 3)
+    before = len(run.store.writes)  # the staged input, the plan and the objects of rows
+
+    assert run.call().done
+
+    validation = [KEYS.staged, KEYS.plan]
+    requests = len(validation) + len(run.store.writes[before:])
+    inline, with_map = (
+        run_usage(TOOL, RunCounts(rows=3, attempts=3, retries=0, rows_objects=0), storage, total_rows=3, staged_bytes=9)
+        for storage in (Storage(mode=StorageMode.INLINE), Storage())
+    )
+    assert inline.s3_puts == requests
+    assert with_map.s3_puts == requests + cost.MAP_PUTS
+
+
+def test_a_large_object_takes_a_request_a_part_its_start_and_its_completion() -> None:
+    counts = RunCounts(rows=3, attempts=3, retries=0, rows_objects=0)
+    small, large = (
+        run_usage(TOOL, counts, Storage(), total_rows=3, staged_bytes=size)
+        for size in (cost.PART_BYTES - 1, 2 * cost.PART_BYTES)
+    )
+
+    # Staged input and output: each two parts and two more, in place of one. A checkpoint after each part of the output.
+    assert large.s3_puts - small.s3_puts == 2 * (4 - 1) + 2
+
+
+@pytest.mark.parametrize(("idle", "run"), [(0, 10), (950, 10), (995, 5), (1_000, 0)])
+def test_at_worst_no_two_of_the_rows_that_run_again_have_equal_inputs(idle: int, run: int) -> None:
+    target = TOOL.model_copy(update={"cost_per_call_usd": 1.0})
+    found = estimate(
+        config(max_attempts=1),
+        target,
+        Concurrency(children=1, threads=1, batch_size=100),
+        Storage(),
+        total_rows=1_000,
+        staged_bytes=9_000,
+        distinct=DistinctInput(key="k", version_id="v", rows=10, runs=1, size_bytes=90),
+        idle_at_best=idle,
+        idle_at_worst=idle,
+    )
+
+    assert found.parts["target"].worst == run
 
 
 def test_no_usage_costs_nothing() -> None:

@@ -15,7 +15,7 @@ import pytest
 from foundation.errors import DeliveryError, DeploymentError, InvalidInputError, ObjectNotFoundError
 from row_batches.document.batch_config import Rate, S3Location
 from row_batches.document.deployment_config import KEY
-from row_batches.document.plan import Concurrency, EarlierExecution, Plan, Target, TargetPrices
+from row_batches.document.plan import Concurrency, CostRange, EarlierExecution, Plan, Target, TargetPrices
 from row_batches.files import hashed_inputs, xlsx_output
 from row_batches.files.ports import InputObject
 from row_batches.files.staged_copy import read_staged
@@ -802,7 +802,7 @@ def test_a_batch_can_resume_an_earlier_one(world: World, name: str) -> None:
     )
     assert world.plan.resume_from == [expected]
     (warning,) = world.plan.warnings
-    assert warning.startswith("Of the 3 rows of earlier, 2 were successful")
+    assert warning.startswith("2 of the 3 rows of earlier were successful")
     assert "earlier" in world.plan.estimate.assumptions[-1]
     assert world.plan.estimate.total.worst == earlier.estimate.total.worst
     assert world.plan.estimate.total.best < earlier.estimate.total.best
@@ -893,6 +893,29 @@ def test_the_rows_that_an_earlier_run_staged_are_run_again_whatever_became_of_th
     assert world.plan.taken_over == 2
 
 
+def test_the_worst_cost_of_a_retry_counts_only_the_rows_that_run(world: World) -> None:
+    earlier = after_an_earlier_run(world)
+    earlier = earlier.model_copy(update={"staged": earlier.staged.model_copy(update={"key": "work/earlier/input.csv"})})
+    world.work.earlier["work/earlier/plan.json"] = earlier.model_dump_json().encode()
+
+    def planned() -> tuple[CostRange, str]:
+        world.work.objects.clear()
+        world.validate()
+        return world.plan.estimate.total, world.plan.estimate.assumptions[-1]
+
+    of_file, said_of_file = planned()
+    staged_by(world, earlier)
+    of_retry, said_of_retry = planned()
+    world.document["input_mapping"] = {"static_values": {"lang": "de"}}
+    of_other_fields, _ = planned()
+
+    assert of_file.worst == earlier.estimate.total.worst
+    assert "worst: none is" in said_of_file
+    assert of_retry.worst < 0.6 * of_file.worst  # one of three rows, and what every run costs
+    assert "worst: 2 are" in said_of_retry
+    assert of_other_fields.worst >= of_file.worst
+
+
 def test_rows_that_another_run_staged_are_refused(world: World) -> None:
     after_an_earlier_run(world)
     world.document["csv_s3_uri"] = "s3://results/work/other/input.csv"
@@ -905,7 +928,7 @@ def test_rows_that_another_run_staged_are_refused(world: World) -> None:
 @pytest.mark.parametrize(
     ("change", "path", "said"),
     [
-        ({"max_rows": 2}, "execution_config.max_rows", "taken as a whole"),
+        ({"max_rows": 2}, "execution_config.max_rows", "all 3 rows that earlier staged are used"),
         ({}, "csv_s3_uri", "have expired"),
         ({"resume_from": "unknown"}, "execution_config.resume_from", "no execution of this name"),
     ],
@@ -1007,8 +1030,9 @@ def test_what_makes_fewer_rows_be_taken_over_is_said_before_any_row_runs(world: 
     warnings = (world.validate().document or {})["warnings"]
 
     assert [warning.split(":")[0] for warning in warnings] == [
-        "earlier left no output",
-        "The CSV has 3 rows, that of earlier has 4",
+        "earlier left no output, so the number of its successful rows is not known.",
+        "The CSV has 3 rows, and that of earlier has 4. Rows are matched by number, so submit the whole CSV, not "
+        "failed_rows.csv.",
         f"echo is version 1@{CODE}; earlier has answers of version 0@{CODE}, which are taken over as they are.",
     ]
 

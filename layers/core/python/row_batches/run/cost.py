@@ -43,6 +43,13 @@ STAGING_BYTES_PER_SECOND = 40_000_000
 AGGREGATION_ROWS_PER_SECOND = 50_000
 PART_BYTES = 8_000_000
 
+RUN_PUTS = 8
+"""Objects of every run that are one request: plan, failed rows, proof and summary, and the aggregation's checkpoints at
+its start, after the rows, after the files and at its end."""
+MAP_PUTS = 2
+"""The manifest and the result file of a map run.
+https://docs.aws.amazon.com/step-functions/latest/dg/input-output-resultwriter.html"""
+
 
 def estimate(
     config: BatchConfig,
@@ -54,8 +61,8 @@ def estimate(
     staged_bytes: int,
     distinct: DistinctInput | None = None,
     groups_skipped: int = 0,
-    taken_over: int = 0,
-    left: int = 0,
+    idle_at_best: int = 0,
+    idle_at_worst: int = 0,
     prices: Prices = PRICES,
 ) -> CostEstimate:
     """Estimate the cost of a run.
@@ -65,14 +72,14 @@ def estimate(
     ``timeout_seconds``. The target kind's ``assumed`` and ``usage`` hold its own assumptions.
 
     ``total_rows`` are the rows with content. ``groups_skipped`` groups of other rows lie between them.
-    ``distinct`` are the rows that are sent if some rows have equal inputs; None: all rows. ``best`` assumes that
-    ``taken_over`` rows take the answer of an earlier execution, ``worst`` that none does. Both assume that ``left``
-    more rows are not called, because they keep an earlier failure.
+    ``distinct`` are the rows that are sent if some rows have equal inputs; None: all rows. The target is not called for
+    ``idle_at_best`` rows at best and ``idle_at_worst`` at worst: they keep what an earlier execution left.
     """
     sent = total_rows if distinct is None else distinct.rows
     sent_bytes = staged_bytes * sent // max(1, total_rows)
-    idle_at_best = sent * (taken_over + left) // max(1, total_rows)
-    idle_at_worst = sent * left // max(1, total_rows)
+    idle_sent_at_best = min(sent, sent * idle_at_best // max(1, total_rows))
+    # At worst, no two of the other rows have equal inputs.
+    idle_sent_at_worst = sent - min(sent, max(0, total_rows - idle_at_worst))
     best, worst = (
         run_usage(
             target,
@@ -92,7 +99,7 @@ def estimate(
             total_rows=total_rows,
             staged_bytes=staged_bytes,
         )
-        for all_fail, idle in ((False, idle_at_best), (True, idle_at_worst))
+        for all_fail, idle in ((False, idle_sent_at_best), (True, idle_sent_at_worst))
     )
     best_parts = best.parts(target.cost_per_call_usd, prices=prices)
     worst_parts = worst.parts(target.cost_per_call_usd, prices=prices)
@@ -188,7 +195,7 @@ def storage_usage(storage: Storage, counts: RunCounts) -> Usage:
 
 def run_usage(target: Target, counts: RunCounts, storage: Storage, *, total_rows: int, staged_bytes: int) -> Usage:
     """The usage of a run: of its rows, of their storage, and of every execution."""
-    parts = ceil(staged_bytes / PART_BYTES) + 2
+    full_parts = staged_bytes // PART_BYTES
     inline = storage.mode is StorageMode.INLINE
     base = Usage(
         transitions=(INLINE_TRANSITIONS if inline else EXECUTION_TRANSITIONS) + FINISHING_TRANSITIONS,
@@ -200,9 +207,13 @@ def run_usage(target: Target, counts: RunCounts, storage: Storage, *, total_rows
         + (2 * START_SECONDS + total_rows / AGGREGATION_ROWS_PER_SECOND) * size_of("aggregate_results").memory_gb
         + START_SECONDS * size_of("aggregate_results").memory_gb
         + START_SECONDS * (size_of("finish_run").memory_gb + size_of("notify").memory_gb),
-        # Staged input, output and proof in parts; plan, output, failed rows, proof, summary, map result files.
-        s3_puts=2 * parts + ceil(total_rows * ROW_CHARACTERS / PART_BYTES) + 13,
-        s3_gets=parts + 11,
+        # Staged input, output with a checkpoint after each full part, and the rows of the proof.
+        s3_puts=2 * _object_puts(staged_bytes)
+        + full_parts
+        + _object_puts(total_rows * ROW_CHARACTERS)
+        + RUN_PUTS
+        + (0 if inline else MAP_PUTS),
+        s3_gets=ceil(staged_bytes / PART_BYTES) + 13,
         # The run's item and its two index entries, written and ended; the lease of the aggregation.
         dynamodb_writes=8,
     )
@@ -210,6 +221,11 @@ def run_usage(target: Target, counts: RunCounts, storage: Storage, *, total_rows
     answers = Usage(dynamodb_reads=counts.answers_sought / 2, dynamodb_writes=counts.answers_kept)
     traces = Usage(traces=counts.traces)
     return base + kind_of(target).usage(counts) + storage_usage(storage, counts) + answers + traces
+
+
+def _object_puts(size: int) -> int:
+    """The requests that write an object: one if no part is full; else its start, its parts and its completion."""
+    return 1 if size < PART_BYTES else ceil(size / PART_BYTES) + 2
 
 
 def call_seconds(target: Target) -> float:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from pydantic import ValidationError
@@ -116,6 +117,27 @@ class Earlier:
         ]
         return min(total_rows, max(succeeded, default=0))
 
+    def repeated(self, config: BatchConfig, columns: list[str], bucket: str, now: datetime) -> int:
+        """How many rows are surely taken over: successful ones of executions with the same rows and mapped input.
+
+        The rows are the same if the document names the copy that the execution staged, as a retry's does. Another file
+        can have other cells in every row, so none of its rows is sure, and neither are answers that expire ``now``.
+        """
+        succeeded, document = 0, config
+        for earlier in self._chain(self.plan.total_rows):
+            plan = earlier.plan
+            kept = now - plan.execution.started_at < timedelta(days=plan.storage.ttl_days)
+            same_input = (
+                earlier.has_staged(document.source, bucket)
+                and plan.config.input_mapping == config.input_mapping
+                and replaced_columns(plan.config, columns) == replaced_columns(config, columns)
+            )
+            if not kept or not same_input:
+                break
+            succeeded = max(succeeded, earlier.ended.succeeded if earlier.ended is not None else 0)
+            document = plan.config
+        return succeeded
+
     def left(self, config: BatchConfig) -> int:
         """How many rows keep their failure, because ``only_causes`` does not name its cause."""
         chosen = config.execution_config.only_causes
@@ -134,8 +156,9 @@ class Earlier:
                 message = f"no row of {self.name} failed for this cause"
                 yield Problem(f"execution_config.only_causes[{number}]", chosen, message, f"write some of: {known}")
 
-    def assumption(self, taken_over: int) -> str:
-        return f"best: {taken_over:,} rows are taken over from {self.name}; worst: all rows are run"
+    def assumption(self, taken_over: int, repeated: int) -> str:
+        at_worst = f"{repeated:,} are" if repeated else "none is"
+        return f"best: {taken_over:,} rows are taken over from {self.name}; worst: {at_worst}"
 
     def warnings(self, target: Target, config: BatchConfig, columns: list[str], total_rows: int) -> list[str]:
         chain = list(self._chain(total_rows))

@@ -388,10 +388,12 @@ class _Validation:
         concurrency, storage = stored.concurrency, stored.storage
         with_content = staged.total_rows - staged.rows_skipped
         rows_sent = with_content if distinct is None else distinct.rows
-        taken_over = 0
+        taken_over = repeated = left = 0
         if earlier is not None:
             taken_over = min(with_content, earlier.taken_over(config, staging.columns, staged.total_rows))
-        left = earlier.left(config) if earlier else 0
+            repeated = earlier.repeated(config, staging.columns, self._work.bucket, execution.started_at)
+            repeated = min(taken_over, repeated)
+            left = earlier.left(config)
         costs = estimate(
             config,
             target,
@@ -401,12 +403,13 @@ class _Validation:
             staged_bytes=staged.size_bytes,
             distinct=distinct,
             groups_skipped=0 if staged.skipped is None else staged.skipped.groups,
-            taken_over=taken_over,
-            left=left,
+            idle_at_best=taken_over + left,
+            idle_at_worst=repeated + left,
         )
         warnings = self._warnings(config, target, staging, staged, rows_sent, concurrency)
         if earlier is not None:
-            costs = costs.model_copy(update={"assumptions": [*costs.assumptions, earlier.assumption(taken_over)]})
+            assumption = earlier.assumption(taken_over, repeated)
+            costs = costs.model_copy(update={"assumptions": [*costs.assumptions, assumption]})
             warnings += earlier.warnings(target, config, staging.columns, staged.total_rows)
         return Plan(
             execution=execution,
