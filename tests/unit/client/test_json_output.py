@@ -61,6 +61,7 @@ def invoke(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
 
 def followed(monkeypatch: pytest.MonkeyPatch, invoke: Any, last: Progress) -> Result:
+    monkeypatch.setattr(executions, "describe", lambda *_: {"status": "RUNNING"})
     monkeypatch.setattr(following, "follow", lambda *_: iter([Progress(execution="night-run"), last]))
     result: Result = invoke("follow", EXECUTION, "--json")
     return result
@@ -147,6 +148,7 @@ def test_an_interrupted_following_says_130(monkeypatch: pytest.MonkeyPatch, invo
         yield Progress(execution="night-run")
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(executions, "describe", lambda *_: {"status": "RUNNING"})
     monkeypatch.setattr(following, "follow", interrupted)
     assert invoke("follow", EXECUTION, "--json").exit_code == 130
 
