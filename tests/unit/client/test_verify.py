@@ -332,7 +332,7 @@ def test_the_files_of_every_format_are_in_the_proof(verified: Verifier, name: st
 
 
 def test_a_run_without_a_proof_is_refused(verified: Verifier) -> None:
-    with pytest.raises(ClientError, match="^The run 'run-1' has no proof: "):
+    with pytest.raises(ClientError, match=r"^The run 'run-1' has no proof: "):
         verified(FakeObjectStore())
 
 
