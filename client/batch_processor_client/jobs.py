@@ -333,9 +333,10 @@ def _path(job_id: str) -> str:
 
 
 def _post(deployment: Deployment, path: str, body: Any, wait: Callable[[float], None], key: str = "") -> dict[str, Any]:
-    """The final answer. One that takes long is asked for again under the id of the job, which pays nothing twice.
+    """The final answer. One that takes long is asked for again with the key that the API gives, which pays nothing twice.
 
-    Without a key, the API takes an equal request for a repetition of an earlier one.
+    Without a key, the API takes an equal request for a repetition of an earlier one. A deployment of an earlier release
+    gives no key, and would take any that we choose for a new request: ClientError names the job.
     """
     headers = {"Idempotency-Key": key} if key else {}
     repeated: dict[str, Any] = {}
@@ -344,7 +345,9 @@ def _post(deployment: Deployment, path: str, body: Any, wait: Callable[[float], 
         if answer.status != BEGUN:
             return {**repeated, **_accepted(deployment, answer, "POST", path)}
         repeated = repeated or {name: value for name, value in answer.body.items() if name == "repeated"}
-        headers = {"Idempotency-Key": key or str(answer.body["jobId"])}
+        if not (again := key or answer.body.get("idempotencyKey")):
+            break
+        headers = {"Idempotency-Key": again}
         wait(POLL_SECONDS)
     raise ClientError(f"{path} has no answer yet: look at the job {answer.body.get('jobId', '')}.")
 

@@ -125,6 +125,7 @@ def test_a_creation_that_takes_long_is_answered_by_202_and_the_rest_by_get(world
     status, body = api.post(BATCH, CONFIG)
     assert (status, body["message"], body["status"]) == (202, "Batch job is being created", "InProgress")
     assert fits(bodies.Begun, body)
+    assert body["idempotencyKey"] == body["jobId"]
     assert 20_000 <= world.clock.ms - began < 21_000
     status, body = api.get(f"{BATCH}/{body['jobId']}")
     assert (status, body["status"], body["creation"]) == (200, "InProgress", "Pending")

@@ -27,6 +27,7 @@ from tests.unit.client.fakes import OUTPUTS, fake_deployment
 
 JOB = "batch-1790000000-0123abcd"
 ONE = {"jobId": JOB, "status": "Completed", "violationCount": 3, "stats": {"processed": 2, "errors": 1}}
+BEGUN = {"message": "Batch job is being created", "jobId": JOB, "idempotencyKey": JOB}
 CREATED = {"message": "Batch job created successfully", "jobId": JOB, "violationCount": 3}
 RECORDS = [
     {"recordId": "OSHA-1", "outcome": "Succeeded", "content": {"table": "violations", "PK": "V#1", "SK": "C"}},
@@ -74,7 +75,7 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
 
 
 def test_a_creation_that_takes_long_is_asked_for_again_under_the_id_of_its_job(world: World) -> None:
-    world.api.answers = [(202, {"message": "Batch job is being created", "jobId": JOB}), (200, CREATED)]
+    world.api.answers = [(202, BEGUN), (200, CREATED)]
     waited: list[float] = []
     created = jobs.create(world.deployment, {"limits": {"maxViolations": 3}}, force=True, wait=waited.append)
     assert (created.job_id, created.violation_count, len(waited), world.api.keys) == (JOB, 3, 1, ["", JOB])
@@ -88,14 +89,21 @@ def test_a_creation_that_takes_long_is_asked_for_again_under_the_id_of_its_job(w
 def test_a_command_that_is_run_again_says_that_the_job_was_there(world: World, tmp_path: Path) -> None:
     request = tmp_path / "request.json"
     request.write_text('{"limits": {"maxViolations": 3}}')
-    begun = {"message": "Batch job is being created", "jobId": JOB, "repeated": True}
-    world.api.answers = [(202, begun), (200, CREATED)]
+    world.api.answers = [(202, {**BEGUN, "repeated": True}), (200, CREATED)]
     shown = world.command("create-job", "--input", str(request)).output
     assert "within the last ten minutes. For a second job, add FORCE=1 (--force)." in " ".join(shown.split())
 
 
-def test_a_key_of_the_caller_is_kept(world: World) -> None:
+def test_a_deployment_that_gives_no_key_is_not_asked_again(world: World) -> None:
+    """The release before takes the id of a job for a new key, and would create another job."""
     world.api.answers = [(202, {"message": "Batch job is being created", "jobId": JOB}), (200, CREATED)]
+    with pytest.raises(ClientError, match=f"look at the job {JOB}"):
+        jobs.create(world.deployment, {}, wait=lambda _: None)
+    assert world.api.keys == [""]
+
+
+def test_a_key_of_the_caller_is_kept(world: World) -> None:
+    world.api.answers = [(202, BEGUN), (200, CREATED)]
     jobs.create(world.deployment, {}, key="form-1", wait=lambda _: None)
     assert world.api.keys == ["form-1", "form-1"]
 

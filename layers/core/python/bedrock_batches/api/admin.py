@@ -222,7 +222,8 @@ def creation_answer(job: Job) -> Answer:
     match job.request_outcome:
         case RequestOutcome.UNDECIDED:
             begun = ESTIMATING if job.dry_run else CREATING
-            return Answer(202, {"message": begun, "jobId": job.job_id, "status": job.status})
+            asked_again = {"idempotencyKey": job.job_id}
+            return Answer(202, {"message": begun, "jobId": job.job_id, **asked_again, "status": job.status})
         case RequestOutcome.INVALID:
             return Answer(400, {"message": INVALID, "problems": [*job.problems]})
         case RequestOutcome.DIED:

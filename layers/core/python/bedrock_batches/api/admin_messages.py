@@ -75,10 +75,11 @@ class Nothing(Repeatable):
 
 
 class Begun(Repeatable):
-    """GET the job for the result."""
+    """Send the same request with this ``idempotencyKey`` for its outcome, or GET the job."""
 
     message: Literal["Batch job is being created", "Cost estimation is running"]
     jobId: str
+    idempotencyKey: str
     status: Status
 
 
