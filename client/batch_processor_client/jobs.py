@@ -333,10 +333,10 @@ def _path(job_id: str) -> str:
 
 
 def _post(deployment: Deployment, path: str, body: Any, wait: Callable[[float], None], key: str = "") -> dict[str, Any]:
-    """The final answer. One that takes long is asked for again with the key that the API gives, which pays nothing twice.
+    """The final answer. A slow one is asked for again with the key that the API gives, which pays nothing twice.
 
-    Without a key, the API takes an equal request for a repetition of an earlier one. A deployment of an earlier release
-    gives no key, and would take any that we choose for a new request: ClientError names the job.
+    Without a key, the API takes an equal request for a repetition of an earlier one. An earlier release of the API
+    gives no key, and takes any that we choose for another request, so it is not asked again: ClientError names the job.
     """
     headers = {"Idempotency-Key": key} if key else {}
     repeated: dict[str, Any] = {}
