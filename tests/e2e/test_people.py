@@ -33,6 +33,7 @@ from batch_processor_client import (
 )
 from batch_processor_client.deployment import Deployment as ClientDeployment
 from foundation.errors import DeploymentError
+from row_batches.document.batch_config import parse_s3_uri
 from tests.support.deployment import Deployment, csv_bytes
 from tests.support.iam import client_with
 
@@ -44,12 +45,14 @@ DOCUMENT: dict[str, Any] = {
     "execution_config": {"max_concurrency": 4, "batch_size": 2, "retry_policy": {"max_attempts": 1}},
 }
 COLUMNS: dict[str, Any] = {"output_mapping": {"columns": [{"name": "other", "source": "$.value"}]}}
-BODY = csv_bytes([["mode", "n"], *[["fail" if number == 3 else "ok", str(number)] for number in range(ROWS)]])
+SENT = [["fail" if number == 3 else "ok", str(number)] for number in range(ROWS)]
+BODY = csv_bytes([["mode", "n"], *SENT, ["", ""]])
+"""The last row has no content, so it is skipped."""
 
 
 @pytest.fixture(scope="module")
 def ended(deployment: Deployment) -> str:
-    """A run in which a row failed."""
+    """A run in which a row failed and another was skipped."""
     return deployment.run(DOCUMENT, BODY).assert_succeeded().name
 
 
@@ -85,7 +88,7 @@ def test_a_reader_sees_runs_rows_results_and_targets_and_changes_nothing(
         assert ended in [run.execution for run in runs.list_runs(client, limit=100).runs]
         assert runs.status(client, ended).counts.failed == 1
         assert [*following.follow(client, ended)][-1].done == ROWS
-        assert len(rows.list_rows(client, ended).rows) == ROWS
+        assert [row.status for row in rows.list_rows(client, ended).rows][-2:] == ["SUCCESS", "SKIPPED"]
         ending = results.ending(client, ended)
         assert ending.document is not None
         assert results.summary_of(client, ending.document)["failed"] == 1
@@ -106,6 +109,10 @@ def test_a_reader_sees_runs_rows_results_and_targets_and_changes_nothing(
             lambda: purge.look(client, ended),
         ):
             assert denied(change)
+        deployment.upload(b"another file", parse_s3_uri(plan_of(client, ended)).key)
+        against_the_copy = verify.verify(client, ended)
+        assert against_the_copy.agrees
+        assert "The output is compared with the copy of the input that the run staged." in against_the_copy.notes
 
 
 def plan_of(client: ClientDeployment, run: str) -> str:
@@ -132,7 +139,7 @@ def test_an_operator_starts_approves_throttles_stops_retries_heals_and_remaps(
         found = heal.diagnose(client, ended)
         healed = heal.heal(client, found, heal.choose(found, ["1"]), name=unique_name())
         assert [*following.follow(client, healed.execution)][-1].ending is not None
-        assert remap.remap(client, ended, COLUMNS).remapped.counts.total() == ROWS
+        assert remap.remap(client, ended, COLUMNS).remapped.counts.total() == ROWS + 1
         assert denied(lambda: purge.look(client, ended))
         assert denied(lambda: targets.try_target(client, "chaos", {"mode": "ok", "n": "1"}))
 

@@ -442,6 +442,13 @@ locals {
       Resource = ["${local.work}/rows/*", "${local.work}/spilled/*"]
     },
     {
+      # Rows that were not sent. The plan names the version.
+      Sid      = "ReadSkipped"
+      Effect   = "Allow"
+      Action   = ["s3:GetObject", "s3:GetObjectVersion"]
+      Resource = ["${local.work}/skipped.csv"]
+    },
+    {
       Sid      = "ReadItems"
       Effect   = "Allow"
       Action   = ["dynamodb:Query", "dynamodb:GetItem", "dynamodb:BatchGetItem"]
@@ -525,6 +532,13 @@ locals {
       Effect   = "Allow"
       Action   = ["s3:GetObject", "s3:GetObjectVersion"]
       Resource = [for bucket in var.input_buckets : "arn:${var.deployment.partition}:s3:::${bucket}/*"]
+    },
+    {
+      # The copy of an input that was changed or deleted since the run. The plan names the version.
+      Sid      = "ReadStaged"
+      Effect   = "Allow"
+      Action   = ["s3:GetObject", "s3:GetObjectVersion"]
+      Resource = ["${local.work}/input.csv"]
     },
     {
       Sid      = "FindInput"

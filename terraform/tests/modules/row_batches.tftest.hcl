@@ -303,3 +303,35 @@ run "finished_rows_expire_cost_what_is_used_and_failed_ones_have_an_index" {
     error_message = jsonencode(aws_dynamodb_table.results.global_secondary_index)
   }
 }
+
+run "who_follows_a_run_reads_its_rows_and_a_reader_its_staged_input_too" {
+  command = plan
+
+  module {
+    source = "./modules/row_batches"
+  }
+
+  assert {
+    condition = { for statement in local.follow_runs : statement.Sid => [statement.Action, statement.Resource]
+      if contains(["ReadRows", "ReadSkipped"], statement.Sid)
+      } == {
+      ReadRows    = [["s3:GetObject"], ["arn:aws:s3:::results/work/*/rows/*", "arn:aws:s3:::results/work/*/spilled/*"]]
+      ReadSkipped = [["s3:GetObject", "s3:GetObjectVersion"], ["arn:aws:s3:::results/work/*/skipped.csv"]]
+    }
+    error_message = "The list of a run's rows has the skipped ones."
+  }
+
+  assert {
+    condition = { for name, statements in { caller = local.caller_statements, reader = local.reader_statements } : name => [
+      for statement in statements : statement.Sid if contains(["ReadRows", "ReadSkipped", "ReadStaged"], statement.Sid)
+    ] } == { caller = ["ReadRows", "ReadSkipped"], reader = ["ReadRows", "ReadSkipped", "ReadStaged"] }
+    error_message = "Only a reader verifies outputs, against the staged input if the other one was changed."
+  }
+
+  assert {
+    condition = [for statement in local.reader_statements : [statement.Action, statement.Resource] if statement.Sid == "ReadStaged"] == [
+      [["s3:GetObject", "s3:GetObjectVersion"], ["arn:aws:s3:::results/work/*/input.csv"]]
+    ]
+    error_message = "A reader reads the version of the staged input that the run read."
+  }
+}
