@@ -251,6 +251,32 @@ def test_a_registry_item_that_makes_no_sense_is_the_deployment_s_fault(aws: Aws)
         invoke({**DOCUMENT, "target": {"type": "tool", "name": "odd"}})
 
 
+def test_one_wrong_registry_item_hides_no_other_target_and_is_named_in_the_log(
+    aws: Aws, caplog: pytest.LogCaptureFixture
+) -> None:
+    aws.register(name="odd", type="tool", arn="arn", invocation="carrier pigeon")
+    aws.register(name="wrong", type="vehicle", arn="arn", invocation="lambda")
+
+    listed = wiring_input.targets("registry").all()
+
+    assert [target.name for target in listed] == ["echo"]
+    assert sorted(record.getMessage().split(" ")[5] for record in caplog.records) == ["odd", "wrong"]
+
+
+def test_attributes_of_a_newer_release_are_ignored_in_a_registry_item(aws: Aws) -> None:
+    field = {"M": {"required": {"BOOL": False}, "newer": {"S": "x"}}}
+    item = {"name": {"S": "echo"}, "newer": {"SS": ["x"]}, "input": {"M": {"text": field}}}
+    known = {"type": {"S": "tool"}, "arn": {"S": aws.echo_arn}, "invocation": {"S": "lambda"}}
+    aws.dynamodb.put_item(TableName="registry", Item={**item, **known})
+    targets = wiring_input.targets("registry")
+
+    target = targets.get("echo")
+
+    assert target is not None
+    assert not target.input["text"].required
+    assert targets.all() == [target]
+
+
 def test_an_object_that_changes_while_it_is_read_is_noticed(aws: Aws) -> None:
     inputs = S3InputObjects(aws.s3)
     aws.s3.put_object(Bucket="uploads", Key="data.csv", Body=b"a\n1\n")

@@ -20,6 +20,7 @@ from row_batches.files import hashed_inputs, xlsx_output
 from row_batches.files.ports import InputObject
 from row_batches.files.staged_copy import read_staged
 from row_batches.files.table import MAX_FILE_BYTES
+from row_batches.mapping.models import DeclaredColumn
 from row_batches.run.messages import (
     ExecutionReference,
     MapSettings,
@@ -183,6 +184,19 @@ class World:
 @pytest.fixture
 def world() -> World:
     return World()
+
+
+@pytest.mark.parametrize("output", [(), (DeclaredColumn(name="label"),)], ids=["without output", "with output"])
+def test_the_stored_plan_lacks_the_output_of_the_target_which_the_release_before_refuses(
+    world: World, output: tuple[DeclaredColumn, ...]
+) -> None:
+    world.registry = [target.model_copy(update={"output": output}) for target in REGISTRY]
+
+    world.validate()
+
+    target = json.loads(world.work.objects["work/run-1/plan.json"])["target"]
+    assert target["name"] == "echo"
+    assert "output" not in target
 
 
 def test_a_valid_input_is_staged_and_planned(world: World) -> None:

@@ -327,6 +327,12 @@ class Plan(Frozen):
     """How many rows will probably take the answer of one of these executions."""
 
     @property
+    def stored(self) -> bytes:
+        """The content of ``plan.json``. It lacks the target's ``output``: the columns are in ``config``, and the release
+        before refuses a plan that has the field."""
+        return self.model_dump_json(exclude={"target": {"output"}}).encode()
+
+    @property
     def rows_skipped(self) -> int:
         """How many rows are not sent because they have no content."""
         return 0 if self.skipped is None else self.skipped.rows

@@ -195,7 +195,7 @@ class _Validation:
         )
         if impossible := format_problems(plan):
             raise InvalidInputError(impossible)
-        self._work.put(keys.plan, plan.model_dump_json().encode())
+        self._work.put(keys.plan, plan.stored)
         if not config.dry_run:
             self._runs.start(Run.of_plan(plan))
         return _response(plan, stored.items, self._work_retention_days)
