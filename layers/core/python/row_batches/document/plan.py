@@ -328,8 +328,8 @@ class Plan(Frozen):
 
     @property
     def stored(self) -> bytes:
-        """The content of ``plan.json``. It lacks the target's ``output``: the columns are in ``config``, and the release
-        before refuses a plan that has the field."""
+        """The content of ``plan.json``. It lacks the target's ``output``: the columns are in ``config``, and the
+        release before refuses the field."""
         return self.model_dump_json(exclude={"target": {"output"}}).encode()
 
     @property
