@@ -265,9 +265,9 @@ def test_one_wrong_registry_item_hides_no_other_target_and_is_named_in_the_log(
 
 def test_attributes_of_a_newer_release_are_ignored_in_a_registry_item(aws: Aws) -> None:
     field = {"M": {"required": {"BOOL": False}, "newer": {"S": "x"}}}
-    item = {"name": {"S": "echo"}, "newer": {"SS": ["x"]}, "input": {"M": {"text": field}}}
+    item: dict[str, Any] = {"name": {"S": "echo"}, "newer": {"SS": ["x"]}, "input": {"M": {"text": field}}}
     known = {"type": {"S": "tool"}, "arn": {"S": aws.echo_arn}, "invocation": {"S": "lambda"}}
-    aws.dynamodb.put_item(TableName="registry", Item={**item, **known})
+    aws.dynamodb.put_item(TableName="registry", Item=item | known)
     targets = wiring_input.targets("registry")
 
     target = targets.get("echo")

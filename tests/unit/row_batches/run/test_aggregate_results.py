@@ -335,6 +335,34 @@ def test_a_call_without_time_says_so_and_the_next_one_goes_on(monkeypatch: pytes
     aggregator.assert_every_row_once()
 
 
+@pytest.mark.parametrize(
+    "document",
+    [{}, {"output_format": {"type": ["jsonl", "xlsx"]}}],
+    ids=["csv", "formats"],
+)
+def test_each_checkpoint_for_a_later_call_names_uploads_as_the_release_before_needs_them(
+    document: dict[str, Any],
+) -> None:
+    aggregator = Aggregator(rows_of(2), **document)
+    aggregator.write(1, 2)
+    calls = 0
+
+    done = False
+    while not done:
+        # One more question about the time is answered with yes in each call.
+        aggregator.deadline = FakeDeadline(*[900] * (calls + 1), 100)
+        done = aggregator.call().done
+        calls += 1
+        if not done:
+            checkpoint = json_of(aggregator.store.objects[KEYS.checkpoint])
+            files = [checkpoint[name] for name in ("output", "failed_rows", "proof_rows")]
+            files += [file for written in checkpoint["formats"].values() for file in written["files"]]
+            assert all(file["upload_id"] for file in files)
+
+    assert calls > 1
+    aggregator.assert_every_row_once()
+
+
 @settings(max_examples=60)
 @given(data=st.data())
 def test_killed_at_any_write_and_called_again_it_ends_with_the_same_files(data: st.DataObject) -> None:

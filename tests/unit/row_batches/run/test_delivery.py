@@ -148,6 +148,19 @@ def test_a_large_file_is_copied_in_parts_over_several_calls(monkeypatch: pytest.
     assert run.outputs.open_uploads == []
 
 
+def test_while_files_are_copied_the_checkpoint_names_uploads_as_the_release_before_needs_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(delivery, "PART_BYTES", 100)
+    run = Run()
+    _deadline_after_each_copy(run, monkeypatch)
+
+    assert not run.step().done
+
+    checkpoint = orjson.loads(run.store.objects[KEYS.checkpoint])
+    assert all(checkpoint[name]["upload_id"] for name in ("output", "failed_rows", "proof_rows"))
+
+
 def _deadline_after_each_copy(run: Run, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Let each call of the aggregator end after the next part. Returns the list that gets their numbers."""
     parts = []

@@ -37,7 +37,8 @@ class JsonLinesOutput(Writer):
             if file.upload_full_part():
                 yield progress.model_copy(update={"place": place, "files": [file.state]})
         file.upload_last_part()
-        yield progress.model_copy(update={"place": place, "files": [file.state]})
+        if file.is_in_parts:  # else the next call writes it anew: the release before continues only from parts
+            yield progress.model_copy(update={"place": place, "files": [file.state]})
         file.complete()
         yield progress.model_copy(update={"place": place, "proofs": [file.proof], "done": True})
 

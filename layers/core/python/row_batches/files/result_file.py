@@ -72,6 +72,11 @@ class ResultFile:
         )
 
     @property
+    def is_in_parts(self) -> bool:
+        """Whether the upload of parts has started."""
+        return bool(self._upload_id)
+
+    @property
     def proof(self) -> FileProof:
         """The hashes of the parts that are uploaded; of none if the object is not hashed."""
         return FileProof(key=self._key, parts=list(self._hashes or ()))
@@ -89,7 +94,7 @@ class ResultFile:
 
     def start_parts(self) -> None:
         """Start the upload of parts even if none is full, for an object that another call completes."""
-        if not self._upload_id:
+        if not self.is_in_parts:
             self._upload_id = self._objects.start_upload(self._key, self._tags)
 
     def upload_last_part(self) -> None:

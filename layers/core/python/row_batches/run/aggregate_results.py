@@ -55,6 +55,8 @@ LOGGER = logging.getLogger("batch_processor.aggregate_results")
 
 RESERVE_SECONDS = 180.0
 """A call stops when less time than this is left of its 15 minutes, so it can still upload the current part."""
+COMPLETE_SECONDS = 60.0
+"""Putting small files and a checkpoint takes a few seconds, and S3 can be slow."""
 GAP_ROWS_AT_ONCE = 1000
 CHILD_DIED = "the child workflow that held this row ended without a result; look into its execution"
 NOT_STARTED = "not started"
@@ -225,15 +227,13 @@ class _Aggregation:
             if not self._write_rows():
                 self._save(Phase.ROWS)
                 return AggregateResponse(done=False)
-            self._output.upload_last_part()
-            self._failed_rows.upload_last_part()
-            if self._proof_rows is not None:
-                self._proof_rows.upload_last_part()
+            if self._can_take_another_call:
+                self._start_parts()
+            for file in self._files:
+                file.upload_last_part()
             self._save(Phase.FILES)
-        self._output.complete()
-        self._failed_rows.complete()
-        if self._proof_rows is not None:
-            self._proof_rows.complete()
+        for file in self._files:
+            file.complete()
         table = ResultTable(
             self._objects,
             self._plan,
@@ -289,6 +289,8 @@ class _Aggregation:
 
     def _save(self, phase: Phase, response: AggregateResponse | None = None) -> None:
         self._letters.send()  # no later call comes back to the rows before next_row
+        if phase is Phase.ROWS:
+            self._start_parts()
         checkpoint = Checkpoint(
             phase=phase,
             ended_ms=self._ended_ms,
@@ -305,6 +307,22 @@ class _Aggregation:
             response=response,
         )
         self._put(checkpoint)
+
+    @property
+    def _files(self) -> list[ResultFile]:
+        files = [self._output, self._failed_rows]
+        return files if self._proof_rows is None else [*files, self._proof_rows]
+
+    def _start_parts(self) -> None:
+        """Start the uploads of all files, because the release before continues only from uploads that are started."""
+        for file in self._files:
+            file.start_parts()
+
+    @property
+    def _can_take_another_call(self) -> bool:
+        """Whether this call can end between completing the files and the end of the aggregation."""
+        formats = self._plan.config.output_format.types
+        return len(formats) > 1 or self._delivery is not None or not self._has_time(RESERVE_SECONDS + COMPLETE_SECONDS)
 
     @property
     def _first_line(self) -> bytes:
