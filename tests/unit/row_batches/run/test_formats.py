@@ -128,7 +128,7 @@ def test_a_workbook_has_the_output_the_failures_and_the_summary_of_the_run() -> 
 
 
 def test_a_workbook_waits_for_a_call_with_enough_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(xlsx_output, "CELLS_PER_SECOND", 0.1)  # 48 cells take 480 s
+    monkeypatch.setattr(xlsx_output, "CELLS_PER_SECOND", 0.1)  # 54 cells take 540 s
     aggregator = Aggregator(rows_of(6), output_format={"type": "xlsx"})
     aggregator.write(1, 6)
     aggregator.deadline = FakeDeadline(400)
@@ -137,6 +137,39 @@ def test_a_workbook_waits_for_a_call_with_enough_time(monkeypatch: pytest.Monkey
 
     aggregator.deadline = FakeDeadline(890)
     assert aggregator.call().done
+
+
+def test_a_workbook_that_even_a_new_call_has_no_time_for_is_left_out_with_its_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(xlsx_output, "CELLS_PER_SECOND", 0.1)  # 54 cells take 540 s
+    aggregator = Aggregator(rows_of(6), output_format={"type": ["xlsx", "jsonl"]})
+    aggregator.write(1, 6)
+    aggregator.deadline = FakeDeadline(400)
+
+    assert not aggregator.call().done
+    response = aggregator.call()
+
+    assert response.done
+    assert set(aggregator.summary["outputs"]) == {"csv", "jsonl"}
+    (warning,) = aggregator.summary["warnings"]
+    assert warning.startswith("output.xlsx is not written, because it can take 540 seconds in one call")
+
+
+def test_a_workbook_after_other_steps_of_a_new_call_waits_for_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(xlsx_output, "CELLS_PER_SECOND", 0.1)  # 54 cells take 540 s
+    aggregator = Aggregator(rows_of(6), output_format={"type": ["jsonl", "xlsx"]})
+    aggregator.write(1, 6)
+    aggregator.deadline = FakeDeadline(900, 900, 100)
+    assert not aggregator.call().done
+    aggregator.deadline = FakeDeadline(900, 400)
+
+    assert not aggregator.call().done
+    assert f"{KEYS.results}output.jsonl" in aggregator.store.objects
+
+    aggregator.deadline = FakeDeadline(900)
+    assert aggregator.call().done
+    assert set(aggregator.summary["outputs"]) == {"csv", "jsonl", "xlsx"}
 
 
 def test_marks_against_formulas_are_in_the_csv_only() -> None:

@@ -243,7 +243,14 @@ class _Aggregation:
             summary=lambda: self._conclusion(Written()).summary,
         )
         formats = self._plan.config.output_format
-        if not write_formats(table, formats, self._formats, lambda: self._save(Phase.FILES), self._has_time):
+        if not write_formats(
+            table,
+            formats,
+            self._formats,
+            lambda: self._save(Phase.FILES),
+            self._has_time,
+            fresh=checkpoint.phase is Phase.FILES,
+        ):
             return AggregateResponse(done=False)
         outputs = written(table, self._formats)
         if self._delivery is not None and not self._deliver(self._delivery, outputs):

@@ -33,22 +33,37 @@ def write_formats(
     progress: dict[str, Progress],
     save: Callable[[], object],
     has_time: Callable[[float], bool],
+    *,
+    fresh: bool = False,
 ) -> bool:
     """Write the formats, one after the other. Returns whether there was time for all of them.
 
     ``progress`` has what earlier calls did, by format, and is updated; ``save`` is called after each update.
-    ``has_time`` says whether there is time for a step of so many seconds.
+    ``has_time`` says whether there is time for a step of so many seconds. ``fresh`` says that this call begins with
+    the formats, so no later call has more time: a step that is too long even then is left out, with its reason.
     """
     for name in formats.types:
         seconds = WRITER_OF[name].step_seconds(table.rows, len(table.columns))
         done = progress.get(name, Progress(place=table.start))
         steps = WRITER_OF[name].write(table, done)
         while not done.done:
-            if not has_time(seconds):
+            if has_time(seconds):
+                done = next(steps)
+            elif fresh and seconds and has_time(0):
+                done = done.model_copy(update={"done": True, "left_out": _too_long(WRITER_OF[name].file, seconds)})
+            else:
                 return False
-            progress[name] = done = next(steps)
+            fresh = False
+            progress[name] = done
             save()
     return True
+
+
+def _too_long(file: str, seconds: float) -> str:
+    return (
+        f"{file} is not written, because it can take {seconds:,.0f} seconds in one call, and even a new call had less "
+        "time left. make remap writes it without that limit."
+    )
 
 
 def format_problems(plan: Plan) -> list[Problem]:
