@@ -25,6 +25,7 @@ OF_OTHERS = {"aws_lambda_powertools", "IPython"}
 BROUGHT = {
     "anyio": "starlette",
     "botocore": "boto3",
+    "s3transfer": "boto3",
     "urllib3": "boto3",
     "pydantic_core": "pydantic",
     "iregexp_check": "jsonpath-rfc9535",

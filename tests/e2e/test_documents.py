@@ -12,6 +12,7 @@ import json
 import os
 import re
 import select
+import shutil
 import signal
 import subprocess
 import time
@@ -189,8 +190,9 @@ def _address(process: subprocess.Popen[str]) -> str:
 
 
 def test_the_commands_of_the_how_to_pages_work_one_after_the_other(clone: Clone, deployment: Deployment) -> None:
-    # Given the files that the pages name, and their target
+    # Given the files that the pages name, and no target of an earlier test
     folder = clone.folder
+    shutil.rmtree(folder / "targets" / "sentiment", ignore_errors=True)
     (folder / "handler.py").write_text(HANDLER, encoding="utf-8")
     (folder / "batch.json").write_text(json.dumps(DOCUMENT), encoding="utf-8")
     (folder / "rows.csv").write_bytes(csv_bytes(ROWS))

@@ -22,9 +22,13 @@ ROWS_DONE = scaled(50_000, 1_000)
 SWEEP = {"detail-type": "Scheduled Event", "source": "aws.events", "detail": {}}
 
 
+def kept_if_any(deployment: Deployment, name: str) -> KeptRun | None:
+    """The run as the table of runs has it; None before its plan is known there."""
+    return DynamoDbRuns(deployment.client("dynamodb"), deployment.outputs["runs_table"]).get(name)
+
+
 def kept(deployment: Deployment, name: str) -> KeptRun:
-    """The run as the table of runs has it."""
-    run = DynamoDbRuns(deployment.client("dynamodb"), deployment.outputs["runs_table"]).get(name)
+    run = kept_if_any(deployment, name)
     assert run is not None
     return run
 
@@ -35,8 +39,12 @@ def aborted_run(deployment: Deployment, tool: str, rows: list[list[str]], done: 
     document = {"csv_s3_uri": uri, "target": {"type": "tool", "name": tool}, "execution_config": config}
     arn = deployment.start(document)
     name = arn.rsplit(":", 1)[1]
-    eventually(lambda: deployment.keys(f"work/{name}/plan.json"), 300)
-    assert eventually(lambda: kept(deployment, name).counts.succeeded >= done, 1_800), "the rows are not counted"
+
+    def are_done() -> bool:
+        run = kept_if_any(deployment, name)
+        return run is not None and run.counts.succeeded >= done
+
+    assert eventually(are_done, 1_800), "the rows are not counted"
     deployment.states.stop_execution(executionArn=arn)
     return Run(deployment, arn, deployment.wait(arn), uri)
 

@@ -20,9 +20,11 @@ class AdminApi(admin_api.AdminApi):
         self._waits = deployment.waits
 
     def ask(self, config: dict[str, Any], path: str = "/admin/bedrock/batch") -> tuple[int, dict[str, Any]]:
-        """The answer to a creation or an estimate; one that takes long is asked for again, under its key."""
+        """The answer to a creation or an estimate. One that takes long is asked for again, under its key: the function
+        says so with 202, or API Gateway with 503 when a first call on a busy machine takes longer than its 29 seconds.
+        """
         key, deadline = {"Idempotency-Key": str(uuid.uuid4())}, time.monotonic() + 300
-        while (answered := self.request("POST", path, {"config": config}, key))[0] == 202:
+        while (answered := self.request("POST", path, {"config": config}, key))[0] in (202, 503):
             assert time.monotonic() < deadline, answered
         return answered
 
