@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -101,6 +102,16 @@ def test_one_object_with_a_list_of_objects_is_read_as_a_row_with_a_warning() -> 
     ]
 
 
+@pytest.mark.parametrize("row", ['{"tags": [{"a": 1}]}', '{"tags": [{"a": 1}], "b": 1e5}'])
+def test_a_file_of_which_max_rows_reads_one_object_is_not_called_one_object(row: str) -> None:
+    data = "\n".join([row] * 1_000).encode()
+    staging = open_input(InputFile(lambda: [data], max_rows=1))
+    list(staging)
+
+    assert staging.total_rows == 1
+    assert not [warning for warning in staging.warnings if "one object" in warning]
+
+
 def test_decimals_stay_as_they_are_written() -> None:
     _, _, texts = values(b'{"a": 1.10, "b": 0.12345678901234567890}\n')
 
@@ -152,6 +163,20 @@ def test_max_rows_reads_no_further(form: str) -> None:
     staging = open_input(InputFile(lambda: [data], InputFormat(), max_rows=1))
 
     assert [cells for _, cells in read_staged(list(staging))] == [["1"]]
+
+
+@pytest.mark.parametrize("form", ["lines", "array"])
+@pytest.mark.parametrize("most", [2, 4, 5])
+def test_max_rows_checks_no_further_among_alike_objects(form: str, most: int) -> None:
+    rows = ['{"a": {"b": 1}}'] * 5 + ['{"a": {"b": 1E400}}']
+    data = ("\n".join([*rows, ""]) if form == "lines" else f"[{','.join(rows)}]").encode()
+
+    # One block holds a few of the lines, so that later ones come together.
+    chunks = [data[i : i + 48] for i in range(0, len(data), 48)] if form == "lines" else [data]
+    staging = open_input(InputFile(lambda: chunks, InputFormat(), max_rows=most))
+
+    assert [cells for _, cells in read_staged(list(staging))] == [['{"b":1}']] * most
+    assert "a number is too large" in refusal(data)
 
 
 @pytest.mark.parametrize("size", [1, 3, 1 << 20])
@@ -305,6 +330,61 @@ def test_reading_goes_on_after_any_chunk_and_ends_at_max_rows_inside_many_alike_
         assert isinstance(later, Resumable)
         later.go_on(place)
         assert [cells for _, cells in read_staged([*staged, *later])] == whole
+
+
+@pytest.fixture
+def compiled(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of keys in each expression that is compiled for objects."""
+    found: list[int] = []
+    compile_ = re.compile
+
+    def counted(pattern: Any, flags: int = 0) -> re.Pattern[Any]:
+        if isinstance(pattern, str) and (keys := pattern.count(json_shapes._VALUE)):
+            found.append(keys)
+        return compile_(pattern, flags)
+
+    monkeypatch.setattr(re, "compile", counted)
+    return found
+
+
+def in_form(rows: list[dict[str, Any]], form: str) -> bytes:
+    return lines(rows) if form == "lines" else json.dumps(rows).encode()
+
+
+@pytest.mark.parametrize("form", ["lines", "array"])
+def test_objects_whose_keys_come_once_cost_no_compiling(form: str, compiled: list[int]) -> None:
+    rows = [{f"k{first + key}": key for key in range(100)} for first in range(64)]
+    _, read, _ = values(in_form(rows, form))
+
+    assert len(read) == 64
+    assert compiled == []
+
+
+@pytest.mark.parametrize("form", ["lines", "array"])
+def test_keys_that_take_turns_are_compiled_for_one_object_alone_and_up_to_a_bound(
+    form: str, compiled: list[int]
+) -> None:
+    rows = [{f"k{first + key}": key for key in range(40)} for _ in range(5) for first in range(64)]
+    _, read, _ = values(in_form(rows, form))
+
+    assert len(read) == 320
+    assert 0 < sum(compiled) <= 1_000
+    assert set(compiled) == {40}
+
+
+@pytest.mark.parametrize("form", ["lines", "array"])
+def test_two_shapes_that_take_turns_need_two_expressions(form: str, compiled: list[int]) -> None:
+    values(in_form([{"a": 1, "b": 2}, {"c": 3, "d": 4}] * 20, form))
+
+    assert compiled == [2, 2]
+
+
+@pytest.mark.parametrize("form", ["lines", "array"])
+def test_one_shape_needs_up_to_three_expressions(form: str, compiled: list[int], block_size: int) -> None:
+    del block_size
+    values(in_form([{"a": number, "b": "x"} for number in range(100)], form))
+
+    assert 0 < len(compiled) <= 3
 
 
 @pytest.mark.parametrize(

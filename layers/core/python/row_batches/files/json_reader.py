@@ -85,20 +85,25 @@ def _staged(
                 raise InvalidInputError([too_many_columns(len(keys))])
         rows += _count(objects)
         if file.max_rows is not None and rows >= file.max_rows:
+            is_whole = False
             break
+    else:
+        is_whole = True
     for key in keys:
         if "\0" in key or encodable(key) != key:
             _refuse(shown(encodable(key)), "a key contains a NUL character, or half of a surrogate pair", "remove it")
     if not keys:
         _refuse("", "the file has no objects with keys", 'write rows such as {"id": 1, "text": "…"}')
 
-    lists = _lists_of_objects(objects) if rows == 1 else []
+    lists = _lists_of_objects(objects) if is_whole and rows == 1 else []
 
     def rows_after(skipped: int) -> Iterator[Row | Rows]:
+        shapes.begin_again()
         again = objects_of(Utf8Text(file.chunks(), file.form, PATH), shapes, False)
-        return _rows(_without_first(again, skipped), list(keys))
+        return _rows(_without_first(again, skipped), list(keys), lambda: staging.rows_left)
 
-    return ResumableTable(file, list(keys), rows_after, lambda: [*text.warnings, *lists])
+    staging = ResumableTable(file, list(keys), rows_after, lambda: [*text.warnings, *lists])
+    return staging
 
 
 def _lists_of_objects(row: Any) -> list[str]:
@@ -137,11 +142,14 @@ def _without_first(objects: Objects, count: int) -> Objects:
             yield item
 
 
-def _rows(objects: Objects, columns: list[str]) -> Iterator[Row | Rows]:
+def _rows(objects: Objects, columns: list[str], rows_left: Callable[[], int | None]) -> Iterator[Row | Rows]:
+    """The rows with their staged cells. Rows after the number that ``rows_left`` gives are not checked."""
     whole = tuple(columns)
     for one in objects:
         if isinstance(one, Alike):
-            yield Rows(one.unit, one.first, rows_of(one, columns, _nested_cell))
+            left = rows_left()
+            alike = one if left is None else one.first_rows(left)
+            yield Rows(alike.unit, alike.first, rows_of(alike, columns, _nested_cell))
             continue
         place, item = one
         if not isinstance(item, tuple):

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -19,8 +20,12 @@ from row_batches.files.staged_copy import staged_cell
 
 _MOST_KEYS = 100
 _MOST_SHAPES = 8
-_MOST_COMPILED = 64
-"""Bounds for the time of compiling, which grows with the keys. A file whose rows all differ is read without shapes."""
+_MOST_WAITING = 64
+_MOST_COMPILED_KEYS = 1_000
+"""Bounds for the time of compiling, which is about a millisecond for each key of each expression.
+
+A file whose rows all differ is read without shapes.
+"""
 _ITEMS_CHARACTERS = 65_536
 """The size in characters of the items of an array that are read together."""
 _PASSED_OVER = 8
@@ -36,20 +41,48 @@ _VALUE = f"{_TEXT}|{_NUMBER}|true|false|null|{_NESTED}"
 _STAGED_JSON = '"\\\\j%s"'
 
 
-@dataclass(frozen=True, slots=True)
 class Shape:
-    """The objects with these keys in this order. A match of ``pattern`` has the text of each value as a group.
+    """The objects with these keys in this order. Each expression is compiled when it is first used.
 
-    ``line`` matches the same for a whole line. Without groups, ``lines`` matches any number of lines, ``object`` what
-    ``pattern`` matches, and ``objects`` any number of these with commas between them.
+    ``is_repeated`` says whether it is worth compiling the expressions for several objects.
     """
 
-    keys: tuple[str, ...]
-    pattern: re.Pattern[str]
-    line: re.Pattern[str]
-    lines: re.Pattern[str]
-    object: re.Pattern[str]
-    objects: re.Pattern[str]
+    def __init__(self, keys: Sequence[str]) -> None:
+        self.keys = tuple(keys)
+        self.is_repeated = False
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """Matches an object, with the text of each value as a group."""
+        return re.compile(self._with_groups)
+
+    @cached_property
+    def line(self) -> re.Pattern[str]:
+        """Matches the same as ``pattern`` for a whole line."""
+        return re.compile(rf"^[ \t]*+{self._with_groups}[ \t\r]*+$", re.MULTILINE)
+
+    @cached_property
+    def lines(self) -> re.Pattern[str]:
+        """Matches any number of lines, without groups."""
+        return re.compile(rf"(?:[ \t]*+{self._without_groups}[ \t\r]*+(?:\n|\Z))++")
+
+    @cached_property
+    def object(self) -> re.Pattern[str]:
+        """Matches an object, without groups."""
+        return re.compile(self._without_groups)
+
+    @cached_property
+    def objects(self) -> re.Pattern[str]:
+        """Matches any number of objects with commas between them, without groups."""
+        return re.compile(rf"{self._without_groups}(?:{_SPACES},{_SPACES}{self._without_groups})*+")
+
+    @property
+    def _with_groups(self) -> str:
+        return _object_of(self.keys, f"({_VALUE})")
+
+    @property
+    def _without_groups(self) -> str:
+        return _object_of(self.keys, f"(?:{_VALUE})")
 
 
 Found = tuple[Shape, Sequence[str]]
@@ -73,13 +106,23 @@ class Alike:
         """The objects after the first so many."""
         return Alike(self.shape, self.unit, self.first + skipped, self.count - skipped, self.values[skipped:])
 
+    def first_rows(self, count: int) -> Alike:
+        """The first so many objects."""
+        return Alike(self.shape, self.unit, self.first, min(count, self.count), self.values[:count])
+
 
 class Shapes:
-    """The shapes of a file's objects, the last used first."""
+    """The shapes of a file's objects, the last used first.
+
+    Keys become a shape when they come a second time, so that keys that differ in each object cost no compiling.
+    """
 
     def __init__(self) -> None:
         self._shapes: list[Shape] = []
-        self._compiled = 0
+        self._waiting: dict[tuple[str, ...], None] = {}
+        self._last: tuple[str, ...] = ()
+        self._is_repeat = False
+        self._compiled_keys = 0
         self._passed_over = 0
 
     def of_lines(self, lines: str, first: int, *, only_keys: bool) -> Alike | None:
@@ -87,10 +130,10 @@ class Shapes:
 
         ``first`` is the number of the first line.
         """
-        if self._passed_over or not self._shapes:
+        shape = self._repeated()
+        if self._passed_over or shape is None:
             self._passed_over = max(0, self._passed_over - 1)
             return None
-        shape = self._shapes[0]
         count = lines.count("\n") + 1
         if only_keys and shape.lines.fullmatch(lines):
             return Alike(shape, "line", first, count)
@@ -105,10 +148,11 @@ class Shapes:
 
         ``first`` is the number of the first item. None if there is no such object.
         """
-        found = self._shapes[0].objects.match(text, position, position + _ITEMS_CHARACTERS) if self._shapes else None
-        if found is None:
+        shape = self._repeated()
+        found = None if shape is None else shape.objects.match(text, position, position + _ITEMS_CHARACTERS)
+        if shape is None or found is None:
             return None
-        shape, end = self._shapes[0], found.end()
+        end = found.end()
         if only_keys:
             return Alike(shape, "item", first, len(shape.object.findall(text, position, end))), end
         values = _groups(shape.pattern.findall(text, position, end), shape)
@@ -121,22 +165,50 @@ class Shapes:
             if found is not None:
                 if place:
                     self._shapes.insert(0, self._shapes.pop(place))
+                self._follow(shape.keys)
                 return shape, found
         return None
 
     def learn(self, keys: Sequence[str]) -> None:
-        """Make a shape of the keys of an object that had to be parsed."""
-        if not 0 < len(keys) <= _MOST_KEYS or self._compiled >= _MOST_COMPILED:
+        """Note the keys of an object that had to be parsed. They become a shape when they come a second time."""
+        key = tuple(keys)
+        self._follow(key)
+        if not 0 < len(key) <= _MOST_KEYS or any(shape.keys == key for shape in self._shapes):
             return
-        if any(list(shape.keys) == list(keys) for shape in self._shapes):
-            return
-        self._compiled += 1
-        pattern, plain = _object_of(keys, f"({_VALUE})"), _object_of(keys, f"(?:{_VALUE})")
-        line = re.compile(rf"^[ \t]*+{pattern}[ \t\r]*+$", re.MULTILINE)
-        lines = re.compile(rf"(?:[ \t]*+{plain}[ \t\r]*+(?:\n|\Z))++")
-        objects = re.compile(rf"{plain}(?:{_SPACES},{_SPACES}{plain})*+")
-        shape = Shape(tuple(keys), re.compile(pattern), line, lines, re.compile(plain), objects)
-        self._shapes = [shape, *self._shapes[: _MOST_SHAPES - 1]]
+        if key not in self._waiting:
+            self._waiting[key] = None
+            if len(self._waiting) > _MOST_WAITING:
+                del self._waiting[next(iter(self._waiting))]
+        elif self._can_compile(1, key):
+            del self._waiting[key]
+            self._shapes = [Shape(key), *self._shapes[: _MOST_SHAPES - 1]]
+
+    def begin_again(self) -> None:
+        """Note that the file is read from its start once more, so that the same object does not count twice."""
+        self._waiting.clear()
+        self._follow(())
+
+    def _follow(self, keys: tuple[str, ...]) -> None:
+        self._is_repeat = keys == self._last
+        self._last = keys
+
+    def _repeated(self) -> Shape | None:
+        """The shape used last, if two objects of it followed each other; None otherwise."""
+        if not self._shapes:
+            return None
+        shape = self._shapes[0]
+        if not shape.is_repeated and self._is_repeat and self._last == shape.keys:
+            # A file needs two expressions: ``lines`` and ``line``, or ``objects`` and ``object``.
+            shape.is_repeated = self._can_compile(2, shape.keys)
+        return shape if shape.is_repeated else None
+
+    def _can_compile(self, expressions: int, keys: Sequence[str]) -> bool:
+        """Whether so many expressions with these keys are within the bound. If they are, they count from now on."""
+        more = expressions * len(keys)
+        if self._compiled_keys + more > _MOST_COMPILED_KEYS:
+            return False
+        self._compiled_keys += more
+        return True
 
 
 def _groups(found: list[Any], shape: Shape) -> Sequence[tuple[str, ...]]:

@@ -166,23 +166,23 @@ class TableStaging:
             yield b"".join(lines)
 
     @property
-    def _rows_left(self) -> int | None:
+    def rows_left(self) -> int | None:
         """The number of rows that can follow; ``total_rows`` counts those of the files before this one."""
         return None if self._file.max_rows is None else max(0, self._file.max_rows - self.total_rows)
 
     def _lines(self) -> Iterator[tuple[int, bytes]]:
         """The staged lines, each with the number of its rows, which is 1 unless they need no look at each."""
-        if self._rows_left == 0:
+        if self.rows_left == 0:
             return
         for rows in self._rows:
             if isinstance(rows, Rows):
-                left = self._rows_left
+                left = self.rows_left
                 if (left is None or left > len(rows.cells)) and (together := _together(rows, self.total_rows)):
                     yield len(rows.cells), together
                     continue
             for place, cells in rows if isinstance(rows, Rows) else [rows]:
                 yield 1, self._line(place, cells, self._wrong)
-                if self._rows_left == 0:
+                if self.rows_left == 0:
                     return
 
     def _check_size(self) -> None:
