@@ -16,13 +16,13 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from batch_processor_client.errors import ClientError
-from batch_processor_client.yaml_files import FileProblem, FileProblemsError, YamlFile, read_yaml
+from batch_processor_client.yaml_files import FileProblem, FileProblemsError, YamlFile, parse_yaml, read_yaml
 from foundation.errors import Problem
 from foundation.json_text import parse_json
 from foundation.problems import listed
 from foundation.validation import Part, matches, refuse
 from row_batches.document.batch_config import Rate
-from row_batches.mapping.models import DeclaredColumn
+from row_batches.mapping.models import MAX_OUTPUT_COLUMNS, DeclaredColumn
 
 FOLDER = Path("targets")
 SETTINGS, HANDLER, DEFINITION = "target.yaml", "handler.py", "agent.asl.json"
@@ -128,6 +128,8 @@ class TargetFile(Part):
     @field_validator("output")
     @classmethod
     def _check_output(cls, output: list[DeclaredColumn]) -> list[DeclaredColumn]:
+        if len(output) > MAX_OUTPUT_COLUMNS:
+            refuse(f"more than {MAX_OUTPUT_COLUMNS:,} columns", "declare those that you need")
         names = [column.name for column in output]
         for number, name in enumerate(names):
             if name in names[:number]:
@@ -156,8 +158,8 @@ def create(name: str, *, file: Path | None = None, template: Template | None = N
     """Make a target's folder from the user's handler or definition, or from a template; return its path.
 
     A ``requirements.txt`` beside the file is copied, too. If the code of a handler shows what it returns, that is
-    declared as its output. Raises ClientError if the name cannot be one, is taken, or if
-    the file is neither Python with a ``handler`` nor the definition of a state machine.
+    declared as its output, unless a field cannot be a column. Raises ClientError if the name cannot be one, is taken,
+    or if the file is neither Python with a ``handler`` nor the definition of a state machine.
     """
     if re.fullmatch(NAME, name) is None or len(name) > MOST_FUNCTION_NAME:
         raise ClientError(
@@ -173,11 +175,12 @@ def create(name: str, *, file: Path | None = None, template: Template | None = N
         return path
     assert file is not None
     code_name = _kind_of_code(file)
-    path.mkdir(parents=True)
-    shutil.copyfile(file, path / code_name)
     settings = (TEMPLATES / "own" / SETTINGS).read_text(encoding="utf-8")
     fields = returned_fields(file.read_text(encoding="utf-8-sig")) if code_name == HANDLER else []
-    (path / SETTINGS).write_text(settings + output_lines(fields), encoding="utf-8")
+    settings += output_lines(fields, settings)
+    path.mkdir(parents=True)
+    shutil.copyfile(file, path / code_name)
+    (path / SETTINGS).write_text(settings, encoding="utf-8")
     requirements = file.resolve().parent / "requirements.txt"
     if code_name == HANDLER and requirements.is_file():
         shutil.copyfile(requirements, path / requirements.name)
@@ -258,13 +261,29 @@ def _fields_of(answer: ast.expr | None) -> list[str] | None:
             return None
         parts[key.value] = value
     if "tool_use_id" in parts:
-        return [] if "is_error" in parts else _fields_of(parts.get("content"))
+        return _fields_of(parts.get("content")) if _is_false(parts.get("is_error")) else []
     return [] if parts.keys() == {"error"} else list(parts)
 
 
-def output_lines(names: Sequence[str]) -> str:
-    """The lines of ``target.yaml`` that declare columns with these names; "" without any."""
-    return "".join(["output:\n", *(f"  - {{name: {json.dumps(name)}}}\n" for name in names)] if names else [])
+def _is_false(value: ast.expr | None) -> bool:
+    """Whether a field is absent or the constant False."""
+    return value is None or (isinstance(value, ast.Constant) and value.value is False)
+
+
+def output_lines(names: Sequence[str], settings: str = "") -> str:
+    """The lines that declare columns with these names in a ``target.yaml``, which has ``settings`` so far.
+
+    "" without any name, and if the check of the file refuses the lines, say for a column ``_status``.
+    """
+    # YAML reads JSON's escape of a character beyond U+FFFF as two characters, so such a character is not escaped.
+    columns = [f"  - {{name: {json.dumps(name, ensure_ascii=False)}}}\n" for name in names]
+    lines = "".join(["output:\n", *columns])
+    try:
+        read = parse_yaml(SETTINGS, (settings + lines).encode()).check(TargetFile, SETTINGS)
+    except (FileProblemsError, UnicodeEncodeError):
+        return ""
+    # In quotes, too, YAML drops white space around some characters, such as U+2028, which it reads as a line break.
+    return lines if names and [column.name for column in read.output] == list(names) else ""
 
 
 def check_targets(folder: Path = FOLDER) -> list[TargetFolder]:

@@ -111,10 +111,10 @@ def try_(
         for number, one in enumerate(tried, 1):
             _show_tried(one, f"row {number} of {len(tried)}" if len(tried) > 1 else "")
         undeclared = list(dict.fromkeys(field for one in tried for field in one.undeclared))
-        if undeclared and mappings is None:
+        if mappings is None and (lines := output_lines(undeclared)):
             show(
                 "output   A run without a document writes the answer as JSON, in one column. For a column a field, add "
-                f"this to targets/{name}/target.yaml, and deploy it:\n{output_lines(undeclared)}".rstrip()
+                f"this to targets/{name}/target.yaml, and deploy it:\n{lines}".rstrip()
             )
     if any(one.status is not RowStatus.SUCCESS for one in tried):
         raise typer.Exit(1)

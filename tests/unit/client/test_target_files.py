@@ -48,7 +48,10 @@ def test_a_handler_becomes_a_tool_with_its_requirements(handler: Path, tmp_path:
         ('if text:\n        return {"a": 1}\n    return {"a": 2, "b": 3}', ["a", "b"]),
         ('if not text:\n        return {"error": "no text"}\n    return {"a": 1}', ["a"]),
         ('return {"type": "tool_result", "tool_use_id": event["id"], "content": {"words": 3}}', ["words"]),
+        ('return {"tool_use_id": event["id"], "is_error": False, "content": {"words": 3}}', ["words"]),
         ('return {"tool_use_id": event["id"], "is_error": True, "content": "no"}', []),
+        ('return {"tool_use_id": event["id"], "is_error": not text, "content": {"words": 3}}', []),
+        ('return {"größe": 1, "😀 mood": 2, "yes": 3}', ["größe", "😀 mood", "yes"]),
         ('def inner():\n        return {"inner": 1}\n    return {"a": inner()}', ["a"]),
         ("return look_up(text)", []),
         ('if text:\n        return {"a": 1}\n    return look_up(text)', []),
@@ -61,6 +64,26 @@ def test_a_handler_that_spells_its_answer_out_declares_its_output(body: str, fie
     (tmp_path / "mine.py").write_text(f'def handler(event, context):\n    text = event["input"]["text"]\n    {body}\n')
     path = create("mine", file=tmp_path / "mine.py", folder=tmp_path / "targets")
     assert [column.name for column in read_target(path).settings.output] == fields
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param(["label", "_status"], id="a metadata column"),
+        pytest.param(["label", ""], id="empty"),
+        pytest.param(["two\nlines"], id="a line break"),
+        pytest.param(["two \u2028 lines"], id="what YAML reads as a line break"),
+        pytest.param(["\ud83d"], id="half a character"),
+        pytest.param(["x" * 256], id="too long"),
+        pytest.param([f"f{number}" for number in range(1_001)], id="too many"),
+        pytest.param([f"{number:03}" + "x" * 252 for number in range(1_000)], id="too large a file"),
+    ],
+)
+def test_fields_that_cannot_all_be_columns_are_not_declared(fields: list[str], tmp_path: Path) -> None:
+    answer = ", ".join(f"{field!a}: 1" for field in fields)
+    (tmp_path / "mine.py").write_text(f"def handler(event, context):\n    return {{{answer}}}\n")
+    path = create("mine", file=tmp_path / "mine.py", folder=tmp_path / "targets")
+    assert read_target(path).settings.output == []
 
 
 def test_a_definition_becomes_an_agent(tmp_path: Path) -> None:
