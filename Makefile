@@ -216,8 +216,8 @@ stop-job: $(RUNTIME) ## Stop a job and keep its answers: JOB=id
 	@$(CLIENT) stop-job -- "$$JOB"
 
 .PHONY: retry-job
-retry-job: $(RUNTIME) ## Create a job for the records of a job that got no content: JOB=id [INPUT=changes.json]
-	@$(CLIENT) retry-job $(call option,--input,INPUT) -- "$$JOB"
+retry-job: $(RUNTIME) ## Create a job for the records of a job that got no content: JOB=id [INPUT=changes.json] [FORCE=1]
+	@$(CLIENT) retry-job $(call option,--input,INPUT) $(if $(filter 1,$(FORCE)),--force) -- "$$JOB"
 
 .PHONY: content
 content: $(RUNTIME) ## Print the generated content of a job, a JSON object a line: JOB=id [LIMIT=n]

@@ -236,12 +236,17 @@ def retry_job(
     job_id: str,
     changes: dict[str, Any],
     *,
+    force: bool = False,
     key: str = "",
     wait: Callable[[float], None] = time.sleep,
 ) -> Creation:
-    """Create a job of the records that have no content. ``changes`` are those of the API's retry; ``key`` as above."""
+    """Create a job of the records that have no content. ``changes`` are those of the API's retry.
+
+    ``force`` and ``key`` are as above.
+    """
+    body = {**changes, **({"force": True} if force else {})}
     with _of_job(deployment, job_id):
-        return Creation.model_validate(_post(deployment, f"{_path(job_id)}/retry", changes, wait, key))
+        return Creation.model_validate(_post(deployment, f"{_path(job_id)}/retry", body, wait, key))
 
 
 def list_jobs(deployment: Deployment, *, status: str = "", limit: int = 20, cursor: str = "") -> JobPage:

@@ -36,6 +36,7 @@ JOB_COLUMNS = (
 )
 
 JobId = Annotated[str, typer.Argument(help="Id of the job.")]
+Force = Annotated[bool, typer.Option("--force", help="Create the job even if the same one was just created.")]
 Request = Annotated[Path | None, input_file('The request: {"config": {…}}, or the config alone.', "--input")]
 
 
@@ -63,9 +64,7 @@ def estimate(context: typer.Context, document: Request = None, as_json: AsJson =
 def create_job(
     context: typer.Context,
     document: Request = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Create the job even if the same one was just created.")
-    ] = False,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Create a job: records are selected, and Bedrock answers them at half price within a day."""
@@ -78,11 +77,12 @@ def retry_job(
     context: typer.Context,
     job: JobId,
     document: Annotated[Path | None, input_file("What to change, as the API's retry takes it.", "--input")] = None,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Create a job of the records of an ended job that have no content."""
     changes = read_document(document) if document is not None else {}
-    _show_creation(jobs.retry_job(deployment_of(context), job, changes), as_json=as_json)
+    _show_creation(jobs.retry_job(deployment_of(context), job, changes, force=force), as_json=as_json)
 
 
 def _show_creation(done: jobs.Creation, *, as_json: bool) -> None:

@@ -94,6 +94,16 @@ def test_a_command_that_is_run_again_says_that_the_job_was_there(world: World, t
     assert "within the last ten minutes. For a second job, add FORCE=1 (--force)." in " ".join(shown.split())
 
 
+def test_a_retry_is_repeated_by_the_option_that_its_message_names(world: World, tmp_path: Path) -> None:
+    changes = tmp_path / "changes.json"
+    changes.write_text('{"maxSpendUSD": 5}')
+    world.api.answers = [(200, {**CREATED, "repeated": True}), (200, {**CREATED, "jobId": "batch-2"})]
+    shown = world.command("retry-job", "--input", str(changes), JOB).output
+    assert "For a second job, add FORCE=1 (--force)." in " ".join(shown.split())
+    assert "batch-2: 3 records." in world.command("retry-job", "--input", str(changes), "--force", JOB).output
+    assert [body for _, _, body in world.api.requests] == [{"maxSpendUSD": 5}, {"maxSpendUSD": 5, "force": True}]
+
+
 def test_a_deployment_that_gives_no_key_is_not_asked_again(world: World) -> None:
     """The release before takes the id of a job for a new key, and would create another job."""
     world.api.answers = [(202, {"message": "Batch job is being created", "jobId": JOB}), (200, CREATED)]
