@@ -165,6 +165,44 @@ variable "targets" {
   }
 
   validation {
+    condition = alltrue(flatten([for target in values(var.targets) : [
+      for column in target.output : can(regex("^[^\\p{Cc}]{1,255}$", column.name))
+    ]]))
+    error_message = "A column of a target's output has a name of 1 to 255 characters, none of them a control character."
+  }
+
+  validation {
+    condition = alltrue(flatten([for target in values(var.targets) : [
+      for column in target.output : !contains([
+        "_execution_id", "_row_id", "_status", "_error_message", "_execution_time_ms", "_timestamp", "_attempts",
+        "_input_tokens", "_output_tokens", "_cost_usd", "_extraction"
+      ], column.name)
+    ]]))
+    error_message = "A column of a target's output cannot have the name of a metadata column, such as _status."
+  }
+
+  validation {
+    condition = alltrue([for target in values(var.targets) :
+      length(target.output) <= 1000 && length(distinct([for column in target.output : column.name])) == length(target.output)
+    ])
+    error_message = "A target's output has up to 1,000 columns, each with a name of its own."
+  }
+
+  validation {
+    condition = alltrue(flatten([for target in values(var.targets) : [
+      for column in target.output : contains(["string", "number", "boolean", "date", "json_string"], column.type)
+    ]]))
+    error_message = "The type of a column of a target's output is string, number, boolean, date or json_string."
+  }
+
+  validation {
+    condition = alltrue(flatten([for target in values(var.targets) : [
+      for column in target.output : column.source == null ? true : startswith(column.source, "$")
+    ]]))
+    error_message = "The source of a column of a target's output is a JSONPath, such as $.label."
+  }
+
+  validation {
     condition     = alltrue([for target in values(var.targets) : target.cost_per_call_usd == null ? true : target.cost_per_call_usd >= 0])
     error_message = "A target's cost_per_call_usd is 0 or more."
   }

@@ -84,6 +84,78 @@ run "a_rate_of_a_target_is_more_than_0" {
   expect_failures = [var.targets]
 }
 
+run "a_column_of_an_output_has_a_name_of_up_to_255_characters" {
+  command = plan
+
+  variables {
+    targets = {
+      echo = { type = "tool", arn = "arn:aws:lambda:us-east-1:123456789012:function:echo", output = [{ name = format("%0256d", 0) }] }
+    }
+  }
+
+  expect_failures = [var.targets]
+}
+
+run "a_column_of_an_output_has_no_control_character_in_its_name" {
+  command = plan
+
+  variables {
+    targets = {
+      echo = { type = "tool", arn = "arn:aws:lambda:us-east-1:123456789012:function:echo", output = [{ name = "two\nlines" }] }
+    }
+  }
+
+  expect_failures = [var.targets]
+}
+
+run "a_column_of_an_output_is_no_metadata_column" {
+  command = plan
+
+  variables {
+    targets = {
+      echo = { type = "tool", arn = "arn:aws:lambda:us-east-1:123456789012:function:echo", output = [{ name = "label" }, { name = "_status" }] }
+    }
+  }
+
+  expect_failures = [var.targets]
+}
+
+run "an_output_has_each_column_once" {
+  command = plan
+
+  variables {
+    targets = {
+      echo = { type = "tool", arn = "arn:aws:lambda:us-east-1:123456789012:function:echo", output = [{ name = "label" }, { name = "label" }] }
+    }
+  }
+
+  expect_failures = [var.targets]
+}
+
+run "a_column_of_an_output_has_a_known_type" {
+  command = plan
+
+  variables {
+    targets = {
+      echo = { type = "tool", arn = "arn:aws:lambda:us-east-1:123456789012:function:echo", output = [{ name = "label", type = "text" }] }
+    }
+  }
+
+  expect_failures = [var.targets]
+}
+
+run "the_source_of_a_column_is_a_path" {
+  command = plan
+
+  variables {
+    targets = {
+      echo = { type = "tool", arn = "arn:aws:lambda:us-east-1:123456789012:function:echo", output = [{ name = "label", source = "label" }] }
+    }
+  }
+
+  expect_failures = [var.targets]
+}
+
 run "targets_that_share_an_arn_share_its_limits" {
   command = plan
 
