@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from foundation.errors import InvalidInputError
 from row_batches.document.input_format import InputFormat
-from row_batches.files.opening import open_input
+from row_batches.files.opening import open_input, recognised
 from row_batches.files.staged_copy import read_staged
 from row_batches.files.table import InputFile, InputStaging
 
@@ -459,3 +459,12 @@ def test_a_file_of_another_kind_is_called_by_its_name(data: bytes, what: str) ->
 )
 def test_a_csv_whose_first_name_looks_odd_is_still_a_csv(data: bytes) -> None:
     assert len(opened(data)[1]) == 1
+
+
+@pytest.mark.parametrize("first", ["[1],b", '["x","y"],b', "[],b", "[1;2],b"])
+def test_a_csv_whose_first_cell_looks_like_a_list_is_csv(first: str) -> None:
+    assert recognised(InputFile(lambda: [f"{first}\n1,2\n".encode()]))[0].name == "csv"
+
+
+def test_the_error_of_a_list_of_lists_names_csv_as_the_way_out() -> None:
+    assert "input_format.type: csv" in refusal(b"[1, 2]\n[3, 4]\n")

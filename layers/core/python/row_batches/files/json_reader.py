@@ -409,7 +409,11 @@ def _reason(error: ValueError) -> str:
 
 def _object(item: Any, place: str) -> Mapping[str, Any]:
     if not isinstance(item, dict):
-        _refuse(place, "a row is not an object", 'write rows such as {"id": 1, "text": "…"}')
+        _refuse(
+            place,
+            "a row is not an object",
+            'write rows such as {"id": 1, "text": "…"}; if it is CSV, set input_format.type: csv',
+        )
     return item
 
 

@@ -5,6 +5,7 @@ Only the content counts, not the name: a web page saved as .csv is a web page.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +26,8 @@ _BINARY = re.compile(rb"[\x00\x04-\x08\x0e-\x1a]")
 _FEW_BINARY = 8
 _MOST_BINARY = 0.02
 """The share of such bytes in a damaged text."""
-_JSON_ITEM = rb'[\[{"]|(?:-?[0-9][0-9.eE+-]*|true|false|null)\s*(?:,|\]\s*$)'
+_JSON = json.JSONDecoder()
+_LONGEST_SIGN = len("-Infinity") + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +70,29 @@ def is_json_object(head: bytes) -> bool:
 
 
 def is_json_array(head: bytes) -> bool:
-    """Whether the file is a list. Only a list of objects can be read, but for any other the error says so."""
-    opening = _opening(head)
-    return re.match(rb"\[\s*(?:\]|" + _JSON_ITEM + b")", opening) is not None and not _is_python(head)
+    """Whether the file is surely a list. Only a list of objects can be read, but for any other the error says so.
+
+    A list that a delimiter follows is the first cell of a CSV.
+    """
+    text = _opening(head).decode("utf-8", "replace")
+    if re.match(r"\[\s*\{\s*[\"}]", text):
+        return True
+    position = 0
+    while position < len(text):
+        if text[position] != "[":
+            return False
+        try:
+            _, end = _JSON.raw_decode(text, position)
+        except json.JSONDecodeError as error:
+            is_end = error.msg.startswith("Unterminated string") or len(text) - error.pos < _LONGEST_SIGN
+            return len(head) >= HEAD_BYTES and is_end
+        except RecursionError:
+            return True
+        line_end = re.compile(r"[ \t\r]*(?:\n\s*|\Z)").match(text, end)
+        if line_end is None:
+            return False
+        position = line_end.end()
+    return position > 0
 
 
 def _is_python(head: bytes) -> bool:
