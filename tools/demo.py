@@ -4,7 +4,7 @@
     make demo ARGS=--keep
 
 If the local AWS of `make up` runs, the demo uses it and leaves it running. Otherwise it starts one of its own, in
-build/demo-aws, and forgets it; with --keep, the demo starts that of `make up`.
+build/demo-aws, and forgets it, but for its logs when something fails; with --keep, the demo starts that of `make up`.
 """
 
 from __future__ import annotations
@@ -151,6 +151,9 @@ def demonstrate(console: Console, keep: bool) -> int:
     own = not keep and not local_aws.is_running()
     if own:
         os.environ["LOCAL_AWS_DIR"] = str(OWN_FOLDER)
+        if OWN_FOLDER.exists():
+            local_aws.forget()  # what a demo that failed left
+    end = local_aws.forget
     try:
         up.start_and_deploy(console, keep=keep)
         deployment = deployment_of("local")
@@ -162,9 +165,12 @@ def demonstrate(console: Console, keep: bool) -> int:
         for example in DEMONSTRATED:
             show_example(console, deployment, example)
         show_when_done(console, "The Bedrock batch", bedrock_batch)
+    except Exception:
+        end = local_aws.stop  # its logs stay, because the message names them
+        raise
     finally:
         if own:
-            local_aws.forget()
+            end()
     console.rule(style="dim")
     console.print(
         f"All three outputs are as expected, and the lake has its content. {clock(time.monotonic() - begun)} in all.",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+from tools import demo, local_aws, up
 from tools.demo import DEMONSTRATED, begun_beside, differences, show_when_done
 from tools.errors import CommandError
 
@@ -51,3 +53,28 @@ def test_what_fails_beside_fails_the_demo() -> None:
 
     with pytest.raises(CommandError, match="no records"):
         show_when_done(Console(file=io.StringIO()), "A", begun_beside(fail))
+
+
+def test_a_demo_that_fails_keeps_the_logs_that_its_message_names_and_the_next_one_removes_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # Given a deployment that fails
+    own, called = tmp_path / "demo-aws", list[str]()
+    monkeypatch.setattr(demo, "OWN_FOLDER", own)
+    monkeypatch.setenv("LOCAL_AWS_DIR", str(tmp_path))
+    monkeypatch.setattr(local_aws, "is_running", lambda: False)
+    for name in ("stop", "forget"):
+        monkeypatch.setattr(local_aws, name, lambda name=name: called.append(name))
+
+    def fail(*_: object, **__: object) -> None:
+        own.mkdir(exist_ok=True)
+        called.append("start")
+        raise CommandError("no policy")
+
+    monkeypatch.setattr(up, "start_and_deploy", fail)
+    # When the demo runs twice
+    for _ in range(2):
+        with pytest.raises(CommandError, match="no policy"):
+            demo.demonstrate(Console(file=io.StringIO()), keep=False)
+    # Then each stops without removing the folder, and the second begins without what the first left
+    assert called == ["start", "stop", "forget", "start", "stop"]
