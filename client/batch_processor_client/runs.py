@@ -89,6 +89,13 @@ def list_runs(
             return RunList(runs=found, cursor=cursor)
 
 
+def known_execution(deployment: Deployment, execution: str) -> str:
+    """The ARN of an execution that Step Functions knows. Raises ClientError if it knows none of this name."""
+    arn = deployment.execution_arn(execution)
+    executions.describe(deployment.client("stepfunctions"), arn)
+    return arn
+
+
 def status(deployment: Deployment, execution: str) -> Run:
     """The state and counts of a run, also while it runs. Raises ClientError if there is no such run."""
     name = executions.name_of(execution)

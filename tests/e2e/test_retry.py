@@ -146,6 +146,6 @@ def test_a_run_that_goes_on_is_neither_resumed_nor_retried(deployment: Deploymen
 
     assert (resumed.status, resumed.error) == ("FAILED", "InvalidInputError")
     assert "execution_config.resume_from: it still runs" in resumed.cause
-    with pytest.raises(ClientError, match="wait for its end"):
+    with pytest.raises(ClientError, match="has not ended yet"):
         retry(Outputs.model_validate(deployment.outputs), name)
     deployment.wait(going_on)

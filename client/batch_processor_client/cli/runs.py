@@ -131,8 +131,7 @@ def follow(
 ) -> None:
     """Follow an execution to its output. Ctrl-C leaves it running. With --json, progress goes to standard error."""
     deployment = deployment_of(context)
-    arn = deployment.execution_arn(execution)
-    executions.describe(deployment.client("stepfunctions"), arn)  # a wrong name is said before any progress is shown
+    arn = runs.known_execution(deployment, execution)  # a wrong name is said before any progress is shown
     _follow(deployment, arn, output, as_json=as_json)
 
 

@@ -125,8 +125,8 @@ def test_rows_that_would_fill_the_history_are_refused_with_their_events() -> Non
 
     assert isinstance(problem, Problem)
     assert problem.message == (
-        "250 rows of 5 attempts take 29,350 events in the execution's history (20 an attempt), of which 20,000 are "
-        "planned"
+        "250 rows of 5 attempts take 29,350 events in the execution's history (20 an attempt), and at most 20,000 "
+        "are allowed"
     )
     found = decided(250, target=STANDARD, storage_mode="auto", retry_policy={"max_attempts": 5}).storage
     assert (found.mode, found.reason) == (StorageMode.S3, f"auto: {problem.message}")
