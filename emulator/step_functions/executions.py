@@ -210,7 +210,7 @@ class Execution:
         self.control.stop()
 
     def publish_status(self) -> None:
-        """The event of a status change (dg/eventbridge-integration.html); Standard executions only."""
+        """Publish the event of the end (dg/eventbridge-integration.html); Standard executions only."""
         if not self.express:
             stepfunctions._emit_execution_status_event(self.record)
 
@@ -356,9 +356,13 @@ def start(reference: str, name: str | None, text: str, *, nested: bool = False) 
 
 
 def _run_in_background(execution: Execution, run: Callable[[], None]) -> None:
+    # Copied before the thread begins: an execution that is stopped first has published its end already.
+    begun = dict(execution.record)
+
     def work() -> None:
         try:
-            execution.publish_status()
+            if not execution.express:
+                stepfunctions._emit_execution_status_event(begun)
             run()
         finally:
             with _running_lock:

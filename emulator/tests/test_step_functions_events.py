@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from emulator.testing import LocalAws
+from emulator.testing import FOLDER, LocalAws
 from emulator.tests.machines import Machines, State, client, distributed, jsonata
 from emulator.tests.resources import eventually, unique
 
@@ -87,6 +89,39 @@ def test_each_status_is_published_with_input_and_output(
     assert (last["executionArn"], json.loads(last["input"]), last["error"]) == (run.arn, {"a": 1}, error)
     assert last["output"] == ('{"a":1}' if status == "SUCCEEDED" else None)
     assert last["stopDate"] >= last["startDate"]
+
+
+STOPPED_BEFORE_ITS_THREAD_BEGINS = """
+import json
+from ministack.services import stepfunctions
+from emulator.step_functions import executions
+
+class LateThreads:
+    def submit(self, work):
+        self.work = work
+
+executions.THREADS = LateThreads()
+published = []
+stepfunctions._emit_execution_status_event = lambda record: published.append(record["status"])
+definition = {"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 600, "End": True}}}
+role = "arn:aws:iam::000000000000:role/any"
+made = stepfunctions._create_state_machine({"name": "any", "roleArn": role, "definition": json.dumps(definition)})
+execution = executions.start(json.loads(made[2])["stateMachineArn"], None, "{}")
+executions.stop(execution.arn, None, None)
+executions.THREADS.work()
+print(sorted(published))
+"""
+
+
+def test_an_execution_stopped_before_its_thread_begins_publishes_each_status_once() -> None:
+    """dg/eventbridge-integration.html: one event for each change of status"""
+    interpreter = os.environ.get("EMULATOR_PYTHON") or str(FOLDER / ".venv-emulator" / "bin" / "python")
+
+    done = subprocess.run(
+        [interpreter, "-c", STOPPED_BEFORE_ITS_THREAD_BEGINS], cwd=FOLDER, capture_output=True, text=True, check=False
+    )
+
+    assert done.stdout == "['ABORTED', 'RUNNING']\n", done.stderr
 
 
 def test_nested_executions_publish_events_and_children_of_a_map_do_not(machines: Machines, received: Received) -> None:
