@@ -51,13 +51,17 @@ def chromium() -> Iterator[Browser]:
         yield browser
 
 
-def inspect(page: Page, name: str) -> None:
+def inspect(page: Page, name: str, heading: str) -> None:
     """Look at a page wide and narrow, light and dark: axe finds no fault, and nothing is wider than the window.
+
+    It waits for the heading first: the page before it may still be in the window when a link was clicked.
 
     A screenshot of each is kept. axe looks at it wide and light, then narrow and dark: colours follow the scheme alone,
     and places the width alone.
     """
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    expect(page.locator("h1")).to_have_text(heading)
+    page.wait_for_load_state()
     axe = Axe()
     for width, size, looked_at in (("1280", WIDE, "light"), ("390", NARROW, "dark")):
         page.set_viewport_size(size)  # type: ignore[arg-type]
@@ -81,7 +85,7 @@ def test_a_run_is_watched_stopped_changed_and_downloaded(world: World, address: 
     assert "token" not in page.url
     assert address.partition("token=")[2] not in page.evaluate("() => document.cookie + location.href")
     expect(page.get_by_role("heading", name="Runs")).to_be_visible()
-    inspect(page, "runs")
+    inspect(page, "runs", heading="Runs")
 
     page.get_by_role("link", name="day-run").click()
     expect(page.locator("[data-text=done]")).to_have_text("5 of 12")
@@ -94,7 +98,7 @@ def test_a_run_is_watched_stopped_changed_and_downloaded(world: World, address: 
     page.keyboard.press("Enter")
     expect(page.get_by_role("status")).to_contain_text("The limits are changed")
     assert page.evaluate(TRIED_ATTACKS) == 0
-    inspect(page, "run-going-on")
+    inspect(page, "run-going-on", heading="day-run")
     world.objects.put(Keys("day-run").output, b"id,text\r\n1,one\r\n")
     world.states.descriptions = [ENDED]
     expect(page.get_by_role("link", name="Output (CSV)")).to_be_visible()  # the page follows the run to its end
@@ -102,20 +106,20 @@ def test_a_run_is_watched_stopped_changed_and_downloaded(world: World, address: 
     page.goto(re.sub("/day-run.*", "/night-run", page.url))
     expect(page.get_by_role("heading", name="Why rows failed")).to_be_visible()
     assert page.evaluate(TRIED_ATTACKS) == 0
-    inspect(page, "run-ended")
+    inspect(page, "run-ended", heading="night-run")
     with page.expect_download() as download:
         page.get_by_role("link", name="Output (CSV)").click()
     assert download.value.suggested_filename == "night-run-output.csv"
     assert Path(download.value.path()).read_bytes() == b"id,text\r\n1,one\r\n"
 
     page.get_by_role("link", name="Targets").click()
-    inspect(page, "targets")
+    inspect(page, "targets", heading="Targets")
     page.get_by_role("link", name="sentiment").click()
     page.get_by_label("Row, as JSON").fill('{"text": "Great!"}')
     page.get_by_role("button", name="Try it").click()
     expect(page.get_by_role("heading", name="Result")).to_be_visible()
     assert page.evaluate(TRIED_ATTACKS) == 0
-    inspect(page, "target-tried")
+    inspect(page, "target-tried", heading="sentiment")
     assert said == []
 
 
@@ -126,7 +130,7 @@ def test_a_run_is_put_together_from_a_file_that_is_dropped_to_its_start(
     said: list[str] = []
     page.on("console", lambda message: said.append(message.text))
     page.goto(address.replace("/?", "/new?"))
-    inspect(page, "new-empty")
+    inspect(page, "new-empty", heading="New run")
 
     page.locator("[data-file]").set_input_files({"name": NAME, "mimeType": "text/csv", "buffer": ROWS.encode()})
     expect(page.get_by_role("term").filter(has_text="Encoding")).to_be_visible()
@@ -158,7 +162,7 @@ def test_a_run_is_put_together_from_a_file_that_is_dropped_to_its_start(
     assert made["output_mapping"] == {"columns": [{"name": "feeling", "source": "$.mood"}]}
     assert made["output_format"] == {"type": ["csv", "xlsx"]}
     assert page.evaluate(TRIED_ATTACKS) == 0
-    inspect(page, "new-mapped")
+    inspect(page, "new-mapped", heading="New run")
 
     page.reload()  # nothing typed is lost
     expect(document).to_have_value(re.compile('"feeling"'))
@@ -169,7 +173,7 @@ def test_a_run_is_put_together_from_a_file_that_is_dropped_to_its_start(
         page.get_by_label("Seconds a row").fill("60")
         page.keyboard.press("Enter")
         expect(page.get_by_role("alert").filter(has_text="expired")).to_be_visible()
-        inspect(page, "new-expired")
+        inspect(page, "new-expired", heading="New run")
     page.get_by_role("button", name="Try again").click()
     expect(document).to_have_value(re.compile('"timeout_seconds": 60'))
 
@@ -246,7 +250,7 @@ def test_an_output_is_written_again_with_a_column_that_was_clicked(
     page.get_by_role("button", name="colour").click()
     expect(page.get_by_role("columnheader", name="colour")).to_be_visible()
     assert page.evaluate(TRIED_ATTACKS) == 0
-    inspect(page, "remap")
+    inspect(page, "remap", heading="Other columns from the kept answers")
     page.get_by_role("button", name="Write the new output").click()
     expect(page.get_by_role("status")).to_contain_text("The new output is written")
     with page.expect_download() as download:

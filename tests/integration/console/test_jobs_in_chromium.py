@@ -53,12 +53,12 @@ def test_a_job_goes_from_its_filters_to_verified_content_and_a_workbook(
     shown.get_by_role("button", name="Estimate").click()
     expect(shown.get_by_text("must be at least 1")).to_be_visible()
     expect(shown.get_by_label("Min fine amount")).to_have_value("1100")
-    inspect(shown, "job-mistake")
+    inspect(shown, "job-mistake", heading="New job")
     shown.get_by_label("Max violations").fill("150")
     shown.get_by_role("button", name="Estimate").click()
     expect(shown.get_by_role("heading", name="What each filter leaves")).to_be_visible()
     assert jobs.list_jobs(world.deployment).jobs == []
-    inspect(shown, "job-new")
+    inspect(shown, "job-new", heading="New job")
     shown.get_by_role("button", name="Create the job").click()
     expect(shown.get_by_role("status")).to_contain_text("The job is created")
     job_id = jobs.list_jobs(world.deployment).jobs[0].job_id
@@ -71,17 +71,17 @@ def test_a_job_goes_from_its_filters_to_verified_content_and_a_workbook(
     used = {"inputTokens": 61_200, "outputTokens": 18_340, "actualCostUSD": 0.0041}
     world.world.update(job_id, stats=stats, failures=[{**failures[0], "sameInputFails": False}], **used)
     shown.reload()
-    inspect(shown, "job-going-on")
+    inspect(shown, "job-going-on", heading=job_id)
     assert shown.evaluate(ATTACKS) == 0
     world.world.end(job_id)
     expect(shown.get_by_role("button", name="Read the answers again")).to_be_visible(timeout=15_000)  # by itself
-    inspect(shown, "job-ended")
+    inspect(shown, "job-ended", heading=job_id)
     assert shown.evaluate(ATTACKS) == 0
 
     shown.get_by_role("link", name="Title").click()
     shown.get_by_label("Title").fill("Corrected by hand")
     shown.get_by_label("I verified it").check()
-    inspect(shown, "job-content")
+    inspect(shown, "job-content", heading=HOSTILE_ID)
     shown.get_by_role("button", name="Save").click()
     expect(shown.get_by_role("status")).to_contain_text("Saved.")
     assert world.content(HOSTILE_ID)["is_verified"] is True
@@ -92,9 +92,9 @@ def test_a_job_goes_from_its_filters_to_verified_content_and_a_workbook(
     assert book.get_sheet_by_name("Content").to_python()[1][4] == "Corrected by hand"
     shown.get_by_role("button", name="Read the answers again").click()
     expect(shown.get_by_role("button", name="Store their content")).to_be_visible()
-    inspect(shown, "job-reparse")
+    inspect(shown, "job-reparse", heading=job_id)
     shown.get_by_role("link", name="Bedrock jobs").first.click()
-    inspect(shown, "jobs")
+    inspect(shown, "jobs", heading="Bedrock jobs")
     assert [text for text in said if "Failed to load resource" not in text] == []  # the browser notes refusals
 
 
@@ -109,7 +109,7 @@ def test_what_was_typed_stays_while_aws_throttles_and_is_sent_then(
     shown.get_by_role("button", name="Create the job").click()
     expect(shown.get_by_role("alert")).to_contain_text("AWS throttles its answers")
     expect(shown.get_by_label("Max violations")).to_have_value("120")
-    inspect(shown, "job-throttled")
+    inspect(shown, "job-throttled", heading="New job")
     world.api.faults = []
     shown.get_by_role("button", name="Create the job").click()
     expect(shown.get_by_role("status")).to_contain_text("The job is created")
@@ -147,4 +147,4 @@ fields:
     shown.get_by_role("button", name="Try it").click()
     expect(shown.get_by_text("by tool_result")).to_be_visible()
     assert shown.evaluate(ATTACKS) == 0
-    inspect(shown, "schema-tried")
+    inspect(shown, "schema-tried", heading="Try a schema on an answer")
