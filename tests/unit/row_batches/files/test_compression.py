@@ -28,7 +28,7 @@ each = pytest.mark.parametrize("packing", COMPRESSIONS, ids=lambda one: one.name
 
 def unpacked(packing: Compression, data: bytes, size: int = 65_536, max_bytes: int = 100_000_000) -> list[bytes]:
     chunks = [data[i : i + size] for i in range(0, len(data), size)]
-    return list(packing.unpacked(chunks, path="csv_s3_uri", max_bytes=max_bytes))
+    return list(packing.unpacked(chunks, max_bytes=max_bytes))
 
 
 @each
@@ -46,7 +46,7 @@ def test_a_file_that_unpacks_to_any_size_ends_at_the_limit_in_little_memory(pack
     tracemalloc.start()
 
     with pytest.raises(InvalidInputError, match="over 50,000,000 bytes unpacked"):
-        deque(packing.unpacked([bomb], path="csv_s3_uri", max_bytes=50_000_000), maxlen=1)
+        deque(packing.unpacked([bomb], max_bytes=50_000_000), maxlen=1)
 
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

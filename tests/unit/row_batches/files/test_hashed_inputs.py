@@ -45,7 +45,7 @@ def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 def call(starts: list[tuple[int, int]], state: list[ReadObject], inputs: Inputs | None = None) -> list[ReadObject]:
     """A call of the function that reads so many chunks from each start; returns its state for the next one."""
     hashed = HashedInputs(inputs or Inputs())
-    hashed.reads.go_on(ReadObject.model_validate_json(read.model_dump_json()) for read in state)
+    hashed.reads.resume(ReadObject.model_validate_json(read.model_dump_json()) for read in state)
     for start, chunks in starts:
         stream = hashed.stream(FOUND, start)
         got = b"".join(chunk for _, chunk in zip(range(chunks), stream, strict=False))
@@ -113,7 +113,7 @@ def test_what_is_hashed_is_not_read_again_for_its_hash() -> None:
 
 def test_an_object_that_is_read_in_part_has_no_hash_in_the_plan() -> None:
     hashed = HashedInputs(Inputs())
-    hashed.reads.go_on(call([(0, 5)], []))
+    hashed.reads.resume(call([(0, 5)], []))
 
     (read,) = hashed.reads.of([("rows.csv", FOUND)])
 

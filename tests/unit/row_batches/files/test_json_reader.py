@@ -328,7 +328,7 @@ def test_reading_goes_on_after_any_chunk_and_ends_at_max_rows_inside_many_alike_
         assert place is not None
         later = open_input(InputFile(lambda: [data], InputFormat()))
         assert isinstance(later, Resumable)
-        later.go_on(place)
+        later.resume(place)
         assert [cells for _, cells in read_staged([*staged, *later])] == whole
 
 

@@ -94,7 +94,7 @@ def test_row_groups_are_read_in_their_order_and_from_any_row_on(tmp_path: Path) 
     assert opened(data)[1] == rows
     for first in (1, 2_049, 10_000, 20_000, 20_001):
         later = stage_parquet(InputFile(lambda: [data]))
-        later.go_on({"read": first - 1, "rows": first - 1, "size": 0})
+        later.resume({"read": first - 1, "rows": first - 1, "size": 0})
         assert [cells for _, cells in read_staged([b"\n", *later])] == rows[first - 1 :]
 
 

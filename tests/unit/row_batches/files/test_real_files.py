@@ -42,7 +42,7 @@ def chunks_of(path: Path) -> Iterator[bytes]:
 
 def as_python_reads_it(path: Path, staging: Staging, form: InputFormat) -> list[list[str]]:
     """The rows of the file, header first, in its encoding and with its delimiter, without lines that are blank."""
-    data = b"".join(Utf8Text(chunks_of(path), InputFormat(), "file")).decode().lstrip("\ufeff")
+    data = b"".join(Utf8Text(chunks_of(path), InputFormat())).decode().lstrip("\ufeff")
     csv.field_size_limit(10_000_000)
     lines = re.split(r"(?<=\n)|(?<=\r)(?!\n)", data)[form.skip_lines :]
     quoting: Literal[0, 3] = csv.QUOTE_NONE if form.quote == "none" else csv.QUOTE_MINIMAL

@@ -28,8 +28,14 @@ STARTED_BY = "AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID"
 
 
 class S3Location(NamedTuple):
+    """An object, or a folder whose key ends with "/"."""
+
     bucket: str
     key: str
+
+    @property
+    def uri(self) -> str:
+        return f"s3://{self.bucket}/{self.key}"
 
 
 def names_several(location: S3Location) -> bool:

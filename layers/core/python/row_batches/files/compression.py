@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import Protocol
 
 from foundation.errors import InvalidInputError, Problem
+from row_batches.files.table import PATH, refuse
 
 _PIECE_BYTES = 1_048_576
 """The most bytes that are unpacked at once, because a few bytes can unpack to many."""
@@ -110,7 +111,7 @@ class Compression:
     def is_it(self, head: bytes) -> bool:
         return re.match(self.mark, head, re.DOTALL) is not None
 
-    def unpacked(self, chunks: Iterable[bytes], *, path: str, max_bytes: int) -> Iterator[bytes]:
+    def unpacked(self, chunks: Iterable[bytes], *, max_bytes: int) -> Iterator[bytes]:
         """The content of a compressed file, in pieces of up to 1 MiB.
 
         Raises InvalidInputError if the file is damaged or cut off, and if the content exceeds ``max_bytes``, because a
@@ -122,12 +123,11 @@ class Compression:
                 size += len(piece)
                 if size > max_bytes:
                     value = f"over {max_bytes:,} bytes unpacked"
-                    problem = Problem(path, value, f"the file in the {self.name} file is too large", "split it")
-                    raise InvalidInputError([problem])
+                    refuse(value, f"the file in the {self.name} file is too large", "split it")
                 if piece:
                     yield piece
         except _DamagedError as error:
-            problem = Problem(path, "", f"the {self.name} file is damaged: {error}", "compress and upload it again")
+            problem = Problem(PATH, "", f"the {self.name} file is damaged: {error}", "compress and upload it again")
             raise InvalidInputError([problem]) from None
 
     def _pieces(self, chunks: Iterable[bytes]) -> Iterator[bytes]:

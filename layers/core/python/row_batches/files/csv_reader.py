@@ -86,7 +86,7 @@ class Staging:
         self._first_padded_line = 0
         self._text = chunks if isinstance(chunks, FileText) else None
         self._chunks = iter(chunks)
-        self._goes_on = False
+        self._is_resumed = False
         self._line = 1
         self._offset = 0
         self._line_end = b"\n"
@@ -115,7 +115,7 @@ class Staging:
         return warnings
 
     def __iter__(self) -> Iterator[bytes]:
-        if not self._goes_on:
+        if not self._is_resumed:
             header = staged_header(len(self.columns))
             self.size_bytes = len(header)
             yield header
@@ -151,11 +151,11 @@ class Staging:
             "first_padded": self._first_padded_line,
         }
 
-    def go_on(self, place: Place) -> None:
+    def resume(self, place: Place) -> None:
         assert self._text is not None
-        self._goes_on = True
+        self._is_resumed = True
         self._rest = b""
-        self._chunks = self._text.go_on(place["offset"], place["text"])
+        self._chunks = self._text.resume(place["offset"], place["text"])
         self._offset, self._line = place["offset"], place["line"]
         self.total_rows, self.size_bytes = place["rows"], place["size"]
         self._padded_rows, self._first_padded_line = place["padded"], place["first_padded"]

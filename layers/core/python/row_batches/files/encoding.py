@@ -24,6 +24,7 @@ from types import MappingProxyType
 from foundation.errors import InvalidInputError, Problem
 from foundation.problems import shown
 from row_batches.document.input_format import InputFormat
+from row_batches.files.table import PATH, refuse
 
 SAMPLE_BYTES = 262_144
 _GUESSED_BYTES = 65_536
@@ -94,10 +95,9 @@ class Utf8Text:
     the file come before ``chunks``.
     """
 
-    def __init__(self, chunks: Iterable[bytes], form: InputFormat, path: str, passed: int = 0) -> None:
+    def __init__(self, chunks: Iterable[bytes], form: InputFormat, passed: int = 0) -> None:
         self._chunks = iter(chunks)
         self._form = form
-        self._path = path
         self._passed = passed
         self.encoding = "utf-8"
         self.is_decided = form.encoding is not None
@@ -154,33 +154,21 @@ class Utf8Text:
         if _is_mostly_utf8(ahead, final=final):
             return "utf-8"  # Also if some characters are damaged, which are then reported or replaced.
         guess = guessed(ahead if final else _whole_lines(ahead))
-        if guess.encoding and not guess.rivals:
-            return guess.encoding
-        if self._form.encoding_errors == "replace" and not guess.encoding:
-            return "utf-8"
-        if not guess.encoding:
-            raise InvalidInputError(
-                [
-                    Problem(
-                        self._path,
-                        "",
-                        "the file is not UTF-8, and its encoding was not recognised",
-                        "save it as UTF-8, or name its encoding in input_format.encoding",
-                    )
-                ]
+        if not guess.encoding and self._form.encoding_errors == "refuse":
+            refuse(
+                "",
+                "the file is not UTF-8, and its encoding was not recognised",
+                "save it as UTF-8, or name its encoding in input_format.encoding",
             )
-        rivals = [guess.encoding, *guess.rivals]
-        raise InvalidInputError(
-            [
-                Problem(
-                    self._path,
-                    f"{shown(guess.example[0])} or {shown(guess.example[1])}",
-                    f"the file is not UTF-8; it could be {' or '.join(_NAMES[name] for name in rivals[:3])}, "
-                    "which give different text",
-                    f"write input_format.encoding: {' or '.join(rivals[:3])}",
-                )
-            ]
-        )
+        if guess.rivals:
+            rivals = [guess.encoding, *guess.rivals][:3]
+            refuse(
+                f"{shown(guess.example[0])} or {shown(guess.example[1])}",
+                f"the file is not UTF-8; it could be {' or '.join(_NAMES[name] for name in rivals)}, which give "
+                "different text",
+                f"write input_format.encoding: {' or '.join(rivals)}",
+            )
+        return guess.encoding or "utf-8"
 
     def _decoded(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         errors = "replace" if self._form.encoding_errors == "replace" else "strict"
@@ -191,16 +179,13 @@ class Utf8Text:
                 text = decoder.decode(chunk, final=not chunk)
             except UnicodeDecodeError as error:
                 place = self._passed - len(pending) + error.start
-                raise InvalidInputError(
-                    [
-                        Problem(
-                            self._path,
-                            f"byte {place:,} of the file",
-                            f"bytes that {_NAMES.get(self.encoding, self.encoding)} does not have",
-                            "correct input_format.encoding, or set input_format.encoding_errors to replace",
-                        )
-                    ]
-                ) from None
+                problem = Problem(
+                    PATH,
+                    f"byte {place:,} of the file",
+                    f"bytes that {_NAMES.get(self.encoding, self.encoding)} does not have",
+                    "correct input_format.encoding, or set input_format.encoding_errors to replace",
+                )
+                raise InvalidInputError([problem]) from None
             self._passed += len(chunk)
             # A UTF-16 decoder lets lone surrogates through, which UTF-8 cannot have.
             if text:
@@ -244,7 +229,7 @@ def guessed(sample: bytes) -> Guess:
 
 
 def _whole_lines(data: bytes) -> bytes:
-    """The data up to its last line end, so that no character is cut; all of it when there is none."""
+    """The data up to its last line end, so that no character is cut; all of it if there is none."""
     return data[: max(data.rfind(b"\n"), data.rfind(b"\r")) + 1] or data
 
 
@@ -257,7 +242,7 @@ def _readings(text: bytes) -> Iterator[tuple[str, str]]:
 
 
 def as_utf8(head: bytes) -> bytes:
-    """The first bytes of a file, as UTF-8 when they are UTF-16 or UTF-32; what else they are does not matter."""
+    """The first bytes of a file, converted to UTF-8 if they are UTF-16 or UTF-32, else unchanged."""
     encoding = _marked(head)
     return head if encoding is None else head.decode(encoding, "ignore").encode()
 
@@ -279,9 +264,9 @@ def _marked(first: bytes) -> str | None:
 
 
 def _utf16_of_signs(first: bytes, encoding: str) -> str | None:
-    """``encoding`` if text with few Latin letters, such as Chinese, is in it, and not UTF-8 with NUL characters.
+    """``encoding`` if the bytes are text in it with few Latin letters, such as Chinese; None for UTF-8 with NUL.
 
-    It has lines, and only characters.
+    Such a text has line ends, and nothing but characters.
     """
     text = first.decode(encoding, "ignore")
     has_lines = any(sign in text for sign in "\r\n")

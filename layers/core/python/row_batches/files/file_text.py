@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from row_batches.document.input_format import InputFormat
 from row_batches.files.encoding import Utf8Text
-from row_batches.files.table import PATH, InputFile
+from row_batches.files.table import InputFile
 
 PLAIN = "utf-8"
 ASCII = "ascii"
@@ -23,7 +23,7 @@ class FileText:
     def __init__(self, file: InputFile) -> None:
         self._file = file
         self._form = file.form
-        self._text = Utf8Text(file.chunks(), self._form, PATH)
+        self._text = Utf8Text(file.chunks(), self._form)
         self._chunks: Iterable[bytes] = self._text
         self._was = ASCII
 
@@ -46,14 +46,14 @@ class FileText:
             return CONVERTED
         return PLAIN if PLAIN in (self._was, self._form.encoding) or self._text.is_decided else self._was
 
-    def go_on(self, offset: int, kind: str) -> Iterator[bytes]:
+    def resume(self, offset: int, kind: str) -> Iterator[bytes]:
         """The text from byte ``offset`` on, of which ``kind`` was read before."""
         self._was = kind
         if kind == CONVERTED or self._file.chunks_from is None:
-            self._text = Utf8Text(self._file.chunks(), self._form, PATH)
+            self._text = Utf8Text(self._file.chunks(), self._form)
             return _without_first(self._text, offset)
         form = self._form if kind == ASCII else InputFormat(encoding=PLAIN)
-        self._text = Utf8Text(self._file.chunks_from(offset), form, PATH, offset)
+        self._text = Utf8Text(self._file.chunks_from(offset), form, offset)
         return iter(self._text)
 
 

@@ -19,7 +19,7 @@ HASHED_PART_BYTES = 1_000_000_000
 
 
 class Reads:
-    """The hashes so far. ``state`` is for the next call, which begins with ``go_on``."""
+    """The hashes so far. ``state`` is for the next call, which begins with ``resume``."""
 
     def __init__(self) -> None:
         self._read: dict[str, ReadObject] = {}
@@ -28,18 +28,18 @@ class Reads:
     def state(self) -> list[ReadObject]:
         return list(self._read.values())
 
-    def go_on(self, state: Iterable[ReadObject]) -> None:
+    def resume(self, state: Iterable[ReadObject]) -> None:
         self._read |= {read.uri: read for read in state}
 
     def begin(self, found: InputObject) -> int:
         """Note that the object is read. Returns how many of its first bytes are hashed."""
-        uri = _uri(found)
+        uri = found.location.uri
         read = self._read.setdefault(uri, ReadObject(uri=uri, etag=found.etag, size_bytes=found.size))
         return read.hashed_bytes
 
     def add(self, found: InputObject, start: int, part: PartProof) -> None:
         """Add the hash of the part from byte ``start`` on. Nothing happens if it is known."""
-        read = self._read[_uri(found)]
+        read = self._read[found.location.uri]
         if read.hashed_bytes != start:
             return
         if part.bytes == found.size:
@@ -50,7 +50,7 @@ class Reads:
 
     def of(self, objects: Iterable[tuple[str, InputObject]]) -> list[ReadObject]:
         """The ``objects`` that were read, each given with its name. The hashes are those of whole objects."""
-        found = [(name, self._read[_uri(one)]) for name, one in objects if _uri(one) in self._read]
+        found = [(name, self._read[one.location.uri]) for name, one in objects if one.location.uri in self._read]
         return [
             read.model_copy(update={"name": name, "parts": read.parts if read.is_hashed else []})
             for name, read in found
@@ -107,7 +107,3 @@ class HashedInputs:
                     part_start += size
                     digest, size = hashlib.sha256(), 0
             yield chunk
-
-
-def _uri(found: InputObject) -> str:
-    return f"s3://{found.location.bucket}/{found.location.key}"

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NoReturn
 
-from foundation.errors import InvalidInputError, Problem
+from foundation.errors import InvalidInputError
 from foundation.json_text import encodable
 from foundation.problems import shown
 from row_batches.files.encoding import Utf8Text
@@ -26,12 +26,12 @@ from row_batches.files.staged_copy import staged_cell, staged_cells
 from row_batches.files.table import (
     MAX_COLUMNS,
     MAX_FILE_BYTES,
-    PATH,
     InputFile,
     ResumableTable,
     Row,
     Rows,
     bounded,
+    refuse,
     too_many_columns,
 )
 from row_batches.mapping.cells import JsonCell
@@ -71,7 +71,7 @@ def _staged(
 ) -> ResumableTable:
     shapes = Shapes()
     fix = "split it, or write it as JSON Lines"
-    text = Utf8Text(bounded(file, "the JSON file", max_bytes, fix), file.form, PATH)
+    text = Utf8Text(bounded(file, "the JSON file", max_bytes, fix), file.form)
     keys: dict[str, None] = {}
     latest: Iterable[str] = ()
     rows = 0
@@ -91,15 +91,15 @@ def _staged(
         is_whole = True
     for key in keys:
         if "\0" in key or encodable(key) != key:
-            _refuse(shown(encodable(key)), "a key contains a NUL character, or half of a surrogate pair", "remove it")
+            refuse(shown(encodable(key)), "a key contains a NUL character, or half of a surrogate pair", "remove it")
     if not keys:
-        _refuse("", "the file has no objects with keys", 'write rows such as {"id": 1, "text": "…"}')
+        refuse("", "the file has no objects with keys", 'write rows such as {"id": 1, "text": "…"}')
 
     lists = _lists_of_objects(objects) if is_whole and rows == 1 else []
 
     def rows_after(skipped: int) -> Iterator[Row | Rows]:
         shapes.begin_again()
-        again = objects_of(Utf8Text(file.chunks(), file.form, PATH), shapes, False)
+        again = objects_of(Utf8Text(file.chunks(), file.form), shapes, False)
         return _rows(_without_first(again, skipped), list(keys), lambda: staging.rows_left)
 
     staging = ResumableTable(file, list(keys), rows_after, lambda: [*text.warnings, *lists])
@@ -169,9 +169,9 @@ def _nested_cell(place: str, text: str) -> str:
     try:
         return staged_cell(_cell(_DECODER.decode(text), place))
     except RecursionError:
-        _refuse(place, "a value is nested too deep", "flatten it")
+        refuse(place, "a value is nested too deep", "flatten it")
     except ValueError as error:
-        _refuse(place, f"a value is not JSON: {_reason(error)}", "correct it")
+        refuse(place, f"a value is not JSON: {_reason(error)}", "correct it")
 
 
 def _objects_of_lines(text: Iterable[bytes], shapes: Shapes, only_keys: bool) -> Objects:
@@ -202,14 +202,14 @@ def _objects_one_by_one(block: bytes, shapes: Shapes, lines_before: int) -> Obje
                 continue
             item = _DECODER.decode(decoded)
         except UnicodeDecodeError as error:
-            _refuse(f"{place}, byte {error.start}", "the line is not UTF-8", "save the file as UTF-8")
+            refuse(f"{place}, byte {error.start}", "the line is not UTF-8", "save the file as UTF-8")
         except RecursionError:
-            _refuse(place, "the line is nested too deep", "flatten it")
+            refuse(place, "the line is nested too deep", "flatten it")
         except ValueError as error:
             _check_line_ends(line, place)
             if isinstance(error, json.JSONDecodeError) and _is_cut(error, decoded, at_most=0):
-                _refuse(place, "the line ends in the middle of an object", _WHOLE_LINES)
-            _refuse(place, f"the line is not JSON: {_reason(error)}", "write one whole object in each line")
+                refuse(place, "the line ends in the middle of an object", _WHOLE_LINES)
+            refuse(place, f"the line is not JSON: {_reason(error)}", "write one whole object in each line")
         yield place, _object(item, place)
         shapes.learn(list(item))
 
@@ -231,7 +231,7 @@ def _blocks(text: Iterable[bytes]) -> Iterator[bytes]:
                 first = False
             if len(carry) > MAX_OBJECT_BYTES:
                 _check_line_ends(carry, f"line {number + 1}")
-                _refuse(f"line {number + 1}", f"the line is longer than {MAX_OBJECT_BYTES:,} bytes", "shorten it")
+                refuse(f"line {number + 1}", f"the line is longer than {MAX_OBJECT_BYTES:,} bytes", "shorten it")
     if carry:
         yield carry.removeprefix(codecs.BOM_UTF8) if first else carry
 
@@ -239,7 +239,7 @@ def _blocks(text: Iterable[bytes]) -> Iterator[bytes]:
 def _check_line_ends(line: bytes, place: str) -> None:
     """Raise InvalidInputError if the line is several objects that a CR alone separates."""
     if re.search(rb"\}\s*\r\s*\{", line):
-        _refuse(
+        refuse(
             place, "the lines end with CR alone, as on old Macs", "save the file with LF or CRLF at the end of lines"
         )
 
@@ -267,13 +267,13 @@ def _objects_of_array(chunks: Iterable[bytes], shapes: Shapes, only_keys: bool) 
             shapes.learn(list(item))
         text.take("")
     except UnicodeDecodeError:
-        _refuse(f"after item {whole}", "the file is not UTF-8", "save the file as UTF-8")
+        refuse(f"after item {whole}", "the file is not UTF-8", "save the file as UTF-8")
     except RecursionError:
-        _refuse(f"after item {whole}", "the item is nested too deep", "flatten it")
+        refuse(f"after item {whole}", "the item is nested too deep", "flatten it")
     except _TooLongError:
-        _refuse(f"after item {whole}", f"an item is longer than {MAX_OBJECT_BYTES:,} characters", _WRITE_ARRAY)
+        refuse(f"after item {whole}", f"an item is longer than {MAX_OBJECT_BYTES:,} characters", _WRITE_ARRAY)
     except ValueError as error:
-        _refuse(f"after item {whole}", f"the file is not JSON: {_reason(error)}", _WRITE_ARRAY)
+        refuse(f"after item {whole}", f"the file is not JSON: {_reason(error)}", _WRITE_ARRAY)
 
 
 class _TooLongError(Exception):
@@ -409,7 +409,7 @@ def _reason(error: ValueError) -> str:
 
 def _object(item: Any, place: str) -> Mapping[str, Any]:
     if not isinstance(item, dict):
-        _refuse(
+        refuse(
             place,
             "a row is not an object",
             'write rows such as {"id": 1, "text": "…"}; if it is CSV, set input_format.type: csv',
@@ -426,10 +426,6 @@ def _cell(value: Any, place: str) -> str:
     try:
         return JsonCell(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=float, allow_nan=False))
     except RecursionError:
-        _refuse(place, "a value is nested too deep", "flatten it")
+        refuse(place, "a value is nested too deep", "flatten it")
     except (ValueError, OverflowError) as error:
-        _refuse(place, f"a value cannot be written: {error}", "correct it")
-
-
-def _refuse(place: str, message: str, fix: str) -> NoReturn:
-    raise InvalidInputError([Problem(PATH, place, message, fix)])
+        refuse(place, f"a value cannot be written: {error}", "correct it")

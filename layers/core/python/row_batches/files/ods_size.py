@@ -9,7 +9,8 @@ import io
 import re
 import zipfile
 
-from row_batches.files.workbook_parts import SAVE_AGAIN, check_span, check_text, pieces, refuse
+from row_batches.files.table import refuse
+from row_batches.files.workbook_parts import SAVE_AGAIN, check_span, check_text, pieces
 
 CONTENT = "content.xml"
 MANIFEST = "META-INF/manifest.xml"

@@ -18,7 +18,7 @@ from row_batches.files import recognise
 from row_batches.files.compression import COMPRESSIONS
 from row_batches.files.csv_reader import Staging
 from row_batches.files.file_text import FileText
-from row_batches.files.table import MAX_FILE_BYTES, PATH, InputFile, InputStaging
+from row_batches.files.table import MAX_FILE_BYTES, InputFile, InputStaging
 from row_batches.mapping.cells import JsonCell
 
 
@@ -137,13 +137,13 @@ def recognised(file: InputFile) -> tuple[Format, InputFile]:
     head = _head(file.chunks())
     if packing := next((one for one in COMPRESSIONS if one.is_it(head)), None):
         packed = file.chunks
-        unpacked = lambda: packing.unpacked(packed(), path=PATH, max_bytes=MAX_FILE_BYTES)  # noqa: E731
+        unpacked = lambda: packing.unpacked(packed(), max_bytes=MAX_FILE_BYTES)  # noqa: E731
         file = replace(file, chunks=unpacked, size=None, chunks_from=None)
         head = _head(file.chunks())
         notes.append(f"The file is compressed with {packing.name}.")
     wanted = file.form.type
     chosen = next(one for one in FORMATS if (one.name == wanted if wanted else one.is_it(head)))
-    if chosen.name == "csv" and (problem := recognise.problem_of(head, PATH, is_text=file.form.encoding is not None)):
+    if chosen.name == "csv" and (problem := recognise.problem_of(head, is_text=file.form.encoding is not None)):
         raise InvalidInputError([problem])
     if chosen.name != "csv" and wanted is None:
         notes.append(f"The file is {chosen.doc}.")

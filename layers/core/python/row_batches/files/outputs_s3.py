@@ -110,7 +110,7 @@ class S3OutputObjects:
 def _refusal(error: ClientError | BotoCoreError, action: str, place: S3Location, writer: str) -> BatchProcessorError:
     code = error_code(error)
     if code == NO_UPLOAD:
-        return ObjectNotFoundError(f"The upload no longer exists: s3://{place.bucket}/{place.key}.")
+        return ObjectNotFoundError(f"The upload no longer exists: {place.uri}.")
     if code == "NoSuchBucket":
         return DeliveryError("the bucket does not exist", "create the bucket, or correct its name")
     said = f"{code}: {message_of(error)}".rstrip(".")
@@ -124,7 +124,7 @@ def _refusal(error: ClientError | BotoCoreError, action: str, place: S3Location,
         return DeliveryError(f"{action} is denied ({said})", f"allow {action} to {writer} in the bucket's policy")
     if code in OTHER_REGION:
         return DeliveryError(f"the bucket is in another region ({said})", "choose a bucket in the deployment's region")
-    translated_error = translate(error, action, f"s3://{place.bucket}/{place.key}")
+    translated_error = translate(error, action, place.uri)
     if isinstance(translated_error, PermanentError):
         return DeliveryError(f"S3 refuses it ({said})", "correct the settings of the bucket, or choose another one")
     return translated_error

@@ -18,13 +18,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from foundation.errors import InvalidInputError, Problem
 from foundation.functions import function_sizes
 from foundation.problems import shown
 from row_batches.files.staged_copy import staged_cell
-from row_batches.files.table import PATH, InputFile, ResumableTable, bounded
+from row_batches.files.table import PATH, InputFile, ResumableTable, bounded, refuse
 from row_batches.mapping.cells import JsonCell
 
 MAX_PARQUET_BYTES = 4_000_000_000
@@ -106,7 +106,7 @@ class _Parquet:
         with self._rows_of("SELECT name, num_children FROM parquet_schema($file)") as rows:
             names = _top_names(list(rows))
         if not names:
-            _refuse("", "the Parquet file has no columns", _WRITE_AGAIN)
+            refuse("", "the Parquet file has no columns", _WRITE_AGAIN)
         columns = []
         unreadable = []
         with self._rows_of("DESCRIBE SELECT * FROM read_parquet($file)") as rows:
@@ -119,7 +119,7 @@ class _Parquet:
                     columns.append((column, kind))
         if unreadable:
             fix = "write each of its fields as a column, or the whole as JSON text; or leave the column out"
-            _refuse(", ".join(unreadable[:5]), "a column of the Parquet file has nested or unknown values", fix)
+            refuse(", ".join(unreadable[:5]), "a column of the Parquet file has nested or unknown values", fix)
         return names, columns
 
     def rows_after(self, skipped: int) -> Iterator[tuple[str, str]]:
@@ -160,7 +160,7 @@ class _Parquet:
                 yield duckdb_.fetched(connection, statement, {"file": str(self._path), **values})
         except duckdb_.OutOfMemory:
             fix = "write it with smaller row groups and pages, and with rows of less than 100,000 bytes"
-            _refuse("", f"a part of the Parquet file does not fit into {memory_mb} MB", fix)
+            refuse("", f"a part of the Parquet file does not fit into {memory_mb} MB", fix)
         except duckdb_.Error as error:
             raise InvalidInputError([self._problem(str(error))]) from None
 
@@ -190,7 +190,3 @@ def _top_names(schema: Sequence[tuple[str, int | None]]) -> list[str]:
 def _quoted(name: str) -> str:
     escaped = name.replace('"', '""')
     return f'"{escaped}"'
-
-
-def _refuse(value: str, message: str, fix: str) -> NoReturn:
-    raise InvalidInputError([Problem(PATH, value, message, fix)])

@@ -133,4 +133,4 @@ def _pattern(key: str) -> re.Pattern[str]:
 
 
 def _refused(location: S3Location, message: str, fix: str) -> Problem:
-    return Problem(PATH, f"s3://{location.bucket}/{location.key}", message, fix)
+    return Problem(PATH, location.uri, message, fix)

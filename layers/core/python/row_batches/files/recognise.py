@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from foundation.errors import Problem
 from row_batches.files.compression import COMPRESSIONS
 from row_batches.files.encoding import as_utf8
+from row_batches.files.table import PATH
 
 HEAD_BYTES = 4_096
 """The part of a file that is enough to recognise it."""
@@ -160,15 +161,15 @@ FOREIGN = (
 """The kinds in order. The first one that recognises a file names it."""
 
 
-def problem_of(head: bytes, path: str, *, is_text: bool = False) -> Problem | None:
+def problem_of(head: bytes, *, is_text: bool = False) -> Problem | None:
     """The problem with a file that begins with ``head``; None if it can be text in rows.
 
-    ``is_text``: somebody says that it is text in a certain encoding.
+    ``is_text`` says that ``input_format`` names its encoding, so it is text.
     """
     for foreign in FOREIGN:
         if foreign.is_it(head):
-            return Problem(path, "", f"the file is {foreign.what}", foreign.fix)
+            return Problem(PATH, "", f"the file is {foreign.what}", foreign.fix)
     text = as_utf8(head)
     if not is_text and len(_BINARY.findall(text)) > max(_FEW_BINARY, len(text) * _MOST_BINARY):
-        return Problem(path, "", "the file is no text, but of a binary format that is not known", _EXPORT)
+        return Problem(PATH, "", "the file is no text, but of a binary format that is not known", _EXPORT)
     return None

@@ -1,4 +1,4 @@
-"""Users' objects and the staged copy on S3, and a tool's settings, behind ``row_batches.files.ports``."""
+"""Users' objects, and the results bucket with the staged copy, on S3, behind ``row_batches.files.ports``."""
 
 from __future__ import annotations
 
@@ -24,10 +24,6 @@ PART_BYTES = 8 * 1024 * 1024
 (https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html)."""
 
 
-def _uri(location: S3Location) -> str:
-    return f"s3://{location.bucket}/{location.key}"
-
-
 class S3InputObjects:
     """Users' objects, read only."""
 
@@ -36,7 +32,7 @@ class S3InputObjects:
 
     def head(self, location: S3Location) -> InputObject:
         # s3:GetObject allows HeadObject, too (https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html).
-        with translated("s3:GetObject", _uri(location)):
+        with translated("s3:GetObject", location.uri):
             answer = self._client.head_object(Bucket=location.bucket, Key=location.key)
         return InputObject(location, answer["ContentLength"], answer["ETag"])
 

@@ -19,12 +19,12 @@ from row_batches.files.table import (
     MAX_COLUMNS,
     MAX_FILE_BYTES,
     MAX_ROW_BYTES,
-    PATH,
     SHORTEN,
     InputFile,
     InputStaging,
     Place,
     Resumable,
+    refuse,
     row_json_bytes,
     too_large,
     too_many_columns,
@@ -98,7 +98,7 @@ class FilesStaging:
         """The file to read; the one that is being read during the iteration."""
         self._reading: InputStaging | None = None
         self._inner: Place | None = None
-        self._goes_on = False
+        self._is_resumed = False
         self._read_headers()
 
     def _read_headers(self) -> None:
@@ -112,7 +112,7 @@ class FilesStaging:
             if kind.name != first[1].name:
                 value = f"{first[0]} and {file.name}"
                 message = f"the files are of different kinds: {first[1].name} and {kind.name}"
-                raise InvalidInputError([Problem(PATH, value, message, "submit each kind in a batch of its own")])
+                refuse(value, message, "submit each kind in a batch of its own")
             self.typed |= staging.typed
             columns_of[file.name] = staging.columns
             for column, name in zip(staging.columns, staging.header, strict=True):
@@ -148,7 +148,7 @@ class FilesStaging:
         return [*read, *self._notes, *own]
 
     def __iter__(self) -> Iterator[bytes]:
-        if not self._goes_on:
+        if not self._is_resumed:
             header = staged_header(len(self.columns))
             self.size_bytes = len(header)
             yield header
@@ -160,7 +160,7 @@ class FilesStaging:
             is_inside = self._inner is not None
             if self._inner is not None:
                 assert isinstance(staging, Resumable)
-                staging.go_on(self._inner)
+                staging.resume(self._inner)
                 self._inner = None
             self._reading = staging
             with _named(file.name):
@@ -192,8 +192,8 @@ class FilesStaging:
             "warnings": self._warnings.files,
         }
 
-    def go_on(self, place: Place) -> None:
-        self._goes_on = True
+    def resume(self, place: Place) -> None:
+        self._is_resumed = True
         self._next, self._inner = place["file"], place["inner"]
         self.total_rows, self.size_bytes = place["rows"], place["size"]
         self._warnings.files = {warning: [*names] for warning, names in place["warnings"].items()}
@@ -225,7 +225,7 @@ class FilesStaging:
                     line = f'"{row}",{all_cells}'.encode() + end
                 if len(line) * 6 > MAX_ROW_BYTES and row_json_bytes(row, parse_staged(line)) > MAX_ROW_BYTES:
                     message = f"a row is longer than {MAX_ROW_BYTES:,} bytes as JSON, with the columns of all files"
-                    raise InvalidInputError([Problem(PATH, f"row {row:,} of all files", message, SHORTEN)])
+                    refuse(f"row {row:,} of all files", message, SHORTEN)
                 lines.append(line)
             yield b"".join(lines)
 

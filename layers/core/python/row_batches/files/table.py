@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NoReturn, Protocol, runtime_checkable
 
 import orjson
 
@@ -86,7 +86,7 @@ class Resumable(Protocol):
         Raises InvalidInputError if there were mistakes.
         """
 
-    def go_on(self, place: Place) -> None:
+    def resume(self, place: Place) -> None:
         """Begin the iteration at a place of an equal staging, without the header of the copy."""
 
 
@@ -223,7 +223,7 @@ class ResumableTable(TableStaging):
         self._wrong.raise_if_any()
         return {"read": self._rows_read, "rows": self.total_rows, "size": self.size_bytes}
 
-    def go_on(self, place: Place) -> None:
+    def resume(self, place: Place) -> None:
         self._has_header = False
         self._rows = self._rows_after(place["read"])
         self._rows_read, self.total_rows, self.size_bytes = place["read"], place["rows"], place["size"]
@@ -273,6 +273,11 @@ def row_json_bytes(row: int, cells: Iterable[str]) -> int:
     return len(orjson.dumps({"r": str(row), **{f"c{i}": escaped(cell) for i, cell in enumerate(cells, 1)}}))
 
 
+def refuse(value: str, message: str, fix: str) -> NoReturn:
+    """Raise InvalidInputError with one problem of the file. ``value`` is its place or what was found there, or ""."""
+    raise InvalidInputError([Problem(PATH, value, message, fix)])
+
+
 def bounded(file: InputFile, what: str, max_bytes: int, fix: str) -> Iterator[bytes]:
     """The bytes of a file that can have up to ``max_bytes``. ``what`` begins the message, such as "the workbook".
 
@@ -280,7 +285,7 @@ def bounded(file: InputFile, what: str, max_bytes: int, fix: str) -> Iterator[by
     """
     message = f"{what} is over {max_bytes:,} bytes, the most that is read"
     if file.size is not None and file.size > max_bytes:
-        raise InvalidInputError([Problem(PATH, f"{file.size:,} bytes", message, fix)])
+        refuse(f"{file.size:,} bytes", message, fix)
     return _counted(file.chunks(), max_bytes, Problem(PATH, "", message, fix))
 
 

@@ -21,8 +21,8 @@ from foundation.problems import closest, listed
 from row_batches.document.input_format import InputFormat
 from row_batches.files.ods_size import CONTENT, check_ods, with_signs
 from row_batches.files.staged_copy import staged_cells
-from row_batches.files.table import InputFile, TableStaging, bounded
-from row_batches.files.workbook_parts import SAVE_AGAIN, SPLIT_IT, refuse
+from row_batches.files.table import InputFile, TableStaging, bounded, refuse
+from row_batches.files.workbook_parts import SAVE_AGAIN, SPLIT_IT
 from row_batches.files.xlsx_errors import error_warning
 from row_batches.files.xlsx_size import check_xlsx
 from row_batches.mapping.cells import JsonCell

@@ -7,8 +7,8 @@ import zipfile
 from collections.abc import Iterator
 from typing import NoReturn
 
-from foundation.errors import InvalidInputError, Problem
-from row_batches.files.table import MAX_COLUMNS, PATH, too_many_columns
+from foundation.errors import InvalidInputError
+from row_batches.files.table import MAX_COLUMNS, refuse, too_many_columns
 
 MAX_UNPACKED_BYTES = 600_000_000
 """The largest part of a workbook, such as a sheet's XML or the table of its texts."""
@@ -79,7 +79,3 @@ def check_text(name: str, size: int) -> None:
 
 def refuse_large(value: str) -> NoReturn:
     refuse(value, "the workbook is too large to be read", SPLIT_IT)
-
-
-def refuse(value: str, message: str, fix: str) -> NoReturn:
-    raise InvalidInputError([Problem(PATH, value, message, fix)])

@@ -120,7 +120,7 @@ class Delivery:
 
     @property
     def outcome(self) -> Delivered:
-        return Delivered(_uri(self._results), _uri(self._folder), self.state.failure)
+        return Delivered(self._results.uri, self._folder.uri, self.state.failure)
 
     def _place(self, key: str) -> S3Location:
         return S3Location(self._folder.bucket, self._folder.key + key.removeprefix(self._results.key))
@@ -136,7 +136,7 @@ class Delivery:
                     raise
             fix = f". Fix: {error.fix}" if isinstance(error, DeliveryError) else ""
             self.state.failure = f"{str(error).rstrip('.')}{fix}"
-            LOGGER.warning("results not copied", extra={"s3_uri": _uri(self._folder), "reason": str(error)})
+            LOGGER.warning("results not copied", extra={"s3_uri": self._folder.uri, "reason": str(error)})
 
     def _abort(self, key: str) -> None:
         """Remove the parts of a copy that was given up."""
@@ -172,7 +172,3 @@ class Delivery:
     def _begin_next(self) -> None:
         self.state.copied += 1
         self.state.upload_id, self.state.etags = "", []
-
-
-def _uri(place: S3Location) -> str:
-    return f"s3://{place.bucket}/{place.key}"

@@ -49,7 +49,7 @@ def destination_problem(
 def tried_destination(plan: Plan) -> dict[str, str] | None:
     """The delivery for the output of a dry run, which tried the place; None if the document names none."""
     folder = plan.config.destination(plan.execution.name)
-    return None if folder is None else {"s3_uri": f"s3://{folder.bucket}/{folder.key}", "status": "TRIED", "reason": ""}
+    return None if folder is None else {"s3_uri": folder.uri, "status": "TRIED", "reason": ""}
 
 
 def own_bucket_problem(document: Any, keys: Keys, results_bucket: str) -> Problem | None:

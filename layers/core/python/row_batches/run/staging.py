@@ -101,7 +101,7 @@ class Stager:
         """
         begun = self._load()
         if begun is not None:
-            self.reads.go_on(begun.read)
+            self.reads.resume(begun.read)
         if begun is not None and begun.finished is not None:
             return begun.finished
         writing = _Writing(self, staging, form, begun)
@@ -147,7 +147,7 @@ class _Writing:
         self._is_saved = begun is not None
         if begun is not None:
             assert isinstance(staging, Resumable)
-            staging.go_on(begun.place)
+            staging.resume(begun.place)
 
     def run(self) -> Finished | None:
         ended = False

@@ -276,7 +276,7 @@ class _Validation:
             staged = earlier.plan.staged
             return single(InputObject(location, staged.size_bytes, staged.source_etag))
         # A presigned address has its signature after the question mark.
-        uri = f"s3://{location.bucket}/{location.key.partition('?')[0]}"
+        uri = location.uri.partition("?")[0]
         # The results of earlier runs can be submitted from where they are.
         several = names_several(location)
         is_result = location.bucket == self._work.bucket and location.key.startswith(f"{RESULTS_PREFIX}/")
