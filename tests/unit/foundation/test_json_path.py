@@ -184,6 +184,17 @@ def test_a_dot_matches_no_line_end_and_in_a_class_it_is_a_dot() -> None:
     assert compile_path(r"$[?match(@, 'a\\.b')]").first(values) == ["a.b"]
 
 
+@pytest.mark.parametrize("quantifier", ["{12}", "{10,}", "{3,12}"])
+def test_a_quantifier_of_several_digits_is_an_i_regexp(quantifier: str) -> None:
+    assert compile_path(f"$[?match(@, '[A-Z]{quantifier}')]").first(["A" * 12, "A"]) == ["A" * 12]
+
+
+@pytest.mark.parametrize("quantifier", ["{12,3}", "{1001}", "{,12}", "{a}", "{012}"])
+def test_a_quantifier_that_is_none_is_refused(quantifier: str) -> None:
+    with pytest.raises(ValueError, match=r"pattern of match\(\): "):
+        compile_path(f"$[?match(@, '[A-Z]{quantifier}')]")
+
+
 def test_a_pattern_that_makes_backtracking_engines_hang_is_answered() -> None:
     program = (
         "from foundation.json_path import NO_MATCH, compile_path; "

@@ -10,6 +10,7 @@ billions of matches: ``$..*..*..*`` in a list 100 levels deep.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from functools import lru_cache
@@ -57,7 +58,8 @@ class Query:
     def find(self, document: Any) -> list[Any]:
         """All matches, in document order.
 
-        Raises ValueError when the document is nested deeper than ``MAX_DEPTH``, or a limit above is reached.
+        Raises ValueError when the document is nested deeper than ``MAX_DEPTH``, a limit above is reached, or a text is
+        too long for a pattern.
         """
         budget = _budget.set([MAX_VISITS])
         try:
@@ -187,10 +189,14 @@ class _CountedQuery(JSONPathQuery):
 
 # --- match() and search()
 
+_QUANTIFIER = re.compile(r"\{(?:0|[1-9][0-9]*)(?P<upper>,(?:0|[1-9][0-9]*)?)?\}")
+"""RFC 9485 has numbers of any length, and ``iregexp_check`` reads one digit only. RE2 checks their values, and reads
+``{012}`` as a text, so that is refused."""
+
 
 @lru_cache(maxsize=64)
 def _compile_i_regexp(text: str) -> Pattern:
-    if not check(text):
+    if not check(_QUANTIFIER.sub(lambda found: "{1,}" if found["upper"] else "{1}", text)):
         raise ValueError("not an I-Regexp (RFC 9485): write [0-9] for \\d, [A-Za-z0-9_] for \\w, no look-around")
     return compile_pattern(_re2_form(text))
 
@@ -207,9 +213,10 @@ class _LinearFunction(FilterFunction):
         if not isinstance(text, str) or not isinstance(pattern, str):
             return False
         try:
-            return self._test(_compile_i_regexp(pattern), text)
+            compiled = _compile_i_regexp(pattern)
         except ValueError:
             return False
+        return self._test(compiled, text)
 
 
 def _re2_form(pattern: str) -> str:
