@@ -11,6 +11,7 @@ import pytest
 
 from foundation.errors import ServiceUnavailableError
 from row_batches.document.plan import Concurrency, TargetPrices
+from row_batches.rows.records import FinishedRow
 from row_batches.rows.work import cost_brake
 from row_batches.run.batch import Batches
 from row_batches.run.find_missing import find_missing
@@ -159,6 +160,25 @@ def test_a_worker_among_many_counts_its_rows_at_its_share_of_a_hundredth_of_the_
     spending.add(record)  # type: ignore[arg-type]
 
     assert spending.is_to_be_counted  # 0.005 = 2 / 100 / 4
+
+
+def test_a_row_that_ends_while_another_is_counted_is_not_forgotten_or_counted_twice() -> None:
+    workers = Workers({}, cost_per_call_usd=0.15, execution_config={"stop_after": {"cost_usd": 0.4}})
+    batch = Batches(workers.store, workers.clock).open(KEYS.plan)
+    spending = WorkerSpending(batch, workers.ownership.notes)
+    row = {"status": "SUCCESS", "attempts": 1, "throttles": 0, "worker_ms": 0, "worker_calls": 0}
+
+    class CountedMeanwhile(dict[str, Any]):
+        """A row during whose addition another thread counts the row before it."""
+
+        def __getitem__(self, name: str) -> Any:
+            spending.count([FinishedRow([], row, b"")])  # type: ignore[arg-type]  # the part that counts
+            return super().__getitem__(name)
+
+    spending.add(row)  # type: ignore[arg-type]
+    spending.add(CountedMeanwhile(row))  # type: ignore[arg-type]
+
+    assert not spending.is_over  # 0.30 of 0.40
 
 
 def test_without_a_limit_no_worker_asks_for_the_cost_of_its_rows() -> None:

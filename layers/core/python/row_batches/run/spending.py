@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from threading import Lock
 
 from foundation.errors import Problem
 from row_batches.document.batch_config import BatchConfig
@@ -55,7 +56,10 @@ def count_rows(batch: Batch, notes: BestEffort, rows: Sequence[FinishedRow]) -> 
 
 
 class WorkerSpending:
-    """The cost of a run as a worker with many rows in flight sees it. It does nothing in a run without a limit."""
+    """The cost of a run as a worker with many rows in flight sees it. It does nothing in a run without a limit.
+
+    Safe in several threads: rows are added by those that ran them, and counted by the one that stores them.
+    """
 
     def __init__(self, batch: Batch, notes: BestEffort) -> None:
         self._batch = batch
@@ -64,11 +68,14 @@ class WorkerSpending:
         run = None if self._limit is None else notes.get(batch.plan.execution.name)
         self._counted = 0.0 if run is None else spent_usd(batch, run.counts)
         self._uncounted = 0.0
+        self._lock = Lock()
 
     def add(self, record: RowRecord) -> None:
         """Note a finished row that is not stored yet."""
         if self._limit is not None:
-            self._uncounted += self._usd(record)
+            usd = self._usd(record)
+            with self._lock:
+                self._uncounted += usd
 
     @property
     def is_over(self) -> bool:
@@ -87,8 +94,9 @@ class WorkerSpending:
         if self._limit is None:
             return
         usd = sum(self._usd(finished.record) for finished in rows)
-        self._uncounted -= usd
-        self._counted = self._counted + usd if counts is None else spent_usd(self._batch, counts)
+        with self._lock:
+            self._uncounted -= usd
+            self._counted = self._counted + usd if counts is None else spent_usd(self._batch, counts)
 
     def _usd(self, record: RowRecord) -> float:
         return row_usd(self._batch.plan.target, record.get("usage", {}), record["attempts"]) or 0.0
