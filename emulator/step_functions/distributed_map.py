@@ -188,21 +188,22 @@ class _Lookahead:
 
     def __init__(self, inputs: Iterator[ChildInput]) -> None:
         self._inputs = inputs
-        self._following = next(inputs, None)
+        self._following = list(itertools.islice(inputs, 1))
 
     @property
     def more(self) -> bool:
-        return self._following is not None
+        """Whether there is another input. It is read now if it was not read before."""
+        if not self._following:
+            self._following = list(itertools.islice(self._inputs, 1))
+        return bool(self._following)
 
     def __iter__(self) -> "_Lookahead":
         return self
 
     def __next__(self) -> ChildInput:
-        given = self._following
-        if given is None:
+        if not self.more:
             raise StopIteration
-        self._following = next(self._inputs, None)
-        return given
+        return self._following.pop()
 
 
 class MapRun:
@@ -347,10 +348,11 @@ class MapRun:
     def _run_children(self, inputs: "_Lookahead") -> None:
         while True:
             self._running.frame.control.check()
+            more = inputs.more  # read while the children before it work
             with self._changed:
-                if self._exceeded() or not (self._children or inputs.more):
+                if self._exceeded() or not (self._children or more):
                     return
-                if not inputs.more or len(self._children) >= self._concurrency():
+                if not more or len(self._children) >= self._concurrency():
                     self._changed.wait(LOOK_SECONDS)
                     continue
             self._start(next(inputs))
