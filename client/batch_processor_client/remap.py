@@ -60,7 +60,7 @@ def kept_answers(deployment: Deployment, execution: str, limit: int = KEPT_SHOWN
     plan = read_plan(deployment, name_of(execution))
     objects = S3ObjectStore(deployment.client("s3"), deployment.results_bucket)
     stores = RowStores(objects, SystemClock(), lambda: (deployment.client("dynamodb"), deployment.results_table))
-    batch = Batch.of_plan(plan, objects, SystemClock(), stores)
+    batch = Batch(plan, objects, SystemClock(), stores)
     with closing(batch.rows.answers()) as answers:
         usable = (one for one in answers if one.status is RowStatus.SUCCESS or one.unmatched)
         return Kept(batch, list(islice(usable, limit)))

@@ -61,7 +61,7 @@ def list_rows(
     plan = read_plan(deployment, name)
     objects = S3ObjectStore(deployment.client("s3"), deployment.results_bucket)
     stores = RowStores(objects, SystemClock(), lambda: (deployment.client("dynamodb"), deployment.results_table))
-    batch = Batch.of_plan(plan, objects, SystemClock(), stores)
+    batch = Batch(plan, objects, SystemClock(), stores)
     wanted = frozenset(statuses or RowStatus)
     skipped = list_skipped(batch, first_row) if RowStatus.SKIPPED in wanted else ()
     csv.field_size_limit(MOST_CELL_BYTES)

@@ -155,7 +155,7 @@ def staged_items(rows: Sequence[Sequence[str]], first: int = 1) -> list[dict[str
 
 
 def open_batch(plan: Plan, store: ObjectStore) -> Batch:
-    return Batch.of_plan(plan, store, FakeClock())
+    return Batch(plan, store, FakeClock())
 
 
 def write_finished(

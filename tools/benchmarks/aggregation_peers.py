@@ -200,7 +200,7 @@ def prepare(folder: Path, rows: int) -> None:
     store = FileStore(folder / "objects")
     plan = make_plan(rows)
     store.put(KEYS.plan, plan.model_dump_json().encode())
-    batch = Batch.of_plan(plan, store, SystemClock())
+    batch = Batch(plan, store, SystemClock())
     with (folder / "results.json").open("w") as results, (folder / "rows.jsonl").open("w") as lines:
         results.write("[")
         pending: list[FinishedRow] = []

@@ -82,7 +82,7 @@ def prepare(deployment: Deployment, mode: StorageMode, rows: int) -> str:
     execution = made.execution.model_copy(update={"name": name})
     plan: Plan = made.model_copy(update={"storage": storage, "execution": execution})
     objects.put(Keys(name).plan, plan.model_dump_json().encode())
-    batch = Batch.of_plan(plan, objects, SystemClock(), stores)
+    batch = Batch(plan, objects, SystemClock(), stores)
     for first in range(1, rows + 1, WRITTEN_AT_ONCE):
         written = []
         for row in range(first, min(rows + 1, first + WRITTEN_AT_ONCE)):

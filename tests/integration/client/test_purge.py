@@ -66,7 +66,7 @@ class World:
         plan = plan.model_copy(update={"storage": plan.storage.model_copy(update={"mode": mode, "batch_ids": ids})})
         self.objects.put(plan.keys.plan, plan.model_dump_json().encode())
         stores = RowStores(self.objects, FakeClock(), lambda: (self.dynamodb, self.deployment.results_table))
-        batch = Batch.of_plan(plan, self.objects, FakeClock(), stores)
+        batch = Batch(plan, self.objects, FakeClock(), stores)
         outcome = Outcome(RowStatus.SUCCESS, {"a": 1}, {"a": 1})
         batch.rows.write(
             [

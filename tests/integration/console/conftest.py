@@ -74,7 +74,7 @@ class World:
         cells = [[str(row), HOSTILE[(row - 1) % len(HOSTILE)]] for row in range(1, ROWS + 1)]
         plan = make_plan(cells, store=self.objects, execution=name)
         self.objects.put(plan.keys.plan, plan.model_dump_json().encode())
-        batch = Batch.of_plan(plan, self.objects, FakeClock(), RowStores(self.objects, FakeClock(), lambda: None))  # type: ignore[arg-type, return-value]
+        batch = Batch(plan, self.objects, FakeClock(), RowStores(self.objects, FakeClock(), lambda: None))  # type: ignore[arg-type, return-value]
         batch.rows.write([_finished(batch, row, cells[row - 1]) for row in range(1, ROWS + 1)])
         run = Run.of_plan(plan).model_copy(update={"target": "sentiment", **changes})
         self.table.start(run)

@@ -57,7 +57,7 @@ class World:
         self.stores = RowStores(self.objects, self.clock, lambda: (client, table))
         plan = make_plan(ROWS, store=self.objects).model_copy(update={"storage": storage})
         self.objects.put(KEYS.plan, plan.model_dump_json().encode())
-        self.batch = Batch.of_plan(plan, self.objects, self.clock, self.stores)
+        self.batch = Batch(plan, self.objects, self.clock, self.stores)
         for first in range(1, last + 1, 50):
             self.batch.rows.write([self.finish(row) for row in range(first, min(first + 50, last + 1))])
 

@@ -129,7 +129,7 @@ def aggregate_results(
     with ownership.of(batch.plan.execution.name, AGGREGATION_PART, deadline) as wait_seconds:
         if wait_seconds:
             return AggregateResponse(done=False, come_again_in_seconds=wait_seconds)
-        if not _duplicates_are_finished(batch, clock, deadline):
+        if not _duplicates_are_finished(batch, deadline):
             return AggregateResponse(done=False)
         aggregation = _Aggregation(
             batch, request.manifests, ended, dead_letters, metrics, ownership.notes, clock, deadline
@@ -140,13 +140,13 @@ def aggregate_results(
         return response
 
 
-def _duplicates_are_finished(batch: Batch, clock: Clock, deadline: Deadline) -> bool:
+def _duplicates_are_finished(batch: Batch, deadline: Deadline) -> bool:
     """Finish the duplicates of finished rows. False if the time ended before that."""
     if batch.plan.distinct is None:
         return True
     from row_batches.run.fan_out import fan_out  # noqa: PLC0415 (few runs look for duplicates)
 
-    return fan_out(batch, clock, deadline)
+    return fan_out(batch, deadline)
 
 
 def _machine_is_done(ended: EndedRun, batches: Batches) -> bool:
@@ -413,15 +413,8 @@ class _Aggregation:
 
     def _write_unfinished(self, row: int, cells: list[str], message: str) -> None:
         # The time when the aggregation began, so that a repeated call writes the same bytes.
-        finished = self._batch.finish(
-            row,
-            cells,
-            Outcome(RowStatus.FAILED, error_message=message),
-            row_hash="",
-            attempts=0,
-            started_ms=self._began_ms,
-            ended_ms=self._began_ms,
-        )
+        outcome = Outcome(RowStatus.FAILED, error_message=message)
+        finished = self._batch.finish_uncalled(row, cells, outcome, at_ms=self._began_ms)
         self._append(finished.record["csv"], finished.record["proof"])
         self._append_failed(finished.record["failed_csv"], row)
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn
 
 import orjson
 
@@ -59,13 +59,17 @@ def no_outputs() -> NoReturn:
 
 
 class Batch:
-    """A plan with its compiled mappings. It is compiled once and used for every row. Safe in several threads."""
+    """A plan with its compiled mappings. It is compiled once and used for every row. Safe in several threads.
+
+    ``stores`` is needed if the finished rows are not in ``objects``.
+    """
 
     def __init__(
         self,
         plan: Plan,
-        work: Work,
-        stores: RowStores,
+        objects: ObjectStore,
+        clock: Clock,
+        stores: RowStores | None = None,
         cache: AnswerCache | None = None,
         segments: SegmentSink | None = None,
         outputs: Callable[[], OutputObjects] = no_outputs,
@@ -77,28 +81,13 @@ class Batch:
         """Takes traces; None in functions that call no target."""
         self.outputs = outputs
         """Gives the users' buckets that results are copied to, for functions that write results."""
-        self.work = work
-        self._stores = stores
+        self.work = Work(objects, plan.keys, clock)
+        self._stores = stores or RowStores(objects, clock)
         self.refreshed_ms = 0
         """When this process last read what the run may use. A new process reads it before its first row."""
         self.live = Live()
         """The limits that were read last."""
         self._staged_columns = [f"c{number}" for number in range(1, len(plan.columns) + 1)]
-
-    @classmethod
-    def of_plan(
-        cls,
-        plan: Plan,
-        objects: ObjectStore,
-        clock: Clock,
-        stores: RowStores | None = None,
-        cache: AnswerCache | None = None,
-        segments: SegmentSink | None = None,
-        outputs: Callable[[], OutputObjects] = no_outputs,
-    ) -> Self:
-        """The batch of a plan. ``stores`` is needed if the rows are not in ``objects``."""
-        stores = stores or RowStores(objects, clock)
-        return cls(plan, Work(objects, plan.keys, clock), stores, cache, segments, outputs)
 
     @cached_property
     def rows(self) -> RowStore:
@@ -257,6 +246,34 @@ class Batch:
             record["failed_csv"] = self.renderer.render_failed(cells, outcome.error_message)
         return FinishedRow(cells, record, answer.encode())
 
+    def finish_uncalled(
+        self,
+        row: int,
+        cells: Sequence[str],
+        outcome: Outcome,
+        *,
+        at_ms: int | None = None,
+        row_hash: str = "",
+        target_version: str | None = None,
+        origin: RowOrigin | None = None,
+    ) -> FinishedRow:
+        """``finish`` for a row that the target is not called for: it has no attempt, and begins and ends ``at_ms``.
+
+        Without ``at_ms``, that is now.
+        """
+        ended_ms = self.work.clock.now_ms() if at_ms is None else at_ms
+        return self.finish(
+            row,
+            cells,
+            outcome,
+            row_hash=row_hash,
+            attempts=0,
+            started_ms=ended_ms,
+            ended_ms=ended_ms,
+            target_version=target_version,
+            origin=origin,
+        )
+
     def _spent(self, usage: Usage, attempts: int) -> dict[str, Any]:
         """The tokens and the cost of a row, as ``RowFacts`` has them."""
         tokens = {name: sum(int(used[name]) for used in usage.values()) for name in TOKENS} if usage else {}
@@ -309,7 +326,10 @@ class Batch:
 
 
 class Batches:
-    """Opens the batch of a plan. A worker that handles more rows of the same plan reads and compiles it once."""
+    """Opens the batch of a plan. A worker that handles more rows of the same plan reads and compiles it once.
+
+    The arguments are those of ``Batch``.
+    """
 
     def __init__(
         self,
@@ -322,20 +342,14 @@ class Batches:
     ) -> None:
         self.objects = objects
         self.clock = clock
-        self._stores = stores
-        self._cache = cache
-        self._segments = segments
-        self._outputs = outputs
+        self._batch_of = lambda plan: Batch(plan, objects, clock, stores, cache, segments, outputs)
         self._opened: dict[str, Batch] = {}
 
     def open(self, plan_key: str) -> Batch:
         """Open the batch and set the execution's log level. Raises ``DeploymentError`` if there is no such plan."""
         batch = self._opened.get(plan_key)
         if batch is None:
-            plan = load_plan(self.objects, plan_key)
-            batch = Batch.of_plan(
-                plan, self.objects, self.clock, self._stores, self._cache, self._segments, self._outputs
-            )
+            batch = self._batch_of(load_plan(self.objects, plan_key))
             if len(self._opened) >= MOST_BATCHES_KEPT:
                 del self._opened[next(iter(self._opened))]
             self._opened[plan_key] = batch

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from foundation.errors import BatchProcessorError, MappingError
 from foundation.json_text import parse_json, render_json
-from foundation.ports import Clock
 from row_batches.document.plan import Plan
 from row_batches.rows.records import FinishedRow, RowOrigin, RowStatus
 from row_batches.run.answer_cache import CachedAnswer
@@ -37,7 +36,7 @@ def answer_id(plan: Plan, row_hash: str) -> str:
     return hashlib.sha256(render_json(parts).encode()).hexdigest()
 
 
-def take_cached(batch: Batch, items: Mapping[int, Mapping[str, str]], clock: Clock) -> Iterator[FinishedRow]:
+def take_cached(batch: Batch, items: Mapping[int, Mapping[str, str]]) -> Iterator[FinishedRow]:
     """The staged rows ``items``, by number, that an earlier batch answered. The target is not called for them."""
     days = batch.plan.config.execution_config.cache_days
     if days is None or batch.cache is None or not keeps_answers(batch.plan):
@@ -50,21 +49,12 @@ def take_cached(batch: Batch, items: Mapping[int, Mapping[str, str]], clock: Clo
             continue
         rows.setdefault(answer_id(batch.plan, row_hash), []).append((row, row_hash))
     try:
-        for found, answer in batch.cache.get(rows.keys(), clock.now_ms() - days * MS_A_DAY):
+        for found, answer in batch.cache.get(rows.keys(), batch.work.clock.now_ms() - days * MS_A_DAY):
             for row, row_hash in rows[found]:
                 outcome = batch.read_kept(parse_json(answer.decode()))
                 if outcome.status is RowStatus.SUCCESS:
-                    now = clock.now_ms()
-                    yield batch.finish(
-                        row,
-                        batch.cells(items[row]),
-                        outcome,
-                        row_hash=row_hash,
-                        attempts=0,
-                        started_ms=now,
-                        ended_ms=now,
-                        origin=RowOrigin.CACHED,
-                    )
+                    cells = batch.cells(items[row])
+                    yield batch.finish_uncalled(row, cells, outcome, row_hash=row_hash, origin=RowOrigin.CACHED)
     except BatchProcessorError as error:
         LOGGER.warning("answers of earlier batches not read", extra={"reason": str(error)})
 

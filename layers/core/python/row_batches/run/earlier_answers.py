@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Mapping
 
 from foundation.errors import MappingError
 from foundation.json_text import parse_json
-from foundation.ports import Clock
 from row_batches.rows.records import FinishedRow, KeptAnswer, KeptFailure, RowOrigin, RowStatus
 from row_batches.run.batch import Batch, input_hash
 from row_batches.run.causes import Cause
@@ -22,19 +21,19 @@ from row_batches.targets.protocol import Outcome
 
 
 def take_over(
-    batch: Batch, items: Mapping[int, Mapping[str, str]], clock: Clock, goes_on: Callable[[], bool] = lambda: True
+    batch: Batch, items: Mapping[int, Mapping[str, str]], may_continue: Callable[[], bool] = lambda: True
 ) -> Iterator[FinishedRow]:
-    """The staged rows ``items``, by number, that need no call. Ends early when ``goes_on`` returns False.
+    """The staged rows ``items``, by number, that need no call. Ends early when ``may_continue`` returns False.
 
     Rows whose answers have expired, or expire meanwhile, are left out, so they run.
     """
     left = dict(items)
     for earlier in batch.plan.resume_from:
         for kept in batch.rows_of(earlier).kept(left.keys()):
-            if not goes_on():
+            if not may_continue():
                 return
             if kept.row in left:
-                finished = _finish(batch, left[kept.row], kept, earlier.target_version, clock)
+                finished = _finish(batch, left[kept.row], kept, earlier.target_version)
                 if finished is not None:
                     del left[kept.row]
                     yield finished
@@ -43,30 +42,19 @@ def take_over(
         return
     resumed = batch.plan.resume_from[0]
     for failure in batch.rows_of(resumed).failures(left.keys()):
-        if not goes_on():
+        if not may_continue():
             return
         cause = Cause.of(failure.error_name, failure.error, failure.status)
         if failure.row in left and not cause.is_one_of(chosen):
-            yield _leave(batch, left.pop(failure.row), failure, clock)
+            yield _leave(batch, left.pop(failure.row), failure)
 
 
-def _leave(batch: Batch, item: Mapping[str, str], failure: KeptFailure, clock: Clock) -> FinishedRow:
-    now = clock.now_ms()
-    return batch.finish(
-        failure.row,
-        batch.cells(item),
-        Outcome(failure.status, error_name=failure.error_name, error_message=failure.error),
-        row_hash="",
-        attempts=0,
-        started_ms=now,
-        ended_ms=now,
-        origin=RowOrigin.LEFT,
-    )
+def _leave(batch: Batch, item: Mapping[str, str], failure: KeptFailure) -> FinishedRow:
+    outcome = Outcome(failure.status, error_name=failure.error_name, error_message=failure.error)
+    return batch.finish_uncalled(failure.row, batch.cells(item), outcome, origin=RowOrigin.LEFT)
 
 
-def _finish(
-    batch: Batch, item: Mapping[str, str], kept: KeptAnswer, target_version: str, clock: Clock
-) -> FinishedRow | None:
+def _finish(batch: Batch, item: Mapping[str, str], kept: KeptAnswer, target_version: str) -> FinishedRow | None:
     """The finished row, if the answer belongs to its input.
 
     ``target_version`` is used if the answer names no version.
@@ -82,14 +70,5 @@ def _finish(
     outcome = batch.read_kept(parse_json(kept.answer.decode()))
     if outcome.status is not RowStatus.SUCCESS:
         return None
-    now = clock.now_ms()
-    return batch.finish(
-        kept.row,
-        cells,
-        outcome,
-        row_hash=row_hash,
-        attempts=0,
-        started_ms=now,
-        ended_ms=now,
-        target_version=kept.target_version or target_version,
-    )
+    version = kept.target_version or target_version
+    return batch.finish_uncalled(kept.row, cells, outcome, row_hash=row_hash, target_version=version)

@@ -21,7 +21,7 @@ from tempfile import TemporaryFile
 import orjson
 
 from foundation.json_text import parse_json, render_json
-from foundation.ports import Clock, Deadline
+from foundation.ports import Deadline
 from row_batches.files.staged_copy import read_staged
 from row_batches.rows.records import AnsweredRow, FinishedRow, RowOrigin, RowStatus
 from row_batches.rows.store import find_gaps
@@ -40,7 +40,7 @@ WRITE_SECONDS = 450.0
 Large answers take longer to read than a call lasts, so each call must finish some duplicates."""
 
 
-def fan_out(batch: Batch, clock: Clock, deadline: Deadline) -> bool:
+def fan_out(batch: Batch, deadline: Deadline) -> bool:
     """Finish the duplicates of finished rows. False if the time ended before that; then call again."""
     if next(_unfinished(batch), None) is None:
         return True
@@ -50,7 +50,7 @@ def fan_out(batch: Batch, clock: Clock, deadline: Deadline) -> bool:
         open_until_done.callback(answers.close)
         spool = open_until_done.enter_context(_Spool(batch.plan.total_rows))
         while spool.fill(answers, wanted, lambda: deadline.remaining_seconds() > WRITE_SECONDS):
-            if not _finish_duplicates(batch, spool, clock, deadline) or deadline.remaining_seconds() <= WRITE_SECONDS:
+            if not _finish_duplicates(batch, spool, deadline) or deadline.remaining_seconds() <= WRITE_SECONDS:
                 return False
     return True
 
@@ -160,7 +160,7 @@ def _of_line(row: int, line: bytes) -> AnsweredRow:
     )
 
 
-def _finish_duplicates(batch: Batch, spool: _Spool, clock: Clock, deadline: Deadline) -> bool:
+def _finish_duplicates(batch: Batch, spool: _Spool, deadline: Deadline) -> bool:
     """Write the duplicates whose originals are in the spool. Returns whether there was time for all of them."""
     staged, objects = batch.plan.staged, batch.work.objects
     originals = Originals(objects, batch.plan)
@@ -173,7 +173,7 @@ def _finish_duplicates(batch: Batch, spool: _Spool, clock: Clock, deadline: Dead
         answered = spool.get(original) if original != row else None
         if answered is None:
             continue
-        finished.append(_finish(batch, row, cells, answered, clock))
+        finished.append(_finish(batch, row, cells, answered))
         size += len(finished[-1].answer) + len(finished[-1].record["csv"])
         if size >= FLUSH_BYTES or len(finished) >= FLUSH_ROWS:
             batch.rows.write(finished)
@@ -186,16 +186,12 @@ def _finish_duplicates(batch: Batch, spool: _Spool, clock: Clock, deadline: Dead
     return in_time
 
 
-def _finish(batch: Batch, row: int, cells: list[str], answered: AnsweredRow, clock: Clock) -> FinishedRow:
-    now = clock.now_ms()
-    return batch.finish(
+def _finish(batch: Batch, row: int, cells: list[str], answered: AnsweredRow) -> FinishedRow:
+    return batch.finish_uncalled(
         row,
         cells,
         batch.outcome_of(answered),
         row_hash=input_hash(batch.input_mapper.map(cells)),
-        attempts=0,
-        started_ms=now,
-        ended_ms=now,
         target_version=answered.target_version,
         origin=RowOrigin.DUPLICATE,
     )

@@ -50,11 +50,11 @@ def map_rows(
         for row in range(finished.first, finished.last + 1):
             items.pop(row, None)
     trace = ChildTrace(batch, notes, request.Child)
-    ended = list(take_over(batch, items, clock))
+    ended = list(take_over(batch, items))
     for taken in ended:
         del items[taken.row]
     again = {call.row: call for call in request.Again}
-    cached = list(take_cached(batch, {row: item for row, item in items.items() if row not in again}, clock))
+    cached = list(take_cached(batch, {row: item for row, item in items.items() if row not in again}))
     for taken in cached:
         del items[taken.row]
     ended += cached
@@ -66,10 +66,7 @@ def map_rows(
         try:
             agent_row, text = _agent_row(batch, row, item, again.get(row), begun.get(row, []))
         except MappingError as error:
-            now = clock.now_ms()
-            outcome = mapping_failed(str(error))
-            cells = batch.cells(item)
-            ended.append(batch.finish(row, cells, outcome, row_hash="", attempts=0, started_ms=now, ended_ms=now))
+            ended.append(batch.finish_uncalled(row, batch.cells(item), mapping_failed(str(error))))
             continue
         trace.mapped(row, began_ms)
         size += len(text)

@@ -206,16 +206,16 @@ class _Run:
         They are written together with the rows that run, so that consecutive rows can share one object.
         """
         left = dict(self._rows)
-        taken = take_over(self._batch, left, self._clock, self._goes_on_taking_over)
-        for finished in chain(taken, take_cached(self._batch, left, self._clock)):
+        taken = take_over(self._batch, left, self._may_take_over)
+        for finished in chain(taken, take_cached(self._batch, left)):
             del left[finished.row]
             self._keep(finished)
             if self._unwritten_bytes >= FLUSH_BYTES:
                 self._flush()
         self._rows = sorted(left.items())
 
-    def _goes_on_taking_over(self) -> bool:
-        """Whether to go on with the search: not if the brake is pulled or the time is only enough to write.
+    def _may_take_over(self) -> bool:
+        """Whether the search may continue: not if the brake is pulled or the time is only enough to write.
 
         If nothing is found, the search stops while there is still time to start a row. Otherwise each call would end
         without progress.

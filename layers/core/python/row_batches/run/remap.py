@@ -104,7 +104,7 @@ def remap(
         plan = _load_plan(objects, keys)
         ended = _load_checkpoint(objects, keys)
         config = remapped_config(plan, document, objects.bucket)
-        batch = Batch.of_plan(plan.model_copy(update={"config": config}), objects, clock, stores, outputs=outputs)
+        batch = Batch(plan.model_copy(update={"config": config}), objects, clock, stores, outputs=outputs)
         return _Remapping(batch, ended).write(keys.remapped(_moment(clock)), progress)
     except ObjectNotFoundError as error:
         raise _expired(execution, str(error)) from error

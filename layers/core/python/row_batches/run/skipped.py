@@ -54,7 +54,7 @@ class SkippedRows:
 def finish_skipped(batch: Batch, row: int, cells: Sequence[str]) -> FinishedRow:
     """The record of a skipped row. It ends when the execution starts, so that every reader gives the same bytes."""
     began_ms = int(batch.plan.execution.started_at.timestamp() * 1000)
-    return batch.finish(row, cells, SKIPPED, row_hash="", attempts=0, started_ms=began_ms, ended_ms=began_ms)
+    return batch.finish_uncalled(row, cells, SKIPPED, at_ms=began_ms)
 
 
 def list_skipped(batch: Batch, row: int) -> Iterator[ListedRow]:
