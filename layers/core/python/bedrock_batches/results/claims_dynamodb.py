@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, Any
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 from bedrock_batches.results.ports import Claim, ClaimLostError, Counts
-from foundation.aws.errors import AWS_ERRORS, error_code, translate, translated
+from foundation.aws.errors import conditional, translated
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-REFUSED = "ConditionalCheckFailedException"
 PREFIX = "CLAIM#"
 NAMES = {
     "input_tokens": "inputTokens",
@@ -45,21 +44,22 @@ class DynamoDbClaims:
             return new
         condition = "done = :false AND (leaseUntil <= :now OR leaseOwner = :owner)"
         values = {":false": False, ":now": now_ms, ":owner": owner}
-        try:
-            answer = self._client.update_item(
+        answer = conditional(
+            "dynamodb:UpdateItem",
+            self._table,
+            lambda: self._client.update_item(
                 TableName=self._table,
                 Key=_key(claim),
                 UpdateExpression="SET leaseOwner = :owner, leaseUntil = :until",
                 ConditionExpression=condition,
                 ExpressionAttributeValues=_typed({**values, ":until": until_ms}),
                 ReturnValues="ALL_NEW",
-            )
-        except AWS_ERRORS as error:
-            if error_code(error) == REFUSED:
-                stored = self._stored(claim)
-                return None if stored is None or stored.done else stored
-            raise translate(error, "dynamodb:UpdateItem", self._table) from error
-        return _claim(answer["Attributes"])
+            ),
+        )
+        if answer is not None:
+            return _claim(answer["Attributes"])
+        stored = self._stored(claim)
+        return None if stored is None or stored.done else stored
 
     def commit(self, before: Claim, after: Claim) -> None:
         values = {":offset": before.offset, ":chunks": before.chunks, ":owner": before.lease_owner, ":false": False}
@@ -83,17 +83,17 @@ class DynamoDbClaims:
         return _claim(answer["Item"]) if "Item" in answer else None
 
     def release(self, claim: Claim) -> None:
-        try:
-            self._client.update_item(
+        conditional(
+            "dynamodb:UpdateItem",
+            self._table,
+            lambda: self._client.update_item(
                 TableName=self._table,
                 Key=_key(claim),
                 UpdateExpression="SET leaseUntil = :zero, leaseOwner = :nobody",
                 ConditionExpression="leaseOwner = :owner",
                 ExpressionAttributeValues=_typed({":zero": 0, ":nobody": "", ":owner": claim.lease_owner}),
-            )
-        except AWS_ERRORS as error:
-            if error_code(error) != REFUSED:
-                raise translate(error, "dynamodb:UpdateItem", self._table) from error
+            ),
+        )
 
     def of_job(self, job_id: str) -> list[Claim]:
         pages = self._client.get_paginator("query").paginate(
@@ -111,13 +111,14 @@ class DynamoDbClaims:
         options: dict[str, Any] = {"ExpressionAttributeValues": _typed(values)} if values else {}
         if names:
             options["ExpressionAttributeNames"] = names
-        try:
-            self._client.put_item(TableName=self._table, Item=_item(claim), ConditionExpression=condition, **options)
-        except AWS_ERRORS as error:
-            if error_code(error) == REFUSED:
-                return False
-            raise translate(error, "dynamodb:PutItem", self._table) from error
-        return True
+        put = conditional(
+            "dynamodb:PutItem",
+            self._table,
+            lambda: self._client.put_item(
+                TableName=self._table, Item=_item(claim), ConditionExpression=condition, **options
+            ),
+        )
+        return put is not None
 
 
 def _key(claim: Claim) -> dict[str, Any]:

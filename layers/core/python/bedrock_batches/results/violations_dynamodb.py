@@ -31,14 +31,13 @@ from bedrock_batches.results.ports import ContentItem
 from bedrock_batches.submit.names import moment_of
 from bedrock_batches.sync.lake_content import plain_item
 from bedrock_batches.violations import ATTRIBUTION, CONTENT, CONTENT_SORT_KEY, KEY_PREFIX
-from foundation.aws.errors import AWS_ERRORS, error_code, translate, translated
+from foundation.aws.errors import conditional, translated
 from foundation.aws.unprocessed import until_processed
 from foundation.ports import Clock
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-REFUSED = "ConditionalCheckFailedException"
 THREADS = 8
 MOST_READ = 100
 MOST_WRITTEN = 25
@@ -174,18 +173,17 @@ class DynamoDbViolations:
         same = "attribute_not_exists(generated_at)"
         if "generated_at" in stored:
             same, values[":generated_at"] = "generated_at = :generated_at", stored["generated_at"]
-        try:
-            self._client.put_item(
+        put = conditional(
+            "dynamodb:PutItem",
+            self._table,
+            lambda: self._client.put_item(
                 TableName=self._table,
                 Item=stored_item(item),
                 ConditionExpression=f"(attribute_not_exists(is_verified) OR is_verified = :false) AND {same}",
                 ExpressionAttributeValues=values,
-            )
-        except AWS_ERRORS as error:
-            if error_code(error) == REFUSED:
-                return False
-            raise translate(error, "dynamodb:PutItem", self._table) from error
-        return True
+            ),
+        )
+        return put is not None
 
 
 def stored_item(item: ContentItem) -> dict[str, Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import logging
 import time
@@ -29,8 +27,9 @@ from bedrock_batches.submit.job_items import (
     settled_at,
 )
 from bedrock_batches.submit.ports import Guard, JobPage, KeyReusedError
+from foundation.aws.cursors import cursor_after, start_key
 from foundation.aws.dynamodb_items import from_item, to_item
-from foundation.aws.errors import AWS_ERRORS, error_code, translate, translated
+from foundation.aws.errors import AWS_ERRORS, conditional, error_code, translate, translated
 from foundation.aws.retry import retried
 from foundation.aws.unprocessed import until_processed
 from foundation.errors import ThrottledError
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger("batch_processor.jobs_table")
 
-REFUSED = "ConditionalCheckFailedException"
 CANCELLED = "TransactionCanceledException"
 IDEMPOTENCY_SECONDS = 24 * 3_600
 CONFLICT_ATTEMPTS = 5
@@ -171,7 +169,7 @@ class DynamoDbJobsTable:
             if status is None
             else (names.JOBS_BY_STATUS, "GSI2PK", names.status_key(status))
         )
-        start: dict[str, Any] = {"ExclusiveStartKey": _read_cursor(cursor, key, value)} if cursor else {}
+        start: dict[str, Any] = {"ExclusiveStartKey": start_key(cursor, key, value, "GSI1SK")} if cursor else {}
         with translated("dynamodb:Query", f"{self._table}/index/{index}"):
             answer = self._client.query(
                 TableName=self._table,
@@ -182,7 +180,7 @@ class DynamoDbJobsTable:
                 Limit=limit,
                 **start,
             )
-        return JobPage(list(_readable(answer["Items"])), _cursor(answer.get("LastEvaluatedKey")))
+        return JobPage(list(_readable(answer["Items"])), cursor_after(answer.get("LastEvaluatedKey")))
 
     def in_flight(self) -> list[str]:
         found = self._query(
@@ -253,21 +251,19 @@ class DynamoDbJobsTable:
         options: dict[str, Any] = {"ExpressionAttributeValues": to_item(values)} if values else {}
         if clauses:
             options["UpdateExpression"] = " ".join(clauses)
-        try:
-            self._client.update_item(
+        condition = " AND ".join(["attribute_exists(PK)", *(f"#{name} = :expected_{name}" for name in expected)])
+        changed = conditional(
+            "dynamodb:UpdateItem",
+            self._table,
+            lambda: self._client.update_item(
                 TableName=self._table,
                 Key=to_item({"PK": partition, "SK": sort}),
-                ConditionExpression=" AND ".join(
-                    ["attribute_exists(PK)", *(f"#{name} = :expected_{name}" for name in expected)]
-                ),
+                ConditionExpression=condition,
                 ExpressionAttributeNames=names_used,
                 **options,
-            )
-        except AWS_ERRORS as error:
-            if error_code(error) == REFUSED:
-                return False
-            raise translate(error, "dynamodb:UpdateItem", self._table) from error
-        return True
+            ),
+        )
+        return changed is not None
 
 
 def _readable(items: Iterable[Mapping[str, Any]]) -> Iterator[Job]:
@@ -299,27 +295,3 @@ def _is_conflict(error: Exception) -> bool:
 
 def _hash(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _cursor(key: Mapping[str, Any] | None) -> str:
-    """The cursor after a page: the values of its last key, which the page already shows."""
-    if not key:
-        return ""
-    place = {name: value["S"] for name, value in key.items()}
-    return base64.urlsafe_b64encode(orjson.dumps(place)).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str, key: str, value: str) -> dict[str, Any]:
-    """The key of a cursor. Raises ValueError unless the cursor is from this listing."""
-    try:
-        place = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (binascii.Error, ValueError):
-        place = None
-    if (
-        not isinstance(place, dict)
-        or set(place) != {"PK", "SK", "GSI1SK", key}
-        or place[key] != value
-        or not all(isinstance(text, str) and text for text in place.values())
-    ):
-        raise ValueError("not a cursor of this listing")
-    return to_item(place)

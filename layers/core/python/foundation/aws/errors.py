@@ -5,8 +5,9 @@ The codes are those of the services' API references ("Common errors" and each op
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -38,6 +39,8 @@ from foundation.errors import (
     ServiceUnavailableError,
     ThrottledError,
 )
+
+Answer = TypeVar("Answer")
 
 AWS_ERRORS = (ClientError, BotoCoreError)
 """Everything that a botocore call raises: error responses, and failures without a response. Always catch both."""
@@ -98,6 +101,8 @@ MISSING_RESOURCE = frozenset(
     }
 )
 MISSING_OBJECT = frozenset({"404", "NoSuchKey", "NoSuchVersion"})
+CONDITION_FAILED = "ConditionalCheckFailedException"
+"""DynamoDB's code for a write whose condition does not hold."""
 CHANGED_OBJECT = frozenset({"412", "PreconditionFailed"})
 THROTTLED = frozenset(
     {
@@ -190,3 +195,16 @@ def translated(action: str, resource: str) -> Iterator[None]:
         yield
     except AWS_ERRORS as error:
         raise translate(error, action, resource) from error
+
+
+def conditional(action: str, table: str, write: Callable[[], Answer]) -> Answer | None:
+    """The answer of a conditional write to DynamoDB; None if its condition does not hold.
+
+    Other exceptions of botocore are translated as by ``translated``.
+    """
+    try:
+        return write()
+    except AWS_ERRORS as error:
+        if error_code(error) == CONDITION_FAILED:
+            return None
+        raise translate(error, action, table) from error

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from foundation.aws.errors import AWS_ERRORS, error_code, translate, translated
+from foundation.aws.errors import conditional, translated
 from foundation.ports import WHOLE, Clock, Lease
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-REFUSED = "ConditionalCheckFailedException"
 KEPT_SECONDS = 86_400
 """How long the item of a lease that was never released is kept, so that a person can look at it."""
 SCHEMA_VERSION = 1
@@ -37,8 +36,10 @@ class DynamoDbLeases:
     def acquire(self, name: str, owner: str, seconds: float, part: str = WHOLE) -> bool:
         now_ms = self._clock.now_ms()
         until_ms = now_ms + int(seconds * 1000)
-        try:
-            self._client.put_item(
+        taken = conditional(
+            "dynamodb:PutItem",
+            self._table,
+            lambda: self._client.put_item(
                 TableName=self._table,
                 Item={
                     "PK": {"S": lease_partition(name)},
@@ -50,24 +51,21 @@ class DynamoDbLeases:
                 },
                 ConditionExpression="attribute_not_exists(PK) OR expiresAt < :now OR holder = :owner",
                 ExpressionAttributeValues={":now": {"N": str(now_ms)}, ":owner": {"S": owner}},
-            )
-        except AWS_ERRORS as error:
-            if error_code(error) == REFUSED:
-                return False
-            raise translate(error, "dynamodb:PutItem", self._table) from error
-        return True
+            ),
+        )
+        return taken is not None
 
     def release(self, name: str, owner: str, part: str = WHOLE) -> None:
-        try:
-            self._client.delete_item(
+        conditional(
+            "dynamodb:DeleteItem",
+            self._table,
+            lambda: self._client.delete_item(
                 TableName=self._table,
                 Key={"PK": {"S": lease_partition(name)}, "SK": {"S": part}},
                 ConditionExpression="holder = :owner",
                 ExpressionAttributeValues={":owner": {"S": owner}},
-            )
-        except AWS_ERRORS as error:
-            if error_code(error) != REFUSED:
-                raise translate(error, "dynamodb:DeleteItem", self._table) from error
+            ),
+        )
 
     def held(self, name: str) -> list[Lease]:
         pages = self._client.get_paginator("query").paginate(

@@ -9,17 +9,14 @@ the same table (``foundation.aws.leases``).
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
+from foundation.aws.cursors import cursor_after, start_key
 from foundation.aws.dynamodb_items import from_item, to_item
-from foundation.aws.errors import AWS_ERRORS, error_code, translate, translated
+from foundation.aws.errors import conditional, translated
 from foundation.errors import ThrottledError
 from row_batches.run.blanks import Blanks
 from row_batches.run.causes import Cause, most_frequent
@@ -29,7 +26,6 @@ from row_batches.run.traces import Traces
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-REFUSED = "ConditionalCheckFailedException"
 RUNS_BY_START = "runs-by-start"
 RUNNING_BY_START = "running-by-start"
 LISTED = "RUNS"
@@ -71,20 +67,19 @@ class DynamoDbRuns:
             "GSI2PK": RUNNING,
             "ttl": _expiry(run.started_at),
         }
-        try:
-            answer = self._client.put_item(
+        answer = conditional(
+            "dynamodb:PutItem",
+            self._table,
+            lambda: self._client.put_item(
                 TableName=self._table,
                 Item=to_item(item),
                 # Step Functions allows a name again 90 days after its execution ended.
                 ConditionExpression="attribute_not_exists(PK) OR started_at <> :started",
                 ExpressionAttributeValues=to_item({":started": item["started_at"]}),
                 ReturnValues="ALL_OLD",
-            )
-        except AWS_ERRORS as error:
-            if error_code(error) == REFUSED:
-                return
-            raise translate(error, "dynamodb:PutItem", self._table) from error
-        if answer.get("Attributes"):
+            ),
+        )
+        if answer is not None and answer.get("Attributes"):
             for counted in ("COUNTS", "BLANKS", "CAUSES", "TRACES"):
                 with translated("dynamodb:DeleteItem", self._table):
                     self._client.delete_item(TableName=self._table, Key=_key(run.execution, counted))
@@ -138,8 +133,10 @@ class DynamoDbRuns:
         adding, setting = list(names)[: len(added)], list(names)[len(added) :]
         values = dict(zip([f":{name[1:]}" for name in names], [*added.values(), *first.values()], strict=True))
         met: dict[str, Any] = {"ConditionExpression": condition} if condition else {}
-        try:
-            answer = self._client.update_item(
+        answer = conditional(
+            "dynamodb:UpdateItem",
+            self._table,
+            lambda: self._client.update_item(
                 TableName=self._table,
                 Key=_key(execution, kind),
                 UpdateExpression=(
@@ -150,12 +147,9 @@ class DynamoDbRuns:
                 ExpressionAttributeValues=to_item(values | (compared or {})),
                 ReturnValues="ALL_NEW",
                 **met,
-            )
-        except AWS_ERRORS as error:
-            if error_code(error) != REFUSED:
-                raise translate(error, "dynamodb:UpdateItem", self._table) from error
-            return None
-        return from_item(answer.get("Attributes", {}))
+            ),
+        )
+        return None if answer is None else from_item(answer.get("Attributes", {}))
 
     def wait(self, execution: str, until_ms: int) -> None:
         self._update(execution, "SET waiting_until = :until", {":until": _moment(until_ms)}, {})
@@ -186,8 +180,10 @@ class DynamoDbRuns:
 
     def _move_start(self, execution: str, condition: str, change: str, values: dict[str, Any]) -> dict[str, Any] | None:
         """Change the item and return it as it was before; None if it does not meet the condition."""
-        try:
-            answer = self._client.update_item(
+        answer = conditional(
+            "dynamodb:UpdateItem",
+            self._table,
+            lambda: self._client.update_item(
                 TableName=self._table,
                 Key=_key(execution, "PACE"),
                 UpdateExpression=f"SET {change}, #ttl = :ttl",
@@ -195,12 +191,9 @@ class DynamoDbRuns:
                 ExpressionAttributeNames={"#ttl": "ttl"},
                 ExpressionAttributeValues=to_item(values),
                 ReturnValues="ALL_OLD",
-            )
-        except AWS_ERRORS as error:
-            if error_code(error) != REFUSED:
-                raise translate(error, "dynamodb:UpdateItem", self._table) from error
-            return None
-        return from_item(answer.get("Attributes", {}))
+            ),
+        )
+        return None if answer is None else from_item(answer.get("Attributes", {}))
 
     def _average_tokens(self, execution: str) -> int:
         with translated("dynamodb:Query", self._table):
@@ -269,20 +262,19 @@ class DynamoDbRuns:
         condition: str = "attribute_exists(PK)",
     ) -> bool:
         """Change the item. Returns whether it existed and met the condition."""
-        try:
-            self._client.update_item(
+        changed = conditional(
+            "dynamodb:UpdateItem",
+            self._table,
+            lambda: self._client.update_item(
                 TableName=self._table,
                 Key=_key(execution, "RUN"),
                 UpdateExpression=expression,
                 ConditionExpression=condition,
                 **({"ExpressionAttributeValues": to_item(values)} if values else {}),  # type: ignore[arg-type]  # DynamoDB refuses an empty map
                 **({"ExpressionAttributeNames": names} if names else {}),  # type: ignore[arg-type]
-            )
-        except AWS_ERRORS as error:
-            if error_code(error) != REFUSED:
-                raise translate(error, "dynamodb:UpdateItem", self._table) from error
-            return False
-        return True
+            ),
+        )
+        return changed is not None
 
     def get(self, execution: str) -> Run | None:
         with translated("dynamodb:Query", self._table):
@@ -306,7 +298,7 @@ class DynamoDbRuns:
     def page(self, limit: int = MOST_RUNS, cursor: str = "") -> RunPage:
         request: dict[str, Any] = {"Limit": min(limit, MOST_RUNS), "ScanIndexForward": False}
         if cursor:
-            request["ExclusiveStartKey"] = _read_cursor(cursor)
+            request["ExclusiveStartKey"] = start_key(cursor, "GSI1PK", LISTED, "GSI1SK")
         with translated("dynamodb:Query", self._table):
             answer = self._client.query(
                 TableName=self._table,
@@ -316,7 +308,7 @@ class DynamoDbRuns:
                 **request,
             )
         return RunPage(
-            self._read([item["PK"]["S"] for item in answer["Items"]]), _cursor(answer.get("LastEvaluatedKey"))
+            self._read([item["PK"]["S"] for item in answer["Items"]]), cursor_after(answer.get("LastEvaluatedKey"))
         )
 
     def running(self) -> Iterator[Run]:
@@ -385,26 +377,3 @@ def _blanks(item: dict[str, Any]) -> Blanks:
         return {name.removeprefix(start): value for name, value in item.items() if name.startswith(start)}
 
     return Blanks(failed=item.get("failed", 0), missing=under(MISSING), keys=under(KEYS_OF))
-
-
-def _cursor(key: Any) -> str:
-    """The cursor after a page. It holds the last key's values, which the page itself shows too."""
-    if not key:
-        return ""
-    place = {name: value["S"] for name, value in key.items()}
-    return base64.urlsafe_b64encode(orjson.dumps(place)).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str) -> dict[str, Any]:
-    try:
-        place = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (binascii.Error, ValueError):
-        place = None
-    if (
-        not isinstance(place, dict)
-        or set(place) != {"PK", "SK", "GSI1PK", "GSI1SK"}
-        or place["GSI1PK"] != LISTED
-        or not all(isinstance(text, str) and text for text in place.values())
-    ):
-        raise ValueError("not a cursor of this listing")
-    return to_item(place)
