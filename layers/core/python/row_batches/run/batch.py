@@ -342,7 +342,9 @@ class Batches:
     ) -> None:
         self.objects = objects
         self.clock = clock
-        self._batch_of = lambda plan: Batch(plan, objects, clock, stores, cache, segments, outputs)
+        self._batch_of: Callable[[Plan], Batch] = lambda plan: Batch(
+            plan, objects, clock, stores, cache, segments, outputs
+        )
         self._opened: dict[str, Batch] = {}
 
     def open(self, plan_key: str) -> Batch:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from foundation.errors import DeploymentError
 from row_batches.document.batch_config import MAX_AGENT_TIMEOUT_SECONDS, BatchConfig
 from row_batches.document.plan import Concurrency, Plan, Target
-from row_batches.targets.kind import Processor, RowCall, TargetKind
-from row_batches.targets.ports import FunctionSettings, MachineSettings
+from row_batches.targets.agent_kind import AgentKind
+from row_batches.targets.kind import Processor
+from row_batches.targets.ports import FunctionSettings
 from row_batches.targets.protocol import (
     Outcome,
     agent_failure,
-    agent_request,
-    read_agent_answer,
     throttled,
     timed_out,
     too_large,
@@ -87,34 +86,20 @@ RATE_EXCEEDED = re.compile(r"Rate exceeded|Error Code: Throttl")
 only the cause tells them apart."""
 
 
-class StandardAgent(TargetKind):
-    """``{"batchContext", "input"}`` to ``{"result", "data", "metadata"}``, by ``states:startExecution.sync:2``.
+class StandardAgent(AgentKind):
+    """An agent that is called by ``states:startExecution.sync:2``.
 
     Each attempt has its own name (``agent_execution_name``), so that Step Functions does not start it twice.
     """
 
     name = "standard"
-    type = "agent"
     processor = Processor.AGENT
-    arn_pattern = r"arn:aws[a-z-]*:states:[a-z0-9-]+:\d{12}:stateMachine:[^\s:*]+(:[^\s:*]+)?"
-    arn_example = "arn:aws:states:<region>:<account>:stateMachine:<name>"
-    resource = "a state machine"
     most_timeout_seconds = MAX_AGENT_TIMEOUT_SECONDS
     timeout_reason = "a Standard agent runs for a year at most"
     call_actions = ("states:StartExecution",)
-    inspect_actions = ("states:DescribeStateMachine", "states:DescribeStateMachineAlias")
     execution_actions = ("states:DescribeExecution", "states:StopExecution")
     row_seconds = ROW_SECONDS
     cost_assumption = "an agent's own transitions and functions are part of the target's cost"
-
-    def request(self, call: RowCall, row_input: dict[str, Any]) -> dict[str, Any]:
-        return agent_request(call.execution, call.row, call.total_rows, row_input)
-
-    def read(self, answer: Any, call: RowCall) -> Outcome:  # noqa: ARG002 (an agent's answer names no call)
-        return read_agent_answer(answer)
-
-    def read_kept(self, answer: Any) -> Outcome:
-        return read_agent_answer(answer)
 
     def read_error(self, error: str, cause: str, timeout_seconds: int, name: str, input_bytes: int) -> Outcome:
         """The outcome of an error that a Catch around the call saw.
@@ -133,12 +118,6 @@ class StandardAgent(TargetKind):
                 f"that Step Functions allows; if the agent has answered, its execution {name} holds the answer"
             )
         return agent_failure(error, cause)
-
-    def code(self, target: Target, functions: FunctionSettings, machines: MachineSettings) -> str:  # noqa: ARG002
-        return machines.code(target.arn)
-
-    def warnings(self, config: BatchConfig, target: Target, functions: FunctionSettings) -> list[str]:  # noqa: ARG002
-        return []
 
     def call_seconds(self, config: BatchConfig, target: Target, functions: FunctionSettings) -> int:  # noqa: ARG002
         return config.execution_config.timeout_seconds  # Then Step Functions stops the execution.
