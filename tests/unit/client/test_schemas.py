@@ -180,6 +180,18 @@ def test_a_guess_from_answers_is_a_valid_schema_that_finds_its_fields(
     assert all(guess.found[name] == guess.answers - nothing_there for name in fields)
 
 
+def test_a_guess_finds_json_in_the_text_of_a_message(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        message = {"role": "assistant", "content": f'Here it is:\n```json\n{{"mood": "{name}", "score": 0.5}}\n```'}
+        (tmp_path / f"{name}.json").write_text(json.dumps({"choices": [{"message": message}]}))
+
+    guess = guess_schema(tmp_path, "chat")
+
+    assert guess.found == {"mood": 2, "score": 2}
+    fields = yaml.safe_load(guess.text)["fields"]
+    assert fields[1] == {"name": "score", "type": "number", "extraction": [{"type": "direct", "path": "$.score"}]}
+
+
 def test_a_guess_needs_answers_with_fields(tmp_path: Path) -> None:
     with pytest.raises(ClientError, match=r"has no \*\.json"):
         guess_schema(tmp_path)

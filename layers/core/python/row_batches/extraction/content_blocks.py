@@ -1,20 +1,36 @@
-"""Reads content blocks of messages: text, tool_use and tool_result in ``messages[].content[]``, in both common forms.
+"""Reads the messages of agents: their texts, calls of tools, and results of tools, in the forms of common frameworks.
 
-The forms are those of Anthropic (``{"type": "tool_use", "id", "name", "input"}``,
-https://docs.anthropic.com/en/api/messages) and Bedrock Converse (``{"toolUse": {"toolUseId", "name", "input"}}``,
-https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ContentBlock.html).
+* Anthropic: blocks ``{"type": "tool_use", "id", "name", "input"}`` and ``{"type": "tool_result", "tool_use_id"}``
+  (https://docs.anthropic.com/en/api/messages).
+* Bedrock Converse and Strands: blocks ``{"toolUse": {"toolUseId", "name", "input"}}`` and ``{"toolResult": …}``
+  (https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ContentBlock.html).
+* OpenAI chat: messages with ``tool_calls [{"id", "function": {"name", "arguments"}}]``, and ``{"role": "tool"}``
+  (https://platform.openai.com/docs/api-reference/chat).
+* OpenAI Responses: items ``{"type": "function_call", "call_id", "name", "arguments"}`` and ``function_call_output``
+  (https://platform.openai.com/docs/api-reference/responses).
+* LangChain: messages with ``tool_calls [{"id", "name", "args"}]``, and ``{"type": "tool"}``, also inside ``data`` or
+  ``kwargs`` (https://python.langchain.com/api_reference/core/messages.html).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
 from typing import Any, NamedTuple
 
 from foundation.json_text import parse_json, render_json
 
 MOST_LEVELS = 4
 """The most levels of nested content in which text is read."""
+MOST_MESSAGE_LEVELS = 20
+"""The most levels of messages inside messages that are read."""
+MOST_BLOCKS = 10
+"""The most fenced code blocks in which JSON is looked for."""
+_FENCED = re.compile(r"^[ \t]*```[^\n`]*\n(?P<block>.*?)(?:^[ \t]*```|```\s*\Z)", re.DOTALL | re.MULTILINE)
+"""A code block of Markdown. A fence begins a line, so a JSON text can hold three backticks."""
+_LANGCHAIN_TYPES = ("human", "ai", "system", "tool", "function")
 
 
 class Text(NamedTuple):
@@ -53,6 +69,7 @@ def read_blocks(document: Any, where: str) -> list[Block]:
     A tool's answer is itself a block. ``where`` is the document's place in the answer, "" for the answer itself.
     """
     blocks = [block for place, content in _contents(document, where) for block in _read_content(content, place)]
+    blocks += _read_calls(_dict(document), where)
     own = _read_block(document, where or "the answer") if _is_tool_result(document) else None
     return [own, *blocks] if own is not None else blocks
 
@@ -61,37 +78,75 @@ def _is_tool_result(document: Any) -> bool:
     return isinstance(document, dict) and document.get("type") == "tool_result"
 
 
-def _contents(document: Any, where: str) -> Iterator[tuple[str, Any]]:
-    """The ``content`` of each message, from every place where a document can have messages."""
+def _contents(document: Any, where: str) -> Iterator[tuple[str, list[Any]]]:
+    """The lists of messages or blocks, from every place where a document can have them."""
     if isinstance(document, list):
         yield where, document  # A list of blocks or of messages.
         return
     if not isinstance(document, dict):
         return
-    messages = document.get("messages")
-    if isinstance(messages, list):
-        yield _member(where, "messages"), messages
+    if isinstance(document.get("messages"), list):
+        yield _member(where, "messages"), document["messages"]
     output = document.get("output")
-    if isinstance(output, dict) and isinstance(output.get("message"), dict):  # The response of Converse.
+    if isinstance(output, list):  # The response of OpenAI's Responses.
+        yield _member(where, "output"), output
+    elif isinstance(output, dict) and isinstance(output.get("message"), dict):  # The response of Converse.
         yield _member(where, "output.message"), [output["message"]]
+    if isinstance(document.get("message"), dict):  # The result of a Strands agent.
+        yield _member(where, "message"), [document["message"]]
+    if isinstance(document.get("choices"), list):  # The response of OpenAI's chat.
+        yield _member(where, "choices"), [_dict(choice).get("message") for choice in document["choices"]]
     if isinstance(document.get("content"), list):  # A single message.
         yield _member(where, "content"), document["content"]
 
 
-def _read_content(content: list[Any], where: str) -> Iterator[Block]:
+def _read_content(content: list[Any], where: str, levels: int = MOST_MESSAGE_LEVELS) -> Iterator[Block]:
     for index, item in enumerate(content):
-        place = f"{where}[{index}]"
         if not isinstance(item, dict):
             continue
-        inner = item.get("content")
-        if "role" in item and isinstance(inner, str):
-            yield Text(f"{place}.content", inner)
-        elif "role" in item and isinstance(inner, list):
-            yield from _read_content(inner, f"{place}.content")
-        else:
-            block = _read_block(item, place)
-            if block is not None:
-                yield block
+        wrapper = _wrapper_of(item)
+        message = item[wrapper] if wrapper else item
+        place = f"{where}[{index}].{wrapper}".rstrip(".")
+        if _is_message(message):
+            yield from _read_message(message, place, levels)
+        elif (block := _read_block(message, place)) is not None:
+            yield block
+
+
+def _wrapper_of(item: dict[str, Any]) -> str:
+    """The field that holds the message in LangChain's ``messages_to_dict`` (data) and ``dumpd`` (kwargs), or ""."""
+    if item.get("type") in _LANGCHAIN_TYPES and isinstance(item.get("data"), dict):
+        return "data"
+    return "kwargs" if "lc" in item and isinstance(item.get("kwargs"), dict) else ""
+
+
+def _is_message(item: dict[str, Any]) -> bool:
+    has_kind = "role" in item or item.get("type") in _LANGCHAIN_TYPES
+    return has_kind and (isinstance(item.get("content"), str | list) or isinstance(item.get("tool_calls"), list))
+
+
+def _read_message(message: dict[str, Any], place: str, levels: int) -> Iterator[Block]:
+    content = message.get("content")
+    kinds = (message.get("role"), message.get("type"))
+    if "tool" in kinds or "function" in kinds:
+        failed = message.get("status") == "error"
+        name, call = _text(message.get("name")), _text(message.get("tool_call_id"))
+        yield ToolResult(place, call, name, content, failed, message)
+    elif isinstance(content, str):
+        yield Text(f"{place}.content", content)
+    elif isinstance(content, list) and levels:
+        yield from _read_content(content, f"{place}.content", levels - 1)
+    yield from _read_calls(message, place)
+
+
+def _read_calls(message: dict[str, Any], place: str) -> Iterator[ToolUse]:
+    calls = message.get("tool_calls")
+    for index, call in enumerate(calls if isinstance(calls, list) else ()):
+        called = _dict(call)
+        function = _dict(called.get("function")) or called
+        given = function.get("arguments", function.get("args"))
+        where = f"{_member(place, 'tool_calls')}[{index}]"
+        yield ToolUse(where, _text(called.get("id")), _text(function.get("name")), given)
 
 
 def _read_block(item: dict[str, Any], place: str) -> Block | None:
@@ -109,9 +164,18 @@ def _read_block(item: dict[str, Any], place: str) -> Block | None:
         failed = item.get("is_error") is True
         tool = _text(item.get("name") or item.get("tool_name"))
         return ToolResult(place, _text(item.get("tool_use_id")), tool, item.get("content"), failed, item)
-    if kind in (None, "text") and isinstance(item.get("text"), str):
+    if kind == "function_call":
+        return ToolUse(place, _text(item.get("call_id")), _text(item.get("name")), item.get("arguments"))
+    if kind == "function_call_output":
+        result = {**item, "content": item.get("output")}
+        return ToolResult(place, _text(item.get("call_id")), "", item.get("output"), False, result)
+    if kind in (None, "text", "output_text") and isinstance(item.get("text"), str):
         return Text(place, item["text"])
     return None
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _member(where: str, name: str) -> str:
@@ -163,16 +227,23 @@ def _content_of(item: Any) -> Any:
 
 
 def json_in(text: Any) -> Any:
-    """The object or list that a text holds as JSON, also in a fenced code block; None if there is none."""
+    """The object or list that a text holds as JSON: the whole text, or its first fenced code block that has one.
+
+    None if there is none.
+    """
     if not isinstance(text, str):
         return None
     stripped = text.strip()
-    if stripped.startswith("```"):
-        _, _, stripped = stripped.partition("\n")
-        stripped = stripped.rpartition("```")[0].strip()
-    if stripped[:1] not in ("{", "["):
-        return None
+    if stripped[:1] in ("{", "["):
+        return _json_or_none(stripped)
+    blocks = (found["block"].strip() for found in islice(_FENCED.finditer(stripped), MOST_BLOCKS))
+    return next(
+        (value for block in blocks if block[:1] in ("{", "[") and (value := _json_or_none(block)) is not None), None
+    )
+
+
+def _json_or_none(text: str) -> Any:
     try:
-        return parse_json(stripped)
+        return parse_json(text)
     except ValueError:
         return None

@@ -71,6 +71,9 @@ FieldMappings = Annotated[
 ]
 PRINT_OUTPUT = "print_output"
 """The default name of the tool whose input is an agent's structured output."""
+STRUCTURED = ("structured_output", "structured_response", "structuredContent")
+"""The fields in which answers have structured output. The second is LangGraph's, the third that of MCP's tools:
+https://modelcontextprotocol.io/specification/2025-06-18/server/tools"""
 ToolName = Annotated[str, Field(min_length=1, max_length=255)]
 
 
@@ -144,8 +147,9 @@ class _Mapped(ExtractionMethod):
 
 class StructuredOutput(_Mapped):
     doc = (
-        "the input of the agent's last call of the tool `tool_name`, then `structured_output` of the answer, of its "
-        "payload, or of a JSON text in one of their fields"
+        "the input of the agent's last call of the tool `tool_name`, then `structured_output` (or LangGraph's "
+        "`structured_response`, or MCP's `structuredContent`) of the answer, of its payload, or of a JSON text in one "
+        "of their fields"
     )
     example = {"tool_name": "print_output", "field_mappings": {"download_speed": "$.speeds.download"}}
     schema_type = "structured"
@@ -305,8 +309,9 @@ def _structured(view: AnswerView, tool: str) -> Iterator[Document]:
     if used is not None:
         yield Document(f"the input of {tool} at {used.where}", _value_of(used.input))
     for where, value in view.documents():
-        if isinstance(value, dict) and "structured_output" in value:
-            yield Document(f"structured_output of {where}", _value_of(value["structured_output"]))
+        for name in STRUCTURED if isinstance(value, dict) else ():
+            if name in value:
+                yield Document(f"{name} of {where}", _value_of(value[name]))
 
 
 def _value_of(value: Any) -> Any:

@@ -40,20 +40,20 @@ class Transform(NamedTuple):
 def _parse_text(value: Any, field: str) -> Any:
     """The field's value in a text: of a JSON object, else behind a label, else the text if it is one line."""
     read = _read_text(text_of(value).strip())
-    if read.document is not None:
-        if field in read.document:
-            return read.document[field]
-        raise ValueError(f"the JSON object in the text has no {field}")
+    if read.document is not None and field in read.document:
+        return read.document[field]
     wanted = _label(field)
     if wanted in read.labelled:
         return read.labelled[wanted]
+    if read.document is not None:
+        raise ValueError(f"the JSON object in the text has no {field}")
     if read.whole is not None:
         return read.whole
     raise ValueError(f"the text has no line that begins with {wanted}:")
 
 
 class _Text(NamedTuple):
-    """The parts of a text that ``parse_text`` uses: a JSON object; else values by label, or a line without a label."""
+    """Parts of a text that ``parse_text`` uses: a JSON object, values by label, or its only line without a label."""
 
     document: dict[str, Any] | None
     labelled: dict[str, str]
@@ -64,7 +64,9 @@ class _Text(NamedTuple):
 def _read_text(text: str) -> _Text:
     """Scan a text once for all fields that are read from it. Memory: the last 8 texts."""
     document = json_in(text)
-    if isinstance(document, dict):
+    if not isinstance(document, dict):
+        document = None
+    elif text[0] == "{":
         return _Text(document, {}, None)
     lines = text.splitlines()
     labelled: dict[str, str] = {}
@@ -73,7 +75,7 @@ def _read_text(text: str) -> _Text:
         found = line[len(label) + 1 :].strip(_VALUE_WRAPPING) if colon else ""
         if found:
             labelled.setdefault(_label(label), found)
-    return _Text(None, labelled, text if len(lines) == 1 and not _is_labelled(lines[0]) else None)
+    return _Text(document, labelled, text if len(lines) == 1 and not _is_labelled(lines[0]) else None)
 
 
 def _label(text: str) -> str:
