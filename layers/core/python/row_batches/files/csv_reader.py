@@ -15,33 +15,30 @@ Memory: a few times the larger of 32 KB, the longest row (200 KB at most) and a 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from operator import itemgetter
 
-from foundation.errors import InvalidInputError, Problem
+from foundation.errors import InvalidInputError
 from row_batches.document.input_format import InputFormat
 from row_batches.files.column_names import addressed, naming_warnings
-from row_batches.files.csv_quotes import LINE_END, QUOTES, Quotes
+from row_batches.files.csv_header import Dialect, choose_delimiter, count_lines, fit_header
+from row_batches.files.csv_mistakes import Mistakes
+from row_batches.files.csv_quotes import LINE_END, QUOTES
 from row_batches.files.file_text import FileText
 from row_batches.files.staged_copy import staged_header
 from row_batches.files.table import (
     MAX_COLUMNS,
     MAX_FILE_BYTES,
     MAX_ROW_BYTES,
-    PATH,
-    PLACES_NAMED,
-    SHORTEN,
     Place,
+    refuse,
     row_json_bytes,
     too_large,
     too_many_columns,
 )
 
-_DELIMITERS = {b",": "comma", b";": "semicolon", b"\t": "tab", b"|": "pipe", b" ": "space"}
 _SAMPLE_BYTES = 65_536
-_ROWS_SAMPLED = 50
 _BOM = b"\xef\xbb\xbf"
 _SEPARATOR_LINE = re.compile(rb'"?sep=([,;\t| :^~])"?(?:\r\n|\r|\n)', re.IGNORECASE)
 """A first line that tells Excel the delimiter."""
@@ -91,7 +88,7 @@ class Staging:
         self._offset = 0
         self._line_end = b"\n"
         self._quotes = QUOTES[self._form.quote]
-        self._found = _Findings(self._quotes)
+        self._mistakes = Mistakes(self._quotes)
         self.header = []
         self.columns = []
         self._read_header()
@@ -123,22 +120,22 @@ class Staging:
             staged = self._stage(block)
             self._line += self._lines(block)
             self._offset += len(block)
-            if self._found.enough:
+            if self._mistakes.enough:
                 break
             self.size_bytes += len(staged)
             if self.size_bytes > MAX_FILE_BYTES:
-                self._found.problems.append(too_large("the staged copy of the file", self.size_bytes))
+                self._mistakes.problems.append(too_large("the staged copy of the file", self.size_bytes))
                 break
             if staged:
                 yield staged
             if self.total_rows == self._max_rows:
                 break
-        self._found.raise_if_any()
+        self._mistakes.raise_if_any()
 
     # --- places, for a file that takes several calls
 
     def place(self) -> Place | None:
-        self._found.raise_if_any()
+        self._mistakes.raise_if_any()
         if self._text is None:
             return None
         return {
@@ -170,9 +167,11 @@ class Staging:
         if not sample:
             fix = "give it a header line with the names of its columns"
             message = "the file has no line after those to skip" if self._form.skip_lines else "the file is empty"
-            raise InvalidInputError([_problem("", message, fix)])
+            refuse("", message, fix)
         rows = sample if final else sample[: self._quotes.end_of_last_row(sample)]
-        delimiter = self._choose_delimiter(rows or sample, separator)
+        named = separator[1] if separator else None
+        delimiter, notes = choose_delimiter(rows or sample, named, self._form, self._quotes, self._line)
+        self._notes += notes
         self.delimiter = delimiter.decode()
         self._row = self._quotes.row_of(delimiter)
         self._delimiter = delimiter
@@ -184,13 +183,15 @@ class Staging:
         if not complete or not _is_text(header):
             self._examine(sample, final=final)
         elif len(header) > MAX_ROW_BYTES:
-            self._found.too_long.append(f"line {self._line}")
-        self._found.raise_if_any()
+            self._mistakes.too_long.append(f"line {self._line}")
+        self._mistakes.raise_if_any()
         line_end = LINE_END.match(sample, match.end())
         rest = line_end.end() if line_end else len(sample)
-        self.header = self._fitting_header(
-            self._quotes.cells(header, delimiter), rows[rest:], self._line + self._lines(sample[:rest])
-        )
+        dialect = Dialect(self._quotes, delimiter, self._line_end, self._row)
+        first_line = self._line + self._lines(sample[:rest])
+        self.header, notes, title_lines = fit_header(header, self._line, rows[rest:], first_line, self._form, dialect)
+        self._notes += notes
+        self._mistakes.title_lines = title_lines
         if self._form.header:
             if len(self.header) > 1 and not any(name.strip() for name in self.header):
                 self._notes.append(
@@ -210,13 +211,12 @@ class Staging:
         # A row in a block of this size cannot pass MAX_ROW_BYTES: in JSON, a byte becomes six at most (``\\u0001``).
         self._block_bytes = (MAX_ROW_BYTES - self._keys_bytes) // 6
         self.columns = columns
-        self._found.columns = len(columns)
+        self._mistakes.columns = len(columns)
 
     def _read_sample(self) -> tuple[bytes, int, re.Match[bytes] | None, bool]:
-        """The file's first bytes, where the header begins in them, its ``sep=`` line, and whether they are all.
+        """The file's first bytes, the index of the header, the ``sep=`` line, and whether the bytes are the whole file.
 
-        Unless they are, what is behind the header's beginning is a sample of at least one whole row, or is longer than
-        any.
+        If they are not, they have at least one whole row from the header on, or more bytes than any row can have.
         """
         sample = b""
         while True:
@@ -244,85 +244,6 @@ class Staging:
             start = line_end.end() if line_end else len(sample)
         return len(sample) - len(sample[start:].lstrip(b"\r\n"))
 
-    def _choose_delimiter(self, rows: bytes, separator: re.Match[bytes] | None) -> bytes:
-        if self._form.delimiter is not None:
-            return self._form.delimiter.encode()
-        if separator:
-            self._notes.append(f"The delimiter is {separator[1].decode()}, as the file's first line says.")
-            return separator[1]
-        # R puts names in quotes, and rows have a cell more: their own name.
-        has_row_names = self._form.row_names or rows.startswith(b'"')
-        delimiter = _recognise_delimiter(self._quotes.masked(rows), has_row_names=has_row_names)
-        if delimiter == b",":
-            self._notes += _notes_on_other_delimiter(self._quotes.masked(rows), self._line)
-            return delimiter
-        name = _DELIMITERS[delimiter]
-        self._notes.append(f"The delimiter is {name}, detected from the first lines of the file.")
-        return delimiter
-
-    def _fitting_header(self, header: list[bytes], rows: bytes, first_line: int) -> list[str]:
-        """The header's names, as many as the file's first rows have cells, if that is clear.
-
-        Some programs end each row with a delimiter, with or without one in the header. The empty cell in the header is
-        then a column without a name. R writes the names of rows first, without a name for their column. Raises
-        InvalidInputError if all rows have more cells, because then the line is usually a title. ``rows`` begin in
-        ``first_line``.
-        """
-        names = [self._quotes.text(cell) for cell in header]
-        sampled = self._sampled(rows, first_line)
-        widths = {len(cells) for _, cells in sampled}
-        if not widths or not self._form.header:
-            return names
-        if len(widths) > 1:
-            self._found.title_lines = _lines_above_table(len(names), sampled)
-            return names
-        (width,) = widths
-        if width == len(names) + 1 and not any(self._quotes.text(cells[-1]) for _, cells in sampled):
-            return [*names, ""]
-        if width == len(names) - 1 and not names[-1]:
-            return names[:-1]
-        are_named = self._form.row_names or (
-            self._form.quote == '"' and _has_row_names(header, [cells for _, cells in sampled], self._delimiter)
-        )
-        if width == len(names) + 1 and are_named:
-            self._notes.append(
-                "The header is one cell shorter than the rows. The first cell of each row is read as the row's name, "
-                "as R writes it; that column has no name."
-            )
-            return ["", *names]
-        if width > len(names) and len(sampled) > 1:
-            one = "cell" if len(names) == 1 else "cells"
-            value = f"line {self._line} has {len(names)} {one}, the rows after it {width}"
-            line, cells = sampled[0]
-            cures = [f"if it is a title, set input_format.skip_lines to {line - 1}"]
-            if any(_is_number(self._quotes.text(cell)) for cell in cells):
-                cures[0] += " and input_format.header to false, because the line after it has numbers and no names"
-            if width == len(names) + 1:
-                cures.append("if the rows begin with their names, as R writes them, set input_format.row_names to true")
-            cures.append("else give the header a name for each column")
-            raise InvalidInputError([_problem(value, "the first line does not fit the rows", "; ".join(cures))])
-        return names
-
-    def _sampled(self, rows: bytes, line: int) -> list[tuple[int, list[bytes]]]:
-        """The lines and cells of the first ``_ROWS_SAMPLED`` whole rows; none if one of them is malformed.
-
-        ``rows`` begin in ``line``.
-        """
-        position = 0
-        found: list[tuple[int, list[bytes]]] = []
-        while position < len(rows) and len(found) < _ROWS_SAMPLED:
-            if line_end := LINE_END.match(rows, position):
-                position = line_end.end()
-                line += self._lines(line_end.group())
-                continue
-            row = self._row.match(rows, position)
-            if row is None or not (row.end() == len(rows) or LINE_END.match(rows, row.end())):
-                return []
-            found.append((line, self._quotes.cells(row.group(), self._delimiter)))
-            line += self._lines(row.group())
-            position = row.end()
-        return found
-
     # --- rows
 
     def _blocks(self) -> Iterator[bytes]:
@@ -346,7 +267,7 @@ class Staging:
             yield carry
 
     def _stage(self, block: bytes) -> bytes:
-        """The staged form of some whole rows. Empty if there are none, or if a check failed (see ``_found``)."""
+        """The staged form of some whole rows. Empty if there are none, or if a check failed (see ``_mistakes``)."""
         if self._max_rows is not None:
             block = self._quotes.first_rows(block, self._max_rows - self.total_rows)
         staged = self._staged(block)
@@ -356,7 +277,7 @@ class Staging:
             staged = self._staged(padded)
         if staged is None or len(padded) > self._block_bytes:
             self._examine(block if staged is None else padded, final=True)
-            if self._found:
+            if self._mistakes:
                 return b""
         assert staged is not None
         return staged
@@ -439,11 +360,11 @@ class Staging:
 
         Before the header is read, only the header's row is examined.
         """
-        found = self._found
+        mistakes = self._mistakes
         position = 0
         line = self._line
         row = self.total_rows
-        while position < len(data) and not found.enough:
+        while position < len(data) and not mistakes.enough:
             if line_end := LINE_END.match(data, position):
                 position = line_end.end()
                 line += self._lines(line_end.group())
@@ -458,17 +379,17 @@ class Staging:
             if right.end() < whole.end() or unclosed:
                 self._note_quote(data, position, right.end(), line, final=final)
                 # After a stray quote, inside and outside are swapped, so further mistakes would be false.
-                found.stop |= unclosed or self._lines(raw) > 0
+                mistakes.stop |= unclosed or self._lines(raw) > 0
             elif whole.end() == len(data) and not final:
-                found.too_long.append(f"line {line}")
-                found.stop = True
+                mistakes.too_long.append(f"line {line}")
+                mistakes.stop = True
             elif self.columns:
                 cells = self._quotes.cells(raw, self._delimiter)
                 if not self._fits(cells):
-                    found.ragged.append(f"line {line} ({len(cells)})")
-                    found.has_surplus |= any(map(self._quotes.text, cells[len(self.columns) :]))
+                    mistakes.ragged.append(f"line {line} ({len(cells)})")
+                    mistakes.has_surplus |= any(map(self._quotes.text, cells[len(self.columns) :]))
                 elif len(raw) * 6 > MAX_ROW_BYTES - self._keys_bytes and self._json_size(row, cells) > MAX_ROW_BYTES:
-                    found.too_long.append(f"line {line}")
+                    mistakes.too_long.append(f"line {line}")
             self._note_text(raw, line, self._offset + position)
             if not self.columns:
                 return
@@ -486,8 +407,7 @@ class Staging:
         return len(cells) == width
 
     def _lines(self, data: bytes) -> int:
-        """The number of line ends as an editor counts them: a lone CR counts only if the file has no other kind."""
-        return data.count(b"\r" if self._line_end == b"\r" else b"\n")
+        return count_lines(data, self._line_end)
 
     def _note_quote(self, data: bytes, row_start: int, position: int, line: int, *, final: bool) -> None:
         """Note a misplaced quote at ``position``, or text after a closing quote."""
@@ -495,13 +415,13 @@ class Staging:
         before = data[row_start:position].rpartition(self._delimiter)[2]
         starts_cell = position == row_start or data[position - 1 : position] == self._delimiter
         if not starts_cell and not before.strip(b" "):
-            self._found.spaces.append(there)
+            self._mistakes.spaces.append(there)
         elif not starts_cell:
-            self._found.bare_quotes.append(there)
+            self._mistakes.bare_quotes.append(there)
         elif final:
-            self._found.unclosed.append(there)
+            self._mistakes.unclosed.append(there)
         else:
-            self._found.too_long.append(there)
+            self._mistakes.too_long.append(there)
 
     def _note_text(self, raw: bytes, line: int, offset: int) -> None:
         """Note bytes that are not UTF-8, and NUL."""
@@ -509,182 +429,10 @@ class Staging:
             raw.decode()
         except UnicodeDecodeError as error:
             there = f"line {line + self._lines(raw[: error.start])}"
-            self._found.not_utf8.append(f"{there} (byte {offset + error.start:,} of the file)")
+            self._mistakes.not_utf8.append(f"{there} (byte {offset + error.start:,} of the file)")
         nul = raw.find(b"\0")
         if nul >= 0:
-            self._found.nul.append(f"line {line + self._lines(raw[:nul])}")
-
-
-class _Findings:
-    """The places of the mistakes found so far, by kind. Reading stops when a message of one kind is full."""
-
-    def __init__(self, quotes: Quotes) -> None:
-        self.quotes = quotes
-        self.problems: list[Problem] = []
-        self.ragged: list[str] = []
-        self.spaces: list[str] = []
-        self.bare_quotes: list[str] = []
-        self.unclosed: list[str] = []
-        self.not_utf8: list[str] = []
-        self.nul: list[str] = []
-        self.too_long: list[str] = []
-        self.columns = 0
-        self.title_lines = 0
-        """The lines that seem to stand above the table, such as a title."""
-        self.has_surplus = False
-        """Whether a row has more cells with content than there are columns."""
-        self.stop = False
-
-    def _kinds(self) -> list[tuple[list[str], str, str]]:
-        quote, sign = self.quotes.name, self.quotes.sign.decode()
-        return [
-            (
-                self.ragged,
-                f"rows have more or fewer cells (number in brackets) than the header, which has {self.columns}",
-                self._cure_of_ragged(),
-            ),
-            (
-                self.spaces,
-                f"there are spaces between the delimiter and a {quote}, so the quote is inside the cell",
-                "remove these spaces, or set input_format.quote to none to read spaces and quotes as content",
-            ),
-            (
-                self.bare_quotes,
-                f"there is a {quote} inside an unquoted cell, or text after a closing quote",
-                f"put the whole cell in {quote}s and double the quotes inside it: {sign}5{sign}{sign} pipe{sign}; or "
-                "set input_format.quote to none if cells are not quoted",
-            ),
-            (
-                self.unclosed,
-                f"a {quote} is opened and never closed",
-                "close it, or double it inside a quoted cell, or set input_format.quote to none if cells "
-                "are not quoted",
-            ),
-            (
-                self.not_utf8,
-                "the file is not UTF-8",
-                "save it with the encoding UTF-8, or set input_format.encoding_errors to replace",
-            ),
-            (self.nul, "the file holds NUL characters", "remove them; a file full of them is UTF-16: save it as UTF-8"),
-            (
-                self.too_long,
-                f"a row is longer than {MAX_ROW_BYTES:,} bytes as JSON (or a quote in it is never closed)",
-                SHORTEN,
-            ),
-        ]
-
-    def _cure_of_ragged(self) -> str:
-        title = ""
-        if self.title_lines:
-            lines = f"line {self.title_lines} is" if self.title_lines == 1 else f"lines 1 to {self.title_lines} are"
-            title = f"if {lines} no part of the table, set input_format.skip_lines to {self.title_lines}; else "
-        if self.has_surplus:
-            return f"{title}give every row one cell for each column, and put a cell with the delimiter in double quotes"
-        return f"{title}set input_format.ragged to pad, which adds empty cells at the end of short rows"
-
-    def __bool__(self) -> bool:
-        return bool(self.problems) or any(places for places, _, _ in self._kinds())
-
-    @property
-    def enough(self) -> bool:
-        return self.stop or any(len(places) >= PLACES_NAMED for places, _, _ in self._kinds())
-
-    def raise_if_any(self) -> None:
-        if self:
-            named = [_problem(", ".join(places), message, fix) for places, message, fix in self._kinds() if places]
-            raise InvalidInputError([*self.problems, *named])
-
-
-def _problem(value: str, message: str, fix: str) -> Problem:
-    return Problem(path=PATH, value=value, message=message, fix=fix)
-
-
-def _recognise_delimiter(sample: bytes, *, has_row_names: bool) -> bytes:
-    """The delimiter of ``sample``, the first rows of a file without quoted text; the comma if it has one column.
-
-    A delimiter must occur in the header and, unless it is the comma or there are no rows, in a row. If there are
-    several candidates, the best one splits the most rows into as many cells as the header, then gives more columns,
-    then comes first in ``_DELIMITERS``. A space counts only if it is the only candidate, if there are rows, and if all
-    rows agree, because a header of two words is usually the name of one column. With ``has_row_names``, they can
-    have one more.
-    """
-    rows = [row for row in LINE_END.split(sample) if row]
-    header = rows[0] if rows else b""
-    best = b","
-    best_score = (0, 0)
-    for delimiter in list(_DELIMITERS)[:-1]:
-        count = header.count(delimiter)
-        score = (1 + sum(row.count(delimiter) == count for row in rows[1:]), count)
-        occurs = delimiter == b"," or not rows[1:] or any(delimiter in row for row in rows[1:])
-        if count and occurs and score > best_score:
-            best, best_score = delimiter, score
-    spaces = header.count(b" ")
-    if best_score == (0, 0) and spaces and len(rows) > 1:
-        in_rows = {row.count(b" ") for row in rows[1:]}
-        if in_rows == {spaces} or (in_rows == {spaces + 1} and has_row_names):
-            return b" "
-    return best
-
-
-def _lines_above_table(columns: int, rows: list[tuple[int, list[bytes]]]) -> int:
-    """The number of lines before the first of ``rows`` that is as wide as most rows after it; 0 if it is not clear.
-
-    ``rows`` are lines and cells. The table is wider than the first line, which has ``columns`` cells.
-    """
-    widths = Counter(len(cells) for _, cells in rows if len(cells) > columns)
-    if not widths:
-        return 0
-    width, count = widths.most_common(1)[0]
-    first = next(place for place, (_, cells) in enumerate(rows) if len(cells) >= width)
-    return rows[first][0] - 1 if count > 1 and count * 2 > len(rows) - first else 0
-
-
-def _notes_on_other_delimiter(sample: bytes, line: int) -> list[str]:
-    """A warning if the first line is perhaps a title: only rows further down have a delimiter, and as many of it each.
-
-    It is no mistake, because they can also be the cells of one column. ``sample`` begins in ``line``.
-    """
-    lines = LINE_END.split(sample)[: _ROWS_SAMPLED + 1]
-    for delimiter, name in _DELIMITERS.items():
-        counts = [(number, row.count(delimiter)) for number, row in enumerate(lines, line) if row]
-        header = next((place for place, (_, count) in enumerate(counts) if count), len(counts))
-        rows = {count for _, count in counts[header:]}
-        if delimiter != b" " and header and len(rows) == 1 and len(counts) - header > 1:
-            last = counts[header][0] - 1
-            return [
-                f"The file is read as one column, because line {line} has no {name}. If lines up to {last} are a "
-                f"title, set input_format.skip_lines to {last}."
-            ]
-    return []
-
-
-def _has_row_names(header: list[bytes], rows: list[list[bytes]], delimiter: bytes) -> bool:
-    """Whether ``rows``, each with a cell more than the header, begin with their names, as R's ``write.table`` writes.
-
-    R puts texts in quotes and numbers not, and names rows "1", "2" and so on; a table with other names of rows is only
-    recognised with spaces between its cells. Anything else can as well be a header whose last name is missing, or a
-    title above the header.
-    """
-    text = QUOTES['"'].text
-    names, rows_names = list(map(text, header)), [text(row[0]) for row in rows]
-    are_counted = rows_names == [str(number) for number in range(1, len(rows) + 1)]
-    return (
-        len(rows) > 1
-        and len(names) > 1
-        and all(cell.startswith(b'"') for cell in [*header, *(row[0] for row in rows)])
-        and (are_counted or delimiter == b" ")
-        and all(len(set(texts)) == len(texts) and all(texts) for texts in (names, rows_names))
-        and not any(map(_is_number, names))
-        and any(not cell.startswith(b'"') and _is_number(text(cell)) for cell in rows[0][1:])
-    )
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return text.strip().lower() not in {"nan", "inf", "infinity"}
+            self._mistakes.nul.append(f"line {line + self._lines(raw[:nul])}")
 
 
 def _is_text(block: bytes) -> bool:
