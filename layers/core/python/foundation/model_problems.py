@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from foundation.errors import Problem
-from foundation.problems import closest, listed, path_of, shown
+from foundation.problems import closest, did_you_mean, listed, path_of, shown
 from foundation.validation import Part
 
 _SECRET_NAME = re.compile(
@@ -101,9 +101,8 @@ class ModelProblems:
             if kind == "union_tag_not_found":
                 return Problem(f"{path}.{tag_name}", "", "is required", f"write one of {listed(known)}")
             tag = str(context["tag"])
-            nearest = closest(tag, known)
-            hint = f"did you mean {nearest}? " if nearest else ""
-            return Problem(f"{path}.{tag_name}", shown(tag), f"unknown {tag_name}", f"{hint}known: {listed(known)}")
+            fix = f"{did_you_mean(tag, known)}known: {listed(known)}"
+            return Problem(f"{path}.{tag_name}", shown(tag), f"unknown {tag_name}", fix)
         if kind == "string_too_short":
             return Problem(path, "", "is empty", "write at least one character")
         if kind == "too_short":
@@ -117,16 +116,17 @@ class ModelProblems:
     def _fix_of_unknown(self, at: _Place) -> str:
         name = str(at.location[-1])
         where, parent = at.models[-1]
-        nearest = _nearest_field(name, _fields(parent))
-        if nearest.startswith("did you mean"):
-            return nearest
+        known = _fields(parent)
+        if nearest := closest(name, known):
+            return f"did you mean {nearest}?"
+        removal = f"remove it; known: {listed(list(known))}"
         if at.member is not None:
             is_beside = parent is not at.member and name in _fields(at.member)
-            return f"write {name} beside {where[-1]}, not in it" if is_beside else nearest
+            return f"write {name} beside {where[-1]}, not in it" if is_beside else removal
         for where, model in _all_models(self._root):
             if name in _fields(model):
                 return f"{name} belongs in {path_of(*where) or 'the document itself'}"
-        return nearest
+        return removal
 
 
 @dataclass(slots=True)
@@ -250,11 +250,6 @@ def _limits(metadata: Iterable[Any]) -> tuple[float | None, float | None]:
         low = getattr(item, "ge", getattr(item, "gt", low))
         high = getattr(item, "le", high)
     return low, high
-
-
-def _nearest_field(name: str, known: Iterable[str]) -> str:
-    nearest = closest(name, known)
-    return f"did you mean {nearest}?" if nearest else f"remove it; known: {listed(list(known))}"
 
 
 def shown_unless_secret(location: Location, value: object) -> str:

@@ -18,7 +18,14 @@ def closest(name: str, known: Iterable[str]) -> str | None:
     return by_lower[found[0]] if found else None
 
 
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The start of a fix, such as "did you mean csv? ", with a space after it; "" if no known name is similar."""
+    nearest = closest(name, known)
+    return f"did you mean {nearest}? " if nearest else ""
+
+
 def shown(value: object) -> str:
+    """A value as a message shows it: as JSON, shortened; of an object or a list only what it is."""
     if isinstance(value, dict):
         return "an object"
     if isinstance(value, list):
@@ -30,6 +37,7 @@ def shown(value: object) -> str:
 
 
 def listed(names: Sequence[str], limit: int = 12) -> str:
+    """The first names, and how many more there are."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more
 

@@ -17,7 +17,7 @@ from bedrock_batches.select.selection import ALL_TIERS, TABLES, select_agencies
 from bedrock_batches.violations import TIERS
 from foundation.errors import InvalidInputError, Problem
 from foundation.model_problems import ModelProblems
-from foundation.problems import closest, shown
+from foundation.problems import did_you_mean, shown
 from foundation.validation import refuse
 
 DEFAULT_MAX_TOKENS = 500
@@ -186,13 +186,11 @@ def _problems_across_fields(
 
 def _problems_of_model(path: str, model: object, models: Collection[str]) -> Iterator[Problem]:
     if isinstance(model, str) and model not in models:
-        nearest = closest(model, models)
-        hint = f"did you mean {nearest}? " if nearest else ""
         yield Problem(
             path,
             shown(model),
             "batch inference does not take this model here",
-            f"{hint}known: {', '.join(sorted(models))}",
+            f"{did_you_mean(model, models)}known: {', '.join(sorted(models))}",
         )
 
 

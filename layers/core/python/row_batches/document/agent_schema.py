@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator
 from pydantic_core.core_schema import ValidationInfo
 
-from foundation.problems import closest, listed
+from foundation.problems import did_you_mean, listed
 from foundation.regular_expressions import compile_pattern
 from foundation.validation import Part, compiles, matches, refuse
 from row_batches.extraction.expressions import parse_expression, parse_step
@@ -34,9 +34,7 @@ MethodClass = type[ExtractionMethod]  # models below have a field called type
 
 def _check_type(name: str) -> str:
     if name not in _TYPES:
-        nearest = closest(name, _TYPES)
-        hint = f"did you mean {nearest}? " if nearest else ""
-        refuse("unknown extraction type", f"{hint}known: {listed(_TYPES)}")
+        refuse("unknown extraction type", f"{did_you_mean(name, _TYPES)}known: {listed(_TYPES)}")
     return name
 
 

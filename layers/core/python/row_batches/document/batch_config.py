@@ -98,6 +98,16 @@ EXECUTION_NAME = r"""[^\s<>{}\[\]?*"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f\ud800-\udff
 """https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html, ``name``."""
 
 
+TargetName = Annotated[
+    str,
+    matches(
+        r"[A-Za-z0-9_.-]{1,128}",
+        "a target's name has 1 to 128 letters, digits, _, - or .",
+        "write the name under which the target is registered",
+    ),
+]
+
+
 class TargetReference(Part):
     """The target by its registered name; ``arn`` overrides the registered one, if the deployment allows it.
 
@@ -105,14 +115,7 @@ class TargetReference(Part):
     """
 
     type: Literal["agent", "tool"] = Field(description="a state machine, or a Lambda function")
-    name: Annotated[
-        str,
-        matches(
-            r"[A-Za-z0-9_.-]{1,128}",
-            "a target's name has 1 to 128 letters, digits, _, - or .",
-            "write the name under which the target is registered",
-        ),
-    ] = Field(description="registered name: 1 to 128 letters, digits, `_`, `-`, `.`")
+    name: TargetName = Field(description="registered name: 1 to 128 letters, digits, `_`, `-`, `.`")
     arn: str | None = Field(
         default=None,
         description="an ARN to use instead of the registered one; it must be that of an enabled entry of the registry",

@@ -12,8 +12,8 @@ from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_v
 from foundation.errors import DeploymentError
 from foundation.model_problems import ModelProblems
 from foundation.problems import listed
-from foundation.validation import Part, matches, refuse
-from row_batches.document.batch_config import ExecutionConfig
+from foundation.validation import Part, refuse
+from row_batches.document.batch_config import ExecutionConfig, TargetName
 from row_batches.extraction.rules import ExtractionMethods, ExtractionRules, check_transforms
 from row_batches.extraction.transforms import Transforms
 
@@ -23,15 +23,6 @@ PER_BATCH = frozenset({"storage_mode", "max_rows", "resume_from", "only_causes",
 """Fields of ``execution_config`` that ``defaults`` cannot give."""
 
 STORAGE_MODES: tuple[str, ...] = get_args(ExecutionConfig.model_fields["storage_mode"].annotation)
-
-TargetName = Annotated[
-    str,
-    matches(
-        r"[A-Za-z0-9_.-]{1,128}",
-        "a target's name has 1 to 128 letters, digits, _, - or .",
-        "write the name under which the target is registered",
-    ),
-]
 
 
 def _check_storage_mode(mode: str) -> str:

@@ -14,39 +14,34 @@ from pydantic import ValidationError
 from foundation.errors import InvalidInputError, Problem
 from foundation.model_problems import ModelProblems, shown_unless_secret
 from foundation.problems import path_of, shown
-from row_batches.document.batch_config import (
-    STARTED_BY,
-    BatchConfig,
-)
+from row_batches.document.batch_config import STARTED_BY, BatchConfig
 from row_batches.mapping.models import MAX_OUTPUT_COLUMNS
 
 _PROBLEMS = ModelProblems(BatchConfig)
 MAX_LEVELS = 100
 """Most levels of nested objects and lists: fewer than any step of a run can handle."""
 _LEVELS_SHOWN = 3
-_OPTIONAL_SECTIONS = (
-    *("input_format", "input_mapping", "output_mapping", "output_format", "execution_config", "notification_config"),
+_OPTIONAL_SECTIONS = frozenset(
+    {"input_format", "input_mapping", "output_mapping", "output_format", "execution_config", "notification_config"}
 )
 """For these, null is the same as absent: an expression that builds a document cannot always omit a key."""
-
-
 INPUT = "csv_s3_uri"
-INPUT_TOO = "input_s3_uri"
+INPUT_ALIAS = "input_s3_uri"
 """Another name of ``INPUT``."""
 
 
 def with_one_name(document: Any) -> Any:
-    """The document with its input under ``csv_s3_uri``, if it is given under the other name only."""
-    if not isinstance(document, dict) or INPUT_TOO not in document or document.get(INPUT) is not None:
+    """The document with its input under ``INPUT``; unchanged if it has ``INPUT``, or no ``INPUT_ALIAS``."""
+    if not isinstance(document, dict) or INPUT_ALIAS not in document or document.get(INPUT) is not None:
         return document
-    return {INPUT if name == INPUT_TOO else name: value for name, value in document.items() if name != INPUT}
+    return {INPUT if name == INPUT_ALIAS else name: value for name, value in document.items() if name != INPUT}
 
 
 def as_written(document: Any, problems: Iterable[Problem]) -> list[Problem]:
     """The problems with the name of the input that ``document`` has."""
     if with_one_name(document) is document:
         return list(problems)
-    return [problem._replace(path=INPUT_TOO) if problem.path == INPUT else problem for problem in problems]
+    return [problem._replace(path=INPUT_ALIAS) if problem.path == INPUT else problem for problem in problems]
 
 
 def parse_batch_config(document: object, *, work_retention_days: int | None = None) -> BatchConfig:
@@ -57,20 +52,20 @@ def parse_batch_config(document: object, *, work_retention_days: int | None = No
     """
     if not isinstance(document, dict):
         raise InvalidInputError([Problem("input", shown(document), "not a JSON object", "start with {...}")])
-    both = INPUT_TOO in (written := with_one_name(document))
+    named = with_one_name(document)
     document = {
         name: value
-        for name, value in written.items()
-        if name != INPUT_TOO and name != STARTED_BY and not (name in _OPTIONAL_SECTIONS and value is None)
+        for name, value in named.items()
+        if name not in (INPUT_ALIAS, STARTED_BY) and not (name in _OPTIONAL_SECTIONS and value is None)
     }
     # First, because the later steps would crash on these instead of refusing them.
     unwritable = list(_problems_of_writing(document))
     if unwritable:
         raise InvalidInputError(unwritable)
     problems = list(_problems_across_fields(document, work_retention_days))
-    if both:
+    if INPUT_ALIAS in named:
         message = f"{INPUT} is given too, and both name the input"
-        problems.append(Problem(INPUT_TOO, shown(written[INPUT_TOO]), message, "leave one of them out"))
+        problems.append(Problem(INPUT_ALIAS, shown(named[INPUT_ALIAS]), message, "leave one of them out"))
     try:
         config = BatchConfig.model_validate(document)
     except ValidationError as invalid:
@@ -122,7 +117,7 @@ def _is_writable(text: str) -> bool:
 
 def _problems_across_fields(document: Mapping[str, Any], work_retention_days: int | None) -> Iterator[Problem]:
     """Problems across fields. They are read from the raw document, so that a mistake elsewhere does not hide them."""
-    execution = _section(document, "execution_config")
+    execution = section(document, "execution_config")
     yield from _problems_of_storage(execution, work_retention_days)
     if execution.get("only_causes") and not execution.get("resume_from"):
         yield Problem(
@@ -138,7 +133,7 @@ def _problems_across_fields(document: Mapping[str, Any], work_retention_days: in
             "an inline run has few rows, so it has no trial",
             'write "s3", "dynamodb" or "auto", or leave trial out',
         )
-    stop_after = _section(execution, "stop_after")
+    stop_after = section(execution, "stop_after")
     if isinstance(execution.get("stop_after"), dict):
         given = [name for name in ("failed_rows", "failed_percent") if stop_after.get(name) is not None]
         if len(given) == 2:
@@ -149,7 +144,7 @@ def _problems_across_fields(document: Mapping[str, Any], work_retention_days: in
             yield Problem("execution_config.stop_after", "", "no limit is given", fix)
     fields = [
         field
-        for field in _section(_section(document, "input_mapping"), "column_mappings").values()
+        for field in section(section(document, "input_mapping"), "column_mappings").values()
         if isinstance(field, str)
     ]
     for field, count in Counter(fields).items():
@@ -160,7 +155,7 @@ def _problems_across_fields(document: Mapping[str, Any], work_retention_days: in
                 f"{count} columns are mapped to one field",
                 "map each column to a different field, or join them with a concat transformation",
             )
-    columns = _section(document, "output_mapping").get("columns")
+    columns = section(document, "output_mapping").get("columns")
     if isinstance(columns, list):
         yield from _problems_of_output_columns(columns)
 
@@ -206,6 +201,7 @@ def _problems_of_output_columns(columns: list[Any]) -> Iterator[Problem]:
             )
 
 
-def _section(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    section = document.get(name)
-    return section if isinstance(section, dict) else {}
+def section(document: Any, name: str) -> Mapping[str, Any]:
+    """A section of a document that is not checked yet; empty if it is missing or not an object."""
+    found = document.get(name) if isinstance(document, dict) else None
+    return found if isinstance(found, dict) else {}

@@ -12,6 +12,9 @@ _NO_FILES = frozenset({"idna", "punycode", "raw-unicode-escape", "undefined", "u
 """Python's encodings of names and literals. They change plain text, and can give halves of surrogate pairs."""
 
 
+_WRITE_ENCODING = 'write one such as "utf-8", "cp1252", "shift_jis" or "utf-16"'
+
+
 def _known_encoding(name: str) -> None:
     """Raises ValueError for a name that no text encoding of Python's has."""
     try:
@@ -20,9 +23,6 @@ def _known_encoding(name: str) -> None:
         raise ValueError("Python has no encoding of this name") from error
     if not getattr(info, "_is_text_encoding", True) or info.name in _NO_FILES:
         raise ValueError("it is not an encoding of text files")
-
-
-_ENCODINGS = 'write one such as "utf-8", "cp1252", "shift_jis" or "utf-16"'
 
 
 FormatName = Literal["csv", "jsonl", "json", "xlsx", "ods", "parquet"]
@@ -34,15 +34,9 @@ class InputFormat(Part):
 
     type: FormatName | None = Field(default=None, description="the file's format; none: detected")
     sheet: str | None = Field(default=None, description="for a workbook, the name of the sheet; none: the first")
-    encoding: (
-        Annotated[
-            str,
-            compiles(
-                _known_encoding, "not an encoding", 'write one such as "utf-8", "cp1252", "shift_jis" or "utf-16"'
-            ),
-        ]
-        | None
-    ) = Field(default=None, description="name of the encoding, such as `cp1252`; none: detected")
+    encoding: Annotated[str, compiles(_known_encoding, "not an encoding", _WRITE_ENCODING)] | None = Field(
+        default=None, description="name of the encoding, such as `cp1252`; none: detected"
+    )
     encoding_errors: Literal["refuse", "replace"] = Field(
         default="refuse",
         description="bytes that the encoding does not have: refuse the file, or write U+FFFD in their place",

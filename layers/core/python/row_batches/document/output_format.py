@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, PlainValidator
 
-from foundation.problems import closest, listed
+from foundation.problems import did_you_mean, listed
 from foundation.validation import Part, refuse
 
 OutputFormatName = Literal["csv", "xlsx", "jsonl", "parquet"]
@@ -20,8 +20,7 @@ def _check_types(given: Any) -> str | list[str]:
         refuse("is empty", "name at least one format")
     for name in names:
         if not isinstance(name, str) or name not in known:
-            nearest = closest(name, known) if isinstance(name, str) else None
-            hint = f"did you mean {nearest}? " if nearest else ""
+            hint = did_you_mean(name, known) if isinstance(name, str) else ""
             refuse("not a format, or a list of formats", f"{hint}known: {listed(known)}")
     if len(set(names)) != len(names):
         refuse("a format is listed twice", "list each format once")

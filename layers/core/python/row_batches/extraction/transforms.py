@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, field_validator
 from pydantic_core.core_schema import ValidationInfo
 
 from foundation.json_text import parse_json
-from foundation.problems import closest, listed
+from foundation.problems import did_you_mean, listed
 from foundation.regular_expressions import compile_pattern
 from foundation.validation import Part, compiles, matches, refuse
 from row_batches.extraction.content_blocks import json_in, text_of
@@ -192,12 +192,13 @@ Transforms = Annotated[dict[TransformName, RegexTransform], AfterValidator(_chec
 
 
 def find_transform(name: str, defined: Mapping[str, RegexTransform]) -> Apply:
-    """Raises ValueError for an unknown name, with the closest known one."""
+    """The function of a transform: a built-in one or one of ``defined``.
+
+    Raises ValueError for an unknown name, with the closest known one.
+    """
     if name in TRANSFORM_OF:
         return TRANSFORM_OF[name].apply
     if name in defined:
         return defined[name].apply
     known = [*TRANSFORM_OF, *defined]
-    nearest = closest(name, known)
-    hint = f"did you mean {nearest}? " if nearest else ""
-    raise ValueError(f"unknown transform {name}; {hint}known: {listed(known, 30)}")
+    raise ValueError(f"unknown transform {name}; {did_you_mean(name, known)}known: {listed(known, 30)}")

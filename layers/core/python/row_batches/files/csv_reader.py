@@ -189,9 +189,10 @@ class Staging:
         rest = line_end.end() if line_end else len(sample)
         dialect = Dialect(self._quotes, delimiter, self._line_end, self._row)
         first_line = self._line + self._lines(sample[:rest])
-        self.header, notes, title_lines = fit_header(header, self._line, rows[rest:], first_line, self._form, dialect)
-        self._notes += notes
-        self._mistakes.title_lines = title_lines
+        fitted = fit_header(header, self._line, rows[rest:], first_line, self._form, dialect)
+        self.header = fitted.names
+        self._notes += fitted.notes
+        self._mistakes.title_lines = fitted.title_lines
         if self._form.header:
             if len(self.header) > 1 and not any(name.strip() for name in self.header):
                 self._notes.append(

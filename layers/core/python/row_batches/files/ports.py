@@ -1,4 +1,4 @@
-"""Ports of ``validate_input`` to the outside, as Protocols. Adapters implement them on AWS, fakes in tests.
+"""Ports to the users' buckets and the results bucket, as Protocols. Adapters implement them on AWS, fakes in tests.
 
 Every method raises errors of ``foundation.errors``: ``DeploymentError`` for a denied permission or a missing resource,
 ``ThrottledError`` and ``ServiceUnavailableError`` after the client's own retries.
@@ -11,7 +11,6 @@ from typing import NamedTuple, Protocol
 
 from foundation.ports import ObjectStore
 from row_batches.document.batch_config import S3Location
-from row_batches.document.plan import Target
 
 
 class InputObject(NamedTuple):
@@ -76,11 +75,3 @@ class WorkObjects(ObjectStore, Protocol):
 
         If ``chunks`` raises an error, the error is raised again and no object is written.
         """
-
-
-class Targets(Protocol):
-    """The registry of targets."""
-
-    def get(self, name: str) -> Target | None: ...
-
-    def all(self) -> list[Target]: ...

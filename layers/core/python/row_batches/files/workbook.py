@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from foundation.errors import InvalidInputError, Problem
-from foundation.problems import closest, listed
+from foundation.problems import did_you_mean, listed
 from row_batches.document.input_format import InputFormat
 from row_batches.files.ods_size import CONTENT, check_ods, with_signs
 from row_batches.files.staged_copy import staged_cells
@@ -157,12 +157,8 @@ def _chosen(names: Sequence[str], wanted: str | None) -> str:
     if wanted is None:
         return names[0]
     if wanted not in names:
-        nearest = closest(wanted, names)
-        hint = f"did you mean {nearest}? " if nearest else ""
-        problem = Problem(
-            "input_format.sheet", wanted, "the workbook has no such sheet", f"{hint}it has: {listed(names)}"
-        )
-        raise InvalidInputError([problem])
+        fix = f"{did_you_mean(wanted, names)}it has: {listed(names)}"
+        raise InvalidInputError([Problem("input_format.sheet", wanted, "the workbook has no such sheet", fix)])
     return wanted
 
 

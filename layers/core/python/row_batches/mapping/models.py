@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, PlainValidator, field_validator
 from pydantic_core.core_schema import ValidationInfo
 
 from foundation.json_path import path_of_name
-from foundation.problems import closest, listed, path_of, shown
+from foundation.problems import did_you_mean, listed, path_of, shown
 from foundation.validation import Part, refuse
 from row_batches.extraction.rules import ExtractionRules, fields_of
 from row_batches.mapping.fields import ColumnName, FieldName, Json, JsonPath, Scalar
@@ -40,8 +40,7 @@ def _check_metadata(value: object) -> object:
         )
     unknown = [name for name in value if name not in METADATA_COLUMNS]
     if unknown:
-        nearest = closest(str(unknown[0]), METADATA_COLUMNS)
-        hint = f"did you mean {nearest}? " if nearest else ""
+        hint = did_you_mean(str(unknown[0]), METADATA_COLUMNS)
         refuse(f"no metadata column is named {shown(unknown[0])}", f"{hint}known: {listed(METADATA_COLUMNS)}")
     if len(set(value)) < len(value):
         refuse("a metadata column is listed twice", "list each one once")

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from foundation.errors import InvalidInputError, ObjectNotFoundError, Problem
 from foundation.ports import Deadline
-from foundation.problems import closest
+from foundation.problems import did_you_mean
 from row_batches.document.agent_schema import AgentSchema
 from row_batches.document.batch_config import (
     MAX_AGENT_TIMEOUT_SECONDS,
@@ -40,7 +40,7 @@ from row_batches.document.plan import (
 from row_batches.document.target_version import CODE_CHARACTERS
 from row_batches.files.csv_writer import output_header
 from row_batches.files.hashed_inputs import HashedInputs
-from row_batches.files.ports import InputObject, InputObjects, OutputObjects, Targets, WorkObjects
+from row_batches.files.ports import InputObject, InputObjects, OutputObjects, WorkObjects
 from row_batches.files.prefix import FoundInput, choose_objects, prefix_of, single
 from row_batches.files.several import NamedFile, open_files
 from row_batches.files.table import MAX_FILE_BYTES, InputStaging, too_large
@@ -64,7 +64,7 @@ from row_batches.run.staging import Finished, Stager, check
 from row_batches.run.storage import Items, StoragePlan, plan_storage
 from row_batches.targets.kind import Processor
 from row_batches.targets.kinds import kind_of, parse_document
-from row_batches.targets.ports import FunctionSettings, MachineSettings
+from row_batches.targets.ports import FunctionSettings, MachineSettings, Targets
 
 if TYPE_CHECKING:
     from row_batches.run.earlier_execution import Earlier, ExecutionStates
@@ -225,12 +225,8 @@ class _Validation:
         target = self._targets.get(name)
         if target is None:
             names = sorted(known.name for known in self._targets.all() if known.enabled)
-            nearest = closest(name, names)
-            fix = f"did you mean {nearest}? " if nearest else ""
-            known = ", ".join(names[:12]) or "none"
-            problems.append(
-                Problem("target.name", name, "no target is registered under this name", f"{fix}known: {known}")
-            )
+            fix = f"{did_you_mean(name, names)}known: {', '.join(names[:12]) or 'none'}"
+            problems.append(Problem("target.name", name, "no target is registered under this name", fix))
         elif not target.enabled:
             fix = "enable it in the Terraform variable targets, or name another"
             problems.append(Problem("target.name", name, "the target is disabled", fix))

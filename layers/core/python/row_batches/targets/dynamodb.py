@@ -1,4 +1,4 @@
-"""The registry of targets in DynamoDB, behind ``row_batches.files.ports.Targets``."""
+"""The registry of targets in DynamoDB, behind ``row_batches.targets.ports.Targets``."""
 
 from __future__ import annotations
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from foundation.errors import DeploymentError, InvalidInputError, Problem
 from row_batches.document.batch_config import MAX_AGENT_TIMEOUT_SECONDS, BatchConfig
-from row_batches.document.input_document import parse_batch_config
+from row_batches.document.input_document import parse_batch_config, section
 from row_batches.document.plan import Target
 from row_batches.targets.express_agent import ExpressAgent
 from row_batches.targets.kind import ClientFactory, TargetKind
@@ -52,7 +52,7 @@ def _problems(document: Any) -> Iterator[Problem]:
     They are read from the raw document, so that a mistake elsewhere does not hide them. Values of the wrong type are
     reported by ``parse_batch_config``.
     """
-    target, execution = (_section(document, name) for name in ("target", "execution_config"))
+    target, execution = (section(document, name) for name in ("target", "execution_config"))
     kinds = [kind for kind in KINDS if kind.type == target.get("type")]
     arn, seconds = target.get("arn"), execution.get("timeout_seconds")
     if kinds and isinstance(arn, str) and not any(re.fullmatch(kind.arn_pattern, arn) for kind in kinds):
@@ -61,11 +61,6 @@ def _problems(document: Any) -> Iterator[Problem]:
         longest = max(kinds, key=lambda kind: kind.most_timeout_seconds)
         if (problem := longest.timeout_problem(seconds)) is not None:
             yield problem
-
-
-def _section(document: Any, name: str) -> Mapping[str, Any]:
-    section = document.get(name) if isinstance(document, dict) else None
-    return section if isinstance(section, dict) else {}
 
 
 class KindInvoker:

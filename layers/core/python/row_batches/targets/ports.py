@@ -1,4 +1,4 @@
-"""Protocols for calling targets and reading their settings."""
+"""Ports to the registry of targets, to the targets and to their settings, as Protocols."""
 
 from __future__ import annotations
 
@@ -6,6 +6,16 @@ from typing import Protocol
 
 from row_batches.document.plan import Target
 from row_batches.targets.protocol import Outcome
+
+
+class Targets(Protocol):
+    """The registry of targets. Raises ``DeploymentError`` if it cannot be read."""
+
+    def get(self, name: str) -> Target | None:
+        """The target with this name, enabled or not; None if there is none."""
+
+    def all(self) -> list[Target]:
+        """All targets that this release can read."""
 
 
 class TargetInvoker(Protocol):
