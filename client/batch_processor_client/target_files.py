@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from batch_processor_client.errors import ClientError
+from batch_processor_client.handler_code import function_of, modules_beside, returned_fields
 from batch_processor_client.yaml_files import FileProblem, FileProblemsError, YamlFile, parse_yaml, read_yaml
 from foundation.errors import Problem
 from foundation.json_text import parse_json
@@ -157,9 +158,10 @@ class TargetFolder(BaseModel):
 def create(name: str, *, file: Path | None = None, template: Template | None = None, folder: Path = FOLDER) -> Path:
     """Make a target's folder from the user's handler or definition, or from a template; return its path.
 
-    A ``requirements.txt`` beside the file is copied, too. If the code of a handler shows what it returns, that is
-    declared as its output, unless a field cannot be a column. Raises ClientError if the name cannot be one, is taken,
-    or if the file is neither Python with a ``handler`` nor the definition of a state machine.
+    With a handler come a ``requirements.txt`` and the modules and packages that it imports, if they are beside it. If
+    its code shows what it returns, that is declared as its output, unless a field cannot be a column. Raises
+    ClientError if the name cannot be one, is taken, or if the file is neither Python with a ``handler`` or
+    ``lambda_handler`` nor the definition of a state machine.
     """
     if re.fullmatch(NAME, name) is None or len(name) > MOST_FUNCTION_NAME:
         raise ClientError(
@@ -174,21 +176,45 @@ def create(name: str, *, file: Path | None = None, template: Template | None = N
         shutil.copytree(TEMPLATES / template, path, ignore=shutil.ignore_patterns("__pycache__"))
         return path
     assert file is not None
-    code_name = _kind_of_code(file)
+    function = _function_of_code(file)
     settings = (TEMPLATES / "own" / SETTINGS).read_text(encoding="utf-8")
-    fields = returned_fields(file.read_text(encoding="utf-8-sig")) if code_name == HANDLER else []
+    fields = returned_fields(file.read_text(encoding="utf-8-sig")) if function else []
     settings += output_lines(fields, settings)
+    beside = modules_beside(file) if function else []
+    code_name = _name_in_folder(file, function, beside)
     path.mkdir(parents=True)
     shutil.copyfile(file, path / code_name)
     (path / SETTINGS).write_text(settings, encoding="utf-8")
+    if code_name not in (HANDLER, DEFINITION):
+        module = Path(code_name).stem
+        (path / HANDLER).write_text(f'from {module} import {function} as handler\n\n__all__ = ["handler"]\n')
+    for one in beside:
+        if one.is_dir():
+            shutil.copytree(one, path / one.name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copyfile(one, path / one.name)
     requirements = file.resolve().parent / "requirements.txt"
-    if code_name == HANDLER and requirements.is_file():
+    if function and requirements.is_file():
         shutil.copyfile(requirements, path / requirements.name)
     return path
 
 
-def _kind_of_code(file: Path) -> str:
-    """The name that the file gets. Raises ClientError for a file that is not the code of a target."""
+def _name_in_folder(file: Path, function: str | None, beside: Sequence[Path]) -> str:
+    """The name that the code gets. With ``lambda_handler``, ``handler.py`` is a line that imports it from there."""
+    if function is None:
+        return DEFINITION
+    if any(one.name in (HANDLER, Path(HANDLER).stem) for one in beside):
+        raise ClientError(
+            f"{file} imports {HANDLER} beside it. Name the function there `handler`, and give FILE={HANDLER}."
+        )
+    if function == "handler":
+        return HANDLER
+    is_module = file.name != HANDLER and file.suffix == ".py" and file.stem.isidentifier()
+    return file.name if is_module else "lambda_function.py"
+
+
+def _function_of_code(file: Path) -> str | None:
+    """The function that Lambda calls; None for a state machine. Raises ClientError for a file that is neither."""
     try:
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -200,74 +226,18 @@ def _kind_of_code(file: Path) -> str:
             raise ClientError(f"{file} is {error}.") from None
         if not isinstance(definition, dict) or not {"StartAt", "States"} <= definition.keys():
             raise ClientError(f"{file} is not the definition of a state machine: it has no StartAt and States.")
-        return DEFINITION
+        return None
     try:
         module = ast.parse(text)
     except SyntaxError as error:
         raise ClientError(f"{file}, line {error.lineno}, is not Python: {error.msg}.") from None
-    if not _defines_handler(module):
+    function = function_of(module)
+    if function is None:
         raise ClientError(
-            f"{file} defines no `handler`. Lambda calls `handler(event, context)`: use this name, or add "
-            "`handler = <your function>`."
+            f"{file} defines no `handler`. Lambda calls `handler(event, context)`, or `lambda_handler`: use one of "
+            "these names, or add `handler = <your function>`."
         )
-    return HANDLER
-
-
-def _defines_handler(module: ast.Module) -> bool:
-    for node in module.body:
-        if isinstance(node, ast.FunctionDef) and node.name == "handler":
-            return True
-        if isinstance(node, ast.Assign) and any(isinstance(to, ast.Name) and to.id == "handler" for to in node.targets):
-            return True
-        if isinstance(node, ast.ImportFrom) and any((name.asname or name.name) == "handler" for name in node.names):
-            return True
-    return False
-
-
-def returned_fields(code: str) -> list[str]:
-    """The fields of the objects that ``handler`` returns, if each ``return`` spells its object out; else none.
-
-    Of a ``tool_result``, those of its content. An error has no fields.
-    """
-    fields: dict[str, None] = {}
-    for node in ast.parse(code).body:
-        if isinstance(node, ast.FunctionDef) and node.name == "handler":
-            for answer in _returns(node):
-                found = _fields_of(answer)
-                if found is None:
-                    return []
-                fields |= dict.fromkeys(found)
-    return list(fields)
-
-
-def _returns(function: ast.FunctionDef) -> Iterator[ast.expr | None]:
-    """What the function returns, without the functions in it."""
-    nodes: list[ast.AST] = list(function.body)
-    while nodes:
-        node = nodes.pop(0)
-        if isinstance(node, ast.Return):
-            yield node.value
-        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
-            nodes = [*ast.iter_child_nodes(node), *nodes]
-
-
-def _fields_of(answer: ast.expr | None) -> list[str] | None:
-    """The fields of an answer; None if the code does not show them."""
-    if not isinstance(answer, ast.Dict):
-        return None
-    parts: dict[str, ast.expr] = {}
-    for key, value in zip(answer.keys, answer.values, strict=True):
-        if not isinstance(key, ast.Constant) or not isinstance(key.value, str):
-            return None
-        parts[key.value] = value
-    if "tool_use_id" in parts:
-        return _fields_of(parts.get("content")) if _is_false(parts.get("is_error")) else []
-    return [] if parts.keys() == {"error"} else list(parts)
-
-
-def _is_false(value: ast.expr | None) -> bool:
-    """Whether a field is absent or the constant False."""
-    return value is None or (isinstance(value, ast.Constant) and value.value is False)
+    return function
 
 
 def output_lines(names: Sequence[str], settings: str = "") -> str:

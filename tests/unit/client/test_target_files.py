@@ -55,6 +55,15 @@ def test_a_handler_becomes_a_tool_with_its_requirements(handler: Path, tmp_path:
         ('def inner():\n        return {"inner": 1}\n    return {"a": inner()}', ["a"]),
         ("return look_up(text)", []),
         ('if text:\n        return {"a": 1}\n    return look_up(text)', []),
+        ('return {"statusCode": 200, "body": json.dumps({"label": "good"})}', ["label"]),
+        (
+            'if text:\n        return {"statusCode": 400, "body": 1}\n    return {"statusCode": 200, "body": {"a": 1}}',
+            ["a"],
+        ),
+        ('return {"statusCode": text, "body": {"a": 1}}', []),
+        ('return {"statusCode": 200, "body": text}', []),
+        ('return json.dumps({"a": 1})', ["a"]),
+        ("return json.dumps()", []),
         ('return {"a": 1, **more}', []),
         ("return {text: 1}", []),
         ("pass", []),
@@ -64,6 +73,61 @@ def test_a_handler_that_spells_its_answer_out_declares_its_output(body: str, fie
     (tmp_path / "mine.py").write_text(f'def handler(event, context):\n    text = event["input"]["text"]\n    {body}\n')
     path = create("mine", file=tmp_path / "mine.py", folder=tmp_path / "targets")
     assert [column.name for column in read_target(path).settings.output] == fields
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [("lambda_function.py", "lambda_function.py"), ("app.py", "app.py"), ("handler.py", "lambda_function.py"),
+     ("my-app.py", "lambda_function.py")],
+)  # fmt: skip
+def test_a_lambda_handler_is_called_by_its_own_name(name: str, kept: str, tmp_path: Path) -> None:
+    code = "def lambda_handler(event, context):\n    return {'label': event['input']['text']}\n"
+    (tmp_path / name).write_text(code)
+    path = create("mine", file=tmp_path / name, folder=tmp_path / "targets")
+    assert (path / kept).read_text() == code
+    assert [column.name for column in read_target(path).settings.output] == ["label"]
+    assert called(path, {"text": "good"}) == {"label": "good"}
+
+
+def called(path: Path, row: dict[str, str]) -> object:
+    """What the handler in the folder answers, in a process of its own."""
+    program = f"import json, handler; print(json.dumps(handler.handler({{'input': {row!r}}}, None)))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=path, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout)
+
+
+def test_the_modules_and_packages_that_a_handler_imports_come_with_it(tmp_path: Path) -> None:
+    files = {
+        "app.py": "import json\nimport rules\nfrom lib.text import clean\n\n"
+        "def lambda_handler(event, context):\n    return {'text': clean(event['input']['text']), 'n': rules.MOST}\n",
+        "rules.py": "from limits import MOST\n",
+        "limits.py": "import app\nMOST = 3\n",
+        "lib/text.py": "from pathlib import Path\nfrom . import more\n\ndef clean(text):\n"
+        "    return text.strip() + (Path(__file__).parent / 'end.txt').read_text()\n",
+        "lib/more.py": "",
+        "lib/end.txt": "!",
+        "lib/__pycache__/x.pyc": "",
+        "unused.py": "",
+        "notes/readme.md": "",
+    }
+    for name, text in files.items():
+        (tmp_path / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mine" / name).write_text(text)
+
+    path = create("mine", file=tmp_path / "mine" / "app.py", folder=tmp_path / "targets")
+
+    assert sorted(one.name for one in path.iterdir()) == [
+        "app.py", "handler.py", "lib", "limits.py", "rules.py", "target.yaml",
+    ]  # fmt: skip
+    assert not (path / "lib" / "__pycache__").exists()
+    assert called(path, {"text": " good "}) == {"text": "good!", "n": 3}
+
+
+def test_a_file_that_imports_the_real_handler_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "handler.py").write_text(HANDLER)
+    (tmp_path / "main.py").write_text("from handler import handler\n")
+    with pytest.raises(ClientError, match=r"give FILE=handler\.py"):
+        create("mine", file=tmp_path / "main.py", folder=tmp_path / "targets")
 
 
 @pytest.mark.parametrize(
