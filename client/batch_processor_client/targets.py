@@ -21,6 +21,7 @@ from foundation.problems import closest, listed
 from row_batches.document.batch_config import BatchConfig
 from row_batches.document.deployment_config import DeploymentConfig
 from row_batches.document.effective import complete, schema_of
+from row_batches.document.input_document import with_one_name
 from row_batches.document.plan import Target
 from row_batches.files.opening import open_input
 from row_batches.files.staged_copy import read_staged
@@ -34,14 +35,14 @@ from row_batches.targets.dynamodb import DynamoTargets
 from row_batches.targets.kind import RowCall, TargetKind
 from row_batches.targets.kinds import kind_of, parse_document
 from row_batches.targets.pricing import priced, row_usd
-from row_batches.targets.protocol import Outcome
+from row_batches.targets.protocol import Outcome, agent_failure
 from row_batches.targets.worker_kind import WorkerKind
 
 TRIED_SECONDS = 300
 POLL_SECONDS = 0.25
 CHUNK_BYTES = 1024 * 1024
 ANY_FILE = "s3://rows/rows.csv"
-"""A document needs a file; a tried row has none."""
+"""A document needs a file; a tried row has none, so the document's own is not looked at."""
 
 
 class Tried(BaseModel):
@@ -126,13 +127,13 @@ def try_target(
         usage={model: dict(used) for model, used in usage.items()},
         cost_usd=row_usd(target, usage, attempts=1),
         status=outcome.status,
-        error=": ".join(text for text in (outcome.error_name, outcome.error_message) if text),
+        error=_reason(outcome),
     )
 
 
 def _config(target: Target, document: Mapping[str, Any] | None) -> BatchConfig:
-    given = dict(document or {}) | {"target": {"type": target.type, "name": target.name}}
-    given.setdefault("csv_s3_uri", ANY_FILE)
+    given = with_one_name(dict(document or {})) | {"target": {"type": target.type, "name": target.name}}
+    given["csv_s3_uri"] = ANY_FILE
     return parse_document(complete(given, DeploymentConfig(), schema_of(target)).document)
 
 
@@ -152,8 +153,8 @@ def _clients(deployment: Deployment) -> Any:
     return make
 
 
-def _run_machine(deployment: Deployment, target: Target, payload: bytes) -> bytes:
-    """The output of a Standard agent. Raises ClientError if it fails or takes longer than TRIED_SECONDS."""
+def _run_machine(deployment: Deployment, target: Target, payload: bytes) -> bytes | Outcome:
+    """The output of a Standard agent, or its failure. Raises ClientError if it takes longer than TRIED_SECONDS."""
     states = deployment.client("stepfunctions")
     arn = states.start_execution(stateMachineArn=target.arn, input=payload.decode())["executionArn"]
     deadline = time.monotonic() + TRIED_SECONDS
@@ -163,9 +164,15 @@ def _run_machine(deployment: Deployment, target: Target, payload: bytes) -> byte
             raise ClientError(f"{target.name} did not answer within {TRIED_SECONDS} s, and was stopped: {arn}.")
         time.sleep(POLL_SECONDS)
     if found["status"] != "SUCCEEDED":
-        said = ": ".join(str(found[name]) for name in ("error", "cause") if found.get(name))
-        raise ClientError(f"{target.name} ended {found['status']}. {said}")
+        description = {name.title(): found.get(name) for name in ("status", "error", "cause")}
+        return agent_failure("States.TaskFailed", json.dumps(description))
     return str(found["output"]).encode()
+
+
+def _reason(outcome: Outcome) -> str:
+    """Why the row would fail, with the name of the error once."""
+    name, message = outcome.error_name, outcome.error_message
+    return message if not name or message.startswith(f"{name}: ") else f"{name}: {message}"
 
 
 def _columns(config: BatchConfig, outcome: Outcome) -> tuple[dict[str, str], list[str]]:

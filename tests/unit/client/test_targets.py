@@ -138,7 +138,7 @@ def test_an_exception_of_the_target_is_the_error_of_the_row(monkeypatch: pytest.
     deployment = deployment_with(monkeypatch, **{"lambda": FakeLambda(None, error="'text'")})
     tried = try_target(deployment, "sentiment", {"txt": "Great!"})
     assert (tried.status, tried.columns) == ("FAILED", {})
-    assert "KeyError" in tried.error
+    assert tried.error == "KeyError: 'text'"
 
 
 def test_a_standard_agent_is_started_and_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,10 +149,19 @@ def test_a_standard_agent_is_started_and_awaited(monkeypatch: pytest.MonkeyPatch
     assert tried.columns == {"plan": "go"}
 
 
-def test_an_agent_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    machine = FakeMachine({"status": "FAILED", "error": "NoModel", "cause": "the model is gone"})
-    with pytest.raises(ClientError, match=r"planner ended FAILED\. NoModel: the model is gone"):
-        try_target(deployment_with(monkeypatch, stepfunctions=machine), "planner", {"goal": "home"})
+@pytest.mark.parametrize("cause", ["the model is gone", '{"code": 404, "message": "the model is gone"}'])
+def test_an_agent_that_fails_says_why_as_in_a_run(monkeypatch: pytest.MonkeyPatch, cause: str) -> None:
+    machine = FakeMachine({"status": "FAILED", "error": "NoModel", "cause": cause})
+    tried = try_target(deployment_with(monkeypatch, stepfunctions=machine), "planner", {"goal": "home"})
+    assert (tried.status, tried.error) == ("FAILED", "NoModel: the model is gone")
+    assert tried.request["input"] == {"goal": "home"}
+
+
+@pytest.mark.parametrize("name", ["csv_s3_uri", "input_s3_uri"])
+def test_the_file_that_a_document_names_is_not_looked_at(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    document = {name: "s3://INPUT_BUCKET/rows.csv", "output_mapping": {"columns": [{"name": "a", "source": "$.label"}]}}
+    deployment = deployment_with(monkeypatch, **{"lambda": FakeLambda({"label": "positive"})})
+    assert try_target(deployment, "sentiment", {"text": "Great!"}, document).columns == {"a": "positive"}
 
 
 def test_an_unknown_target_is_refused_with_the_closest(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,8 +61,8 @@ BARE: list[Any] = [
     *("text", None, 5, [], {"a": 1}),
     *({"is_error": False}, {"is_error": "false"}, {"isError": 0}, {"is_error": None}, {"type": "other", "isError": ""}),
     *({"error": None}, {"error": ""}, {"error": "beside", "a": 1}, {"errors": ["e"]}),
-    *({"statusCode": 500}, {"statusCode": 200, "body": "{}"}, {"statusCode": "500", "body": "{}"}),
-    {"statusCode": True, "body": ""},
+    *({"statusCode": 500}, {"statusCode": 200, "body": "done"}, {"statusCode": "500", "body": None}),
+    *({"statusCode": True, "body": ""}, {"StatusCode": 200, "Payload": {"a": 1}}, {"Body": {"a": 1}}, "{a", '"a"'),
 ]
 
 
@@ -74,8 +74,44 @@ def test_an_answer_outside_the_protocol_is_a_bare_payload_and_counted(answer: An
 
 
 @pytest.mark.parametrize(
+    "answer",
+    [
+        {"statusCode": 200, "headers": {}, "body": '{"label": "good"}'},
+        {"statusCode": 200, "body": {"label": "good"}},
+        '{"label": "good"}',
+        '```json\n{"label": "good"}\n```',
+        {"ExecutedVersion": "$LATEST", "Payload": {"label": "good"}, "SdkHttpMetadata": {}, "StatusCode": 200},
+        {
+            "ExecutedVersion": "$LATEST",
+            "Payload": {"statusCode": 200, "body": '{"label": "good"}'},
+            "StatusCode": 200,
+        },
+        {"Body": {"label": "good"}, "ContentType": "application/json"},
+    ],
+)
+def test_the_payload_of_a_wrapped_answer_is_what_is_inside(answer: Any) -> None:
+    expected = Outcome(RowStatus.SUCCESS, answer, {"label": "good"}, notes={"off_protocol": 1})
+
+    assert protocol.read_tool_answer(answer, "run:1:1") == expected
+    assert protocol.read_agent_answer(answer) == expected
+
+
+def test_a_payload_deep_in_wrappings_is_no_crash() -> None:
+    answer: Any = {"label": "good"}
+    for _ in range(50):
+        answer = {"statusCode": 200, "body": answer}
+
+    assert protocol.read_agent_answer(answer).status is RowStatus.SUCCESS
+
+
+@pytest.mark.parametrize(
     ("answer", "said"),
     [
+        (
+            {"ExecutedVersion": "1", "Payload": {"statusCode": 500, "body": "no such customer"}, "StatusCode": 200},
+            "statusCode 500: no such customer",
+        ),
+        ('{"is_error": true, "message": "no such customer"}', "reported an error: no such customer"),
         ({"is_error": True, "content": "no such customer"}, "no such customer"),
         ({"type": "other", "is_error": "true", "message": "no such customer"}, "no such customer"),
         ({"isError": True, "content": [{"type": "text", "text": "no such customer"}]}, "no such customer"),
@@ -278,6 +314,30 @@ def test_an_agents_failure_keeps_the_agents_own_error_name(
     assert (outcome.status, outcome.error_name, outcome.retryable) == (status, name, retryable)
     assert outcome.error_message.startswith(f"{name}: ")
     assert outcome == protocol.read_express_answer(dict(description))
+
+
+NESTED = {"ExecutionArn": "arn", "Status": "FAILED", "Input": '{"secret": 1}', "Error": "NoModel", "Cause": "gone"}
+
+
+@pytest.mark.parametrize(
+    ("cause", "said"),
+    [
+        ('{"errorMessage": "no postcode", "errorType": "ValueError", "stackTrace": ["x"]}', "no postcode"),
+        ('{"code": 422, "message": "no postcode"}', "no postcode"),
+        ('{"code": 422}', '{"code": 422}'),
+        ("[1]", "[1]"),
+        ("{no JSON", "{no JSON"),
+        (json.dumps(NESTED), "NoModel: gone"),
+        (json.dumps({**NESTED, "Error": "States.TaskFailed", "Cause": json.dumps(NESTED)}),
+         "States.TaskFailed: NoModel: gone"),
+    ],
+)  # fmt: skip
+def test_the_reason_of_an_agents_failure_is_read_from_a_cause_that_is_json(cause: str, said: str) -> None:
+    description = {"Status": "FAILED", "Error": "AgentError", "Cause": cause}
+    outcome = protocol.agent_failure("States.TaskFailed", json.dumps(description))
+
+    assert outcome.error_message == f"AgentError: {said}"
+    assert outcome == protocol.read_express_answer(description)
 
 
 def test_the_rows_own_time_out_says_how_to_allow_more() -> None:

@@ -290,10 +290,12 @@ class Batch:
             return outcome, MappedRow(self.output_mapper.defaults(), {})
         mapped = self.output_mapper.map(outcome.answer, outcome.payload)
         if OFF_PROTOCOL.name in outcome.notes:
-            if mapped.extracted:  # the extraction methods are the protocol of such an answer
+            accepted = config.execution_config.off_protocol == "accept"
+            # The extraction methods are the protocol of such an answer, and so are the columns where any is accepted.
+            if mapped.extracted or (accepted and self.output_mapper.read_a_field(mapped)):
                 notes = {name: count for name, count in outcome.notes.items() if name != OFF_PROTOCOL.name}
                 outcome = replace(outcome, notes=notes)
-            elif config.execution_config.off_protocol == "fail_row":
+            elif not accepted:
                 return refused_off_protocol(outcome), MappedRow(self.output_mapper.defaults(), {})
         if not mapped.missing or config.output_mapping.on_missing == "default":
             return outcome, mapped

@@ -10,11 +10,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from foundation.json_text import encodable, parse_json, render_json
+from row_batches.extraction.content_blocks import json_in
 from row_batches.rows.records import RowStatus, Usage
 from row_batches.targets.answer import metadata_of, usage_of
 from row_batches.targets.notes import NOT_A_NUMBER, OFF_PROTOCOL
+from row_batches.targets.wrappings import inside
 
 MAX_MESSAGE_CHARACTERS = 1_000
+MOST_WRAPPINGS = 3
+"""Most wrappings around a payload: the JSON text in the body of an HTTP response that a Lambda task received."""
 MAX_EXECUTION_NAME = 80
 """https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html, ``name``."""
 
@@ -127,11 +131,12 @@ def read_agent_answer(answer: Any) -> Outcome:
     return _refused(answer, data, AGENT_RESULT_ERROR, message)
 
 
-def _read_bare(answer: Any, error_name: str, target: str) -> Outcome:
+def _read_bare(answer: Any, error_name: str, target: str, levels: int = MOST_WRAPPINGS) -> Outcome:
     """Read an answer outside the protocol. It is SUCCESS unless it is clearly an error in a common form.
 
     The common forms are ``is_error`` or MCP's ``isError``, an object that has only an ``error``, and the response of
-    an HTTP handler (``statusCode`` of 400 or above, with a ``body``).
+    an HTTP handler (``statusCode`` of 400 or above, with a ``body``). The payload is what is inside of ``levels``
+    wrappings at most.
     """
     if isinstance(answer, dict):
         if _says_error(answer):
@@ -143,6 +148,9 @@ def _read_bare(answer: Any, error_name: str, target: str) -> Outcome:
         if type(status) is int and status >= 400 and "body" in answer:
             said = _said(_body(answer["body"]), answer)
             return _refused(answer, answer, error_name, f"{target} answered with statusCode {status}: {said}")
+    if levels and (held := inside(answer)) is not None:
+        outcome = _read_bare(held, error_name, target, levels - 1)
+        return replace(outcome, answer=answer, usage=usage_of(answer) or outcome.usage)
     return Outcome(RowStatus.SUCCESS, answer, answer, notes={OFF_PROTOCOL.name: 1}, usage=usage_of(answer))
 
 
@@ -326,14 +334,30 @@ def agent_failure(error: str, cause: str) -> Outcome:
     return _agents_own(name, message) if error == "States.TaskFailed" else outcome_of_error(name, message)
 
 
-def _agents_own(name: str, message: str) -> Outcome:
+def _agents_own(name: str, cause: str) -> Outcome:
     """The outcome of an agent's execution that ended in an error, which keeps its name."""
+    message = _reason_in_cause(cause)
     outcome = outcome_of_error(name, message)
     if outcome.status is RowStatus.TIMEOUT:
         return _own_timeout(name, "the agent reached a time-out of its own", "the agent")
     if outcome.throttled:  # Throttled inside the agent, whose work is paid for, so it counts as an attempt.
         return thrown_error(name, message)
     return replace(outcome, error_name=name, error_message=_bounded(_named(name, outcome.error_message)))
+
+
+def _reason_in_cause(cause: str, levels: int = 3) -> str:
+    """The reason in a Cause that is JSON, up to ``levels`` executions deep; any other Cause as it is.
+
+    A function's exception is ``{"errorMessage", "errorType", "stackTrace", …}``; a nested execution that failed has the
+    description of that execution (https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html).
+    """
+    said = json_in(cause)
+    if not isinstance(said, dict):
+        return cause
+    if "ExecutionArn" in said and levels:
+        name, inner = _names_of_failure(said)
+        return _named(name, _reason_in_cause(inner, levels - 1))
+    return _reason(said) or cause
 
 
 def _own_timeout(name: str, said: str, place: str, detail: str = "") -> Outcome:
