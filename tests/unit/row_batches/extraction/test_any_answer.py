@@ -14,6 +14,7 @@ from row_batches.extraction.rules import ExtractionRules
 
 NAMES = ["messages", "content", "type", "text", "tool_use", "tool_result", "role", "toolUse", "toolResult", "json"]
 NAMES += ["results", "structured_output", "output", "message", "input", "name", "id", "tool_use_id", "status", "data"]
+NAMES += ["Output", "Message", "Role", "Content", "Text", "ToolUse", "ToolResult", "Json"]
 TEXTS = st.sampled_from(["text", "tool_use", "tool_result", "print_output", "error", '{"a": 1}', '["a"]', "a: b", ""])
 JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS | st.text(),

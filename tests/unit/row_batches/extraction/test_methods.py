@@ -130,6 +130,33 @@ def test_each_method_yields_what_the_shape_of_the_answer_has_for_it(shape: str, 
     assert extracted.missing == [field for field in extractor(method).fields if field not in expected]
 
 
+def in_pascal_case(value: Any) -> Any:
+    """Bedrock's answer as a state machine gets it. The document that a model writes keeps its keys."""
+    if isinstance(value, list):
+        return [in_pascal_case(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    return {f"{k[0].upper()}{k[1:]}": v if k in ("input", "json") else in_pascal_case(v) for k, v in value.items()}
+
+
+@pytest.mark.parametrize("shape", [shape for shape in BROADBAND if shape.startswith("converse")])
+@pytest.mark.parametrize("method", [STRUCTURED, TOOL_RESULT, DIRECT], ids=lambda one: one["method"])
+def test_converse_in_a_state_machine_is_read_as_elsewhere(shape: str, method: dict[str, Any]) -> None:
+    answer = in_pascal_case(answer_of("broadband-agent-rust", shape)[0])
+
+    assert extractor(method).extract(answer, answer).fields == YIELDED[shape].get(method["method"], {})
+
+
+def test_json_in_the_text_of_converse_in_a_state_machine_is_read() -> None:
+    message = {"Role": "assistant", "Content": [{"Text": '```json\n{"exchange": "CANTERBURY"}\n```'}]}
+    answer = {"Output": {"Message": message}, "StopReason": "end_turn", "Usage": {"InputTokens": 120}}
+
+    assert extractor(DIRECT).extract(answer, answer).fields == EXCHANGE
+    path = {"method": "direct", "field_mappings": {"exchange": "$.Output.Message.Content[0].Text | json"}}
+    assert extractor(path).extract(answer, answer).fields == {"exchange": EXCHANGE}
+    assert extractor(DIRECT).explain(answer, answer)[0].where == "the text at output.message[0].content[0]"
+
+
 @pytest.mark.parametrize("shape", BROADBAND)
 def test_a_method_that_yields_nothing_says_why(shape: str) -> None:
     methods = [STRUCTURED, TOOL_RESULT, JMESPATH, DIRECT, RESULTS]

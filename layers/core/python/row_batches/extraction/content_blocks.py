@@ -3,7 +3,9 @@
 * Anthropic: blocks ``{"type": "tool_use", "id", "name", "input"}`` and ``{"type": "tool_result", "tool_use_id"}``
   (https://docs.anthropic.com/en/api/messages).
 * Bedrock Converse and Strands: blocks ``{"toolUse": {"toolUseId", "name", "input"}}`` and ``{"toolResult": …}``
-  (https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ContentBlock.html).
+  (https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ContentBlock.html). A state machine that calls
+  Converse gets its fields in PascalCase
+  (https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html).
 * OpenAI chat: messages with ``tool_calls [{"id", "function": {"name", "arguments"}}]``, and ``{"role": "tool"}``
   (https://platform.openai.com/docs/api-reference/chat).
 * OpenAI Responses: items ``{"type": "function_call", "call_id", "name", "arguments"}`` and ``function_call_output``
@@ -26,10 +28,20 @@ MOST_LEVELS = 4
 """The most levels of nested content in which text is read."""
 MOST_MESSAGE_LEVELS = 20
 """The most levels of messages inside messages that are read."""
+MOST_CONVERSE_LEVELS = 12
+"""The most levels of lists and objects in the fields of Converse."""
 MOST_BLOCKS = 10
 """The most fenced code blocks in which JSON is looked for."""
 _FENCED = re.compile(r"^[ \t]*```[^\n`]*\n(?P<block>.*?)(?:^[ \t]*```|```\s*\Z)", re.DOTALL | re.MULTILINE)
 """A code block of Markdown. A fence begins a line, so a JSON text can hold three backticks."""
+_CONVERSE_FIELDS = {
+    name[0].upper() + name[1:]: name
+    for name in (
+        *("output", "message", "messages", "role", "content", "text", "json"),
+        *("toolUse", "toolUseId", "name", "input", "toolResult", "status"),
+    )
+}
+"""By the name that a state machine gives to a field of Converse: its own name."""
 _LANGCHAIN_TYPES = ("human", "ai", "system", "tool", "function")
 
 
@@ -85,6 +97,8 @@ def _contents(document: Any, where: str) -> Iterator[tuple[str, list[Any]]]:
         return
     if not isinstance(document, dict):
         return
+    if "Output" in document or "Messages" in document:  # Converse in a state machine.
+        yield from _contents(_in_camel_case({name: document.get(name) for name in ("Output", "Messages")}), where)
     if isinstance(document.get("messages"), list):
         yield _member(where, "messages"), document["messages"]
     output = document.get("output")
@@ -98,6 +112,18 @@ def _contents(document: Any, where: str) -> Iterator[tuple[str, list[Any]]]:
         yield _member(where, "choices"), [_dict(choice).get("message") for choice in document["choices"]]
     if isinstance(document.get("content"), list):  # A single message.
         yield _member(where, "content"), document["content"]
+
+
+def _in_camel_case(value: Any, levels: int = MOST_CONVERSE_LEVELS) -> Any:
+    """Fields of Converse with their own names. Documents, which a model or a tool writes, stay as they are."""
+    if isinstance(value, list):
+        return [_in_camel_case(one, levels - 1) for one in value] if levels else value
+    if not isinstance(value, dict) or not levels:
+        return value
+    return {
+        _CONVERSE_FIELDS.get(name, name): inner if name in ("Input", "Json") else _in_camel_case(inner, levels - 1)
+        for name, inner in value.items()
+    }
 
 
 def _read_content(content: list[Any], where: str, levels: int = MOST_MESSAGE_LEVELS) -> Iterator[Block]:
