@@ -204,9 +204,7 @@ def _name_in_folder(file: Path, function: str | None, beside: Sequence[Path]) ->
     if function is None:
         return DEFINITION
     if any(one.name in (HANDLER, Path(HANDLER).stem) for one in beside):
-        raise ClientError(
-            f"{file} imports {HANDLER} beside it. Name the function there `handler`, and give FILE={HANDLER}."
-        )
+        raise ClientError(f"{file} imports {HANDLER} beside it. Define `handler` in that file, and give it as FILE.")
     if function == "handler":
         return HANDLER
     is_module = file.name != HANDLER and file.suffix == ".py" and file.stem.isidentifier()

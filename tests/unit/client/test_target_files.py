@@ -126,7 +126,7 @@ def test_the_modules_and_packages_that_a_handler_imports_come_with_it(tmp_path: 
 def test_a_file_that_imports_the_real_handler_is_refused(tmp_path: Path) -> None:
     (tmp_path / "handler.py").write_text(HANDLER)
     (tmp_path / "main.py").write_text("from handler import handler\n")
-    with pytest.raises(ClientError, match=r"give FILE=handler\.py"):
+    with pytest.raises(ClientError, match=r"imports handler\.py beside it"):
         create("mine", file=tmp_path / "main.py", folder=tmp_path / "targets")
 
 
