@@ -167,7 +167,9 @@ def total_cost(document: dict[str, Any]) -> str:
     return f"{money(cost['total']['best'])} to {money(cost['total']['worst'])}{without_target}"
 
 
-def summary(ending: Ending, warnings: Iterable[str] = (), extracted: Iterable[str] = ()) -> str:
+def summary(
+    ending: Ending, warnings: Iterable[str] = (), extracted: Iterable[str] = (), saved: Iterable[str] = ()
+) -> str:
     """The result of an execution, one name and value a line. Addresses are not wrapped, so that they can be copied."""
     document = ending.document or {}
     lines = [("status", str(document.get("status", ending.status)))]
@@ -181,6 +183,7 @@ def summary(ending: Ending, warnings: Iterable[str] = (), extracted: Iterable[st
     if "duration_seconds" in document:
         lines.append(("duration", clock(float(document["duration_seconds"]))))
     lines += [(name, total_cost(document)) for name in ("cost", "estimate") if name in document]
+    lines += [("saved", text) for text in saved]
     if "estimate" in document:
         lines += [("assumed", text) for text in document["estimate"]["assumptions"]]
     if "storage" in document:
@@ -199,6 +202,14 @@ def summary(ending: Ending, warnings: Iterable[str] = (), extracted: Iterable[st
     lines += [("warning", warning) for warning in warnings]
     width = max(12, *(len(name) for name, _ in lines))
     return "\n".join(f"{name:<{width}} {value}" for name, value in lines)
+
+
+def saved_lines(savings: dict[str, Any]) -> list[str]:
+    """For each setting that saves calls of the target, their number and price, from a run's summary."""
+    return [
+        f"{saved['calls']:,} calls by {name}" + ("" if saved["usd"] is None else f", {money(saved['usd'])}")
+        for name, saved in savings.items()
+    ]
 
 
 def extraction_lines(extraction: dict[str, Any]) -> list[str]:

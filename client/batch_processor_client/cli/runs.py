@@ -257,7 +257,8 @@ def _show_ending(deployment: Deployment, ending: executions.Ending, name: str) -
             out.print(report.page_table(list_rows(deployment, name, limit=ROWS_SHOWN)))
     summary = results.summary_of(deployment, document)
     extracted = report.extraction_lines(summary.get("extraction", {}))
-    show(report.summary(ending, summary.get("warnings", []), extracted))
+    saved = report.saved_lines(summary.get("savings", {}))
+    show(report.summary(ending, summary.get("warnings", []), extracted, saved))
     unsuccessful = int(document.get("failed", 0)) + int(document.get("timed_out", 0))
     if unsuccessful and document.get("failed_rows_s3_uri"):
         causes = summary.get("failures_by_cause")

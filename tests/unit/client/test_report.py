@@ -70,6 +70,14 @@ def test_the_result_of_a_traced_run_has_the_link_to_its_traces() -> None:
     assert lines[-1] == "traces       https://console/x"
 
 
+def test_the_result_has_the_calls_that_were_saved_and_their_price() -> None:
+    lines = report.saved_lines({"deduplicate": {"calls": 4_569, "usd": 4.569}, "cache_days": {"calls": 0, "usd": None}})
+    assert lines == ["4,569 calls by deduplicate, 4.57 USD", "0 calls by cache_days"]
+    said = report.summary(Ending(status="SUCCEEDED", document=DOCUMENT), saved=lines).splitlines()
+    assert [line for line in said if line.startswith("saved ")] == [f"saved        {line}" for line in lines]
+    assert report.saved_lines({}) == []
+
+
 def test_the_result_has_the_methods_by_which_fields_were_extracted() -> None:
     extraction = {
         "methods": {"speed": {"structured_output": 1_980, "tool_result": 10}},

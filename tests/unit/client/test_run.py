@@ -266,3 +266,23 @@ def test_the_results_of_a_run_are_shown_once_it_has_ended(
     assert run_command(monkeypatch, "--outputs", str(world.outputs), "results", "night-run") == code
     shown = capsys.readouterr()
     assert said in shown.out + shown.err
+
+
+def test_the_results_have_what_the_summary_says_about_saved_calls_and_extracted_fields(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = {
+        "status": "SUCCEEDED",
+        "warnings": ["5 rows, 3 distinct"],
+        "savings": {"deduplicate": {"calls": 2, "usd": 0.5}},
+        "extraction": {"methods": {"town": {"direct": 5}}},
+    }
+    world.states.descriptions = [{"status": "SUCCEEDED", "output": json.dumps(document)}]
+
+    run_command(monkeypatch, "--outputs", str(world.outputs), "results", "night-run")
+
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "saved        2 calls by deduplicate, 0.5 USD",
+        "extracted    town: 5 by direct",
+        "warning      5 rows, 3 distinct",
+    ]
