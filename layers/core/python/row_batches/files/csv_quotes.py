@@ -8,10 +8,10 @@ LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
 class Quotes:
-    """The rules of a file in which a cell can stand in two ``sign``; inside them, ``sign`` is doubled.
+    """The rules of a file whose cells can be quoted: ``sign`` comes before and after such a cell, and is doubled in it.
 
-    ``raw_row`` matches a row up to its line end, or up to a quote that is never closed. ``doubled`` is a doubled
-    ``sign`` in the staged copy.
+    ``raw_row`` matches a row up to its line end, or up to a quote that is never closed. ``doubled`` is how the staged
+    copy writes a doubled ``sign``.
     """
 
     def __init__(self, sign: bytes) -> None:
@@ -37,8 +37,9 @@ class Quotes:
         return self._quoted_text.sub(b"x", text)
 
     def pieces(self, text: bytes) -> list[bytes]:
-        """The text split at its quotes, so that every second piece was quoted. In the pieces, what ``doubled`` does not
-        stand for is as a cell of the staged copy has it.
+        """The text split at its quotes, so that every second piece was quoted.
+
+        The staged copy quotes with double quotes, so those in the pieces are doubled.
         """
         return (text if self.sign == b'"' else text.replace(b'"', b'""')).split(self.sign)
 

@@ -23,6 +23,7 @@ IDENTITY = ("_execution_id", "_row_id")
 BOM = b"\xef\xbb\xbf"
 """The byte order mark of UTF-8."""
 
+_QUOTE, _TWO_QUOTES = '"', '""'
 _needs_quotes = re.compile('[",\r\n]').search
 # A name with one of these is quoted, so that a reader that detects the delimiter from the header, like csv_reader,
 # finds the comma. A BOM at the start of a name would be taken for the file's BOM.
@@ -35,7 +36,7 @@ def render_row(cells: Sequence[str]) -> str:
     NUL and lone surrogates become U+FFFD, because our reader refuses them; an answer's JSON can contain both. Original
     cells contain neither.
     """
-    line = ",".join([f'"{cell.replace(_Q, _QQ)}"' if _needs_quotes(cell) else cell for cell in cells])
+    line = ",".join([f'"{cell.replace(_QUOTE, _TWO_QUOTES)}"' if _needs_quotes(cell) else cell for cell in cells])
     if not line:
         return '""\n'  # one empty cell; an empty line would not be a row
     if not line.isascii() or "\0" in line:
@@ -45,7 +46,7 @@ def render_row(cells: Sequence[str]) -> str:
 
 def render_header(names: Sequence[str]) -> str:
     """The header line, with its line end."""
-    quoted = [f'"{name.replace(_Q, _QQ)}"' if _name_needs_quotes(name) else name for name in names]
+    quoted = [f'"{name.replace(_QUOTE, _TWO_QUOTES)}"' if _name_needs_quotes(name) else name for name in names]
     return (_writable(",".join(quoted)) or '""') + "\n"  # An empty line would not be a header.
 
 
@@ -120,10 +121,6 @@ def identified(line: str, execution: str, row: int) -> str:
     """A line of ``failed_rows.csv`` with ``IDENTITY``. An execution's name needs no quotes. Stored rows lack these
     cells, because those of an earlier release do."""
     return f"{line[:-1]},{execution},{row}\n"
-
-
-_Q = '"'
-_QQ = '""'
 
 
 def _writable(line: str) -> str:

@@ -322,55 +322,59 @@ def find_earlier(
     arn: str | None,
     current: Execution,
     target: Target | None,
-    problems: list[Problem],
-) -> Earlier | None:
-    """The execution ``name`` and its results. Returns None and adds to ``problems`` if it cannot be resumed.
+) -> Earlier | Problem:
+    """The execution ``name`` and its results, or the problem with resuming it.
 
     ``current`` is the execution that is being planned. ``arn`` is given if the document names an ARN. ``target`` is
     None if the target has a problem, which is reported elsewhere.
     """
 
-    def refuse(message: str, fix: str) -> None:
-        problems.append(Problem(PATH, arn or name, message, fix))
+    def problem(message: str, fix: str) -> Problem:
+        return Problem(PATH, arn or name, message, fix)
 
     if name == current.name:
-        refuse("an execution cannot resume itself", "name an earlier one, or leave it out")
-        return None
+        return problem("an execution cannot resume itself", "name an earlier one, or leave it out")
     if executions.is_running(f"{current.arn.rpartition(':')[0]}:{name}"):
-        refuse("it still runs: rows that it finishes would run twice", "wait for its end, or stop it with make stop")
-        return None
-    ended = _ended(work, name)
-    run = runs.get(name)
+        fix = "wait for its end, or stop it with make stop"
+        return problem("it still runs: rows that it finishes would run twice", fix)
+    ended, run = _ended(work, name), runs.get(name)
     if ended is None and run is not None and run.ended_at is None:
         # The execution was aborted or failed, and rows in flight are still being written.
         fix = "wait until its summary is there: a few minutes, or up to 15 after a killed worker"
-        refuse("it has ended, and its output is still being written", fix)
-        return None
+        return problem("it has ended, and its output is still being written", fix)
     try:
         plan = Plan.model_validate_json(work.get(Keys(name).plan))
     except ObjectNotFoundError:
-        if ended is None:
-            fix = "write the name that make run showed, of an execution of this deployment that had rows to run"
-            refuse("no execution of this name has left anything", fix)
-        else:
-            fix = "leave it out; for the next time, raise the Terraform variable work_retention_days"
-            refuse("its answers have expired", fix)
-        return None
+        return problem(*_refusal_without_plan(ended))
     except ValidationError:
-        refuse("it ran on another version of this deployment, whose plan cannot be read", "leave it out")
-        return None
+        return problem("it ran on another version of this deployment, whose plan cannot be read", "leave it out")
+    refusal = _refusal_of_plan(plan, arn, target)
+    return Earlier(plan, ended, tuple(_resumed_by(work, plan))) if refusal is None else problem(*refusal)
+
+
+Refusal = tuple[str, str]
+"""The message and the fix of a problem."""
+
+
+def _refusal_without_plan(ended: Ended | None) -> Refusal:
+    if ended is None:
+        fix = "write the name that make run showed, of an execution of this deployment that had rows to run"
+        return "no execution of this name has left anything", fix
+    return (
+        "its answers have expired",
+        "leave it out; for the next time, raise the Terraform variable work_retention_days",
+    )
+
+
+def _refusal_of_plan(plan: Plan, arn: str | None, target: Target | None) -> Refusal | None:
     if plan.config.dry_run:
-        refuse("it was a dry run, which has no answers", "leave it out, or name an execution that ran rows")
-        return None
+        return "it was a dry run, which has no answers", "leave it out, or name an execution that ran rows"
     if arn not in (None, plan.execution.arn):
-        refuse(f"the execution of this name is {plan.execution.arn}", "correct the ARN, or write the name alone")
-        return None
+        return f"the execution of this name is {plan.execution.arn}", "correct the ARN, or write the name alone"
     if target is not None and _identity(target) != _identity(plan.target):
-        used = f"{plan.target.name} ({plan.target.arn})"
         fix = "leave it out, or name an execution with the target of this one"
-        refuse(f"its answers are those of another target, {used}", fix)
-        return None
-    return Earlier(plan, ended, tuple(_resumed_by(work, plan)))
+        return f"its answers are those of another target, {plan.target.name} ({plan.target.arn})", fix
+    return None
 
 
 def _resumed_by(work: WorkObjects, plan: Plan) -> Iterator["Earlier"]:

@@ -307,16 +307,13 @@ class _Validation:
         from row_batches.run.earlier_execution import find_earlier  # noqa: PLC0415 (few documents resume a run)
 
         arn = settings.resume_from if settings.resume_from != name else None
-        return find_earlier(
-            self._work,
-            self._runs,
-            self._executions,
-            name=name,
-            arn=arn,
-            current=current,
-            target=target,
-            problems=problems,
+        found = find_earlier(
+            self._work, self._runs, self._executions, name=name, arn=arn, current=current, target=target
         )
+        if isinstance(found, Problem):
+            problems.append(found)
+            return None
+        return found
 
     def _stage(
         self,
