@@ -13,6 +13,7 @@ from batch_processor_client.cli import app, main
 from batch_processor_client.config import check_config
 from batch_processor_client.errors import ClientError
 from batch_processor_client.yaml_files import MOST_BYTES, FileProblemsError
+from tests.unit.row_batches.extraction.test_methods import CONFIGURATION
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -54,6 +55,18 @@ def test_a_file_becomes_the_configuration(tmp_path: Path) -> None:
         "extraction_methods": [{"method": "results_array", "field_mappings": {"title": "results[0].title"}}]
     }
     assert config.extraction_of("another") == {}
+
+
+def test_the_documented_list_of_methods_is_read_as_it_stands(tmp_path: Path) -> None:
+    config = check_config(written(tmp_path, CONFIGURATION))
+
+    methods = config.extraction_of("broadband-agent-rust")["extraction_methods"]
+    assert [method["method"] for method in methods] == ["structured_output", "tool_result", "jmespath"]
+    assert methods[0]["tool_name"] == "print_output"
+    assert methods[1]["field_mappings"]["exchange"] == "$.content | parse('Exchange: (.+)')"
+    assert methods[2]["paths"] == {"exchange": "messages[-1].content[0].text", "transform": "parse_text"}
+    (search,) = config.extraction_of("web-search-agent")["extraction_methods"]
+    assert search["field_mappings"]["snippet"] == "results[0].snippet"
 
 
 @pytest.mark.parametrize("text", ["", "# only comments\n", "---\n", "{}"])

@@ -45,6 +45,13 @@ def test_an_expression_gives_what_the_language_says(expression: str, value: Any)
 @pytest.mark.parametrize(
     ("expression", "reason"),
     [
+        ("&n", "& begins an argument of a function"),
+        ("[&n]", "& begins an argument of a function"),
+        ("a.{b: &n}", "& begins an argument of a function"),
+        ("to_array(&n)", "& begins an argument of a function"),
+        ("not_null(a, &n)", "& begins an argument of a function"),
+        ("a-b", "Unknown token '-'; put a name that has other characters"),
+        ("größe", 'in double quotes, as in "a-b"'),
         ("", "cannot be empty"),
         ("items[", "Incomplete expression"),
         ("lenght(items)", "unknown function lenght(); did you mean length()?"),

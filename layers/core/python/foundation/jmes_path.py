@@ -29,6 +29,9 @@ CHARACTERS_A_STEP = 100
 _DEEP_FUNCTIONS = frozenset({"contains", "to_string"})
 """Functions that visit everything inside their arguments. The others visit only the elements."""
 
+_UNKNOWN_CHARACTER = "Unknown token"
+_QUOTE = 'put a name that has other characters than letters, digits and _ in double quotes, as in "a-b"'
+_REFERENCE = "& begins an argument of a function such as sort_by(list, &name), and nothing else"
 _TOO_MUCH = f"the expression takes more than {MAX_STEPS:,} steps on this answer: make it narrower"
 
 
@@ -133,12 +136,17 @@ def compile_jmes_path(text: str) -> Callable[[Any], Any]:
     try:
         parsed = jmespath.compile(text).parsed
     except JMESPathError as error:
-        raise ValueError(str(error).splitlines()[0] if str(error) else "not an expression") from None
+        reason = str(error).splitlines()[0].rstrip(":") if str(error) else "not an expression"
+        raise ValueError(f"{reason}; {_QUOTE}" if _UNKNOWN_CHARACTER in reason else reason) from None
     except RecursionError:
         raise ValueError("the expression is nested too deep") from None
+    if parsed["type"] == "expref":
+        raise ValueError(_REFERENCE)
     for node in _nodes(parsed):
         if node["type"] == "function_expression":
             _check_function(node)
+        elif any(child["type"] == "expref" for child in node["children"] if isinstance(child, dict)):
+            raise ValueError(_REFERENCE)
 
     def search(document: Any) -> Any:
         try:
@@ -175,3 +183,6 @@ def _check_function(node: dict[str, Any]) -> None:
     variadic = bool(signature and signature[-1].get("variadic"))
     if count < least or (count > least and not variadic):
         raise ValueError(f"{name}() takes {'at least ' if variadic else ''}{least} arguments, not {count}")
+    for index, argument in enumerate(node["children"]):
+        if argument["type"] == "expref" and "expref" not in signature[min(index, least - 1)]["types"]:
+            raise ValueError(_REFERENCE)
