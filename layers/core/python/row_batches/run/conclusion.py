@@ -18,9 +18,7 @@ from row_batches.run.delivery import Delivered
 from row_batches.run.formats import Written
 from row_batches.run.messages import CaughtError, EndedRun
 from row_batches.run.runs import RunEnding, RunState
-from row_batches.run.totals import (
-    SUMMARY_SCHEMA_VERSION,
-    Totals,
+from row_batches.run.summary_parts import (
     cost_of,
     missing_by_column,
     off_protocol,
@@ -29,8 +27,10 @@ from row_batches.run.totals import (
     usage_of_run,
     warnings_of,
 )
+from row_batches.run.totals import Totals
 from row_batches.run.traces import Traces, trace_warnings, traces_of_run
 
+SUMMARY_SCHEMA_VERSION = 1
 TRIAL_IN_DOCUMENT = ("rows", "finished", "succeeded", "failed", "timed_out", "whole")
 """The parts of a trial's report in the output document. The summary has more of them, the report has all."""
 MOST_CAUSE_CHARACTERS = 30_000
