@@ -15,8 +15,9 @@ from foundation.errors import ServiceUnavailableError
 from foundation.ports import Lease
 from row_batches.document.batch_config import Rate
 from row_batches.document.plan import Plan
+from row_batches.run.claims import REFRESH_SECONDS, TURN_SECONDS, fair_shares
 from row_batches.run.pace import Allowance
-from row_batches.run.permits import GRACE_SECONDS, REFRESH_SECONDS, SPARE_SECONDS, TURN_SECONDS, Permits, fair_shares
+from row_batches.run.permits import GRACE_SECONDS, SPARE_SECONDS, Permits
 from tests.support.batches import make_plan
 from tests.support.fakes import FakeClock, FakeLeases, FakeObjectStore
 

@@ -11,6 +11,7 @@ import pytest
 from foundation.ports import Lease
 from row_batches.document.batch_config import Rate
 from row_batches.run.batch import Batches
+from row_batches.run.claims import REFRESH_SECONDS, permits_name
 from row_batches.run.map_input import map_rows
 from row_batches.run.map_output import map_output
 from row_batches.run.messages import (
@@ -24,7 +25,6 @@ from row_batches.run.messages import (
     MapRowsResponse,
     Waiting,
 )
-from row_batches.run.permits import REFRESH_SECONDS, permits_name
 from row_batches.run.runs import BestEffort, Live, Run
 from row_batches.run.starts import Starts
 from tests.support.batches import AGENT_ARN, EXECUTION, KEYS, make_plan, staged_items

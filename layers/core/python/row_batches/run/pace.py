@@ -11,6 +11,7 @@ from threading import Lock
 from typing import NamedTuple
 
 from foundation.ports import Clock
+from row_batches.document.batch_config import Rate
 
 FIRST_LIMIT = 4
 """Rows in flight before the first answer arrives."""
@@ -34,6 +35,19 @@ class Allowance(NamedTuple):
             None if self.rows_per_minute is None else self.rows_per_minute / workers,
             None if self.tokens_per_minute is None else self.tokens_per_minute / workers,
         )
+
+    def at_most(self, rate: Rate, part: float) -> Allowance:
+        """This allowance with no more rows and tokens a minute than ``part`` of ``rate``."""
+        rows, tokens = rate.rows_per_minute, rate.tokens_per_minute
+        return self._replace(
+            rows_per_minute=_lower(self.rows_per_minute, rows and rows * part),
+            tokens_per_minute=_lower(self.tokens_per_minute, tokens and tokens * part),
+        )
+
+
+def _lower(one: float | None, other: float | None) -> float | None:
+    given = [rate for rate in (one, other) if rate is not None]
+    return min(given, default=None)
 
 
 class Pace:

@@ -1,133 +1,35 @@
-"""Permits to call a target whose registry entry has limits, which hold over all runs in progress.
-
-A target with ``max_concurrency`` 5 has five permits: leases ``slot#0`` to ``slot#4`` of the name ``target#<arn>``. A
-call starts only under a permit, and the permit outlives the call: its lease does not end before the longest time that
-the call can run, even if the holder dies. A holder is a child of a run. A child with a tool's rows has a permit for
-each call in flight, a child with a Standard agent's rows has one.
-
-Permits keep the limit, and shares keep it fair: all runs get the same share, and so do all holders of a run, but none
-gets more than it wants. A holder claims permits by a lease ``wants#<execution>#<child>#<rows>``. One query reads all
-permits and claims, so shares change within seconds when runs come or go. Permits that do not divide evenly go to
-different runs in turn.
-"""
+"""The permits of a worker that calls a target with limits: one for each call in flight (``claims``)."""
 
 from __future__ import annotations
 
 import logging
-import random
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from threading import Lock
 
 from foundation.errors import RetryableError
-from foundation.ports import Clock, Lease, Leases
+from foundation.ports import Clock, Leases
 from row_batches.document.plan import Plan
+from row_batches.run.claims import (
+    MOST_LOST_RACES,
+    REFRESH_SECONDS,
+    WANTS_SECONDS,
+    Claims,
+    holder_of,
+    permits_name,
+    slot_part,
+    turn_at,
+    wants_part,
+)
 from row_batches.run.ownership import CLOCK_SECONDS
 from row_batches.run.pace import Allowance
 
 LOGGER = logging.getLogger("batch_processor.permits")
 SPARE_SECONDS = 60.0
-"""The lease of a worker's permit lasts this much longer than the longest call, and is extended when half of that is
-over. After a worker is killed, its permits are free again when their leases end."""
-WANTS_SECONDS = 30.0
-"""A claim ends after this time, unless the holder renews it."""
-RATE_SECONDS = 60.0
-"""A Standard agent's run that starts no row for this long gives up its share of the target's rate."""
-REFRESH_SECONDS = 3.0
-"""A worker looks at its share this often."""
-TURN_SECONDS = 30.0
-"""Permits that do not divide evenly go to other runs after this time."""
+"""The lease of a permit lasts this much longer than the longest call, and is extended when half of that is over. After
+a worker is killed, its permits are free again when their leases end."""
 GRACE_SECONDS = 5.0
-"""A holder without a permit for this long takes a free one, even beyond its share."""
-MOST_LOST_RACES = 20
-"""A holder stops looking for free permits after it has lost this many to faster holders."""
+"""A worker without a permit for this long takes a free one, even beyond its share."""
 UNLIMITED = 1_000_000
-AGENT_SPARE_SECONDS = 120.0
-"""The lease of a child's permit lasts this much longer than its row's time, for the states around the agent's call."""
-
-
-MANY_PERMITS = 100
-"""A child reads the permits of a target with a higher limit from ``LastHeld``."""
-
-
-def permits_name(arn: str) -> str:
-    """The name of the leases of a target's permits. It has the ARN, so two entries of one target share them."""
-    return f"target#{arn}"
-
-
-def slot_part(number: int) -> str:
-    return f"slot#{number}"
-
-
-def holder_of(execution: str, child: str) -> str:
-    """The name of a holder, whose parts have no ``#`` or ``/``. A permit's owner is it, or ``<holder>/<call>``."""
-    return f"{execution}#{child}"
-
-
-def fair_shares(total: int, wants: Mapping[str, int], turn: int) -> dict[str, int]:
-    """``total`` divided equally, with no share above what is wanted. ``turn`` decides who gets the remainder."""
-    shares = dict.fromkeys(wants, 0)
-    names = sorted(wants)
-    first = turn % len(names) if names else 0
-    hungry = [name for name in names[first:] + names[:first] if wants[name] > 0]
-    while total > 0 and hungry:
-        each = max(1, total // len(hungry))
-        for name in hungry[:total]:
-            given = min(each, wants[name] - shares[name])
-            shares[name] += given
-            total -= given
-        hungry = [name for name in hungry if shares[name] < wants[name]]
-    return shares
-
-
-class Claims:
-    """The holders of a target's permits, and the claims for more, at one moment."""
-
-    def __init__(self, leases: Iterable[Lease]) -> None:
-        self.slots: dict[int, str] = {}
-        self.until_ms: dict[str, int] = {}
-        """When each claim ends, by the part of its lease."""
-        self._wants: dict[str, dict[str, int]] = {}
-        for lease in leases:
-            kind, _, rest = lease.part.partition("#")
-            if kind == "slot":
-                self.slots[int(rest)] = lease.owner.partition("/")[0]
-            else:
-                holder, _, rows = rest.rpartition("#")
-                self.until_ms[lease.part] = lease.until_ms
-                self.add(holder, int(rows))
-        for holder, count in Counter(self.slots.values()).items():
-            self.add(holder, count)
-
-    def add(self, holder: str, rows: int) -> None:
-        """Add a holder that wants ``rows`` permits."""
-        wants = self._wants.setdefault(holder.partition("#")[0], {})
-        wants[holder] = max(rows, wants.get(holder, 0))
-
-    @property
-    def runs(self) -> int:
-        """Runs that call the target now."""
-        return len(self._wants)
-
-    def workers(self, execution: str) -> int:
-        """Holders of a run."""
-        return len(self._wants[execution])
-
-    def share(self, holder: str, limit: int, turn: int) -> int:
-        """The holder's share of ``limit`` permits."""
-        execution = holder.partition("#")[0]
-        of_runs = fair_shares(limit, {name: sum(wants.values()) for name, wants in self._wants.items()}, turn)
-        return fair_shares(of_runs[execution], self._wants[execution], turn)[holder]
-
-    def free(self, limit: int) -> list[int]:
-        """The numbers of the free permits, in random order, so that holders seldom race for the same one."""
-        numbers = [number for number in range(limit) if number not in self.slots]
-        random.shuffle(numbers)
-        return numbers
-
-
-def turn_at(now_ms: int) -> int:
-    return int(now_ms // (TURN_SECONDS * 1000))
 
 
 class Permits:
@@ -182,7 +84,7 @@ class Permits:
         """The allowance with no more than this worker's share of the target's rate."""
         if self._rate is None:
             return allowance
-        return _at_most(allowance, self._rate.rows_per_minute, self._rate.tokens_per_minute, self._of_rate)
+        return allowance.at_most(self._rate, self._of_rate)
 
     def refresh(self, wants: int, in_flight: Callable[[], int]) -> bool:
         """Take permits up to the share for ``wants`` calls, and give back those above it that are not in use.
@@ -252,7 +154,7 @@ class Permits:
         return max(seen, self._children) if is_new else seen
 
     def _say(self, wants: int, seconds: float) -> None:
-        part = f"wants#{self._holder}#{wants}"
+        part = wants_part(self._holder, wants)
         until_ms = self._clock.now_ms() + int(seconds * 1000)
         if part == self._wants_part and until_ms - self._wants_until_ms < WANTS_SECONDS * 500:
             return
@@ -311,114 +213,3 @@ class Permits:
     def _note_none(self) -> None:
         if not self._until_ms:
             self._none_since_ms = self._clock.now_ms()
-
-
-class LastHeld:
-    """The leases of targets' permits, as this process last read them.
-
-    A target with 1,000 permits has 1,000 leases, and each child needs one permit. So the children that one process
-    serves share a read for ``REFRESH_SECONDS``. A permit is only taken by its lease, so an old read costs a lost race
-    at most.
-    """
-
-    def __init__(self, leases: Leases, clock: Clock) -> None:
-        self._leases = leases
-        self._clock = clock
-        self._held: dict[str, tuple[int, list[Lease]]] = {}
-
-    def of(self, name: str, limit: int | None) -> list[Lease]:
-        if limit is None or limit <= MANY_PERMITS:
-            return self._leases.held(name)
-        now_ms = self._clock.now_ms()
-        read_ms, held = self._held.get(name, (0, []))
-        if now_ms - read_ms >= REFRESH_SECONDS * 1000:
-            held = self._leases.held(name)
-            self._held[name] = (now_ms, held)
-        return held
-
-    def taken(self, name: str, lease: Lease) -> None:
-        """Note that a permit was taken after the last read."""
-        if name in self._held:
-            self._held[name][1].append(lease)
-
-
-class ChildPermit:
-    """The permit of a child of a Standard agent's run, which has one row in flight.
-
-    The functions that the child calls take it, extend it row by row and give it back. None of them waits for it. If the
-    child dies, the lease ends by itself.
-    """
-
-    def __init__(self, leases: Leases, last_held: LastHeld, plan: Plan, child: str, clock: Clock) -> None:
-        self._leases = leases
-        self._last_held = last_held
-        self._clock = clock
-        self._name = permits_name(plan.target.arn)
-        self._execution = plan.execution.name
-        self._holder = holder_of(plan.execution.name, child)
-        self._limit = plan.target.max_concurrency
-        self._rate = plan.target.rate
-        self._wants_part = f"wants#{self._holder}#1"
-
-    @property
-    def is_needed(self) -> bool:
-        return self._limit is not None
-
-    def take(self, seconds: float, waited: int, next_look_seconds: float) -> str:
-        """The permit for a call of up to ``seconds``, or "" if none is free; the child then keeps a claim.
-
-        A child that has ``waited`` takes a free permit even beyond its run's share.
-        """
-        if self._limit is None:
-            return ""
-        claims = Claims(self._last_held.of(self._name, self._limit))
-        claims.add(self._holder, 1)
-        numbers = [number for number, holder in claims.slots.items() if holder == self._holder]
-        if not numbers and (waited or claims.share(self._holder, self._limit, turn_at(self._clock.now_ms()))):
-            numbers = claims.free(self._limit)[:MOST_LOST_RACES]
-        for number in numbers:
-            if self.extend(slot_part(number), seconds):
-                self._last_held.taken(self._name, Lease(slot_part(number), self._holder, self._clock.now_ms()))
-                if waited:
-                    self._leases.release(self._name, self._holder, self._wants_part)
-                return slot_part(number)
-        self._leases.acquire(self._name, self._holder, next_look_seconds + WANTS_SECONDS, self._wants_part)
-        return ""
-
-    def extend(self, permit: str, seconds: float) -> bool:
-        """Keep the permit for a call of up to ``seconds``. False: its lease ended, and another child took it."""
-        return self._leases.acquire(self._name, self._holder, seconds + AGENT_SPARE_SECONDS, permit)
-
-    def give_back(self, permit: str) -> None:
-        """Return the permit after the child's last call. If that fails, its lease ends by itself."""
-        try:
-            self._leases.release(self._name, self._holder, permit)
-        except RetryableError as error:
-            LOGGER.warning("permit not given back", extra={"reason": str(error)})
-
-    def within(self, allowance: Allowance) -> Allowance:
-        """The allowance with no more than the run's share of the target's rate. The run claims its share."""
-        if self._rate is None:
-            return allowance
-        holder = holder_of(self._execution, "run")
-        part, now_ms = f"wants#{holder}#0", self._clock.now_ms()
-        claims = Claims(self._last_held.of(self._name, self._limit))
-        claims.add(holder, 0)
-        rows, tokens = self._rate.rows_per_minute, self._rate.tokens_per_minute
-        if claims.until_ms.get(part, 0) - now_ms < RATE_SECONDS * 500:
-            seconds = max(RATE_SECONDS, 0 if rows is None else 2 * claims.runs * 60 / rows)
-            self._leases.acquire(self._name, holder, seconds, part)
-        return _at_most(allowance, rows, tokens, 1 / claims.runs)
-
-
-def _at_most(allowance: Allowance, rows: float | None, tokens: float | None, part: float) -> Allowance:
-    """The allowance with no more than ``part`` of the rates."""
-    return allowance._replace(
-        rows_per_minute=_lower(allowance.rows_per_minute, rows and rows * part),
-        tokens_per_minute=_lower(allowance.tokens_per_minute, tokens and tokens * part),
-    )
-
-
-def _lower(one: float | None, other: float | None) -> float | None:
-    given = [rate for rate in (one, other) if rate is not None]
-    return min(given, default=None)
