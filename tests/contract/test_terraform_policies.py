@@ -50,7 +50,10 @@ def statements(value: Any) -> Iterator[dict[str, Any]]:
 
 
 STATEMENTS = [
-    entry for module in (ROW_BATCHES, BEDROCK_BATCHES) for entry in statements(parsed(module / "policies.tf"))
+    entry
+    for module in (ROW_BATCHES, BEDROCK_BATCHES)
+    for path in sorted(module.glob("*policies.tf"))
+    for entry in statements(parsed(path))
 ]
 # That AWS's reason stands beside it is another test's.
 WITHOUT_RESOURCE = {"dynamodb:ListStreams", "bedrock:ListModelInvocationJobs", "xray:PutTraceSegments"}

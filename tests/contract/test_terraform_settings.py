@@ -135,7 +135,7 @@ def test_terraform_gives_exactly_the_variables_that_the_definition_uses(template
 )
 def test_a_machine_may_invoke_exactly_the_functions_that_it_names(definition: str, statement: str) -> None:
     named = set(re.findall(r"\$\{(\w+)_arn\}", state_machine.composed(definition)))
-    text = (ROW_BATCHES / "policies.tf").read_text()
+    text = (ROW_BATCHES / "machine_policies.tf").read_text()
     granted = re.search(rf'Sid\s*=\s*"{statement}".*?for name in (\[.*?\])', text, re.DOTALL)
     assert granted
     assert set(re.findall(r'"(\w+)"', granted.group(1))) == named

@@ -122,4 +122,3 @@ variable "jwt_audience" {
   type        = list(string)
   description = "A token must have one of these audiences."
 }
-

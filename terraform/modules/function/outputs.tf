@@ -27,9 +27,3 @@ output "log_group" {
   description = "Name of the log group."
   value       = aws_cloudwatch_log_group.this.name
 }
-
-output "role_arn" {
-  description = "ARN of the role, available when its policies take effect."
-  value       = aws_iam_role.this.arn
-  depends_on  = [aws_iam_role_policy.this, aws_iam_role_policy_attachment.this]
-}

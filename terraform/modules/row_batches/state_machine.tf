@@ -5,6 +5,9 @@ locals {
   states_arn        = "arn:${var.deployment.partition}:states:${var.deployment.region}:${var.deployment.account_id}"
   state_machine_arn = "${local.states_arn}:stateMachine:${local.state_machine_name}"
 
+  executions_arn = "${local.states_arn}:execution:${local.state_machine_name}:*"
+  map_runs_arn   = "${local.states_arn}:mapRun:${local.state_machine_name}/*"
+
   asl = "${path.module}/../../../asl"
 
   # A string in the definition that is only the name of a part is replaced by that part: a list, an object or an expression
