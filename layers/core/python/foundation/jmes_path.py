@@ -115,8 +115,8 @@ class _BoundedInterpreter(TreeInterpreter):  # type: ignore[misc]
         return super().visit_comparator({**node, "children": literals}, value)
 
     def visit_flatten(self, node: dict[str, Any], value: Any) -> Any:
-        # Before it is flattened: the same long list can be in it many times. A slice is never longer than its list,
-        # and the projection around it visits each element.
+        # Drawn before the list is flattened, because the same long list can be in it many times. A slice needs no such
+        # draw: it is never longer than its list, and the projection around it visits each element.
         base = self.visit(node["children"][0], value)
         if isinstance(base, list):
             self._budget.draw(sum(len(element) if isinstance(element, list) else 1 for element in base))

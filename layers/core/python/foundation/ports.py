@@ -55,6 +55,8 @@ class ObjectStore(Protocol):
 
 
 class Notifier(Protocol):
+    """Publishes messages, with attributes by which subscribers can filter them."""
+
     def publish(self, subject: str, body: dict[str, Any], attributes: dict[str, str | int]) -> None: ...
 
 

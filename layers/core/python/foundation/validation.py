@@ -21,11 +21,13 @@ class Part(LazyModel):
 
 
 def refuse(message: str, fix: str, at: tuple[int | str, ...] = ()) -> NoReturn:
-    """``at``: where in the field's value the problem stands, if further inside than the field."""
+    """Raise the error of a field, with its fix. ``at`` is the place within the value, if it has parts."""
     raise PydanticCustomError("problem", "{message}", {"message": message, "fix": fix, "at": at})
 
 
 def compiles(compile_text: Callable[[str], object], what: str, fix: str) -> AfterValidator:
+    """Refuses texts for which ``compile_text`` raises ValueError. The message is ``what`` and the error's."""
+
     def check(text: str) -> str:
         try:
             compile_text(text)
@@ -37,6 +39,8 @@ def compiles(compile_text: Callable[[str], object], what: str, fix: str) -> Afte
 
 
 def matches(pattern: str, what: str, fix: str) -> AfterValidator:
+    """Refuses texts that do not match ``pattern`` as a whole. The message is ``what``."""
+
     def check(text: str) -> str:
         if re.fullmatch(pattern, text) is None:  # compiled at its first use
             refuse(what, fix)

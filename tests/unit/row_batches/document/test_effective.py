@@ -91,7 +91,7 @@ def test_the_problem_of_a_deployments_value_says_so() -> None:
     done = completed({"execution_config": {"batch_size": 5}}, defaults={"timeout_seconds": 1_200})
     own = Problem("execution_config.batch_size", "", "bad", "fix")
     theirs = Problem("execution_config.timeout_seconds", "1200", "too long", "fix")
-    said = [problem.message for problem in done.told([own, theirs])]
+    said = [problem.message for problem in done.with_origins([own, theirs])]
     assert said == ["bad", "too long; the value is the deployment's, from batch-processor-config.yaml"]
 
 

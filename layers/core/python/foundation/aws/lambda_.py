@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 
 class LambdaEventCaller:
+    """Calls a function without waiting for its result."""
+
     def __init__(self, client: LambdaClient, function_name: str) -> None:
         self._client = client
         self._function_name = function_name

@@ -34,16 +34,16 @@ class Completed:
     sources: Mapping[str, Source]
     schema: AgentSchema | None = None
 
-    def told(self, problems: Iterable[Problem]) -> list[Problem]:
+    def with_origins(self, problems: Iterable[Problem]) -> list[Problem]:
         """The problems. If a value does not come from the document, its problem says where it comes from."""
         origins = {Source.DEPLOYMENT: f"the deployment's, from {FILE}"}
         if self.schema is not None:
             origins[Source.SCHEMA] = f"that of the schema {self.schema.agent}, version {self.schema.version}"
         added = {path: origins[source] for path, source in self.sources.items() if source in origins}
-        return [_told(problem, added) for problem in problems]
+        return [_with_origin(problem, added) for problem in problems]
 
 
-def _told(problem: Problem, added: Mapping[str, str]) -> Problem:
+def _with_origin(problem: Problem, added: Mapping[str, str]) -> Problem:
     origin = next((origin for path, origin in added.items() if problem.path.startswith(path)), None)
     return problem._replace(message=f"{problem.message}; the value is {origin}") if origin else problem
 

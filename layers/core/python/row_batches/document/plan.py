@@ -80,6 +80,8 @@ class Keys:
 
 
 class Frozen(LazyModel):
+    """A part of the plan. Its errors do not show values, which can be users' data."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
@@ -211,9 +213,9 @@ class ReadObject(Frozen):
 
 
 class DistinctInput(Frozen):
-    """The staged rows that are sent where equal inputs are sent once: the first of each kind.
+    """The staged rows that are sent where equal inputs are sent once: the first row of each input.
 
-    ``runs`` of consecutive rows, of those that are sent and of the others, take turns in the whole input.
+    ``runs`` is the number of groups of consecutive rows in the whole input whose rows are all sent, or all not sent.
     """
 
     key: str

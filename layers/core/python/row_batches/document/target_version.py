@@ -10,9 +10,11 @@ CODE_CHARACTERS = 12
 
 
 class TargetVersion(NamedTuple):
-    """``registered`` is the registry's; ``code`` the first characters of what AWS calls the code. "": not known.
+    """The version of a target that answered a row.
 
-    Its text is ``1@qNqEZb0e8kLm``. Answers of an earlier release have ``1``, or nothing: their code is unknown.
+    ``registered`` is the version in the registry, ``code`` the start of the identifier that AWS gives the code. ""
+    means that it is not known. The version's text is ``1@qNqEZb0e8kLm``. Answers of an earlier release have ``1``, or
+    nothing: their code is unknown.
     """
 
     registered: str = ""

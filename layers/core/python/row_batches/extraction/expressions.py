@@ -45,7 +45,10 @@ class Expression(NamedTuple):
         return [step for step in self.steps if isinstance(step, str)]
 
     def compile(self, field: str, transforms: Mapping[str, RegexTransform]) -> First:
-        """``transforms``: those that the file defines. Raises ValueError for one that is not known."""
+        """A function that finds the value of ``field`` in a document, or raises ValueError that says why there is none.
+
+        ``transforms`` are those that the file defines. Raises ValueError for one that is not known.
+        """
         find = _compile_path(self.path)
         steps = [_compile_step(step, transforms) for step in self.steps]
 
@@ -79,7 +82,10 @@ def _compile_path(path: str) -> Callable[[Any], Any]:
 
 @lru_cache(maxsize=4_096)
 def parse_expression(text: str) -> Expression:
-    """Raises ValueError saying what is wrong; names of transforms are checked when it is compiled."""
+    """Parse the text of an expression. Raises ValueError that says what is wrong.
+
+    The names of transforms are checked when the expression is compiled.
+    """
     parts = [part.strip() for part in _split(text)]
     if not parts[0]:
         raise ValueError("it does not begin with a path")

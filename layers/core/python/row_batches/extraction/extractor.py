@@ -67,13 +67,13 @@ class Extractor:
 
     def extract(self, answer: Any, payload: Any) -> Extracted:
         """Extract the fields. ``payload`` is the part of the answer that the target's protocol defines."""
-        looked = _Looked(answer, payload)
+        search = _Search(answer, payload)
         fields: dict[str, Any] = {}
         methods: dict[str, str] = {}
         missing: list[str] = []
         for field, steps in self._steps.items():
             for method, first in steps:
-                attempt = looked.attempt(field, method, first)
+                attempt = search.attempt(field, method, first)
                 if attempt.found:
                     fields[field], methods[field] = attempt.value, attempt.method
                     break
@@ -83,11 +83,11 @@ class Extractor:
 
     def explain(self, answer: Any, payload: Any) -> list[Attempt]:
         """The attempts of every method at every field that it names, even after a method has yielded the field."""
-        looked = _Looked(answer, payload)
-        return [looked.attempt(field, method, first) for field, steps in self._steps.items() for method, first in steps]
+        search = _Search(answer, payload)
+        return [search.attempt(field, method, first) for field, steps in self._steps.items() for method, first in steps]
 
 
-class _Looked:
+class _Search:
     """One answer, and the documents in it that methods have read so far."""
 
     def __init__(self, answer: Any, payload: Any) -> None:

@@ -32,7 +32,7 @@ def check_xlsx(archive: zipfile.ZipFile) -> None:
 
 
 def _check_part(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, texts: _Texts) -> int:
-    """How many cells have a text of the workbook's table of texts; ``texts`` gets what the part has of that table.
+    """The number of cells that refer to the workbook's table of texts. Adds the part's own to ``texts``.
 
     Raises InvalidInputError when the part is too large, or is a sheet whose cells span too much. Any part can be a
     sheet, whatever its name.

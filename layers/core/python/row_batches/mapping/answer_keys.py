@@ -22,9 +22,10 @@ AnswerKeys = dict[str, list[str]]
 
 
 def keys_where_paths_end(paths: Iterable[Sequence[int | str] | None], documents: Sequence[Any]) -> AnswerKeys:
-    """For each path the keys where it ends, in the document into which it leads deepest; of equal ones, the last.
+    """For each path, the keys at the place where it stops matching, by that place.
 
-    Up to ``MOST_PLACES`` places with ``MOST_KEYS`` keys each. A path that can match many (None) ends at the root.
+    A path is followed in the document into which it leads deepest, the last one of several. A path that can match many
+    places (None) stops at the root. Has up to ``MOST_PLACES`` places with ``MOST_KEYS`` keys each.
     """
     found: AnswerKeys = {}
     for steps in paths:
@@ -51,9 +52,10 @@ def keys_at(steps: Sequence[int | str] | None, places: Mapping[str, Iterable[str
 
 
 def closest_path(source: str, steps: Sequence[int | str] | None, place: str, keys: Sequence[str]) -> str:
-    """``source`` with the name that the answers lack at ``place`` replaced by the closest of ``keys``; "" without one.
+    """The path ``source`` with one name replaced by the closest of ``keys``, which answers have; "" if none is close.
 
-    Of a path that can match many, it is the first name that none of the keys equals.
+    The name is the one that the answers lack at ``place``. In a path that can match many places, whose ``steps`` are
+    None, it is the first one that is none of the keys.
     """
     known = [key for key in keys if not key.startswith("<")]
     if steps is None:

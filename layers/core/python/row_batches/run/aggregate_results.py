@@ -38,14 +38,14 @@ from row_batches.run.conclusion import Conclusion
 from row_batches.run.delivery import Delivery, DeliveryState
 from row_batches.run.duplicates import Originals
 from row_batches.run.find_missing import find_missing
-from row_batches.run.finish import keep_ending, put_together_by_itself, wait_until_quiet
+from row_batches.run.finish import keep_ending, output_is_final, wait_until_quiet
 from row_batches.run.formats import Written, write_formats, written
 from row_batches.run.letters import UnsentLetters
 from row_batches.run.messages import AggregateAction, AggregateRequest, AggregateResponse, EndedRun
 from row_batches.run.ownership import Ownership
 from row_batches.run.ports import DeadLetters
 from row_batches.run.proof import proof_of_run
-from row_batches.run.redrive import Redrives, let_run, redriven_since
+from row_batches.run.redrive import Redrives, redriven_since, reopen_run
 from row_batches.run.runs import AGGREGATION_PART, BestEffort
 from row_batches.run.skipped import SkippedRows, finish_skipped
 from row_batches.run.totals import Totals
@@ -111,9 +111,9 @@ def aggregate_results(
     ended = request.ended
     if ended is not None and (redrive := redriven_since(ended, redrives)) is not None:
         if redrive.is_running:
-            let_run(ended.execution, ownership.runs, Work(batches.objects, Keys(ended.execution), clock))
+            reopen_run(ended.execution, ownership.runs, Work(batches.objects, Keys(ended.execution), clock))
         return AggregateResponse(redriven=True)
-    if ended is not None and put_together_by_itself(ended, batches, _machine_is_done(ended, batches)):
+    if ended is not None and output_is_final(ended, batches, _machine_is_done(ended, batches)):
         keep_ending(ended, batches, ownership, clock)
         return AggregateResponse()
     batch = batches.open(request.plan_key)

@@ -42,12 +42,12 @@ class ChildTrace:
         self._rows_follow = False
 
     def mapped(self, row: int, started_ms: int) -> None:
-        """The row is mapped by now."""
+        """Note that the row is mapped now. Mapping it began at ``started_ms``."""
         if self._sink is not None:
             self._mapped[row] = Part("map", started_ms, self._clock.now_ms())
 
     def stored(self, finished: Iterable[FinishedRow], started_ms: int) -> None:
-        """The rows are written by now; writing them began at ``started_ms``."""
+        """Note that the rows are written now. Writing them began at ``started_ms``."""
         if self._sink is None:
             return
         stored = Part("store", started_ms, self._clock.now_ms())

@@ -23,7 +23,7 @@ from row_batches.run.runs import Counts, Run, RunEnding, RunState
 WRITE_SECONDS = 30
 
 
-def put_together_by_itself(ended: EndedRun, batches: Batches, machine_is_done: bool) -> bool:
+def output_is_final(ended: EndedRun, batches: Batches, machine_is_done: bool) -> bool:
     """Whether the output needs no more work.
 
     ``machine_is_done`` says whether the execution's own aggregation ended. A run has no plan if its input was refused

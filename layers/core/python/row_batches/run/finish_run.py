@@ -24,7 +24,7 @@ from row_batches.document.plan import Keys
 from row_batches.rows.work import FINISHING_BRAKE, Work, load_plan
 from row_batches.run.ended import ended_run
 from row_batches.run.messages import EndedRun
-from row_batches.run.redrive import Redrives, let_run
+from row_batches.run.redrive import Redrives, reopen_run
 from row_batches.run.runs import Run, Runs
 
 LOGGER = logging.getLogger("batch_processor.finish_run")
@@ -133,7 +133,7 @@ def _reopen(execution: str, arn: str, executions: Executions, runs: Runs, work: 
     """Let a run continue if its execution was redriven and runs. The event can be out of date."""
     redrive = executions.last_redrive(arn)
     if redrive is not None and redrive.is_running:
-        let_run(execution, runs, work)
+        reopen_run(execution, runs, work)
 
 
 class _Sweep:

@@ -43,7 +43,7 @@ def redriven_since(ended: EndedRun, redrives: Redrives) -> Redrive | None:
     return redrive if redrive is not None and redrive.at_ms > ended.ended_ms else None
 
 
-def let_run(execution: str, runs: Runs, work: Work) -> None:
+def reopen_run(execution: str, runs: Runs, work: Work) -> None:
     """Set a redriven run to running, and release the brake of its finishing. Does nothing the second time."""
     if runs.reopen(execution):
         LOGGER.info("redriven run reopened", extra={"execution_id": execution})

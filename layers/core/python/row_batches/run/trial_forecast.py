@@ -77,10 +77,12 @@ def mean_of(values: Sequence[float], seed: int = 0) -> Forecast:
 
 
 def _bounds(values: Sequence[float]) -> tuple[float, float]:
-    """Anderson's bounds of the mean, if no value of all is farther above these than their range is wide.
+    """The lower and the upper bound (Anderson) of the mean of all values, of which ``values`` are a sample.
 
-    The distribution of all values lies within ``band`` of that of these (Massart, Ann. Probab. 18, 1990). The mean is
-    lowest if the highest ``band`` of the values are the least one, and highest if the lowest are the limit.
+    They hold if no value exceeds ``limit``, which is the sample's highest value plus its range. The distribution of all
+    values then lies within ``band`` of the sample's (Massart, Ann. Probab. 18, 1990), except with a probability of
+    ``LEFT_OUT`` on each side. The mean is lowest if a share of ``band``, of the highest values, has the least value
+    instead, and highest if a share of ``band``, of the lowest values, has ``limit`` instead.
     """
     in_order, count = sorted(values), len(values)
     band = sqrt(-log(LEFT_OUT) / (2 * count))

@@ -98,7 +98,7 @@ class _Validation:
             return not_staged_yet(request.execution.name, keys, self._work.bucket)
         made = make_plan(checked, self._work, self._inputs.reads, self._functions, self._work_retention_days)
         if isinstance(made, Problem):
-            raise InvalidInputError(as_written(request.input, completed.told([made])))
+            raise InvalidInputError(as_written(request.input, completed.with_origins([made])))
         plan, items = made
         if impossible := format_problems(plan):
             raise InvalidInputError(impossible)
@@ -128,7 +128,7 @@ class _Validation:
             stager = Stager(self._work, keys, execution, found.etag, self._deadline, self._inputs.reads)
         staging, staged = self._stage(sound_part, found, stager, target, earlier, problems)
         if problems:
-            raise InvalidInputError(as_written(request.input, completed.told(problems)))
+            raise InvalidInputError(as_written(request.input, completed.with_origins(problems)))
         assert config is not None
         assert target is not None
         assert found is not None

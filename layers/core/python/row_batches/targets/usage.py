@@ -66,38 +66,42 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class RunCounts:
-    """Counts of the rows of a run, measured or assumed.
-
-    ``rows`` were run. ``idle_rows`` were taken over, or not started because the brake was pulled. Of the ``rows``,
-    ``failed_rows`` failed, and ``unmapped_rows`` of these were never sent. ``attempts`` counts all attempts,
-    ``retries`` those after a row's first, and ``throttles`` the calls that did not become an attempt. ``batch_size``
-    is the number of rows of a child.
-
-    ``rows_objects`` is how often finished rows were written, ``write_units`` what that takes of a table. ``children``
-    of the map, none of which an inline run has, called ``worker_calls`` of ``process_tool_rows``, which took
-    ``worker_seconds`` in all. ``answers_sought`` were looked for among those of earlier batches, ``answers_kept`` for
-    later ones.
-    ``traces`` were written to X-Ray.
-    ``waits`` counts the children of an agent's run that waited because a rate let none of their rows start yet.
-    """
+    """Counts of the rows of a run, measured or assumed."""
 
     rows: int
+    """Rows that were run."""
     attempts: int
+    """Attempts of all rows."""
     retries: int
+    """Attempts after a row's first one."""
     failed_rows: int = 0
+    """Rows that were run and failed."""
     unmapped_rows: int = 0
+    """Failed rows that were never sent."""
     throttles: int = 0
+    """Calls that did not become an attempt."""
     idle_rows: int = 0
+    """Rows that were taken over, or not started because the brake was pulled."""
     batch_size: int = 1
+    """Rows of a child."""
     rows_objects: int = 0
+    """Writes of finished rows."""
     write_units: int = 0
+    """What these writes take of a table."""
     children: int = 0
+    """Children of the map; an inline run has none."""
     waits: int = 0
+    """Children of an agent's run that waited because a rate let none of their rows start yet."""
     worker_calls: int = 0
+    """Calls of ``process_tool_rows``."""
     worker_seconds: float = 0
+    """The time that these calls took in all."""
     answers_sought: int = 0
+    """Answers that were looked for among those of earlier batches."""
     answers_kept: int = 0
+    """Answers that were kept for later batches."""
     traces: int = 0
+    """Traces that were written to X-Ray."""
 
 
 @dataclass(frozen=True, slots=True)
