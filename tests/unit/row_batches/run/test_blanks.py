@@ -198,17 +198,6 @@ def test_an_answer_outside_the_protocol_is_counted_and_fails_its_row_where_it_is
         assert worker.records[0]["error"].startswith("the answer does not follow the target's protocol")
 
 
-def test_an_accepted_object_in_which_a_column_finds_its_field_is_not_counted() -> None:
-    def answer(payload: bytes, _: float = 0) -> bytes:
-        return orjson.dumps({"mood": "good"} if row_of(payload) % 2 else {"other": "good"})
-
-    columns = [{"name": "mood", "source": "$.mood"}, {"name": "all", "source": "$"}]
-    worker = Worker(answer, output_mapping={"columns": columns})
-    worker.run()
-
-    assert (summary_of(worker)["off_protocol"]["count"], summary_of(worker)["off_protocol"]["example_row"]) == (3, 2)
-
-
 def test_the_example_of_an_answer_is_short() -> None:
     worker = Worker(lambda _, __=0: orjson.dumps(["x" * 100_000]))
     worker.run()

@@ -107,10 +107,6 @@ class OutputMapper:
         keys = keys_where_paths_end([column.path.steps for column in missing], (documents[-1], *documents[:-1]))
         return row._replace(missing=[column.name for column in missing], answer_keys=keys)
 
-    def read_a_field(self, row: MappedRow) -> bool:
-        """Whether a column found its field in the row's answer. The whole answer, ``$``, is no field."""
-        return any(column.place is not _Place.ANSWER and column.name not in row.missing for column in self._columns)
-
     def defaults(self) -> list[str]:
         """The cells of a row that is not SUCCESS."""
         return [column.default for column in self._columns] or [""]

@@ -290,12 +290,10 @@ class Batch:
             return outcome, MappedRow(self.output_mapper.defaults(), {})
         mapped = self.output_mapper.map(outcome.answer, outcome.payload)
         if OFF_PROTOCOL.name in outcome.notes:
-            accepted = config.execution_config.off_protocol == "accept"
-            # The extraction methods are the protocol of such an answer, and so are the columns where any is accepted.
-            if mapped.extracted or (accepted and self.output_mapper.read_a_field(mapped)):
+            if mapped.extracted:  # the extraction methods are the protocol of such an answer
                 notes = {name: count for name, count in outcome.notes.items() if name != OFF_PROTOCOL.name}
                 outcome = replace(outcome, notes=notes)
-            elif not accepted:
+            elif config.execution_config.off_protocol == "fail_row":
                 return refused_off_protocol(outcome), MappedRow(self.output_mapper.defaults(), {})
         if not mapped.missing or config.output_mapping.on_missing == "default":
             return outcome, mapped
