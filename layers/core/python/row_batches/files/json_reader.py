@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import codecs
 import json
-import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 from foundation.errors import InvalidInputError
 from foundation.json_text import encodable
 from foundation.problems import shown
 from row_batches.files.encoding import Utf8Text
-from row_batches.files.json_shapes import Alike, Found, Shape, Shapes, cells_of, rows_of
+from row_batches.files.json_array import ArrayText, TooLongError
+from row_batches.files.json_decoder import DECODER, MAX_OBJECT_BYTES, WrittenNumber, is_cut, reason_of
+from row_batches.files.json_shapes import Alike, Found, Shapes, cells_of, rows_of
 from row_batches.files.staged_copy import staged_cell, staged_cells
 from row_batches.files.table import (
     MAX_COLUMNS,
@@ -41,11 +41,7 @@ Objects = Iterator[tuple[str, Mapping[str, Any] | Found] | Alike]
 
 MAX_ARRAY_BYTES = 5_000_000_000
 """The largest array. Its keys are read at about 28 MB/s with the function's share of a core, in each call."""
-MAX_OBJECT_BYTES = 4_000_000
-"""The longest object that is read: 20 times the largest row, because spaces and long keys do not count in a row."""
 _BLOCK_BYTES = 65_536
-_LONGEST_SIGN = len("-Infinity") + 1
-_SPACES = re.compile(r"[ \t\r\n]*")
 _WHOLE_LINES = (
     "write one whole object in each line, or one array of objects: [{…}, {…}]. If the rows are in a list inside one "
     "object, write only this list. If the file was cut off, upload all of it"
@@ -167,11 +163,11 @@ def _rows(objects: Objects, columns: list[str], rows_left: Callable[[], int | No
 
 def _nested_cell(place: str, text: str) -> str:
     try:
-        return staged_cell(_cell(_DECODER.decode(text), place))
+        return staged_cell(_cell(DECODER.decode(text), place))
     except RecursionError:
         refuse(place, "a value is nested too deep", "flatten it")
     except ValueError as error:
-        refuse(place, f"a value is not JSON: {_reason(error)}", "correct it")
+        refuse(place, f"a value is not JSON: {reason_of(error)}", "correct it")
 
 
 def _objects_of_lines(text: Iterable[bytes], shapes: Shapes, only_keys: bool) -> Objects:
@@ -200,16 +196,16 @@ def _objects_one_by_one(block: bytes, shapes: Shapes, lines_before: int) -> Obje
             if found is not None and found[1].end() == len(decoded):
                 yield place, (found[0], found[1].groups())
                 continue
-            item = _DECODER.decode(decoded)
+            item = DECODER.decode(decoded)
         except UnicodeDecodeError as error:
             refuse(f"{place}, byte {error.start}", "the line is not UTF-8", "save the file as UTF-8")
         except RecursionError:
             refuse(place, "the line is nested too deep", "flatten it")
         except ValueError as error:
             _check_line_ends(line, place)
-            if isinstance(error, json.JSONDecodeError) and _is_cut(error, decoded, at_most=0):
+            if isinstance(error, json.JSONDecodeError) and is_cut(error, decoded, at_most=0):
                 refuse(place, "the line ends in the middle of an object", _WHOLE_LINES)
-            refuse(place, f"the line is not JSON: {_reason(error)}", "write one whole object in each line")
+            refuse(place, f"the line is not JSON: {reason_of(error)}", "write one whole object in each line")
         yield place, _object(item, place)
         shapes.learn(list(item))
 
@@ -245,7 +241,7 @@ def _check_line_ends(line: bytes, place: str) -> None:
 
 
 def _objects_of_array(chunks: Iterable[bytes], shapes: Shapes, only_keys: bool) -> Objects:
-    text = _ArrayText(chunks)
+    text = ArrayText(chunks)
     number = whole = 0
     try:
         text.take("[")
@@ -270,141 +266,10 @@ def _objects_of_array(chunks: Iterable[bytes], shapes: Shapes, only_keys: bool) 
         refuse(f"after item {whole}", "the file is not UTF-8", "save the file as UTF-8")
     except RecursionError:
         refuse(f"after item {whole}", "the item is nested too deep", "flatten it")
-    except _TooLongError:
+    except TooLongError:
         refuse(f"after item {whole}", f"an item is longer than {MAX_OBJECT_BYTES:,} characters", _WRITE_ARRAY)
     except ValueError as error:
-        refuse(f"after item {whole}", f"the file is not JSON: {_reason(error)}", _WRITE_ARRAY)
-
-
-class _TooLongError(Exception):
-    """Raised when an item is longer than ``MAX_OBJECT_BYTES`` characters."""
-
-
-class _ArrayText:
-    """The text of an array. It keeps only the part that is being read.
-
-    Raises ValueError for text that is not JSON, and its subclass UnicodeDecodeError for bytes that are not UTF-8.
-    """
-
-    def __init__(self, chunks: Iterable[bytes]) -> None:
-        self._chunks = codecs.iterdecode(chunks, "utf-8-sig")
-        self._text = ""
-        self._position = 0
-
-    def take(self, sign: str, *, end: str = "") -> bool:
-        """Consume the next sign and stop before the one after it; False if it is ``end``.
-
-        With ``""`` nothing is consumed: the text must be at its end.
-        """
-        found = self._next_sign()
-        if end and found == end:
-            self._position += 1
-            return False
-        if found == sign:
-            self._position += len(sign)
-        elif sign or not end:
-            raise ValueError(f"expecting {sign or 'nothing more'}" if found else "it ends in the middle")
-        return True
-
-    def alike(self, shapes: Shapes, number: int, *, only_keys: bool) -> Alike | None:
-        """The next values, if they are objects of the shape used last. ``number`` is that of the first one."""
-        self._next_sign()
-        found = shapes.of_items(self._text, self._position, number, only_keys=only_keys)
-        if found is None:
-            return None
-        alike, self._position = found
-        return alike
-
-    def match(self, shapes: Shapes) -> tuple[Shape, re.Match[str]] | None:
-        """The next value, if it is an object of a known shape."""
-        self._next_sign()
-        found = shapes.match(self._text, self._position)
-        if found is not None:
-            self._position = found[1].end()
-        return found
-
-    def value(self) -> Any:
-        """The next value."""
-        self._next_sign()
-        while True:
-            try:
-                value, self._position = _DECODER.raw_decode(self._text, self._position)
-            except json.JSONDecodeError as error:
-                is_cut = _is_cut(error, self._text, at_most=_LONGEST_SIGN - 1)
-                if not is_cut or not self._read_as_much_again():
-                    raise
-            else:
-                return value
-
-    def _next_sign(self) -> str:
-        while True:
-            self._position = _SPACES.match(self._text, self._position).end()  # type: ignore[union-attr]
-            if self._position < len(self._text):
-                return self._text[self._position]
-            if not self._read():
-                return ""
-
-    def _read(self) -> bool:
-        chunk = next(self._chunks, None)
-        if chunk is None:
-            return False
-        self._text = self._text[self._position :] + chunk
-        self._position = 0
-        return True
-
-    def _read_as_much_again(self) -> bool:
-        """Read until the text is twice as long, so that a long item is not parsed again for each small chunk."""
-        there = len(self._text) - self._position
-        if there > MAX_OBJECT_BYTES:
-            raise _TooLongError
-        more = [self._text[self._position :]]
-        while there > 0 and (chunk := next(self._chunks, None)) is not None:
-            more.append(chunk)
-            there -= len(chunk)
-        self._text = "".join(more)
-        self._position = 0
-        return len(more) > 1
-
-
-def _is_cut(error: json.JSONDecodeError, text: str, *, at_most: int) -> bool:
-    """Whether the text can be cut off: it is wrong in its last ``at_most`` characters, or where a string begins."""
-    return error.msg.startswith("Unterminated string") or len(text) - error.pos <= at_most
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key occurs twice in an object")
-    return found
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON value")
-
-
-@dataclass(frozen=True, slots=True)
-class _Number:
-    """A number with a fraction or an exponent, as it is written."""
-
-    text: str
-
-    def __float__(self) -> float:
-        return float(self.text)
-
-
-def _number(text: str) -> _Number:
-    if math.isinf(float(text)):
-        raise ValueError("a number is too large")
-    return _Number(text)
-
-
-_DECODER = json.JSONDecoder(parse_float=_number, parse_constant=_no_constant, object_pairs_hook=_unique)
-
-
-def _reason(error: ValueError) -> str:
-    if isinstance(error, json.JSONDecodeError):
-        return error.msg
-    return "a number with too many digits" if "digits" in str(error) else str(error)
+        refuse(f"after item {whole}", f"the file is not JSON: {reason_of(error)}", _WRITE_ARRAY)
 
 
 def _object(item: Any, place: str) -> Mapping[str, Any]:
@@ -421,7 +286,7 @@ def _cell(value: Any, place: str) -> str:
     """The cell of a value. A missing key counts as null."""
     if isinstance(value, str):
         return value
-    if isinstance(value, _Number):
+    if isinstance(value, WrittenNumber):
         return JsonCell(value.text)
     try:
         return JsonCell(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=float, allow_nan=False))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from foundation.errors import Problem
 from row_batches.files.compression import COMPRESSIONS
 from row_batches.files.encoding import as_utf8
+from row_batches.files.json_decoder import is_cut
 from row_batches.files.table import PATH
 
 HEAD_BYTES = 4_096
@@ -28,7 +29,6 @@ _FEW_BINARY = 8
 _MOST_BINARY = 0.02
 """The share of such bytes in a damaged text."""
 _JSON = json.JSONDecoder()
-_LONGEST_SIGN = len("-Infinity") + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +85,7 @@ def is_json_array(head: bytes) -> bool:
         try:
             _, end = _JSON.raw_decode(text, position)
         except json.JSONDecodeError as error:
-            is_end = error.msg.startswith("Unterminated string") or len(text) - error.pos < _LONGEST_SIGN
-            return len(head) >= HEAD_BYTES and is_end
+            return len(head) >= HEAD_BYTES and is_cut(error, text)
         except RecursionError:
             return True
         line_end = re.compile(r"[ \t\r]*(?:\n\s*|\Z)").match(text, end)
