@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from foundation.errors import Problem
 from row_batches.document.batch_config import BatchConfig
 from row_batches.document.effective import Completed, schema_version
 from row_batches.document.header import replaced_columns
-from row_batches.document.plan import DistinctInput, Execution, Keys, Plan, StagedInput, Target
+from row_batches.document.plan import CostEstimate, DistinctInput, Execution, Keys, Plan, StagedInput, Target
 from row_batches.files.csv_writer import output_header
 from row_batches.files.hashed_inputs import Reads
 from row_batches.files.ports import WorkObjects
@@ -92,6 +92,46 @@ def _stage_distinct(checked: CheckedInput, work: WorkObjects, marked: list[str])
     return stage_distinct(work, keys, staged.version_id, len(columns), mapper, staged.total_rows, staged.rows_skipped)
 
 
+class _Kept(NamedTuple):
+    """How many rows keep what an earlier execution left."""
+
+    taken_over: int = 0
+    """Rows that will probably take over an answer."""
+    repeated: int = 0
+    """Rows that surely take over an answer."""
+    left: int = 0
+    """Rows that keep their failure (``execution_config.only_causes``)."""
+
+
+def _kept(checked: CheckedInput, work: WorkObjects) -> _Kept:
+    earlier, config, columns = checked.earlier, checked.config, checked.staging.columns
+    if earlier is None:
+        return _Kept()
+    taken_over = min(checked.rows_with_content, earlier.taken_over(config, columns, checked.staged.total_rows))
+    repeated = earlier.repeated(config, columns, work.bucket, checked.execution.started_at)
+    return _Kept(taken_over, min(taken_over, repeated), earlier.left(config))
+
+
+def _costs(checked: CheckedInput, distinct: DistinctInput | None, stored: StoragePlan, kept: _Kept) -> CostEstimate:
+    staged = checked.staged
+    costs = estimate(
+        checked.config,
+        checked.target,
+        stored.concurrency,
+        stored.storage,
+        total_rows=checked.rows_with_content,
+        staged_bytes=staged.size_bytes,
+        distinct=distinct,
+        groups_skipped=0 if staged.skipped is None else staged.skipped.groups,
+        idle_at_best=kept.taken_over + kept.left,
+        idle_at_worst=kept.repeated + kept.left,
+    )
+    if checked.earlier is None:
+        return costs
+    assumption = checked.earlier.assumption(kept.taken_over, kept.repeated)
+    return costs.model_copy(update={"assumptions": [*costs.assumptions, assumption]})
+
+
 def _plan(
     checked: CheckedInput,
     work: WorkObjects,
@@ -103,30 +143,12 @@ def _plan(
 ) -> Plan:
     config, target, staging, staged = checked.config, checked.target, checked.staging, checked.staged
     earlier, columns = checked.earlier, checked.staging.columns
-    taken_over = repeated = left = 0
-    if earlier is not None:
-        taken_over = min(checked.rows_with_content, earlier.taken_over(config, columns, staged.total_rows))
-        repeated = min(taken_over, earlier.repeated(config, columns, work.bucket, checked.execution.started_at))
-        left = earlier.left(config)
-    costs = estimate(
-        config,
-        target,
-        stored.concurrency,
-        stored.storage,
-        total_rows=checked.rows_with_content,
-        staged_bytes=staged.size_bytes,
-        distinct=distinct,
-        groups_skipped=0 if staged.skipped is None else staged.skipped.groups,
-        idle_at_best=taken_over + left,
-        idle_at_worst=repeated + left,
-    )
+    kept = _kept(checked, work)
     rows_sent = checked.rows_with_content if distinct is None else distinct.rows
     warnings = plan_warnings(
         config, target, functions, columns, staged, rows_sent, stored.concurrency, work_retention_days
     )
     if earlier is not None:
-        assumption = earlier.assumption(taken_over, repeated)
-        costs = costs.model_copy(update={"assumptions": [*costs.assumptions, assumption]})
         warnings += earlier.warnings(target, config, columns, staged.total_rows)
     return Plan(
         execution=checked.execution,
@@ -150,9 +172,9 @@ def _plan(
         distinct=distinct,
         concurrency=stored.concurrency,
         storage=stored.storage,
-        estimate=costs,
+        estimate=_costs(checked, distinct, stored, kept),
         warnings=warnings,
         call_seconds=kind_of(target).call_seconds(config, target, functions),
         resume_from=earlier.executions(staged.total_rows) if earlier else [],
-        taken_over=taken_over + left,
+        taken_over=kept.taken_over + kept.left,
     )

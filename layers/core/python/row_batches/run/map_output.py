@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from copy import deepcopy
-from typing import Any
+from typing import Any, NamedTuple
 
 from foundation.json_text import parse_json
 from row_batches.rows.records import RowStatus, Usage
@@ -20,7 +20,7 @@ from row_batches.run.spending import count_rows
 from row_batches.run.starts import Starts
 from row_batches.targets.answer import add_usage
 from row_batches.targets.protocol import Outcome, read_agent_answer, read_express_answer
-from row_batches.targets.retry import Retry, decide
+from row_batches.targets.retry import Final, Retry, decide
 from row_batches.targets.standard_agent import StandardAgent, most_inline_throttles, most_throttles
 
 LOGGER = logging.getLogger("batch_processor.map_output")
@@ -38,57 +38,95 @@ def map_output(
     call = request.Call
     if call.earlier and request.Description is not None and not _has_answer(request.Description, call):
         return _call_again(batch, starts, call, _look_further(batch, call, request.Description))
-    outcome = _read_outcome(request)
-    usage = deepcopy(call.usage)
-    add_usage(usage, batch.priced(outcome.usage))
-    settings = batch.plan.config.execution_config
-    throttles = call.throttles + outcome.throttled
-    reached = call.attempt - outcome.throttled
-    ended_ms = round(request.Ended.timestamp() * 1000)
-    elapsed_ms = call.used_ms + ended_ms - round(request.Began.timestamp() * 1000)
-    decision = decide(
-        settings.retry_policy,
-        outcome,
-        call.attempt,
-        throttles,
-        elapsed_ms,
-        settings.timeout_seconds * 1000,
-        max_throttles=most_throttles(1 if call.inline else batch.plan.concurrency.batch_size),
-    )
+    attempt = _attempt(batch, request)
+    decision = _decide(batch, call, attempt)
     if isinstance(decision, Retry):
-        if call.inline and throttles > most_inline_throttles(batch.plan):
-            starts.ends(batch, call)
-            return MapOutputResponse(row=call.row, stop=True)
-        again = _next_call(batch, call, outcome, usage, decision.wait_seconds, elapsed_ms)
-        if request.has_answer:  # The agent's answer asks for the retry, which runs in another round of the child.
-            return MapOutputResponse(row=call.row, again=again, stop=not _may_start_next(batch, starts, call))
-        return _call_again(batch, starts, call, again)
+        return _retry(batch, starts, request, attempt, decision.wait_seconds)
     outcome = decision.outcome
     if outcome.status is RowStatus.SUCCESS or not any(batch.rows.finished(call.row, call.row)):  # by an earlier call
-        finished = batch.finish(
-            call.row,
-            batch.cells(request.Row),
-            outcome,
-            row_hash=call.hash,
-            attempts=reached,
-            throttles=throttles,
-            started_ms=ended_ms - elapsed_ms,
-            ended_ms=ended_ms,
-            usage=usage,
-            target_version=_earlier_version(batch, request),
-        )
-        storing_ms = batch.work.clock.now_ms()
-        Commit(batch, dead_letters).write([finished])
-        count_rows(batch, notes, [finished])
-        send_row(batch, notes, call.trace, finished, storing_ms)
-        if finished.has_failed:
-            details = {"row_id": call.row, "status": finished.record["status"], "attempts": reached}
-            LOGGER.info("row not successful", extra=details)
-        starts.used(batch, call, usage)
+        _write(batch, dead_letters, notes, request, attempt, outcome)
+        starts.used(batch, call, attempt.usage)
     if batch.work.brake(fresh=True) is not None:
         starts.ends(batch, call)
         return MapOutputResponse(row=call.row, stop=True)
     return MapOutputResponse(row=call.row, stop=not _may_start_next(batch, starts, call))
+
+
+class _Attempt(NamedTuple):
+    """An attempt that has ended. The numbers and the usage are those of all attempts at the row so far."""
+
+    outcome: Outcome
+    usage: Usage
+    throttles: int
+    ended_ms: int
+    elapsed_ms: int
+
+
+def _attempt(batch: Batch, request: MapOutputRequest) -> _Attempt:
+    call, outcome = request.Call, _read_outcome(request)
+    usage = deepcopy(call.usage)
+    add_usage(usage, batch.priced(outcome.usage))
+    ended_ms = round(request.Ended.timestamp() * 1000)
+    elapsed_ms = call.used_ms + ended_ms - round(request.Began.timestamp() * 1000)
+    return _Attempt(outcome, usage, call.throttles + outcome.throttled, ended_ms, elapsed_ms)
+
+
+def _decide(batch: Batch, call: AgentCall, attempt: _Attempt) -> Retry | Final:
+    settings = batch.plan.config.execution_config
+    return decide(
+        settings.retry_policy,
+        attempt.outcome,
+        call.attempt,
+        attempt.throttles,
+        attempt.elapsed_ms,
+        settings.timeout_seconds * 1000,
+        max_throttles=most_throttles(1 if call.inline else batch.plan.concurrency.batch_size),
+    )
+
+
+def _retry(
+    batch: Batch, starts: Starts, request: MapOutputRequest, attempt: _Attempt, wait_seconds: float
+) -> MapOutputResponse:
+    call = request.Call
+    if call.inline and attempt.throttles > most_inline_throttles(batch.plan):
+        starts.ends(batch, call)
+        return MapOutputResponse(row=call.row, stop=True)
+    again = _next_call(batch, call, attempt, wait_seconds)
+    if request.has_answer:  # The agent's answer asks for the retry, which runs in another round of the child.
+        return MapOutputResponse(row=call.row, again=again, stop=not _may_start_next(batch, starts, call))
+    return _call_again(batch, starts, call, again)
+
+
+def _write(
+    batch: Batch,
+    dead_letters: DeadLetters,
+    notes: BestEffort,
+    request: MapOutputRequest,
+    attempt: _Attempt,
+    outcome: Outcome,
+) -> None:
+    """Write the row with its final ``outcome``, and count it."""
+    call = request.Call
+    attempts = call.attempt - attempt.outcome.throttled
+    finished = batch.finish(
+        call.row,
+        batch.cells(request.Row),
+        outcome,
+        row_hash=call.hash,
+        attempts=attempts,
+        throttles=attempt.throttles,
+        started_ms=attempt.ended_ms - attempt.elapsed_ms,
+        ended_ms=attempt.ended_ms,
+        usage=attempt.usage,
+        target_version=_earlier_version(batch, request),
+    )
+    storing_ms = batch.work.clock.now_ms()
+    Commit(batch, dead_letters).write([finished])
+    count_rows(batch, notes, [finished])
+    send_row(batch, notes, call.trace, finished, storing_ms)
+    if finished.has_failed:
+        details = {"row_id": call.row, "status": finished.record["status"], "attempts": attempts}
+        LOGGER.info("row not successful", extra=details)
 
 
 def _call_again(batch: Batch, starts: Starts, call: AgentCall, again: AgentCall) -> MapOutputResponse:
@@ -106,23 +144,21 @@ def _may_start_next(batch: Batch, starts: Starts, call: AgentCall) -> bool:
     return starts.goes_on(batch, call, batch.plan.config.execution_config.timeout_seconds)
 
 
-def _next_call(
-    batch: Batch, call: AgentCall, outcome: Outcome, usage: Usage, wait_seconds: float, elapsed_ms: int
-) -> AgentCall:
+def _next_call(batch: Batch, call: AgentCall, ended: _Attempt, wait_seconds: float) -> AgentCall:
     """The next attempt. A throttled attempt keeps its number and its name."""
-    attempt = call.attempt if outcome.throttled else call.attempt + 1
+    throttled = ended.outcome.throttled
     wait = math.ceil(wait_seconds)  # Wait takes whole seconds
-    used_ms = elapsed_ms + wait * 1000
+    used_ms = ended.elapsed_ms + wait * 1000
     left = batch.plan.config.execution_config.timeout_seconds - used_ms / 1000
     following = call.model_copy(
         update={
-            "attempt": attempt,
-            "throttles": call.throttles + outcome.throttled,
-            "usage": usage,
+            "attempt": call.attempt if throttled else call.attempt + 1,
+            "throttles": ended.throttles,
+            "usage": ended.usage,
             "wait_seconds": wait,
             "used_ms": used_ms,
             "timeout_seconds": max(1, math.floor(left)),
-            "earlier": call.earlier if outcome.throttled else [],
+            "earlier": call.earlier if throttled else [],
         }
     )
     return following.model_copy(update={"name": execution_name(batch, following)})
