@@ -17,7 +17,7 @@ from batch_processor_client.schemas import read_outcome, read_saved
 from foundation.json_path import path_of_name
 from row_batches.document.agent_schema import AgentSchema
 from row_batches.extraction.answer_view import AnswerView
-from row_batches.extraction.content_blocks import content_of, json_in, json_of_content
+from row_batches.extraction.content_blocks import content_of, find_json, json_of_content
 from row_batches.extraction.extractor import Extractor
 from row_batches.extraction.methods import METHOD_OF, METHOD_OF_SCHEMA_TYPE, PRINT_OUTPUT
 
@@ -118,7 +118,7 @@ def _labelled(text: Any, tool: dict[str, str]) -> Iterator[tuple[str, dict[str, 
 def _of_payload(view: AnswerView) -> Iterator[tuple[str, dict[str, str], Any]]:
     """Fields of the payload and of JSON texts, also in messages, and of the first of their results."""
     documents = [document.value for document in view.documents()]
-    texts = [value for text in view.texts if (value := json_in(text.text)) is not None]
+    texts = [value for text in view.texts if (value := find_json(text.text)) is not None]
     for value in (documents[1:] or documents) + texts:
         results = value.get("results") if isinstance(value, dict) else value
         if isinstance(results, list) and results and isinstance(results[0], dict) and "role" not in results[0]:

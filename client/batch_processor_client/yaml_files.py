@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from batch_processor_client.errors import ClientError
 from foundation.errors import Problem
 from foundation.model_problems import Location, ModelProblems
+from foundation.problems import path_of
 from foundation.validation import Part
 
 MOST_BYTES = 256 * 1024
@@ -120,7 +121,7 @@ def parse_yaml(name: str, content: bytes) -> YamlFile:
 
 
 def _refuse(name: str, line: int, message: str, fix: str, path: Location = (), value: str = "") -> NoReturn:
-    place = ".".join(map(str, path)) or "the file"
+    place = path_of(*path) or "the file"
     raise FileProblemsError([FileProblem(name, line, Problem(place, value, message, fix))]) from None
 
 

@@ -104,6 +104,7 @@ def test_the_file_that_is_shipped_is_right_also_with_its_examples(tmp_path: Path
         ("a: *unknown", 1, "undefined alias"),
         ("just a text", 1, "not an object"),
         ("a: 1\nb: 2\na: 3\n", 3, "the key is used twice"),
+        ("a:\n  - {b: 1,\n     b: 2}\n", 3, "a[0].b: the key is used twice"),
         ("a:\n  <<: {b: 1}\n", 2, "merge keys are not allowed"),
         ("a: 1\nb: !!python/object:os.system x", 2, "tags such as"),
         ("? [a, b]\n: 1", 1, "a key is not a text"),

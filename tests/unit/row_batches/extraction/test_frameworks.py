@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from foundation.json_text import parse_json
-from row_batches.extraction.content_blocks import json_in
+from row_batches.extraction.content_blocks import find_json, json_in
 from row_batches.extraction.extractor import Extracted, Extractor
 from row_batches.extraction.rules import ExtractionRules
 
@@ -178,7 +178,12 @@ def test_messages_that_are_nested_too_deep_are_not_read_and_nothing_raises() -> 
     ],
 )
 def test_json_is_found_in_a_fenced_block_of_a_text(text: str, value: Any) -> None:
-    assert json_in(text) == value
+    assert find_json(text) == value
+
+
+def test_a_text_that_only_contains_json_is_not_json() -> None:
+    assert json_in('```json\n{"a": 1}\n```') == {"a": 1}
+    assert json_in('Yes:\n```json\n{"a": 1}\n```\nAnything else?') is None
 
 
 def test_parse_text_reads_labels_around_a_block_of_json() -> None:

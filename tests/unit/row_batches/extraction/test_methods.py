@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from row_batches.extraction import transforms
-from row_batches.extraction.content_blocks import content_of, json_in
+from row_batches.extraction.content_blocks import content_of, find_json
 from row_batches.extraction.extractor import Extractor
 from row_batches.extraction.methods import METHOD_OF
 from row_batches.extraction.rules import ExtractionRules
@@ -64,9 +64,9 @@ def test_a_text_is_scanned_once_for_all_fields_of_an_answer(monkeypatch: pytest.
 
     def scan(text: str) -> Any:
         scanned.append(text)
-        return json_in(text)
+        return find_json(text)
 
-    monkeypatch.setattr(transforms, "json_in", scan)
+    monkeypatch.setattr(transforms, "find_json", scan)
     text = f"Exchange: {uuid4()}\nSpeed: 67 Mbps\nTown: Deal"
     paths = dict.fromkeys(("exchange", "speed", "town"), "messages[-1].content[0].text")
     several = extractor({"method": "jmespath", "paths": {**paths, "transform": "parse_text"}})

@@ -58,10 +58,15 @@ def test_a_tool_result_with_the_same_id_is_a_success_with_its_content() -> None:
 
 
 BARE: list[Any] = [
-    *("text", None, 5, [], {"a": 1}),
+    *("text", None, 5, [], {"a": 1}, 'A report with an example:\n```json\n{"a": 1}\n```\nThe end.'),
     *({"is_error": False}, {"is_error": "false"}, {"isError": 0}, {"is_error": None}, {"type": "other", "isError": ""}),
     *({"error": None}, {"error": ""}, {"error": "beside", "a": 1}, {"errors": ["e"]}),
-    *({"statusCode": 500}, {"statusCode": 200, "body": "done"}, {"statusCode": "500", "body": None}),
+    *(
+        {"errorMessage": "down", "errorType": "Error"},
+        {"statusCode": 500},
+        {"statusCode": 200, "body": "done"},
+        {"statusCode": "500", "body": None},
+    ),
     *({"statusCode": True, "body": ""}, {"StatusCode": 200, "Payload": {"a": 1}}, {"Body": {"a": 1}}, "{a", '"a"'),
 ]
 

@@ -11,7 +11,7 @@ from row_batches.extraction.content_blocks import (
     Text,
     ToolResult,
     ToolUse,
-    json_in,
+    find_json,
     json_of_content,
     read_blocks,
 )
@@ -55,7 +55,7 @@ class AnswerView:
             if not result.failed and (value := json_of_content(result.content)) is not None:
                 yield Document(f"the result of {result.tool or 'a tool'} at {result.where}", value)
         for text in reversed(self.texts):
-            if (value := json_in(text.text)) is not None:
+            if (value := find_json(text.text)) is not None:
                 yield Document(f"the text at {text.where}", value)
 
     @cached_property
@@ -78,7 +78,7 @@ class AnswerView:
             for path, text in (text for one in level for text in _texts(one)):
                 if id(text) not in seen and len(found) + len(inner) < MOST_JSON_TEXTS:
                     seen.add(id(text))
-                    if (value := json_in(text)) is not None:
+                    if (value := find_json(text)) is not None:
                         inner.append(_Found(path, value))
             found += inner
             level = inner

@@ -239,7 +239,7 @@ def content_of(content: Any) -> Any:
 def json_of_content(content: Any) -> Any:
     """The object or list in the content of a tool's result, also if a text holds it as JSON; None if there is none."""
     value = content_of(content)
-    return value if isinstance(value, dict | list) else json_in(value)
+    return value if isinstance(value, dict | list) else find_json(value)
 
 
 def _is_content(item: Any) -> bool:
@@ -253,22 +253,31 @@ def _content_of(item: Any) -> Any:
 
 
 def json_in(text: Any) -> Any:
-    """The object or list that a text holds as JSON: the whole text, or its first fenced code block that has one.
-
-    None if there is none.
-    """
+    """The object or list that a text is as JSON, also in a fenced code block; None if it is none."""
     if not isinstance(text, str):
         return None
     stripped = text.strip()
-    if stripped[:1] in ("{", "["):
-        return _json_or_none(stripped)
-    blocks = (found["block"].strip() for found in islice(_FENCED.finditer(stripped), MOST_BLOCKS))
-    return next(
-        (value for block in blocks if block[:1] in ("{", "[") and (value := _json_or_none(block)) is not None), None
-    )
+    if stripped.startswith("```"):
+        _, _, stripped = stripped.partition("\n")
+        stripped = stripped.rpartition("```")[0].strip()
+    return _object_or_list(stripped)
 
 
-def _json_or_none(text: str) -> Any:
+def find_json(text: Any) -> Any:
+    """The object or list that a text is as JSON, or that its first fenced code block with one has; None without one.
+
+    A model often writes sentences around its JSON.
+    """
+    found = json_in(text)
+    if found is not None or not isinstance(text, str):
+        return found
+    blocks = (fenced["block"].strip() for fenced in islice(_FENCED.finditer(text), MOST_BLOCKS))
+    return next((value for block in blocks if (value := _object_or_list(block)) is not None), None)
+
+
+def _object_or_list(text: str) -> Any:
+    if text[:1] not in ("{", "["):
+        return None
     try:
         return parse_json(text)
     except ValueError:

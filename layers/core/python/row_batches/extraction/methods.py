@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from foundation.registry import registry
 from foundation.validation import Part, matches, refuse
 from row_batches.extraction.answer_view import AnswerView, Document
-from row_batches.extraction.content_blocks import ToolResult, content_of, json_in, json_of_content
+from row_batches.extraction.content_blocks import ToolResult, content_of, find_json, json_of_content
 from row_batches.extraction.expressions import Expression, parse_expression
 
 FieldName = Annotated[
@@ -316,7 +316,7 @@ def _structured(view: AnswerView, tool: str) -> Iterator[Document]:
 
 def _value_of(value: Any) -> Any:
     """The value of a tool's input, which can be a JSON text."""
-    return found if (found := json_in(value)) is not None else value
+    return found if (found := find_json(value)) is not None else value
 
 
 def _with_default(given: Given, transform: str) -> PathSpec:

@@ -17,7 +17,7 @@ from foundation.json_text import parse_json
 from foundation.problems import did_you_mean, listed
 from foundation.regular_expressions import compile_pattern
 from foundation.validation import Part, compiles, matches, refuse
-from row_batches.extraction.content_blocks import json_in, text_of
+from row_batches.extraction.content_blocks import find_json, text_of
 
 Apply = Callable[[Any, str], Any]
 """From a value and the name of its field to another value. Raises ValueError, saying why, when it does not fit."""
@@ -63,7 +63,7 @@ class _Text(NamedTuple):
 @lru_cache(maxsize=8)
 def _read_text(text: str) -> _Text:
     """Scan a text once for all fields that are read from it. Memory: the last 8 texts."""
-    document = json_in(text)
+    document = find_json(text)
     if not isinstance(document, dict):
         document = None
     elif text[0] == "{":
@@ -109,7 +109,7 @@ def _number(value: Any, _: str) -> int | float:
 def _json(value: Any, _: str) -> Any:
     if not isinstance(value, str):
         return value
-    return found if (found := json_in(value)) is not None else parse_json(value)
+    return found if (found := find_json(value)) is not None else parse_json(value)
 
 
 TRANSFORMS = (
