@@ -12,8 +12,8 @@ from batch_processor_client.deployment import Deployment
 from batch_processor_client.errors import ClientError
 from foundation.errors import InvalidInputError, ObjectNotFoundError, Problem
 from foundation.problems import listed
-from row_batches.document.batch_config import names_several, parse_input_uri
 from row_batches.document.input_format import InputFormat
+from row_batches.document.s3_location import names_several, parse_input_uri
 from row_batches.files.prefix import HIDDEN, MOST_OBJECTS, NAMED, FoundInput, choose_objects, prefix_of, single
 from row_batches.files.s3 import S3InputObjects
 from row_batches.files.several import NamedFile, open_files

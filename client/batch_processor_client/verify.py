@@ -18,9 +18,9 @@ from batch_processor_client.files import readable_file
 from batch_processor_client.proof_check import Finding, OutputCheck, Part, hashed_parts
 from foundation.aws.s3 import S3ObjectStore
 from foundation.errors import ObjectChangedError, ObjectNotFoundError
-from row_batches.document.batch_config import parse_s3_uri
 from row_batches.document.input_format import InputFormat
 from row_batches.document.plan import Keys, Plan
+from row_batches.document.s3_location import parse_s3_uri
 from row_batches.files.s3 import S3InputObjects
 from row_batches.files.several import NamedFile, open_files
 from row_batches.files.staged_copy import read_staged

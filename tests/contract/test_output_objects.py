@@ -13,7 +13,7 @@ from botocore.stub import Stubber
 from foundation.aws.s3 import S3ObjectStore
 from foundation.errors import DeliveryError, ObjectNotFoundError
 from foundation.ports import ObjectStore
-from row_batches.document.batch_config import S3Location
+from row_batches.document.s3_location import S3Location
 from row_batches.files.outputs_s3 import S3OutputObjects
 from row_batches.files.ports import OutputObjects
 from tests.support.aws_resources import unique

@@ -33,7 +33,7 @@ from batch_processor_client import (
 )
 from batch_processor_client.deployment import Deployment as ClientDeployment
 from foundation.errors import DeploymentError
-from row_batches.document.batch_config import parse_s3_uri
+from row_batches.document.s3_location import parse_s3_uri
 from tests.support.deployment import Deployment, csv_bytes
 from tests.support.iam import client_with
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from foundation.errors import DeliveryError, ObjectNotFoundError, ServiceUnavailableError
 from foundation.ports import WHOLE, Lease, StoredObject
-from row_batches.document.batch_config import S3Location
 from row_batches.document.plan import Target
+from row_batches.document.s3_location import S3Location
 from row_batches.rows.records import (
     AnsweredRow,
     FinishedRow,

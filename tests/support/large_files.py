@@ -24,9 +24,9 @@ from typing import Any
 import duckdb
 
 from foundation.errors import InvalidInputError
-from row_batches.document.batch_config import S3Location
 from row_batches.document.input_format import InputFormat
 from row_batches.document.plan import Keys
+from row_batches.document.s3_location import S3Location
 from row_batches.files.hashed_inputs import HashedInputs
 from row_batches.files.ports import InputObject
 from row_batches.files.several import NamedFile, open_files

@@ -17,8 +17,9 @@ from botocore.exceptions import ClientError
 
 from foundation import settings
 from foundation.errors import DeploymentError, InvalidInputError, ObjectChangedError, ObjectNotFoundError
-from row_batches.document.batch_config import Rate, S3Location
+from row_batches.document.batch_config import Rate
 from row_batches.document.plan import Plan
+from row_batches.document.s3_location import S3Location
 from row_batches.files.s3 import PART_BYTES, S3InputObjects, S3WorkObjects
 from row_batches.files.staged_copy import read_staged
 from row_batches.run import wiring, wiring_input

@@ -17,9 +17,9 @@ from batch_processor_client.cli import verifying
 from batch_processor_client.deployment import Deployment
 from batch_processor_client.errors import ClientError
 from foundation.errors import ObjectNotFoundError
-from row_batches.document.batch_config import S3Location
 from row_batches.document.input_format import InputFormat
 from row_batches.document.plan import ReadObject
+from row_batches.document.s3_location import S3Location
 from row_batches.files import result_file
 from row_batches.files.opening import open_input
 from row_batches.files.ports import InputObject

@@ -22,7 +22,7 @@ from foundation.aws import s3
 from foundation.aws.retry import retried
 from foundation.aws.s3 import BODY_ATTEMPTS, RANGE_BYTES, S3ObjectStore
 from foundation.errors import DeploymentError, ObjectChangedError, PermanentError, ServiceUnavailableError
-from row_batches.document.batch_config import S3Location
+from row_batches.document.s3_location import S3Location
 from row_batches.files.ports import InputObject
 from row_batches.files.s3 import S3InputObjects, S3WorkObjects
 

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from foundation.errors import InvalidInputError, Problem
-from row_batches.document.batch_config import STARTED_BY, BatchConfig, ExecutionConfig, parse_s3_uri
+from row_batches.document.batch_config import STARTED_BY, BatchConfig, ExecutionConfig
 from row_batches.document.header import problems_against_header
 from row_batches.document.input_document import parse_batch_config
+from row_batches.document.s3_location import parse_s3_uri
 from row_batches.mapping.metadata_columns import DEFAULT_METADATA_COLUMNS
 from row_batches.mapping.transformations import JsonPathTransformation
 

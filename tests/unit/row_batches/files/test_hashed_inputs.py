@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from row_batches.document.batch_config import S3Location
 from row_batches.document.plan import ReadObject
+from row_batches.document.s3_location import S3Location
 from row_batches.files import hashed_inputs
 from row_batches.files.hashed_inputs import HashedInputs
 from row_batches.files.ports import InputObject

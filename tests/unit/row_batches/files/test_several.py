@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foundation.errors import InvalidInputError
-from row_batches.document.batch_config import S3Location
 from row_batches.document.input_format import InputFormat
+from row_batches.document.s3_location import S3Location
 from row_batches.files.opening import open_input
 from row_batches.files.ports import InputObject
 from row_batches.files.prefix import MOST_OBJECTS, FoundInput, choose_objects, prefix_of

@@ -13,9 +13,10 @@ import orjson
 import pytest
 
 from foundation.errors import DeliveryError, DeploymentError, InvalidInputError, ObjectNotFoundError
-from row_batches.document.batch_config import Rate, S3Location
+from row_batches.document.batch_config import Rate
 from row_batches.document.deployment_config import KEY
 from row_batches.document.plan import Concurrency, CostRange, EarlierExecution, Plan, Target, TargetPrices
+from row_batches.document.s3_location import S3Location
 from row_batches.files import hashed_inputs, xlsx_output
 from row_batches.files.ports import InputObject
 from row_batches.files.staged_copy import read_staged

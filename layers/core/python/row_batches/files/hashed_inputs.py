@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 
-from row_batches.document.batch_config import S3Location
 from row_batches.document.plan import PartProof, ReadObject
+from row_batches.document.s3_location import S3Location
 from row_batches.files.ports import InputObject, InputObjects
 
 HASHED_PART_BYTES = 1_000_000_000

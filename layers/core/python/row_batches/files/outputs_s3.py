@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from foundation.aws.errors import AWS_ERRORS, DENIED, error_code, message_of, translate, translated
 from foundation.aws.s3 import NO_UPLOAD, object_fields
 from foundation.errors import BatchProcessorError, DeliveryError, ObjectNotFoundError, PermanentError
-from row_batches.document.batch_config import S3Location
+from row_batches.document.s3_location import S3Location
 
 if TYPE_CHECKING:
     from botocore.exceptions import BotoCoreError, ClientError

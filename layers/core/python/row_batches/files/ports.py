@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Protocol
 
 from foundation.ports import ObjectStore
-from row_batches.document.batch_config import S3Location
+from row_batches.document.s3_location import S3Location
 
 
 class InputObject(NamedTuple):

@@ -10,7 +10,7 @@ from itertools import chain, repeat
 
 from foundation.errors import Problem
 from foundation.problems import listed
-from row_batches.document.batch_config import S3Location
+from row_batches.document.s3_location import S3Location
 from row_batches.files.ports import InputObject
 from row_batches.files.table import MAX_FILE_BYTES, PATH, too_large
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from foundation.aws.errors import translated
 from foundation.aws.s3 import S3ObjectStore, read_in_ranges
 from foundation.errors import BatchProcessorError
-from row_batches.document.batch_config import S3Location
+from row_batches.document.s3_location import S3Location
 from row_batches.files.ports import InputObject
 
 if TYPE_CHECKING:

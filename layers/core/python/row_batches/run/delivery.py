@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from foundation.errors import BatchProcessorError, DeliveryError, ObjectNotFoundError, RetryableError
 from foundation.lazy_model import LazyModel
-from row_batches.document.batch_config import S3Location
+from row_batches.document.s3_location import S3Location
 
 if TYPE_CHECKING:
     from row_batches.files.ports import OutputObjects

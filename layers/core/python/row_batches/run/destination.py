@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from foundation.errors import DeliveryError, Problem
-from row_batches.document.batch_config import S3Location, names_several, parse_input_uri, parse_output_uri
 from row_batches.document.output_format import OutputFormat
 from row_batches.document.plan import RESULTS_PREFIX, Keys, Plan
+from row_batches.document.s3_location import S3Location, names_several, parse_input_uri, parse_output_uri
 from row_batches.files.ports import OutputObjects
 from row_batches.files.prefix import can_choose
 from row_batches.files.writers import WRITER_OF

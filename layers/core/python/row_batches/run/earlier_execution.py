@@ -11,10 +11,11 @@ from pydantic import ValidationError
 from foundation.errors import InvalidInputError, ObjectNotFoundError, Problem
 from foundation.lazy_model import LazyModel
 from foundation.problems import listed
-from row_batches.document.batch_config import BatchConfig, S3Location
+from row_batches.document.batch_config import BatchConfig
 from row_batches.document.effective import schema_of, schema_version
 from row_batches.document.header import replaced_columns
 from row_batches.document.plan import EarlierExecution, Execution, Keys, Plan, Target
+from row_batches.document.s3_location import S3Location
 from row_batches.document.target_version import TargetVersion
 from row_batches.files.ports import WorkObjects
 from row_batches.mapping.mapping_in import InputMapper, compile_input_mapping

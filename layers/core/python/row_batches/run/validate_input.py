@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 from foundation.errors import InvalidInputError, ObjectNotFoundError, Problem
 from foundation.ports import Deadline
 from row_batches.document.agent_schema import AgentSchema
-from row_batches.document.batch_config import BatchConfig, S3Location, names_several, parse_input_uri
+from row_batches.document.batch_config import BatchConfig
 from row_batches.document.deployment_config import KEY, DeploymentConfig, read_deployment_config
 from row_batches.document.effective import Completed, complete, schema_of
 from row_batches.document.header import problems_against_header
 from row_batches.document.input_document import as_written, parse_batch_config, with_one_name
 from row_batches.document.input_format import InputFormat
 from row_batches.document.plan import RESULTS_PREFIX, WORK_PREFIX, Execution, Keys, Target
+from row_batches.document.s3_location import S3Location, names_several, parse_input_uri
 from row_batches.files.hashed_inputs import HashedInputs
 from row_batches.files.ports import InputObject, InputObjects, OutputObjects, WorkObjects
 from row_batches.files.prefix import FoundInput, choose_objects, prefix_of, single
