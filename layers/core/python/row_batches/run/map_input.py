@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from foundation.errors import MappingError
 from foundation.json_text import parse_json, render_json
 from foundation.ports import Clock
+from row_batches.rows.records import FinishedRow
 from row_batches.run.batch import Batch, Batches, input_hash
 from row_batches.run.cached_answers import take_cached
 from row_batches.run.child_trace import ChildTrace
@@ -45,35 +46,14 @@ def map_rows(
     batch = batches.open(request.BatchInput.plan_key)
     if batch.work.brake(fresh=batch.has_brake_of_its_own) is not None:
         return MapRowsResponse()
-    items = {int(item["r"]): item for item in request.Items}
-    for finished in list(batch.rows.finished(min(items), max(items))):
-        for row in range(finished.first, finished.last + 1):
-            items.pop(row, None)
+    items = _unfinished(batch, request)
     trace = ChildTrace(batch, notes, request.Child)
-    ended = list(take_over(batch, items))
+    again = {call.row: call for call in request.Again}
+    ended = _answered(batch, items, again)
     for taken in ended:
         del items[taken.row]
-    again = {call.row: call for call in request.Again}
-    cached = list(take_cached(batch, {row: item for row, item in items.items() if row not in again}))
-    for taken in cached:
-        del items[taken.row]
-    ended += cached
-    begun = _may_have_begun(batch, items)
-    rows: list[AgentRow] = []
-    size = remaining = 0
-    for row, item in sorted(items.items()):
-        began_ms = clock.now_ms()
-        try:
-            agent_row, text = _agent_row(batch, row, item, again.get(row), begun.get(row, []))
-        except MappingError as error:
-            ended.append(batch.finish_uncalled(row, batch.cells(item), mapping_failed(str(error))))
-            continue
-        trace.mapped(row, began_ms)
-        size += len(text)
-        if rows and size > MOST_ROUND_BYTES:
-            remaining += 1
-        else:
-            rows.append(agent_row)
+    rows, refused, remaining = _mapped(batch, items, again, trace, clock)
+    ended += refused
     if ended:
         ended.sort(key=lambda finished: finished.row)
         storing_ms = clock.now_ms()
@@ -87,6 +67,51 @@ def map_rows(
     admitted = _traced(admitted, trace)
     trace.send()
     return admitted.model_copy(update={"remaining": admitted.remaining + remaining})
+
+
+def _unfinished(batch: Batch, request: MapRowsRequest) -> dict[int, dict[str, str]]:
+    """The staged rows of the child that are not finished, by number."""
+    items = {int(item["r"]): item for item in request.Items}
+    for finished in list(batch.rows.finished(min(items), max(items))):
+        for row in range(finished.first, finished.last + 1):
+            items.pop(row, None)
+    return items
+
+
+def _answered(batch: Batch, items: dict[int, dict[str, str]], again: Mapping[int, AgentCall]) -> list[FinishedRow]:
+    """The rows that an earlier execution or batch answered. Those that are called ``again`` take no kept answer."""
+    ended = list(take_over(batch, items))
+    taken = {finished.row for finished in ended}
+    left = {row: item for row, item in items.items() if row not in taken and row not in again}
+    return [*ended, *take_cached(batch, left)]
+
+
+def _mapped(
+    batch: Batch,
+    items: Mapping[int, dict[str, str]],
+    again: Mapping[int, AgentCall],
+    trace: ChildTrace,
+    clock: Clock,
+) -> tuple[list[AgentRow], list[FinishedRow], int]:
+    """The calls of one round, the rows that cannot be mapped, and how many rows are left for another round."""
+    begun = _may_have_begun(batch, items)
+    rows: list[AgentRow] = []
+    refused: list[FinishedRow] = []
+    size = remaining = 0
+    for row, item in sorted(items.items()):
+        began_ms = clock.now_ms()
+        try:
+            agent_row, text = _agent_row(batch, row, item, again.get(row), begun.get(row, []))
+        except MappingError as error:
+            refused.append(batch.finish_uncalled(row, batch.cells(item), mapping_failed(str(error))))
+            continue
+        trace.mapped(row, began_ms)
+        size += len(text)
+        if rows and size > MOST_ROUND_BYTES:
+            remaining += 1
+        else:
+            rows.append(agent_row)
+    return rows, refused, remaining
 
 
 def _traced(admitted: MapRowsResponse, trace: ChildTrace) -> MapRowsResponse:
