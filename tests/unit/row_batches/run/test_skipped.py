@@ -10,7 +10,6 @@ import pytest
 from row_batches.document.plan import EarlierExecution, Plan, StorageMode
 from row_batches.rows.records import RowStatus
 from row_batches.run.batch import Batches
-from row_batches.run.earlier_execution import StagedAgain
 from row_batches.run.messages import (
     AggregateAction,
     EndedRun,
@@ -19,6 +18,7 @@ from row_batches.run.messages import (
 from row_batches.run.notify import summary_body
 from row_batches.run.remap import remap
 from row_batches.run.skipped import all_rows, all_staged, list_skipped
+from row_batches.run.staged_again import StagedAgain
 from tests.support.batches import deduplicated, execution_of, make_plan, stage
 from tests.support.fakes import FakeDeadline
 from tests.support.tool_runs import ToolRuns

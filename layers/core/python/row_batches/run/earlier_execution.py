@@ -21,7 +21,7 @@ from row_batches.files.ports import WorkObjects
 from row_batches.mapping.mapping_in import InputMapper, compile_input_mapping
 from row_batches.run.fan_out import FLUSH_ROWS
 from row_batches.run.runs import Runs
-from row_batches.run.skipped import all_staged
+from row_batches.run.staged_again import StagedAgain
 from row_batches.targets.protocol import CHILD_DIED_ERROR
 
 MOST_EXECUTIONS = 10
@@ -96,7 +96,7 @@ class Earlier:
             if earlier.ended and not earlier.ended.without_answer and earlier.plan.total_rows >= total_rows:
                 return
 
-    def staged_again(self, work: WorkObjects, max_rows: int | None) -> "StagedAgain":
+    def staged_again(self, work: WorkObjects, max_rows: int | None) -> StagedAgain:
         """The rows it staged. Raises ``InvalidInputError`` if ``max_rows`` asks for fewer rows."""
         if max_rows is not None and max_rows < self.plan.total_rows:
             message = f"all {self.plan.total_rows:,} rows that {self.name} staged are used"
@@ -263,34 +263,6 @@ class Earlier:
                     f"{target.name} is version {now}; {self.name} has {_answers(count)} of version {version}, which "
                     "are taken over as they are."
                 )
-
-
-class StagedAgain:
-    """The rows that an earlier execution staged, for the staged copy of the next one, as ``table.InputStaging``.
-
-    They are exactly that execution's input, even if the user's file has changed. Iterate once to get the bytes. They
-    are copied in one call: nothing is done per row. Memory: a chunk.
-    """
-
-    warnings: tuple[str, ...] = ()
-
-    def __init__(self, work: WorkObjects, plan: Plan) -> None:
-        self.typed = plan.typed_input
-        self.columns = plan.columns
-        self.header = plan.header or plan.columns
-        self.total_rows = plan.total_rows
-        self.size_bytes = plan.staged.size_bytes
-        self._work = work
-        self._plan = plan
-
-    def __iter__(self) -> Iterator[bytes]:
-        """The chunks of the staged copy. Raises ``InvalidInputError`` if it has expired."""
-        try:
-            yield from all_staged(self._work, self._plan)
-        except ObjectNotFoundError:
-            uri = f"s3://{self._plan.staged.bucket}/{self._plan.staged.key}"
-            fix = "write the address of the CSV into csv_s3_uri, and keep its rows in their order"
-            raise InvalidInputError([Problem("csv_s3_uri", uri, "the staged rows have expired", fix)]) from None
 
 
 def _most_rows_an_object(plan: Plan) -> int:
