@@ -408,6 +408,19 @@ def test_a_name_in_a_template_without_a_variable_is_a_column() -> None:
     assert problems[0].fix == "the CSV has: a, b"
 
 
+@pytest.mark.parametrize("text", ["About {{a}}: {{b}}", "About ${{a}}", "About <a>"])
+def test_a_template_that_names_no_column_is_an_error(text: str) -> None:
+    template = {"prompt": {"type": "template", "config": {"template": text, "variables": {"a": "b"}}}}
+
+    (problem,) = problems_against_header(
+        parse_batch_config(document({"input_mapping.transformations": template})), ["a", "b"]
+    )
+
+    assert problem.path == "input_mapping.transformations.prompt.config"
+    assert "every row would get the same text" in problem.message
+    assert "{name} for a column, in single braces" in problem.fix
+
+
 @pytest.mark.parametrize(
     ("changes", "header", "paths"),
     [

@@ -121,7 +121,7 @@ def test_a_file_without_rows_has_its_header(tmp_path: Path) -> None:
         ("MAP {'k': 1}", '"deep" ("MAP(VARCHAR, INTEGER)")'),
         ("[[1]]", '"deep" ("INTEGER[][]")'),
         ("[1.5::DOUBLE]", '"deep" ("DOUBLE[]")'),
-        ("'\\xff'::BLOB", "a text that is not UTF-8"),
+        ("'\\xff'::BLOB", "a text that is not UTF-8 (got columns of bytes: deep)"),
         ("repeat('x', 250000)", "a row is longer than 199,000 bytes as JSON (got row 1)"),
         ("repeat('x', 30000000)", "a row is longer than 199,000 bytes as JSON (got row 1)"),
         ("'a' || chr(0)", "a cell contains a NUL character (got row 1)"),

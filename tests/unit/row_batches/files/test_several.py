@@ -100,6 +100,15 @@ def test_files_of_different_kinds_are_refused_by_name() -> None:
         read({"a.csv": as_csv(ROWS), "b.jsonl": as_lines(ROWS)})
 
 
+def test_a_file_without_any_column_of_the_others_is_refused_by_name() -> None:
+    files = {"a.csv": as_csv(ROWS), "b.csv": as_csv(ROWS, ["id", "x", "y"]), "notes.txt": b"Do not forget\nto check\n"}
+    with pytest.raises(InvalidInputError, match=r"has no column of the other files \(got notes\.txt\)"):
+        read(files)
+    with pytest.raises(InvalidInputError, match=r"\(got notes\.txt\)"):
+        read({"a.csv": files["a.csv"], "notes.txt": files["notes.txt"]})
+    assert len(read({"a.csv": files["a.csv"]}, source_column="from")[1]) == len(ROWS)
+
+
 def test_a_mistake_names_its_file_and_its_line() -> None:
     with pytest.raises(InvalidInputError, match=r"got b\.csv: line 3 \(2\)"):
         read({"a.csv": as_csv(ROWS), "b.csv": b"id,text,note\n1,2,3\n4,5\n"})

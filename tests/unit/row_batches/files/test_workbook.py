@@ -89,7 +89,21 @@ def test_a_title_is_named_and_skipped_on_request() -> None:
     data = book([["Sales 2026"], [], ["id", "name"], [1, "Ada"]])
 
     assert opened(data, skip_lines=1)[1] == [["1", "Ada"]]
-    assert "row 1 has 1 cell, the row after it 2" in refusal(data)
+    assert "row 1 has 1 cell, row 3 has 2" in refusal(data)
+    assert "set input_format.skip_lines to 1" in refusal(data)
+
+
+def test_a_title_of_several_lines_is_named_and_skipped_on_request() -> None:
+    data = book([["Sales 2026"], ["exported in March"], [], ["id", "name"], [1, "Ada"]])
+
+    assert "set input_format.skip_lines to 2;" in refusal(data)
+    assert opened(data, skip_lines=2)[1] == [["1", "Ada"]]
+
+
+def test_many_rows_of_one_cell_are_no_titles() -> None:
+    data = book([["note"], *[[f"line {number}"] for number in range(30)], ["stray", "cell"]])
+
+    assert len(opened(data)[1]) == 31
 
 
 def test_columns_without_a_name_are_addressed_by_their_place() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from foundation.errors import Problem
-from foundation.problems import closest, listed, shown
+from foundation.problems import closest, listed, path_of, shown
 from row_batches.document.batch_config import BatchConfig
 from row_batches.document.invisible import invisible_characters, visible
 from row_batches.mapping.metadata_columns import DEFAULT_METADATA_COLUMNS, METADATA_COLUMNS
@@ -32,7 +32,8 @@ def replaced_columns(config: BatchConfig, columns: Sequence[str]) -> frozenset[s
 
 
 def problems_against_header(config: BatchConfig, columns: Sequence[str]) -> list[Problem]:
-    """The problems that only the CSV's header shows: unknown columns, and mapped columns with an original name.
+    """The problems that are found with the CSV's header: unknown columns, templates without a column, and mapped columns
+    with an original name.
 
     The limit of 1,000 columns is not checked here, because it only applies to ``output_mapping.columns``. The CSV can
     have more columns; they are copied without being mapped.
@@ -52,6 +53,12 @@ def problems_against_header(config: BatchConfig, columns: Sequence[str]) -> list
             is_metadata = column in DEFAULT_METADATA_COLUMNS
             message = "a metadata column is never mapped" if is_metadata else "the CSV has no such column"
             problems.append(Problem(path, shown(column), message, fix))
+    for field, transformation in config.input_mapping.transformations.items():
+        if constant := transformation.constant():
+            message = "it names no column, so every row would get the same text"
+            fix = "write {name} for a column, in single braces; or put the text into static_values"
+            path = path_of("input_mapping", "transformations", field, "config")
+            problems.append(Problem(path, shown(constant), message, fix))
     if config.output_mapping.include_original:
         for path, name in _output_names(config):
             if name in known:

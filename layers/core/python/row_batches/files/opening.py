@@ -37,6 +37,8 @@ class Format:
     stage: Callable[[InputFile], InputStaging]
     missing: str = ""
     """The cell of a column that other files have and this one lacks."""
+    sparse: bool = False
+    """Whether a file has only the columns that its rows use."""
 
 
 def _stage_csv(file: InputFile) -> InputStaging:
@@ -104,6 +106,7 @@ FORMATS = (
         recognise.is_json_object,
         _stage_json_lines,
         JsonCell("null"),
+        sparse=True,
     ),
     Format(
         "json",
@@ -113,6 +116,7 @@ FORMATS = (
         recognise.is_json_array,
         _stage_json_array,
         JsonCell("null"),
+        sparse=True,
     ),
     Format("csv", "text in rows (CSV, TSV and the like)", "lines", "text", lambda _: True, _stage_csv),
 )

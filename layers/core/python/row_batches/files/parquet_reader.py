@@ -22,7 +22,7 @@ from typing import Any
 
 from foundation.errors import InvalidInputError, Problem
 from foundation.functions import function_sizes
-from foundation.problems import shown
+from foundation.problems import listed, shown
 from row_batches.files.staged_copy import staged_cell
 from row_batches.files.table import PATH, InputFile, ResumableTable, bounded, refuse
 from row_batches.mapping.cells import JsonCell
@@ -109,6 +109,8 @@ class _Parquet:
             refuse("", "the Parquet file has no columns", _WRITE_AGAIN)
         columns = []
         unreadable = []
+        self._bytes: list[str] = []
+        """The columns of bytes, which are read as UTF-8."""
         with self._rows_of("DESCRIBE SELECT * FROM read_parquet($file)") as rows:
             # DuckDB has names of its own for columns with equal names.
             for name, (column, type_, *_) in zip(names, rows, strict=True):
@@ -117,6 +119,8 @@ class _Parquet:
                     unreadable.append(f"{shown(name)} ({shown(type_)})")
                 else:
                     columns.append((column, kind))
+                if type_ == "BLOB":
+                    self._bytes.append(name)
         if unreadable:
             fix = "write each of its fields as a column, or the whole as JSON text; or leave the column out"
             refuse(", ".join(unreadable[:5]), "a column of the Parquet file has nested or unknown values", fix)
@@ -166,8 +170,9 @@ class _Parquet:
 
     def _problem(self, said: str) -> Problem:
         if "UTF8" in said or "Invalid string encoding" in said:  # DuckDB's message would show the cell.
-            fix = "write its texts as UTF-8, and its bytes in Base64"
-            return Problem(PATH, "", "the Parquet file has a text that is not UTF-8", fix)
+            fix = "write its texts as UTF-8, and its bytes in Base64; or leave the column out"
+            place = f"columns of bytes: {listed(self._bytes)}" if self._bytes else ""
+            return Problem(PATH, place, "the Parquet file has a text that is not UTF-8", fix)
         if "encrypt" in said.lower():
             return Problem(PATH, "", "the Parquet file is encrypted", "write it without encryption")
         reason = said.replace(str(self._path), "the file").partition("\n")[0][:200]

@@ -6,7 +6,8 @@ rows. Each file is opened twice, first for its header. Memory: that of one file'
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -118,6 +119,8 @@ class FilesStaging:
             for column, name in zip(staging.columns, staging.header, strict=True):
                 written.setdefault(column, name)
         self.columns, self.header = list(written), list(written.values())
+        if first is not None and not first[1].sparse:
+            _refuse_strangers(columns_of)
         self._note_lacking(columns_of)
         if (source := self._form.source_column) is not None:
             if source in written or source in self.header:
@@ -228,6 +231,19 @@ class FilesStaging:
                     refuse(f"row {row:,} of all files", message, SHORTEN)
                 lines.append(line)
             yield b"".join(lines)
+
+
+def _refuse_strangers(columns_of: Mapping[str, list[str]]) -> None:
+    """Raise InvalidInputError for files that have no column of any other file, such as a note in the folder."""
+    files_with = Counter(column for columns in columns_of.values() for column in columns)
+    strangers = [name for name, columns in columns_of.items() if all(files_with[column] == 1 for column in columns)]
+    if not strangers or len(columns_of) == 1:
+        return
+    if len(strangers) == len(columns_of):  # Each file is one to the others. The first is as good as any.
+        strangers = strangers[1:]
+    message = "a file has no column of the other files"
+    fix = "take it out of the folder, or name the files by a pattern such as s3://bucket/folder/*.csv, or correct its header"
+    refuse(listed(strangers, NAMED), message, fix)
 
 
 def _without_header(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -27,6 +27,8 @@ from row_batches.files.xlsx_errors import error_warning
 from row_batches.files.xlsx_size import check_xlsx
 from row_batches.mapping.cells import JsonCell
 
+MOST_TITLE_LINES = 20
+"""Most rows of one cell above a table that are taken for titles."""
 MAX_WORKBOOK_BYTES = 64_000_000
 _MOST_WHOLE = 2**53
 """Up to here, a double holds every whole number exactly."""
@@ -107,7 +109,10 @@ class _Sheet:
     def warnings(self) -> list[str]:
         warnings = []
         if self._others and not self._chosen_by_user:
-            warnings.append(f"The workbook's first sheet, {self.name}, is read. Others: {listed(self._others)}.")
+            others = listed(self._others)
+            warnings.append(
+                f"The workbook's first sheet, {self.name}, is read. Others: {others}. Choose with input_format.sheet."
+            )
         return [*warnings, *self._error_warning]
 
     def _header(self, form: InputFormat) -> list[str]:
@@ -130,16 +135,22 @@ class _Sheet:
         refuse(self.name, "the sheet is empty", fix)
 
     def _check_title(self, row: int) -> None:
-        """Raise InvalidInputError if the first row has one cell and the next has more, because then it is a title."""
+        """Raise InvalidInputError if rows of one cell come before the first row of more, because they are titles."""
+        title = row
+        lines = 0
         for values in self._values:
-            self._pending.append((f"row {self._first_row}", values))
+            number = self._first_row
+            self._pending.append((f"row {number}", values))
             self._first_row += 1
             cells = sum(map(_has_content, values))
             if cells > 1:
-                value = f"row {row} has 1 cell, the row after it {cells}"
-                fix = f"if it is a title, set input_format.skip_lines to {row}; else give every column a name"
+                value = f"row {row} has 1 cell, row {number} has {cells}"
+                fix = f"if it is a title, set input_format.skip_lines to {title}; else give every column a name"
                 refuse(value, "the first row does not fit the rows", fix)
             if cells:
+                title = number
+                lines += 1
+            if lines == MOST_TITLE_LINES:
                 return
 
     def rows(self) -> Iterator[tuple[str, list[str]]]:

@@ -41,6 +41,10 @@ class Transformation(Part):
     def columns(self) -> Iterator[tuple[str, str]]:
         """Pairs of (path in ``config``, column) for each column that it reads."""
 
+    def constant(self) -> str:
+        """The text that it gives every row, which is surely a mistake; "" if it reads a column."""
+        return ""
+
     @abstractmethod
     def compile(self, index_of: Mapping[str, int]) -> Step:
         """The step for a row. ``index_of`` maps every column that the step reads to the index of its cell."""
@@ -108,6 +112,9 @@ class Template(Transformation):
         yield from ((path_of("variables", name), column) for name, column in variables.items())
         names = dict.fromkeys(parse_template(self.config.template).names)
         yield from (("template", name) for name in names if name not in variables)
+
+    def constant(self) -> str:
+        return "" if parse_template(self.config.template).names else self.config.template
 
     def compile(self, index_of: Mapping[str, int]) -> Step:
         template = parse_template(self.config.template)

@@ -298,7 +298,10 @@ def tool_error(payload: Any) -> Outcome:
     message = str(body.get("errorMessage") or "")
     if _is_timeout(name, message):
         return _own_timeout(
-            "Sandbox.Timedout", "the function reached its own time-out", "the function's configuration", message
+            "Sandbox.Timedout",
+            "the function reached its own time-out",
+            "the function's configuration, for a folder of targets/ in its target.yaml",
+            message,
         )
     if name.rpartition(".")[2] in _THROTTLING_ERRORS:
         return thrown_error(name, message)
