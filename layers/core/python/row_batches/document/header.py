@@ -32,7 +32,7 @@ def replaced_columns(config: BatchConfig, columns: Sequence[str]) -> frozenset[s
 
 
 def problems_against_header(config: BatchConfig, columns: Sequence[str]) -> list[Problem]:
-    """The problems that are found with the CSV's header: unknown columns, templates without a column, and mapped columns
+    """The problems that are found with the CSV's header: unknown columns, templates that name none, and mapped columns
     with an original name.
 
     The limit of 1,000 columns is not checked here, because it only applies to ``output_mapping.columns``. The CSV can

@@ -242,7 +242,9 @@ def _refuse_strangers(columns_of: Mapping[str, list[str]]) -> None:
     if len(strangers) == len(columns_of):  # Each file is one to the others. The first is as good as any.
         strangers = strangers[1:]
     message = "a file has no column of the other files"
-    fix = "take it out of the folder, or name the files by a pattern such as s3://bucket/folder/*.csv, or correct its header"
+    fix = (
+        "take it out of the folder, name the files by a pattern such as s3://bucket/folder/*.csv, or correct its header"
+    )
     refuse(listed(strangers, NAMED), message, fix)
 
 
