@@ -16,6 +16,7 @@ from batch_processor_client.deployment import Deployment
 from batch_processor_client.errors import ClientError
 from batch_processor_client.executions import Ending, describe, ending_of, name_of
 from batch_processor_client.files import split_s3_uri
+from row_batches.document.plan import Keys
 from row_batches.run.aggregate_results import NOT_STARTED
 
 READ_BYTES = 256 * 1024
@@ -42,11 +43,17 @@ def _rows(deployment: Deployment, uri: str) -> Iterator[dict[str, str]]:
 
 
 def ending(deployment: Deployment, execution: str) -> Ending:
-    """The end of an execution. Raises ClientError if there is no such execution, or if it still runs."""
+    """The end of an execution. Raises ClientError if there is no such execution, or if it still runs.
+
+    Of an execution that was stopped or died, whose output is written after its end, the document is the summary.
+    """
     arn = deployment.execution_arn(execution)
     found = ending_of(describe(deployment.client("stepfunctions"), arn))
     if found is None:
         raise ClientError(f"{name_of(arn)} still runs. Follow it: make run FOLLOW={name_of(arn)}.")
+    if found.document is None:
+        address = f"s3://{deployment.results_bucket}/{Keys(name_of(arn)).summary}"
+        return found.model_copy(update={"document": summary_of(deployment, {"summary_s3_uri": address}) or None})
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from batch_processor_client.errors import ClientError
-from batch_processor_client.results import address_for, first_failed_rows, first_rows, summary_of
+from batch_processor_client.results import address_for, ending, first_failed_rows, first_rows, summary_of
 from tests.unit.client.fakes import FakeStorage, fake_deployment
 
 
@@ -50,6 +50,25 @@ def test_warnings_come_from_the_document_or_from_the_summary(
 ) -> None:
     storage = FakeStorage({"results/x/summary.json": b'{"warnings": ["slow"]}'})
     assert summary_of(fake_deployment(monkeypatch, s3=storage), document).get("warnings", []) == warnings
+
+
+class FakeStates:
+    """Step Functions with one execution, which was stopped."""
+
+    def describe_execution(self, **_: str) -> dict[str, str]:
+        return {"status": "ABORTED", "error": "Stopped", "cause": "maintenance"}
+
+
+@pytest.mark.parametrize("files", [{}, {"results/run-1/summary.json": b'{"output_s3_uri": "s3://r/output.csv"}'}])
+def test_the_output_of_a_stopped_run_is_found_once_it_is_written(
+    files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment = fake_deployment(monkeypatch, s3=FakeStorage(files), stepfunctions=FakeStates())
+
+    found = ending(deployment, "run-1")
+
+    assert (found.status, found.cause) == ("ABORTED", "maintenance")
+    assert found.document == ({"output_s3_uri": "s3://r/output.csv"} if files else None)
 
 
 OUTPUTS = {"csv": "s3://r/output.csv", "xlsx": "s3://r/output.xlsx", "parquet": "s3://r/output/"}

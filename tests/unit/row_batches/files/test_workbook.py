@@ -203,6 +203,21 @@ def test_cells_with_errors_of_excel_are_empty_and_named() -> None:
     assert not [warning for warning in staging.warnings if "Excel" in warning and "empty" in warning]
 
 
+@pytest.mark.parametrize("result", ["<v/>", "<v />", "<v></v>", ""])
+@pytest.mark.parametrize("formula", ["<f>A1*2</f>", '<f t="shared" si="0"/>'])
+def test_cells_whose_formula_was_never_calculated_are_named(formula: str, result: str) -> None:
+    rows = (
+        f'<row r="2"><c r="A2" s="1">{formula}{result}</c></row><row r="3"><c r="A3">{formula}{result}</c></row>'
+        f'<row r="4"><c r="A4">{formula}<v>2</v></c></row><row r="5"><c t="str" r="A5">{formula}<v></v></c></row>'
+    )
+    (said,) = [said for said in opened(written_by_hand(HEADER + rows))[0].warnings if "formula" in said]
+
+    assert said == (
+        "2 cells have formulas without results and are read as empty; the first is A2. "
+        "Open the workbook in Excel and save it, to have the results."
+    )
+
+
 def test_errors_on_other_sheets_are_not_named() -> None:
     buffer = io.BytesIO()
     with xlsxwriter.Workbook(buffer) as made:

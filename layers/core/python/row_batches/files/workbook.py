@@ -23,7 +23,7 @@ from row_batches.files.ods_size import CONTENT, check_ods, with_signs
 from row_batches.files.staged_copy import staged_cells
 from row_batches.files.table import InputFile, TableStaging, bounded, refuse
 from row_batches.files.workbook_parts import SAVE_AGAIN, SPLIT_IT
-from row_batches.files.xlsx_errors import error_warning
+from row_batches.files.xlsx_errors import cell_warnings
 from row_batches.files.xlsx_size import check_xlsx
 from row_batches.mapping.cells import JsonCell
 
@@ -102,7 +102,7 @@ class _Sheet:
         self._pending: list[tuple[str, Sequence[Any]]] = []
         self._others = [name for name in workbook.sheet_names if name != self.name]
         self._chosen_by_user = form.sheet is not None
-        self._error_warning = error_warning(data, self.name)
+        self._cell_warnings = cell_warnings(data, self.name)
         self.header = self._header(form)
 
     @property
@@ -113,7 +113,7 @@ class _Sheet:
             warnings.append(
                 f"The workbook's first sheet, {self.name}, is read. Others: {others}. Choose with input_format.sheet."
             )
-        return [*warnings, *self._error_warning]
+        return [*warnings, *self._cell_warnings]
 
     def _header(self, form: InputFormat) -> list[str]:
         values: Sequence[Any] = []
