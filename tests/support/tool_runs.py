@@ -34,6 +34,12 @@ from tests.support.fakes import (
     FakeRedrives,
 )
 
+SAID: dict[str, Any] = {
+    "columns": [{"name": "said", "source": "$.said"}],
+    "add_metadata": ["_row_id", "_status", "_error_message"],
+}
+"""The output mapping for the answers of ``ToolRuns``."""
+
 
 @dataclass
 class ToolRuns:

@@ -22,15 +22,12 @@ from row_batches.run.messages import (
 from row_batches.run.remap import remap
 from tests.support.batches import deduplicated, make_plan, sent_items
 from tests.support.fakes import FakeDeadline
-from tests.support.tool_runs import ToolRuns
+from tests.support.tool_runs import SAID, ToolRuns
 
 COLUMNS = ("note", "text")
 MAPPING = {
     "input_mapping": {"column_mappings": {"text": "text"}},
-    "output_mapping": {
-        "columns": [{"name": "said", "source": "$.said"}],
-        "add_metadata": ["_row_id", "_status", "_error_message"],
-    },
+    "output_mapping": SAID,
 }
 
 

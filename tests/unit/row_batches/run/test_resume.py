@@ -50,8 +50,8 @@ from tests.support.fakes import (
     FakeRuns,
     fake_starts,
 )
+from tests.support.tool_runs import SAID
 
-OUTPUT = {"columns": [{"name": "said", "source": "$.said"}], "add_metadata": ["_row_id", "_status", "_error_message"]}
 NESTED = {"extra": {"x": 1, "y": [2]}}
 ONCE = {"retry_policy": {"max_attempts": 1}}
 BRAKE = b'{"reason": "stopped", "error": "StoppedError", "message": ""}'
@@ -86,7 +86,7 @@ class Runs:
             )
             for name in resume_from
         ]
-        arguments: dict[str, Any] = {"output_mapping": OUTPUT, "execution_config": ONCE} | document
+        arguments: dict[str, Any] = {"output_mapping": SAID, "execution_config": ONCE} | document
         make_plan(rows, store=self.store, execution=execution, resume_from=earlier, **arguments)
 
     def run(

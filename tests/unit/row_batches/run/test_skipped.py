@@ -21,15 +21,12 @@ from row_batches.run.skipped import all_rows, all_staged, list_skipped
 from row_batches.run.staged_again import StagedAgain
 from tests.support.batches import deduplicated, execution_of, make_plan, stage
 from tests.support.fakes import FakeDeadline
-from tests.support.tool_runs import ToolRuns
+from tests.support.tool_runs import SAID, ToolRuns
 
 COLUMNS = ("note", "text")
 BLANK = ("", "")
 DOCUMENT: dict[str, dict[str, Any]] = {
-    "output_mapping": {
-        "columns": [{"name": "said", "source": "$.said"}],
-        "add_metadata": ["_row_id", "_status", "_error_message"],
-    },
+    "output_mapping": SAID,
     "execution_config": {"retry_policy": {"max_attempts": 1}},
 }
 
