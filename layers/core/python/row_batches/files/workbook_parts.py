@@ -39,22 +39,26 @@ def pieces(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, begin: re.Pattern[b
             data = carry + chunk
             if b"<!ENTITY" in data:
                 refuse(name, "the workbook defines XML entities, which can stand for any amount of text", SAVE_AGAIN)
-            # The tag of a cell, and that of its value behind it, are in the last bytes.
-            end = next((found.start() for found in begin.finditer(data, max(0, len(data) - _LONGEST_TAG))), -1)
-            if end < 0:
-                end = data.rfind(b"<")
-                if end < 0 or len(data) - end > _LONGEST_TAG:
-                    opened = begin.match(data, max(end, 0))
-                    if opened and data[opened.end() : opened.end() + 1].isspace():
-                        refuse(
-                            name,
-                            f"the workbook is damaged: a tag is longer than {_LONGEST_TAG:,} characters",
-                            SAVE_AGAIN,
-                        )
-                    end = len(data)
+            end = _cut(name, data, begin)
             yield data[:end]
             carry = data[end:]
     yield carry
+
+
+def _cut(name: str, data: bytes, begin: re.Pattern[bytes]) -> int:
+    """Where to cut the data, so that no tag of interest is cut. Raises InvalidInputError for a tag that is too long."""
+    # The tag of a cell, and that of its value behind it, are in the last bytes.
+    found = begin.search(data, max(0, len(data) - _LONGEST_TAG))
+    if found is not None:
+        return found.start()
+    end = data.rfind(b"<")
+    if end >= 0 and len(data) - end <= _LONGEST_TAG:
+        return end
+    opened = begin.match(data, max(end, 0))
+    if opened and data[opened.end() : opened.end() + 1].isspace():
+        message = f"the workbook is damaged: a tag is longer than {_LONGEST_TAG:,} characters"
+        refuse(name, message, SAVE_AGAIN)
+    return len(data)
 
 
 def _check_unpacked(name: str, size: int) -> None:

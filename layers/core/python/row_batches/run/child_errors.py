@@ -33,21 +33,26 @@ def read_child_errors(objects: ObjectStore, manifests: list[str], gaps: Iterable
     for first, last in gaps if manifests else ():
         firsts.append(first)
         lasts.append(last)
+    for record in _failed_children(objects, manifests):
+        if record.get("Error") == DeploymentError.__name__:
+            continue
+        message = _message(record)
+        for row in _rows_of(record):
+            gap = bisect_right(firsts, row) - 1
+            if gap >= 0 and row <= lasts[gap]:
+                found[row] = message
+    return found
+
+
+def _failed_children(objects: ObjectStore, manifests: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """The records of the failed children of all maps. A map that wrote no manifest has none."""
     for manifest in manifests:
         try:
             files = orjson.loads(objects.get(manifest)).get("ResultFiles", {}).get("FAILED", [])
         except ObjectNotFoundError:
             continue
         for file in files:
-            for record in json_records(objects.read(file["Key"])):
-                if record.get("Error") == DeploymentError.__name__:
-                    continue
-                message = _message(record)
-                for row in _rows_of(record):
-                    gap = bisect_right(firsts, row) - 1
-                    if gap >= 0 and row <= lasts[gap]:
-                        found[row] = message
-    return found
+            yield from json_records(objects.read(file["Key"]))
 
 
 def _message(record: dict[str, Any]) -> str:
