@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from row_batches.mapping.mapping_out import compile_output_mapping
 from row_batches.mapping.models import OutputMapping
 from row_batches.rows.records import RowStatus
 from row_batches.run.aggregate_results import aggregate_results
@@ -219,3 +220,79 @@ def test_an_answer_of_which_the_extraction_methods_read_a_field_is_not_outside_t
     assert response.succeeded == (7 if policy == "accept" else 6)
     summary = summary_of(worker)
     assert (summary["off_protocol"]["count"], summary["off_protocol"]["example_row"]) == (1, 1)
+
+
+OUTPUT = {"exchange": "CANTERBURY", "speeds": {"download": "67.5 Mbps"}}
+MESSAGES = {
+    "messages": [
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "1", "name": "browser_broadband", "input": {}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "1", "content": "Exchange: CANTERBURY"}]},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "2", "name": "print_output", "input": OUTPUT}]},
+    ]
+}
+RESULTS = {"results": [{"title": "Kettle", "url": "https://shop.example"}]}
+STRUCTURED = {"method": "structured_output", "field_mappings": {"exchange": "$.exchnge"}}
+TOOL_RESULT = {"method": "tool_result", "field_mappings": {"exchange": "$.content | parse('Line: (.+)')"}}
+DIRECT = {"method": "direct", "field_mappings": {"exchange": "$.exchang"}}
+SEARCH = {"method": "results_array", "field_mappings": {"title": "results[0].titel"}}
+HAVE = "matched 0 of 20; the answers have"
+FIELDS: list[tuple[list[dict[str, Any]], Any, str]] = [
+    (
+        [STRUCTURED],
+        MESSAGES,
+        f"exchange: $.exchnge (structured_output) {HAVE} exchange, speeds. Did you mean $.exchange?",
+    ),
+    (
+        [{**STRUCTURED, "field_mappings": {"speed": "$.speeds.downlod"}}],
+        MESSAGES,
+        f"speed: $.speeds.downlod (structured_output) {HAVE} at $.speeds download. Did you mean $.speeds.download?",
+    ),
+    (
+        [TOOL_RESULT],
+        MESSAGES,
+        f"exchange: $.content | parse('Line: (.+)') (tool_result) {HAVE} at $.content <a text>",
+    ),
+    ([DIRECT], OUTPUT, f"exchange: $.exchang (direct) {HAVE} exchange, speeds. Did you mean $.exchange?"),
+    (
+        [TOOL_RESULT, DIRECT],
+        OUTPUT,
+        f"exchange: $.exchang (direct) {HAVE} exchange, speeds. Did you mean $.exchange?",
+    ),
+    (
+        [SEARCH],
+        RESULTS,
+        f"title: results[0].titel (results_array) {HAVE} at $.results[0] title, url. Did you mean results[0].title?",
+    ),
+    (
+        [{"method": "jmespath", "paths": {"count": "length(reslts)"}}],
+        RESULTS,
+        f"count: length(reslts) (jmespath) {HAVE} results",
+    ),
+    ([TOOL_RESULT], RESULTS, f"exchange: $.content | parse('Line: (.+)') (tool_result) {HAVE} results"),
+]
+
+
+def warnings_of(methods: list[dict[str, Any]], payload: Any, columns: list[dict[str, str]]) -> list[str]:
+    read = OutputMapping.model_validate({"extraction_methods": methods, "columns": columns})
+    answer = {"result": "Success", "data": payload, "metadata": {}}
+    row = compile_output_mapping(read).map(answer, payload)
+    return blanks_of(*[(list(row.missing), row.answer_keys)] * 20).warnings(read, 20)
+
+
+@pytest.mark.parametrize(("methods", "payload", "said"), FIELDS)
+def test_a_field_that_no_method_yields_is_named_by_its_expression_with_the_closest_key(
+    methods: list[dict[str, Any]], payload: Any, said: str
+) -> None:
+    assert warnings_of(methods, payload, []) == [f"Column {said}"]
+
+
+def test_a_column_whose_source_is_such_a_field_is_named_by_the_fields_expression() -> None:
+    (said,) = warnings_of([SEARCH], RESULTS, [{"name": "headline", "source": "$.title"}])
+
+    assert said.startswith("Column headline: results[0].titel (results_array) matched 0 of 20")
+
+
+def test_a_column_whose_source_is_no_field_is_named_by_its_source() -> None:
+    (said,) = warnings_of([SEARCH], RESULTS, [{"name": "headline", "source": "$.reslts"}])
+
+    assert said == f"Column headline: $.reslts {HAVE} results. Did you mean $.results?"

@@ -21,11 +21,15 @@ MOST_REASONS = 3
 
 
 class Extracted(NamedTuple):
-    """The fields of one answer. ``methods`` has the method of each field; ``missing`` are fields without a value."""
+    """The fields of one answer. ``methods`` has the method of each field; ``missing`` are fields without a value.
+
+    ``searched``: by the position of a method in the list, the documents that it has searched.
+    """
 
     fields: dict[str, Any]
     methods: dict[str, str]
     missing: list[str]
+    searched: Mapping[int, Sequence[Any]] = {}
 
     @property
     def text(self) -> str:
@@ -79,7 +83,7 @@ class Extractor:
                     break
             else:
                 missing.append(field)
-        return Extracted(fields, methods, missing)
+        return Extracted(fields, methods, missing, search.searched if missing else {})
 
     def explain(self, answer: Any, payload: Any) -> list[Attempt]:
         """The attempts of every method at every field that it names, even after a method has yielded the field."""
@@ -110,21 +114,25 @@ class _Search:
         reason = "; ".join(list(reasons)[:MOST_REASONS]) or method.absence(self._view)
         return Attempt(field, method.method, position, False, reason=reason)
 
+    @property
+    def searched(self) -> dict[int, list[Any]]:
+        return {position: [document.value for document in read.read] for position, read in self._documents.items()}
+
 
 class _Replay:
-    """An iterator that several fields can go through. It keeps what it has read for the next field."""
+    """An iterator that several fields can go through. ``read`` is what it keeps for the next field."""
 
     def __init__(self, source: Iterator[Document]) -> None:
         self._source = source
-        self._read: list[Document] = []
+        self.read: list[Document] = []
 
     def __iter__(self) -> Iterator[Document]:
         index = 0
         while True:
-            if index == len(self._read):
+            if index == len(self.read):
                 following = next(self._source, None)
                 if following is None:
                     return
-                self._read.append(following)
-            yield self._read[index]
+                self.read.append(following)
+            yield self.read[index]
             index += 1

@@ -7,7 +7,7 @@ text is written unchanged, null is an empty cell, and other values are written a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,6 +15,7 @@ from foundation.json_path import NO_MATCH, CompiledPath, compile_path
 from foundation.json_text import encodable, render_json
 from foundation.problems import shown
 from row_batches.mapping.answer_keys import AnswerKeys, keys_where_paths_end
+from row_batches.mapping.field_paths import FieldPath, field_of, field_paths, keys_of_fields
 from row_batches.mapping.models import RESULT_COLUMN, OutputColumn, OutputMapping
 from row_batches.mapping.output_types import OUTPUT_TYPE_OF, OutputType, Render
 
@@ -60,12 +61,19 @@ class _Column(NamedTuple):
 class OutputMapper:
     """Maps answers. ``names`` are the mapped columns in order. Safe to use from several threads."""
 
-    __slots__ = ("_columns", "_extractor", "names")
+    __slots__ = ("_columns", "_extractor", "_field_paths", "names")
 
-    def __init__(self, names: list[str], columns: list[_Column], extractor: Extractor | None) -> None:
+    def __init__(
+        self,
+        names: list[str],
+        columns: list[_Column],
+        extractor: Extractor | None,
+        field_paths: Mapping[str, Sequence[FieldPath]],
+    ) -> None:
         self.names = names
         self._columns = columns
         self._extractor = extractor
+        self._field_paths = field_paths
 
     def map(self, answer: Any, payload: Any) -> MappedRow:
         """The cells of a row that is SUCCESS.
@@ -105,6 +113,10 @@ class OutputMapper:
         if not missing:
             return row
         keys = keys_where_paths_end([column.path.steps for column in missing], (documents[-1], *documents[:-1]))
+        if extracted is not None and extracted.missing:
+            lacking = {field_of(column.path) for column in missing}.intersection(extracted.missing)
+            paths = [path for field in extracted.missing if field in lacking for path in self._field_paths[field]]
+            keys |= keys_of_fields(paths, extracted.searched, answer)
         return row._replace(missing=[column.name for column in missing], answer_keys=keys)
 
     def defaults(self) -> list[str]:
@@ -116,7 +128,8 @@ def compile_output_mapping(output_mapping: OutputMapping) -> OutputMapper:
     """A mapper for these columns. Without columns, it has one column ``result`` with the payload as JSON."""
     columns = [_compile(column) for column in output_mapping.mapped_columns]
     extractor = _compile_extraction(output_mapping) if output_mapping.extraction_methods else None
-    return OutputMapper([column.name for column in columns] or [RESULT_COLUMN], columns, extractor)
+    paths = field_paths(output_mapping.extraction_methods)
+    return OutputMapper([column.name for column in columns] or [RESULT_COLUMN], columns, extractor, paths)
 
 
 def _compile_extraction(output_mapping: OutputMapping) -> Extractor:
