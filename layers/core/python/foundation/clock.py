@@ -6,6 +6,8 @@ import time
 
 
 class SystemClock:
+    """The time of the machine."""
+
     def now_ms(self) -> int:
         return time.time_ns() // 1_000_000
 

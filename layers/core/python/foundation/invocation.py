@@ -24,6 +24,8 @@ class LambdaContext(Protocol):
 
 
 class InvocationDeadline:
+    """The deadline that Lambda gives with the context of an invocation."""
+
     def __init__(self, context: LambdaContext) -> None:
         self._context = context
 

@@ -61,6 +61,8 @@ class Notifier(Protocol):
 
 
 class Clock(Protocol):
+    """The time, and waiting."""
+
     def now_ms(self) -> int:
         """Milliseconds since the epoch."""
 
@@ -68,6 +70,8 @@ class Clock(Protocol):
 
 
 class Deadline(Protocol):
+    """When the current invocation of a function is over."""
+
     def remaining_seconds(self) -> float:
         """Seconds until Lambda stops this invocation of the function."""
 
@@ -98,5 +102,7 @@ class Leases(Protocol):
 
 
 class Metrics(Protocol):
+    """Publishes the numbers of a run."""
+
     def put(self, target: str, values: dict[str, tuple[float, str]]) -> None:
         """Publish metrics by name, as (value, CloudWatch unit), under the dimension ``target``."""

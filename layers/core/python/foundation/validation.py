@@ -11,6 +11,8 @@ from foundation.lazy_model import LazyModel
 
 
 class Part(LazyModel):
+    """A part of a document: strict types, no other fields, and only finite numbers. Defaults are validated, too."""
+
     model_config = ConfigDict(
         strict=True,
         frozen=True,

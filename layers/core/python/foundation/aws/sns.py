@@ -18,6 +18,8 @@ MOST_SUBJECT_CHARACTERS = 99
 
 
 class SnsNotifier:
+    """Publishes to one topic. Raises what ``translated`` raises."""
+
     def __init__(self, client: SNSClient, topic_arn: str) -> None:
         self._client = client
         self._topic_arn = topic_arn

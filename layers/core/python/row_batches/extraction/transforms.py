@@ -153,6 +153,7 @@ class RegexTransform(Part):
 
 
 def check_group(pattern: str, group: int) -> None:
+    """Refuse a group that the pattern does not have."""
     groups = compile_pattern(pattern).groups
     if group > groups:
         refuse(

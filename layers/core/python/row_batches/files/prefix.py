@@ -51,6 +51,7 @@ class FoundInput:
 
 
 def single(found: InputObject) -> FoundInput:
+    """The input that is one object."""
     return FoundInput([(found.location.key.rpartition("/")[2], found)])
 
 

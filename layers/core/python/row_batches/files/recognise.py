@@ -67,6 +67,7 @@ def _opening(head: bytes) -> bytes:
 
 
 def is_json_object(head: bytes) -> bool:
+    """Whether the file begins with a JSON object, as JSON Lines do."""
     return re.match(rb'\{\s*(?:"[^"\n]*"\s*:|\})', _opening(head)) is not None
 
 

@@ -305,5 +305,6 @@ def too_large(what: str, size: int) -> Problem:
 
 
 def too_many_columns(count: int) -> Problem:
+    """The problem of a file with so many columns."""
     message = f"the header has more than {MAX_COLUMNS:,} columns, the most that Step Functions reads"
     return Problem(PATH, f"{count:,} columns", message, "split the file by columns")

@@ -82,4 +82,5 @@ def check_text(name: str, size: int) -> None:
 
 
 def refuse_large(value: str) -> NoReturn:
+    """Raise InvalidInputError for a workbook that does not fit into memory. ``value`` is its place, or its size."""
     refuse(value, "the workbook is too large to be read", SPLIT_IT)

@@ -56,6 +56,7 @@ def input_hash(cells: Sequence[str]) -> bytes:
 
 
 def short_hash(content: bytes) -> bytes:
+    """The first ``HASH_BYTES`` bytes of the SHA-256."""
     return hashlib.sha256(content).digest()[:HASH_BYTES]
 
 

@@ -12,6 +12,8 @@ READERS = 24
 
 
 class Sized(Protocol):
+    """A part that is read ahead."""
+
     @property
     def size(self) -> int:
         """Upper bound of the bytes that reading it yields."""

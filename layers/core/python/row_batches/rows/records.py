@@ -9,6 +9,8 @@ from row_batches.rows.proof_rows import proof_of_line
 
 
 class RowStatus(StrEnum):
+    """The outcome of a row, as in the column ``_status``."""
+
     SUCCESS = "SUCCESS"
     FAILED = "FAILED"
     TIMEOUT = "TIMEOUT"

@@ -64,6 +64,8 @@ NOT_STARTED = "not started"
 
 
 class Phase(StrEnum):
+    """How far an aggregation is: it writes the rows, then the other files."""
+
     ROWS = "ROWS"
     FILES = "FILES"
     DONE = "DONE"

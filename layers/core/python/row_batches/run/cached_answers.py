@@ -31,6 +31,7 @@ def keeps_answers(plan: Plan) -> bool:
 
 
 def answer_id(plan: Plan, row_hash: str) -> str:
+    """The id of the answer to an input, given by its hash. Another target, or another version of it, has other ids."""
     target = plan.target
     parts = [target.name, target.arn, target.invocation, str(target.answering_version), row_hash]
     return hashlib.sha256(render_json(parts).encode()).hexdigest()

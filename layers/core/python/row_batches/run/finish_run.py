@@ -54,6 +54,8 @@ class ExecutionDetail(LazyModel):
 
 
 class StatusChange(LazyModel):
+    """The event of Step Functions that an execution began, ended or was redriven."""
+
     model_config = ConfigDict(extra="ignore")
 
     kind: Literal["Step Functions Execution Status Change"] = Field(alias="detail-type")
@@ -61,6 +63,8 @@ class StatusChange(LazyModel):
 
 
 class Scheduled(LazyModel):
+    """The event that starts a sweep."""
+
     model_config = ConfigDict(extra="ignore")
 
     kind: Literal["Scheduled Event"] = Field(alias="detail-type")

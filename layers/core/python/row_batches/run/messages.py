@@ -23,17 +23,23 @@ class Message(LazyModel):
 
 
 class ExecutionReference(Message):
+    """The execution that asks."""
+
     arn: str
     name: str
     started_at: datetime
 
 
 class ValidateRequest(Message):
+    """``input`` is the document, of any shape."""
+
     execution: ExecutionReference
     input: Any
 
 
 class ObjectVersion(Message):
+    """One version of an object in the results bucket."""
+
     bucket: str
     key: str
     version_id: str

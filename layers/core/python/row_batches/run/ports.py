@@ -7,5 +7,7 @@ from typing import Any, Protocol
 
 
 class DeadLetters(Protocol):
+    """The queue for failed rows."""
+
     def send(self, letters: Iterable[dict[str, Any]]) -> None:
         """Send each letter to the dead-letter queue as one message, at least once."""

@@ -31,6 +31,8 @@ class Redrive:
 
 
 class Redrives(Protocol):
+    """Asks Step Functions whether executions were redriven."""
+
     def last_redrive(self, arn: str) -> Redrive | None:
         """The last redrive of the execution; None if it was never redriven or does not exist."""
 

@@ -38,6 +38,8 @@ FEWEST_ROWS_JUDGED = 5
 
 
 class RunState(StrEnum):
+    """The state of a run. STOPPED: its execution was ended from outside, or its rows were stopped by hand."""
+
     RUNNING = "RUNNING"
     SUCCEEDED = "SUCCEEDED"
     SUCCEEDED_WITH_FAILURES = "SUCCEEDED_WITH_FAILURES"

@@ -39,6 +39,8 @@ CONSOLE = "console.aws.amazon.com"
 
 
 class SegmentSink(Protocol):
+    """The service that traces are written to."""
+
     def put(self, documents: Sequence[str]) -> None:
         """Write segment documents, once. Raises an error of ``foundation.errors`` when some are not taken."""
 
@@ -248,6 +250,7 @@ def traces_of_run(plan: Plan, traces: Traces | None, ended_ms: int) -> dict[str,
 
 
 def trace_warnings(traces: Traces | None) -> list[str]:
+    """The warning about traces that were not taken, if there are any."""
     if traces is None or not traces.refused:
         return []
     return [

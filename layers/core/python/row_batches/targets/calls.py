@@ -33,11 +33,13 @@ class Clients(Generic[Client]):
 
 
 def no_answer(timeout_seconds: float) -> Outcome:
+    """The outcome of a call that was given up after this time. The target can still be working on it."""
     outcome = timed_out(f"no answer within the {math.ceil(timeout_seconds)} s that were left for the row")
     return replace(outcome, runs_on=True)
 
 
 def request_too_large(payload: bytes, limit: str) -> Outcome:
+    """The outcome of a row whose request is too large to be sent. ``limit`` ends the sentence."""
     return mapping_failed(f"the request of {len(payload):,} bytes {limit}")
 
 

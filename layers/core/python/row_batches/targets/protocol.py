@@ -79,10 +79,12 @@ class Outcome:
 
 
 def tool_request(name: str, row_input: dict[str, Any], call_id: str) -> dict[str, Any]:
+    """The request to a tool (docs/reference/targets.md). ``call_id`` comes back as ``tool_use_id``."""
     return {"name": name, "input": row_input, "id": call_id}
 
 
 def agent_request(execution_id: str, row: int, total_rows: int, row_input: dict[str, Any]) -> dict[str, Any]:
+    """The input of an agent (docs/reference/targets.md)."""
     context = {"executionId": execution_id, "rowId": str(row), "totalRows": total_rows}
     return {"batchContext": context, "input": row_input}
 
@@ -234,16 +236,19 @@ def thrown_error(error_name: str, message: str) -> Outcome:
 
 
 def timed_out(message: str) -> Outcome:
+    """The outcome of a row whose time is over. It is not retried."""
     advice = "raise execution_config.timeout_seconds or make the target faster"
     return Outcome(RowStatus.TIMEOUT, error_name=ROW_TIMEOUT, error_message=_bounded(f"{message}; {advice}"))
 
 
 def too_large(message: str) -> Outcome:
+    """The outcome of an answer that is too large to be kept. It is not retried."""
     advice = "make the target return less, for example the key of an object in S3"
     return _failed(ANSWER_TOO_LARGE, f"the answer is too large: {message}; {advice}")
 
 
 def mapping_failed(message: str) -> Outcome:
+    """The outcome of a row that cannot be mapped to an input. It is not retried."""
     return _failed(MAPPING_ERROR, f"{message}; correct the row, or give the transformation a default")
 
 
@@ -260,6 +265,7 @@ def refused_unmatched(outcome: Outcome, message: str) -> Outcome:
 
 
 def throttled(message: str) -> Outcome:
+    """The outcome of a call that the service refused because of the pace. It is retried, and is no attempt."""
     advice = "lower execution_config.max_concurrency or raise the service's quota"
     outcome = _failed(THROTTLED, f"the target was throttled: {message}; {advice}", retryable=True)
     return replace(outcome, throttled=True)
