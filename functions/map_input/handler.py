@@ -9,14 +9,14 @@ from row_batches.rows.work import execution_of
 from row_batches.run import wiring
 from row_batches.run.map_input import map_rows
 from row_batches.run.messages import MapRowsRequest
-from row_batches.run.settings import MapInputSettings
+from row_batches.run.settings import WorkerSettings
 
 
 def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[str, Any]:
     """``MapRowsRequest`` to ``MapRowsResponse`` (row_batches.run.messages)."""
     request = MapRowsRequest.model_validate(event)
     settings = invocation.begin(
-        MapInputSettings,
+        WorkerSettings,
         context,
         execution_id=execution_of(request.BatchInput.plan_key),
         row_id=request.Items[0].get("r"),

@@ -9,14 +9,14 @@ from row_batches.rows.work import execution_of
 from row_batches.run import wiring
 from row_batches.run.map_output import map_output
 from row_batches.run.messages import MapOutputRequest
-from row_batches.run.settings import MapOutputSettings
+from row_batches.run.settings import WorkerSettings
 
 
 def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[str, Any]:
     """``MapOutputRequest`` to ``MapOutputResponse`` (row_batches.run.messages)."""
     request = MapOutputRequest.model_validate(event)
     settings = invocation.begin(
-        MapOutputSettings, context, execution_id=execution_of(request.BatchInput.plan_key), row_id=request.Row.get("r")
+        WorkerSettings, context, execution_id=execution_of(request.BatchInput.plan_key), row_id=request.Row.get("r")
     )
     response = map_output(
         request,

@@ -9,16 +9,14 @@ from row_batches.rows.work import execution_of
 from row_batches.run import wiring
 from row_batches.run.messages import ToolRowsRequest
 from row_batches.run.process_tool_rows import process_tool_rows
-from row_batches.run.settings import ProcessToolRowsSettings
+from row_batches.run.settings import WorkerSettings
 
 
 def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[str, Any]:
     """``ToolRowsRequest`` to ``ToolRowsResponse`` (row_batches.run.messages)."""
     invocation.limit_heap()
     request = ToolRowsRequest.model_validate(event)
-    settings = invocation.begin(
-        ProcessToolRowsSettings, context, execution_id=execution_of(request.BatchInput.plan_key)
-    )
+    settings = invocation.begin(WorkerSettings, context, execution_id=execution_of(request.BatchInput.plan_key))
     response = process_tool_rows(
         request,
         batches=wiring.batches(settings.results_bucket, settings.results_table, settings.answers_table),

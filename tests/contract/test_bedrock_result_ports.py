@@ -17,9 +17,10 @@ from bedrock_batches.results import violations_dynamodb as violations_table
 from bedrock_batches.results.claims_dynamodb import DynamoDbClaims
 from bedrock_batches.results.ports import Claim, ClaimLostError, Claims, ContentItem, Counts, ResultObjects, Violations
 from bedrock_batches.results.s3 import S3ResultObjects
-from bedrock_batches.results.violations_dynamodb import DynamoDbViolations, bulk_client
+from bedrock_batches.results.violations_dynamodb import DynamoDbViolations
 from bedrock_batches.sync.lake_content import content_update
 from bedrock_batches.violations import GeneratedContent
+from foundation.aws import clients
 from foundation.aws.lambda_ import LambdaEventCaller
 from foundation.errors import DeploymentError, ObjectChangedError, ObjectNotFoundError, ThrottledError
 from tests.support.aws_resources import unique
@@ -479,10 +480,13 @@ def test_a_table_that_does_not_exist_is_a_fault_of_the_deployment(moto: MakeClie
         DynamoDbClaims(moto("dynamodb"), "nowhere").take(OUTPUT, "a", 2, 1)
 
 
-def test_the_bulk_client_writes_as_any_other(moto: MakeClient) -> None:
+def test_a_client_that_does_not_check_parameters_writes_as_any_other(moto: MakeClient) -> None:
     shelf = TableShelf(moto("dynamodb"))
+    for cached in (clients._session, clients.service_client):
+        cached.cache_clear()
+    client = clients.service_client("dynamodb", validates_parameters=False)
 
-    assert DynamoDbViolations(bulk_client(), shelf.table, FakeClock()).put_content([content(1)]) == 0
+    assert DynamoDbViolations(client, shelf.table, FakeClock()).put_content([content(1)]) == 0
 
     assert shelf.get("OSHA-1")["title"] == "Title 1"
 

@@ -229,7 +229,7 @@ def dead_letters(request: pytest.FixtureRequest) -> tuple[DeadLetters, Received]
             letters += [orjson.loads(message["Body"]) for message in messages]
         return letters
 
-    return SqsDeadLetters(client, name), received
+    return SqsDeadLetters(lambda: client, name), received
 
 
 def test_every_letter_arrives_be_they_many_or_long(dead_letters: tuple[DeadLetters, Received]) -> None:
@@ -254,7 +254,7 @@ def test_characters_that_sqs_refuses_are_sent_escaped() -> None:
             return {}
 
     letter = {"input": "\ufffe, \uffff, \x00, \x7f and \\uffff"}
-    port: Any = SqsDeadLetters(Client(), "queue")  # type: ignore[arg-type]  # all that it calls
+    port: Any = SqsDeadLetters(lambda: Client(), "queue")  # type: ignore[arg-type,return-value]  # all that it calls
 
     port.send([letter])
 
@@ -273,7 +273,7 @@ def test_no_letters_are_no_call(dead_letters: tuple[DeadLetters, Received]) -> N
 def test_a_queue_that_is_gone_is_a_fault_of_the_deployment(make_client: MakeClient) -> None:
     client, name = make_client("sqs"), unique("gone")
     url = client.create_queue(QueueName=name)["QueueUrl"]
-    port = SqsDeadLetters(client, name)
+    port = SqsDeadLetters(lambda: client, name)
     port.send([{"row": 1}])
     client.delete_queue(QueueUrl=url)
 
@@ -283,7 +283,7 @@ def test_a_queue_that_is_gone_is_a_fault_of_the_deployment(make_client: MakeClie
 
 def test_a_queue_that_never_was_is_a_fault_of_the_deployment(make_client: MakeClient) -> None:
     name = unique("never")
-    port = SqsDeadLetters(make_client("sqs"), name)
+    port = SqsDeadLetters(lambda: make_client("sqs"), name)
 
     with pytest.raises(DeploymentError, match=f"sqs:GetQueueUrl on {name}"):
         port.send([{"row": 1}])

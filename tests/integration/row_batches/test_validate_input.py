@@ -16,6 +16,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from foundation import settings
+from foundation.aws import clients
 from foundation.errors import DeploymentError, InvalidInputError, ObjectChangedError, ObjectNotFoundError
 from row_batches.document.batch_config import Rate
 from row_batches.document.plan import Plan
@@ -100,11 +101,13 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
 
 
 def _forget() -> None:
-    for factory in (wiring_input._client, wiring_input.inputs, wiring_input.work, wiring_input.targets):
+    for cached in (clients._session, clients.service_client):
+        cached.cache_clear()
+    for factory in (wiring_input.inputs, wiring_input.work, wiring_input.targets):
         factory.cache_clear()
     for factory_of_target in (wiring_input.functions, wiring_input.machines, wiring_input.executions):
         factory_of_target.cache_clear()
-    for factory_of_run in (wiring.runs, wiring.outputs, wiring._outputs_client):
+    for factory_of_run in (wiring.runs, wiring.outputs):
         factory_of_run.cache_clear()
     settings._loaded.clear()
 

@@ -29,7 +29,8 @@ def test_every_call_sends_the_same_user_agent_that_names_the_product(
         ("AWS_DEFAULT_REGION", "us-east-1"),
     ):
         monkeypatch.setenv(name, value)
-    clients._session.cache_clear()
+    for cached in (clients._session, clients.service_client):
+        cached.cache_clear()
     sent: list[str] = []
 
     def answer(request: AWSPreparedRequest, **_: object) -> AWSResponse:
@@ -43,3 +44,10 @@ def test_every_call_sends_the_same_user_agent_that_names_the_product(
 
     assert [agent.startswith(clients.USER_AGENT) for agent in sent] == [True]
     assert clients.USER_AGENT.endswith(" batch-processor")
+
+
+def test_adapters_of_a_service_share_a_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+
+    assert service_client("dynamodb") is service_client("dynamodb")
+    assert service_client("dynamodb") is not service_client("dynamodb", attempts=2)

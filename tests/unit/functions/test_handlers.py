@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from datetime import UTC, datetime
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -230,3 +232,22 @@ def test_log_lines_are_json_with_the_invocations_keys(capsys: pytest.CaptureFixt
         "row_id": "5",
         "status": "FAILED",
     }
+
+
+def test_log_lines_carry_the_trace_and_the_exception(
+    capsys: pytest.CaptureFixture[str], world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("_X_AMZN_TRACE_ID", "Root=1-5759e988-bd862e3f;Parent=53995c3f42cd8ad8;Sampled=1")
+    invocation.begin(row_settings.NotifySettings, Context())
+
+    try:
+        raise ValueError("\ud800 is half a character")
+    except ValueError:
+        logging.LOGGER.getChild("test").exception("not sent", extra={"at": datetime(2026, 1, 31, tzinfo=UTC)})
+
+    (text,) = capsys.readouterr().out.splitlines()
+    line = json.loads(text)
+    assert line["xray_trace_id"] == "1-5759e988-bd862e3f"
+    assert (line["exception_name"], line["at"]) == ("ValueError", "2026-01-31 00:00:00+00:00")
+    assert "half a character" in line["exception"]
+    assert "Traceback" in line["exception"]

@@ -16,9 +16,7 @@ from foundation.errors import Problem
 from foundation.problems import closest, did_you_mean, listed, path_of, shown
 from foundation.validation import Part
 
-_SECRET_NAME = re.compile(
-    r"secret|password|passwd|(?<!max)(?<!max_)token(?!s_per_minute)|credential|api_?key|authorization", re.IGNORECASE
-)
+_CONFIDENTIAL = "(?i)secret|password|passwd|(?<!max)(?<!max_)token(?!s_per_minute)|credential|api_?key|authorization"
 _PROBLEMS_OF_TYPE: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "string_type": ("not a text", "write a text in quotes"),
@@ -254,6 +252,6 @@ def _limits(metadata: Iterable[Any]) -> tuple[float | None, float | None]:
 
 def shown_unless_secret(location: Location, value: object) -> str:
     """The value as a message shows it, or "" if it could be a secret. Objects and lists show only their shape."""
-    if any(isinstance(part, str) and (part == "static_values" or _SECRET_NAME.search(part)) for part in location):
+    if any(isinstance(part, str) and (part == "static_values" or re.search(_CONFIDENTIAL, part)) for part in location):
         return ""
     return shown(value)

@@ -13,9 +13,8 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
-
 from bedrock_batches.results.ports import Claim, ClaimLostError, Counts
+from foundation.aws.dynamodb_items import from_item, to_item
 from foundation.aws.errors import conditional, translated
 
 if TYPE_CHECKING:
@@ -26,9 +25,6 @@ NAMES = {
     "input_tokens": "inputTokens",
     "output_tokens": "outputTokens",
 }
-
-_serialize = TypeSerializer().serialize
-_deserialize = TypeDeserializer().deserialize
 
 
 class DynamoDbClaims:
@@ -52,7 +48,7 @@ class DynamoDbClaims:
                 Key=_key(claim),
                 UpdateExpression="SET leaseOwner = :owner, leaseUntil = :until",
                 ConditionExpression=condition,
-                ExpressionAttributeValues=_typed({**values, ":until": until_ms}),
+                ExpressionAttributeValues=to_item({**values, ":until": until_ms}),
                 ReturnValues="ALL_NEW",
             ),
         )
@@ -91,7 +87,7 @@ class DynamoDbClaims:
                 Key=_key(claim),
                 UpdateExpression="SET leaseUntil = :zero, leaseOwner = :nobody",
                 ConditionExpression="leaseOwner = :owner",
-                ExpressionAttributeValues=_typed({":zero": 0, ":nobody": "", ":owner": claim.lease_owner}),
+                ExpressionAttributeValues=to_item({":zero": 0, ":nobody": "", ":owner": claim.lease_owner}),
             ),
         )
 
@@ -99,7 +95,7 @@ class DynamoDbClaims:
         pages = self._client.get_paginator("query").paginate(
             TableName=self._table,
             KeyConditionExpression="PK = :job AND begins_with(SK, :claim)",
-            ExpressionAttributeValues=_typed({":job": f"JOB#{job_id}", ":claim": PREFIX}),
+            ExpressionAttributeValues=to_item({":job": f"JOB#{job_id}", ":claim": PREFIX}),
             ConsistentRead=True,
         )
         with translated("dynamodb:Query", self._table):
@@ -108,7 +104,7 @@ class DynamoDbClaims:
     def _put(
         self, claim: Claim, condition: str, values: dict[str, Any] | None = None, names: dict[str, str] | None = None
     ) -> bool:
-        options: dict[str, Any] = {"ExpressionAttributeValues": _typed(values)} if values else {}
+        options: dict[str, Any] = {"ExpressionAttributeValues": to_item(values)} if values else {}
         if names:
             options["ExpressionAttributeNames"] = names
         put = conditional(
@@ -123,7 +119,7 @@ class DynamoDbClaims:
 
 def _key(claim: Claim) -> dict[str, Any]:
     digest = hashlib.sha256(f"{claim.key}\n{claim.etag}".encode()).hexdigest()
-    return _typed({"PK": f"JOB#{claim.job_id}", "SK": f"{PREFIX}{digest}"})
+    return to_item({"PK": f"JOB#{claim.job_id}", "SK": f"{PREFIX}{digest}"})
 
 
 def _item(claim: Claim) -> dict[str, Any]:
@@ -143,11 +139,11 @@ def _item(claim: Claim) -> dict[str, Any]:
         "leaseUntil": claim.lease_until_ms,
         **counts,
     }
-    return {**_key(claim), **_typed(attributes)}
+    return {**_key(claim), **to_item(attributes)}
 
 
 def _claim(item: dict[str, Any]) -> Claim:
-    found = {name: _deserialize(value) for name, value in item.items()}
+    found = from_item(item)
     fields = Counts.__dataclass_fields__
     return Claim(
         job_id=found["PK"].removeprefix("JOB#"),
@@ -165,7 +161,3 @@ def _claim(item: dict[str, Any]) -> Claim:
         lease_owner=found["leaseOwner"],
         lease_until_ms=int(found["leaseUntil"]),
     )
-
-
-def _typed(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: _serialize(value) for name, value in values.items()}

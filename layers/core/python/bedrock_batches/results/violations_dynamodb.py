@@ -23,9 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import boto3
 import orjson
-from botocore.config import Config
 
 from bedrock_batches.results.ports import ContentItem
 from bedrock_batches.submit.names import moment_of
@@ -47,22 +45,6 @@ Item = TypeVar("Item")
 PAGE_ITEMS = 5_000
 """A page of a scan ends with the answer that reaches this size. An answer has up to 1 MB."""
 READ = MappingProxyType({"ProjectionExpression": "PK, generated_at, is_verified, job_id"})
-
-
-def bulk_client(threads: int = THREADS) -> DynamoDBClient:
-    """A client like ``aws.clients.service_client``, except that the SDK does not check each value of a request.
-
-    That takes almost half of the processor time of a BatchWriteItem, and ``stored_item`` makes nothing but texts,
-    numbers and lists of texts.
-    """
-    config = Config(
-        parameter_validation=False,
-        connect_timeout=5,
-        read_timeout=60,
-        retries={"mode": "standard", "total_max_attempts": 5},
-        max_pool_connections=threads,
-    )
-    return boto3.client("dynamodb", config=config)
 
 
 class DynamoDbViolations:

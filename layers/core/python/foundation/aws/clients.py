@@ -1,35 +1,60 @@
-"""boto3 clients. The SDK itself finds endpoints, region and credentials (``AWS_ENDPOINT_URL`` among them)."""
+"""The SDK's clients. The SDK itself finds endpoints, region and credentials (``AWS_ENDPOINT_URL`` among them).
+
+They are made by botocore. boto3 makes the same clients, but importing it also imports resources and file transfers,
+which no function uses.
+"""
 
 from __future__ import annotations
 
 from functools import cache
+from threading import Lock
 from typing import Any
 
-import boto3
+import botocore
 from botocore.config import Config
+from botocore.session import Session, get_session
 
-USER_AGENT = f"Boto3/{boto3.__version__} batch-processor"
+USER_AGENT = f"Botocore/{botocore.__version__} batch-processor"
 """A constant: botocore builds its own long user agent again for every call, a sixth of the CPU time of a small one."""
+MOST_CONNECTIONS = 32
+"""At least the number of threads that use a client at once: 30 rows in flight, or the aggregator's readers."""
+
+
+_creating = Lock()
+"""A session does not let two threads make clients at once, but the clients can be shared
+(https://docs.aws.amazon.com/boto3/latest/guide/clients.html#caveats)."""
 
 
 @cache
-def _session() -> boto3.Session:
-    return boto3.Session()
+def _session() -> Session:
+    return get_session()
 
 
-def service_client(service: str, connections: int = 10, *, read_timeout_seconds: int = 60, attempts: int = 5) -> Any:
-    """A client that tries up to five times with backoff, and gives up on a silent connection after a minute."""
+def _create(service: str, config: Config) -> Any:
+    with _creating:
+        return _session().create_client(service, config=config)
+
+
+@cache
+def service_client(
+    service: str, *, read_timeout_seconds: int = 60, attempts: int = 5, validates_parameters: bool = True
+) -> Any:
+    """A client that tries up to five times with backoff, and gives up on a silent connection after a minute.
+
+    The adapters of one service share it, because making a client takes as long as some calls.
+    """
     config = Config(
         user_agent=USER_AGENT,
         connect_timeout=5,
         read_timeout=read_timeout_seconds,
         retries={"mode": "standard", "total_max_attempts": attempts},
-        max_pool_connections=connections,
+        max_pool_connections=MOST_CONNECTIONS,
+        parameter_validation=validates_parameters,
     )
-    return _session().client(service, config=config)  # type: ignore[call-overload]  # the name is not a literal here
+    return _create(service, config)
 
 
-def invoking_client(service: str, read_timeout_seconds: int, connections: int) -> Any:
+def invoking_client(service: str, read_timeout_seconds: int, connections: int = MOST_CONNECTIONS) -> Any:
     """A client that tries once, because the row's retry policy decides. TCP keep-alive keeps long waits connected."""
     config = Config(
         user_agent=USER_AGENT,
@@ -39,4 +64,4 @@ def invoking_client(service: str, read_timeout_seconds: int, connections: int) -
         max_pool_connections=connections,
         tcp_keepalive=True,
     )
-    return _session().client(service, config=config)  # type: ignore[call-overload]  # the name is not a literal here
+    return _create(service, config)

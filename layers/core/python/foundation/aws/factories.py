@@ -1,6 +1,6 @@
 """Creates the adapters that both capabilities use, each at its first use, so importing a handler creates no client.
 
-The factories import boto3 for the same reason: it takes longer than the rest of a cold start.
+The factories import the SDK for the same reason: it takes longer than the rest of a cold start.
 """
 
 # ruff: noqa: PLC0415 (imports at first use are the point of this module)
@@ -17,16 +17,13 @@ if TYPE_CHECKING:
     from foundation.aws.sns import SnsNotifier
     from foundation.metrics import EmbeddedMetrics
 
-MOST_CONNECTIONS = 32
-"""At least the number of threads that use a client at once: 30 rows in flight, or the aggregator's readers."""
-
 
 @cache
 def objects(bucket: str) -> S3ObjectStore:
     from foundation.aws.clients import service_client
     from foundation.aws.s3 import S3ObjectStore
 
-    return S3ObjectStore(service_client("s3", MOST_CONNECTIONS), bucket)
+    return S3ObjectStore(service_client("s3"), bucket)
 
 
 @cache

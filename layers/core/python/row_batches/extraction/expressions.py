@@ -19,10 +19,10 @@ from row_batches.extraction.transforms import RegexTransform, find_transform, se
 First = Callable[[Any], Any]
 """Evaluates an expression on a document. Raises ValueError with the reason if there is no result."""
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_PARSE = re.compile(
-    r"""parse\(\s*(?P<quote>['"])(?P<regex>(?:\\.|(?!(?P=quote))[^\\])*)(?P=quote)\s*(?:,\s*(?P<group>\d{1,3})\s*)?\)""",
-    re.DOTALL,
+_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+_PARSE = (
+    r"""(?s)parse\(\s*(?P<quote>['"])(?P<regex>(?:\\.|(?!(?P=quote))[^\\])*)(?P=quote)"""
+    r"\s*(?:,\s*(?P<group>\d{1,3})\s*)?\)"
 )
 _OPENING, _CLOSING, _QUOTES = "([{", ")]}", "'\"`"
 
@@ -101,9 +101,9 @@ def parse_expression(text: str) -> Expression:
 
 
 def _parse_step(text: str) -> Parse | str:
-    if _NAME.fullmatch(text):
+    if re.fullmatch(_NAME, text):
         return text
-    match = _PARSE.fullmatch(text)
+    match = re.fullmatch(_PARSE, text)
     if match is None:
         raise ValueError(f"{text!r} is neither parse('regex') nor the name of a transform")
     regex = match["regex"].replace("\\" + match["quote"], match["quote"])

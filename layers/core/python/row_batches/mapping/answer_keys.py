@@ -15,7 +15,7 @@ MOST_KEY_CHARACTERS = 60
 MOST_PLACES = 5
 """In one answer."""
 _ROOT = "$"
-_NAME = re.compile(r"[A-Za-z_]\w*")
+_NAME = r"[A-Za-z_]\w*"
 
 AnswerKeys = dict[str, list[str]]
 """By place, a path such as ``$`` or ``$.speeds``: the keys there, or what is there instead of an object, in ``<>``."""
@@ -59,7 +59,7 @@ def closest_path(source: str, steps: Sequence[int | str] | None, place: str, key
     """
     known = [key for key in keys if not key.startswith("<")]
     if steps is None:
-        name = next((name for name in _NAME.findall(source) if name not in known), "")
+        name = next((name for name in re.findall(_NAME, source) if name not in known), "")
         nearest = closest(name, known)
         return re.sub(rf"\b{name}\b", lambda _: str(nearest), source, count=1) if nearest else ""
     depth = next(depth for depth in range(len(steps) + 1) if _place(steps[:depth]) == place)
@@ -89,7 +89,7 @@ def _place(steps: Sequence[int | str]) -> str:
 def _step(step: int | str) -> str:
     if isinstance(step, int):
         return f"[{step}]"
-    return f".{step}" if _NAME.fullmatch(step) else f"[{step!r}]"
+    return f".{step}" if re.fullmatch(_NAME, step) else f"[{step!r}]"
 
 
 def _keys(value: Any) -> list[str]:

@@ -10,7 +10,7 @@ MAX_FORMAT_LENGTH = 100
 
 Number = int | float | Decimal
 
-_FORMAT = re.compile(
+_FORMAT = (
     r"(?P<before>(?:[^%]|%%)*)"
     r"%(?P<flags>[-+ 0#]{0,5})(?P<width>[0-9]*)(?:\.(?P<precision>[0-9]*))?(?P<kind>[a-zA-Z])"
     r"(?P<after>(?:[^%]|%%)*)"
@@ -27,7 +27,7 @@ def compile_number_format(text: str) -> Callable[[Number], str]:
     """
     if len(text) > MAX_FORMAT_LENGTH:
         raise ValueError(f"the format has {len(text):,} characters; at most {MAX_FORMAT_LENGTH} are allowed")
-    match = _FORMAT.fullmatch(text)
+    match = re.fullmatch(_FORMAT, text)
     if match is None:
         raise ValueError("not a printf format with exactly one conversion")
     if match["kind"] not in "difFeEgG":

@@ -32,22 +32,20 @@ ID_CHARACTERS = 8
 OTHER = "other"
 """The name of the rows whose causes are not shown."""
 
-_VARIABLE = re.compile(
-    r"""
+# The patterns are texts, which ``re`` compiles at their first use: most runs have no failed row.
+_VARIABLE = r"""
       (?P<url>(?:https?|s3|wss?|ftp)://[^\s"'<>)\]}]+)
     | (?P<arn>\barn:aws[^\s"',<>)\]}]+)
     | (?P<text>"[^"]*+" | `[^`]*+` | “[^“”]*+” | «[^«»]*+» | (?<!\w)'[^']*+'(?!\w))
     | (?P<time>\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?)?(?:Z|[+-]\d\d:?\d\d)?)
     | (?P<id>\b[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\b)
     | (?P<word>[^\W_]+)
-    """,
-    re.VERBOSE,
-)
+    """
 """No alternative has a repetition inside another one. A quote without its partner is looked for up to the next one."""
-_NUMBERS = re.compile(r"<number>(?:[.,:/]<number>)+")
-_IDS = re.compile(r"<id>(?:[-_]<(?:id|number)>)+")
-_NAME = re.compile(r"[A-Za-z][\w.]{0,99}(?=: )")
-_IDENTIFIER = re.compile(r"[\w.]+")
+_NUMBERS = r"<number>(?:[.,:/]<number>)+"
+_IDS = r"<id>(?:[-_]<(?:id|number)>)+"
+_NAME = r"[A-Za-z][\w.]{0,99}(?=: )"
+_IDENTIFIER = r"[\w.]+"
 _FEWEST_ID_CHARACTERS = 6
 """A word with a digit in it is an id from this length on. Shorter ones with one digit, such as ``utf8``, stay."""
 
@@ -56,7 +54,8 @@ _FEWEST_ID_CHARACTERS = 6
 def normalised(text: str) -> str:
     """The text with placeholders such as ``<number>`` for what differs from row to row, on one line, cut."""
     line = " ".join(text[:MOST_TEXT_READ].split())
-    line = _IDS.sub("<id>", _NUMBERS.sub("<number>", _VARIABLE.sub(_placeholder, line)))
+    line = re.sub(_VARIABLE, _placeholder, line, flags=re.VERBOSE)
+    line = re.sub(_IDS, "<id>", re.sub(_NUMBERS, "<number>", line))
     return line if len(line) <= MOST_MESSAGE_CHARACTERS else line[: MOST_MESSAGE_CHARACTERS - 1] + "…"
 
 
@@ -76,11 +75,11 @@ def _placeholder(found: re.Match[str]) -> str:
 def name_of(error_name: str, message: str, status: str) -> str:
     """The name of a failed row's error. Rows of an earlier release lack it, but their message can begin with it."""
     if error_name:
-        is_identifier = _IDENTIFIER.fullmatch(error_name) is not None
+        is_identifier = re.fullmatch(_IDENTIFIER, error_name) is not None
         return (error_name if is_identifier else normalised(error_name))[:MOST_NAME_CHARACTERS]
     if status == RowStatus.TIMEOUT:
         return ROW_TIMEOUT
-    named = _NAME.match(message)
+    named = re.match(_NAME, message)
     return named.group() if named else ""
 
 

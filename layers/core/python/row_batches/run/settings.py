@@ -19,21 +19,9 @@ class ValidateInputSettings(RowBatchSettings):
     work_retention_days: int
 
 
-class ProcessToolRowsSettings(RowBatchSettings):
-    results_table: str
-    answers_table: str
-    dead_letter_queue: str
-    runs_table: str
+class WorkerSettings(RowBatchSettings):
+    """The settings of each function that runs rows."""
 
-
-class MapInputSettings(RowBatchSettings):
-    results_table: str
-    answers_table: str
-    dead_letter_queue: str
-    runs_table: str
-
-
-class MapOutputSettings(RowBatchSettings):
     results_table: str
     answers_table: str
     dead_letter_queue: str
@@ -60,9 +48,9 @@ class FinishRunSettings(RowBatchSettings):
 
 SETTINGS_BY_FUNCTION: dict[str, type[FunctionSettings]] = {
     "validate_input": ValidateInputSettings,
-    "process_tool_rows": ProcessToolRowsSettings,
-    "map_input": MapInputSettings,
-    "map_output": MapOutputSettings,
+    "process_tool_rows": WorkerSettings,
+    "map_input": WorkerSettings,
+    "map_output": WorkerSettings,
     "aggregate_results": AggregateResultsSettings,
     "notify": NotifySettings,
     "finish_run": FinishRunSettings,

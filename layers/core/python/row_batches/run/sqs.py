@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +24,10 @@ MOST_TRIES = 3
 
 
 class SqsDeadLetters:
-    """Sends letters to the queue of the given name."""
+    """Sends letters to the queue of the given name. The client is made for the first letter: most runs have none."""
 
-    def __init__(self, client: SQSClient, queue: str) -> None:
-        self._client = client
+    def __init__(self, make_client: Callable[[], SQSClient], queue: str) -> None:
+        self._make_client = make_client
         self._queue = queue
 
     @cached_property
@@ -36,7 +36,7 @@ class SqsDeadLetters:
         (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-queue-message-identifiers.html).
         """
         with translated("sqs:GetQueueUrl", self._queue):
-            return self._client.get_queue_url(QueueName=self._queue)["QueueUrl"]
+            return self._make_client().get_queue_url(QueueName=self._queue)["QueueUrl"]
 
     def send(self, letters: Iterable[dict[str, Any]]) -> None:
         """Send the letters. Raises ``ServiceUnavailableError`` if SQS keeps refusing single messages of a batch."""
@@ -61,7 +61,7 @@ class SqsDeadLetters:
         def send() -> None:
             nonlocal entries
             with translated("sqs:SendMessage", self._queue_url):
-                answer = self._client.send_message_batch(QueueUrl=self._queue_url, Entries=entries)
+                answer = self._make_client().send_message_batch(QueueUrl=self._queue_url, Entries=entries)
             failed = {entry["Id"]: entry for entry in answer.get("Failed", [])}
             entries = [entry for entry in entries if entry["Id"] in failed]
             if failed:

@@ -39,10 +39,14 @@ class StepFunctionsStates:
 
 
 class StepFunctionsRedrives:
-    """Implements ``redrive.Redrives``."""
+    """Implements ``redrive.Redrives``. The client is made at its first use."""
 
-    def __init__(self, client: SFNClient) -> None:
-        self._client = client
+    def __init__(self, make_client: Callable[[], SFNClient]) -> None:
+        self._make_client = make_client
+
+    @property
+    def _client(self) -> SFNClient:
+        return self._make_client()
 
     def last_redrive(self, arn: str) -> Redrive | None:
         found = _describe(self._client, arn)
@@ -54,8 +58,8 @@ class StepFunctionsRedrives:
 class StepFunctionsExecutions(StepFunctionsRedrives):
     """Implements ``finish_run.Executions``."""
 
-    def __init__(self, client: SFNClient, machine_arn: str, finish_machine_arn: str) -> None:
-        super().__init__(client)
+    def __init__(self, make_client: Callable[[], SFNClient], machine_arn: str, finish_machine_arn: str) -> None:
+        super().__init__(make_client)
         self._machine = machine_arn
         self._finish_machine = finish_machine_arn
 

@@ -5,9 +5,9 @@
 from __future__ import annotations
 
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from foundation.aws.factories import MOST_CONNECTIONS, objects
+from foundation.aws.factories import objects
 from foundation.invocation import LambdaContext, call_owner, clock
 
 if TYPE_CHECKING:
@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 @cache
 def batches(bucket: str, results_table: str | None = None, answers_table: str | None = None) -> Batches:
     """The batches. ``results_table`` is needed for reading rows, ``answers_table`` for running rows."""
+    from foundation.aws.clients import service_client
     from row_batches.rows.stores import RowStores
     from row_batches.run.batch import Batches
 
-    table = None if results_table is None else lambda: (_rows_client(), results_table)
+    table = None if results_table is None else lambda: (service_client("dynamodb"), results_table)
     cache = None if answers_table is None else _answers(answers_table)
     segments = None if answers_table is None else _segments()
     stores = RowStores(objects(bucket), clock, table)
@@ -39,9 +40,10 @@ def batches(bucket: str, results_table: str | None = None, answers_table: str | 
 
 
 def _answers(table: str) -> AnswerCache:
+    from foundation.aws.clients import service_client
     from row_batches.run.cache_dynamodb import DynamoDbAnswers
 
-    return DynamoDbAnswers(_rows_client(), table)
+    return DynamoDbAnswers(service_client("dynamodb"), table)
 
 
 @cache
@@ -54,33 +56,20 @@ def _segments() -> XraySegments:
 
 
 @cache
-def _rows_client() -> Any:
-    from foundation.aws.clients import service_client
-
-    return service_client("dynamodb", MOST_CONNECTIONS)
-
-
-@cache
 def dead_letters(queue: str) -> SqsDeadLetters:
     from foundation.aws.clients import service_client
     from row_batches.run.sqs import SqsDeadLetters
 
     # Short timeouts, because letters are sent after the rows are written, and a worker has seconds left for both.
-    return SqsDeadLetters(service_client("sqs", read_timeout_seconds=5, attempts=2), queue)
+    return SqsDeadLetters(lambda: service_client("sqs", read_timeout_seconds=5, attempts=2), queue)
 
 
 @cache
 def outputs(results_bucket: str) -> S3OutputObjects:
+    from foundation.aws.clients import service_client
     from row_batches.files.outputs_s3 import S3OutputObjects
 
-    return S3OutputObjects(_outputs_client, results_bucket)
-
-
-@cache
-def _outputs_client() -> Any:
-    from foundation.aws.clients import service_client
-
-    return service_client("s3")
+    return S3OutputObjects(lambda: service_client("s3"), results_bucket)
 
 
 @cache
@@ -104,7 +93,7 @@ def executions(machine_arn: str, finish_machine_arn: str) -> StepFunctionsExecut
     from foundation.aws.clients import service_client
     from row_batches.run.stepfunctions import StepFunctionsExecutions
 
-    return StepFunctionsExecutions(service_client("stepfunctions"), machine_arn, finish_machine_arn)
+    return StepFunctionsExecutions(lambda: service_client("stepfunctions"), machine_arn, finish_machine_arn)
 
 
 @cache
@@ -112,7 +101,7 @@ def redrives() -> StepFunctionsRedrives:
     from foundation.aws.clients import service_client
     from row_batches.run.stepfunctions import StepFunctionsRedrives
 
-    return StepFunctionsRedrives(service_client("stepfunctions"))
+    return StepFunctionsRedrives(lambda: service_client("stepfunctions"))
 
 
 def notes(table: str) -> BestEffort:
@@ -139,4 +128,4 @@ def invoker() -> TargetInvoker:
     from foundation.aws.clients import invoking_client
     from row_batches.targets.kinds import KindInvoker
 
-    return KindInvoker(lambda service, seconds: invoking_client(service, seconds, MOST_CONNECTIONS))
+    return KindInvoker(invoking_client)

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from row_batches.targets.stepfunctions import StateMachineSettings
 
 
-@cache
 def _client(service: str) -> Any:
     from foundation.aws.clients import service_client
 

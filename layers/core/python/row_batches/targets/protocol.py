@@ -36,9 +36,9 @@ CHILD_DIED_ERROR = "ChildDiedError"
 _TIMEOUT_ERRORS = frozenset({"States.Timeout", "Sandbox.Timedout"})
 # Only newer runtimes give Lambda's time-out a name of its own. Older ones use these names and its message.
 _NAMELESS_ERRORS = frozenset({"", "Unhandled", "Lambda.Unknown"})
-_LAMBDA_TIMEOUT = re.compile(r"Task timed out after [0-9.]+ seconds")
+_LAMBDA_TIMEOUT = r"Task timed out after [0-9.]+ seconds"
 # For JSON that was cut off. Quotes inside its texts are escaped, so they do not match.
-_FIELD_OF_FAILURE = re.compile(r'"(Error|Cause|Status)":\s?("(?:[^"\\\x00-\x1f]|\\["\\/bfnrt]|\\u[0-9A-Fa-f]{4})*+")')
+_FIELD_OF_FAILURE = r'"(Error|Cause|Status)":\s?("(?:[^"\\\x00-\x1f]|\\["\\/bfnrt]|\\u[0-9A-Fa-f]{4})*+")'
 _TOO_LARGE_ERRORS = frozenset({"States.DataLimitExceeded", "Function.ResponseSizeTooLarge"})
 _THROTTLING_ERRORS = frozenset(
     {
@@ -278,7 +278,7 @@ def unanswered(message: str) -> Outcome:
 
 def _is_timeout(error_name: str, message: str) -> bool:
     return error_name in _TIMEOUT_ERRORS or (
-        error_name in _NAMELESS_ERRORS and _LAMBDA_TIMEOUT.search(message) is not None
+        error_name in _NAMELESS_ERRORS and re.search(_LAMBDA_TIMEOUT, message) is not None
     )
 
 
@@ -326,7 +326,7 @@ def agent_error(error: str, cause: str) -> tuple[str, str]:
         description = json.loads(cause)
     except (ValueError, RecursionError):
         # A Cause is cut at 32,768 characters. The description holds the agent's input, which can be longer.
-        description = {name: json.loads(text) for name, text in _FIELD_OF_FAILURE.findall(cause)}
+        description = {name: json.loads(text) for name, text in re.findall(_FIELD_OF_FAILURE, cause)}
     return _names_of_failure(description) if isinstance(description, dict) and description else (error, cause)
 
 

@@ -80,8 +80,8 @@ REFUSALS = frozenset({"ExecutionDoesNotExist", "InvalidExecutionInput", "Invalid
 """Errors after which no execution has this attempt's name (the same page). After other errors, one can have it."""
 CALL_PREFIXES = ("StepFunctions.", "Sfn.")
 """Prefixes of errors of the call itself. The agent's own errors are inside ``States.TaskFailed``."""
-DENIED = re.compile(r"is not authorized to perform|Error Code: (AccessDenied|UnrecognizedClient)")
-RATE_EXCEEDED = re.compile(r"Rate exceeded|Error Code: Throttl")
+DENIED = r"is not authorized to perform|Error Code: (AccessDenied|UnrecognizedClient)"
+RATE_EXCEEDED = r"Rate exceeded|Error Code: Throttl"
 """Errors that all services share have one name (``StepFunctions.AWSStepFunctionsException``, ``Sfn.SfnException``), so
 only the cause tells them apart."""
 
@@ -242,9 +242,9 @@ def _read_call_error(error: str, cause: str) -> Outcome:
     The call is repeated under the same name, so Step Functions does not start it twice.
     """
     name = error.rpartition(".")[2].removesuffix("Exception")
-    if name in DEPLOYMENT_ERRORS or DENIED.search(cause):
+    if name in DEPLOYMENT_ERRORS or re.search(DENIED, cause):
         raise DeploymentError(f"the agent cannot be called: {error}: {cause}")
-    if RATE_EXCEEDED.search(cause):
+    if re.search(RATE_EXCEEDED, cause):
         return throttled(cause)
     outcome = agent_failure(error, cause)
     return outcome if name in REFUSALS or outcome.throttled else unanswered(outcome.error_message)
