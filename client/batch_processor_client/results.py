@@ -68,6 +68,28 @@ def summary_of(deployment: Deployment, document: dict[str, Any]) -> dict[str, An
         return {}  # the result is shown without it
 
 
+def with_format_of(document: dict[str, Any], output: Path | None) -> dict[str, Any]:
+    """The document of a run whose output also has the format that the ending of ``output`` asks for.
+
+    A document with a mistake in ``output_format`` stays as it is, so that the mistake is named. Raises ClientError for
+    Parquet, which is never one file.
+    """
+    wanted = FORMAT_OF.get(output.suffix.casefold()) if output else None
+    if wanted is None:
+        return document
+    if wanted == "parquet":
+        raise ClientError(
+            f"No single file {output} can have the output: Parquet is several files. Name a .csv, .xlsx or .jsonl "
+            'file, or run a document with "output_format": {"type": "parquet"} and copy the files that it names.'
+        )
+    given = document.get("output_format") or {}
+    types = given.get("type", []) if isinstance(given, dict) else None
+    types = [types] if isinstance(types, str) else types
+    if not isinstance(types, list) or wanted in types:
+        return document
+    return {**document, "output_format": {**given, "type": [*types, wanted]}}
+
+
 def address_for(path: Path, output_s3_uri: str, outputs: dict[str, str]) -> str:
     """The address of the output in the format that the ending of ``path`` asks for.
 

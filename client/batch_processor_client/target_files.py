@@ -254,6 +254,13 @@ def output_lines(names: Sequence[str], settings: str = "") -> str:
     return lines if names and [column.name for column in read.output] == list(names) else ""
 
 
+def output_in_terraform(names: Sequence[str]) -> str:
+    """The line that declares columns with these names in the Terraform variable ``targets``; "" as ``output_lines``."""
+    columns = [f"{{ name = {json.dumps(name, ensure_ascii=False)} }}" for name in names]
+    line = f"output = [{', '.join(columns)}]\n".replace("${", "$${").replace("%{", "%%{")
+    return line if output_lines(names) else ""
+
+
 def check_targets(folder: Path = FOLDER) -> list[TargetFolder]:
     """All targets of the folder. Raises FileProblemsError naming every mistake in all of them."""
     targets: list[TargetFolder] = []

@@ -24,7 +24,7 @@ from batch_processor_client.remap import Remap
 from batch_processor_client.retry import Retry
 from batch_processor_client.rows import RowPage
 from batch_processor_client.stop import Stage, Stop
-from row_batches.mapping.metadata_columns import METADATA_COLUMNS
+from row_batches.mapping.metadata_columns import DEFAULT_METADATA_COLUMNS, METADATA_COLUMNS
 from row_batches.mapping.models import RESULT_COLUMN
 from row_batches.rows.records import RowStatus
 from row_batches.run.blanks import Unmatched
@@ -408,8 +408,12 @@ def guess_lines(guess: Guess, header: FileHeader) -> list[str]:
     """What a guessed document sends and writes, and the document, to keep and change."""
     lines = [f"{'target':<12} {guess.document['target']['name']}"]
     lines += [f"{'field':<12} {field} from column {column}" for field, column in guess.fields.items()]
+    own = [column for column in header.columns if column not in DEFAULT_METADATA_COLUMNS]
+    replaced = [column for column in header.columns if column in DEFAULT_METADATA_COLUMNS]
     if not guess.fields:
-        lines.append(f"{'fields':<12} {', '.join(header.columns)}: each column under its own name")
+        lines.append(f"{'fields':<12} {', '.join(own)}: each column under its own name")
+        if replaced:
+            lines.append(f"{'not sent':<12} {', '.join(replaced)}: as in an earlier output, which the new one replaces")
     if guess.unused:
         lines.append(f"{'not sent':<12} {', '.join(guess.unused)}")
     if guess.missing:

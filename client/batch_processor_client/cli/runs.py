@@ -105,9 +105,11 @@ def run(
         deployment = deployment_of(context)
         header = header or read_header(inputs.named_objects(deployment, csv))
         guess = guess_document(find_target(deployment, target), header.columns, given, concurrency)
+        guess = guess.model_copy(update={"document": results.with_format_of(guess.document, output)})
         for line in report.guess_lines(guess, header):
             show(line, console)
         read = guess.document
+    read = results.with_format_of(read, output)
     if csv and path is None:
         read = {**with_one_name(read), "csv_s3_uri": csv}
     if trial is not None:

@@ -14,7 +14,7 @@ from batch_processor_client.cli.options import AsJson, deployment_of, input_file
 from batch_processor_client.cli.tables import Column, FittedTable
 from batch_processor_client.documents import read_document
 from batch_processor_client.errors import ClientError
-from batch_processor_client.target_files import FOLDER, Template, output_lines
+from batch_processor_client.target_files import FOLDER, Template, output_in_terraform, output_lines
 from row_batches.document.plan import Target
 from row_batches.rows.records import RowStatus
 
@@ -111,10 +111,13 @@ def try_(
         for number, one in enumerate(tried, 1):
             _show_tried(one, f"row {number} of {len(tried)}" if len(tried) > 1 else "")
         undeclared = list(dict.fromkeys(field for one in tried for field in one.undeclared))
-        if mappings is None and (lines := output_lines(undeclared)):
+        is_folder = (FOLDER / name).is_dir()
+        lines = output_lines(undeclared) if is_folder else output_in_terraform(undeclared)
+        if mappings is None and lines:
+            place = f"targets/{name}/target.yaml" if is_folder else f"{name} in the Terraform variable targets"
             show(
                 "output   A run without a document writes the answer as JSON, in one column. For a column a field, add "
-                f"this to targets/{name}/target.yaml, and deploy it:\n{lines}".rstrip()
+                f"this to {place}, and deploy it:\n{lines}".rstrip()
             )
     if any(one.status is not RowStatus.SUCCESS for one in tried):
         raise typer.Exit(1)

@@ -119,3 +119,10 @@ def test_the_guess_is_shown_with_what_is_not_sent() -> None:
     ]
     own_names = report.guess_lines(guess_document(target(), ["a", "b"]), FileHeader(columns=["a", "b"], has_rows=True))
     assert own_names[1] == "fields       a, b: each column under its own name"
+
+    earlier = FileHeader(columns=["a", "_row_id", "_status"], has_rows=True)
+    shown = report.guess_lines(guess_document(target(), earlier.columns), earlier)
+    assert shown[1:3] == [
+        "fields       a: each column under its own name",
+        "not sent     _row_id, _status: as in an earlier output, which the new one replaces",
+    ]

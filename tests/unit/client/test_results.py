@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from batch_processor_client.errors import ClientError
-from batch_processor_client.results import address_for, ending, first_failed_rows, first_rows, summary_of
+from batch_processor_client.results import (
+    address_for,
+    ending,
+    first_failed_rows,
+    first_rows,
+    summary_of,
+    with_format_of,
+)
 from tests.unit.client.fakes import FakeStorage, fake_deployment
 
 
@@ -69,6 +76,35 @@ def test_the_output_of_a_stopped_run_is_found_once_it_is_written(
 
     assert (found.status, found.cause) == ("ABORTED", "maintenance")
     assert found.document == ({"output_s3_uri": "s3://r/output.csv"} if files else None)
+
+
+@pytest.mark.parametrize(
+    ("output_format", "types"),
+    [
+        (None, ["xlsx"]),
+        ({}, ["xlsx"]),
+        ({"type": "csv", "bom": True}, ["csv", "xlsx"]),
+        ({"type": ["jsonl"]}, ["jsonl", "xlsx"]),
+        ({"type": "xlsx"}, "xlsx"),
+        ({"type": 5}, 5),
+    ],
+)
+def test_a_run_writes_the_format_of_the_file_that_gets_its_output(output_format: Any, types: Any) -> None:
+    document = {"target": {}, "output_format": output_format}
+
+    written = with_format_of(document, Path("out.XLSX"))
+
+    assert written["output_format"] == {**(output_format or {}), "type": types}
+    assert with_format_of(document, Path("out.csv")) == with_format_of(document, None) == document
+
+
+def test_a_mistake_in_the_formats_is_left_for_the_check_of_the_document() -> None:
+    assert with_format_of({"output_format": "xlsx"}, Path("out.xlsx")) == {"output_format": "xlsx"}
+
+
+def test_one_parquet_file_is_refused_before_the_run() -> None:
+    with pytest.raises(ClientError, match="Parquet is several files"):
+        with_format_of({}, Path("out.parquet"))
 
 
 OUTPUTS = {"csv": "s3://r/output.csv", "xlsx": "s3://r/output.xlsx", "parquet": "s3://r/output/"}

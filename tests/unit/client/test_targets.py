@@ -201,13 +201,30 @@ def outputs(tmp_path: Path) -> str:
     return str(path)
 
 
+@pytest.mark.parametrize(
+    ("folder", "ending"),
+    [
+        ("targets/sentiment", 'targets/sentiment/target.yaml, and deploy it:\noutput:\n  - {name: "la${b}el"}\n'),
+        ("targets", 'in the Terraform variable targets, and deploy it:\noutput = [{ name = "la$${b}el" }]\n'),
+    ],
+    ids=["a folder", "an ARN"],
+)  # fmt: skip
+def test_the_command_shows_how_to_declare_the_output_where_the_target_is(
+    folder: str, ending: str, monkeypatch: pytest.MonkeyPatch, outputs: str, tmp_path: Path
+) -> None:
+    (tmp_path / folder).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    deployment_with(monkeypatch, **{"lambda": FakeLambda({"la${b}el": "positive"})})
+    result = CliRunner().invoke(app, ["--outputs", outputs, "try", "sentiment", "--row", '{"text": "Great!"}'])
+    assert result.output.endswith(ending)
+
+
 def test_the_command_shows_request_answer_columns_time_and_cost(monkeypatch: pytest.MonkeyPatch, outputs: str) -> None:
     deployment_with(monkeypatch, **{"lambda": FakeLambda({"label": "[bold]positive"})})
     result = CliRunner().invoke(app, ["--outputs", outputs, "try", "sentiment", "--row", '{"text": "Great!"}'])
     assert result.exit_code == 0, result.output
     assert '"input": {"text": "Great!"}' in result.output
     assert "column   label = [bold]positive" in result.output
-    assert result.output.endswith('output:\n  - {name: "label"}\n')
     assert "cost 0.002 USD" in result.output
 
 
