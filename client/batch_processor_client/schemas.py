@@ -54,7 +54,10 @@ class Attempted(BaseModel):
 
 
 class Tried(BaseModel):
-    """A schema on one answer. ``cells`` are the columns of the row; ``refused`` says why the row would fail instead."""
+    """A schema on one answer. ``cells`` are the columns of the row; ``refused`` says why the row would fail instead.
+
+    ``is_text``: the answer is not JSON, or is a JSON text.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -65,6 +68,7 @@ class Tried(BaseModel):
     missing: list[str]
     attempts: list[Attempted]
     refused: str = ""
+    is_text: bool = False
 
 
 def read_schema(path: Path) -> SchemaFile:
@@ -204,6 +208,7 @@ def try_answer(schema: AgentSchema, answer: Any) -> Tried:
         missing=extracted.missing,
         attempts=attempts,
         refused=outcome.error_message,
+        is_text=isinstance(answer, str),
     )
 
 

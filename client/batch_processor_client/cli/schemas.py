@@ -54,6 +54,8 @@ def schema_try(
         return
     if tried.refused:
         out.print(f"A run would fail this row: {tried.refused}", soft_wrap=True, markup=False)
+    if tried.is_text:
+        out.print("The answer is a text and not JSON; a run takes it as it is.", soft_wrap=True)
     for name, cell in tried.cells.items():
         said = f"{cell!r} by {tried.methods[name]}" if name in tried.methods else f"missing: the cell is {cell!r}"
         out.print(f"{name}: {said}", soft_wrap=True, markup=False, highlight=False)

@@ -161,6 +161,16 @@ def test_an_answer_that_would_fail_its_row_says_so(tmp_path: Path) -> None:
     assert "returned result Error instead of Success: down" in try_schema("web-search-agent", path, SHIPPED).refused
 
 
+@pytest.mark.parametrize(("content", "is_text"), [('{"url": "a"', True), ('{"url": "a"}', False), ("", True)])
+def test_an_answer_that_is_not_json_says_so(tmp_path: Path, content: str, is_text: bool) -> None:
+    path = tmp_path / "answer.json"
+    path.write_text(content)
+
+    done = CliRunner().invoke(app, ["schema", "try", "web-search-agent", str(path), "--schemas", str(SHIPPED)])
+
+    assert ("The answer is a text and not JSON" in done.stdout) is is_text
+
+
 @pytest.mark.parametrize(
     ("agent", "fields"),
     [
