@@ -9,12 +9,12 @@ from foundation.aws import factories
 from row_batches.rows.work import execution_of
 from row_batches.run import wiring
 from row_batches.run.aggregate_results import aggregate_results
-from row_batches.run.messages import AggregateRequest
+from row_batches.run.end_messages import AggregateRequest
 from row_batches.run.settings import AggregateResultsSettings
 
 
 def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[str, Any]:
-    """``AggregateRequest`` to ``AggregateResponse`` or ``TrialResponse`` (row_batches.run.messages)."""
+    """``AggregateRequest`` to ``AggregateResponse`` or ``TrialResponse`` (row_batches.run.end_messages)."""
     invocation.limit_heap()
     request = AggregateRequest.model_validate(event)
     settings = invocation.begin(AggregateResultsSettings, context, execution_id=execution_of(request.plan_key))

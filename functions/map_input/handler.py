@@ -7,13 +7,13 @@ from typing import Any
 from foundation import invocation
 from row_batches.rows.work import execution_of
 from row_batches.run import wiring
+from row_batches.run.agent_messages import MapRowsRequest
 from row_batches.run.map_input import map_rows
-from row_batches.run.messages import MapRowsRequest
 from row_batches.run.settings import WorkerSettings
 
 
 def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[str, Any]:
-    """``MapRowsRequest`` to ``MapRowsResponse`` (row_batches.run.messages)."""
+    """``MapRowsRequest`` to ``MapRowsResponse`` (row_batches.run.agent_messages)."""
     request = MapRowsRequest.model_validate(event)
     settings = invocation.begin(
         WorkerSettings,

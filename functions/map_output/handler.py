@@ -7,13 +7,13 @@ from typing import Any
 from foundation import invocation
 from row_batches.rows.work import execution_of
 from row_batches.run import wiring
+from row_batches.run.agent_messages import MapOutputRequest
 from row_batches.run.map_output import map_output
-from row_batches.run.messages import MapOutputRequest
 from row_batches.run.settings import WorkerSettings
 
 
 def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[str, Any]:
-    """``MapOutputRequest`` to ``MapOutputResponse`` (row_batches.run.messages)."""
+    """``MapOutputRequest`` to ``MapOutputResponse`` (row_batches.run.agent_messages)."""
     request = MapOutputRequest.model_validate(event)
     settings = invocation.begin(
         WorkerSettings, context, execution_id=execution_of(request.BatchInput.plan_key), row_id=request.Row.get("r")

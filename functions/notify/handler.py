@@ -7,13 +7,13 @@ from typing import Any
 from foundation import invocation
 from foundation.aws import factories
 from row_batches.run import wiring
-from row_batches.run.messages import EndedRun
+from row_batches.run.end_messages import EndedRun
 from row_batches.run.notify import notify
 from row_batches.run.settings import NotifySettings
 
 
 def handler(event: dict[str, Any], context: invocation.LambdaContext) -> None:
-    """``EndedRun`` (row_batches.run.messages); answers nothing."""
+    """``EndedRun`` (row_batches.run.end_messages); answers nothing."""
     ended = EndedRun.model_validate(event)
     settings = invocation.begin(NotifySettings, context, execution_id=ended.execution)
     notify(

@@ -7,13 +7,13 @@ from typing import Any
 from foundation import invocation
 from row_batches.rows.work import execution_of
 from row_batches.run import wiring
-from row_batches.run.messages import ToolRowsRequest
 from row_batches.run.process_tool_rows import process_tool_rows
 from row_batches.run.settings import WorkerSettings
+from row_batches.run.tool_messages import ToolRowsRequest
 
 
 def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[str, Any]:
-    """``ToolRowsRequest`` to ``ToolRowsResponse`` (row_batches.run.messages)."""
+    """``ToolRowsRequest`` to ``ToolRowsResponse`` (row_batches.run.tool_messages)."""
     invocation.limit_heap()
     request = ToolRowsRequest.model_validate(event)
     settings = invocation.begin(WorkerSettings, context, execution_id=execution_of(request.BatchInput.plan_key))

@@ -6,13 +6,13 @@ from typing import Any
 
 from foundation import invocation
 from row_batches.run import wiring, wiring_input
-from row_batches.run.messages import ValidateRequest
+from row_batches.run.input_messages import ValidateRequest
 from row_batches.run.settings import ValidateInputSettings
 from row_batches.run.validate_input import validate_input
 
 
 def handler(event: dict[str, Any], context: invocation.LambdaContext) -> dict[str, Any]:
-    """``ValidateRequest`` to ``ValidateResponse`` (row_batches.run.messages); raises InvalidInputError.
+    """``ValidateRequest`` to ``ValidateResponse`` (row_batches.run.input_messages); raises InvalidInputError.
 
     Call it again until ``done``.
     """

@@ -14,15 +14,10 @@ from typing import Any
 import pytest
 
 from foundation.errors import DeploymentError
+from row_batches.run.agent_messages import AgentCall, MapOutputRequest, MapOutputResponse
 from row_batches.run.batch import Batches
 from row_batches.run.map_output import map_output
-from row_batches.run.messages import (
-    AgentCall,
-    BatchReference,
-    CaughtError,
-    MapOutputRequest,
-    MapOutputResponse,
-)
+from row_batches.run.messages import BatchReference, CaughtError
 from row_batches.run.runs import BestEffort
 from tests.support.aws_resources import eventually, unique
 from tests.support.batches import KEYS, make_plan, staged_items

@@ -13,8 +13,12 @@ from typing import Any
 import pytest
 
 from foundation import errors
-from row_batches.run import messages
+from row_batches.run.agent_messages import AgentCall, MapOutputRequest, MapRowsRequest, MapRowsResponse
 from row_batches.run.delivery import MOST_TRIES
+from row_batches.run.end_messages import AggregateRequest, AggregateResponse, EndedRun
+from row_batches.run.input_messages import ExecutionReference, ValidateRequest, ValidateResponse
+from row_batches.run.messages import BatchReference, ChildInput
+from row_batches.run.tool_messages import ToolRowsRequest, ToolRowsResponse
 from row_batches.targets.kind import Processor
 from tests.support import state_machine
 
@@ -274,45 +278,45 @@ def _payload(name: str) -> Any:
 
 
 def test_the_payloads_have_the_fields_of_the_messages() -> None:
-    assert set(_payload("ValidateInput")) == set(messages.ValidateRequest.model_fields)
-    assert set(_payload("ValidateInput")["execution"]) == set(messages.ExecutionReference.model_fields)
-    assert set(_payload("FindMissing")) <= set(messages.AggregateRequest.model_fields)
-    assert set(_payload("AggregateResults")) == set(messages.AggregateRequest.model_fields) - {"ended", *OF_TRIALS}
-    assert set(_payload("PutTogether")) == set(messages.AggregateRequest.model_fields) - {"manifests", *OF_TRIALS}
+    assert set(_payload("ValidateInput")) == set(ValidateRequest.model_fields)
+    assert set(_payload("ValidateInput")["execution"]) == set(ExecutionReference.model_fields)
+    assert set(_payload("FindMissing")) <= set(AggregateRequest.model_fields)
+    assert set(_payload("AggregateResults")) == set(AggregateRequest.model_fields) - {"ended", *OF_TRIALS}
+    assert set(_payload("PutTogether")) == set(AggregateRequest.model_fields) - {"manifests", *OF_TRIALS}
     asked = {name for step in ("StageTrial", "ReportTrial", "WaitForApproval", "TakeAnswer") for name in _payload(step)}
     assert asked == {"action", "plan_key", *OF_TRIALS}
     read = set(re.findall(r"Execution\.Input\.([a-z_]+)", json.dumps(FINISHING)))
-    assert read <= set(messages.EndedRun.model_fields)
-    batch_input = set(messages.BatchReference.model_fields)
+    assert read <= set(EndedRun.model_fields)
+    batch_input = set(BatchReference.model_fields)
     assert set(ALL["ProcessToolRows"]["ItemBatcher"]["BatchInput"]) == batch_input
     assert set(ALL["ProcessAgentRows"]["ItemBatcher"]["BatchInput"]) == batch_input
-    child_input = set(messages.ChildInput.model_fields)
+    child_input = set(ChildInput.model_fields)
     assert child_input == {"BatchInput", "Items"}, "as ItemBatcher gives them"
     assert set(re.findall(r"'(\w+)': \$", _payload("MapRows"))) == {"Child"}
     again = set(re.findall(r"'(\w+)': \$", ALL["WaitBeforeRound"]["Output"]))
     inline = set(ALL["ProcessAgentRowsInline"]["ItemSelector"])
     assert inline >= {*child_input, "Child"}
-    assert inline | again == set(messages.MapRowsRequest.model_fields)
+    assert inline | again == set(MapRowsRequest.model_fields)
     for name in ("MapOutput", "RecordFailure"):
         given = set(re.findall(r"'(\w+)': \$", _payload(name)))
-        assert given | {"Result", "Description", "ErrorOutput"} == set(messages.MapOutputRequest.model_fields)
-    assert set(messages.ToolRowsRequest.model_fields) == child_input
+        assert given | {"Result", "Description", "ErrorOutput"} == set(MapOutputRequest.model_fields)
+    assert set(ToolRowsRequest.model_fields) == child_input
 
 
 def test_the_answers_that_the_machine_reads_are_fields_of_the_messages() -> None:
     read = set(re.findall(r"\$states\.result\.Payload\.([a-z_.]+)", json.dumps(MACHINE["States"]["ValidateInput"])))
     for path in read:
-        model: Any = messages.ValidateResponse
+        model: Any = ValidateResponse
         for part in path.split("."):
             model = model.model_fields[part].annotation
     rows = set(re.findall(r"\$states\.result\.Payload\.([a-z_.]+)", json.dumps(TASKS["MapRows"])))
-    assert rows == set(messages.MapRowsResponse.model_fields)
+    assert rows == set(MapRowsResponse.model_fields)
     calls = set(re.findall(r"(?:\$call|input\.call|again)\.([a-z_]+)", TEXT))
-    assert calls <= set(messages.AgentCall.model_fields)
+    assert calls <= set(AgentCall.model_fields)
     assert {"missing", "missing_input", "done", "come_again_in_seconds", "error", "document"} <= set(
-        messages.AggregateResponse.model_fields
+        AggregateResponse.model_fields
     )
-    assert {"remaining", "come_again_in_seconds"} <= set(messages.ToolRowsResponse.model_fields)
+    assert {"remaining", "come_again_in_seconds"} <= set(ToolRowsResponse.model_fields)
 
 
 def test_choices_use_the_values_of_the_enumerations() -> None:

@@ -13,15 +13,10 @@ import orjson
 from row_batches.document.plan import Plan
 from row_batches.run.aggregate_results import aggregate_results
 from row_batches.run.batch import Batches
-from row_batches.run.messages import (
-    AggregateAction,
-    AggregateRequest,
-    AggregateResponse,
-    BatchReference,
-    EndedRun,
-    ToolRowsRequest,
-)
+from row_batches.run.end_messages import AggregateAction, AggregateRequest, AggregateResponse, EndedRun
+from row_batches.run.messages import BatchReference
 from row_batches.run.process_tool_rows import process_tool_rows
+from row_batches.run.tool_messages import ToolRowsRequest
 from row_batches.targets.protocol import Outcome, thrown_error
 from tests.support.batches import WorkStore, sent_items
 from tests.support.fakes import (

@@ -52,7 +52,7 @@ from row_batches.mapping.metadata_columns import DEFAULT_METADATA_COLUMNS
 from row_batches.rows.records import FinishedRow
 from row_batches.run.aggregate_results import aggregate_results
 from row_batches.run.batch import Batch, Batches
-from row_batches.run.messages import AggregateAction, AggregateRequest
+from row_batches.run.end_messages import AggregateAction, AggregateRequest
 from row_batches.run.ownership import Ownership
 from row_batches.run.runs import BestEffort
 from row_batches.targets.protocol import read_tool_answer

@@ -30,7 +30,7 @@ from row_batches.rows.stores import RowStores
 from row_batches.run.aggregate_results import aggregate_results
 from row_batches.run.batch import Batch, Batches
 from row_batches.run.cost import estimate
-from row_batches.run.messages import AggregateAction, AggregateRequest
+from row_batches.run.end_messages import AggregateAction, AggregateRequest
 from row_batches.targets.protocol import read_tool_answer
 from tools.benchmarks import aggregation_peers
 from tools.benchmarks.aggregation_peers import NeverRedriven, NoDeadLetters, OnlyOwner, UnlimitedTime

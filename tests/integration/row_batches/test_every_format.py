@@ -14,8 +14,10 @@ from row_batches.files.opening import FORMATS
 from row_batches.files.several import NamedFile, open_files
 from row_batches.run.aggregate_results import aggregate_results
 from row_batches.run.batch import Batches
-from row_batches.run.messages import AggregateAction, AggregateRequest, BatchReference, ToolRowsRequest
+from row_batches.run.end_messages import AggregateAction, AggregateRequest
+from row_batches.run.messages import BatchReference
 from row_batches.run.process_tool_rows import process_tool_rows
+from row_batches.run.tool_messages import ToolRowsRequest
 from tests.support.batches import KEYS, WorkStore, make_plan, sent_items, stage
 from tests.support.fakes import (
     FakeClock,

@@ -25,7 +25,7 @@ from row_batches.files.opening import open_input
 from row_batches.files.ports import InputObject
 from row_batches.files.table import InputFile
 from row_batches.files.writers import WRITER_OF
-from row_batches.run.messages import EndedRun, ExecutionStatus
+from row_batches.run.end_messages import EndedRun, ExecutionStatus
 from tests.support.batches import EXECUTION, KEYS, deduplicated
 from tests.support.fakes import FakeDeadline, FakeObjectStore, KilledError
 from tests.unit.client.fakes import OUTPUTS

@@ -24,7 +24,7 @@ from row_batches.run import aggregate_results as module
 from row_batches.run import letters
 from row_batches.run.aggregate_results import aggregate_results
 from row_batches.run.batch import Batches
-from row_batches.run.messages import AggregateAction, AggregateRequest, AggregateResponse, EndedRun, ExecutionStatus
+from row_batches.run.end_messages import AggregateAction, AggregateRequest, AggregateResponse, EndedRun, ExecutionStatus
 from row_batches.run.runs import AGGREGATION_PART, Counts, Live, Run, RunState, lease_name, rows_part
 from row_batches.targets.protocol import Outcome
 from tests.support.batches import KEYS, WorkStore, json_of, make_plan, open_batch, staged_items, write_finished

@@ -14,8 +14,9 @@ from row_batches.mapping.models import OutputMapping
 from row_batches.rows.records import RowStatus
 from row_batches.run.aggregate_results import aggregate_results
 from row_batches.run.blanks import MOST_PLACES, MOST_WARNINGS, Blanks
-from row_batches.run.messages import AggregateAction, AggregateRequest, ToolRowsResponse
+from row_batches.run.end_messages import AggregateAction, AggregateRequest
 from row_batches.run.runs import Run
+from row_batches.run.tool_messages import ToolRowsResponse
 from tests.support.batches import KEYS, json_of
 from tests.support.fakes import FakeMetrics, FakeOwnership, FakeRedrives
 from tests.unit.row_batches.run.test_process_tool_rows import Worker, row_of

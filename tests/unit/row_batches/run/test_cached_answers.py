@@ -10,20 +10,16 @@ import orjson
 import pytest
 
 from row_batches.document.plan import Keys, Plan
+from row_batches.run.agent_messages import MapOutputRequest, MapRowsRequest
 from row_batches.run.aggregate_results import aggregate_results
 from row_batches.run.batch import Batches
+from row_batches.run.end_messages import AggregateAction, AggregateRequest
 from row_batches.run.map_input import map_rows
 from row_batches.run.map_output import map_output
-from row_batches.run.messages import (
-    AggregateAction,
-    AggregateRequest,
-    BatchReference,
-    MapOutputRequest,
-    MapRowsRequest,
-    ToolRowsRequest,
-)
+from row_batches.run.messages import BatchReference
 from row_batches.run.process_tool_rows import process_tool_rows
 from row_batches.run.runs import BestEffort
+from row_batches.run.tool_messages import ToolRowsRequest
 from row_batches.targets.protocol import Outcome, thrown_error
 from tests.support.batches import FUNCTION_ARN, STARTED_AT, WorkStore, make_plan, records_of, sent_items
 from tests.support.fakes import (

@@ -14,23 +14,16 @@ from row_batches.document.plan import Plan
 from row_batches.rows.records import FinishedRow, RowStatus
 from row_batches.rows.work import Brake
 from row_batches.run import letters
+from row_batches.run.agent_messages import AgentCall, MapOutputRequest
 from row_batches.run.aggregate_results import aggregate_results
 from row_batches.run.batch import Batch, Batches
 from row_batches.run.commit import Commit
+from row_batches.run.end_messages import AggregateAction, AggregateRequest, AggregateResponse
 from row_batches.run.map_output import map_output
-from row_batches.run.messages import (
-    AgentCall,
-    AggregateAction,
-    AggregateRequest,
-    AggregateResponse,
-    BatchReference,
-    CaughtError,
-    MapOutputRequest,
-    ToolRowsRequest,
-    ToolRowsResponse,
-)
+from row_batches.run.messages import BatchReference, CaughtError
 from row_batches.run.process_tool_rows import process_tool_rows
 from row_batches.run.runs import BestEffort
+from row_batches.run.tool_messages import ToolRowsRequest, ToolRowsResponse
 from row_batches.targets.protocol import Outcome, thrown_error
 from tests.support.batches import KEYS, json_of, make_plan, open_batch, staged_items
 from tests.support.fakes import (

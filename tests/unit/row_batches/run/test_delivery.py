@@ -23,7 +23,7 @@ from row_batches.run.aggregate_results import aggregate_results
 from row_batches.run.batch import Batches
 from row_batches.run.delivery import MOST_TRIES
 from row_batches.run.destination import delivered_names, remapped_names
-from row_batches.run.messages import AggregateAction, AggregateRequest, AggregateResponse, EndedRun, ExecutionStatus
+from row_batches.run.end_messages import AggregateAction, AggregateRequest, AggregateResponse, EndedRun, ExecutionStatus
 from tests.support.batches import EXECUTION, KEYS, WorkStore, make_plan, write_finished
 from tests.support.fakes import (
     FakeClock,

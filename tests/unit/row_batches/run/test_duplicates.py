@@ -16,9 +16,7 @@ from row_batches.run import duplicates, fan_out
 from row_batches.run.batch import Batches
 from row_batches.run.duplicates import Originals, find_duplicates
 from row_batches.run.earlier_execution import Earlier, Ended
-from row_batches.run.messages import (
-    AggregateAction,
-)
+from row_batches.run.end_messages import AggregateAction
 from row_batches.run.remap import remap
 from tests.support.batches import deduplicated, make_plan, sent_items
 from tests.support.fakes import FakeDeadline

@@ -7,7 +7,7 @@ import pytest
 
 from foundation.errors import ServiceUnavailableError
 from row_batches.rows.work import FINISHING_BRAKE, Brake
-from row_batches.run.messages import AggregateAction, AggregateResponse
+from row_batches.run.end_messages import AggregateAction, AggregateResponse
 from row_batches.run.redrive import Redrive
 from row_batches.run.runs import Counts, Live, RunState, lease_name, rows_part
 from tests.support.batches import KEYS, make_plan, open_batch

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from row_batches.document.plan import Keys
 from row_batches.rows.work import FINISHING_BRAKE, Brake, Work
+from row_batches.run.end_messages import EndedRun, ExecutionStatus
 from row_batches.run.finish_run import EVENT, finish_run
-from row_batches.run.messages import EndedRun, ExecutionStatus
 from row_batches.run.redrive import Redrive
 from row_batches.run.runs import Counts, Run, RunEnding, RunState
 from tests.support.batches import make_plan

@@ -16,8 +16,9 @@ import orjson
 import pytest
 
 from row_batches.run.batch import Batches
-from row_batches.run.messages import BatchReference, ToolRowsRequest, ToolRowsResponse
+from row_batches.run.messages import BatchReference
 from row_batches.run.process_tool_rows import MOST_UNWRITTEN_BYTES, process_tool_rows
+from row_batches.run.tool_messages import ToolRowsRequest, ToolRowsResponse
 from tests.support.aws_resources import eventually
 from tests.support.batches import KEYS, make_plan, staged_items
 from tests.support.fakes import FakeClock, FakeDeadLetters, FakeDeadline, FakeInvoker, FakeObjectStore, FakeOwnership

@@ -11,7 +11,7 @@ import pytest
 from foundation.ports import Lease
 from row_batches.document.batch_config import Rate
 from row_batches.run.claims import permits_name, slot_part
-from row_batches.run.messages import ToolRowsResponse
+from row_batches.run.tool_messages import ToolRowsResponse
 from row_batches.targets.calls import no_answer
 from row_batches.targets.protocol import Outcome
 from tests.support.batches import EXECUTION, FUNCTION_ARN, KEYS

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from foundation.errors import DeploymentError
+from row_batches.run.agent_messages import AgentCall, MapRowsRequest, MapRowsResponse
 from row_batches.run.batch import Batches
 from row_batches.run.map_input import MOST_ROUND_BYTES, map_rows
-from row_batches.run.messages import AgentCall, BatchReference, MapRowsRequest, MapRowsResponse
+from row_batches.run.messages import BatchReference
 from row_batches.run.runs import BestEffort
 from tests.support.batches import AGENT_ARN, KEYS, make_plan, records_of, staged_items, write_finished
 from tests.support.fakes import FakeClock, FakeDeadLetters, FakeObjectStore, FakeRuns, fake_starts

@@ -9,15 +9,10 @@ import orjson
 import pytest
 
 from foundation.errors import DeploymentError
+from row_batches.run.agent_messages import AgentCall, MapOutputRequest, MapOutputResponse
 from row_batches.run.batch import Batches
 from row_batches.run.map_output import map_output
-from row_batches.run.messages import (
-    AgentCall,
-    BatchReference,
-    CaughtError,
-    MapOutputRequest,
-    MapOutputResponse,
-)
+from row_batches.run.messages import BatchReference, CaughtError
 from row_batches.run.runs import BestEffort, Counts, Run
 from row_batches.targets.standard_agent import most_inline_throttles
 from tests.support.batches import EXECUTION, KEYS, make_plan, records_of, staged_items

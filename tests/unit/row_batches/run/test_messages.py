@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from row_batches.run.messages import MapRowsRequest
+from row_batches.run.agent_messages import MapRowsRequest
 
 
 def test_the_error_of_a_message_that_cannot_be_read_shows_no_cell() -> None:

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from row_batches.run.batch import Batches
-from row_batches.run.messages import AggregateResponse, EndedRun
+from row_batches.run.end_messages import AggregateResponse, EndedRun
 from row_batches.run.notify import notify
 from tests.support.batches import KEYS
 from tests.support.fakes import FakeNotifier

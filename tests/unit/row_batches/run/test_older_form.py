@@ -15,7 +15,7 @@ import pytest
 from foundation.errors import DeploymentError
 from row_batches.document.plan import Keys, Plan
 from row_batches.rows.work import load_plan
-from row_batches.run.messages import AggregateResponse, EndedRun, ExecutionStatus
+from row_batches.run.end_messages import AggregateResponse, EndedRun, ExecutionStatus
 from row_batches.run.remap import remap
 from tests.support.fakes import FakeClock
 from tests.unit.row_batches.run.test_resume import Runs, rows_of

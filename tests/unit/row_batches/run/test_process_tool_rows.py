@@ -20,15 +20,11 @@ from row_batches.rows.work import FINISHING_BRAKE
 from row_batches.run.aggregate_results import aggregate_results
 from row_batches.run.batch import Batches
 from row_batches.run.causes import Cause
-from row_batches.run.messages import (
-    AggregateAction,
-    AggregateRequest,
-    BatchReference,
-    ToolRowsRequest,
-    ToolRowsResponse,
-)
+from row_batches.run.end_messages import AggregateAction, AggregateRequest
+from row_batches.run.messages import BatchReference
 from row_batches.run.process_tool_rows import process_tool_rows
 from row_batches.run.runs import Counts, Run, lease_name, rows_part
+from row_batches.run.tool_messages import ToolRowsRequest, ToolRowsResponse
 from row_batches.targets.protocol import Outcome, throttled, thrown_error, timed_out, too_large
 from tests.support.aws_resources import eventually
 from tests.support.batches import EXECUTION, KEYS, make_plan, records_of, staged_items

@@ -22,7 +22,7 @@ from row_batches.run import aggregate_results as aggregation
 from row_batches.run import remap
 from row_batches.run.aggregate_results import aggregate_results
 from row_batches.run.batch import Batches
-from row_batches.run.messages import AggregateAction, AggregateRequest, EndedRun
+from row_batches.run.end_messages import AggregateAction, AggregateRequest, EndedRun
 from row_batches.run.remap import Remapped
 from row_batches.targets.kinds import KINDS
 from row_batches.targets.protocol import Outcome, read_agent_answer, read_tool_answer

@@ -17,25 +17,16 @@ from hypothesis import strategies as st
 from row_batches.document.plan import EarlierExecution, Keys
 from row_batches.rows.work import load_plan
 from row_batches.run import process_tool_rows as worker_module
+from row_batches.run.agent_messages import AgentCall, MapOutputRequest, MapRowsRequest
 from row_batches.run.aggregate_results import aggregate_results
 from row_batches.run.batch import Batches
+from row_batches.run.end_messages import AggregateAction, AggregateRequest, AggregateResponse, EndedRun
 from row_batches.run.map_input import map_rows
 from row_batches.run.map_output import map_output
-from row_batches.run.messages import (
-    AgentCall,
-    AggregateAction,
-    AggregateRequest,
-    AggregateResponse,
-    BatchReference,
-    CaughtError,
-    EndedRun,
-    MapOutputRequest,
-    MapRowsRequest,
-    ToolRowsRequest,
-    ToolRowsResponse,
-)
+from row_batches.run.messages import BatchReference, CaughtError
 from row_batches.run.process_tool_rows import process_tool_rows
 from row_batches.run.runs import BestEffort, Run
+from row_batches.run.tool_messages import ToolRowsRequest, ToolRowsResponse
 from row_batches.targets.protocol import Outcome, thrown_error
 from tests.support.batches import make_plan, records_of, staged_items, write_finished
 from tests.support.fakes import (

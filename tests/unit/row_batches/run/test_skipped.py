@@ -10,11 +10,7 @@ import pytest
 from row_batches.document.plan import EarlierExecution, Plan, StorageMode
 from row_batches.rows.records import RowStatus
 from row_batches.run.batch import Batches
-from row_batches.run.messages import (
-    AggregateAction,
-    EndedRun,
-    ExecutionStatus,
-)
+from row_batches.run.end_messages import AggregateAction, EndedRun, ExecutionStatus
 from row_batches.run.notify import summary_body
 from row_batches.run.remap import remap
 from row_batches.run.skipped import all_rows, all_staged, list_skipped

@@ -15,10 +15,11 @@ from row_batches.rows.records import FinishedRow
 from row_batches.rows.work import cost_brake
 from row_batches.run.batch import Batches
 from row_batches.run.find_missing import find_missing
-from row_batches.run.messages import BatchReference, ToolRowsRequest
+from row_batches.run.messages import BatchReference
 from row_batches.run.process_tool_rows import process_tool_rows
 from row_batches.run.runs import Run
 from row_batches.run.spending import WorkerSpending
+from row_batches.run.tool_messages import ToolRowsRequest
 from tests.support.batches import EXECUTION, KEYS, make_plan, records_of, staged_items
 from tests.support.fakes import (
     FakeClock,

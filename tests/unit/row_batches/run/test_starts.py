@@ -10,21 +10,20 @@ import pytest
 
 from foundation.ports import Lease
 from row_batches.document.batch_config import Rate
-from row_batches.run.batch import Batches
-from row_batches.run.claims import REFRESH_SECONDS, permits_name
-from row_batches.run.map_input import map_rows
-from row_batches.run.map_output import map_output
-from row_batches.run.messages import (
+from row_batches.run.agent_messages import (
     AgentCall,
     AgentRow,
-    BatchReference,
-    CaughtError,
     MapOutputRequest,
     MapOutputResponse,
     MapRowsRequest,
     MapRowsResponse,
     Waiting,
 )
+from row_batches.run.batch import Batches
+from row_batches.run.claims import REFRESH_SECONDS, permits_name
+from row_batches.run.map_input import map_rows
+from row_batches.run.map_output import map_output
+from row_batches.run.messages import BatchReference, CaughtError
 from row_batches.run.runs import BestEffort, Live, Run
 from row_batches.run.starts import Starts
 from tests.support.batches import AGENT_ARN, EXECUTION, KEYS, make_plan, staged_items

@@ -14,7 +14,7 @@ from row_batches.rows.records import RowStatus
 from row_batches.rows.stores import RowStores
 from row_batches.run.aggregate_results import aggregate_results
 from row_batches.run.batch import Batch, Batches
-from row_batches.run.messages import AggregateAction, AggregateRequest, AggregateResponse
+from row_batches.run.end_messages import AggregateAction, AggregateRequest, AggregateResponse
 from row_batches.run.remap import remap
 from row_batches.targets.protocol import Outcome
 from tests.support.batches import EXECUTION, KEYS, STARTED_AT, json_of, make_plan

@@ -8,8 +8,8 @@ import orjson
 import pytest
 
 from foundation.errors import ServiceUnavailableError
-from row_batches.run.messages import ToolRowsResponse
 from row_batches.run.runs import Counts, Live
+from row_batches.run.tool_messages import ToolRowsResponse
 from row_batches.targets.protocol import Outcome, throttled
 from tests.support.batches import EXECUTION, KEYS
 from tests.unit.row_batches.run.test_process_tool_rows import Worker, echo

@@ -11,22 +11,17 @@ import pytest
 
 from foundation.errors import DeploymentError, ServiceUnavailableError
 from row_batches.rows.records import RowStatus
+from row_batches.run.agent_messages import MapOutputRequest, MapRowsRequest
 from row_batches.run.aggregate_results import aggregate_results
 from row_batches.run.batch import Batches
 from row_batches.run.cost import estimate
+from row_batches.run.end_messages import AggregateAction, AggregateRequest
 from row_batches.run.map_input import map_rows
 from row_batches.run.map_output import map_output
-from row_batches.run.messages import (
-    AggregateAction,
-    AggregateRequest,
-    BatchReference,
-    CaughtError,
-    MapOutputRequest,
-    MapRowsRequest,
-    ToolRowsRequest,
-)
+from row_batches.run.messages import BatchReference, CaughtError
 from row_batches.run.process_tool_rows import process_tool_rows
 from row_batches.run.runs import BestEffort, Run
+from row_batches.run.tool_messages import ToolRowsRequest
 from row_batches.run.traces import (
     MOST_ANNOTATED_ROWS,
     MOST_TRACE_BYTES,

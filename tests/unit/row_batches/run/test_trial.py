@@ -14,9 +14,11 @@ from row_batches.document.batch_config import Rate
 from row_batches.document.plan import Plan
 from row_batches.rows.work import FINISHING_BRAKE
 from row_batches.run.batch import Batch, Batches
-from row_batches.run.messages import AggregateAction, AggregateRequest, BatchReference, ToolRowsRequest, TrialResponse
+from row_batches.run.end_messages import AggregateAction, AggregateRequest, TrialResponse
+from row_batches.run.messages import BatchReference
 from row_batches.run.process_tool_rows import process_tool_rows
 from row_batches.run.runs import WAITING_FOR_APPROVAL, Run
+from row_batches.run.tool_messages import ToolRowsRequest
 from row_batches.run.trial import read_report, trial_step
 from row_batches.run.trial_report import TrialReport
 from tests.support import aws_csv

@@ -22,13 +22,8 @@ from row_batches.files.ports import InputObject
 from row_batches.files.staged_copy import read_staged
 from row_batches.files.table import MAX_FILE_BYTES
 from row_batches.mapping.models import DeclaredColumn
-from row_batches.run.messages import (
-    ExecutionReference,
-    MapSettings,
-    ObjectVersion,
-    ValidateRequest,
-    ValidateResponse,
-)
+from row_batches.run.input_messages import ExecutionReference, MapSettings, ValidateRequest, ValidateResponse
+from row_batches.run.messages import ObjectVersion
 from row_batches.run.runs import Counts, Run, RunEnding, RunState
 from row_batches.run.validate_input import validate_input
 from row_batches.targets.kind import Processor

@@ -1,8 +1,9 @@
 """The run of a batch: from validation to aggregation. The modules, in the order of a run:
 
 - The functions, one use case each: ``validate_input``, ``process_tool_rows``, ``map_input``, ``map_output``,
-  ``find_missing``, ``aggregate_results``, ``finish_run``, ``notify``. Their requests and responses are in ``messages``,
-  their settings in ``settings``, and ``wiring`` and ``wiring_input`` connect them with adapters.
+  ``find_missing``, ``aggregate_results``, ``finish_run``, ``notify``. Their requests and responses are in
+  ``input_messages``, ``tool_messages``, ``agent_messages`` and ``end_messages``, the parts that these share in
+  ``messages``. Their settings are in ``settings``, and ``wiring`` and ``wiring_input`` connect them with adapters.
 - Before any row runs: ``resolve_target``, ``destination``, ``staging``, ``duplicates``, ``storage``, ``cost``,
   ``plan_warnings``, ``make_plan``, ``validate_response``.
 - Inputs and answers of earlier runs: ``returned_rows``, ``earlier_execution``, ``staged_again``, ``earlier_answers``,

@@ -37,11 +37,11 @@ from row_batches.run.child_errors import read_child_errors
 from row_batches.run.conclusion import Conclusion
 from row_batches.run.delivery import Delivery, DeliveryState
 from row_batches.run.duplicates import Originals
+from row_batches.run.end_messages import AggregateAction, AggregateRequest, AggregateResponse, EndedRun
 from row_batches.run.find_missing import find_missing
 from row_batches.run.finish import keep_ending, output_is_final, wait_until_quiet
 from row_batches.run.formats import Written, write_formats, written
 from row_batches.run.letters import UnsentLetters
-from row_batches.run.messages import AggregateAction, AggregateRequest, AggregateResponse, EndedRun
 from row_batches.run.ownership import Ownership
 from row_batches.run.ports import DeadLetters
 from row_batches.run.proof import proof_of_run

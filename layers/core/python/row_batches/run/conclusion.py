@@ -15,8 +15,9 @@ from row_batches.rows.work import FINISHING_BRAKE, Brake
 from row_batches.run.batch import Batch
 from row_batches.run.causes import shown_causes
 from row_batches.run.delivery import Delivered
+from row_batches.run.end_messages import EndedRun
 from row_batches.run.formats import Written
-from row_batches.run.messages import CaughtError, EndedRun
+from row_batches.run.messages import CaughtError
 from row_batches.run.runs import RunEnding, RunState
 from row_batches.run.summary_parts import (
     cost_of,

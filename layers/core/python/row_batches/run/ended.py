@@ -8,7 +8,7 @@ from typing import Any
 
 from foundation.json_text import parse_json
 from row_batches.document.plan import Keys
-from row_batches.run.messages import EndedRun, ExecutionStatus
+from row_batches.run.end_messages import EndedRun, ExecutionStatus
 
 MOST_CAUSE_CHARACTERS = 10_000
 """A longer cause is cut, because a machine's input and a message can be up to 256 KiB."""

@@ -10,7 +10,8 @@ from row_batches.files.staged_copy import staged_header, staged_lines
 from row_batches.rows.store import RowRange, find_gaps
 from row_batches.run.batch import Batch
 from row_batches.run.duplicates import Originals
-from row_batches.run.messages import AggregateResponse, ObjectVersion
+from row_batches.run.end_messages import AggregateResponse
+from row_batches.run.messages import ObjectVersion
 from row_batches.run.ownership import Ownership
 from row_batches.run.skipped import SkippedRows
 from row_batches.run.spending import brake_of_rows

@@ -16,7 +16,7 @@ from row_batches.document.batch_config import MAX_TOOL_TIMEOUT_SECONDS
 from row_batches.document.plan import Keys
 from row_batches.rows.work import FINISHING_BRAKE
 from row_batches.run.batch import Batch, Batches
-from row_batches.run.messages import AggregateResponse, EndedRun, ExecutionStatus
+from row_batches.run.end_messages import AggregateResponse, EndedRun, ExecutionStatus
 from row_batches.run.ownership import MOST_WAIT_SECONDS, Ownership
 from row_batches.run.runs import Counts, Run, RunEnding, RunState
 

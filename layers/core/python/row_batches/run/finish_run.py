@@ -22,8 +22,8 @@ from foundation.lazy_model import LazyModel
 from foundation.ports import Clock, ObjectStore
 from row_batches.document.plan import Keys
 from row_batches.rows.work import FINISHING_BRAKE, Work, load_plan
+from row_batches.run.end_messages import EndedRun
 from row_batches.run.ended import ended_run
-from row_batches.run.messages import EndedRun
 from row_batches.run.redrive import Redrives, reopen_run
 from row_batches.run.runs import Run, Runs
 

@@ -10,12 +10,12 @@ from foundation.errors import MappingError
 from foundation.json_text import parse_json, render_json
 from foundation.ports import Clock
 from row_batches.rows.records import FinishedRow
+from row_batches.run.agent_messages import AgentCall, AgentRow, MapRowsRequest, MapRowsResponse
 from row_batches.run.batch import Batch, Batches, input_hash
 from row_batches.run.cached_answers import take_cached
 from row_batches.run.child_trace import ChildTrace
 from row_batches.run.commit import Commit
 from row_batches.run.earlier_answers import take_over
-from row_batches.run.messages import AgentCall, AgentRow, MapRowsRequest, MapRowsResponse
 from row_batches.run.ports import DeadLetters
 from row_batches.run.runs import BestEffort
 from row_batches.run.spending import count_rows

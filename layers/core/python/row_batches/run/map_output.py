@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 from foundation.json_text import parse_json
 from row_batches.rows.records import RowStatus, Usage
+from row_batches.run.agent_messages import AgentCall, MapOutputRequest, MapOutputResponse
 from row_batches.run.batch import Batch, Batches, input_hash
 from row_batches.run.child_trace import send_row
 from row_batches.run.commit import Commit
 from row_batches.run.map_input import execution_name
-from row_batches.run.messages import AgentCall, MapOutputRequest, MapOutputResponse
 from row_batches.run.ports import DeadLetters
 from row_batches.run.runs import BestEffort
 from row_batches.run.spending import count_rows

@@ -16,7 +16,7 @@ from foundation.ports import Notifier
 from row_batches.document.plan import Keys
 from row_batches.run.batch import Batch, Batches
 from row_batches.run.causes import without_texts
-from row_batches.run.messages import EndedRun
+from row_batches.run.end_messages import EndedRun
 from row_batches.run.runs import WAITING_FOR_APPROVAL, Approval
 
 if TYPE_CHECKING:

@@ -31,12 +31,12 @@ from row_batches.run.cached_answers import take_cached
 from row_batches.run.child_trace import ChildTrace
 from row_batches.run.commit import CHECKS_PER_LIMIT, Commit
 from row_batches.run.earlier_answers import take_over
-from row_batches.run.messages import ToolRowsRequest, ToolRowsResponse
 from row_batches.run.ownership import MOST_WAIT_SECONDS, Ownership
 from row_batches.run.permits import Permits
 from row_batches.run.ports import DeadLetters
 from row_batches.run.runs import BestEffort, rows_part
 from row_batches.run.spending import WorkerSpending
+from row_batches.run.tool_messages import ToolRowsRequest, ToolRowsResponse
 from row_batches.targets.answer import add_usage, parse_answer, tokens_of
 from row_batches.targets.kind import RowCall
 from row_batches.targets.ports import TargetInvoker

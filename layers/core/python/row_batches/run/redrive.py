@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from row_batches.rows.work import Work
-from row_batches.run.messages import EndedRun, ExecutionStatus
+from row_batches.run.end_messages import EndedRun, ExecutionStatus
 from row_batches.run.runs import Runs
 
 LOGGER = logging.getLogger("batch_processor.redrive")

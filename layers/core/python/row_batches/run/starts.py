@@ -9,9 +9,9 @@ from math import ceil
 
 from foundation.ports import Clock, Leases
 from row_batches.rows.records import Usage
+from row_batches.run.agent_messages import AgentCall, AgentRow, MapRowsRequest, MapRowsResponse, Waiting
 from row_batches.run.batch import Batch
 from row_batches.run.child_permit import ChildPermit, LastHeld
-from row_batches.run.messages import AgentCall, AgentRow, MapRowsRequest, MapRowsResponse, Waiting
 from row_batches.run.runs import BestEffort, Live, Runs
 from row_batches.targets.answer import tokens_of
 

@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from foundation.aws.errors import AWS_ERRORS, error_code, translate, translated
+from row_batches.run.end_messages import EndedRun, ExecutionStatus
 from row_batches.run.ended import ended_run
-from row_batches.run.messages import EndedRun, ExecutionStatus
 from row_batches.run.redrive import Redrive
 from row_batches.run.runs import Run
 

@@ -22,7 +22,8 @@ from row_batches.rows.store import RowRange
 from row_batches.rows.work import TRIAL_FAILED_BRAKE, not_approved_brake
 from row_batches.run.batch import Batch
 from row_batches.run.duplicates import Originals
-from row_batches.run.messages import AggregateAction, AggregateRequest, ObjectVersion, TrialResponse
+from row_batches.run.end_messages import AggregateAction, AggregateRequest, TrialResponse
+from row_batches.run.messages import ObjectVersion
 from row_batches.run.notify import announce_question
 from row_batches.run.runs import Approval, Run, Runs
 from row_batches.run.skipped import SkippedRows

@@ -23,8 +23,8 @@ from row_batches.files.several import NamedFile, open_files
 from row_batches.files.table import MAX_FILE_BYTES, InputStaging, too_large
 from row_batches.run.destination import destination_problem
 from row_batches.run.formats import format_problems
+from row_batches.run.input_messages import ValidateRequest, ValidateResponse
 from row_batches.run.make_plan import CheckedInput, make_plan
-from row_batches.run.messages import ValidateRequest, ValidateResponse
 from row_batches.run.resolve_target import TargetResolver, sound_name, sound_reference
 from row_batches.run.runs import Run, Runs
 from row_batches.run.spending import cost_problems

@@ -7,7 +7,8 @@ from typing import Any
 from row_batches.document.batch_config import MAX_AGENT_TIMEOUT_SECONDS
 from row_batches.document.plan import Keys, Plan, StorageMode
 from row_batches.run.destination import tried_destination
-from row_batches.run.messages import BatchReference, ChildInput, MapSettings, ObjectVersion, ValidateResponse
+from row_batches.run.input_messages import MapSettings, ValidateResponse
+from row_batches.run.messages import BatchReference, ChildInput, ObjectVersion
 from row_batches.run.storage import Items
 from row_batches.targets.kind import Processor
 from row_batches.targets.kinds import kind_of
