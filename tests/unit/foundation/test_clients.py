@@ -10,6 +10,7 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse, HTTPHeaders
 
 from foundation.aws import clients
 from foundation.aws.clients import invoking_client, service_client
+from row_batches.run import wiring
 
 
 class _Raw:
@@ -51,3 +52,14 @@ def test_adapters_of_a_service_share_a_client(monkeypatch: pytest.MonkeyPatch) -
 
     assert service_client("dynamodb") is service_client("dynamodb")
     assert service_client("dynamodb") is not service_client("dynamodb", attempts=2)
+
+
+def test_clients_that_most_runs_do_not_need_are_made_at_their_first_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    monkeypatch.setattr(clients, "service_client", lambda service, **_: made.append(service))
+
+    for factory in (wiring.dead_letters, wiring.outputs):
+        factory.__wrapped__("name")
+    wiring.redrives.__wrapped__()
+
+    assert made == []
