@@ -65,7 +65,7 @@ def test_the_admin_api_answers_without_duckdb_and_without_a_client() -> None:
 import json, sys
 from functions.bedrock_admin_api.handler import handler
 answer = handler({event!r}, {CONTEXT})
-print(answer["statusCode"], sorted({{"duckdb", "botocore.session"}} & set(sys.modules)))
+print(answer["statusCode"], sorted({{"duckdb", "boto3"}} & set(sys.modules)))
 print(answer["body"])
 """
     )

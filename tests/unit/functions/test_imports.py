@@ -10,9 +10,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 RARE = (
-    "aws_lambda_powertools",
     "boto3",
-    "botocore",
     "difflib",
     "duckdb",
     "foundation.prices",
@@ -54,17 +52,3 @@ def test_a_handler_does_not_import_what_few_calls_use(function: str, used: tuple
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
 
     assert sorted(set(done.stdout.split()) & set(RARE)) == sorted(used)
-
-
-def test_clients_are_made_without_what_boto3_adds_to_botocore() -> None:
-    path = str(REPOSITORY / "layers" / "core" / "python")
-    program = f"""
-import sys; sys.path.insert(0, {path!r})
-from foundation.aws import clients, dynamodb_items
-clients.service_client("dynamodb")
-print(*sys.modules)
-"""
-    environment = {"AWS_DEFAULT_REGION": "us-east-1", "PATH": ""}
-    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, env=environment)
-
-    assert not {"boto3", "multiprocessing", "s3transfer"} & set(done.stdout.split())

@@ -37,11 +37,7 @@ def begin(model: type[settings.S], context: LambdaContext, **keys: Any) -> setti
     """Start an invocation: set the keys of its log lines, and return the settings of the function."""
     loaded = settings.load(model)
     start_invocation(
-        loaded.powertools_service_name,
-        loaded.powertools_log_level,
-        request_id=context.aws_request_id,
-        xray_trace_id=settings.trace_id(),
-        **keys,
+        loaded.powertools_service_name, loaded.powertools_log_level, request_id=context.aws_request_id, **keys
     )
     return loaded
 

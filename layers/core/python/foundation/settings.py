@@ -34,13 +34,3 @@ def load(model: type[S]) -> S:
     settings = _loaded[model]
     assert isinstance(settings, model)
     return settings
-
-
-def trace_id() -> str | None:
-    """The id of this call's trace in X-Ray, from ``Root=1-5759e988-bd862e3fe1be46a994272793;…``; None without one.
-
-    Lambda sets it for each call
-    (https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime).
-    """
-    header = os.environ.get("_X_AMZN_TRACE_ID", "")
-    return header.partition(";")[0].removeprefix("Root=") or None

@@ -1,8 +1,4 @@
-"""The SDK's clients. The SDK itself finds endpoints, region and credentials (``AWS_ENDPOINT_URL`` among them).
-
-They are made by botocore. boto3 makes the same clients, but importing it also imports resources and file transfers,
-which no function uses.
-"""
+"""boto3 clients. The SDK itself finds endpoints, region and credentials (``AWS_ENDPOINT_URL`` among them)."""
 
 from __future__ import annotations
 
@@ -10,11 +6,10 @@ from functools import cache
 from threading import Lock
 from typing import Any
 
-import botocore
+import boto3
 from botocore.config import Config
-from botocore.session import Session, get_session
 
-USER_AGENT = f"Botocore/{botocore.__version__} batch-processor"
+USER_AGENT = f"Boto3/{boto3.__version__} batch-processor"
 """A constant: botocore builds its own long user agent again for every call, a sixth of the CPU time of a small one."""
 MOST_CONNECTIONS = 32
 """At least the number of threads that use a client at once: 30 rows in flight, or the aggregator's readers."""
@@ -26,13 +21,13 @@ _creating = Lock()
 
 
 @cache
-def _session() -> Session:
-    return get_session()
+def _session() -> boto3.Session:
+    return boto3.Session()
 
 
 def _create(service: str, config: Config) -> Any:
     with _creating:
-        return _session().create_client(service, config=config)
+        return _session().client(service, config=config)  # type: ignore[call-overload]  # the name is not a literal
 
 
 @cache

@@ -1,6 +1,6 @@
 """Creates the adapters that both capabilities use, each at its first use, so importing a handler creates no client.
 
-The factories import the SDK for the same reason: it takes longer than the rest of a cold start.
+The factories import boto3 for the same reason: it takes longer than the rest of a cold start.
 """
 
 # ruff: noqa: PLC0415 (imports at first use are the point of this module)
