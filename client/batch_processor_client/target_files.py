@@ -279,8 +279,7 @@ def read_target(path: Path) -> TargetFolder:
     """The target in a folder. Raises FileProblemsError naming every mistake, its line and the fix."""
     place = f"{path.name}/{SETTINGS}"
     settings_path = path / SETTINGS
-    file = read_yaml(settings_path) if settings_path.exists() else YamlFile(place, None, {})
-    file = YamlFile(place, file.value, file.lines)
+    file = read_yaml(settings_path, place) if settings_path.exists() else YamlFile(place, None, {})
     if settings_path.exists() and file.value is None:
         # Terraform's yamldecode refuses such a file.
         problem = Problem("the file", "", "it has no field", 'write one, such as version: "1", or delete the file')

@@ -87,13 +87,16 @@ class YamlFile:
         raise FileProblemsError(sorted(problems, key=lambda problem: problem.line))
 
 
-def read_yaml(path: Path) -> YamlFile:
-    """Raises FileProblemsError for a file that is not YAML or is refused, ClientError for one that cannot be read."""
+def read_yaml(path: Path, name: str = "") -> YamlFile:
+    """The content of a file, which problems call ``name``, by default its own name.
+
+    Raises FileProblemsError for a file that is not YAML or is refused, ClientError for one that cannot be read.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise ClientError(f"{path} cannot be read: {error.strerror}.") from None
-    return parse_yaml(path.name, content)
+    return parse_yaml(name or path.name, content)
 
 
 def parse_yaml(name: str, content: bytes) -> YamlFile:

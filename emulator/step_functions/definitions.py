@@ -8,6 +8,22 @@ from typing import Any
 
 MAX_LABEL = 40
 WAITING_RESOURCE = re.compile(r"\.(sync(:2)?|waitForTaskToken)$")
+JSONATA_FIELDS = frozenset({"Arguments", "Output", "Items"})
+JSONPATH_FIELDS = frozenset(
+    {
+        *("InputPath", "OutputPath", "Parameters", "ResultPath", "ResultSelector"),
+        *("ItemsPath", "SecondsPath", "TimestampPath", "TimeoutSecondsPath", "HeartbeatSecondsPath"),
+        *(
+            "ErrorPath",
+            "CausePath",
+            "MaxConcurrencyPath",
+            "ToleratedFailureCountPath",
+            "ToleratedFailurePercentagePath",
+        ),
+    }
+)
+"""Fields that a state can only have in one of the two languages
+(https://docs.aws.amazon.com/step-functions/latest/dg/transforming-data.html)."""
 LABEL = re.compile(r"[^\s<>{}\[\]?*\"#%\\^|~`$&,;:/]+")
 
 
@@ -44,7 +60,19 @@ def _states(machine: dict[str, Any], path: str, express: bool) -> Iterator[tuple
             )
 
 
+def _language_problem(state: dict[str, Any]) -> tuple[str, str] | None:
+    language = state["QueryLanguage"]
+    other, fields = ("JSONPath", JSONPATH_FIELDS) if language == "JSONata" else ("JSONata", JSONATA_FIELDS)
+    field = next((field for field in state if field in fields), None)
+    if field is None:
+        return None
+    what = f"The QueryLanguage is set to '{language}', but field '{field}' is only supported for the '{other}'"
+    return f"{what} QueryLanguage", field
+
+
 def _state_problem(state: dict[str, Any], express: bool, labels: set[str]) -> tuple[str, str] | None:
+    if found := _language_problem(state):
+        return found
     kind = state.get("Type")
     if kind == "Task" and express:
         waiting = WAITING_RESOURCE.search(state.get("Resource", ""))

@@ -207,6 +207,11 @@ INLINE = {
         (distributed(Label="a label"), "STANDARD", "Label"),
         (distributed(Label="x" * 41), "STANDARD", "Label"),
         (INLINE, "STANDARD", "DISTRIBUTED"),
+        (
+            {"Type": "Pass", "ResultPath": "$.a", "End": True},
+            "STANDARD",
+            "'ResultPath' is only supported for the 'JSONPath'",
+        ),
     ],
 )
 def test_definitions_that_cannot_run_are_refused(machines: Machines, state: State, kind: str, text: str) -> None:
@@ -214,6 +219,17 @@ def test_definitions_that_cannot_run_are_refused(machines: Machines, state: Stat
     with pytest.raises(ClientError, match=text) as refused:
         machines.create(jsonata({"State": state}), kind=kind)
     assert refused.value.response["Error"]["Code"] == "InvalidDefinition"
+
+
+def test_a_field_of_jsonata_is_refused_in_a_machine_without_it(machines: Machines) -> None:
+    """dg/transforming-data.html"""
+    state = {"Type": "Pass", "Output": 1, "End": True}
+    text = (
+        "set to 'JSONPath', but field 'Output' is only supported for the 'JSONata' QueryLanguage at /States/One/Output"
+    )
+    with pytest.raises(ClientError, match=text):
+        machines.create({"StartAt": "One", "States": {"One": state}})
+    machines.create({"StartAt": "One", "States": {"One": {**state, "QueryLanguage": "JSONata"}}})
 
 
 def test_a_version_runs_the_definition_it_was_published_with(machines: Machines) -> None:

@@ -150,6 +150,13 @@ def test_fields_that_cannot_all_be_columns_are_not_declared(fields: list[str], t
     assert read_target(path).settings.output == []
 
 
+@pytest.mark.parametrize("settings", ["environment:\n\tA: b\n", "environment: {N: 5}\n", "timeout: 30\n"])
+def test_each_mistake_names_the_folder_of_its_file(settings: str, tmp_path: Path) -> None:
+    target_with(tmp_path, settings)
+    with pytest.raises(FileProblemsError, match=r"sentiment/target\.yaml, line \d"):
+        check_targets(tmp_path)
+
+
 def test_a_definition_becomes_an_agent(tmp_path: Path) -> None:
     file = tmp_path / "flow.json"
     file.write_text(json.dumps(DEFINITION))
