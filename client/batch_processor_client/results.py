@@ -20,6 +20,8 @@ from row_batches.document.plan import Keys
 from row_batches.run.aggregate_results import NOT_STARTED
 
 READ_BYTES = 256 * 1024
+OF_A_DRY_RUN = ("estimate", "storage")
+"""Fields of a summary that an output document has for a dry run only."""
 FORMAT_OF = {".xlsx": "xlsx", ".jsonl": "jsonl", ".parquet": "parquet"}
 """The formats that a file's ending asks for. Any other ending gets the CSV."""
 
@@ -53,7 +55,9 @@ def ending(deployment: Deployment, execution: str) -> Ending:
         raise ClientError(f"{name_of(arn)} still runs. Follow it: make run FOLLOW={name_of(arn)}.")
     if found.document is None:
         address = f"s3://{deployment.results_bucket}/{Keys(name_of(arn)).summary}"
-        return found.model_copy(update={"document": summary_of(deployment, {"summary_s3_uri": address}) or None})
+        summary = summary_of(deployment, {"summary_s3_uri": address})
+        document = {name: value for name, value in summary.items() if name not in OF_A_DRY_RUN}
+        return found.model_copy(update={"document": document or None})
     return found
 
 

@@ -66,7 +66,9 @@ class FakeStates:
         return {"status": "ABORTED", "error": "Stopped", "cause": "maintenance"}
 
 
-@pytest.mark.parametrize("files", [{}, {"results/run-1/summary.json": b'{"output_s3_uri": "s3://r/output.csv"}'}])
+@pytest.mark.parametrize(
+    "files", [{}, {"results/run-1/summary.json": b'{"output_s3_uri": "s3://r/output.csv", "estimate": {}}'}]
+)
 def test_the_output_of_a_stopped_run_is_found_once_it_is_written(
     files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
