@@ -173,26 +173,23 @@ variable "targets" {
 
   validation {
     condition = alltrue(flatten([for target in values(var.targets) : [
-      for column in target.output : !contains([
-        "_execution_id", "_row_id", "_status", "_error_message", "_execution_time_ms", "_timestamp", "_attempts",
-        "_input_tokens", "_output_tokens", "_cost_usd", "_extraction"
-      ], column.name)
+      for column in target.output : !contains(local.contract.metadata_columns, column.name)
     ]]))
     error_message = "A column of a target's output cannot have the name of a metadata column, such as _status."
   }
 
   validation {
     condition = alltrue([for target in values(var.targets) :
-      length(target.output) <= 1000 && length(distinct([for column in target.output : column.name])) == length(target.output)
+      length(target.output) <= local.contract.max_output_columns && length(distinct([for column in target.output : column.name])) == length(target.output)
     ])
-    error_message = "A target's output has up to 1,000 columns, each with a name of its own."
+    error_message = "A target's output has up to ${local.contract.max_output_columns} columns, each with a name of its own."
   }
 
   validation {
     condition = alltrue(flatten([for target in values(var.targets) : [
-      for column in target.output : contains(["string", "number", "boolean", "date", "json_string"], column.type)
+      for column in target.output : contains(local.contract.output_types, column.type)
     ]]))
-    error_message = "The type of a column of a target's output is string, number, boolean, date or json_string."
+    error_message = "The type of a column of a target's output is one of ${join(", ", local.contract.output_types)}."
   }
 
   validation {

@@ -1,6 +1,7 @@
-"""Writes the JSON that Terraform reads from the Python classes: routes of the admin API, and their permissions.
+"""Writes the JSON that Terraform reads from the Python classes.
 
-The classes are the source. ``make package`` writes the file beside the artefacts, ``terraform test`` beside its tests.
+It has the routes of the admin API with their permissions, and what a target may declare of its output. The classes are
+the source. ``make package`` writes the file beside the artefacts, ``terraform test`` beside its tests.
 """
 
 from __future__ import annotations
@@ -10,17 +11,25 @@ from pathlib import Path
 from typing import Any
 
 from bedrock_batches.api.routes import ROUTES
+from row_batches.mapping.metadata_columns import METADATA_COLUMNS
+from row_batches.mapping.models import MAX_OUTPUT_COLUMNS
+from row_batches.mapping.output_types import OUTPUT_TYPES
 
 NAME = "contract.json"
 
 
 def contract() -> dict[str, Any]:
-    """``{"routes": [{"key", "permissions": [{"action", "resource"}]}]}``; Terraform knows the resources by name."""
+    """``{"routes": [{"key", "permissions": [{"action", "resource"}]}], ...}``, with resources by Terraform's names."""
     routes = [
         {"key": route.key(), "permissions": [permission._asdict() for permission in route.permissions]}
         for route in ROUTES
     ]
-    return {"routes": routes}
+    return {
+        "routes": routes,
+        "metadata_columns": [*METADATA_COLUMNS],
+        "output_types": [kind.name for kind in OUTPUT_TYPES],
+        "max_output_columns": MAX_OUTPUT_COLUMNS,
+    }
 
 
 def write(folder: Path) -> Path:

@@ -19,12 +19,10 @@ from bedrock_batches.violations import CONTENT_SORT_KEY
 from foundation.functions import function_sizes
 from row_batches.document.deployment_config import KEY, DeploymentConfig
 from row_batches.document.plan import Keys
-from row_batches.mapping.metadata_columns import METADATA_COLUMNS
-from row_batches.mapping.models import MAX_OUTPUT_COLUMNS
-from row_batches.mapping.output_types import OUTPUT_TYPES
 from row_batches.run.settings import SETTINGS_BY_FUNCTION as ROW_BATCH_SETTINGS
 from tests.support import state_machine
 from tests.support.terraform_files import BEDROCK_BATCHES, REPOSITORY, ROW_BATCHES, local_value, parsed, plain
+from tools.contract import contract
 
 MODULES = (ROW_BATCHES, BEDROCK_BATCHES)
 SETTINGS = {**ROW_BATCH_SETTINGS, **BEDROCK_SETTINGS}
@@ -162,12 +160,9 @@ def test_a_deployment_can_change_every_property_of_a_model_and_every_quota(path:
 
 def test_the_columns_that_a_target_declares_are_checked_against_the_registries_of_the_code() -> None:
     text = (REPOSITORY / "terraform" / "variables.tf").read_text()
-    lists = re.findall(r"contains\((\[[^]]*\]), column\.(name|type)\)", text)
-    assert {field: json.loads(names) for names, field in lists} == {
-        "name": [*METADATA_COLUMNS],
-        "type": [kind.name for kind in OUTPUT_TYPES],
-    }
-    assert f"length(target.output) <= {MAX_OUTPUT_COLUMNS} " in text
+    used = set(re.findall(r"local\.contract\.(\w+)", text))
+    assert used == {"metadata_columns", "output_types", "max_output_columns"}
+    assert used <= set(contract())
 
 
 def test_the_jobs_table_has_the_indexes_that_the_listing_asks() -> None:
