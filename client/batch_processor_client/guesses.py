@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import count
@@ -14,6 +15,9 @@ from foundation.problems import closest, listed
 from row_batches.document.input_format import InputFormat
 from row_batches.document.plan import Target
 from row_batches.files.several import NamedFile, open_files
+
+ROWS_READ = 1_000
+"""Rows that are read for the columns of a file: those of JSON are the keys of its objects, which can lack some."""
 
 
 class Guess(BaseModel):
@@ -46,19 +50,25 @@ class FileHeader(BaseModel):
 
 def read_header(files: Sequence[NamedFile]) -> FileHeader:
     """Read the header as a run reads it. Raises InvalidInputError for files that a run refuses."""
-    staging = open_files(files, InputFormat(), max_rows=1)
+    staging = open_files(files, InputFormat(), max_rows=ROWS_READ)
     for _ in staging:
         pass
     return FileHeader(columns=list(staging.columns), has_rows=staging.total_rows > 0)
 
 
 def parse_columns(text: str) -> dict[str, str]:
-    """``body=text,id`` as column to field: a column without ``=`` keeps its name. Raises ClientError."""
+    """``body=text,id`` as column to field: a column without ``=`` keeps its name. Raises ClientError.
+
+    A pair whose column has a comma is in double quotes, as in a CSV: ``"Paid, EUR=paid",id``.
+    """
     pairs: dict[str, str] = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        column, _, field = part.partition("=")
+    for part in filter(None, (part.strip() for part in next(csv.reader([text], skipinitialspace=True), []))):
+        column, _, field = part.rpartition("=") if "=" in part else (part, "", part)
         if not column.strip() or part.endswith("="):
-            raise ClientError(f"COLUMNS={text}: write column=field, with commas between: COLUMNS=body=text,id=id.")
+            raise ClientError(
+                f"COLUMNS={text}: write column=field, with commas between: COLUMNS=body=text,id=id. "
+                "Write a pair with a comma in quotes."
+            )
         pairs[column.strip()] = field.strip() or column.strip()
     return pairs
 
@@ -81,6 +91,7 @@ def guess_document(
         if column not in columns:
             nearest = closest(column, columns)
             hint = f" Did you mean {nearest}?" if nearest else ""
+            hint += " Write a pair with a comma in quotes." if nearest and "," in nearest else ""
             raise ClientError(f"The file has no column {column}.{hint} It has {listed(columns)}.")
     mapped = {**given, **declared_columns(target, columns, given)}
     fields = {field: column for column, field in mapped.items()}

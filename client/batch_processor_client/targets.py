@@ -6,6 +6,7 @@ import json
 import time
 import uuid
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from batch_processor_client.deployment import Deployment
 from batch_processor_client.errors import ClientError
-from batch_processor_client.guesses import declared_output
+from batch_processor_client.guesses import ROWS_READ, declared_output
 from foundation.errors import MappingError
 from foundation.json_text import parse_json, render_json
 from foundation.problems import closest, listed
@@ -196,17 +197,20 @@ def _cell(value: Any) -> str:
 
 
 def rows_of_file(path: Path, count: int) -> list[dict[str, Any]]:
-    """The first rows of a file, read as a run reads it. Raises InvalidInputError for a file that a run refuses."""
+    """The first rows of a file, read as a run reads it. Raises InvalidInputError for a file that a run refuses.
+
+    Rows of JSON have the columns of the first ``ROWS_READ`` ones, at least.
+    """
 
     def chunks() -> Iterator[bytes]:
         with path.open("rb") as file:
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk
 
-    staging = open_input(InputFile(chunks, max_rows=count))
+    staging = open_input(InputFile(chunks, max_rows=max(count, ROWS_READ)))
     staged = b"".join(staging)
     rows = read_staged(iter([staged]), iter([(1, staging.total_rows)]))
-    return [dict(zip(staging.columns, cells, strict=True)) for _, cells in rows]
+    return [dict(zip(staging.columns, cells, strict=True)) for _, cells in islice(rows, count)]
 
 
 def row_of(text: str) -> dict[str, Any]:

@@ -87,10 +87,26 @@ def test_a_column_that_the_file_lacks_is_named_with_the_closest() -> None:
 
 def test_columns_are_written_as_pairs() -> None:
     assert parse_columns("body=text, id ,") == {"body": "text", "id": "id"}
+    assert parse_columns('"Paid, EUR=paid", a=b=c,say "hi"=text') == {
+        "Paid, EUR": "paid",
+        "a=b": "c",
+        'say "hi"': "text",
+    }
     assert parse_columns("") == {}
     for wrong in ("=text", "body="):
         with pytest.raises(ClientError, match="write column=field"):
             parse_columns(wrong)
+
+
+def test_a_column_with_a_comma_is_named_with_the_way_to_write_it() -> None:
+    with pytest.raises(ClientError, match=r"Did you mean Paid, EUR\? Write a pair with a comma in quotes\."):
+        guess_document(target(), ["Paid, EUR"], parse_columns("Paid, EUR=paid"))
+
+
+def test_the_columns_of_json_are_the_keys_of_its_first_rows(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"id": 1}\n' * 3 + '{"id": 2, "late": true}\n')
+    assert read_header(named_files(path)).columns == ["id", "late"]
 
 
 def test_the_header_is_read_as_a_run_reads_it(tmp_path: Path) -> None:

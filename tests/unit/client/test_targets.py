@@ -179,6 +179,8 @@ def test_the_rows_of_a_file_are_those_that_a_run_reads(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_bytes('id;text\n1;"a\nb"\n2;Größe\n3;c\n'.encode("cp1252"))
     assert rows_of_file(path, 2) == [{"id": "1", "text": "a\nb"}, {"id": "2", "text": "Größe"}]
+    path.write_text('{"id": 1}\n{"id": 2, "late": true}\n')
+    assert [dict.fromkeys(row) for row in rows_of_file(path, 1)] == [{"id": None, "late": None}]
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '"x"'])
