@@ -80,7 +80,7 @@ def ending_of(description: dict[str, Any]) -> Ending | None:
     error, cause = description.get("error", ""), description.get("cause", "")
     parsed = _object(cause)
     if "output_s3_uri" in parsed:
-        return Ending(status=status, error=error, cause=cause, document=parsed)
+        return Ending(status=status, error=error, document=parsed)
     # A function's error is JSON with a stack trace. The stack trace belongs in the log.
     return Ending(status=status, error=error, cause=parsed.get("errorMessage", cause))
 

@@ -62,7 +62,11 @@ def parse_columns(text: str) -> dict[str, str]:
     A pair whose column has a comma is in double quotes, as in a CSV: ``"Paid, EUR=paid",id``.
     """
     pairs: dict[str, str] = {}
-    for part in filter(None, (part.strip() for part in next(csv.reader([text], skipinitialspace=True), []))):
+    try:
+        parts = next(csv.reader([text], skipinitialspace=True, strict=True), [])
+    except csv.Error as error:
+        raise ClientError(f"COLUMNS={text}: {error}. Close each quote, and write the pairs on one line.") from None
+    for part in filter(None, map(str.strip, parts)):
         column, _, field = part.rpartition("=") if "=" in part else (part, "", part)
         if not column.strip() or part.endswith("="):
             raise ClientError(

@@ -33,7 +33,9 @@ def modules_beside(file: Path) -> list[Path]:
     unread = [file.resolve()]
     while unread:
         for name in _imported(unread.pop()):
-            for path in (folder / name, folder / f"{name}.py"):
+            is_package = (folder / name / "__init__.py").is_file()
+            places = (folder / name, folder / f"{name}.py")
+            for path in places if is_package else reversed(places):  # as Python prefers them
                 code = sorted(path.rglob("*.py")) if path.is_dir() else [path] if path.is_file() else []
                 if code and path != file.resolve() and path not in found:
                     found[path] = None

@@ -331,7 +331,7 @@ class AgentTools:
         return Results(
             status=ending.status,
             error=ending.error,
-            cause="" if ending.document else ending.cause,
+            cause=ending.cause,
             document=document,
             first_rows=run_results.first_rows(self._deployment, uri, limit) if uri else [],
         )

@@ -9,7 +9,9 @@ import ast
 import json
 import re
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
+from keyword import iskeyword
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -27,6 +29,8 @@ from row_batches.mapping.models import MAX_OUTPUT_COLUMNS, DeclaredColumn
 
 FOLDER = Path("targets")
 SETTINGS, HANDLER, DEFINITION = "target.yaml", "handler.py", "agent.asl.json"
+FREE_NAMES = ("lambda_function", "own_lambda_function", "own_lambda_handler")
+"""Names for code whose own name cannot be imported. It takes the first that no module beside it has."""
 NAME = r"[A-Za-z0-9_-]{1,64}"
 """As in the Terraform variable ``targets``."""
 MOST_FUNCTION_NAME = 64 - len("batch-processor-target--stage")
@@ -183,32 +187,44 @@ def create(name: str, *, file: Path | None = None, template: Template | None = N
     beside = modules_beside(file) if function else []
     code_name = _name_in_folder(file, function, beside)
     path.mkdir(parents=True)
-    shutil.copyfile(file, path / code_name)
-    (path / SETTINGS).write_text(settings, encoding="utf-8")
-    if code_name not in (HANDLER, DEFINITION):
-        module = Path(code_name).stem
-        (path / HANDLER).write_text(f'from {module} import {function} as handler\n\n__all__ = ["handler"]\n')
-    for one in beside:
-        if one.is_dir():
-            shutil.copytree(one, path / one.name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copyfile(one, path / one.name)
-    requirements = file.resolve().parent / "requirements.txt"
-    if function and requirements.is_file():
-        shutil.copyfile(requirements, path / requirements.name)
+    try:
+        shutil.copyfile(file, path / code_name)
+        (path / SETTINGS).write_text(settings, encoding="utf-8")
+        if code_name not in (HANDLER, DEFINITION):
+            module = Path(code_name).stem
+            (path / HANDLER).write_text(f'from {module} import {function} as handler\n\n__all__ = ["handler"]\n')
+        for one in beside:
+            if one.is_dir():
+                shutil.copytree(one, path / one.name, ignore=_not_copied)
+            else:
+                shutil.copyfile(one, path / one.name)
+        requirements = file.resolve().parent / "requirements.txt"
+        if function and requirements.is_file():
+            shutil.copyfile(requirements, path / requirements.name)
+    except OSError as error:  # shutil.Error is one
+        shutil.rmtree(path)
+        raise ClientError(f"The code of {file} cannot be copied: {error}.") from error
     return path
+
+
+def _not_copied(folder: str, names: list[str]) -> list[str]:
+    """What stays behind: bytecode, hidden files such as ``.env``, and links, which can lead out of the package."""
+    return [name for name in names if name == "__pycache__" or name[0] == "." or Path(folder, name).is_symlink()]
 
 
 def _name_in_folder(file: Path, function: str | None, beside: Sequence[Path]) -> str:
     """The name that the code gets. With ``lambda_handler``, ``handler.py`` is a line that imports it from there."""
     if function is None:
         return DEFINITION
-    if any(one.name in (HANDLER, Path(HANDLER).stem) for one in beside):
+    taken = {one.stem for one in beside}
+    if Path(HANDLER).stem in taken:
         raise ClientError(f"{file} imports {HANDLER} beside it. Define `handler` in that file, and give it as FILE.")
     if function == "handler":
         return HANDLER
     is_module = file.name != HANDLER and file.suffix == ".py" and file.stem.isidentifier()
-    return file.name if is_module else "lambda_function.py"
+    if is_module and not iskeyword(file.stem) and file.stem not in sys.stdlib_module_names:
+        return file.name
+    return next(f"{name}.py" for name in FREE_NAMES if name not in taken)
 
 
 def _function_of_code(file: Path) -> str | None:

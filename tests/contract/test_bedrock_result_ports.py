@@ -482,7 +482,7 @@ def test_a_table_that_does_not_exist_is_a_fault_of_the_deployment(moto: MakeClie
 
 def test_a_client_that_does_not_check_parameters_writes_as_any_other(moto: MakeClient) -> None:
     shelf = TableShelf(moto("dynamodb"))
-    for cached in (clients._session, clients.service_client):
+    for cached in (clients._session, clients._service_client):
         cached.cache_clear()
     client = clients.service_client("dynamodb", validates_parameters=False)
 

@@ -273,7 +273,7 @@ def _show_ending(deployment: Deployment, ending: executions.Ending, name: str) -
             out.print(report.failures(failed))
     if document.get("not_attempted"):
         show(f"Run the rows that were not started: make retry ENV={deployment.environment} EXECUTION={name}")
-    if ending.document is None and ending.cause:
+    if ending.cause:
         show(ending.cause)
     if ending.document is None and ending.status == "ABORTED":
         show(f"The output of the finished rows will be in s3://{deployment.results_bucket}/results/{name}/")

@@ -101,7 +101,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
 
 
 def _forget() -> None:
-    for cached in (clients._session, clients.service_client):
+    for cached in (clients._session, clients._service_client):
         cached.cache_clear()
     for factory in (wiring_input.inputs, wiring_input.work, wiring_input.targets):
         factory.cache_clear()

@@ -85,6 +85,12 @@ def test_a_column_that_the_file_lacks_is_named_with_the_closest() -> None:
         guess_document(target(), ["body"], {"boddy": "text"})
 
 
+@pytest.mark.parametrize("text", ["a\nb=c", '"a,b=c'])
+def test_columns_that_are_no_single_line_of_pairs_are_refused(text: str) -> None:
+    with pytest.raises(ClientError, match="COLUMNS="):
+        parse_columns(text)
+
+
 def test_columns_are_written_as_pairs() -> None:
     assert parse_columns("body=text, id ,") == {"body": "text", "id": "id"}
     assert parse_columns('"Paid, EUR=paid", a=b=c,say "hi"=text') == {

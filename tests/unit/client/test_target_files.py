@@ -123,6 +123,44 @@ def test_the_modules_and_packages_that_a_handler_imports_come_with_it(tmp_path: 
     assert called(path, {"text": " good "}) == {"text": "good!", "n": 3}
 
 
+IMPORTING = "from lambda_function import clean\n\ndef lambda_handler(event, context):\n    return clean(event)\n"
+
+
+@pytest.mark.parametrize("name", ["handler.py", "my-app.py", "lambda.py", "json.py"])
+def test_code_whose_name_cannot_be_imported_takes_one_that_no_module_has(name: str, tmp_path: Path) -> None:
+    (tmp_path / "lambda_function.py").write_text("def clean(event):\n    return event['input']\n")
+    (tmp_path / name).write_text(IMPORTING)
+
+    path = create("mine", file=tmp_path / name, folder=tmp_path / "targets")
+
+    assert called(path, {"text": "good"}) == {"text": "good"}
+
+
+def test_a_module_goes_before_a_folder_that_is_no_package(tmp_path: Path) -> None:
+    for name, text in {"rules.py": "MOST = 3\n", "rules/old/script.py": ""}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "app.py").write_text("import rules\n\ndef handler(event, context):\n    return {'n': rules.MOST}\n")
+
+    path = create("mine", file=tmp_path / "app.py", folder=tmp_path / "targets")
+
+    assert called(path, {}) == {"n": 3}
+
+
+def test_hidden_files_and_links_of_a_package_stay_behind(tmp_path: Path) -> None:
+    package = tmp_path / "lib"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / ".env").write_text("KEY=secret")
+    (package / "up").symlink_to("..")
+    (package / "gone").symlink_to("nowhere")
+    (tmp_path / "app.py").write_text("import lib\n\ndef handler(event, context):\n    return {}\n")
+
+    path = create("mine", file=tmp_path / "app.py", folder=tmp_path / "targets")
+
+    assert [one.name for one in (path / "lib").iterdir()] == ["__init__.py"]
+
+
 def test_a_file_that_imports_the_real_handler_is_refused(tmp_path: Path) -> None:
     (tmp_path / "handler.py").write_text(HANDLER)
     (tmp_path / "main.py").write_text("from handler import handler\n")

@@ -30,7 +30,7 @@ def test_every_call_sends_the_same_user_agent_that_names_the_product(
         ("AWS_DEFAULT_REGION", "us-east-1"),
     ):
         monkeypatch.setenv(name, value)
-    for cached in (clients._session, clients.service_client):
+    for cached in (clients._session, clients._service_client):
         cached.cache_clear()
     sent: list[str] = []
 

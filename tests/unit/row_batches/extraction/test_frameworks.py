@@ -153,6 +153,15 @@ def test_a_tool_message_with_an_error_is_skipped() -> None:
     assert extracted({"messages": langchain(is_error=True)}).missing == ["exchange", "download_speed"]
 
 
+@pytest.mark.parametrize(("failed", "value"), [(False, {"exchange": "CANTERBURY"}), (True, {})])
+def test_results_inside_of_a_tools_message_are_read_each_by_itself(failed: bool, value: dict[str, str]) -> None:
+    result = {"type": "tool_result", "tool_use_id": "c1", "content": "Exchange: CANTERBURY", "is_error": failed}
+    use = {"type": "tool_use", "id": "c1", "name": "browser_broadband", "input": {}}
+    messages = [{"role": "assistant", "content": [use]}, {"role": "tool", "content": [result]}]
+
+    assert extracted({"messages": messages}).fields == value
+
+
 def test_messages_that_are_nested_too_deep_are_not_read_and_nothing_raises() -> None:
     levels = 300
     text = '{"role":"assistant","content":[' * levels + "1" + "]}" * levels

@@ -100,6 +100,12 @@ def test_a_title_of_several_lines_is_named_and_skipped_on_request() -> None:
     assert opened(data, skip_lines=2)[1] == [["1", "Ada"]]
 
 
+def test_a_note_beside_one_of_many_cells_is_no_table() -> None:
+    data = book([["question"], ["a"], ["b"], ["c", "note"], ["d"], ["e"]])
+
+    assert [row[0] for row in opened(data)[1]] == ["a", "b", "c", "d", "e"]
+
+
 def test_many_rows_of_one_cell_are_no_titles() -> None:
     data = book([["note"], *[[f"line {number}"] for number in range(30)], ["stray", "cell"]])
 

@@ -79,44 +79,8 @@ def test_an_answer_outside_the_protocol_is_a_bare_payload_and_counted(answer: An
 
 
 @pytest.mark.parametrize(
-    "answer",
-    [
-        {"statusCode": 200, "headers": {}, "body": '{"label": "good"}'},
-        {"statusCode": 200, "body": {"label": "good"}},
-        '{"label": "good"}',
-        '```json\n{"label": "good"}\n```',
-        {"ExecutedVersion": "$LATEST", "Payload": {"label": "good"}, "SdkHttpMetadata": {}, "StatusCode": 200},
-        {
-            "ExecutedVersion": "$LATEST",
-            "Payload": {"statusCode": 200, "body": '{"label": "good"}'},
-            "StatusCode": 200,
-        },
-        {"Body": {"label": "good"}, "ContentType": "application/json"},
-    ],
-)
-def test_the_payload_of_a_wrapped_answer_is_what_is_inside(answer: Any) -> None:
-    expected = Outcome(RowStatus.SUCCESS, answer, {"label": "good"}, notes={"off_protocol": 1})
-
-    assert protocol.read_tool_answer(answer, "run:1:1") == expected
-    assert protocol.read_agent_answer(answer) == expected
-
-
-def test_a_payload_deep_in_wrappings_is_no_crash() -> None:
-    answer: Any = {"label": "good"}
-    for _ in range(50):
-        answer = {"statusCode": 200, "body": answer}
-
-    assert protocol.read_agent_answer(answer).status is RowStatus.SUCCESS
-
-
-@pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (
-            {"ExecutedVersion": "1", "Payload": {"statusCode": 500, "body": "no such customer"}, "StatusCode": 200},
-            "statusCode 500: no such customer",
-        ),
-        ('{"is_error": true, "message": "no such customer"}', "reported an error: no such customer"),
         ({"is_error": True, "content": "no such customer"}, "no such customer"),
         ({"type": "other", "is_error": "true", "message": "no such customer"}, "no such customer"),
         ({"isError": True, "content": [{"type": "text", "text": "no such customer"}]}, "no such customer"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 import boto3
@@ -15,7 +15,7 @@ MOST_CONNECTIONS = 32
 """At least the number of threads that use a client at once: 30 rows in flight, or the aggregator's readers."""
 
 
-_creating = Lock()
+_creating = RLock()
 """A session does not let two threads make clients at once, but the clients can be shared
 (https://docs.aws.amazon.com/boto3/latest/guide/clients.html#caveats)."""
 
@@ -30,7 +30,6 @@ def _create(service: str, config: Config) -> Any:
         return _session().client(service, config=config)  # type: ignore[call-overload]  # the name is not a literal
 
 
-@cache
 def service_client(
     service: str, *, read_timeout_seconds: int = 60, attempts: int = 5, validates_parameters: bool = True
 ) -> Any:
@@ -38,6 +37,12 @@ def service_client(
 
     The adapters of one service share it, because making a client takes as long as some calls.
     """
+    with _creating:  # so that threads that ask first at the same time share it, too
+        return _service_client(service, read_timeout_seconds, attempts, validates_parameters)
+
+
+@cache
+def _service_client(service: str, read_timeout_seconds: int, attempts: int, validates_parameters: bool) -> Any:
     config = Config(
         user_agent=USER_AGENT,
         connect_timeout=5,

@@ -154,7 +154,7 @@ def _is_message(item: dict[str, Any]) -> bool:
 def _read_message(message: dict[str, Any], place: str, levels: int) -> Iterator[Block]:
     content = message.get("content")
     kinds = (message.get("role"), message.get("type"))
-    if "tool" in kinds or "function" in kinds:
+    if ("tool" in kinds or "function" in kinds) and not _holds_results(content):
         failed = message.get("status") == "error"
         name, call = _text(message.get("name")), _text(message.get("tool_call_id"))
         yield ToolResult(place, call, name, content, failed, message)
@@ -163,6 +163,12 @@ def _read_message(message: dict[str, Any], place: str, levels: int) -> Iterator[
     elif isinstance(content, list) and levels:
         yield from _read_content(content, f"{place}.content", levels - 1)
     yield from _read_calls(message, place)
+
+
+def _holds_results(content: Any) -> bool:
+    """Whether the content of a tool's message is blocks that are results themselves."""
+    items = content if isinstance(content, list) else ()
+    return any(isinstance(item, dict) and (item.get("type") == "tool_result" or "toolResult" in item) for item in items)
 
 
 def _read_calls(message: dict[str, Any], place: str) -> Iterator[ToolUse]:
@@ -269,7 +275,7 @@ def find_json(text: Any) -> Any:
     A model often writes sentences around its JSON.
     """
     found = json_in(text)
-    if found is not None or not isinstance(text, str):
+    if found is not None or not isinstance(text, str) or "```" not in text:
         return found
     blocks = (fenced["block"].strip() for fenced in islice(_FENCED.finditer(text), MOST_BLOCKS))
     return next((value for block in blocks if (value := _object_or_list(block)) is not None), None)

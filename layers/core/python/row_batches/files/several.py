@@ -50,15 +50,21 @@ class NamedFile:
 
 
 def open_files(
-    files: Sequence[NamedFile], form: InputFormat, *, max_rows: int | None = None, notes: Sequence[str] = ()
+    files: Sequence[NamedFile],
+    form: InputFormat,
+    *,
+    max_rows: int | None = None,
+    notes: Sequence[str] = (),
+    strangers: bool = False,
 ) -> InputStaging:
     """Prepare to stage the rows of one file or of several, in this order. ``notes`` are warnings about them so far.
 
+    ``strangers`` allows files without any column of the others, as an earlier release did.
     Raises what ``opening.open_input`` raises.
     """
     if len(files) == 1 and form.source_column is None:
         return open_input(files[0].as_input(form, max_rows, notes))
-    return FilesStaging(files, form, max_rows, notes)
+    return FilesStaging(files, form, max_rows, notes, strangers=strangers)
 
 
 @dataclass(slots=True)
@@ -83,9 +89,16 @@ class FilesStaging:
     """
 
     def __init__(
-        self, files: Sequence[NamedFile], form: InputFormat, max_rows: int | None = None, notes: Sequence[str] = ()
+        self,
+        files: Sequence[NamedFile],
+        form: InputFormat,
+        max_rows: int | None = None,
+        notes: Sequence[str] = (),
+        *,
+        strangers: bool = False,
     ) -> None:
         self._files = files
+        self._strangers = strangers
         self._form = form
         self._max_rows = max_rows
         self._notes = list(notes)
@@ -119,7 +132,7 @@ class FilesStaging:
             for column, name in zip(staging.columns, staging.header, strict=True):
                 written.setdefault(column, name)
         self.columns, self.header = list(written), list(written.values())
-        if first is not None and not first[1].sparse:
+        if first is not None and not first[1].sparse and not self._strangers:
             _refuse_strangers(columns_of)
         self._note_lacking(columns_of)
         if (source := self._form.source_column) is not None:

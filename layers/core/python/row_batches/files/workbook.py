@@ -14,6 +14,7 @@ import math
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any, NoReturn
 
 from foundation.errors import InvalidInputError, Problem
@@ -144,6 +145,8 @@ class _Sheet:
             self._first_row += 1
             cells = sum(map(_has_content, values))
             if cells > 1:
+                if not self._are_wide():
+                    return
                 value = f"row {row} has 1 cell, row {number} has {cells}"
                 fix = f"if it is a title, set input_format.skip_lines to {title}; else give every column a name"
                 refuse(value, "the first row does not fit the rows", fix)
@@ -152,6 +155,16 @@ class _Sheet:
                 lines += 1
             if lines == MOST_TITLE_LINES:
                 return
+
+    def _are_wide(self) -> bool:
+        """Whether the next rows have several cells, too. If not, the one before them has a note beside its cell."""
+        widths = []
+        for values in islice(self._values, MOST_TITLE_LINES):
+            self._pending.append((f"row {self._first_row}", values))
+            self._first_row += 1
+            widths.append(sum(map(_has_content, values)))
+        wide = sum(cells > 1 for cells in widths)
+        return wide >= sum(cells == 1 for cells in widths)
 
     def rows(self) -> Iterator[tuple[str, list[str]]]:
         width = len(self.header)

@@ -79,7 +79,8 @@ class OutputMapper:
         """The cells of a row that is SUCCESS.
 
         Each source is tried on the extracted fields, then on the whole answer, then on the payload, then on
-        ``{"agent_output": payload}``. The first match counts.
+        ``{"agent_output": payload}``. The first match counts. Last, a source is tried inside of the wrappings of an
+        answer outside the protocol.
         """
         if not self._columns:
             return _payload_as_json(payload)
@@ -110,14 +111,40 @@ class OutputMapper:
         row = MappedRow(values, cast_failures)
         if extracted is not None:
             row = row._replace(extraction=extracted.text, extracted=bool(extracted.fields))
+        wrapped: tuple[Any, ...] = ()
+        if missing and answer is payload:
+            from row_batches.extraction.wrappings import within  # noqa: PLC0415 (most answers are not wrapped)
+
+            wrapped = tuple(within(answer))
+            missing = [column for column in missing if not self._fill(column, wrapped, values, cast_failures)]
         if not missing:
             return row
-        keys = keys_where_paths_end([column.path.steps for column in missing], (documents[-1], *documents[:-1]))
+        keys = keys_where_paths_end(
+            [column.path.steps for column in missing], (documents[-1], *documents[:-1], *wrapped)
+        )
         if extracted is not None and extracted.missing:
             lacking = {field_of(column.path) for column in missing}.intersection(extracted.missing)
             paths = [path for field in extracted.missing if field in lacking for path in self._field_paths[field]]
             keys |= keys_of_fields(paths, extracted.searched, answer)
         return row._replace(missing=[column.name for column in missing], answer_keys=keys)
+
+    def _fill(
+        self, column: _Column, documents: Sequence[Any], values: list[str], cast_failures: dict[str, str]
+    ) -> bool:
+        """Fill a column that matched nothing from the first of ``documents`` with its source. False: none has it."""
+        if column.place is _Place.FIELDS:
+            return False
+        for document in documents:
+            found: Any = NO_MATCH
+            try:
+                found = column.first(document)
+                if found is not NO_MATCH:
+                    values[self.names.index(column.name)] = column.null if found is None else column.render(found)
+                    return True
+            except ValueError as error:
+                cast_failures[column.name] = str(error) if found is NO_MATCH else shown(found)
+                return True
+        return False
 
     def defaults(self) -> list[str]:
         """The cells of a row that is not SUCCESS."""

@@ -14,11 +14,8 @@ from row_batches.extraction.content_blocks import json_in
 from row_batches.rows.records import RowStatus, Usage
 from row_batches.targets.answer import metadata_of, usage_of
 from row_batches.targets.notes import NOT_A_NUMBER, OFF_PROTOCOL
-from row_batches.targets.wrappings import inside
 
 MAX_MESSAGE_CHARACTERS = 1_000
-MOST_WRAPPINGS = 3
-"""Most wrappings around a payload: the JSON text in the body of an HTTP response that a Lambda task received."""
 MAX_EXECUTION_NAME = 80
 """https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html, ``name``."""
 
@@ -133,12 +130,11 @@ def read_agent_answer(answer: Any) -> Outcome:
     return _refused(answer, data, AGENT_RESULT_ERROR, message)
 
 
-def _read_bare(answer: Any, error_name: str, target: str, levels: int = MOST_WRAPPINGS) -> Outcome:
+def _read_bare(answer: Any, error_name: str, target: str) -> Outcome:
     """Read an answer outside the protocol. It is SUCCESS unless it is clearly an error in a common form.
 
     The common forms are ``is_error`` or MCP's ``isError``, an object that has only an ``error``, and the response of
-    an HTTP handler (``statusCode`` of 400 or above, with a ``body``). The payload is what is inside of ``levels``
-    wrappings at most.
+    an HTTP handler (``statusCode`` of 400 or above, with a ``body``).
     """
     if isinstance(answer, dict):
         if _says_error(answer):
@@ -150,9 +146,6 @@ def _read_bare(answer: Any, error_name: str, target: str, levels: int = MOST_WRA
         if type(status) is int and status >= 400 and "body" in answer:
             said = _said(_body(answer["body"]), answer)
             return _refused(answer, answer, error_name, f"{target} answered with statusCode {status}: {said}")
-    if levels and (held := inside(answer)) is not None:
-        outcome = _read_bare(held, error_name, target, levels - 1)
-        return replace(outcome, answer=answer, usage=usage_of(answer) or outcome.usage)
     return Outcome(RowStatus.SUCCESS, answer, answer, notes={OFF_PROTOCOL.name: 1}, usage=usage_of(answer))
 
 

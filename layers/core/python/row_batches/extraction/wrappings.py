@@ -1,4 +1,4 @@
-"""Common forms around an answer that does not follow the protocol: what is inside is the payload."""
+"""Common forms around an answer that does not follow the protocol, and what is inside of them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from row_batches.extraction.content_blocks import json_in
+
+MOST_WRAPPINGS = 3
+"""Most wrappings that are read: the JSON text in the body of an HTTP response that a Lambda task received."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +39,16 @@ WRAPPINGS = (
 )
 
 
-def inside(answer: Any) -> Any:
-    """The object or list that a wrapping holds, also as JSON in a text; or that a text holds as JSON. None: neither."""
+def within(answer: Any) -> list[Any]:
+    """The objects or lists inside of the answer's wrappings, the outermost first; also as JSON in a text."""
+    found: list[Any] = []
+    while len(found) < MOST_WRAPPINGS and (answer := _inside(answer)) is not None:
+        found.append(answer)
+    return found
+
+
+def _inside(answer: Any) -> Any:
+    """The object or list that a wrapping holds, or that a text is as JSON. None: neither."""
     if isinstance(answer, str):
         return json_in(answer)
     if isinstance(answer, dict):
