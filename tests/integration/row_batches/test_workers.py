@@ -50,7 +50,7 @@ def run(name: str, event: dict[str, Any]) -> Any:
 def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3ObjectStore]:
     caches = [
         clients._session,
-        clients.service_client,
+        clients._service_client,
         factories.objects,
         wiring.batches,
         wiring.dead_letters,
