@@ -13,7 +13,7 @@ import pytest
 from boto3.exceptions import S3UploadFailedError
 from typer.testing import CliRunner
 
-from batch_processor_client import cli, following, runs
+from batch_processor_client import cli, following, results, runs
 from batch_processor_client.deployment import Deployment
 from batch_processor_client.documents import execution_name, read_document
 from batch_processor_client.errors import ClientError
@@ -286,3 +286,17 @@ def test_the_results_have_what_the_summary_says_about_saved_calls_and_extracted_
         "extracted    town: 5 by direct",
         "warning      5 rows, 3 distinct",
     ]
+
+
+def test_the_results_of_a_stopped_run_say_why_it_was_stopped_also_when_its_output_is_there(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.states.descriptions = [{"status": "ABORTED", "error": "Stopped", "cause": "maintenance at noon"}]
+    summary = {"status": "ABORTED", "total_rows": 3}
+    monkeypatch.setattr(results, "summary_of", lambda *_: summary)
+
+    run_command(monkeypatch, "--outputs", str(world.outputs), "results", "night-run")
+
+    shown = capsys.readouterr().out
+    assert "total rows   3" in shown
+    assert "maintenance at noon" in shown

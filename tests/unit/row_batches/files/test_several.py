@@ -20,7 +20,7 @@ from row_batches.document.s3_location import S3Location
 from row_batches.files.opening import open_input
 from row_batches.files.ports import InputObject
 from row_batches.files.prefix import MOST_OBJECTS, FoundInput, choose_objects, prefix_of
-from row_batches.files.several import FilesStaging, NamedFile
+from row_batches.files.several import FilesStaging, NamedFile, open_files
 from row_batches.files.staged_copy import read_staged
 from row_batches.files.table import InputFile
 
@@ -36,6 +36,9 @@ def as_csv(rows: list[list[str]], columns: list[str] = COLUMNS, delimiter: str =
 
 def as_lines(rows: list[list[str]], columns: list[str] = COLUMNS) -> bytes:
     return b"".join(orjson.dumps(dict(zip(columns, row, strict=True))) + b"\n" for row in rows)
+
+
+FOREIGN = {"a.csv": b"id,text\n1,a\n", "b.csv": b"code\nx\n"}
 
 
 def read(files: dict[str, bytes], max_rows: int | None = None, **form: Any) -> tuple[FilesStaging, list[list[str]]]:
@@ -107,6 +110,14 @@ def test_a_file_without_any_column_of_the_others_is_refused_by_name() -> None:
     with pytest.raises(InvalidInputError, match=r"\(got notes\.txt\)"):
         read({"a.csv": files["a.csv"], "notes.txt": files["notes.txt"]})
     assert len(read({"a.csv": files["a.csv"]}, source_column="from")[1]) == len(ROWS)
+
+
+def test_files_that_an_earlier_release_read_are_read_again_to_verify_its_output() -> None:
+    files = [NamedFile(name, 0, lambda body=body: iter([body])) for name, body in FOREIGN.items()]  # type: ignore[misc]
+
+    staging = open_files(files, InputFormat(), strangers=True)
+
+    assert [cells for _, cells in read_staged([b"".join(staging)])] == [["1", "a", ""], ["", "", "x"]]
 
 
 def test_a_mistake_names_its_file_and_its_line() -> None:
