@@ -258,7 +258,7 @@ class _Checking:
             for place, (name, source) in enumerate(zip(names, sources, strict=True))
         ]
         max_rows = None if whole else self.proof.input.rows
-        staging = open_files(files, self.proof.input.format, max_rows=max_rows, strangers=True)
+        staging = open_files(files, self.proof.input.format, max_rows=max_rows, unrelated=True)
         self._inputs = (cells for _, cells in read_staged(staging))
 
     def _hashed(self, source: Source, place: int) -> Iterator[bytes]:

@@ -161,6 +161,19 @@ def test_hidden_files_and_links_of_a_package_stay_behind(tmp_path: Path) -> None
     assert [one.name for one in (path / "lib").iterdir()] == ["__init__.py"]
 
 
+def test_code_that_cannot_be_copied_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "handler.py").write_text(HANDLER)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError("not readable")
+
+    monkeypatch.setattr("batch_processor_client.target_files.shutil.copyfile", refuse)
+    with pytest.raises(ClientError, match="cannot be copied: not readable"):
+        create("mine", file=tmp_path / "handler.py", folder=tmp_path / "targets")
+
+    assert not (tmp_path / "targets" / "mine").exists()
+
+
 def test_a_file_that_imports_the_real_handler_is_refused(tmp_path: Path) -> None:
     (tmp_path / "handler.py").write_text(HANDLER)
     (tmp_path / "main.py").write_text("from handler import handler\n")

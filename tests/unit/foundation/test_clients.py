@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -52,6 +54,19 @@ def test_adapters_of_a_service_share_a_client(monkeypatch: pytest.MonkeyPatch) -
 
     assert service_client("dynamodb") is service_client("dynamodb")
     assert service_client("dynamodb") is not service_client("dynamodb", attempts=2)
+
+
+def test_threads_that_ask_for_the_first_client_at_once_share_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    clients._service_client.cache_clear()
+    begin = Barrier(8)
+
+    def ask(_: int) -> object:
+        begin.wait()
+        return service_client("dynamodb")
+
+    with ThreadPoolExecutor(8) as threads:
+        assert len(set(map(id, threads.map(ask, range(8))))) == 1
 
 
 def test_clients_that_most_runs_do_not_need_are_made_at_their_first_use(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,7 +115,7 @@ def test_a_file_without_any_column_of_the_others_is_refused_by_name() -> None:
 def test_files_that_an_earlier_release_read_are_read_again_to_verify_its_output() -> None:
     files = [NamedFile(name, 0, lambda body=body: iter([body])) for name, body in FOREIGN.items()]  # type: ignore[misc]
 
-    staging = open_files(files, InputFormat(), strangers=True)
+    staging = open_files(files, InputFormat(), unrelated=True)
 
     assert [cells for _, cells in read_staged([b"".join(staging)])] == [["1", "a", ""], ["", "", "x"]]
 

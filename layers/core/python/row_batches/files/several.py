@@ -55,16 +55,16 @@ def open_files(
     *,
     max_rows: int | None = None,
     notes: Sequence[str] = (),
-    strangers: bool = False,
+    unrelated: bool = False,
 ) -> InputStaging:
     """Prepare to stage the rows of one file or of several, in this order. ``notes`` are warnings about them so far.
 
-    ``strangers`` allows files without any column of the others, as an earlier release did.
+    ``unrelated`` allows files that have no column of any other file, as an earlier release did.
     Raises what ``opening.open_input`` raises.
     """
     if len(files) == 1 and form.source_column is None:
         return open_input(files[0].as_input(form, max_rows, notes))
-    return FilesStaging(files, form, max_rows, notes, strangers=strangers)
+    return FilesStaging(files, form, max_rows, notes, unrelated=unrelated)
 
 
 @dataclass(slots=True)
@@ -95,10 +95,10 @@ class FilesStaging:
         max_rows: int | None = None,
         notes: Sequence[str] = (),
         *,
-        strangers: bool = False,
+        unrelated: bool = False,
     ) -> None:
         self._files = files
-        self._strangers = strangers
+        self._unrelated = unrelated
         self._form = form
         self._max_rows = max_rows
         self._notes = list(notes)
@@ -132,8 +132,8 @@ class FilesStaging:
             for column, name in zip(staging.columns, staging.header, strict=True):
                 written.setdefault(column, name)
         self.columns, self.header = list(written), list(written.values())
-        if first is not None and not first[1].sparse and not self._strangers:
-            _refuse_strangers(columns_of)
+        if first is not None and not first[1].sparse and not self._unrelated:
+            _refuse_unrelated(columns_of)
         self._note_lacking(columns_of)
         if (source := self._form.source_column) is not None:
             if source in written or source in self.header:
@@ -246,19 +246,19 @@ class FilesStaging:
             yield b"".join(lines)
 
 
-def _refuse_strangers(columns_of: Mapping[str, list[str]]) -> None:
+def _refuse_unrelated(columns_of: Mapping[str, list[str]]) -> None:
     """Raise InvalidInputError for files that have no column of any other file, such as a note in the folder."""
     files_with = Counter(column for columns in columns_of.values() for column in columns)
-    strangers = [name for name, columns in columns_of.items() if all(files_with[column] == 1 for column in columns)]
-    if not strangers or len(columns_of) == 1:
+    unrelated = [name for name, columns in columns_of.items() if all(files_with[column] == 1 for column in columns)]
+    if not unrelated or len(columns_of) == 1:
         return
-    if len(strangers) == len(columns_of):  # Each file is one to the others. The first is as good as any.
-        strangers = strangers[1:]
+    if len(unrelated) == len(columns_of):  # No two files have a column in common, so the first stays.
+        unrelated = unrelated[1:]
     message = "a file has no column of the other files"
     fix = (
         "take it out of the folder, name the files by a pattern such as s3://bucket/folder/*.csv, or correct its header"
     )
-    refuse(listed(strangers, NAMED), message, fix)
+    refuse(listed(unrelated, NAMED), message, fix)
 
 
 def _without_header(chunks: Iterable[bytes]) -> Iterator[bytes]:

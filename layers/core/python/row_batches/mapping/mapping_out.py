@@ -49,6 +49,7 @@ class _Place(Enum):
 
 
 class _Column(NamedTuple):
+    at: int
     name: str
     path: CompiledPath
     first: Callable[[Any], Any]
@@ -90,33 +91,21 @@ class OutputMapper:
         extracted = self._extractor.extract(answer, payload) if self._extractor else None
         fields = () if extracted is None else (extracted.fields,)
         places = {_Place.ANYWHERE: (*fields, *documents), _Place.FIELDS: fields, _Place.ANSWER: documents}
-        values: list[str] = []
-        cast_failures: dict[str, str] = {}
-        missing: list[_Column] = []
-        for column in self._columns:
-            name, _, first, place, render, null, default = column
-            found: Any = NO_MATCH
-            try:
-                for document in places[place]:
-                    found = first(document)
-                    if found is not NO_MATCH:
-                        values.append(null if found is None else render(found))
-                        break
-                else:
-                    values.append(default)
-                    missing.append(column)
-            except ValueError as error:
-                values.append(default)
-                cast_failures[name] = str(error) if found is NO_MATCH else shown(found)
-        row = MappedRow(values, cast_failures)
-        if extracted is not None:
-            row = row._replace(extraction=extracted.text, extracted=bool(extracted.fields))
-        wrapped: tuple[Any, ...] = ()
+        values, cast_failures = self.defaults(), dict[str, str]()
+        missing = [column for column in self._columns if not _fill(column, places[column.place], values, cast_failures)]
+        wrapped: Sequence[Any] = ()
         if missing and answer is payload:
             from row_batches.extraction.wrappings import within  # noqa: PLC0415 (most answers are not wrapped)
 
-            wrapped = tuple(within(answer))
-            missing = [column for column in missing if not self._fill(column, wrapped, values, cast_failures)]
+            wrapped = within(answer)
+            missing = [
+                column
+                for column in missing
+                if column.place is _Place.FIELDS or not _fill(column, wrapped, values, cast_failures)
+            ]
+        row = MappedRow(values, cast_failures)
+        if extracted is not None:
+            row = row._replace(extraction=extracted.text, extracted=bool(extracted.fields))
         if not missing:
             return row
         keys = keys_where_paths_end(
@@ -128,32 +117,29 @@ class OutputMapper:
             keys |= keys_of_fields(paths, extracted.searched, answer)
         return row._replace(missing=[column.name for column in missing], answer_keys=keys)
 
-    def _fill(
-        self, column: _Column, documents: Sequence[Any], values: list[str], cast_failures: dict[str, str]
-    ) -> bool:
-        """Fill a column that matched nothing from the first of ``documents`` with its source. False: none has it."""
-        if column.place is _Place.FIELDS:
-            return False
-        for document in documents:
-            found: Any = NO_MATCH
-            try:
-                found = column.first(document)
-                if found is not NO_MATCH:
-                    values[self.names.index(column.name)] = column.null if found is None else column.render(found)
-                    return True
-            except ValueError as error:
-                cast_failures[column.name] = str(error) if found is NO_MATCH else shown(found)
-                return True
-        return False
-
     def defaults(self) -> list[str]:
         """The cells of a row that is not SUCCESS."""
         return [column.default for column in self._columns] or [""]
 
 
+def _fill(column: _Column, documents: Sequence[Any], values: list[str], cast_failures: dict[str, str]) -> bool:
+    """Put the column's match in the first document that has one into ``values``. False if none has one."""
+    found: Any = NO_MATCH
+    try:
+        for document in documents:
+            found = column.first(document)
+            if found is not NO_MATCH:
+                values[column.at] = column.null if found is None else column.render(found)
+                return True
+    except ValueError as error:
+        cast_failures[column.name] = str(error) if found is NO_MATCH else shown(found)
+        return True
+    return False
+
+
 def compile_output_mapping(output_mapping: OutputMapping) -> OutputMapper:
     """A mapper for these columns. Without columns, it has one column ``result`` with the payload as JSON."""
-    columns = [_compile(column) for column in output_mapping.mapped_columns]
+    columns = [_compile(at, column) for at, column in enumerate(output_mapping.mapped_columns)]
     extractor = _compile_extraction(output_mapping) if output_mapping.extraction_methods else None
     paths = field_paths(output_mapping.extraction_methods)
     return OutputMapper([column.name for column in columns] or [RESULT_COLUMN], columns, extractor, paths)
@@ -166,13 +152,13 @@ def _compile_extraction(output_mapping: OutputMapping) -> Extractor:
     return Extractor(output_mapping.extraction_methods, output_mapping.transforms)
 
 
-def _compile(column: OutputColumn) -> _Column:
+def _compile(at: int, column: OutputColumn) -> _Column:
     kind = OUTPUT_TYPE_OF[column.type]
     default = _render_default(column.default)
     null = kind.render(None) if kind.has_null else default
     path = compile_path(column.path)
     place = _Place.ANSWER if path.steps == [] else _Place.ANYWHERE if column.source is not None else _Place.FIELDS
-    return _Column(column.name, path, path.first, place, _render(kind, column.format), null, default)
+    return _Column(at, column.name, path, path.first, place, _render(kind, column.format), null, default)
 
 
 def _render(kind: OutputType, format_text: str | None) -> Render:
